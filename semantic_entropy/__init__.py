@@ -1,1 +1,57 @@
-"""Placeholder."""
+"""Semantic entropy: how much a language model is guessing.
+
+Ask the same question several times. If the answers mean the same, the model probably knows; if they scatter, it is
+guessing. Cluster the answers by meaning, p(c) = |c| / n, H = -sum p ln p (nats).
+
+    >>> from semantic_entropy import estimate
+    >>> estimate(["Paris", "It is Paris.", "Rome"], question="What is the capital of France?").labels
+    (0, 0, 1)
+"""
+
+from semantic_entropy.clustering import Clusterer
+from semantic_entropy.components import load_clusterer, load_equivalence, load_estimator, register
+from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.errors import (
+    AmbiguousComponentError,
+    EquivalenceError,
+    EvidenceError,
+    InputError,
+    MissingDependencyError,
+    OptionError,
+    PluginError,
+    SemanticEntropyError,
+    UnknownComponentError,
+)
+from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.scorer import Scorer, aestimate, estimate
+from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AmbiguousComponentError",
+    "BatchResult",
+    "Cluster",
+    "Clusterer",
+    "EntropyEstimator",
+    "Equivalence",
+    "EquivalenceError",
+    "EvidenceError",
+    "InputError",
+    "MissingDependencyError",
+    "OptionError",
+    "Pair",
+    "PluginError",
+    "Provenance",
+    "Result",
+    "Scorer",
+    "SemanticEntropyError",
+    "UnknownComponentError",
+    "Verdict",
+    "aestimate",
+    "estimate",
+    "load_clusterer",
+    "load_equivalence",
+    "load_estimator",
+    "register",
+]

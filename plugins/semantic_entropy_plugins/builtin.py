@@ -1,0 +1,61 @@
+"""What ships in the box, announced. Light: each implementation is imported when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from semantic_entropy.plugin import Component, hookimpl
+
+
+def _from(module: str, name: str) -> Callable[[], Callable[..., Any]]:
+    def load() -> Callable[..., Any]:
+        factory: Callable[..., Any] = getattr(import_module(module), name)
+        return factory
+
+    return load
+
+
+_HERE = "semantic_entropy_plugins"
+_CORE = "semantic_entropy.plugin"
+
+
+@hookimpl
+def semantic_entropy_equivalences() -> list[Component]:
+    """The judges that need no model."""
+    return [
+        Component("exact", _from(f"{_HERE}.text", "Exact"), "equal strings, white space at the ends aside"),
+        Component("text", _from(f"{_HERE}.text", "Text"), "short answers by their content words; no model"),
+        Component("ngram", _from(f"{_HERE}.text", "NGram"), "overlap of character n-grams above a threshold"),
+        Component("regex", _from(f"{_HERE}.text", "Regex"), "equal matches of your pattern"),
+        Component(
+            "math",
+            _from(f"{_HERE}.math", "Math"),
+            "equal mathematics: exact keys, then math-verify in worker processes",
+            requires=("math_verify",),
+            extra="math-verify[antlr4_13_2]",
+        ),
+    ]
+
+
+@hookimpl
+def semantic_entropy_clusterers() -> list[Component]:
+    """The clusterers of the core."""
+    return [
+        Component("representative", _from(_CORE, "Representative"), "Algorithm 1: first representative that matches"),
+        Component("components", _from(_CORE, "Components"), "all that is linked, directly or not, is one cluster"),
+        Component("last-match", _from(_CORE, "LastMatch"), "the Nature 2024 code's: later representatives take back"),
+    ]
+
+
+@hookimpl
+def semantic_entropy_estimators() -> list[Component]:
+    """The estimators of the core."""
+    return [
+        Component("discrete", _from(_CORE, "Discrete"), "entropy of cluster shares, nats"),
+        Component("likelihood", _from(_CORE, "Likelihood"), "entropy of likelihood-weighted clusters, nats"),
+        Component("predictive", _from(_CORE, "Predictive"), "minus the mean log-likelihood, nats"),
+        Component("num_sets", _from(_CORE, "NumSets"), "how many meanings"),
+        Component("majority", _from(_CORE, "Majority"), "share of the largest cluster (a confidence)"),
+    ]

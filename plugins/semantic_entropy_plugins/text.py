@@ -1,0 +1,177 @@
+"""Judges that read strings: no model, microseconds a pair.
+
+The rule of `text`, for all sources:
+
+1. An answer is reduced to its content words: case, accents and punctuation are folded, number words become digits, and
+   function words and the question's own words are dropped (unless nothing would be left).
+2. Two answers mean the same if one's content words contain the other's, or if they share 60% of the shorter one's three
+   or more.
+3. They never do if one says yes and the other no, or if their numbers have nothing in common.
+
+Left out: synonyms, paraphrase, entailment. Those need a model.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy_plugins.words import STOP_WORDS, fold, tokens
+
+
+class Exact(Equivalence):
+    """Equal strings mean the same, white space at the ends aside."""
+
+    name = "exact"
+    cheap = True
+
+    @property
+    def settings(self) -> Hashable:
+        return self.name
+
+    def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
+        return [answer.strip() for answer in answers]
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        return [Verdict(pair.left.strip() == pair.right.strip()) for pair in pairs]
+
+
+class Regex(Equivalence):
+    """Equal matches of the pattern mean the same: all of its groups where it has some, else the whole last match.
+
+    An answer without a match is undecided against every other.
+    """
+
+    name = "regex"
+    cheap = True
+
+    def __init__(self, pattern: str) -> None:
+        try:
+            self._pattern = re.compile(pattern)
+        except re.error as error:
+            raise errors.OptionError(f"regex: pattern={pattern!r} is not a regular expression: {error}") from None
+
+    @property
+    def settings(self) -> Hashable:
+        return (self.name, self._pattern.pattern)
+
+    def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
+        return [self._key(answer) for answer in answers]
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        return [self._verdict(self._key(pair.left), self._key(pair.right)) for pair in pairs]
+
+    def _key(self, answer: str) -> Hashable | None:
+        last = None
+        for last in self._pattern.finditer(answer):
+            pass
+        return None if last is None else last.groups() or last.group()
+
+    @staticmethod
+    def _verdict(left: Hashable | None, right: Hashable | None) -> Verdict:
+        if left is None or right is None:
+            return Verdict(None, reason="the pattern does not match")
+        return Verdict(left == right)
+
+
+class NGram(Equivalence):
+    """The same where the Jaccard overlap of character n-grams (folded words, spaces kept) reaches `threshold`.
+
+    The score is the overlap. Source: the paper names n-grams among its predefined rules (Section 3.1).
+    """
+
+    name = "ngram"
+    cheap = True
+
+    def __init__(self, n: int = 3, threshold: float = 0.6) -> None:
+        if n < 1:
+            raise errors.OptionError(f"ngram: n={n} must be at least 1")
+        if not 0 < threshold <= 1:
+            raise errors.OptionError(f"ngram: threshold={threshold} must be in (0, 1]")
+        self.n, self.threshold = n, threshold
+
+    @property
+    def settings(self) -> Hashable:
+        return (self.name, self.n, self.threshold)
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        scores = [self._overlap(_grams(pair.left, self.n), _grams(pair.right, self.n)) for pair in pairs]
+        return [Verdict(score >= self.threshold, score) for score in scores]
+
+    @staticmethod
+    def _overlap(left: frozenset[str], right: frozenset[str]) -> float:
+        union = len(left | right)
+        return len(left & right) / union if union else 1.0
+
+
+@lru_cache(maxsize=4096)
+def _grams(text: str, n: int) -> frozenset[str]:
+    line = " ".join(tokens(text)) or fold(text).strip()
+    return frozenset(line[i : i + n] for i in range(max(1, len(line) - n + 1)))
+
+
+class Content(NamedTuple):
+    """What an answer says beyond its question."""
+
+    words: frozenset[str]
+    all_words: frozenset[str]
+    numbers: frozenset[str]
+    polarity: str | None
+
+
+class Text(Equivalence):
+    """Short answers by their content words; the rule is this module's docstring. Its score is the share in common."""
+
+    name = "text"
+    uses_question = True
+    cheap = True
+
+    @property
+    def settings(self) -> Hashable:
+        return self.name
+
+    def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
+        return [_content(question, answer) for answer in answers]
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        return [_compare(_content(p.question, p.left), _content(p.question, p.right)) for p in pairs]
+
+
+_YES, _NO = frozenset(("yes", "yeah", "yep", "true", "correct")), frozenset(("no", "nope", "false", "incorrect"))
+_NEGATIONS = frozenset("not never cannot cant dont doesnt didnt isnt arent wasnt werent wont nor none neither".split())
+ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
+
+
+@lru_cache(maxsize=65536)
+def _content(question: str | None, answer: str) -> Content:
+    words = tokens(answer)
+    kept = frozenset(words) - STOP_WORDS
+    beyond = kept - frozenset(tokens(question or ""))
+    numbers = frozenset(word for word in beyond if word[0].isdigit() or word[0] == ".")
+    return Content(beyond, kept or frozenset(words), numbers, _polarity(words))
+
+
+def _polarity(words: Sequence[str]) -> str | None:
+    if not words:
+        return None
+    if words[0] in _YES:
+        return "yes"
+    return "no" if words[0] in _NO or not _NEGATIONS.isdisjoint(words) else None
+
+
+def _compare(left: Content, right: Content) -> Verdict:
+    if left.polarity and right.polarity and left.polarity != right.polarity:
+        return Verdict(False, 0.0, "yes against no")
+    if left.numbers and right.numbers and left.numbers.isdisjoint(right.numbers):
+        return Verdict(False, 0.0, "different numbers")
+    full = not left.words or not right.words
+    one, other = (left.all_words, right.all_words) if full else (left.words, right.words)
+    if not one or not other:
+        return Verdict(one == other)
+    shorter = min(len(one), len(other))
+    share = len(one & other) / shorter
+    return Verdict(share == 1 or (shorter >= ENOUGH_WORDS and share >= ENOUGH_SHARE), share)

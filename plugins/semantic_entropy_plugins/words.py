@@ -1,0 +1,142 @@
+"""From a text to its content words, in any script.
+
+Unicode first: NFKC, case folding, accents dropped from Latin, Greek and Cyrillic letters (where they mark spelling
+variants; in other scripts they carry the vowel), a token a word, or a character where a script writes no spaces.
+English on top, where it is cheap: articles and function words go, number words become digits. Numbers lose their
+thousands commas and trailing zeros.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_POSSESSIVE = re.compile(r"(?<=[^\W\d_])['\u2019](?:s\b)?")
+_INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_]\b)")
+_LOOSE_POINT = re.compile(r"(?<!\d)\.|\.(?!\d)")
+_WORD = re.compile(
+    r"\d+(?:\.\d+)?"
+    r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]"  # scripts without spaces: a character each
+    r"|[^\d\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]+"
+)
+
+
+class _Separators(dict[int, str]):
+    """For `str.translate`: punctuation, symbols and controls become spaces. Vowel signs are marks, and stay."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        kept = char == "." or unicodedata.category(char)[0] in "LMN"
+        return self.setdefault(code, char if kept else " ")
+
+
+_SEPARATORS = _Separators()
+
+STOP_WORDS = frozenset(
+    "a an the of in on at to for from by with as and or is are was were be been being am it its he she they his her "
+    "their them him this that these those there which who whom whose what when where why how do does did has have had "
+    "i you we my your our also about into over under up down out than then so such if but because while during after "
+    "before between would will can could should may might just only very known called named name based according".split()
+)
+
+_UNITS = dict(
+    zip(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen".split(),
+        range(20),
+        strict=True,
+    )
+)
+_TENS = {word: 10 * (i + 2) for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_ORDINALS = {
+    word: str(i + 1)
+    for i, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split())
+}
+_ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+
+
+@lru_cache(maxsize=65536)
+def tokens(text: str) -> tuple[str, ...]:
+    """Every word and number of the text, folded, in order."""
+    return tuple(_digits(_words(fold(text))))
+
+
+def fold(text: str) -> str:
+    """NFKC, case-folded, without the accents of alphabets that can do without."""
+    text = unicodedata.normalize("NFKC", text).casefold()
+    if text.isascii():
+        return text
+    letters = unicodedata.normalize("NFD", text)
+    kept = (
+        c
+        for i, c in enumerate(letters)
+        if not (unicodedata.combining(c) and i and _sheds_accents(_base(letters, i)))
+    )
+    return unicodedata.normalize("NFC", "".join(kept))
+
+
+def _base(letters: str, at: int) -> str:
+    while at and unicodedata.combining(letters[at]):
+        at -= 1
+    return letters[at]
+
+
+def _sheds_accents(letter: str) -> bool:
+    return letter < "\u0530"  # Latin, Greek and Cyrillic come before Armenian
+
+
+def _words(text: str) -> list[str]:
+    text = _INITIALS.sub(r"\1", _POSSESSIVE.sub("", _THOUSANDS.sub("", text)))
+    text = _LOOSE_POINT.sub(" ", text.translate(_SEPARATORS))
+    words: list[str] = []
+    for word in _WORD.findall(text):
+        if word[0].isdigit():
+            words.append(_plain_number(word))
+        elif not (word in _ORDINAL_ENDINGS and words and words[-1].isdigit()):
+            words.append(word)
+    return words
+
+
+def _plain_number(digits: str) -> str:
+    digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
+    return digits.lstrip("0") or "0"
+
+
+def _digits(words: list[str]) -> list[str]:
+    """Runs of English number words become one number: `two hundred and five` -> `205`."""
+    out: list[str] = []
+    i = 0
+    while i < len(words):
+        value, used = _number(words, i)
+        if used:
+            out.append(str(value))
+            i += used
+        else:
+            out.append(_ORDINALS.get(words[i], words[i]))
+            i += 1
+    return out
+
+
+def _number(words: list[str], start: int) -> tuple[int, int]:
+    total = current = used = 0
+    last = 10**12  # size of the previous part: a run must fall in size (`twenty two`, not `two twenty`)
+    for word in words[start:]:
+        if word in _UNITS and last > 19:
+            current, last = current + _UNITS[word], _UNITS[word] if _UNITS[word] > 9 else 9
+        elif word in _TENS and last >= 100:
+            current, last = current + _TENS[word], 20
+        elif word == "hundred" and 0 < current < 100:
+            current, last = current * 100, 100
+        elif word in _SCALES and word != "hundred" and current:
+            total, current, last = total + current * _SCALES[word], 0, 1000
+        elif not (word == "and" and used and last >= 100 and _continues(words, start + used + 1)):
+            break
+        used += 1
+    return total + current, used
+
+
+def _continues(words: list[str], at: int) -> bool:
+    return at < len(words) and (words[at] in _UNITS or words[at] in _TENS)

@@ -1,0 +1,193 @@
+"""From a response to its answer, or None where there is none.
+
+An answer that cannot be extracted is not a meaning: two empty responses do not agree. What is None here is an *invalid*
+answer, counted in the result.
+
+Reasoning blocks (`<think>...</think>`) are set aside before anything else: a closed one is cut out, of an unclosed one
+(the model ran out of tokens) nothing after the opening counts, and a stray `</think>` (the prompt opened the block)
+ends one.
+
+Left out: units, currency and formats. What an answer *means* is the equivalence's business.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from semantic_entropy.errors import InputError, nearest
+from semantic_entropy.types import Extractor
+
+_CLOSED_BLOCK = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
+_OPEN_TAG, _CLOSE_TAG = re.compile(r"<think>", re.IGNORECASE), re.compile(r".*</think>", re.DOTALL | re.IGNORECASE)
+
+
+def strip_reasoning(response: str) -> str:
+    """The response without its reasoning blocks."""
+    if "think>" not in response.lower():
+        return response
+    text = _CLOSED_BLOCK.sub(" ", response)
+    text = _CLOSE_TAG.sub("", text)
+    opened = _OPEN_TAG.search(text)
+    return text[: opened.start()] if opened else text
+
+
+def whole(response: str) -> str | None:
+    """The whole text; a refusal is no answer."""
+    text = response.strip()
+    return None if not text or is_refusal(text) else text
+
+
+def last_line(response: str) -> str | None:
+    """The last line that is not empty."""
+    lines = response.strip().splitlines()
+    return whole(lines[-1]) if lines else None
+
+
+_BOX = re.compile(r"\\f?box(?:ed)?\s*(?=\{)")
+_BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
+
+
+def boxed(response: str) -> str | None:
+    r"""The content of the last `\boxed{...}` (or `\fbox`, `\framebox`-like) that is complete and not empty."""
+    for opening in reversed(list(_BOX.finditer(response))):
+        content = _balanced(response, opening.end())
+        if content is not None and content.strip():
+            return content.strip()
+    bare = _BOX_BARE.findall(response)
+    return bare[-1] if bare else None
+
+
+def _balanced(text: str, start: int) -> str | None:
+    """What stands between the brace at `start` and the one that closes it; escaped braces are characters."""
+    depth, i = 0, start
+    while i < len(text):
+        char = text[i]
+        if char == "\\":
+            i += 2
+            continue
+        depth += (char == "{") - (char == "}")
+        if depth == 0:
+            return text[start + 1 : i]
+        i += 1
+    return None
+
+
+_NUMBER = re.compile(
+    r"(?<![\w.])"  # not inside a word or another number
+    r"(?:(?<![\d)\]])[-+\u2212])?"  # a sign, unless it is the minus of a difference
+    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?:[eE][-+]?\d+)?(?:/\d+)?%?"
+)
+_GLUED_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?")
+
+
+def number(response: str) -> str | None:
+    """The last number: sign, thousands commas (removed), decimals, exponent, a simple fraction, percent."""
+    found = _NUMBER.findall(response) or _GLUED_NUMBER.findall(response)
+    return found[-1].replace(",", "").replace("\u2212", "-").lstrip("+") if found else None
+
+
+_LETTER = r"\(?\*{0,2}([A-P])\*{0,2}\)?"
+_CHOICE_RULES = tuple(
+    re.compile(pattern, flags)
+    for pattern, flags in (
+        (rf"^\W*{_LETTER}\W*$", re.IGNORECASE),  # nothing but the letter
+        (rf"(?i:\b(?:answer|choice|option)\b(?:\s+is)?\s*[:=]?\s*)\**{_LETTER}(?![\w'])", 0),  # "the answer is (B)"
+        (r"\(([A-P])\)", 0),  # "(B)"
+        (r"(?:^|\n)\W*([A-P])[).:](?=\s|$)", 0),  # "B) because", "B. because"
+        (r"\b([B-HJ-P])\b", 0),  # a lone capital that is neither an article nor a pronoun
+    )
+)
+
+
+def choice(response: str) -> str | None:
+    """A multiple-choice letter A-P, upper case: boxed, else alone, announced, in brackets, or a list mark. The last."""
+    box = boxed(response)
+    text = re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box) if box is not None else response
+    for rule in _CHOICE_RULES:
+        found = rule.findall(text.strip())
+        if found:
+            return str(found[-1]).upper()
+    return None
+
+
+def regex(pattern: str) -> Extractor:
+    """The last match of the pattern: its first group where it has one, else the whole match."""
+    try:
+        compiled = re.compile(pattern, re.MULTILINE)
+    except re.error as error:
+        raise InputError(f"extract: {pattern!r} is not a regular expression: {error}") from None
+
+    def extract(response: str) -> str | None:
+        last = None
+        for last in compiled.finditer(response):
+            pass
+        if last is None:
+            return None
+        content: str | None = last.group(1) if compiled.groups else last.group()
+        return content.strip() or None if content is not None else None
+
+    return extract
+
+
+EXTRACTORS: dict[str, Callable[[str], str | None]] = {
+    "boxed": boxed,
+    "choice": choice,
+    "last-line": last_line,
+    "number": number,
+    "whole": whole,
+}
+
+
+def load_extractor(extract: str | Extractor) -> Extractor:
+    """The extractor of this name (`regex:PATTERN` too), or the callable itself; reasoning blocks are set aside first.
+
+    Raises:
+        InputError: no such name; the message lists those that exist.
+    """
+    if callable(extract):
+        return _after_reasoning(extract, _checked=True)
+    if extract.startswith("regex:"):
+        return _after_reasoning(regex(extract.removeprefix("regex:")))
+    if extract in EXTRACTORS:
+        return _after_reasoning(EXTRACTORS[extract])
+    raise InputError(
+        f"extract={extract!r} is unknown.{nearest(extract, EXTRACTORS)} "
+        f"Use one of {', '.join(EXTRACTORS)}, 'regex:PATTERN', or a function from response to answer."
+    )
+
+
+def _after_reasoning(extract: Extractor, _checked: bool = False) -> Extractor:
+    def run(response: str) -> str | None:
+        answer = extract(strip_reasoning(response))
+        if _checked and answer is not None and not isinstance(answer, str):
+            raise InputError(
+                f"extract: {getattr(extract, '__name__', extract)!r} returned {answer!r} for {response[:80]!r}; "
+                "an extractor returns the answer as a str, or None where there is none"
+            )
+        return answer if answer is not None and answer.strip() else None
+
+    return run
+
+
+_CANNOT = r"(?:do not|don't|dont|can ?not|can't|cant|could not|couldn't|won't|am unable|am not able|am not sure)"
+_REFUSAL = re.compile(
+    r"(?:(?:i'?m|i am|we are|we're) (?:\w+ )?(?:sorry|afraid (?:i|we)\b|unable|not able|not sure|unsure)"
+    r"|sorry[,.!]|(?:my )?apologies\b|i apologi[sz]e\b"
+    rf"|i (?:really )?{_CANNOT} (?:know|have|answer|help|provide|assist|say|tell|determine|find|give)\b"
+    r"|i have no (?:idea|information|answer)\b"
+    rf"|as an ai\b[^.]*?\bi {_CANNOT}\b"
+    r"|(?:unknown|no answer|n/a|not available|cannot be determined|unanswerable|no idea|idk)\W*$)",
+    re.IGNORECASE,
+)
+_BUT = re.compile(r"\b(?:but|however|nevertheless|that said|best guess|likely|probably)\b|\d", re.IGNORECASE)
+_REFUSAL_LENGTH = 300  # characters: a longer text says something beside its apology
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a short text only declines to answer (English phrases; anything hedged, numbered or long is an answer)."""
+    text = text.strip().replace("\u2019", "'")
+    if len(text) > _REFUSAL_LENGTH or not _REFUSAL.match(text):
+        return False
+    return _BUT.search(text) is None

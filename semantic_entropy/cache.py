@@ -1,0 +1,43 @@
+"""Verdict cache: what has been judged is not asked again.
+
+A key holds everything a verdict depends on: the judge's settings, the question where it matters, and the two answers,
+in an order that does not matter. Undecided verdicts are not kept: the next time may go better.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable
+
+from semantic_entropy.types import Verdict
+
+
+class VerdictCache:
+    """The `size` most recently used verdicts, in memory. Thread-safe."""
+
+    def __init__(self, size: int = 100_000) -> None:
+        self.size = size
+        self._verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable) -> Verdict | None:
+        """The verdict kept under this key."""
+        with self._lock:
+            verdict = self._verdicts.get(key)
+            if verdict is not None:
+                self._verdicts.move_to_end(key)
+            return verdict
+
+    def put(self, key: Hashable, verdict: Verdict) -> None:
+        """Keep a decided verdict; the least recently used goes when the cache is full."""
+        if verdict.same is None or self.size <= 0:
+            return
+        with self._lock:
+            self._verdicts[key] = verdict
+            self._verdicts.move_to_end(key)
+            if len(self._verdicts) > self.size:
+                self._verdicts.popitem(last=False)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)

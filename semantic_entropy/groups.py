@@ -1,0 +1,98 @@
+"""From what a caller hands in to checked groups.
+
+Bad input is refused here, once, with the place and the value: nothing downstream has to doubt a group.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from semantic_entropy.errors import EvidenceError, InputError
+from semantic_entropy.types import Group
+
+_ABOVE_ZERO = 1e-3  # a log-probability a little above 0 is the rounding of low-precision logits, more is a mistake
+
+
+def is_batch(responses: Any) -> bool:
+    """Whether these are the responses of many groups (a list of lists), not of one.
+
+    Raises:
+        InputError: it is neither; names the element that does not fit.
+    """
+    if isinstance(responses, str) or not isinstance(responses, Sequence):
+        raise InputError(
+            f"responses={_show(responses)} is a {type(responses).__name__}; pass a list of str (several answers to one "
+            "question), or a list of such lists"
+        )
+    nested = [not isinstance(r, str) and isinstance(r, Sequence) for r in responses]
+    if any(nested) and not all(nested):
+        at = nested.index(not nested[0])
+        raise InputError(f"responses mixes lists and other values: element {at} is {_show(responses[at])}")
+    return any(nested)
+
+
+def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> Group:
+    """Check one group. `where` ("group 3: ") goes in front of a message."""
+    if isinstance(responses, str) or not isinstance(responses, Sequence):
+        raise InputError(f"{where}responses={_show(responses)} must be a list of str")
+    if not responses:
+        raise InputError(f"{where}responses is empty: pass at least one response (two or more to measure scatter)")
+    for i, response in enumerate(responses):
+        if not isinstance(response, str):
+            raise InputError(f"{where}response {i} is {_show(response)}, a {type(response).__name__}; it must be a str")
+    if question is not None and not isinstance(question, str):
+        raise InputError(f"{where}question is {_show(question)}, a {type(question).__name__}; it must be a str or None")
+    return Group(tuple(responses), question, _logprobs(logprobs, len(responses), where))
+
+
+def many_groups(responses: Sequence[Any], question: Any, logprobs: Any) -> list[Group]:
+    """Check a batch: `question` and `logprobs`, where given, have one entry a group."""
+    questions = _one_each("question", question, len(responses))
+    all_logprobs = _one_each("logprobs", logprobs, len(responses))
+    return [
+        one_group(r, q, lp, f"group {i}: ")
+        for i, (r, q, lp) in enumerate(zip(responses, questions, all_logprobs, strict=True))
+    ]
+
+
+def _one_each(name: str, values: Any, groups: int) -> Sequence[Any]:
+    if values is None:
+        return [None] * groups
+    if isinstance(values, str) or not isinstance(values, Sequence):
+        raise InputError(f"{name}={_show(values)}: responses holds {groups} groups, so pass a list with one entry each")
+    if len(values) != groups:
+        raise InputError(f"{name} has {len(values)} entries for {groups} groups")
+    return values
+
+
+def _logprobs(logprobs: Any, responses: int, where: str) -> tuple[tuple[float, ...], ...] | None:
+    if logprobs is None:
+        return None
+    if isinstance(logprobs, str) or not hasattr(logprobs, "__len__"):
+        raise EvidenceError(f"{where}logprobs={_show(logprobs)} must be a list with one list of floats for each response")
+    if len(logprobs) != responses:
+        missing = f"; response {len(logprobs)} has none" if len(logprobs) < responses else ""
+        raise EvidenceError(f"{where}logprobs has {len(logprobs)} entries for {responses} responses{missing}")
+    return tuple(_tokens(tokens, f"{where}logprobs of response {i}") for i, tokens in enumerate(logprobs))
+
+
+def _tokens(tokens: Any, what: str) -> tuple[float, ...]:
+    if tokens is None:
+        raise EvidenceError(f"{what} are missing (None): pass its token log-probabilities in nats")
+    try:
+        values = tuple(map(float, tokens))
+    except (TypeError, ValueError):
+        raise EvidenceError(f"{what} are {_show(tokens)}; pass a list of floats, one for each token, in nats") from None
+    if not values:
+        raise EvidenceError(f"{what} are empty: pass one log-probability for each token, in nats")
+    for value in values:
+        if not math.isfinite(value) or value > _ABOVE_ZERO:
+            raise EvidenceError(f"{what} hold {value!r}; a log-probability is finite and at most 0 (nats)")
+    return values
+
+
+def _show(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

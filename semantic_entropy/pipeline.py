@@ -1,0 +1,209 @@
+"""Drives many groups in lock-step, so that one judge call a round serves them all.
+
+Each group's clusterer asks for the pairs it needs next. A round collects what all groups ask, drops what equal keys,
+the cache or another group of the round already settle, sends the rest to each judge in one batch, and hands every group
+its verdicts. The loop itself (`rounds`) does no IO: it yields batches and is sent verdicts, so that whoever drives it
+decides how to wait.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Hashable, Sequence
+from dataclasses import dataclass, field
+
+from semantic_entropy.cache import VerdictCache
+from semantic_entropy.clustering import Clusterer, Flow
+from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.errors import EquivalenceError, SemanticEntropyError
+from semantic_entropy.types import Clustering, Pair, Verdict
+
+Batch = tuple[Equivalence, list[Pair]]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """The valid answers of one group, and who judges and clusters them."""
+
+    question: str | None
+    answers: Sequence[str]
+    equivalence: Equivalence
+    clusterer: Clusterer
+
+
+def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
+    """Cluster every job: labels (n,) of its answers by first appearance, with counts of pairs."""
+    steps = rounds(jobs, cache)
+    try:
+        batches = next(steps)
+        while True:
+            batches = steps.send([ask(equivalence, pairs) for equivalence, pairs in batches])
+    except StopIteration as done:
+        clusterings: list[Clustering] = done.value
+        return clusterings
+
+
+def rounds(
+    jobs: Sequence[Job], cache: VerdictCache
+) -> Generator[list[Batch], list[Sequence[Verdict]], list[Clustering]]:
+    """One batch of pairs for each judge and round out, verdicts in, clusterings at the end. No IO."""
+    tasks = [_Task(job) for job in jobs]
+    active = [task for task in tasks if task.wanted]
+    while active:
+        asked: dict[Hashable, _Asked] = {}
+        lookups = [[_look_up(task, i, j, cache, asked) for i, j in task.wanted] for task in active]
+        by_judge: dict[int, list[_Asked]] = {}
+        for question in asked.values():
+            by_judge.setdefault(id(question.equivalence), []).append(question)
+        batches = list(by_judge.values())
+        if batches:
+            answers = yield [(batch[0].equivalence, [q.pair for q in batch]) for batch in batches]
+            for batch, verdicts in zip(batches, answers, strict=True):
+                for question, verdict in zip(batch, verdicts, strict=True):
+                    question.verdict = verdict
+                    if not question.equivalence.cheap:
+                        cache.put(question.key, verdict)
+        for task, found in zip(active, lookups, strict=True):
+            task.send(found)
+        active = [task for task in active if task.wanted]
+    return [task.clustering() for task in tasks]
+
+
+def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
+    """The judge's verdicts, checked against its contract.
+
+    Raises:
+        EquivalenceError: it raised, answered another number of verdicts, or something that is not a `Verdict`.
+    """
+    try:
+        verdicts = equivalence.judge(pairs)
+    except SemanticEntropyError:
+        raise
+    except Exception as error:
+        raise EquivalenceError(
+            f"equivalence {equivalence.name!r} raised {type(error).__name__}: {error} on a batch of {len(pairs)} pairs, "
+            f"the first {pairs[0]!r}"
+        ) from error
+    if len(verdicts) != len(pairs):
+        raise EquivalenceError(
+            f"equivalence {equivalence.name!r} returned {len(verdicts)} verdicts for {len(pairs)} pairs; "
+            "judge() returns one verdict for each pair, in order"
+        )
+    for pair, verdict in zip(pairs, verdicts, strict=True):
+        if not isinstance(verdict, Verdict) or not (verdict.same is None or isinstance(verdict.same, bool)):
+            raise EquivalenceError(
+                f"equivalence {equivalence.name!r} returned {verdict!r} for {pair!r}; "
+                "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
+            )
+    return verdicts
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """A pair on its way to a judge in this round, and the verdict once it is back."""
+
+    equivalence: Equivalence
+    pair: Pair
+    key: Hashable
+    verdict: Verdict = field(default=Verdict(None))
+
+
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """Where a group finds the verdict on a pair it asked for; `own` where it was the one to ask the judge."""
+
+    pair: Pair
+    known: Verdict | None
+    asked: _Asked | None
+    own: bool
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.asked.verdict if self.asked else self.known or Verdict(None)
+
+
+def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hashable, _Asked]) -> _Lookup:
+    pair = Pair(task.job.question, task.texts[i], task.texts[j])
+    equivalence = task.job.equivalence
+    question = pair.question if equivalence.uses_question else None
+    key = (equivalence.settings, question, *sorted((pair.left, pair.right)))
+    known = None if equivalence.cheap else cache.get(key)
+    if known is not None:
+        return _Lookup(pair, known, None, own=False)
+    if key in asked:
+        return _Lookup(pair, None, asked[key], own=False)
+    asked[key] = _Asked(equivalence, pair, key)
+    return _Lookup(pair, None, asked[key], own=True)
+
+
+class _Task:
+    """One group on its way through its clusterer's flow, over its distinct answers (`texts`)."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.texts, self._member = _distinct(job)
+        self._flow: Flow = job.clusterer.flow(len(self.texts))
+        self._labels: list[int] = []
+        self._asked = self._cached = 0
+        self._undecided: list[tuple[Pair, str | None]] = []
+        self.wanted: list[tuple[int, int]] = []
+        self._advance(None)
+
+    def send(self, lookups: list[_Lookup]) -> None:
+        """Hand the flow its verdicts; undecided counts as not the same."""
+        verdicts = []
+        for lookup in lookups:
+            verdict = lookup.verdict
+            self._asked += lookup.own
+            self._cached += not lookup.own
+            if verdict.same is None:
+                self._undecided.append((lookup.pair, verdict.reason))
+            verdicts.append(verdict.same is True)
+        self._advance(verdicts)
+
+    def _advance(self, verdicts: list[bool] | None) -> None:
+        try:
+            self.wanted = next(self._flow) if verdicts is None else self._flow.send(verdicts)
+            while not self.wanted:
+                self.wanted = self._flow.send([])
+        except StopIteration as done:
+            self.wanted, self._labels = [], done.value
+            if len(self._labels) != len(self.texts):
+                raise EquivalenceError(
+                    f"clusterer {self.job.clusterer.name!r} returned {len(self._labels)} labels "
+                    f"for {len(self.texts)} answers; flow(size) returns one label for each"
+                ) from None
+
+    def clustering(self) -> Clustering:
+        labels = by_first_appearance([self._labels[member] for member in self._member])
+        return Clustering(labels, self._asked, self._cached, tuple(self._undecided))
+
+
+def _distinct(job: Job) -> tuple[list[str], list[int]]:
+    """The distinct answers in the clusterer's order, one text a key; and for each answer of the job, which it is."""
+    counts = Counter(job.answers)
+    texts = list(counts)
+    if len(texts) < 2:
+        return texts, [0] * len(job.answers)
+    keys = job.equivalence.keys(job.question, texts)
+    if len(keys) != len(texts):
+        raise EquivalenceError(
+            f"equivalence {job.equivalence.name!r} returned {len(keys)} keys for {len(texts)} answers; "
+            "keys() returns one key or None for each"
+        )
+    classes: dict[Hashable, list[str]] = {}
+    for text, key in zip(texts, keys, strict=True):
+        classes.setdefault((key is None, text if key is None else key), []).append(text)
+    members = list(classes.values())
+    if job.clusterer.order == "canonical":
+        for same in members:
+            same.sort(key=lambda text: (-counts[text], text))
+        members.sort(key=lambda same: (-sum(counts[text] for text in same), same[0]))
+    index = {text: i for i, same in enumerate(members) for text in same}
+    return [same[0] for same in members], [index[answer] for answer in job.answers]
+
+
+def by_first_appearance(labels: Sequence[Hashable]) -> tuple[int, ...]:
+    """The same partition, numbered 0, 1, ... in order of first appearance."""
+    seen: dict[Hashable, int] = {}
+    return tuple(seen.setdefault(label, len(seen)) for label in labels)

@@ -1,0 +1,71 @@
+"""All that a plugin's author imports.
+
+Two files make a plugin. The class, wherever you like (`my_judge/soundex.py`):
+
+    from semantic_entropy.plugin import Equivalence, Verdict
+
+    class Soundex(Equivalence):
+        name = "soundex"
+
+        def judge(self, pairs):
+            return [Verdict(code(pair.left) == code(pair.right)) for pair in pairs]
+
+And a light module that announces it (`my_judge/__init__.py`), named by an entry point of the group `semantic_entropy`:
+
+    from semantic_entropy.plugin import Component, hookimpl
+
+    def load():
+        from my_judge.soundex import Soundex   # heavy imports wait until the judge is used
+        return Soundex
+
+    @hookimpl
+    def semantic_entropy_equivalences():
+        return [Component("soundex", load, "equal Soundex codes mean the same")]
+
+`semantic_entropy.testing` holds the checks that your component should pass.
+"""
+
+from semantic_entropy import errors
+from semantic_entropy.answers import boxed, is_refusal, load_extractor, strip_reasoning
+from semantic_entropy.answers import number as last_number
+from semantic_entropy.clustering import Clusterer, Components, Flow, LastMatch, Representative
+from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.estimators import (
+    Discrete,
+    EntropyEstimator,
+    Likelihood,
+    Majority,
+    NumSets,
+    Predictive,
+)
+from semantic_entropy.hookspecs import Component, hookimpl
+from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Verdict
+
+__all__ = [
+    "Clusterer",
+    "Component",
+    "Components",
+    "Discrete",
+    "EntropyEstimator",
+    "Equivalence",
+    "Estimate",
+    "Evidence",
+    "Extractor",
+    "Flow",
+    "FunctionEquivalence",
+    "LastMatch",
+    "Likelihood",
+    "Majority",
+    "NumSets",
+    "Pair",
+    "Predictive",
+    "Representative",
+    "Verdict",
+    "boxed",
+    "errors",
+    "hookimpl",
+    "is_refusal",
+    "last_number",
+    "load_extractor",
+    "strip_reasoning",
+]

@@ -1,0 +1,299 @@
+"""Scorer: the choices made once; `estimate` is the same on a shared one.
+
+    responses -> groups -> answers -> clusters -> probabilities -> entropy -> Result
+
+A scorer owns what is dear to make: judges loaded by name (their worker processes and models) and the verdict cache.
+It may be used from any thread, and closes what it loaded; a judge that you built and handed in stays yours to close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Self, TypeAlias, get_args, overload
+
+from semantic_entropy.answers import load_extractor
+from semantic_entropy.assembly import Judged, assemble
+from semantic_entropy.cache import VerdictCache
+from semantic_entropy.clustering import Clusterer
+from semantic_entropy.components import as_clusterer, as_equivalence, as_estimator, load_clusterer, load_equivalence
+from semantic_entropy.conventions import load_convention
+from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.groups import is_batch, many_groups, one_group
+from semantic_entropy.pipeline import Job, run
+from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
+
+AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]
+AnyEstimator: TypeAlias = str | EntropyEstimator
+InvalidPolicy = Literal["separate", "drop", "together"]
+Tokens: TypeAlias = Sequence[Sequence[float]]
+
+AUTO = ("math", "text")  # the first that suits a group's responses judges it
+
+
+class Resources:
+    """Judges loaded by name, and the verdict cache: what several scorers may share."""
+
+    def __init__(self, cache_size: int = 100_000) -> None:
+        self.cache = VerdictCache(cache_size)
+        self._judges: dict[str, Equivalence] = {}
+        self._lock = threading.Lock()
+
+    def judge(self, name: str) -> Equivalence:
+        """The judge of this name with its default options, loaded at the first call."""
+        with self._lock:
+            if name not in self._judges:
+                self._judges[name] = load_equivalence(name)
+            return self._judges[name]
+
+    def close(self) -> None:
+        """Close the judges; the next call loads them anew."""
+        with self._lock:
+            judges, self._judges = list(self._judges.values()), {}
+        for judge in judges:
+            judge.close()
+
+
+class Scorer:
+    """Semantic entropy with the choices made once.
+
+    Args:
+        equivalence: who means the same: a name, an `Equivalence`, or a function of two strings. None or "auto": `math`
+            where the responses are mathematics, else `text`, decided group by group.
+        clusterer: a name or a `Clusterer`. None: the convention's.
+        estimator: a name, an `EntropyEstimator`, or a list of them; the first that has probabilities gives the
+            entropy. None: all of the convention's whose evidence is there.
+        convention: fills in what is None: "default", "lm-polygraph", "nature-2024", "uqlm".
+        extract: how an answer is found in a response: "boxed", "choice", "number", "last-line", "whole",
+            "regex:PATTERN", or a function. None: the equivalence's own way.
+        invalid: what an invalid answer counts as: "separate" (a cluster of its own), "drop", "together" (one cluster).
+        cache_size: how many verdicts to remember.
+
+    Raises:
+        InputError, UnknownComponentError, MissingDependencyError: at construction, not in the middle of a run.
+    """
+
+    def __init__(
+        self,
+        equivalence: AnyEquivalence | None = None,
+        clusterer: str | Clusterer | None = None,
+        estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+        *,
+        convention: str = "default",
+        extract: str | Extractor | None = None,
+        invalid: InvalidPolicy = "separate",
+        cache_size: int = 100_000,
+        resources: Resources | None = None,
+    ) -> None:
+        if invalid not in get_args(InvalidPolicy):
+            raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
+        self._owned = None if resources else Resources(cache_size)
+        self._resources = resources or self._owned or Resources()
+        self.invalid: InvalidPolicy = invalid
+        self.convention = load_convention(convention)
+        self.clusterer = _clusterer(clusterer, self.convention.clusterer, dict(self.convention.clusterer_options))
+        self._estimators = None if estimator is None else _estimators(estimator)
+        self._usual = _estimators(self.convention.estimators)
+        self._extract = None if extract is None else load_extractor(extract)
+        self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
+        self._equivalence = self._judge(equivalence)
+        self._closed = False
+
+    @overload
+    def estimate(
+        self, responses: Sequence[str], *, question: str | None = None, logprobs: Tokens | None = None
+    ) -> Result: ...
+    @overload
+    def estimate(
+        self,
+        responses: Sequence[Sequence[str]],
+        *,
+        question: Sequence[str | None] | None = None,
+        logprobs: Sequence[Tokens | None] | None = None,
+    ) -> BatchResult: ...
+    def estimate(self, responses: Any, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult:
+        """Measure one group (a list of str), or many in one run (a list of lists, `question` a list).
+
+        Args:
+            responses: (G,) sampled responses to one question, or (B, G) ragged.
+            question: the question, or (B,) questions.
+            logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens).
+
+        Raises:
+            InputError: names the group, the response and the value.
+            EvidenceError: an estimator asked for by name lacks its evidence; names the response that has none.
+            EquivalenceError: the judge broke its contract.
+        """
+        if self._closed:
+            raise SemanticEntropyError("this Scorer is closed: make a new one")
+        if is_batch(responses):
+            return BatchResult(self._run(many_groups(responses, question, logprobs)))
+        return self._run([one_group(responses, question, logprobs)])[0]
+
+    async def aestimate(self, responses: Any, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult:
+        """`estimate` without blocking the event loop."""
+        result: Result | BatchResult = await asyncio.to_thread(
+            self.estimate, responses, question=question, logprobs=logprobs
+        )
+        return result
+
+    def close(self) -> None:
+        """Close the judges this scorer loaded. It cannot be used afterwards; may be called twice."""
+        self._closed = True
+        if self._owned:
+            self._owned.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self, groups: Sequence[Group]) -> list[Result]:
+        prepared = [self._prepare(group) for group in groups]
+        jobs = [
+            Job(p.group.question, [a for a in p.answers if a is not None], p.equivalence, self.clusterer) for p in prepared
+        ]
+        clusterings = run(jobs, self._resources.cache)
+        return [self._result(p, clustering) for p, clustering in zip(prepared, clusterings, strict=True)]
+
+    def _prepare(self, group: Group) -> _Prepared:
+        equivalence, reason = self._choose(group)
+        if self._extract:
+            return _Prepared(group, equivalence, reason, tuple(map(self._extract, group.responses)))
+        return _Prepared(group, equivalence, reason, tuple(equivalence.extract(group.responses)))
+
+    def _choose(self, group: Group) -> tuple[Equivalence, str]:
+        if self._equivalence:
+            return self._equivalence, "as asked"
+        *candidates, fallback = AUTO
+        for name in candidates:
+            judge = self._resources.judge(name)
+            if judge.suits(group.responses):
+                return judge, f"auto: the responses suit {name}"
+        return self._resources.judge(fallback), f"auto: the responses are not {' or '.join(candidates)}"
+
+    def _result(self, prepared: _Prepared, clustering: Clustering) -> Result:
+        return assemble(
+            Judged(
+                group=prepared.group,
+                answers=prepared.answers,
+                clustering=clustering,
+                invalid=self.invalid,
+                estimators=self._estimators or [e for e in self._usual if _fed(e, prepared.group)],
+                convention=self.convention.name,
+                equivalence=prepared.equivalence,
+                equivalence_reason=prepared.reason,
+                clusterer=self.clusterer.describe(),
+                extract=self._extract_name if self._extract else f"default of {prepared.equivalence.name}",
+            )
+        )
+
+    def _judge(self, equivalence: AnyEquivalence | None) -> Equivalence | None:
+        if equivalence is None or equivalence == "auto":
+            return None
+        return self._resources.judge(equivalence) if isinstance(equivalence, str) else as_equivalence(equivalence)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A group with its judge and its extracted answers."""
+
+    group: Group
+    equivalence: Equivalence
+    reason: str
+    answers: tuple[str | None, ...]
+
+
+def _clusterer(given: str | Clusterer | None, usual: str, options: dict[str, Any]) -> Clusterer:
+    return load_clusterer(usual, **options) if given is None else as_clusterer(given)
+
+
+def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:
+    many = [given] if isinstance(given, str | EntropyEstimator) else list(given)
+    if not many:
+        raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
+    return [as_estimator(one) for one in many]
+
+
+def _fed(estimator: EntropyEstimator, group: Group) -> bool:
+    return all(getattr(group, need, None) is not None for need in estimator.requires)
+
+
+_shared = Resources()
+atexit.register(_shared.close)
+
+
+@overload
+def estimate(
+    responses: Sequence[str],
+    *,
+    question: str | None = None,
+    logprobs: Tokens | None = None,
+    equivalence: AnyEquivalence | None = None,
+    clusterer: str | Clusterer | None = None,
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+    convention: str = "default",
+    extract: str | Extractor | None = None,
+    invalid: InvalidPolicy = "separate",
+) -> Result: ...
+@overload
+def estimate(
+    responses: Sequence[Sequence[str]],
+    *,
+    question: Sequence[str | None] | None = None,
+    logprobs: Sequence[Tokens | None] | None = None,
+    equivalence: AnyEquivalence | None = None,
+    clusterer: str | Clusterer | None = None,
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+    convention: str = "default",
+    extract: str | Extractor | None = None,
+    invalid: InvalidPolicy = "separate",
+) -> BatchResult: ...
+def estimate(
+    responses: Any = None,
+    *,
+    question: Any = None,
+    logprobs: Any = None,
+    equivalence: AnyEquivalence | None = None,
+    clusterer: str | Clusterer | None = None,
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+    convention: str = "default",
+    extract: str | Extractor | None = None,
+    invalid: InvalidPolicy = "separate",
+) -> Result | BatchResult:
+    """Semantic entropy of the responses to one question, or to many.
+
+    `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run.
+    The arguments are those of `Scorer` and of `Scorer.estimate`; judges loaded by name and their verdicts are shared by
+    all calls of the process.
+
+    Raises:
+        InputError, EvidenceError, UnknownComponentError, MissingDependencyError, EquivalenceError.
+
+    Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
+    """
+    if responses is None:
+        raise InputError("estimate() needs responses: several answers to one question, as a list of str")
+    scorer = Scorer(
+        equivalence,
+        clusterer,
+        estimator,
+        convention=convention,
+        extract=extract,
+        invalid=invalid,
+        resources=_shared,
+    )
+    return scorer.estimate(responses, question=question, logprobs=logprobs)
+
+
+async def aestimate(responses: Any = None, **options: Any) -> Result | BatchResult:
+    """`estimate` without blocking the event loop; the same arguments."""
+    result: Result | BatchResult = await asyncio.to_thread(estimate, responses, **options)
+    return result

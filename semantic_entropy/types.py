@@ -1,0 +1,254 @@
+"""The values that flow from left to right: groups in, pairs and verdicts between, results out.
+
+All are frozen. Shapes: G responses in a group, M clusters. Entropies are in nats.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, Protocol, overload
+
+Labels = tuple[int, ...]
+"""Cluster of each response, shape (G,): 0..M-1 by first appearance; -1 for a response that was left out."""
+
+
+class Pair(NamedTuple):
+    """Two distinct answers to one question, to be judged."""
+
+    question: str | None
+    left: str
+    right: str
+
+
+class Verdict(NamedTuple):
+    """What a judge says of a pair.
+
+    `same=None` is undecided (time-out, refusal, too long): it counts as not the same and is counted in the result.
+    `score`, in [0, 1] where a judge has one, is how strongly it holds them the same.
+    """
+
+    same: bool | None
+    score: float | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One question, the responses sampled for it, and what is known about each.
+
+    responses (G,); logprobs: per response its token log-probabilities in nats, ragged (G, tokens).
+    """
+
+    responses: tuple[str, ...]
+    question: str | None = None
+    logprobs: tuple[tuple[float, ...], ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Clustering:
+    """Who means the same among the distinct answers of a group, and what it took to find out."""
+
+    labels: Labels
+    asked: int = 0
+    cached: int = 0
+    undecided: tuple[tuple[Pair, str | None], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What an estimator sees: the G responses that count, already clustered.
+
+    labels (G,) in 0..M-1; logprobs ragged (G, tokens) in nats.
+    """
+
+    labels: Labels
+    logprobs: tuple[tuple[float, ...], ...] | None = None
+
+    def has(self, requirement: str) -> bool:
+        """Whether this kind of evidence was given."""
+        return getattr(self, requirement, None) is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """An estimator's answer. `probabilities` (M,) where `value` is the entropy of a distribution over the clusters."""
+
+    value: float
+    probabilities: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """Responses that mean the same: their indices, the answer that stands for them, and their probability."""
+
+    indices: tuple[int, ...]
+    representative: str | None
+    share: float
+
+    @property
+    def size(self) -> int:
+        """How many responses."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a result came about, so that it can be compared with another.
+
+    `asked`, `cached`, `undecided` count pairs of distinct answers: sent to the judge, found in the verdict cache, and
+    left without a verdict.
+    """
+
+    convention: str
+    equivalence: str
+    equivalence_reason: str
+    clusterer: str
+    estimator: str
+    extract: str
+    invalid: str
+    asked: int
+    cached: int
+    undecided: int
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Result:
+    """The uncertainty of one group, and why.
+
+    Attributes:
+        entropy: semantic entropy over the clusters, in nats; nan where no response counts.
+        normalized: entropy / ln(n_valid), at most 1; 0 where n_valid <= 1.
+        probabilities: (M,) of the clusters, by label.
+        labels: (G,) cluster of each response; -1 where an invalid answer was dropped.
+        clusters: (M,) by label.
+        answer: representative of the most probable valid cluster (the first to appear of several), or None.
+        answers: (G,) what was extracted from each response; None is invalid.
+        n_valid: how many responses gave an answer.
+        invalid: how many did not (empty, refusal, nothing to extract).
+        scores: every estimator's value, by name.
+        warnings: what a reader should know before trusting the number.
+        provenance: convention, judge, versions, and counts of pairs.
+    """
+
+    entropy: float
+    normalized: float
+    probabilities: tuple[float, ...]
+    labels: Labels
+    clusters: tuple[Cluster, ...]
+    answer: str | None
+    answers: tuple[str | None, ...]
+    n_valid: int
+    invalid: int
+    scores: Mapping[str, float]
+    warnings: tuple[str, ...]
+    provenance: Provenance
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts, strings and numbers; nan becomes None (JSON has none)."""
+        return {key: _plain(value) for key, value in asdict(self).items()}
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return to_json_line(self.to_dict())
+
+    def __repr__(self) -> str:
+        lines = [
+            f"Result: entropy {self.entropy:.3f} nats ({self.normalized:.0%} of the maximum), "
+            f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
+        ]
+        ranked = sorted(self.clusters, key=lambda cluster: -cluster.share)
+        lines += [f"  {c.share:6.1%}  {c.size:>3} x  {_shorten(c.representative)}" for c in ranked[:_SHOWN]]
+        if len(ranked) > _SHOWN:
+            lines.append(f"  ... and {len(ranked) - _SHOWN} more")
+        if self.invalid:
+            lines.append(f"  invalid answers: {self.invalid}")
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        how = self.provenance
+        lines.append(
+            f"  by {how.equivalence} ({how.equivalence_reason}), {how.clusterer}, {how.estimator}, "
+            f"convention {how.convention}; pairs asked {how.asked}, cached {how.cached}, undecided {how.undecided}"
+        )
+        return "\n".join(lines)
+
+
+class BatchResult(Sequence[Result]):
+    """The results of many groups, in their order, from one pipeline run. Behaves like a list of `Result`."""
+
+    __slots__ = ("_results",)
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self._results = tuple(results)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> BatchResult: ...
+    def __getitem__(self, index: int | slice) -> Result | BatchResult:
+        return BatchResult(self._results[index]) if isinstance(index, slice) else self._results[index]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BatchResult | list | tuple):
+            return self._results == tuple(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # holds dicts, like the list it behaves as
+
+    @property
+    def entropies(self) -> tuple[float, ...]:
+        """(B,) in nats."""
+        return tuple(result.entropy for result in self._results)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One plain dict a group."""
+        return [result.to_dict() for result in self._results]
+
+    def __repr__(self) -> str:
+        finite = [h for h in self.entropies if not math.isnan(h)]
+        mean = f", mean entropy {sum(finite) / len(finite):.3f} nats" if finite else ""
+        return f"BatchResult: {len(self)} groups{mean}"
+
+
+class Extractor(Protocol):
+    """Response in, answer out; None where there is nothing to extract."""
+
+    def __call__(self, response: str, /) -> str | None: ...
+
+
+_SHOWN = 8  # clusters in a repr: what fits on a screen beside other output
+
+
+def to_json_line(value: Any) -> str:
+    """One line of JSON that any UTF-8 file can hold: a lone surrogate in a model's text is escaped, the rest is kept."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    return json.dumps(value, allow_nan=False) if _SURROGATE.search(line) else line
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def _shorten(text: str | None, width: int = 72) -> str:
+    if text is None:
+        return "(no answer)"
+    line = " ".join(text.split())
+    return line if len(line) <= width else line[: width - 3] + "..."
