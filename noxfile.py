@@ -12,11 +12,11 @@ Run as a script, on a machine with Python >= 3.11 and pip alone:
 
 The same sessions run under an installed nox: `nox -s tests -- -k entropy`.
 
-Two environments lie under .nox/ for each version of Python in use: `tools` (nox, ruff, import-linter, build)
-and `project` (this project, editable, with its `dev` extra). Nox gives each session an environment of its own;
-with torch in it, sharing one is worth the few lines of `environment` below. It installs under a lock and leaves
-a stamp only when it has finished: two commands at once take turns, an interrupted installation is done over,
-and an unchanged one costs a hash.
+Two environments lie under .nox/ for each version of Python in use: `tools` (nox, ruff, import-linter,
+build) and `project` (this project, editable, with its `dev` extra). Nox gives each session an environment
+of its own; with torch in it, sharing one is worth the few lines of `environment` below. It installs under a
+lock and leaves a stamp only when it has finished: two commands at once take turns, an interrupted
+installation is done over, and an unchanged one costs a hash.
 
 What it leaves out: choosing a build of torch. pip's own settings do that (docs/install.md).
 """
@@ -113,8 +113,8 @@ def create_venv(path: Path) -> None:
         raise SetupError(
             f"{sys.executable} could not make a virtual environment at {path}:\n\n"
             f"{(made.stderr + made.stdout).strip()}\n\n"
-            "Its venv module (with ensurepip) is missing or broken. On Debian and Ubuntu that is a package of its\n"
-            f"own: apt install python{PYTHON}-venv. Any other Python >= 3.11 with pip will do as well."
+            "Its venv module (with ensurepip) is missing or broken. On Debian and Ubuntu it is a package of\n"
+            f"its own: apt install python{PYTHON}-venv. Any other Python >= 3.11 with pip will do as well."
         )
 
 

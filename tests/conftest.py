@@ -1,0 +1,19 @@
+"""What holds for every test: one thread, no network, no window, and the same random examples on every run."""
+
+import os
+
+# Before torch is imported by any test: on matrices this small a second thread only waits for the first.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+# A test that would download a model must fail here as it would without a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TRANSFORMERS_OFFLINE"] = "1"
+os.environ["HF_DATASETS_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"  # tokenizers warn about forks otherwise
+os.environ["MPLBACKEND"] = "Agg"
+
+from hypothesis import settings
+
+# No deadline: the first example pays for imports and for worker processes. Derandomized: a red run can be had again.
+settings.register_profile("repeatable", deadline=None, derandomize=True)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

@@ -1,0 +1,141 @@
+"""The documentation is run: what a page shows is what happens.
+
+Every ```python block runs, each page from top to bottom in one namespace and in an empty folder of its own, as a reader
+would type it. A block that cannot run here (a GPU, a model to download) says why in the line above its fence:
+
+    <!-- not run: needs an NLI model from the hub -->
+
+A ```console block under the line `<!-- checked -->` runs each of its `$ ` lines in that folder, and what follows must be what
+the command prints; `...` stands for any text, as in doctest. Pages: README.md, docs/**/*.md, plugins/**/README.md.
+"""
+
+import doctest
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/**/README.md")])
+FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})\s*(?P<language>[\w-]*)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block: its language, its text, the number of its first line, and the line above its fence."""
+
+    language: str
+    text: str
+    line: int
+    above: str
+
+    @property
+    def is_run(self) -> bool:
+        return self.language == "python" and not self.above.startswith("<!-- not run: ")
+
+    @property
+    def is_checked(self) -> bool:
+        return self.language == "console" and self.above == "<!-- checked -->"
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    """The fenced blocks of a page, in order."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    number = 0
+    while number < len(lines):
+        fence = FENCE.match(lines[number])
+        if fence is None:
+            number += 1
+            continue
+        close = next(n for n in range(number + 1, len(lines)) if lines[n].strip() == fence["ticks"])
+        text = "\n".join(line.removeprefix(fence["indent"]) for line in lines[number + 1 : close])
+        above = lines[number - 1].strip() if number else ""
+        yield Block(fence["language"], text, number + 2, above)
+        number = close + 1
+
+
+def run_python(block: Block, name: str, namespace: dict[str, object]) -> None:
+    """Run a block in the page's namespace, its lines numbered as on the page so that a traceback names them."""
+    source = "\n" * (block.line - 1) + block.text
+    try:
+        exec(compile(source, name, "exec"), namespace)
+    except Exception as error:
+        trace = error.__traceback__
+        lines = []
+        while trace is not None:
+            if trace.tb_frame.f_code.co_filename == name:
+                lines.append(trace.tb_lineno)
+            trace = trace.tb_next
+        line = lines[0] if lines else getattr(error, "lineno", block.line)
+        pytest.fail(f"{name}:{line}: {type(error).__name__}: {error}", pytrace=False)
+
+
+def run_console(block: Block, name: str) -> None:
+    """Run a block's commands one by one and compare what each prints with what the page shows."""
+    searched = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    commands = list(re.finditer(r"^\$ (?P<command>.*)\n?(?P<shown>(?:(?!\$ ).*\n?)*)", block.text, re.MULTILINE))
+    assert commands, f"{name}:{block.line}: a checked console block without a `$ ` line"
+    for match in commands:
+        done = subprocess.run(
+            match["command"],
+            shell=True,
+            env={**os.environ, "PATH": searched, "COLUMNS": "120", "NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        line = block.line + block.text[: match.start()].count("\n")
+        assert done.returncode == 0, f"{name}:{line}: exit status {done.returncode}\n{done.stderr}"
+        shown, printed = match["shown"].rstrip() + "\n", done.stdout.rstrip() + "\n"
+        flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+        same = doctest.OutputChecker().check_output(shown, printed, flags)
+        assert same, f"{name}:{line}: the page shows\n{shown}\nand the command prints\n{printed}"
+
+
+PAGES_THAT_RUN = [page for page in PAGES if any(block.is_run or block.is_checked for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    name = page.relative_to(ROOT).as_posix()
+    namespace = {"__name__": "__main__"}
+    for block in blocks(page):
+        if block.is_run:
+            run_python(block, name, namespace)
+        elif block.is_checked:
+            run_console(block, name)
+
+
+def test_the_readme_begins_with_two_commands_that_need_only_python():
+    first = next(blocks(ROOT / "README.md"))
+    assert first.text.splitlines() == ["python3 noxfile.py demo", "python3 noxfile.py tests"]
+
+
+def test_every_python_block_of_the_readme_runs():
+    assert [block.line for block in blocks(ROOT / "README.md") if block.language == "python" and not block.is_run] == []
+
+
+def test_a_failing_block_is_named_by_page_and_line(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("# A page\n\n```python\nx = 1\n```\n\ntext\n\n```python\ny = x\nassert y == 2\n```\n")
+    namespace: dict[str, object] = {}
+    first, second = blocks(page)
+    run_python(first, "page.md", namespace)
+    with pytest.raises(pytest.fail.Exception, match=r"^page\.md:11: AssertionError"):
+        run_python(second, "page.md", namespace)
+
+
+def test_a_console_block_whose_output_has_drifted_is_named_by_page_and_line(tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text("<!-- checked -->\n```console\n$ echo one\none\n$ echo two\nthree\n```\n")
+    (block,) = blocks(page)
+    assert block.is_checked
+    with pytest.raises(AssertionError, match=r"^page\.md:5: the page shows"):
+        run_console(block, "page.md")
