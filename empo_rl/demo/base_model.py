@@ -1,0 +1,123 @@
+"""The demo's base model, made on the spot: a word-level tokenizer, a Qwen2 of about 100,000 weights, and its pre-training.
+
+Pre-training is plain next-token cross-entropy on the answer alone: AdamW (.9, .95; decay .01), 20 warm-up steps, then linear
+decay to a tenth, gradient norm clipped at 1. It knows nothing of EMPO. Leaves out everything a real pre-training run needs.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+
+import torch
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+from empo_rl.demo.task import Question, pretraining_answer
+
+PRETRAIN_STEPS = 550
+BATCH, PEAK_RATE, WARMUP, FLOOR = 128, 6e-3, 20, 0.1
+CONTEXT = 128
+_IGNORED = -100  # torch's cross_entropy leaves this label out
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|unk|>"]
+_WORDS = [*"0123456789", *"()+*=?}", "\\boxed{", "What", "is", "user", "assistant", "system", " ", "\n"]
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """One token for each digit, sign and word of the task; ChatML around them."""
+    vocabulary = {token: index for index, token in enumerate(_SPECIAL + _WORDS)}
+    tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<|unk|>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\\boxed\{|[A-Za-z]+|\n|."), behavior="isolated")
+    tokenizer.decoder = decoders.Fuse()
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        unk_token="<|unk|>",
+        pad_token="<|endoftext|>",
+        eos_token="<|im_end|>",
+        additional_special_tokens=["<|im_start|>"],
+        chat_template=CHAT_TEMPLATE,
+        padding_side="left",
+        model_max_length=CONTEXT,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
+    """Random weights: 2 layers of width 64."""
+    torch.manual_seed(seed)
+    config = Qwen2Config(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=192,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=CONTEXT,
+        initializer_range=0.05,  # the usual .02 leaves so narrow a model at the uniform distribution for long
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="float32",
+    )
+    return Qwen2ForCausalLM(config)
+
+
+def prompt_text(question: Question) -> str:
+    """What the chat template makes of the question, ready for the answer."""
+    return f"<|im_start|>user\n{question.text}<|im_end|>\n<|im_start|>assistant\n"
+
+
+def pretrain(
+    model: Qwen2ForCausalLM,
+    tokenizer: PreTrainedTokenizerFast,
+    questions: Sequence[Question],
+    seed: int,
+    steps: int = PRETRAIN_STEPS,
+    on_step: Callable[[int, float], None] = lambda step, loss: None,
+) -> None:
+    """Train in place; texts are drawn anew for every batch."""
+    dice = random.Random(f"pretrain {seed}")
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
+    model.train()
+    for step in range(1, steps + 1):
+        texts = [(q, pretraining_answer(q, dice)) for q in dice.choices(questions, k=BATCH)]
+        ids, mask, labels = _batch(tokenizer, texts)
+        loss = model(input_ids=ids, attention_mask=mask, labels=labels).loss
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        on_step(step, loss.item())
+    model.eval()
+
+
+def _rate(step: int, steps: int) -> float:
+    if step < WARMUP:
+        return (step + 1) / WARMUP
+    return 1 - (1 - FLOOR) * (step - WARMUP) / max(1, steps - WARMUP)
+
+
+def _batch(
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[Question, str]]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """ids, attention mask and labels, each (batch, longest); the prompt and the padding carry no label."""
+    prompts = tokenizer([prompt_text(question) for question, _ in texts], add_special_tokens=False)["input_ids"]
+    answers = tokenizer([f"{answer}<|im_end|>" for _, answer in texts], add_special_tokens=False)["input_ids"]
+    longest = max(len(p) + len(a) for p, a in zip(prompts, answers, strict=True))
+    ids = torch.full((len(texts), longest), int(tokenizer.pad_token_id))
+    mask = torch.zeros(len(texts), longest, dtype=torch.long)
+    labels = torch.full((len(texts), longest), _IGNORED)
+    for row, (prompt, answer) in enumerate(zip(prompts, answers, strict=True)):
+        end = len(prompt) + len(answer)
+        ids[row, :end] = torch.tensor(prompt + answer)
+        mask[row, :end] = 1
+        labels[row, len(prompt) : end] = torch.tensor(answer)
+    return ids, mask, labels

@@ -1,0 +1,79 @@
+"""Rollout groups: the G completions sampled for one prompt, kept together by position.
+
+A trainer hands over a flat list in which each prompt's completions are contiguous. Cutting it by position is exact; cutting
+it by prompt text is not, because one batch may hold the same prompt twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semantic_entropy import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """completions (G,) of one question; `gold` only where labels exist (the `golden` signal and evaluation)."""
+
+    completions: tuple[str, ...]
+    question: str | None = None
+    gold: str | None = None
+
+
+def group_by_position(
+    completions: Sequence[str],
+    num_generations: int,
+    questions: Sequence[str | None] | None = None,
+    golds: Sequence[str | None] | None = None,
+) -> list[RolloutGroup]:
+    """(B*G,) completions to B groups. `questions` and `golds` are per completion, (B*G,), as trainers repeat them."""
+    if num_generations < 1:
+        raise InputError(f"num_generations is {num_generations}: a group holds at least one completion.")
+    if len(completions) % num_generations:
+        raise InputError(
+            f"{len(completions)} completions do not divide into groups of num_generations={num_generations}: "
+            f"{len(completions) % num_generations} would be left over. Hand over whole groups."
+        )
+    for name, column in (("questions", questions), ("golds", golds)):
+        if column is not None and len(column) != len(completions):
+            raise InputError(
+                f"{name} has {len(column)} entries for {len(completions)} completions: give one per completion."
+            )
+    starts = range(0, len(completions), num_generations)
+    return [
+        RolloutGroup(
+            completions=tuple(completions[start : start + num_generations]),
+            question=_one(questions, start, num_generations, "questions"),
+            gold=_one(golds, start, num_generations, "golds"),
+        )
+        for start in starts
+    ]
+
+
+def _one(column: Sequence[str | None] | None, start: int, size: int, name: str) -> str | None:
+    if column is None:
+        return None
+    values = set(column[start : start + size])
+    if len(values) > 1:
+        raise InputError(
+            f"{name}[{start}:{start + size}] holds {len(values)} different values in one group of {size}: the "
+            "completions are not ordered by group, or num_generations is wrong."
+        )
+    return values.pop()
+
+
+def check_equal_sizes(groups: Sequence[RolloutGroup]) -> int:
+    """G, the same for all groups; an empty batch has none."""
+    if not groups:
+        raise InputError("step() was given no groups: a batch holds at least one.")
+    size = len(groups[0].completions)
+    if size == 0:
+        raise InputError("group 0 holds no completions.")
+    for index, group in enumerate(groups):
+        if len(group.completions) != size:
+            raise InputError(
+                f"group {index} holds {len(group.completions)} completions and group 0 holds {size}: all groups of a "
+                "batch have the same size G."
+            )
+    return size

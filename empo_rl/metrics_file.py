@@ -1,0 +1,45 @@
+"""`metrics.jsonl`: one line a training step, key `step`, written as the step ends.
+
+A resumed run starts again from a checkpoint, which may lie before the last line: `open_metrics(path, after=step)` drops the lines
+after it, and a line that a killed process left unfinished, so that no step appears twice.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+
+class MetricsFile:
+    """Appends rows to a file, each complete and on disk before the next step starts."""
+
+    def __init__(self, path: Path, after: int = 0) -> None:
+        self.path = path
+        kept = [row for row in read_metrics(path) if row["step"] <= after] if path.exists() else []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replacement = path.with_suffix(".tmp")
+        replacement.write_text("".join(_line(row) for row in kept), encoding="utf-8")
+        replacement.replace(path)  # in one move: a kill here loses neither version
+
+    def append(self, row: Mapping[str, Any]) -> None:
+        """Write one step's row; a nan or an infinity becomes null, which JSON has."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(_line(row))
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The complete rows of a metrics file. Only the last line can be incomplete, after a kill; it is left out."""
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    if lines and not lines[-1].endswith("\n"):
+        lines.pop()
+    return [json.loads(line) for line in lines]
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value for key, value in row.items()
+    }
+    return json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"
