@@ -146,10 +146,10 @@ def environment(name: str, *requirements: str) -> Path:
 
 
 def install(path: Path, *requirements: str) -> None:
-    """Install into `path` under constraints.txt, with pip's own account of it where someone watches."""
+    """Install into `path` under constraints.txt. pip is left to talk: its reasons for a conflict go with its account."""
     pip = [str(executable(path, "python")), "-m", "pip", "install", "--disable-pip-version-check"]
-    quiet = [] if sys.stdout.isatty() else ["--quiet"]
-    done = subprocess.run([*pip, *quiet, "-c", "constraints.txt", *requirements], cwd=ROOT, check=False)
+    bar = [] if sys.stdout.isatty() else ["--progress-bar", "off"]
+    done = subprocess.run([*pip, *bar, "-c", "constraints.txt", *requirements], cwd=ROOT, check=False)
     if done.returncode != 0:
         raise SetupError(f"pip could not install {' '.join(requirements)}; its reason stands above.")
 
