@@ -63,7 +63,7 @@ def assemble(judged: Judged) -> Result:
         warnings=_warnings(judged, n_valid),
         provenance=Provenance(
             convention=judged.convention,
-            equivalence=judged.equivalence.name,
+            equivalence=judged.equivalence.describe(),
             equivalence_reason=judged.equivalence_reason,
             clusterer=judged.clusterer,
             estimator=estimator,

@@ -62,6 +62,10 @@ class Equivalence(ABC):
         """Versions of what the verdicts come from (libraries, model revision), for a result's provenance."""
         return {}
 
+    def describe(self) -> str:
+        """The name, with the options that are not the default: for a result's provenance."""
+        return self.name
+
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
         """The answer in each response, where `extract=` is not given; None is invalid. Default: the whole text."""
         return [_WHOLE(response) for response in responses]

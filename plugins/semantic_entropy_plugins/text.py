@@ -59,6 +59,9 @@ class Regex(Equivalence):
     def settings(self) -> Hashable:
         return (self.name, self._pattern.pattern)
 
+    def describe(self) -> str:
+        return f"{self.name}(pattern={self._pattern.pattern!r})"
+
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
         return [self._key(answer) for answer in answers]
 
@@ -97,6 +100,9 @@ class NGram(Equivalence):
     @property
     def settings(self) -> Hashable:
         return (self.name, self.n, self.threshold)
+
+    def describe(self) -> str:
+        return f"{self.name}(n={self.n}, threshold={self.threshold})"
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         scores = [self._overlap(_grams(pair.left, self.n), _grams(pair.right, self.n)) for pair in pairs]

@@ -1,0 +1,165 @@
+r"""The math judge: equal mathematics means the same (Algorithm 2 of the EMPO paper), and no answer can hang the host.
+
+1. Keys: what the exact grammar of `math_keys` covers is compared as numbers, here, in microseconds.
+2. The rest goes to math-verify in worker processes with hard limits on time and memory (`math_pool`). Every pair is
+   asked both ways; `policy` says what that means: "both" (the default) must hold, "either", or "forward" alone as printed
+   in the paper.
+3. What runs over a limit is undecided, and the answer that did it is not tried again.
+
+Decisions, each as math-verify's unless said: units and currency are not compared (`5 cm` = `5 m` = 5); `50` = `50%` =
+`0.5`, though 50 is not 0.5; `x=3` = `3`; `0.333` is not 1/3, `0.333333` is (6 decimals); unicode fractions are fractions
+and `1e5` is 100000 (math-verify: not).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping, Sequence
+from importlib.metadata import version
+
+from semantic_entropy.plugin import Equivalence, Pair, Verdict, boxed, errors, last_number, load_extractor
+from semantic_entropy_plugins.math_keys import Known, clean, read
+from semantic_entropy_plugins.math_pool import MathPool, Outcome
+from semantic_entropy_plugins.math_worker import POLICIES
+
+LONGEST = 2000  # characters of an answer; final answers are under 300, and parsing is superlinear
+_ROUNDED = 1e-5  # math-verify rounds decimals to 1e-6: values further apart than ten times that are different
+_REMEMBERED = 10_000  # answers that ran over a limit
+
+
+class Math(Equivalence):
+    """Equal mathematics means the same.
+
+    Args:
+        timeout: seconds of wall clock for one pair, counted from when a worker starts on it.
+        memory_mb: memory of a worker on top of what the imports take.
+        workers: how many processes. None: two, or as many as there are cores, whichever is less.
+        policy: "both", "either" or "forward".
+    """
+
+    name = "math"
+
+    def __init__(
+        self, timeout: float = 3.0, memory_mb: int = 1024, workers: int | None = None, policy: str = "both"
+    ) -> None:
+        if policy not in POLICIES:
+            raise errors.OptionError(f"math: policy={policy!r} is unknown: use one of {', '.join(POLICIES)}")
+        for option, value in (("timeout", timeout), ("memory_mb", memory_mb), ("workers", workers)):
+            if value is not None and value <= 0:
+                raise errors.OptionError(f"math: {option}={value} must be positive")
+        self.policy, self.timeout = policy, timeout
+        self._pool = MathPool(workers or min(2, os.cpu_count() or 1), timeout, memory_mb, policy)
+        self._strikes: OrderedDict[str, int] = OrderedDict()
+        self._lock = threading.Lock()
+
+    @property
+    def settings(self) -> Hashable:
+        return (self.name, self.policy, self.timeout)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        return {"math-verify": version("math-verify")}
+
+    def describe(self) -> str:
+        return self.name if self.policy == "both" else f"{self.name}(policy={self.policy})"
+
+    def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
+        """The last box; else the whole text where it is mathematics; else the last number."""
+        return [_EXTRACT(response) for response in responses]
+
+    def suits(self, responses: Sequence[str]) -> bool:
+        """Every response that is not empty has a box or is mathematics; or most have a box."""
+        given = [response for response in responses if response.strip()]
+        boxes = sum("\\boxed" in response for response in given)
+        return bool(given) and (2 * boxes > len(given) or all("\\boxed" in r or is_mathematics(r) for r in given))
+
+    def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
+        return [known.key if (known := read(answer)) else None for answer in answers]
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        verdicts = [self._without_worker(pair) for pair in pairs]
+        open_pairs = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        tasks = [(clean(pairs[i].left), clean(pairs[i].right)) for i in open_pairs]
+        for i, outcome in zip(open_pairs, self._pool.run(tasks) if tasks else (), strict=True):
+            if outcome.stage:
+                self._blame(pairs[i], outcome)
+            verdicts[i] = Verdict(outcome.same, reason=outcome.reason)
+        return [verdict or Verdict(None) for verdict in verdicts]
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _without_worker(self, pair: Pair) -> Verdict | None:
+        """A verdict from the keys, or None where math-verify must be asked."""
+        left, right = read(pair.left), read(pair.right)
+        if left and right:
+            same = _compare(left, right)
+            if same is not None:
+                return Verdict(same)
+        for answer in (pair.left, pair.right):
+            if len(answer) > LONGEST:
+                return Verdict(None, reason=f"an answer of {len(answer)} characters, over {LONGEST}")
+            if self._strikes.get(answer, 0) >= _OUT:
+                return Verdict(None, reason=f"an answer that already ran over {self.timeout:g} s")
+        return None
+
+    def _blame(self, pair: Pair, outcome: Outcome) -> None:
+        """Remember who ran over: the side that was being parsed, or both, half each, where the comparison did."""
+        guilty = {"L": (pair.left,), "R": (pair.right,)}.get(outcome.stage, (pair.left, pair.right))
+        with self._lock:
+            for answer in guilty:
+                self._strikes[answer] = self._strikes.pop(answer, 0) + _OUT // len(guilty)
+            while len(self._strikes) > _REMEMBERED:
+                self._strikes.popitem(last=False)
+
+
+_OUT = 2  # strikes: one time-out in parsing, or two in comparing
+
+
+def _compare(left: Known, right: Known) -> bool | None:
+    """Two exact answers; None where rounding or a different kind of bracket is math-verify's to judge."""
+    if left.key == right.key:
+        return True
+    if {left.kind, right.kind} == {"%", "value"}:
+        percent, value = (left, right) if left.kind == "%" else (right, left)
+        return _near(percent.rough[0], value.rough[0]) or _near(percent.rough[0] / 100, value.rough[0])
+    if left.kind != right.kind:
+        return None if len(left.kind) == len(right.kind) else False
+    if len(left.rough) != len(right.rough) or any(abs(a - b) > _ROUNDED for a, b in zip(left.rough, right.rough)):
+        return False
+    return None if left.decimal or right.decimal else False
+
+
+def _near(one: float, other: float) -> bool:
+    return abs(one - other) <= 1e-6 * max(1.0, abs(one))
+
+
+_WORDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
+_LONGEST_WHOLE = 200  # characters: a longer text is a solution, not an answer
+
+
+def is_mathematics(text: str) -> bool:
+    """Whether a whole text is one mathematical expression: a digit or a LaTeX command, and no prose."""
+    text = text.strip()
+    if not text or len(text) > _LONGEST_WHOLE or "\n" in text:
+        return False
+    if read(text):
+        return True
+    bare = _WORDS.sub(" ", text)
+    if any(word not in _FUNCTIONS for word in re.findall(r"[^\W\d_]{2,}", bare)):
+        return False
+    return any(char in text for char in "\\^=+*/<>") and any(char.isalnum() for char in text)
+
+
+def _answer(response: str) -> str | None:
+    box = boxed(response)
+    if box is not None:
+        return box
+    return response.strip() if is_mathematics(response) else last_number(response)
+
+
+_EXTRACT = load_extractor(_answer)

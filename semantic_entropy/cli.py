@@ -1,0 +1,145 @@
+"""`semantic-entropy`: estimate files, explain one question, list plugins, check the installation.
+
+Light on purpose: what a command needs is imported when it runs, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from semantic_entropy.errors import InputError, SemanticEntropyError
+
+_OPTION_HELP = "An option of the equivalence, as key=value; may be repeated."
+
+
+class _Group(click.Group):
+    """Shows this package's own errors as messages, not tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except SemanticEntropyError as error:
+            raise click.ClickException(str(error)) from error
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="semantic-entropy")
+def main() -> None:
+    """Measure how much a language model is guessing: entropy over the meanings of several answers."""
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Where to write; default: standard output.")
+@click.option("-e", "--equivalence", metavar="NAME", help="Who means the same; default: auto (math, else text).")
+@click.option("--option", "options", multiple=True, metavar="K=V", help=_OPTION_HELP)
+@click.option("--clusterer", metavar="NAME", help="Default: the convention's.")
+@click.option("--estimator", "estimators", multiple=True, metavar="NAME", help="May be repeated; the first leads.")
+@click.option("--convention", default="default", show_default=True, metavar="NAME")
+@click.option("--extract", metavar="HOW", help="boxed, choice, number, last-line, whole, regex:PATTERN.")
+@click.option("--invalid", default="separate", show_default=True, type=click.Choice(["separate", "drop", "together"]))
+@click.option("--responses", "field", default="responses", show_default=True, help="The field that holds the responses.")
+@click.option("--overwrite", is_flag=True, help="Start anew where the output exists, instead of going on.")
+@click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of setting it aside.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def estimate(file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **how: Any) -> None:
+    """Measure every row of FILE (JSON lines; - is standard input).
+
+    A row holds "responses" (a list of strings) and, where there are, "question" and "logprobs" (token log-probabilities
+    a response, nats). Out comes the row with the fields of the result added. Rows are written as they are done; run the
+    same command again after an interruption and it goes on where it was. Bad rows go to OUTPUT.bad.jsonl.
+    """
+    from semantic_entropy.files import Run  # noqa: PLC0415
+
+    with _scorer(how) as scorer:
+        run = Run(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
+        done = run.execute(progress=not quiet and sys.stderr.isatty())
+    click.echo(str(done), err=True)
+    if done.bad:
+        sys.exit(1)
+
+
+@main.command()
+@click.argument("responses", nargs=-1, metavar="[RESPONSE]...")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Take a row of this JSONL file instead.")
+@click.option("--id", "row_id", help="The row's id; default: its first row.")
+@click.option("-q", "--question", help="The question that was asked.")
+@click.option("-e", "--equivalence", metavar="NAME")
+@click.option("--option", "options", multiple=True, metavar="K=V", help=_OPTION_HELP)
+@click.option("--convention", default="default", show_default=True, metavar="NAME")
+@click.option("--extract", metavar="HOW")
+def explain(responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **how: Any) -> None:
+    """Draw the clusters of one question: the RESPONSEs given, or a row of --file."""
+    from semantic_entropy.drawing import draw  # noqa: PLC0415
+    from semantic_entropy.files import find_row  # noqa: PLC0415
+
+    if bool(responses) == bool(file):
+        raise click.UsageError("give responses, or --file FILE, not both or neither")
+    row: dict[str, Any] = find_row(Path(file), row_id) if file else {"responses": list(responses), "question": question}
+    with _scorer({"clusterer": None, "estimators": (), "invalid": "separate", **how}) as scorer:
+        result = scorer.estimate(row["responses"], question=row.get("question"), logprobs=row.get("logprobs"))
+    draw(result, row["responses"], row.get("question"))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def plugins(as_json: bool) -> None:
+    """List every component and where it came from, and every plugin that failed to load."""
+    from semantic_entropy.doctor import listing  # noqa: PLC0415
+
+    found = listing()
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+        return
+    for kind, components in found["components"].items():
+        click.echo(click.style(kind, bold=True))
+        for one in components:
+            missing = f"  [missing: {', '.join(one['missing'])}]" if one["missing"] else ""
+            click.echo(f"  {one['name']:<16} {one['summary']}  ({one['source']}){missing}")
+    for failure in found["failed"]:
+        click.secho(f"FAILED {failure['plugin']} ({failure['source']}): {failure['reason']}", fg="red")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+def doctor(as_json: bool) -> None:
+    """Check what is installed and what works, and say the command that fixes what does not."""
+    from semantic_entropy.doctor import examine  # noqa: PLC0415
+
+    findings = examine()
+    if as_json:
+        click.echo(json.dumps([finding.__dict__ for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = click.style("ok  ", fg="green") if finding.ok else click.style(finding.mark, fg="yellow")
+            click.echo(f"{mark} {finding.name:<14} {finding.detail}")
+            if finding.fix:
+                click.echo(f"{'':19} fix: {finding.fix}")
+    sys.exit(any(not finding.ok and finding.needed for finding in findings))
+
+
+def _scorer(how: dict[str, Any]) -> Any:
+    from semantic_entropy import Scorer, load_equivalence  # noqa: PLC0415
+
+    options, equivalence = how.pop("options"), how.pop("equivalence")
+    estimators = how.pop("estimators", ())
+    if options:
+        if equivalence in (None, "auto"):
+            raise InputError("--option needs --equivalence NAME: it sets an option of that equivalence")
+        equivalence = load_equivalence(equivalence, **dict(map(_option, options)))
+    return Scorer(equivalence, estimator=list(estimators) or None, **how)
+
+
+def _option(text: str) -> tuple[str, Any]:
+    key, separator, value = text.partition("=")
+    if not separator or not key:
+        raise InputError(f"--option {text!r} is not of the form key=value")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value

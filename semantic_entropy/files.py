@@ -1,0 +1,274 @@
+"""Many groups from a JSON lines file to another: written as it goes, resumable, bad rows set aside.
+
+Where it was after a kill follows from the files alone. Results and bad rows are appended in the order of the input, the
+bad rows of a chunk before its results; so the results written, plus the line numbers in the file of bad rows, say which
+line is next. A line cut short by the kill is removed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.groups import one_group
+from semantic_entropy.scorer import Scorer
+from semantic_entropy.types import Result, to_json_line
+
+_CHUNK = 256  # rows in one pipeline run: enough pairs to fill a model's batch, a second or two of work lost at a kill
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a run did, and how to say it."""
+
+    rows: int
+    skipped: int
+    bad: int
+    bad_file: str
+    seconds: float
+
+    def __str__(self) -> str:
+        rate = f"{self.rows / self.seconds:,.0f} rows/s" if self.seconds > 0 and self.rows else "nothing left to do"
+        parts = [f"{self.rows} rows in {self.seconds:.1f} s ({rate})"]
+        if self.skipped:
+            parts.append(f"{self.skipped} done before (--overwrite starts anew)")
+        if self.bad:
+            parts.append(f"{self.bad} bad rows set aside in {self.bad_file}" if self.bad_file else f"{self.bad} bad rows")
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    number: int  # 1-based line in the input
+    text: str
+    fields: dict[str, Any] | None
+    problem: str | None
+
+
+class Run:
+    """One pass over a file. `source` and `output` may be standard streams ("-" and None)."""
+
+    def __init__(
+        self, scorer: Scorer, source: str, output: str | None, *, field: str, overwrite: bool, strict: bool
+    ) -> None:
+        self.scorer, self.source, self.field, self.strict = scorer, source, field, strict
+        self.output = None if output in (None, "-") else Path(output or "")
+        self.bad_file = self.output.with_name(self.output.name + ".bad.jsonl") if self.output else None
+        if source != "-" and not Path(source).is_file():
+            raise InputError(f"{source}: no such file")
+        if self.output and source != "-" and self.output.resolve() == Path(source).resolve():
+            raise InputError(f"{source} is both input and output: choose another output")
+        if overwrite:
+            for path in filter(None, (self.output, self.bad_file)):
+                path.unlink(missing_ok=True)
+
+    def execute(self, progress: bool) -> Done:
+        """Measure what is not done yet.
+
+        Raises:
+            InputError: a bad row under `strict`, or an output that belongs to another input or other settings.
+            SemanticEntropyError: the disk is full or the output cannot be written; what was written stays.
+        """
+        start = time.perf_counter()
+        written, bad_numbers = self._already_done()
+        rows = bad = 0
+        with contextlib.ExitStack() as stack:
+            source = stack.enter_context(_open_source(self.source))
+            out = stack.enter_context(_appending(self.output)) if self.output else sys.stdout
+            lines = _remaining(self._read(source), written, bad_numbers)
+            with _bar(self.source, progress) as advance:
+                advance(written + len(bad_numbers))
+                while chunk := list(islice(lines, _CHUNK)):
+                    results = self._measure(chunk)
+                    bad += self._set_aside([(row, p) for row, p in results if isinstance(p, str)])
+                    good = [(row, r) for row, r in results if isinstance(r, Result)]
+                    _write(out, [_merged(row.fields or {}, r) for row, r in good], self.output)
+                    rows += len(good)
+                    advance(len(chunk))
+        return Done(rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start)
+
+    def _read(self, source: IO[bytes]) -> Iterator[_Row]:
+        for number, line in enumerate(source, start=1):
+            if line.strip():
+                yield _parse(number, line, self.field)
+
+    def _measure(self, chunk: list[_Row]) -> list[tuple[_Row, Result | str]]:
+        """A result, or what is wrong, for each row."""
+        good: list[tuple[_Row, dict[str, Any]]] = []
+        for row in chunk:
+            if row.problem is None and row.fields is not None:
+                good.append((row, row.fields))
+            elif self.strict:
+                raise InputError(f"{self.source}, line {row.number}: {row.problem}")
+        batch = self.scorer.estimate(
+            [fields[self.field] for _, fields in good],
+            question=[fields.get("question") for _, fields in good],
+            logprobs=[fields.get("logprobs") for _, fields in good],
+        ) if good else []
+        found = {row.number: result for (row, _), result in zip(good, batch, strict=True)}
+        return [(row, found[row.number] if row.number in found else row.problem or "") for row in chunk]
+
+    def _set_aside(self, bad: list[tuple[_Row, str]]) -> int:
+        for row, problem in bad:
+            print(f"{self.source}, line {row.number}: {problem}", file=sys.stderr)
+        if bad and self.bad_file:
+            with _appending(self.bad_file) as out:
+                _write(
+                    out,
+                    [to_json_line({"line": row.number, "problem": problem, "row": row.text}) for row, problem in bad],
+                    self.bad_file,
+                )
+        return len(bad)
+
+    def _already_done(self) -> tuple[int, set[int]]:
+        if not self.output or not self.output.exists():
+            return 0, set()
+        if self.source == "-":
+            raise InputError(f"{self.output} exists, and standard input cannot be resumed: use --overwrite")
+        _drop_cut_line(self.output)
+        bad: set[int] = set()
+        if self.bad_file and self.bad_file.exists():
+            _drop_cut_line(self.bad_file)
+            bad = {json.loads(line)["line"] for line in self.bad_file.read_bytes().splitlines()}
+        written, last = 0, b""
+        with self.output.open("rb") as lines:
+            for last in lines:
+                written += 1
+        if written:
+            self._check_same(written, json.loads(last), bad)
+        return written, bad
+
+    def _check_same(self, written: int, last: dict[str, Any], bad: set[int]) -> None:
+        """The last result belongs to this input and these settings."""
+        with _open_source(self.source) as source:
+            rows = (row for row in self._read(source) if row.number not in bad)
+            row = next(islice(rows, written - 1, None), None)
+        if row is None or row.fields is None or any(last.get(key) != row.fields[key] for key in row.fields):
+            raise InputError(f"{self.output} holds results of another input: remove it, or use --overwrite")
+        try:
+            again = self.scorer.estimate(
+                row.fields[self.field], question=row.fields.get("question"), logprobs=row.fields.get("logprobs")
+            )
+        except InputError as error:
+            raise InputError(f"{self.output} was made with other settings ({error}): use --overwrite") from error
+        settings = ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid")
+        before = last.get(_result_key("provenance", row.fields), {})
+        for name in settings:
+            now = getattr(again.provenance, name)
+            if before.get(name) != now:
+                raise InputError(
+                    f"{self.output} was made with {name} {before.get(name)!r}, not {now!r}: use --overwrite, or another output"
+                )
+
+
+def find_row(path: Path, row_id: str | None) -> dict[str, Any]:
+    """The row with this id, or the first.
+
+    Raises:
+        InputError: no such row, or it is not usable.
+    """
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            row = _parse(number, line, "responses")
+            if row.fields and (row_id is None or str(row.fields.get("id")) == row_id):
+                return row.fields
+            if row.problem and row_id is None:
+                raise InputError(f"{path}, line {number}: {row.problem}")
+    raise InputError(f"{path} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
+
+
+def _parse(number: int, line: bytes, field: str) -> _Row:
+    text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+    try:
+        fields = json.loads(line)
+    except ValueError as error:
+        return _Row(number, text, None, f"not JSON: {error}")
+    if not isinstance(fields, dict):
+        return _Row(number, text, None, f"a row is a JSON object, not a {type(fields).__name__}")
+    if field not in fields:
+        return _Row(number, text, fields, f"no field {field!r}; it has {', '.join(fields) or 'none'}")
+    try:
+        one_group(fields[field], fields.get("question"), fields.get("logprobs"))
+    except InputError as error:
+        return _Row(number, text, fields, str(error))
+    return _Row(number, text, fields, None)
+
+
+def _merged(fields: dict[str, Any], result: Result) -> str:
+    return to_json_line(fields | {_result_key(key, fields): value for key, value in result.to_dict().items()})
+
+
+def _result_key(key: str, fields: dict[str, Any]) -> str:
+    """The row's own fields stay as they are: a field of the result that has the same name gets a prefix."""
+    return f"result_{key}" if key in fields else key
+
+
+def _remaining(rows: Iterator[_Row], written: int, bad: set[int]) -> Iterator[_Row]:
+    for row in rows:
+        if row.number in bad:
+            continue
+        if written:
+            written -= 1
+            continue
+        yield row
+
+
+def _write(out: IO[Any], lines: list[str], path: Path | None) -> None:
+    text = "".join(line + "\n" for line in lines)
+    try:
+        out.write(text.encode() if path else text)
+        out.flush()
+    except OSError as error:
+        raise SemanticEntropyError(
+            f"{path or 'standard output'}: {error.strerror}; what is written so far is complete, run again to go on"
+        ) from error
+
+
+def _drop_cut_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        content = file.read()
+        if content and not content.endswith(b"\n"):
+            file.truncate(content.rfind(b"\n") + 1)
+
+
+def _appending(path: Path) -> IO[bytes]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except OSError as error:
+        raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+@contextlib.contextmanager
+def _open_source(source: str) -> Iterator[IO[bytes]]:
+    if source == "-":
+        yield sys.stdin.buffer
+    else:
+        with open(source, "rb") as file:
+            yield file
+
+
+@contextlib.contextmanager
+def _bar(source: str, shown: bool) -> Iterator[Any]:
+    if not shown:
+        yield lambda _: None
+        return
+    from rich.console import Console  # noqa: PLC0415  # 60 ms that a script without a terminal need not pay
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+
+    total = None
+    if source != "-":
+        with open(source, "rb") as lines:
+            total = sum(1 for line in lines if line.strip())
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("rows", total=total)
+        yield lambda rows: bar.advance(task, rows)
