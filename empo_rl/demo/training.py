@@ -12,6 +12,7 @@ from typing import Any
 
 from datasets import Dataset
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallback
+from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
@@ -61,6 +62,7 @@ def train(
         processing_class=tokenizer,
         callbacks=[along, columns, ReportProgress(report)],
     )
+    trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
     trainer.train()
     return along.evaluations
 

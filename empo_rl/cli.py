@@ -1,0 +1,152 @@
+"""`empo-train`: train from a configuration, or see the whole thing in a minute or two.
+
+    empo-train CONFIG.yaml [key=value ...]   train; CONFIG may be a recipe's name
+    empo-train demo                          make a tiny model, train it without labels, compare
+    empo-train recipes                       what ships with the package
+
+Light at import: torch is loaded when a command needs it.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+class _ConfigOrCommand(click.Group):
+    """The first argument names a command; anything else is a configuration to train from."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["run", *args]
+        return super().resolve_command(ctx, args)
+
+
+@click.group(cls=_ConfigOrCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="semantic-entropy")
+def main() -> None:
+    """Train a language model with EMPO: no labels, only agreement with itself.
+
+    \b
+    empo-train demo                        a tiny model on this machine, start to end
+    empo-train CONFIG.yaml [key=value ...] a run of your own, or a recipe by name
+    empo-train recipes                     the recipes that ship with the package
+    """
+
+
+@main.command()
+@click.argument("config")
+@click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in output_dir, if there is one.")
+@click.option("--overwrite", is_flag=True, help="Delete the earlier run in output_dir and begin anew.")
+def run(config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool) -> None:
+    """Train from CONFIG, a YAML file or a recipe's name. `run` may be left out.
+
+    KEY=VALUE changes one key, nested keys with dots: training.steps=10.
+    """
+    from empo_rl.config_files import load_config
+    from semantic_entropy import SemanticEntropyError
+
+    try:
+        checked = load_config(config, [*overrides, "resume=true"] if resume else overrides)
+        _quiet_machinery(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
+        final = _train(checked, overwrite)
+    except SemanticEntropyError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(final)
+
+
+def _train(config: Any, overwrite: bool) -> Path:
+    from empo_rl.progress import StageProgress
+    from empo_rl.train import run_training
+
+    _quiet_transformers()
+    with StageProgress() as progress:
+        return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
+
+
+@main.command()
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--output-dir", type=click.Path(path_type=Path), help="[default: runs/demo-REWARD-SEED]")
+@click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Training steps.")
+@click.option(
+    "--reward",
+    type=click.Choice(["empo", "random", "golden"]),
+    default="empo",
+    show_default=True,
+    help="empo: no labels. golden: with labels. random: the control.",
+)
+@click.option("--pretrain-steps", type=click.IntRange(min=1), default=550, show_default=True)
+def demo(seed: int, output_dir: Path | None, steps: int, reward: str, pretrain_steps: int) -> None:
+    """Make a tiny model, train it with EMPO on questions without labels, and compare before and after.
+
+    Offline, one thread, the same numbers for the same seed. An earlier demo in the output directory is replaced.
+    """
+    from empo_rl.demo import output
+    from semantic_entropy import SemanticEntropyError
+
+    _quiet_machinery(offline=True)
+    directory = output_dir or Path("runs") / f"demo-{reward}-{seed}"
+    try:
+        replaced = output.prepare(directory)
+        if replaced:
+            click.echo(f"replacing the earlier demo in {directory}", err=True)
+        _demo(directory, seed=seed, steps=steps, pretrain_steps=pretrain_steps, reward=reward)
+    except SemanticEntropyError as error:
+        raise click.ClickException(str(error)) from error
+
+
+def _demo(directory: Path, **choices: Any) -> None:
+    from empo_rl.progress import StageProgress
+
+    with StageProgress() as progress:
+        progress.say("loading torch, transformers and trl")
+        from empo_rl.demo.run import run_demo
+        from empo_rl.demo.table import print_table
+
+        _quiet_transformers()
+        result = run_demo(directory, report=progress, **choices)
+    print_table(result, directory)
+
+
+@main.command()
+@click.argument("name", required=False)
+def recipes(name: str | None) -> None:
+    """List the recipes, or print the one called NAME, to start a configuration from."""
+    from empo_rl.config_files import recipe_names, recipe_text
+
+    if name is None:
+        for known in recipe_names():
+            click.echo(f"{known:<18} {recipe_text(known).splitlines()[0].lstrip('# ')}")
+    elif name in recipe_names():
+        click.echo(recipe_text(name), nl=False)
+    else:
+        raise click.ClickException(f"no recipe {name!r}. Recipes: {', '.join(recipe_names())}.")
+
+
+def _quiet_machinery(*, offline: bool) -> None:
+    """Before torch is imported: one thread where the model is tiny, and no network where none is needed."""
+    if offline:
+        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers would warn about it
+
+
+def _quiet_transformers() -> None:
+    """Its notices are for programmers: deprecations inside TRL, and a progress bar for writing 400 KB."""
+    import transformers
+
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

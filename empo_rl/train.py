@@ -1,0 +1,173 @@
+"""One run of `empo-train CONFIG.yaml`: the model, the prompts, and `EmpoGRPOTrainer` from a checked `Config`.
+
+Checkpoints, schedules, mixed precision and many processes are TRL's and transformers' own; this module only translates. Launch it with
+`accelerate launch -m empo_rl.cli CONFIG.yaml` for several GPUs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from accelerate import PartialState
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers.trainer_callback import PrinterCallback
+from trl import GRPOConfig
+
+from empo_rl import run_directory
+from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
+from empo_rl.adapters.trl import EmpoGRPOTrainer
+from empo_rl.config import Config
+from empo_rl.filters import EntropyWindow
+from empo_rl.metrics_file import MetricsFile
+from empo_rl.prompts import load_prompts
+from empo_rl.provider import EmpoProvider
+from semantic_entropy import InputError
+
+Progress = Callable[[str, int, int, str], None]
+Say = Callable[[str], None]
+
+
+def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Say) -> Path:
+    """Train, and return the directory of the final model."""
+    state = PartialState(cpu=config.device == "cpu")
+    directory = Path(config.output_dir)
+    for note in window_notes(config):
+        say(note)
+    arguments = grpo_arguments(config, state.num_processes)
+    with state.main_process_first():
+        checkpoint = run_directory.start(directory, resume=config.resume, overwrite=overwrite)
+    if config.resume:
+        say(f"resuming from {checkpoint}" if checkpoint else f"nothing to resume in {directory}: starting at step 1")
+    model, tokenizer = _load_model(config, directory, progress)
+    prompts = load_prompts(config, lambda turns: _count_tokens(tokenizer, turns))
+    say(f"{len(prompts.rows)} prompts" + (f", {prompts.too_long} left out as too long" if prompts.too_long else ""))
+    callbacks: list[Any] = []
+    if state.is_main_process:
+        (directory / run_directory.CONFIG).write_text(_as_yaml(config), encoding="utf-8")
+        metrics = MetricsFile(directory / run_directory.METRICS, after=run_directory.checkpoint_step(checkpoint))
+        callbacks = [WriteMetrics(metrics), ReportProgress(lambda step, n, logs: progress("training", step, n, _note(logs)))]
+    with EmpoProvider(**config.empo.model_dump(), seed=config.seed + state.process_index) as provider:
+        trainer = EmpoGRPOTrainer(
+            model=model,
+            provider=provider,
+            args=arguments,
+            train_dataset=Dataset.from_list(list(prompts.rows)),
+            processing_class=tokenizer,
+            callbacks=callbacks,
+        )
+        trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    final = directory / run_directory.FINAL
+    trainer.save_model(str(final))
+    return final
+
+
+def window_notes(config: Config) -> list[str]:
+    """What the window does at this G; an error where it keeps nothing."""
+    if config.empo.reward != "empo":
+        return []
+    return EntropyWindow(config.empo.delta_low, config.empo.delta_high).check(config.rollout.num_generations)
+
+
+def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
+    """TRL's arguments. A micro-batch holds whole groups, so none can straddle two processes."""
+    decided = _decided(config, _accumulation(config, processes))
+    known = [field.name for field in dataclasses.fields(GRPOConfig)]
+    for key in config.trl:
+        if key in decided:
+            raise InputError(f"trl.{key}: decided by this configuration (it is {decided[key]!r}); see docs/empo/training.md.")
+        if key not in known:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
+            raise InputError(f"trl.{key} is no argument of trl.GRPOConfig.{hint}")
+    return GRPOConfig(**decided, **config.trl)
+
+
+def _accumulation(config: Config, processes: int) -> int:
+    prompts, micro = config.training.prompts_per_step, config.training.prompts_per_micro_batch
+    if prompts % (micro * processes):
+        raise InputError(
+            f"training.prompts_per_step={prompts} is no multiple of training.prompts_per_micro_batch={micro} x "
+            f"{processes} processes = {micro * processes}: change one of the three."
+        )
+    return prompts // (micro * processes)
+
+
+def _decided(config: Config, accumulation: int) -> dict[str, Any]:
+    training, rollout = config.training, config.rollout
+    length = {"max_steps": training.steps} if training.steps else {"num_train_epochs": training.epochs}
+    return {
+        **length,
+        "output_dir": config.output_dir,
+        "seed": config.seed,
+        "use_cpu": config.device == "cpu",
+        "num_generations": rollout.num_generations,
+        "temperature": rollout.temperature,
+        "max_completion_length": rollout.max_completion_tokens,
+        "per_device_train_batch_size": training.prompts_per_micro_batch * rollout.num_generations,
+        "gradient_accumulation_steps": accumulation,
+        "learning_rate": training.learning_rate,
+        "lr_scheduler_type": training.schedule,
+        "warmup_steps": training.warmup_steps,
+        "loss_type": training.loss,
+        "importance_sampling_level": training.ratio,
+        "epsilon": training.epsilon,
+        "scale_rewards": config.empo.scale,
+        "beta": 0.0,
+        "max_grad_norm": training.max_grad_norm,
+        "bf16": training.precision == "bf16",
+        "gradient_checkpointing": training.gradient_checkpointing,
+        "save_strategy": "steps",
+        "save_steps": training.save_every,
+        "save_total_limit": training.keep_checkpoints,
+        "logging_steps": 1,
+        "disable_tqdm": True,
+        "report_to": config.trl.get("report_to", "none"),
+    }
+
+
+def _load_model(config: Config, directory: Path, progress: Progress) -> tuple[Any, Any]:
+    if config.model != "demo":
+        kind = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+        model = AutoModelForCausalLM.from_pretrained(config.model, dtype=kind)
+        return model, AutoTokenizer.from_pretrained(config.model, padding_side="left")
+    return _demo_model(config, directory / run_directory.BASE, progress)
+
+
+def _demo_model(config: Config, base: Path, progress: Progress) -> tuple[Any, Any]:
+    """Made once; a resumed run finds it."""
+    from empo_rl.demo.base_model import make_model, make_tokenizer, pretrain
+    from empo_rl.demo.task import split
+
+    torch.set_num_threads(1)  # as fast as two for so small a model
+    tokenizer = make_tokenizer()
+    if (base / "model.safetensors").exists():
+        return AutoModelForCausalLM.from_pretrained(base), tokenizer
+    model, steps = make_model(tokenizer, config.seed), config.demo.pretrain_steps
+    questions = split(config.seed).pretraining
+    pretrain(
+        model, tokenizer, questions, config.seed, steps, lambda i, loss: progress("pre-training", i, steps, f"loss {loss:.3f}")
+    )
+    model.save_pretrained(base)
+    tokenizer.save_pretrained(base)
+    return model, tokenizer
+
+
+def _count_tokens(tokenizer: Any, turns: list[dict[str, str]]) -> int:
+    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _as_yaml(config: Config) -> str:
+    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def _note(logs: dict[str, float]) -> str:
+    return f"entropy {logs['empo/entropy']:.2f} nats, kept {logs['empo/keep_fraction']:.0%}"
