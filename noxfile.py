@@ -146,7 +146,7 @@ def environment(name: str, *requirements: str) -> Path:
 
 
 def install(path: Path, *requirements: str) -> None:
-    """Install into `path` under constraints.txt. pip is left to talk: its reasons for a conflict go with its account."""
+    """Install into `path` under constraints.txt. pip may talk: silenced, it keeps the reason of a conflict."""
     pip = [str(executable(path, "python")), "-m", "pip", "install", "--disable-pip-version-check"]
     bar = [] if sys.stdout.isatty() else ["--progress-bar", "off"]
     done = subprocess.run([*pip, *bar, "-c", "constraints.txt", *requirements], cwd=ROOT, check=False)
@@ -247,7 +247,7 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """mypy --strict on the packages."""
+    """The packages under mypy --strict."""
     run(session, ready(session, project), "mypy", *session.posargs)
 
 

@@ -13,7 +13,7 @@ os.environ["MPLBACKEND"] = "Agg"
 
 from hypothesis import settings
 
-# No deadline: the first example pays for imports and for worker processes. Derandomized: a red run can be had again.
+# No deadline: the first example pays for imports and worker processes. Derandomized: a red run can be repeated.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))

@@ -1,12 +1,14 @@
 """The documentation is run: what a page shows is what happens.
 
-Every ```python block runs, each page from top to bottom in one namespace and in an empty folder of its own, as a reader
-would type it. A block that cannot run here (a GPU, a model to download) says why in the line above its fence:
+Every ```python block runs, each page from top to bottom in one namespace and in an empty folder of its own, as
+a reader would type it. A block that cannot run here (a GPU, a model to download) says why above its fence:
 
     <!-- not run: needs an NLI model from the hub -->
 
-A ```console block under the line `<!-- checked -->` runs each of its `$ ` lines in that folder, and what follows must be what
-the command prints; `...` stands for any text, as in doctest. Pages: README.md, docs/**/*.md, plugins/**/README.md.
+A ```console block under the line `<!-- checked -->` runs each of its `$ ` lines in that folder, and what follows
+must be what the command prints; `...` stands for any text, as in doctest.
+
+Pages: README.md, docs/**/*.md, plugins/**/README.md.
 """
 
 import doctest
@@ -23,6 +25,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("plugins/**/README.md")])
 FENCE = re.compile(r"^(?P<indent> *)(?P<ticks>`{3,})\s*(?P<language>[\w-]*)")
+COMMAND = re.compile(r"^\$ (?P<command>.*)\n?(?P<shown>(?:(?!\$ ).*\n?)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def run_python(block: Block, name: str, namespace: dict[str, object]) -> None:
-    """Run a block in the page's namespace, its lines numbered as on the page so that a traceback names them."""
+    """Run a block in the page's namespace, its lines numbered as on the page: a failure names its own."""
     source = "\n" * (block.line - 1) + block.text
     try:
         exec(compile(source, name, "exec"), namespace)
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the page's failure
         trace = error.__traceback__
         lines = []
         while trace is not None:
@@ -78,7 +81,7 @@ def run_python(block: Block, name: str, namespace: dict[str, object]) -> None:
 def run_console(block: Block, name: str) -> None:
     """Run a block's commands one by one and compare what each prints with what the page shows."""
     searched = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    commands = list(re.finditer(r"^\$ (?P<command>.*)\n?(?P<shown>(?:(?!\$ ).*\n?)*)", block.text, re.MULTILINE))
+    commands = list(COMMAND.finditer(block.text))
     assert commands, f"{name}:{block.line}: a checked console block without a `$ ` line"
     for match in commands:
         done = subprocess.run(
@@ -119,7 +122,9 @@ def test_the_readme_begins_with_two_commands_that_need_only_python():
 
 
 def test_every_python_block_of_the_readme_runs():
-    assert [block.line for block in blocks(ROOT / "README.md") if block.language == "python" and not block.is_run] == []
+    examples = [block for block in blocks(ROOT / "README.md") if block.language == "python"]
+    assert examples
+    assert all(block.is_run for block in examples)
 
 
 def test_a_failing_block_is_named_by_page_and_line(tmp_path):
