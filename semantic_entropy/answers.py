@@ -19,7 +19,10 @@ from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.types import Extractor
 
 _CLOSED_BLOCK = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-_OPEN_TAG, _CLOSE_TAG = re.compile(r"<think>", re.IGNORECASE), re.compile(r".*</think>", re.DOTALL | re.IGNORECASE)
+_OPEN_TAG, _CLOSE_TAG = (
+    re.compile(r"<think>", re.IGNORECASE),
+    re.compile(r".*</think>", re.DOTALL | re.IGNORECASE),
+)
 
 
 def strip_reasoning(response: str) -> str:
@@ -44,12 +47,12 @@ def last_line(response: str) -> str | None:
     return whole(lines[-1]) if lines else None
 
 
-_BOX = re.compile(r"\\f?box(?:ed)?\s*(?=\{)")
+_BOX = re.compile(r"\\(?:boxed|fbox)\s*(?=\{)")
 _BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
 
 
 def boxed(response: str) -> str | None:
-    r"""The content of the last `\boxed{...}` (or `\fbox`, `\framebox`-like) that is complete and not empty."""
+    r"""The content of the last `\boxed{...}` (or `\fbox`) that is complete and not empty."""
     for opening in reversed(list(_BOX.finditer(response))):
         content = _balanced(response, opening.end())
         if content is not None and content.strip():
@@ -93,7 +96,10 @@ _CHOICE_RULES = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
         (rf"^\W*{_LETTER}\W*$", re.IGNORECASE),  # nothing but the letter
-        (rf"(?i:\b(?:answer|choice|option)\b(?:\s+is)?\s*[:=]?\s*)\**{_LETTER}(?![\w'])", 0),  # "the answer is (B)"
+        (
+            rf"(?i:\b(?:answer|choice|option)\b(?:\s+is)?\s*[:=]?\s*)\**{_LETTER}(?![\w'])",
+            0,
+        ),  # "the answer is (B)"
         (r"\(([A-P])\)", 0),  # "(B)"
         (r"(?:^|\n)\W*([A-P])[).:](?=\s|$)", 0),  # "B) because", "B. because"
         (r"\b([B-HJ-P])\b", 0),  # a lone capital that is neither an article nor a pronoun
@@ -120,12 +126,10 @@ def regex(pattern: str) -> Extractor:
         raise InputError(f"extract: {pattern!r} is not a regular expression: {error}") from None
 
     def extract(response: str) -> str | None:
-        last = None
-        for last in compiled.finditer(response):
-            pass
-        if last is None:
+        found = list(compiled.finditer(response))
+        if not found:
             return None
-        content: str | None = last.group(1) if compiled.groups else last.group()
+        content: str | None = found[-1].group(1) if compiled.groups else found[-1].group()
         return content.strip() or None if content is not None else None
 
     return extract
@@ -186,7 +190,7 @@ _REFUSAL_LENGTH = 300  # characters: a longer text says something beside its apo
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a short text only declines to answer (English phrases; anything hedged, numbered or long is an answer)."""
+    """Whether a short text only declines to answer (in English; what is hedged, numbered or long is an answer)."""
     text = text.strip().replace("\u2019", "'")
     if len(text) > _REFUSAL_LENGTH or not _REFUSAL.match(text):
         return False

@@ -43,18 +43,22 @@ def main() -> None:
 @click.option("--convention", default="default", show_default=True, metavar="NAME")
 @click.option("--extract", metavar="HOW", help="boxed, choice, number, last-line, whole, regex:PATTERN.")
 @click.option("--invalid", default="separate", show_default=True, type=click.Choice(["separate", "drop", "together"]))
-@click.option("--responses", "field", default="responses", show_default=True, help="The field that holds the responses.")
+@click.option(
+    "--responses", "field", default="responses", show_default=True, help="The field that holds the responses."
+)
 @click.option("--overwrite", is_flag=True, help="Start anew where the output exists, instead of going on.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of setting it aside.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
-def estimate(file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **how: Any) -> None:
+def estimate(
+    *, file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **how: Any
+) -> None:
     """Measure every row of FILE (JSON lines; - is standard input).
 
     A row holds "responses" (a list of strings) and, where there are, "question" and "logprobs" (token log-probabilities
     a response, nats). Out comes the row with the fields of the result added. Rows are written as they are done; run the
     same command again after an interruption and it goes on where it was. Bad rows go to OUTPUT.bad.jsonl.
     """
-    from semantic_entropy.files import Run  # noqa: PLC0415
+    from semantic_entropy.files import Run
 
     with _scorer(how) as scorer:
         run = Run(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
@@ -75,8 +79,8 @@ def estimate(file: str, output: str | None, field: str, overwrite: bool, strict:
 @click.option("--extract", metavar="HOW")
 def explain(responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **how: Any) -> None:
     """Draw the clusters of one question: the RESPONSEs given, or a row of --file."""
-    from semantic_entropy.drawing import draw  # noqa: PLC0415
-    from semantic_entropy.files import find_row  # noqa: PLC0415
+    from semantic_entropy.drawing import draw
+    from semantic_entropy.files import find_row
 
     if bool(responses) == bool(file):
         raise click.UsageError("give responses, or --file FILE, not both or neither")
@@ -90,7 +94,7 @@ def explain(responses: tuple[str, ...], file: str | None, row_id: str | None, qu
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def plugins(as_json: bool) -> None:
     """List every component and where it came from, and every plugin that failed to load."""
-    from semantic_entropy.doctor import listing  # noqa: PLC0415
+    from semantic_entropy.doctor import listing
 
     found = listing()
     if as_json:
@@ -109,7 +113,7 @@ def plugins(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 def doctor(as_json: bool) -> None:
     """Check what is installed and what works, and say the command that fixes what does not."""
-    from semantic_entropy.doctor import examine  # noqa: PLC0415
+    from semantic_entropy.doctor import examine
 
     findings = examine()
     if as_json:
@@ -124,7 +128,7 @@ def doctor(as_json: bool) -> None:
 
 
 def _scorer(how: dict[str, Any]) -> Any:
-    from semantic_entropy import Scorer, load_equivalence  # noqa: PLC0415
+    from semantic_entropy import Scorer, load_equivalence
 
     options, equivalence = how.pop("options"), how.pop("equivalence")
     estimators = how.pop("estimators", ())

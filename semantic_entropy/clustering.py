@@ -88,7 +88,9 @@ class Representative(Clusterer):
         return _labels(clusters, size)
 
     def describe(self) -> str:
-        return f"{self.name}(order={self.order}" + (f", pick=random, seed={self.seed})" if self.pick == "random" else ")")
+        return f"{self.name}(order={self.order}" + (
+            f", pick=random, seed={self.seed})" if self.pick == "random" else ")"
+        )
 
 
 class Components(Clusterer):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import platform
+import subprocess
 import sys
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
@@ -59,7 +59,12 @@ def _plugins() -> list[Finding]:
     if not failures:
         return [Finding("plugins", True, f"{len(default_registry().entries())} components, none failed")]
     return [
-        Finding(f.plugin, False, f"plugin of {f.source} failed: {f.reason}", f"{sys.executable} -m pip uninstall {f.source}")
+        Finding(
+            f.plugin,
+            False,
+            f"plugin of {f.source} failed: {f.reason}",
+            f"{sys.executable} -m pip uninstall {f.source}",
+        )
         for f in failures
     ]
 
@@ -75,7 +80,10 @@ def _extra(extra: str) -> Finding:
     if not missing:
         return Finding(extra, True, shown + _accelerator(needed))
     return Finding(
-        extra, False, f"missing {', '.join(missing)}", f"{sys.executable} -m pip install '{_DISTRIBUTION}[{extra}]'"
+        extra,
+        False,
+        f"missing {', '.join(missing)}",
+        f"{sys.executable} -m pip install '{_DISTRIBUTION}[{extra}]'",
     )
 
 
@@ -99,12 +107,16 @@ def _installed(name: str) -> str | None:
         return None
 
 
-def _accelerator(needed: dict[str, str | None]) -> str:
-    if "torch" not in needed or importlib.util.find_spec("torch") is None:
-        return ""
-    import torch  # noqa: PLC0415  # asked for: the doctor is there to look
+_ASK_TORCH = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only')"
 
-    return f" ({torch.cuda.get_device_name()})" if torch.cuda.is_available() else " (CPU only)"
+
+def _accelerator(needed: dict[str, str | None]) -> str:
+    """What torch runs on, asked in a process of its own: a broken torch is a finding, not an end."""
+    if "torch" not in needed:
+        return ""
+    asked = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
+    said = (asked.stdout or asked.stderr).strip().splitlines()
+    return f" ({said[-1]})" if said else ""
 
 
 def listing() -> dict[str, Any]:

@@ -26,9 +26,15 @@ def draw(result: Result, responses: Sequence[str], question: str | None, console
         filled = round(cluster.share * _WIDTH)
         console.print(f"\n[cyan]{'█' * filled}[/cyan][dim]{'·' * (_WIDTH - filled)}[/dim] {cluster.share:6.1%}  {name}")
         for index in cluster.indices:
-            console.print(f"    [dim]{index:>3}[/dim]  {escape(_line(responses[index]))}", overflow="ellipsis", no_wrap=True)
+            console.print(
+                f"    [dim]{index:>3}[/dim]  {escape(_line(responses[index]))}",
+                overflow="ellipsis",
+                no_wrap=True,
+            )
     how = result.provenance
-    console.print(f"\n[dim]{escape(f'{how.equivalence} ({how.equivalence_reason}); {how.clusterer}; {how.estimator}')}[/dim]")
+    console.print(
+        f"\n[dim]{escape(f'{how.equivalence} ({how.equivalence_reason}); {how.clusterer}; {how.estimator}')}[/dim]"
+    )
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
 

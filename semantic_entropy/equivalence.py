@@ -55,7 +55,8 @@ class Equivalence(ABC):
 
         A number drawn once an object, not `id(self)`, which a later object can have again.
         """
-        return self.__dict__.setdefault("_serial", next(_SERIAL))
+        serial: int = self.__dict__.setdefault("_serial", next(_SERIAL))
+        return serial
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -71,7 +72,7 @@ class Equivalence(ABC):
         return [_WHOLE(response) for response in responses]
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        """A key for each answer: equal keys mean the same, without asking. None: no key, ask. Default: the text itself."""
+        """A key for each answer: equal keys mean the same, unasked. None: no key, ask. Default: the text itself."""
         return answers
 
     def suits(self, responses: Sequence[str]) -> bool:
@@ -121,7 +122,8 @@ class FunctionEquivalence(Equivalence):
             same = self.function(left, right)
         except Exception as error:
             raise EquivalenceError(
-                f"equivalence {self.name!r} raised {type(error).__name__}: {error} on {left[:80]!r} and {right[:80]!r}; "
+                f"equivalence {self.name!r} raised {type(error).__name__}: {error} "
+                f"on {left[:80]!r} and {right[:80]!r}; "
                 "return None where it cannot decide"
             ) from error
         if same is None or isinstance(same, bool):

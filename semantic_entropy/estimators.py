@@ -15,7 +15,7 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from semantic_entropy.errors import EvidenceError
-from semantic_entropy.probabilities import Floats, entropy, from_counts, from_likelihoods, sequence_log_likelihood
+from semantic_entropy.probabilities import entropy, from_counts, from_likelihoods, sequence_log_likelihood
 from semantic_entropy.types import Estimate, Evidence
 
 
@@ -103,11 +103,11 @@ class Majority(EntropyEstimator):
     higher_is_uncertain = False
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        return Estimate(float(from_counts(evidence.labels).max()))
+        return Estimate(max(from_counts(evidence.labels)))
 
 
-def _over(probabilities: Floats) -> Estimate:
-    return Estimate(entropy(probabilities), tuple(probabilities.tolist()))
+def _over(probabilities: list[float]) -> Estimate:
+    return Estimate(entropy(probabilities), tuple(probabilities))
 
 
 def _log_likelihoods(evidence: Evidence, length_normalized: bool) -> list[float]:

@@ -41,7 +41,9 @@ class Done:
         if self.skipped:
             parts.append(f"{self.skipped} done before (--overwrite starts anew)")
         if self.bad:
-            parts.append(f"{self.bad} bad rows set aside in {self.bad_file}" if self.bad_file else f"{self.bad} bad rows")
+            parts.append(
+                f"{self.bad} bad rows set aside in {self.bad_file}" if self.bad_file else f"{self.bad} bad rows"
+            )
         return "; ".join(parts)
 
 
@@ -108,17 +110,21 @@ class Run:
                 good.append((row, row.fields))
             elif self.strict:
                 raise InputError(f"{self.source}, line {row.number}: {row.problem}")
-        batch = self.scorer.estimate(
-            [fields[self.field] for _, fields in good],
-            question=[fields.get("question") for _, fields in good],
-            logprobs=[fields.get("logprobs") for _, fields in good],
-        ) if good else []
+        batch = (
+            self.scorer.estimate(
+                [fields[self.field] for _, fields in good],
+                question=[fields.get("question") for _, fields in good],
+                logprobs=[fields.get("logprobs") for _, fields in good],
+            )
+            if good
+            else []
+        )
         found = {row.number: result for (row, _), result in zip(good, batch, strict=True)}
-        return [(row, found[row.number] if row.number in found else row.problem or "") for row in chunk]
+        return [(row, found.get(row.number, row.problem or "")) for row in chunk]
 
     def _set_aside(self, bad: list[tuple[_Row, str]]) -> int:
         for row, problem in bad:
-            print(f"{self.source}, line {row.number}: {problem}", file=sys.stderr)
+            sys.stderr.write(f"{self.source}, line {row.number}: {problem}\n")
         if bad and self.bad_file:
             with _appending(self.bad_file) as out:
                 _write(
@@ -138,13 +144,10 @@ class Run:
         if self.bad_file and self.bad_file.exists():
             _drop_cut_line(self.bad_file)
             bad = {json.loads(line)["line"] for line in self.bad_file.read_bytes().splitlines()}
-        written, last = 0, b""
-        with self.output.open("rb") as lines:
-            for last in lines:
-                written += 1
-        if written:
-            self._check_same(written, json.loads(last), bad)
-        return written, bad
+        results = self.output.read_bytes().splitlines()
+        if results:
+            self._check_same(len(results), json.loads(results[-1]), bad)
+        return len(results), bad
 
     def _check_same(self, written: int, last: dict[str, Any], bad: set[int]) -> None:
         """The last result belongs to this input and these settings."""
@@ -155,7 +158,9 @@ class Run:
             raise InputError(f"{self.output} holds results of another input: remove it, or use --overwrite")
         try:
             again = self.scorer.estimate(
-                row.fields[self.field], question=row.fields.get("question"), logprobs=row.fields.get("logprobs")
+                row.fields[self.field],
+                question=row.fields.get("question"),
+                logprobs=row.fields.get("logprobs"),
             )
         except InputError as error:
             raise InputError(f"{self.output} was made with other settings ({error}): use --overwrite") from error
@@ -165,7 +170,8 @@ class Run:
             now = getattr(again.provenance, name)
             if before.get(name) != now:
                 raise InputError(
-                    f"{self.output} was made with {name} {before.get(name)!r}, not {now!r}: use --overwrite, or another output"
+                    f"{self.output} was made with {name} {before.get(name)!r}, not {now!r}: "
+                    "use --overwrite, or another output"
                 )
 
 
@@ -252,7 +258,7 @@ def _open_source(source: str) -> Iterator[IO[bytes]]:
     if source == "-":
         yield sys.stdin.buffer
     else:
-        with open(source, "rb") as file:
+        with Path(source).open("rb") as file:
             yield file
 
 
@@ -261,12 +267,12 @@ def _bar(source: str, shown: bool) -> Iterator[Any]:
     if not shown:
         yield lambda _: None
         return
-    from rich.console import Console  # noqa: PLC0415  # 60 ms that a script without a terminal need not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn  # noqa: PLC0415
+    from rich.console import Console  # 60 ms that a script without a terminal need not pay
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
     total = None
     if source != "-":
-        with open(source, "rb") as lines:
+        with Path(source).open("rb") as lines:
             total = sum(1 for line in lines if line.strip())
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

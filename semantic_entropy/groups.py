@@ -71,7 +71,9 @@ def _logprobs(logprobs: Any, responses: int, where: str) -> tuple[tuple[float, .
     if logprobs is None:
         return None
     if isinstance(logprobs, str) or not hasattr(logprobs, "__len__"):
-        raise EvidenceError(f"{where}logprobs={_show(logprobs)} must be a list with one list of floats for each response")
+        raise EvidenceError(
+            f"{where}logprobs={_show(logprobs)} must be a list with one list of floats for each response"
+        )
     if len(logprobs) != responses:
         missing = f"; response {len(logprobs)} has none" if len(logprobs) < responses else ""
         raise EvidenceError(f"{where}logprobs has {len(logprobs)} entries for {responses} responses{missing}")

@@ -81,8 +81,8 @@ def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
         raise
     except Exception as error:
         raise EquivalenceError(
-            f"equivalence {equivalence.name!r} raised {type(error).__name__}: {error} on a batch of {len(pairs)} pairs, "
-            f"the first {pairs[0]!r}"
+            f"equivalence {equivalence.name!r} raised {type(error).__name__}: {error} "
+            f"on a batch of {len(pairs)} pairs, the first {pairs[0]!r}"
         ) from error
     if len(verdicts) != len(pairs):
         raise EquivalenceError(
@@ -90,12 +90,16 @@ def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
             "judge() returns one verdict for each pair, in order"
         )
     for pair, verdict in zip(pairs, verdicts, strict=True):
-        if not isinstance(verdict, Verdict) or not (verdict.same is None or isinstance(verdict.same, bool)):
+        if not _is_verdict(verdict):
             raise EquivalenceError(
                 f"equivalence {equivalence.name!r} returned {verdict!r} for {pair!r}; "
                 "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
             )
     return verdicts
+
+
+def _is_verdict(value: object) -> bool:
+    return isinstance(value, Verdict) and value.same in (True, False, None)
 
 
 @dataclass(slots=True, eq=False)
@@ -158,7 +162,7 @@ class _Task:
             self._cached += not lookup.own
             if verdict.same is None:
                 self._undecided.append((lookup.pair, verdict.reason))
-            verdicts.append(verdict.same is True)
+            verdicts.append(bool(verdict.same))
         self._advance(verdicts)
 
     def _advance(self, verdicts: list[bool] | None) -> None:

@@ -157,10 +157,11 @@ class Result:
         return to_json_line(self.to_dict())
 
     def __repr__(self) -> str:
-        lines = [
+        lines = []
+        lines.append(
             f"Result: entropy {self.entropy:.3f} nats ({self.normalized:.0%} of the maximum), "
             f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
-        ]
+        )
         ranked = sorted(self.clusters, key=lambda cluster: -cluster.share)
         lines += [f"  {c.share:6.1%}  {c.size:>3} x  {_shorten(c.representative)}" for c in ranked[:_SHOWN]]
         if len(ranked) > _SHOWN:
@@ -229,7 +230,7 @@ _SHOWN = 8  # clusters in a repr: what fits on a screen beside other output
 
 
 def to_json_line(value: Any) -> str:
-    """One line of JSON that any UTF-8 file can hold: a lone surrogate in a model's text is escaped, the rest is kept."""
+    """One line of JSON that any UTF-8 file can hold: only a text with a lone surrogate in it is escaped."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return json.dumps(value, allow_nan=False) if _SURROGATE.search(line) else line
 

@@ -2,13 +2,13 @@ r"""The math judge: equal mathematics means the same (Algorithm 2 of the EMPO pa
 
 1. Keys: what the exact grammar of `math_keys` covers is compared as numbers, here, in microseconds.
 2. The rest goes to math-verify in worker processes with hard limits on time and memory (`math_pool`). Every pair is
-   asked both ways; `policy` says what that means: "both" (the default) must hold, "either", or "forward" alone as printed
-   in the paper.
+   asked both ways; `policy` says what that means: "both" (the default) must hold, "either", or "forward" alone, as the
+   paper prints it.
 3. What runs over a limit is undecided, and the answer that did it is not tried again.
 
 Decisions, each as math-verify's unless said: units and currency are not compared (`5 cm` = `5 m` = 5); `50` = `50%` =
-`0.5`, though 50 is not 0.5; `x=3` = `3`; `0.333` is not 1/3, `0.333333` is (6 decimals); unicode fractions are fractions
-and `1e5` is 100000 (math-verify: not).
+`0.5`, though 50 is not 0.5; `x=3` = `3`; `0.333` is not 1/3, `0.333333` is (6 decimals). Unlike math-verify, unicode
+fractions are fractions and `1e5` is 100000.
 """
 
 from __future__ import annotations
@@ -128,7 +128,9 @@ def _compare(left: Known, right: Known) -> bool | None:
         return _near(percent.rough[0], value.rough[0]) or _near(percent.rough[0] / 100, value.rough[0])
     if left.kind != right.kind:
         return None if len(left.kind) == len(right.kind) else False
-    if len(left.rough) != len(right.rough) or any(abs(a - b) > _ROUNDED for a, b in zip(left.rough, right.rough)):
+    if len(left.rough) != len(right.rough) or any(
+        abs(a - b) > _ROUNDED for a, b in zip(left.rough, right.rough, strict=True)
+    ):
         return False
     return None if left.decimal or right.decimal else False
 

@@ -5,7 +5,7 @@ r"""Exact keys for the mathematics that most final answers are made of: no sympy
     percent    value %
     container  ( ) [ ] \{ \} of values: tuples, intervals, sets
 
-`read` parses a string by recursive descent, with every size bounded, and gives a `Known`, or None for whatever the grammar
+`read` parses a string by recursive descent, with every size bounded, and gives a `Known`, or None for what the grammar
 does not cover: units, variables, lists without brackets, `2(3)`, mixed numbers. Those are math-verify's. Equal `key`s
 mean the same number. Source of the shares covered: see docs/equivalences.md.
 """
@@ -39,7 +39,7 @@ class Known:
     decimal: bool
 
 
-class _Outside(Exception):
+class _OutsideError(Exception):
     """The text is not in the grammar."""
 
 
@@ -53,7 +53,7 @@ def read(text: str) -> Known | None:
         return None
     try:
         return _Reader(cleaned).answer()
-    except (_Outside, ZeroDivisionError, OverflowError, RecursionError):
+    except (_OutsideError, ZeroDivisionError, OverflowError, RecursionError):
         return None
 
 
@@ -61,7 +61,10 @@ _POSSIBLE = re.compile(r"(?:[-+*/^().,\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|time
 _DROPPED = re.compile(r"\$|\\[()\[\],!;: ]|\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-zA-Z])|~")
 _SAME_AS = (
     (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (re.compile(r"\\text(?:bf|it|rm)?\{\s*([-+]?[\d.,/]+)\s*\}|\\math(?:bf|rm|it)\{\s*([-+]?[\d.,/]+)\s*\}"), r"\1\2"),
+    (
+        re.compile(r"\\text(?:bf|it|rm)?\{\s*([-+]?[\d.,/]+)\s*\}|\\math(?:bf|rm|it)\{\s*([-+]?[\d.,/]+)\s*\}"),
+        r"\1\2",
+    ),
     (re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
     (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])"), r"\\sqrt"),
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
@@ -70,7 +73,14 @@ _SAME_AS = (
 )
 _CHARACTERS = str.maketrans(
     {"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2044": "/"}
-    | {"\u03c0": "\\pi ", "\u221a": "\\sqrt ", "\u221e": "\\infty ", "\u00a0": " ", "\u202f": " ", "\u2009": " "}
+    | {
+        "\u03c0": "\\pi ",
+        "\u221a": "\\sqrt ",
+        "\u221e": "\\infty ",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u2009": " ",
+    }
 )
 _SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
 _RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
@@ -117,7 +127,7 @@ class _Reader:
         percent = self.peek() in ("%", "\\%")
         self.at += percent
         if self.peek():
-            raise _Outside
+            raise _OutsideError
         kind = "%" if percent else "value"
         return Known((kind, _frozen(value)), kind, (_rough(value),), self.decimal)
 
@@ -129,7 +139,7 @@ class _Reader:
         closing = self.peek()
         self.at += 1
         if closing not in (")", "]", "\\}") or (opening == "\\{") != (closing == "\\}") or self.peek():
-            raise _Outside
+            raise _OutsideError
         kind = opening + closing
         items = [_frozen(value) for value in values]
         key = frozenset(items) if kind == "\\{\\}" else tuple(items)
@@ -163,7 +173,7 @@ class _Reader:
             elif sign in ("\\sqrt", "\\pi"):
                 value = _multiplied(value, self.power())
             else:
-                raise _Outside  # 2(3), 1\frac12, 2 3: whatever they mean
+                raise _OutsideError  # 2(3), 1\frac12, 2 3: whatever they mean
         return value
 
     def power(self, signed: bool = False) -> Terms:
@@ -179,25 +189,25 @@ class _Reader:
         return _scaled(base, Fraction(-1)) if negative else base
 
     def atom(self) -> Terms:
-        token = self.next()
-        if token[:1].isdigit() or token[:1] == ".":
-            return self._number(token)
-        if token in ("(", "{", "["):
+        sign = self.next()
+        if sign[0].isdigit() or sign[0] == ".":
+            return self._number(sign)
+        if sign in ("(", "{", "["):
             value = self.sum()
-            self.need({"(": ")", "{": "}", "[": "]"}[token])
+            self.need({"(": ")", "{": "}", "[": "]"}[sign])
             return value
-        if token == "\\pi":
+        if sign == "\\pi":
             return {(1, 1): Fraction(1)}
-        if token == "\\frac":
+        if sign == "\\frac":
             return _divided(self._argument(), self._argument())
-        if token == "\\sqrt":
+        if sign == "\\sqrt":
             return self._root()
-        raise _Outside
+        raise _OutsideError
 
     def _number(self, token: str) -> Terms:
         digits, _, exponent = token.replace(",", "").lower().partition("e")
         if len(digits) > _MOST_BITS // 4 or (exponent and abs(int(exponent)) > _LARGEST_EXPONENT):
-            raise _Outside
+            raise _OutsideError
         self.decimal |= "." in digits or bool(exponent)
         return _nonzero({(1, 0): Fraction(digits.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)})
 
@@ -209,7 +219,7 @@ class _Reader:
             return value
         token = self.next()
         if not token.isdigit():
-            raise _Outside
+            raise _OutsideError
         if len(token) > 1:
             self.tokens[self.at - 1 : self.at] = [token[0], token[1:]]  # the rest is the next token
         return self._number(token[0])
@@ -228,7 +238,7 @@ class _Reader:
     def next(self) -> str:
         self.at += 1
         if self.at > len(self.tokens):
-            raise _Outside
+            raise _OutsideError
         return self.tokens[self.at - 1]
 
     def take(self, token: str) -> bool:
@@ -238,19 +248,24 @@ class _Reader:
 
     def need(self, token: str) -> None:
         if not self.take(token):
-            raise _Outside
+            raise _OutsideError
 
 
 def _tokens(text: str) -> list[str]:
-    tokens, at = [], 0
+    tokens: list[str] = []
+    at = 0
     while at < len(text):
         match = _TOKEN.match(text, at)
         if not match:
             if not text[at:].strip():
                 break
-            raise _Outside
-        if match["number"] and tokens and (tokens[-1][-1].isdigit() or "," in match["number"] and tokens[-1] in "([,"):
-            raise _Outside  # two numbers side by side; (1,000) is a pair or a thousand
+            raise _OutsideError
+        if (
+            match["number"]
+            and tokens
+            and (tokens[-1][-1].isdigit() or ("," in match["number"] and tokens[-1] in "([,"))
+        ):
+            raise _OutsideError  # two numbers side by side; (1,000) is a pair or a thousand
         tokens.append(match["number"] + (match["exponent"] or "") if match["number"] else match["sign"])
         at = match.end()
     return tokens
@@ -269,7 +284,7 @@ def _scaled(value: Terms, factor: Fraction) -> Terms:
 
 def _multiplied(left: Terms, right: Terms) -> Terms:
     if len(left) * len(right) > 64:
-        raise _Outside
+        raise _OutsideError
     product: Terms = {}
     for (n, j), p in left.items():
         for (m, k), q in right.items():
@@ -283,18 +298,18 @@ def _divided(left: Terms, right: Terms) -> Terms:
     if len(right) != 1:
         if not right:
             raise ZeroDivisionError
-        raise _Outside
+        raise _OutsideError
     ((n, k), q), *_ = right.items()
     return _multiplied(left, {(n, -k): 1 / (q * n)})  # 1/sqrt(n) = sqrt(n)/n
 
 
 def _raised(base: Terms, exponent: int) -> Terms:
     if abs(exponent) > _LARGEST_EXPONENT:
-        raise _Outside
+        raise _OutsideError
     if exponent < 0:
         base, exponent = _divided({(1, 0): Fraction(1)}, base), -exponent
     if exponent == 0 and not base:
-        raise _Outside
+        raise _OutsideError
     result: Terms = {(1, 0): Fraction(1)}
     for _ in range(exponent):
         result = _multiplied(result, base)
@@ -305,27 +320,27 @@ def _rooted(value: Terms, degree: int) -> Terms:
     if not value:
         return {}
     if set(value) != {(1, 0)} or value[1, 0] < 0 or not 2 <= degree <= 16:
-        raise _Outside
+        raise _OutsideError
     q = value[1, 0]
     if degree == 2:
         if q.numerator * q.denominator > _LARGEST_RADICAND:
             numerator, denominator = math.isqrt(q.numerator), math.isqrt(q.denominator)
             if Fraction(numerator**2, denominator**2) != q:
-                raise _Outside
+                raise _OutsideError
             return {(1, 0): Fraction(numerator, denominator)}
         outside, inside = _square_part(q.numerator * q.denominator)
         return {(inside, 0): Fraction(outside, q.denominator)}
     roots = [round(part ** (1 / degree)) for part in (q.numerator, q.denominator)]
     if roots[0] ** degree != q.numerator or roots[1] ** degree != q.denominator:
-        raise _Outside
+        raise _OutsideError
     return {(1, 0): Fraction(*roots)}
 
 
 @lru_cache(maxsize=4096)
 def _square_part(n: int) -> tuple[int, int]:
-    """n = outside^2 * inside, inside square-free."""
+    """N = outside^2 * inside, inside square-free."""
     if n > _LARGEST_RADICAND:
-        raise _Outside
+        raise _OutsideError
     outside, inside, factor = 1, n, 2
     while factor * factor <= inside:
         if inside % (factor * factor) == 0:
@@ -340,7 +355,7 @@ def _integer(value: Terms) -> int:
     if not value:
         return 0
     if set(value) != {(1, 0)} or value[1, 0].denominator != 1:
-        raise _Outside
+        raise _OutsideError
     return value[1, 0].numerator
 
 
@@ -351,7 +366,7 @@ def _nonzero(value: Terms) -> Terms:
 def _bounded(value: Terms) -> Terms:
     for coefficient in value.values():
         if coefficient.numerator.bit_length() > _MOST_BITS or coefficient.denominator.bit_length() > _MOST_BITS:
-            raise _Outside
+            raise _OutsideError
     return value
 
 

@@ -5,8 +5,8 @@ strings only. Out go lines of one letter and a JSON value: `L`, `R` and `V` (now
 and `=` (the verdict of a task: [same, reason]).
 
 The wall clock limit is an interval timer with the kernel's default action: it ends the process whatever sympy is doing,
-in C or with the interpreter locked, and also where the parent has died. Only LaTeX is parsed: math-verify's reader of plain
-expressions calls Python's `eval`, and text is never evaluated here.
+in C or with the interpreter locked, and also where the parent has died. Only LaTeX is parsed: math-verify's reader of
+plain expressions calls Python's `eval`, and text is never evaluated here.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import signal
 import sys
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 POLICIES = ("both", "either", "forward")
@@ -43,7 +44,7 @@ def main() -> None:
 class _Judge:
     def __init__(self, out: Any, timeout: float, policy: str) -> None:
         logging.disable(logging.CRITICAL)
-        from math_verify import LatexExtractionConfig, parse, verify  # noqa: PLC0415  # sympy: half a second
+        from math_verify import LatexExtractionConfig, parse, verify  # sympy: half a second
 
         sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timer takes care of slow
         config = [LatexExtractionConfig(boxed_match_priority=0)]
@@ -88,7 +89,7 @@ def as_latex(text: str) -> str:
 
 def _limit_memory(megabytes: int) -> None:
     try:
-        import resource  # noqa: PLC0415  # not on Windows
+        import resource  # not on Windows
     except ImportError:
         return
     resource.setrlimit(resource.RLIMIT_AS, (_address_space() + megabytes * 2**20,) * 2)
@@ -97,8 +98,7 @@ def _limit_memory(megabytes: int) -> None:
 def _address_space() -> int:
     """What the imports already take, in bytes: the limit is on top."""
     try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return 1 << 30
 

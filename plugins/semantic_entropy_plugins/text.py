@@ -13,7 +13,6 @@ Left out: synonyms, paraphrase, entailment. Those need a model.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
@@ -69,10 +68,8 @@ class Regex(Equivalence):
         return [self._verdict(self._key(pair.left), self._key(pair.right)) for pair in pairs]
 
     def _key(self, answer: str) -> Hashable | None:
-        last = None
-        for last in self._pattern.finditer(answer):
-            pass
-        return None if last is None else last.groups() or last.group()
+        found = list(self._pattern.finditer(answer))
+        return (found[-1].groups() or found[-1].group()) if found else None
 
     @staticmethod
     def _verdict(left: Hashable | None, right: Hashable | None) -> Verdict:
@@ -147,7 +144,10 @@ class Text(Equivalence):
         return [_compare(_content(p.question, p.left), _content(p.question, p.right)) for p in pairs]
 
 
-_YES, _NO = frozenset(("yes", "yeah", "yep", "true", "correct")), frozenset(("no", "nope", "false", "incorrect"))
+_YES, _NO = (
+    frozenset(("yes", "yeah", "yep", "true", "correct")),
+    frozenset(("no", "nope", "false", "incorrect")),
+)
 _NEGATIONS = frozenset("not never cannot cant dont doesnt didnt isnt arent wasnt werent wont nor none neither".split())
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 

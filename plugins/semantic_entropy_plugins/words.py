@@ -38,13 +38,13 @@ STOP_WORDS = frozenset(
     "a an the of in on at to for from by with as and or is are was were be been being am it its he she they his her "
     "their them him this that these those there which who whom whose what when where why how do does did has have had "
     "i you we my your our also about into over under up down out than then so such if but because while during after "
-    "before between would will can could should may might just only very known called named name based according".split()
+    "before between would will can could should may might just only very known called name".split()
 )
 
 _UNITS = dict(
     zip(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split(),
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen".split(),
         range(20),
         strict=True,
     )
@@ -53,7 +53,9 @@ _TENS = {word: 10 * (i + 2) for i, word in enumerate("twenty thirty forty fifty 
 _SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
 _ORDINALS = {
     word: str(i + 1)
-    for i, word in enumerate("first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split())
+    for i, word in enumerate(
+        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
+    )
 }
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 
@@ -71,9 +73,7 @@ def fold(text: str) -> str:
         return text
     letters = unicodedata.normalize("NFD", text)
     kept = (
-        c
-        for i, c in enumerate(letters)
-        if not (unicodedata.combining(c) and i and _sheds_accents(_base(letters, i)))
+        c for i, c in enumerate(letters) if not (unicodedata.combining(c) and i and _sheds_accents(_base(letters, i)))
     )
     return unicodedata.normalize("NFC", "".join(kept))
 
@@ -125,7 +125,7 @@ def _number(words: list[str], start: int) -> tuple[int, int]:
     last = 10**12  # size of the previous part: a run must fall in size (`twenty two`, not `two twenty`)
     for word in words[start:]:
         if word in _UNITS and last > 19:
-            current, last = current + _UNITS[word], _UNITS[word] if _UNITS[word] > 9 else 9
+            current, last = current + _UNITS[word], max(9, _UNITS[word])
         elif word in _TENS and last >= 100:
             current, last = current + _TENS[word], 20
         elif word == "hundred" and 0 < current < 100:
