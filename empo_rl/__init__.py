@@ -1,7 +1,8 @@
 """Train a language model to agree with itself: EMPO (Right Question is Already Half the Answer, Eq. 1-3).
 
-`EmpoProvider` turns groups of completions into rewards, a keep mask and advantages, for any trainer. `EmpoGRPOTrainer` is
-TRL's GRPOTrainer with exactly that; it is loaded on first use, because it imports torch and trl.
+`EmpoProvider` turns groups of completions into rewards, a keep mask and advantages, for any trainer.
+`EmpoGRPOTrainer` is TRL's GRPOTrainer with exactly that; it is loaded on first use, because it imports torch
+and trl.
 """
 
 from __future__ import annotations

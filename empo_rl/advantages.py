@@ -1,9 +1,10 @@
 """Group-normalised advantages: A_i = (r_i - mean) / (std + 1e-4).
 
-mean is the group's. `scale` says what the difference is divided by: `group`, the std of the group; `batch`, the std of all
-rewards of the batch that are in the loss; `none`, nothing. std is the sample standard deviation (ddof 1) and the constant
-is 1e-4, both as in TRL's GRPOTrainer (1.16), so that either gives the same numbers; TRL computes in float32, this in
-float64. Leaves out advantages per token, and baselines other than the group's mean.
+mean is the group's. `scale` says what the difference is divided by: `group`, the std of the group; `batch`,
+the std of all rewards of the batch that are in the loss; `none`, nothing. std is the sample standard
+deviation (ddof 1) and the constant is 1e-4, both as in TRL's GRPOTrainer (1.16), so that either gives the
+same numbers; TRL computes in float32, this in float64. Leaves out advantages per token, and baselines other
+than the group's mean.
 """
 
 from __future__ import annotations

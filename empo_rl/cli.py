@@ -32,7 +32,7 @@ class _ConfigOrCommand(click.Group):
 @click.group(cls=_ConfigOrCommand, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="semantic-entropy")
 def main() -> None:
-    """Train a language model with EMPO: no labels, only agreement with itself.
+    r"""Train a language model with EMPO: no labels, only agreement with itself.
 
     \b
     empo-train demo                        a tiny model on this machine, start to end

@@ -2,8 +2,9 @@
 
     CONFIG.yaml  <-  key=value on the command line (nested keys with dots)  ->  Config
 
-An unknown key is an error that names the nearest one that exists; a wrong value names the file, the key, the value and what was
-expected. Whatever else TRL's GRPOConfig offers goes under `trl:`, unless a key here decides it.
+An unknown key is an error that names the nearest one that exists; a wrong value names the file, the key, the
+value and what was expected. Whatever else TRL's GRPOConfig offers goes under `trl:`, unless a key here
+decides it.
 """
 
 from __future__ import annotations

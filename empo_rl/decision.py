@@ -3,8 +3,8 @@
     rewards, advantages, loss_mask   (B*G,)   per completion, group after group
     keep, entropies, drop_reasons    (B,)     per group
 
-`loss_mask` is what a trainer multiplies into its loss: False for every row of a dropped group, and for the single rows that
-`invalid="drop"` takes out of a kept group. Advantages are 0 wherever it is False.
+`loss_mask` is what a trainer multiplies into its loss: False for every row of a dropped group, and for the
+single rows that `invalid="drop"` takes out of a kept group. Advantages are 0 wherever it is False.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """The entropy window of Eq. 3: a group enters the loss when delta_low < H < delta_high, strictly, in nats.
 
 With G completions H takes few values. The smallest above zero belongs to the split (G-1, 1):
-H = ln G - (G-1)/G ln(G-1): 0.410 at G=7, 0.377 at 8, 0.287 at 12, 0.234 at 16. A delta_low below it removes only the groups
-that agree entirely. The paper prints no values for either bound.
+H = ln G - (G-1)/G ln(G-1): 0.410 at G=7, 0.377 at 8, 0.287 at 12, 0.234 at 16. A delta_low below it removes
+only the groups that agree entirely. The paper prints no values for either bound.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class EntropyWindow:
         notes = []
         if 0 < self.low < least:
             notes.append(
-                f"delta_low={self.low} is below {least:.3f} nats, the smallest non-zero entropy at G={size}: it removes "
-                "only groups with H=0, as delta_low=0 does."
+                f"delta_low={self.low} is below {least:.3f} nats, the smallest non-zero entropy at G={size}: it "
+                "removes only groups with H=0, as delta_low=0 does."
             )
         if math.isfinite(self.high) and self.high > most + _TIE:
             notes.append(f"delta_high={self.high} is above ln G = {most:.3f} nats at G={size}: it removes no group.")

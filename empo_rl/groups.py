@@ -1,7 +1,7 @@
 """Rollout groups: the G completions sampled for one prompt, kept together by position.
 
-A trainer hands over a flat list in which each prompt's completions are contiguous. Cutting it by position is exact; cutting
-it by prompt text is not, because one batch may hold the same prompt twice.
+A trainer hands over a flat list in which each prompt's completions are contiguous. Cutting it by position is
+exact; cutting it by prompt text is not, because one batch may hold the same prompt twice.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""From a file or a hub dataset to the rows a trainer reads: `prompt` (a conversation), `question`, and `gold` where asked for.
+"""From a file or a hub dataset to the rows a trainer reads: `prompt` (a conversation), `question`, and `gold`
+where asked for.
 
-Labels are not needed: without `data.columns.gold` no answer is read. Leaves out the filters of the paper's Algorithm 4 and the search
-for duplicates and overlap with evaluation sets.
+Labels are not needed: without `data.columns.gold` no answer is read. Leaves out the filters of the paper's
+Algorithm 4 and the search for duplicates and overlap with evaluation sets.
 """
 
 from __future__ import annotations
@@ -80,9 +81,7 @@ def _jsonl(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     return records
 
 
-def _row(
-    record: Mapping[str, Any], place: str, columns: Columns, template: Template, labelled: bool
-) -> dict[str, Any]:
+def _row(record: Mapping[str, Any], place: str, columns: Columns, template: Template, labelled: bool) -> dict[str, Any]:
     question = _text(record, columns.question, "question", place)
     turns = [] if template.system is None else [{"role": "system", "content": template.system}]
     # str.format would trip over the braces of LaTeX in either text

@@ -1,9 +1,11 @@
 """EmpoProvider: groups of completions in, rewards, keep mask and advantages out (the paper, Eq. 1-3).
 
-    groups -> answers, clusters, H (semantic_entropy) -> rewards (B*G,) -> keep: delta_low < H < delta_high -> advantages
+    groups -> answers, clusters, H (semantic_entropy) -> rewards (B*G,) -> keep: delta_low < H < delta_high ->
+    advantages
 
-Knows no trainer and imports no torch: TRL's adapter, or any loop of one's own, consumes the `BatchDecision`. Advantages are
-normalised among the kept rows alone, so a dropped group influences nothing. Leaves out the policy loss.
+Knows no trainer and imports no torch: TRL's adapter, or any loop of one's own, consumes the `BatchDecision`.
+Advantages are normalised among the kept rows alone, so a dropped group influences nothing. Leaves out the
+policy loss.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,15 +35,16 @@ class EmpoProvider:
         extract: how an answer is found in a completion; None is the equivalence's own way.
         reward: `empo`, `golden` (needs gold answers), `random` (control), or a `RewardSignal` class.
         delta_low, delta_high: the strict entropy window in nats; applies to signals that are `windowed` (empo).
-        invalid: what an answer that cannot be extracted is worth: `singleton_zero`, `singleton_prob`, `drop`, `penalty`.
-        scale: what centred rewards are divided by: `group`, `batch`, `none`.
-        scorer: a `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`; the caller closes it.
-        seed: of the `random` reward.
+        invalid: what an answer that cannot be extracted is worth: `singleton_zero`, `singleton_prob`, `drop`,
+        `penalty`. scale: what centred rewards are divided by: `group`, `batch`, `none`. scorer: a
+        `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`; the caller
+        closes it. seed: of the `random` reward.
     """
 
     def __init__(
         self,
         equivalence: Any = "math",
+        *,
         extract: str | Callable[[str], str | None] | None = None,
         reward: str | type[RewardSignal] = "empo",
         delta_low: float = 0.0,
@@ -136,7 +139,7 @@ class EmpoProvider:
         return [result.labels[0] == result.labels[1] and None not in result.answers for result in results]
 
 
-def _scorer_policy(invalid: str) -> str:
+def _scorer_policy(invalid: str) -> Literal["drop", "separate"]:
     return "drop" if invalid == "drop" else "separate"
 
 

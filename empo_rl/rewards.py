@@ -4,8 +4,9 @@
     golden  r_i = 1 if its answer means the same as the gold answer, else 0: GRPO with labels, for comparison
     random  r_i = 0 or 1 by a fair coin: the control that must not learn
 
-Rewarding p(c) maximises the expected collision probability sum p^2, a surrogate of -H (docs/empo/errata.md). A new signal
-is a class with a name in `SIGNALS`; the provider does not change. Leaves out mixtures of signals and guards.
+Rewarding p(c) maximises the expected collision probability sum p^2, a surrogate of -H (docs/empo/errata.md).
+A new signal is a class with a name in `SIGNALS`; the provider does not change. Leaves out mixtures of signals
+and guards.
 """
 
 from __future__ import annotations
@@ -47,8 +48,9 @@ class SignalContext:
 class RewardSignal(ABC):
     """One way to pay completions.
 
-    `windowed`: whether the entropy window decides which groups enter the loss. True for signals made of the entropy's own
-    clusters. A signal of another source keeps all groups: one that carries no signal has advantage 0 by itself.
+    `windowed`: whether the entropy window decides which groups enter the loss. True for signals made of the
+    entropy's own clusters. A signal of another source keeps all groups: one that carries no signal has
+    advantage 0 by itself.
     """
 
     name: ClassVar[str]
@@ -103,7 +105,8 @@ class GoldenReward(RewardSignal):
             if gold is None:
                 raise InputError(
                     f"reward='golden' needs a gold answer and group {index} has none (question: "
-                    f"{item.group.question!r}). Give RolloutGroup(gold=...), or use reward='empo', which needs no labels."
+                    f"{item.group.question!r}). Give RolloutGroup(gold=...), or use reward='empo', "
+                    "which needs no labels."
                 )
             pairs += [(answer, gold) for answer in item.result.answers]
         return pairs
@@ -123,9 +126,7 @@ class RandomReward(RewardSignal):
         return self._coin.integers(0, 2, size=shape).astype(np.float64)
 
 
-SIGNALS: Mapping[str, type[RewardSignal]] = {
-    signal.name: signal for signal in (EmpoReward, GoldenReward, RandomReward)
-}
+SIGNALS: Mapping[str, type[RewardSignal]] = {signal.name: signal for signal in (EmpoReward, GoldenReward, RandomReward)}
 
 
 def make_signal(reward: str | type[RewardSignal], context: SignalContext) -> RewardSignal:

@@ -1,7 +1,7 @@
 """One run of `empo-train CONFIG.yaml`: the model, the prompts, and `EmpoGRPOTrainer` from a checked `Config`.
 
-Checkpoints, schedules, mixed precision and many processes are TRL's and transformers' own; this module only translates. Launch it with
-`accelerate launch -m empo_rl.cli CONFIG.yaml` for several GPUs.
+Checkpoints, schedules, mixed precision and many processes are TRL's and transformers' own; this module only
+translates. Launch it with `accelerate launch -m empo_rl.cli CONFIG.yaml` for several GPUs.
 """
 
 from __future__ import annotations
@@ -52,7 +52,10 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     if state.is_main_process:
         (directory / run_directory.CONFIG).write_text(_as_yaml(config), encoding="utf-8")
         metrics = MetricsFile(directory / run_directory.METRICS, after=run_directory.checkpoint_step(checkpoint))
-        callbacks = [WriteMetrics(metrics), ReportProgress(lambda step, n, logs: progress("training", step, n, _note(logs)))]
+        callbacks = [
+            WriteMetrics(metrics),
+            ReportProgress(lambda step, n, logs: progress("training", step, n, _note(logs))),
+        ]
     with EmpoProvider(**config.empo.model_dump(), seed=config.seed + state.process_index) as provider:
         trainer = EmpoGRPOTrainer(
             model=model,
@@ -82,7 +85,9 @@ def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
     known = [field.name for field in dataclasses.fields(GRPOConfig)]
     for key in config.trl:
         if key in decided:
-            raise InputError(f"trl.{key}: decided by this configuration (it is {decided[key]!r}); see docs/empo/training.md.")
+            raise InputError(
+                f"trl.{key}: decided by this configuration (it is {decided[key]!r}); see docs/empo/training.md."
+            )
         if key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
@@ -153,7 +158,12 @@ def _demo_model(config: Config, base: Path, progress: Progress) -> tuple[Any, An
     model, steps = make_model(tokenizer, config.seed), config.demo.pretrain_steps
     questions = split(config.seed).pretraining
     pretrain(
-        model, tokenizer, questions, config.seed, steps, lambda i, loss: progress("pre-training", i, steps, f"loss {loss:.3f}")
+        model,
+        tokenizer,
+        questions,
+        seed=config.seed,
+        steps=steps,
+        on_step=lambda i, loss: progress("pre-training", i, steps, f"loss {loss:.3f}"),
     )
     model.save_pretrained(base)
     tokenizer.save_pretrained(base)

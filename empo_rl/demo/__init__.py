@@ -1,1 +1,3 @@
-"""The demo behind `empo-train demo`: a tiny base model made on the spot, EMPO on unlabelled questions, before and after."""
+"""The demo behind `empo-train demo`: a tiny base model made on the spot, EMPO on unlabelled questions, before
+and after.
+"""

@@ -1,7 +1,9 @@
-"""The demo's base model, made on the spot: a word-level tokenizer, a Qwen2 of about 100,000 weights, and its pre-training.
+"""The demo's base model, made on the spot: a word-level tokenizer, a Qwen2 of about 100,000 weights, and its
+pre-training.
 
-Pre-training is plain next-token cross-entropy on the answer alone: AdamW (.9, .95; decay .01), 20 warm-up steps, then linear
-decay to a tenth, gradient norm clipped at 1. It knows nothing of EMPO. Leaves out everything a real pre-training run needs.
+Pre-training is plain next-token cross-entropy on the answer alone: AdamW (.9, .95; decay .01), 20 warm-up
+steps, then linear decay to a tenth, gradient norm clipped at 1. It knows nothing of EMPO. Leaves out
+everything a real pre-training run needs.
 """
 
 from __future__ import annotations
@@ -24,21 +26,22 @@ CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
 )
-_SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<|unk|>"]
+_END_OF_TEXT, _END_OF_TURN, _UNKNOWN = "<|endoftext|>", "<|im_end|>", "<|unk|>"
+_SPECIAL = [_END_OF_TEXT, "<|im_start|>", _END_OF_TURN, _UNKNOWN]
 _WORDS = [*"0123456789", *"()+*=?}", "\\boxed{", "What", "is", "user", "assistant", "system", " ", "\n"]
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
     """One token for each digit, sign and word of the task; ChatML around them."""
     vocabulary = {token: index for index, token in enumerate(_SPECIAL + _WORDS)}
-    tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token="<|unk|>"))
+    tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=_UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\\boxed\{|[A-Za-z]+|\n|."), behavior="isolated")
     tokenizer.decoder = decoders.Fuse()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        unk_token="<|unk|>",
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
+        unk_token=_UNKNOWN,
+        pad_token=_END_OF_TEXT,
+        eos_token=_END_OF_TURN,
         additional_special_tokens=["<|im_start|>"],
         chat_template=CHAT_TEMPLATE,
         padding_side="left",
@@ -77,9 +80,10 @@ def pretrain(
     model: Qwen2ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
     questions: Sequence[Question],
+    *,
     seed: int,
     steps: int = PRETRAIN_STEPS,
-    on_step: Callable[[int, float], None] = lambda step, loss: None,
+    on_step: Callable[[int, float], None] | None = None,
 ) -> None:
     """Train in place; texts are drawn anew for every batch."""
     dice = random.Random(f"pretrain {seed}")
@@ -93,7 +97,8 @@ def pretrain(
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
-        on_step(step, loss)
+        if on_step:
+            on_step(step, loss)
     model.eval()
 
 
@@ -108,7 +113,8 @@ def _accumulate(
 ) -> float:
     """Add the gradient of the batch's mean loss per token, and return that loss.
 
-    Chains are five times as long as direct answers: each kind goes through the model by itself, which saves a third of the time.
+    Chains are five times as long as direct answers: each kind goes through the model by itself, which saves a
+    third of the time.
     """
     chains = [text for text in texts if "\n" in text[1]]
     directs = [text for text in texts if "\n" not in text[1]]
@@ -126,7 +132,7 @@ def _accumulate(
 def _batch(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[Question, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """ids and labels, each (batch, longest), padded on the right, where a causal model needs no mask.
+    """Ids and labels, each (batch, longest), padded on the right, where a causal model needs no mask.
 
     The prompt and the padding carry no label.
     """

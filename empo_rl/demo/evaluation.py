@@ -5,8 +5,8 @@
     majority@8        share of questions where the answer of the largest cluster of samples is right
     semantic_entropy  mean over the questions of H over the clusters of the 8 samples, in nats
 
-An answer is right when it is the gold integer, digit for digit. AUROC is the probability that a question whose greedy answer is
-wrong has a higher entropy than one whose greedy answer is right.
+An answer is right when it is the gold integer, digit for digit. AUROC is the probability that a question
+whose greedy answer is wrong has a higher entropy than one whose greedy answer is right.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def complete(
             list(prompts[start : start + BATCH]), return_tensors="pt", padding=True, add_special_tokens=False
         )
         with torch.inference_mode():
-            output = model.generate(
+            output = model.generate(  # type: ignore[operator]  # transformers types it as a tensor, too
                 input_ids=encoded["input_ids"],
                 attention_mask=encoded["attention_mask"],
                 max_new_tokens=max_new_tokens,

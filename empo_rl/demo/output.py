@@ -5,8 +5,8 @@
     summary.json      the table's numbers, AUROC, seconds
     training.png      entropy and accuracy along training
 
-A directory that holds an earlier demo is emptied of exactly these and used again: a demo is made anew in minutes. One that holds
-anything else is refused.
+A directory that holds an earlier demo is emptied of exactly these and used again: a demo is made anew in
+minutes. One that holds anything else is refused.
 """
 
 from __future__ import annotations

@@ -13,15 +13,15 @@ _ENTROPY, _GREEDY, _SAMPLED = "#c0392b", "#1f618d", "#5dade2"
 
 def draw(path: Path, metrics: Sequence[Mapping[str, Any]], evaluations: Mapping[int, Evaluation], title: str) -> None:
     """Two panels over the same steps. `evaluations` has the base model at step 0."""
-    import matplotlib
+    import matplotlib as mpl
 
-    matplotlib.use("Agg")  # no screen
-    from matplotlib import pyplot
+    mpl.use("Agg")  # no screen
+    from matplotlib import pyplot as plt
     from matplotlib.ticker import MaxNLocator
 
     steps = sorted(evaluations)
     held_out = [evaluations[step] for step in steps]
-    figure, (above, below) = pyplot.subplots(2, 1, sharex=True, figsize=(7, 6), layout="constrained")
+    figure, (above, below) = plt.subplots(2, 1, sharex=True, figsize=(7, 6), layout="constrained")
     figure.suptitle(title)
     trained = [(row["step"], row["empo/entropy"]) for row in metrics if row.get("empo/entropy") is not None]
     above.plot(*zip(*trained, strict=True), color=_ENTROPY, alpha=0.35, label="training groups, every step")
@@ -38,4 +38,4 @@ def draw(path: Path, metrics: Sequence[Mapping[str, Any]], evaluations: Mapping[
         panel.grid(alpha=0.25)
         panel.legend(frameon=False)
     figure.savefig(path, dpi=130)
-    pyplot.close(figure)
+    plt.close(figure)

@@ -1,7 +1,7 @@
 """The demo from end to end: pre-train, evaluate, train with EMPO, evaluate again, and write down what happened.
 
-Offline, on one thread, and the same for the same seed on one machine. Leaves out nothing that the numbers depend on: every choice is
-a constant of `task`, `base_model`, `evaluation` or `training`.
+Offline, on one thread, and the same for the same seed on one machine. Leaves out nothing that the numbers
+depend on: every choice is a constant of `task`, `base_model`, `evaluation` or `training`.
 """
 
 from __future__ import annotations
@@ -50,9 +50,7 @@ class DemoResult:
         }
 
 
-def run_demo(
-    directory: Path, *, seed: int, steps: int, pretrain_steps: int, reward: str, report: Report
-) -> DemoResult:
+def run_demo(directory: Path, *, seed: int, steps: int, pretrain_steps: int, reward: str, report: Report) -> DemoResult:
     """Run into a prepared directory (`output.prepare`)."""
     started = time.perf_counter()
     torch.set_num_threads(1)  # as fast as two for so small a model, and the same sums in the same order
@@ -70,7 +68,7 @@ def run_demo(
         def on_step(step: int, loss: float) -> None:
             report("pre-training", step, pretrain_steps, f"loss {loss:.3f}")
 
-        pretrain(model, tokenizer, questions.pretraining, seed, pretrain_steps, on_step)
+        pretrain(model, tokenizer, questions.pretraining, seed=seed, steps=pretrain_steps, on_step=on_step)
         pretrained = time.perf_counter()
         base = measure()
         _save(model, tokenizer, directory / output.BASE)

@@ -5,8 +5,9 @@ A pre-training text answers in one of two ways, and that choice is what EMPO can
     chain   2+3=5, 5*4=20, 20+7=27, \boxed{27}, one a line; always right
     direct  \boxed{27}, without working; wrong by 1 to 10 in 30% of the texts
 
-Most texts are direct (70% where c <= 6, else 35%), so the base model mostly guesses. Its chains agree with each other far more
-often than its guesses do, which is the only thing that a reward for self-consistency can see.
+Most texts are direct (70% where c <= 6, else 35%), so the base model mostly guesses. Its chains agree with
+each other far more often than its guesses do, which is the only thing that a reward for self-consistency can
+see.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The demo's EMPO run: EmpoGRPOTrainer on unlabelled questions, with the held-out accuracy measured along the way.
 
-32 prompts x G=8 a step, lr 1e-4 constant after 5 warm-up steps, temperature 1, no KL, `loss_type="grpo"`, groups with H > 0 kept.
-At lr 5e-4 and above the same run collapses (docs/empo/demo.md).
+32 prompts x G=8 a step, lr 1e-4 constant after 5 warm-up steps, temperature 1, no KL,
+`loss_type="grpo"`, groups with H > 0 kept. At lr 5e-4 and above the same run collapses (docs/empo/demo.md).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _arguments(output_dir: Path, steps: int, seed: int) -> GRPOConfig:
     )
 
 
-class _EvaluateAlong(TrainerCallback):  # type: ignore[misc]  # transformers' callback is untyped
+class _EvaluateAlong(TrainerCallback):
     """Evaluates every few steps; the last step is evaluated with the final model."""
 
     def __init__(self, evaluate: Callable[[], Evaluation], steps: int) -> None:
