@@ -62,6 +62,11 @@ class EmpoProvider:
         self._scorer_is_ours = scorer is None
         self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=_scorer_policy(self.invalid))
         self._gold_scorer: Scorer | None = None
+        if self._scorer.invalid != _scorer_policy(self.invalid):
+            raise InputError(
+                f"the scorer has invalid={self._scorer.invalid!r}, and invalid={self.invalid!r} needs a Scorer with "
+                f"invalid={_scorer_policy(self.invalid)!r}."
+            )
 
     @property
     def reward(self) -> str:

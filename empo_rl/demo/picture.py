@@ -32,7 +32,7 @@ def draw(path: Path, metrics: Sequence[Mapping[str, Any]], evaluations: Mapping[
     below.set_ylabel("accuracy, held-out questions")
     below.set_ylim(0, 1)
     below.set_xlabel("training step")
-    below.xaxis.set_major_locator(MaxNLocator(integer=True))
+    below.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
     above.set_ylim(bottom=0)
     for panel in (above, below):
         panel.grid(alpha=0.25)
