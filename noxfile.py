@@ -8,7 +8,7 @@ Run as a script, on a machine with Python >= 3.11 and pip alone:
     python3 noxfile.py types           mypy --strict on the three packages
     python3 noxfile.py docs            the documentation, a warning being a failure; `docs serve` shows it
     python3 noxfile.py build           sdist and wheel, and a look at what the wheel brings
-    python3 noxfile.py benchmarks      every benchmarks/*.py, or those named
+    python3 noxfile.py benchmarks      every benchmarks/*.py; `benchmarks NAME [...]` that one, with arguments
 
 The same sessions run under an installed nox: `nox -s tests -- -k entropy`.
 
@@ -282,10 +282,11 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Every benchmarks/*.py in turn, or those named: each prints its numbers."""
-    place = ready(session, project)
+    """Every benchmarks/*.py in turn, or the one named with its own arguments: each prints its numbers."""
     known = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
-    for name in session.posargs or known:
-        if name not in known:
-            session.error(f"no benchmark {name!r}; there are: {', '.join(known) or 'none'}")
-        run(session, place, "python", str(known[name]))
+    name, *arguments = session.posargs or [None]
+    if name is not None and name not in known:
+        session.error(f"no benchmark {name!r}; there are: {', '.join(known) or 'none'}")
+    place = ready(session, project)
+    for path in known.values() if name is None else [known[name]]:
+        run(session, place, "python", str(path), *arguments)
