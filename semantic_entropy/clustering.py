@@ -19,7 +19,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from typing import Literal, TypeVar, get_args
+from typing import ClassVar, Literal, TypeVar, get_args
 
 from semantic_entropy.errors import OptionError
 
@@ -34,10 +34,12 @@ class Clusterer(ABC):
 
     name: str = ""
     order: Order = "canonical"
+    distinct: ClassVar[bool] = True
+    """Whether it clusters distinct answers (those with equal keys are one) or every response by itself."""
 
     @abstractmethod
     def flow(self, size: int) -> Flow:
-        """Cluster `size` distinct answers: yield index pairs (i, j), be sent a bool for each, return labels (size,)."""
+        """Cluster `size` answers: yield index pairs (i, j), be sent a bool for each, return labels (size,)."""
 
     def describe(self) -> str:
         """The name with the choices that set it apart, for a result's provenance."""
@@ -116,12 +118,15 @@ class Components(Clusterer):
 
 
 class LastMatch(Clusterer):
-    """The Nature 2024 code's: each answer that no cluster has yet opens one and claims all later answers it matches."""
+    """The Nature 2024 code's: each response that no cluster has yet opens one and claims all later ones it matches.
+
+    It goes over responses, not distinct answers: where the judge is not transitive, that code can put equal texts into
+    different clusters, and its numbers follow from it.
+    """
 
     name = "last-match"
-
-    def __init__(self, order: Order = "given") -> None:
-        self.order = _one_of("order", order, get_args(Order))
+    order: Order = "given"
+    distinct = False
 
     def flow(self, size: int) -> Flow:
         labels, label = [-1] * size, 0

@@ -128,9 +128,11 @@ class _Lookup:
 
 def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hashable, _Asked]) -> _Lookup:
     pair = Pair(task.job.question, task.texts[i], task.texts[j])
+    if task.classes[i] == task.classes[j]:
+        return _Lookup(pair, _EQUAL_KEYS, None, own=False)
     equivalence = task.job.equivalence
     question = pair.question if equivalence.uses_question else None
-    key = (equivalence.settings, question, *sorted((pair.left, pair.right)))
+    key = (equivalence.name, equivalence.settings, question, *sorted((pair.left, pair.right)))
     known = None if equivalence.cheap else cache.get(key)
     if known is not None:
         return _Lookup(pair, known, None, own=False)
@@ -141,11 +143,16 @@ def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hasha
 
 
 class _Task:
-    """One group on its way through its clusterer's flow, over its distinct answers (`texts`)."""
+    """One group on its way through its clusterer's flow: item i has `texts[i]`, and its key is `classes[i]`."""
 
     def __init__(self, job: Job) -> None:
         self.job = job
-        self.texts, self._member = _distinct(job)
+        distinct, self._member = _distinct(job)
+        if job.clusterer.distinct:
+            self.texts, self.classes = distinct, list(range(len(distinct)))
+        else:
+            self.texts, self.classes = [distinct[one] for one in self._member], self._member
+            self._member = list(range(len(self.texts)))
         self._flow: Flow = job.clusterer.flow(len(self.texts))
         self._labels: list[int] = []
         self._asked = self._cached = 0
@@ -155,15 +162,12 @@ class _Task:
 
     def send(self, lookups: list[_Lookup]) -> None:
         """Hand the flow its verdicts; undecided counts as not the same."""
-        verdicts = []
         for lookup in lookups:
-            verdict = lookup.verdict
             self._asked += lookup.own
-            self._cached += not lookup.own
-            if verdict.same is None:
-                self._undecided.append((lookup.pair, verdict.reason))
-            verdicts.append(bool(verdict.same))
-        self._advance(verdicts)
+            self._cached += not lookup.own and lookup.known is not _EQUAL_KEYS
+            if lookup.verdict.same is None:
+                self._undecided.append((lookup.pair, lookup.verdict.reason))
+        self._advance([bool(lookup.verdict.same) for lookup in lookups])
 
     def _advance(self, verdicts: list[bool] | None) -> None:
         try:
@@ -179,24 +183,21 @@ class _Task:
                 ) from None
 
     def clustering(self) -> Clustering:
-        labels = by_first_appearance([self._labels[member] for member in self._member])
+        labels = by_first_appearance([self._labels[item] for item in self._member])
         return Clustering(labels, self._asked, self._cached, tuple(self._undecided))
 
 
+_EQUAL_KEYS = Verdict(same=True, reason="equal keys")
+
+
 def _distinct(job: Job) -> tuple[list[str], list[int]]:
-    """The distinct answers in the clusterer's order, one text a key; and for each answer of the job, which it is."""
+    """One text a key, in the clusterer's order; and for each answer of the job, which of them it is."""
     counts = Counter(job.answers)
     texts = list(counts)
     if len(texts) < 2:
         return texts, [0] * len(job.answers)
-    keys = job.equivalence.keys(job.question, texts)
-    if len(keys) != len(texts):
-        raise EquivalenceError(
-            f"equivalence {job.equivalence.name!r} returned {len(keys)} keys for {len(texts)} answers; "
-            "keys() returns one key or None for each"
-        )
     classes: dict[Hashable, list[str]] = {}
-    for text, key in zip(texts, keys, strict=True):
+    for text, key in zip(texts, _keys(job, texts), strict=True):
         classes.setdefault((key is None, text if key is None else key), []).append(text)
     members = list(classes.values())
     if job.clusterer.order == "canonical":
@@ -205,6 +206,16 @@ def _distinct(job: Job) -> tuple[list[str], list[int]]:
         members.sort(key=lambda same: (-sum(counts[text] for text in same), same[0]))
     index = {text: i for i, same in enumerate(members) for text in same}
     return [same[0] for same in members], [index[answer] for answer in job.answers]
+
+
+def _keys(job: Job, texts: list[str]) -> Sequence[Hashable | None]:
+    keys = job.equivalence.keys(job.question, texts)
+    if len(keys) != len(texts):
+        raise EquivalenceError(
+            f"equivalence {job.equivalence.name!r} returned {len(keys)} keys for {len(texts)} answers; "
+            "keys() returns one key or None for each"
+        )
+    return keys
 
 
 def by_first_appearance(labels: Sequence[Hashable]) -> tuple[int, ...]:
