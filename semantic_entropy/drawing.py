@@ -19,7 +19,7 @@ def draw(result: Result, responses: Sequence[str], question: str | None, console
         console.print(f"[bold]{escape(question)}[/bold]")
     console.print(
         f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {result.normalized:.0%} of the maximum; "
-        f"{len(result.clusters)} meanings in {len(responses)} responses"
+        f"{len(result.clusters)} meaning{'s' * (len(result.clusters) != 1)} in {len(responses)} responses"
     )
     for cluster in sorted(result.clusters, key=lambda c: -c.share):
         name = "[dim](no answer)[/dim]" if cluster.representative is None else escape(_line(cluster.representative))

@@ -146,31 +146,34 @@ class Run:
             bad = {json.loads(line)["line"] for line in self.bad_file.read_bytes().splitlines()}
         results = self.output.read_bytes().splitlines()
         if results:
-            self._check_same(len(results), json.loads(results[-1]), bad)
+            self._check_same([json.loads(results[0]), json.loads(results[-1])], len(results), bad)
         return len(results), bad
 
-    def _check_same(self, written: int, last: dict[str, Any], bad: set[int]) -> None:
-        """The last result belongs to this input and these settings."""
+    def _check_same(self, ends: list[dict[str, Any]], written: int, bad: set[int]) -> None:
+        """The first and the last result belong to this input and these settings."""
         with _open_source(self.source) as source:
-            rows = (row for row in self._read(source) if row.number not in bad)
-            row = next(islice(rows, written - 1, None), None)
-        if row is None or row.fields is None or any(last.get(key) != row.fields[key] for key in row.fields):
+            rows = [row for row in islice(_remaining(self._read(source), 0, bad), written) if row.fields is not None]
+        if len(rows) < written or any(
+            end.get(key) != value
+            for end, row in zip(ends, (rows[0], rows[-1]), strict=True)
+            for key, value in (row.fields or {}).items()
+        ):
             raise InputError(f"{self.output} holds results of another input: remove it, or use --overwrite")
+        self._check_settings(ends[-1], rows[-1].fields or {})
+
+    def _check_settings(self, before: dict[str, Any], fields: dict[str, Any]) -> None:
+        """Measure the last row again: what it says of itself must be what is written."""
         try:
             again = self.scorer.estimate(
-                row.fields[self.field],
-                question=row.fields.get("question"),
-                logprobs=row.fields.get("logprobs"),
-            )
+                fields[self.field], question=fields.get("question"), logprobs=fields.get("logprobs")
+            ).provenance
         except InputError as error:
             raise InputError(f"{self.output} was made with other settings ({error}): use --overwrite") from error
-        settings = ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid")
-        before = last.get(_result_key("provenance", row.fields), {})
-        for name in settings:
-            now = getattr(again.provenance, name)
-            if before.get(name) != now:
+        provenance = before.get(_result_key("provenance", fields), {})
+        for name in ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid"):
+            if provenance.get(name) != getattr(again, name):
                 raise InputError(
-                    f"{self.output} was made with {name} {before.get(name)!r}, not {now!r}: "
+                    f"{self.output} was made with {name} {provenance.get(name)!r}, not {getattr(again, name)!r}: "
                     "use --overwrite, or another output"
                 )
 

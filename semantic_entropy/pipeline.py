@@ -82,7 +82,7 @@ def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
     except Exception as error:
         raise EquivalenceError(
             f"equivalence {equivalence.name!r} raised {type(error).__name__}: {error} "
-            f"on a batch of {len(pairs)} pairs, the first {pairs[0]!r}"
+            f"on a batch of {len(pairs)} pairs, which begins {pairs[:1]}"
         ) from error
     if len(verdicts) != len(pairs):
         raise EquivalenceError(

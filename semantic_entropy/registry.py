@@ -202,7 +202,10 @@ def _check_options(kind: str, name: str, factory: Callable[..., Any], options: d
 
 def options_of(factory: Callable[..., Any]) -> dict[str, str] | None:
     """Option name -> how to write it (`order='canonical'`); None where the factory takes anything."""
-    parameters = inspect.signature(factory).parameters.values()
+    try:
+        parameters = inspect.signature(factory).parameters.values()
+    except ValueError:  # some built in C have none
+        return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]

@@ -13,12 +13,11 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer
-from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
-from semantic_entropy.pipeline import Job, ask, by_first_appearance, run
+from semantic_entropy.pipeline import ask, by_first_appearance
 from semantic_entropy.types import Evidence, Pair, Verdict
 
 ANSWERS = (
@@ -48,7 +47,7 @@ def check_equivalence(
 
 
 def check_clusterer(clusterer: Clusterer) -> None:
-    """Finds the classes of a transitive relation, whatever the order of the responses; asks sensible pairs; ends."""
+    """Finds the classes of a transitive relation in whatever order; asks sensible pairs; ends."""
     _report(clusterer.name, _clusterer_rules(clusterer))
 
 
@@ -58,7 +57,11 @@ def check_estimator(estimator: EntropyEstimator) -> None:
 
 
 def _report(name: str, rules: Iterator[str]) -> None:
-    broken = list(rules)
+    broken: list[str] = []
+    try:
+        broken.extend(rules)
+    except SemanticEntropyError as error:  # a broken contract ends the examination
+        broken.append(str(error))
     if broken:
         raise ConformanceError(name, broken)
 
@@ -66,15 +69,9 @@ def _report(name: str, rules: Iterator[str]) -> None:
 def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: str | None) -> Iterator[str]:
     if not equivalence.name:
         yield "name is empty: results could not say who judged"
-    if list(equivalence.judge([])):
-        yield "judge([]) must return no verdicts"
+    ask(equivalence, [])
     pairs = [Pair(question, left, right) for left, right in itertools.combinations(answers, 2)]
-    try:
-        verdicts = list(ask(equivalence, pairs))
-    except SemanticEntropyError as error:
-        yield str(error)
-        return
-    judged = dict(zip(pairs, verdicts, strict=True))
+    judged = dict(zip(pairs, ask(equivalence, pairs), strict=True))
     yield from _symmetry(equivalence, judged)
     yield from _batches(equivalence, judged)
     yield from _keys(equivalence, answers, question)
@@ -128,31 +125,8 @@ def _clusterer_rules(clusterer: Clusterer) -> Iterator[str]:
     if not clusterer.name:
         yield "name is empty: results could not say who clustered"
     draw = random.Random(0)
-    broken = [
-        rule
-        for size in (0, 1, 2, 3, 8, 20)
-        for rule in _asks_sensibly(clusterer, [draw.randrange(1 + size // 3) for _ in range(size)])
-    ]
-    yield from broken or _order_matters(clusterer, draw)  # a broken flow need not end: it is not driven further
-
-
-def _order_matters(clusterer: Clusterer, draw: random.Random) -> Iterator[str]:
-    answers = [f"{draw.randrange(5)} {i}" for i in range(12)]
-    same_head = FunctionEquivalence(_same_head, policy="forward")
-    partitions = set()
-    for _ in range(5):
-        (clustering,) = run([Job(None, answers, same_head, clusterer)], VerdictCache(0))
-        members: dict[int, set[str]] = {}
-        for answer, label in zip(answers, clustering.labels, strict=True):
-            members.setdefault(label, set()).add(answer)
-        partitions.add(frozenset(map(frozenset, members.values())))
-        draw.shuffle(answers)
-    if len(partitions) > 1:
-        yield "labels depend on the order of the responses, under a transitive equivalence"
-
-
-def _same_head(left: str, right: str) -> bool:
-    return left.split(maxsplit=1)[0] == right.split(maxsplit=1)[0]
+    for size in (0, 1, 2, 3, 8, 20):
+        yield from _asks_sensibly(clusterer, [draw.randrange(1 + size // 3) for _ in range(size)])
 
 
 def _asks_sensibly(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
@@ -175,7 +149,7 @@ def _asks_sensibly(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
         if not isinstance(labels, list) or len(labels) != size:
             yield f"flow({size}) returned {labels!r}; it must return a list of {size} labels"
         elif by_first_appearance(labels) != by_first_appearance(classes):
-            yield f"the classes {classes} of a transitive equivalence come out as {labels}"
+            yield f"labels depend on more than the verdicts: a transitive judge's {classes} come out as {labels}"
 
 
 def _estimator_rules(estimator: EntropyEstimator) -> Iterator[str]:

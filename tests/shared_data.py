@@ -1,4 +1,4 @@
-"""Where the real data and other codes' outputs lie, beside the checkout. Tests that need them skip where they are absent."""
+"""Real data and other codes' outputs, which lie beside the checkout: tests that need them skip where they are absent."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from importlib.metadata import version
@@ -27,7 +28,7 @@ from semantic_entropy_plugins.math_worker import POLICIES
 
 LONGEST = 2000  # characters of an answer; final answers are under 300, and parsing is superlinear
 _ROUNDED = 1e-5  # math-verify rounds decimals to 1e-6: values further apart than ten times that are different
-_REMEMBERED = 10_000  # answers that ran over a limit
+_REMEMBERED = 10_000  # answers: a few megabytes
 
 
 class Math(Equivalence):
@@ -52,8 +53,9 @@ class Math(Equivalence):
                 raise errors.OptionError(f"math: {option}={value} must be positive")
         self.policy, self.timeout = policy, timeout
         self._pool = MathPool(workers or min(2, os.cpu_count() or 1), timeout, memory_mb, policy)
-        self._strikes: OrderedDict[str, int] = OrderedDict()
-        self._lock = threading.Lock()
+        weakref.finalize(self, self._pool.close)  # a judge that nobody closed takes its workers along
+        self._over = _Recent(_REMEMBERED)  # answers that ran over a limit
+        self._sound = _Recent(_REMEMBERED)  # answers that have been compared in time
 
     @property
     def settings(self) -> Hashable:
@@ -81,13 +83,22 @@ class Math(Equivalence):
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         verdicts = [self._without_worker(pair) for pair in pairs]
-        open_pairs = [i for i, verdict in enumerate(verdicts) if verdict is None]
-        tasks = [(clean(pairs[i].left), clean(pairs[i].right)) for i in open_pairs]
-        for i, outcome in zip(open_pairs, self._pool.run(tasks) if tasks else (), strict=True):
-            if outcome.stage:
-                self._blame(pairs[i], outcome)
+        left_open = [i for i, verdict in enumerate(verdicts) if verdict is None]
+        for i, outcome in zip(left_open, self._ask([pairs[i] for i in left_open]), strict=True):
             verdicts[i] = Verdict(outcome.same, reason=outcome.reason)
         return [verdict or Verdict(None) for verdict in verdicts]
+
+    def _ask(self, pairs: Sequence[Pair]) -> list[Outcome]:
+        if not pairs:
+            return []
+        outcomes = self._pool.run([(clean(pair.left), clean(pair.right)) for pair in pairs])
+        for pair, outcome in zip(pairs, outcomes, strict=True):
+            if not outcome.stage:
+                self._sound.add(pair.left, pair.right)
+        for pair, outcome in zip(pairs, outcomes, strict=True):
+            if outcome.stage:
+                self._over.add(*self._guilty(pair, outcome.stage))
+        return outcomes
 
     def close(self) -> None:
         self._pool.close()
@@ -102,21 +113,37 @@ class Math(Equivalence):
         for answer in (pair.left, pair.right):
             if len(answer) > LONGEST:
                 return Verdict(None, reason=f"an answer of {len(answer)} characters, over {LONGEST}")
-            if self._strikes.get(answer, 0) >= _OUT:
+            if answer in self._over:
                 return Verdict(None, reason=f"an answer that already ran over {self.timeout:g} s")
         return None
 
-    def _blame(self, pair: Pair, outcome: Outcome) -> None:
-        """Remember who ran over: the side that was being parsed, or both, half each, where the comparison did."""
-        guilty = {"L": (pair.left,), "R": (pair.right,)}.get(outcome.stage, (pair.left, pair.right))
+    def _guilty(self, pair: Pair, stage: str) -> list[str]:
+        """Which of two answers to try no more: the one being parsed; of a comparison, the one that fails alone too."""
+        if stage in "LR":
+            return [pair.left if stage == "L" else pair.right]
+        suspects = [answer for answer in (pair.left, pair.right) if answer not in self._sound]
+        if len(suspects) == 1:
+            return suspects
+        probes = self._pool.run([(clean(answer), "0") for answer in suspects])
+        return [answer for answer, probe in zip(suspects, probes, strict=True) if probe.stage]
+
+
+class _Recent:
+    """The answers added last, up to a number of them. Thread-safe."""
+
+    def __init__(self, size: int) -> None:
+        self._answers: OrderedDict[str, None] = OrderedDict()
+        self._size, self._lock = size, threading.Lock()
+
+    def add(self, *answers: str) -> None:
         with self._lock:
-            for answer in guilty:
-                self._strikes[answer] = self._strikes.pop(answer, 0) + _OUT // len(guilty)
-            while len(self._strikes) > _REMEMBERED:
-                self._strikes.popitem(last=False)
+            for answer in answers:
+                self._answers[answer] = None
+            while len(self._answers) > self._size:
+                self._answers.popitem(last=False)
 
-
-_OUT = 2  # strikes: one time-out in parsing, or two in comparing
+    def __contains__(self, answer: str) -> bool:
+        return answer in self._answers
 
 
 def _compare(left: Known, right: Known) -> bool | None:
@@ -139,22 +166,23 @@ def _near(one: float, other: float) -> bool:
     return abs(one - other) <= 1e-6 * max(1.0, abs(one))
 
 
-_WORDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_DELIMITED = re.compile(r"\${1,2}[^$]+\${1,2}|\\\((?:(?!\\\)).)+\\\)|\\\[(?:(?!\\\]).)+\\\]")
+_COMMANDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
 _LONGEST_WHOLE = 200  # characters: a longer text is a solution, not an answer
 
 
 def is_mathematics(text: str) -> bool:
-    """Whether a whole text is one mathematical expression: a digit or a LaTeX command, and no prose."""
+    """Whether a whole text is one mathematical expression: between dollars, or digits and signs without prose."""
     text = text.strip()
     if not text or len(text) > _LONGEST_WHOLE or "\n" in text:
         return False
-    if read(text):
+    if _DELIMITED.fullmatch(text) or read(text):
         return True
-    bare = _WORDS.sub(" ", text)
-    if any(word not in _FUNCTIONS for word in re.findall(r"[^\W\d_]{2,}", bare)):
+    words = re.findall(r"[^\W\d_]{2,}", _COMMANDS.sub(" ", text))
+    if any(word not in _FUNCTIONS for word in words):
         return False
-    return any(char in text for char in "\\^=+*/<>") and any(char.isalnum() for char in text)
+    return any(char.isdigit() for char in text) or (any(c in text for c in "^=+*/<>\\") and any(map(str.isalnum, text)))
 
 
 def _answer(response: str) -> str | None:

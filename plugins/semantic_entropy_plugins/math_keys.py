@@ -69,7 +69,7 @@ _SAME_AS = (
     (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])"), r"\\sqrt"),
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
     (re.compile(r"\*\*"), "^"),
-    (re.compile(r"\{,\}"), ","),
+    (re.compile(r"\{,\}|,\\!\s*"), ","),
 )
 _CHARACTERS = str.maketrans(
     {"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2044": "/"}
@@ -92,10 +92,9 @@ def clean(text: str) -> str:
         text = _RAISED.sub(lambda raised: "^{" + raised.group().translate(_SUPERSCRIPTS) + "}", text)
         text = "".join(_spell(char) for char in text).translate(_CHARACTERS)
     text = text.replace("\\$", "")  # a currency sign: as math-verify, units are not compared
-    text = _DROPPED.sub(" ", text)
     for pattern, same in _SAME_AS:
         text = pattern.sub(same, text)
-    return text.strip().rstrip(".").strip()
+    return _DROPPED.sub(" ", text).strip().rstrip(".").strip()
 
 
 def _spell(char: str) -> str:
@@ -288,9 +287,11 @@ def _multiplied(left: Terms, right: Terms) -> Terms:
     product: Terms = {}
     for (n, j), p in left.items():
         for (m, k), q in right.items():
-            outside, inside = _square_part(n * m)
-            basis = (inside, j + k)
-            product[basis] = product.get(basis, Fraction()) + p * q * outside
+            common = math.gcd(n, m)  # sqrt(n) sqrt(m) = common sqrt(n m / common^2), square-free again
+            basis = (n * m // common**2, j + k)
+            if basis[0] > _LARGEST_RADICAND:
+                raise _OutsideError
+            product[basis] = product.get(basis, Fraction()) + p * q * common
     return _bounded(_nonzero(product))
 
 

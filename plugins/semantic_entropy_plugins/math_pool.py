@@ -60,6 +60,8 @@ class MathPool:
 
     def close(self) -> None:
         """End the workers; the next `run` starts new ones."""
+        if self._pid != os.getpid():
+            return  # forked: they are the parent's
         while True:
             try:
                 worker = self._idle.get_nowait()

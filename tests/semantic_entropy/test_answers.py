@@ -50,11 +50,23 @@ NUMBER = [
     ("none", None),
 ]
 LAST_LINE = [("a\nb\n\n", "b"), ("one", "one"), ("\n \n", None)]
-WHOLE = [("  Paris ", "Paris"), ("", None), ("   ", None), ("I don't know.", None), ("Sorry is a song", "Sorry is a song")]
+WHOLE = [
+    ("  Paris ", "Paris"),
+    ("", None),
+    ("   ", None),
+    ("I don't know.", None),
+    ("Sorry is a song", "Sorry is a song"),
+]
 
 CASES = [
     (name, response, answer)
-    for name, table in [("boxed", BOXED), ("choice", CHOICE), ("number", NUMBER), ("last-line", LAST_LINE), ("whole", WHOLE)]
+    for name, table in [
+        ("boxed", BOXED),
+        ("choice", CHOICE),
+        ("number", NUMBER),
+        ("last-line", LAST_LINE),
+        ("whole", WHOLE),
+    ]
     for response, answer in table
 ]
 

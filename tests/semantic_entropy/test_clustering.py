@@ -160,6 +160,8 @@ class Broken(Clusterer):
         if self.defect == "never ends":
             while True:
                 yield [(0, 0)] if not size else []
+        if self.defect == "labels by position":
+            return [int(i >= size // 2) for i in range(size)]
         return list(range(size))
 
 
@@ -169,6 +171,7 @@ class Broken(Clusterer):
         ("asks a pair with itself", r"asks for the pair \(0, 0\)"),
         ("too few labels", "must return a list of"),
         ("never ends", "did not end"),
+        ("labels by position", "depend on more than the verdicts"),
         ("never merges", "come out as"),
     ],
 )

@@ -1,0 +1,207 @@
+"""The command line, as real processes on real files: output, resumption after kill -9, bad rows, a full disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.shared_data import SHARED
+
+COMMAND = [sys.executable, "-m", "semantic_entropy"]
+ROWS = [
+    {"id": "a", "question": "Capital of France?", "responses": ["Paris", "It is Paris", "Rome"], "gold": "Paris"},
+    {"id": "b", "responses": [r"\boxed{\frac12}", r"\boxed{0.5}"], "logprobs": [[-0.1], [-0.2, -0.3]]},
+    {"id": "c", "responses": ["x"], "answer": "the row's own", "entropy": "also the row's own"},
+]
+
+
+def call(*arguments, **options):
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
+
+
+def write(path: Path, rows) -> Path:
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+def read(path: Path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_estimate_adds_the_result_and_leaves_the_rows_own_fields(tmp_path):
+    done = call("estimate", write(tmp_path / "in.jsonl", ROWS), "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 0, done.stderr
+    assert "3 rows in" in done.stderr
+    out = read(tmp_path / "out.jsonl")
+    for row, written in zip(ROWS, out, strict=True):
+        assert {key: written[key] for key in row} == row
+    assert out[0]["labels"] == [0, 0, 1]
+    assert out[1]["scores"]["likelihood"] == 0
+    assert out[2]["answer"] == "the row's own"
+    assert (out[2]["result_answer"], out[2]["result_entropy"]) == ("x", 0)
+
+
+def test_standard_streams_work_as_files_do(tmp_path):
+    text = write(tmp_path / "in.jsonl", ROWS).read_text()
+    done = call("estimate", "-", input=text)
+    assert done.returncode == 0, done.stderr
+    assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["a", "b", "c"]
+
+
+def test_options_reach_the_components(tmp_path):
+    path = write(tmp_path / "in.jsonl", [{"texts": ["abcdef", "abcdeg", "zzz"]}])
+    arguments = ["-e", "ngram", "--option", "n=2", "--option", "threshold=0.5", "--estimator", "num_sets", "--quiet"]
+    done = call("estimate", path, "--responses", "texts", *arguments)
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert row["scores"] == {"num_sets": 2}
+    assert row["provenance"]["equivalence"] == "ngram(n=2, threshold=0.5)"
+
+
+def test_bad_rows_are_reported_kept_and_do_not_stop_the_rest(tmp_path):
+    bad = ["not json", [1], {"id": "no responses"}, {"responses": ["a", 1]}, {"responses": ["a"], "logprobs": [None]}]
+    path = write(tmp_path / "in.jsonl", [ROWS[0], *bad, "", ROWS[1]])
+    done = call("estimate", path, "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 1
+    assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["a", "b"]
+    aside = read(tmp_path / "out.jsonl.bad.jsonl")
+    assert [row["line"] for row in aside] == [2, 3, 4, 5, 6]
+    assert "response 1 is 1, a int" in aside[3]["problem"]
+    assert aside[0]["row"] == "not json"
+    assert "line 4: no field 'responses'; it has id" in done.stderr
+    again = call("estimate", path, "-o", tmp_path / "out.jsonl")
+    assert "2 done before" in again.stderr
+    assert len(read(tmp_path / "out.jsonl.bad.jsonl")) == 5
+
+
+def test_strict_stops_at_the_first_bad_row(tmp_path):
+    path = write(tmp_path / "in.jsonl", [ROWS[0], "not json", ROWS[1]])
+    done = call("estimate", path, "-o", tmp_path / "out.jsonl", "--strict")
+    assert done.returncode == 1
+    assert "line 2: not JSON" in done.stderr
+
+
+SLOW = """
+import time
+from semantic_entropy import Equivalence, Verdict, register
+class Slow(Equivalence):
+    def judge(self, pairs):
+        time.sleep(0.3)
+        return [Verdict(p.left == p.right) for p in pairs]
+register("equivalence", "slow", Slow)
+from semantic_entropy.cli import main
+main()
+"""
+
+
+def test_killed_and_run_again_it_goes_on_with_nothing_lost_or_doubled(tmp_path):
+    rows = [{"id": i, "responses": ["a", "b"]} if i % 500 else "bad row" for i in range(2000)]
+    path, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
+    for _ in range(2):  # killed twice, the second time while it is going on from the first
+        before = out.stat().st_size if out.exists() else 0
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        deadline = time.monotonic() + 60
+        while (not out.exists() or out.stat().st_size <= before) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        with out.open("ab") as file:
+            file.write(b'{"id": "cut sho')  # as a kill in mid-write leaves it
+    assert 0 < len(out.read_bytes().splitlines()) < 1999
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "done before" in done.stderr
+    assert [row["id"] for row in read(out)] == [i for i in range(2000) if i % 500]
+    assert [row["line"] for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [1, 501, 1001, 1501]
+
+
+def test_going_on_with_other_settings_or_another_input_is_refused(tmp_path):
+    path, out = write(tmp_path / "in.jsonl", ROWS[:2]), tmp_path / "out.jsonl"
+    assert call("estimate", path, "-o", out).returncode == 0
+    other = call("estimate", path, "-o", out, "--invalid", "drop")
+    assert other.returncode == 1
+    assert "made with invalid 'separate', not 'drop': use --overwrite" in other.stderr
+    swapped = call("estimate", write(tmp_path / "other.jsonl", ROWS[::-1]), "-o", out)
+    assert "holds results of another input" in swapped.stderr
+    anew = call("estimate", path, "-o", out, "--invalid", "drop", "--overwrite")
+    assert anew.returncode == 0
+    assert len(read(out)) == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, the disk that is always full, is Linux's")
+def test_a_full_disk_is_an_error_and_not_a_traceback(tmp_path):
+    path = write(tmp_path / "in.jsonl", ROWS)
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [*COMMAND, "estimate", str(path)], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["estimate", "nowhere.jsonl"], "nowhere.jsonl: no such file"),
+        (["estimate", "{path}", "-o", "{path}"], "both input and output"),
+        (["estimate", "{path}", "-e", "mth"], "Did you mean 'math'"),
+        (["estimate", "{path}", "--option", "n=2"], "--option needs --equivalence"),
+        (["estimate", "{path}", "-e", "ngram", "--option", "n"], "not of the form key=value"),
+        (["estimate", "{path}", "--estimator", "likelihood"], "needs logprobs"),
+        (["explain"], "give responses, or --file"),
+        (["explain", "--file", "{path}", "--id", "zz"], "no usable row with id 'zz'"),
+    ],
+)
+def test_a_wrong_call_says_what_to_do(tmp_path, arguments, says):
+    path = write(tmp_path / "in.jsonl", ROWS)
+    done = call(*(argument.format(path=path) for argument in arguments))
+    assert done.returncode != 0
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_explain_draws_the_clusters():
+    done = call("explain", "-q", "Capital of France?", "Paris", "It is Paris", "Rome [sic]", "")
+    assert done.returncode == 0, done.stderr
+    assert "50.0%  Paris" in done.stdout
+    assert "Rome [sic]" in done.stdout
+    assert "(no answer)" in done.stdout
+
+
+def test_explain_takes_a_row_of_a_file(tmp_path):
+    done = call("explain", "--file", write(tmp_path / "in.jsonl", ROWS), "--id", "b")
+    assert "1 meaning in 2 responses" in done.stdout
+    assert "math (auto" in done.stdout
+
+
+def test_doctor_tries_the_math_workers_and_names_every_extra():
+    done = call("doctor", "--json")
+    findings = {one["name"]: one for one in json.loads(done.stdout)}
+    assert findings["math"]["ok"]
+    assert {"python", "plugins", "nli", "verifier", "embedding", "judge", "rl", "parquet", "ray"} <= set(findings)
+    for one in findings.values():
+        assert one["ok"] or "pip install" in one["fix"]
+    assert done.returncode == 0
+
+
+def test_help_names_every_command():
+    text = call("--help").stdout
+    assert all(command in text for command in ("estimate", "explain", "plugins", "doctor"))
+
+
+def test_all_real_samples_go_through(tmp_path):
+    source = SHARED / "data" / "samples.jsonl"
+    if not source.exists():
+        pytest.skip("data/samples.jsonl is not beside this checkout")
+    done = call("estimate", source, "-o", tmp_path / "out.jsonl")
+    assert done.returncode == 0, done.stderr
+    with source.open() as rows:
+        assert len(read(tmp_path / "out.jsonl")) == sum(1 for _ in rows)

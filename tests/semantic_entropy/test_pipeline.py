@@ -1,0 +1,138 @@
+"""The pipeline: rounds, what is asked, what is not, and judges that break their contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from semantic_entropy import Equivalence, EquivalenceError, Verdict
+from semantic_entropy.cache import VerdictCache
+from semantic_entropy.clustering import Components, Representative
+from semantic_entropy.pipeline import Job, run
+from semantic_entropy.testing import ConformanceError, check_equivalence
+from semantic_entropy.types import Pair
+
+
+class Recording(Equivalence):
+    """Same first letter; keeps what it was asked."""
+
+    def __init__(self):
+        self.batches = []
+
+    def judge(self, pairs):
+        self.batches.append(list(pairs))
+        return [Verdict(pair.left[0] == pair.right[0]) for pair in pairs]
+
+
+def test_equal_answers_and_equal_keys_are_never_asked():
+    class Keyed(Recording):
+        def keys(self, question, answers):
+            return [answer.lower() if answer != "?" else None for answer in answers]
+
+    judge = Keyed()
+    (found,) = run([Job(None, ["A", "a", "A", "?", "?"], judge, Representative())], VerdictCache())
+    assert found.labels == (0, 0, 0, 1, 1)
+    assert judge.batches == [[Pair(None, "A", "?")]]
+
+
+def test_groups_share_a_round_and_a_pair_asked_by_two_is_asked_once():
+    judge = Recording()
+    jobs = [Job("q", ["x1", "y"], judge, Representative()), Job("q", ["y", "x1"], judge, Representative())]
+    found = run(jobs, VerdictCache())
+    assert len(judge.batches) == 1
+    assert len(judge.batches[0]) == 1
+    assert [(one.asked, one.cached) for one in found] == [(1, 0), (0, 1)]
+
+
+def test_a_question_keeps_verdicts_apart_only_where_it_matters():
+    class Asking(Recording):
+        uses_question = True
+
+    for judge, asked in ((Recording(), 1), (Asking(), 2)):
+        cache = VerdictCache()
+        for question in ("q1", "q2"):
+            run([Job(question, ["a", "b"], judge, Representative())], cache)
+        assert sum(map(len, judge.batches)) == asked
+
+
+def test_judges_with_other_settings_do_not_share_verdicts():
+    cache = VerdictCache()
+    judges = [Recording(), Recording()]
+    for judge in judges:
+        run([Job(None, ["a", "b"], judge, Representative())], cache)
+    assert [len(judge.batches) for judge in judges] == [1, 1]
+
+
+def test_undecided_is_not_remembered():
+    class Undecided(Recording):
+        def judge(self, pairs):
+            super().judge(pairs)
+            return [Verdict(None, reason="too long")] * len(pairs)
+
+    judge, cache = Undecided(), VerdictCache()
+    for _ in range(2):
+        (found,) = run([Job(None, ["a", "b"], judge, Representative())], cache)
+    assert len(judge.batches) == 2
+    assert found.undecided == ((Pair(None, "a", "b"), "too long"),)
+
+
+def test_the_cache_forgets_what_was_used_longest_ago():
+    cache = VerdictCache(size=2)
+    for key in "ab":
+        cache.put(key, Verdict(True))
+    cache.get("a")
+    cache.put("c", Verdict(True))
+    assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
+    assert len(cache) == 2
+
+
+class Planted(Equivalence):
+    """A judge with one planted defect."""
+
+    def __init__(self, defect):
+        self.defect = defect
+
+    def judge(self, pairs):
+        match self.defect:
+            case "fewer verdicts":
+                return [Verdict(False)] * (len(pairs) - 1)
+            case "plain bools":
+                return [False] * len(pairs)
+            case "raises":
+                raise ValueError("out of order")
+            case "asymmetric":
+                return [Verdict(len(pair.left) < len(pair.right)) for pair in pairs]
+            case "batch order":
+                return [Verdict(i % 2 == 0) for i in range(len(pairs))]
+            case _:
+                return [Verdict(False)] * len(pairs)
+
+    def keys(self, question, answers):
+        return [0] * len(answers) if self.defect == "keys against the judge" else answers
+
+
+CONTRACT = [
+    ("fewer verdicts", "returned 0 verdicts for 1 pairs"),
+    ("plain bools", "returned False for"),
+    ("raises", "raised ValueError: out of order"),
+]
+
+
+@pytest.mark.parametrize(("defect", "says"), CONTRACT)
+def test_a_judge_that_breaks_its_contract_is_named(defect, says):
+    with pytest.raises(EquivalenceError, match=f"'Planted' {says}"):
+        run([Job(None, ["a", "b"], Planted(defect), Components())], VerdictCache())
+
+
+@pytest.mark.parametrize(
+    ("defect", "says"),
+    [
+        ("fewer verdicts", "verdicts for"),
+        ("raises", "out of order"),
+        ("asymmetric", "asymmetric"),
+        ("batch order", "depends on the order of the batch"),
+        ("keys against the judge", "equal keys, but the judge says they differ"),
+    ],
+)
+def test_the_conformance_checks_find_planted_defects(defect, says):
+    with pytest.raises(ConformanceError, match=says):
+        check_equivalence(Planted(defect))

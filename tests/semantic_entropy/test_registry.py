@@ -1,0 +1,156 @@
+"""Discovery: strangers' plugins, broken ones among them, from real entry points on sys.path."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from semantic_entropy import (
+    AmbiguousComponentError,
+    Equivalence,
+    InputError,
+    MissingDependencyError,
+    PluginError,
+    UnknownComponentError,
+    Verdict,
+    estimate,
+    load_equivalence,
+    register,
+)
+from semantic_entropy.registry import Registry
+
+GOOD = """
+from semantic_entropy.plugin import Component, Equivalence, Verdict, hookimpl
+
+class SameLength(Equivalence):
+    name = "same-length"
+    def judge(self, pairs):
+        return [Verdict(len(p.left) == len(p.right)) for p in pairs]
+
+@hookimpl
+def semantic_entropy_equivalences():
+    return [
+        Component("same-length", lambda: SameLength, "equal length"),
+        Component("needs-moon", lambda: SameLength, requires=("moonbase",), extra="moonbase[all]"),
+        Component("explodes", lambda: 1 / 0),
+        Component("not-a-judge", lambda: dict),
+    ]
+"""
+HOOK = "from semantic_entropy.plugin import hookimpl\n@hookimpl\ndef semantic_entropy_"
+BROKEN = {
+    "broken_import": "import a_module_that_does_not_exist",
+    "hook_raises": HOOK + "equivalences():\n    raise OSError('disk')",
+    "wrong_signature": HOOK + "equivalences(x):\n    return []",
+    "no_hooks": "x = 1",
+    "unknown_hook": HOOK + "judges():\n    return []",
+    "not_components": HOOK + "equivalences():\n    return ['x']",
+}
+
+
+@pytest.fixture
+def plugin(tmp_path, monkeypatch):
+    """Install a module as a distribution with an entry point, the way pip lays one out."""
+
+    def install(name, source):
+        (tmp_path / f"{name}.py").write_text(source)
+        info = tmp_path / f"{name}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[semantic_entropy]\n{name} = {name}\n")
+        monkeypatch.delitem(sys.modules, name, raising=False)
+
+    monkeypatch.syspath_prepend(tmp_path)
+    return install
+
+
+def test_a_strangers_plugin_is_found_and_used(plugin):
+    plugin("stranger", GOOD)
+    judge = Registry().create("equivalence", "same-length")
+    assert estimate(["ab", "cd", "e"], equivalence=judge).labels == (0, 0, 1)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_plugin_is_listed_with_its_reason_and_the_others_work(plugin, name):
+    plugin(name, BROKEN[name])
+    plugin("stranger", GOOD)
+    registry = Registry()
+    assert registry.create("equivalence", "same-length").name == "same-length"
+    (failure,) = registry.failures()
+    assert failure.plugin == name
+    assert failure.reason
+    with pytest.raises(UnknownComponentError, match=f"(?s)There are: .*same-length.*failed to load: {name}"):
+        registry.create("equivalence", "nonesuch")
+
+
+def test_a_name_offered_twice_is_an_error_only_when_asked_for(plugin):
+    plugin("stranger", GOOD)
+    plugin("another", GOOD)
+    registry = Registry()
+    assert registry.create("equivalence", "exact").name == "exact"
+    with pytest.raises(AmbiguousComponentError, match="'another/same-length', 'stranger/same-length'"):
+        registry.create("equivalence", "same-length")
+    assert registry.create("equivalence", "another/same-length").name == "same-length"
+
+
+def test_a_missing_dependency_names_the_command_that_brings_it(plugin):
+    plugin("stranger", GOOD)
+    with pytest.raises(MissingDependencyError, match=r"needs moonbase: pip install 'moonbase\[all\]'"):
+        Registry().create("equivalence", "needs-moon")
+
+
+def test_a_component_that_cannot_be_loaded_is_an_error_with_its_cause(plugin):
+    plugin("stranger", GOOD)
+    with pytest.raises(PluginError, match="'stranger/explodes' could not be loaded: ZeroDivisionError"):
+        Registry().create("equivalence", "explodes")
+
+
+@pytest.mark.parametrize("blocked", ["stranger", "x, stranger"])
+def test_a_plugin_can_be_disabled_by_name(plugin, monkeypatch, blocked):
+    plugin("stranger", GOOD)
+    monkeypatch.setenv("SEMANTIC_ENTROPY_DISABLE_PLUGINS", blocked)
+    with pytest.raises(UnknownComponentError):
+        Registry().create("equivalence", "same-length")
+
+
+def test_register_adds_a_component_of_this_process():
+    class Upper(Equivalence):
+        name = "upper"
+
+        def judge(self, pairs):
+            return [Verdict(pair.left.upper() == pair.right.upper()) for pair in pairs]
+
+    register("equivalence", "upper", Upper, "case aside")
+    register("equivalence", "upper", Upper, "registered again, it replaces")
+    assert estimate(["a", "A"], equivalence="upper").labels == (0, 0)
+    register("equivalence", "a-dict", dict)
+    with pytest.raises(PluginError, match="not an instance of Equivalence"):
+        load_equivalence("a-dict")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("judge", "x", dict), "use one of equivalence"),
+        (("equivalence", "a/b", dict), "slash"),
+        (("equivalence", "x", 3), "callable"),
+    ],
+)
+def test_register_refuses_what_cannot_work(arguments, says):
+    with pytest.raises(InputError, match=says):
+        register(*arguments)
+
+
+def test_the_command_line_shows_plugins_and_failures(plugin, tmp_path):
+    plugin("broken_import", BROKEN["broken_import"])
+    plugin("stranger", GOOD)
+    command = [sys.executable, "-m", "semantic_entropy", "plugins"]
+    environment = {"PYTHONPATH": str(tmp_path), "PATH": ""}
+    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert "FAILED broken_import" in text
+    assert "[missing: moonbase]" in text
+    found = json.loads(subprocess.run([*command, "--json"], env=environment, capture_output=True, check=True).stdout)
+    assert "same-length" in [one["name"] for one in found["components"]["equivalence"]]
+    assert found["failed"][0]["plugin"] == "broken_import"
