@@ -2,8 +2,9 @@
 
     python benchmarks/demo_seeds.py [--seeds 0 1 2] [--rewards empo golden random] [--directory DIR]
 
-Each row is a process of its own, `empo-train demo --seed S --reward R`, one after another; CPU seconds are the process's, imports
-included. Controls run on the first seed only. Exits with 1 where the EMPO rows miss what the issue of the project asks for.
+Each row is a process of its own, `empo-train demo --seed S --reward R`, one after another; CPU seconds are the
+process's and its workers', imports included. `golden` runs on the first seed alone. Exits with 1 where an EMPO row
+misses RISE, FALL or CPU_SECONDS, or the random control rises by more than NOISE.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 # What a run must reach: accuracy up by a quarter, entropy down by 0.6 nats, within three minutes of one core.
 RISE, FALL, CPU_SECONDS = 0.25, 0.6, 180.0
+NOISE = 0.0625  # two standard errors of a share near one half of 256 questions
 
 
 def run(seed: int, reward: str, directory: Path) -> dict[str, object]:
@@ -61,7 +63,7 @@ def reached(result: dict[str, object]) -> bool:
     assert isinstance(final, dict)
     rises = [final[name] - base[name] for name in ("pass@1", "mean@8")]
     if result["reward"] == "random":
-        return max(rises) <= 0
+        return max(rises) <= NOISE
     learned = min(rises) >= RISE and base["semantic_entropy"] - final["semantic_entropy"] >= FALL
     return learned and float(str(result["cpu"])) < CPU_SECONDS
 
@@ -73,7 +75,7 @@ def main() -> int:
     parser.add_argument("--rewards", nargs="+", default=["empo", "golden", "random"])
     parser.add_argument("--directory", type=Path, help="keep the runs here; default: a temporary directory")
     options = parser.parse_args()
-    runs = [(seed, r) for r in options.rewards for seed in (options.seeds if r == "empo" else options.seeds[:1])]
+    runs = [(seed, r) for r in options.rewards for seed in (options.seeds[:1] if r == "golden" else options.seeds)]
     print("| reward | seed | pass@1 | mean@8 | majority@8 | semantic entropy (nats) | AUROC before | CPU s |")
     print("|---|---|---|---|---|---|---|---|", flush=True)
     missed = []

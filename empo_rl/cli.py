@@ -54,6 +54,8 @@ def run(config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool) 
     from empo_rl.config_files import load_config
     from semantic_entropy import SemanticEntropyError
 
+    if resume and overwrite:
+        raise click.UsageError("--resume goes on with the earlier run, --overwrite deletes it: give one of them.")
     try:
         checked = load_config(config, [*overrides, "resume=true"] if resume else overrides)
         _quiet_machinery(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from empo_rl.filters import EntropyWindow
+
 Positive = Annotated[int, Field(gt=0)]
 
 
@@ -130,4 +132,11 @@ class Config(_Section):
                 f"training.prompts_per_step={self.training.prompts_per_step} is no multiple of "
                 f"training.prompts_per_micro_batch={self.training.prompts_per_micro_batch}"
             )
+        self.window_notes()
         return self
+
+    def window_notes(self) -> list[str]:
+        """What the entropy window does at this G; an error where it keeps nothing. Only `empo` has a window."""
+        if self.empo.reward != "empo":
+            return []
+        return EntropyWindow(self.empo.delta_low, self.empo.delta_high).check(self.rollout.num_generations)

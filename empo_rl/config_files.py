@@ -15,6 +15,7 @@ from empo_rl.config import Config
 from semantic_entropy import InputError
 
 COMMAND_LINE = "command line"
+COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may be
 
 
 def recipe_names() -> list[str]:
@@ -46,7 +47,7 @@ def _read(source: str) -> tuple[str, str]:
     if recipe in recipe_names():
         return recipe_text(recipe), f"recipe {recipe}"
     known = recipe_names()
-    close = difflib.get_close_matches(recipe, known, n=1)
+    close = difflib.get_close_matches(recipe, [*known, *COMMANDS], n=1)
     hint = f" Did you mean {close[0]!r}?" if close else ""
     raise InputError(f"{source}: no such file, and no recipe of that name.{hint} Recipes: {', '.join(known)}.")
 
@@ -104,9 +105,10 @@ def _unknown(key: str) -> str:
     close = difflib.get_close_matches(key, known, n=1) or _same_ending(key, known)
     hint = f" Did you mean '{close[0]}'?" if close else ""
     section = key.rpartition(".")[0]
-    siblings = [name for name in known if name.rpartition(".")[0] == section]
+    prefix = f"{section}." if section else ""
+    below = [name.removeprefix(prefix).partition(".")[0] for name in known if name.startswith(prefix)]
     place = f"under {section}" if section else "at the top"
-    return f"{key} is not a key.{hint} Keys {place}: {', '.join(siblings)}."
+    return f"{key} is not a key.{hint} Keys {place}: {', '.join(dict.fromkeys(below))}."
 
 
 def _same_ending(key: str, known: Sequence[str]) -> list[str]:

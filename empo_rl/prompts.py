@@ -60,7 +60,13 @@ def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
 def _hub(data: Data) -> Iterable[Mapping[str, Any]]:
     import datasets
 
-    loaded: Iterable[Mapping[str, Any]] = datasets.load_dataset(data.dataset, data.subset, split=data.split)
+    try:
+        loaded: Iterable[Mapping[str, Any]] = datasets.load_dataset(data.dataset, data.subset, split=data.split)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"data.dataset: {data.dataset!r} (subset {data.subset!r}, split {data.split!r}) could not be "
+            f"loaded: {error}"
+        ) from error
     return loaded
 
 

@@ -2,7 +2,7 @@
 
     config.yaml      the configuration as it was run       metrics.jsonl    one line a step
     checkpoint-N/    to resume from                        final/           the trained model
-    base/            only for `model: demo`
+    base/            only for `model: demo`                README.md        the model card that TRL writes
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
 """
@@ -11,11 +11,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from semantic_entropy import InputError
 
-CONFIG, METRICS, FINAL, BASE = "config.yaml", "metrics.jsonl", "final", "base"
+CONFIG, METRICS, FINAL, BASE, CARD = "config.yaml", "metrics.jsonl", "final", "base", "README.md"
 _CHECKPOINT, _STATE = "checkpoint-", "trainer_state.json"
 
 
@@ -49,6 +53,25 @@ def checkpoint_step(checkpoint: Path | None) -> int:
     return 0 if checkpoint is None else _step(checkpoint) or 0
 
 
+def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
+    """Keep the configuration as it is run. Returns what differs from the one that was kept before, a line a key."""
+    path, changes = directory / CONFIG, []
+    if path.exists():
+        before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
+        now = dict(_flat(config))
+        changes = [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
+    path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
+    return [change for change in changes if not change.startswith("resume:")]
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
 def _step(checkpoint: Path) -> int | None:
     try:
         state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
@@ -58,5 +81,5 @@ def _step(checkpoint: Path) -> int | None:
 
 
 def _earlier_run(directory: Path) -> list[Path]:
-    ours = {CONFIG, METRICS, FINAL, BASE}
+    ours = {CONFIG, METRICS, FINAL, BASE, CARD}
     return sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_CHECKPOINT))

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -24,7 +23,6 @@ from empo_rl import run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
 from empo_rl.adapters.trl import EmpoGRPOTrainer
 from empo_rl.config import Config
-from empo_rl.filters import EntropyWindow
 from empo_rl.metrics_file import MetricsFile
 from empo_rl.prompts import load_prompts
 from empo_rl.provider import EmpoProvider
@@ -37,25 +35,24 @@ Say = Callable[[str], None]
 def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Say) -> Path:
     """Train, and return the directory of the final model."""
     state = PartialState(cpu=config.device == "cpu")
+    tell = say if state.is_main_process else _silent
     directory = Path(config.output_dir)
-    for note in window_notes(config):
-        say(note)
+    for note in config.window_notes():
+        tell(note)
     arguments = grpo_arguments(config, state.num_processes)
     with state.main_process_first():
         checkpoint = run_directory.start(directory, resume=config.resume, overwrite=overwrite)
     if config.resume:
-        say(f"resuming from {checkpoint}" if checkpoint else f"nothing to resume in {directory}: starting at step 1")
-    model, tokenizer = _load_model(config, directory, progress)
+        tell(f"resuming from {checkpoint}" if checkpoint else f"nothing to resume in {directory}: starting at step 1")
+    with state.main_process_first():  # a demo's base model is made by the first and read by the others
+        model, tokenizer = _load_model(config, directory, progress)
     prompts = load_prompts(config, lambda turns: _count_tokens(tokenizer, turns))
-    say(f"{len(prompts.rows)} prompts" + (f", {prompts.too_long} left out as too long" if prompts.too_long else ""))
+    tell(f"{len(prompts.rows)} prompts" + (f", {prompts.too_long} left out as too long" if prompts.too_long else ""))
     callbacks: list[Any] = []
     if state.is_main_process:
-        (directory / run_directory.CONFIG).write_text(_as_yaml(config), encoding="utf-8")
-        metrics = MetricsFile(directory / run_directory.METRICS, after=run_directory.checkpoint_step(checkpoint))
-        callbacks = [
-            WriteMetrics(metrics),
-            ReportProgress(lambda step, n, logs: progress("training", step, n, _note(logs))),
-        ]
+        for change in run_directory.write_config(directory, config.model_dump()):
+            tell(f"changed since this run began: {change}")
+        callbacks = _callbacks(directory, run_directory.checkpoint_step(checkpoint), progress)
     with EmpoProvider(**config.empo.model_dump(), seed=config.seed + state.process_index) as provider:
         trainer = EmpoGRPOTrainer(
             model=model,
@@ -72,11 +69,14 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     return final
 
 
-def window_notes(config: Config) -> list[str]:
-    """What the window does at this G; an error where it keeps nothing."""
-    if config.empo.reward != "empo":
-        return []
-    return EntropyWindow(config.empo.delta_low, config.empo.delta_high).check(config.rollout.num_generations)
+def _callbacks(directory: Path, done: int, progress: Progress) -> list[Any]:
+    metrics = MetricsFile(directory / run_directory.METRICS, after=done)
+    report = ReportProgress(lambda step, steps, logs: progress("training", step, steps, _note(logs)))
+    return [WriteMetrics(metrics), report]
+
+
+def _silent(line: str) -> None:
+    """What a process other than the first has to say."""
 
 
 def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
@@ -139,11 +139,14 @@ def _decided(config: Config, accumulation: int) -> dict[str, Any]:
 
 
 def _load_model(config: Config, directory: Path, progress: Progress) -> tuple[Any, Any]:
-    if config.model != "demo":
-        kind = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+    if config.model == "demo":
+        return _demo_model(config, directory / run_directory.BASE, progress)
+    kind = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+    try:
         model = AutoModelForCausalLM.from_pretrained(config.model, dtype=kind)
         return model, AutoTokenizer.from_pretrained(config.model, padding_side="left")
-    return _demo_model(config, directory / run_directory.BASE, progress)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model: {config.model!r} could not be loaded: {error}") from error
 
 
 def _demo_model(config: Config, base: Path, progress: Progress) -> tuple[Any, Any]:
@@ -153,30 +156,27 @@ def _demo_model(config: Config, base: Path, progress: Progress) -> tuple[Any, An
 
     torch.set_num_threads(1)  # as fast as two for so small a model
     tokenizer = make_tokenizer()
-    if (base / "model.safetensors").exists():
+    if base.exists():
         return AutoModelForCausalLM.from_pretrained(base), tokenizer
     model, steps = make_model(tokenizer, config.seed), config.demo.pretrain_steps
-    questions = split(config.seed).pretraining
     pretrain(
         model,
         tokenizer,
-        questions,
+        split(config.seed).pretraining,
         seed=config.seed,
         steps=steps,
-        on_step=lambda i, loss: progress("pre-training", i, steps, f"loss {loss:.3f}"),
+        on_step=lambda step, loss: progress("pre-training", step, steps, f"loss {loss:.3f}"),
     )
-    model.save_pretrained(base)
-    tokenizer.save_pretrained(base)
+    unfinished = base.with_suffix(".tmp")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(base)  # in one move: a kill leaves a whole base model or none
     return model, tokenizer
 
 
 def _count_tokens(tokenizer: Any, turns: list[dict[str, str]]) -> int:
     text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
-def _as_yaml(config: Config) -> str:
-    return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
 def _note(logs: dict[str, float]) -> str:

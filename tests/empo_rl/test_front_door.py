@@ -1,6 +1,8 @@
 import subprocess
 import sys
 
+import pytest
+
 import empo_rl
 
 
@@ -19,16 +21,10 @@ def test_importing_empo_rl_loads_neither_torch_nor_trl():
 
 def test_the_trainer_is_loaded_on_first_use():
     code = "import sys, empo_rl; empo_rl.EmpoGRPOTrainer; print('trl' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"
 
 
 def test_an_unknown_name_is_an_attribute_error():
-    try:
+    with pytest.raises(AttributeError, match="EmpoTrainer"):
         _ = empo_rl.EmpoTrainer
-    except AttributeError as error:
-        assert "EmpoTrainer" in str(error)
-    else:
-        raise AssertionError("no error")

@@ -1,5 +1,6 @@
 """EmpoGRPOTrainer against TRL itself: real trainers, real rollouts of a tiny model, real gradients."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -92,7 +93,7 @@ def kept_rows_alone(batch, decision):
     return {**alone, "advantages": advantages, "num_items_in_batch": alone["completion_mask"].sum()}
 
 
-def plain_trainer(model, tokenizer, directory, rows, loss_type):
+def plain_trainer(model, tokenizer, directory, loss_type):
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=lambda **_: [],
@@ -124,7 +125,7 @@ def test_loss_and_gradients_are_those_of_the_kept_rows_alone(loss_type, invalid,
     assert decision.advantages.any()
     loss, gradients = loss_and_gradients(trainer, batch)
     alone = kept_rows_alone(batch, decision)
-    plain = plain_trainer(model, tokenizer, tmp_path, len(alone["advantages"]), loss_type)
+    plain = plain_trainer(model, tokenizer, tmp_path, loss_type)
     expected, expected_gradients = loss_and_gradients(plain, alone)
     assert loss == pytest.approx(expected, abs=1e-6)
     assert_same_gradients(gradients, expected_gradients)
@@ -132,7 +133,7 @@ def test_loss_and_gradients_are_those_of_the_kept_rows_alone(loss_type, invalid,
 
 def test_zero_advantage_alone_would_not_do(provider, model, tokenizer, tmp_path):
     trainer = trainer_of(model, tokenizer, tmp_path, provider, loss_type="dapo")
-    batch, decision = rollout(trainer)
+    batch, _ = rollout(trainer)
     naive = {**batch, "tool_mask": torch.ones_like(batch["tool_mask"])}
     naive["num_items_in_batch"] = batch["completion_mask"].sum()
     _, gradients = loss_and_gradients(trainer, batch)
@@ -168,7 +169,7 @@ def test_accumulation_over_micro_batches_changes_nothing(loss_type, provider, mo
     decision, batch = seen
     assert 0 < decision.keep.sum() < PROMPTS
     model.load_state_dict(before, strict=False)
-    plain = plain_trainer(model, tokenizer, tmp_path, int(decision.loss_mask.sum()), loss_type)
+    plain = plain_trainer(model, tokenizer, tmp_path, loss_type)
     _, expected = loss_and_gradients(plain, kept_rows_alone(batch, decision))
     assert_same_gradients(expected, moved)
 
@@ -250,7 +251,8 @@ def test_evaluation_filters_nothing(provider, model, tokenizer, tmp_path):
         processing_class=tokenizer,
     )
     metrics = trainer.evaluate()
-    assert "eval_empo/entropy" in metrics or "eval_rewards/empo/mean" in metrics
+    assert math.isfinite(metrics["eval_loss"])
+    assert trainer.state.log_history[-1]["eval_empo/entropy"] > 0
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,99 @@
+"""`empo-train demo` in real processes, very short."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from empo_rl.metrics_file import read_metrics
+
+NUMBERS = {"pass@1", "mean@8", "majority@8", "semantic_entropy"}
+TIMES = {"step_time", "empo/judging_seconds"}
+
+
+def demo(directory, *options):
+    command = [sys.executable, "-m", "empo_rl.cli", "demo", "--pretrain-steps", "3", "--steps", "2"]
+    return subprocess.run(
+        [*command, "--output-dir", str(directory), *options],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "COLUMNS": "100"},
+    )
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("demo")
+    return directory, demo(directory, "--seed", "7")
+
+
+def test_the_summary_has_precisely_its_shape(run):
+    summary = json.loads((run[0] / "summary.json").read_text())
+    assert set(summary) == {"base", "final", "auroc_base", "seconds", "seed"}
+    assert set(summary["base"]) == set(summary["final"]) == NUMBERS
+    assert set(summary["seconds"]) == {"pretrain", "train", "judging", "total"}
+    assert summary["seed"] == 7
+    assert all(0 <= summary["base"][name] <= 1 for name in NUMBERS - {"semantic_entropy"})
+    assert 0 < summary["base"]["semantic_entropy"] <= 2.08
+    assert summary["seconds"]["total"] >= summary["seconds"]["pretrain"] + summary["seconds"]["train"]
+
+
+def test_metrics_have_one_line_a_step(run):
+    rows = read_metrics(run[0] / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2]
+    for row in rows:
+        assert {"loss", "empo/entropy", "empo/keep_fraction", "empo/reward"} <= set(row)
+    assert {f"eval/{name}" for name in NUMBERS} <= set(rows[-1])
+
+
+def test_the_picture_and_the_models_are_there(run):
+    assert (run[0] / "training.png").read_bytes().startswith(b"\x89PNG")
+    for name in ("base", "final"):
+        assert (run[0] / name / "model.safetensors").exists()
+    assert sorted(entry.name for entry in run[0].iterdir()) == [
+        "base",
+        "final",
+        "metrics.jsonl",
+        "summary.json",
+        "training.png",
+    ]
+
+
+def test_the_table_is_on_stdout_and_the_progress_on_stderr(run):
+    _, done = run
+    for label in ("pass@1, greedy", "mean@8", "majority@8", "semantic entropy (nats)", "AUROC of entropy"):
+        assert label in done.stdout
+    assert "pre-training" in done.stderr
+    assert "Warning" not in done.stderr
+
+
+def test_the_same_seed_gives_the_same_numbers_again(run, tmp_path):
+    directory, _ = run
+    demo(tmp_path, "--seed", "7")
+    first, again = (read_metrics(d / "metrics.jsonl") for d in (directory, tmp_path))
+    for left, right in zip(first, again, strict=True):
+        assert {k: v for k, v in left.items() if k not in TIMES} == {k: v for k, v in right.items() if k not in TIMES}
+    final, final_again = (json.loads((d / "summary.json").read_text())["final"] for d in (directory, tmp_path))
+    assert final == final_again
+
+
+def test_the_labelled_comparison_runs_and_an_earlier_demo_is_replaced(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 99}\n')
+    done = demo(tmp_path, "--reward", "golden")
+    assert "replacing the earlier demo" in done.stderr
+    rows = read_metrics(tmp_path / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2]
+    assert all(row["empo/keep_fraction"] == 1 for row in rows)
+    assert "rewards/golden/mean" in rows[0]
+
+
+def test_training_sees_no_label_unless_the_reward_is_golden():
+    from empo_rl.demo.task import split
+    from empo_rl.demo.training import training_rows
+
+    questions = split(0).unlabelled[:3]
+    assert all("gold" not in row for row in training_rows(questions, labelled=False))
+    assert training_rows(questions, labelled=True)[0]["gold"] == questions[0].gold

@@ -1,0 +1,107 @@
+"""The command as a user runs it: real processes, real files."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from empo_rl.metrics_file import read_metrics
+
+TINY = [
+    "demo.pretrain_steps=2",
+    "training.prompts_per_step=2",
+    "training.prompts_per_micro_batch=2",
+    "rollout.num_generations=4",
+    "rollout.max_completion_tokens=8",
+    "empo.equivalence=exact",
+    "training.save_every=2",
+]
+
+
+def empo_train(*arguments, cwd, check=True):
+    command = [sys.executable, "-m", "empo_rl.cli", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    if check:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def test_help_is_quick_and_names_the_three_uses(tmp_path):
+    started = time.perf_counter()
+    shown = empo_train("--help", cwd=tmp_path).stdout
+    assert time.perf_counter() - started < 3  # far from the ten seconds that importing trl takes
+    for use in ("empo-train demo", "empo-train CONFIG.yaml [key=value ...]", "empo-train recipes"):
+        assert use in shown
+
+
+def test_recipes_are_listed_and_printed(tmp_path):
+    listed = empo_train("recipes", cwd=tmp_path).stdout
+    assert [line.split()[0] for line in listed.splitlines()] == ["math-1.5b-empo", "tiny"]
+    assert "model: demo" in empo_train("recipes", "tiny", cwd=tmp_path).stdout
+    assert "Recipes: math-1.5b-empo, tiny" in empo_train("recipes", "x", cwd=tmp_path, check=False).stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tiny", "training.stepz=3"], "Did you mean 'training.steps'?"),
+        (["nowhere.yaml"], "nowhere.yaml: no such file"),
+        (["demmo"], "Did you mean 'demo'?"),
+        (["tiny", "--resume", "--overwrite"], "give one of them"),
+        (["tiny", "empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
+        (["tiny", "trl.use_vlm=true"], "trl.use_vlm is no argument of trl.GRPOConfig. Did you mean 'trl.use_vllm'?"),
+        (["tiny", "trl.beta=0.1"], "trl.beta: decided by this configuration (it is 0.0)"),
+        (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path):
+    (tmp_path / "mine.txt").write_text("")
+    done = empo_train(*arguments, cwd=tmp_path, check=False)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_run_from_a_file_of_ones_own(tmp_path):
+    questions = [{"problem": f"What is ({n}+1)*2+3?"} for n in range(1, 9)]
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    data = ["data={path: questions.jsonl, columns: {question: problem}}", "output_dir=run", "training.steps=1"]
+    done = empo_train("tiny", *TINY, *data, cwd=tmp_path)
+    assert done.stdout.strip() == str(Path("run", "final"))
+    assert "8 prompts" in done.stderr
+    assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1]
+    again = empo_train("tiny", "output_dir=run", cwd=tmp_path, check=False)
+    assert "holds an earlier run" in again.stderr
+
+
+def test_a_killed_run_goes_on_where_it_was(tmp_path):
+    """kill -9 after the first checkpoint; the resumed run repeats no step and leaves none out."""
+    run = tmp_path / "run"
+    arguments = ["tiny", *TINY, "output_dir=run", "training.steps=8"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "empo_rl.cli", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not (run / "checkpoint-2" / "trainer_state.json").exists():
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = read_metrics(run / "metrics.jsonl")
+    assert not (run / "final").exists()
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 99, "lo')  # a kill in the middle of a line
+    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    assert "resuming from run/checkpoint-" in done.stderr
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == list(range(1, 9))
+    assert rows[:2] == before[:2]
+    assert (run / "final" / "model.safetensors").exists()
