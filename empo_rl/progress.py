@@ -1,4 +1,4 @@
-"""A progress bar a stage, on stderr, so that stdout holds results alone."""
+"""Progress on stderr, so that stdout holds results alone: a bar a stage, or ten lines where there is no terminal."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+_LINES = 10  # a stage
 
 
 class StageProgress:
@@ -21,10 +23,15 @@ class StageProgress:
             TimeElapsedColumn(),
             TextColumn("{task.fields[note]}"),
             console=self.console,
+            disable=not self.console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        if not self.console.is_terminal:
+            if done * _LINES // total > (done - 1) * _LINES // total:
+                self.say(f"{stage} {done}/{total} {note}")
+            return
         if stage not in self._tasks:
             self._tasks[stage] = self._bars.add_task(stage, total=total, note=note)
         self._bars.update(self._tasks[stage], completed=done, note=note)

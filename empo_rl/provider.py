@@ -31,7 +31,8 @@ class EmpoProvider:
     """The choices of an EMPO run, made once.
 
     Args:
-        equivalence: when two answers mean the same: a name, an instance, or a function of two strings.
+        equivalence: when two answers mean the same: a name, an instance, or a function of two strings. `golden`
+            compares by it, whatever `scorer` does.
         extract: how an answer is found in a completion; None is the equivalence's own way.
         reward: `empo`, `golden` (needs gold answers), `random` (control), or a `RewardSignal` class.
         delta_low, delta_high: the strict entropy window in nats; applies to signals that are `windowed` (empo).
