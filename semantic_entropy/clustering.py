@@ -128,6 +128,9 @@ class LastMatch(Clusterer):
     order: Order = "given"
     distinct = False
 
+    def describe(self) -> str:
+        return self.name
+
     def flow(self, size: int) -> Flow:
         labels, label = [-1] * size, 0
         for index in range(size):

@@ -102,7 +102,11 @@ class Registry:
         """Load the component of this name and build it with these options.
 
         Raises:
-            UnknownComponentError, AmbiguousComponentError, MissingDependencyError, PluginError, OptionError.
+            UnknownComponentError: no such name; lists what exists and what failed.
+            AmbiguousComponentError: two plugins offer it; lists the full names to choose from.
+            MissingDependencyError: names the command that installs what is missing.
+            PluginError: its `load` raised.
+            OptionError: no such option, or one is missing; lists those that exist.
         """
         entry = self._find(kind, name)
         if missing := entry.missing():

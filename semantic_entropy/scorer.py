@@ -80,7 +80,9 @@ class Scorer:
         cache_size: how many verdicts to remember.
 
     Raises:
-        InputError, UnknownComponentError, MissingDependencyError: at construction, not in the middle of a run.
+        InputError: a choice that does not exist; at construction, not in the middle of a run.
+        UnknownComponentError: no component of that name; lists those that exist.
+        MissingDependencyError: names the extra to install.
     """
 
     def __init__(
@@ -282,7 +284,11 @@ def estimate(
     all calls of the process.
 
     Raises:
-        InputError, EvidenceError, UnknownComponentError, MissingDependencyError, EquivalenceError.
+        InputError: names the group, the response and the value.
+        EvidenceError: an estimator asked for by name lacks its evidence.
+        UnknownComponentError: no component of that name; lists those that exist.
+        MissingDependencyError: names the extra to install.
+        EquivalenceError: the judge broke its contract.
 
     Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
     """

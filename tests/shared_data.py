@@ -1,4 +1,4 @@
-"""Real data and other codes' outputs, which lie beside the checkout: tests that need them skip where they are absent."""
+"""Real data and other codes' outputs, which lie beside the checkout: tests skip where they are absent."""
 
 from __future__ import annotations
 

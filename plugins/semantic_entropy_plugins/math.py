@@ -73,10 +73,13 @@ class Math(Equivalence):
         return [_EXTRACT(response) for response in responses]
 
     def suits(self, responses: Sequence[str]) -> bool:
-        """Every response that is not empty has a box or is mathematics; or most have a box."""
+        """Most responses have a box; or most have a box or are mathematics, and an answer is found in every one."""
         given = [response for response in responses if response.strip()]
         boxes = sum("\\boxed" in response for response in given)
-        return bool(given) and (2 * boxes > len(given) or all("\\boxed" in r or is_mathematics(r) for r in given))
+        if 2 * boxes > len(given):
+            return True
+        mathematics = sum("\\boxed" in response or is_mathematics(response) for response in given)
+        return 2 * mathematics > len(given) and None not in self.extract(given)
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
         return [known.key if (known := read(answer)) else None for answer in answers]

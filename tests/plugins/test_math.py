@@ -275,3 +275,18 @@ def test_no_text_is_ever_evaluated(math):
         math.judge([Pair(None, text, "3")])
         estimate([rf"\boxed{{{text}}}", "3"], equivalence="math")
     assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("responses", "suits"),
+    [
+        ([r"so \boxed{1}", r"\boxed{2}", "I lost count"], True),
+        ([r"\boxed{\frac12}", "so it is 0.5", "$1/2$"], True),
+        (["42", "42", "forty-two"], False),  # a number word is for `text` to read
+        (["1912", "in 1912", "the year 1912"], False),
+        (["Paris", "Rome"], False),
+        (["", " "], False),
+    ],
+)
+def test_auto_takes_math_where_it_can_read_the_answers(math, responses, suits):
+    assert math.suits(responses) is suits

@@ -1,0 +1,113 @@
+"""What the core costs and matches, as markdown tables on stdout.
+
+    python benchmarks/core_numbers.py
+
+1. import: `import semantic_entropy` in a fresh process, over the bare interpreter, and the heavy modules it loads.
+2. conventions: the largest difference from the outputs of the code each is named after (needs ../shared/golden).
+3. real data: `semantic-entropy estimate` over all of ../shared/data/samples.jsonl, a whole process.
+
+Exits with 1 where an import takes 0.25 s or more over the bare interpreter (the median of nine), a heavy module is
+loaded, or a convention is off by more than 1e-9.
+"""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.semantic_entropy.test_golden import expected_of, measure
+from tests.shared_data import SHARED, golden
+
+IMPORT_SECONDS, EXACT, RUNS = 0.25, 1e-9, 9
+HEAVY = ("torch", "sympy", "transformers", "math_verify", "trl", "numpy", "pydantic")
+
+
+def main() -> int:
+    """Print the tables; 1 where a number is not reached."""
+    reached = imports()
+    if (SHARED / "golden").exists():
+        reached &= conventions()
+    if (SHARED / "data" / "samples.jsonl").exists():
+        real_data()
+    return 0 if reached else 1
+
+
+def imports() -> bool:
+    """Cost of the import, paired with the bare interpreter."""
+    over = []
+    for _ in range(RUNS):
+        bare = seconds("pass")
+        over.append(seconds("import semantic_entropy") - bare)
+    script = f"import sys, semantic_entropy; print([m for m in {HEAVY!r} if m in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    median = statistics.median(over)
+    print("| import semantic_entropy | |\n|---|---|")
+    print(f"| over the bare interpreter, median of {RUNS} | {median:.3f} s (from {min(over):.3f} to {max(over):.3f}) |")
+    print(f"| of {', '.join(HEAVY)} it loads | {loaded} |\n")
+    return median < IMPORT_SECONDS and loaded == "[]"
+
+
+def seconds(code: str) -> float:
+    """Wall clock of a fresh interpreter that runs this."""
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return time.perf_counter() - start
+
+
+def conventions() -> bool:
+    """Largest difference from the original code, a row a quantity."""
+    print("| convention | judge | quantity | cases | largest difference |\n|---|---|---|---|---|")
+    worst = 0.0
+    for convention, rule, quantity, differences in quantities():
+        print(f"| {convention} | {rule} | {quantity} | {len(differences)} | {max(differences):.1e} |")
+        worst = max(worst, *differences)
+    print()
+    return worst <= EXACT
+
+
+def quantities() -> Iterator[tuple[str, str, str, list[float]]]:
+    """Convention, rule of the judge, quantity, and the differences over all cases."""
+    cases = golden("cases.json")
+    polygraph = golden("expected_lm_polygraph.json")["results"]
+    yield difference("lm-polygraph", "strict", "discrete", "SemanticEntropy[frequency,mean]", cases, polygraph)
+    nature = golden("expected_jlko_kuhn.json")
+    for rule in ("strict", "nonstrict"):
+        for quantity, name in (("discrete", "cluster_assignment_entropy"), ("likelihood", "semantic_entropy_rao")):
+            yield difference("nature-2024", rule, quantity, f"{name}[{rule}]", cases, nature)
+    uqlm = golden("expected_uqlm.json")["results"]
+    apart = [case for case in cases if not expected_of(case, uqlm)["overlapping"]]
+    yield difference("uqlm", "either", "discrete", "discrete_semantic_entropy", apart, uqlm)
+    rao = "tokenprob_semantic_entropy[length_normalize=True]"
+    yield difference("uqlm", "either", "likelihood", rao, apart, uqlm)
+
+
+def difference(
+    convention: str, rule: str, quantity: str, name: str, cases: list[Any], results: list[Any]
+) -> tuple[str, str, str, list[float]]:
+    """|ours - theirs| for each case."""
+    ours = [measure(case, convention, rule).scores[quantity] for case in cases]
+    theirs = [expected_of(case, results)[name] for case in cases]
+    return convention, rule, quantity, [abs(a - b) for a, b in zip(ours, theirs, strict=True)]
+
+
+def real_data() -> None:
+    """The command line over every real sample."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "out.jsonl"
+        command = [sys.executable, "-m", "semantic_entropy", "estimate", str(SHARED / "data" / "samples.jsonl")]
+        start = time.perf_counter()
+        said = subprocess.run([*command, "-o", str(output)], capture_output=True, text=True, check=True).stderr
+        wall = time.perf_counter() - start
+        rows = len(output.read_text(encoding="utf-8").splitlines())
+    print("| semantic-entropy estimate samples.jsonl | |\n|---|---|")
+    print(f"| rows written | {rows} |\n| whole process | {wall:.1f} s |\n| it says | {said.strip()} |")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,100 @@
+"""How well entropy tells wrong answers from right ones without a model: AUROC on ../shared/data/samples.jsonl.
+
+    python benchmarks/hallucination.py
+
+A group counts as wrong by the human label of its main answer where there is one, else where under half of its
+responses are right; `preds` (final answers, extracted) are judged where a row has them. Columns: `string`, clusters of
+equal normalised strings (the floor); `auto`, the default of `estimate`. The two last sources are the failure mode of
+all consistency methods, confidently wrong: reported, in no average. A second table: accuracy of the `text` judge on
+labelled pairs, beside containment of one normalised text in the other.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from typing import Any
+
+from sklearn.metrics import roc_auc_score
+
+from semantic_entropy import Pair, estimate, load_equivalence
+from semantic_entropy_plugins.words import tokens
+from tests.shared_data import SHARED, rows
+
+SOURCES = (
+    *("uqnlg_triviaqa", "sac3_nq", "sac3_hotpot", "qwen_math_cot_100"),
+    *("gsm8k_openai_tora", "evouna_nq", "evouna_tq"),
+)
+CONFIDENTLY_WRONG = ("sac3_prime", "sac3_senator")
+MATHEMATICS = ("gsm8k", "qwen_math", "math_verify", "nemo")
+
+
+def main() -> int:
+    """Print both tables."""
+    if not (SHARED / "data").exists():
+        print("the data is not beside this checkout: nothing to measure")
+        return 0
+    samples = rows("samples.jsonl")
+    print("| source | groups | wrong | string | auto | judged by |\n|---|---|---|---|---|---|")
+    measured = [one_source(source, samples) for source in SOURCES]
+    means = [sum(column) / len(measured) for column in zip(*measured, strict=True)]
+    print(f"| **mean** | | | {means[0]:.3f} | {means[1]:.3f} | |")
+    for source in CONFIDENTLY_WRONG:
+        one_source(source, samples)
+    pairs()
+    return 0
+
+
+def one_source(source: str, samples: list[dict[str, Any]]) -> tuple[float, float]:
+    """One row of the first table; the two AUROC."""
+    groups = [row for row in samples if row["source"] == source]
+    wrong = [is_wrong(row) for row in groups]
+    responses = [[answer or "" for answer in row.get("preds", row["responses"])] for row in groups]
+    auto = estimate(responses, question=[row["question"] for row in groups])
+    string = estimate(responses, equivalence="exact", extract=normalised)
+    judges = Counter(result.provenance.equivalence for result in auto)
+    scores = roc_auc_score(wrong, string.entropies), roc_auc_score(wrong, auto.entropies)
+    judged = ", ".join(f"{name} {count}" for name, count in judges.most_common())
+    print(f"| {source} | {len(groups)} | {sum(wrong)} | {scores[0]:.3f} | {scores[1]:.3f} | {judged} |")
+    return scores
+
+
+def is_wrong(row: dict[str, Any]) -> bool:
+    """By the human label of the main answer, else by the majority of the responses."""
+    if "answer_correct" in row:
+        return not row["answer_correct"]
+    return sum(row["correct"]) < len(row["correct"]) / 2
+
+
+def normalised(text: str) -> str:
+    """Folded words and numbers, in order."""
+    return " ".join(tokens(text))
+
+
+def pairs() -> None:
+    """Accuracy on labelled pairs."""
+    judge, table = load_equivalence("text"), rows("pairs.jsonl")
+    print("\n| pairs | n | containment | text | of it wrongly the same |\n|---|---|---|---|---|")
+    for source in dict.fromkeys(row["source"] for row in table if not row["source"].startswith(MATHEMATICS)):
+        some = [row for row in table if row["source"] == source]
+        truth = [row["equivalent"] for row in some]
+        verdicts = [bool(v.same) for v in judge.judge([Pair(row["question"], row["a"], row["b"]) for row in some])]
+        contained = [contains(row["a"], row["b"]) for row in some]
+        wrongly = sum(v and not t for v, t in zip(verdicts, truth, strict=True)) / len(some)
+        cells = [f"{accuracy(contained, truth):.3f}", f"{accuracy(verdicts, truth):.3f}", f"{wrongly:.3f}"]
+        print(f"| {source} | {len(some)} | {' | '.join(cells)} |")
+
+
+def contains(left: str, right: str) -> bool:
+    """Whether one normalised text holds the other."""
+    one, other = f" {normalised(left)} ", f" {normalised(right)} "
+    return one in other or other in one
+
+
+def accuracy(verdicts: list[bool], truth: list[bool]) -> float:
+    """Share of verdicts that are right."""
+    return sum(v == t for v, t in zip(verdicts, truth, strict=True)) / len(truth)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
