@@ -28,13 +28,15 @@ def run(seed: int, reward: str, directory: Path) -> dict[str, object]:
     output = directory / f"{reward}-{seed}"
     command = [sys.executable, "-m", "empo_rl.cli", "demo", "--seed", str(seed), "--reward", reward]
     before = _children_seconds()
-    subprocess.run(
+    done = subprocess.run(
         [*command, "--output-dir", str(output)],
-        check=True,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
     )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stderr}")
     summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
     return {**summary, "reward": reward, "cpu": _children_seconds() - before}
 

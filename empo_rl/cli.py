@@ -62,7 +62,8 @@ def run(config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool) 
         final = _train(checked, overwrite)
     except SemanticEntropyError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(final)
+    if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun or accelerate started
+        click.echo(final)
 
 
 def _train(config: Any, overwrite: bool) -> Path:

@@ -1,8 +1,7 @@
 """`metrics.jsonl`: one line a training step, key `step`, written as the step ends.
 
-A resumed run starts again from a checkpoint, which may lie before the last line: `open_metrics(path,
-after=step)` drops the lines after it, and a line that a killed process left unfinished, so that no step
-appears twice.
+A resumed run starts again from a checkpoint, which may lie before the last line: `MetricsFile(path, after=step)`
+drops the lines after it, and a line that a killed process left unfinished, so that no step appears twice.
 """
 
 from __future__ import annotations

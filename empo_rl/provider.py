@@ -1,7 +1,7 @@
 """EmpoProvider: groups of completions in, rewards, keep mask and advantages out (the paper, Eq. 1-3).
 
-    groups -> answers, clusters, H (semantic_entropy) -> rewards (B*G,) -> keep: delta_low < H < delta_high ->
-    advantages
+    groups -> answers, clusters, H (semantic_entropy)
+           -> rewards (B*G,) -> keep: delta_low < H < delta_high -> advantages
 
 Knows no trainer and imports no torch: TRL's adapter, or any loop of one's own, consumes the `BatchDecision`.
 Advantages are normalised among the kept rows alone, so a dropped group influences nothing. Leaves out the
@@ -37,9 +37,11 @@ class EmpoProvider:
         reward: `empo`, `golden` (needs gold answers), `random` (control), or a `RewardSignal` class.
         delta_low, delta_high: the strict entropy window in nats; applies to signals that are `windowed` (empo).
         invalid: what an answer that cannot be extracted is worth: `singleton_zero`, `singleton_prob`, `drop`,
-        `penalty`. scale: what centred rewards are divided by: `group`, `batch`, `none`. scorer: a
-        `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`; the caller
-        closes it. seed: of the `random` reward.
+            `penalty`.
+        scale: what centred rewards are divided by: `group`, `batch`, `none`.
+        scorer: a `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`; the caller
+            closes it.
+        seed: of the `random` reward.
     """
 
     def __init__(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,9 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
         checkpoint = run_directory.start(directory, resume=config.resume, overwrite=overwrite)
     if config.resume:
         tell(f"resuming from {checkpoint}" if checkpoint else f"nothing to resume in {directory}: starting at step 1")
+    if checkpoint and run_directory.checkpoint_step(checkpoint) >= (config.training.steps or math.inf):
+        tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
+        return _finish_from(checkpoint, directory / run_directory.FINAL)
     with state.main_process_first():  # a demo's base model is made by the first and read by the others
         model, tokenizer = _load_model(config, directory, progress)
     prompts = load_prompts(config, lambda turns: _count_tokens(tokenizer, turns))
@@ -66,6 +70,14 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     final = directory / run_directory.FINAL
     trainer.save_model(str(final))
+    return final
+
+
+def _finish_from(checkpoint: Path, final: Path) -> Path:
+    """The last checkpoint as the final model, for a run that was killed between the two."""
+    if not final.exists():
+        AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(final)
+        AutoTokenizer.from_pretrained(checkpoint).save_pretrained(final)
     return final
 
 

@@ -62,6 +62,11 @@ class EmpoGRPOTrainer(GRPOTrainer):
         self._training_size = _generations(args)
         self._evaluation_size = args.num_generations_eval or self._training_size
         super().__init__(model=model, reward_funcs=self._reward_function(), args=args, **kwargs)
+        if self.is_deepspeed_enabled:
+            raise InputError(
+                "DeepSpeed is on: its engine steps the optimizer by itself, so that a step without any kept group "
+                "could not be skipped. Use DDP."
+            )
         self.add_callback(_BeforeStep(self))
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -166,11 +171,6 @@ def _check_config(args: GRPOConfig, provider: EmpoProvider, *, evaluates: bool) 
         raise InputError(
             f"scale='batch' over {args.world_size} processes: each would divide by its own standard deviation. "
             "Use scale='group' or 'none'."
-        )
-    if args.deepspeed:
-        raise InputError(
-            "deepspeed is set: its engine steps the optimizer by itself, so that a step without any kept group "
-            "could not be skipped. Use DDP or FSDP."
         )
     check_whole_groups(args, evaluates=evaluates)
 

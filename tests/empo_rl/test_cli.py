@@ -1,6 +1,7 @@
 """The command as a user runs it: real processes, real files."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -105,3 +106,13 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
     assert [row["step"] for row in rows] == list(range(1, 9))
     assert rows[:2] == before[:2]
     assert (run / "final" / "model.safetensors").exists()
+
+
+def test_resuming_a_finished_run_trains_no_further_step(tmp_path):
+    arguments = ["tiny", *TINY, "output_dir=run", "training.steps=2"]
+    empo_train(*arguments, cwd=tmp_path)
+    shutil.rmtree(tmp_path / "run" / "final")  # as if killed between the last checkpoint and the end
+    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    assert "step 2 is done already" in done.stderr
+    assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
+    assert (tmp_path / "run" / "final" / "model.safetensors").exists()
