@@ -20,6 +20,11 @@ class RolloutGroup:
     question: str | None = None
     gold: str | None = None
 
+    def __post_init__(self) -> None:
+        if isinstance(self.completions, str):  # a sequence of strings as well: each letter would be a completion
+            raise InputError(f"completions is one string, {self.completions[:60]!r}: give a tuple of G strings.")
+        object.__setattr__(self, "completions", tuple(self.completions))
+
 
 def group_by_position(
     completions: Sequence[str],

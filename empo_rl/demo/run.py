@@ -50,7 +50,9 @@ class DemoResult:
         }
 
 
-def run_demo(directory: Path, *, seed: int, steps: int, pretrain_steps: int, reward: str, report: Report) -> DemoResult:
+def run_demo(
+    directory: Path, *, seed: int, steps: int, learning_rate: float, pretrain_steps: int, reward: str, report: Report
+) -> DemoResult:
     """Run into a prepared directory (`output.prepare`)."""
     started = time.perf_counter()
     torch.set_num_threads(1)  # as fast as two for so small a model, and the same sums in the same order
@@ -79,6 +81,7 @@ def run_demo(directory: Path, *, seed: int, steps: int, pretrain_steps: int, rew
             questions.unlabelled,
             provider,
             steps=steps,
+            learning_rate=learning_rate,
             seed=seed,
             output_dir=directory,
             evaluate=measure,

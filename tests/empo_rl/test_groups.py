@@ -34,6 +34,12 @@ def test_interleaved_groups_are_noticed_where_the_questions_tell():
         group_by_position(["x"] * 4, 2, questions=["p", "q", "p", "q"])
 
 
+def test_a_group_is_made_of_strings_and_is_no_string():
+    assert RolloutGroup(["a", "b"]).completions == ("a", "b")
+    with pytest.raises(InputError, match="completions is one string, 'abc'"):
+        RolloutGroup("abc")
+
+
 def test_a_group_size_below_one_is_refused():
     with pytest.raises(InputError, match="num_generations is 0"):
         group_by_position(["x"], 0)
