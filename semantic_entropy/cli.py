@@ -80,7 +80,7 @@ def estimate(
 def explain(responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **how: Any) -> None:
     """Draw the clusters of one question: the RESPONSEs given, or a row of --file."""
     from semantic_entropy.drawing import draw
-    from semantic_entropy.files import find_row
+    from semantic_entropy.rows import find_row
 
     if bool(responses) == bool(file):
         raise click.UsageError("give responses, or --file FILE, not both or neither")

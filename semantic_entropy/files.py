@@ -17,8 +17,19 @@ from itertools import islice
 from pathlib import Path
 from typing import IO, Any
 
-from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.groups import one_group
+from semantic_entropy.errors import InputError
+from semantic_entropy.rows import (
+    Row,
+    appending,
+    came_from,
+    drop_cut_line,
+    ends,
+    merged,
+    open_source,
+    parse,
+    result_key,
+    write,
+)
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Result, to_json_line
 
@@ -45,14 +56,6 @@ class Done:
                 f"{self.bad} bad rows set aside in {self.bad_file}" if self.bad_file else f"{self.bad} bad rows"
             )
         return "; ".join(parts)
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    number: int  # 1-based line in the input
-    text: str
-    fields: dict[str, Any] | None
-    problem: str | None
 
 
 class Run:
@@ -83,8 +86,8 @@ class Run:
         written, bad_numbers = self._already_done()
         rows = bad = 0
         with contextlib.ExitStack() as stack:
-            source = stack.enter_context(_open_source(self.source))
-            out = stack.enter_context(_appending(self.output)) if self.output else sys.stdout
+            source = stack.enter_context(open_source(self.source))
+            out = stack.enter_context(appending(self.output)) if self.output else sys.stdout
             lines = _remaining(self._read(source), written, bad_numbers)
             with _bar(self.source, progress) as advance:
                 advance(written + len(bad_numbers))
@@ -92,19 +95,19 @@ class Run:
                     results = self._measure(chunk)
                     bad += self._set_aside([(row, p) for row, p in results if isinstance(p, str)])
                     good = [(row, r) for row, r in results if isinstance(r, Result)]
-                    _write(out, [_merged(row.fields or {}, r) for row, r in good], self.output)
+                    write(out, [merged(row.fields or {}, r) for row, r in good], self.output)
                     rows += len(good)
                     advance(len(chunk))
         return Done(rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start)
 
-    def _read(self, source: IO[bytes]) -> Iterator[_Row]:
+    def _read(self, source: IO[bytes]) -> Iterator[Row]:
         for number, line in enumerate(source, start=1):
             if line.strip():
-                yield _parse(number, line, self.field)
+                yield parse(number, line, self.field)
 
-    def _measure(self, chunk: list[_Row]) -> list[tuple[_Row, Result | str]]:
+    def _measure(self, chunk: list[Row]) -> list[tuple[Row, Result | str]]:
         """A result, or what is wrong, for each row."""
-        good: list[tuple[_Row, dict[str, Any]]] = []
+        good: list[tuple[Row, dict[str, Any]]] = []
         for row in chunk:
             if row.problem is None and row.fields is not None:
                 good.append((row, row.fields))
@@ -122,12 +125,12 @@ class Run:
         found = {row.number: result for (row, _), result in zip(good, batch, strict=True)}
         return [(row, found.get(row.number, row.problem or "")) for row in chunk]
 
-    def _set_aside(self, bad: list[tuple[_Row, str]]) -> int:
+    def _set_aside(self, bad: list[tuple[Row, str]]) -> int:
         for row, problem in bad:
             sys.stderr.write(f"{self.source}, line {row.number}: {problem}\n")
         if bad and self.bad_file:
-            with _appending(self.bad_file) as out:
-                _write(
+            with appending(self.bad_file) as out:
+                write(
                     out,
                     [to_json_line({"line": row.number, "problem": problem, "row": row.text}) for row, problem in bad],
                     self.bad_file,
@@ -139,27 +142,28 @@ class Run:
             return 0, set()
         if self.source == "-":
             raise InputError(f"{self.output} exists, and standard input cannot be resumed: use --overwrite")
-        _drop_cut_line(self.output)
+        drop_cut_line(self.output)
         bad: set[int] = set()
         if self.bad_file and self.bad_file.exists():
-            _drop_cut_line(self.bad_file)
+            drop_cut_line(self.bad_file)
             bad = {json.loads(line)["line"] for line in self.bad_file.read_bytes().splitlines()}
-        results = self.output.read_bytes().splitlines()
-        if results:
-            self._check_same([json.loads(results[0]), json.loads(results[-1])], len(results), bad)
-        return len(results), bad
+        both, written = ends(self.output)
+        if written:
+            self._check_same(list(map(json.loads, both)), written, bad)
+        return written, bad
 
-    def _check_same(self, ends: list[dict[str, Any]], written: int, bad: set[int]) -> None:
+    def _check_same(self, both: list[dict[str, Any]], written: int, bad: set[int]) -> None:
         """The first and the last result belong to this input and these settings."""
-        with _open_source(self.source) as source:
-            rows = [row for row in islice(_remaining(self._read(source), 0, bad), written) if row.fields is not None]
-        if len(rows) < written or any(
-            end.get(key) != value
-            for end, row in zip(ends, (rows[0], rows[-1]), strict=True)
-            for key, value in (row.fields or {}).items()
-        ):
+        rows: list[Row] = []
+        with open_source(self.source) as source:
+            for number, row in enumerate(_remaining(self._read(source), 0, bad), start=1):
+                if number in (1, written):
+                    rows.append(row)
+                if number == written:
+                    break
+        if len(rows) < len({1, written}) or not all(map(came_from, both, (rows[0], rows[-1]))):
             raise InputError(f"{self.output} holds results of another input: remove it, or use --overwrite")
-        self._check_settings(ends[-1], rows[-1].fields or {})
+        self._check_settings(both[-1], rows[-1].fields or {})
 
     def _check_settings(self, before: dict[str, Any], fields: dict[str, Any]) -> None:
         """Measure the last row again: what it says of itself must be what is written."""
@@ -169,7 +173,7 @@ class Run:
             ).provenance
         except InputError as error:
             raise InputError(f"{self.output} was made with other settings ({error}): use --overwrite") from error
-        provenance = before.get(_result_key("provenance", fields), {})
+        provenance = before.get(result_key("provenance", fields), {})
         for name in ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid"):
             if provenance.get(name) != getattr(again, name):
                 raise InputError(
@@ -178,49 +182,7 @@ class Run:
                 )
 
 
-def find_row(path: Path, row_id: str | None) -> dict[str, Any]:
-    """The row with this id, or the first.
-
-    Raises:
-        InputError: no such row, or it is not usable.
-    """
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            row = _parse(number, line, "responses")
-            if row.fields and (row_id is None or str(row.fields.get("id")) == row_id):
-                return row.fields
-            if row.problem and row_id is None:
-                raise InputError(f"{path}, line {number}: {row.problem}")
-    raise InputError(f"{path} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
-
-
-def _parse(number: int, line: bytes, field: str) -> _Row:
-    text = line.decode("utf-8", errors="replace").rstrip("\r\n")
-    try:
-        fields = json.loads(line)
-    except ValueError as error:
-        return _Row(number, text, None, f"not JSON: {error}")
-    if not isinstance(fields, dict):
-        return _Row(number, text, None, f"a row is a JSON object, not a {type(fields).__name__}")
-    if field not in fields:
-        return _Row(number, text, fields, f"no field {field!r}; it has {', '.join(fields) or 'none'}")
-    try:
-        one_group(fields[field], fields.get("question"), fields.get("logprobs"))
-    except InputError as error:
-        return _Row(number, text, fields, str(error))
-    return _Row(number, text, fields, None)
-
-
-def _merged(fields: dict[str, Any], result: Result) -> str:
-    return to_json_line(fields | {_result_key(key, fields): value for key, value in result.to_dict().items()})
-
-
-def _result_key(key: str, fields: dict[str, Any]) -> str:
-    """The row's own fields stay as they are: a field of the result that has the same name gets a prefix."""
-    return f"result_{key}" if key in fields else key
-
-
-def _remaining(rows: Iterator[_Row], written: int, bad: set[int]) -> Iterator[_Row]:
+def _remaining(rows: Iterator[Row], written: int, bad: set[int]) -> Iterator[Row]:
     for row in rows:
         if row.number in bad:
             continue
@@ -228,41 +190,6 @@ def _remaining(rows: Iterator[_Row], written: int, bad: set[int]) -> Iterator[_R
             written -= 1
             continue
         yield row
-
-
-def _write(out: IO[Any], lines: list[str], path: Path | None) -> None:
-    text = "".join(line + "\n" for line in lines)
-    try:
-        out.write(text.encode() if path else text)
-        out.flush()
-    except OSError as error:
-        raise SemanticEntropyError(
-            f"{path or 'standard output'}: {error.strerror}; what is written so far is complete, run again to go on"
-        ) from error
-
-
-def _drop_cut_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-def _appending(path: Path) -> IO[bytes]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab")
-    except OSError as error:
-        raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def _open_source(source: str) -> Iterator[IO[bytes]]:
-    if source == "-":
-        yield sys.stdin.buffer
-    else:
-        with Path(source).open("rb") as file:
-            yield file
 
 
 @contextlib.contextmanager

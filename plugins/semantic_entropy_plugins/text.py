@@ -6,7 +6,8 @@ The rule of `text`, for all sources:
    function words and the question's own words are dropped (unless nothing would be left).
 2. Two answers mean the same if one's content words contain the other's, or if they share 60% of the shorter one's three
    or more.
-3. They never do if one says yes and the other no, or if their numbers have nothing in common.
+3. They never do if one says yes and the other no, if they differ in a negation alone, or if their numbers have nothing
+   in common.
 
 Left out: synonyms, paraphrase, entailment. Those need a model.
 """
@@ -178,6 +179,8 @@ def _compare(left: Content, right: Content) -> Verdict:
     one, other = (left.all_words, right.all_words) if full else (left.words, right.words)
     if not one or not other:
         return Verdict(one == other)
+    if one != other and (one ^ other) <= _NEGATIONS:
+        return Verdict(False, 0.0, "one denies the other")
     shorter = min(len(one), len(other))
     share = len(one & other) / shorter
     return Verdict(share == 1 or (shorter >= ENOUGH_WORDS and share >= ENOUGH_SHARE), share)

@@ -1,0 +1,143 @@
+"""Exact arithmetic on sums of q * sqrt(n) * pi^k, every size bounded.
+
+What would leave the form, or a bound, raises `OutsideError`: it is someone else's to compute. No floats until `rough`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from fractions import Fraction
+from functools import lru_cache
+
+MOST_BITS = 4096  # of a numerator or denominator: about 1,200 digits
+LARGEST_EXPONENT = 256
+_LARGEST_RADICAND = 10**8  # trial division goes to its square root, 10^4
+
+Terms = dict[tuple[int, int], Fraction]
+"""(square-free radicand, power of pi) -> coefficient; no zero coefficients."""
+
+
+class OutsideError(Exception):
+    """Not a number of this form, or one beyond a bound."""
+
+
+def added(left: Terms, right: Terms) -> Terms:
+    """The sum."""
+    total = dict(left)
+    for basis, coefficient in right.items():
+        total[basis] = total.get(basis, Fraction()) + coefficient
+    return nonzero(total)
+
+
+def scaled(value: Terms, factor: Fraction) -> Terms:
+    """The multiple."""
+    return {basis: coefficient * factor for basis, coefficient in value.items()}
+
+
+def multiplied(left: Terms, right: Terms) -> Terms:
+    """The product."""
+    if len(left) * len(right) > 64:
+        raise OutsideError
+    product: Terms = {}
+    for (n, j), p in left.items():
+        for (m, k), q in right.items():
+            common = math.gcd(n, m)  # sqrt(n) sqrt(m) = common sqrt(n m / common^2), square-free again
+            basis = (n * m // common**2, j + k)
+            if basis[0] > _LARGEST_RADICAND:
+                raise OutsideError
+            product[basis] = product.get(basis, Fraction()) + p * q * common
+    return _bounded(nonzero(product))
+
+
+def divided(left: Terms, right: Terms) -> Terms:
+    """The quotient, for a divisor of one term."""
+    if len(right) != 1:
+        if not right:
+            raise ZeroDivisionError
+        raise OutsideError
+    ((n, k), q), *_ = right.items()
+    return multiplied(left, {(n, -k): 1 / (q * n)})  # 1/sqrt(n) = sqrt(n)/n
+
+
+def raised(base: Terms, exponent: int) -> Terms:
+    """The power."""
+    if abs(exponent) > LARGEST_EXPONENT:
+        raise OutsideError
+    if exponent < 0:
+        base, exponent = divided({(1, 0): Fraction(1)}, base), -exponent
+    if exponent == 0 and not base:
+        raise OutsideError
+    result: Terms = {(1, 0): Fraction(1)}
+    for _ in range(exponent):
+        result = multiplied(result, base)
+    return result
+
+
+def rooted(value: Terms, degree: int) -> Terms:
+    """The root of a rational: any square root, and higher ones that come out even."""
+    if not value:
+        return {}
+    if set(value) != {(1, 0)} or value[1, 0] < 0 or not 2 <= degree <= 16:
+        raise OutsideError
+    q = value[1, 0]
+    if degree == 2:
+        if q.numerator * q.denominator > _LARGEST_RADICAND:
+            numerator, denominator = math.isqrt(q.numerator), math.isqrt(q.denominator)
+            if Fraction(numerator**2, denominator**2) != q:
+                raise OutsideError
+            return {(1, 0): Fraction(numerator, denominator)}
+        outside, inside = _square_part(q.numerator * q.denominator)
+        return {(inside, 0): Fraction(outside, q.denominator)}
+    roots = [round(part ** (1 / degree)) for part in (q.numerator, q.denominator)]
+    if roots[0] ** degree != q.numerator or roots[1] ** degree != q.denominator:
+        raise OutsideError
+    return {(1, 0): Fraction(*roots)}
+
+
+@lru_cache(maxsize=4096)
+def _square_part(n: int) -> tuple[int, int]:
+    """N = outside^2 * inside, inside square-free."""
+    if n > _LARGEST_RADICAND:
+        raise OutsideError
+    outside, inside, factor = 1, n, 2
+    while factor * factor <= inside:
+        if inside % (factor * factor) == 0:
+            inside //= factor * factor
+            outside *= factor
+        else:
+            factor += 1
+    return outside, inside
+
+
+def integer(value: Terms) -> int:
+    """The value as an int."""
+    if not value:
+        return 0
+    if set(value) != {(1, 0)} or value[1, 0].denominator != 1:
+        raise OutsideError
+    return value[1, 0].numerator
+
+
+def nonzero(value: Terms) -> Terms:
+    """Without the terms that cancelled out."""
+    return {basis: coefficient for basis, coefficient in value.items() if coefficient}
+
+
+def _bounded(value: Terms) -> Terms:
+    for coefficient in value.values():
+        if coefficient.numerator.bit_length() > MOST_BITS or coefficient.denominator.bit_length() > MOST_BITS:
+            raise OutsideError
+    return value
+
+
+def frozen(value: Terms) -> Hashable:
+    """A key: equal exactly where the values are."""
+    if not value or set(value) == {(1, 0)}:
+        return value.get((1, 0), Fraction())  # a plain rational: equal to the int of the same value
+    return frozenset(value.items())
+
+
+def rough(value: Terms) -> float:
+    """A float near it, to tell far values apart."""
+    return float(sum(float(q) * math.sqrt(n) * math.pi**k for (n, k), q in value.items()))
