@@ -13,26 +13,27 @@ Left out: units, currency and formats. What an answer *means* is the equivalence
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.types import Extractor
 
-_CLOSED_BLOCK = re.compile(r"<think>.*?</think>", re.DOTALL | re.IGNORECASE)
-_OPEN_TAG, _CLOSE_TAG = (
-    re.compile(r"<think>", re.IGNORECASE),
-    re.compile(r".*</think>", re.DOTALL | re.IGNORECASE),
-)
+_THINK = re.compile(r"<(/?)think>", re.IGNORECASE)
 
 
 def strip_reasoning(response: str) -> str:
     """The response without its reasoning blocks."""
-    if "think>" not in response.lower():
-        return response
-    text = _CLOSED_BLOCK.sub(" ", response)
-    text = _CLOSE_TAG.sub("", text)
-    opened = _OPEN_TAG.search(text)
-    return text[: opened.start()] if opened else text
+    kept: list[str] = []
+    start, inside = 0, False
+    for tag in _THINK.finditer(response):
+        if tag[1]:
+            if not inside:
+                kept.clear()  # the prompt opened the block: all before this was reasoning
+            start, inside = tag.end(), False
+        elif not inside:
+            kept.append(response[start : tag.start()])
+            inside = True
+    return " ".join(kept if inside else [*kept, response[start:]])
 
 
 def whole(response: str) -> str | None:
@@ -53,28 +54,27 @@ _BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
 
 def boxed(response: str) -> str | None:
     r"""The content of the last `\boxed{...}` (or `\fbox`) that is complete and not empty."""
-    for opening in reversed(list(_BOX.finditer(response))):
-        content = _balanced(response, opening.end())
-        if content is not None and content.strip():
-            return content.strip()
+    openings = {match.end() for match in _BOX.finditer(response)}
+    complete = [(start, end) for start, end in _braces(response) if start in openings] if openings else []
+    for start, end in sorted(complete, reverse=True):
+        content = response[start + 1 : end].strip()
+        if content:
+            return content
     bare = _BOX_BARE.findall(response)
     return bare[-1] if bare else None
 
 
-def _balanced(text: str, start: int) -> str | None:
-    """What stands between the brace at `start` and the one that closes it; escaped braces are characters."""
-    depth, i = 0, start
-    while i < len(text):
-        char = text[i]
-        if char == "\\":
-            i += 2
-            continue
-        depth += (char == "{") - (char == "}")
-        if depth == 0:
-            return text[start + 1 : i]
-        i += 1
-    return None
+def _braces(text: str) -> Iterator[tuple[int, int]]:
+    """Where each pair of braces opens and closes, in one pass; escaped braces are characters."""
+    opened: list[int] = []
+    for match in _BRACE.finditer(text):
+        if match.group() == "{":
+            opened.append(match.start())
+        elif match.group() == "}" and opened:
+            yield opened.pop(), match.start()
 
+
+_BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 _NUMBER = re.compile(
     r"(?<![\w.])"  # not inside a word or another number
@@ -101,7 +101,7 @@ _CHOICE_RULES = tuple(
             0,
         ),  # "the answer is (B)"
         (r"\(([A-P])\)", 0),  # "(B)"
-        (r"(?:^|\n)\W*([A-P])[).:](?=\s|$)", 0),  # "B) because", "B. because"
+        (r"(?:^|\n)\W{0,4}([A-P])[).:](?=\s|$)", 0),  # "B) because", "B. because"
         (r"\b([B-HJ-P])\b", 0),  # a lone capital that is neither an article nor a pronoun
     )
 )

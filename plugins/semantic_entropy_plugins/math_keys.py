@@ -49,11 +49,13 @@ class Known:
     decimal: bool
 
 
-@lru_cache(maxsize=65536)
 def read(text: str) -> Known | None:
     """The exact value of a text, or None where the grammar does not cover it."""
-    if len(text) > LONGEST:
-        return None
+    return _read(text) if len(text) <= LONGEST else None
+
+
+@lru_cache(maxsize=65536)
+def _read(text: str) -> Known | None:
     cleaned = clean(text)
     if not _POSSIBLE.match(cleaned):
         return None

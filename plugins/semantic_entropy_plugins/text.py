@@ -153,7 +153,7 @@ _NEGATIONS = frozenset("not never cannot cant dont doesnt didnt isnt arent wasnt
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def _content(question: str | None, answer: str) -> Content:
     words = tokens(answer)
     kept = frozenset(words) - STOP_WORDS

@@ -60,7 +60,7 @@ _ORDINALS = {
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def tokens(text: str) -> tuple[str, ...]:
     """Every word and number of the text, folded, in order."""
     return tuple(_digits(_words(fold(text))))
@@ -71,21 +71,17 @@ def fold(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).casefold()
     if text.isascii():
         return text
-    letters = unicodedata.normalize("NFD", text)
-    kept = (
-        c for i, c in enumerate(letters) if not (unicodedata.combining(c) and i and _sheds_accents(_base(letters, i)))
-    )
+    kept, sheds = [], False
+    for char in unicodedata.normalize("NFD", text):
+        if not unicodedata.combining(char):
+            sheds = char < _ARMENIAN
+        elif sheds:
+            continue
+        kept.append(char)
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-def _base(letters: str, at: int) -> str:
-    while at and unicodedata.combining(letters[at]):
-        at -= 1
-    return letters[at]
-
-
-def _sheds_accents(letter: str) -> bool:
-    return letter < "\u0530"  # Latin, Greek and Cyrillic come before Armenian
+_ARMENIAN = "\u0530"  # Latin, Greek and Cyrillic come before it
 
 
 def _words(text: str) -> list[str]:
@@ -123,7 +119,8 @@ def _digits(words: list[str]) -> list[str]:
 def _number(words: list[str], start: int) -> tuple[int, int]:
     total = current = used = 0
     last = 10**12  # size of the previous part: a run must fall in size (`twenty two`, not `two twenty`)
-    for word in words[start:]:
+    for at in range(start, len(words)):
+        word = words[at]
         if word in _UNITS and last > 19:
             current, last = current + _UNITS[word], max(9, _UNITS[word])
         elif word in _TENS and last >= 100:

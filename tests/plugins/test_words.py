@@ -72,3 +72,9 @@ def spell(n: int) -> str:
 
 def test_fold_leaves_ascii_to_case_folding_alone():
     assert fold("ABC def") == "abc def"
+
+
+@pytest.mark.timeout(60)  # each takes a second; anything quadratic takes hours
+@pytest.mark.parametrize("piece", ["one ", "hundred and ", "a. ", "1,000,", "don't ", "\u6771", "\u0301", "J.K."])
+def test_a_megabyte_of_anything_is_read_in_one_pass(piece):
+    assert len(tokens(piece * (1_000_000 // len(piece)))) >= 0

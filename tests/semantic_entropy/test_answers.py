@@ -144,3 +144,32 @@ def test_a_box_always_has_balanced_braces(response):
     if answer is not None:
         plain = answer.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
         assert plain.count("{") == plain.count("}")
+
+
+HOSTILE = [
+    "\\boxed{",
+    "{",
+    "}",
+    "<think>",
+    "</think>",
+    "1",
+    "1,",
+    "\n",
+    "(A",
+    "**",
+    "\\",
+    "A)",
+    "-",
+    ".",
+    "answer is ",
+    "\\text{",
+]
+
+
+@pytest.mark.timeout(60)  # each takes milliseconds; a pattern that backtracks takes hours
+@pytest.mark.parametrize("name", [*EXTRACTORS, r"regex:(\d+)$"])
+def test_a_megabyte_of_anything_is_read_in_one_pass(name):
+    extract = load_extractor(name)
+    for piece in HOSTILE:
+        answer = extract(piece * (1_000_000 // len(piece)))
+        assert answer is None or answer.strip()
