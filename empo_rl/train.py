@@ -104,7 +104,7 @@ def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
             raise InputError(f"trl.{key} is no argument of trl.GRPOConfig.{hint}")
-    return GRPOConfig(**decided, **config.trl)
+    return GRPOConfig(**decided, **{"report_to": "none", **config.trl})  # no tracker unless one is asked for
 
 
 def _accumulation(config: Config, processes: int) -> int:
@@ -146,7 +146,6 @@ def _decided(config: Config, accumulation: int) -> dict[str, Any]:
         "save_total_limit": training.keep_checkpoints,
         "logging_steps": 1,
         "disable_tqdm": True,
-        "report_to": config.trl.get("report_to", "none"),
     }
 
 

@@ -1,0 +1,14 @@
+from empo_rl.progress import StageProgress
+
+
+def test_without_a_terminal_a_stage_is_ten_lines_on_stderr(capsys):
+    with StageProgress() as progress:
+        for step in range(1, 51):
+            progress("training", step, 50, "entropy 1.00")
+        progress.say("done [really]")
+    captured = capsys.readouterr()
+    lines = captured.err.splitlines()
+    assert lines[:2] == ["training 5/50 entropy 1.00", "training 10/50 entropy 1.00"]
+    assert len(lines) == 11
+    assert lines[-1] == "done [really]"
+    assert captured.out == ""
