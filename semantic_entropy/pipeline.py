@@ -202,8 +202,8 @@ def _distinct(job: Job) -> tuple[list[str], list[int]]:
     members = list(classes.values())
     if job.clusterer.order == "canonical":
         for same in members:
-            same.sort(key=lambda text: (-counts[text], text))
-        members.sort(key=lambda same: (-sum(counts[text] for text in same), same[0]))
+            same.sort(key=lambda text: (-counts[text], len(text), text))
+        members.sort(key=lambda same: (-sum(counts[text] for text in same), len(same[0]), same[0]))
     index = {text: i for i, same in enumerate(members) for text in same}
     return [same[0] for same in members], [index[answer] for answer in job.answers]
 
