@@ -10,8 +10,8 @@ undecided one arrives as False), and returns labels. Whoever drives it can so as
 Algorithm 1 as printed also opens a new cluster after a match; that is an erratum, not followed here.
 
 Order. Judges are not transitive, so the partition can depend on the order of comparison. By default the distinct
-answers are taken in a canonical order (most frequent first, then shortest, then by text), so that the order of the responses cannot
-change the entropy. `order="given"` is the order of first appearance, as printed.
+answers are taken in a canonical order (most frequent first, then shortest, then by text), so that the order of the
+responses cannot change the entropy. `order="given"` is the order of first appearance, as printed.
 """
 
 from __future__ import annotations
