@@ -90,7 +90,7 @@ def run_demo(
         trained = time.perf_counter()
         _save(model, tokenizer, directory / output.FINAL)
     rows = read_metrics(directory / output.METRICS)
-    title = f"empo-train demo --seed {seed} --reward {reward}"
+    title = f"EMPO demo: seed {seed}, reward {reward}, learning rate {learning_rate:g}"
     draw(directory / output.PICTURE, rows, {0: base, **evaluations}, title)
     result = DemoResult(
         base=base,
