@@ -54,6 +54,21 @@ _BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
 
 def boxed(response: str) -> str | None:
     r"""The content of the last `\boxed{...}` (or `\fbox`) that is complete and not empty."""
+    last = max(response.rfind("\\boxed{"), response.rfind("\\fbox{"))
+    if last != -1:  # nearly always complete: there is no need to read what stands before it
+        start = response.index("{", last)
+        end = response.find("}", start)
+        plain = response[start + 1 : end].strip() if end != -1 else ""
+        if plain and "{" not in plain and "\\" not in plain:
+            return plain
+        for opened, end in _braces(response, start):
+            if opened == start and response[start + 1 : end].strip():
+                return response[start + 1 : end].strip()
+    return _any_box(response)
+
+
+def _any_box(response: str) -> str | None:
+    """As `boxed`, where the last box is cut short, empty, or has no braces."""
     openings = {match.end() for match in _BOX.finditer(response)}
     complete = [(start, end) for start, end in _braces(response) if start in openings] if openings else []
     for start, end in sorted(complete, reverse=True):
@@ -64,10 +79,10 @@ def boxed(response: str) -> str | None:
     return bare[-1] if bare else None
 
 
-def _braces(text: str) -> Iterator[tuple[int, int]]:
+def _braces(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
     """Where each pair of braces opens and closes, in one pass; escaped braces are characters."""
     opened: list[int] = []
-    for match in _BRACE.finditer(text):
+    for match in _BRACE.finditer(text, begin):
         if match.group() == "{":
             opened.append(match.start())
         elif match.group() == "}" and opened:

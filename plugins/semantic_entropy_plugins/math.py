@@ -19,10 +19,11 @@ import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from importlib.metadata import version
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, boxed, errors, last_number, load_extractor
-from semantic_entropy_plugins.math_keys import Known, clean, read
+from semantic_entropy_plugins.math_keys import Known, clean, plain, read
 from semantic_entropy_plugins.math_pool import MathPool, Outcome
 from semantic_entropy_plugins.math_worker import POLICIES
 
@@ -63,7 +64,7 @@ class Math(Equivalence):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        return {"math-verify": version("math-verify")}
+        return {"math-verify": _math_verify_version()}
 
     def describe(self) -> str:
         return self.name if self.policy == "both" else f"{self.name}(policy={self.policy})"
@@ -82,7 +83,7 @@ class Math(Equivalence):
         return 2 * mathematics > len(given) and None not in self.extract(given)
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        return [known.key if (known := read(answer)) else None for answer in answers]
+        return [known.key if (known := read(answer)) else plain(answer) for answer in answers]
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         verdicts = [self._without_worker(pair) for pair in pairs]
@@ -113,6 +114,8 @@ class Math(Equivalence):
             same = _compare(left, right)
             if same is not None:
                 return Verdict(same)
+        elif plain(pair.left) == plain(pair.right):
+            return Verdict(same=True)
         for answer in (pair.left, pair.right):
             if len(answer) > LONGEST:
                 return Verdict(None, reason=f"an answer of {len(answer)} characters, over {LONGEST}")
@@ -147,6 +150,11 @@ class _Recent:
 
     def __contains__(self, answer: str) -> bool:
         return answer in self._answers
+
+
+@lru_cache(maxsize=1)
+def _math_verify_version() -> str:
+    return version("math-verify")
 
 
 def _compare(left: Known, right: Known) -> bool | None:

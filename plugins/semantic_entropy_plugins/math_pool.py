@@ -22,6 +22,7 @@ from pathlib import Path
 
 _WORKER = Path(__file__).with_name("math_worker.py")
 _CHUNK = 64  # tasks a message: the pipe costs microseconds a task at this size
+_FEW = 16  # tasks go to one worker, the one used last: it has parsed most of these answers already
 _STARTUP = 60.0  # seconds: importing sympy on a loaded machine
 _SLACK = 2.0  # seconds a task beyond the worker's own limit before the parent kills it
 
@@ -51,7 +52,7 @@ class MathPool:
         """One outcome a task, in order."""
         if self._pid != os.getpid():
             self._reset()  # forked: the parent's workers answer the parent
-        chunk = min(_CHUNK, -(-len(tasks) // self.workers))
+        chunk = min(_CHUNK, max(_FEW, -(-len(tasks) // self.workers)))
         chunks = [tasks[i : i + chunk] for i in range(0, len(tasks), chunk)]
         if len(chunks) == 1:
             return self._run_chunk(chunks[0])
