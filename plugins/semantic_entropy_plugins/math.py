@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import weakref
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
@@ -24,7 +25,7 @@ from importlib.metadata import version
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, boxed, errors, last_number, load_extractor
 from semantic_entropy_plugins.math_keys import Known, clean, plain, read
-from semantic_entropy_plugins.math_pool import MathPool, Outcome
+from semantic_entropy_plugins.math_pool import Limits, MathPool, Outcome
 from semantic_entropy_plugins.math_worker import POLICIES
 
 LONGEST = 2000  # characters of an answer; final answers are under 300, and parsing is superlinear
@@ -53,7 +54,8 @@ class Math(Equivalence):
             if value is not None and value <= 0:
                 raise errors.OptionError(f"math: {option}={value} must be positive")
         self.policy, self.timeout = policy, timeout
-        self._pool = MathPool(workers or min(2, os.cpu_count() or 1), timeout, memory_mb, policy)
+        self._pool = MathPool(workers or min(2, os.cpu_count() or 1), memory_mb, policy)
+        self._patience = _Patience(timeout)
         weakref.finalize(self, self._pool.close)  # a judge that nobody closed takes its workers along
         self._over = _Recent(_REMEMBERED)  # answers that ran over a limit
         self._sound = _Recent(_REMEMBERED)  # answers that have been compared in time
@@ -93,16 +95,36 @@ class Math(Equivalence):
         return [verdict or Verdict(None) for verdict in verdicts]
 
     def _ask(self, pairs: Sequence[Pair]) -> list[Outcome]:
+        """First with little time for each; what runs over that is given all of it, once, while there is patience."""
         if not pairs:
             return []
-        outcomes = self._pool.run([(clean(pair.left), clean(pair.right)) for pair in pairs])
+        outcomes = self._pool.run(_tasks(pairs), self._short())
         for pair, outcome in zip(pairs, outcomes, strict=True):
             if not outcome.stage:
                 self._sound.add(pair.left, pair.right)
-        for pair, outcome in zip(pairs, outcomes, strict=True):
+        for i, outcome in enumerate(outcomes):
             if outcome.stage:
-                self._over.add(*self._guilty(pair, outcome.stage))
+                outcomes[i] = self._again(pairs[i], outcome)
         return outcomes
+
+    def _short(self) -> Limits:
+        """Enough for nearly any answer; less while answers that run over have used up the patience."""
+        return Limits(_QUICK if self._patience.left() >= self.timeout else _HURRIED, self.timeout)
+
+    def _again(self, pair: Pair, outcome: Outcome) -> Outcome:
+        """A second try for a pair that ran over the short limit; who runs over again is not tried any more."""
+        if pair.left in self._over or pair.right in self._over:
+            return outcome
+        if not self._patience.spend(self.timeout):
+            self._over.add(*self._guilty(pair, outcome.stage))
+            return outcome
+        (again,) = self._pool.run(_tasks([pair]), Limits(None, self.timeout))
+        if again.stage:
+            self._over.add(*self._guilty(pair, again.stage))
+        else:
+            self._patience.spend(-self.timeout)
+            self._sound.add(pair.left, pair.right)
+        return again
 
     def close(self) -> None:
         self._pool.close()
@@ -120,18 +142,56 @@ class Math(Equivalence):
             if len(answer) > LONGEST:
                 return Verdict(None, reason=f"an answer of {len(answer)} characters, over {LONGEST}")
             if answer in self._over:
-                return Verdict(None, reason=f"an answer that already ran over {self.timeout:g} s")
+                return Verdict(None, reason="an answer that already ran over its time or memory")
         return None
 
     def _guilty(self, pair: Pair, stage: str) -> list[str]:
-        """Which of two answers to try no more: the one being parsed; of a comparison, the one that fails alone too."""
-        if stage in "LR":
+        """Whom to try no more: the side that runs over by itself; of a comparison, who has not been through one."""
+        if stage in ("L", "R"):
             return [pair.left if stage == "L" else pair.right]
         suspects = [answer for answer in (pair.left, pair.right) if answer not in self._sound]
-        if len(suspects) == 1:
+        if len(suspects) < 2:
             return suspects
-        probes = self._pool.run([(clean(answer), "0") for answer in suspects])
+        probes = self._pool.run([(clean(answer), "0") for answer in suspects], self._short())
         return [answer for answer, probe in zip(suspects, probes, strict=True) if probe.stage]
+
+
+def _tasks(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
+    return [(clean(pair.left), clean(pair.right)) for pair in pairs]
+
+
+class _Patience:
+    """Seconds that may be lost on answers that run over: as much as one takes, growing back slowly. Thread-safe.
+
+    A group of hostile answers so costs one full time-out and a short one for each, not a full one for each.
+    """
+
+    def __init__(self, most: float) -> None:
+        self._most = self._left = most
+        self._at = time.monotonic()
+        self._lock = threading.Lock()
+
+    def left(self) -> float:
+        """Seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(self._most, self._left + _GROWTH * (now - self._at))
+            self._at = now
+            return self._left
+
+    def spend(self, seconds: float) -> bool:
+        """Whether that much was left; a negative amount gives back."""
+        if seconds > self.left():
+            return False
+        with self._lock:
+            self._left -= seconds
+        return True
+
+
+# Seconds of computing for a pair. Of 318 pairs of hard final answers one in ten takes over 0.03, one in a hundred over
+# 0.11, and none over 0.18.
+_QUICK, _HURRIED = 0.3, 0.1
+_GROWTH = 0.1  # seconds of patience a second
 
 
 class _Recent:

@@ -1,8 +1,8 @@
-"""Persistent worker processes for the math judge, killed and replaced when a task runs over.
+"""Persistent worker processes for the math judge, which a task may kill.
 
-A worker is a plain child process with two pipes (no multiprocessing: nothing is pickled, `__main__` is not imported
-again, and it starts from any thread, inside Ray, or in a forked trainer, which gets workers of its own). It ends itself
-by a kernel timer when a task runs over; the parent's own, wider deadline is the second line.
+A worker is a plain process with two pipes (no multiprocessing: nothing is pickled, `__main__` is not imported again,
+and it starts from any thread, inside Ray, or in a forked trainer, which gets workers of its own). Kernel timers end the
+child in which it works when a task runs over; the host's own, wider deadline is the second line.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from semantic_entropy_plugins.math_worker import OUT_OF_MEMORY
 
 _WORKER = Path(__file__).with_name("math_worker.py")
 _CHUNK = 64  # tasks a message: the pipe costs microseconds a task at this size
@@ -30,8 +33,16 @@ Texts = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """Of one task, in seconds. cpu: of computing, whatever else the machine does; None: wall clock alone."""
+
+    cpu: float | None
+    wall: float
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one task. `stage` says where a worker died: L or R (parsing that side), V (verifying)."""
+    """Of one task. `stage` says where it ran over a limit: in parsing or valuing L or R, or in the comparison, V."""
 
     same: bool | None
     reason: str | None = None
@@ -39,25 +50,23 @@ class Outcome:
 
 
 class MathPool:
-    """Up to `workers` processes; `run` may be called from any thread.
+    """Up to `workers` processes; `run` may be called from any thread. memory_mb: on top of what sympy takes."""
 
-    timeout: seconds of wall clock a task, counted by the worker. memory_mb: on top of what sympy takes.
-    """
-
-    def __init__(self, workers: int, timeout: float, memory_mb: int, policy: str) -> None:
-        self.workers, self.timeout, self.memory_mb, self.policy = workers, timeout, memory_mb, policy
+    def __init__(self, workers: int, memory_mb: int, policy: str) -> None:
+        self.workers, self.memory_mb, self.policy = workers, memory_mb, policy
         self._reset()
 
-    def run(self, tasks: Sequence[Texts]) -> list[Outcome]:
-        """One outcome a task, in order."""
+    def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+        """One outcome a task, in order. A text that runs over by itself is not sent again in this run."""
         if self._pid != os.getpid():
             self._reset()  # forked: the parent's workers answer the parent
         chunk = min(_CHUNK, max(_FEW, -(-len(tasks) // self.workers)))
         chunks = [tasks[i : i + chunk] for i in range(0, len(tasks), chunk)]
         if len(chunks) == 1:
-            return self._run_chunk(chunks[0])
+            return self._run_chunk(chunks[0], limits)
         with ThreadPoolExecutor(min(len(chunks), self.workers)) as threads:
-            return [outcome for outcomes in threads.map(self._run_chunk, chunks) for outcome in outcomes]
+            parts = threads.map(lambda part: self._run_chunk(part, limits), chunks)
+            return [outcome for outcomes in parts for outcome in outcomes]
 
     def close(self) -> None:
         """End the workers; the next `run` starts new ones."""
@@ -77,18 +86,22 @@ class MathPool:
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         self._spare = threading.Semaphore(self.workers)
 
-    def _run_chunk(self, tasks: Sequence[Texts]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        while len(outcomes) < len(tasks):
+    def _run_chunk(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+        outcomes: dict[int, Outcome] = {}
+        while left := [i for i in range(len(tasks)) if i not in outcomes]:
             worker = self._take()
             try:
-                outcomes += worker.run(tasks[len(outcomes) :])
+                found = worker.run([tasks[i] for i in left], limits)
             except BaseException:
                 worker.kill()  # interrupted in mid-answer: what is still in its pipe belongs to nobody
                 raise
             finally:
                 self._give_back(worker)
-        return outcomes
+            outcomes.update(zip(left, found, strict=False))  # it stops at a task that ran over
+            if found[-1].stage in ("L", "R"):
+                guilty = tasks[left[len(found) - 1]]["LR".index(found[-1].stage)]
+                outcomes |= {i: _convict(found[-1], guilty, tasks[i]) for i in left[len(found) :] if guilty in tasks[i]}
+        return [outcomes[i] for i in range(len(tasks))]
 
     def _take(self) -> _Worker:
         try:
@@ -101,7 +114,7 @@ class MathPool:
 
     def _start(self) -> _Worker:
         try:
-            return _Worker(self.timeout, self.memory_mb, self.policy)
+            return _Worker(self.memory_mb, self.policy)
         except BaseException:
             self._idle.put(None)  # the place stays usable
             raise
@@ -110,41 +123,45 @@ class MathPool:
         self._idle.put(worker if worker.alive else None)
 
 
-class _Worker:
-    """One child process."""
+def _convict(outcome: Outcome, guilty: str, task: Texts) -> Outcome:
+    return Outcome(None, outcome.reason, "LR"[task.index(guilty)])
 
-    def __init__(self, timeout: float, memory_mb: int, policy: str) -> None:
-        self.timeout = timeout
-        self.ready = self._late = False
+
+class _Worker:
+    """One process, and the child in which it works."""
+
+    def __init__(self, memory_mb: int, policy: str) -> None:
+        self.memory_mb = memory_mb
+        self.ready = False
         self.process = subprocess.Popen(
             # -P: this folder is not a place to import from, it holds a module named `math`
-            [sys.executable, "-P", str(_WORKER), str(timeout), str(memory_mb), policy],
+            [sys.executable, "-P", str(_WORKER), str(memory_mb), policy],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # Ctrl-C is the parent's to handle
+            start_new_session=True,  # Ctrl-C is the parent's to handle; and a group to kill at once
         )
 
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def run(self, tasks: Sequence[Texts]) -> list[Outcome]:
-        """Outcomes of the first tasks, at least one; fewer than all where the worker died."""
-        limit = _STARTUP * (not self.ready) + len(tasks) * (self.timeout + _SLACK)
-        watchdog = threading.Timer(limit, self._overdue)
+    def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+        """Outcomes of the first tasks, at least one; fewer than all where one ran over a limit."""
+        deadline = _STARTUP * (not self.ready) + len(tasks) * (limits.wall + _SLACK)
+        watchdog = threading.Timer(deadline, self._end)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._converse(tasks)
+            return self._converse(tasks, limits)
         finally:
             watchdog.cancel()
 
-    def _converse(self, tasks: Sequence[Texts]) -> list[Outcome]:
+    def _converse(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
         pipe = self.process.stdout
         assert pipe is not None
-        if not self.ready and not (self._send(None) and pipe.readline() == b"ready\n"):
+        if not self.ready and b"ready\n" not in pipe:  # reads up to it, past what the warm-up says
             self.kill()
             raise RuntimeError(
                 "a math worker did not start: run `python -c 'import math_verify'` to see why "
@@ -152,43 +169,51 @@ class _Worker:
             )
         self.ready = True
         outcomes: list[Outcome] = []
-        stage = ""  # of the task under way
-        if self._send(tasks):
+        stage, died = "V", None
+        if self._send({"cpu": limits.cpu, "wall": limits.wall, "tasks": tasks}):
             for line in pipe:
-                if line[:1] != b"=":
-                    stage = line[:1].decode()
-                    continue
-                outcomes.append(Outcome(*json.loads(line[1:])))
-                stage = ""
-                if len(outcomes) == len(tasks):
-                    return outcomes
-        self.kill()
-        if stage or not outcomes:
-            outcomes.append(Outcome(None, self._cause_of_death(), stage))
+                if line[:1] == b"=":
+                    outcomes.append(Outcome(*json.loads(line[1:])))
+                    if len(outcomes) == len(tasks):
+                        return outcomes
+                elif line[:1] == b"!":
+                    died = int(line[1:])
+                    break
+                else:
+                    stage = line[:1].decode().upper()
+        if died is None:
+            self.kill()  # the pipe closed: the process itself is gone
+        outcomes.append(Outcome(None, self._cause(died, limits), stage))
         return outcomes
 
-    def _cause_of_death(self) -> str:
-        over = signal.SIGKILL if self._late else getattr(signal, "SIGALRM", None)
-        if over is not None and self.process.returncode == -over:
-            return f"no verdict within {self.timeout:g} s"
-        return f"the worker died (exit status {self.process.returncode})"
+    def _cause(self, died: int | None, limits: Limits) -> str:
+        if died == OUT_OF_MEMORY:
+            return f"needs more than {self.memory_mb} MB"
+        if died == -getattr(signal, "SIGPROF", 0):
+            return f"no verdict within {limits.cpu:g} s of computing"
+        if died in (None, -getattr(signal, "SIGALRM", 0)):
+            return f"no verdict within {limits.wall:g} s"
+        return f"the worker died (exit status {died})"
 
-    def _send(self, tasks: Sequence[Texts] | None) -> bool:
+    def _send(self, message: dict[str, Any]) -> bool:
         assert self.process.stdin is not None
         try:
-            if tasks is not None:
-                self.process.stdin.write(json.dumps(tasks).encode() + b"\n")
-                self.process.stdin.flush()
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
         except BrokenPipeError:
             return False
         return True
 
-    def _overdue(self) -> None:
-        self._late = True
-        self.process.kill()
+    def _end(self) -> None:
+        if hasattr(os, "killpg"):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+        else:
+            self.process.kill()
 
     def kill(self) -> None:
-        self.process.kill()
+        """End it and its child, and close the pipes."""
+        self._end()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:

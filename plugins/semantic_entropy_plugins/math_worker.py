@@ -1,12 +1,16 @@
 """The other end of the math judge's pipe: parses and verifies with math-verify, in a process that may be killed.
 
-Run as a script by `math_pool`; imports nothing of this package. Tasks come in as JSON lines `[[left, right], ...]`,
-strings only. Out go lines of one letter and a JSON value: `L`, `R` and `V` (now parsing left, parsing right, verifying)
-and `=` (the verdict of a task: [same, reason]).
+Run as a script by `math_pool`; imports nothing of this package. It imports math-verify once and forks a child to do the
+work; when a task kills the child, the next one is there in milliseconds. A message is a JSON line, strings only:
+`{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right], ...]}`. Out go lines of one letter and a JSON value:
 
-The wall clock limit is an interval timer with the kernel's default action: it ends the process whatever sympy is doing,
-in C or with the interpreter locked, and also where the parent has died. Only LaTeX is parsed: math-verify's reader of
-plain expressions calls Python's `eval`, and text is never evaluated here.
+    L R l r V   where the task is: parsing left, right, their values, verifying
+    =           its verdict: [same, reason]
+    !           the child died on it: minus the signal, or the exit status
+
+The limits are interval timers with the kernel's default action: they end the child whatever sympy is doing, in C or
+with the interpreter locked, and also where the host has died. Only LaTeX is parsed: math-verify's reader of plain
+expressions calls Python's `eval`, and text is never evaluated here.
 """
 
 from __future__ import annotations
@@ -19,70 +23,115 @@ import sys
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+# The parser learns its grammar as it goes, half a second for a first expression; every child inherits what it learned.
+_WARM_UP = (
+    (r"\frac{x^{2}-1}{\sqrt{2}}+\sin(2 \pi t)", r"k \left(4 k^{2}+e^{-a t}\right) \ln 3"),
+    (r"x \in (-\infty, 2] \cup [3, 5)", r"\{1, 2\}"),
+    ("x = 3", "1, 2"),
+    ("x+1", "1+x"),
+)
 
 POLICIES = ("both", "either", "forward")
+OUT_OF_MEMORY = 3  # exit status
 
 
 def main() -> None:
-    """Serve tasks from stdin until it closes."""
-    timeout, memory_mb, policy = float(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+    """Serve messages from stdin until it closes."""
+    memory_mb, policy = int(sys.argv[1]), sys.argv[2]
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing that a library prints may reach the pipe
-    judge = _Judge(out, timeout, policy)
+    judge = _Judge(out, policy)
+    for left, right in _WARM_UP:
+        judge.verdict(left, right)
     _limit_memory(memory_mb)
     print("ready", file=out)
+    if hasattr(os, "fork"):
+        while died := _serve_in_child(judge, out):
+            print("!", died, file=out)
+    else:
+        _serve(judge, out)
+
+
+def _serve_in_child(judge: _Judge, out: IO[str]) -> int:
+    """0 once stdin has closed, else how the child died."""
+    child = os.fork()
+    if child:
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    status = 1
+    try:
+        _serve(judge, out)
+        status = 0
+    except MemoryError:
+        status = OUT_OF_MEMORY  # a process that ran out once is not to be trusted with the next task
+    finally:
+        os._exit(status)
+
+
+def _serve(judge: _Judge, out: IO[str]) -> None:
     for line in sys.stdin:
-        for left, right in json.loads(line):
-            try:
+        message = json.loads(line)
+        for left, right in message["tasks"]:
+            with _Limits(message["cpu"], message["wall"]):
                 verdict = judge.verdict(left, right)
-            except MemoryError:
-                print("=", json.dumps([None, f"needs more than {memory_mb} MB"]), file=out)
-                return  # a process that ran out once is not to be trusted with the next task
             print("=", json.dumps(verdict), file=out)
 
 
+class _Limits:
+    """Timers that end this process; without them (Windows) the host's deadline is all there is."""
+
+    def __init__(self, cpu: float | None, wall: float) -> None:
+        self._cpu, self._wall = cpu or 0.0, wall
+
+    def __enter__(self) -> None:
+        self._set(self._cpu, self._wall)
+
+    def __exit__(self, *_: object) -> None:
+        self._set(0.0, 0.0)
+
+    @staticmethod
+    def _set(cpu: float, wall: float) -> None:
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_PROF, cpu)
+            signal.setitimer(signal.ITIMER_REAL, wall)
+
+
 class _Judge:
-    def __init__(self, out: Any, timeout: float, policy: str) -> None:
+    def __init__(self, out: IO[str], policy: str) -> None:
         logging.disable(logging.CRITICAL)
         from math_verify import LatexExtractionConfig, parse, verify  # sympy: half a second
 
-        sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timer takes care of slow
+        sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timers take care of slow
         config = [LatexExtractionConfig(boxed_match_priority=0)]
-        self._out, self._timeout, self._policy, self._verify = out, timeout, policy, verify
+        self._out, self._policy, self._verify = out, policy, verify
         self._parse = lru_cache(maxsize=4096)(
             lambda text: parse(as_latex(text), extraction_config=config, parsing_timeout=None)
         )
         self._value = lru_cache(maxsize=4096)(lambda text: _value(self._parse(text)[0]))
 
     def verdict(self, left: str, right: str) -> tuple[bool | None, str | None]:
-        self._timer(self._timeout)
         try:
-            print("L", file=self._out)
-            one = self._parse(left)
-            print("R", file=self._out)
-            other = self._parse(right)
-            print("V", file=self._out)
+            one = self._at("L", self._parse, left)
+            other = self._at("R", self._parse, right)
             if not one or not other:
                 return None, "math-verify cannot parse it"
-            if _far(self._value(left), self._value(right)):
+            if _far(self._at("l", self._value, left), self._at("r", self._value, right)):
                 return False, None
-            return self._same(one, other), None
+            return self._at("V", self._same, one, other), None
         except RecursionError:
             return None, "nested too deeply"
-        finally:
-            self._timer(0)
+
+    def _at(self, stage: str, function: Any, *arguments: Any) -> Any:
+        """Say where this task is before going there."""
+        print(stage, file=self._out)
+        return function(*arguments)
 
     def _same(self, one: Any, other: Any) -> bool:
         there = bool(self._verify(one, other, timeout_seconds=None))
         if self._policy == "forward" or there is (self._policy == "either"):
             return there
         return bool(self._verify(other, one, timeout_seconds=None))
-
-    @staticmethod
-    def _timer(seconds: float) -> None:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _value(expression: Any) -> complex | None:

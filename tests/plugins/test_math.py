@@ -149,6 +149,15 @@ def test_a_hostile_answer_gets_a_verdict_or_none_and_the_next_task_is_served(qui
     assert time.monotonic() - start < 30  # limits of one second each, and a worker to start
 
 
+@pytest.mark.timeout(60)  # a full time-out for each would be minutes
+def test_a_group_of_hostile_answers_is_done_in_seconds_and_the_honest_ones_are_compared():
+    answers = [rf"\sum_{{i=1}}^{{10^9}} i^i + {k}" for k in range(14)] + ["x+1", "1+x"]
+    judge = load_equivalence("math")
+    result = estimate([rf"\boxed{{{answer}}}" for answer in answers], equivalence=judge)
+    judge.close()
+    assert result.labels == (*range(15), 14)
+
+
 def test_what_ran_over_is_not_tried_again(quick):
     text = r"\sum_{i=1}^{10^9} i^i + 1"
     for other in ("y", "z", "w"):
@@ -194,14 +203,15 @@ def test_it_works_in_a_forked_process(math):
 
 
 def workers_of(pid):
-    """Process ids of the math workers that this process started and that still run."""
+    """Process ids of the math workers that this process started, and of their children, that still run."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # it may end while we look
-            state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
-            if parent == str(pid) and state != "Z" and b"math_worker" in (folder / "cmdline").read_bytes():
-                found.append(folder.name)
-    return found
+            state, parent, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if state != "Z" and b"math_worker" in (folder / "cmdline").read_bytes():
+                found.append((folder.name, parent, session))
+    own = {name for name, parent, _ in found if parent == str(pid)}
+    return [name for name, _, session in found if session in own]
 
 
 needs_proc = pytest.mark.skipif(
@@ -217,7 +227,7 @@ def test_closing_ends_the_workers():
     before = len(workers_of(os.getpid()))
     judge.close()
     judge.close()
-    assert len(workers_of(os.getpid())) == before - 1
+    assert len(workers_of(os.getpid())) == before - 2  # the worker and its child
     assert same(judge, "x+1", "1+x")  # and it starts again when asked
     judge.close()
 
