@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Pair, estimate, load_equivalence
@@ -26,6 +28,7 @@ SOURCES = (
     *("gsm8k_openai_tora", "evouna_nq", "evouna_tq"),
 )
 CONFIDENTLY_WRONG = ("sac3_prime", "sac3_senator")
+RESAMPLED = 1000
 MATHEMATICS = ("gsm8k", "qwen_math", "math_verify", "nemo")
 
 
@@ -35,10 +38,10 @@ def main() -> int:
         print("the data is not beside this checkout: nothing to measure")
         return 0
     samples = rows("samples.jsonl")
-    print("| source | groups | wrong | string | auto | judged by |\n|---|---|---|---|---|---|")
+    print("| source | groups | wrong | string | auto | auto - string, 95% | judged by |\n|---|---|---|---|---|---|---|")
     measured = [one_source(source, samples) for source in SOURCES]
     means = [sum(column) / len(measured) for column in zip(*measured, strict=True)]
-    print(f"| **mean** | | | {means[0]:.3f} | {means[1]:.3f} | |")
+    print(f"| **mean** | | | {means[0]:.3f} | {means[1]:.3f} | | |")
     for source in CONFIDENTLY_WRONG:
         one_source(source, samples)
     pairs()
@@ -55,8 +58,26 @@ def one_source(source: str, samples: list[dict[str, Any]]) -> tuple[float, float
     judges = Counter(result.provenance.equivalence for result in auto)
     scores = roc_auc_score(wrong, string.entropies), roc_auc_score(wrong, auto.entropies)
     judged = ", ".join(f"{name} {count}" for name, count in judges.most_common())
-    print(f"| {source} | {len(groups)} | {sum(wrong)} | {scores[0]:.3f} | {scores[1]:.3f} | {judged} |")
+    low, high = interval(wrong, string.entropies, auto.entropies)
+    print(
+        f"| {source} | {len(groups)} | {sum(wrong)} | {scores[0]:.3f} | {scores[1]:.3f} "
+        f"| {low:+.3f} to {high:+.3f} | {judged} |"
+    )
     return scores
+
+
+def interval(wrong: list[bool], one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
+    """95% of the differences in AUROC (other - one) over paired bootstrap samples of the groups."""
+    draw = np.random.default_rng(0)
+    truth, first, second = np.array(wrong), np.array(one), np.array(other)
+    differences = []
+    while len(differences) < RESAMPLED:
+        chosen = draw.integers(0, len(truth), len(truth))
+        if 0 < truth[chosen].sum() < len(truth):  # an AUROC needs both kinds
+            pair = [roc_auc_score(truth[chosen], column[chosen]) for column in (first, second)]
+            differences.append(pair[1] - pair[0])
+    low, high = np.quantile(differences, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def is_wrong(row: dict[str, Any]) -> bool:

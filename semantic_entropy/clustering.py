@@ -3,7 +3,8 @@
 A clusterer is a generator that does no IO: it yields the index pairs it needs to know about, is sent their verdicts (an
 undecided one arrives as False), and returns labels. Whoever drives it can so ask one judge for many groups at once.
 
-    representative   Algorithm 1 of the EMPO paper: compare with one member of each cluster, the first match wins.
+    representative   Algorithm 1 of the EMPO paper: compare with one member of each cluster, the first match wins;
+                     or with all of them (`pick="all"`), which keeps a judge that is not transitive from chaining.
     components       all that is linked, directly or through others, is one cluster.
     last-match       the Nature 2024 code's: a later representative takes back what an earlier one had.
 
@@ -19,12 +20,13 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Generator
+from itertools import combinations
 from typing import ClassVar, Literal, TypeVar, get_args
 
 from semantic_entropy.errors import OptionError
 
 Order = Literal["canonical", "given"]
-Pick = Literal["first", "random"]
+Pick = Literal["first", "random", "all"]
 _T = TypeVar("_T", bound=str)
 Flow = Generator[list[tuple[int, int]], list[bool], list[int]]
 
@@ -52,7 +54,8 @@ class Representative(Clusterer):
     With `pick="first"` the representative is the cluster's first member, and all that is left is compared with one
     representative a round: the same pairs and the same partition as one answer after the other, in as many rounds as
     there are clusters. With `pick="random"` it is a random member, drawn anew each time (seeded, the same for a group
-    whatever else is in the call), and answers go one after the other.
+    whatever else is in the call), and answers go one after the other. With `pick="all"` an answer joins only where it
+    means the same as every member: more pairs, for judges that cost nothing.
     """
 
     name = "representative"
@@ -63,7 +66,8 @@ class Representative(Clusterer):
         self.seed = seed
 
     def flow(self, size: int) -> Flow:
-        return self._random_member(size) if self.pick == "random" else self._first_member(size)
+        flows = {"first": self._first_member, "random": self._random_member, "all": self._all_members}
+        return flows[self.pick](size)
 
     def _first_member(self, size: int) -> Flow:
         labels, left, label = [0] * size, list(range(size)), 0
@@ -73,6 +77,24 @@ class Representative(Clusterer):
             for index in [representative, *(o for o, s in zip(others, same, strict=True) if s)]:
                 labels[index] = label
             left = [o for o, s in zip(others, same, strict=True) if not s]
+            label += 1
+        return labels
+
+    def _all_members(self, size: int) -> Flow:
+        labels, left, label = [0] * size, list(range(size)), 0
+        while left:
+            members, others = left[:1], left[1:]
+            same = (yield [(members[0], other) for other in others]) if others else []
+            close = [o for o, s in zip(others, same, strict=True) if s]
+            pairs = list(combinations(close, 2))
+            verdicts = (yield pairs) if pairs else []
+            linked = {pair for pair, s in zip(pairs, verdicts, strict=True) if s}
+            for candidate in close:
+                if all((member, candidate) in linked for member in members[1:]):
+                    members.append(candidate)
+            for member in members:
+                labels[member] = label
+            left = [o for o in others if o not in set(members)]
             label += 1
         return labels
 
@@ -90,9 +112,8 @@ class Representative(Clusterer):
         return _labels(clusters, size)
 
     def describe(self) -> str:
-        return f"{self.name}(order={self.order}" + (
-            f", pick=random, seed={self.seed})" if self.pick == "random" else ")"
-        )
+        pick = {"first": "", "random": f", pick=random, seed={self.seed}", "all": ", pick=all"}[self.pick]
+        return f"{self.name}(order={self.order}{pick})"
 
 
 class Components(Clusterer):

@@ -21,6 +21,8 @@ class Convention:
     name: str
     clusterer: str
     clusterer_options: Mapping[str, Any] = field(default_factory=dict)
+    thorough: bool = False
+    """Whether a judge that costs nothing is asked about every member of a cluster (`pick="all"`)."""
     estimators: tuple[str, ...] = ("discrete", "num_sets", "majority", "likelihood", "predictive")
     """Those that need evidence which was not given are passed over."""
 
@@ -28,7 +30,7 @@ class Convention:
 CONVENTIONS = {
     convention.name: convention
     for convention in (
-        Convention("default", "representative"),
+        Convention("default", "representative", thorough=True),
         Convention("lm-polygraph", "representative", {"order": "given"}),
         Convention("nature-2024", "last-match"),
         Convention("uqlm", "representative", {"order": "given"}),

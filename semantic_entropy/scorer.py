@@ -103,7 +103,13 @@ class Scorer:
         self._resources = resources or self._owned or Resources()
         self.invalid: InvalidPolicy = invalid
         self.convention = load_convention(convention)
-        self.clusterer = _clusterer(clusterer, self.convention.clusterer, dict(self.convention.clusterer_options))
+        usual = self.convention.clusterer, dict(self.convention.clusterer_options)
+        self.clusterer = load_clusterer(usual[0], **usual[1]) if clusterer is None else as_clusterer(clusterer)
+        self._thorough = (
+            load_clusterer(usual[0], **usual[1], pick="all")
+            if clusterer is None and self.convention.thorough
+            else self.clusterer
+        )
         self._estimators = None if estimator is None else _estimators(estimator)
         self._usual = _estimators(self.convention.estimators)
         self._extract = None if extract is None else load_extractor(extract)
@@ -166,7 +172,9 @@ class Scorer:
     def _run(self, groups: Sequence[Group]) -> list[Result]:
         prepared = [self._prepare(group) for group in groups]
         jobs = [
-            Job(p.group.question, [a for a in p.answers if a is not None], p.equivalence, self.clusterer)
+            Job(
+                p.group.question, [a for a in p.answers if a is not None], p.equivalence, self._clusterer(p.equivalence)
+            )
             for p in prepared
         ]
         clusterings = run(jobs, self._resources.cache)
@@ -188,6 +196,9 @@ class Scorer:
                 return judge, f"auto: the responses suit {name}"
         return self._resources.judge(fallback), f"auto: the responses are not {' or '.join(candidates)}"
 
+    def _clusterer(self, equivalence: Equivalence) -> Clusterer:
+        return self._thorough if equivalence.cheap else self.clusterer
+
     def _result(self, prepared: _Prepared, clustering: Clustering) -> Result:
         return assemble(
             Judged(
@@ -199,7 +210,7 @@ class Scorer:
                 convention=self.convention.name,
                 equivalence=prepared.equivalence,
                 equivalence_reason=prepared.reason,
-                clusterer=self.clusterer.describe(),
+                clusterer=self._clusterer(prepared.equivalence).describe(),
                 extract=self._extract_name if self._extract else f"default of {prepared.equivalence.name}",
             )
         )
@@ -218,10 +229,6 @@ class _Prepared:
     equivalence: Equivalence
     reason: str
     answers: tuple[str | None, ...]
-
-
-def _clusterer(given: str | Clusterer | None, usual: str, options: dict[str, Any]) -> Clusterer:
-    return load_clusterer(usual, **options) if given is None else as_clusterer(given)
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:

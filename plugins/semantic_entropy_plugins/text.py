@@ -9,15 +9,18 @@ The rule of `text`, for all sources:
 3. They never do if one says yes and the other no, if they differ in a negation alone, or if their numbers have nothing
    in common.
 
+Two answers that are JSON objects or lists as a whole are compared as data instead.
+
 Left out: synonyms, paraphrase, entailment. Those need a model.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
 from semantic_entropy_plugins.words import STOP_WORDS, fold, tokens
@@ -119,8 +122,9 @@ def _grams(text: str, n: int) -> frozenset[str]:
 
 
 class Content(NamedTuple):
-    """What an answer says beyond its question."""
+    """What an answer says beyond its question; `data` where the whole of it is a JSON object or list."""
 
+    data: Hashable | None
     words: frozenset[str]
     all_words: frozenset[str]
     numbers: frozenset[str]
@@ -159,7 +163,32 @@ def _content(question: str | None, answer: str) -> Content:
     kept = frozenset(words) - STOP_WORDS
     beyond = kept - frozenset(tokens(question or ""))
     numbers = frozenset(word for word in beyond if word[0].isdigit() or word[0] == ".")
-    return Content(beyond, kept or frozenset(words), numbers, _polarity(words))
+    return Content(_data(answer), beyond, kept or frozenset(words), numbers, _polarity(words))
+
+
+_FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
+
+
+def _data(answer: str) -> Hashable | None:
+    """A JSON object or list, with the order of keys, number formats, case and spacing folded."""
+    fenced = _FENCED.fullmatch(answer)
+    text = (fenced[1] if fenced else answer).strip()
+    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
+        return None
+    try:
+        return _folded(json.loads(text))
+    except (ValueError, RecursionError):  # not JSON after all, or nested past reading
+        return None
+
+
+def _folded(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return "object", frozenset((fold(key), _folded(item)) for key, item in value.items())
+    if isinstance(value, list):
+        return "list", tuple(map(_folded, value))
+    if isinstance(value, str):
+        return " ".join(tokens(value)) or fold(value)
+    return type(value) is bool, value  # true is not 1, 1 is 1.0
 
 
 def _polarity(words: Sequence[str]) -> str | None:
@@ -171,6 +200,8 @@ def _polarity(words: Sequence[str]) -> str | None:
 
 
 def _compare(left: Content, right: Content) -> Verdict:
+    if left.data is not None and right.data is not None:
+        return Verdict(left.data == right.data)
     if left.polarity and right.polarity and left.polarity != right.polarity:
         return Verdict(False, 0.0, "yes against no")
     if left.numbers and right.numbers and left.numbers.isdisjoint(right.numbers):

@@ -29,6 +29,12 @@ TEXT = [  # question, one answer, another, the same?
     (None, "alpha beta gamma delta", "alpha beta zeta epsilon", False),  # 2 of 4
     (None, "\u6771\u4eac", "\u6771\u4eac\u90fd", True),
     (None, "\u041c\u043e\u0441\u043a\u0432\u0430", "\u043c\u043e\u0441\u043a\u0432\u0430!", True),
+    (None, '{"city": "Paris", "year": 1900}', '{"year": 1900.0, "city": "paris"}', True),
+    (None, '{"a": 1, "b": 2}', '{"a": 2, "b": 1}', False),
+    (None, "[1, 2]", "[2, 1]", False),
+    (None, '```json\n{"a": [1, "x"]}\n```', '{"a":[1,"X"]}', True),
+    (None, '{"a": true}', '{"a": 1}', False),
+    (None, '{"a": 1', '{"a": 1', True),  # not JSON: words
     (None, "the", "a", False),
     (None, "!!", "??", True),  # nothing to tell them apart
 ]

@@ -13,7 +13,14 @@ from semantic_entropy.clustering import Clusterer, Components, LastMatch, Repres
 from semantic_entropy.pipeline import by_first_appearance
 from semantic_entropy.testing import ConformanceError, check_clusterer
 
-ALL = [Representative(), Representative("given"), Representative(pick="random"), Components(), LastMatch()]
+ALL = [
+    Representative(),
+    Representative("given"),
+    Representative(pick="random"),
+    Representative(pick="all"),
+    Components(),
+    LastMatch(),
+]
 
 
 def drive(clusterer, size, same):
@@ -73,6 +80,21 @@ def test_a_random_member_only_joins_a_cluster_that_holds_a_match(relation):
     for i in range(size):
         earlier = [j for j in range(i) if labels[j] == labels[i]]
         assert not earlier or any(same(j, i) for j in earlier)
+
+
+@given(relations())
+def test_with_all_members_an_answer_joins_the_first_cluster_that_it_matches_throughout(relation):
+    size, same = relation
+    clusters: list[list[int]] = []
+    for i in range(size):
+        for cluster in clusters:
+            if all(same(member, i) for member in cluster):
+                cluster.append(i)
+                break
+        else:
+            clusters.append([i])
+    labels, _ = drive(Representative(pick="all"), size, same)
+    assert labels == [next(c for c, members in enumerate(clusters) if i in members) for i in range(size)]
 
 
 def test_a_random_member_is_the_same_draw_for_the_same_seed():
