@@ -21,7 +21,14 @@ SECTIONS = {
     "decisions": "Decisions",
 }
 # Where the alphabet would be the wrong order.
-FIRST = ("index.md", "empo/demo.md", "empo/provider.md", "empo/training.md", "reference/api.md")
+FIRST = (
+    "index.md",
+    "tutorial/first-steps.md",
+    "empo/demo.md",
+    "empo/provider.md",
+    "empo/training.md",
+    "reference/api.md",
+)
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:

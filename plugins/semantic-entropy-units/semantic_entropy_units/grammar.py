@@ -40,7 +40,7 @@ _DECIMAL = rf"(?:{_GROUPED}|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _EXPONENT = r"\s?\^\s?\(?(?P<{}>[-+]?[0-9]{{1,3}})\)?(?![0-9])"
 _NUMBER = re.compile(
     r"(?<![\w.,^:£€¥$])"  # not inside a word, another number, an exponent or a time of day, and no price
-    r"(?P<sign>(?<![\w)] )(?<![)])[-+])?"  # a sign, unless it is the minus of a difference
+    r"(?P<sign>(?<![0-9)] )(?<![)])[-+])?"  # a sign, unless it is the minus of a difference
     rf"(?:10{_EXPONENT.format('power')}"
     r"|(?:(?:(?P<whole>[0-9]+) )?(?P<above>[0-9]+)/(?P<below>[0-9]+)(?!\.?[0-9])"
     rf"|(?P<decimal>{_DECIMAL}))(?:[eE](?P<e>[-+]?[0-9]{{1,3}})(?![0-9])|\s?[*x]\s?10{_EXPONENT.format('ten')})?)"
@@ -55,8 +55,11 @@ _WORD = re.compile(r"[^\W\d_]+")
 _TWO_WORDS = re.compile(r"([^\W\d_]+)[ -]([^\W\d_]+)(?!\w)")  # nautical miles, light-years
 _JOIN = re.compile(r"\s*(?:(?P<over>/|per\b)|\*(?!\*))?\s*")
 _INCH_IN_PROSE = re.compile(r"\s+(?!(?:and|or|by|to|x)\b)\w")  # "5 in total": here "in" is no inch
+# Units that are things as well: after a unit they are what is measured, as in "a 5 m rod".
+_THINGS = frozenset(
+    "bar bars barrel barrels barn cup cups foot feet pint pints rod rods slug stone stones yard".split()
+)
 _FOREIGN = re.compile(r"[\s-]*[^\W\d_]|\s*[*/^(]")
-
 _CUT_SHORT = re.compile(r"\s*(?:[*/]\s*\(?\s*[^\W\d_]|per\b|\^|\*\*)|\w")  # "m/foo" is not m, nor is "s^99" s
 
 
@@ -103,7 +106,9 @@ def _units(line: str, position: int) -> tuple[tuple[Factor, ...], int]:
         if line[at : at + 1] == "(" and not depth:
             depth, nested, begin = 1, sign, at + 1
             continue
-        factor = _factor(line, at)
+        word = _WORD.match(line, at)
+        is_thing = bool(factors and word and word[0] in _THINGS and not join[0].strip())
+        factor = None if is_thing else _factor(line, at)
         if factor is None:
             break
         name, power, begin = factor

@@ -15,6 +15,7 @@ SAME = [
     ("60 miles per hour", "60 mph"),
     ("0 degC", "273.15 K"),
     ("0 °C", "32 °F"),
+    ("it is -5 °C", "-5 °C"),
     ("-40 degrees Celsius", "\N{MINUS SIGN}40 °F"),
     ("20℃", "20 °C"),
     ("50%", "0.5"),
@@ -31,6 +32,9 @@ SAME = [
     (r"5\,\frac{\text{m}}{\text{s}}", "18 km/h"),
     ("it is about 5 cm long", "5 cm"),
     ("It took 3 tries to cut it to 5 cm in 2020.", "50 mm"),
+    ("It is a 5 m rod.", "500 cm"),
+    ("5 kg stone", "5 kg"),
+    ("3 foot pounds", "3 lbf ft"),
     ("5 ft 10 in", "70 inches"),
     ("1 hour and 30 minutes", "1.5 h"),
     ("5½ in", "5.5 inches"),
@@ -55,6 +59,7 @@ DIFFERENT = [
     ("1 mile", "1.6 km"),
     ("5 ft 10 in", "6 ft 10 in"),
     ("-5 °C", "5 °C"),
+    ("it is -5 °C", "it is 5 °C"),
     ("5", "6"),
 ]
 UNDECIDED = [
@@ -77,6 +82,9 @@ UNDECIDED = [
     ("5 m/s^99", "5 m/s"),
     ("5 am", "5 am, or so"),
     ("1/0 m", "0 m"),
+    ("5 - 3 m", "3 m"),
+    ("5 -3 m", "-3 m"),
+    ("9 m 8 m 7**2 m", "49 m"),
 ]
 QUANTITIES = sorted({answer for pair in [*SAME, *DIFFERENT, *UNDECIDED] for answer in pair})
 
