@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import click
@@ -80,11 +79,11 @@ def estimate(
 def explain(responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **how: Any) -> None:
     """Draw the clusters of one question: the RESPONSEs given, or a row of --file."""
     from semantic_entropy.drawing import draw
-    from semantic_entropy.rows import find_row
+    from semantic_entropy.files import find_row
 
     if bool(responses) == bool(file):
         raise click.UsageError("give responses, or --file FILE, not both or neither")
-    row: dict[str, Any] = find_row(Path(file), row_id) if file else {"responses": list(responses), "question": question}
+    row: dict[str, Any] = find_row(file, row_id) if file else {"responses": list(responses), "question": question}
     with _scorer({"clusterer": None, "estimators": (), "invalid": "separate", **how}) as scorer:
         result = scorer.estimate(row["responses"], question=row.get("question"), logprobs=row.get("logprobs"))
     draw(result, row["responses"], row.get("question"))

@@ -1,8 +1,8 @@
-"""Many groups from a JSON lines file to another: written as it goes, resumable, bad rows set aside.
+"""Many groups from a file to another: written as it goes, resumable, bad rows set aside.
 
-Where it was after a kill follows from the files alone. Results and bad rows are appended in the order of the input, the
-bad rows of a chunk before its results; so the results written, plus the line numbers in the file of bad rows, say which
-line is next. A line cut short by the kill is removed.
+Where it was after a kill follows from the files alone. Results and bad rows are written in the order of the input, the
+bad rows of a chunk before its results; so the results written, plus the numbers in the file of bad rows, say which row
+is next. The formats (`jsonl`, `parquet`) add only what is theirs: how a row is read, and how a write is made whole.
 """
 
 from __future__ import annotations
@@ -15,25 +15,68 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from semantic_entropy.errors import InputError
-from semantic_entropy.rows import (
-    Row,
-    appending,
-    came_from,
-    drop_cut_line,
-    ends,
-    merged,
-    open_source,
-    parse,
-    result_key,
-    write,
-)
+from semantic_entropy.errors import EvidenceError, InputError
+from semantic_entropy.jsonl import JsonlSink, JsonlSource, append, drop_cut_line
+from semantic_entropy.rows import SETTINGS, Before, Measured, Row, Sink, Source
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Result, to_json_line
 
 _CHUNK = 256  # rows in one pipeline run: enough pairs to fill a model's batch, a second or two of work lost at a kill
+_PARQUET = (".parquet", ".pq")
+
+
+def is_parquet(name: str | None) -> bool:
+    """Whether a name's suffix says Parquet."""
+    return name is not None and Path(name).suffix.lower() in _PARQUET
+
+
+def open_source(name: str, field: str, *, copied: bool = False) -> Source:
+    """The source that the suffix names; "-" is standard input. `copied`: to a sink that takes a table's cells.
+
+    Raises:
+        InputError: no such file, or not of its suffix's format.
+        MissingDependencyError: Parquet without pyarrow.
+    """
+    if name != "-" and not Path(name).is_file():
+        raise InputError(f"{name}: no such file")
+    if not is_parquet(name):
+        return JsonlSource(name, field)
+    from semantic_entropy.parquet import ParquetSource
+
+    return ParquetSource(name, field, batch=_CHUNK, whole=not copied)
+
+
+def open_sink(name: str | None, source: Source) -> Sink:
+    """The sink that the suffix names; None and "-" are standard output. Raises as `open_source`."""
+    if name is None or name == "-":
+        return JsonlSink(None)
+    if source.name != "-" and Path(name).resolve() == Path(source.name).resolve():
+        raise InputError(f"{name} is both input and output: choose another output")
+    if not is_parquet(name):
+        return JsonlSink(Path(name))
+    from semantic_entropy.json_columns import JsonColumns
+    from semantic_entropy.parquet import ArrowColumns, ParquetSource
+    from semantic_entropy.parquet_parts import ParquetSink
+
+    own = ArrowColumns(source.schema) if isinstance(source, ParquetSource) else JsonColumns()
+    return ParquetSink(Path(name), own)
+
+
+def find_row(name: str, row_id: str | None) -> dict[str, Any]:
+    """The row with this id, or the first.
+
+    Raises:
+        InputError: no such row, or it is not usable.
+    """
+    source = open_source(name, "responses")
+    for row in source.rows():
+        if row.problem and row_id is None:
+            raise InputError(f"{name}, {source.unit} {row.number}: {row.problem}")
+        if row.fields and not row.problem and (row_id is None or str(row.fields.get("id")) == row_id):
+            return row.fields
+    raise InputError(f"{name} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,16 +107,10 @@ class Run:
     def __init__(
         self, scorer: Scorer, source: str, output: str | None, *, field: str, overwrite: bool, strict: bool
     ) -> None:
-        self.scorer, self.source, self.field, self.strict = scorer, source, field, strict
-        self.output = None if output in (None, "-") else Path(output or "")
-        self.bad_file = self.output.with_name(self.output.name + ".bad.jsonl") if self.output else None
-        if source != "-" and not Path(source).is_file():
-            raise InputError(f"{source}: no such file")
-        if self.output and source != "-" and self.output.resolve() == Path(source).resolve():
-            raise InputError(f"{source} is both input and output: choose another output")
-        if overwrite:
-            for path in filter(None, (self.output, self.bad_file)):
-                path.unlink(missing_ok=True)
+        self.scorer, self.field, self.strict, self.overwrite = scorer, field, strict, overwrite
+        self.source = open_source(source, field, copied=is_parquet(output))
+        self.sink = open_sink(output, self.source)
+        self.bad_file = None if output in (None, "-") else Path(f"{output}.bad.jsonl")
 
     def execute(self, progress: bool) -> Done:
         """Measure what is not done yet.
@@ -83,128 +120,124 @@ class Run:
             SemanticEntropyError: the disk is full or the output cannot be written; what was written stays.
         """
         start = time.perf_counter()
-        written, bad_numbers = self._already_done()
+        if self.overwrite:
+            self.sink.clear()
+        before = self.sink.before()
+        if before and self.source.name == "-":
+            raise InputError(f"{self.sink.name} exists, and standard input cannot be resumed: use --overwrite")
+        aside = self._set_aside_before(before)
         rows = bad = 0
-        with contextlib.ExitStack() as stack:
-            source = stack.enter_context(open_source(self.source))
-            out = stack.enter_context(appending(self.output)) if self.output else sys.stdout
-            lines = _remaining(self._read(source), written, bad_numbers)
-            with _bar(self.source, progress) as advance:
-                advance(written + len(bad_numbers))
-                while chunk := list(islice(lines, _CHUNK)):
-                    results = self._measure(chunk)
-                    bad += self._set_aside([(row, p) for row, p in results if isinstance(p, str)])
-                    good = [(row, r) for row, r in results if isinstance(r, Result)]
-                    write(out, [merged(row.fields or {}, r) for row, r in good], self.output)
-                    rows += len(good)
+        with contextlib.closing(self.source.rows()) as every:
+            left = (row for row in every if row.number not in aside)
+            written = self._skip(left, before) if before and before.written else 0
+            with self.sink, _bar(self.source, progress) as advance:
+                advance(written + len(aside))
+                while chunk := list(islice(left, _CHUNK)):
+                    good, problems = self._measure(chunk, untried=not (written or rows))
+                    self._set_aside(problems)
+                    self.sink.write(good)
+                    rows, bad = rows + len(good), bad + len(problems)
                     advance(len(chunk))
+                self.sink.finish()
         return Done(rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start)
 
-    def _read(self, source: IO[bytes]) -> Iterator[Row]:
-        for number, line in enumerate(source, start=1):
-            if line.strip():
-                yield parse(number, line, self.field)
+    def _measure(self, chunk: list[Row], *, untried: bool) -> tuple[list[Measured], list[_Problem]]:
+        """The rows that have a result, with it; and those that have none, with what is wrong."""
+        problems = [(row, row.problem) for row in chunk if row.problem]
+        if problems and self.strict:
+            raise InputError(self._said(*problems[0]))
+        good = [row for row in chunk if not row.problem]
+        try:
+            return list(zip(good, self._estimate(good), strict=True)), problems
+        except EvidenceError:  # a row lacks what an estimator asked for by name needs: find out which
+            measured, lacking = self._one_by_one(good)
+        if lacking and untried and not measured:  # all of them: a mistake in the call, not in the rows
+            raise InputError(lacking[0][1])
+        if lacking and self.strict:
+            raise InputError(self._said(*lacking[0]))
+        return measured, sorted(problems + lacking, key=lambda problem: problem[0].number)
 
-    def _measure(self, chunk: list[Row]) -> list[tuple[Row, Result | str]]:
-        """A result, or what is wrong, for each row."""
-        good: list[tuple[Row, dict[str, Any]]] = []
-        for row in chunk:
-            if row.problem is None and row.fields is not None:
-                good.append((row, row.fields))
-            elif self.strict:
-                raise InputError(f"{self.source}, line {row.number}: {row.problem}")
-        batch = (
+    def _estimate(self, rows: list[Row]) -> list[Result]:
+        if not rows:
+            return []
+        fields = [row.fields or {} for row in rows]
+        return list(
             self.scorer.estimate(
-                [fields[self.field] for _, fields in good],
-                question=[fields.get("question") for _, fields in good],
-                logprobs=[fields.get("logprobs") for _, fields in good],
+                [one[self.field] for one in fields],
+                question=[one.get("question") for one in fields],
+                logprobs=[one.get("logprobs") for one in fields],
             )
-            if good
-            else []
         )
-        found = {row.number: result for (row, _), result in zip(good, batch, strict=True)}
-        return [(row, found.get(row.number, row.problem or "")) for row in chunk]
 
-    def _set_aside(self, bad: list[tuple[Row, str]]) -> int:
-        for row, problem in bad:
-            sys.stderr.write(f"{self.source}, line {row.number}: {problem}\n")
-        if bad and self.bad_file:
-            with appending(self.bad_file) as out:
-                write(
-                    out,
-                    [to_json_line({"line": row.number, "problem": problem, "row": row.text}) for row, problem in bad],
-                    self.bad_file,
-                )
-        return len(bad)
+    def _one_by_one(self, rows: list[Row]) -> tuple[list[Measured], list[_Problem]]:
+        measured, lacking = [], []
+        for row in rows:
+            try:
+                measured.append((row, self._estimate([row])[0]))
+            except EvidenceError as error:
+                lacking.append((row, str(error)))
+        return measured, lacking
 
-    def _already_done(self) -> tuple[int, set[int]]:
-        if not self.output or not self.output.exists():
-            return 0, set()
-        if self.source == "-":
-            raise InputError(f"{self.output} exists, and standard input cannot be resumed: use --overwrite")
-        drop_cut_line(self.output)
-        bad: set[int] = set()
-        if self.bad_file and self.bad_file.exists():
-            drop_cut_line(self.bad_file)
-            bad = {json.loads(line)["line"] for line in self.bad_file.read_bytes().splitlines()}
-        both, written = ends(self.output)
-        if written:
-            self._check_same(list(map(json.loads, both)), written, bad)
-        return written, bad
+    def _set_aside(self, problems: list[_Problem]) -> None:
+        for problem in problems:
+            sys.stderr.write(self._said(*problem) + "\n")
+        if problems and self.bad_file:
+            entries = [{self.source.key: row.number, "problem": said, "row": row.text} for row, said in problems]
+            append(self.bad_file, list(map(to_json_line, entries)))
 
-    def _check_same(self, both: list[dict[str, Any]], written: int, bad: set[int]) -> None:
-        """The first and the last result belong to this input and these settings."""
-        rows: list[Row] = []
-        with open_source(self.source) as source:
-            for number, row in enumerate(_remaining(self._read(source), 0, bad), start=1):
-                if number in (1, written):
-                    rows.append(row)
-                if number == written:
-                    break
-        if len(rows) < len({1, written}) or not all(map(came_from, both, (rows[0], rows[-1]))):
-            raise InputError(f"{self.output} holds results of another input: remove it, or use --overwrite")
-        self._check_settings(both[-1], rows[-1].fields or {})
+    def _said(self, row: Row, problem: str) -> str:
+        return f"{self.source.name}, {self.source.unit} {row.number}: {problem}"
 
-    def _check_settings(self, before: dict[str, Any], fields: dict[str, Any]) -> None:
+    def _set_aside_before(self, before: Before | None) -> set[int]:
+        """Numbers of the rows that an earlier run set aside; the file of an output that is gone goes too."""
+        if not self.bad_file or not self.bad_file.exists():
+            return set()
+        if before is None:
+            self.bad_file.unlink()
+            return set()
+        drop_cut_line(self.bad_file)
+        with self.bad_file.open("rb") as lines:
+            return {json.loads(line)[self.source.key] for line in lines}
+
+    def _skip(self, rows: Iterator[Row], before: Before) -> int:
+        """Pass over the rows whose results are written; they must be this input's, and made with these settings."""
+        done = islice(rows, before.written)
+        first = last = next(done, None)
+        count = int(first is not None)
+        for last in done:  # noqa: B007  # the last one is what is wanted
+            count += 1
+        if first is None or last is None or count < before.written or not before.holds(first, last):
+            raise InputError(f"{self.sink.name} holds results of another input: remove it, or use --overwrite")
+        self._check_settings(before, last)
+        return count
+
+    def _check_settings(self, before: Before, last: Row) -> None:
         """Measure the last row again: what it says of itself must be what is written."""
         try:
-            again = self.scorer.estimate(
-                fields[self.field], question=fields.get("question"), logprobs=fields.get("logprobs")
-            ).provenance
+            again = self._estimate([last])[0].provenance
         except InputError as error:
-            raise InputError(f"{self.output} was made with other settings ({error}): use --overwrite") from error
-        provenance = before.get(result_key("provenance", fields), {})
-        for name in ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid"):
-            if provenance.get(name) != getattr(again, name):
+            raise InputError(f"{self.sink.name} was made with other settings ({error}): use --overwrite") from error
+        written = before.settings(last)
+        for name in SETTINGS:
+            if written.get(name) != getattr(again, name):
                 raise InputError(
-                    f"{self.output} was made with {name} {provenance.get(name)!r}, not {getattr(again, name)!r}: "
+                    f"{self.sink.name} was made with {name} {written.get(name)!r}, not {getattr(again, name)!r}: "
                     "use --overwrite, or another output"
                 )
 
 
-def _remaining(rows: Iterator[Row], written: int, bad: set[int]) -> Iterator[Row]:
-    for row in rows:
-        if row.number in bad:
-            continue
-        if written:
-            written -= 1
-            continue
-        yield row
+_Problem = tuple[Row, str]
 
 
 @contextlib.contextmanager
-def _bar(source: str, shown: bool) -> Iterator[Any]:
+def _bar(source: Source, shown: bool) -> Iterator[Any]:
     if not shown:
         yield lambda _: None
         return
     from rich.console import Console  # 60 ms that a script without a terminal need not pay
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    total = None
-    if source != "-":
-        with Path(source).open("rb") as lines:
-            total = sum(1 for line in lines if line.strip())
     columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("rows", total=total)
+        task = bar.add_task("rows", total=source.total())
         yield lambda rows: bar.advance(task, rows)

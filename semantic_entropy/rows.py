@@ -1,122 +1,120 @@
-"""Rows of a JSON lines file: read and checked one by one, results merged in, written whole or not at all."""
+"""Rows on their way through a file: what a source yields, what a sink takes, and where a result finds its name.
+
+A run (`files`) knows these two interfaces; JSON lines (`jsonl`) and Parquet (`parquet`, `parquet_parts`) fulfil them.
+Whatever the format, results are written in the order of the input, whole or not at all, and a sink can say which rows
+it already holds: that is all that resumption needs.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import sys
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any, ClassVar, Self
 
-from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.errors import InputError
 from semantic_entropy.groups import one_group
-from semantic_entropy.types import Result, to_json_line
+from semantic_entropy.types import Result
+
+SETTINGS = ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid")
+"""What of a result's provenance must be the same in all rows of an output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of the input: its fields, or what is wrong with it."""
+    """A row of the input: its fields, or what is wrong with it.
 
-    number: int  # 1-based line in the input
+    `number` counts from 1 (lines of a text file, rows of a table); `text` shows the row to a reader; `cells` is what a
+    table's sink needs to copy it as it is: the record batch it lies in, and its index there.
+    """
+
+    number: int
     text: str
     fields: dict[str, Any] | None
     problem: str | None
+    cells: tuple[Any, int] | None = None
 
 
-def find_row(path: Path, row_id: str | None) -> dict[str, Any]:
-    """The row with this id, or the first.
-
-    Raises:
-        InputError: no such row, or it is not usable.
-    """
-    with path.open("rb") as lines:
-        for number, line in enumerate(lines, start=1):
-            row = parse(number, line, "responses")
-            if row.fields and (row_id is None or str(row.fields.get("id")) == row_id):
-                return row.fields
-            if row.problem and row_id is None:
-                raise InputError(f"{path}, line {number}: {row.problem}")
-    raise InputError(f"{path} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
+Measured = tuple[Row, Result]
 
 
-def parse(number: int, line: bytes, field: str) -> Row:
-    """Read and check one line; `field` holds the responses."""
-    text = line.decode("utf-8", errors="replace").rstrip("\r\n")
-    try:
-        fields = json.loads(line)
-    except ValueError as error:
-        return Row(number, text, None, f"not JSON: {error}")
-    if not isinstance(fields, dict):
-        return Row(number, text, None, f"a row is a JSON object, not a {type(fields).__name__}")
+class Source(ABC):
+    """Where rows come from. `unit` is what its numbers count, and `key` the field that holds one in the bad rows."""
+
+    unit: ClassVar[str]
+    key: ClassVar[str]
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @abstractmethod
+    def rows(self) -> Generator[Row, None, None]:
+        """All rows in order, each checked."""
+
+    def total(self) -> int | None:
+        """How many there are; None where that cannot be known beforehand."""
+        return None
+
+
+class Before(ABC):
+    """What an earlier run left: how many results, and of which rows and settings."""
+
+    written: int
+
+    @abstractmethod
+    def holds(self, first: Row, last: Row) -> bool:
+        """Whether its first and its last result are those of these rows."""
+
+    @abstractmethod
+    def settings(self, last: Row) -> Mapping[str, Any]:
+        """The provenance of its last result, which is that of this row."""
+
+
+class Sink(ABC):
+    """Where results go. `with sink:` opens it for writing; `finish` when all is written."""
+
+    name: str
+
+    @abstractmethod
+    def before(self) -> Before | None:
+        """What is already there, be it no row yet; changes nothing. None: no such output.
+
+        Raises:
+            InputError: something else is there.
+        """
+
+    @abstractmethod
+    def __enter__(self) -> Self:
+        """Open it, and remove what a kill left half done."""
+
+    @abstractmethod
+    def __exit__(self, *_: object) -> None: ...
+
+    @abstractmethod
+    def write(self, measured: Sequence[Measured]) -> None:
+        """Write these rows with their results: all of them or, where it raises, a part that `before` can count."""
+
+    def finish(self) -> None:  # noqa: B027  # what is written row by row is finished
+        """All rows are written."""
+
+    @abstractmethod
+    def clear(self) -> None:
+        """Remove what is there."""
+
+
+def problem_of(fields: Mapping[str, Any], field: str) -> str | None:
+    """What is wrong with a row whose responses are in `field`, if anything."""
     if field not in fields:
-        return Row(number, text, fields, f"no field {field!r}; it has {', '.join(fields) or 'none'}")
+        return f"no field {field!r}; it has {', '.join(fields) or 'none'}"
     try:
         one_group(fields[field], fields.get("question"), fields.get("logprobs"))
     except InputError as error:
-        return Row(number, text, fields, str(error))
-    return Row(number, text, fields, None)
+        return str(error)
+    return None
 
 
-def merged(fields: dict[str, Any], result: Result) -> str:
-    """A row's own fields and its result, as one line."""
-    return to_json_line(fields | {result_key(key, fields): value for key, value in result.to_dict().items()})
-
-
-def result_key(key: str, fields: dict[str, Any]) -> str:
-    """The row's own fields stay as they are: a field of the result that has the same name gets a prefix."""
-    return f"result_{key}" if key in fields else key
-
-
-def came_from(result: dict[str, Any], row: Row) -> bool:
-    """Whether the row's own fields stand in the result as they are."""
-    return row.fields is not None and all(result.get(key) == value for key, value in row.fields.items())
-
-
-def ends(path: Path) -> tuple[tuple[bytes, bytes], int]:
-    """The first and the last line of a file, and how many there are."""
-    first, last, count = b"", b"", 0
-    with path.open("rb") as lines:
-        for line in lines:
-            first, last, count = first or line, line, count + 1
-    return (first, last), count
-
-
-def write(out: IO[Any], lines: list[str], path: Path | None) -> None:
-    """Write whole lines and flush; a full disk is an error that says how to go on."""
-    text = "".join(line + "\n" for line in lines)
-    try:
-        out.write(text.encode() if path else text)
-        out.flush()
-    except OSError as error:
-        raise SemanticEntropyError(
-            f"{path or 'standard output'}: {error.strerror}; what is written so far is complete, run again to go on"
-        ) from error
-
-
-def drop_cut_line(path: Path) -> None:
-    """Remove a last line that a kill cut short."""
-    with path.open("rb+") as file:
-        content = file.read()
-        if content and not content.endswith(b"\n"):
-            file.truncate(content.rfind(b"\n") + 1)
-
-
-def appending(path: Path) -> IO[bytes]:
-    """Open for appending, with its folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab")
-    except OSError as error:
-        raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-@contextlib.contextmanager
-def open_source(source: str) -> Iterator[IO[bytes]]:
-    """A file, or standard input for "-"."""
-    if source == "-":
-        yield sys.stdin.buffer
-    else:
-        with Path(source).open("rb") as file:
-            yield file
+def result_key(key: str, taken: Collection[str]) -> str:
+    """The row's own fields stay as they are: a field of the result gets prefixes until its name is free."""
+    while key in taken:
+        key = f"result_{key}"
+    return key
