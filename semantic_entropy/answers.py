@@ -112,7 +112,7 @@ _CHOICE_RULES = tuple(
     for pattern, flags in (
         (rf"^\W*{_LETTER}\W*$", re.IGNORECASE),  # nothing but the letter
         (
-            rf"(?i:\b(?:answer|choice|option)\b(?:\s+is)?\s*[:=]?\s*)\**{_LETTER}(?![\w'])",
+            rf"(?i:\b(?:answer|choice|option)\b\s*(?:is\b\s*)?(?:[:=]\s*)?)\**{_LETTER}(?![\w'])",
             0,
         ),  # "the answer is (B)"
         (r"\(([A-P])\)", 0),  # "(B)"
@@ -167,6 +167,8 @@ def load_extractor(extract: str | Extractor) -> Extractor:
     """
     if callable(extract):
         return _after_reasoning(extract, _checked=True)
+    if not isinstance(extract, str):
+        raise InputError(f"extract={extract!r} is not usable: pass a name, or a function from response to answer")
     if extract.startswith("regex:"):
         return _after_reasoning(regex(extract.removeprefix("regex:")))
     if extract in EXTRACTORS:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.errors import PluginError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.pipeline import by_first_appearance
 from semantic_entropy.types import Cluster, Clustering, Estimate, Evidence, Group, Labels, Provenance, Result
@@ -113,7 +114,14 @@ def _estimate(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
     if not evidence.labels:
         return Estimate(math.nan, ())  # no response counts: neither certain nor uncertain, unknown
     estimator.check(evidence)
-    return estimator.estimate(evidence)
+    estimate = estimator.estimate(evidence)
+    clusters = len(set(evidence.labels))
+    if math.isnan(estimate.value) or len(estimate.probabilities or range(clusters)) != clusters:
+        raise PluginError(
+            f"estimator {estimator.name!r} returned {estimate!r:.200} for {clusters} clusters; "
+            "it returns a number, and one probability a cluster or none at all"
+        )
+    return estimate
 
 
 def _evidence(labels: Labels, group: Group) -> Evidence:

@@ -6,7 +6,7 @@ in an order that does not matter. Undecided verdicts are not kept: the next time
 
 from __future__ import annotations
 
-import threading
+import contextlib
 from collections import OrderedDict
 from collections.abc import Hashable
 
@@ -14,29 +14,31 @@ from semantic_entropy.types import Verdict
 
 
 class VerdictCache:
-    """The `size` most recently used verdicts, in memory. Thread-safe."""
+    """The `size` most recently used verdicts, in memory.
+
+    Any thread may use it, and a process forked in the middle of it: there is no lock to be left held, each step is one
+    operation of the dict.
+    """
 
     def __init__(self, size: int = 100_000) -> None:
         self.size = size
         self._verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()
-        self._lock = threading.Lock()
 
     def get(self, key: Hashable) -> Verdict | None:
         """The verdict kept under this key."""
-        with self._lock:
-            verdict = self._verdicts.get(key)
-            if verdict is not None:
+        verdict = self._verdicts.get(key)
+        if verdict is not None:
+            with contextlib.suppress(KeyError):  # another thread has just dropped it
                 self._verdicts.move_to_end(key)
-            return verdict
+        return verdict
 
     def put(self, key: Hashable, verdict: Verdict) -> None:
         """Keep a decided verdict; the least recently used goes when the cache is full."""
         if verdict.same is None or self.size <= 0:
             return
-        with self._lock:
-            self._verdicts[key] = verdict
-            self._verdicts.move_to_end(key)
-            if len(self._verdicts) > self.size:
+        self._verdicts[key] = verdict
+        while len(self._verdicts) > self.size:
+            with contextlib.suppress(KeyError):  # another thread took the last one
                 self._verdicts.popitem(last=False)
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 With the same NLI verdicts, three public toolkits agree in 11 of 40 cases; so every result names its convention. A
 convention fills in what is not given: clusterer and estimators here. The judge stays yours (`equivalence=`), since no
-convention can bring a model along: docs/conventions.md says which judge each one's own code uses.
+convention can bring a model along: docs/explanation/conventions.md says which judge each one's own code uses.
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ class Convention:
     clusterer_options: Mapping[str, Any] = field(default_factory=dict)
     thorough: bool = False
     """Whether a judge that costs nothing is asked about every member of a cluster (`pick="all"`)."""
-    estimators: tuple[str, ...] = ("discrete", "num_sets", "majority", "likelihood", "predictive")
+    estimators: tuple[str, ...] = tuple(
+        f"semantic-entropy/{name}" for name in ("discrete", "num_sets", "majority", "likelihood", "predictive")
+    )
     """Those that need evidence which was not given are passed over."""
 
 
 CONVENTIONS = {
     convention.name: convention
     for convention in (
-        Convention("default", "representative", thorough=True),
-        Convention("lm-polygraph", "representative", {"order": "given"}),
-        Convention("nature-2024", "last-match"),
-        Convention("uqlm", "representative", {"order": "given"}),
+        Convention("default", "semantic-entropy/representative", thorough=True),
+        Convention("lm-polygraph", "semantic-entropy/representative", {"order": "given"}),
+        Convention("nature-2024", "semantic-entropy/last-match"),
+        Convention("uqlm", "semantic-entropy/representative", {"order": "given"}),
     )
 }
 
@@ -46,6 +48,6 @@ def load_convention(name: str) -> Convention:
     """
     if name not in CONVENTIONS:
         raise InputError(
-            f"convention={name!r} is unknown.{nearest(name, CONVENTIONS)} There are: {', '.join(CONVENTIONS)}"
+            f"convention={name!r} is unknown.{nearest(str(name), CONVENTIONS)} There are: {', '.join(CONVENTIONS)}"
         )
     return CONVENTIONS[name]

@@ -55,8 +55,11 @@ class Equivalence(ABC):
 
         A number drawn once an object, not `id(self)`, which a later object can have again.
         """
-        serial: int = self.__dict__.setdefault("_serial", next(_SERIAL))
-        return serial
+        owner, serial = self.__dict__.get("_serial", (None, 0))
+        if owner != id(self):  # none yet, or that of the object this one is a copy of
+            serial = next(_SERIAL)
+            self.__dict__["_serial"] = id(self), serial
+        return int(serial)
 
     @property
     def versions(self) -> Mapping[str, str]:

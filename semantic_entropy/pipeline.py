@@ -9,13 +9,14 @@ decides how to wait.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer, Flow
 from semantic_entropy.equivalence import Equivalence
-from semantic_entropy.errors import EquivalenceError, SemanticEntropyError
+from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
 from semantic_entropy.types import Clustering, Pair, Verdict
 
 Batch = tuple[Equivalence, list[Pair]]
@@ -75,15 +76,7 @@ def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
     Raises:
         EquivalenceError: it raised, answered another number of verdicts, or something that is not a `Verdict`.
     """
-    try:
-        verdicts = equivalence.judge(pairs)
-    except SemanticEntropyError:
-        raise
-    except Exception as error:
-        raise EquivalenceError(
-            f"equivalence {equivalence.name!r} raised {type(error).__name__}: {error} "
-            f"on a batch of {len(pairs)} pairs, which begins {pairs[:1]}"
-        ) from error
+    verdicts = _call(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}", equivalence.judge, pairs)
     if len(verdicts) != len(pairs):
         raise EquivalenceError(
             f"equivalence {equivalence.name!r} returned {len(verdicts)} verdicts for {len(pairs)} pairs; "
@@ -96,6 +89,33 @@ def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
                 "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
             )
     return verdicts
+
+
+def extracted(equivalence: Equivalence, responses: Sequence[str]) -> tuple[str | None, ...]:
+    """The judge's own way to find the answers, checked: one for each response, a text with content or None.
+
+    Raises:
+        EquivalenceError: it raised, or returned something else.
+    """
+    answers = _call(equivalence, f"extract() on {len(responses)} responses", equivalence.extract, responses)
+    if len(answers) != len(responses) or not all(a is None or isinstance(a, str) for a in answers):
+        raise EquivalenceError(
+            f"equivalence {equivalence.name!r} extracted {answers!r:.200} from {len(responses)} responses; "
+            "extract() returns one str or None for each"
+        )
+    return tuple(a if a and a.strip() else None for a in answers)
+
+
+def _call(equivalence: Equivalence, what: str, method: Callable[..., Any], *arguments: Any) -> list[Any]:
+    """The list that a judge's method returns, or an error with the judge's name."""
+    try:
+        return list(method(*arguments))
+    except SemanticEntropyError:
+        raise
+    except Exception as error:
+        raise EquivalenceError(
+            f"equivalence {equivalence.name!r} raised {type(error).__name__}: {error} in {what}"
+        ) from error
 
 
 def _is_verdict(value: object) -> bool:
@@ -132,7 +152,7 @@ def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hasha
         return _Lookup(pair, _EQUAL_KEYS, None, own=False)
     equivalence = task.job.equivalence
     question = pair.question if equivalence.uses_question else None
-    key = (equivalence.name, equivalence.settings, question, *sorted((pair.left, pair.right)))
+    key = (type(equivalence), equivalence.settings, question, *sorted((pair.left, pair.right)))
     known = None if equivalence.cheap else cache.get(key)
     if known is not None:
         return _Lookup(pair, known, None, own=False)
@@ -175,12 +195,19 @@ class _Task:
             while not self.wanted:
                 self.wanted = self._flow.send([])
         except StopIteration as done:
-            self.wanted, self._labels = [], done.value
-            if len(self._labels) != len(self.texts):
-                raise EquivalenceError(
-                    f"clusterer {self.job.clusterer.name!r} returned {len(self._labels)} labels "
-                    f"for {len(self.texts)} answers; flow(size) returns one label for each"
+            labels: Any = done.value
+            self.wanted, self._labels = [], labels
+            if not isinstance(labels, list) or len(labels) != len(self.texts):
+                raise self._broken(
+                    f"returned {self._labels!r:.200}; flow(size) returns a list of one label for each"
                 ) from None
+        except Exception as error:
+            raise self._broken(f"raised {type(error).__name__}: {error}") from error
+        if not all(0 <= i < len(self.texts) and 0 <= j < len(self.texts) for i, j in self.wanted):
+            raise self._broken(f"asked for the pairs {self.wanted!r:.200}")
+
+    def _broken(self, how: str) -> PluginError:
+        return PluginError(f"clusterer {self.job.clusterer.name!r}, on {len(self.texts)} answers, {how}")
 
     def clustering(self) -> Clustering:
         labels = by_first_appearance([self._labels[item] for item in self._member])
@@ -209,11 +236,11 @@ def _distinct(job: Job) -> tuple[list[str], list[int]]:
 
 
 def _keys(job: Job, texts: list[str]) -> Sequence[Hashable | None]:
-    keys = job.equivalence.keys(job.question, texts)
-    if len(keys) != len(texts):
+    keys = _call(job.equivalence, f"keys() on {len(texts)} answers", job.equivalence.keys, job.question, texts)
+    if len(keys) != len(texts) or not all(isinstance(key, Hashable) for key in keys):
         raise EquivalenceError(
-            f"equivalence {job.equivalence.name!r} returned {len(keys)} keys for {len(texts)} answers; "
-            "keys() returns one key or None for each"
+            f"equivalence {job.equivalence.name!r} returned the keys {keys!r:.200} for {len(texts)} answers; "
+            "keys() returns one hashable key or None for each"
         )
     return keys
 

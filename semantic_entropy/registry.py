@@ -14,7 +14,6 @@ import os
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -25,6 +24,7 @@ from semantic_entropy.errors import (
     MissingDependencyError,
     OptionError,
     PluginError,
+    SemanticEntropyError,
     UnknownComponentError,
     nearest,
 )
@@ -51,7 +51,7 @@ class Entry:
 
     def missing(self) -> list[str]:
         """The modules it requires that are not installed."""
-        return [module for module in self.component.requires if importlib.util.find_spec(module) is None]
+        return [module for module in self.component.requires if not _importable(module)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ class Registry:
             PluginError: its `load` raised.
             OptionError: no such option, or one is missing; lists those that exist.
         """
-        entry = self._find(kind, name)
+        entry = self.find(kind, name)
         if missing := entry.missing():
             raise MissingDependencyError(
                 f"{kind} {name!r} needs {', '.join(missing)}: "
@@ -118,11 +118,23 @@ class Registry:
             factory = entry.component.load()
         except Exception as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be loaded: {_reason(error)}") from error
+        if not callable(factory):
+            raise PluginError(f"{kind} {entry.full_name!r}: its load() returned {factory!r}, which cannot be called")
         _check_options(kind, name, factory, options)
-        return factory(**options)
+        try:
+            return factory(**options)
+        except SemanticEntropyError:
+            raise
+        except (TypeError, ValueError) as error:
+            raise OptionError(f"{kind} {name!r} refuses the options {options}: {error}") from error
+        except Exception as error:
+            raise PluginError(f"{kind} {entry.full_name!r} could not be built: {_reason(error)}") from error
 
-    def _find(self, kind: str, name: str) -> Entry:
+    def find(self, kind: str, name: str) -> Entry:
+        """The component of this name, or of this full name (`distribution/name`). Raises as `create`."""
         _check_kind(kind)
+        if not isinstance(name, str):
+            raise InputError(f"{kind}={name!r} is not a name")
         entries = self.entries(kind)
         found = [e for e in entries if name in (e.component.name, e.full_name)]
         own = [e for e in found if e.source == IN_PROCESS]
@@ -153,7 +165,7 @@ class Registry:
     def _load(self, point: EntryPoint) -> None:
         try:
             self._entries += _announced(point)
-        except Exception as error:  # noqa: BLE001  # a stranger's module: whatever it raises is its failure, listed, and not ours
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's module: whatever it raises is its failure, listed, and not ours
             self._failures.append(Failure(point.name, _distribution(point), _reason(error)))
 
 
@@ -172,10 +184,24 @@ def _announced(point: EntryPoint) -> list[Entry]:
     return found
 
 
-def _checked(component: object) -> Component:
+def _checked(component: Any) -> Component:
+    """A stranger's word for it, looked at."""
     if not isinstance(component, Component):
         raise PluginError(f"a hook returned {component!r}; it must return a list of Component")
+    name: Any = component.name
+    if not isinstance(name, str) or not name or "/" in name:
+        raise PluginError(f"a component is named {name!r}: a name is a str, not empty and without a slash")
+    requires: Any = component.requires
+    if isinstance(requires, str) or not callable(component.load):
+        raise PluginError(f"component {name!r}: requires is a tuple of module names, and load can be called")
     return component
+
+
+def _importable(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a parent that is missing, or a name that cannot be one
+        return False
 
 
 def _distribution(point: EntryPoint) -> str:
@@ -220,7 +246,9 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-@lru_cache(maxsize=1)
+_default = Registry()
+
+
 def default_registry() -> Registry:
     """The one registry of this process."""
-    return Registry()
+    return _default

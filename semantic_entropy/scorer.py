@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeAlias, get_args, overload
 
-from semantic_entropy.answers import load_extractor
+from semantic_entropy.answers import load_extractor, strip_reasoning
 from semantic_entropy.assembly import Judged, assemble
 from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer
@@ -30,7 +30,9 @@ from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.groups import is_batch, many_groups, one_group
-from semantic_entropy.pipeline import Job, run
+from semantic_entropy.pipeline import Job, extracted, run
+from semantic_entropy.registry import Entry, default_registry
+from semantic_entropy.tables import TableT, as_table, measured
 from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
 
 AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]
@@ -38,7 +40,7 @@ AnyEstimator: TypeAlias = str | EntropyEstimator
 InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
 
-AUTO = ("math", "text")  # the first that suits a group's responses judges it
+AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # the first that suits a group's responses judges it
 
 
 class Resources:
@@ -46,15 +48,16 @@ class Resources:
 
     def __init__(self, cache_size: int = 100_000) -> None:
         self.cache = VerdictCache(cache_size)
-        self._judges: dict[str, Equivalence] = {}
-        self._lock = threading.Lock()
+        self._judges: dict[Entry, Equivalence] = {}
+        self._lock = threading.RLock()
 
     def judge(self, name: str) -> Equivalence:
-        """The judge of this name with its default options, loaded at the first call."""
+        """The judge of this name with its default options: loaded once, and again once it is registered anew."""
+        entry = default_registry().find("equivalence", name)
         with self._lock:
-            if name not in self._judges:
-                self._judges[name] = load_equivalence(name)
-            return self._judges[name]
+            if entry not in self._judges:
+                self._judges[entry] = load_equivalence(name)
+            return self._judges[entry]
 
     def close(self) -> None:
         """Close the judges; the next call loads them anew."""
@@ -95,12 +98,12 @@ class Scorer:
         extract: str | Extractor | None = None,
         invalid: InvalidPolicy = "separate",
         cache_size: int = 100_000,
-        resources: Resources | None = None,
+        _resources: Resources | None = None,
     ) -> None:
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
-        self._owned = None if resources else Resources(cache_size)
-        self._resources = resources or self._owned or Resources()
+        self._owned = None if _resources else Resources(cache_size)
+        self._resources = _resources or self._owned or Resources()
         self.invalid: InvalidPolicy = invalid
         self.convention = load_convention(convention)
         usual = self.convention.clusterer, dict(self.convention.clusterer_options)
@@ -129,13 +132,21 @@ class Scorer:
         question: Sequence[str | None] | None = None,
         logprobs: Sequence[Tokens | None] | None = None,
     ) -> BatchResult: ...
-    def estimate(self, responses: Any, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult:
-        """Measure one group (a list of str), or many in one run (a list of lists, `question` a list).
+    @overload
+    def estimate(
+        self, responses: TableT, *, question: str | None = None, logprobs: str | None = None, column: str | None = None
+    ) -> TableT: ...
+    def estimate(self, responses: Any, *, question: Any = None, logprobs: Any = None, column: str | None = None) -> Any:
+        """Measure one group (a list of str), many in one run (a list of lists, `question` a list), or a table.
+
+        A pandas or polars frame, or a `datasets.Dataset`, comes back with the fields of each row's `Result` as columns.
 
         Args:
-            responses: (G,) sampled responses to one question, or (B, G) ragged.
-            question: the question, or (B,) questions.
-            logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens).
+            responses: (G,) sampled responses to one question, or (B, G) ragged, or a table with a row for each group.
+            question: the question, or (B,) questions; of a table the column, "question" where there is one.
+            logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens); of a table the column,
+                "logprobs" where there is one.
+            column: of a table, the column that holds the responses; None: "responses".
 
         Raises:
             InputError: names the group, the response and the value.
@@ -144,18 +155,19 @@ class Scorer:
         """
         if self._closed:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
+        if table := as_table(responses):
+            return measured(table, self._run, column, question, logprobs)
+        if column is not None:
+            raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
         if is_batch(responses):
             return BatchResult(self._run(many_groups(responses, question, logprobs)))
         return self._run([one_group(responses, question, logprobs)])[0]
 
-    async def aestimate(self, responses: Any, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult:
-        """`estimate` without blocking the event loop."""
+    async def aestimate(self, responses: Any, **options: Any) -> Any:
+        """`estimate` without blocking the event loop; the same arguments, and what it returns."""
         import asyncio  # a fifth of this package's import time
 
-        result: Result | BatchResult = await asyncio.to_thread(
-            self.estimate, responses, question=question, logprobs=logprobs
-        )
-        return result
+        return await asyncio.to_thread(lambda: self.estimate(responses, **options))
 
     def close(self) -> None:
         """Close the judges this scorer loaded. It cannot be used afterwards; may be called twice."""
@@ -181,20 +193,20 @@ class Scorer:
         return [self._result(p, clustering) for p, clustering in zip(prepared, clusterings, strict=True)]
 
     def _prepare(self, group: Group) -> _Prepared:
-        equivalence, reason = self._choose(group)
-        if self._extract:
-            return _Prepared(group, equivalence, reason, tuple(map(self._extract, group.responses)))
-        return _Prepared(group, equivalence, reason, tuple(equivalence.extract(group.responses)))
+        answers = tuple(map(self._extract, group.responses)) if self._extract else None
+        equivalence, reason = self._choose(group, answers)
+        return _Prepared(group, equivalence, reason, answers or extracted(equivalence, group.responses))
 
-    def _choose(self, group: Group) -> tuple[Equivalence, str]:
+    def _choose(self, group: Group, answers: Sequence[str | None] | None) -> tuple[Equivalence, str]:
+        """The judge as asked; else the first candidate that suits what there is to compare."""
         if self._equivalence:
             return self._equivalence, "as asked"
-        *candidates, fallback = AUTO
-        for name in candidates:
-            judge = self._resources.judge(name)
-            if judge.suits(group.responses):
-                return judge, f"auto: the responses suit {name}"
-        return self._resources.judge(fallback), f"auto: the responses are not {' or '.join(candidates)}"
+        shown = [a or "" for a in answers] if answers else list(map(strip_reasoning, group.responses))
+        *candidates, fallback = map(self._resources.judge, AUTO)
+        for judge in candidates:
+            if judge.suits(shown):
+                return judge, f"auto: the responses suit {judge.name}"
+        return fallback, f"auto: the responses are not {' or '.join(judge.name for judge in candidates)}"
 
     def _clusterer(self, equivalence: Equivalence) -> Clusterer:
         return self._thorough if equivalence.cheap else self.clusterer
@@ -232,7 +244,7 @@ class _Prepared:
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:
-    many = [given] if isinstance(given, str | EntropyEstimator) else list(given)
+    many = list(given) if isinstance(given, list | tuple) else [given]
     if not many:
         raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
     return [as_estimator(one) for one in many]
@@ -272,21 +284,37 @@ def estimate(
     extract: str | Extractor | None = None,
     invalid: InvalidPolicy = "separate",
 ) -> BatchResult: ...
+@overload
 def estimate(
-    responses: Any = None,
+    responses: TableT,
     *,
-    question: Any = None,
-    logprobs: Any = None,
+    question: str | None = None,
+    logprobs: str | None = None,
+    column: str | None = None,
     equivalence: AnyEquivalence | None = None,
     clusterer: str | Clusterer | None = None,
     estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
     convention: str = "default",
     extract: str | Extractor | None = None,
     invalid: InvalidPolicy = "separate",
-) -> Result | BatchResult:
+) -> TableT: ...
+def estimate(
+    responses: Any = None,
+    *,
+    question: Any = None,
+    logprobs: Any = None,
+    column: str | None = None,
+    equivalence: AnyEquivalence | None = None,
+    clusterer: str | Clusterer | None = None,
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+    convention: str = "default",
+    extract: str | Extractor | None = None,
+    invalid: InvalidPolicy = "separate",
+) -> Any:
     """Semantic entropy of the responses to one question, or to many.
 
-    `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run.
+    `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run; a
+    pandas or polars frame, or a `datasets.Dataset`, with a column `responses` comes back with the results as columns.
     The arguments are those of `Scorer` and of `Scorer.estimate`; judges loaded by name and their verdicts are shared by
     all calls of the process.
 
@@ -308,18 +336,13 @@ def estimate(
         convention=convention,
         extract=extract,
         invalid=invalid,
-        resources=_shared,
+        _resources=_shared,
     )
-    result: Result | BatchResult = scorer.estimate(responses, question=question, logprobs=logprobs)
-    return result
+    return scorer.estimate(responses, question=question, logprobs=logprobs, column=column)
 
 
-async def aestimate(responses: Any = None, **options: Any) -> Result | BatchResult:
-    """`estimate` without blocking the event loop; the same arguments."""
+async def aestimate(responses: Any = None, **options: Any) -> Any:
+    """`estimate` without blocking the event loop; the same arguments, and what it returns."""
     import asyncio  # as above
 
-    def call() -> Result | BatchResult:
-        result: Result | BatchResult = estimate(responses, **options)
-        return result
-
-    return await asyncio.to_thread(call)
+    return await asyncio.to_thread(lambda: estimate(responses, **options))

@@ -248,8 +248,13 @@ def _plain(value: Any) -> Any:
     return value
 
 
+def one_line(text: str) -> str:
+    """For a terminal: white space folded, and what a model may have put in to control it made visible."""
+    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
+
+
 def _shorten(text: str | None, width: int = 72) -> str:
     if text is None:
         return "(no answer)"
-    line = " ".join(text.split())
+    line = one_line(text)
     return line if len(line) <= width else line[: width - 3] + "..."

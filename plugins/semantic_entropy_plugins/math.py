@@ -13,6 +13,7 @@ fractions are fractions and `1e5` is 100000.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -22,14 +23,16 @@ from collections import OrderedDict
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
 from importlib.metadata import version
+from typing import Any
 
-from semantic_entropy.plugin import Equivalence, Pair, Verdict, boxed, errors, last_number, load_extractor
+from semantic_entropy.plugin import Equivalence, Pair, Verdict, boxed, errors, is_refusal, last_number, load_extractor
 from semantic_entropy_plugins.math_keys import Known, clean, plain, read
 from semantic_entropy_plugins.math_pool import Limits, MathPool, Outcome
 from semantic_entropy_plugins.math_worker import POLICIES
 
 LONGEST = 2000  # characters of an answer; final answers are under 300, and parsing is superlinear
 _ROUNDED = 1e-5  # math-verify rounds decimals to 1e-6: values further apart than ten times that are different
+_LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes: past them, a slip
 _REMEMBERED = 10_000  # answers: a few megabytes
 
 
@@ -50,14 +53,16 @@ class Math(Equivalence):
     ) -> None:
         if policy not in POLICIES:
             raise errors.OptionError(f"math: policy={policy!r} is unknown: use one of {', '.join(POLICIES)}")
-        for option, value in (("timeout", timeout), ("memory_mb", memory_mb), ("workers", workers)):
-            if value is not None and value <= 0:
-                raise errors.OptionError(f"math: {option}={value} must be positive")
+        _check("timeout", timeout, (int, float), _LONGEST_TIMEOUT)
+        _check("memory_mb", memory_mb, (int,), _MOST_MEMORY)
+        _check("workers", 1 if workers is None else workers, (int,), _MOST_WORKERS)
         self.policy, self.timeout = policy, timeout
         self._pool = MathPool(workers or min(2, os.cpu_count() or 1), memory_mb, policy)
         self._patience = _Patience(timeout)
         weakref.finalize(self, self._pool.close)  # a judge that nobody closed takes its workers along
-        self._over = _Recent(_REMEMBERED)  # answers that ran over a limit
+        self._short = Limits(min(_QUICK, timeout), timeout)
+        self._over = _Recent(_REMEMBERED)  # answers that ran over the whole timeout
+        self._slow = _Recent(_REMEMBERED)  # answers that ran over the short limit when there was no patience for more
         self._sound = _Recent(_REMEMBERED)  # answers that have been compared in time
 
     @property
@@ -81,7 +86,10 @@ class Math(Equivalence):
         boxes = sum("\\boxed" in response for response in given)
         if 2 * boxes > len(given):
             return True
-        mathematics = sum("\\boxed" in response or is_mathematics(response) for response in given)
+        mathematics = sum(
+            "\\boxed" in response or (is_mathematics(response) and not _AMBIGUOUS.fullmatch(response.strip()))
+            for response in given
+        )
         return 2 * mathematics > len(given) and None not in self.extract(given)
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
@@ -98,7 +106,7 @@ class Math(Equivalence):
         """First with little time for each; what runs over that is given all of it, once, while there is patience."""
         if not pairs:
             return []
-        outcomes = self._pool.run(_tasks(pairs), self._short())
+        outcomes = self._pool.run(_tasks(pairs), self._short)
         for pair, outcome in zip(pairs, outcomes, strict=True):
             if not outcome.stage:
                 self._sound.add(pair.left, pair.right)
@@ -107,16 +115,12 @@ class Math(Equivalence):
                 outcomes[i] = self._again(pairs[i], outcome)
         return outcomes
 
-    def _short(self) -> Limits:
-        """Enough for nearly any answer; less while answers that run over have used up the patience."""
-        return Limits(_QUICK if self._patience.left() >= self.timeout else _HURRIED, self.timeout)
-
     def _again(self, pair: Pair, outcome: Outcome) -> Outcome:
         """A second try for a pair that ran over the short limit; who runs over again is not tried any more."""
-        if pair.left in self._over or pair.right in self._over:
+        if any(answer in self._over or answer in self._slow for answer in (pair.left, pair.right)):
             return outcome
         if not self._patience.spend(self.timeout):
-            self._over.add(*self._guilty(pair, outcome.stage))
+            self._slow.add(*self._guilty(pair, outcome.stage))
             return outcome
         (again,) = self._pool.run(_tasks([pair]), Limits(None, self.timeout))
         if again.stage:
@@ -143,17 +147,28 @@ class Math(Equivalence):
                 return Verdict(None, reason=f"an answer of {len(answer)} characters, over {LONGEST}")
             if answer in self._over:
                 return Verdict(None, reason="an answer that already ran over its time or memory")
+            if answer in self._slow:
+                if self._patience.left() < self.timeout:
+                    return Verdict(None, reason="a slow answer, after much time was lost on others")
+                self._slow.discard(answer)
         return None
 
     def _guilty(self, pair: Pair, stage: str) -> list[str]:
-        """Whom to try no more: the side that runs over by itself; of a comparison, who has not been through one."""
-        if stage in ("L", "R"):
-            return [pair.left if stage == "L" else pair.right]
+        """Whom to try no more: who runs over while it is parsed first; else who has not been through a comparison."""
+        if stage == "L" and pair.left not in self._sound:
+            return [pair.left]
         suspects = [answer for answer in (pair.left, pair.right) if answer not in self._sound]
         if len(suspects) < 2:
             return suspects
-        probes = self._pool.run([(clean(answer), "0") for answer in suspects], self._short())
+        probes = self._pool.run([(clean(answer), "0") for answer in suspects], self._short)
         return [answer for answer, probe in zip(suspects, probes, strict=True) if probe.stage]
+
+
+def _check(option: str, value: Any, kinds: tuple[type, ...], most: int) -> None:
+    right = type(value) in kinds and 0 < value <= most
+    if not right:
+        kind = "a number" if float in kinds else "a whole number"
+        raise errors.OptionError(f"math: {option}={value!r} must be {kind}, positive and at most {most}")
 
 
 def _tasks(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
@@ -190,23 +205,26 @@ class _Patience:
 
 # Seconds of computing for a pair. Of 318 pairs of hard final answers one in ten takes over 0.03, one in a hundred over
 # 0.11, and none over 0.18.
-_QUICK, _HURRIED = 0.3, 0.1
+_QUICK = 0.3
 _GROWTH = 0.1  # seconds of patience a second
 
 
 class _Recent:
-    """The answers added last, up to a number of them. Thread-safe."""
+    """The answers added last, up to a number of them. Any thread may use it: each step is one operation of the dict."""
 
     def __init__(self, size: int) -> None:
         self._answers: OrderedDict[str, None] = OrderedDict()
-        self._size, self._lock = size, threading.Lock()
+        self._size = size
 
     def add(self, *answers: str) -> None:
-        with self._lock:
-            for answer in answers:
-                self._answers[answer] = None
-            while len(self._answers) > self._size:
+        for answer in answers:
+            self._answers[answer] = None
+        while len(self._answers) > self._size:
+            with contextlib.suppress(KeyError):  # another thread took the last one
                 self._answers.popitem(last=False)
+
+    def discard(self, answer: str) -> None:
+        self._answers.pop(answer, None)
 
     def __contains__(self, answer: str) -> bool:
         return answer in self._answers
@@ -240,6 +258,8 @@ def _near(one: float, other: float) -> bool:
 _DELIMITED = re.compile(r"\${1,2}[^$]+\${1,2}|\\\((?:(?!\\\)).)+\\\)|\\\[(?:(?!\\\]).)+\\\]")
 _COMMANDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
+# Years, scores, dates, times and telephone numbers look like differences and quotients: no evidence of mathematics.
+_AMBIGUOUS = re.compile(r"\d+(?:\s*[-\u2013:]\s*\d+)+|\d+/\d+/\d+|\d+(?:[.-]\d+){2,}")
 _LONGEST_WHOLE = 200  # characters: a longer text is a solution, not an answer
 
 
@@ -258,7 +278,7 @@ def is_mathematics(text: str) -> bool:
 
 def _answer(response: str) -> str | None:
     box = boxed(response)
-    if box is not None:
+    if box is not None or is_refusal(response):
         return box
     return response.strip() if is_mathematics(response) else last_number(response)
 

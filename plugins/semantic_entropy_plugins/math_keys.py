@@ -7,7 +7,7 @@ r"""Exact keys for the mathematics that most final answers are made of: no sympy
 
 `read` parses a string by recursive descent, with every size bounded, and gives a `Known`, or None for what the grammar
 does not cover: units, variables, lists without brackets, `2(3)`, mixed numbers. Those are math-verify's. Equal `key`s
-mean the same number. Source of the shares covered: see docs/equivalences.md.
+mean the same number.
 """
 
 from __future__ import annotations
@@ -73,8 +73,12 @@ _SAME_AS = (
         re.compile(r"\\text(?:bf|it|rm)?\{\s*([-+]?[\d.,/]+)\s*\}|\\math(?:bf|rm|it)\{\s*([-+]?[\d.,/]+)\s*\}"),
         r"\1\2",
     ),
-    (re.compile(r"(?<![\\a-zA-Z])sqrt\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
-    (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])"), r"\\sqrt"),
+    (re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (
+        re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*(\d+(?:\.\d+)?)"),
+        r"\\sqrt{\1}",
+    ),  # all of the number, as people write
+    (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])|\u221a"), r"\\sqrt "),
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
     (re.compile(r"\*\*"), "^"),
     (re.compile(r"\{,\}|,\\!\s*"), ","),
@@ -83,7 +87,6 @@ _CHARACTERS = str.maketrans(
     {"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2044": "/"}
     | {
         "\u03c0": "\\pi ",
-        "\u221a": "\\sqrt ",
         "\u221e": "\\infty ",
         "\u00a0": " ",
         "\u202f": " ",

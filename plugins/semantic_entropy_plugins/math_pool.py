@@ -10,14 +10,15 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import queue
 import signal
 import subprocess
 import sys
 import threading
+import weakref
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -62,65 +63,95 @@ class MathPool:
             self._reset()  # forked: the parent's workers answer the parent
         chunk = min(_CHUNK, max(_FEW, -(-len(tasks) // self.workers)))
         chunks = [tasks[i : i + chunk] for i in range(0, len(tasks), chunk)]
+        call = _Call()
         if len(chunks) == 1:
-            return self._run_chunk(chunks[0], limits)
-        with ThreadPoolExecutor(min(len(chunks), self.workers)) as threads:
-            parts = threads.map(lambda part: self._run_chunk(part, limits), chunks)
-            return [outcome for outcomes in parts for outcome in outcomes]
+            return self._run_chunk(chunks[0], limits, call)
+        threads = ThreadPoolExecutor(min(len(chunks), self.workers))
+        try:
+            parts = [threads.submit(self._run_chunk, part, limits, call) for part in chunks]
+            return [outcome for part in parts for outcome in part.result()]
+        except BaseException:  # Ctrl-C, say: nobody waits for answers that nobody wants
+            call.stop.set()
+            threads.shutdown(wait=False, cancel_futures=True)
+            for worker in tuple(call.workers):
+                worker.end()
+            raise
+        finally:
+            threads.shutdown(wait=not call.stop.is_set())
 
     def close(self) -> None:
-        """End the workers; the next `run` starts new ones."""
+        """End the idle workers; the next `run` starts new ones."""
         if self._pid != os.getpid():
             return  # forked: they are the parent's
-        while True:
-            try:
-                worker = self._idle.get_nowait()
-            except queue.Empty:
-                return
-            if worker:
-                worker.kill()
-            self._spare.release()
+        with self._changed:
+            idle = [worker for worker in self._idle if worker]
+            self._idle[:] = [None] * len(self._idle)
+        for worker in idle:
+            worker.kill()
 
     def _reset(self) -> None:
+        for worker in getattr(self, "_all", ()):
+            worker.disown()
         self._pid = os.getpid()
-        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
-        self._spare = threading.Semaphore(self.workers)
+        self._changed = threading.Condition()
+        self._idle: list[_Worker | None] = [None] * self.workers  # a place without a worker gets one when it is taken
+        self._waiting: deque[object] = deque()
+        self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
-    def _run_chunk(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+    def _run_chunk(self, tasks: Sequence[Texts], limits: Limits, call: _Call) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         while left := [i for i in range(len(tasks)) if i not in outcomes]:
+            if call.stop.is_set():
+                return [outcomes.get(i, Outcome(None, "interrupted")) for i in range(len(tasks))]
             worker = self._take()
+            call.workers.add(worker)
             try:
                 found = worker.run([tasks[i] for i in left], limits)
             except BaseException:
                 worker.kill()  # interrupted in mid-answer: what is still in its pipe belongs to nobody
                 raise
             finally:
+                call.workers.discard(worker)
                 self._give_back(worker)
             outcomes.update(zip(left, found, strict=False))  # it stops at a task that ran over
-            if found[-1].stage in ("L", "R"):
+            if found[-1].stage in ("L", "R") and limits.cpu:
                 guilty = tasks[left[len(found) - 1]]["LR".index(found[-1].stage)]
                 outcomes |= {i: _convict(found[-1], guilty, tasks[i]) for i in left[len(found) :] if guilty in tasks[i]}
         return [outcomes[i] for i in range(len(tasks))]
 
     def _take(self) -> _Worker:
+        """A worker, first come first served: the one used last, which has parsed most of what comes next."""
+        ticket = object()
+        with self._changed:
+            self._waiting.append(ticket)
+            try:
+                self._changed.wait_for(lambda: self._idle and self._waiting[0] is ticket)
+                worker = self._idle.pop()
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+        if worker and worker.alive:
+            return worker
         try:
-            worker = self._idle.get_nowait()
-        except queue.Empty:
-            if self._spare.acquire(blocking=False):
-                return self._start()
-            worker = self._idle.get()
-        return worker if worker and worker.alive else self._start()
-
-    def _start(self) -> _Worker:
-        try:
-            return _Worker(self.memory_mb, self.policy)
+            worker = _Worker(self.memory_mb, self.policy)
         except BaseException:
-            self._idle.put(None)  # the place stays usable
+            self._give_back(None)  # the place stays usable
             raise
+        self._all.add(worker)
+        return worker
 
-    def _give_back(self, worker: _Worker) -> None:
-        self._idle.put(worker if worker.alive else None)
+    def _give_back(self, worker: _Worker | None) -> None:
+        with self._changed:
+            self._idle.append(worker if worker and worker.alive else None)
+            self._changed.notify_all()
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One `run`: the workers on it now, and whether it has been given up."""
+
+    workers: set[_Worker] = field(default_factory=set)
+    stop: threading.Event = field(default_factory=threading.Event)
 
 
 def _convict(outcome: Outcome, guilty: str, task: Texts) -> Outcome:
@@ -150,7 +181,7 @@ class _Worker:
     def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
         """Outcomes of the first tasks, at least one; fewer than all where one ran over a limit."""
         deadline = _STARTUP * (not self.ready) + len(tasks) * (limits.wall + _SLACK)
-        watchdog = threading.Timer(deadline, self._end)
+        watchdog = threading.Timer(deadline, self.end)
         watchdog.daemon = True
         watchdog.start()
         try:
@@ -204,7 +235,12 @@ class _Worker:
             return False
         return True
 
-    def _end(self) -> None:
+    def disown(self) -> None:
+        """In a forked process: it is the parent's, and not ours to wait for."""
+        self.process.returncode = 0
+
+    def end(self) -> None:
+        """Kill it and its child, and leave it to whoever holds it."""
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -213,7 +249,7 @@ class _Worker:
 
     def kill(self) -> None:
         """End it and its child, and close the pipes."""
-        self._end()
+        self.end()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe:

@@ -40,6 +40,7 @@ OUT_OF_MEMORY = 3  # exit status
 def main() -> None:
     """Serve messages from stdin until it closes."""
     memory_mb, policy = int(sys.argv[1]), sys.argv[2]
+    _default_signals()
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # nothing that a library prints may reach the pipe
     judge = _Judge(out, policy)
@@ -52,6 +53,15 @@ def main() -> None:
             print("!", died, file=out)
     else:
         _serve(judge, out)
+
+
+def _default_signals() -> None:
+    """What the host ignores or blocks is inherited; the timers need the kernel's own action."""
+    if hasattr(signal, "setitimer"):
+        timers = (signal.SIGALRM, signal.SIGPROF)
+        for number in timers:
+            signal.signal(number, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, timers)
 
 
 def _serve_in_child(judge: _Judge, out: IO[str]) -> int:
@@ -72,29 +82,18 @@ def _serve_in_child(judge: _Judge, out: IO[str]) -> int:
 def _serve(judge: _Judge, out: IO[str]) -> None:
     for line in sys.stdin:
         message = json.loads(line)
+        judge.cpu = message["cpu"] or 0.0
         for left, right in message["tasks"]:
-            with _Limits(message["cpu"], message["wall"]):
-                verdict = judge.verdict(left, right)
+            _timer("ITIMER_REAL", message["wall"])
+            verdict = judge.verdict(left, right)
+            _timer("ITIMER_REAL", 0.0)
             print("=", json.dumps(verdict), file=out)
 
 
-class _Limits:
-    """Timers that end this process; without them (Windows) the host's deadline is all there is."""
-
-    def __init__(self, cpu: float | None, wall: float) -> None:
-        self._cpu, self._wall = cpu or 0.0, wall
-
-    def __enter__(self) -> None:
-        self._set(self._cpu, self._wall)
-
-    def __exit__(self, *_: object) -> None:
-        self._set(0.0, 0.0)
-
-    @staticmethod
-    def _set(cpu: float, wall: float) -> None:
-        if hasattr(signal, "setitimer"):
-            signal.setitimer(signal.ITIMER_PROF, cpu)
-            signal.setitimer(signal.ITIMER_REAL, wall)
+def _timer(name: str, seconds: float) -> None:
+    """Set or, with 0, stop it; without timers (Windows) the host's deadline is all there is."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(getattr(signal, name), seconds)
 
 
 class _Judge:
@@ -105,6 +104,7 @@ class _Judge:
         sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timers take care of slow
         config = [LatexExtractionConfig(boxed_match_priority=0)]
         self._out, self._policy, self._verify = out, policy, verify
+        self.cpu = 0.0  # seconds of computing for each stage of a task; 0: no limit
         self._parse = lru_cache(maxsize=4096)(
             lambda text: parse(as_latex(text), extraction_config=config, parsing_timeout=None)
         )
@@ -120,12 +120,16 @@ class _Judge:
                 return False, None
             return self._at("V", self._same, one, other), None
         except RecursionError:
+            _timer("ITIMER_PROF", 0.0)
             return None, "nested too deeply"
 
     def _at(self, stage: str, function: Any, *arguments: Any) -> Any:
-        """Say where this task is before going there."""
+        """Say where this task is before going there; it has all of its computing time for that."""
         print(stage, file=self._out)
-        return function(*arguments)
+        _timer("ITIMER_PROF", self.cpu)
+        result = function(*arguments)
+        _timer("ITIMER_PROF", 0.0)
+        return result
 
     def _same(self, one: Any, other: Any) -> bool:
         there = bool(self._verify(one, other, timeout_seconds=None))

@@ -23,7 +23,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
-from semantic_entropy_plugins.words import STOP_WORDS, fold, tokens
+from semantic_entropy_plugins.words import SHORT, STOP_WORDS, fold, tokens
 
 
 class Exact(Equivalence):
@@ -115,16 +115,26 @@ class NGram(Equivalence):
         return len(left & right) / union if union else 1.0
 
 
-@lru_cache(maxsize=4096)
 def _grams(text: str, n: int) -> frozenset[str]:
+    return _remembered_grams(text, n) if len(text) <= SHORT else _cut(text, n)
+
+
+def _cut(text: str, n: int) -> frozenset[str]:
     line = " ".join(tokens(text)) or fold(text).strip()
     return frozenset(line[i : i + n] for i in range(max(1, len(line) - n + 1)))
 
 
+_remembered_grams = lru_cache(maxsize=4096)(_cut)
+
+
 class Content(NamedTuple):
-    """What an answer says beyond its question; `data` where the whole of it is a JSON object or list."""
+    """What an answer says beyond its question.
+
+    data: where the whole of it is a JSON object or list. symbols: all of it, where it holds no words.
+    """
 
     data: Hashable | None
+    symbols: str | None
     words: frozenset[str]
     all_words: frozenset[str]
     numbers: frozenset[str]
@@ -157,14 +167,21 @@ _NEGATIONS = frozenset("not never cannot cant dont doesnt didnt isnt arent wasnt
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 
 
-@lru_cache(maxsize=16384)
 def _content(question: str | None, answer: str) -> Content:
+    return _remembered(question, answer) if len(answer) <= SHORT else _read(question, answer)
+
+
+def _read(question: str | None, answer: str) -> Content:
     words = tokens(answer)
+    words = words[1:] if words[:1] == ("i",) else words  # the speaker; elsewhere it may be a numeral
     kept = frozenset(words) - STOP_WORDS
     beyond = kept - frozenset(tokens(question or ""))
-    numbers = frozenset(word for word in beyond if word[0].isdigit() or word[0] == ".")
-    return Content(_data(answer), beyond, kept or frozenset(words), numbers, _polarity(words))
+    numbers = frozenset(word for word in beyond if word[0].isdigit() or word[0] == "-")
+    symbols = None if words else fold(answer).strip()
+    return Content(_data(answer), symbols, beyond, kept or frozenset(words), numbers, _polarity(words))
 
+
+_remembered = lru_cache(maxsize=16384)(_read)
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
 
@@ -202,14 +219,22 @@ def _polarity(words: Sequence[str]) -> str | None:
 def _compare(left: Content, right: Content) -> Verdict:
     if left.data is not None and right.data is not None:
         return Verdict(left.data == right.data)
+    if left.symbols is not None or right.symbols is not None:
+        return Verdict(left.symbols == right.symbols)
+    if conflict := _conflict(left, right):
+        return Verdict(False, 0.0, conflict)
+    return _overlap(*((left.words, right.words) if left.words and right.words else (left.all_words, right.all_words)))
+
+
+def _conflict(left: Content, right: Content) -> str | None:
     if left.polarity and right.polarity and left.polarity != right.polarity:
-        return Verdict(False, 0.0, "yes against no")
+        return "yes against no"
     if left.numbers and right.numbers and left.numbers.isdisjoint(right.numbers):
-        return Verdict(False, 0.0, "different numbers")
-    full = not left.words or not right.words
-    one, other = (left.all_words, right.all_words) if full else (left.words, right.words)
-    if not one or not other:
-        return Verdict(one == other)
+        return "different numbers"
+    return None
+
+
+def _overlap(one: frozenset[str], other: frozenset[str]) -> Verdict:
     if one != other and (one ^ other) <= _NEGATIONS:
         return Verdict(False, 0.0, "one denies the other")
     shorter = min(len(one), len(other))

@@ -15,12 +15,20 @@ from functools import lru_cache
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['\u2019](?:s\b)?")
 _INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_]\b)")
+_BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _LOOSE_POINT = re.compile(r"(?<!\d)\.|\.(?!\d)")
+_MINUS, _OVER = "\ue000", "\ue001"  # private characters: a sign and a fraction bar that belong to a number
+_SIGN = re.compile(r"(?<![\w.)\]])[-\u2212](?=\.?\d)")
+_FRACTION = re.compile(r"(?<![\d/.])(\d+)[/\u2044](\d+)(?![\d/.])")
+_SYMBOL_NAMES = (("++", "plusplus"), ("#", "sharp"))  # of C++, C#, F#, which differ in nothing else
+_NAMED_SYMBOL = re.compile(r"(?<=[^\W\d_])(?:\+\+|#)(?!\w)")
 _WORD = re.compile(
-    r"\d+(?:\.\d+)?"
+    r"\ue000?\d+(?:\.\d+)?(?:\ue001\d+)?"
     r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]"  # scripts without spaces: a character each
-    r"|[^\d\s\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]+"
+    r"|[^\d\s\ue000\ue001\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]+"
 )
+_MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
+_MARK_RUN = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")  # 30 is Unicode's own limit for text in a stream
 
 
 class _Separators(dict[int, str]):
@@ -28,7 +36,7 @@ class _Separators(dict[int, str]):
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
-        kept = char == "." or unicodedata.category(char)[0] in "LMN"
+        kept = char in "." + _MINUS + _OVER or unicodedata.category(char)[0] in "LMN"
         return self.setdefault(code, char if kept else " ")
 
 
@@ -37,8 +45,8 @@ _SEPARATORS = _Separators()
 STOP_WORDS = frozenset(
     "a an the of in on at to for from by with as and or is are was were be been being am it its he she they his her "
     "their them him this that these those there which who whom whose what when where why how do does did has have had "
-    "i you we my your our also about into over under up down out than then so such if but because while during after "
-    "before between would will can could should may might just only very known called name".split()
+    "you we my your our also about into out than then so such if but because while during between would will can could "
+    "should may might just only very known called name".split()
 )
 
 _UNITS = dict(
@@ -60,17 +68,26 @@ _ORDINALS = {
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 
 
-@lru_cache(maxsize=16384)
 def tokens(text: str) -> tuple[str, ...]:
     """Every word and number of the text, folded, in order."""
+    return _remembered(text) if len(text) <= SHORT else _tokens(text)
+
+
+SHORT = 1000  # characters: longer texts are not remembered, a few thousand of them would fill the memory
+
+
+def _tokens(text: str) -> tuple[str, ...]:
     return tuple(_digits(_words(fold(text))))
+
+
+_remembered = lru_cache(maxsize=16384)(_tokens)
 
 
 def fold(text: str) -> str:
     """NFKC, case-folded, without the accents of alphabets that can do without."""
-    text = unicodedata.normalize("NFKC", text).casefold()
     if text.isascii():
-        return text
+        return text.casefold()
+    text = unicodedata.normalize("NFKC", _MARK_RUN.sub(r"\1", text)).casefold()
     kept, sheds = [], False
     for char in unicodedata.normalize("NFD", text):
         if not unicodedata.combining(char):
@@ -86,10 +103,12 @@ _ARMENIAN = "\u0530"  # Latin, Greek and Cyrillic come before it
 
 def _words(text: str) -> list[str]:
     text = _INITIALS.sub(r"\1", _POSSESSIVE.sub("", _THOUSANDS.sub("", text)))
+    text = _FRACTION.sub(rf"\1{_OVER}\2", _SIGN.sub(f" {_MINUS}", _BARE_POINT.sub("0.", text)))
+    text = _NAMED_SYMBOL.sub(lambda symbol: dict(_SYMBOL_NAMES)[symbol.group()], text)
     text = _LOOSE_POINT.sub(" ", text.translate(_SEPARATORS))
     words: list[str] = []
     for word in _WORD.findall(text):
-        if word[0].isdigit():
+        if word[0].isdigit() or word[0] == _MINUS:
             words.append(_plain_number(word))
         elif not (word in _ORDINAL_ENDINGS and words and words[-1].isdigit()):
             words.append(word)
@@ -97,8 +116,12 @@ def _words(text: str) -> list[str]:
 
 
 def _plain_number(digits: str) -> str:
+    if digits[0] == _MINUS:
+        return "-" + _plain_number(digits[1:])
+    if _OVER in digits:
+        return digits.replace(_OVER, "/")
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
-    return digits.lstrip("0") or "0"
+    return digits.lstrip("0") if digits[0] == "0" and digits.lstrip("0")[:1].isdigit() else digits
 
 
 def _digits(words: list[str]) -> list[str]:

@@ -36,7 +36,16 @@ TEXT = [  # question, one answer, another, the same?
     (None, '{"a": true}', '{"a": 1}', False),
     (None, '{"a": 1', '{"a": 1', True),  # not JSON: words
     (None, "the", "a", False),
-    (None, "!!", "??", True),  # nothing to tell them apart
+    (None, "!!", "??", False),
+    (None, "\U0001f642", "\U0001f641", False),
+    (None, "C", "C++", False),
+    (None, "-5", "5", False),
+    (None, "1/2", "2", False),
+    ("Capital of Australia?", "It is Canberra, not Sydney.", "Sydney", True),  # wrong, and documented
+    (None, "John F. Kennedy", "Robert F. Kennedy", True),  # as this
+    (None, "1945", "nineteen forty-five", False),  # and this
+    (None, "before 1990", "after 1990", False),
+    (None, "I think Paris", "think paris", True),
 ]
 
 

@@ -21,7 +21,7 @@ CASES = [
         ("\u0928\u092e\u0938\u094d\u0924\u0947", "\u0926\u0941\u0928\u093f\u092f\u093e"),
     ),  # vowel signs stay in their words
     ("1,000.50 km.", ("1000.5", "km")),
-    ("007 3.0 0.5", ("7", "3", ".5")),
+    ("007 3.0 0.5 .5", ("7", "3", "0.5", "0.5")),
     ("two hundred and five people", ("205", "people")),
     ("Forty-two", ("42",)),
     ("one million two hundred thousand", ("1200000",)),
@@ -29,7 +29,10 @@ CASES = [
     ("the 21st of May", ("the", "21", "of", "may")),
     ("second and third", ("2", "and", "3")),
     ("J. K. Rowling, J.K. Rowling, U.S.A.", ("jk", "rowling", "jk", "rowling", "usa")),
-    ("\u00bd \ufb01ve \uff21\uff22", ("1", "2", "5", "ab")),  # NFKC
+    ("\u00bd \ufb01ve \uff21\uff22", ("1/2", "5", "ab")),  # NFKC
+    ("-5 and 5-3, 1914-1918, \u22127", ("-5", "and", "5", "3", "1914", "1918", "-7")),
+    ("1/2 of it, 1/2/2020", ("1/2", "of", "it", "1", "2", "2020")),
+    ("C++, C# and C", ("cplusplus", "csharp", "and", "c")),
     ("5km/h", ("5", "km", "h")),
     ("", ()),
     ("...!?", ()),
@@ -46,7 +49,8 @@ def test_words_are_folded_and_hold_no_separators(text):
     for word in tokens(text):
         assert word
         assert not any(char.isspace() for char in word)
-    assert tokens(text) == tokens(text.swapcase().swapcase() if text.isascii() else text)
+    if text.isascii():
+        assert tokens(text) == tokens(text.upper())
 
 
 @given(st.integers(0, 999_999))
@@ -75,6 +79,8 @@ def test_fold_leaves_ascii_to_case_folding_alone():
 
 
 @pytest.mark.timeout(60)  # each takes a second; anything quadratic takes hours
-@pytest.mark.parametrize("piece", ["one ", "hundred and ", "a. ", "1,000,", "don't ", "\u6771", "\u0301", "J.K."])
+@pytest.mark.parametrize(
+    "piece", ["one ", "hundred and ", "a. ", "1,000,", "don't ", "\u6771", "\u0301", "\u0301\u0323", "J.K.", "-1"]
+)
 def test_a_megabyte_of_anything_is_read_in_one_pass(piece):
-    assert len(tokens(piece * (1_000_000 // len(piece)))) >= 0
+    assert all(tokens(piece * (1_000_000 // len(piece))))
