@@ -157,9 +157,10 @@ class Result:
         return to_json_line(self.to_dict())
 
     def __repr__(self) -> str:
+        share = f" ({self.normalized:.0%} of the maximum)" if self.n_valid > 1 else ""
         lines = []
         lines.append(
-            f"Result: entropy {self.entropy:.3f} nats ({self.normalized:.0%} of the maximum), "
+            f"Result: entropy {self.entropy:.3f} nats{share}, "
             f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
         )
         ranked = sorted(self.clusters, key=lambda cluster: -cluster.share)

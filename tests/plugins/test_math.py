@@ -193,6 +193,7 @@ def test_it_works_from_asyncio():
     assert asyncio.run(aestimate(GROUP)).labels == (0, 0, 1)
 
 
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # that is the point
 def test_it_works_in_a_forked_process(math):
     assert same(math, "x+1", "1+x")  # the parent's workers run
     child = os.fork()

@@ -45,6 +45,9 @@ BROKEN = {
     "hook_raises": HOOK + "equivalences():\n    raise OSError('disk')",
     "wrong_signature": HOOK + "equivalences(x):\n    return []",
     "no_hooks": "x = 1",
+    "ends_the_process": "raise SystemExit(3)",
+    "bad_name": HOOK
+    + "equivalences():\n    from semantic_entropy.plugin import Component\n    return [Component(3, dict)]",
     "unknown_hook": HOOK + "judges():\n    return []",
     "not_components": HOOK + "equivalences():\n    return ['x']",
 }
@@ -93,6 +96,21 @@ def test_a_name_offered_twice_is_an_error_only_when_asked_for(plugin):
     with pytest.raises(AmbiguousComponentError, match="'another/same-length', 'stranger/same-length'"):
         registry.create("equivalence", "same-length")
     assert registry.create("equivalence", "another/same-length").name == "same-length"
+
+
+def test_a_stranger_who_takes_a_built_in_name_does_not_break_the_default(plugin, monkeypatch):
+    plugin("stranger", GOOD.replace('"same-length", lambda', '"text", lambda'))
+    monkeypatch.setattr("semantic_entropy.registry._default", Registry())
+    assert estimate(["Paris", "paris"]).labels == (0, 0)
+    with pytest.raises(AmbiguousComponentError, match="'semantic-entropy/text', 'stranger/text'"):
+        estimate(["Paris"], equivalence="text")
+
+
+def test_a_missing_submodule_of_a_missing_package_is_missing(plugin):
+    plugin("stranger", GOOD.replace('("moonbase",)', '("moonbase.crater",)'))
+    registry = Registry()
+    (entry,) = [e for e in registry.entries("equivalence") if e.component.name == "needs-moon"]
+    assert entry.missing() == ["moonbase.crater"]
 
 
 def test_a_missing_dependency_names_the_command_that_brings_it(plugin):
