@@ -95,7 +95,7 @@ class Training(_Section):
     ratio: Literal["token", "sequence"] = "token"  # sequence: GSPO
     epsilon: Annotated[float, Field(gt=0)] = 0.2  # clip of the ratio; inactive on-policy
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["bf16", "fp32"] = "bf16"
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the accelerator has it, else fp32
     gradient_checkpointing: bool = True
     save_every: Positive = 50  # steps
     keep_checkpoints: Positive | None = None  # None: all

@@ -24,6 +24,7 @@ from empo_rl import run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
 from empo_rl.adapters.trl import EmpoGRPOTrainer
 from empo_rl.config import Config
+from empo_rl.device import fit_to_device
 from empo_rl.metrics_file import MetricsFile
 from empo_rl.prompts import load_prompts
 from empo_rl.provider import EmpoProvider
@@ -37,8 +38,9 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     """Train, and return the directory of the final model."""
     state = PartialState(cpu=config.device == "cpu")
     tell = say if state.is_main_process else _silent
+    config, notes = fit_to_device(config, state.device.type)
     directory = Path(config.output_dir)
-    for note in config.window_notes():
+    for note in [*notes, *config.window_notes()]:
         tell(note)
     arguments = grpo_arguments(config, state.num_processes)
     with state.main_process_first():

@@ -1,6 +1,7 @@
 """The command as a user runs it: real processes, real files."""
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,8 @@ TINY = [
 
 def empo_train(*arguments, cwd, check=True):
     command = [sys.executable, "-m", "empo_rl.cli", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+    no_gpu = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env=no_gpu)
     if check:
         assert done.returncode == 0, done.stderr[-3000:]
     return done
@@ -57,6 +59,7 @@ def test_recipes_are_listed_and_printed(tmp_path):
         (["tiny", "trl.use_vlm=true"], "trl.use_vlm is no argument of trl.GRPOConfig. Did you mean 'trl.use_vllm'?"),
         (["tiny", "trl.beta=0.1"], "trl.beta: decided by this configuration (it is 0.0)"),
         (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
+        (["math-1.5b-empo"], "Add device=cpu training.precision=fp32"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path):
@@ -71,8 +74,10 @@ def test_a_run_from_a_file_of_ones_own(tmp_path):
     questions = [{"problem": f"What is ({n}+1)*2+3?"} for n in range(1, 9)]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     data = ["data={path: questions.jsonl, columns: {question: problem}}", "output_dir=run", "training.steps=1"]
+    data += ["device=auto", "training.precision=auto"]
     done = empo_train("tiny", *TINY, *data, cwd=tmp_path)
     assert done.stdout.strip() == str(Path("run", "final"))
+    assert "no GPU found: training on the CPU in fp32" in done.stderr
     assert "8 prompts" in done.stderr
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1]
     again = empo_train("tiny", "output_dir=run", cwd=tmp_path, check=False)
