@@ -146,7 +146,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     if not (SHARED / "data").exists():
-        print("the data is not beside this checkout: nothing to measure")
+        print("the data is not beside this checkout (docs/explanation/data.md): nothing to measure")
         return 0
     logging.disable(logging.CRITICAL)
     JUDGE.judge([Pair(None, "x+1", "1+x"), Pair(None, "y+1", "1+y")])

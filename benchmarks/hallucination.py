@@ -35,7 +35,7 @@ MATHEMATICS = ("gsm8k", "qwen_math", "math_verify", "nemo")
 def main() -> int:
     """Print both tables."""
     if not (SHARED / "data").exists():
-        print("the data is not beside this checkout: nothing to measure")
+        print("the data is not beside this checkout (docs/explanation/data.md): nothing to measure")
         return 0
     samples = rows("samples.jsonl")
     print("| source | groups | wrong | string | auto | auto - string, 95% | judged by |\n|---|---|---|---|---|---|---|")

@@ -1,6 +1,6 @@
 """Conventions: what "semantic entropy" means in the code it is named after.
 
-With the same NLI verdicts, three public toolkits agree in 11 of 40 cases; so every result names its convention. A
+With the same NLI logits, three public codes agree in 4 of 24 cases; so every result names its convention. A
 convention fills in what is not given: clusterer and estimators here. The judge stays yours (`equivalence=`), since no
 convention can bring a model along: docs/explanation/conventions.md says which judge each one's own code uses.
 """

@@ -16,6 +16,7 @@ from semantic_entropy.registry import default_registry
 from semantic_entropy.types import Pair
 
 _DISTRIBUTION = "semantic-entropy"
+PLANNED = frozenset(("nli", "verifier", "embedding", "judge", "ray"))  # extras that no component needs yet
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,8 @@ def _extra(extra: str) -> Finding:
     needed = _needs(extra)
     missing = [name for name, found in needed.items() if found is None]
     shown = ", ".join(f"{name} {found}" for name, found in needed.items() if found)
+    if extra in PLANNED:
+        return Finding(extra, not missing, f"{shown or 'not installed'}; planned: nothing in this version uses it")
     if not missing:
         return Finding(extra, True, shown + _accelerator(needed))
     return Finding(
