@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from empo_rl.decision import BatchDecision
+from empo_rl.extra import require_extra
 from empo_rl.filters import EntropyWindow, smallest_positive_entropy
 from empo_rl.groups import RolloutGroup, group_by_position
 from empo_rl.provider import EmpoProvider
@@ -33,6 +34,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "EmpoGRPOTrainer":
+        require_extra(name)
         from empo_rl.adapters.trl import EmpoGRPOTrainer
 
         return EmpoGRPOTrainer

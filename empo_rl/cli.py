@@ -52,12 +52,14 @@ def run(config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool) 
     KEY=VALUE changes one key, nested keys with dots: training.steps=10.
     """
     from empo_rl.config_files import load_config
+    from empo_rl.extra import require_extra
     from semantic_entropy import SemanticEntropyError
 
     if resume and overwrite:
         raise click.UsageError("--resume goes on with the earlier run, --overwrite deletes it: give one of them.")
     try:
         checked = load_config(config, [*overrides, "resume=true"] if resume else overrides)
+        require_extra("empo-train")
         _quiet_machinery(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
         final = _train(checked, overwrite)
     except SemanticEntropyError as error:
@@ -100,11 +102,13 @@ def demo(output_dir: Path | None, reward: str, **choices: Any) -> None:
     Offline, one thread, the same numbers for the same seed. An earlier demo in the output directory is replaced.
     """
     from empo_rl.demo import output
+    from empo_rl.extra import TRAINING, require_extra
     from semantic_entropy import SemanticEntropyError
 
     _quiet_machinery(offline=True)
     directory = output_dir or Path("runs") / f"demo-{reward}-{choices['seed']}"
     try:
+        require_extra("empo-train demo", (*TRAINING, "matplotlib", "sklearn"))
         replaced = output.prepare(directory)
         if replaced:
             click.echo(f"replacing the earlier demo in {directory}", err=True)
@@ -130,7 +134,7 @@ def _demo(directory: Path, **choices: Any) -> None:
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
     """List the recipes, or print the one called NAME, to start a configuration from."""
-    from empo_rl.config_files import recipe_names, recipe_text
+    from empo_rl.recipes import recipe_names, recipe_text
 
     if name is None:
         for known in recipe_names():

@@ -4,34 +4,24 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from empo_rl.config import Config
+from empo_rl.extra import require_extra
+from empo_rl.recipes import recipe_names, recipe_text
 from semantic_entropy import InputError
 
 COMMAND_LINE = "command line"
 COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may be
 
 
-def recipe_names() -> list[str]:
-    """The recipes that ship with the package."""
-    names = (entry.name for entry in resources.files("empo_rl").joinpath("recipes").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
-
-
-def recipe_text(name: str) -> str:
-    """A recipe as it is written."""
-    return resources.files("empo_rl").joinpath("recipes", f"{name}.yaml").read_text(encoding="utf-8")
-
-
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Read a file or a recipe, put the overrides on top, and check."""
     text, name = _read(source)
+    require_extra("reading a configuration", ("yaml",))
     values = _parse(text, name)
     origins: dict[str, str] = {}
     for override in overrides:
@@ -53,6 +43,8 @@ def _read(source: str) -> tuple[str, str]:
 
 
 def _parse(text: str, name: str) -> dict[str, Any]:
+    import yaml
+
     try:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
@@ -63,6 +55,8 @@ def _parse(text: str, name: str) -> dict[str, Any]:
 
 
 def _apply(values: dict[str, Any], override: str, origins: dict[str, str]) -> None:
+    import yaml
+
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"{override!r} is not key=value, for example training.steps=10.")

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from empo_rl.config_files import config_keys, load_config, recipe_names
+from empo_rl.config_files import config_keys, load_config
+from empo_rl.recipes import recipe_names
 from semantic_entropy import InputError
 
 MINIMAL = """
