@@ -32,9 +32,7 @@ def main() -> int:
     """Print the tables; 1 where a number is not reached."""
     reached = imports()
     if not (SHARED / "golden").exists():
-        print(
-            "the golden numbers and the data are not beside this checkout (docs/explanation/data.md): no more to measure"
-        )
+        print("the data is not beside this checkout (docs/explanation/data.md): no more to measure")
         return 0 if reached else 1
     reached &= conventions()
     real_data()

@@ -5,13 +5,13 @@ Bad input is refused here, once, with the place and the value: nothing downstrea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.types import Group
 
+_LEAST = -1e300  # anything below is no logarithm of a probability, and sums of it overflow
 _ABOVE_ZERO = 1e-3  # a log-probability a little above 0 is the rounding of low-precision logits, more is a mistake
 
 
@@ -85,12 +85,12 @@ def _tokens(tokens: Any, what: str) -> tuple[float, ...]:
         raise EvidenceError(f"{what} are missing (None): pass its token log-probabilities in nats")
     try:
         values = tuple(map(float, tokens))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise EvidenceError(f"{what} are {_show(tokens)}; pass a list of floats, one for each token, in nats") from None
     if not values:
         raise EvidenceError(f"{what} are empty: pass one log-probability for each token, in nats")
     for value in values:
-        if not math.isfinite(value) or value > _ABOVE_ZERO:
+        if not _LEAST < value <= _ABOVE_ZERO:
             raise EvidenceError(f"{what} hold {value!r}; a log-probability is finite and at most 0 (nats)")
     return values
 

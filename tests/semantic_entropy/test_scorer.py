@@ -234,6 +234,8 @@ def test_undecided_pairs_are_different_counted_and_shown():
         ({"responses": ["a", "b"], "logprobs": [[-1.0], []]}, EvidenceError, "response 1 are empty"),
         ({"responses": ["a"], "logprobs": [[0.5]]}, EvidenceError, "hold 0.5"),
         ({"responses": ["a"], "logprobs": [[math.nan]]}, EvidenceError, "hold nan"),
+        ({"responses": ["a"], "logprobs": [[-1.7e308, -1.7e308]]}, EvidenceError, "hold -1.7e"),
+        ({"responses": ["a"], "logprobs": [[-(10**400)]]}, EvidenceError, "pass a list of floats"),
         ({"responses": ["a"], "logprobs": [["x"]]}, EvidenceError, "pass a list of floats"),
         ({"responses": ["a", "b"], "estimator": "likelihood"}, EvidenceError, "needs logprobs"),
         ({"responses": ["a"], "invalid": "skip"}, InputError, "use one of separate, drop, together"),
