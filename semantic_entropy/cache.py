@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 
 from semantic_entropy.types import Verdict
 
@@ -40,6 +40,14 @@ class VerdictCache:
         while len(self._verdicts) > self.size:
             with contextlib.suppress(KeyError):  # another thread took the last one
                 self._verdicts.popitem(last=False)
+
+    def put_all(self, verdicts: Iterable[tuple[Hashable, Verdict]]) -> None:
+        """Keep those of many that are decided."""
+        for key, verdict in verdicts:
+            self.put(key, verdict)
+
+    def close(self) -> None:
+        """Let go of files; here there are none."""
 
     def __len__(self) -> int:
         return len(self._verdicts)

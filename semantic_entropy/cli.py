@@ -45,6 +45,7 @@ def main() -> None:
 @click.option(
     "--responses", "field", default="responses", show_default=True, help="The field that holds the responses."
 )
+@click.option("--cache", type=click.Path(dir_okay=False), help="An SQLite file that keeps verdicts from run to run.")
 @click.option("--overwrite", is_flag=True, help="Start anew where the output exists, instead of going on.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of setting it aside.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -63,6 +64,8 @@ def estimate(
         run = Run(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
         done = run.execute(progress=not quiet and sys.stderr.isatty())
     click.echo(str(done), err=True)
+    if how["cache"]:
+        click.echo(f"cache {scorer.cache}", err=True)
     if done.bad:
         sys.exit(1)
 

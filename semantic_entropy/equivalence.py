@@ -22,6 +22,11 @@ from semantic_entropy.types import Pair, Verdict
 
 _SERIAL = itertools.count()
 
+
+class _Serial(int):
+    """A number that says nothing outside this process: verdicts under it are never written to a cache file."""
+
+
 Policy = Literal["both", "either", "forward"]
 
 
@@ -53,17 +58,18 @@ class Equivalence(ABC):
     def settings(self) -> Hashable:
         """All that a verdict depends on beside the pair; the verdict cache keeps settings apart. Default: this object.
 
-        A number drawn once an object, not `id(self)`, which a later object can have again.
+        Plain values (texts, numbers, tuples of them) mean the same in every process, so that a cache file can keep the
+        verdicts. The default is a number drawn once an object, not `id(self)`, which a later object can have again.
         """
         owner, serial = self.__dict__.get("_serial", (None, 0))
         if owner != id(self):  # none yet, or that of the object this one is a copy of
             serial = next(_SERIAL)
             self.__dict__["_serial"] = id(self), serial
-        return int(serial)
+        return _Serial(serial)
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Versions of what the verdicts come from (libraries, model revision), for a result's provenance."""
+        """Versions of what the verdicts come from (libraries, model revision): in results and in the cache's key."""
         return {}
 
     def describe(self) -> str:

@@ -62,8 +62,8 @@ def rounds(
             for batch, verdicts in zip(batches, answers, strict=True):
                 for question, verdict in zip(batch, verdicts, strict=True):
                     question.verdict = verdict
-                    if not question.equivalence.cheap:
-                        cache.put(question.key, verdict)
+                if not batch[0].equivalence.cheap:
+                    cache.put_all((question.key, question.verdict) for question in batch)
         for task, found in zip(active, lookups, strict=True):
             task.send(found)
         active = [task for task in active if task.wanted]
@@ -152,7 +152,7 @@ def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hasha
         return _Lookup(pair, _EQUAL_KEYS, None, own=False)
     equivalence = task.job.equivalence
     question = pair.question if equivalence.uses_question else None
-    key = (type(equivalence), equivalence.settings, question, *sorted((pair.left, pair.right)))
+    key = (*task.judge, question, *sorted((pair.left, pair.right)))
     known = None if equivalence.cheap else cache.get(key)
     if known is not None:
         return _Lookup(pair, known, None, own=False)
@@ -166,7 +166,7 @@ class _Task:
     """One group on its way through its clusterer's flow: item i has `texts[i]`, and its key is `classes[i]`."""
 
     def __init__(self, job: Job) -> None:
-        self.job = job
+        self.job, self.judge = job, _judge(job.equivalence)
         distinct, self._member = _distinct(job)
         if job.clusterer.distinct:
             self.texts, self.classes = distinct, list(range(len(distinct)))
@@ -212,6 +212,12 @@ class _Task:
     def clustering(self) -> Clustering:
         labels = by_first_appearance([self._labels[item] for item in self._member])
         return Clustering(labels, self._asked, self._cached, tuple(self._undecided))
+
+
+def _judge(equivalence: Equivalence) -> tuple[Hashable, ...]:
+    """What a verdict depends on beside the question and the answers: the first part of its key in the cache."""
+    versions = () if equivalence.cheap else tuple(sorted(equivalence.versions.items()))
+    return type(equivalence), equivalence.settings, versions
 
 
 _EQUAL_KEYS = Verdict(same=True, reason="equal keys")

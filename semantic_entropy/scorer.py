@@ -12,6 +12,7 @@ import atexit
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any, Literal, Self, TypeAlias, get_args, overload
 
 from semantic_entropy.answers import load_extractor, strip_reasoning
@@ -46,8 +47,8 @@ AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # the first that suit
 class Resources:
     """Judges loaded by name, and the verdict cache: what several scorers may share."""
 
-    def __init__(self, cache_size: int = 100_000) -> None:
-        self.cache = VerdictCache(cache_size)
+    def __init__(self, cache_size: int = 100_000, cache: str | PathLike[str] | None = None) -> None:
+        self.cache = VerdictCache(cache_size) if cache is None else _cache_file(cache, cache_size)
         self._judges: dict[Entry, Equivalence] = {}
         self._lock = threading.RLock()
 
@@ -65,6 +66,7 @@ class Resources:
             judges, self._judges = list(self._judges.values()), {}
         for judge in judges:
             judge.close()
+        self.cache.close()
 
 
 class Scorer:
@@ -81,6 +83,8 @@ class Scorer:
             "regex:PATTERN", or a function. None: the equivalence's own way.
         invalid: what an invalid answer counts as: "separate" (a cluster of its own), "drop", "together" (one cluster).
         cache_size: how many verdicts to remember.
+        cache: an SQLite file that keeps verdicts from run to run and shares them with other processes. Only those of
+            judges that say their `settings` in plain values; a plain function's stay in memory.
 
     Raises:
         InputError: a choice that does not exist; at construction, not in the middle of a run.
@@ -98,11 +102,12 @@ class Scorer:
         extract: str | Extractor | None = None,
         invalid: InvalidPolicy = "separate",
         cache_size: int = 100_000,
+        cache: str | PathLike[str] | None = None,
         _resources: Resources | None = None,
     ) -> None:
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
-        self._owned = None if _resources else Resources(cache_size)
+        self._owned = None if _resources else Resources(cache_size, cache)
         self._resources = _resources or self._owned or Resources()
         self.invalid: InvalidPolicy = invalid
         self.convention = load_convention(convention)
@@ -119,6 +124,11 @@ class Scorer:
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
         self._equivalence = self._judge(equivalence)
         self._closed = False
+
+    @property
+    def cache(self) -> VerdictCache:
+        """The verdicts it remembers; its str() counts what came from the file and went there."""
+        return self._resources.cache
 
     @overload
     def estimate(
@@ -241,6 +251,12 @@ class _Prepared:
     equivalence: Equivalence
     reason: str
     answers: tuple[str | None, ...]
+
+
+def _cache_file(path: str | PathLike[str], size: int) -> VerdictCache:
+    from semantic_entropy.cache_file import CacheFile  # sqlite3 is for those who ask for it
+
+    return CacheFile(path, size)
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:

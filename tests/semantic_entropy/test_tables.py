@@ -1,0 +1,200 @@
+"""Tables of other libraries, the real ones: the same kind comes back, and says what lists say."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+
+import datasets
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy import EvidenceError, InputError, Scorer, aestimate, estimate
+
+DATA = {
+    "id": [7, 8, 9],
+    "responses": [["Paris", "It is Paris", "Rome"], ["x", "y"], ["", "z"]],
+    "question": ["Capital of France?", None, None],
+    "logprobs": [[[-0.1], [-0.2, -0.3], [-1.0]], None, [[-0.5], [-0.5]]],
+    "answer": ["the row's own", "", None],
+}
+LISTS = estimate(DATA["responses"], question=DATA["question"], logprobs=DATA["logprobs"])
+KINDS = {"pandas": pd.DataFrame, "polars": pl.DataFrame, "datasets": datasets.Dataset.from_dict}
+FIELDS = list(LISTS[0].to_dict())
+
+
+def column(table, name):
+    return list(table[name].to_list() if isinstance(table, pl.DataFrame) else table[name])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_comes_back_as_its_kind_with_what_lists_give(kind):
+    table = KINDS[kind](DATA)
+    out = estimate(table)
+    assert type(out) is type(table)
+    names = list(table.column_names if kind == "datasets" else table.columns)
+    added = ["result_answer" if field == "answer" else field for field in FIELDS]
+    assert list(out.column_names if kind == "datasets" else out.columns) == [*DATA, *added]
+    assert names == list(DATA)  # the one handed in stays as it is
+    assert column(out, "answer")[0] == "the row's own"
+    assert column(out, "result_answer") == [result.answer for result in LISTS]
+    assert column(out, "entropy") == list(LISTS.entropies)
+    assert [list(labels) for labels in column(out, "labels")] == [list(result.labels) for result in LISTS]
+    assert column(out, "clusters")[0][0] == {"indices": [0, 1], "representative": "Paris", "share": 2 / 3}
+    assert column(out, "scores")[0]["likelihood"] == LISTS[0].scores["likelihood"]
+    assert column(out, "provenance")[0] == LISTS[0].to_dict()["provenance"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_columns_may_have_other_names(kind):
+    data = {"samples": DATA["responses"], "prompt": DATA["question"], "tokens": DATA["logprobs"]}
+    out = estimate(KINDS[kind](data), column="samples", question="prompt", logprobs="tokens")
+    assert column(out, "entropy") == list(LISTS.entropies)
+    assert column(out, "scores")[0]["likelihood"] == LISTS[0].scores["likelihood"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_without_rows_gets_the_columns_and_no_rows(kind):
+    full = KINDS[kind](DATA)
+    out = estimate(full.select([]) if kind == "datasets" else full[:0])
+    assert len(out) == 0
+    assert {"entropy", "clusters", "result_answer"} <= set(out.column_names if kind == "datasets" else out.columns)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("choices", "says"),
+    [
+        ({"column": "response"}, "no column is named 'response'. Did you mean 'responses'?.*id, responses, question"),
+        ({"question": "prompt"}, "no column is named 'prompt'.*The table has: id.*question= names another"),
+        ({"question": ["a", "b", "c"]}, "for a table it is the name of a column"),
+        ({"column": "id"}, "group 0: responses=7 must be a list of str"),
+        ({"estimator": "likelihood"}, "needs logprobs"),
+    ],
+)
+def test_a_column_that_cannot_be_used_is_an_error_that_lists_those_that_exist(kind, choices, says):
+    with pytest.raises(InputError, match=says):
+        estimate(KINDS[kind](DATA), **choices)
+
+
+def test_a_pandas_frame_keeps_its_index_attributes_and_types():
+    frame = pd.DataFrame(DATA, index=pd.Index(["a", "a", "b"], name="key"))
+    frame.attrs["source"] = "mine"
+    out = estimate(frame)
+    assert out.index.equals(frame.index)
+    assert out.index.name == "key"
+    assert out.attrs == {"source": "mine"}
+    assert (out["entropy"].dtype, out["n_valid"].dtype) == ("float64", "int64")
+    pd.testing.assert_frame_equal(out[list(DATA)], frame)
+
+
+def test_an_unknown_entropy_is_a_nan_in_pandas_and_null_elsewhere():
+    data = {"responses": [[""], ["a"]]}
+    assert np.isnan(estimate(pd.DataFrame(data), invalid="drop")["entropy"][0])
+    assert estimate(pl.DataFrame(data), invalid="drop")["entropy"].to_list() == [None, 0.0]
+
+
+def test_a_frame_read_from_parquet_holds_arrays_and_is_measured_all_the_same(tmp_path):
+    pd.DataFrame(DATA).to_parquet(tmp_path / "data.parquet")
+    frame = pd.read_parquet(tmp_path / "data.parquet")
+    assert isinstance(frame["responses"][0], np.ndarray)
+    assert estimate(frame)["entropy"].tolist() == list(LISTS.entropies)
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
+def test_what_pandas_puts_for_a_missing_question_is_no_question(missing):
+    frame = pd.DataFrame({"responses": [["a"], ["b"]], "question": pd.Series(["q", missing], dtype=object)})
+    assert len(estimate(frame)) == 2
+
+
+def test_a_missing_response_is_named_by_its_row():
+    with pytest.raises(InputError, match="group 1: response 1 is None"):
+        estimate(pl.DataFrame({"responses": [["a"], ["b", None]]}))
+
+
+def test_polars_and_datasets_get_types_of_their_own():
+    frame = estimate(pl.DataFrame(DATA))
+    assert frame.schema["labels"] == pl.List(pl.Int64)
+    assert frame.select(pl.col("scores").struct.field("discrete")).to_series().to_list() == list(LISTS.entropies)
+    features = estimate(datasets.Dataset.from_dict(DATA)).features
+    assert features["clusters"].feature["share"].dtype == "float64"
+    empty = estimate(pl.DataFrame(DATA)[:0])
+    assert {name: kind for name, kind in empty.schema.items() if name != "scores"} == {
+        name: kind for name, kind in frame.schema.items() if name not in ("scores", "provenance")
+    } | {"provenance": empty.schema["provenance"]}
+
+
+def test_a_shuffled_and_formatted_dataset_keeps_order_and_format():
+    data = datasets.Dataset.from_dict(DATA).select([2, 0]).with_format("numpy", columns=["id"])
+    out = estimate(data)
+    assert out.format["type"] == "numpy"
+    assert isinstance(out[0]["entropy"], np.floating)
+    assert out.with_format(None)["id"][:] == [9, 7]
+    assert out.with_format(None)["entropy"][:] == [LISTS[2].entropy, LISTS[0].entropy]
+
+
+def test_subclasses_of_a_frame_are_frames():
+    class Mine(pd.DataFrame):
+        @property
+        def _constructor(self):
+            return Mine
+
+    assert isinstance(estimate(Mine(DATA)), Mine)
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (pl.DataFrame(DATA).lazy(), "pass its .collect"),
+        (pd.Series(DATA["responses"]), r"or its \.tolist\(\)"),
+        (datasets.DatasetDict(train=datasets.Dataset.from_dict(DATA)), "one of its splits"),
+        (pa.table({"a": [1]}), "is a Table; pass a list of str"),
+    ],
+)
+def test_a_relative_of_a_table_says_what_to_pass_instead(value, says):
+    with pytest.raises(InputError, match=says):
+        estimate(value)
+
+
+def test_a_column_named_for_a_list_is_an_error():
+    with pytest.raises(InputError, match="column='a' is for a table, and responses is a list"):
+        estimate(["a"], column="a")
+
+
+def test_scorers_and_async_callers_take_tables_too():
+    frame = pl.DataFrame(DATA)
+    with Scorer() as scorer:
+        assert scorer.estimate(frame).drop("provenance").equals(estimate(frame).drop("provenance"))
+        assert len(asyncio.run(scorer.aestimate(frame))) == 3
+    assert len(asyncio.run(aestimate(frame))) == 3
+    with pytest.raises(EvidenceError, match="needs logprobs"), Scorer(estimator="likelihood") as scorer:
+        scorer.estimate(frame)
+
+
+@given(
+    st.lists(st.lists(st.text(st.characters(codec="utf-8"), max_size=3), min_size=1, max_size=4), max_size=4),
+    st.sampled_from(list(KINDS)),
+)
+def test_any_texts_give_what_lists_give(groups, kind):
+    typed = pa.table({"responses": pa.array(groups, pa.list_(pa.string()))})
+    if kind == "pandas":
+        table = pd.DataFrame({"responses": groups})
+    else:
+        table = pl.from_arrow(typed) if kind == "polars" else datasets.Dataset(typed)
+    labels = [list(labels) for labels in column(estimate(table, equivalence="exact"), "labels")]
+    assert labels == [list(estimate(group, equivalence="exact").labels) for group in groups]
+
+
+def test_measuring_lists_imports_no_table_library():
+    look = (
+        "import sys, semantic_entropy as s; s.estimate([['a'], ['b']])\n"
+        "print([m for m in ('pandas', 'polars', 'datasets', 'pyarrow', 'sqlite3') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

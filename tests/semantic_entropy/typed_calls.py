@@ -1,0 +1,26 @@
+"""What a type checker sees of the front door. Nothing here runs: mypy reads it (`[tool.mypy] files`)."""
+
+from __future__ import annotations
+
+from typing import assert_type
+
+import polars as pl
+
+from semantic_entropy import BatchResult, Result, Scorer, estimate
+
+
+def what_comes_back(one: list[str], many: list[list[str]], frame: pl.DataFrame, scorer: Scorer) -> None:
+    """A group gives a result, groups a batch, a table its own kind."""
+    assert_type(estimate(one, question="q", logprobs=[[-0.1]]), Result)
+    assert_type(estimate(many, question=["q", None]), BatchResult)
+    assert_type(estimate(frame, column="samples", question="prompt"), pl.DataFrame)
+    assert_type(scorer.estimate(one), Result)
+    assert_type(scorer.estimate(tuple(one)), Result)
+    assert_type(scorer.estimate(many), BatchResult)
+    assert_type(scorer.estimate(frame), pl.DataFrame)
+
+
+def what_is_refused(frame: pl.DataFrame) -> None:
+    """A number is none of these, a table's question is the name of a column."""
+    estimate(3)  # type: ignore[call-overload]
+    estimate(frame, question=["q"])  # type: ignore[call-overload]
