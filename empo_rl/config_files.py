@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from empo_rl.config import Config
+from empo_rl.config_errors import COMMAND_LINE, explain
 from empo_rl.extra import require_extra
 from empo_rl.recipes import recipe_names, recipe_text
 from semantic_entropy import InputError
 
-COMMAND_LINE = "command line"
 COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may be
 
 
@@ -49,6 +49,11 @@ def _parse(text: str, name: str) -> dict[str, Any]:
         values = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{name}: not readable as YAML: {' '.join(str(error).split())}") from error
+    if values is None:
+        raise InputError(
+            f"{name}: the file is empty: it needs model, output_dir and data. "
+            "`empo-train recipes tiny` prints an example."
+        )
     if not isinstance(values, dict):
         raise InputError(f"{name}: expected keys and values, found {type(values).__name__}.")
     return values
@@ -62,10 +67,11 @@ def _apply(values: dict[str, Any], override: str, origins: dict[str, str]) -> No
         raise InputError(f"{override!r} is not key=value, for example training.steps=10.")
     *sections, last = key.split(".")
     place = values
-    for section in sections:
+    for depth, section in enumerate(sections, start=1):
         inner = place.get(section)
         if not isinstance(inner, dict):
             inner = place[section] = {}
+            origins[".".join(sections[:depth])] = COMMAND_LINE
         place = inner
     try:
         place[last] = yaml.safe_load(text)
@@ -78,45 +84,5 @@ def _check(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> 
     try:
         return Config.model_validate(values)
     except ValidationError as error:
-        problems = [_problem(dict(detail), name, origins) for detail in error.errors()]
-        raise InputError("\n".join(problems)) from error
-
-
-def _problem(detail: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    where = origins.get(key, name)
-    if detail["type"] == "extra_forbidden":
-        return f"{where}: {_unknown(key)}"
-    if detail["type"] == "missing":
-        return f"{where}: {key} is missing."
-    message = detail["msg"].removeprefix("Value error, ")
-    given = f" (given: {detail['input']!r})" if key and not isinstance(detail["input"], Mapping) else ""
-    return f"{where}: {f'{key}: ' if key else ''}{message}{given}"
-
-
-def _unknown(key: str) -> str:
-    known = list(config_keys())
-    close = difflib.get_close_matches(key, known, n=1) or _same_ending(key, known)
-    hint = f" Did you mean '{close[0]}'?" if close else ""
-    section = key.rpartition(".")[0]
-    prefix = f"{section}." if section else ""
-    below = [name.removeprefix(prefix).partition(".")[0] for name in known if name.startswith(prefix)]
-    place = f"under {section}" if section else "at the top"
-    return f"{key} is not a key.{hint} Keys {place}: {', '.join(dict.fromkeys(below))}."
-
-
-def _same_ending(key: str, known: Sequence[str]) -> list[str]:
-    """The right name in the wrong section: `learning_rate` for `training.learning_rate`."""
-    last = key.rpartition(".")[2]
-    names = {name.rpartition(".")[2]: name for name in known}
-    return [names[match] for match in difflib.get_close_matches(last, list(names), n=1)]
-
-
-def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
-    """Every key, nested ones with dots."""
-    for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from config_keys(kind, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}"
+        details = [dict(detail) for detail in error.errors()]
+        raise InputError("\n".join(explain(details, name, origins))) from error

@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from empo_rl.config_files import config_keys, load_config
+from empo_rl.config_errors import config_keys
+from empo_rl.config_files import load_config
 from empo_rl.recipes import recipe_names
 from semantic_entropy import InputError
 
@@ -80,6 +81,33 @@ def test_a_mistake_in_the_file_names_the_file(file):
 def test_all_mistakes_are_told_at_once(file):
     with pytest.raises(InputError, match="(?s)epochz.*seeds"):
         load_config(file(), ["seeds=1", "training.epochz=1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who"),
+    [
+        (["foo.bar=1"], "command line: foo is not a key"),
+        (["data.columns={questoin: x}"], "command line: data.columns.questoin is not a key"),
+        (["data.dataset=x"], r"run\.yaml with the command line: data: give exactly one of"),
+        (["training.prompts_per_step=3", "training.prompts_per_micro_batch=2"], r"run\.yaml with the command line: "),
+    ],
+)
+def test_a_mistake_of_the_command_line_does_not_blame_the_file(arguments, who, file):
+    with pytest.raises(InputError, match=who):
+        load_config(file(), arguments)
+
+
+def test_a_misspelt_section_is_told_once(file):
+    with pytest.raises(InputError) as caught:
+        load_config(file(MINIMAL.replace("data:", "dta:")))
+    assert "dta is not a key. Did you mean 'data'?" in str(caught.value)
+    assert "missing" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_file_is_told_what_it_needs(text, file):
+    with pytest.raises(InputError, match=r"run\.yaml: the file is empty: it needs model, output_dir and data\."):
+        load_config(file(text))
 
 
 def test_a_missing_key_is_named(file):
