@@ -17,6 +17,14 @@ from typing import Any
 
 import click
 
+_USES = """\
+empo-train demo                         a tiny model, start to end
+empo-train CONFIG.yaml [key=value ...]  a run of your own, or a recipe
+empo-train CONFIG.yaml --resume         go on from its last checkpoint
+empo-train CONFIG.yaml --overwrite      begin anew, without the old run
+empo-train recipes                      what ships with the package
+"""
+
 
 class _ConfigOrCommand(click.Group):
     """The first argument names a command; anything else is a configuration to train from."""
@@ -29,16 +37,15 @@ class _ConfigOrCommand(click.Group):
         return super().resolve_command(ctx, args)
 
 
-@click.group(cls=_ConfigOrCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_ConfigOrCommand,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    subcommand_metavar="CONFIG|COMMAND [ARGS]...",
+    help=f"Train a language model with EMPO: no labels, only agreement with itself.\n\n\b\n{_USES}",
+)
 @click.version_option(package_name="semantic-entropy")
 def main() -> None:
-    r"""Train a language model with EMPO: no labels, only agreement with itself.
-
-    \b
-    empo-train demo                        a tiny model on this machine, start to end
-    empo-train CONFIG.yaml [key=value ...] a run of your own, or a recipe by name
-    empo-train recipes                     the recipes that ship with the package
-    """
+    """The front door."""
 
 
 @main.command()
@@ -77,7 +84,7 @@ def _train(config: Any, overwrite: bool) -> Path:
         return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
 
 
-@main.command()
+@main.command(short_help="Make, train and measure a tiny model.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--output-dir", type=click.Path(path_type=Path), help="[default: runs/demo-REWARD-SEED]")
 @click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Training steps.")
@@ -130,7 +137,7 @@ def _demo(directory: Path, **choices: Any) -> None:
     print_table(result, directory)
 
 
-@main.command()
+@main.command(short_help="List the recipes, or print one.")
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
     """List the recipes, or print the one called NAME, to start a configuration from."""

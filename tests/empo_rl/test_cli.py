@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -37,8 +38,11 @@ def test_help_is_quick_and_names_the_three_uses(tmp_path):
     started = time.perf_counter()
     shown = empo_train("--help", cwd=tmp_path).stdout
     assert time.perf_counter() - started < 3  # far from the ten seconds that importing trl takes
-    for use in ("empo-train demo", "empo-train CONFIG.yaml [key=value ...]", "empo-train recipes"):
-        assert use in shown
+    starts = [re.split(" {2,}", line.strip())[0] for line in shown.splitlines()]
+    for use in ("demo", "CONFIG.yaml [key=value ...]", "CONFIG.yaml --resume", "CONFIG.yaml --overwrite", "recipes"):
+        assert f"empo-train {use}" in starts  # each on a line of its own
+    assert "\\b" not in shown
+    assert max(map(len, shown.splitlines())) < 80
 
 
 def test_recipes_are_listed_and_printed(tmp_path):
