@@ -298,3 +298,18 @@ def test_no_text_is_ever_evaluated(math, tmp_path):
 )
 def test_auto_takes_math_where_it_can_read_the_answers(math, responses, suits):
     assert math.suits(responses) is suits
+
+
+def test_it_works_inside_a_ray_actor():
+    ray = pytest.importorskip("ray", reason="ray is an extra that the development environment leaves out")
+    ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR")
+    try:
+        actor = ray.remote(_Actor).remote()
+        assert ray.get(actor.labels.remote(), timeout=120) == (0, 0, 1)
+    finally:
+        ray.shutdown()
+
+
+class _Actor:
+    def labels(self):
+        return estimate(GROUP).labels
