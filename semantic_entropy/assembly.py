@@ -143,6 +143,8 @@ def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequ
 
 def _representative(answers: Sequence[str | None]) -> str | None:
     """The cluster's most frequent wording, then the shortest, then by text: the same in any order of responses."""
+    if len(answers) == 1:
+        return answers[0]
     counts = Counter(answer for answer in answers if answer is not None)
     return min(counts, key=lambda text: (-counts[text], len(text), text)) if counts else None
 

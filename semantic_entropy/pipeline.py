@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer, Flow
@@ -132,8 +132,7 @@ class _Asked:
     verdict: Verdict = field(default=Verdict(None))
 
 
-@dataclass(frozen=True, slots=True)
-class _Lookup:
+class _Lookup(NamedTuple):
     """Where a group finds the verdict on a pair it asked for; `own` where it was the one to ask the judge."""
 
     pair: Pair
@@ -152,7 +151,8 @@ def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hasha
         return _Lookup(pair, _EQUAL_KEYS, None, own=False)
     equivalence = task.job.equivalence
     question = pair.question if equivalence.uses_question else None
-    key = (*task.judge, question, *sorted((pair.left, pair.right)))
+    _, left, right = pair
+    key = (*task.judge, question, left, right) if left <= right else (*task.judge, question, right, left)
     known = None if equivalence.cheap else cache.get(key)
     if known is not None:
         return _Lookup(pair, known, None, own=False)
@@ -182,12 +182,13 @@ class _Task:
 
     def send(self, lookups: list[_Lookup]) -> None:
         """Hand the flow its verdicts; undecided counts as not the same."""
-        for lookup in lookups:
+        verdicts = [lookup.verdict for lookup in lookups]
+        for lookup, verdict in zip(lookups, verdicts, strict=True):
             self._asked += lookup.own
             self._cached += not lookup.own and lookup.known is not _EQUAL_KEYS
-            if lookup.verdict.same is None:
-                self._undecided.append((lookup.pair, lookup.verdict.reason))
-        self._advance([bool(lookup.verdict.same) for lookup in lookups])
+            if verdict.same is None:
+                self._undecided.append((lookup.pair, verdict.reason))
+        self._advance([bool(verdict.same) for verdict in verdicts])
 
     def _advance(self, verdicts: list[bool] | None) -> None:
         try:
@@ -203,8 +204,10 @@ class _Task:
                 ) from None
         except Exception as error:
             raise self._broken(f"raised {type(error).__name__}: {error}") from error
-        if not all(0 <= i < len(self.texts) and 0 <= j < len(self.texts) for i, j in self.wanted):
-            raise self._broken(f"asked for the pairs {self.wanted!r:.200}")
+        size = len(self.texts)
+        for i, j in self.wanted:
+            if not (0 <= i < size and 0 <= j < size):
+                raise self._broken(f"asked for the pairs {self.wanted!r:.200}")
 
     def _broken(self, how: str) -> PluginError:
         return PluginError(f"clusterer {self.job.clusterer.name!r}, on {len(self.texts)} answers, {how}")
