@@ -3,7 +3,8 @@
     python benchmarks/free_judge.py
 
 Each group scatters over three meanings, each in two wordings, which differ from group to group so that every group
-asks. One call of `Scorer.estimate` holds all groups; a new scorer for each run, so that none finds another's verdicts. Exits with 1 where a median reaches 0.05 s.
+asks. One call of `Scorer.estimate` holds all groups; a new scorer for each run, so that none finds another's verdicts.
+Exits with 1 where a median reaches 0.05 s.
 """
 
 from __future__ import annotations

@@ -52,11 +52,12 @@ def main() -> None:
 def estimate(
     *, file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **how: Any
 ) -> None:
-    """Measure every row of FILE (JSON lines; - is standard input).
+    """Measure every row of FILE: JSON lines or, by its suffix, Parquet; - is standard input. So for the output.
 
     A row holds "responses" (a list of strings) and, where there are, "question" and "logprobs" (token log-probabilities
     a response, nats). Out comes the row with the fields of the result added. Rows are written as they are done; run the
-    same command again after an interruption and it goes on where it was. Bad rows go to OUTPUT.bad.jsonl.
+    same command again after an interruption and it goes on where it was. Bad rows go to OUTPUT.bad.jsonl. Parquet is
+    written to OUTPUT.parts/ and merged at the end.
     """
     from semantic_entropy.files import Run
 
@@ -72,7 +73,7 @@ def estimate(
 
 @main.command()
 @click.argument("responses", nargs=-1, metavar="[RESPONSE]...")
-@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Take a row of this JSONL file instead.")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Take a row of this file instead.")
 @click.option("--id", "row_id", help="The row's id; default: its first row.")
 @click.option("-q", "--question", help="The question that was asked.")
 @click.option("-e", "--equivalence", metavar="NAME")

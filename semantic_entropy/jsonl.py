@@ -217,6 +217,10 @@ def _open(name: str) -> Iterator[IO[bytes]]:
     """A file, or standard input for "-"."""
     if name == "-":
         yield sys.stdin.buffer
-    else:
-        with Path(name).open("rb") as file:
-            yield file
+        return
+    try:
+        file = Path(name).open("rb")
+    except OSError as error:
+        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
+    with file:
+        yield file

@@ -54,7 +54,7 @@ class ParquetSource(Source):
                         problem = problem_of(fields, self.field)
                         text = json.dumps(fields, default=str) if problem else ""
                         yield Row(number, text, fields, problem, (batch, index))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a value that Python has no type for
             raise InputError(f"{self.name}: cannot be read after row {number}: {error}") from error
 
     def total(self) -> int:
