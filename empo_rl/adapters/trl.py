@@ -115,6 +115,9 @@ class EmpoGRPOTrainer(GRPOTrainer):
             self.skipped_steps += 1
         self._metrics["train"]["empo/step_skipped"].append(float(empty))
 
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """None is written: TRL's names GRPO as the method and, for a model made in memory, nothing as its base."""
+
     def _is_training(self) -> bool:
         return bool(self.model is not None and self.model.training)
 
