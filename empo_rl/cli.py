@@ -13,7 +13,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -71,7 +71,7 @@ def run(config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool) 
         final = _train(checked, overwrite)
     except SemanticEntropyError as error:
         raise click.ClickException(str(error)) from error
-    if os.environ.get("RANK", "0") == "0":  # one of the processes that torchrun or accelerate started
+    if _is_first_process():
         click.echo(final)
 
 
@@ -81,7 +81,30 @@ def _train(config: Any, overwrite: bool) -> Path:
 
     _quiet_transformers()
     with StageProgress() as progress:
-        return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
+        try:
+            return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
+        except KeyboardInterrupt:
+            _stop(f"{progress.interrupted()}. {_way_on(Path(config.output_dir), config.training.save_every)}")
+
+
+def _way_on(directory: Path, save_every: int) -> str:
+    from empo_rl import checkpoints
+
+    checkpoint, _ = checkpoints.latest(directory)
+    if checkpoint is None:
+        return f"There is no checkpoint yet (training.save_every={save_every}): --resume begins at step 1."
+    return f"The last checkpoint is {checkpoint}: the same command with --resume goes on from there."
+
+
+def _stop(line: str) -> NoReturn:
+    """The end of a run that its user interrupted; 130 is what shells expect after Ctrl-C."""
+    if _is_first_process():
+        click.echo(line, err=True)
+    raise SystemExit(130)
+
+
+def _is_first_process() -> bool:
+    return os.environ.get("RANK", "0") == "0"  # of those that torchrun or accelerate started
 
 
 @main.command(short_help="Make, train and measure a tiny model.")
@@ -129,11 +152,14 @@ def _demo(directory: Path, **choices: Any) -> None:
 
     with StageProgress() as progress:
         progress.say("loading torch, transformers and trl")
-        from empo_rl.demo.run import run_demo
-        from empo_rl.demo.table import print_table
+        try:
+            from empo_rl.demo.run import run_demo
+            from empo_rl.demo.table import print_table
 
-        _quiet_transformers()
-        result = run_demo(directory, report=progress, **choices)
+            _quiet_transformers()
+            result = run_demo(directory, report=progress, **choices)
+        except KeyboardInterrupt:
+            _stop(f"{progress.interrupted()}. A demo begins anew; `empo-train tiny` is the same and can be resumed.")
     print_table(result, directory)
 
 

@@ -26,8 +26,10 @@ class StageProgress:
             disable=not self.console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
+        self.reached: tuple[str, int, int] | None = None  # the stage, its steps done, and in all
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        self.reached = (stage, done, total)
         if not self.console.is_terminal:
             if done * _LINES // total > (done - 1) * _LINES // total:
                 self.say(f"{stage} {done}/{total} {note}")
@@ -36,9 +38,16 @@ class StageProgress:
             self._tasks[stage] = self._bars.add_task(stage, total=total, note=note)
         self._bars.update(self._tasks[stage], completed=done, note=note)
 
+    def interrupted(self) -> str:
+        """How far it came, for someone who stopped it."""
+        if self.reached is None:
+            return "interrupted before the first step"
+        stage, done, total = self.reached
+        return f"interrupted in {stage} after step {done} of {total}"
+
     def say(self, line: str) -> None:
         """A line of its own, above the bars."""
-        self._bars.console.print(line, markup=False, highlight=False)
+        self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:
         self._bars.start()
