@@ -6,7 +6,7 @@ asked for and cannot be had is an error, before any model is loaded. Leaves out 
 
 from __future__ import annotations
 
-from transformers.utils import is_torch_bf16_gpu_available
+from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from empo_rl.config import Config
 from semantic_entropy import InputError

@@ -27,21 +27,26 @@ class PromptSet:
     too_long: int
 
 
-def load_prompts(config: Config, count_tokens: Callable[[list[dict[str, str]]], int]) -> PromptSet:
-    """Read, pick, put into the template. `count_tokens` measures a conversation as the model will see it."""
+def read_prompts(config: Config) -> list[dict[str, Any]]:
+    """Read, pick, put into the template."""
     records = _records(config)
     columns = config.data.columns if config.data.dataset != "demo" else Columns(gold="gold")
     labelled = config.empo.reward == "golden"
     rows = [_row(record, place, columns, config.template, labelled) for place, record in records]
     if config.data.limit is not None and config.data.limit < len(rows):
         rows = random.Random(f"prompts {config.seed}").sample(rows, config.data.limit)
-    longest = config.data.max_prompt_tokens
-    kept = rows if longest is None else [row for row in rows if count_tokens(row["prompt"]) <= longest]
+    if not rows:
+        raise InputError(f"data: {config.data.path or config.data.dataset} holds no prompt.")
+    return rows
+
+
+def short_enough(
+    rows: Sequence[dict[str, Any]], longest: int | None, count_tokens: Callable[[list[dict[str, str]]], int]
+) -> PromptSet:
+    """Leave out what is too long. `count_tokens` measures a conversation as the model will see it."""
+    kept = [row for row in rows if longest is None or count_tokens(row["prompt"]) <= longest]
     if not kept:
-        raise InputError(
-            f"data: no prompt is left of {len(rows)}"
-            + (f": all are longer than data.max_prompt_tokens={longest}." if rows else ": the source is empty.")
-        )
+        raise InputError(f"data: all {len(rows)} prompts are longer than data.max_prompt_tokens={longest}.")
     return PromptSet(tuple(kept), len(rows) - len(kept))
 
 

@@ -2,59 +2,71 @@
 
     config.yaml      the configuration as it was run       metrics.jsonl    one line a step
     checkpoint-N/    to resume from                        final/           the trained model
-    base/            only for `model: demo`                README.md        the model card that TRL writes
+    base/            only for `model: demo`
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
+What a run left that ended before its first step is no earlier run, and makes room. `look` writes nothing; `prepare`
+does what it decided, once everything else about the run has been checked.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from empo_rl import checkpoints
 from semantic_entropy import InputError
 
-CONFIG, METRICS, FINAL, BASE, CARD = "config.yaml", "metrics.jsonl", "final", "base", "README.md"
-_CHECKPOINT, _STATE = "checkpoint-", "trainer_state.json"
+CONFIG, METRICS, FINAL, BASE = "config.yaml", "metrics.jsonl", "final", "base"
+_SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
-def start(directory: Path, *, resume: bool, overwrite: bool) -> Path | None:
-    """Make the directory ready. Returns the checkpoint to go on from; None starts at the beginning."""
+@dataclass(frozen=True, slots=True)
+class Start:
+    """checkpoint: to go on from; None begins at step 1. broken: set aside. remains: deleted. notes: what to say."""
+
+    checkpoint: Path | None = None
+    broken: tuple[Path, ...] = ()
+    remains: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def look(directory: Path, *, resume: bool, overwrite: bool) -> Start:
+    """How to start here, or why not."""
     if resume and overwrite:
         raise InputError("resume and overwrite exclude each other: go on from the last checkpoint, or begin anew.")
     if directory.exists() and not directory.is_dir():
         raise InputError(f"output_dir: {directory} is a file: name a directory.")
-    directory.mkdir(parents=True, exist_ok=True)
-    earlier = _earlier_run(directory)
-    if earlier and not resume and not overwrite:
+    earlier = _earlier_run(directory) if directory.exists() else ()
+    if resume:
+        return _resume(directory)
+    stepless = bool(earlier) and _made_no_step(directory)
+    if earlier and not overwrite and not stepless:
         raise InputError(
             f"output_dir: {directory} holds an earlier run ({earlier[0].name}). Add --resume to go on with it, "
             "--overwrite to delete it and begin anew, or output_dir=OTHER."
         )
-    if overwrite:
-        for entry in earlier:
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-    return last_checkpoint(directory) if resume else None
+    notes = (f"{directory} holds what is left of a run that made no step: it makes room",) if stepless else ()
+    return Start(remains=earlier, notes=notes)
 
 
-def last_checkpoint(directory: Path) -> Path | None:
-    """The latest complete checkpoint. The trainer's state is written last, so one without it was cut off by a kill."""
-    complete = [entry for entry in directory.glob(f"{_CHECKPOINT}*") if _step(entry) is not None]
-    return max(complete, key=lambda entry: _step(entry) or 0, default=None)
-
-
-def checkpoint_step(checkpoint: Path | None) -> int:
-    """The step after which it was saved; 0 for none."""
-    return 0 if checkpoint is None else _step(checkpoint) or 0
+def prepare(directory: Path, start: Start) -> None:
+    """Make the directory ready. The empty metrics file says that what lies here is a run, and made no step yet."""
+    for entry in start.remains:
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    for checkpoint in start.broken:
+        checkpoints.set_aside(checkpoint)
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / METRICS).touch()
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
     """Keep the configuration as it is run. Returns what differs from the one that was kept before, a line a key."""
+    import yaml
+
     path, changes = directory / CONFIG, []
     if path.exists():
         before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
@@ -62,6 +74,23 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
         changes = [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
     path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
     return [change for change in changes if not change.startswith("resume:")]
+
+
+def _resume(directory: Path) -> Start:
+    checkpoint, broken = checkpoints.latest(directory)
+    notes = [f"{path} is passed over and set aside: {fault}" for path, fault in broken.items()]
+    notes.append(
+        f"resuming from {checkpoint}" if checkpoint else f"nothing to resume in {directory}: starting at step 1"
+    )
+    return Start(checkpoint, broken=tuple(broken), notes=tuple(notes))
+
+
+def _made_no_step(directory: Path) -> bool:
+    """Ours, by its metrics file, which has no complete line; and nothing that a step leaves."""
+    metrics = directory / METRICS
+    if not metrics.is_file() or b"\n" in metrics.read_bytes():
+        return False
+    return not any(entry.name.startswith((FINAL, *_SAVED)) for entry in directory.iterdir())
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -72,14 +101,6 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", value
 
 
-def _step(checkpoint: Path) -> int | None:
-    try:
-        state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, json.JSONDecodeError):
-        return None
-    return int(state["global_step"])
-
-
-def _earlier_run(directory: Path) -> list[Path]:
-    ours = {CONFIG, METRICS, FINAL, BASE, CARD}
-    return sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_CHECKPOINT))
+def _earlier_run(directory: Path) -> tuple[Path, ...]:
+    ours = {CONFIG, METRICS, FINAL, BASE}
+    return tuple(sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_SAVED)))

@@ -13,20 +13,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import torch
 from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
-from empo_rl import run_directory
+from empo_rl import checkpoints, run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
 from empo_rl.adapters.trl import EmpoGRPOTrainer
 from empo_rl.config import Config
 from empo_rl.device import fit_to_device
 from empo_rl.metrics_file import MetricsFile
-from empo_rl.prompts import load_prompts
+from empo_rl.models import count_tokens, load_model, load_tokenizer, make_demo_model
+from empo_rl.prompts import read_prompts, short_enough
 from empo_rl.provider import EmpoProvider
 from semantic_entropy import InputError
 
@@ -35,31 +35,35 @@ Say = Callable[[str], None]
 
 
 def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Say) -> Path:
-    """Train, and return the directory of the final model."""
+    """Train, and return the directory of the final model.
+
+    What can be wrong with the configuration is found before a model is loaded or made, and before anything is written.
+    """
     state = PartialState(cpu=config.device == "cpu")
     tell = say if state.is_main_process else _silent
     config, notes = fit_to_device(config, state.device.type)
     directory = Path(config.output_dir)
-    for note in [*notes, *config.window_notes()]:
-        tell(note)
     arguments = grpo_arguments(config, state.num_processes)
-    with state.main_process_first():
-        checkpoint = run_directory.start(directory, resume=config.resume, overwrite=overwrite)
-    if config.resume:
-        tell(f"resuming from {checkpoint}" if checkpoint else f"nothing to resume in {directory}: starting at step 1")
-    if checkpoint and run_directory.checkpoint_step(checkpoint) >= (config.training.steps or math.inf):
+    start = run_directory.look(directory, resume=config.resume, overwrite=overwrite)
+    for note in [*notes, *config.window_notes(), *start.notes]:
+        tell(note)
+    if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
         tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
-        return _finish_from(checkpoint, directory / run_directory.FINAL)
-    with state.main_process_first():  # a demo's base model is made by the first and read by the others
-        model, tokenizer = _load_model(config, directory, progress)
-    prompts = load_prompts(config, lambda turns: _count_tokens(tokenizer, turns))
-    tell(f"{len(prompts.rows)} prompts" + (f", {prompts.too_long} left out as too long" if prompts.too_long else ""))
-    callbacks: list[Any] = []
-    if state.is_main_process:
-        for change in run_directory.write_config(directory, config.model_dump()):
-            tell(f"changed since this run began: {change}")
-        callbacks = _callbacks(directory, run_directory.checkpoint_step(checkpoint), progress)
+        return _finish_from(start.checkpoint, directory / run_directory.FINAL)
     with EmpoProvider(**config.empo.model_dump(), seed=config.seed + state.process_index) as provider:
+        rows = read_prompts(config)
+        tokenizer = load_tokenizer(config)
+        prompts = short_enough(rows, config.data.max_prompt_tokens, lambda turns: count_tokens(tokenizer, turns))
+        left_out = f", {prompts.too_long} left out as too long" if prompts.too_long else ""
+        tell(f"{len(prompts.rows)} prompts{left_out}")
+        with state.main_process_first():  # it downloads, and the others find the files
+            model = None if config.model == "demo" else load_model(config)
+        callbacks: list[Any] = []
+        state.wait_for_everyone()  # all have looked at the directory before one writes into it
+        with state.main_process_first():  # it makes a demo's base model, and the others read it
+            if state.is_main_process:
+                callbacks = _begin(directory, start, config, progress, tell)
+            model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
         trainer = EmpoGRPOTrainer(
             model=model,
             provider=provider,
@@ -69,18 +73,26 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
     final = directory / run_directory.FINAL
     trainer.save_model(str(final))
     return final
 
 
 def _finish_from(checkpoint: Path, final: Path) -> Path:
-    """The last checkpoint as the final model, for a run that was killed between the two."""
-    if not final.exists():
+    """The last checkpoint as the final model, for a run that was killed before it had written one."""
+    if checkpoints.weights_fault(final):
         AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(final)
         AutoTokenizer.from_pretrained(checkpoint).save_pretrained(final)
     return final
+
+
+def _begin(directory: Path, start: run_directory.Start, config: Config, progress: Progress, tell: Say) -> list[Any]:
+    """The first writes of a run."""
+    run_directory.prepare(directory, start)
+    for change in run_directory.write_config(directory, config.model_dump()):
+        tell(f"changed since this run began: {change}")
+    return _callbacks(directory, checkpoints.step(start.checkpoint), progress)
 
 
 def _callbacks(directory: Path, done: int, progress: Progress) -> list[Any]:
@@ -151,46 +163,7 @@ def _decided(config: Config, accumulation: int) -> dict[str, Any]:
     }
 
 
-def _load_model(config: Config, directory: Path, progress: Progress) -> tuple[Any, Any]:
-    if config.model == "demo":
-        return _demo_model(config, directory / run_directory.BASE, progress)
-    kind = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
-    try:
-        model = AutoModelForCausalLM.from_pretrained(config.model, dtype=kind)
-        return model, AutoTokenizer.from_pretrained(config.model, padding_side="left")
-    except (OSError, ValueError) as error:
-        raise InputError(f"model: {config.model!r} could not be loaded: {error}") from error
-
-
-def _demo_model(config: Config, base: Path, progress: Progress) -> tuple[Any, Any]:
-    """Made once; a resumed run finds it."""
-    from empo_rl.demo.base_model import make_model, make_tokenizer, pretrain
-    from empo_rl.demo.task import split
-
-    torch.set_num_threads(1)  # as fast as two for so small a model
-    tokenizer = make_tokenizer()
-    if base.exists():
-        return AutoModelForCausalLM.from_pretrained(base), tokenizer
-    model, steps = make_model(tokenizer, config.seed), config.demo.pretrain_steps
-    pretrain(
-        model,
-        tokenizer,
-        split(config.seed).pretraining,
-        seed=config.seed,
-        steps=steps,
-        on_step=lambda step, loss: progress("pre-training", step, steps, f"loss {loss:.3f}"),
-    )
-    unfinished = base.with_suffix(".tmp")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(base)  # in one move: a kill leaves a whole base model or none
-    return model, tokenizer
-
-
-def _count_tokens(tokenizer: Any, turns: list[dict[str, str]]) -> int:
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
-
-
 def _note(logs: dict[str, float]) -> str:
-    return f"entropy {logs['empo/entropy']:.2f} nats, kept {logs['empo/keep_fraction']:.0%}"
+    """Under invalid=drop a batch may hold no valid answer, and so no entropy."""
+    entropy = f"entropy {logs['empo/entropy']:.2f} nats" if "empo/entropy" in logs else "no valid answer"
+    return f"{entropy}, kept {logs['empo/keep_fraction']:.0%}"

@@ -64,6 +64,9 @@ def test_recipes_are_listed_and_printed(tmp_path):
         (["tiny", "trl.beta=0.1"], "trl.beta: decided by this configuration (it is 0.0)"),
         (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
         (["math-1.5b-empo"], "Add device=cpu training.precision=fp32"),
+        (["tiny", "data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl is no file"),
+        (["tiny", "empo.equivalence=mathh"], "Did you mean 'math'?"),
+        (["tiny", "model=nowhere", "training.steps=1"], "'nowhere' has no tokenizer that can be loaded"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path):
@@ -72,6 +75,7 @@ def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]  # nothing that would block the next try
 
 
 def test_a_run_from_a_file_of_ones_own(tmp_path):
@@ -88,23 +92,74 @@ def test_a_run_from_a_file_of_ones_own(tmp_path):
     assert "holds an earlier run" in again.stderr
 
 
+def started(*arguments, cwd, until):
+    """A run in a process group of its own, as a terminal makes one, once the file `until` is there."""
+    command = [sys.executable, "-m", "empo_rl.cli", *arguments]
+    process = subprocess.Popen(
+        command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    )
+    deadline = time.monotonic() + 120
+    while not until.exists():
+        assert process.poll() is None, "the run ended before it could be stopped"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    return process
+
+
+def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(tmp_path):
+    run = tmp_path / "run"
+    arguments = ["tiny", *TINY, "empo.equivalence=math", "output_dir=run", "training.steps=400"]
+    process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-2" / "trainer_state.json")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert re.search(
+        r"interrupted in training after step \d+ of 400\. The last checkpoint is run/checkpoint-\d+: ", said
+    )
+    assert "Traceback" not in said
+    assert "Aborted" not in said
+
+
+def test_a_run_stopped_before_its_first_step_does_not_block_the_next(tmp_path):
+    run = tmp_path / "run"
+    slow = ["tiny", *TINY, "demo.pretrain_steps=100000", "output_dir=run"]
+    process = started(*slow, cwd=tmp_path, until=run / "config.yaml")
+    os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "There is no checkpoint yet (training.save_every=2): --resume begins at step 1." in said
+    done = empo_train("tiny", *TINY, "output_dir=run", "training.steps=1", cwd=tmp_path)
+    assert "a run that made no step: it makes room" in done.stderr
+    assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1]
+
+
+def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+    run, arguments = tmp_path / "run", ["tiny", *TINY, "output_dir=run", "training.steps=4"]
+    empo_train(*arguments, cwd=tmp_path)
+    first = read_metrics(run / "metrics.jsonl")
+    assert not (run / "README.md").exists()  # TRL's card would name the wrong method and no base model
+    os.truncate(run / "checkpoint-4" / "optimizer.pt", 1000)
+    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    assert "checkpoint-4 is passed over and set aside: optimizer.pt is cut short or unreadable" in done.stderr
+    assert "resuming from run/checkpoint-2" in done.stderr
+    rows = read_metrics(run / "metrics.jsonl")
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert rows[:2] == first[:2]
+    for step in (2, 4):
+        os.truncate(run / f"checkpoint-{step}" / "model.safetensors", 1000)
+    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    assert "nothing to resume in run: starting at step 1" in done.stderr
+    assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4]
+
+
 def test_a_killed_run_goes_on_where_it_was(tmp_path):
     """kill -9 after the first checkpoint; the resumed run repeats no step and leaves none out."""
     run = tmp_path / "run"
     arguments = ["tiny", *TINY, "output_dir=run", "training.steps=8"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "empo_rl.cli", *arguments],
-        cwd=tmp_path,
-        stderr=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-    )
-    deadline = time.monotonic() + 120
-    while not (run / "checkpoint-2" / "trainer_state.json").exists():
-        assert process.poll() is None, "the run ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-2" / "trainer_state.json")
     process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
     before = read_metrics(run / "metrics.jsonl")
     assert not (run / "final").exists()
     with (run / "metrics.jsonl").open("a") as file:

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from empo_rl.config import Config
-from empo_rl.prompts import load_prompts
+from empo_rl.prompts import read_prompts, short_enough
 from semantic_entropy import InputError
 
 
@@ -18,7 +18,8 @@ def load(tmp_path):
         lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
         path.write_text("\n".join(lines) + "\n")
         values = {"model": "m", "output_dir": "o", "data": {"path": str(path), **(data or {})}, **sections}
-        return load_prompts(Config.model_validate(values), count)
+        config = Config.model_validate(values)
+        return short_enough(read_prompts(config), config.data.max_prompt_tokens, count)
 
     return run
 
@@ -66,7 +67,7 @@ def test_a_limit_draws_the_same_questions_for_a_seed(load):
         ([{"question": None}], "holds None, which is no text"),
         (["{"], "prompts.jsonl:1: not JSON"),
         (["[1]"], "expected an object with columns, found list"),
-        ([], "no prompt is left of 0: the source is empty"),
+        ([], "prompts.jsonl holds no prompt"),
     ],
 )
 def test_a_bad_row_is_named_by_file_and_line(rows, message, load):
@@ -75,11 +76,11 @@ def test_a_bad_row_is_named_by_file_and_line(rows, message, load):
 
 
 def test_a_source_of_long_prompts_alone_is_refused(load):
-    with pytest.raises(InputError, match="all are longer than data.max_prompt_tokens=1"):
+    with pytest.raises(InputError, match="all 1 prompts are longer than data.max_prompt_tokens=1"):
         load([{"question": "a b"}], data={"max_prompt_tokens": 1})
 
 
 def test_a_missing_file_is_named():
     config = Config.model_validate({"model": "m", "output_dir": "o", "data": {"path": "nowhere.jsonl"}})
     with pytest.raises(InputError, match="nowhere.jsonl is no file"):
-        load_prompts(config, count)
+        read_prompts(config)
