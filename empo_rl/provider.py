@@ -76,10 +76,26 @@ class EmpoProvider:
         """The name of the reward signal."""
         return self._signal.name
 
-    def step(self, groups: Sequence[RolloutGroup | Sequence[str]]) -> BatchDecision:
-        """Decide about one batch. All groups have the same size G."""
+    def check(self, size: int) -> None:
+        """Raise InputError where groups of G=size could train nothing: a group of one, or a window that keeps none."""
+        if size < 2:
+            raise InputError(
+                f"G={size}: a completion alone agrees with nobody, and its advantage is 0. Sample 2 or more a prompt."
+            )
+        if self._signal.windowed:
+            self.window.check(size)
+
+    def step(self, groups: Sequence[RolloutGroup | Sequence[str]], *, training: bool = True) -> BatchDecision:
+        """Decide about one batch. All groups have the same size G.
+
+        Raises:
+            InputError: groups of different sizes; and, unless `training=False` (for evaluation, where a group may hold
+                one completion), a G at which nothing can be learned.
+        """
         rollouts = [_as_group(index, group) for index, group in enumerate(groups)]
         size = check_equal_sizes(rollouts)
+        if training:
+            self.check(size)
         started = time.perf_counter()
         results = self._score(rollouts)
         scored = [ScoredGroup(group, result) for group, result in zip(rollouts, results, strict=True)]

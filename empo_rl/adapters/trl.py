@@ -125,13 +125,14 @@ class EmpoGRPOTrainer(GRPOTrainer):
         """What TRL calls: flat rows in, a reward a row out. Prompts may repeat; groups are found by position."""
 
         def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
+            training = self._is_training()
             groups = group_by_position(
                 [_completion_text(completion) for completion in completions],
-                self._training_size if self._is_training() else self._evaluation_size,
+                self._training_size if training else self._evaluation_size,
                 questions=columns.get("question") or [_question_text(prompt) for prompt in prompts],
                 golds=columns.get("gold"),
             )
-            self._decision = self.provider.step(groups)
+            self._decision = self.provider.step(groups, training=training)
             for name, value in self._decision.metrics.items():
                 columns["log_metric"](f"empo/{name}", value)
             # A nan reward (invalid="drop") is out of the loss already; for a None TRL warns in every step.
@@ -176,6 +177,7 @@ def _check_config(args: GRPOConfig, provider: EmpoProvider, *, evaluates: bool) 
             "Use scale='group' or 'none'."
         )
     check_whole_groups(args, evaluates=evaluates)
+    provider.check(_generations(args))
 
 
 def _generations(args: GRPOConfig) -> int:

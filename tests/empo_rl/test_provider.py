@@ -214,6 +214,23 @@ def test_a_scorer_that_was_passed_in_stays_open():
         assert scorer.estimate(["a", "a"]).entropy == 0
 
 
+@pytest.mark.parametrize("reward", ["empo", "random"])
+def test_a_group_of_one_carries_no_signal(reward):
+    with pytest.raises(InputError, match="G=1: a completion alone agrees with nobody"):
+        step([["a"]], reward=reward)
+
+
+def test_a_window_that_keeps_nothing_at_this_size_is_refused():
+    with pytest.raises(InputError, match=r"the window 3 < H < inf keeps no group at G=4: .* ln G = 1\.386"):
+        step([[box(1), box(2), box(3), box(4)]], delta_low=3)
+    assert step([[box(1), box(2)]], delta_low=3, reward="random").keep.all()  # which has no window
+
+
+def test_evaluation_is_refused_nothing():
+    with provider(delta_low=3) as chosen:
+        assert chosen.step([[box(1)]], training=False).entropies.tolist() == [0]
+
+
 ANSWERS = st.lists(st.sampled_from(["", *(box(n) for n in range(4))]), min_size=2, max_size=9)
 
 
