@@ -7,9 +7,11 @@ depend on: every choice is a constant of `task`, `base_model`, `evaluation` or `
 from __future__ import annotations
 
 import json
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,19 +27,22 @@ from empo_rl.metrics_file import read_metrics
 from empo_rl.provider import EmpoProvider
 from semantic_entropy import Scorer
 
+_RECORDED = ("semantic-entropy", "torch", "transformers", "trl")  # what the numbers depend on
+
 Report = Callable[[str, int, int, str], None]
 """stage, steps done, steps in all, a note."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoResult:
-    """base and final on the same held-out questions; seconds by stage."""
+    """base and final on the same held-out questions; seconds by stage; the choices and versions of the run."""
 
     base: Evaluation
     final: Evaluation
     auroc_base: float | None
     seconds: Mapping[str, float]
     seed: int
+    run: Mapping[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
         """`summary.json`."""
@@ -47,6 +52,7 @@ class DemoResult:
             "auroc_base": self.auroc_base,
             "seconds": {stage: round(value, 3) for stage, value in self.seconds.items()},
             "seed": self.seed,
+            "run": dict(self.run),
         }
 
 
@@ -103,6 +109,13 @@ def run_demo(
             "total": time.perf_counter() - started,
         },
         seed=seed,
+        run={
+            "steps": steps,
+            "learning_rate": learning_rate,
+            "reward": reward,
+            "pretrain_steps": pretrain_steps,
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _RECORDED}},
+        },
     )
     (directory / output.SUMMARY).write_text(json.dumps(result.to_dict(), indent=2) + "\n", encoding="utf-8")
     return result

@@ -32,10 +32,14 @@ def run(tmp_path_factory):
 
 def test_the_summary_has_precisely_its_shape(run):
     summary = json.loads((run[0] / "summary.json").read_text())
-    assert set(summary) == {"base", "final", "auroc_base", "seconds", "seed"}
+    assert set(summary) == {"base", "final", "auroc_base", "seconds", "seed", "run"}
     assert set(summary["base"]) == set(summary["final"]) == NUMBERS
     assert set(summary["seconds"]) == {"pretrain", "train", "judging", "total"}
     assert summary["seed"] == 7
+    versions = summary["run"].pop("versions")
+    assert set(versions) == {"python", "semantic-entropy", "torch", "transformers", "trl"}
+    assert all(text[0].isdigit() for text in versions.values())
+    assert summary["run"] == {"steps": 2, "learning_rate": 1e-4, "reward": "empo", "pretrain_steps": 3}
     assert all(0 <= summary["base"][name] <= 1 for name in NUMBERS - {"semantic_entropy"})
     assert 0 < summary["base"]["semantic_entropy"] <= 2.08
     assert summary["seconds"]["total"] >= summary["seconds"]["pretrain"] + summary["seconds"]["train"]
