@@ -144,8 +144,9 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     """Make the table where the file is new; leave a file alone that is not ours."""
-    mark, made_by = _pragma(connection, "application_id"), _pragma(connection, "user_version")
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    with _transaction(connection, "BEGIN"):  # one look at all three: another process may be making the file
+        mark, made_by = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if mark != _MARK and (mark or made_by or tables):
         raise InputError(f"{path} is an SQLite file of something else: use another file as verdict cache")
     if mark == _MARK and made_by != _FORMAT:
@@ -179,8 +180,8 @@ def _pragma(connection: sqlite3.Connection, name: str) -> int:
 
 
 @contextlib.contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    connection.execute("BEGIN IMMEDIATE")
+def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:
+    connection.execute(begin)
     try:
         yield connection
         connection.execute("COMMIT")

@@ -264,12 +264,31 @@ def writer(path, name, rounds):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_processes_that_begin_a_file_together_agree(path):
-    processes = [writer(path, str(i), 3) for i in range(6)]
+BEGINNER = """
+import os, sys
+from semantic_entropy.cache_file import CacheFile
+from semantic_entropy import Equivalence, Verdict
+
+folder, name = sys.argv[1:]
+for i in range(40):
+    while not os.path.exists(f"{folder}/{i}.go"):
+        pass
+    cache = CacheFile(f"{folder}/{i}.sqlite")
+    cache.put((Equivalence, (name,), (), None, "x", "y"), Verdict(True))
+    cache.close()
+"""
+
+
+def test_processes_that_begin_a_file_together_agree(tmp_path):
+    commands = [[sys.executable, "-c", BEGINNER, str(tmp_path), str(i)] for i in range(4)]
+    processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    for i in range(40):
+        (tmp_path / f"{i}.go").touch()
+        time.sleep(0.02)  # long enough that all wait for the next one
     for process in processes:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-    assert rows_of(path) == 6 * 3 * 200
+    assert {rows_of(tmp_path / f"{i}.sqlite") for i in range(40)} == {4}
 
 
 def rows_of(path):
