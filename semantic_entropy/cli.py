@@ -6,6 +6,7 @@ Light on purpose: what a command needs is imported when it runs, so that `--help
 from __future__ import annotations
 
 import json
+import os
 import sys
 from typing import Any
 
@@ -63,11 +64,19 @@ def estimate(
 
     with _scorer(how) as scorer:
         run = Run(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
-        done = run.execute(progress=not quiet and sys.stderr.isatty())
+        try:
+            done = run.execute(progress=not quiet and sys.stderr.isatty())
+        except KeyboardInterrupt:
+            goes_on = "; the same command goes on from there" if output not in (None, "-") else ""
+            click.echo(f"interrupted after {run.rows} rows{goes_on}", err=True)
+            sys.exit(130)
+        except BrokenPipeError:  # `| head`: what Python flushes at its end must not complain again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
     click.echo(str(done), err=True)
     if how["cache"]:
         click.echo(f"cache {scorer.cache}", err=True)
-    if done.bad:
+    if done.bad or done.bad_before:
         sys.exit(1)
 
 

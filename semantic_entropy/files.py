@@ -8,8 +8,11 @@ is next. The formats (`jsonl`, `parquet`) add only what is theirs: how a row is 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,12 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import EvidenceError, InputError
-from semantic_entropy.jsonl import JsonlSink, JsonlSource, append, drop_cut_line
+from semantic_entropy.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource, append, drop_cut_line
 from semantic_entropy.rows import SETTINGS, Before, Measured, Row, Sink, Source
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Result, to_json_line
 
-_CHUNK = 256  # rows in one pipeline run: enough pairs to fill a model's batch, a second or two of work lost at a kill
+_CHUNK = 256  # rows in one pipeline run at most: enough pairs to fill a model's batch
+_SECONDS = 2.0  # that a chunk should take at most: what is lost at a kill, and how long a progress bar stands still
 _PARQUET = (".parquet", ".pq")
 
 
@@ -39,7 +43,7 @@ def open_source(name: str, field: str, *, copied: bool = False) -> Source:
         InputError: no such file, or not of its suffix's format.
         MissingDependencyError: Parquet without pyarrow.
     """
-    if name != "-" and not Path(name).is_file():
+    if name != "-" and (not Path(name).exists() or Path(name).is_dir()):
         raise InputError(f"{name}: no such file")
     if not is_parquet(name):
         return JsonlSource(name, field)
@@ -88,16 +92,20 @@ class Done:
     bad: int
     bad_file: str
     seconds: float
+    bad_before: int = 0
 
     def __str__(self) -> str:
-        rate = f"{self.rows / self.seconds:,.0f} rows/s" if self.seconds > 0 and self.rows else "nothing left to do"
-        parts = [f"{self.rows} rows in {self.seconds:.1f} s ({rate})"]
+        nothing_left = "" if self.bad else " (nothing left to do)"
+        rate = f" ({self.rows / self.seconds:,.0f} rows/s)" if self.seconds > 0 and self.rows else nothing_left
+        parts = [f"{self.rows} rows in {self.seconds:.1f} s{rate}"]
         if self.skipped:
             parts.append(f"{self.skipped} done before (--overwrite starts anew)")
         if self.bad:
             parts.append(
                 f"{self.bad} bad rows set aside in {self.bad_file}" if self.bad_file else f"{self.bad} bad rows"
             )
+        if self.bad_before:
+            parts.append(f"{self.bad_before} bad rows were set aside before in {self.bad_file}")
         return "; ".join(parts)
 
 
@@ -111,6 +119,7 @@ class Run:
         self.source = open_source(source, field, copied=is_parquet(output))
         self.sink = open_sink(output, self.source)
         self.bad_file = None if output in (None, "-") else Path(f"{output}.bad.jsonl")
+        self.rows = 0  # measured and written so far
 
     def execute(self, progress: bool) -> Done:
         """Measure what is not done yet.
@@ -119,6 +128,10 @@ class Run:
             InputError: a bad row under `strict`, or an output that belongs to another input or other settings.
             SemanticEntropyError: the disk is full or the output cannot be written; what was written stays.
         """
+        with _alone(self.sink.name):
+            return self._execute(progress)
+
+    def _execute(self, progress: bool) -> Done:
         start = time.perf_counter()
         if self.overwrite:
             self.sink.clear()
@@ -126,26 +139,33 @@ class Run:
         if before and self.source.name == "-":
             raise InputError(f"{self.sink.name} exists, and standard input cannot be resumed: use --overwrite")
         aside = self._set_aside_before(before)
-        rows = bad = 0
+        bad, size = 0, _CHUNK // 8
         with contextlib.closing(self.source.rows()) as every:
             left = (row for row in every if row.number not in aside)
             written = self._skip(left, before) if before and before.written else 0
             with self.sink, _bar(self.source, progress) as advance:
                 advance(written + len(aside))
-                while chunk := list(islice(left, _CHUNK)):
-                    good, problems = self._measure(chunk, untried=not (written or rows))
+                while chunk := list(islice(left, size)):
+                    began = time.perf_counter()
+                    good, problems = self._measure(chunk, untried=not (written or self.rows))
+                    if problems and self.strict:
+                        self._stop_at(problems[0], good)
                     self._set_aside(problems)
                     self.sink.write(good)
-                    rows, bad = rows + len(good), bad + len(problems)
+                    self.rows, bad = self.rows + len(good), bad + len(problems)
                     advance(len(chunk))
+                    size = _next_size(size, time.perf_counter() - began)
                 self.sink.finish()
-        return Done(rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start)
+        return Done(self.rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start, len(aside))
+
+    def _stop_at(self, problem: _Problem, good: list[Measured]) -> None:
+        """Write what stands before a bad row, and end there."""
+        self.sink.write([(row, result) for row, result in good if row.number < problem[0].number])
+        raise InputError(self._said(*problem))
 
     def _measure(self, chunk: list[Row], *, untried: bool) -> tuple[list[Measured], list[_Problem]]:
         """The rows that have a result, with it; and those that have none, with what is wrong."""
         problems = [(row, row.problem) for row in chunk if row.problem]
-        if problems and self.strict:
-            raise InputError(self._said(*problems[0]))
         good = [row for row in chunk if not row.problem]
         try:
             return list(zip(good, self._estimate(good), strict=True)), problems
@@ -153,8 +173,6 @@ class Run:
             measured, lacking = self._one_by_one(good)
         if lacking and untried and not measured:  # all of them: a mistake in the call, not in the rows
             raise InputError(lacking[0][1])
-        if lacking and self.strict:
-            raise InputError(self._said(*lacking[0]))
         return measured, sorted(problems + lacking, key=lambda problem: problem[0].number)
 
     def _estimate(self, rows: list[Row]) -> list[Result]:
@@ -227,6 +245,30 @@ class Run:
 
 
 _Problem = tuple[Row, str]
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """How many rows to take next: as many as keep a chunk's time in bounds."""
+    if seconds > _SECONDS:
+        return max(1, size // 2)
+    return min(_CHUNK, 2 * size) if seconds < _SECONDS / 4 else size
+
+
+@contextlib.contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """Hold an output against other runs; the system lets go of it when this one dies, however it dies."""
+    if name == STANDARD_OUTPUT or sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    place = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
+    with (Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{place}.lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"another run is writing {name}: wait for it, or choose another output") from None
+        yield
 
 
 @contextlib.contextmanager

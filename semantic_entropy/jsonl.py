@@ -26,6 +26,9 @@ _BLOCK = 1 << 16  # bytes read at once on the way back to the last end of a line
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # a table's, JSON has none
 
 
+STANDARD_OUTPUT = "standard output"
+
+
 class JsonlSource(Source):
     """The lines of a file, or of standard input for "-"; empty ones are no rows."""
 
@@ -43,7 +46,7 @@ class JsonlSource(Source):
                     yield parse(number, line, self.field)
 
     def total(self) -> int | None:
-        if self.name == "-":
+        if self.name == "-" or not Path(self.name).is_file():  # a pipe can be read once
             return None
         with _open(self.name) as lines:
             return sum(1 for line in lines if line.strip())
@@ -67,8 +70,8 @@ class JsonlSink(Sink):
     """Lines appended to a file, or to standard output for None."""
 
     def __init__(self, path: Path | None) -> None:
-        self.path, self.name = path, str(path or "standard output")
-        self._out: IO[Any] = sys.stdout
+        self.path, self.name = path, str(path or STANDARD_OUTPUT)
+        self._out: IO[bytes] = sys.stdout.buffer  # UTF-8, whatever the terminal's encoding
 
     def before(self) -> Before | None:
         if not self.path or not self.path.exists():
@@ -161,12 +164,14 @@ def _ends(path: Path) -> tuple[tuple[bytes, bytes], int]:
     return (first, last), count
 
 
-def write_lines(out: IO[Any], lines: list[str], path: Path | None) -> None:
+def write_lines(out: IO[bytes], lines: list[str], path: Path | None) -> None:
     """Write whole lines and flush; a full disk is an error that says how to go on."""
     text = "".join(line + "\n" for line in lines)
     try:
-        out.write(text.encode() if path else text)
+        out.write(text.encode())
         out.flush()
+    except BrokenPipeError:
+        raise  # whoever read it wants no more
     except OSError as error:
         raise SemanticEntropyError(
             f"{path or 'standard output'}: {error.strerror}; what is written so far is complete, run again to go on"

@@ -16,7 +16,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.groups import one_group
 from semantic_entropy.types import Result
 
-SETTINGS = ("convention", "equivalence", "clusterer", "estimator", "extract", "invalid")
+SETTINGS = ("convention", "equivalence", "equivalence_reason", "clusterer", "estimator", "extract", "invalid")
 """What of a result's provenance must be the same in all rows of an output."""
 
 

@@ -81,6 +81,66 @@ def test_bad_rows_are_reported_kept_and_do_not_stop_the_rest(tmp_path):
     assert len(read(tmp_path / "out.jsonl.bad.jsonl")) == 5
 
 
+def test_running_again_does_not_hide_the_bad_rows_of_before(tmp_path):
+    path = write(tmp_path / "in.jsonl", [ROWS[0], "not json"])
+    first, again = (call("estimate", path, "-o", tmp_path / "out.jsonl") for _ in range(2))
+    assert (first.returncode, again.returncode) == (1, 1)
+    assert "1 bad rows were set aside before" in again.stderr
+
+
+def test_two_runs_do_not_write_one_output(tmp_path):
+    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"]}] * 600), tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
+        while not out.exists():
+            time.sleep(0.02)
+        second = call("estimate", path, "-o", out)
+        assert first.wait() == 0
+    assert "another run is writing" in second.stderr
+    assert len(read(out)) == 600
+
+
+def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(tmp_path):
+    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"]}] * 2000), tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        while not out.exists() or not out.stat().st_size:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate()[1]
+    assert process.returncode == 130
+    assert "the same command goes on from there" in said
+    assert "Traceback" not in said
+
+
+def test_a_reader_that_wants_no_more_ends_it_quietly(tmp_path):
+    path = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"] * 50}] * 3000)
+    with subprocess.Popen([*COMMAND, "estimate", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 141
+
+
+def test_a_pipe_is_a_file_and_a_poor_terminal_gets_utf_8(tmp_path):
+    line = json.dumps({"responses": ["K\u00f6ln", "\u6771\u4eac"]}, ensure_ascii=False)
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m semantic_entropy estimate <(cat) --quiet"],
+        input=line.encode(),
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["answers"] == ["K\u00f6ln", "\u6771\u4eac"]
+
+
+def test_strict_keeps_what_stands_before_the_bad_row(tmp_path):
+    path = write(tmp_path / "in.jsonl", [ROWS[0], ROWS[1], "not json", ROWS[2]])
+    assert call("estimate", path, "-o", tmp_path / "out.jsonl", "--strict").returncode == 1
+    assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["a", "b"]
+
+
 def test_strict_stops_at_the_first_bad_row(tmp_path):
     path = write(tmp_path / "in.jsonl", [ROWS[0], "not json", ROWS[1]])
     done = call("estimate", path, "-o", tmp_path / "out.jsonl", "--strict")
@@ -130,6 +190,8 @@ def test_going_on_with_other_settings_or_another_input_is_refused(tmp_path):
     assert "made with invalid 'separate', not 'drop': use --overwrite" in other.stderr
     swapped = call("estimate", write(tmp_path / "other.jsonl", ROWS[::-1]), "-o", out)
     assert "holds results of another input" in swapped.stderr
+    asked = call("estimate", path, "-o", out, "-e", "text")
+    assert "was made with" in asked.stderr
     anew = call("estimate", path, "-o", out, "--invalid", "drop", "--overwrite")
     assert anew.returncode == 0
     assert len(read(out)) == 2
