@@ -118,8 +118,8 @@ def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
             raise InputError(f"trl.{key} is no argument of trl.GRPOConfig.{hint}")
-    # No tracker unless one is asked for. Errors alone: the trainer sets transformers' log level, whatever cli.py chose.
-    return GRPOConfig(**decided, **{"report_to": "none", "log_level": "error", **config.trl})
+    # No tracker unless one is asked for; and of the processes beside the first errors alone, not their own warnings too.
+    return GRPOConfig(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
 
 
 def _accumulation(config: Config, processes: int) -> int:

@@ -142,7 +142,6 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     done = empo_train(*arguments, "--resume", cwd=tmp_path)
     assert "checkpoint-4 is passed over and set aside: optimizer.pt is cut short or unreadable" in done.stderr
     assert "resuming from run/checkpoint-2" in done.stderr
-    assert "missing keys" not in done.stderr  # transformers' word for tied weights, which are not missing
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
     assert rows[:2] == first[:2]

@@ -46,6 +46,12 @@ def test_other_arguments_of_trl_pass_through():
     assert arguments().report_to == []
 
 
+def test_processes_beside_the_first_report_errors_alone():
+    """transformers' default is `warning`: on resuming, each would call tied weights missing keys."""
+    assert arguments().log_level_replica == "error"
+    assert arguments("trl.log_level_replica=info").log_level_replica == "info"
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [
