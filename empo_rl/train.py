@@ -118,7 +118,7 @@ def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
             raise InputError(f"trl.{key} is no argument of trl.GRPOConfig.{hint}")
-    # No tracker unless one is asked for; and of the processes beside the first errors alone, not their own warnings too.
+    # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
     return GRPOConfig(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
 
 

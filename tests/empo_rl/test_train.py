@@ -4,7 +4,7 @@ import pytest
 
 from empo_rl.adapters.trl import check_whole_groups
 from empo_rl.config_files import load_config
-from empo_rl.train import grpo_arguments
+from empo_rl.train import _note, grpo_arguments
 from semantic_entropy import InputError
 
 
@@ -62,3 +62,8 @@ def test_processes_beside_the_first_report_errors_alone():
 def test_an_argument_that_is_unknown_or_decided_is_refused(override, message):
     with pytest.raises(InputError, match=message):
         arguments(override)
+
+
+def test_a_step_without_any_valid_answer_is_reported_as_such():
+    assert _note({"empo/keep_fraction": 0.0}) == "no valid answer, kept 0%"
+    assert _note({"empo/entropy": 0.5, "empo/keep_fraction": 1.0}) == "entropy 0.50 nats, kept 100%"
