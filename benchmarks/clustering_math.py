@@ -160,10 +160,24 @@ def main() -> int:
     print("\n| own answers, G | " + " | ".join(str(g) for g in GROWTH) + " |\n|---|" + "---|" * len(GROWTH))
     cost = [measure(ours, own(g, chosen.groups, random.Random(chosen.seed)))[0] for g in GROWTH]
     print("| math ms | " + " | ".join(f"{ms:.2f}" for ms in cost) + " |")
+    print("\n| groups of 16 in one run | " + " | ".join(str(n) for n in RUNS) + " |\n|---|" + "---|" * len(RUNS))
+    print("| math ms a group | " + " | ".join(f"{in_one_run(n, chosen.seed):.3f}" for n in RUNS) + " |")
     for line in differences:
         print(line)
     JUDGE.close()
     return 0
+
+
+RUNS = (1, 8, 64, 512)
+
+
+def in_one_run(count: int, seed: int) -> float:
+    """Milliseconds a group where `estimate` is given this many at once."""
+    draw = random.Random(seed)
+    groups = [group for _ in range(-(-count // 8)) for group in own(16, 8, draw)][:count]
+    start = time.perf_counter()
+    SCORER.estimate(groups)
+    return 1000 * (time.perf_counter() - start) / count
 
 
 GROWTH = (8, 16, 32, 64, 128, 256, 512)
