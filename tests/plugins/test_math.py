@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -176,6 +177,39 @@ def test_an_answer_over_the_limit_is_undecided_and_says_so(math):
 def test_fuzzed_latex_always_gets_an_answer(quick, text):
     (verdict,) = quick.judge([Pair(None, text, "x+1")])
     assert verdict.same in (True, False, None)
+
+
+def all_hostile(judge):
+    """Every hostile answer in one group, beside two that mean the same."""
+    answers = [*HOSTILE, "x+1", "1+x"]
+    result = estimate(
+        [f"\\boxed{{{answer}}}" for answer in answers], equivalence=judge, extract=lambda text: text[7:-1]
+    )
+    return result.labels[-1] == result.labels[-2] and len(set(result.labels)) == len(HOSTILE) + 1
+
+
+def in_a_thread(judge):
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(all_hostile, judge).result()
+
+
+def in_asyncio(judge):
+    return asyncio.run(asyncio.to_thread(all_hostile, judge))
+
+
+def in_a_forked_process(judge):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all_hostile(judge) else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # that is the point
+@pytest.mark.parametrize("somewhere", [all_hostile, in_a_thread, in_asyncio, in_a_forked_process])
+def test_the_hostile_list_is_survived(somewhere):
+    judge = load_equivalence("math", timeout=1.0)
+    assert somewhere(judge)
+    judge.close()
 
 
 GROUP = [r"\boxed{x+1}", r"\boxed{1+x}", r"\boxed{\sum_{i=1}^{10^9} i^{i}}"]
