@@ -347,3 +347,23 @@ def test_it_works_inside_a_ray_actor():
 class _Actor:
     def labels(self):
         return estimate(GROUP).labels
+
+
+GREEDY = """
+import os, sys
+from semantic_entropy_plugins import math_worker
+
+class Greedy:
+    cpu = 0.0
+    def verdict(self, left, right):
+        bytearray(300 * 2**20)
+
+math_worker._limit_memory(100)
+sys.stdin = iter(['{"cpu": null, "wall": 60, "tasks": [["a", "b"]]}'])
+print(math_worker._serve_in_child(Greedy(), sys.stdout) == math_worker.OUT_OF_MEMORY)
+"""
+
+
+def test_a_task_that_needs_more_memory_than_allowed_ends_its_child_and_says_so():
+    done = subprocess.run([sys.executable, "-c", GREEDY], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
