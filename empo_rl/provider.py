@@ -35,7 +35,8 @@ class EmpoProvider:
             compares by it, whatever `scorer` does.
         extract: how an answer is found in a completion; None is the equivalence's own way.
         reward: `empo`, `golden` (needs gold answers), `random` (control), or a `RewardSignal` class.
-        delta_low, delta_high: the strict entropy window in nats; applies to signals that are `windowed` (empo).
+        delta_low: the entropy, in nats, that a group must exceed; applies to signals that are `windowed` (empo).
+        delta_high: the entropy, in nats, that it must stay under; likewise.
         invalid: what an answer that cannot be extracted is worth: `singleton_zero`, `singleton_prob`, `drop`,
             `penalty`.
         scale: what centred rewards are divided by: `group`, `batch`, `none`.
