@@ -13,6 +13,7 @@ from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
 from semantic_entropy.errors import InputError, PluginError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.registry import default_registry
+from semantic_entropy.sampling.sampler import Sampler
 
 _T = TypeVar("_T")
 
@@ -38,8 +39,14 @@ def load_estimator(name: str, **options: Any) -> EntropyEstimator:
     return _load("estimator", name, EntropyEstimator, options)
 
 
+def load_sampler(name: str, **options: Any) -> Sampler:
+    """The sampler of this name, built with these options. Raises as `load_equivalence`."""
+    return _load("sampler", name, Sampler, options)
+
+
 def register(kind: str, name: str, factory: Callable[..., Any], summary: str = "") -> None:
-    """Make a component of this process known by name: kind "equivalence", "clusterer" or "estimator".
+    """Make a component of this process known by name: kind "equivalence", "clusterer", "estimator"
+    or "sampler".
 
     `factory(**options)` returns the component; a class will do. Raises InputError on an unknown kind.
     """
@@ -68,6 +75,11 @@ def as_clusterer(value: Any) -> Clusterer:
 def as_estimator(value: Any) -> EntropyEstimator:
     """A name or an instance as an estimator."""
     return load_estimator(value) if isinstance(value, str) else _instance("estimator", value, EntropyEstimator)
+
+
+def as_sampler(value: Any) -> Sampler:
+    """A name or an instance as a sampler."""
+    return load_sampler(value) if isinstance(value, str) else _instance("sampler", value, Sampler)
 
 
 def _load(kind: str, name: str, base: type[_T], options: dict[str, Any]) -> _T:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import ClassVar, Literal, get_args
 
 from semantic_entropy.answers import load_extractor
@@ -91,6 +91,19 @@ class Equivalence(ABC):
     @abstractmethod
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         """One verdict for each pair, in their order, whatever else the batch holds. Symmetric in left and right."""
+
+    def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
+        """The verdicts as they come: (index of the pair, verdict), each pair once, in any order.
+
+        The pipeline reads this. What it has been given is kept, whatever happens to the rest: a judge that is slow or
+        costs money yields each verdict as soon as it has it, and `judge` is then `self.collect(pairs)`.
+        """
+        yield from enumerate(self.judge(pairs))
+
+    def collect(self, pairs: Sequence[Pair]) -> list[Verdict]:
+        """All of `stream`, in the order of the pairs: `judge` for those that stream."""
+        found = dict(self.stream(pairs))
+        return [found[index] for index in range(len(pairs))]
 
     def close(self) -> None:  # noqa: B027  # most judges hold nothing
         """Let go of worker processes, models and connections; may be called twice."""

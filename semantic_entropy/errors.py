@@ -8,7 +8,8 @@
     ├── AmbiguousComponentError (LookupError) two plugins offer the name: lists `distribution/name` to choose from
     ├── PluginError                      a plugin exists but could not be loaded
     ├── MissingDependencyError (ImportError)  an optional dependency is absent: names the extra that brings it
-    └── EquivalenceError                 a judge broke its contract (raised, wrong number of verdicts, not a verdict)
+    ├── EquivalenceError                 a judge cannot judge: it broke its contract, or its model or server is away
+    └── SamplingError                    a sampler cannot sample: its model or server is away, or refuses
 
 A response that cannot be judged is not an error: it is data (an invalid answer, an undecided verdict), counted in the
 `Result`.
@@ -53,7 +54,11 @@ class MissingDependencyError(SemanticEntropyError, ImportError):
 
 
 class EquivalenceError(SemanticEntropyError):
-    """A judge broke its contract."""
+    """A judge cannot judge."""
+
+
+class SamplingError(SemanticEntropyError):
+    """A sampler cannot sample."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -48,8 +48,14 @@ def semantic_entropy_estimators() -> Iterable[Component]:  # type: ignore[empty-
     """Estimators: factories of `EntropyEstimator`."""
 
 
+@hookspec
+def semantic_entropy_samplers() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Samplers: factories of `Sampler`."""
+
+
 KINDS = {
     "equivalence": semantic_entropy_equivalences,
     "clusterer": semantic_entropy_clusterers,
     "estimator": semantic_entropy_estimators,
+    "sampler": semantic_entropy_samplers,
 }

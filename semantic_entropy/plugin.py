@@ -29,6 +29,7 @@ from semantic_entropy import errors
 from semantic_entropy.answers import boxed, is_refusal, load_extractor, strip_reasoning
 from semantic_entropy.answers import number as last_number
 from semantic_entropy.clustering import Clusterer, Components, Flow, LastMatch, Representative
+from semantic_entropy.components import load_equivalence
 from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
 from semantic_entropy.estimators import (
     Discrete,
@@ -39,7 +40,8 @@ from semantic_entropy.estimators import (
     Predictive,
 )
 from semantic_entropy.hookspecs import Component, hookimpl
-from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Verdict
+from semantic_entropy.sampling.sampler import Request, SampleFailure, Sampler
+from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
 
 __all__ = [
     "Clusterer",
@@ -60,12 +62,18 @@ __all__ = [
     "Pair",
     "Predictive",
     "Representative",
+    "Request",
+    "Sample",
+    "SampleFailure",
+    "Sampler",
+    "Usage",
     "Verdict",
     "boxed",
     "errors",
     "hookimpl",
     "is_refusal",
     "last_number",
+    "load_equivalence",
     "load_extractor",
     "strip_reasoning",
 ]

@@ -24,16 +24,65 @@ class Pair(NamedTuple):
     right: str
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was paid: requests to a server or model, tokens in and out, and money where prices are known.
+
+    `cost` is in the currency of the prices that were given; None: no prices were.
+    """
+
+    requests: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
+        return Usage(
+            self.requests + other.requests,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+            sum(costs) if costs else None,
+        )
+
+    def __str__(self) -> str:
+        cost = "" if self.cost is None else f", cost {self.cost:.4g}"
+        return f"{self.requests} requests, {self.input_tokens} tokens in, {self.output_tokens} out{cost}"
+
+
 class Verdict(NamedTuple):
     """What a judge says of a pair.
 
     `same=None` is undecided (time-out, refusal, too long): it counts as not the same and is counted in the result.
-    `score`, in [0, 1] where a judge has one, is how strongly it holds them the same.
+    `score`, in [0, 1] where a judge has one, is how strongly it holds them the same. `by` names the judge that decided,
+    where one asks others; `usage` is what this verdict cost, where it cost something.
     """
 
     same: bool | None
     score: float | None = None
     reason: str | None = None
+    by: str | None = None
+    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One response that a sampler drew, and what is known about it.
+
+    logprobs (T,): of the response's tokens, in nats, under the distribution it was drawn from.
+    finish_reason: "stop", "length" (cut off at the limit), or the server's own word.
+    reasoning: thinking that the server or template sets apart from the response.
+    token_entropies (T,): entropy of the distribution at each token, in nats. hidden_state (d,): of the last layer, at
+    the response's last token. Both on request, where a sampler has them.
+    """
+
+    text: str
+    logprobs: tuple[float, ...] | None = None
+    finish_reason: str | None = None
+    reasoning: str | None = None
+    token_entropies: tuple[float, ...] | None = None
+    hidden_state: tuple[float, ...] | None = None
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,11 +19,12 @@ def _from(module: str, name: str) -> Callable[[], Callable[..., Any]]:
 
 _HERE = "semantic_entropy_plugins"
 _CORE = "semantic_entropy.plugin"
+_TORCH = ("torch", "transformers")
 
 
 @hookimpl
 def semantic_entropy_equivalences() -> list[Component]:
-    """The judges that need no model."""
+    """The judges: first those that need no model, then those that do."""
     return [
         Component("exact", _from(f"{_HERE}.text", "Exact"), "equal strings, white space at the ends aside"),
         Component("text", _from(f"{_HERE}.text", "Text"), "short answers by their content words; no model"),
@@ -36,6 +37,35 @@ def semantic_entropy_equivalences() -> list[Component]:
             requires=("math_verify",),
             extra="math-verify[antlr4_13_2]",
         ),
+        Component(
+            "nli",
+            _from(f"{_HERE}.nli", "NLI"),
+            "answers that entail each other, by an NLI model",
+            requires=_TORCH,
+            extra="semantic-entropy[nli]",
+        ),
+        Component(
+            "verifier",
+            _from(f"{_HERE}.verifier", "Verifier"),
+            "Algorithm 3: a causal language model says Yes or No",
+            requires=_TORCH,
+            extra="semantic-entropy[verifier]",
+        ),
+        Component(
+            "embedding",
+            _from(f"{_HERE}.embedding", "Embedding"),
+            "cosine of sentence embeddings above a threshold",
+            requires=("sentence_transformers",),
+            extra="semantic-entropy[embedding]",
+        ),
+        Component(
+            "judge",
+            _from(f"{_HERE}.judge", "Judge"),
+            "a language model behind an OpenAI-compatible endpoint says yes or no",
+            requires=("httpx",),
+            extra="semantic-entropy[judge]",
+        ),
+        Component("cascade", _from(f"{_HERE}.cascade", "Cascade"), "cheap judges first, dear ones for what is left"),
     ]
 
 
@@ -58,4 +88,32 @@ def semantic_entropy_estimators() -> list[Component]:
         Component("predictive", _from(_CORE, "Predictive"), "minus the mean log-likelihood, nats"),
         Component("num_sets", _from(_CORE, "NumSets"), "how many meanings"),
         Component("majority", _from(_CORE, "Majority"), "share of the largest cluster (a confidence)"),
+    ]
+
+
+@hookimpl
+def semantic_entropy_samplers() -> list[Component]:
+    """Who asks the model."""
+    return [
+        Component(
+            "hf",
+            _from(f"{_HERE}.hf_sampler", "HFSampler"),
+            "a causal language model on this machine, by transformers",
+            requires=_TORCH,
+            extra="semantic-entropy[hf]",
+        ),
+        Component(
+            "openai",
+            _from(f"{_HERE}.openai_sampler", "OpenAISampler"),
+            "a model behind an OpenAI-compatible endpoint",
+            requires=("httpx",),
+            extra="semantic-entropy[openai]",
+        ),
+        Component(
+            "vllm",
+            _from(f"{_HERE}.vllm_sampler", "VLLMSampler"),
+            "a model on this machine, by vLLM's offline engine",
+            requires=("vllm",),
+            extra="vllm",
+        ),
     ]

@@ -1,0 +1,1 @@
+"""Asking the model: samplers (`sampler`), and the samples kept on disk (`store`)."""
