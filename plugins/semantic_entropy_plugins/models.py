@@ -1,0 +1,158 @@
+"""Models of the transformers library for judges: loaded once, in safety, with errors that say what to do.
+
+Where: the first CUDA device, else the CPU. Precision: bfloat16 on a GPU that computes in it, float16 on an older one,
+float32 on a CPU. Weights come from safetensors, and no code comes with a model: `trust_remote_code` is off. Threads of
+the CPU are left as they were set.
+
+Left out: several GPUs for one model, quantised weights.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+
+from semantic_entropy.plugin import errors
+from semantic_entropy_plugins.batches import is_out_of_memory
+
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+_UNLIMITED = 10**6  # a tokenizer without a limit says 10**30
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model in eval mode on its device, and its tokenizer.
+
+    commit: of the hub's repository; of a local folder a digest of what decides its output; None: not known.
+    max_length: the window in tokens; None: the model states none.
+    """
+
+    model: Any
+    tokenizer: Any
+    device: torch.device
+    dtype: torch.dtype
+    name: str
+    revision: str | None
+    commit: str | None
+    max_length: int | None
+
+
+def load_model(
+    kind: str,
+    name: str,
+    *,
+    revision: str | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    allow_pickle: bool = False,
+    attn_implementation: str | None = None,
+    compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
+    purpose: str = "model",
+) -> Loaded:
+    """Load a model and its tokenizer.
+
+    Args:
+        kind: one of transformers' Auto classes, such as "AutoModelForSequenceClassification".
+        name: a model on the Hugging Face hub, or a folder.
+        revision: a branch, tag or commit on the hub; None: its main branch.
+        device: "cpu", "cuda", "cuda:1", ...; None: "cuda" where there is one, else "cpu".
+        dtype: "float32", "bfloat16" or "float16"; None: the device's, as above.
+        allow_pickle: read pickled weights (`pytorch_model.bin`) where there are no others.
+        attn_implementation: as transformers takes it, such as "sdpa" or "eager"; None: its choice.
+        compile: `torch.compile` the model.
+        purpose: who asks, for messages.
+
+    Raises:
+        OptionError: no such model, revision, device or precision; no weights or tokenizer in it.
+        EquivalenceError: the model cannot be had now: no network, no permission, no space on the disk, no memory.
+    """
+    place = pick_device(device, purpose)
+    precision = pick_dtype(dtype, place, purpose)
+    where = {"revision": revision or "main", "trust_remote_code": False}
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
+        model = getattr(transformers, kind).from_pretrained(
+            name,
+            dtype=precision,
+            use_safetensors=None if allow_pickle else True,
+            **({"attn_implementation": attn_implementation} if attn_implementation else {}),
+            **where,
+        )
+        model = model.to(place).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise _explained(error, purpose, name) from error
+    max_length = window(tokenizer, model)
+    commit = _digest(Path(name)) if Path(name).is_dir() else getattr(model.config, "_commit_hash", None)
+    if compile:
+        model = torch.compile(model, dynamic=True)
+    return Loaded(model, tokenizer, place, precision, name, revision, commit, max_length)
+
+
+def pick_device(device: str | None, purpose: str) -> torch.device:
+    """The device as asked; None: CUDA where there is one, else the CPU."""
+    if device is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        asked = torch.device(device)
+    except RuntimeError:
+        raise errors.OptionError(f"{purpose}: device={device!r} is none of torch's: use 'cpu' or 'cuda'") from None
+    if asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count():
+        raise errors.OptionError(
+            f"{purpose}: device={device!r}, but torch finds {torch.cuda.device_count()} CUDA devices here. "
+            "Use device='cpu', or install a torch that is built for your GPU (https://pytorch.org/get-started)"
+        )
+    return asked
+
+
+def pick_dtype(dtype: str | None, device: torch.device, purpose: str) -> torch.dtype:
+    """The precision as asked; None: the best that the device computes in."""
+    if dtype is None:
+        if device.type != "cuda":
+            return torch.float32
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if dtype not in DTYPES:
+        raise errors.OptionError(
+            f"{purpose}: dtype={dtype!r} is unknown.{errors.nearest(str(dtype), DTYPES)} There are: {', '.join(DTYPES)}"
+        )
+    return DTYPES[dtype]
+
+
+def window(tokenizer: Any, model: Any) -> int | None:
+    """How many tokens the model takes; None: it states no limit.
+
+    The least of what the tokenizer and the configuration say. RoBERTa's kin count positions from their padding token's
+    id + 1, and their table of positions holds so many fewer.
+    """
+    limits = [tokenizer.model_max_length] if tokenizer.model_max_length < _UNLIMITED else []
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    if positions and positions > 0:
+        limits.append(positions - _first_position(model))
+    return min(limits, default=None)
+
+
+def _first_position(model: Any) -> int:
+    for path, module in model.named_modules():
+        if path.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(module.padding_idx) + 1
+    return 0
+
+
+def _digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for file in sorted(folder.glob("*")):
+        digest.update(f"{file.name} {file.stat().st_size}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _explained(error: Exception, purpose: str, name: str) -> errors.SemanticEntropyError:
+    if is_out_of_memory(error):
+        return errors.EquivalenceError(f"{purpose}: no memory for {name!r}: use a smaller model, or device='cpu'")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return errors.EquivalenceError(f"{purpose}: the disk is full: {error}")
+    return errors.OptionError(f"{purpose}: model={name!r} could not be loaded: {error}")
