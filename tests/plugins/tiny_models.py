@@ -12,8 +12,8 @@ from typing import Any
 import tokenizers
 import torch
 import transformers
-from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 from tokenizers import decoders as token_decoders
+from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 NLI_LABELS = ("CONTRADICTION", "NEUTRAL", "ENTAILMENT")
 CONTRADICTION, NEUTRAL, ENTAILMENT = range(3)
