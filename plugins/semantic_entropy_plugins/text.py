@@ -218,12 +218,16 @@ def _polarity(words: Sequence[str]) -> str | None:
 
 def _compare(left: Content, right: Content) -> Verdict:
     if left.data is not None and right.data is not None:
-        return Verdict(left.data == right.data)
+        return _equal(left.data, right.data)
     if left.symbols is not None or right.symbols is not None:
-        return Verdict(left.symbols == right.symbols)
+        return _equal(left.symbols, right.symbols)
     if conflict := _conflict(left, right):
         return Verdict(False, 0.0, conflict)
     return _overlap(*((left.words, right.words) if left.words and right.words else (left.all_words, right.all_words)))
+
+
+def _equal(left: Hashable, right: Hashable) -> Verdict:
+    return Verdict(left == right, float(left == right))
 
 
 def _conflict(left: Content, right: Content) -> str | None:
