@@ -21,7 +21,18 @@ from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import PluginError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.pipeline import by_first_appearance
-from semantic_entropy.types import Cluster, Clustering, Estimate, Evidence, Group, Labels, Provenance, Result
+from semantic_entropy.types import (
+    Cluster,
+    Clustering,
+    DecidedBy,
+    Estimate,
+    Evidence,
+    Group,
+    Labels,
+    Provenance,
+    Result,
+    Undecided,
+)
 
 DROPPED = -1
 
@@ -73,6 +84,12 @@ def assemble(judged: Judged) -> Result:
             cached=judged.clustering.cached,
             undecided=len(judged.clustering.undecided),
             versions={"semantic-entropy": _own_version(), **judged.equivalence.versions},
+            decided_by=tuple(DecidedBy(judge, pairs) for judge, pairs in judged.clustering.decided.items()),
+            usage=judged.clustering.usage,
+        ),
+        undecided=tuple(
+            Undecided(pair.left, pair.right, reason or "no reason given")
+            for pair, reason in judged.clustering.undecided
         ),
     )
 

@@ -36,7 +36,7 @@ class VerdictCache:
         """Keep a decided verdict; the least recently used goes when the cache is full."""
         if verdict.same is None or self.size <= 0:
             return
-        self._verdicts[key] = verdict
+        self._verdicts[key] = verdict if verdict.usage is None else verdict._replace(usage=None)  # paid for once
         while len(self._verdicts) > self.size:
             with contextlib.suppress(KeyError):  # another thread took the last one
                 self._verdicts.popitem(last=False)

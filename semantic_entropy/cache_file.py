@@ -29,10 +29,11 @@ from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.types import Verdict
 
 _MARK = 0x53456E74  # "SEnt": tells our files from other SQLite files (PRAGMA application_id)
-_FORMAT = 1  # PRAGMA user_version
+_FORMAT = 2  # PRAGMA user_version
 _PATIENCE = 30.0  # seconds to wait for other writers; one holds the file for milliseconds
 _TABLE = """
-CREATE TABLE IF NOT EXISTS verdicts (key BLOB PRIMARY KEY, same INTEGER NOT NULL, score REAL, reason TEXT) WITHOUT ROWID
+CREATE TABLE IF NOT EXISTS verdicts
+(key BLOB PRIMARY KEY, same INTEGER NOT NULL, score REAL, reason TEXT, by TEXT) WITHOUT ROWID
 """
 _Connections = dict[tuple[int, int], sqlite3.Connection]  # by process and thread
 
@@ -59,12 +60,12 @@ class CacheFile(VerdictCache):
         if verdict is not None or (kept := self._kept(key)) is None:
             return verdict
         with self._errors():
-            query = "SELECT same, score, reason FROM verdicts WHERE key = ?"
+            query = "SELECT same, score, reason, by FROM verdicts WHERE key = ?"
             row = self._connection().execute(query, (kept,)).fetchone()
         if row is None:
             return None
         self.found += 1
-        verdict = Verdict(bool(row[0]), row[1], row[2])
+        verdict = Verdict(bool(row[0]), *row[1:])
         super().put(key, verdict)
         return verdict
 
@@ -80,7 +81,7 @@ class CacheFile(VerdictCache):
         if not rows:
             return
         with self._errors(), _transaction(self._connection()) as connection:
-            connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?)", rows)
+            connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)", rows)
         self.added += len(rows)
 
     def close(self) -> None:
@@ -119,11 +120,11 @@ def _plain(value: object) -> bool:
     return type(value) in (str, int, float, bool, bytes, type(None))
 
 
-def _row(verdict: Verdict) -> tuple[bool, float | None, str | None]:
+def _row(verdict: Verdict) -> tuple[bool, float | None, str | None, str | None]:
     """A verdict in SQLite's types: a score may be numpy's, a reason may quote what UTF-8 cannot hold."""
     score = None if verdict.score is None else float(verdict.score)
     reason = verdict.reason and verdict.reason.encode("utf-8", "backslashreplace").decode()
-    return bool(verdict.same), score, reason
+    return bool(verdict.same), score, reason, verdict.by
 
 
 def _opened(path: Path) -> sqlite3.Connection:

@@ -17,13 +17,14 @@ from semantic_entropy.types import Result
 
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 
+_FIELDS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "samples")  # a table has its own
 _ALWAYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # what a table without rows still has
 
 
 def columns(results: Iterable[Result]) -> dict[str, list[Any]]:
     """The fields of `Result.to_dict()`, a list each, by name."""
     rows = [result.to_dict() for result in results]
-    return {field.name: [row[field.name] for row in rows] for field in dataclasses.fields(Result)}
+    return {name: [row[name] for row in rows] for name in _FIELDS}
 
 
 def mapping_keys(values: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
@@ -37,7 +38,7 @@ def mapping_keys(values: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
 def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
     """The shape of every field of a result, `keys` as `mapping_keys` gives them."""
     shape: dict[str, Shape] = _shape(Result, {name: keys.get(name) or usual for name, usual in _ALWAYS.items()}, "")
-    return shape
+    return {name: shape[name] for name in _FIELDS}
 
 
 def _shape(hint: Any, keys: Mapping[str, Sequence[str]], name: str) -> Shape:

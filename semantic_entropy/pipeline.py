@@ -2,14 +2,16 @@
 
 Each group's clusterer asks for the pairs it needs next. A round collects what all groups ask, drops what equal keys,
 the cache or another group of the round already settle, sends the rest to each judge in one batch, and hands every group
-its verdicts. The loop itself (`rounds`) does no IO: it yields batches and is sent verdicts, so that whoever drives it
-decides how to wait.
+its verdicts. The loop itself (`rounds`) waits for nobody: it yields batches for whoever drives it to fill. A verdict is
+in the cache within a second of its arrival, so that an error or an interruption costs none that was paid for.
 """
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections import Counter
-from collections.abc import Callable, Generator, Hashable, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -17,9 +19,9 @@ from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer, Flow
 from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
-from semantic_entropy.types import Clustering, Pair, Verdict
+from semantic_entropy.types import Clustering, Pair, Usage, Verdict
 
-Batch = tuple[Equivalence, list[Pair]]
+_KEEP_EVERY = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,21 +35,24 @@ class Job:
 
 
 def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
-    """Cluster every job: labels (n,) of its answers by first appearance, with counts of pairs."""
-    steps = rounds(jobs, cache)
-    try:
-        batches = next(steps)
-        while True:
-            batches = steps.send([ask(equivalence, pairs) for equivalence, pairs in batches])
-    except StopIteration as done:
-        clusterings: list[Clustering] = done.value
-        return clusterings
+    """Cluster every job: labels (n,) of its answers by first appearance, with counts of pairs.
+
+    Verdicts that have arrived are in the cache even where this raises or is interrupted.
+    """
+    with contextlib.closing(rounds(jobs, cache)) as steps:
+        try:
+            batches = next(steps)
+            while True:
+                for batch in batches:
+                    _judge(batch)
+                batches = steps.send(None)
+        except StopIteration as done:
+            clusterings: list[Clustering] = done.value
+            return clusterings
 
 
-def rounds(
-    jobs: Sequence[Job], cache: VerdictCache
-) -> Generator[list[Batch], list[Sequence[Verdict]], list[Clustering]]:
-    """One batch of pairs for each judge and round out, verdicts in, clusterings at the end. No IO."""
+def rounds(jobs: Sequence[Job], cache: VerdictCache) -> Generator[list[Batch], None, list[Clustering]]:
+    """One batch of pairs for each judge and round out, to be filled by its driver; clusterings at the end."""
     tasks = [_Task(job) for job in jobs]
     active = [task for task in tasks if task.wanted]
     while active:
@@ -56,39 +61,82 @@ def rounds(
         by_judge: dict[int, list[_Asked]] = {}
         for question in asked.values():
             by_judge.setdefault(id(question.equivalence), []).append(question)
-        batches = list(by_judge.values())
+        batches = [Batch(questions, cache) for questions in by_judge.values()]
         if batches:
-            answers = yield [(batch[0].equivalence, [q.pair for q in batch]) for batch in batches]
-            for batch, verdicts in zip(batches, answers, strict=True):
-                for question, verdict in zip(batch, verdicts, strict=True):
-                    question.verdict = verdict
-                if not batch[0].equivalence.cheap:
-                    cache.put_all((question.key, question.verdict) for question in batch)
+            try:
+                yield batches
+            finally:  # also where the driver gives up: what has arrived was paid for
+                for batch in batches:
+                    batch.keep()
         for task, found in zip(active, lookups, strict=True):
             task.send(found)
         active = [task for task in active if task.wanted]
     return [task.clustering() for task in tasks]
 
 
-def ask(equivalence: Equivalence, pairs: list[Pair]) -> Sequence[Verdict]:
-    """The judge's verdicts, checked against its contract.
+class Batch:
+    """The pairs that one judge is asked about in one round, and its verdicts as they arrive."""
+
+    def __init__(self, asked: Sequence[_Asked], cache: VerdictCache) -> None:
+        self.equivalence, self.pairs = asked[0].equivalence, [question.pair for question in asked]
+        self._asked, self._cache = asked, cache
+        self._new: list[_Asked] = []
+        self._kept_at = time.monotonic()
+
+    def deliver(self, index: int, verdict: Verdict) -> None:
+        """Take the verdict on a pair; into the cache it goes with others, every second."""
+        question = self._asked[index]
+        question.verdict = verdict
+        self._new.append(question)
+        if time.monotonic() - self._kept_at > _KEEP_EVERY:
+            self.keep()
+
+    def keep(self) -> None:
+        """Put what has arrived into the cache, unless looking it up would cost more than asking."""
+        if self._new and not self.equivalence.cheap:
+            self._cache.put_all((question.key, question.verdict) for question in self._new)
+        self._new, self._kept_at = [], time.monotonic()
+
+
+def ask(equivalence: Equivalence, pairs: Sequence[Pair]) -> list[Verdict]:
+    """The judge's verdicts in the order of the pairs, checked against its contract.
 
     Raises:
-        EquivalenceError: it raised, answered another number of verdicts, or something that is not a `Verdict`.
+        EquivalenceError: it raised, left out a pair, or answered something that is not a `Verdict`.
     """
-    verdicts = _call(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}", equivalence.judge, pairs)
-    if len(verdicts) != len(pairs):
-        raise EquivalenceError(
-            f"equivalence {equivalence.name!r} returned {len(verdicts)} verdicts for {len(pairs)} pairs; "
-            "judge() returns one verdict for each pair, in order"
-        )
-    for pair, verdict in zip(pairs, verdicts, strict=True):
-        if not _is_verdict(verdict):
-            raise EquivalenceError(
-                f"equivalence {equivalence.name!r} returned {verdict!r} for {pair!r}; "
-                "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
-            )
-    return verdicts
+    found: dict[int, Verdict] = {}
+    _stream(equivalence, pairs, found.__setitem__)
+    return [found[index] for index in range(len(pairs))]
+
+
+def _judge(batch: Batch) -> None:
+    _stream(batch.equivalence, batch.pairs, batch.deliver)
+
+
+def _stream(equivalence: Equivalence, pairs: Sequence[Pair], deliver: Callable[[int, Verdict], None]) -> None:
+    """Ask, and deliver the verdicts as they come: exactly one for each pair."""
+    waiting = set(range(len(pairs)))
+    with _named(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}"):
+        stream = equivalence.stream(pairs)
+        for index, verdict in stream:
+            if index not in waiting:
+                raise _miscounted(equivalence, pairs, len(pairs) - len(waiting) + 1 + sum(1 for _ in stream))
+            if not _is_verdict(verdict):
+                raise EquivalenceError(
+                    f"equivalence {equivalence.name!r} returned {verdict!r} for {pairs[index]!r}; "
+                    "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
+                )
+            waiting.remove(index)
+            deliver(index, verdict)
+        if waiting:
+            raise _miscounted(equivalence, pairs, len(pairs) - len(waiting))
+
+
+def _miscounted(equivalence: Equivalence, pairs: Sequence[Pair], count: int) -> EquivalenceError:
+    return EquivalenceError(
+        f"equivalence {equivalence.name!r} returned {count} verdicts for {len(pairs)} pairs; "
+        "it returns one verdict for each pair: judge() in order, stream() with the index of each"
+    )
 
 
 def extracted(equivalence: Equivalence, responses: Sequence[str]) -> tuple[str | None, ...]:
@@ -108,8 +156,15 @@ def extracted(equivalence: Equivalence, responses: Sequence[str]) -> tuple[str |
 
 def _call(equivalence: Equivalence, what: str, method: Callable[..., Any], *arguments: Any) -> list[Any]:
     """The list that a judge's method returns, or an error with the judge's name."""
-    try:
+    with _named(equivalence, what):
         return list(method(*arguments))
+
+
+@contextlib.contextmanager
+def _named(equivalence: Equivalence, what: str) -> Iterator[None]:
+    """Whatever a judge raises, as an error with its name."""
+    try:
+        yield
     except SemanticEntropyError:
         raise
     except Exception as error:
@@ -166,7 +221,7 @@ class _Task:
     """One group on its way through its clusterer's flow: item i has `texts[i]`, and its key is `classes[i]`."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.judge = job, _judge(job.equivalence)
+        self.job, self.judge = job, _identity(job.equivalence)
         distinct, self._member = _distinct(job)
         if job.clusterer.distinct:
             self.texts, self.classes = distinct, list(range(len(distinct)))
@@ -177,6 +232,8 @@ class _Task:
         self._labels: list[int] = []
         self._asked = self._cached = 0
         self._undecided: list[tuple[Pair, str | None]] = []
+        self._decided: Counter[str] = Counter()
+        self._usage: Usage | None = None
         self.wanted: list[tuple[int, int]] = []
         self._advance(None)
 
@@ -186,8 +243,12 @@ class _Task:
         for lookup, verdict in zip(lookups, verdicts, strict=True):
             self._asked += lookup.own
             self._cached += not lookup.own and lookup.known is not _EQUAL_KEYS
+            if lookup.own and verdict.usage:
+                self._usage = verdict.usage + (self._usage or Usage())
             if verdict.same is None:
                 self._undecided.append((lookup.pair, verdict.reason))
+            elif lookup.known is not _EQUAL_KEYS:
+                self._decided[verdict.by or self.job.equivalence.name] += 1
         self._advance([bool(verdict.same) for verdict in verdicts])
 
     def _advance(self, verdicts: list[bool] | None) -> None:
@@ -214,10 +275,11 @@ class _Task:
 
     def clustering(self) -> Clustering:
         labels = by_first_appearance([self._labels[item] for item in self._member])
-        return Clustering(labels, self._asked, self._cached, tuple(self._undecided))
+        undecided = tuple(self._undecided)
+        return Clustering(labels, self._asked, self._cached, undecided, dict(self._decided), self._usage)
 
 
-def _judge(equivalence: Equivalence) -> tuple[Hashable, ...]:
+def _identity(equivalence: Equivalence) -> tuple[Hashable, ...]:
     """What a verdict depends on beside the question and the answers: the first part of its key in the cache."""
     versions = () if equivalence.cheap else tuple(sorted(equivalence.versions.items()))
     return type(equivalence), equivalence.settings, versions

@@ -9,7 +9,7 @@ import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol, overload
 
 Labels = tuple[int, ...]
@@ -105,6 +105,8 @@ class Clustering:
     asked: int = 0
     cached: int = 0
     undecided: tuple[tuple[Pair, str | None], ...] = ()
+    decided: Mapping[str, int] = field(default_factory=dict)
+    usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +147,29 @@ class Cluster:
 
 
 @dataclass(frozen=True, slots=True)
+class Undecided:
+    """Two answers that the judge could not decide on, and why: they count as different."""
+
+    left: str
+    right: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBy:
+    """How many pairs a judge decided: of a cascade, each of its judges."""
+
+    judge: str
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """How a result came about, so that it can be compared with another.
 
     `asked`, `cached`, `undecided` count pairs of distinct answers: sent to the judge, found in the verdict cache, and
-    left without a verdict.
+    left without a verdict. `decided_by` says which judge decided how many of them; `usage` what the verdicts asked for
+    cost, where they cost something; `sampler` who drew the responses, where it was not you.
     """
 
     convention: str
@@ -163,6 +183,10 @@ class Provenance:
     cached: int
     undecided: int
     versions: Mapping[str, str]
+    decided_by: tuple[DecidedBy, ...] = ()
+    usage: Usage | None = None
+    sampler: str | None = None
+    sampling_usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -182,6 +206,8 @@ class Result:
         scores: every estimator's value, by name.
         warnings: what a reader should know before trusting the number.
         provenance: convention, judge, versions, and counts of pairs.
+        undecided: the pairs without a verdict, with reasons.
+        samples: (G,) the responses as drawn, where a sampler drew them; else None.
     """
 
     entropy: float
@@ -196,10 +222,13 @@ class Result:
     scores: Mapping[str, float]
     warnings: tuple[str, ...]
     provenance: Provenance
+    undecided: tuple[Undecided, ...] = ()
+    samples: tuple[Sample, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers; nan becomes None (JSON has none)."""
-        return {key: _plain(value) for key, value in asdict(self).items()}
+        """Plain lists, dicts, strings and numbers; nan becomes None (JSON has none). `samples` only where there are."""
+        fields = {key: _plain(value) for key, value in asdict(self).items()}
+        return fields if self.samples else {key: value for key, value in fields.items() if key != "samples"}
 
     def to_json(self) -> str:
         """One line of JSON."""

@@ -182,9 +182,9 @@ def test_what_is_no_cache_is_an_error_and_stays_as_it_is(path, tmp_path):
         Scorer(cache=tmp_path / "nowhere" / "verdicts.sqlite")
     CacheFile(tmp_path / "new.sqlite").close()
     newer = sqlite3.connect(tmp_path / "new.sqlite")
-    newer.execute("PRAGMA user_version = 2")
+    newer.execute("PRAGMA user_version = 3")
     newer.close()
-    with pytest.raises(InputError, match="has format 2, this version reads 1"):
+    with pytest.raises(InputError, match="has format 3, this version reads 2"):
         Scorer(cache=str(tmp_path / "new.sqlite"))
 
 

@@ -9,7 +9,7 @@ from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Components, Representative
 from semantic_entropy.pipeline import Job, run
 from semantic_entropy.testing import ConformanceError, check_equivalence
-from semantic_entropy.types import Pair
+from semantic_entropy.types import Pair, Usage
 
 
 class Recording(Equivalence):
@@ -136,3 +136,56 @@ def test_a_judge_that_breaks_its_contract_is_named(defect, says):
 def test_the_conformance_checks_find_planted_defects(defect, says):
     with pytest.raises(ConformanceError, match=says):
         check_equivalence(Planted(defect))
+
+
+class Paid(Equivalence):
+    """Streams out of order, at a price, and breaks off before its last verdict where told to."""
+
+    settings = "paid"
+    breaks: BaseException | None = None
+
+    def __init__(self):
+        self.asked = []
+
+    def judge(self, pairs):
+        return self.collect(pairs)
+
+    def stream(self, pairs):
+        for index in reversed(range(len(pairs))):
+            if index == 0 and self.breaks:
+                raise self.breaks
+            self.asked.append(pairs[index])
+            yield index, Verdict(False, 0.1, by="inner", usage=Usage(1, 10, 2, 0.5))
+
+
+@pytest.mark.parametrize("trouble", [EquivalenceError("the server is away"), KeyboardInterrupt()])
+def test_what_a_judge_has_answered_is_kept_when_the_rest_fails(trouble):
+    judge, cache = Paid(), VerdictCache()
+    judge.breaks = trouble
+    jobs = [Job(None, ["a", "b", "c", "d"], judge, Representative())]
+    with pytest.raises(type(trouble)):
+        run(jobs, cache)
+    assert len(judge.asked) == len(cache) == 2
+    judge.breaks = None
+    (found,) = run(jobs, cache)
+    assert len(judge.asked) == 6  # each of the six pairs once
+    assert (found.asked, found.cached) == (4, 2)
+
+
+def test_who_decided_and_what_it_cost_are_counted_and_a_cached_verdict_costs_nothing():
+    judge, cache = Paid(), VerdictCache()
+    jobs = [Job(None, ["a", "b", "c"], judge, Representative())]
+    (first,), (again,) = run(jobs, cache), run(jobs, cache)
+    assert (first.decided, first.usage) == ({"inner": 3}, Usage(3, 30, 6, 1.5))
+    assert (again.decided, again.usage) == ({"inner": 3}, None)
+
+
+def test_a_stream_that_answers_a_pair_twice_or_not_at_all_breaks_the_contract():
+    class Wrong(Paid):
+        def stream(self, pairs):
+            yield from [(index, Verdict(True)) for index in self.indices]
+
+    jobs = [Job(None, ["a", "b", "c"], judge := Wrong(), Representative())]
+    for judge.indices, count in (([0, 0, 1], 3), ([0], 1), ([5], 1)):
+        with pytest.raises(EquivalenceError, match=f"returned {count} verdicts for 2 pairs"):
+            run(jobs, VerdictCache())
