@@ -1,0 +1,222 @@
+"""How strongly a causal language model says Yes rather than No after each of many prompts.
+
+    score = p(Yes) / (p(Yes) + p(No)) = sigmoid(logit(Yes) - logit(No)), at the prompt's last token
+
+Three ways to compute it, the fastest first:
+
+1. `shared`: a prefix that prompts have in common runs once (`verifier_prefix`, `verifier_cache`).
+2. `batched`: whole prompts, padded at the right, where a causal model does not see the padding.
+3. `alone`: one prompt at a time with all logits, nothing changed in the model: what the others must agree with.
+
+For the first two the model's output head is replaced by its rows for Yes and No: what the model does with its logits
+after that (scaling, soft caps) it goes on doing itself. On first use a way is compared with `alone` on a few prompts;
+where they disagree (recurrent or hybrid layers), the next way is taken, with a warning.
+
+Left out: a normalisation by the other words of the vocabulary; p(Yes) alone says less than p(Yes) against p(No).
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from semantic_entropy.plugin import Verdict
+from semantic_entropy_plugins.batches import TokenBudget, is_out_of_memory
+from semantic_entropy_plugins.models import Loaded
+from semantic_entropy_plugins.verifier_cache import CannotShareError, Prefixes, Row, continued, kept, padded
+from semantic_entropy_plugins.verifier_prefix import Group, common_prefix, share
+from semantic_entropy_plugins.verifier_words import Words
+
+Prompt = list[int]
+Margins = Iterator[tuple[int, float | None]]
+Way = Callable[[Sequence[Prompt]], Margins]
+
+# Largest difference of a score between two ways. Half precision rounds each way differently, so that there the
+# comparison finds gross errors alone.
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
+
+
+class YesNo:
+    """One model's verdicts on prompts.
+
+    Args:
+        loaded: the model; its head is replaced on first use.
+        words: the ids of Yes and No.
+        tokens: the token budget of a batch, the tokens of prefixes that stand before it included.
+        probes: three prompts, the first two with a long common prefix, on which the ways are compared.
+        share_prefix: whether to try the first way.
+    """
+
+    def __init__(
+        self, loaded: Loaded, words: Words, *, tokens: int, probes: Sequence[Prompt], share_prefix: bool = True
+    ) -> None:
+        self.calls = self.tokens = 0
+        self.way: str | None = None
+        self._loaded, self._model, self._words = loaded, loaded.model, words
+        self._budget, self._probes, self._share = TokenBudget(tokens), probes, share_prefix
+        self._columns = (words.yes, words.no)
+        self._lock = threading.Lock()
+        self._plain = getattr(loaded.model, "_orig_mod", loaded.model)  # what torch.compile has wrapped
+        self._accepts = frozenset(inspect.signature(self._plain.forward).parameters)
+
+    def verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Verdict]]:
+        """(index of the prompt, its verdict) as batches are done."""
+        for index, margin in self.margins(prompts):
+            yield index, _verdict(margin, len(prompts[index]))
+
+    def margins(self, prompts: Sequence[Prompt]) -> Margins:
+        """logit(Yes) - logit(No) of each prompt; None: it does not fit into memory."""
+        with self._lock:  # two threads must not both replace the head
+            self.way = self.way or self._fastest()
+        return self._ways()[self.way](prompts)
+
+    def shared(self, prompts: Sequence[Prompt], groups: Sequence[Group] | None = None) -> Margins:
+        """Each group's prefix once, then each of its prompts' own tokens; many groups to a batch."""
+        groups = share(prompts) if groups is None else groups
+        sharing = [group for group in groups if group.prefix]
+        whole = [row for group in groups if not group.prefix for row in group.rows]
+        found = self._budget.run(
+            sharing,
+            [group.prefix for group in sharing],
+            lambda batch: self._keep([prompts[group.rows[0]][: group.prefix] for group in batch]),
+            _no_room,
+        )
+        for _, batch in groupby(found, key=lambda one: one[1] and id(one[1][0])):
+            prefixes: Prefixes | None = None
+            rows: list[Row] = []
+            for index, held in batch:
+                group = sharing[index]
+                if held is None:  # no memory for it, and so not for its prompts either: they will say so
+                    whole += group.rows
+                    continue
+                prefixes = held[0]
+                rows += [Row(row, prompts[row][group.prefix :], held[1]) for row in group.rows]
+            yield from self._after(prefixes, rows, prompts)
+        yield from ((whole[index], margin) for index, margin in self.batched([prompts[row] for row in whole]))
+
+    def batched(self, prompts: Sequence[Prompt]) -> Margins:
+        """Whole prompts, many to a batch."""
+        return self._budget.run(prompts, [len(prompt) for prompt in prompts], self._whole, _no_room)
+
+    def alone(self, prompts: Sequence[Prompt]) -> Margins:
+        """One prompt at a time, as Algorithm 3 has it."""
+        one = TokenBudget(1, rows=1)
+        return one.run(prompts, [len(prompt) for prompt in prompts], self._whole, _no_room)
+
+    def _ways(self) -> dict[str, Way]:
+        return {"shared": self.shared, "batched": self.batched, "alone": self.alone}
+
+    def _after(self, prefixes: Prefixes | None, rows: list[Row], prompts: Sequence[Prompt]) -> Margins:
+        if prefixes is None:
+            return
+        lengths = [len(prompts[row.prompt]) for row in rows]
+        for index, margin in self._budget.run(rows, lengths, partial(self._continue, prefixes), _no_room):
+            yield rows[index].prompt, margin
+        prefixes.layers.clear()  # the budget's generator still holds the results that point to them
+
+    @torch.inference_mode()
+    def _whole(self, prompts: list[Prompt]) -> list[float]:
+        ids, last = padded(prompts, self._loaded.device)
+        return self._margins(self._call(input_ids=ids, use_cache=False).logits, last)
+
+    @torch.inference_mode()
+    def _keep(self, prefixes: Sequence[Prompt]) -> list[tuple[Prefixes, int] | None]:
+        return [*kept(self._call, prefixes, self._loaded.device)]
+
+    @torch.inference_mode()
+    def _continue(self, prefixes: Prefixes, rows: list[Row]) -> list[float]:
+        inputs, last = continued(prefixes, rows)
+        return self._margins(self._call(**inputs).logits, last)
+
+    def _margins(self, logits: torch.Tensor, last: torch.Tensor) -> list[float]:
+        """Of logits (rows, tokens, words); last (rows,) is the place of each row's last token."""
+        at = logits[torch.arange(len(last), device=last.device), last].float()
+        yes, no = self._columns
+        margins: list[float] = (at[:, yes] - at[:, no]).tolist()
+        return margins
+
+    def _call(self, **inputs: Any) -> Any:
+        self.calls += 1
+        self.tokens += inputs["input_ids"].numel()
+        if "past_key_values" in inputs and "past_key_values" not in self._accepts:
+            raise CannotShareError("its forward takes no past_key_values")
+        if "position_ids" not in self._accepts:
+            inputs.pop("position_ids", None)
+        return self._model(**inputs)
+
+    def _fastest(self) -> str:
+        """The first way that agrees with `alone` on the probes."""
+        head = self._model.get_output_embeddings()
+        expected = dict(self.alone(self._probes))
+        if self._cut_head(head):
+            one, other, third = self._probes
+            groups = [Group((0, 1), common_prefix(one, other)), Group((2,), len(third) // 2)]
+            if self._share and self._agrees("shared", lambda probes: self.shared(probes, groups), expected):
+                return "shared"
+            if self._agrees("batched", self.batched, expected):
+                return "batched"
+            self._model.set_output_embeddings(head)
+            self._columns = (self._words.yes, self._words.no)
+        return "alone"
+
+    def _cut_head(self, head: Any) -> bool:
+        """Leave the rows of Yes and No of the output head; False where it is no plain linear layer."""
+        if type(head) is not torch.nn.Linear:
+            self._warn("batched", f"its head is a {type(head).__name__}")
+            return False
+        rows = list(self._columns)
+        small = torch.nn.Linear(head.in_features, 2, bias=head.bias is not None).to(head.weight)
+        small.weight.data.copy_(head.weight.data[rows])
+        if head.bias is not None:
+            small.bias.data.copy_(head.bias.data[rows])
+        self._model.set_output_embeddings(small.requires_grad_(requires_grad=False))
+        self._columns = (0, 1)
+        return True
+
+    def _agrees(self, name: str, way: Way, expected: dict[int, float | None]) -> bool:
+        try:
+            found = dict(way(self._probes))
+        except Exception as error:  # what a model raises over a cache that it cannot use is its own affair
+            if is_out_of_memory(error):
+                raise
+            self._warn(name, f"{type(error).__name__}: {error}")
+            return False
+        off = max(abs(_score(found[index]) - _score(margin)) for index, margin in expected.items())
+        if off <= _TOLERANCE[self._loaded.dtype]:
+            return True
+        self._warn(name, f"scores differ by {off:.2g}")
+        return False
+
+    def _warn(self, way: str, why: str) -> None:
+        warnings.warn(
+            f"verifier: {self._loaded.name!r} cannot be run {way!r} ({why:.200}); a slower way with the same verdicts "
+            "is taken",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+
+def _no_room(_: object, length: int) -> None:  # noqa: ARG001  # as TokenBudget calls it
+    return None
+
+
+def _score(margin: float | None) -> float:
+    if margin is None or math.isnan(margin):
+        return math.inf
+    return 1 / (1 + math.exp(-margin)) if margin > -700 else 0.0  # exp(709) overflows
+
+
+def _verdict(margin: float | None, length: int) -> Verdict:
+    if margin is None:
+        return Verdict(None, reason=f"a prompt of {length} tokens does not fit into memory")
+    if math.isnan(margin):
+        return Verdict(None, reason="the model's logits are not numbers: another dtype may help")
+    return Verdict(margin > 0, _score(margin))
