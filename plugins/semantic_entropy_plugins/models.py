@@ -9,17 +9,18 @@ Left out: several GPUs for one model, quantised weights.
 
 from __future__ import annotations
 
-import errno
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError  # to catch what torch raises where it refuses a pickle
 from typing import Any
 
 import torch
 import transformers
+from safetensors import SafetensorError
 
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
+from semantic_entropy_plugins.checkpoints import locate
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _UNLIMITED = 10**6  # a tokenizer without a limit says 10**30
@@ -74,24 +75,22 @@ def load_model(
     """
     place = pick_device(device, purpose)
     precision = pick_dtype(dtype, place, purpose)
-    where = {"revision": revision or "main", "trust_remote_code": False}
-    try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(name, **where)
-        model = getattr(transformers, kind).from_pretrained(
-            name,
-            dtype=precision,
-            use_safetensors=None if allow_pickle else True,
-            **({"attn_implementation": attn_implementation} if attn_implementation else {}),
-            **where,
-        )
-        model = model.to(place).eval()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise _explained(error, purpose, name) from error
-    max_length = window(tokenizer, model)
-    commit = _digest(Path(name)) if Path(name).is_dir() else getattr(model.config, "_commit_hash", None)
+    checkpoint = locate(name, revision=revision, allow_pickle=allow_pickle, purpose=purpose)
+    said = f"{purpose}: model={name!r}"
+    tokenizer = _tokenizer(checkpoint.folder, said)
+    model = _model(
+        kind,
+        checkpoint.folder,
+        said,
+        dtype=precision,
+        use_safetensors=None if allow_pickle else True,
+        attn_implementation=attn_implementation,
+    )
+    model = _moved(model, place, said)
+    longest = window(tokenizer, model)
     if compile:
         model = torch.compile(model, dynamic=True)
-    return Loaded(model, tokenizer, place, precision, name, revision, commit, max_length)
+    return Loaded(model, tokenizer, place, precision, name, checkpoint.revision, checkpoint.commit, longest)
 
 
 def pick_device(device: str | None, purpose: str) -> torch.device:
@@ -143,16 +142,55 @@ def _first_position(model: Any) -> int:
     return 0
 
 
-def _digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for file in sorted(folder.glob("*")):
-        digest.update(f"{file.name} {file.stat().st_size}".encode())
-    return digest.hexdigest()[:16]
+def _tokenizer(folder: Path, said: str) -> Any:
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
+        raise errors.OptionError(
+            f"{said} has no tokenizer that can be loaded. Save one beside the model with "
+            f"`tokenizer.save_pretrained`. {_said_by(error)}"
+        ) from error
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers makes one up where it finds no vocabulary
+        raise errors.OptionError(
+            f"{said} has no tokenizer: {folder} holds no vocabulary. Save one beside the model with "
+            "`tokenizer.save_pretrained`"
+        )
+    return tokenizer
 
 
-def _explained(error: Exception, purpose: str, name: str) -> errors.SemanticEntropyError:
-    if is_out_of_memory(error):
-        return errors.EquivalenceError(f"{purpose}: no memory for {name!r}: use a smaller model, or device='cpu'")
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return errors.EquivalenceError(f"{purpose}: the disk is full: {error}")
-    return errors.OptionError(f"{purpose}: model={name!r} could not be loaded: {error}")
+def _model(kind: str, folder: Path, said: str, **options: Any) -> Any:
+    try:
+        model, info = getattr(transformers, kind).from_pretrained(
+            folder, trust_remote_code=False, output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError, UnpicklingError) as error:
+        if is_out_of_memory(error):
+            raise _no_memory(said, "loaded") from error
+        raise errors.OptionError(f"{said} cannot be loaded as {kind}. {_said_by(error)}") from error
+    missing = sorted(set(info["missing_keys"]).intersection(name for name, _ in model.named_parameters()))
+    if missing:
+        raise errors.OptionError(
+            f"{said} lacks weights that {type(model).__name__} needs, and random ones would take their place: "
+            f"{', '.join(missing[:4])}{', ...' * (len(missing) > 4)}. It was made for something else, or not trained"
+        )
+    return model.eval()
+
+
+def _moved(model: Any, place: torch.device, said: str) -> Any:
+    try:
+        return model.to(place)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise _no_memory(said, f"moved to {place}") from error
+        raise errors.OptionError(f"{said} cannot be moved to device={str(place)!r}. torch says: {error}") from error
+
+
+def _no_memory(said: str, what: str) -> errors.EquivalenceError:
+    return errors.EquivalenceError(
+        f"{said} cannot be {what}: out of memory. Use a smaller model, dtype='bfloat16', another device, or end what "
+        "else uses its memory"
+    )
+
+
+def _said_by(error: Exception) -> str:
+    return f"transformers says: {type(error).__name__}: {' '.join(str(error).split())[:500]}"
