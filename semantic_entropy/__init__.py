@@ -9,7 +9,7 @@ guessing. Cluster the answers by meaning, p(c) = |c| / n, H = -sum p ln p (nats)
 """
 
 from semantic_entropy.clustering import Clusterer
-from semantic_entropy.components import load_clusterer, load_equivalence, load_estimator, register
+from semantic_entropy.components import load_clusterer, load_equivalence, load_estimator, load_sampler, register
 from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import (
     AmbiguousComponentError,
@@ -19,12 +19,14 @@ from semantic_entropy.errors import (
     MissingDependencyError,
     OptionError,
     PluginError,
+    SamplingError,
     SemanticEntropyError,
     UnknownComponentError,
 )
 from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.sampler import Sampler
 from semantic_entropy.scorer import Scorer, aestimate, estimate
-from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Verdict
+from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Sample, Usage, Verdict
 
 __version__ = "0.1.0"
 
@@ -44,14 +46,19 @@ __all__ = [
     "PluginError",
     "Provenance",
     "Result",
+    "Sample",
+    "Sampler",
+    "SamplingError",
     "Scorer",
     "SemanticEntropyError",
     "UnknownComponentError",
+    "Usage",
     "Verdict",
     "aestimate",
     "estimate",
     "load_clusterer",
     "load_equivalence",
     "load_estimator",
+    "load_sampler",
     "register",
 ]

@@ -32,6 +32,7 @@ from semantic_entropy.types import (
     Provenance,
     Result,
     Undecided,
+    Usage,
 )
 
 DROPPED = -1
@@ -86,12 +87,20 @@ def assemble(judged: Judged) -> Result:
             versions={"semantic-entropy": _own_version(), **judged.equivalence.versions},
             decided_by=tuple(DecidedBy(judge, pairs) for judge, pairs in judged.clustering.decided.items()),
             usage=judged.clustering.usage,
+            sampler=judged.group.sampler,
+            sampling_usage=_paid(judged.group),
         ),
         undecided=tuple(
             Undecided(pair.left, pair.right, reason or "no reason given")
             for pair, reason in judged.clustering.undecided
         ),
+        samples=judged.group.samples,
     )
+
+
+def _paid(group: Group) -> Usage | None:
+    paid = [sample.usage for sample in group.samples or () if sample.usage]
+    return sum(paid, Usage()) if paid else None
 
 
 def _labels(judged: Judged) -> Labels:
@@ -186,7 +195,7 @@ _TREATED = {
 
 def _warnings(judged: Judged, n_valid: int) -> tuple[str, ...]:
     n, undecided = len(judged.answers), judged.clustering.undecided
-    warnings = []
+    warnings = [judged.group.note] if judged.group.note else []
     if n_valid < n:
         warnings.append(
             f"{n - n_valid} of {n} answers are invalid (empty, refusal, nothing to extract): {_TREATED[judged.invalid]}"

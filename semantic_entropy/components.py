@@ -13,7 +13,7 @@ from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
 from semantic_entropy.errors import InputError, PluginError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.registry import default_registry
-from semantic_entropy.sampling.sampler import Sampler
+from semantic_entropy.sampler import Sampler
 
 _T = TypeVar("_T")
 

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import EvidenceError, InputError
-from semantic_entropy.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource, append, drop_cut_line
+from semantic_entropy.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource
+from semantic_entropy.lines import append, drop_cut_line
+from semantic_entropy.progress import bar
 from semantic_entropy.rows import SETTINGS, Before, Measured, Row, Sink, Source
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Result, to_json_line
@@ -143,7 +145,7 @@ class Run:
         with contextlib.closing(self.source.rows()) as every:
             left = (row for row in every if row.number not in aside)
             written = self._skip(left, before) if before and before.written else 0
-            with self.sink, _bar(self.source, progress) as advance:
+            with self.sink, bar("rows", self.source.total() if progress else None, progress) as advance:
                 advance(written + len(aside))
                 while chunk := list(islice(left, size)):
                     began = time.perf_counter()
@@ -269,17 +271,3 @@ def _alone(name: str) -> Iterator[None]:
         except BlockingIOError:
             raise InputError(f"another run is writing {name}: wait for it, or choose another output") from None
         yield
-
-
-@contextlib.contextmanager
-def _bar(source: Source, shown: bool) -> Iterator[Any]:
-    if not shown:
-        yield lambda _: None
-        return
-    from rich.console import Console  # 60 ms that a script without a terminal need not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("rows", total=source.total())
-        yield lambda rows: bar.advance(task, rows)

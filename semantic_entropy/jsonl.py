@@ -10,7 +10,6 @@ import contextlib
 import datetime as dt
 import decimal
 import json
-import os
 import sys
 import uuid
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -18,11 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
-from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.errors import InputError
+from semantic_entropy.lines import appending, close, drop_cut_line, write_lines
 from semantic_entropy.rows import Before, Measured, Row, Sink, Source, problem_of, result_key
 from semantic_entropy.types import to_json_line
 
-_BLOCK = 1 << 16  # bytes read at once on the way back to the last end of a line
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # a table's, JSON has none
 
 
@@ -162,59 +161,6 @@ def _ends(path: Path) -> tuple[tuple[bytes, bytes], int]:
             elif not count and not line.startswith(b"{"):  # no result cut short: someone else's only line
                 first = last = line + b"\n"
     return (first, last), count
-
-
-def write_lines(out: IO[bytes], lines: list[str], path: Path | None) -> None:
-    """Write whole lines and flush; a full disk is an error that says how to go on."""
-    text = "".join(line + "\n" for line in lines)
-    try:
-        out.write(text.encode())
-        out.flush()
-    except BrokenPipeError:
-        raise  # whoever read it wants no more
-    except OSError as error:
-        raise SemanticEntropyError(
-            f"{path or 'standard output'}: {error.strerror}; what is written so far is complete, run again to go on"
-        ) from error
-
-
-def drop_cut_line(path: Path) -> None:
-    """Remove a last line that a kill cut short, read from the end: a file may be larger than memory."""
-    with path.open("rb+") as file:
-        end = file.seek(0, os.SEEK_END)
-        while end:
-            start = max(0, end - _BLOCK)
-            file.seek(start)
-            found = file.read(end - start).rfind(b"\n")
-            if found >= 0:
-                file.truncate(start + found + 1)
-                return
-            end = start
-        file.truncate(0)
-
-
-def append(path: Path, lines: list[str]) -> None:
-    """Open, append whole lines, close."""
-    out = appending(path)
-    try:
-        write_lines(out, lines, path)
-    finally:
-        close(out)
-
-
-def close(out: IO[Any]) -> None:
-    """Close after `write_lines`, which has flushed: what fails again here (a full disk) has been reported there."""
-    with contextlib.suppress(OSError):
-        out.close()
-
-
-def appending(path: Path) -> IO[bytes]:
-    """Open for appending, with its folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab")
-    except OSError as error:
-        raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 @contextlib.contextmanager

@@ -40,7 +40,7 @@ from semantic_entropy.estimators import (
     Predictive,
 )
 from semantic_entropy.hookspecs import Component, hookimpl
-from semantic_entropy.sampling.sampler import Request, SampleFailure, Sampler
+from semantic_entropy.sampler import Request, SampleFailure, Sampler
 from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
 
 __all__ = [

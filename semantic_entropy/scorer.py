@@ -9,6 +9,7 @@ It may be used from any thread, and closes what it loaded; a judge that you buil
 from __future__ import annotations
 
 import atexit
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from semantic_entropy.components import (
     as_clusterer,
     as_equivalence,
     as_estimator,
+    as_sampler,
     load_clusterer,
     load_equivalence,
 )
@@ -33,6 +35,10 @@ from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.groups import is_batch, many_groups, one_group
 from semantic_entropy.pipeline import Job, extracted, run
 from semantic_entropy.registry import Entry, default_registry
+from semantic_entropy.sampler import Sampler
+from semantic_entropy.sampling.asking import ask_and_measure, checked_questions
+from semantic_entropy.sampling.drawing import Draw
+from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.tables import TableT, as_table, measured
 from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
 
@@ -85,6 +91,9 @@ class Scorer:
         cache_size: how many verdicts to remember.
         cache: an SQLite file that keeps verdicts from run to run and shares them with other processes. Only those of
             judges that say their `settings` in plain values; a plain function's stay in memory.
+        sampler: who draws the responses where you give a question alone: a name or a `Sampler`.
+        n: how many responses to draw for a question.
+        samples: a file (JSON lines) that keeps every response as it is drawn; what it holds is not asked for again.
 
     Raises:
         InputError: a choice that does not exist; at construction, not in the middle of a run.
@@ -103,8 +112,15 @@ class Scorer:
         invalid: InvalidPolicy = "separate",
         cache_size: int = 100_000,
         cache: str | PathLike[str] | None = None,
+        sampler: str | Sampler | None = None,
+        n: int = 10,
+        samples: str | PathLike[str] | None = None,
         _resources: Resources | None = None,
     ) -> None:
+        if n < 1:
+            raise InputError(f"n={n} must be at least 1: it is how many responses to draw for a question")
+        if samples is not None and sampler is None:
+            raise InputError(f"samples={str(samples)!r} keeps what a sampler draws: pass sampler= too")
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
         self._owned = None if _resources else Resources(cache_size, cache)
@@ -123,6 +139,10 @@ class Scorer:
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
         self._equivalence = self._judge(equivalence)
+        self.n = n
+        self.sampler = None if sampler is None else as_sampler(sampler)
+        self._close_sampler = isinstance(sampler, str)
+        self.store = None if samples is None else SampleStore(samples)
         self._closed = False
 
     @property
@@ -135,6 +155,12 @@ class Scorer:
         self, responses: Sequence[str], *, question: str | None = None, logprobs: Tokens | None = None
     ) -> Result: ...
     @overload
+    def estimate(self, responses: None = None, *, question: str) -> Result: ...
+    @overload
+    def estimate(
+        self, responses: None = None, *, question: list[str] | tuple[str, ...], progress: bool | None = None
+    ) -> BatchResult: ...
+    @overload
     def estimate(
         self,
         responses: Sequence[list[str] | tuple[str, ...]],
@@ -146,10 +172,20 @@ class Scorer:
     def estimate(
         self, responses: TableT, *, question: str | None = None, logprobs: str | None = None, column: str | None = None
     ) -> TableT: ...
-    def estimate(self, responses: Any, *, question: Any = None, logprobs: Any = None, column: str | None = None) -> Any:
+    def estimate(
+        self,
+        responses: Any = None,
+        *,
+        question: Any = None,
+        logprobs: Any = None,
+        column: str | None = None,
+        progress: bool | None = None,
+    ) -> Any:
         """Measure one group (a list of str), many in one run (a list of lists, `question` a list), or a table.
 
         A pandas or polars frame, or a `datasets.Dataset`, comes back with the fields of each row's `Result` as columns.
+        Without responses, this scorer's sampler draws them for the question, or for each of a list of questions; groups
+        are judged while others are being drawn.
 
         Args:
             responses: (G,) sampled responses to one question, or (B, G) ragged, or a table with a row for each group.
@@ -157,14 +193,18 @@ class Scorer:
             logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens); of a table the column,
                 "logprobs" where there is one.
             column: of a table, the column that holds the responses; None: "responses".
+            progress: a progress bar while questions are asked; None: for several of them, on a terminal.
 
         Raises:
             InputError: names the group, the response and the value.
             EvidenceError: an estimator asked for by name lacks its evidence; names the response that has none.
-            EquivalenceError: the judge broke its contract.
+            EquivalenceError: the judge broke its contract, or its model or server is away.
+            SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
         """
         if self._closed:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
+        if responses is None:
+            return self._ask(question, logprobs, column, progress)
         if table := as_table(responses):
             return measured(table, self._run, column, question, logprobs)
         if column is not None:
@@ -184,12 +224,29 @@ class Scorer:
         self._closed = True
         if self._owned:
             self._owned.close()
+        if self.sampler and self._close_sampler:
+            self.sampler.close()
+        if self.store:
+            self.store.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _ask(self, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
+        if self.sampler is None or question is None:
+            raise InputError(
+                "estimate() needs responses (several answers to one question, as a list of str), or a question and a "
+                "sampler that asks it: question=..., sampler=load_sampler(...)"
+            )
+        if logprobs is not None or column is not None:
+            raise InputError("logprobs and column belong to responses, and none were given")
+        questions = checked_questions(question)
+        shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
+        results = ask_and_measure(Draw(self.sampler, self.n, self.store), questions, self._run, progress=shown)
+        return results[0] if isinstance(question, str) else BatchResult(results)
 
     def _run(self, groups: Sequence[Group]) -> list[Result]:
         prepared = [self._prepare(group) for group in groups]
@@ -314,6 +371,37 @@ def estimate(
     extract: str | Extractor | None = None,
     invalid: InvalidPolicy = "separate",
 ) -> TableT: ...
+@overload
+def estimate(
+    responses: None = None,
+    *,
+    question: str,
+    sampler: str | Sampler,
+    n: int = 10,
+    samples: str | PathLike[str] | None = None,
+    equivalence: AnyEquivalence | None = None,
+    clusterer: str | Clusterer | None = None,
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+    convention: str = "default",
+    extract: str | Extractor | None = None,
+    invalid: InvalidPolicy = "separate",
+) -> Result: ...
+@overload
+def estimate(
+    responses: None = None,
+    *,
+    question: list[str] | tuple[str, ...],
+    sampler: str | Sampler,
+    n: int = 10,
+    samples: str | PathLike[str] | None = None,
+    progress: bool | None = None,
+    equivalence: AnyEquivalence | None = None,
+    clusterer: str | Clusterer | None = None,
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
+    convention: str = "default",
+    extract: str | Extractor | None = None,
+    invalid: InvalidPolicy = "separate",
+) -> BatchResult: ...
 def estimate(
     responses: Any = None,
     *,
@@ -326,11 +414,16 @@ def estimate(
     convention: str = "default",
     extract: str | Extractor | None = None,
     invalid: InvalidPolicy = "separate",
+    sampler: str | Sampler | None = None,
+    n: int = 10,
+    samples: str | PathLike[str] | None = None,
+    progress: bool | None = None,
 ) -> Any:
     """Semantic entropy of the responses to one question, or to many.
 
     `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run; a
     pandas or polars frame, or a `datasets.Dataset`, with a column `responses` comes back with the results as columns.
+    `estimate(question="...", sampler=load_sampler("openai", model=...), n=10)` draws the responses first.
     The arguments are those of `Scorer` and of `Scorer.estimate`; judges loaded by name and their verdicts are shared by
     all calls of the process.
 
@@ -339,22 +432,24 @@ def estimate(
         EvidenceError: an estimator asked for by name lacks its evidence.
         UnknownComponentError: no component of that name; lists those that exist.
         MissingDependencyError: names the extra to install.
-        EquivalenceError: the judge broke its contract.
+        EquivalenceError: the judge broke its contract, or its model or server is away.
+        SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
 
     Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
     """
-    if responses is None:
-        raise InputError("estimate() needs responses: several answers to one question, as a list of str")
-    scorer = Scorer(
+    with Scorer(
         equivalence,
         clusterer,
         estimator,
         convention=convention,
         extract=extract,
         invalid=invalid,
+        sampler=sampler,
+        n=n,
+        samples=samples,
         _resources=_shared,
-    )
-    return scorer.estimate(responses, question=question, logprobs=logprobs, column=column)
+    ) as scorer:
+        return scorer.estimate(responses, question=question, logprobs=logprobs, column=column, progress=progress)
 
 
 async def aestimate(responses: Any = None, **options: Any) -> Any:

@@ -89,12 +89,16 @@ class Sample:
 class Group:
     """One question, the responses sampled for it, and what is known about each.
 
-    responses (G,); logprobs: per response its token log-probabilities in nats, ragged (G, tokens).
+    responses (G,); logprobs: per response its token log-probabilities in nats, ragged (G, tokens). Where a sampler drew
+    them: samples (G,), who that was, and what a reader should know of it (why some are missing).
     """
 
     responses: tuple[str, ...]
     question: str | None = None
     logprobs: tuple[tuple[float, ...], ...] | None = None
+    samples: tuple[Sample, ...] | None = None
+    sampler: str | None = None
+    note: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,1 @@
-"""Asking the model: samplers (`sampler`), and the samples kept on disk (`store`)."""
+"""Asking the model: groups as they are drawn (`drawing`), and the samples kept on disk (`store`)."""

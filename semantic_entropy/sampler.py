@@ -69,7 +69,7 @@ class Sampler(ABC):
         Takes the next request only when it can start on it. Closing the iterator stops the work.
 
         Raises:
-            SamplingError: nothing more will come for any request (no server, wrong key, no such model); says what to do.
+            SamplingError: nothing more will come for any request (no server, wrong key, no model); says what to do.
         """
 
     def close(self) -> None:  # noqa: B027  # some hold nothing

@@ -1,0 +1,121 @@
+"""Groups as they are drawn: what is on disk is taken from there, the rest is asked for, each distinct question once.
+
+Groups come out as they are complete, in any order, while the sampler goes on with the next ones: whoever reads them
+judges meanwhile. A sample is written down before anything else happens to it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from semantic_entropy.errors import SamplingError
+from semantic_entropy.sampler import Request, SampleFailure, Sampler
+from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.types import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The samples for one question, and why there are fewer than asked for, if there are."""
+
+    index: int
+    question: str
+    samples: tuple[Sample, ...]
+    problem: str | None = None
+
+
+@dataclass(slots=True)
+class _Open:
+    """A question on its way: who wants it, and what is there already."""
+
+    indices: list[int]
+    samples: list[Sample] = field(default_factory=list)
+
+
+class Draw:
+    """n samples for each of many questions.
+
+    `problem` of what it yields says why samples are missing.
+    """
+
+    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
+        self.sampler, self.n, self.store = sampler, n, store
+        self._lock = threading.Lock()  # over what follows: a sampler may take requests from a thread of its own
+        self._open: dict[str, _Open] = {}
+        self._done: dict[str, Drawn] = {}  # for questions that come again; a reader of all of them keeps them anyway
+        self._ready: deque[Drawn] = deque()
+
+    def groups(self, questions: Iterable[str]) -> Iterator[Drawn]:
+        """A group for each question, in the order in which they are complete.
+
+        Raises:
+            SamplingError: the sampler cannot go on; the groups that were complete have been yielded before.
+        """
+        stream = self.sampler.stream(self._requests(questions))
+        try:
+            for request, drawn in stream:
+                self._take(request, drawn)
+                yield from self._finished()
+        except SamplingError:
+            yield from self._finished()
+            raise
+        finally:
+            if isinstance(stream, Generator):
+                stream.close()
+        for question, one in list(self._open.items()):
+            self._complete(question, f"the sampler drew {len(one.samples)} of {self.n}")
+        yield from self._finished()
+
+    def _finished(self) -> Iterator[Drawn]:
+        while self._ready:
+            yield self._ready.popleft()
+
+    def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
+        """What has to be asked."""
+        for index, question in enumerate(questions):
+            with self._lock:
+                kept = self._already(index, question)
+            if kept is not None:
+                yield Request(index, question, self.n - len(kept), len(kept))
+
+    def _already(self, index: int, question: str) -> list[Sample] | None:
+        """The samples on disk where some are missing; None where nothing has to be asked."""
+        if done := self._done.get(question):
+            self._ready.append(Drawn(index, question, done.samples, done.problem))
+        elif question in self._open:
+            self._open[question].indices.append(index)
+        else:
+            kept = self.store.get(self.sampler, question, self.n) if self.store else []
+            self._open[question] = _Open([index], kept)
+            if len(kept) < self.n:
+                return kept
+            self._close(question)
+        return None
+
+    def _take(self, request: Request, drawn: Sample | SampleFailure) -> None:
+        question = request.question
+        if question not in self._open:
+            raise SamplingError(f"sampler {self.sampler.name!r} drew more than the {request.n} samples of {request!r}")
+        if isinstance(drawn, SampleFailure):
+            self._complete(question, drawn.reason)
+            return
+        if self.store:
+            self.store.add(self.sampler, question, drawn)
+        one = self._open[question]
+        one.samples.append(drawn)
+        if len(one.samples) == self.n:
+            self._complete(question)
+
+    def _complete(self, question: str, problem: str | None = None) -> None:
+        with self._lock:
+            self._close(question, problem)
+
+    def _close(self, question: str, problem: str | None = None) -> None:
+        one = self._open[question]
+        done = Drawn(one.indices[0], question, tuple(one.samples), problem)
+        self._done[question] = done
+        del self._open[question]
+        self._ready.extend(Drawn(index, question, done.samples, problem) for index in one.indices)

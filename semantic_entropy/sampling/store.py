@@ -1,0 +1,123 @@
+"""Samples on disk: written one by one as they arrive, and not asked for again.
+
+One JSON line a sample: who drew it (a digest of the sampler's class and settings, its description for a reader), the
+question, the sample. The file is only ever appended to; a line that a kill cut short is removed at the next opening. In
+memory are only the places of the lines.
+
+Left out: forgetting. Delete the file to have everything drawn anew.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import sys
+import threading
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from semantic_entropy.errors import InputError
+from semantic_entropy.lines import appending, close, drop_cut_line, write_lines
+from semantic_entropy.sampler import Sampler
+from semantic_entropy.types import Sample, Usage, to_json_line
+
+
+class SampleStore:
+    """The samples in a file, by sampler and question; of one process at a time, and of any of its threads.
+
+    Raises:
+        InputError: the file holds something else, or another process is writing to it.
+        SemanticEntropyError: it cannot be written, or the disk is full; what it holds stays whole.
+    """
+
+    def __init__(self, path: str | PathLike[str]) -> None:
+        self.path = Path(path)
+        self.found = self.added = 0
+        self._lock = threading.Lock()
+        self._places: dict[str, list[int]] = {}
+        self._out = appending(self.path)
+        try:
+            self._hold()
+            drop_cut_line(self.path)
+            self._read()
+        except BaseException:
+            close(self._out)
+            raise
+
+    def get(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
+        """The first samples of this sampler for this question, n at most."""
+        with self._lock:
+            places = self._places.get(_key(sampler, question), [])[:n]
+            if not places:
+                return []
+            with self.path.open("rb") as file:
+                samples = [_sample(_line(file, place)["sample"]) for place in places]
+            self.found += len(samples)
+        return samples
+
+    def add(self, sampler: Sampler, question: str, sample: Sample) -> None:
+        """Write one sample down."""
+        key = _key(sampler, question)
+        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": dataclasses.asdict(sample)}
+        with self._lock:
+            place = self._out.tell()
+            write_lines(self._out, [to_json_line(line)], self.path)
+            self._places.setdefault(key, []).append(place)
+            self.added += 1
+
+    def close(self) -> None:
+        """Close the file; may be called twice."""
+        close(self._out)
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.found} samples found, {self.added} added"
+
+    def _hold(self) -> None:
+        if sys.platform == "win32":
+            return
+        import fcntl
+
+        try:
+            fcntl.flock(self._out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go when this process dies
+        except BlockingIOError:
+            raise InputError(f"another run is writing {self.path}: wait for it, or choose another file") from None
+
+    def _read(self) -> None:
+        place = 0
+        with self.path.open("rb") as lines:
+            for number, line in enumerate(lines, start=1):
+                try:
+                    fields = json.loads(line)
+                    _sample(fields["sample"])
+                    key = str(fields["key"])
+                except (ValueError, TypeError, KeyError) as error:
+                    raise InputError(
+                        f"{self.path}, line {number}: not a sample ({type(error).__name__}: {error}): use another file"
+                    ) from None
+                self._places.setdefault(key, []).append(place)
+                place += len(line)
+
+
+def _key(sampler: Sampler, question: str) -> str:
+    """Who drew it and for what, the same in every process. Settings are plain values: their repr says all of them."""
+    kind = type(sampler)
+    text = repr((kind.__module__, kind.__qualname__, sampler.settings, question))
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _line(file: Any, place: int) -> dict[str, Any]:
+    file.seek(place)
+    fields: dict[str, Any] = json.loads(file.readline())
+    return fields
+
+
+def _sample(fields: dict[str, Any]) -> Sample:
+    """A sample as `dataclasses.asdict` wrote it. Raises TypeError where it is something else."""
+    usage = fields.get("usage")
+    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    sample = Sample(**{**fields, **lists, "usage": Usage(**usage) if usage else None})
+    if not isinstance(sample.text, str):
+        raise TypeError("its text is not a text")
+    return sample
