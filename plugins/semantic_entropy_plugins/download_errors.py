@@ -51,8 +51,8 @@ def explained(error: Exception, said: str, revision: str | None = None) -> error
             return raised(f"{said} {answer.format(**known)}")
     last = f"{type(chain[-1]).__name__}: {' '.join(str(chain[-1]).split())[:500]}"
     return errors.EquivalenceError(
-        f"{said} could not be downloaded from {constants.ENDPOINT}, and is not in the cache: {last}. Check the network; "
-        "without one, give a folder, or run `hf download` elsewhere and bring its cache along (HF_HOME)"
+        f"{said} could not be downloaded from {constants.ENDPOINT}, and not in the cache: {last}. Check the network. "
+        "Without one, give a folder, or run `hf download` elsewhere and bring its cache along (HF_HOME)"
     )
 
 

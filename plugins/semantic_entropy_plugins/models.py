@@ -2,13 +2,16 @@
 
 Where: the first CUDA device, else the CPU. Precision: bfloat16 on a GPU that computes in it, float16 on an older one,
 float32 on a CPU. Weights come from safetensors, and no code comes with a model: `trust_remote_code` is off. Threads of
-the CPU are left as they were set.
+the CPU are left as they were set, save in a process that this one forks once a model is loaded: there torch would wait
+for ever for threads that a fork does not copy, and computes with one.
 
 Left out: several GPUs for one model, quantised weights.
 """
 
 from __future__ import annotations
 
+import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # to catch what torch raises where it refuses a pickle
@@ -73,6 +76,7 @@ def load_model(
         OptionError: no such model, revision, device or precision; no weights or tokenizer in it.
         EquivalenceError: the model cannot be had now: no network, no permission, no space on the disk, no memory.
     """
+    _survive_forks()
     place = pick_device(device, purpose)
     precision = pick_dtype(dtype, place, purpose)
     checkpoint = locate(name, revision=revision, allow_pickle=allow_pickle, purpose=purpose)
@@ -91,6 +95,12 @@ def load_model(
     if compile:
         model = torch.compile(model, dynamic=True)
     return Loaded(model, tokenizer, place, precision, name, checkpoint.revision, checkpoint.commit, longest)
+
+
+@functools.cache  # once a process
+def _survive_forks() -> None:
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def pick_device(device: str | None, purpose: str) -> torch.device:
