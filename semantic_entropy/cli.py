@@ -139,6 +139,49 @@ def doctor(as_json: bool) -> None:
     sys.exit(any(not finding.ok and finding.needed for finding in findings))
 
 
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, exists=True))
+@click.option("-e", "--equivalence", metavar="NAME", required=True, help="The judge, which must give scores.")
+@click.option("--option", "options", multiple=True, metavar="K=V", help=_OPTION_HELP)
+@click.option("--metric", default="accuracy", show_default=True, help="accuracy, f1, or precision@P (P in 0 to 1).")
+@click.option("--left", default="a", show_default=True, metavar="FIELD", help="The field of one answer.")
+@click.option("--right", default="b", show_default=True, metavar="FIELD", help="The field of the other.")
+@click.option("--label", default="equivalent", show_default=True, metavar="FIELD", help="Whether they mean the same.")
+@click.option("--question", default="question", show_default=True, metavar="FIELD", help="The question, if any.")
+@click.option("--source", default="source", show_default=True, metavar="FIELD", help="A line of its own for each.")
+@click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
+@click.option("--quiet", is_flag=True, help="No progress bar.")
+def threshold(
+    *, file: str, equivalence: str, options: tuple[str, ...], metric: str, as_json: bool, quiet: bool, **fields: str
+) -> None:
+    """Pick a judge's threshold from FILE: JSON lines of labelled pairs.
+
+    A row holds two answers, "a" and "b", and "equivalent", true or false; "question" and "source" where there are. What
+    a threshold scores on the pairs it was picked from flatters it: beside that stands what thresholds picked on four
+    fifths of the questions made of the rest.
+    """
+    from semantic_entropy import load_equivalence
+    from semantic_entropy.labelled import choose, read_labelled
+
+    pairs = read_labelled(file, fields)
+    judge = load_equivalence(equivalence, **dict(map(_option, options)))
+    hidden = quiet or not sys.stderr.isatty()
+    try:
+        with click.progressbar(length=len(pairs), label="pairs", file=sys.stderr, hidden=hidden) as bar:
+            choice = choose(judge, pairs, metric, bar.update)
+    finally:
+        judge.close()
+    if as_json:
+        click.echo(json.dumps(choice.to_dict(), indent=2))
+        return
+    click.echo(str(choice))
+    if choice.own is None:
+        stage = json.dumps({"judge": equivalence, "band": [choice.threshold, choice.threshold]})
+        click.echo(f"\nuse it as a stage of a cascade: {stage}")
+    else:
+        click.echo(f"\nuse it: --equivalence {equivalence} --option threshold={choice.threshold}")
+
+
 def _scorer(how: dict[str, Any]) -> Any:
     from semantic_entropy import Scorer, load_equivalence
 
