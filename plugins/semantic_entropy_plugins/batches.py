@@ -83,7 +83,7 @@ def _unless_out_of_memory(forward: Callable[[list[T]], Sequence[R]], batch: list
         if not is_out_of_memory(error):
             raise
     # Only here, where the error has let go of the frames that held the failed batch's tensors, can they be freed.
-    gc.collect()
     if torch.cuda.is_available():
+        gc.collect()
         torch.cuda.empty_cache()
     return None
