@@ -5,9 +5,11 @@ Light on purpose: what a command needs is imported when it runs, so that `--help
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -15,6 +17,28 @@ import click
 from semantic_entropy.errors import InputError, SemanticEntropyError
 
 _OPTION_HELP = "An option of the equivalence, as key=value; may be repeated."
+
+
+def _sampling(command: Any) -> Any:
+    """The options of who draws the responses."""
+    for option in reversed(
+        (
+            click.option("--sampler", metavar="NAME", help="Who answers questions that come alone: hf, openai, vllm."),
+            click.option(
+                "--sampler-option",
+                "sampler_options",
+                multiple=True,
+                metavar="K=V",
+                help="An option of the sampler, as key=value; may be repeated.",
+            ),
+            click.option("-n", "n", default=10, show_default=True, type=click.IntRange(1), help="Responses to draw."),
+            click.option(
+                "--samples", type=click.Path(dir_okay=False), help="Where drawn responses are kept, one JSON line each."
+            ),
+        )
+    ):
+        command = option(command)
+    return command
 
 
 class _Group(click.Group):
@@ -47,6 +71,7 @@ def main() -> None:
     "--responses", "field", default="responses", show_default=True, help="The field that holds the responses."
 )
 @click.option("--cache", type=click.Path(dir_okay=False), help="An SQLite file that keeps verdicts from run to run.")
+@_sampling
 @click.option("--overwrite", is_flag=True, help="Start anew where the output exists, instead of going on.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of setting it aside.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
@@ -59,9 +84,14 @@ def estimate(
     a response, nats). Out comes the row with the fields of the result added. Rows are written as they are done; run the
     same command again after an interruption and it goes on where it was. Bad rows go to OUTPUT.bad.jsonl. Parquet is
     written to OUTPUT.parts/ and merged at the end.
+
+    With --sampler, a row may hold a question alone. What is drawn is kept in --samples (default: OUTPUT.samples.jsonl)
+    and never asked for again.
     """
     from semantic_entropy.files import Run
 
+    if how["sampler"] and output not in (None, "-"):
+        how["samples"] = how["samples"] or f"{output}.samples.jsonl"
     with _scorer(how) as scorer:
         run = Run(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
         try:
@@ -76,6 +106,8 @@ def estimate(
     click.echo(str(done), err=True)
     if how["cache"]:
         click.echo(f"cache {scorer.cache}", err=True)
+    if scorer.store:
+        click.echo(f"samples {scorer.store}", err=True)
     if done.bad or done.bad_before:
         sys.exit(1)
 
@@ -89,17 +121,21 @@ def estimate(
 @click.option("--option", "options", multiple=True, metavar="K=V", help=_OPTION_HELP)
 @click.option("--convention", default="default", show_default=True, metavar="NAME")
 @click.option("--extract", metavar="HOW")
+@_sampling
 def explain(responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **how: Any) -> None:
-    """Draw the clusters of one question: the RESPONSEs given, or a row of --file."""
+    """Draw the clusters of one question: the RESPONSEs given, a row of --file, or what --sampler answers to -q."""
     from semantic_entropy.drawing import draw
     from semantic_entropy.files import find_row
 
-    if bool(responses) == bool(file):
-        raise click.UsageError("give responses, or --file FILE, not both or neither")
+    if sum(map(bool, (responses, file, how["sampler"]))) != 1:
+        raise click.UsageError("give responses, or --file FILE, or --sampler NAME with -q QUESTION: one of the three")
+    if how["sampler"] and not question:
+        raise click.UsageError("--sampler needs a question to ask: -q QUESTION")
     row: dict[str, Any] = find_row(file, row_id) if file else {"responses": list(responses), "question": question}
     with _scorer({"clusterer": None, "estimators": (), "invalid": "separate", **how}) as scorer:
-        result = scorer.estimate(row["responses"], question=row.get("question"), logprobs=row.get("logprobs"))
-    draw(result, row["responses"], row.get("question"))
+        responses_ = row["responses"] or None
+        result = scorer.estimate(responses_, question=row.get("question"), logprobs=row.get("logprobs"))
+    draw(result, responses_ or [sample.text for sample in result.samples], row.get("question"))
 
 
 @main.command()
@@ -182,16 +218,26 @@ def threshold(
         click.echo(f"\nuse it: --equivalence {equivalence} --option threshold={choice.threshold}")
 
 
-def _scorer(how: dict[str, Any]) -> Any:
-    from semantic_entropy import Scorer, load_equivalence
+@contextlib.contextmanager
+def _scorer(how: dict[str, Any]) -> Iterator[Any]:
+    """The scorer that the options describe; closed at the end with all that was loaded for it."""
+    from semantic_entropy import Scorer, load_equivalence, load_sampler
 
     options, equivalence = how.pop("options"), how.pop("equivalence")
+    sampler, sampler_options = how.pop("sampler"), how.pop("sampler_options")
     estimators = how.pop("estimators", ())
-    if options:
-        if equivalence in (None, "auto"):
-            raise InputError("--option needs --equivalence NAME: it sets an option of that equivalence")
-        equivalence = load_equivalence(equivalence, **dict(map(_option, options)))
-    return Scorer(equivalence, estimator=list(estimators) or None, **how)
+    with contextlib.ExitStack() as loaded:
+        if options:
+            if equivalence in (None, "auto"):
+                raise InputError("--option needs --equivalence NAME: it sets an option of that equivalence")
+            equivalence = load_equivalence(equivalence, **dict(map(_option, options)))
+            loaded.callback(equivalence.close)
+        if sampler:
+            sampler = load_sampler(sampler, **dict(map(_option, sampler_options)))
+            loaded.callback(sampler.close)
+        elif sampler_options or how["samples"]:
+            raise InputError("--sampler-option and --samples need --sampler NAME: they say how it draws responses")
+        yield loaded.enter_context(Scorer(equivalence, estimator=list(estimators) or None, sampler=sampler, **how))
 
 
 def _option(text: str) -> tuple[str, Any]:

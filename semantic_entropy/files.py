@@ -14,19 +14,21 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import EvidenceError, InputError
+from semantic_entropy.groups import one_group
 from semantic_entropy.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource
 from semantic_entropy.lines import append, drop_cut_line
 from semantic_entropy.progress import bar
 from semantic_entropy.rows import SETTINGS, Before, Measured, Row, Sink, Source
+from semantic_entropy.sampling.rows import AskedRows
 from semantic_entropy.scorer import Scorer
-from semantic_entropy.types import Result, to_json_line
+from semantic_entropy.types import Group, Result, to_json_line
 
 _CHUNK = 256  # rows in one pipeline run at most: enough pairs to fill a model's batch
 _SECONDS = 2.0  # that a chunk should take at most: what is lost at a kill, and how long a progress bar stands still
@@ -38,8 +40,10 @@ def is_parquet(name: str | None) -> bool:
     return name is not None and Path(name).suffix.lower() in _PARQUET
 
 
-def open_source(name: str, field: str, *, copied: bool = False) -> Source:
-    """The source that the suffix names; "-" is standard input. `copied`: to a sink that takes a table's cells.
+def open_source(name: str, field: str, *, copied: bool = False, asked: bool = False) -> Source:
+    """The source that the suffix names; "-" is standard input.
+
+    `copied`: to a sink that takes a table's cells. `asked`: a sampler asks the questions that come without responses.
 
     Raises:
         InputError: no such file, or not of its suffix's format.
@@ -51,7 +55,7 @@ def open_source(name: str, field: str, *, copied: bool = False) -> Source:
         return JsonlSource(name, field)
     from semantic_entropy.parquet import ParquetSource
 
-    return ParquetSource(name, field, batch=_CHUNK, whole=not copied)
+    return ParquetSource(name, field, batch=_CHUNK, whole=not copied, asked=asked)
 
 
 def open_sink(name: str | None, source: Source) -> Sink:
@@ -66,8 +70,9 @@ def open_sink(name: str | None, source: Source) -> Sink:
     from semantic_entropy.parquet import ArrowColumns, ParquetSource
     from semantic_entropy.parquet_parts import ParquetSink
 
-    own = ArrowColumns(source.schema) if isinstance(source, ParquetSource) else JsonColumns()
-    return ParquetSink(Path(name), own)
+    if isinstance(source, ParquetSource) and not source.whole:
+        return ParquetSink(Path(name), ArrowColumns(source.schema))
+    return ParquetSink(Path(name), JsonColumns())
 
 
 def find_row(name: str, row_id: str | None) -> dict[str, Any]:
@@ -118,7 +123,9 @@ class Run:
         self, scorer: Scorer, source: str, output: str | None, *, field: str, overwrite: bool, strict: bool
     ) -> None:
         self.scorer, self.field, self.strict, self.overwrite = scorer, field, strict, overwrite
-        self.source = open_source(source, field, copied=is_parquet(output))
+        self.asking = AskedRows(scorer.sampler, scorer.n, scorer.store, field) if scorer.sampler else None
+        asked = self.asking is not None
+        self.source = open_source(source, field, copied=is_parquet(output) and not asked, asked=asked)
         self.sink = open_sink(output, self.source)
         self.bad_file = None if output in (None, "-") else Path(f"{output}.bad.jsonl")
         self.rows = 0  # measured and written so far
@@ -143,11 +150,12 @@ class Run:
         aside = self._set_aside_before(before)
         bad, size = 0, _CHUNK // 8
         with contextlib.closing(self.source.rows()) as every:
-            left = (row for row in every if row.number not in aside)
+            left: Generator[Row, None, None] = (row for row in every if row.number not in aside)
             written = self._skip(left, before) if before and before.written else 0
-            with self.sink, bar("rows", self.source.total() if progress else None, progress) as advance:
+            total = self.source.total() if progress else None
+            with self.sink, self._asked(left) as complete, bar("rows", total, progress) as advance:
                 advance(written + len(aside))
-                while chunk := list(islice(left, size)):
+                while chunk := _take(complete, size):
                     began = time.perf_counter()
                     good, problems = self._measure(chunk, untried=not (written or self.rows))
                     if problems and self.strict:
@@ -159,6 +167,9 @@ class Run:
                     size = _next_size(size, time.perf_counter() - began)
                 self.sink.finish()
         return Done(self.rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start, len(aside))
+
+    def _asked(self, left: Generator[Row, None, None]) -> contextlib.closing[Generator[Row, None, None]]:
+        return contextlib.closing(self.asking.filled(left) if self.asking else left)
 
     def _stop_at(self, problem: _Problem, good: list[Measured]) -> None:
         """Write what stands before a bad row, and end there."""
@@ -180,14 +191,11 @@ class Run:
     def _estimate(self, rows: list[Row]) -> list[Result]:
         if not rows:
             return []
-        fields = [row.fields or {} for row in rows]
-        return list(
-            self.scorer.estimate(
-                [one[self.field] for one in fields],
-                question=[one.get("question") for one in fields],
-                logprobs=[one.get("logprobs") for one in fields],
-            )
-        )
+        return [replace(result, samples=None) for result in self.scorer.measure(list(map(self._group, rows)))]
+
+    def _group(self, row: Row) -> Group:
+        fields = row.fields or {}
+        return row.drawn or one_group(fields[self.field], fields.get("question"), fields.get("logprobs"))
 
     def _one_by_one(self, rows: list[Row]) -> tuple[list[Measured], list[_Problem]]:
         measured, lacking = [], []
@@ -233,6 +241,8 @@ class Run:
 
     def _check_settings(self, before: Before, last: Row) -> None:
         """Measure the last row again: what it says of itself must be what is written."""
+        if self.asking:
+            last = self.asking.again(last, self.sink.name)
         try:
             again = self._estimate([last])[0].provenance
         except InputError as error:
@@ -247,6 +257,17 @@ class Run:
 
 
 _Problem = tuple[Row, str]
+
+
+def _take(rows: Iterator[Row], size: int) -> list[Row]:
+    """The next rows, `size` at most: those that come within a time in which a reader wants to see progress."""
+    taken: list[Row] = []
+    began = time.perf_counter()
+    for row in rows:
+        taken.append(row)
+        if len(taken) == size or time.perf_counter() - began > _SECONDS:
+            break
+    return taken
 
 
 def _next_size(size: int, seconds: float) -> int:

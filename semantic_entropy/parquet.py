@@ -22,15 +22,16 @@ _MEASURED = ("question", "logprobs")
 class ParquetSource(Source):
     """The rows of a file, read `batch` rows at a time; memory is bounded by a row group of the file.
 
-    `whole`: whether a row's fields are all its columns as Python values, or only those that are measured.
+    `whole`: whether a row's fields are all its columns as Python values, or only those that are measured. `asked`:
+    whether a question alone will do, a sampler being there to ask it.
     """
 
     unit = "row"
     key = "row_number"
 
-    def __init__(self, name: str, field: str, *, batch: int, whole: bool) -> None:
+    def __init__(self, name: str, field: str, *, batch: int, whole: bool, asked: bool = False) -> None:
         super().__init__(name)
-        self.field, self.batch = field, batch
+        self.field, self.batch, self.whole = field, batch, whole
         try:
             with pq.ParquetFile(name) as file:
                 self.schema: Any = file.schema_arrow
@@ -38,7 +39,7 @@ class ParquetSource(Source):
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{name}: not a Parquet file: {error}") from error
         names = self.schema.names
-        if field not in names:
+        if field not in names and not (asked and "question" in names):
             raise InputError(f"{name}: no column {field!r}; it has {', '.join(names) or 'none'}")
         if twice := [column for column in names if names.count(column) > 1]:
             raise InputError(f"{name}: several columns are named {twice[0]!r}: rename them")

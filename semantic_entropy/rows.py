@@ -14,9 +14,18 @@ from typing import Any, ClassVar, Self
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.groups import one_group
-from semantic_entropy.types import Result
+from semantic_entropy.types import Group, Result
 
-SETTINGS = ("convention", "equivalence", "equivalence_reason", "clusterer", "estimator", "extract", "invalid")
+SETTINGS = (
+    "convention",
+    "equivalence",
+    "equivalence_reason",
+    "clusterer",
+    "estimator",
+    "extract",
+    "invalid",
+    "sampler",
+)
 """What of a result's provenance must be the same in all rows of an output."""
 
 
@@ -25,7 +34,8 @@ class Row:
     """A row of the input: its fields, or what is wrong with it.
 
     `number` counts from 1 (lines of a text file, rows of a table); `text` shows the row to a reader; `cells` is what a
-    table's sink needs to copy it as it is: the record batch it lies in, and its index there.
+    table's sink needs to copy it as it is: the record batch it lies in, and its index there. `drawn` is the group that
+    a sampler drew for it, where it came with a question alone.
     """
 
     number: int
@@ -33,6 +43,7 @@ class Row:
     fields: dict[str, Any] | None
     problem: str | None
     cells: tuple[Any, int] | None = None
+    drawn: Group | None = None
 
 
 Measured = tuple[Row, Result]

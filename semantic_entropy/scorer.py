@@ -201,23 +201,25 @@ class Scorer:
             EquivalenceError: the judge broke its contract, or its model or server is away.
             SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
         """
-        if self._closed:
-            raise SemanticEntropyError("this Scorer is closed: make a new one")
-        if responses is None:
-            return self._ask(question, logprobs, column, progress)
-        if table := as_table(responses):
-            return measured(table, self._run, column, question, logprobs)
-        if column is not None:
-            raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
-        if is_batch(responses):
-            return BatchResult(self._run(many_groups(responses, question, logprobs)))
-        return self._run([one_group(responses, question, logprobs)])[0]
+        return self._estimate(responses, question, logprobs, column, progress)
 
     async def aestimate(self, responses: Any, **options: Any) -> Any:
         """`estimate` without blocking the event loop; the same arguments, and what it returns."""
         import asyncio  # a fifth of this package's import time
 
         return await asyncio.to_thread(lambda: self.estimate(responses, **options))
+
+    def measure(self, groups: Sequence[Group]) -> list[Result]:
+        """Groups that have been checked, in one pipeline run. Raises as `estimate`."""
+        prepared = [self._prepare(group) for group in groups]
+        jobs = [
+            Job(
+                p.group.question, [a for a in p.answers if a is not None], p.equivalence, self._clusterer(p.equivalence)
+            )
+            for p in prepared
+        ]
+        clusterings = run(jobs, self._resources.cache)
+        return [self._result(p, clustering) for p, clustering in zip(prepared, clusterings, strict=True)]
 
     def close(self) -> None:
         """Close the judges this scorer loaded. It cannot be used afterwards; may be called twice."""
@@ -235,6 +237,19 @@ class Scorer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def _estimate(self, responses: Any, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
+        if self._closed:
+            raise SemanticEntropyError("this Scorer is closed: make a new one")
+        if responses is None:
+            return self._ask(question, logprobs, column, progress)
+        if table := as_table(responses):
+            return measured(table, self.measure, column, question, logprobs)
+        if column is not None:
+            raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
+        if is_batch(responses):
+            return BatchResult(self.measure(many_groups(responses, question, logprobs)))
+        return self.measure([one_group(responses, question, logprobs)])[0]
+
     def _ask(self, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
         if self.sampler is None or question is None:
             raise InputError(
@@ -245,19 +260,8 @@ class Scorer:
             raise InputError("logprobs and column belong to responses, and none were given")
         questions = checked_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
-        results = ask_and_measure(Draw(self.sampler, self.n, self.store), questions, self._run, progress=shown)
+        results = ask_and_measure(Draw(self.sampler, self.n, self.store), questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
-
-    def _run(self, groups: Sequence[Group]) -> list[Result]:
-        prepared = [self._prepare(group) for group in groups]
-        jobs = [
-            Job(
-                p.group.question, [a for a in p.answers if a is not None], p.equivalence, self._clusterer(p.equivalence)
-            )
-            for p in prepared
-        ]
-        clusterings = run(jobs, self._resources.cache)
-        return [self._result(p, clustering) for p, clustering in zip(prepared, clusterings, strict=True)]
 
     def _prepare(self, group: Group) -> _Prepared:
         answers = tuple(map(self._extract, group.responses)) if self._extract else None
@@ -449,7 +453,7 @@ def estimate(
         samples=samples,
         _resources=_shared,
     ) as scorer:
-        return scorer.estimate(responses, question=question, logprobs=logprobs, column=column, progress=progress)
+        return scorer._estimate(responses, question, logprobs, column, progress)  # noqa: SLF001  # typed by the overloads
 
 
 async def aestimate(responses: Any = None, **options: Any) -> Any:

@@ -48,7 +48,7 @@ class Draw:
         self._done: dict[str, Drawn] = {}  # for questions that come again; a reader of all of them keeps them anyway
         self._ready: deque[Drawn] = deque()
 
-    def groups(self, questions: Iterable[str]) -> Iterator[Drawn]:
+    def groups(self, questions: Iterable[str]) -> Generator[Drawn, None, None]:
         """A group for each question, in the order in which they are complete.
 
         Raises:
