@@ -14,12 +14,10 @@ import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from pickle import UnpicklingError  # to catch what torch raises where it refuses a pickle
 from typing import Any
 
 import torch
 import transformers
-from safetensors import SafetensorError
 
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
@@ -81,7 +79,6 @@ def load_model(
     precision = pick_dtype(dtype, place, purpose)
     checkpoint = locate(name, revision=revision, allow_pickle=allow_pickle, purpose=purpose)
     said = f"{purpose}: model={name!r}"
-    tokenizer = _tokenizer(checkpoint.folder, said)
     model = _model(
         kind,
         checkpoint.folder,
@@ -90,6 +87,7 @@ def load_model(
         use_safetensors=None if allow_pickle else True,
         attn_implementation=attn_implementation,
     )
+    tokenizer = _tokenizer(checkpoint.folder, said)
     model = _moved(model, place, said)
     longest = window(tokenizer, model)
     if compile:
@@ -155,7 +153,7 @@ def _first_position(model: Any) -> int:
 def _tokenizer(folder: Path, said: str) -> Any:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, TypeError, AttributeError) as error:
+    except Exception as error:  # whatever a broken file makes of it
         raise errors.OptionError(
             f"{said} has no tokenizer that can be loaded. Save one beside the model with "
             f"`tokenizer.save_pretrained`. {_said_by(error)}"
@@ -173,7 +171,7 @@ def _model(kind: str, folder: Path, said: str, **options: Any) -> Any:
         model, info = getattr(transformers, kind).from_pretrained(
             folder, trust_remote_code=False, output_loading_info=True, **options
         )
-    except (OSError, ValueError, RuntimeError, ImportError, KeyError, SafetensorError, UnpicklingError) as error:
+    except Exception as error:  # as above
         if is_out_of_memory(error):
             raise _no_memory(said, "loaded") from error
         raise errors.OptionError(f"{said} cannot be loaded as {kind}. {_said_by(error)}") from error

@@ -46,7 +46,6 @@ def commit_of(name: str, revision: str) -> str:
 
 class _Handler(BaseHTTPRequestHandler):
     hub: FakeHub
-    protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
         self.do_GET()
