@@ -23,6 +23,8 @@ from semantic_entropy.lines import appending, close, drop_cut_line, write_lines
 from semantic_entropy.sampler import Sampler
 from semantic_entropy.types import Sample, Usage, to_json_line
 
+_BEGIN = b'{"key": "'  # of every line
+
 
 class SampleStore:
     """The samples in a file, by sampler and question; of one process at a time, and of any of its threads.
@@ -40,8 +42,8 @@ class SampleStore:
         self._out = appending(self.path)
         try:
             self._hold()
-            drop_cut_line(self.path)
             self._read()
+            drop_cut_line(self.path)
         except BaseException:
             close(self._out)
             raise
@@ -88,11 +90,13 @@ class SampleStore:
         place = 0
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
+                if not line.endswith(b"\n") and line[: len(_BEGIN)] == _BEGIN[: len(line)]:
+                    return  # cut short by a kill
                 try:
                     fields = json.loads(line)
                     _sample(fields["sample"])
                     key = str(fields["key"])
-                except (ValueError, TypeError, KeyError) as error:
+                except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise InputError(
                         f"{self.path}, line {number}: not a sample ({type(error).__name__}: {error}): use another file"
                     ) from None

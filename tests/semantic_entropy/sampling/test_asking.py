@@ -1,0 +1,146 @@
+"""Questions alone: what is asked, in what order results come, and what failures cost."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+
+from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate
+from semantic_entropy.sampling.drawing import Draw
+from semantic_entropy.sampling.store import SampleStore
+from tests.semantic_entropy.sampling.dice import Dice
+
+
+def test_a_question_alone_gives_a_result_with_the_responses_in_it():
+    result = estimate(question="Capital of France?", sampler=Dice(), n=6)
+    assert len(result.samples) == len(result.labels) == 6
+    assert [sample.text for sample in result.samples] == list(result.answers)
+    assert result.provenance.sampler == "dice"
+    assert result.provenance.sampling_usage == Usage(6, 18, 12)
+    assert "likelihood" in result.scores
+    assert result.to_dict()["samples"][0]["logprobs"] == [-0.1, -0.2]
+    assert result == asyncio.run(aestimate(question="Capital of France?", sampler=Dice(), n=6))
+
+
+def test_responses_of_ones_own_give_a_result_without_samples():
+    assert "samples" not in estimate(["a", "b"]).to_dict()
+
+
+def test_many_questions_come_back_in_order_and_an_equal_one_is_asked_once():
+    dice = Dice()
+    questions = [f"question {i % 70}" for i in range(100)]
+    results = estimate(question=questions, sampler=dice, n=3)
+    assert len(dice.asked) == 70
+    for question, result in zip(questions, results, strict=True):
+        assert result.answers == estimate(question=question, sampler=Dice(), n=3).answers
+
+
+def test_what_is_on_disk_is_not_asked_for_again_and_more_is_topped_up(tmp_path):
+    for n, asked in ((3, ("q", 3, 0)), (5, ("q", 2, 3)), (4, None)):
+        dice = Dice()
+        result = estimate(question="q", sampler=dice, n=n, samples=tmp_path / "s.jsonl")
+        assert dice.asked == ([asked] if asked else [])
+        assert result.answers == estimate(question="q", sampler=Dice(), n=n).answers
+
+
+def test_a_refusal_is_a_result_that_says_so_and_costs_the_others_nothing():
+    results = estimate(question=["a", "secret", "c"], sampler=Dice(refuses="secret"), n=3)
+    assert [len(result.answers) for result in results] == [3, 0, 3]
+    assert results[1].warnings[0] == "0 of 3 responses: refused"
+    assert results[1].entropy != results[1].entropy  # unknown
+
+
+def test_fewer_responses_than_asked_are_measured_and_said():
+    result = estimate(question="q", sampler=Dice(short=2), n=6)
+    assert (len(result.samples), result.warnings[0]) == (4, "4 of 6 responses: it had enough")
+
+
+def test_where_no_question_gets_a_response_it_is_an_error_with_the_reason():
+    with pytest.raises(SamplingError, match="no response from dice: 0 of 3 responses: refused"):
+        estimate(question=["secret", "secret 2"], sampler=Dice(refuses="secret"), n=3)
+
+
+def test_a_sampler_that_breaks_down_has_yielded_what_was_complete_and_all_of_it_is_on_disk(tmp_path):
+    store = SampleStore(tmp_path / "s.jsonl")
+    complete = []
+    with pytest.raises(SamplingError, match="start it"):
+        complete.extend(Draw(Dice(breaks_after=7), 3, store).groups(["a", "b", "c", "d"]))
+    assert [drawn.question for drawn in complete] == ["a", "b"]
+    assert store.added == 7
+    dice = Dice()
+    assert len(list(Draw(dice, 3, store).groups(["a", "b", "c", "d"]))) == 4
+    assert dice.asked == [("c", 2, 1), ("d", 3, 0)]
+    store.close()
+
+
+def test_logprobs_that_cannot_be_used_cost_the_likelihood_not_the_responses():
+    class Odd(Dice):
+        def stream(self, requests):
+            for request in requests:
+                yield from [(request, Sample("x", (float("nan"),))), (request, Sample("y", (-0.1,)))]
+
+    result = estimate(question="q", sampler=Odd(), n=2)
+    assert result.answers == ("x", "y")
+    assert "likelihood" not in result.scores
+    assert "log-probabilities left out" in result.warnings[0]
+
+
+def test_requests_are_taken_one_by_one_and_closing_stops_the_sampler():
+    dice = Dice()
+    groups = Draw(dice, 2).groups(f"question {i}" for i in range(1000))
+    assert [next(groups).index, next(groups).index] == [0, 1]
+    groups.close()
+    assert len(dice.asked) <= 3
+
+
+def test_a_sampler_may_take_requests_from_a_thread_of_its_own():
+    class Threaded(Dice):
+        def stream(self, requests):
+            drawn = []
+            thread = threading.Thread(target=lambda: drawn.extend(super(Threaded, self).stream(requests)))
+            thread.start()
+            thread.join()
+            yield from drawn
+
+    questions = ["a", "b", "a", "c", "b"]
+    groups = sorted(Draw(Threaded(), 2).groups(questions), key=lambda drawn: drawn.index)
+    assert [drawn.question for drawn in groups] == questions
+
+
+def test_more_samples_than_asked_for_break_the_contract():
+    class Generous(Dice):
+        def stream(self, requests):
+            for request in requests:
+                yield from [(request, Sample("x"))] * (request.n + 1)
+
+    with pytest.raises(SamplingError, match="'dice' drew more than the 2 samples"):
+        estimate(question="q", sampler=Generous(), n=2)
+
+
+@pytest.mark.parametrize(
+    ("call", "says"),
+    [
+        ({}, "needs responses"),
+        ({"question": "q"}, "sampler="),
+        ({"question": "", "sampler": Dice()}, "question 0 is ''"),
+        ({"question": [], "sampler": Dice()}, "pass a question"),
+        ({"question": ["q", None], "sampler": Dice()}, "question 1 is None"),
+        ({"question": "q", "sampler": Dice(), "n": 0}, "n=0 must be at least 1"),
+        ({"question": "q", "sampler": Dice(), "logprobs": [[-0.1]]}, "belong to responses"),
+        ({"responses": ["a"], "samples": "s.jsonl"}, "pass sampler= too"),
+        ({"question": "q", "sampler": 3}, "sampler=3 is not usable"),
+    ],
+)
+def test_a_call_that_cannot_be_answered_says_what_to_pass(call, says):
+    with pytest.raises(InputError, match=says):
+        estimate(**call)
+
+
+def test_a_scorer_asks_too_and_keeps_its_file_open_until_it_is_closed(tmp_path):
+    with Scorer(sampler=Dice(), n=2, samples=tmp_path / "s.jsonl") as scorer:
+        first = scorer.estimate(question="q")
+        assert scorer.estimate(question="q") == first
+        assert (scorer.store.added, scorer.store.found) == (2, 2)
+    SampleStore(tmp_path / "s.jsonl").close()

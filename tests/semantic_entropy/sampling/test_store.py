@@ -1,0 +1,150 @@
+"""Samples on disk: kept whole through kills and full disks, found again under what they depend on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy.errors import InputError
+from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.types import Sample, Usage
+from tests.semantic_entropy.sampling.dice import Dice
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "samples.jsonl"
+
+
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+lists = st.none() | st.lists(numbers).map(tuple)
+samples = st.builds(
+    Sample,
+    text=st.text(),
+    logprobs=lists,
+    finish_reason=st.none() | st.text(),
+    reasoning=st.none() | st.text(),
+    token_entropies=lists,
+    hidden_state=lists,
+    usage=st.none() | st.builds(Usage, st.integers(0), st.integers(0), st.integers(0), st.none() | numbers),
+)
+
+
+@given(st.lists(st.tuples(st.text(), samples), max_size=8))
+def test_what_is_added_is_found_again_by_another_process(tmp_path_factory, drawn):
+    path = tmp_path_factory.mktemp("store") / "samples.jsonl"
+    store, dice = SampleStore(path), Dice()
+    for question, sample in drawn:
+        store.add(dice, question, sample)
+    store.close()
+    again = SampleStore(path)
+    for question in {question for question, _ in drawn}:
+        assert again.get(dice, question, 99) == [sample for asked, sample in drawn if asked == question]
+    again.close()
+
+
+def test_other_settings_and_other_questions_are_kept_apart(path):
+    store = SampleStore(path)
+    store.add(Dice(sides=2), "q", Sample("a"))
+    assert store.get(Dice(sides=3), "q", 9) == store.get(Dice(sides=2), "p", 9) == []
+    assert store.get(Dice(sides=2, wait=5.0), "q", 9) == [Sample("a")]
+    store.close()
+
+
+def test_a_line_that_a_kill_cut_short_is_removed_and_the_rest_stands(path):
+    store = SampleStore(path)
+    for text in "abc":
+        store.add(Dice(), "q", Sample(text))
+    store.close()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-9])
+    store = SampleStore(path)
+    assert [sample.text for sample in store.get(Dice(), "q", 9)] == ["a", "b"]
+    store.add(Dice(), "q", Sample("c"))
+    store.close()
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "line", ["notes", "[]", "{}", '{"key": "k", "sample": {"text": 3}}', '{"key": 1, "sample": 2}']
+)
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_file_of_something_else_is_refused_by_line_and_left_alone(path, line, end):
+    if line.startswith('{"key": "') and not end:
+        pytest.skip("looks like a sample that was cut short")
+    path.write_text(line + end)
+    with pytest.raises(InputError, match=r"samples\.jsonl, line 1: not a sample"):
+        SampleStore(path)
+    assert path.read_text() == line + end
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_two_at_once_are_refused(path):
+    store = SampleStore(path)
+    with pytest.raises(InputError, match="another run is writing"):
+        SampleStore(path)
+    store.close()
+    SampleStore(path).close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
+def test_a_full_disk_is_an_error_that_says_how_to_go_on_and_what_is_written_stays_whole(path):
+    fill = (
+        "import resource, signal, sys\n"
+        "from semantic_entropy.errors import SemanticEntropyError\n"
+        "from semantic_entropy.sampling.store import SampleStore\n"
+        "from semantic_entropy.types import Sample\n"
+        "from tests.semantic_entropy.sampling.dice import Dice\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+        "store = SampleStore(sys.argv[1])\n"
+        "try:\n"
+        "    for _ in range(99):\n"
+        "        store.add(Dice(), 'q', Sample('a' * 100))\n"
+        "except SemanticEntropyError as error:\n"
+        "    print(store.added, error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", fill, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    added, said = done.stdout.split(" ", 1)
+    assert "run again to go on" in said
+    store = SampleStore(path)
+    assert len(store.get(Dice(), "q", 99)) == int(added) > 5
+    store.close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
+def test_a_run_that_is_killed_asks_for_no_response_twice(path, tmp_path):
+    questions, output = tmp_path / "q.jsonl", tmp_path / "out.jsonl"
+    questions.write_text("".join(f'{{"id": {i}, "question": "question {i}?"}}\n' for i in range(30)))
+    measure = (
+        "import sys\n"
+        "from semantic_entropy import register\n"
+        "from tests.semantic_entropy.sampling.dice import Dice\n"
+        "register('sampler', 'dice', Dice)\n"
+        "from semantic_entropy.cli import main\n"
+        "main()\n"
+    )
+    arguments = ["estimate", questions, "-o", output, "--sampler", "dice", "-n", "4", "--samples", path]
+    command = [sys.executable, "-c", measure, *map(str, arguments), "--sampler-option"]
+    running = subprocess.Popen([*command, "wait=0.02"], cwd=ROOT, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.stat().st_size < 4000:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(running.pid, signal.SIGKILL)
+    running.wait()
+    assert path.read_bytes().count(b"\n") < 120
+    done = subprocess.run([*command, "wait=0"], cwd=ROOT, capture_output=True, text=True, check=True)
+    lines = path.read_bytes().splitlines()
+    assert len(lines) == 120, done.stderr
+    assert output.read_bytes().count(b"\n") == 30
