@@ -1,0 +1,300 @@
+"""What the verifier costs against one pair at a time with all logits, as markdown tables on stdout.
+
+    python benchmarks/verifier_speed.py                       # a checkpoint made on the spot, on the CPU
+    python benchmarks/verifier_speed.py --model TIGER-Lab/general-verifier --device cuda --dtype bfloat16
+
+One question with 16 candidates, each against the same reference, and four such questions. The first row is the official
+EMPO code's way: one prompt at a time, logits for every position and word, a softmax. Each further row adds one thing to
+the row above; the last is the judge as it ships (`policy="forward"`: one way, as there). Below the table the judge
+inside a `Scorer` is held against the official way on the pairs that the scorer asked.
+
+The checkpoint has random weights and the shape of a small Qwen2. How much each row gains depends on the output head's
+share of the weights and on how much of a prompt is shared: both are printed. Each row is timed `--runs` times, the rows
+in turn; medians.
+
+Exits with 1 where float32 verdicts differ, or (checkpoint made here, CPU) where the judge does not reach 7 times the
+official way with the template `instruction-first`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import tokenizers
+import torch
+import transformers
+from tokenizers import decoders, models, pre_tokenizers, trainers
+
+from semantic_entropy import Equivalence, Pair, Scorer, Verdict
+from semantic_entropy_plugins.models import Loaded, load_model
+from semantic_entropy_plugins.verifier import Verifier
+from semantic_entropy_plugins.verifier_cache import Row, continued, kept
+from semantic_entropy_plugins.verifier_prefix import share
+from semantic_entropy_plugins.verifier_prompts import TEMPLATES, canonical, writer
+from semantic_entropy_plugins.verifier_words import Words, encoder, find_words
+from tests.shared_data import SHARED, rows
+
+CANDIDATES, QUESTIONS, REACHED = 16, 4, 7.0
+HEADS = "Qwen2.5-1.5B, of which general-verifier is one, 15%; Qwen2.5-0.5B 28%; Llama-3.2-1B 21%"
+
+END = "<|endoftext|>"
+
+Prompt = list[int]
+Scores = list[float]
+
+
+class Question(NamedTuple):
+    """A question, the answer that stands as the reference, and its candidates."""
+
+    text: str
+    reference: str
+    candidates: tuple[str, ...]
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The reference with each candidate."""
+        return [Pair(self.text, self.reference, candidate) for candidate in self.candidates]
+
+
+def main() -> int:
+    """Print the tables; 1 where a number is not reached."""
+    options = arguments()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    with tempfile.TemporaryDirectory() as folder:
+        options.name = options.model or str(make_checkpoint(Path(folder), options))
+        loaded = load_model("AutoModelForCausalLM", options.name, device=options.device, dtype=options.dtype)
+        describe(loaded, options)
+        reached = [
+            table(loaded, template, questions()[:count], options)
+            for template in ("instruction-first", "paper")
+            for count in (1, QUESTIONS)
+        ]
+    return 0 if all(reached) else 1
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a causal language model; none: one is made")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--dtype", default="float32")
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--hidden", type=int, default=512)
+    parser.add_argument("--layers", type=int, default=8)
+    parser.add_argument("--words", type=int, default=32_768, help="size of the vocabulary")
+    return parser.parse_args()
+
+
+def questions() -> list[Question]:
+    """Questions with 17 different answers: TriviaQA with 20 samples each, or made up where the data is absent."""
+    found = []
+    if (SHARED / "data").exists():
+        for row in rows("samples.jsonl"):
+            answers = sorted(set(row["responses"]), key=lambda text: (len(text), text))
+            if row["source"] == "uqnlg_triviaqa" and len(answers) > CANDIDATES:
+                found.append(Question(row["question"], answers[0], tuple(answers[1 : CANDIDATES + 1])))
+    else:
+        for year in range(1901, 1901 + QUESTIONS):
+            answers = tuple(f"The writer of volume {n} of the collection." for n in range(CANDIDATES))
+            found.append(
+                Question(f"Who was awarded the prize for literature in {year}, and why?", "A writer.", answers)
+            )
+    return found[:QUESTIONS]
+
+
+def make_checkpoint(folder: Path, options: argparse.Namespace) -> Path:
+    """A Qwen2 with random weights, and a byte-level tokenizer trained on the templates, questions and answers."""
+    texts = ["".join(template) for template in TEMPLATES.values()] * 4
+    texts += [" ".join([question.text, *question.candidates]) for question in questions()]
+    if (SHARED / "data").exists():
+        texts += [" ".join([row["question"], *row["responses"]]) for row in rows("samples.jsonl")]
+    core = tokenizers.Tokenizer(models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    core.train_from_iterator(
+        texts, trainers.BpeTrainer(vocab_size=options.words - 1, initial_alphabet=alphabet, show_progress=False)
+    )
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=core, eos_token=END)
+    torch.manual_seed(0)
+    config = transformers.Qwen2Config(
+        vocab_size=options.words,
+        hidden_size=options.hidden,
+        intermediate_size=int(5.4 * options.hidden) // 64 * 64,  # the ratio of Qwen2.5-0.5B and 1.5B
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.hidden // 64,
+        num_key_value_heads=max(1, options.hidden // 256),
+        initializer_range=0.05,  # wide, so that verdicts vary from pair to pair
+    )
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def describe(loaded: Loaded, options: argparse.Namespace) -> None:
+    """Say what is measured."""
+    model = loaded.model
+    head, words = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    passed = sum(parameter.numel() for parameter in model.parameters()) - (0 if head is words else words.numel())
+    print(
+        f"{type(model).__name__}, {options.model or 'random weights, made here'}: {passed / 1e6:.0f} M weights to pass "
+        f"through for a token, {head.numel() / passed:.0%} of them the output head's (others: {HEADS}); "
+        f"{loaded.device}, {loaded.dtype}, {torch.get_num_threads()} threads\n"
+    )
+
+
+def table(loaded: Loaded, template: str, asked: list[Question], options: argparse.Namespace) -> bool:
+    """Time and compare the ways with one template, and print; whether what is to be reached is."""
+    judge = Verifier(options.name, template=template, policy="forward", device=options.device, dtype=options.dtype)
+    by_hand = ByHand(loaded, template)
+    pairs = [pair for question in asked for pair in question.pairs]
+    prompts = by_hand.prompts(pairs)
+    lengths, prefixes = [len(ids) for ids in prompts], [group.prefix for group in share(prompts)]
+    print(f"### {template}: {len(asked)} x {CANDIDATES} prompts, {min(lengths)} to {max(lengths)} tokens long, shared")
+    print(f"prefixes of {', '.join(map(str, prefixes))}\n")
+    ways: dict[str, Callable[[], Scores]] = {
+        "one pair at a time, all logits": lambda: by_hand.all_logits(prompts),
+        "the last position's logits": lambda: by_hand.last_logits(prompts),
+        "+ batched": lambda: by_hand.batched(prompts),
+        "+ shared prefix": lambda: by_hand.shared(prompts),
+        "+ Yes/No rows only: the judge": lambda: [verdict.score or 0.0 for verdict in judge.judge(pairs)],
+    }
+    scores, calls = {}, {}
+    for way, run in ways.items():
+        run()  # to warm up; the judge checks its ways on first use
+        before = by_hand.calls + judge.forward_calls
+        scores[way] = run()
+        calls[way] = by_hand.calls + judge.forward_calls - before
+    seconds = timed(ways, options.runs)
+    first, *_, last = ways
+    print("| way | seconds | times faster | forward calls | largest difference of a score | same verdicts |")
+    print("|---|---|---|---|---|---|")
+    for way in ways:
+        both = list(zip(scores[way], scores[first], strict=True))
+        same, off = sum((a > 0.5) == (b > 0.5) for a, b in both), max(abs(a - b) for a, b in both)
+        ratio = seconds[first] / seconds[way]
+        print(f"| {way} | {seconds[way]:.3f} | {ratio:.1f} | {calls[way]} | {off:.1e} | {same} of {len(both)} |")
+    through_scorer(by_hand, judge, asked, options.runs)
+    agreed = [score > 0.5 for score in scores[first]] == [score > 0.5 for score in scores[last]]
+    fast = seconds[first] / seconds[last] >= REACHED
+    bound = template == "instruction-first" and not options.model and options.device == "cpu"
+    return (agreed or options.dtype != "float32") and (fast or not bound)
+
+
+def through_scorer(by_hand: ByHand, judge: Verifier, asked: list[Question], runs: int) -> None:
+    """A line for the pairs that a scorer asks of these groups, and only those."""
+    groups = [[question.reference, *question.candidates] for question in asked]
+    texts = [question.text for question in asked]
+    noted = Noted(judge)
+
+    def estimate(equivalence: Equivalence) -> None:
+        with Scorer(equivalence=equivalence, extract="whole") as scorer:
+            scorer.estimate(groups, question=texts)
+
+    estimate(noted)
+    prompts, before = by_hand.prompts(noted.pairs), judge.forward_calls
+    estimate(judge)
+    calls = judge.forward_calls - before
+    seconds = timed({"one": lambda: by_hand.all_logits(prompts), "all": lambda: estimate(judge)}, runs)
+    print(
+        f"\nThrough the whole `Scorer`: {len(prompts)} pairs asked, {calls} forward calls, {seconds['all']:.3f} s; these"
+    )
+    print(f"one at a time with all logits: {seconds['one']:.3f} s, {seconds['one'] / seconds['all']:.1f} times.\n")
+
+
+def timed(ways: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Median seconds of each, the ways in turn, so that a busy minute of the machine falls on all."""
+    found: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(runs):
+        for way, run in ways.items():
+            start = time.perf_counter()
+            run()
+            found[way].append(time.perf_counter() - start)
+    return {way: statistics.median(seconds) for way, seconds in found.items()}
+
+
+class Noted(Equivalence):
+    """A judge that writes down what it is asked."""
+
+    def __init__(self, judge: Equivalence) -> None:
+        self.judge_itself, self.pairs = judge, list[Pair]()
+
+    def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
+        self.pairs += pairs
+        return self.judge_itself.judge(pairs)
+
+
+class ByHand:
+    """The ways before the judge's, on a model with its whole head. Scores are lists, to wait for the device."""
+
+    def __init__(self, loaded: Loaded, template: str) -> None:
+        self._device, self._model, self._tokenizer, self.calls = loaded.device, loaded.model, loaded.tokenizer, 0
+        self._write = writer(TEMPLATES[template], loaded.tokenizer, chat=False, lead=True)
+        self._words: Words = find_words(loaded.tokenizer, self._write("Why?", "So", "Thus"), special=True)
+
+    def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]:
+        """The tokens that the judge reads."""
+        texts = [self._write(pair.question, *canonical(pair.left, pair.right)) for pair in pairs]
+        return [ids or [] for ids in encoder(self._tokenizer, self._words, special=True)(texts)]
+
+    @torch.inference_mode()
+    def all_logits(self, prompts: list[Prompt]) -> Scores:
+        """The official code's way."""
+        return [self._scores(self._call(input_ids=self._ids([ids])).logits[:, -1])[0] for ids in prompts]
+
+    @torch.inference_mode()
+    def last_logits(self, prompts: list[Prompt]) -> Scores:
+        """One pair at a time; the head sees the last position alone."""
+        return [
+            self._scores(self._call(input_ids=self._ids([ids]), use_cache=False, logits_to_keep=1).logits[:, -1])[0]
+            for ids in prompts
+        ]
+
+    @torch.inference_mode()
+    def batched(self, prompts: list[Prompt]) -> Scores:
+        """All in one batch, padded at the left, so that the last position is the same for all."""
+        longest = max(map(len, prompts))
+        ids = self._ids([[ids[0]] * (longest - len(ids)) + ids for ids in prompts])
+        mask = self._ids([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
+        places = (mask.cumsum(-1) - 1).clamp(min=0)
+        out = self._call(input_ids=ids, attention_mask=mask, position_ids=places, use_cache=False, logits_to_keep=1)
+        return self._scores(out.logits[:, -1])
+
+    @torch.inference_mode()
+    def shared(self, prompts: list[Prompt]) -> Scores:
+        """Prefixes once, in one batch; then all rows, in one batch; the head sees each row's last position alone."""
+        groups = share(prompts)
+        held = kept(self._call, [prompts[group.rows[0]][: group.prefix] for group in groups], self._device)
+        rows = [
+            Row(row, prompts[row][group.prefix :], index) for index, group in enumerate(groups) for row in group.rows
+        ]
+        inputs, last = continued(held[0][0], rows)
+        self.calls += 1
+        hidden = self._model.base_model(**inputs).last_hidden_state
+        scores = self._scores(self._model.get_output_embeddings()(hidden[torch.arange(len(rows)), last]))
+        return [score for _, score in sorted(zip([row.prompt for row in rows], scores, strict=True))]
+
+    def _call(self, **inputs: Any) -> Any:
+        self.calls += 1
+        return self._model(**inputs)
+
+    def _ids(self, ids: list[list[int]]) -> torch.Tensor:
+        return torch.tensor(ids, device=self._device)
+
+    def _scores(self, logits: torch.Tensor) -> Scores:
+        """Of logits (rows, words): a softmax over all words, as the official code has it, then Yes against No."""
+        chances = torch.softmax(logits.float(), dim=-1)
+        yes, no = chances[:, self._words.yes], chances[:, self._words.no]
+        scores: Scores = (yes / (yes + no)).tolist()
+        return scores
+
+
+if __name__ == "__main__":
+    sys.exit(main())
