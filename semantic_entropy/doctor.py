@@ -16,7 +16,7 @@ from semantic_entropy.registry import default_registry
 from semantic_entropy.types import Pair
 
 _DISTRIBUTION = "semantic-entropy"
-PLANNED = frozenset(("nli", "verifier", "embedding", "judge", "ray"))  # extras that no component needs yet
+PLANNED = frozenset(("ray",))  # extras that nothing needs yet
 
 
 @dataclass(frozen=True)

@@ -35,5 +35,7 @@ def draw(result: Result, responses: Sequence[str], question: str | None, console
     console.print(
         f"\n[dim]{escape(f'{how.equivalence} ({how.equivalence_reason}); {how.clusterer}; {how.estimator}')}[/dim]"
     )
+    for line in how.costs():
+        console.print(f"[dim]{escape(line)}[/dim]")
     for warning in result.warnings:
         console.print(f"[yellow]warning:[/yellow] {escape(warning)}")

@@ -153,7 +153,7 @@ class Run:
             left: Generator[Row, None, None] = (row for row in every if row.number not in aside)
             written = self._skip(left, before) if before and before.written else 0
             total = self.source.total() if progress else None
-            with self.sink, self._asked(left) as complete, bar("rows", total, progress) as advance:
+            with self.sink, self._asked(left) as complete, bar("rows", total, progress, self._life) as advance:
                 advance(written + len(aside))
                 while chunk := _take(complete, size):
                     began = time.perf_counter()
@@ -170,6 +170,11 @@ class Run:
 
     def _asked(self, left: Generator[Row, None, None]) -> contextlib.closing[Generator[Row, None, None]]:
         return contextlib.closing(self.asking.filled(left) if self.asking else left)
+
+    def _life(self) -> str:
+        """What goes on while no row is finished."""
+        drawn = f", {self.scorer.store.added} responses" if self.scorer.store else ""
+        return f"{self.scorer.cache.arrived} verdicts{drawn}"
 
     def _stop_at(self, problem: _Problem, good: list[Measured]) -> None:
         """Write what stands before a bad row, and end there."""
@@ -234,6 +239,8 @@ class Run:
         count = int(first is not None)
         for last in done:  # noqa: B007  # the last one is what is wanted
             count += 1
+        if self.asking and first and last:
+            first, last = self.asking.bare(first), self.asking.bare(last)
         if first is None or last is None or count < before.written or not before.holds(first, last):
             raise InputError(f"{self.sink.name} holds results of another input: remove it, or use --overwrite")
         self._check_settings(before, last)

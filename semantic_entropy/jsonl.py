@@ -119,7 +119,7 @@ class _Lines(Before):
 
 def _came_from(result: dict[str, Any], row: Row) -> bool:
     """Whether the row's own fields stand in the result as they are."""
-    own = json.loads(_encode(row.fields or {}))
+    own = json.loads(_encode(row.own))
     return all(key in result and json.dumps(result[key]) == json.dumps(value) for key, value in own.items())
 
 

@@ -184,7 +184,7 @@ def _split(path: Path, types: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _digest(row: Row) -> str:
     """What tells a row from another, short."""
     schema = row.cells[0].schema.to_string(show_schema_metadata=False) if row.cells else ""
-    text = json.dumps([row.fields, schema], sort_keys=True, default=str)
+    text = json.dumps([row.own, schema], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

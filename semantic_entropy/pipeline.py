@@ -93,6 +93,7 @@ class Batch:
 
     def keep(self) -> None:
         """Put what has arrived into the cache, unless looking it up would cost more than asking."""
+        self._cache.arrived += len(self._new)
         if self._new and not self.equivalence.cheap:
             self._cache.put_all((question.key, question.verdict) for question in self._new)
         self._new, self._kept_at = [], time.monotonic()

@@ -35,7 +35,7 @@ class Row:
 
     `number` counts from 1 (lines of a text file, rows of a table); `text` shows the row to a reader; `cells` is what a
     table's sink needs to copy it as it is: the record batch it lies in, and its index there. `drawn` is the group that
-    a sampler drew for it, where it came with a question alone.
+    a sampler drew for it, where it came with a question alone, and `filled` the fields that came of it.
     """
 
     number: int
@@ -44,6 +44,12 @@ class Row:
     problem: str | None
     cells: tuple[Any, int] | None = None
     drawn: Group | None = None
+    filled: frozenset[str] = frozenset()
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Its fields as they came."""
+        return {name: value for name, value in (self.fields or {}).items() if name not in self.filled}
 
 
 Measured = tuple[Row, Result]

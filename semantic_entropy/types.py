@@ -192,6 +192,17 @@ class Provenance:
     sampler: str | None = None
     sampling_usage: Usage | None = None
 
+    def costs(self) -> list[str]:
+        """For a reader: who drew and who decided, where that is not plain, and what each cost."""
+        lines = []
+        if len(self.decided_by) > 1:
+            lines.append("decided by " + ", ".join(f"{one.judge} {one.pairs}" for one in self.decided_by))
+        if self.usage:
+            lines.append(f"judging took {self.usage}")
+        if self.sampler:
+            lines.append(f"drawn by {self.sampler}" + (f": {self.sampling_usage}" if self.sampling_usage else ""))
+        return lines
+
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Result:
@@ -257,7 +268,7 @@ class Result:
             f"  by {how.equivalence} ({how.equivalence_reason}), {how.clusterer}, {how.estimator}, "
             f"convention {how.convention}; pairs asked {how.asked}, cached {how.cached}, undecided {how.undecided}"
         )
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  {line}" for line in how.costs())])
 
 
 class BatchResult(Sequence[Result]):

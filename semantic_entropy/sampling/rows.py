@@ -37,6 +37,10 @@ class AskedRows:
         finally:
             groups.close()
 
+    def bare(self, row: Row) -> Row:
+        """A row that lacks responses, marked as one whose responses are not its own."""
+        return replace(row, filled=frozenset((self.field, "logprobs"))) if self._lacks(row) else row
+
     def again(self, row: Row, output: str) -> Row:
         """A row whose result is written, with the responses that were drawn for it then.
 
@@ -79,7 +83,7 @@ class AskedRows:
         group = as_group(drawn, self.draw)
         known = {"logprobs": [list(tokens) for tokens in group.logprobs]} if group.logprobs else {}
         fields = {**(row.fields or {}), self.field: list(group.responses), **known}
-        return replace(row, fields=fields, problem=None, drawn=group)
+        return replace(self.bare(row), fields=fields, problem=None, drawn=group)
 
 
 def _question(row: Row) -> str:
