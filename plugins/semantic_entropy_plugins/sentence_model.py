@@ -19,15 +19,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import huggingface_hub
 import numpy as np
-from huggingface_hub import snapshot_download
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.download_errors import explained
-from semantic_entropy_plugins.models import pick_device, pick_dtype
+from semantic_entropy_plugins.models import pick_device, pick_dtype, window
 
 _HOME = "sentence-transformers/"  # owner of a name without one, as the library has it
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # what a model is made of, in any of its folders
@@ -114,7 +114,6 @@ def load_sentence_model(
     except Exception as error:  # four libraries load here, and each raises what it likes
         raise _not_loaded(error, said) from error
     _check_tokenizer(model, said)
-    limit = model.get_max_seq_length()
     return SentenceModel(
         model,
         name,
@@ -122,7 +121,7 @@ def load_sentence_model(
         _digest(folder) if own.is_dir() else folder.name,
         place.type,
         str(precision).removeprefix("torch."),
-        limit if limit is not None and limit < _UNLIMITED else None,
+        _window(model),
         prompt,
     )
 
@@ -132,7 +131,7 @@ def _fetched(name: str, revision: str | None, allow_pickle: bool, said: str) -> 
     repository = name if "/" in name else f"{_HOME}{name}"
     patterns = [*_FILES, _PICKLES] if allow_pickle else list(_FILES)
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=patterns))
+        return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=patterns))
     except Exception as error:  # the hub's HTTP library, and so what it raises, differs by version
         raise explained(error, said, revision) from error
 
@@ -174,6 +173,14 @@ def _check_tokenizer(model: SentenceTransformer, said: str) -> None:
             f"{said} has no tokenizer: its folder holds no vocabulary. Save one beside the model, with "
             "`tokenizer.save_pretrained`"
         )
+
+
+def _window(model: SentenceTransformer) -> int | None:
+    """Where the library would cut, or the encoder ends."""
+    limits = [model.get_max_seq_length()]
+    if model.transformers_model is not None:
+        limits.append(window(model.tokenizer, model.transformers_model))
+    return min((int(limit) for limit in limits if limit is not None and limit < _UNLIMITED), default=None)
 
 
 def _digest(folder: Path) -> str:
