@@ -3,9 +3,9 @@
     same(pair) = score >= threshold
 
 Between two neighbouring scores every threshold decides alike, so there is one candidate a gap, one below all scores and
-one above. What is returned lies in the middle of its gap, rounded to as few digits as keep it there; of several gaps
-that are equally good it is the widest. A threshold flatters itself on the pairs it was picked on: `cross_validated`
-says what to expect of it on others.
+one above. What is returned is the middle of its gap, rounded to as few digits as keep it within the middle half; of
+several gaps that are equally good it is the widest. A threshold flatters itself on the pairs it was picked on:
+`cross_validated` says what to expect of it on others.
 
 Left out: costs other than these metrics', calibration of the scores.
 """
@@ -197,7 +197,7 @@ def _gaps(scores: Sequence[float], truth: Sequence[bool]) -> list[tuple[float, f
 
 
 def _between(low: float, high: float) -> float:
-    """The middle of (low, high], with as few digits as leave it there; the gap from 0 to 0 is 0."""
+    """The middle of (low, high], or a number of fewer digits near it; of the gap from 0 to 0 it is 0."""
     middle = low + (high - low) / 2
     for digits in range(1, 17):
         rounded = round(middle, digits)

@@ -148,10 +148,10 @@ def test_memory_that_runs_out_halves_the_batches(tiny, monkeypatch):
 
 def test_a_verdict_comes_as_soon_as_both_texts_are_encoded(tiny, encoded):
     judge = load_equivalence("embedding", model=str(tiny), batch_tokens=1)
-    stream = judge.stream(pairs("Rome in Italy", "it is Rome", "Paris", "Oslo"))
-    assert next(stream)[0] == 0
-    assert encoded == [["Rome in Italy"], ["it is Rome"]]
-    assert [index for index, _ in stream] == [1]
+    stream = judge.stream(pairs("Paris", "Oslo", *(long := ["it is Rome in Italy", "Oslo in Norway it is"])))
+    assert next(stream)[0] == 1
+    assert sorted(encoded) == [[text] for text in sorted(long)]
+    assert [index for index, _ in stream] == [0]
 
 
 def test_a_text_longer_than_the_window_is_undecided_and_never_cut(judge, encoded):
