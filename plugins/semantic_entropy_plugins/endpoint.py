@@ -93,7 +93,9 @@ class Endpoint:
             timeout=checked_number(owner, "timeout", timeout, 0.001, most=_PATIENCE),
             retries=checked_number(owner, "retries", retries, 0, whole=True),
             backoff=checked_number(owner, "backoff", backoff, 0),
-            token_budget=token_budget and checked_number(owner, "token_budget", token_budget, 1, whole=True),
+            token_budget=None
+            if token_budget is None
+            else checked_number(owner, "token_budget", token_budget, 1, whole=True),
             prices=checked_prices(owner, input_price, output_price),
             max_reply_bytes=int(1e6 * checked_number(owner, "max_reply_mb", max_reply_mb, 0.001)),
         )

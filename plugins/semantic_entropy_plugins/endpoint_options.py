@@ -6,6 +6,7 @@ Every error is an OptionError: any other type would be reported together with al
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import httpx
 from semantic_entropy.plugin import errors
 
 _CHAT = "/chat/completions"
+_HOST = re.compile(r"[^\s%\[\]]+")
 _N = TypeVar("_N", int, float)
 
 
@@ -29,7 +31,7 @@ def checked_url(owner: str, url: str) -> str:
     elif parsed.userinfo or parsed.query or parsed.fragment or "@" in url:
         del url, parsed
         wrong = "base_url holds a user, a query or a fragment: give the key as api_key=, and the address without them"
-    elif parsed.scheme not in ("http", "https") or not parsed.host or not 0 < (parsed.port or 80) < 65536:
+    elif parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.host) or (parsed.port or 80) > 65535:
         wrong = f"base_url={url!r} is not an address"
     else:
         return url.strip().rstrip("/").removesuffix(_CHAT).rstrip("/")
@@ -56,11 +58,11 @@ def _is_number(value: object, whole: bool) -> bool:
     return isinstance(value, int if whole else int | float) and not isinstance(value, bool)
 
 
-def checked_text(owner: str, name: str, value: str) -> str:
+def checked_text(owner: str, name: str, value: Any) -> str:
     """The value, a text that is not empty. Raises OptionError."""
-    if not isinstance(value, str) or not value.strip():
-        raise errors.OptionError(f"{owner}: {name}={value!r} must be a text that is not empty")
-    return value
+    if isinstance(value, str) and value.strip():
+        return value
+    raise errors.OptionError(f"{owner}: {name}={value!r} must be a text that is not empty")
 
 
 def checked_prices(owner: str, put_in: float | None, out: float | None) -> tuple[float, float] | None:
@@ -84,10 +86,10 @@ def checked_extra(owner: str, extra: Mapping[str, Any] | None, taken: Mapping[st
     try:
         copy = json.loads(json.dumps(dict(extra), allow_nan=False))
     except (TypeError, ValueError, RecursionError) as error:
-        wrong = f"is not what JSON can hold: {error}"
+        wrong = f"is not an object that JSON can hold: {error}"
     else:
         held = [name for name in taken if name in copy]
         if not held:
             return dict(copy)
         wrong = f"holds {held[0]!r}: {taken[held[0]]}"
-    raise errors.OptionError(f"{owner}: extra={extra!r} {wrong}")
+    raise errors.OptionError(f"{owner}: extra {wrong}")

@@ -41,7 +41,7 @@ class Line:
         self._deadline = 0.0
         self._outcomes: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pid = os.getpid()
+        self._pid, self._cancellations = os.getpid(), _cancellations()
         self._loop = _Loop()
         self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="semantic-entropy endpoint", daemon=True)
@@ -77,6 +77,8 @@ class Line:
                 call, outcome = self._outcomes.get(timeout=_LOOK)
             except queue.Empty:
                 self._check_alive()
+                if _cancellations() > self._cancellations:
+                    raise asyncio.CancelledError from None
                 continue
             self.pending -= 1
             if isinstance(outcome, Fatal):
@@ -142,6 +144,15 @@ class Line:
         except Exception as error:  # noqa: BLE001  # an error of this code: reported, or the caller would wait forever
             outcome = self._attempts.unexpected(error, "".join(traceback.format_exception(error)))
         self._outcomes.put((call, outcome))
+
+
+def _cancellations() -> int:
+    """How often the task in which the caller runs, if any, was asked to end: what Ctrl-C does to it in asyncio.run."""
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # no event loop runs here
+        return 0
+    return task.cancelling() if task else 0
 
 
 class _Loop(asyncio.SelectorEventLoop):
