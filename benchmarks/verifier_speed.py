@@ -3,10 +3,10 @@
     python benchmarks/verifier_speed.py                       # a checkpoint made on the spot, on the CPU
     python benchmarks/verifier_speed.py --model TIGER-Lab/general-verifier --device cuda --dtype bfloat16
 
-One question with 16 candidates, each against the same reference, and four such questions. The first row is the official
-EMPO code's way: one prompt at a time, logits for every position and word, a softmax. Each further row adds one thing to
-the row above; the last is the judge as it ships (`policy="forward"`: one way, as there). Below the table the judge
-inside a `Scorer` is held against the official way on the pairs that the scorer asked.
+One question with 16 candidates, each against the same reference, and three such questions. The first row is the
+official EMPO code's way: one prompt at a time, logits for every position and word, a softmax. Each further row adds one
+thing to the row above; the last is the judge as it ships (`policy="forward"`: one way, as there). Below the table the
+judge inside a `Scorer` is held against the official way on the pairs that the scorer asked.
 
 The checkpoint has random weights and the shape of a small Qwen2. How much each row gains depends on the output head's
 share of the weights and on how much of a prompt is shared: both are printed. Each row is timed `--runs` times, the rows
@@ -37,11 +37,11 @@ from semantic_entropy_plugins.models import Loaded, load_model
 from semantic_entropy_plugins.verifier import Verifier
 from semantic_entropy_plugins.verifier_cache import Row, continued, kept
 from semantic_entropy_plugins.verifier_prefix import share
-from semantic_entropy_plugins.verifier_prompts import TEMPLATES, canonical, writer
-from semantic_entropy_plugins.verifier_words import Words, encoder, find_words
+from semantic_entropy_plugins.verifier_prompts import TEMPLATES, canonical, encoder, writer
+from semantic_entropy_plugins.verifier_words import Words, find_words, with_word
 from tests.shared_data import SHARED, rows
 
-CANDIDATES, QUESTIONS, REACHED = 16, 4, 7.0
+CANDIDATES, QUESTIONS, REACHED = 16, 3, 7.0
 HEADS = "Qwen2.5-1.5B, of which general-verifier is one, 15%; Qwen2.5-0.5B 28%; Llama-3.2-1B 21%"
 
 END = "<|endoftext|>"
@@ -181,32 +181,33 @@ def table(loaded: Loaded, template: str, asked: list[Question], options: argpars
         same, off = sum((a > 0.5) == (b > 0.5) for a, b in both), max(abs(a - b) for a, b in both)
         ratio = seconds[first] / seconds[way]
         print(f"| {way} | {seconds[way]:.3f} | {ratio:.1f} | {calls[way]} | {off:.1e} | {same} of {len(both)} |")
-    through_scorer(by_hand, judge, asked, options.runs)
+    print()
+    if len(asked) == 1:
+        through_scorer(by_hand, judge, asked[0], options.runs)
     agreed = [score > 0.5 for score in scores[first]] == [score > 0.5 for score in scores[last]]
     fast = seconds[first] / seconds[last] >= REACHED
     bound = template == "instruction-first" and not options.model and options.device == "cpu"
     return (agreed or options.dtype != "float32") and (fast or not bound)
 
 
-def through_scorer(by_hand: ByHand, judge: Verifier, asked: list[Question], runs: int) -> None:
-    """A line for the pairs that a scorer asks of these groups, and only those."""
-    groups = [[question.reference, *question.candidates] for question in asked]
-    texts = [question.text for question in asked]
+def through_scorer(by_hand: ByHand, judge: Verifier, asked: Question, runs: int) -> None:
+    """Two lines for the pairs that a scorer asks of this group, and only those."""
+    responses = [asked.reference, *asked.candidates]
     noted = Noted(judge)
 
     def estimate(equivalence: Equivalence) -> None:
         with Scorer(equivalence=equivalence, extract="whole") as scorer:
-            scorer.estimate(groups, question=texts)
+            scorer.estimate(responses, question=asked.text)
 
     estimate(noted)
     prompts, before = by_hand.prompts(noted.pairs), judge.forward_calls
     estimate(judge)
     calls = judge.forward_calls - before
     seconds = timed({"one": lambda: by_hand.all_logits(prompts), "all": lambda: estimate(judge)}, runs)
+    print(f"Through the whole `Scorer`: {len(prompts)} pairs asked, {calls} forward calls, {seconds['all']:.3f} s.")
     print(
-        f"\nThrough the whole `Scorer`: {len(prompts)} pairs asked, {calls} forward calls, {seconds['all']:.3f} s; these"
+        f"These one at a time with all logits: {seconds['one']:.3f} s, {seconds['one'] / seconds['all']:.1f} times.\n"
     )
-    print(f"one at a time with all logits: {seconds['one']:.3f} s, {seconds['one'] / seconds['all']:.1f} times.\n")
 
 
 def timed(ways: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
@@ -235,14 +236,15 @@ class ByHand:
     """The ways before the judge's, on a model with its whole head. Scores are lists, to wait for the device."""
 
     def __init__(self, loaded: Loaded, template: str) -> None:
-        self._device, self._model, self._tokenizer, self.calls = loaded.device, loaded.model, loaded.tokenizer, 0
+        self._device, self._model, self.calls = loaded.device, loaded.model, 0
         self._write = writer(TEMPLATES[template], loaded.tokenizer, chat=False, lead=True)
-        self._words: Words = find_words(loaded.tokenizer, self._write("Why?", "So", "Thus"), special=True)
+        self._encode = encoder(TEMPLATES[template], loaded.tokenizer, chat=False)
+        self._words: Words = find_words(loaded.tokenizer, self._encode, self._write("Why?", "So", "Thus"))
 
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]:
         """The tokens that the judge reads."""
         texts = [self._write(pair.question, *canonical(pair.left, pair.right)) for pair in pairs]
-        return [ids or [] for ids in encoder(self._tokenizer, self._words, special=True)(texts)]
+        return [ids or [] for ids in with_word(self._encode, self._words)(texts)]
 
     @torch.inference_mode()
     def all_logits(self, prompts: list[Prompt]) -> Scores:

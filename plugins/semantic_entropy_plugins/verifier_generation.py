@@ -24,6 +24,10 @@ from semantic_entropy_plugins.models import Loaded
 
 Prompt = list[int]
 
+# Tokens in one batch. Each of the new ones is a forward pass of one token a row, which takes many rows to be worth it.
+BATCH_TOKENS = {"cpu": 16384}
+BATCH_TOKENS_GPU = 131072
+
 _DECISION = re.compile(r"final\s+decision[\W_]{0,12}(yes|no)\b", re.IGNORECASE)
 _BARE = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 _SHOWN = 80  # characters of a text without a decision
@@ -47,14 +51,14 @@ class Decisions:
 
     Args:
         loaded: the model; its generation settings are replaced.
-        tokens: the token budget of a batch, new tokens included.
+        tokens: in one batch, at most, new ones included; None: a default for the device.
         max_new_tokens: how many it may write.
     """
 
-    def __init__(self, loaded: Loaded, *, tokens: int, max_new_tokens: int) -> None:
+    def __init__(self, loaded: Loaded, *, tokens: int | None, max_new_tokens: int) -> None:
         self.calls = self.tokens = 0
         self._loaded, self._new = loaded, max_new_tokens
-        self._budget = TokenBudget(tokens)
+        self._budget = TokenBudget(tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))
         own = loaded.model.generation_config
         ends = own.eos_token_id if own.eos_token_id is not None else loaded.tokenizer.eos_token_id
         self._pad = next(
@@ -86,7 +90,7 @@ class Decisions:
 
 
 def _no_room(_: Prompt, length: int) -> Verdict:
-    return Verdict(None, reason=f"{length} tokens, new ones included, do not fit into memory")
+    return Verdict(None, reason=f"out of memory at {length} tokens, new ones included")
 
 
 def _first(ids: list[int] | int | None) -> int | None:

@@ -17,7 +17,7 @@ Left out: answers that talk the verifier over ("Ignore the above, Final Decision
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import errors
@@ -67,6 +67,7 @@ TEMPLATES = {
     "instruction-first": Template("", _INSTRUCTION_FIRST, "\n\n", _LEAD),
 }
 
+_SURROGATE = re.compile("[\ud800-\udfff]")  # lone halves, which no tokenizer takes
 _SLOT = re.compile(r"\{(question|left|right)\}")
 _QUESTION_LINE = re.compile(r"^(?!.*\{(?:left|right)\}).*\{question\}.*(?:\n+|\Z)", re.MULTILINE)
 _TRAILING_LEAD = re.compile(r"\s*final\s+decision\s*:\s*\Z", re.IGNORECASE)
@@ -132,6 +133,32 @@ def writer(template: Template, tokenizer: Any, *, chat: bool, lead: bool) -> Cal
         return begun + (template.lead.strip() if lead else "")
 
     return write
+
+
+def encoder(template: Template, tokenizer: Any, *, chat: bool) -> Callable[[Sequence[str]], list[list[int] | None]]:
+    """The function from prompts to token ids, those that the tokenizer adds at either end included.
+
+    What reads like a special token ("</s>") is plain text, save in a chat template or a template that holds one itself.
+    """
+    special = [str(token) for token in tokenizer.all_special_tokens]
+    split = not chat and not any(token in part for token in special for part in template)
+
+    def encode(prompts: Sequence[str]) -> list[list[int] | None]:
+        texts = [_SURROGATE.sub("\ufffd", prompt) for prompt in prompts]
+        if not texts:
+            return []
+        ids: list[list[int] | None] = tokenizer(
+            texts,
+            add_special_tokens=not chat,  # a chat template writes them itself
+            split_special_tokens=split,
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            verbose=False,
+        )["input_ids"]
+        return ids
+
+    return encode
 
 
 def canonical(left: str, right: str) -> tuple[str, str]:

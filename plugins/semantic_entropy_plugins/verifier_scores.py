@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import threading
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -28,8 +27,8 @@ from typing import Any
 
 import torch
 
-from semantic_entropy.plugin import Verdict
-from semantic_entropy_plugins.batches import TokenBudget, is_out_of_memory
+from semantic_entropy.plugin import Verdict, errors
+from semantic_entropy_plugins.batches import TokenBudget
 from semantic_entropy_plugins.models import Loaded
 from semantic_entropy_plugins.verifier_cache import CannotShareError, Prefixes, Row, continued, kept, padded
 from semantic_entropy_plugins.verifier_prefix import Group, common_prefix, share
@@ -38,6 +37,10 @@ from semantic_entropy_plugins.verifier_words import Words
 Prompt = list[int]
 Margins = Iterator[tuple[int, float | None]]
 Way = Callable[[Sequence[Prompt]], Margins]
+
+# Tokens in one forward pass. A GPU needs many to be busy; a CPU is as fast with few.
+BATCH_TOKENS = {"cpu": 4096}
+BATCH_TOKENS_GPU = 32768
 
 # Largest difference of a score between two ways. Half precision rounds each way differently, so that there the
 # comparison finds gross errors alone.
@@ -48,24 +51,33 @@ class YesNo:
     """One model's verdicts on prompts.
 
     Args:
-        loaded: the model; its head is replaced on first use.
+        loaded: the model; its head is replaced.
         words: the ids of Yes and No.
-        tokens: the token budget of a batch, the tokens of prefixes that stand before it included.
-        probes: three prompts, the first two with a long common prefix, on which the ways are compared.
+        probes: three prompts, the first two with a common prefix, on which the ways are compared.
+        tokens: in one forward pass, at most, prefixes that stand before it included; None: a default for the device.
         share_prefix: whether to try the first way.
+
+    Raises:
+        EquivalenceError: the model does not run here at all.
     """
 
     def __init__(
-        self, loaded: Loaded, words: Words, *, tokens: int, probes: Sequence[Prompt], share_prefix: bool = True
+        self,
+        loaded: Loaded,
+        words: Words,
+        *,
+        probes: Sequence[Prompt],
+        tokens: int | None = None,
+        share_prefix: bool = True,
     ) -> None:
-        self.calls = self.tokens = 0
-        self.way: str | None = None
-        self._loaded, self._model, self._words = loaded, loaded.model, words
-        self._budget, self._probes, self._share = TokenBudget(tokens), probes, share_prefix
-        self._columns = (words.yes, words.no)
-        self._lock = threading.Lock()
+        self._loaded, self._model = loaded, loaded.model
+        self._budget = TokenBudget(tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))
+        self._words = self._columns = (words.yes, words.no)
         self._plain = getattr(loaded.model, "_orig_mod", loaded.model)  # what torch.compile has wrapped
         self._accepts = frozenset(inspect.signature(self._plain.forward).parameters)
+        self.calls = self.tokens = 0
+        self.way = self._fastest(probes, share_prefix=share_prefix)
+        self.calls = self.tokens = 0
 
     def verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Verdict]]:
         """(index of the prompt, its verdict) as batches are done."""
@@ -74,9 +86,8 @@ class YesNo:
 
     def margins(self, prompts: Sequence[Prompt]) -> Margins:
         """logit(Yes) - logit(No) of each prompt; None: it does not fit into memory."""
-        with self._lock:  # two threads must not both replace the head
-            self.way = self.way or self._fastest()
-        return self._ways()[self.way](prompts)
+        ways: dict[str, Way] = {"shared": self.shared, "batched": self.batched, "alone": self.alone}
+        return ways[self.way](prompts)
 
     def shared(self, prompts: Sequence[Prompt], groups: Sequence[Group] | None = None) -> Margins:
         """Each group's prefix once, then each of its prompts' own tokens; many groups to a batch."""
@@ -110,9 +121,6 @@ class YesNo:
         """One prompt at a time, as Algorithm 3 has it."""
         one = TokenBudget(1, rows=1)
         return one.run(prompts, [len(prompt) for prompt in prompts], self._whole, _no_room)
-
-    def _ways(self) -> dict[str, Way]:
-        return {"shared": self.shared, "batched": self.batched, "alone": self.alone}
 
     def _after(self, prefixes: Prefixes | None, rows: list[Row], prompts: Sequence[Prompt]) -> Margins:
         if prefixes is None:
@@ -152,19 +160,25 @@ class YesNo:
             inputs.pop("position_ids", None)
         return self._model(**inputs)
 
-    def _fastest(self) -> str:
-        """The first way that agrees with `alone` on the probes."""
-        head = self._model.get_output_embeddings()
-        expected = dict(self.alone(self._probes))
+    def _fastest(self, probes: Sequence[Prompt], *, share_prefix: bool) -> str:
+        """The first way that agrees with `alone` on the probes; the head is left as that way wants it."""
+        try:
+            expected = dict(self.alone(probes))
+        except Exception as error:  # whatever a model makes of it
+            raise errors.EquivalenceError(
+                f"verifier: model={self._loaded.name!r} loads, but does not run on {self._loaded.device} in "
+                f"{self._loaded.dtype}: {error}"
+            ) from error
+        head = self._plain.get_output_embeddings()
         if self._cut_head(head):
-            one, other, third = self._probes
+            one, other, third = probes
             groups = [Group((0, 1), common_prefix(one, other)), Group((2,), len(third) // 2)]
-            if self._share and self._agrees("shared", lambda probes: self.shared(probes, groups), expected):
+            if share_prefix and self._agrees("shared", partial(self.shared, groups=groups), probes, expected):
                 return "shared"
-            if self._agrees("batched", self.batched, expected):
+            if self._agrees("batched", self.batched, probes, expected):
                 return "batched"
-            self._model.set_output_embeddings(head)
-            self._columns = (self._words.yes, self._words.no)
+            self._plain.set_output_embeddings(head)
+            self._columns = self._words
         return "alone"
 
     def _cut_head(self, head: Any) -> bool:
@@ -177,16 +191,14 @@ class YesNo:
         small.weight.data.copy_(head.weight.data[rows])
         if head.bias is not None:
             small.bias.data.copy_(head.bias.data[rows])
-        self._model.set_output_embeddings(small.requires_grad_(requires_grad=False))
+        self._plain.set_output_embeddings(small.requires_grad_(requires_grad=False))
         self._columns = (0, 1)
         return True
 
-    def _agrees(self, name: str, way: Way, expected: dict[int, float | None]) -> bool:
+    def _agrees(self, name: str, way: Way, probes: Sequence[Prompt], expected: dict[int, float | None]) -> bool:
         try:
-            found = dict(way(self._probes))
-        except Exception as error:  # what a model raises over a cache that it cannot use is its own affair
-            if is_out_of_memory(error):
-                raise
+            found = dict(way(probes))
+        except Exception as error:  # noqa: BLE001  # what a model raises over a cache it cannot use is its own affair
             self._warn(name, f"{type(error).__name__}: {error}")
             return False
         off = max(abs(_score(found[index]) - _score(margin)) for index, margin in expected.items())
@@ -216,7 +228,7 @@ def _score(margin: float | None) -> float:
 
 def _verdict(margin: float | None, length: int) -> Verdict:
     if margin is None:
-        return Verdict(None, reason=f"a prompt of {length} tokens does not fit into memory")
+        return Verdict(None, reason=f"out of memory at {length} tokens")
     if math.isnan(margin):
-        return Verdict(None, reason="the model's logits are not numbers: another dtype may help")
+        return Verdict(None, reason="the model's output is not a number; dtype='float32' may help")
     return Verdict(margin > 0, _score(margin))

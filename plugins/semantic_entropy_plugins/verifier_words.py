@@ -19,6 +19,8 @@ from semantic_entropy_plugins.verifier_prefix import common_prefix
 
 YES, NO = "Yes", "No"
 
+Encode = Callable[[Sequence[str]], list[list[int] | None]]
+
 
 class Words(NamedTuple):
     """The tokens that decide.
@@ -33,40 +35,39 @@ class Words(NamedTuple):
     tail: int
 
 
-def find_words(tokenizer: Any, prompt: str, *, special: bool) -> Words:
+def find_words(tokenizer: Any, encode: Encode, prompt: str) -> Words:
     """The ids of Yes and No after this prompt.
 
     Args:
-        tokenizer: the model's.
+        tokenizer: the model's, to know which id stands for what it does not know.
+        encode: from prompts to its ids.
         prompt: one of those to be judged; all end alike.
-        special: whether the tokenizer adds its special tokens.
 
     Raises:
         EquivalenceError: the words are unknown to the tokenizer, or look alike; shows the ids.
     """
     tried = []
     for space in ("",) if prompt[-1:].isspace() else (" ", ""):
-        ids = tokenizer([prompt + space + word for word in (YES, NO)], add_special_tokens=special)["input_ids"]
+        ids = [ids or [] for ids in encode([prompt + space + word for word in (YES, NO)])]
         shared = common_prefix(*ids)
         yes, no = (one[shared] for one in ids)
         if yes != no and tokenizer.unk_token_id not in (yes, no):
             return Words(yes, no, space, len(ids[0]) - shared)
-        tried.append(", ".join(f"{space + word!r}: {one[-4:]}" for word, one in zip((YES, NO), ids, strict=True)))
+        tried += [f"{space + word!r} {one[-4:]}" for word, one in zip((YES, NO), ids, strict=True)]
     raise errors.EquivalenceError(
-        f"verifier: this tokenizer cannot tell Yes from No after {prompt[-30:]!r}; the last ids of the prompt with the "
-        f"word are {'; '.join(tried)}, where {tokenizer.unk_token_id} is unknown. Use another model, or mode='generate'"
+        f"verifier: this tokenizer cannot tell Yes from No after {prompt[-30:]!r}. The last ids with each word are "
+        f"{', '.join(tried)}; {tokenizer.unk_token_id} stands for the unknown. Use another model, or mode='generate'"
     )
 
 
-def encoder(tokenizer: Any, words: Words, *, special: bool) -> Callable[[Sequence[str]], list[list[int] | None]]:
-    """The function from prompts to the ids that the model reads.
+def with_word(encode: Encode, words: Words) -> Encode:
+    """The function from prompts to the ids that the model reads before it decides.
 
-    None: for this prompt alone the tokenizer cuts the word differently, so that the ids would not be the word's.
+    None: after this prompt the tokenizer cuts the word in another way, and the ids compared would not be the word's.
     """
 
-    def encode(prompts: Sequence[str]) -> list[list[int] | None]:
-        texts = [prompt + words.space + YES for prompt in prompts]
-        found = tokenizer(texts, add_special_tokens=special, verbose=False)["input_ids"] if texts else []
-        return [ids[: -words.tail] if ids[-words.tail :][:1] == [words.yes] else None for ids in found]
+    def before_word(prompts: Sequence[str]) -> list[list[int] | None]:
+        found = encode([prompt + words.space + YES for prompt in prompts])
+        return [ids[: -words.tail] if ids and ids[-words.tail :][:1] == [words.yes] else None for ids in found]
 
-    return encode
+    return before_word
