@@ -24,8 +24,9 @@ from semantic_entropy.errors import (
     UnknownComponentError,
 )
 from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.oneshot import aestimate, estimate
 from semantic_entropy.sampler import Sampler
-from semantic_entropy.scorer import Scorer, aestimate, estimate
+from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Sample, Usage, Verdict
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""Scorer: the choices made once; `estimate` is the same on a shared one.
+"""Scorer: the choices made once. `estimate` makes one for a single call.
 
     responses -> groups -> answers -> clusters -> probabilities -> entropy -> Result
 
@@ -8,7 +8,6 @@ It may be used from any thread, and closes what it loaded; a judge that you buil
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -26,7 +25,6 @@ from semantic_entropy.components import (
     as_estimator,
     as_sampler,
     load_clusterer,
-    load_equivalence,
 )
 from semantic_entropy.conventions import load_convention
 from semantic_entropy.equivalence import Equivalence
@@ -34,7 +32,7 @@ from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.groups import is_batch, many_groups, one_group
 from semantic_entropy.pipeline import Job, extracted, run
-from semantic_entropy.registry import Entry, default_registry
+from semantic_entropy.resources import Resources
 from semantic_entropy.sampler import Sampler
 from semantic_entropy.sampling.asking import ask_and_measure, checked_questions
 from semantic_entropy.sampling.drawing import Draw
@@ -48,31 +46,6 @@ InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
 
 AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # the first that suits a group's responses judges it
-
-
-class Resources:
-    """Judges loaded by name, and the verdict cache: what several scorers may share."""
-
-    def __init__(self, cache_size: int = 100_000, cache: str | PathLike[str] | None = None) -> None:
-        self.cache = VerdictCache(cache_size) if cache is None else _cache_file(cache, cache_size)
-        self._judges: dict[Entry, Equivalence] = {}
-        self._lock = threading.RLock()
-
-    def judge(self, name: str) -> Equivalence:
-        """The judge of this name with its default options: loaded once, and again once it is registered anew."""
-        entry = default_registry().find("equivalence", name)
-        with self._lock:
-            if entry not in self._judges:
-                self._judges[entry] = load_equivalence(name)
-            return self._judges[entry]
-
-    def close(self) -> None:
-        """Close the judges; the next call loads them anew."""
-        with self._lock:
-            judges, self._judges = list(self._judges.values()), {}
-        for judge in judges:
-            judge.close()
-        self.cache.close()
 
 
 class Scorer:
@@ -201,13 +174,22 @@ class Scorer:
             EquivalenceError: the judge broke its contract, or its model or server is away.
             SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
         """
-        return self._estimate(responses, question, logprobs, column, progress)
+        return self._estimate(responses, question, logprobs, column, progress, None)
 
-    async def aestimate(self, responses: Any, **options: Any) -> Any:
-        """`estimate` without blocking the event loop; the same arguments, and what it returns."""
-        import asyncio  # a fifth of this package's import time
+    async def aestimate(
+        self,
+        responses: Any = None,
+        *,
+        question: Any = None,
+        logprobs: Any = None,
+        column: str | None = None,
+        progress: bool | None = None,
+    ) -> Any:
+        """`estimate` without blocking the event loop; the same arguments, and what it returns.
 
-        return await asyncio.to_thread(lambda: self.estimate(responses, **options))
+        A cancelled task asks the sampler for nothing more.
+        """
+        return await stoppable(self._estimate, responses, question, logprobs, column, progress)
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Groups that have been checked, in one pipeline run. Raises as `estimate`."""
@@ -237,11 +219,21 @@ class Scorer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _estimate(self, responses: Any, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
+    def _estimate(
+        self,
+        responses: Any,
+        question: Any,
+        logprobs: Any,
+        column: str | None,
+        progress: bool | None,
+        stopped: threading.Event | None,
+    ) -> Any:
         if self._closed:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
         if responses is None:
-            return self._ask(question, logprobs, column, progress)
+            if logprobs is not None or column is not None:
+                raise InputError("logprobs and column belong to responses, and none were given")
+            return self._ask(question, progress, stopped)
         if table := as_table(responses):
             return measured(table, self.measure, column, question, logprobs)
         if column is not None:
@@ -250,17 +242,16 @@ class Scorer:
             return BatchResult(self.measure(many_groups(responses, question, logprobs)))
         return self.measure([one_group(responses, question, logprobs)])[0]
 
-    def _ask(self, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
+    def _ask(self, question: Any, progress: bool | None, stopped: threading.Event | None) -> Any:
         if self.sampler is None or question is None:
             raise InputError(
                 "estimate() needs responses (several answers to one question, as a list of str), or a question and a "
                 "sampler that asks it: question=..., sampler=load_sampler(...)"
             )
-        if logprobs is not None or column is not None:
-            raise InputError("logprobs and column belong to responses, and none were given")
         questions = checked_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
-        results = ask_and_measure(Draw(self.sampler, self.n, self.store), questions, self.measure, progress=shown)
+        draw = Draw(self.sampler, self.n, self.store, stopped)
+        results = ask_and_measure(draw, questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
 
     def _prepare(self, group: Group) -> _Prepared:
@@ -314,12 +305,6 @@ class _Prepared:
     answers: tuple[str | None, ...]
 
 
-def _cache_file(path: str | PathLike[str], size: int) -> VerdictCache:
-    from semantic_entropy.cache_file import CacheFile  # sqlite3 is for those who ask for it
-
-    return CacheFile(path, size)
-
-
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:
     many = list(given) if isinstance(given, list | tuple) else [given]
     if not many:
@@ -331,133 +316,13 @@ def _fed(estimator: EntropyEstimator, group: Group) -> bool:
     return all(getattr(group, need, None) is not None for need in estimator.requires)
 
 
-_shared = Resources()
-atexit.register(_shared.close)
+async def stoppable(function: Callable[..., Any], *arguments: Any) -> Any:
+    """The function in a thread, with an event as its last argument, which is set when the task is cancelled."""
+    import asyncio  # a fifth of this package's import time
 
-
-@overload
-def estimate(
-    responses: Sequence[str],
-    *,
-    question: str | None = None,
-    logprobs: Tokens | None = None,
-    equivalence: AnyEquivalence | None = None,
-    clusterer: str | Clusterer | None = None,
-    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
-    convention: str = "default",
-    extract: str | Extractor | None = None,
-    invalid: InvalidPolicy = "separate",
-) -> Result: ...
-@overload
-def estimate(
-    responses: Sequence[list[str] | tuple[str, ...]],
-    *,
-    question: Sequence[str | None] | None = None,
-    logprobs: Sequence[Tokens | None] | None = None,
-    equivalence: AnyEquivalence | None = None,
-    clusterer: str | Clusterer | None = None,
-    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
-    convention: str = "default",
-    extract: str | Extractor | None = None,
-    invalid: InvalidPolicy = "separate",
-) -> BatchResult: ...
-@overload
-def estimate(
-    responses: TableT,
-    *,
-    question: str | None = None,
-    logprobs: str | None = None,
-    column: str | None = None,
-    equivalence: AnyEquivalence | None = None,
-    clusterer: str | Clusterer | None = None,
-    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
-    convention: str = "default",
-    extract: str | Extractor | None = None,
-    invalid: InvalidPolicy = "separate",
-) -> TableT: ...
-@overload
-def estimate(
-    responses: None = None,
-    *,
-    question: str,
-    sampler: str | Sampler,
-    n: int = 10,
-    samples: str | PathLike[str] | None = None,
-    equivalence: AnyEquivalence | None = None,
-    clusterer: str | Clusterer | None = None,
-    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
-    convention: str = "default",
-    extract: str | Extractor | None = None,
-    invalid: InvalidPolicy = "separate",
-) -> Result: ...
-@overload
-def estimate(
-    responses: None = None,
-    *,
-    question: list[str] | tuple[str, ...],
-    sampler: str | Sampler,
-    n: int = 10,
-    samples: str | PathLike[str] | None = None,
-    progress: bool | None = None,
-    equivalence: AnyEquivalence | None = None,
-    clusterer: str | Clusterer | None = None,
-    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
-    convention: str = "default",
-    extract: str | Extractor | None = None,
-    invalid: InvalidPolicy = "separate",
-) -> BatchResult: ...
-def estimate(
-    responses: Any = None,
-    *,
-    question: Any = None,
-    logprobs: Any = None,
-    column: str | None = None,
-    equivalence: AnyEquivalence | None = None,
-    clusterer: str | Clusterer | None = None,
-    estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
-    convention: str = "default",
-    extract: str | Extractor | None = None,
-    invalid: InvalidPolicy = "separate",
-    sampler: str | Sampler | None = None,
-    n: int = 10,
-    samples: str | PathLike[str] | None = None,
-    progress: bool | None = None,
-) -> Any:
-    """Semantic entropy of the responses to one question, or to many.
-
-    `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run; a
-    pandas or polars frame, or a `datasets.Dataset`, with a column `responses` comes back with the results as columns.
-    `estimate(question="...", sampler=load_sampler("openai", model=...), n=10)` draws the responses first.
-    The arguments are those of `Scorer` and of `Scorer.estimate`; judges loaded by name and their verdicts are shared by
-    all calls of the process.
-
-    Raises:
-        InputError: names the group, the response and the value.
-        EvidenceError: an estimator asked for by name lacks its evidence.
-        UnknownComponentError: no component of that name; lists those that exist.
-        MissingDependencyError: names the extra to install.
-        EquivalenceError: the judge broke its contract, or its model or server is away.
-        SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
-
-    Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
-    """
-    with Scorer(
-        equivalence,
-        clusterer,
-        estimator,
-        convention=convention,
-        extract=extract,
-        invalid=invalid,
-        sampler=sampler,
-        n=n,
-        samples=samples,
-        _resources=_shared,
-    ) as scorer:
-        return scorer._estimate(responses, question, logprobs, column, progress)  # noqa: SLF001  # typed by the overloads
-
-
-async def aestimate(responses: Any = None, **options: Any) -> Any:
-    """`estimate` without blocking the event loop; the same arguments, and what it returns."""
-    import asyncio  # as above
-
-    return await asyncio.to_thread(lambda: estimate(responses, **options))
+    stopped = threading.Event()
+    try:
+        return await asyncio.to_thread(function, *arguments, stopped)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise

@@ -38,11 +38,14 @@ class _Open:
 class Draw:
     """n samples for each of many questions.
 
-    `problem` of what it yields says why samples are missing.
+    `problem` of what it yields says why samples are missing. Once `stopped` is set, nothing more is asked.
     """
 
-    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
+    def __init__(
+        self, sampler: Sampler, n: int, store: SampleStore | None = None, stopped: threading.Event | None = None
+    ) -> None:
         self.sampler, self.n, self.store = sampler, n, store
+        self.stopped = stopped or threading.Event()
         self._lock = threading.Lock()  # over what follows: a sampler may take requests from a thread of its own
         self._open: dict[str, _Open] = {}
         self._done: dict[str, Drawn] = {}  # for questions that come again; a reader of all of them keeps them anyway
@@ -59,6 +62,7 @@ class Draw:
             for request, drawn in stream:
                 self._take(request, drawn)
                 yield from self._finished()
+                self._go_on()
         except SamplingError:
             yield from self._finished()
             raise
@@ -69,6 +73,10 @@ class Draw:
             self._complete(question, f"the sampler drew {len(one.samples)} of {self.n}")
         yield from self._finished()
 
+    def _go_on(self) -> None:
+        if self.stopped.is_set():
+            raise SamplingError("stopped: what had been drawn is kept where samples= names a file")
+
     def _finished(self) -> Iterator[Drawn]:
         while self._ready:
             yield self._ready.popleft()
@@ -76,6 +84,8 @@ class Draw:
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
         """What has to be asked."""
         for index, question in enumerate(questions):
+            if self.stopped.is_set():
+                return
             with self._lock:
                 kept = self._already(index, question)
             if kept is not None:

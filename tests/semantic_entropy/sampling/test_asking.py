@@ -144,3 +144,22 @@ def test_a_scorer_asks_too_and_keeps_its_file_open_until_it_is_closed(tmp_path):
         assert scorer.estimate(question="q") == first
         assert (scorer.store.added, scorer.store.found) == (2, 2)
     SampleStore(tmp_path / "s.jsonl").close()
+
+
+def test_a_cancelled_task_asks_for_nothing_more_and_what_was_drawn_is_kept(tmp_path):
+    async def cancelled():
+        dice = Dice(wait=0.05)
+        questions = [f"question {i}" for i in range(50)]
+        task = asyncio.create_task(aestimate(question=questions, sampler=dice, n=2, samples=tmp_path / "s.jsonl"))
+        while dice.drawn < 3:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return dice
+
+    dice = asyncio.run(cancelled())  # which waits for its threads
+    assert dice.drawn <= 5
+    store = SampleStore(tmp_path / "s.jsonl")
+    assert len(store.get(dice, "question 0", 9)) == 2
+    store.close()
