@@ -112,16 +112,17 @@ def writer(template: Template, tokenizer: Any, *, chat: bool, lead: bool) -> Cal
         lead: whether the lead is part of the prompt.
 
     Raises:
-        OptionError: `chat` with a tokenizer that has no chat template; a prompt whose end is an answer or the question.
+        OptionError: `chat` with a tokenizer that has no chat template; a prompt that Yes or No follows, with
+            a slot at its end.
     """
     if not chat:
-        whole = template.opening + template.body + template.closing + (template.lead if lead else "")
-        if whole.rstrip().endswith(("{question}", "{left}", "{right}")):
+        end = template.closing + (template.lead if lead else "")
+        if lead and (template.body + end).rstrip().endswith(("{question}", "{left}", "{right}")):
             raise errors.OptionError(
-                f"verifier: the template ends with a slot, ...{whole[-40:]!r}: end it with what the decision follows, "
-                f"such as {_LEAD!r}"
+                f"verifier: the template ends with a slot, ...{template.body[-40:]!r}: end it with what the decision "
+                f"follows, such as {_LEAD!r}"
             )
-        return lambda question, left, right: fill(whole, question, left, right)
+        return lambda question, left, right: template.opening + fill(template.body, question, left, right) + end
     if not getattr(tokenizer, "chat_template", None):
         raise errors.OptionError(
             "verifier: chat_template=True, but the model's tokenizer has no chat template: use chat_template=False"
