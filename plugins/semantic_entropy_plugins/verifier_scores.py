@@ -170,22 +170,25 @@ class YesNo:
                 f"{self._loaded.dtype}: {error}"
             ) from error
         head = self._plain.get_output_embeddings()
-        if self._cut_head(head):
-            one, other, third = probes
-            groups = [Group((0, 1), common_prefix(one, other)), Group((2,), len(third) // 2)]
-            if share_prefix and self._agrees("shared", partial(self.shared, groups=groups), probes, expected):
-                return "shared"
-            if self._agrees("batched", self.batched, probes, expected):
-                return "batched"
-            self._plain.set_output_embeddings(head)
-            self._columns = self._words
-        return "alone"
-
-    def _cut_head(self, head: Any) -> bool:
-        """Leave the rows of Yes and No of the output head; False where it is no plain linear layer."""
+        one, other, third = probes
+        groups = [Group((0, 1), common_prefix(one, other)), Group((2,), len(third) // 2)]
+        trials: dict[str, Way] = {"shared": partial(self.shared, groups=groups)} if share_prefix else {}
+        trials["batched"] = self.batched
         if type(head) is not torch.nn.Linear:
-            self._warn("batched", f"its head is a {type(head).__name__}")
-            return False
+            return self._chosen("alone", dict.fromkeys(trials, f"its head is a {type(head).__name__}"))
+        self._cut(head)
+        trouble: dict[str, str] = {}
+        for way, trial in trials.items():
+            why = self._disagreement(trial, probes, expected)
+            if why is None:
+                return self._chosen(way, trouble)
+            trouble[way] = why
+        self._plain.set_output_embeddings(head)
+        self._columns = self._words
+        return self._chosen("alone", trouble)
+
+    def _cut(self, head: torch.nn.Linear) -> None:
+        """Leave the rows of Yes and No of the output head."""
         rows = list(self._columns)
         small = torch.nn.Linear(head.in_features, 2, bias=head.bias is not None).to(head.weight)
         small.weight.data.copy_(head.weight.data[rows])
@@ -193,27 +196,25 @@ class YesNo:
             small.bias.data.copy_(head.bias.data[rows])
         self._plain.set_output_embeddings(small.requires_grad_(requires_grad=False))
         self._columns = (0, 1)
-        return True
 
-    def _agrees(self, name: str, way: Way, probes: Sequence[Prompt], expected: dict[int, float | None]) -> bool:
+    def _disagreement(self, way: Way, probes: Sequence[Prompt], expected: dict[int, float | None]) -> str | None:
+        """Why a way will not do; None: it gives the scores expected."""
         try:
             found = dict(way(probes))
         except Exception as error:  # noqa: BLE001  # what a model raises over a cache it cannot use is its own affair
-            self._warn(name, f"{type(error).__name__}: {error}")
-            return False
+            return f"{type(error).__name__}: {error}"
         off = max(abs(_score(found[index]) - _score(margin)) for index, margin in expected.items())
-        if off <= _TOLERANCE[self._loaded.dtype]:
-            return True
-        self._warn(name, f"scores differ by {off:.2g}")
-        return False
+        return None if off <= _TOLERANCE[self._loaded.dtype] else f"scores differ by {off:.2g}"
 
-    def _warn(self, way: str, why: str) -> None:
-        warnings.warn(
-            f"verifier: {self._loaded.name!r} cannot be run {way!r} ({why:.200}); a slower way with the same verdicts "
-            "is taken",
-            RuntimeWarning,
-            stacklevel=2,
-        )
+    def _chosen(self, way: str, trouble: dict[str, str]) -> str:
+        if trouble:
+            why = "; ".join(f"not {other!r} ({why:.200})" for other, why in trouble.items())
+            warnings.warn(
+                f"verifier: model={self._loaded.name!r} is run {way!r}, {why}: slower, with the same verdicts",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return way
 
 
 def _no_room(_: object, length: int) -> None:  # noqa: ARG001  # as TokenBudget calls it

@@ -117,7 +117,7 @@ def test_a_shared_prefix_gives_the_scores_and_verdicts_of_one_prompt_at_a_time_w
 def test_a_model_with_recurrent_states_is_run_batched_and_says_so(kind):
     model = made(RECURRENT[kind]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
-    with pytest.warns(RuntimeWarning, match="'tiny' cannot be run 'shared'.*same verdicts"):
+    with pytest.warns(RuntimeWarning, match="'tiny' is run 'batched', not 'shared' .*same verdicts"):
         run = YesNo(loaded(model), WORDS, probes=PROBES)
     assert run.way == "batched"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-4)  # long recurrences round differently
@@ -136,7 +136,7 @@ def test_a_model_whose_cached_run_differs_is_caught_and_run_batched():
         return forward(past_key_values=past_key_values, **inputs)
 
     model.model.forward = without_memory
-    with pytest.warns(RuntimeWarning, match=r"cannot be run 'shared' \(scores differ by 0\.\d"):
+    with pytest.warns(RuntimeWarning, match=r"not 'shared' \(scores differ by 0\.\d"):
         run = YesNo(loaded(model), WORDS, probes=PROBES)
     assert run.way == "batched"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
@@ -167,7 +167,7 @@ def test_a_model_that_cannot_be_batched_gets_its_head_back_and_runs_alone():
         return forward(input_ids=input_ids, **inputs)
 
     model.forward = one_row
-    with pytest.warns(RuntimeWarning, match="cannot be run 'batched' \\(ValueError: one row at a time"):
+    with pytest.warns(RuntimeWarning, match="run 'alone', .* not 'batched' .ValueError: one row at a time"):
         run = YesNo(loaded(model), WORDS, probes=PROBES)
     assert run.way == "alone"
     assert model.lm_head is head
