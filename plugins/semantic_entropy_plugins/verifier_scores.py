@@ -70,10 +70,10 @@ class YesNo:
         tokens: int | None = None,
         share_prefix: bool = True,
     ) -> None:
-        self._loaded, self._model = loaded, loaded.model
+        self._loaded = loaded
         self._budget = TokenBudget(tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))
         self._words = self._columns = (words.yes, words.no)
-        self._plain = getattr(loaded.model, "_orig_mod", loaded.model)  # what torch.compile has wrapped
+        self._model = self._plain = getattr(loaded.model, "_orig_mod", loaded.model)  # what torch.compile has wrapped
         self._accepts = frozenset(inspect.signature(self._plain.forward).parameters)
         self.calls = self.tokens = 0
         self.way = self._fastest(probes, share_prefix=share_prefix)
@@ -107,10 +107,14 @@ class YesNo:
                 group = sharing[index]
                 if held is None:  # no memory for it, and so not for its prompts either: they will say so
                     whole += group.rows
-                    continue
-                prefixes = held[0]
-                rows += [Row(row, prompts[row][group.prefix :], held[1]) for row in group.rows]
-            yield from self._after(prefixes, rows, prompts)
+                else:
+                    prefixes = held[0]
+                    rows += [Row(row, prompts[row][group.prefix :], held[1]) for row in group.rows]
+            for row, margin in self._after(prefixes, rows, prompts):
+                if margin is None:  # it may fit without the prefixes of others beside it
+                    whole.append(row)
+                else:
+                    yield row, margin
         yield from ((whole[index], margin) for index, margin in self.batched([prompts[row] for row in whole]))
 
     def batched(self, prompts: Sequence[Prompt]) -> Margins:
@@ -169,6 +173,7 @@ class YesNo:
                 f"verifier: model={self._loaded.name!r} loads, but does not run on {self._loaded.device} in "
                 f"{self._loaded.dtype}: {error}"
             ) from error
+        self._model = self._loaded.model  # only now: nothing is compiled for a head that will be replaced
         head = self._plain.get_output_embeddings()
         one, other, third = probes
         groups = [Group((0, 1), common_prefix(one, other)), Group((2,), len(third) // 2)]

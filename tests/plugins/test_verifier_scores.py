@@ -243,6 +243,21 @@ def test_where_memory_runs_out_batches_are_halved_and_verdicts_stay(room):
     assert not memory.failures
 
 
+def test_a_prompt_that_does_not_fit_beside_kept_prefixes_is_run_whole():
+    model = made(SHARING["qwen2"]())
+    expected = [algorithm_3(model, ids) for ids in PROMPTS]
+    run = YesNo(loaded(model), WORDS, probes=PROBES)
+    forward = model.forward
+
+    def no_room_for_both(*, past_key_values=None, **inputs):
+        if past_key_values is not None and past_key_values.get_seq_length():
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(past_key_values=past_key_values, **inputs)
+
+    model.forward = no_room_for_both
+    assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
+
+
 def test_a_prompt_that_does_not_fit_alone_is_undecided_and_the_others_are_not():
     model = made(SHARING["qwen2"]())
     run = YesNo(loaded(model), WORDS, probes=PROBES)
