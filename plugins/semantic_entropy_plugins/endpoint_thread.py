@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import queue
 import socket
 import sys
@@ -41,7 +40,7 @@ class Line:
         self._deadline = 0.0
         self._outcomes: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._pid, self._cancellations = os.getpid(), _cancellations()
+        self._cancellations = _cancellations()
         self._loop = _Loop()
         self._end = asyncio.Event()
         self._thread = threading.Thread(target=self._run, name="semantic-entropy endpoint", daemon=True)
@@ -93,8 +92,8 @@ class Line:
 
     def close(self) -> None:
         """Drop what is under way, close the connections and end the thread. May be called twice."""
-        if self._pid != os.getpid() or sys.is_finalizing():
-            return  # forked: thread and connections are the parent's; at the process's end, threads have stopped
+        if sys.is_finalizing():
+            return  # the process's end has stopped all threads, and waiting for one would never end
         with contextlib.suppress(RuntimeError):  # closed already
             self._loop.call_soon_threadsafe(self._end.set)
         if self._thread is not threading.current_thread():  # where the collector of garbage got here

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import threading
 
 import pytest
 from hypothesis import given, settings
@@ -83,8 +84,14 @@ def test_a_server_that_refuses_several_is_asked_for_one_at_a_time(code):
 
 
 def test_many_requests_at_once_for_several_are_no_reason_to_give_up():
-    with ChatServer(limited(1)) as server:
-        assert len(draw(server, *(Request(i, "q", 2) for i in range(60)), concurrency=40)) == 120
+    every, singles = threading.Barrier(25, timeout=20), samples()  # seconds: all are refused before a single is asked
+
+    def refuse(exchange, body):
+        every.wait()
+        status(400, "one choice only")(exchange, body)
+
+    with ChatServer(by(lambda body: refuse if "n" in body else singles)) as server:
+        assert len(draw(server, *(Request(i, "q", 2) for i in range(25)), concurrency=25)) == 50
 
 
 def test_a_server_that_has_given_several_is_asked_for_as_many_when_it_refuses_more():
