@@ -93,7 +93,7 @@ class Line:
     def close(self) -> None:
         """Drop what is under way, close the connections and end the thread. May be called twice."""
         if sys.is_finalizing():
-            return  # the process's end has stopped all threads, and waiting for one would never end
+            return  # the process's end has stopped all threads: Python 3.14 refuses to wait for one
         with contextlib.suppress(RuntimeError):  # closed already
             self._loop.call_soon_threadsafe(self._end.set)
         if self._thread is not threading.current_thread():  # where the collector of garbage got here

@@ -15,8 +15,8 @@ import re
 import socket
 import ssl
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from email.utils import parsedate_to_datetime
 from typing import Literal
 
@@ -24,7 +24,7 @@ import httpx
 
 from semantic_entropy.plugin import Usage
 from semantic_entropy_plugins.endpoint_key import Key
-from semantic_entropy_plugins.endpoint_replies import Reply, load, read_choices, read_usage, read_words, shorten
+from semantic_entropy_plugins.endpoint_replies import Choice, Reply, load, read_choices, read_usage, read_words, shorten
 
 _AGAIN = frozenset((408, 409, 425, 429))
 _STOP = frozenset((401, 402, 403, 404, 405, 407, 410))
@@ -80,9 +80,15 @@ def _read_reply(status: int, text: str, key: Key) -> Reply | Trouble:
     body = load(text)
     choices, usage = read_choices(body, key.redact_answer), read_usage(body)
     if choices:
-        return Reply(choices, usage)
+        return Reply(choices, _counted(usage, choices))
     what = "its answer is not JSON" if body is None else "its answer holds no choices"
     return Trouble("again", f"HTTP {status}, but {what}: {shorten(key.redact(text))!r}", status, usage=usage)
+
+
+def _counted(usage: Usage, choices: Sequence[Choice]) -> Usage:
+    """llama.cpp reports the tokens of one choice of several; the others' are seen where they have log-probabilities."""
+    seen = sum(len(choice.tokens or ()) for choice in choices)
+    return replace(usage, output_tokens=seen) if len(choices) > 1 and 0 < usage.output_tokens < seen else usage
 
 
 def read_retry_after(value: str | None) -> float | None:

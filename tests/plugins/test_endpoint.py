@@ -375,6 +375,14 @@ def test_a_stream_that_is_dropped_closes():
         assert threads() == []
 
 
+def test_the_collector_of_garbage_may_close_it_in_any_thread(caplog):
+    line = Endpoint("http://127.0.0.1:9/v1")._line()
+    line._loop.call_soon_threadsafe(line.close)  # in the line's own thread, where waiting for itself is an error
+    line._thread.join(20)
+    assert not line._thread.is_alive()
+    assert caplog.records == []
+
+
 def test_the_token_budget_ends_what_has_not_started():
     with ChatServer(says("x", usage=(50, 50))) as server:
         asked = endpoint(server, token_budget=250, concurrency=1)

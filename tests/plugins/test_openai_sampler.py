@@ -270,6 +270,12 @@ def test_usage_is_shared_out_and_adds_up():
     assert usages[1:] == [Usage(0, 0, 20, pytest.approx(40 / 1e6)), Usage(0, 0, 31, pytest.approx(62 / 1e6))]
 
 
+def test_tokens_that_a_server_shows_but_does_not_count_are_counted():
+    with ChatServer(says("ab", "cd", logprobs=tokens("a", "b", "c"), usage=(10, 3))) as server:  # llama.cpp with n=2
+        drawn = draw(server, Request(0, "q", 2))
+    assert [sample.usage.output_tokens for _, sample in drawn] == [3, 3]
+
+
 @settings(max_examples=15)
 @given(st.lists(st.text("ab", max_size=5), min_size=1, max_size=6), st.integers(0, 50))
 def test_no_token_is_lost_when_usage_is_shared_out(texts, used):
