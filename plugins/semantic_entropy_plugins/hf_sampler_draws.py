@@ -103,7 +103,8 @@ class Draws:
         self._logprobs = torch.zeros(rows, steps, device=device)
         self._entropies = torch.zeros(rows, steps if how.entropies else 0, device=device)
         self._lengths = torch.full((rows,), steps, device=device)
-        self._done, self._ended = torch.zeros(2, rows, dtype=torch.bool, device=device)
+        self._ended = torch.zeros(rows, dtype=torch.bool, device=device)
+        self._done = torch.zeros(rows, dtype=torch.bool, device=device)
         self.active = torch.arange(rows, device=device)
         self.step, self.thins = 0, False
 
@@ -113,10 +114,10 @@ class Draws:
         left = self.step < self._how.max_tokens
         return (~self._done[self.active]).nonzero()[:, 0] if left else self.active[:0]
 
-    def draw(self, scores: torch.Tensor) -> torch.Tensor:
-        """Logits (k, vocabulary) in, and out 0 for the token that is drawn and -inf for all others."""
+    def draw(self, scores: torch.Tensor) -> None:
+        """Logits (k, vocabulary) in; in their place 0 for the token that is drawn and -inf for all others."""
         if self.step == self._how.max_tokens:  # where `generate` looks one step later whether it should stop
-            return scores
+            return
         filtered: torch.Tensor = scores
         for one in self._filters:
             filtered = one(None, filtered)
@@ -127,7 +128,6 @@ class Draws:
         self._keep(token, known)
         self.step += 1
         scores.fill_(-torch.inf).scatter_(1, token, 0.0)
-        return scores
 
     def finished(self) -> torch.Tensor:
         """(k,) which rows `generate` need not go on with: all of them where the call should end."""
@@ -182,7 +182,8 @@ class Drawing(LogitsProcessor):
         self._draws = draws
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
-        return self._draws.draw(scores)
+        self._draws.draw(scores)  # in place: `generate` has made this copy for its processors
+        return scores
 
 
 class Finished(StoppingCriteria):

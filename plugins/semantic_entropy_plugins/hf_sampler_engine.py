@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.batches import TokenBudget
-from semantic_entropy_plugins.hf_sampler_batches import Asked, Outcome, Place, packed
+from semantic_entropy_plugins.hf_sampler_batches import packed
 from semantic_entropy_plugins.hf_sampler_draws import How, Tokens
 from semantic_entropy_plugins.hf_sampler_generation import Generation, HaltedError, Row
 from semantic_entropy_plugins.models import Loaded
 from semantic_entropy_plugins.sampled_text import Response, read
-from semantic_entropy_plugins.sampling_prompts import Prompts, opens_reasoning
+from semantic_entropy_plugins.sampling_prompts import Prompts
+from semantic_entropy_plugins.sampling_requests import Outcome, Place, asked
 
 # Tokens of a batch, new ones included, where the user names none. A step of a GPU takes nearly as long for one row as
 # for a hundred; a CPU's grows with the rows, and what is under way at Ctrl-C is lost.
@@ -78,26 +79,13 @@ class Engine:
             yield failed
 
     def _places(self, requests: Iterable[Request], failed: list[Outcome]) -> Iterator[Place]:
+        new, greedy = self._how.max_tokens, not self._how.temperature
         for request in requests:
-            asked = self._asked(request)
-            if asked.problem:
-                failed.append((request, SampleFailure(asked.problem)))
+            one = asked(request, self._prompts, window=self._window, new=new, greedy=greedy)
+            if one.problem:
+                failed.append((request, SampleFailure(one.problem)))
             else:
-                yield from asked.places()
-
-    def _asked(self, request: Request) -> Asked:
-        text = self._prompts.text(request.question)
-        prompt, new = self._prompts.ids(text), self._how.max_tokens
-        copies, drawn = (1, request.n) if self._how.temperature else (request.n, 1)
-        asked = Asked(request, prompt, opens_reasoning(text), copies, drawn)
-        if self._window is not None and len(prompt) + new > self._window:
-            asked.problem = (
-                f"a prompt of {len(prompt)} tokens and {new} new ones (max_tokens) are over the model's window of "
-                f"{self._window}"
-            )
-        elif not prompt:
-            asked.problem = "the prompt has no tokens"
-        return asked
+                yield from one.places()
 
     def _draw(self, batch: list[Place], halt: threading.Event) -> list[Outcome]:
         def draw(places: list[Place]) -> list[tuple[Sample | str, int]]:
