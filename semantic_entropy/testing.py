@@ -3,6 +3,8 @@
     from semantic_entropy.testing import check_equivalence
     check_equivalence(MyJudge(), answers=["5 cm", "0.05 m", "7 kg"])
 
+`check_clusterer`, `check_estimator` and `check_sampler` do the same for the other kinds.
+
 Each raises `ConformanceError` (an AssertionError), which lists every rule broken, with the values that show it.
 """
 
@@ -18,6 +20,8 @@ from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.pipeline import ask, by_first_appearance
+from semantic_entropy.sampler import Sampler
+from semantic_entropy.sampling.rules import QUESTIONS, sampler_rules
 from semantic_entropy.types import Evidence, Pair, Verdict
 
 ANSWERS = (
@@ -54,6 +58,15 @@ def check_clusterer(clusterer: Clusterer) -> None:
 def check_estimator(estimator: EntropyEstimator) -> None:
     """Finite; blind to the order of responses and the names of labels; probabilities (M,) that sum to 1."""
     _report(estimator.name, _estimator_rules(estimator))
+
+
+def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int = 3) -> None:
+    """As many samples as asked for, or fewer and one failure; requests taken as it starts on them; closing stops it.
+
+    And `settings` in plain values that stay the same, texts that are texts, log-probabilities that can be some. It
+    draws 2 n samples for each question, and starts on a long list of more: mind what that costs where you pay.
+    """
+    _report(sampler.name, sampler_rules(sampler, list(dict.fromkeys(questions)), n))
 
 
 def _report(name: str, rules: Iterator[str]) -> None:

@@ -1,0 +1,107 @@
+"""The conformance check for samplers: it passes those that keep the rules and names each rule that is broken."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from semantic_entropy.plugin import Sample, SampleFailure
+from semantic_entropy.testing import ConformanceError, check_sampler
+from tests.semantic_entropy.sampling.dice import Dice
+
+
+def test_a_sampler_that_keeps_the_rules_passes():
+    check_sampler(Dice())
+    check_sampler(Dice(refuses="Why"))
+    check_sampler(Dice(short=2), questions=["a", "b"], n=5)
+
+
+class Unpredictable(Dice):
+    def __init__(self):
+        super().__init__()
+        self.readings = 0
+
+    @property
+    def settings(self):
+        self.readings += 1
+        return ("dice", self.readings)
+
+
+class Opaque(Dice):
+    settings = ("dice", ("inside", object()))
+
+
+class Greedy(Dice):
+    def stream(self, requests):
+        yield from super().stream(iter(list(requests)))
+
+
+class Unstoppable(Dice):
+    """Goes on in a thread that nobody stops."""
+
+    def stream(self, requests):
+        def go_on():
+            for _ in requests:
+                threading.Event().wait(0.001)
+
+        first = next(iter(requests), None)
+        if first is None:
+            return
+        if first.n == 1:
+            threading.Thread(target=go_on, daemon=True).start()
+            yield first, Sample("x")
+        else:
+            yield from super().stream([first, *requests])
+
+
+def drawing(*came):
+    """A sampler that draws this for each request, whatever was asked for."""
+
+    class Drawing(Dice):
+        def stream(self, requests):
+            for request in requests:
+                yield from ((request, one) for one in came)
+
+    return Drawing()
+
+
+def broken_stream(stream):
+    return type("Broken", (Dice,), {"stream": stream})()
+
+
+GOOD = Sample("x", (-0.5,), "stop")
+FAILURE = SampleFailure("refused")
+
+
+@pytest.mark.parametrize(
+    ("sampler", "says"),
+    [
+        (Unpredictable(), "settings differ from one reading to the next"),
+        (Opaque(), "settings hold <object.*a object: only plain values"),
+        (Greedy(), "it took all of 10000 requests before its first sample"),
+        (Unstoppable(), "closed, it went on"),
+        (drawing(GOOD), "drew 1 samples and 0 failures"),
+        (drawing(), "drew 0 samples and 0 failures"),
+        (drawing(FAILURE, GOOD), "drew 1 samples and 1 failures"),
+        (drawing(GOOD, FAILURE, FAILURE), "drew 1 samples and 2 failures"),
+        (drawing(*[GOOD] * 3), "drew 3 samples"),
+        (drawing(GOOD, GOOD, FAILURE), "drew all samples, and failed: refused"),
+        (drawing(GOOD, "text"), "neither a Sample nor a SampleFailure"),
+        (drawing(GOOD, Sample(None)), "text is None, a NoneType"),
+        (drawing(GOOD, Sample("x", (0.5,))), "logprobs hold 0.5: no logarithm of a probability"),
+        (drawing(GOOD, Sample("x", (float("nan"),))), "logprobs are .*a tuple of finite floats"),
+        (drawing(GOOD, Sample("x", [-0.5])), "logprobs are .*a tuple of finite floats"),
+        (drawing(GOOD, Sample("x", (-0.5,), token_entropies=(1.0, 2.0))), "1 logprobs and 2 token_entropies"),
+        (drawing(GOOD, Sample("x", finish_reason=3)), "finish_reason and reasoning"),
+        (drawing(GOOD, Sample("x", usage=3)), "usage is 3"),
+        (broken_stream(lambda self, requests: iter([("who?", GOOD)])), "no pair of a request that was made"),
+        (broken_stream(lambda self, requests: iter([])), "stream.. returned a list_iterator"),
+        (broken_stream(lambda self, requests: 1 / 0), "raised ZeroDivisionError"),
+        (Dice(breaks_after=1), "the server is away"),
+    ],
+    ids=str,
+)
+def test_a_broken_rule_is_named(sampler, says):
+    with pytest.raises(ConformanceError, match=f"(?s)breaks .* rule.*{says}"):
+        check_sampler(sampler, questions=["a", "b"], n=2)
