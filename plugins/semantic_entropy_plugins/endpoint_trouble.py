@@ -30,6 +30,10 @@ _AGAIN = frozenset((408, 409, 425, 429))
 _STOP = frozenset((401, 402, 403, 404, 405, 407, 410))
 _QUOTA = "insufficient_quota"  # OpenAI's 429 for an account without credit: no patience helps
 
+_NO_CONNECTION = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, UnicodeError),
+    *(ssl.SSLError, socket.gaierror, ConnectionRefusedError),  # older versions of httpx's engine let these through
+)
 _USER = re.compile(r"//[^/]*@")
 
 Parameter = Literal["response_format", "logprobs", "max_tokens"]
@@ -116,9 +120,10 @@ def no_answer(seconds: float) -> Trouble:
 
 def broken(error: Exception, key: Key) -> Trouble:
     """What httpx raised, in plain words; `away` where there was no connection at all."""
-    no_connection = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.ProxyError | UnicodeError)
     words = shorten(key.redact(_plainly(error)))
-    return Trouble("away" if no_connection else "again", words, usage=Usage(int(not no_connection)))
+    if isinstance(error, _NO_CONNECTION):
+        return Trouble("away", words, usage=Usage())
+    return Trouble("again", words)
 
 
 def _plainly(error: Exception) -> str:

@@ -9,6 +9,9 @@ Each pair is asked in one order of its answers, whichever way round it comes, so
 that; a model may all the same prefer one order: `policy="both"` asks for both, the second only where the first leaves
 the verdict open.
 
+An answer may hold instructions for whoever reads it. The presets make it less likely that a judge follows them; nothing
+here rules it out.
+
 Left out: votes over several samples of one verdict, and the reasons a judge may give.
 """
 
