@@ -181,7 +181,20 @@ def _model(kind: str, folder: Path, said: str, **options: Any) -> Any:
             f"{said} lacks weights that {type(model).__name__} needs, and random ones would take their place: "
             f"{', '.join(missing[:4])}{', ...' * (len(missing) > 4)}. It was made for something else, or not trained"
         )
+    _in_one_precision(model, options["dtype"])
     return model.eval()
+
+
+def _in_one_precision(model: Any, dtype: torch.dtype) -> None:
+    """Convert the weights that transformers leaves in float32: some of DeBERTa's, which does not run mixed.
+
+    Weights alone: rotary embeddings are buffers, and need their float32. Not in a model that asks for a mixture.
+    """
+    if getattr(model, "_keep_in_fp32_modules", None) or getattr(model, "_keep_in_fp32_modules_strict", None):
+        return
+    for parameter in model.parameters():
+        if parameter.is_floating_point() and parameter.dtype != dtype:
+            parameter.data = parameter.data.to(dtype)
 
 
 def _moved(model: Any, place: torch.device, said: str) -> Any:

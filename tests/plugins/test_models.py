@@ -22,7 +22,7 @@ from semantic_entropy import EquivalenceError, InputError
 from semantic_entropy.errors import OptionError
 from semantic_entropy_plugins.models import load_model, window
 from tests.plugins.fake_hub import FakeHub, commit_of, running
-from tests.plugins.tiny_models import NLI_KINDS, tiny_nli
+from tests.plugins.tiny_models import NLI_KINDS, tiny_causal_lm, tiny_nli
 
 KIND = "AutoModelForSequenceClassification"
 
@@ -84,10 +84,18 @@ def test_a_model_without_a_limit_has_no_window():
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)])
-def test_precision_is_as_asked(made, name, dtype):
-    loaded = load(made, dtype=name)
+@pytest.mark.parametrize("kind", NLI_KINDS)
+def test_precision_is_as_asked_and_the_model_runs_in_it(kind, name, dtype, tmp_path):
+    """DeBERTa's from_pretrained leaves two biases of each layer in float32, and then does not run."""
+    loaded = load(tiny_nli(tmp_path / kind, kind), dtype=name)
     assert loaded.dtype == dtype
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {dtype}
+    assert loaded.model(**loaded.tokenizer(["Paris"], return_tensors="pt")).logits.dtype == dtype
+
+
+def test_what_a_model_computes_its_positions_with_stays_in_float32(tmp_path):
+    loaded = load_model("AutoModelForCausalLM", str(tiny_causal_lm(tmp_path / "model")), dtype="bfloat16")
+    assert loaded.model.model.rotary_emb.inv_freq.dtype == torch.float32
 
 
 def test_threads_of_the_cpu_are_left_alone(made):

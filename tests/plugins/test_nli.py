@@ -303,9 +303,16 @@ def test_it_is_described_by_the_options_that_are_not_the_default(taught):
     )
 
 
+@pytest.mark.parametrize("kind", NLI_KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_judges_what_is_clear_alike(taught, dtype):
-    assert [v.same for v in NLI(taught, dtype=dtype).judge(PAIRS)] == [v.same for v in _judge(taught).judge(PAIRS)]
+def test_half_precision_gives_nearly_the_same_scores(folders, kind, dtype):
+    exact, half = (
+        NLI(folders[kind], rule="either").judge(PAIRS),
+        NLI(folders[kind], rule="either", dtype=dtype).judge(PAIRS),
+    )
+    same = [pair for pair in zip(exact, half, strict=True) if pair[0].same == pair[1].same]
+    assert len(same) >= 0.8 * len(PAIRS)  # random weights: many pairs are close calls
+    assert [v.score for _, v in same] == pytest.approx([v.score for v, _ in same], abs=0.2)
 
 
 def test_a_compiled_model_gives_the_same_verdicts(taught, monkeypatch):
