@@ -11,6 +11,7 @@ Left out: answers that stream token by token; the older /completions; any key sc
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import ssl
 from collections.abc import Iterable, Iterator
@@ -100,6 +101,7 @@ class Endpoint:
             max_reply_bytes=int(1e6 * checked_number(owner, "max_reply_mb", max_reply_mb, 0.001)),
         )
         self._standing = Standing()
+        self._lines: set[Line] = set()
 
     @property
     def tokens_used(self) -> int:
@@ -129,7 +131,7 @@ class Endpoint:
             return
         self._check_key()
         broken: Exception | None = None
-        with self._key.quiet_logs(), self._line() as line:
+        with self._key.quiet_logs(), self._line() as line, self._open(line):
             line.submit(first)
             while True:
                 try:
@@ -143,6 +145,19 @@ class Endpoint:
             line.finish()
         if broken:
             raise broken
+
+    def close(self) -> None:
+        """End the streams that other threads read: they raise. What was given stands, and new streams can be begun."""
+        for line in tuple(self._lines):
+            line.abort()
+
+    @contextlib.contextmanager
+    def _open(self, line: Line) -> Iterator[None]:
+        self._lines.add(line)
+        try:
+            yield
+        finally:
+            self._lines.discard(line)
 
     def _line(self) -> Line:
         client = self._client()

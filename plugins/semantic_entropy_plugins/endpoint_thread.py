@@ -38,7 +38,7 @@ class Line:
         self.pending = 0
         self._fatal: Fatal | None = None
         self._deadline = 0.0
-        self._outcomes: queue.SimpleQueue[tuple[Call, Outcome]] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Call, Outcome] | None] = queue.SimpleQueue()
         self._tasks: set[asyncio.Task[None]] = set()
         self._cancellations = _cancellations()
         self._loop = _Loop()
@@ -73,17 +73,24 @@ class Line:
             if self._fatal and (not self.pending or time.monotonic() > self._deadline):
                 raise self._raised(self._fatal)
             try:
-                call, outcome = self._outcomes.get(timeout=_LOOK)
+                came = self._outcomes.get(timeout=_LOOK)
             except queue.Empty:
                 self._check_alive()
                 if _cancellations() > self._cancellations:
                     raise asyncio.CancelledError from None
                 continue
+            if came is None:
+                raise self._error("closed while calls were under way")
+            call, outcome = came
             self.pending -= 1
             if isinstance(outcome, Fatal):
                 self._hurry(outcome)
             elif self._fatal is None or isinstance(outcome, Reply):
                 return call, outcome
+
+    def abort(self) -> None:
+        """From any thread: whoever waits, or will, gets an error."""
+        self._outcomes.put(None)
 
     def finish(self) -> None:
         """After the last call. Raises as `wait`."""

@@ -153,6 +153,9 @@ class Judge(Equivalence):
         """Each verdict as soon as it is there. Raises EquivalenceError where none can come any more."""
         return self.endpoint.drive(_Pairs(self, pairs))
 
+    def close(self) -> None:
+        self.endpoint.close()
+
     def call(self, tag: _Ask, pair: Pair) -> Call:
         """The request that asks for this pair, in this order."""
 

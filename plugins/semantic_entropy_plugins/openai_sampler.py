@@ -132,6 +132,9 @@ class OpenAISampler(Sampler):
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         return self.endpoint.drive(Portions(iter(requests), self._capacity, self._call, self._samples))
 
+    def close(self) -> None:
+        self.endpoint.close()
+
     def _call(self, portion: Portion) -> Call:
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
 

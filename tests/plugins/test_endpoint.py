@@ -375,6 +375,21 @@ def test_a_stream_that_is_dropped_closes():
         assert threads() == []
 
 
+def test_another_thread_may_end_it_by_closing():
+    with ChatServer(GOOD, silent, silent, GOOD) as server:
+        asked, came = endpoint(server, timeout=3600, concurrency=2), []
+        stream = asked.stream(calls(3))
+        came.append(next(stream))
+        closing = threading.Timer(0.05, asked.close)
+        closing.start()
+        with pytest.raises(SemanticEntropyError, match="closed while calls were under way"):
+            came += stream
+        closing.join()
+        assert threads() == []
+        asked.close()
+        assert isinstance(only(asked), Reply)
+
+
 def test_the_collector_of_garbage_may_close_it_in_any_thread(caplog):
     line = Endpoint("http://127.0.0.1:9/v1")._line()
     line._loop.call_soon_threadsafe(line.close)  # in the line's own thread, where waiting for itself is an error

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from semantic_entropy import load_sampler
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage, errors
+from semantic_entropy.testing import check_sampler
 from semantic_entropy_plugins.openai_sampler import OpenAISampler
 from tests.plugins.chat_server import ChatServer, by, prompt, samples, says, silent, soon, status
 
@@ -307,6 +308,12 @@ def test_what_came_stands_when_a_later_call_ends_it_all():
         with pytest.raises(errors.SamplingError, match="key withdrawn"):
             drawn += sampler(server, concurrency=1).stream(Request(i, "q", 2) for i in range(5))
     assert [sample.text for _, sample in drawn] == ["a", "b"]
+
+
+@pytest.mark.parametrize("most", [None, 1, 2])
+def test_it_passes_the_conformance_checks(most):
+    with ChatServer(samples(most)) as server:
+        check_sampler(sampler(server, seed=1))
 
 
 def test_settings_hold_what_a_sample_depends_on_and_nothing_else():
