@@ -49,6 +49,11 @@ class Equivalence(ABC):
     cheap: ClassVar[bool] = False
     """Whether a verdict costs less than looking it up: such verdicts are not cached."""
 
+    @property
+    def thorough(self) -> bool:
+        """Whether most verdicts cost so little that an answer may be compared with every member of a cluster."""
+        return self.cheap
+
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         if not cls.name:

@@ -271,7 +271,7 @@ class Scorer:
         return fallback, f"auto: the responses are not {' or '.join(judge.name for judge in candidates)}"
 
     def _clusterer(self, equivalence: Equivalence) -> Clusterer:
-        return self._thorough if equivalence.cheap else self.clusterer
+        return self._thorough if equivalence.thorough else self.clusterer
 
     def _result(self, prepared: _Prepared, clustering: Clustering) -> Result:
         return assemble(

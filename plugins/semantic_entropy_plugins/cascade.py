@@ -57,6 +57,11 @@ class Cascade(Equivalence):
         self.uses_question = any(stage.judge.uses_question for stage in self.stages)  # type: ignore[misc]  # as above
 
     @property
+    def thorough(self) -> bool:
+        """Whether a stage costs nothing: it settles most of what comparing with every member adds."""
+        return any(stage.judge.cheap for stage in self.stages)
+
+    @property
     def settings(self) -> Hashable:
         return (self.name, *(stage.settings for stage in self.stages))
 
