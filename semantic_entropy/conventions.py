@@ -2,7 +2,7 @@
 
 With the same NLI logits, three public codes agree in 4 of 24 cases; so every result names its convention. A
 convention fills in what is not given: clusterer and estimators here. The judge stays yours (`equivalence=`), since no
-convention can bring a model along: docs/explanation/conventions.md says which judge each one's own code uses.
+convention downloads a model unasked: docs/explanation/conventions.md says which judge each one's own code uses.
 """
 
 from __future__ import annotations
