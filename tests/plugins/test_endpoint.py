@@ -464,17 +464,19 @@ def test_no_retry_after_is_an_error(header):
 
 
 def test_no_wait_is_longer_than_the_longest(monkeypatch):
-    waits = []
+    waits, pauses = [], []
 
     async def sleep(self, seconds):
         waits.append(seconds)
+        pauses.append(self._standing.resume_at - time.monotonic())
         self._standing.resume_at = 0.0
 
     monkeypatch.setattr("semantic_entropy_plugins.endpoint_attempts.Attempts._sleep", sleep)
     with ChatServer(*[status(503, headers={"Retry-After": "86400"})] * 12, GOOD) as server:
         assert isinstance(only(endpoint(server, retries=20, backoff=1.0)), Reply)
-    assert len(waits) >= 12
-    assert 50 < max(waits) <= LONGEST_WAIT
+    assert len(waits) == 12
+    assert LONGEST_WAIT / 2 <= max(waits) <= LONGEST_WAIT  # the eighth retry's and later: 2^7 s, were there no limit
+    assert LONGEST_WAIT / 2 < max(pauses) <= LONGEST_WAIT
 
 
 def test_waits_grow_and_differ(monkeypatch):
