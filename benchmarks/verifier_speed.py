@@ -9,8 +9,9 @@ thing to the row above; the last is the judge as it ships (`policy="forward"`: o
 judge inside a `Scorer` is held against the official way on the pairs that the scorer asked.
 
 The checkpoint has random weights and the shape of a small Qwen2. How much each row gains depends on the output head's
-share of the weights and on how much of a prompt is shared: both are printed. Each row is timed `--runs` times, the rows
-in turn; medians.
+share of the weights and on how much of a prompt is shared: both are printed, with the tokens that each row puts through
+the model, padding included. Each row is timed `--runs` times, the rows in turn; medians. On a machine that others use,
+set OMP_NUM_THREADS=1: threads that wait for each other measure the neighbours.
 
 Exits with 1 where float32 verdicts differ, or (checkpoint made here, CPU) where the judge does not reach 7 times the
 official way with the template `instruction-first`.
@@ -166,21 +167,23 @@ def table(loaded: Loaded, template: str, asked: list[Question], options: argpars
         "+ shared prefix": lambda: by_hand.shared(prompts),
         "+ Yes/No rows only: the judge": lambda: [verdict.score or 0.0 for verdict in judge.judge(pairs)],
     }
-    scores, calls = {}, {}
+    scores, calls, tokens = {}, {}, {}
     for way, run in ways.items():
         run()  # to warm up; the judge checks its ways on first use
-        before = by_hand.calls + judge.forward_calls
+        before = by_hand.calls + judge.forward_calls, by_hand.tokens + judge.forward_tokens
         scores[way] = run()
-        calls[way] = by_hand.calls + judge.forward_calls - before
+        calls[way] = by_hand.calls + judge.forward_calls - before[0]
+        tokens[way] = by_hand.tokens + judge.forward_tokens - before[1]
     seconds = timed(ways, options.runs)
     first, *_, last = ways
-    print("| way | seconds | times faster | forward calls | largest difference of a score | same verdicts |")
-    print("|---|---|---|---|---|---|")
+    print("| way | seconds | times faster | forward calls | tokens | largest difference of a score | same verdicts |")
+    print("|---|---|---|---|---|---|---|")
     for way in ways:
         both = list(zip(scores[way], scores[first], strict=True))
         same, off = sum((a > 0.5) == (b > 0.5) for a, b in both), max(abs(a - b) for a, b in both)
         ratio = seconds[first] / seconds[way]
-        print(f"| {way} | {seconds[way]:.3f} | {ratio:.1f} | {calls[way]} | {off:.1e} | {same} of {len(both)} |")
+        count = f"{calls[way]} | {tokens[way]}"
+        print(f"| {way} | {seconds[way]:.3f} | {ratio:.1f} | {count} | {off:.1e} | {same} of {len(both)} |")
     print()
     if len(asked) == 1:
         through_scorer(by_hand, judge, asked[0], options.runs)
@@ -236,7 +239,8 @@ class ByHand:
     """The ways before the judge's, on a model with its whole head. Scores are lists, to wait for the device."""
 
     def __init__(self, loaded: Loaded, template: str) -> None:
-        self._device, self._model, self.calls = loaded.device, loaded.model, 0
+        self._device, self._model = loaded.device, loaded.model
+        self.calls = self.tokens = 0
         self._write = writer(TEMPLATES[template], loaded.tokenizer, chat=False, lead=True)
         self._encode = encoder(TEMPLATES[template], loaded.tokenizer, chat=False)
         self._words: Words = find_words(loaded.tokenizer, self._encode, self._write("Why?", "So", "Thus"))
@@ -278,14 +282,18 @@ class ByHand:
             Row(row, prompts[row][group.prefix :], index) for index, group in enumerate(groups) for row in group.rows
         ]
         inputs, last = continued(held[0][0], rows)
-        self.calls += 1
+        self._count(inputs)
         hidden = self._model.base_model(**inputs).last_hidden_state
         scores = self._scores(self._model.get_output_embeddings()(hidden[torch.arange(len(rows)), last]))
         return [score for _, score in sorted(zip([row.prompt for row in rows], scores, strict=True))]
 
     def _call(self, **inputs: Any) -> Any:
-        self.calls += 1
+        self._count(inputs)
         return self._model(**inputs)
+
+    def _count(self, inputs: dict[str, Any]) -> None:
+        self.calls += 1
+        self.tokens += inputs["input_ids"].numel()
 
     def _ids(self, ids: list[list[int]]) -> torch.Tensor:
         return torch.tensor(ids, device=self._device)

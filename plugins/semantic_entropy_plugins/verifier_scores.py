@@ -38,8 +38,8 @@ Prompt = list[int]
 Margins = Iterator[tuple[int, float | None]]
 Way = Callable[[Sequence[Prompt]], Margins]
 
-# Tokens in one forward pass. A GPU needs many to be busy; a CPU is as fast with few.
-BATCH_TOKENS = {"cpu": 4096}
+# Tokens in one forward pass. A GPU needs many to be busy; a CPU is as fast with few, and those stay in its caches.
+BATCH_TOKENS = {"cpu": 2048}
 BATCH_TOKENS_GPU = 32768
 
 # Largest difference of a score between two ways. Half precision rounds each way differently, so that there the
@@ -110,7 +110,7 @@ class YesNo:
                 else:
                     prefixes = held[0]
                     rows += [Row(row, prompts[row][group.prefix :], held[1]) for row in group.rows]
-            for row, margin in self._after(prefixes, rows, prompts):
+            for row, margin in self._after(prefixes, rows):
                 if margin is None:  # it may fit without the prefixes of others beside it
                     whole.append(row)
                 else:
@@ -126,10 +126,11 @@ class YesNo:
         one = TokenBudget(1, rows=1)
         return one.run(prompts, [len(prompt) for prompt in prompts], self._whole, _no_room)
 
-    def _after(self, prefixes: Prefixes | None, rows: list[Row], prompts: Sequence[Prompt]) -> Margins:
+    def _after(self, prefixes: Prefixes | None, rows: list[Row]) -> Margins:
         if prefixes is None:
             return
-        lengths = [len(prompts[row.prompt]) for row in rows]
+        # By the row's own tokens, which are what is padded; the prefix, nearly the same for all, counts for the memory.
+        lengths = [max(prefixes.lengths) + len(row.ids) for row in rows]
         for index, margin in self._budget.run(rows, lengths, partial(self._continue, prefixes), _no_room):
             yield rows[index].prompt, margin
         prefixes.layers.clear()  # the budget's generator still holds the results that point to them
