@@ -25,11 +25,15 @@ PAIRS = [Pair(QUESTION, left, right) for left, right in itertools.combinations(A
 SWAPPED = [Pair(question, right, left) for question, left, right in PAIRS]
 
 
+SEEDS = {"bert": 2, "roberta": 5, "deberta": 2, "deberta-v2": 2, "modernbert": 5}
+"""Of random weights whose verdicts vary under each rule."""
+
+
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     """A tiny model of each architecture, with random weights."""
     root = tmp_path_factory.mktemp("nli")
-    return {kind: str(tiny_nli(root / kind, kind, seed=5)) for kind in NLI_KINDS}  # whose verdicts vary
+    return {kind: str(tiny_nli(root / kind, kind, seed=SEEDS[kind])) for kind in NLI_KINDS}
 
 
 @pytest.fixture(scope="module")
@@ -305,14 +309,12 @@ def test_it_is_described_by_the_options_that_are_not_the_default(taught):
 
 @pytest.mark.parametrize("kind", NLI_KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_gives_nearly_the_same_scores(folders, kind, dtype):
-    exact, half = (
-        NLI(folders[kind], rule="either").judge(PAIRS),
-        NLI(folders[kind], rule="either", dtype=dtype).judge(PAIRS),
-    )
-    same = [pair for pair in zip(exact, half, strict=True) if pair[0].same == pair[1].same]
-    assert len(same) >= 0.8 * len(PAIRS)  # random weights: many pairs are close calls
-    assert [v.score for _, v in same] == pytest.approx([v.score for v, _ in same], abs=0.2)
+def test_half_precision_gives_nearly_the_same_scores(kind, dtype, tmp_path):
+    folder = str(tiny_nli(tmp_path / kind, kind, initializer_range=0.1))
+    exact, half = NLI(folder, rule="nonstrict").judge(PAIRS), NLI(folder, rule="nonstrict", dtype=dtype).judge(PAIRS)
+    both = [pair for pair in zip(exact, half, strict=True) if pair[0].same == pair[1].same]
+    assert len(both) >= len(PAIRS) - 4  # random weights: some pairs are close calls
+    assert [v.score for _, v in both] == pytest.approx([v.score for v, _ in both], abs=0.02)
 
 
 def test_a_compiled_model_gives_the_same_verdicts(taught, monkeypatch):

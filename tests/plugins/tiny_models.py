@@ -6,6 +6,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -171,11 +173,30 @@ def _nli_tokenizer(kind: str, positions: int) -> Any:
     )
 
 
+# The trainers of these two give another vocabulary in each process; theirs is written out instead.
 def _word_piece(specials: tuple[str, ...]) -> tokenizers.Tokenizer:
-    core = tokenizers.Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    words = _words([text.lower() for text in TEXTS])
+    characters = sorted(set("".join(words)))
+    pieces = dict.fromkeys([*specials, *words, *characters, *(f"##{one}" for one in characters)])
+    vocabulary = {piece: index for index, piece in enumerate(pieces)}
+    core = tokenizers.Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     core.normalizer, core.pre_tokenizer = normalizers.BertNormalizer(), pre_tokenizers.BertPreTokenizer()
-    core.train_from_iterator(TEXTS, trainers.WordPieceTrainer(vocab_size=300, special_tokens=list(specials)))
+    core.add_special_tokens(list(specials))
     return core
+
+
+def _unigram(specials: tuple[str, ...]) -> tokenizers.Tokenizer:
+    words = _words(TEXTS)
+    pieces = dict.fromkeys([*specials, *(f"\u2581{word}" for word in words), *sorted({"\u2581", *"".join(words)})])
+    scores = [(piece, -float(index) / 10) for index, piece in enumerate(pieces)]
+    core = tokenizers.Tokenizer(models.Unigram(scores, unk_id=specials.index("[UNK]")))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.Metaspace(), token_decoders.Metaspace()
+    core.add_special_tokens(list(specials))
+    return core
+
+
+def _words(texts: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(re.findall(r"\w+|[^\w\s]", " ".join(texts))))
 
 
 def _byte_level(specials: tuple[str, ...]) -> tokenizers.Tokenizer:
@@ -183,14 +204,6 @@ def _byte_level(specials: tuple[str, ...]) -> tokenizers.Tokenizer:
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), token_decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=list(specials), initial_alphabet=alphabet)
-    core.train_from_iterator(TEXTS, trainer)
-    return core
-
-
-def _unigram(specials: tuple[str, ...]) -> tokenizers.Tokenizer:
-    core = tokenizers.Tokenizer(models.Unigram())
-    core.pre_tokenizer, core.decoder = pre_tokenizers.Metaspace(), token_decoders.Metaspace()
-    trainer = trainers.UnigramTrainer(vocab_size=200, special_tokens=list(specials), unk_token="[UNK]")
     core.train_from_iterator(TEXTS, trainer)
     return core
 
