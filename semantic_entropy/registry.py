@@ -126,7 +126,7 @@ class Registry:
         except SemanticEntropyError:
             raise
         except (TypeError, ValueError) as error:
-            raise OptionError(f"{kind} {name!r} refuses the options {options}: {error}") from error
+            raise OptionError(f"{kind} {name!r} refuses its options ({', '.join(options)}): {error}") from error
         except Exception as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be built: {_reason(error)}") from error
 
