@@ -8,7 +8,8 @@ cannot depend on which answer is left: a shorter text seldom entails a longer on
 direction first, and `either` the other.
 
 All pairs of a call go through the model together, each distinct direction once. A pair that is longer than the model's
-window is undecided; nothing is cut.
+window is undecided; nothing is cut. In float32 a verdict is the same whatever else is in its batch; in bfloat16 and
+float16 sums depend on the shape of the batch, and a close call may fall either way.
 
 Source: Kuhn, Gal, Farquhar 2023 (Semantic Uncertainty); Farquhar et al. 2024 (Nature 630), whose judge sees the
 question in both texts.
@@ -146,11 +147,12 @@ class NLI(Equivalence):
         """The verdict for each, as it comes: those that one direction settles first."""
         first: dict[int, Outcome] = {}
         for index, found in self._outcomes(directions):
-            verdict = Verdict(None, reason=found) if isinstance(found, str) else decide(self.rule, found)
-            if verdict is not None:
-                yield directions[index], verdict
-            elif not isinstance(found, str):
+            if isinstance(found, str):
+                yield directions[index], Verdict(None, reason=found)
+            elif (verdict := decide(self.rule, found)) is None:
                 first[index] = found
+            else:
+                yield directions[index], verdict
         left = list(first)
         for position, found in self._outcomes([directions[index][::-1] for index in left]):
             index = left[position]
