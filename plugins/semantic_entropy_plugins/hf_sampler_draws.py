@@ -109,14 +109,23 @@ class Draws:
         self.step, self.thins = 0, False
 
     @property
+    def left(self) -> int:
+        """How many tokens a row may still draw."""
+        return self._how.max_tokens - self.step
+
+    @property
+    def halted(self) -> bool:
+        """Whether nobody wants the rest."""
+        return self._halt.is_set()
+
+    @property
     def alive(self) -> torch.Tensor:
         """Places in `active` of the rows that go on."""
-        left = self.step < self._how.max_tokens
-        return (~self._done[self.active]).nonzero()[:, 0] if left else self.active[:0]
+        return (~self._done[self.active]).nonzero()[:, 0] if self.left else self.active[:0]
 
     def draw(self, scores: torch.Tensor) -> None:
         """Logits (k, vocabulary) in; in their place 0 for the token that is drawn and -inf for all others."""
-        if self.step == self._how.max_tokens:  # where `generate` looks one step later whether it should stop
+        if not self.left:  # where `generate` looks one step later whether it should stop
             return
         filtered: torch.Tensor = scores
         for one in self._filters:
@@ -133,7 +142,7 @@ class Draws:
         """(k,) which rows `generate` need not go on with: all of them where the call should end."""
         done = self._done[self.active]
         alive = len(done) - int(done.sum())
-        if self._halt.is_set() or (self.thins and 2 * alive <= len(done)):
+        if self.halted or (self.thins and 2 * alive <= len(done)):
             return torch.ones_like(done)
         return done
 

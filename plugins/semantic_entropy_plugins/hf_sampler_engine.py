@@ -62,17 +62,20 @@ class Engine:
                 f"of model={loaded.name!r}: use fewer"
             )
         self._said = f"hf: model={loaded.name!r}, on {loaded.device} in {loaded.dtype},"
-        self._budget = TokenBudget(batch_tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))
         self._lock = threading.Lock()
         with _explained(self._said):
             self.generation = Generation(loaded, how)
+        self._budget = TokenBudget(
+            batch_tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU),
+            rows=None if self.generation.way.batches else 1,
+        )
 
     def batches(self, requests: Iterable[Request], halt: threading.Event) -> Generator[list[Outcome], None, None]:
         """The outcomes of one batch after the other, until `halt` is set."""
         failed: list[Outcome] = []
         places = self._places(requests, failed)
         with contextlib.suppress(HaltedError):
-            for batch in packed(places, self._budget, self._how.max_tokens, pads=self.generation.pads):
+            for batch in packed(places, self._budget, self._how.max_tokens, pads=self.generation.way.pads):
                 outcomes = self._draw(batch, halt)
                 yield [*failed, *outcomes]
                 failed.clear()

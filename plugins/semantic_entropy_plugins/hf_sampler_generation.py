@@ -7,8 +7,7 @@
 Prompts are padded on the left. The model's own generation settings (top_k, repetition penalty, ...) are put aside, save
 for its end tokens: the responses come from the distribution that was asked for and no other.
 
-A model without a cache that can be handed on (states of its own kind) runs each prompt once a response, and its rows
-stay until the last is done.
+That is the first of the ways in `hf_sampler_ways`, which finds out which of them a model can go.
 
 Left out: filling the places of finished rows with new ones, which a serving engine does (see the sampler `vllm`).
 """
@@ -20,9 +19,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
-from transformers import DynamicCache, GenerationConfig, LogitsProcessorList, StoppingCriteriaList
+from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from semantic_entropy_plugins.hf_sampler_draws import Drawing, Draws, Finished, How, Tokens
+from semantic_entropy_plugins.hf_sampler_ways import Way, pick_way
 from semantic_entropy_plugins.models import Loaded
 
 
@@ -42,8 +42,7 @@ class Generation:
     """A model that draws.
 
     Attributes:
-        pads: whether prompts of several lengths may share a batch: not where a model has states of its own kind, which
-            may not know of padding.
+        way: how it is run.
         tokens: that have gone through the model, padding included.
 
     Args:
@@ -59,16 +58,14 @@ class Generation:
         self._pad = next((one for one in (tokenizer.pad_token_id, own.pad_token_id, *self.ends) if one is not None), 0)
         self._model.generation_config = GenerationConfig(pad_token_id=self._pad)
         self.tokens = 0
-        one = torch.full((1, 1), self._pad, device=self._device)
-        cache = getattr(self._call(one, torch.ones_like(one), 1), "past_key_values", None)
-        self.pads = self._hands_on = type(cache) is DynamicCache
+        self.way = pick_way(loaded, self.ends, self._run)
+        self.tokens = 0  # but those of the trial
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, special ones left out."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    @torch.inference_mode()
     def draw(self, rows: Sequence[Row], halt: threading.Event) -> list[Tokens]:
         """A response for each row.
 
@@ -77,19 +74,7 @@ class Generation:
         """
         keys = [(row.question, row.number) for row in rows]
         draws = Draws(self._how, keys, self.ends, self._device, self.decode, halt)
-        ids, mask, cache = self._begun(rows)
-        width = ids.shape[1]
-        while len(draws.active):
-            ids, cache = self._generate(ids, mask, cache, draws)
-            if halt.is_set():
-                raise HaltedError
-            draws.step = ids.shape[1] - width
-            alive = draws.alive
-            draws.active, ids = draws.active[alive], ids[alive]
-            mask = torch.nn.functional.pad(mask[alive], (0, ids.shape[1] - mask.shape[1]), value=1)
-            if cache is not None:
-                cache.reorder_cache(alive)
-        return draws.tokens()
+        return self._run(self.way, [row.prompt for row in rows], draws)
 
     @torch.inference_mode()
     def hidden_states(self, texts: Sequence[list[int]]) -> list[list[float]]:
@@ -109,41 +94,48 @@ class Generation:
         assert isinstance(states, torch.Tensor)
         return states
 
-    def _begun(self, rows: Sequence[Row]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """Ids and mask (R, longest), and the cache of all but their last tokens, where that can be shared."""
-        distinct = {tuple(row.prompt): None for row in rows}
-        prompts = [list(prompt) for prompt in distinct]
-        place = {prompt: index for index, prompt in enumerate(distinct)}
-        of_rows = torch.tensor([place[tuple(row.prompt)] for row in rows], device=self._device)
-        ids, mask = self._padded(prompts)
+    @torch.inference_mode()
+    def _run(self, way: Way, prompts: Sequence[list[int]], draws: Draws) -> list[Tokens]:
+        draws.thins = way.shares
+        ids, mask, cache = self._begun(way, prompts)
+        width = ids.shape[1]
+        while len(draws.active):
+            ids, cache = self._generate(ids, mask, cache, draws)
+            if draws.halted:
+                raise HaltedError
+            draws.step = ids.shape[1] - width
+            alive = draws.alive
+            draws.active, ids = draws.active[alive], ids[alive]
+            mask = torch.nn.functional.pad(mask[alive], (0, ids.shape[1] - mask.shape[1]), value=1)
+            if cache is not None:
+                cache.reorder_cache(alive)
+        return draws.tokens()
+
+    def _begun(self, way: Way, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """Ids and mask (R, longest), and the cache of all but their last tokens, where prompts are shared."""
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        of_rows = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self._device)
+        ids, mask = self._padded([list(prompt) for prompt in places])
         cache = None
-        if len(prompts) < len(rows) and min(map(len, prompts)) > 1:
-            cache = self._prefilled(ids[:, :-1], mask[:, :-1])
-        if cache is not None:
+        if way.shares and len(places) < len(prompts) and min(map(len, prompts)) > 1:
+            cache = self._call(ids[:, :-1], mask[:, :-1], 1).past_key_values
             cache.reorder_cache(of_rows)
+            self.tokens += ids[:, :-1].numel()
         return ids[of_rows], mask[of_rows], cache
 
-    def _prefilled(self, ids: torch.Tensor, mask: torch.Tensor) -> Any:
-        """The cache after these tokens; None where the model keeps none that others could continue."""
-        if not self._hands_on:
-            return None
-        self.tokens += ids.numel()
-        return self._call(ids, mask, 1).past_key_values
-
     def _generate(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any, draws: Draws) -> tuple[torch.Tensor, Any]:
-        """All ids after a call, and the cache of all but the last."""
-        draws.thins = self._hands_on
+        """All ids after a call of `generate`, and, where it is wanted, the cache of all but the last."""
         begun = cache.get_seq_length() if cache is not None else 0
         out = self._call(
             ids,
             mask,
-            self._how.max_tokens - draws.step,
+            draws.left,
             past_key_values=cache,
             logits_processor=LogitsProcessorList([Drawing(draws)]),
             stopping_criteria=StoppingCriteriaList([Finished(draws)]),
         )
         self.tokens += ids.shape[0] * (out.sequences.shape[1] - 1 - begun)
-        return out.sequences, out.past_key_values if self._hands_on else None
+        return out.sequences, out.past_key_values if draws.thins else None
 
     def _call(self, ids: torch.Tensor, mask: torch.Tensor, new: int, **more: Any) -> Any:
         settings = GenerationConfig(
