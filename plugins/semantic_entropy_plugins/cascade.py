@@ -29,7 +29,7 @@ DEFAULT = ("exact", "math", "text")  # those that need no model: what `auto` doe
 class Cascade(Equivalence):
     """Several judges in order: the first that is trusted with a pair decides it, and the verdict says which.
 
-        load_equivalence("cascade", judges=["exact", "math", {"judge": "text", "band": [0.01, 0.6]}, "embedding"])
+        load_equivalence("cascade", judges=["exact", "math", {"judge": "embedding", "band": [0.1, 0.9]}, "nli"])
 
     An element is a judge (a name, an `Equivalence`, a function of two strings), or a mapping with that as "judge" and
 
@@ -37,9 +37,9 @@ class Cascade(Equivalence):
     - "trust": "both", "same" or "different": which of its verdicts count;
     - "band": [low, high], in [0, 1]: its score decides instead of its verdict.
 
-    An element that says neither "trust" nor "band" decides all it can; save that before the last one, `exact` counts
-    for "same" alone and `text` has the band [0.01, 0.6]: the same by its rule, different where two answers share no
-    word or contradict each other. A judge that you built and handed in stays yours to close.
+    An element that says neither "trust" nor "band" decides all it can; save that before the last one, `exact` and
+    `embedding` count for "same" alone and `text` has the band [0.01, 0.6]: the same by its rule, different where two
+    answers share no word or contradict each other. A judge that you built and handed in stays yours to close.
 
     Args:
         judges: the stages, the cheapest first.

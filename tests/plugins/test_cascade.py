@@ -168,6 +168,13 @@ def test_text_gives_a_score_for_whatever_it_compares(other):
     assert [v.by for v in verdicts] == ["text", "text"]
 
 
+def test_before_others_an_embedding_counts_for_same_alone():
+    near, far = Verdict(same=True, score=0.95), Verdict(same=False, score=0.5)
+    last = Table("last")
+    cascade(Table("embedding", ab=near, ac=far), last).judge(ABC)
+    assert last.calls == [["ac", "bc"]]
+
+
 def test_the_last_stage_is_asked_about_all_that_is_left():
     verdicts = cascade("exact", "math").judge([Pair(None, "Paris", "Rome"), Pair(None, "1", "1.0")])
     assert [(v.same, v.by) for v in verdicts] == [(False, "math"), (True, "math")]
