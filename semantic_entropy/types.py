@@ -69,11 +69,13 @@ class Verdict(NamedTuple):
 class Sample:
     """One response that a sampler drew, and what is known about it.
 
-    logprobs (T,): of the response's tokens, in nats, under the distribution it was drawn from.
+    logprobs (T,): of the text's tokens, in nats, under the distribution it was drawn from, where the sampler has it (a
+    server may give the model's own, before temperature and top_p). Tokens of reasoning set apart, and the end token,
+    have none here, unless a sampler is asked for the latter or there is nothing else.
     finish_reason: "stop", "length" (cut off at the limit), or the server's own word.
     reasoning: thinking that the server or template sets apart from the response.
-    token_entropies (T,): entropy of the distribution at each token, in nats. hidden_state (d,): of the last layer, at
-    the response's last token. Both on request, where a sampler has them.
+    token_entropies (T,): entropy of that distribution at each of these tokens, in nats. hidden_state (d,): of the last
+    layer, at the text's last token. Both on request, where a sampler has them.
     """
 
     text: str
