@@ -81,8 +81,8 @@ class _Forced(Draws):
         super().__init__(how, [("", 0)] * len(rows), ends, device, str, threading.Event())
         self._given = torch.tensor(rows, device=device)
 
-    def _chosen(self, logs: torch.Tensor) -> torch.Tensor:
-        return self._given[self.active, self.step, None]
+    def _chosen(self, logs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        return self._given[rows, self.step]
 
 
 @torch.inference_mode()
