@@ -74,7 +74,7 @@ def load_model(
         OptionError: no such model, revision, device or precision; no weights or tokenizer in it.
         EquivalenceError: the model cannot be had now: no network, no permission, no space on the disk, no memory.
     """
-    _survive_forks()
+    survive_forks()
     place = pick_device(device, purpose)
     precision = pick_dtype(dtype, place, purpose)
     checkpoint = locate(name, revision=revision, allow_pickle=allow_pickle, purpose=purpose)
@@ -96,7 +96,8 @@ def load_model(
 
 
 @functools.cache  # once a process
-def _survive_forks() -> None:
+def survive_forks() -> None:
+    """Have processes that are forked from now on compute with one thread: they lack the others, and would wait."""
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 

@@ -27,7 +27,7 @@ from sentence_transformers import SentenceTransformer
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.download_errors import explained
-from semantic_entropy_plugins.models import pick_device, pick_dtype, window
+from semantic_entropy_plugins.models import pick_device, pick_dtype, survive_forks, window
 
 _HOME = "sentence-transformers/"  # owner of a name without one, as the library has it
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # what a model is made of, in any of its folders
@@ -102,6 +102,7 @@ def load_sentence_model(
         OptionError: no such model, revision, device or precision; pickled weights, code of its own, no tokenizer.
         EquivalenceError: the model cannot be had now: no network, no permission, no space on the disk, no memory.
     """
+    survive_forks()
     said = f"{purpose}: model={name!r}"
     place = pick_device(device, purpose)
     precision = pick_dtype(dtype, place, purpose)

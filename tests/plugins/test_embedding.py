@@ -237,6 +237,29 @@ def test_several_threads_may_ask_one_judge(judge):
     assert found == [alone] * 6
 
 
+FORK = """
+import os, sys, threading, torch
+from semantic_entropy import Pair, load_equivalence
+torch.set_num_threads(2)
+judge = load_equivalence("embedding", model=sys.argv[1])
+pairs = [Pair(None, f"Paris {i} " * 9, f"Rome {i} " * 8) for i in range(40)]
+judge.judge(pairs[:20])
+with judge._model._lock:  # as if another thread were encoding
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if len(judge.judge(pairs)) == 40 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_a_forked_process_judges_too():
+    """With two threads, which a fork does not copy; and a lock that it does copy, held."""
+    command = [sys.executable, "-c", FORK, str(MINILM)]
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_closed_judge_says_so(tiny):
     judge = load_equivalence("embedding", model=str(tiny))
     judge.close()
