@@ -1,20 +1,31 @@
-"""The entropy window of Eq. 3: a group enters the loss when delta_low < H < delta_high, strictly, in nats.
+"""Which groups enter the loss: the entropy window of Eq. 3, delta_low < H < delta_high, and bounds of the largest
+share.
 
 With G completions H takes few values. The smallest above zero belongs to the split (G-1, 1):
 H = ln G - (G-1)/G ln(G-1): 0.410 at G=7, 0.377 at 8, 0.287 at 12, 0.234 at 16. A delta_low below it removes
-only the groups that agree entirely. The paper prints no values for either bound.
+only the groups that agree entirely. The paper prints no values for either bound. `normalized` gives the bounds as
+shares of ln G, the most that G completions can have, so that they mean the same at every G.
+
+A group outside is dropped from the loss, or its rewards are set to zero (`Outside`), as the official code does, which
+leaves its tokens in the loss's denominator.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from semantic_entropy import InputError
+from semantic_entropy import InputError, Result
+
+Outside = Literal["drop", "zero"]
+Units = Literal["nats", "normalized"]
 
 DROPPED_LOW = "entropy not above delta_low"
 DROPPED_HIGH = "entropy not below delta_high"
 DROPPED_NO_ANSWER = "no valid answer"
+DROPPED_SCATTERED = "largest share below max_p_low"
+DROPPED_CERTAIN = "largest share above max_p_high"
 
 _TIE = 1e-9  # an entropy this near a bound is on it: sums of logarithms differ in the last bits
 
@@ -26,43 +37,99 @@ def smallest_positive_entropy(size: int) -> float:
     return math.log(size) - (size - 1) / size * math.log(size - 1)
 
 
+def check_outside(outside: str) -> Outside:
+    """The treatment, or an error that lists those that exist."""
+    if outside not in get_args(Outside):
+        raise InputError(f"outside={outside!r} does not exist. Choose one of: {', '.join(get_args(Outside))}.")
+    return outside  # type: ignore[return-value]  # narrowed by the check above
+
+
 @dataclass(frozen=True, slots=True)
 class EntropyWindow:
-    """low and high in nats; both exclusive."""
+    """low and high, both exclusive: in nats, or with `units="normalized"` as shares of ln G."""
 
     low: float = 0.0
     high: float = math.inf
+    units: Units = "nats"
 
     def __post_init__(self) -> None:
+        if self.units not in get_args(Units):
+            raise InputError(f"delta_units={self.units!r} does not exist. Choose one of: {', '.join(get_args(Units))}.")
         if math.isnan(self.low) or math.isnan(self.high) or self.low >= self.high:
             raise InputError(
-                f"delta_low={self.low} must be smaller than delta_high={self.high} (nats): no entropy lies between."
+                f"delta_low={self.low} must be smaller than delta_high={self.high} ({self.units}): no entropy lies "
+                "between."
             )
 
-    def drop_reason(self, entropy: float) -> str | None:
-        """None where the group stays. A group without any valid answer has entropy nan and goes."""
+    def drop_reason(self, entropy: float, size: int | None = None) -> str | None:
+        """None where the group stays. A group without any valid answer has entropy nan and goes.
+
+        Args:
+            entropy: H in nats.
+            size: how many completions H counts; only needed for normalised bounds.
+        """
+        low, high = self._nats(size)
         if math.isnan(entropy):
             return DROPPED_NO_ANSWER
-        if entropy <= self.low + _TIE:
+        if entropy <= low + _TIE:
             return DROPPED_LOW
-        if entropy >= self.high - _TIE:
+        if entropy >= high - _TIE:
             return DROPPED_HIGH
         return None
 
     def check(self, size: int) -> list[str]:
         """What a user should know about this window at G=size; an error where it keeps no group at all."""
         least, most = smallest_positive_entropy(size), math.log(size)
-        if self.low >= most - _TIE or (self.low >= 0 and self.high <= least + _TIE):
+        low, high = self._nats(size)
+        if low >= most - _TIE or (low >= 0 and high <= least + _TIE):
             raise InputError(
-                f"the window {self.low} < H < {self.high} keeps no group at G={size}: H is 0 or between "
+                f"the window {self.low} < H < {self.high} ({self.units}) keeps no group at G={size}: H is 0 or between "
                 f"{least:.3f} (all but one agree) and ln G = {most:.3f} nats. Widen delta_low or delta_high."
             )
         notes = []
-        if 0 < self.low < least:
+        if 0 < low < least:
             notes.append(
-                f"delta_low={self.low} is below {least:.3f} nats, the smallest non-zero entropy at G={size}: it "
-                "removes only groups with H=0, as delta_low=0 does."
+                f"delta_low={self.low} is below {self._written(least, most)}, the smallest non-zero entropy at "
+                f"G={size}: it removes only groups with H=0, as delta_low=0 does."
             )
-        if math.isfinite(self.high) and self.high > most + _TIE:
+        if math.isfinite(high) and high > most + _TIE:
             notes.append(f"delta_high={self.high} is above ln G = {most:.3f} nats at G={size}: it removes no group.")
         return notes
+
+    def _nats(self, size: int | None) -> tuple[float, float]:
+        if self.units == "nats":
+            return self.low, self.high
+        if size is None:
+            raise InputError("a normalised window needs the number of completions that H counts: give size.")
+        most = math.log(size) if size > 1 else 0.0
+        return _times(self.low, most), _times(self.high, most)
+
+    def _written(self, nats: float, most: float) -> str:
+        return f"{nats:.3f} nats" if self.units == "nats" else f"{nats / most:.3f} of ln G"
+
+
+@dataclass(frozen=True, slots=True)
+class ShareWindow:
+    """Bounds of the largest cluster's share of the group, both inclusive: low <= max p <= high."""
+
+    low: float = 0.0
+    high: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.low <= self.high <= 1:
+            raise InputError(
+                f"max_p_low={self.low} and max_p_high={self.high}: give 0 <= max_p_low <= max_p_high <= 1."
+            )
+
+    def drop_reason(self, result: Result) -> str | None:
+        """None where the group stays."""
+        largest = max(result.probabilities, default=math.nan)
+        if largest < self.low - _TIE:
+            return DROPPED_SCATTERED
+        if largest > self.high + _TIE:
+            return DROPPED_CERTAIN
+        return None
+
+
+def _times(bound: float, most: float) -> float:
+    return bound if math.isinf(bound) else bound * most

@@ -6,24 +6,47 @@ exact; cutting it by prompt text is not, because one batch may hold the same pro
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from semantic_entropy import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
-    """completions (G,) of one question; `gold` only where labels exist (the `golden` signal and evaluation)."""
+    """completions (G,) of one question.
+
+    gold: only where labels exist (`golden`, `semi_supervised`, and measuring).
+    measures: numbers that a trainer knows of each completion, each (G,): `token_entropy` and `self_certainty` (nats,
+        means over the tokens), `tokens` (how many), `truncated` (1 where the limit cut it off).
+    """
 
     completions: tuple[str, ...]
     question: str | None = None
     gold: str | None = None
+    measures: Mapping[str, Sequence[float]] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
         if isinstance(self.completions, str):  # a sequence of strings as well: each letter would be a completion
             raise InputError(f"completions is one string, {self.completions[:60]!r}: give a tuple of G strings.")
         object.__setattr__(self, "completions", tuple(self.completions))
+        for name, values in self.measures.items():
+            if len(values) != len(self.completions):
+                raise InputError(
+                    f"measures[{name!r}] has {len(values)} numbers for {len(self.completions)} completions: give "
+                    "one each."
+                )
+
+    def measured(self, name: str, asker: str) -> Sequence[float]:
+        """The numbers of this name, (G,); an error that says who asks for them where the trainer gave none."""
+        if name not in self.measures:
+            raise InputError(
+                f"{asker} needs measures[{name!r}] and the group has {sorted(self.measures) or 'none'} (question: "
+                f"{self.question!r}). EmpoGRPOTrainer measures it by itself; a loop of your own gives "
+                f"RolloutGroup(measures={{{name!r}: ...}}), one number a completion."
+            )
+        return self.measures[name]
 
 
 def group_by_position(
@@ -31,8 +54,9 @@ def group_by_position(
     num_generations: int,
     questions: Sequence[str | None] | None = None,
     golds: Sequence[str | None] | None = None,
+    measures: Mapping[str, Sequence[float]] | None = None,
 ) -> list[RolloutGroup]:
-    """(B*G,) completions to B groups. `questions` and `golds` are per completion, (B*G,), as trainers repeat them."""
+    """(B*G,) completions to B groups. The other columns are per completion too, (B*G,), as trainers repeat them."""
     if num_generations < 1:
         raise InputError(f"num_generations is {num_generations}: a group holds at least one completion.")
     if len(completions) % num_generations:
@@ -40,7 +64,8 @@ def group_by_position(
             f"{len(completions)} completions do not divide into groups of num_generations={num_generations}: "
             f"{len(completions) % num_generations} would be left over. Hand over whole groups."
         )
-    for name, column in (("questions", questions), ("golds", golds)):
+    measured = measures or {}
+    for name, column in (("questions", questions), ("golds", golds), *measured.items()):
         if column is not None and len(column) != len(completions):
             raise InputError(
                 f"{name} has {len(column)} entries for {len(completions)} completions: give one per completion."
@@ -51,6 +76,7 @@ def group_by_position(
             completions=tuple(completions[start : start + num_generations]),
             question=_one(questions, start, num_generations, "questions"),
             gold=_one(golds, start, num_generations, "golds"),
+            measures={name: tuple(values[start : start + num_generations]) for name, values in measured.items()},
         )
         for start in starts
     ]

@@ -9,7 +9,14 @@ guessing. Cluster the answers by meaning, p(c) = |c| / n, H = -sum p ln p (nats)
 """
 
 from semantic_entropy.clustering import Clusterer
-from semantic_entropy.components import load_clusterer, load_equivalence, load_estimator, load_sampler, register
+from semantic_entropy.components import (
+    load_clusterer,
+    load_component,
+    load_equivalence,
+    load_estimator,
+    load_sampler,
+    register,
+)
 from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import (
     AmbiguousComponentError,
@@ -58,6 +65,7 @@ __all__ = [
     "aestimate",
     "estimate",
     "load_clusterer",
+    "load_component",
     "load_equivalence",
     "load_estimator",
     "load_sampler",

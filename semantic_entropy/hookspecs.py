@@ -53,9 +53,15 @@ def semantic_entropy_samplers() -> Iterable[Component]:  # type: ignore[empty-bo
     """Samplers: factories of `Sampler`."""
 
 
+@hookspec
+def semantic_entropy_rewards() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Reward signals: factories of `empo_rl.RewardSignal`, which the toolkit itself does not use."""
+
+
 KINDS = {
     "equivalence": semantic_entropy_equivalences,
     "clusterer": semantic_entropy_clusterers,
     "estimator": semantic_entropy_estimators,
     "sampler": semantic_entropy_samplers,
+    "reward": semantic_entropy_rewards,
 }

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RewardSignal, RolloutGroup
 from empo_rl.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER
-from semantic_entropy import InputError, Scorer
+from semantic_entropy import InputError, SemanticEntropyError, Scorer
 
 
 def box(answer):
@@ -188,14 +188,23 @@ def test_what_is_no_list_of_strings_is_refused(group):
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"reward": "goldn"}, "reward='goldn' does not exist. Choose one of: empo, golden, random"),
+        ({"reward": "goldn"}, "no reward named 'goldn'. Did you mean 'golden'"),
+        ({"outside": "skip"}, "Choose one of: drop, zero"),
+        ({"delta_units": "bits"}, "Choose one of: nats, normalized"),
+        ({"max_p_low": 0.5, "max_p_high": 0.4}, "0 <= max_p_low <= max_p_high <= 1"),
+        ({"guards": {"copy": 0.0}}, "guard 'copy' does not exist. Choose of: empty, copied"),
+        ({"guards": {"copied": {"pay": 0.0}}}, "guard 'copied' refuses"),
+        ({"reward": "majority", "reward_options": {"ties": "last"}}, "Choose one of: first, random, all, none"),
+        ({"reward": "majority", "reward_options": {"tie": "first"}}, "tie"),
+        ({"reward": "composite", "reward_options": {"weights": {}}}, "names no part"),
+        ({"reward": "format", "reward_options": {"pattern": "("}}, "is no regular expression"),
         ({"invalid": "zero"}, "Choose one of: singleton_zero, singleton_prob, drop, penalty"),
         ({"scale": "std"}, "Choose one of: group, batch, none"),
         ({"delta_low": 2.0, "delta_high": 1.0}, "must be smaller"),
     ],
 )
 def test_an_unknown_choice_lists_those_that_exist(option, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(SemanticEntropyError, match=message):
         provider(**option)
 
 
@@ -221,7 +230,7 @@ def test_a_group_of_one_carries_no_signal(reward):
 
 
 def test_a_window_that_keeps_nothing_at_this_size_is_refused():
-    with pytest.raises(InputError, match=r"the window 3 < H < inf keeps no group at G=4: .* ln G = 1\.386"):
+    with pytest.raises(InputError, match=r"the window 3 < H < inf \(nats\) keeps no group at G=4: .* ln G = 1\.386"):
         step([[box(1), box(2), box(3), box(4)]], delta_low=3)
     assert step([[box(1), box(2)]], delta_low=3, reward="random").keep.all()  # which has no window
 
