@@ -14,7 +14,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from empo_rl.filters import EntropyWindow
+from empo_rl.advantages import Scale
+from empo_rl.filters import EntropyWindow, Outside, ShareWindow, Units
+from empo_rl.presets import preset
+from empo_rl.rewards import InvalidPolicy
+
+LABELLED = ("golden", "semi_supervised")  # rewards that read gold answers
+WINDOWED = ("empo", "log_share")
 
 Positive = Annotated[int, Field(gt=0)]
 
@@ -27,7 +33,7 @@ class Columns(_Section):
     """Which column of the data holds what."""
 
     question: str = "question"
-    gold: str | None = None  # read only by empo.reward=golden
+    gold: str | None = None  # read only where empo.reward or empo.measure_gold asks for it
 
 
 class Data(_Section):
@@ -62,15 +68,39 @@ class Template(_Section):
 
 
 class Empo(_Section):
-    """The provider's choices; see docs/empo/provider.md."""
+    """The provider's choices; see docs/empo/provider.md. A preset's choices stand where a key is not given."""
 
-    reward: Literal["empo", "golden", "random"] = "empo"
+    preset: str | None = None
+    reward: str = "empo"
+    reward_options: dict[str, Any] = {}
     equivalence: str = "math"
     extract: str | None = None
-    invalid: Literal["singleton_zero", "singleton_prob", "drop", "penalty"] = "singleton_zero"
-    delta_low: float = 0.0  # nats
-    delta_high: float = math.inf  # nats
-    scale: Literal["group", "batch", "none"] = "group"
+    invalid: InvalidPolicy = "singleton_zero"
+    delta_low: float = 0.0
+    delta_high: float = math.inf
+    delta_units: Units = "nats"
+    max_p_low: float = 0.0
+    max_p_high: float = 1.0
+    outside: Outside = "drop"
+    guards: dict[str, Any] = {}
+    scale: Scale = "group"
+    grader: str | None = None
+    measure_gold: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not values.get("preset"):
+            return values
+        return {**preset(values["preset"]), **values}
+
+    def choices(self) -> dict[str, Any]:
+        """The keyword arguments of `EmpoProvider`."""
+        return self.model_dump(exclude={"preset"})
+
+    def reads_gold(self) -> bool:
+        """Whether gold answers are read, where the data has them."""
+        return self.measure_gold or self.reward in LABELLED
 
 
 class Rollout(_Section):
@@ -125,8 +155,9 @@ class Config(_Section):
 
     @model_validator(mode="after")
     def _sources_agree(self) -> Config:
-        if self.empo.reward == "golden" and self.data.columns.gold is None and self.data.dataset != "demo":
-            raise ValueError("empo.reward=golden needs data.columns.gold, the column with the gold answers")
+        if self.empo.reads_gold() and self.data.columns.gold is None and self.data.dataset != "demo":
+            asks = f"empo.reward={self.empo.reward}" if self.empo.reward in LABELLED else "empo.measure_gold"
+            raise ValueError(f"{asks} needs data.columns.gold, the column with the gold answers")
         if self.training.prompts_per_step % self.training.prompts_per_micro_batch:
             raise ValueError(
                 f"training.prompts_per_step={self.training.prompts_per_step} is no multiple of "
@@ -136,7 +167,8 @@ class Config(_Section):
         return self
 
     def window_notes(self) -> list[str]:
-        """What the entropy window does at this G; an error where it keeps nothing. Only `empo` has a window."""
-        if self.empo.reward != "empo":
-            return []
-        return EntropyWindow(self.empo.delta_low, self.empo.delta_high).check(self.rollout.num_generations)
+        """What the bounds do at this G; an error where they keep nothing."""
+        empo = self.empo
+        window = EntropyWindow(empo.delta_low, empo.delta_high, empo.delta_units)
+        ShareWindow(empo.max_p_low, empo.max_p_high)
+        return window.check(self.rollout.num_generations) if empo.reward in WINDOWED else []

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.config import Columns, Config, Data, Template
+from empo_rl.config import Columns, Config, Data
 from semantic_entropy import InputError
 
 
@@ -31,8 +31,7 @@ def read_prompts(config: Config) -> list[dict[str, Any]]:
     """Read, pick, put into the template."""
     records = _records(config)
     columns = config.data.columns if config.data.dataset != "demo" else Columns(gold="gold")
-    labelled = config.empo.reward == "golden"
-    rows = [_row(record, place, columns, config.template, labelled) for place, record in records]
+    rows = [_row(record, place, columns, config) for place, record in records]
     if config.data.limit is not None and config.data.limit < len(rows):
         rows = random.Random(f"prompts {config.seed}").sample(rows, config.data.limit)
     if not rows:
@@ -92,15 +91,17 @@ def _jsonl(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
     return records
 
 
-def _row(record: Mapping[str, Any], place: str, columns: Columns, template: Template, labelled: bool) -> dict[str, Any]:
+def _row(record: Mapping[str, Any], place: str, columns: Columns, config: Config) -> dict[str, Any]:
+    template, empo = config.template, config.empo
     question = _text(record, columns.question, "question", place)
     turns = [] if template.system is None else [{"role": "system", "content": template.system}]
     # str.format would trip over the braces of LaTeX in either text
     turns.append({"role": "user", "content": template.user.replace("{question}", question)})
     row: dict[str, Any] = {"prompt": turns, "question": question}
-    if labelled:
+    if empo.reads_gold():
         assert columns.gold is not None, "Config checks this"
-        row["gold"] = _text(record, columns.gold, "gold", place)
+        absent = empo.reward != "golden" and record.get(columns.gold) in (None, "")
+        row["gold"] = None if absent else _text(record, columns.gold, "gold", place)
     return row
 
 

@@ -6,8 +6,6 @@ translates. Launch it with `accelerate launch -m empo_rl.cli CONFIG.yaml` for se
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -17,18 +15,17 @@ from accelerate import PartialState
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig
 
 from empo_rl import checkpoints, run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
 from empo_rl.adapters.trl import EmpoGRPOTrainer
+from empo_rl.arguments import grpo_arguments
 from empo_rl.config import Config
 from empo_rl.device import fit_to_device
 from empo_rl.metrics_file import MetricsFile
 from empo_rl.models import count_tokens, load_model, load_tokenizer, make_demo_model
 from empo_rl.prompts import read_prompts, short_enough
 from empo_rl.provider import EmpoProvider
-from semantic_entropy import InputError
 
 Progress = Callable[[str, int, int, str], None]
 Say = Callable[[str], None]
@@ -50,7 +47,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
         tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
         return _finish_from(start.checkpoint, directory / run_directory.FINAL)
-    with EmpoProvider(**config.empo.model_dump(), seed=config.seed + state.process_index) as provider:
+    with EmpoProvider(**config.empo.choices(), seed=config.seed + state.process_index) as provider:
         rows = read_prompts(config)
         tokenizer = load_tokenizer(config)
         prompts = short_enough(rows, config.data.max_prompt_tokens, lambda turns: count_tokens(tokenizer, turns))
@@ -103,65 +100,6 @@ def _callbacks(directory: Path, done: int, progress: Progress) -> list[Any]:
 
 def _silent(line: str) -> None:
     """What a process other than the first has to say."""
-
-
-def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
-    """TRL's arguments. A micro-batch holds whole groups, so none can straddle two processes."""
-    decided = _decided(config, _accumulation(config, processes))
-    known = [field.name for field in dataclasses.fields(GRPOConfig)]
-    for key in config.trl:
-        if key in decided:
-            raise InputError(
-                f"trl.{key}: decided by this configuration (it is {decided[key]!r}); see docs/empo/training.md."
-            )
-        if key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
-            raise InputError(f"trl.{key} is no argument of trl.GRPOConfig.{hint}")
-    # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
-    return GRPOConfig(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
-
-
-def _accumulation(config: Config, processes: int) -> int:
-    prompts, micro = config.training.prompts_per_step, config.training.prompts_per_micro_batch
-    if prompts % (micro * processes):
-        raise InputError(
-            f"training.prompts_per_step={prompts} is no multiple of training.prompts_per_micro_batch={micro} x "
-            f"{processes} processes = {micro * processes}: change one of the three."
-        )
-    return prompts // (micro * processes)
-
-
-def _decided(config: Config, accumulation: int) -> dict[str, Any]:
-    training, rollout = config.training, config.rollout
-    length = {"max_steps": training.steps} if training.steps else {"num_train_epochs": training.epochs}
-    return {
-        **length,
-        "output_dir": config.output_dir,
-        "seed": config.seed,
-        "use_cpu": config.device == "cpu",
-        "num_generations": rollout.num_generations,
-        "temperature": rollout.temperature,
-        "max_completion_length": rollout.max_completion_tokens,
-        "per_device_train_batch_size": training.prompts_per_micro_batch * rollout.num_generations,
-        "gradient_accumulation_steps": accumulation,
-        "learning_rate": training.learning_rate,
-        "lr_scheduler_type": training.schedule,
-        "warmup_steps": training.warmup_steps,
-        "loss_type": training.loss,
-        "importance_sampling_level": training.ratio,
-        "epsilon": training.epsilon,
-        "scale_rewards": config.empo.scale,
-        "beta": 0.0,
-        "max_grad_norm": training.max_grad_norm,
-        "bf16": training.precision == "bf16",
-        "gradient_checkpointing": training.gradient_checkpointing,
-        "save_strategy": "steps",
-        "save_steps": training.save_every,
-        "save_total_limit": training.keep_checkpoints,
-        "logging_steps": 1,
-        "disable_tqdm": True,
-    }
 
 
 def _note(logs: dict[str, float]) -> str:

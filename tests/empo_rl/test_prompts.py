@@ -84,3 +84,9 @@ def test_a_missing_file_is_named():
     config = Config.model_validate({"model": "m", "output_dir": "o", "data": {"path": "nowhere.jsonl"}})
     with pytest.raises(InputError, match="nowhere.jsonl is no file"):
         read_prompts(config)
+
+
+def test_a_semi_supervised_run_reads_gold_answers_where_there_are_any(load):
+    rows = [{"question": "a", "answer": "1"}, {"question": "b"}, {"question": "c", "answer": None}]
+    prompts = load(rows, data={"columns": {"gold": "answer"}}, empo={"reward": "semi_supervised"})
+    assert [row["gold"] for row in prompts.rows] == ["1", None, None]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RewardSignal, RolloutGroup
 from empo_rl.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER
-from semantic_entropy import InputError, SemanticEntropyError, Scorer
+from semantic_entropy import InputError, Scorer, SemanticEntropyError
 
 
 def box(answer):
