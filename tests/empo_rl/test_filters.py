@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from empo_rl import EntropyWindow, smallest_positive_entropy
-from empo_rl.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER
+from empo_rl import EntropyWindow, ShareWindow, smallest_positive_entropy
+from empo_rl.filters import DROPPED_CERTAIN, DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER, DROPPED_SCATTERED
 from semantic_entropy import InputError, estimate
 
 
@@ -62,3 +62,26 @@ def test_a_delta_high_that_changes_nothing_is_said():
 def test_a_window_that_keeps_nothing_at_this_group_size_is_refused(window):
     with pytest.raises(InputError, match="keeps no group at G=8"):
         window.check(8)
+
+
+def test_normalised_bounds_are_shares_of_ln_g_at_every_size():
+    window = EntropyWindow(0.25, 0.75, "normalized")
+    for size in (4, 16):
+        most = math.log(size)
+        reasons = [window.drop_reason(share * most, size) for share in (0.25, 0.26, 0.74, 0.75)]
+        assert reasons == [DROPPED_LOW, None, None, DROPPED_HIGH]
+    assert window.check(8) == []
+    (note,) = EntropyWindow(0.1, units="normalized").check(8)
+    assert "0.181 of ln G" in note
+    with pytest.raises(InputError, match="needs the number of completions"):
+        window.drop_reason(0.5)
+    with pytest.raises(InputError, match="keeps no group at G=8"):
+        EntropyWindow(1.0, units="normalized").check(8)
+
+
+def test_bounds_of_the_largest_share_are_inclusive():
+    window = ShareWindow(0.5, 0.75)
+    shares = {"aabb": None, "aaab": None, "abcd": DROPPED_SCATTERED, "aaaa": DROPPED_CERTAIN}
+    for answers, reason in shares.items():
+        assert window.drop_reason(estimate(list(answers), equivalence="exact")) == reason
+    assert ShareWindow(0.2).drop_reason(estimate(list("abcde"), equivalence="exact")) is None
