@@ -28,7 +28,9 @@ MAX_NEW_TOKENS = 44  # the longest chain of the task has 32 tokens
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Shares in [0, 1], entropy in nats; `wrong` and `entropies` per question, (questions,)."""
+    """Shares in [0, 1], entropy in nats; per question, (questions,): `wrong` greedy answers, `entropies`, and the share of samples
+    that is `right`.
+    """
 
     pass_at_1: float
     mean_at_8: float
@@ -36,6 +38,7 @@ class Evaluation:
     semantic_entropy: float
     wrong: tuple[bool, ...]
     entropies: tuple[float, ...]
+    right: tuple[float, ...]
 
     def to_dict(self) -> dict[str, float]:
         """The four numbers, under the names of the table and of `summary.json`."""
@@ -80,7 +83,10 @@ def evaluate(
 def _summarize(questions: Sequence[Question], greedy: BatchResult, sampled: BatchResult) -> Evaluation:
     golds = [question.gold for question in questions]
     wrong = tuple(result.answers[0] != gold for result, gold in zip(greedy, golds, strict=True))
-    right = [answer == gold for result, gold in zip(sampled, golds, strict=True) for answer in result.answers]
+    right = tuple(
+        sum(answer == gold for answer in result.answers) / len(result.answers)
+        for result, gold in zip(sampled, golds, strict=True)
+    )
     majority = [result.answer == gold for result, gold in zip(sampled, golds, strict=True)]
     entropies = tuple(result.entropy for result in sampled)
     return Evaluation(
@@ -89,5 +95,6 @@ def _summarize(questions: Sequence[Question], greedy: BatchResult, sampled: Batc
         majority_at_8=sum(majority) / len(majority),
         semantic_entropy=sum(entropies) / len(entropies),
         wrong=wrong,
+        right=right,
         entropies=entropies,
     )

@@ -31,12 +31,12 @@ def test_the_four_numbers_on_a_hand_worked_case(monkeypatch, model, tokenizer):
 
 def test_auroc_counts_equal_entropies_as_ties():
     entropies = (0.5, math.nextafter(0.5, 1), 0.5, 0.1)
-    assert Evaluation(0, 0, 0, 0, (True, False, True, False), entropies).auroc() == pytest.approx(0.75)
+    assert Evaluation(0, 0, 0, 0, (True, False, True, False), entropies, (0,) * 4).auroc() == pytest.approx(0.75)
 
 
 @pytest.mark.parametrize("wrong", [(True, True), (False, False)])
 def test_auroc_of_one_kind_alone_is_undefined(wrong):
-    assert Evaluation(0, 0, 0, 0, wrong, (0.1, 0.2)).auroc() is None
+    assert Evaluation(0, 0, 0, 0, wrong, (0.1, 0.2), (0, 0)).auroc() is None
 
 
 def test_evaluating_leaves_the_trainings_random_numbers_alone(model, tokenizer):
