@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from semantic_entropy.answers import load_extractor
 from semantic_entropy.errors import EquivalenceError, InputError
@@ -44,9 +44,9 @@ class Equivalence(ABC):
 
     name: str = ""
     """How results name it; the class's name where left empty."""
-    uses_question: ClassVar[bool] = False
+    uses_question: bool = False
     """Whether a verdict depends on the question: part of the verdict cache's key."""
-    cheap: ClassVar[bool] = False
+    cheap: bool = False
     """Whether a verdict costs less than looking it up: such verdicts are not cached."""
 
     @property

@@ -53,8 +53,8 @@ class Cascade(Equivalence):
 
     def __init__(self, judges: Sequence[Any] = DEFAULT) -> None:
         self.stages = read_stages(judges)
-        self.cheap = all(stage.judge.cheap for stage in self.stages)  # type: ignore[misc]  # as its stages are
-        self.uses_question = any(stage.judge.uses_question for stage in self.stages)  # type: ignore[misc]  # as above
+        self.cheap = all(stage.judge.cheap for stage in self.stages)
+        self.uses_question = any(stage.judge.uses_question for stage in self.stages)
 
     @property
     def thorough(self) -> bool:

@@ -82,7 +82,7 @@ class Embedding(Equivalence):
         if batch_tokens is not None and batch_tokens < 1:
             raise errors.OptionError(f"embedding: batch_tokens={batch_tokens} must be at least 1")
         self.threshold = float(threshold)
-        self.uses_question = question  # type: ignore[misc]  # an option here
+        self.uses_question = question
         self._model: SentenceModel | None = load_sentence_model(
             model, prompt=prompt, revision=revision, device=device, dtype=dtype, allow_pickle=allow_pickle
         )

@@ -77,7 +77,7 @@ class NLI(Equivalence):
     ) -> None:
         _check(rule, template, batch_tokens)
         self.rule, self.template = rule, template
-        self.uses_question = question and "{question}" in template  # type: ignore[misc]  # an option's choice here
+        self.uses_question = question and "{question}" in template
         loaded = load_model(
             "AutoModelForSequenceClassification",
             model,

@@ -98,7 +98,7 @@ class Verifier(Equivalence):
         _positive("batch_tokens", 1 if batch_tokens is None else batch_tokens)
         self.mode, self.policy = mode, policy
         self._template = as_template(TEMPLATES[mode] if template is None else template)
-        self.uses_question = "{question}" in self._template.body  # type: ignore[misc]  # an option's choice here
+        self.uses_question = "{question}" in self._template.body
         self._options = {
             "model": model,
             "revision": revision,
