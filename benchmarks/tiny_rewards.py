@@ -3,9 +3,9 @@
     python benchmarks/tiny_rewards.py [--directory DIR] [--seeds 0 1 2] [--arms none random empo ...]
 
 One base model a seed; every arm starts from it and trains 50 steps with the demo's settings. `flip-P` is `empo` with
-every verdict of the judge turned round with probability P/100, once and for all for a pair of answers to a question
-(the paper's Appendix I asks what clustering quality costs). Intervals: 95%, percentile bootstrap over the questions of
-all seeds, paired with the base model on the same questions.
+a judge that is asked about every pair of completions (equal texts too) and wrong with probability P/100: it merges what
+differs and splits what is equal (the paper's Appendix I asks what clustering quality costs). Intervals: 95%,
+percentile bootstrap over the questions of all seeds, paired with the base model on the same questions.
 
 A finished run lies in DIR as JSON and is not run again: interrupted, the same command goes on. About two minutes of one
 core a run.
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import sys
 import tempfile
@@ -34,39 +35,54 @@ from empo_rl.demo.evaluation import Evaluation, evaluate
 from empo_rl.demo.task import split
 from empo_rl.demo.training import train
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
+from semantic_entropy.plugin import boxed
 
-ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "golden", "flip-5", "flip-20"]
+ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "golden", "flip-0", "flip-5", "flip-20"]
 STEPS, LEARNING_RATE = 50, 1e-4
 QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
 
 
 class Flipped(Equivalence):
-    """A judge whose verdict on a pair of answers to a question is wrong with the given probability.
+    """A judge of numbered answers whose verdict is wrong with the given probability.
 
-    Which are wrong follows from the pair and the seed, so that asking again gives the same verdict. Identical texts are
-    one answer before any judge is asked.
+    Which are wrong follows from the pair and the seed, so that asking again gives the same verdict.
     """
-
-    uses_question = True
 
     def __init__(self, judge: Equivalence, probability: float, seed: int) -> None:
         self.name = f"{judge.name} flipped {probability}"
         self._judge, self._probability, self._seed = judge, probability, seed
 
     def judge(self, pairs: Sequence[Pair]) -> list[Verdict]:
-        verdicts = self._judge.judge(pairs)
+        plain = [Pair(None, without_number(pair.left), without_number(pair.right)) for pair in pairs]
+        different = [pair for pair in plain if pair.left != pair.right]
+        same = dict(zip(different, (verdict.same for verdict in self._judge.judge(different)), strict=True))
         return [
-            Verdict(not verdict.same) if self._wrong(pair) else verdict
-            for pair, verdict in zip(pairs, verdicts, strict=True)
+            Verdict(bool(same.get(short, True)) != self._wrong(pair)) for pair, short in zip(pairs, plain, strict=True)
         ]
 
     def close(self) -> None:
         self._judge.close()
 
     def _wrong(self, pair: Pair) -> bool:
-        text = json.dumps([self._seed, pair.question, *sorted((pair.left, pair.right))])
+        text = json.dumps([self._seed, *sorted((pair.left, pair.right))])
         draw = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
         return draw < self._probability
+
+
+class Numbered:
+    """The boxed answer and a number of its own, so that a judge is asked about equal texts too."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count()
+
+    def __call__(self, completion: str) -> str | None:
+        answer = boxed(completion)
+        return None if answer is None else f"{answer}#{next(self._numbers)}"
+
+
+def without_number(answer: str) -> str:
+    """The answer that was numbered."""
+    return answer.rpartition("#")[0]
 
 
 def base_model(directory: Path, seed: int) -> Path:
@@ -121,7 +137,7 @@ def provider(arm: str, seed: int) -> EmpoProvider:
     if kind != "flip":
         return EmpoProvider("math", extract="boxed", reward=arm, seed=seed)
     judge = Flipped(load_equivalence("math"), int(percent) / 100, seed)
-    return EmpoProvider(judge, extract="boxed", seed=seed)
+    return EmpoProvider(judge, extract=Numbered(), seed=seed)
 
 
 def per_question(result: Mapping[str, Any]) -> dict[str, np.ndarray]:
