@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 import transformers
+from transformers.utils import logging as transformers_logging
 
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
@@ -95,6 +99,19 @@ def load_model(
     return Loaded(model, tokenizer, place, precision, name, checkpoint.revision, checkpoint.commit, longest)
 
 
+@contextmanager
+def no_bars_in_logs() -> Iterator[None]:
+    """Transformers draws a bar while it loads weights: on a terminal, but into no log."""
+    if sys.stderr.isatty() or not transformers_logging.is_progress_bar_enabled():
+        yield
+        return
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.enable_progress_bar()
+
+
 @functools.cache  # once a process
 def survive_forks() -> None:
     """Have processes that are forked from now on compute with one thread: they lack the others, and would wait."""
@@ -169,9 +186,10 @@ def _tokenizer(folder: Path, said: str) -> Any:
 
 def _model(kind: str, folder: Path, said: str, **options: Any) -> Any:
     try:
-        model, info = getattr(transformers, kind).from_pretrained(
-            folder, trust_remote_code=False, output_loading_info=True, **options
-        )
+        with no_bars_in_logs():
+            model, info = getattr(transformers, kind).from_pretrained(
+                folder, trust_remote_code=False, output_loading_info=True, **options
+            )
     except Exception as error:  # as above
         if is_out_of_memory(error):
             raise _no_memory(said, "loaded") from error

@@ -27,7 +27,7 @@ from sentence_transformers import SentenceTransformer
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.download_errors import explained
-from semantic_entropy_plugins.models import pick_device, pick_dtype, survive_forks, window
+from semantic_entropy_plugins.models import no_bars_in_logs, pick_device, pick_dtype, survive_forks, window
 
 _HOME = "sentence-transformers/"  # owner of a name without one, as the library has it
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # what a model is made of, in any of its folders
@@ -111,7 +111,8 @@ def load_sentence_model(
     _look_through(folder, allow_pickle, said)
     weights = {"use_safetensors": None if allow_pickle else True, "dtype": precision}
     try:
-        model = SentenceTransformer(str(folder), device=str(place), local_files_only=True, model_kwargs=weights)
+        with no_bars_in_logs():
+            model = SentenceTransformer(str(folder), device=str(place), local_files_only=True, model_kwargs=weights)
     except Exception as error:  # four libraries load here, and each raises what it likes
         raise _not_loaded(error, said) from error
     _check_tokenizer(model, said)

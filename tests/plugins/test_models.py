@@ -388,3 +388,9 @@ def test_what_the_hub_refuses_is_an_error_that_says_what_to_do(told, case, kind,
 def test_pickled_weights_of_the_hub_are_read_where_that_is_asked_for(told):
     said, _ = told
     assert said["allowed"] == ["loaded", f"None {commit_of('owner/pickled', 'main')}"]
+
+
+def test_loading_writes_nothing_into_a_log_and_leaves_the_bars_as_they_were(made, capfd):
+    load(made)
+    assert capfd.readouterr().err == ""
+    assert transformers.utils.logging.is_progress_bar_enabled()
