@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from empo_rl.adapters.stock import reward_function
     from empo_rl.adapters.trl import EmpoGRPOTrainer
     from empo_rl.decision import BatchDecision
     from empo_rl.filters import EntropyWindow, ShareWindow, smallest_positive_entropy
@@ -32,6 +33,7 @@ __all__ = [
     "ShareWindow",
     "group_by_position",
     "preset",
+    "reward_function",
     "smallest_positive_entropy",
 ]
 
@@ -47,6 +49,7 @@ _HOME = {
     "ShareWindow": "filters",
     "group_by_position": "groups",
     "preset": "presets",
+    "reward_function": "adapters.stock",
     "smallest_positive_entropy": "filters",
 }
 
@@ -54,7 +57,7 @@ _HOME = {
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOME[name] == "adapters.trl":
+    if _HOME[name].startswith("adapters."):
         from empo_rl.extra import require_extra
 
         require_extra(name)

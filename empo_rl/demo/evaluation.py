@@ -28,8 +28,8 @@ MAX_NEW_TOKENS = 44  # the longest chain of the task has 32 tokens
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """Shares in [0, 1], entropy in nats; per question, (questions,): `wrong` greedy answers, `entropies`, and the share of samples
-    that is `right`.
+    """Shares in [0, 1], entropy in nats; per question, (questions,): `wrong` greedy answers, `entropies`, and the
+    share of samples that is `right`.
     """
 
     pass_at_1: float

@@ -13,7 +13,6 @@ from trl import GRPOConfig
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider
 from empo_rl.demo.base_model import make_model, make_tokenizer
-from semantic_entropy import InputError
 
 G, PROMPTS_A_RANK = 4, 3
 ROWS = [{"prompt": f"What is ({n}+2)*3+4?"} for n in range(1, 10)]
@@ -99,12 +98,6 @@ def main():
     tokenizer = make_tokenizer()
     for loss_type in ("grpo", "dapo"):
         check(loss_type, sys.argv[1], tokenizer, state.process_index)
-    straddling = arguments(sys.argv[1], per_device_train_batch_size=6)  # 12 in all divide by 4, 6 a rank do not
-    try:
-        EmpoGRPOTrainer(model=make_model(tokenizer, 0), provider=EmpoProvider("exact"), args=straddling)
-    except InputError as error:
-        if state.is_main_process:
-            print(error, flush=True)
     state.wait_for_everyone()
     state.destroy_process_group()
 

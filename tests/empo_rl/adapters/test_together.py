@@ -1,0 +1,58 @@
+"""Two real processes over gloo: the same decisions and weights as one, and one failure for both."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from empo_rl.demo.base_model import make_model, make_tokenizer
+
+SCRIPT = Path(__file__).with_name("deterministic.py")
+TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+
+
+def run(directory, rows, *, processes=2, loss="grpo", scale="group", trouble=()):
+    command = [sys.executable, *(TORCHRUN if processes == 2 else []), str(SCRIPT), str(directory), str(rows)]
+    done = subprocess.run([*command, loss, scale, *trouble], capture_output=True, text=True, check=False, timeout=200)
+    if trouble:
+        return done
+    assert done.returncode == 0, done.stderr[-3000:]
+    return torch.load(directory / f"{processes}-{rows}.pt")
+
+
+@pytest.mark.timeout(280)
+@pytest.mark.parametrize(
+    ("rows", "loss", "scale"),
+    [(12, "grpo", "group"), (6, "dapo", "group"), (6, "grpo", "batch")],
+    ids=["whole groups", "groups cut between processes", "one deviation for the batch"],
+)
+def test_two_processes_decide_and_learn_as_one_does(rows, loss, scale, tmp_path):
+    decided, weights = run(tmp_path, rows, loss=loss, scale=scale)
+    expected, expected_weights = run(tmp_path, 2 * rows, processes=1, loss=loss, scale=scale)
+    assert [step[:2] for step in decided] == [step[:2] for step in expected]  # rewards and masks, exactly
+    kept = [row for _, mask, _ in expected for row in mask]
+    assert any(kept)
+    assert not all(kept)
+    assert torch.tensor([step[2] for step in decided]) == pytest.approx(torch.tensor([step[2] for step in expected]))
+    start = make_model(make_tokenizer(), seed=0).state_dict()
+    assert max((expected_weights[name] - weight).abs().max() for name, weight in start.items()) > 0.01
+    for name, weight in expected_weights.items():
+        torch.testing.assert_close(weights[name], weight, rtol=1e-3, atol=2e-5, msg=name)
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(("rows", "trouble"), [(12, "fail"), (6, "fail-rows")], ids=["judge", "before the judge"])
+def test_where_one_process_fails_the_other_ends_with_its_message(rows, trouble, tmp_path):
+    done = run(tmp_path, rows, trouble=(trouble,))
+    assert done.returncode != 0
+    assert "OSError: the judge is gone" in done.stderr
+    assert "process 1 failed: OSError: the judge is gone" in done.stderr
+
+
+@pytest.mark.timeout(240)
+def test_where_one_process_is_killed_the_other_does_not_wait_for_it(tmp_path):
+    done = run(tmp_path, 12, trouble=("kill",))
+    assert done.returncode != 0
+    assert "SIGKILL" in done.stderr
