@@ -254,6 +254,49 @@ def test_golden_reads_the_gold_column(model, tokenizer, tmp_path):
     assert golds[:2] == [ROWS[0]["gold"], ROWS[1]["gold"]]
 
 
+@pytest.mark.parametrize("reward", ["self_certainty", "token_entropy"])
+def test_a_reward_on_token_distributions_is_measured_where_they_are_generated(reward, model, tokenizer, tmp_path):
+    with EmpoProvider("exact", extract=coarse, reward=reward) as chosen:
+        trainer = trainer_of(model, tokenizer, tmp_path, chosen, temperature=0.8)
+        batch, decision = rollout(trainer)
+    _, entropies, _ = trainer._get_per_token_logps_and_entropies(
+        model,
+        torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1),
+        torch.cat([batch["prompt_mask"], batch["completion_mask"]], dim=1),
+        batch["completion_ids"].shape[1],
+        compute_entropy=True,
+    )
+    mask = batch["completion_mask"]
+    entropy = (entropies * mask).sum(1) / mask.sum(1)  # TRL's own
+    if reward == "token_entropy":
+        assert decision.rewards == pytest.approx(-entropy.detach().numpy(), abs=1e-4)
+    assert len(set(decision.rewards.tolist())) > PROMPTS
+    assert decision.keep.all()
+
+
+def test_a_guard_on_what_the_limit_cut_off_is_told_by_the_trainer(model, tokenizer, tmp_path):
+    with EmpoProvider("exact", extract=coarse, guards={"overlong": -1.0}) as chosen:
+        batch, decision = rollout(trainer_of(model, tokenizer, tmp_path, chosen))
+    ended = (batch["completion_ids"] == tokenizer.eos_token_id).any(dim=1)
+    assert ended.any()
+    assert not ended.all()
+    assert ((decision.rewards == -1.0) == ~ended.numpy()).all()
+
+
+def test_semi_supervised_rows_without_a_gold_answer_are_rewarded_by_agreement(model, tokenizer, tmp_path):
+    with EmpoProvider("exact", extract=coarse, reward="semi_supervised") as chosen:
+        trainer = trainer_of(model, tokenizer, tmp_path, chosen)
+        decisions = []
+        step = chosen.step
+        chosen.step = lambda groups, **how: decisions.append(step(groups, **how)) or decisions[-1]
+        trainer.model.train()
+        rows = [{**ROWS[0], "gold": "1"}] * G + [{**ROWS[1], "gold": None}] * G
+        trainer._generate_and_score_completions(rows)
+    (decision,) = decisions
+    assert decision.metrics["labelled_fraction"] == 0.5
+    assert set(decision.rewards[:G]) <= {0.0, 1.0}
+
+
 def test_evaluation_filters_nothing(provider, model, tokenizer, tmp_path):
     trainer = EmpoGRPOTrainer(
         model=model,
