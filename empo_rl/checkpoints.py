@@ -13,6 +13,7 @@ from pathlib import Path
 
 PREFIX = "checkpoint-"
 BROKEN = "broken-"  # a checkpoint that was passed over: out of the way of those that the trainer keeps and counts
+STATE_FILE = "empo_state"  # what the provider and the monitor keep, a file a process
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 
 
@@ -32,6 +33,11 @@ def step(checkpoint: Path | None) -> int:
     """The step after which it was saved; 0 for none."""
     number = checkpoint.name.removeprefix(PREFIX) if checkpoint else ""
     return int(number) if number.isdecimal() else 0
+
+
+def state_file(checkpoint: Path, process: int) -> Path:
+    """Where a process keeps the state of what is not torch's."""
+    return checkpoint / f"{STATE_FILE}_{process}.json"
 
 
 def set_aside(checkpoint: Path) -> Path:
@@ -65,7 +71,7 @@ def _fault(checkpoint: Path) -> str | None:
         return f"{_STATE} is unreadable"
     if state.get("global_step") != step(checkpoint):
         return f"{_STATE} is of step {state.get('global_step')}"
-    return weights_fault(checkpoint) or _archives_fault(checkpoint)
+    return weights_fault(checkpoint) or _archives_fault(checkpoint) or _states_fault(checkpoint)
 
 
 def _archives_fault(checkpoint: Path) -> str | None:
@@ -80,6 +86,19 @@ def _archives_fault(checkpoint: Path) -> str | None:
                 zipfile.ZipFile(file).close()  # what torch.save writes; the table of contents stands at the end
             except (OSError, zipfile.BadZipFile):
                 return f"{file.name} is cut short or unreadable"
+    return None
+
+
+def _states_fault(checkpoint: Path) -> str | None:
+    """Each process's file names their number. A checkpoint of an older version has none, and nothing to miss."""
+    for file in sorted(checkpoint.glob(f"{STATE_FILE}_*.json")):
+        try:
+            processes = json.loads(file.read_text(encoding="utf-8"))["processes"]
+        except (OSError, ValueError, KeyError):
+            return f"{file.name} is unreadable"
+        missing = [n for n in range(processes) if not state_file(checkpoint, n).exists()]
+        if missing:
+            return f"{state_file(checkpoint, missing[0]).name} is missing"
     return None
 
 

@@ -2,7 +2,7 @@
 
     config.yaml      the configuration as it was run       metrics.jsonl    one line a step
     checkpoint-N/    to resume from                        final/           the trained model
-    base/            only for `model: demo`
+    cost.json        seconds by part, peak memory       base/            only for `model: demo`
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
 What a run left that ended before its first step is no earlier run, and makes room. `look` writes nothing; `prepare`
@@ -20,7 +20,7 @@ from typing import Any
 from empo_rl import checkpoints
 from semantic_entropy import InputError
 
-CONFIG, METRICS, FINAL, BASE = "config.yaml", "metrics.jsonl", "final", "base"
+CONFIG, METRICS, COSTS, FINAL, BASE = "config.yaml", "metrics.jsonl", "cost.json", "final", "base"
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
@@ -102,5 +102,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    ours = {CONFIG, METRICS, FINAL, BASE}
+    ours = {CONFIG, METRICS, COSTS, FINAL, BASE}
     return tuple(sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_SAVED)))

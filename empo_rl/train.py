@@ -6,6 +6,7 @@ translates. Launch it with `accelerate launch -m empo_rl.cli CONFIG.yaml` for se
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,14 @@ from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
 
-from empo_rl import checkpoints, run_directory
+from empo_rl import checkpoints, costs, run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
-from empo_rl.adapters.trl import EmpoGRPOTrainer
+from empo_rl.adapters.run_trainer import RunTrainer
 from empo_rl.arguments import grpo_arguments
 from empo_rl.config import Config
 from empo_rl.device import fit_to_device
-from empo_rl.metrics_file import MetricsFile
+from empo_rl.disk import explained, write_whole
+from empo_rl.metrics_file import MetricsFile, read_metrics
 from empo_rl.models import count_tokens, load_model, load_tokenizer, make_demo_model
 from empo_rl.prompts import read_prompts, short_enough
 from empo_rl.provider import EmpoProvider
@@ -61,7 +63,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, progress, tell)
             model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
-        trainer = EmpoGRPOTrainer(
+        trainer = RunTrainer(
             model=model,
             provider=provider,
             args=arguments,
@@ -70,10 +72,19 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
-        trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
-    final = directory / run_directory.FINAL
-    trainer.save_model(str(final))
+        final = directory / run_directory.FINAL
+        with explained(directory, "Free some, or keep fewer with training.keep_checkpoints=2."):
+            trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
+            trainer.save_model(str(final))
+            if state.is_main_process:
+                tell(costs.sentence(_write_costs(directory, trainer.memory)))
     return final
+
+
+def _write_costs(directory: Path, memory: str) -> dict[str, Any]:
+    spent = costs.summary(read_metrics(directory / run_directory.METRICS), memory)
+    write_whole(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
+    return spent
 
 
 def _finish_from(checkpoint: Path, final: Path) -> Path:

@@ -47,9 +47,8 @@ def reward_function(provider: EmpoProvider, args: Any) -> Callable[..., list[flo
             lambda rows: provider.step(rows.groups(size)),
             as_one=False,
         )
-        log = columns.get("log_metric")
-        for name, value in share.metrics.items() if log else ():
-            log(f"empo/{name}", value)
+        for name, value in share.metrics.items():
+            columns.get("log_metric", _no_log)(f"empo/{name}", value)
         return [_paid(r, kept) for r, kept in zip(share.rewards, share.loss_mask, strict=True)]
 
     reward.__name__ = provider.reward
@@ -88,6 +87,10 @@ def check_whole_groups(args: Any) -> None:
             f"num_generations_eval={in_evaluation} is not num_generations={size}: a reward function is not told which "
             "of the two it is called for. Set both to the same, or use EmpoGRPOTrainer."
         )
+
+
+def _no_log(name: str, value: float) -> None:
+    """For a trainer that offers none."""
 
 
 def _paid(reward: float, kept: bool) -> float | None:

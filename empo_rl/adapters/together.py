@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from accelerate import PartialState
@@ -70,11 +70,11 @@ def _decide_as_one(rows_of: Callable[[], Rows], decide_about: Decide) -> Share:
     rows, error = _attempt(rows_of)
     _fail_together(error)
     parts: list[Rows] = gather_object([rows])
-    shares: list[Share] | None = None
+    shares: list[Any] | None = [None] * state.num_processes
     if state.is_main_process:
         shares, error = _attempt(lambda: _shares(decide_about(Rows.joined(parts)), parts))
     _fail_together(error)
-    share: Share = broadcast_object_list(shares or [None] * state.num_processes)[state.process_index]
+    share: Share = broadcast_object_list(shares)[state.process_index]
     return share
 
 

@@ -162,9 +162,11 @@ class EmpoGRPOTrainer(GRPOTrainer):
             "truncated": [float(not ids or ids[-1] not in ends) for ids in completions],
         }
         if self.provider.needs.intersection(MEASURES):
-            with disable_gradient_checkpointing(self.model, self.args.gradient_checkpointing_kwargs):
+            model: Any = self.model
+            kwargs: Any = self.args.gradient_checkpointing_kwargs
+            with disable_gradient_checkpointing(model, kwargs):
                 measures |= measure_tokens(
-                    self.model,
+                    model,
                     prompts,
                     completions,
                     temperature=self.temperature,

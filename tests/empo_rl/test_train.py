@@ -2,7 +2,7 @@
 
 import pytest
 
-from empo_rl.adapters.trl import check_whole_groups
+from empo_rl.adapters.stock import check_whole_groups
 from empo_rl.arguments import grpo_arguments
 from empo_rl.config_files import load_config
 from empo_rl.train import _note

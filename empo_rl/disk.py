@@ -1,0 +1,86 @@
+"""Files that are written whole or not at all, and what a full disk means for a run.
+
+A disk that refuses speaks differently through each library: Python raises OSError with a number, safetensors and torch
+errors of their own with a text. `explained` makes one sentence of all of them: what was written, how much is free, what
+to do. Leaves out waiting for space: a run that cannot write ends, and is resumed.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from empo_rl import checkpoints
+from semantic_entropy import SemanticEntropyError
+
+_REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_SAID = (
+    "No space left",  # safetensors passes the system's own words on
+    "File too large",
+    "quota exceeded",
+    "unexpected pos",  # torch.save, in the middle of a file
+    "iostream error",  # torch.save, at its beginning
+)
+_PLENTY = 2**30  # bytes; with so much free it is not the disk that is full
+
+
+class DiskError(SemanticEntropyError):
+    """A file could not be written for want of space."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Replace a text file in one move: a kill or a full disk leaves the old version or the new one."""
+    unfinished = path.with_name(f"{path.name}.tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.replace(path)
+
+
+@contextmanager
+def explained(directory: Path, advice: str) -> Iterator[None]:
+    """Turn the errors of a full disk into a `DiskError`; others pass. A checkpoint that was cut short is deleted.
+
+    Raises:
+        DiskError: names the directory, what is free there, the advice, and what a resumed run goes on from.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError) as error:
+        if not is_refusal(error):
+            raise
+        raise DiskError(_explanation(directory, error, advice)) from error
+    except Exception as error:  # SafetensorError derives from Exception alone
+        if type(error).__name__ != "SafetensorError" or not is_refusal(error):
+            raise
+        raise DiskError(_explanation(directory, error, advice)) from error
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Whether an error says that there is no space."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno in _REFUSED
+    return any(words in str(error) for words in _SAID)
+
+
+def _explanation(directory: Path, error: BaseException, advice: str) -> str:
+    last, cut_short = checkpoints.latest(directory)
+    for checkpoint in cut_short:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    free = shutil.disk_usage(next(folder for folder in [directory, *directory.parents] if folder.exists())).free
+    limit = ", so a quota or a limit on the size of a file (ulimit -f) refuses" if free > _PLENTY else ""
+    kept = f"goes on from {last}" if last else "begins at step 1: there is no whole checkpoint"
+    left = ", ".join(f"{checkpoint.name}, cut short, is deleted" for checkpoint in cut_short)
+    return (
+        f"no space to write in {directory} ({_first_line(error)}): {_size(free)} are free there{limit}."
+        f"{f' {left}.' if left else ''} {advice} The same command with --resume then {kept}."
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"
