@@ -26,6 +26,7 @@ FIRST = (
     "tutorial/first-steps.md",
     "empo/demo.md",
     "empo/provider.md",
+    "empo/rewards.md",
     "empo/any-trainer.md",
     "empo/training.md",
     "reference/api.md",
