@@ -37,7 +37,8 @@ from empo_rl.demo.training import train
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 
-ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "token_entropy", "golden", "flip-0", "flip-5", "flip-20"]
+ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "token_entropy", "golden"]
+ARMS += ["flip-0", "flip-5", "flip-20"]
 STEPS, LEARNING_RATE = 50, 1e-4
 QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
 
