@@ -18,6 +18,7 @@ from empo_rl.advantages import Scale
 from empo_rl.filters import EntropyWindow, Outside, ShareWindow, Units
 from empo_rl.presets import preset
 from empo_rl.rewards import InvalidPolicy
+from empo_rl.templates import Template
 
 LABELLED = ("golden", "semi_supervised")  # rewards that read gold answers
 WINDOWED = ("empo", "log_share")
@@ -51,19 +52,6 @@ class Data(_Section):
     def _one_source(self) -> Data:
         if (self.path is None) == (self.dataset is None):
             raise ValueError("give exactly one of data.path (a JSONL file) and data.dataset (a hub name, or 'demo')")
-        return self
-
-
-class Template(_Section):
-    """The conversation around a question; `{question}` marks its place. `system: null` leaves that turn out."""
-
-    system: str | None = None
-    user: str = "{question}"
-
-    @model_validator(mode="after")
-    def _has_place(self) -> Template:
-        if "{question}" not in self.user:
-            raise ValueError("template.user has no {question}: the model would never see what is asked")
         return self
 
 

@@ -22,9 +22,11 @@ def load_tokenizer(config: Config) -> Any:
 
         return make_tokenizer()
     try:
-        return AutoTokenizer.from_pretrained(config.model, padding_side="left")
+        tokenizer = AutoTokenizer.from_pretrained(config.model, padding_side="left")
     except (OSError, ValueError) as error:
         raise InputError(f"model: {config.model!r} has no tokenizer that can be loaded: {error}") from error
+    config.template.apply_chat_template_to(tokenizer, config.model)
+    return tokenizer
 
 
 def load_model(config: Config) -> Any:

@@ -7,15 +7,14 @@ Algorithm 4 and the search for duplicates and overlap with evaluation sets.
 
 from __future__ import annotations
 
-import difflib
-import json
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.config import Columns, Config, Data
+from empo_rl.config import Columns, Config
+from empo_rl.records import column_text, hub_records, jsonl_records
 from semantic_entropy import InputError
 
 
@@ -53,70 +52,21 @@ def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
     """(where it stands, its columns)."""
     data = config.data
     if data.path is not None:
-        return _jsonl(Path(data.path))
+        return jsonl_records(Path(data.path))
     if data.dataset == "demo":
         from empo_rl.demo.task import split
 
         return [(f"demo {q.text}", {"question": q.text, "gold": q.gold}) for q in split(config.seed).unlabelled]
-    return [(f"{data.dataset}[{index}]", record) for index, record in enumerate(_hub(data))]
-
-
-def _hub(data: Data) -> Iterable[Mapping[str, Any]]:
-    import datasets
-
-    try:
-        loaded: Iterable[Mapping[str, Any]] = datasets.load_dataset(data.dataset, data.subset, split=data.split)
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"data.dataset: {data.dataset!r} (subset {data.subset!r}, split {data.split!r}) could not be "
-            f"loaded: {error}"
-        ) from error
-    return loaded
-
-
-def _jsonl(path: Path) -> list[tuple[str, Mapping[str, Any]]]:
-    if not path.is_file():
-        raise InputError(f"data.path: {path} is no file.")
-    records: list[tuple[str, Mapping[str, Any]]] = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise InputError(f"{path}:{number}: not JSON: {error.msg} at column {error.colno}.") from error
-        if not isinstance(record, dict):
-            raise InputError(f"{path}:{number}: expected an object with columns, found {type(record).__name__}.")
-        records.append((f"{path}:{number}", record))
-    return records
+    assert data.dataset is not None, "Data checks this"
+    return hub_records(data.dataset, data.subset, data.split)
 
 
 def _row(record: Mapping[str, Any], place: str, columns: Columns, config: Config) -> dict[str, Any]:
-    template, empo = config.template, config.empo
-    question = _text(record, columns.question, "question", place)
-    turns = [] if template.system is None else [{"role": "system", "content": template.system}]
-    # str.format would trip over the braces of LaTeX in either text
-    turns.append({"role": "user", "content": template.user.replace("{question}", question)})
-    row: dict[str, Any] = {"prompt": turns, "question": question}
+    empo = config.empo
+    question = column_text(record, columns.question, "question", place)
+    row: dict[str, Any] = {"prompt": config.template.conversation(question), "question": question}
     if empo.reads_gold():
         assert columns.gold is not None, "Config checks this"
         absent = empo.reward != "golden" and record.get(columns.gold) in (None, "")
-        row["gold"] = None if absent else _text(record, columns.gold, "gold", place)
+        row["gold"] = None if absent else column_text(record, columns.gold, "gold", place)
     return row
-
-
-def _text(record: Mapping[str, Any], column: str, role: str, place: str) -> str:
-    if column not in record:
-        raise InputError(
-            f"{place}: no column {column!r} (data.columns.{role}).{_near(column, list(record))} "
-            f"Columns: {', '.join(record)}."
-        )
-    value = record[column]
-    if not isinstance(value, str | int | float) or not str(value).strip():
-        raise InputError(f"{place}: column {column!r} (data.columns.{role}) holds {value!r}, which is no text.")
-    return str(value)
-
-
-def _near(word: str, choices: Sequence[str]) -> str:
-    close = difflib.get_close_matches(word, choices, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
