@@ -100,7 +100,7 @@ FAILURE = SampleFailure("refused")
         (broken_stream(lambda self, requests: 1 / 0), "raised ZeroDivisionError"),
         (Dice(breaks_after=1), "the server is away"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else type(part).__name__,
 )
 def test_a_broken_rule_is_named(sampler, says):
     with pytest.raises(ConformanceError, match=f"(?s)breaks .* rule.*{says}"):
