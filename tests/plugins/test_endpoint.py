@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +20,10 @@ from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.endpoint import Endpoint
 from semantic_entropy_plugins.endpoint_attempts import LONGEST_WAIT, Call
 from semantic_entropy_plugins.endpoint_ends import Failure
+from semantic_entropy_plugins.endpoint_key import Key
 from semantic_entropy_plugins.endpoint_replies import Reply
 from semantic_entropy_plugins.endpoint_thread import Line
-from semantic_entropy_plugins.endpoint_trouble import read_retry_after
+from semantic_entropy_plugins.endpoint_trouble import Trouble, read_answer, read_retry_after
 from tests.plugins.chat_server import (
     ChatServer,
     by,
@@ -154,6 +156,16 @@ def test_a_refusal_is_not_tried_again_and_says_what_the_server_said(code, body, 
         assert len(server.requests) == 1
     assert outcome.reason == f"HTTP {code}: {message}"
     assert outcome.status == code
+
+
+@pytest.mark.timeout(60)  # a pattern that starts anew at every character would need hours
+@pytest.mark.parametrize("parameter", ["response_format", "logprobs", "max_tokens"])
+def test_a_refusal_that_is_a_long_page_is_read_once(parameter):
+    page = "<html>" + "x" * 5_000_000
+    got = read_answer(400, httpx.Headers(), page, Key(""))
+    assert not got.refuses(parameter)
+    assert len(got.said) == 10_000
+    assert not Trouble("refused", "all of it", said=page).refuses(parameter)
 
 
 FATAL = [
