@@ -75,7 +75,7 @@ def read_answer(status: int, headers: httpx.Headers, text: str, key: Key) -> Rep
     usage = read_usage(load(text))
     if 300 <= status < 400:
         return Trouble("stop", f"HTTP {status}: moved{_target(headers, key)}", status)
-    if status in _STOP or _QUOTA in said:
+    if status in _STOP or words.code == _QUOTA:  # its code alone: a message may quote a text that speaks of it
         return Trouble("stop", reason, status, said=said, usage=usage)
     if status in _AGAIN or status >= 500:
         return Trouble("again", reason, status, read_retry_after(headers.get("retry-after")), said, usage)

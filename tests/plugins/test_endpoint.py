@@ -144,6 +144,11 @@ REFUSED = [
     (422, {"detail": "no such thing"}, "no such thing"),
     (413, {"error": {"message": "payload too large"}}, "payload too large"),
     (451, "filtered", "filtered"),
+    (
+        400,
+        {"error": {"message": "blocked: 'what is insufficient_quota?'", "code": "content_filter"}},
+        "blocked: 'what is insufficient_quota?'",  # a text that is quoted
+    ),
     (400, [1, 2], "[1, 2]"),
     (400, {}, "{}"),
 ]
