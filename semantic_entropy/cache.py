@@ -23,6 +23,7 @@ class VerdictCache:
     def __init__(self, size: int = 100_000) -> None:
         self.size = size
         self.arrived = 0  # verdicts that judges have given, for whoever waits for many
+        self.free: set[str] = set()  # judges whose verdicts cost less than a look here
         self._verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()
 
     def get(self, key: Hashable) -> Verdict | None:

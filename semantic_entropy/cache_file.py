@@ -6,7 +6,8 @@ Every thread of every process has a connection of its own, so neither threads no
 A key must mean the same in every process. It is made of the judge's class, `settings` and `versions`, this package's
 version, the question where it matters and the two answers; the file holds its SHA-256, not the texts. A judge whose
 settings are not plain values (texts, numbers, tuples of them) is known to this process alone: a plain function, or an
-`Equivalence` that leaves `settings` as they are. Its verdicts stay in memory.
+`Equivalence` that leaves `settings` as they are. Its verdicts stay in memory, and `str()` says so. Of a text's kinds
+(torch's version is one) only the text counts.
 
 Left out: forgetting. The file grows by about 100 bytes a verdict; delete it to begin anew.
 """
@@ -25,6 +26,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from semantic_entropy.cache import VerdictCache
+from semantic_entropy.equivalence import Unsaid
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.types import Verdict
 
@@ -51,6 +53,7 @@ class CacheFile(VerdictCache):
         self.path = Path(path)
         self.found = self.added = 0
         self._version = version("semantic-entropy")
+        self._unkept: dict[str, str] = {}  # by the judge's name: why its verdicts are not in the file
         self._connections: _Connections = {}
         weakref.finalize(self, _close, self._connections)
         self._connection()
@@ -89,14 +92,24 @@ class CacheFile(VerdictCache):
         _close(self._connections)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.found} verdicts found, {self.added} added"
+        lines = [f"{self.path}: {self.found} verdicts found, {self.added} added"]
+        lines += [f"  {judge}: nothing is kept, since {why}" for judge, why in sorted(self._unkept.items())]
+        if not self.found + self.added and self.free:
+            lines.append(
+                f"  {', '.join(sorted(self.free))}: nothing is kept, since asking again costs less than a look"
+            )
+        return "\n".join(lines)
 
     def _kept(self, key: Hashable) -> bytes | None:
         """The key as the file has it; None for one that no other process would understand."""
-        if not isinstance(key, tuple) or not isinstance(key[0], type) or not _plain(key[1:]):
+        if not isinstance(key, tuple) or not isinstance(key[0], type):
             return None
         judge = key[0]
-        text = repr((judge.__module__, judge.__qualname__, self._version, key[1:]))
+        try:
+            text = repr((judge.__module__, judge.__qualname__, self._version, _plain(key[1:])))
+        except _NotPlainError as found:
+            self._unkept[str(getattr(judge, "name", judge.__qualname__))] = str(found)
+            return None
         return hashlib.sha256(text.encode()).digest()
 
     def _connection(self) -> sqlite3.Connection:
@@ -113,11 +126,25 @@ class CacheFile(VerdictCache):
             raise SemanticEntropyError(f"verdict cache {self.path}: {error}; delete it, or use another file") from error
 
 
-def _plain(value: object) -> bool:
-    """Whether repr() says all of a value, in any process. Subclasses may say anything, so the exact type counts."""
+class _NotPlainError(Exception):
+    """A value means nothing outside this process; says which."""
+
+
+def _plain(value: object) -> object:
+    """The value in types of which repr() says all, in any process.
+
+    A subclass's repr() may say anything, so that the exact type counts: of a text's the text is taken, any other is not
+    plain.
+    """
     if type(value) is tuple:
-        return all(map(_plain, value))
-    return type(value) in (str, int, float, bool, bytes, type(None))
+        return tuple(map(_plain, value))
+    if isinstance(value, str):
+        return str.__str__(value)
+    if type(value) in (int, float, bool, bytes, type(None)):
+        return value
+    if isinstance(value, Unsaid):
+        raise _NotPlainError("it does not say its settings: only this run knows it")
+    raise _NotPlainError(f"its settings hold {value!r:.80}, a {type(value).__name__}, which only this run understands")
 
 
 def _row(verdict: Verdict) -> tuple[bool, float | None, str | None, str | None]:

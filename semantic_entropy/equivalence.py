@@ -23,7 +23,7 @@ from semantic_entropy.types import Pair, Verdict
 _SERIAL = itertools.count()
 
 
-class _Serial(int):
+class Unsaid(int):
     """A number that says nothing outside this process: verdicts under it are never written to a cache file."""
 
 
@@ -70,7 +70,7 @@ class Equivalence(ABC):
         if owner != id(self):  # none yet, or that of the object this one is a copy of
             serial = next(_SERIAL)
             self.__dict__["_serial"] = id(self), serial
-        return _Serial(serial)
+        return Unsaid(serial)
 
     @property
     def versions(self) -> Mapping[str, str]:

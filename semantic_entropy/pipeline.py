@@ -94,7 +94,9 @@ class Batch:
     def keep(self) -> None:
         """Put what has arrived into the cache, unless looking it up would cost more than asking."""
         self._cache.arrived += len(self._new)
-        if self._new and not self.equivalence.cheap:
+        if self.equivalence.cheap:
+            self._cache.free.add(self.equivalence.name)
+        elif self._new:
             self._cache.put_all((question.key, question.verdict) for question in self._new)
         self._new, self._kept_at = [], time.monotonic()
 

@@ -119,6 +119,42 @@ def test_a_judge_known_to_this_process_alone_is_not_kept(path, judge):
     assert asked(path, copy.copy(judge)) > 0
 
 
+class Word(str):
+    """A text of a kind of its own, as torch's version is, whose repr() says where it is."""
+
+    __slots__ = ()
+
+    def __repr__(self):
+        return f"<Word at {id(self)}>"
+
+
+class Worded(Kept):
+    release = Word("1")
+
+
+def test_a_text_of_another_kind_is_kept_as_the_text_it_is(path):
+    assert asked(path, Worded((Word("kept"), 1))) == 2
+    assert asked(path, Worded((Word("kept"), 1))) == 0
+    assert asked(path, Worded(("kept", 1))) == 0
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        (Unsaid(), "  Unsaid: nothing is kept, since it does not say its settings"),
+        (lambda a, b: a == b, "  FunctionEquivalence: nothing is kept, since it does not say its settings"),
+        (Kept(("kept", np.float64(1))), "  Kept: nothing is kept, since its settings hold np.float64(1.0), a float64"),
+        ("exact", "  exact: nothing is kept, since asking again costs less than a look"),
+        (Kept(), None),
+    ],
+)
+def test_where_nothing_can_be_kept_it_says_why(path, judge, says):
+    with Scorer(judge, cache=path) as scorer:
+        scorer.estimate(["aa", "ba"])
+        _, *why = str(scorer.cache).splitlines()
+    assert (why == []) if says is None else why[0].startswith(says)
+
+
 def test_neither_are_functions_nor_free_judges(path):
     with Scorer(lambda a, b: a == b, cache=path) as scorer:
         scorer.estimate(["a", "b"])
