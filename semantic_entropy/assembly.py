@@ -89,6 +89,7 @@ def assemble(judged: Judged) -> Result:
             usage=judged.clustering.usage,
             sampler=judged.group.sampler,
             sampling_usage=_paid(judged.group),
+            n=judged.group.n,
         ),
         undecided=tuple(
             Undecided(pair.left, pair.right, reason or "no reason given")

@@ -2,36 +2,39 @@
 
 Where it was after a kill follows from the files alone. Results and bad rows are written in the order of the input, the
 bad rows of a chunk before its results; so the results written, plus the numbers in the file of bad rows, say which row
-is next. The formats (`jsonl`, `parquet`) add only what is theirs: how a row is read, and how a write is made whole.
+is next. Rows that were set aside for no fault of their own are tried again at the end (`asked_again`). The formats
+(`jsonl`, `parquet`) add only what is theirs: how a row is read, and how a write is made whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import sys
 import tempfile
 import time
-from collections.abc import Generator, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from semantic_entropy.asked_again import beside, insert
+from semantic_entropy.done import Done
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.groups import one_group
 from semantic_entropy.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource
-from semantic_entropy.lines import append, drop_cut_line
 from semantic_entropy.progress import bar
-from semantic_entropy.rows import SETTINGS, Before, Measured, Row, Sink, Source
+from semantic_entropy.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink, Source
 from semantic_entropy.sampling.rows import AskedRows
 from semantic_entropy.scorer import Scorer
-from semantic_entropy.types import Group, Result, to_json_line
+from semantic_entropy.set_aside import Entry, SetAside, entry_of
+from semantic_entropy.types import Group, Result
 
 _CHUNK = 256  # rows in one pipeline run at most: enough pairs to fill a model's batch
 _SECONDS = 2.0  # that a chunk should take at most: what is lost at a kill, and how long a progress bar stands still
+_SHOWN = 10  # bad rows on standard error at most, where a file holds them all
 _PARQUET = (".parquet", ".pq")
 
 
@@ -90,32 +93,6 @@ def find_row(name: str, row_id: str | None) -> dict[str, Any]:
     raise InputError(f"{name} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
-    """What a run did, and how to say it."""
-
-    rows: int
-    skipped: int
-    bad: int
-    bad_file: str
-    seconds: float
-    bad_before: int = 0
-
-    def __str__(self) -> str:
-        nothing_left = "" if self.bad else " (nothing left to do)"
-        rate = f" ({self.rows / self.seconds:,.0f} rows/s)" if self.seconds > 0 and self.rows else nothing_left
-        parts = [f"{self.rows} rows in {self.seconds:.1f} s{rate}"]
-        if self.skipped:
-            parts.append(f"{self.skipped} done before (--overwrite starts anew)")
-        if self.bad:
-            parts.append(
-                f"{self.bad} bad rows set aside in {self.bad_file}" if self.bad_file else f"{self.bad} bad rows"
-            )
-        if self.bad_before:
-            parts.append(f"{self.bad_before} bad rows were set aside before in {self.bad_file}")
-        return "; ".join(parts)
-
-
 class Run:
     """One pass over a file. `source` and `output` may be standard streams ("-" and None)."""
 
@@ -127,8 +104,11 @@ class Run:
         asked = self.asking is not None
         self.source = open_source(source, field, copied=is_parquet(output) and not asked, asked=asked)
         self.sink = open_sink(output, self.source)
-        self.bad_file = None if output in (None, "-") else Path(f"{output}.bad.jsonl")
+        self.aside = None if output in (None, "-") else SetAside(Path(f"{output}.bad.jsonl"), self.source.key)
         self.rows = 0  # measured and written so far
+        self._bad = 0
+        self._unanswered = 0  # of them, those that another run asks again
+        self._unasked, self._similar = 0, ""  # rows with a question alone and nobody to ask; a field like responses
 
     def execute(self, progress: bool) -> Done:
         """Measure what is not done yet.
@@ -144,29 +124,83 @@ class Run:
         start = time.perf_counter()
         if self.overwrite:
             self.sink.clear()
+        if self.aside:
+            self.aside.recover(self._fresh(), beside(Path(self.sink.name)))
         before = self.sink.before()
         if before and self.source.name == "-":
             raise InputError(f"{self.sink.name} exists, and standard input cannot be resumed: use --overwrite")
         aside = self._set_aside_before(before)
-        bad, size = 0, _CHUNK // 8
         with contextlib.closing(self.source.rows()) as every:
             left: Generator[Row, None, None] = (row for row in every if row.number not in aside)
-            written = self._skip(left, before) if before and before.written else 0
+            written, last = self._skip(left, before) if before else (0, 0)
+            self._take_up(aside, last)
             total = self.source.total() if progress else None
             with self.sink, self._asked(left) as complete, bar("rows", total, progress, self._life) as advance:
                 advance(written + len(aside))
-                while chunk := _take(complete, size):
-                    began = time.perf_counter()
-                    good, problems = self._measure(chunk, untried=not (written or self.rows))
-                    if problems and self.strict:
-                        self._stop_at(problems[0], good)
-                    self._set_aside(problems)
+                for good in self._measured(complete, advance, untried=not written):
                     self.sink.write(good)
-                    self.rows, bad = self.rows + len(good), bad + len(problems)
-                    advance(len(chunk))
-                    size = _next_size(size, time.perf_counter() - began)
+                    self.rows += len(good)
                 self.sink.finish()
-        return Done(self.rows, written, bad, str(self.bad_file or ""), time.perf_counter() - start, len(aside))
+        answered = self._ask_again(aside, progress)
+        empty = "" if written or self.rows or self._bad or aside else self.source.name
+        seconds, bad_file = time.perf_counter() - start, str(self.aside.path if self.aside else "")
+        before_ = len(aside) - answered
+        return Done(self.rows, written, self._bad, bad_file, seconds, before_, self._unanswered, empty, self._hint())
+
+    def _measured(
+        self, rows: Generator[Row, None, None], advance: Callable[[int], object], *, untried: bool
+    ) -> Iterator[list[Measured]]:
+        """Chunk by chunk what has a result; what has none is set aside before it."""
+        size = _CHUNK // 8
+        while chunk := _take(rows, size):
+            began = time.perf_counter()
+            good, problems = self._measure(chunk, untried=untried and not self.rows)
+            if problems and self.strict:
+                yield [(row, result) for row, result in good if row.number < problems[0][0].number]
+                raise InputError(self._said(*problems[0]))
+            self._set_aside(problems)
+            yield good
+            advance(len(chunk))
+            size = _next_size(size, time.perf_counter() - began)
+
+    def _fresh(self) -> Sink:
+        return open_sink(str(beside(Path(self.sink.name))), self.source)
+
+    def _take_up(self, aside: dict[int, Entry], last: int) -> None:
+        """Rows set aside for no fault of their own come back among the rest where no row after them is written."""
+        back = [number for number, entry in aside.items() if number > last and entry.get("again")]
+        if back and self.asking and self.aside and not self.sink.is_final:
+            for number in back:
+                del aside[number]
+            self.aside.replace(aside)
+
+    def _ask_again(self, aside: dict[int, Entry], progress: bool) -> int:
+        """Try the others of them, which earlier runs set aside; how many have a result now."""
+        again = {number for number, entry in aside.items() if entry.get("again")}
+        if not again or not self.asking or not self.aside:
+            return 0
+        every = self.source.rows()
+        rows: Generator[Row, None, None] = (row for row in every if row.number in again)
+        new: dict[int, Measured] = {}
+        with (
+            contextlib.closing(every),
+            self._asked(rows) as complete,
+            bar("rows again", len(again), progress, self._life) as advance,
+        ):
+            while chunk := _take(complete, _CHUNK):
+                good, problems = self._measure(chunk, untried=False)
+                if problems and self.strict:
+                    raise InputError(self._said(*problems[0]))
+                new.update((row.number, (row, result)) for row, result in good)
+                self._unanswered += sum(row.again for row, _ in problems)
+                refused = {row.number: self._entry(row, said) for row, said in problems if not row.again}
+                if refused:  # by now they are wrong in themselves
+                    self.aside.replace({**self.aside.read(), **refused})
+                advance(len(chunk))
+        if new:
+            insert(new, self.sink, self._fresh(), self.source, self.field, self.aside)
+            self.rows += len(new)
+        return len(new)
 
     def _asked(self, left: Generator[Row, None, None]) -> contextlib.closing[Generator[Row, None, None]]:
         return contextlib.closing(self.asking.filled(left) if self.asking else left)
@@ -175,11 +209,6 @@ class Run:
         """What goes on while no row is finished."""
         drawn = f", {self.scorer.store.added} responses" if self.scorer.store else ""
         return f"{self.scorer.cache.arrived} verdicts{drawn}"
-
-    def _stop_at(self, problem: _Problem, good: list[Measured]) -> None:
-        """Write what stands before a bad row, and end there."""
-        self.sink.write([(row, result) for row, result in good if row.number < problem[0].number])
-        raise InputError(self._said(*problem))
 
     def _measure(self, chunk: list[Row], *, untried: bool) -> tuple[list[Measured], list[_Problem]]:
         """The rows that have a result, with it; and those that have none, with what is wrong."""
@@ -212,39 +241,74 @@ class Run:
         return measured, lacking
 
     def _set_aside(self, problems: list[_Problem]) -> None:
-        for problem in problems:
-            sys.stderr.write(self._said(*problem) + "\n")
-        if problems and self.bad_file:
-            entries = [{self.source.key: row.number, "problem": said, "row": row.text} for row, said in problems]
-            append(self.bad_file, list(map(to_json_line, entries)))
+        for row, problem in problems:
+            self._bad += 1
+            if not self.aside or self._bad <= _SHOWN:
+                sys.stderr.write(self._said(row, problem) + "\n")
+        if self.aside and self._bad > _SHOWN >= self._bad - len(problems):
+            sys.stderr.write(f"... and so on, all of them in {self.aside.path}\n")
+        unanswerable = [row for row, _ in problems if not self.asking and row.fields and not row.fields.get(self.field)]
+        self._unasked += sum(row.lacks(self.field) for row in unanswerable)
+        self._similar = self._similar or next(filter(None, map(_similar, unanswerable)), "")
+        self._unanswered += sum(row.again for row, _ in problems)
+        if problems and self.aside:
+            self.aside.add(self._entry(row, said) for row, said in problems)
+
+    def _entry(self, row: Row, problem: str) -> Entry:
+        unasked = not self.asking and row.lacks(self.field)
+        return entry_of(self.source.key, row, problem, again=row.again or unasked)
+
+    def _hint(self) -> str:
+        """What would help rows that have a question and no responses."""
+        hints = []
+        if self._unasked:
+            hints.append(f"hint: {self._unasked} rows have a question and no responses: --sampler NAME asks a model")
+        if self._similar:
+            hints.append(f"hint: the field {self._similar!r} holds texts: --responses {self._similar} takes them")
+        return "\n".join(hints)
 
     def _said(self, row: Row, problem: str) -> str:
         return f"{self.source.name}, {self.source.unit} {row.number}: {problem}"
 
-    def _set_aside_before(self, before: Before | None) -> set[int]:
-        """Numbers of the rows that an earlier run set aside; the file of an output that is gone goes too."""
-        if not self.bad_file or not self.bad_file.exists():
-            return set()
+    def _set_aside_before(self, before: Before | None) -> dict[int, Entry]:
+        """The rows that an earlier run set aside, by number; those of an output that is gone go too."""
+        if not self.aside:
+            return {}
         if before is None:
-            self.bad_file.unlink()
-            return set()
-        drop_cut_line(self.bad_file)
-        with self.bad_file.open("rb") as lines:
-            return {json.loads(line)[self.source.key] for line in lines}
+            self.aside.clear()
+        return self.aside.read()
 
-    def _skip(self, rows: Iterator[Row], before: Before) -> int:
-        """Pass over the rows whose results are written; they must be this input's, and made with these settings."""
+    def _skip(self, rows: Iterator[Row], before: Before) -> tuple[int, int]:
+        """Pass over the rows whose results are written; they must be this input's, and made with these settings.
+
+        Returns how many they are, and the number of the last.
+        """
+        if not before.written:
+            return 0, 0
         done = islice(rows, before.written)
         first = last = next(done, None)
         count = int(first is not None)
         for last in done:  # noqa: B007  # the last one is what is wanted
             count += 1
-        if self.asking and first and last:
-            first, last = self.asking.bare(first), self.asking.bare(last)
+        if first and last:
+            first, last = first.bare(self.field), last.bare(self.field)
         if first is None or last is None or count < before.written or not before.holds(first, last):
             raise InputError(f"{self.sink.name} holds results of another input: remove it, or use --overwrite")
+        self._check_drawn(before)
         self._check_settings(before, last)
-        return count
+        return count, last.number
+
+    def _check_drawn(self, before: Before) -> None:
+        """Who drew responses, and how many a row, must be as it was."""
+        sampler = self.scorer.sampler
+        now = {"sampler": sampler.describe(), "n": self.scorer.n} if sampler else dict.fromkeys(DRAWN)
+        for name, then in before.drawn.items():
+            if then != now[name]:
+                raise self._made_otherwise(name, then, now[name])
+
+    def _made_otherwise(self, name: str, then: object, now: object) -> InputError:
+        but = "and now there is none" if now is None else f"not {now!r}"
+        return InputError(f"{self.sink.name} was made with {name} {then!r}, {but}: use --overwrite, or another output")
 
     def _check_settings(self, before: Before, last: Row) -> None:
         """Measure the last row again: what it says of itself must be what is written."""
@@ -257,13 +321,20 @@ class Run:
         written = before.settings(last)
         for name in SETTINGS:
             if written.get(name) != getattr(again, name):
-                raise InputError(
-                    f"{self.sink.name} was made with {name} {written.get(name)!r}, not {getattr(again, name)!r}: "
-                    "use --overwrite, or another output"
-                )
+                raise self._made_otherwise(name, written.get(name), getattr(again, name))
 
 
 _Problem = tuple[Row, str]
+
+
+def _similar(row: Row) -> str | None:
+    """A field of the row that could be its responses: a list of texts."""
+    fields = (row.fields or {}).items()
+    return next((name for name, value in fields if value and isinstance(value, list) and _texts(value)), None)
+
+
+def _texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _take(rows: Iterator[Row], size: int) -> list[Row]:

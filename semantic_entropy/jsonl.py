@@ -12,14 +12,15 @@ import decimal
 import json
 import sys
 import uuid
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.lines import appending, close, drop_cut_line, write_lines
-from semantic_entropy.rows import Before, Measured, Row, Sink, Source, problem_of, result_key
+from semantic_entropy.reading_back import NAMES, result_of
+from semantic_entropy.rows import DRAWN, Before, Measured, Row, Sink, Source, problem_of, result_key
 from semantic_entropy.types import to_json_line
 
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # a table's, JSON has none
@@ -75,13 +76,22 @@ class JsonlSink(Sink):
     def before(self) -> Before | None:
         if not self.path or not self.path.exists():
             return None
-        (first, last), written = _ends(self.path)
+        (first, last), written, drawn = _ends(self.path)
         try:
-            return _Lines(written, _fields(first), _fields(last)) if first else _Lines(0, {}, {})
+            if not first:
+                return _Lines(0, {}, {}, {})
+            return _Lines(written, _fields(first), _fields(last), _drawn(_fields(drawn or last)))
         except ValueError as error:
             raise InputError(
                 f"{self.path} holds something else than results ({error}): choose another output, or --overwrite"
             ) from error
+
+    def held(self, rows: Iterable[Row]) -> Iterator[Measured]:
+        assert self.path
+        with self.path.open("rb") as lines:
+            for line, row in zip(lines, rows, strict=False):
+                fields, own = _fields(line), row.fields or {}
+                yield row.with_filled(fields), result_of({name: fields.get(result_key(name, own)) for name in NAMES})
 
     def __enter__(self) -> Self:
         if self.path:
@@ -103,11 +113,12 @@ class JsonlSink(Sink):
 
 @dataclass(frozen=True, slots=True)
 class _Lines(Before):
-    """The first and the last line that an earlier run wrote."""
+    """The first and the last line that an earlier run wrote, and who drew the responses, where they were drawn."""
 
     written: int
     first: dict[str, Any]
     last: dict[str, Any]
+    drawn: dict[str, Any]
 
     def holds(self, first: Row, last: Row) -> bool:
         return _came_from(self.first, first) and _came_from(self.last, last)
@@ -151,16 +162,27 @@ def _plain(value: object) -> str:
     raise InputError(f"JSON lines cannot hold {value!r}, a {type(value).__name__}: write to a .parquet file")
 
 
-def _ends(path: Path) -> tuple[tuple[bytes, bytes], int]:
-    """The first and the last complete line of a file, and how many there are."""
-    first, last, count = b"", b"", 0
+def _drawn(fields: dict[str, Any]) -> dict[str, Any]:
+    """What a result says of who drew its responses; empty where it was nobody."""
+    names = [f"{'result_' * times}provenance" for times in range(len(fields))]
+    found = [how for name in reversed(names) if isinstance(how := fields.get(name), dict)][:1]  # the latest is its own
+    return {name: how[name] for how in found if how.get("sampler") for name in DRAWN if name in how}
+
+
+_UNDRAWN = b'"sampler": null'  # in the line of a row that came with its responses; in a text its quotes are escaped
+
+
+def _ends(path: Path) -> tuple[tuple[bytes, bytes], int, bytes]:
+    """The first and the last complete line of a file, how many there are, and the last with drawn responses."""
+    first, last, count, drawn = b"", b"", 0, b""
     with path.open("rb") as lines:
         for line in lines:
             if line.endswith(b"\n"):  # the last may have been cut short
                 first, last, count = first or line, line, count + 1
+                drawn = drawn if _UNDRAWN in line else line
             elif not count and not line.startswith(b"{"):  # no result cut short: someone else's only line
                 first = last = line + b"\n"
-    return (first, last), count
+    return (first, last), count, drawn
 
 
 @contextlib.contextmanager

@@ -40,10 +40,15 @@ class ParquetSource(Source):
             raise InputError(f"{name}: not a Parquet file: {error}") from error
         names = self.schema.names
         if field not in names and not (asked and "question" in names):
-            raise InputError(f"{name}: no column {field!r}; it has {', '.join(names) or 'none'}")
+            asks = ", or --sampler NAME asks a model the questions" if "question" in names else ""
+            raise InputError(
+                f"{name}: no column {field!r}; it has {', '.join(names) or 'none'}: --responses says which holds the "
+                f"responses{asks}"
+            )
         if twice := [column for column in names if names.count(column) > 1]:
             raise InputError(f"{name}: several columns are named {twice[0]!r}: rename them")
-        self._fields = names if whole else [column for column in (field, *_MEASURED) if column in names]
+        self._told = tuple(column for column in (field, *_MEASURED) if column in names)
+        self._fields = names if whole else list(self._told)
 
     def rows(self) -> Generator[Row, None, None]:
         number = 0
@@ -54,7 +59,7 @@ class ParquetSource(Source):
                         number += 1
                         problem = problem_of(fields, self.field)
                         text = json.dumps(fields, default=str) if problem else ""
-                        yield Row(number, text, fields, problem, (batch, index))
+                        yield Row(number, text, fields, problem, (batch, index), told=self._told)
         except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a value that Python has no type for
             raise InputError(f"{self.name}: cannot be read after row {number}: {error}") from error
 

@@ -19,8 +19,8 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
@@ -28,8 +28,9 @@ from semantic_entropy.arrow import array, pa, pq
 from semantic_entropy.columns import arrow_type, columns, mapping_keys, result_shape
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.parquet import OwnColumns, read_metadata
-from semantic_entropy.rows import SETTINGS, Before, Measured, Row, Sink, result_key
-from semantic_entropy.types import Result, to_json_line
+from semantic_entropy.reading_back import result_of
+from semantic_entropy.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink, result_key
+from semantic_entropy.types import to_json_line
 
 _NOTE = b"semantic_entropy"
 _ROW_GROUP = 8192  # rows gathered before they are written to the merged file: small groups read slowly
@@ -44,6 +45,7 @@ class _Note(Before):
     last: str
     provenance: dict[str, Any]
     keys: dict[str, list[str]]
+    drawn: dict[str, Any] = field(default_factory=dict)
 
     def holds(self, first: Row, last: Row) -> bool:
         return (self.first, self.last) == (_digest(first), _digest(last))
@@ -52,15 +54,18 @@ class _Note(Before):
         return self.provenance
 
     @classmethod
-    def of(cls, rows: Sequence[Row], last: Result, keys: dict[str, list[str]]) -> _Note:
-        """Of these rows, the last of which has this result."""
-        settings = {name: getattr(last.provenance, name) for name in SETTINGS}
-        return cls(len(rows), _digest(rows[0]), _digest(rows[-1]), settings, keys)
+    def of(cls, measured: Sequence[Measured], keys: dict[str, list[str]]) -> _Note:
+        """Of these rows and their results."""
+        rows, said = [row for row, _ in measured], [result.provenance for _, result in measured]
+        settings = {name: getattr(said[-1], name) for name in SETTINGS}
+        drawn = [{name: getattr(how, name) for name in DRAWN} for how in said if how.sampler]
+        return cls(len(rows), _digest(rows[0]), _digest(rows[-1]), settings, keys, drawn[-1] if drawn else {})
 
     def __add__(self, later: _Note) -> _Note:
         keys = {name: list(dict.fromkeys([*own, *later.keys[name]])) for name, own in self.keys.items()}
         first = self.first if self.written else later.first
-        return _Note(self.written + later.written, first, later.last, later.provenance, keys)
+        drawn = later.drawn or self.drawn
+        return _Note(self.written + later.written, first, later.last, later.provenance, keys, drawn)
 
 
 _NOTHING = _Note(0, "", "", {}, {"scores": [], "versions": []})
@@ -78,6 +83,19 @@ class ParquetSink(Sink):
         if self.path.exists():
             return _read_note(self.path)
         return self._note() if self.folder.exists() else None
+
+    @property
+    def is_final(self) -> bool:
+        return self.path.exists()
+
+    def held(self, rows: Iterable[Row]) -> Iterator[Measured]:
+        names = list(_types(_read_note(self.path).keys))
+        with pq.ParquetFile(self.path) as file:
+            at = len(file.schema_arrow) - len(names)
+            written = (one for batch in file.iter_batches(batch_size=256) for one in batch.to_pylist())
+            for fields, row in zip(written, rows, strict=False):
+                results = dict(zip(names, list(fields.values())[at:], strict=True))
+                yield row.with_filled(dict(list(fields.items())[:at])), result_of(results)
 
     def __enter__(self) -> Self:
         if self.path.exists():
@@ -108,9 +126,7 @@ class ParquetSink(Sink):
         keys = mapping_keys(values)
         results = {name: array(values[name], kind) for name, kind in _types(keys).items()}
         own = self.own.put(rows)
-        table = _joined(own, results).replace_schema_metadata(
-            _noted(own.schema.metadata, _Note.of(rows, measured[-1][1], keys))
-        )
+        table = _joined(own, results).replace_schema_metadata(_noted(own.schema.metadata, _Note.of(measured, keys)))
         with _whole(self.folder / f"{self._written:012}.parquet", self.folder) as temporary:
             pq.write_table(table, temporary)
         self._written += len(rows)
@@ -184,7 +200,8 @@ def _split(path: Path, types: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 def _digest(row: Row) -> str:
     """What tells a row from another, short."""
     schema = row.cells[0].schema.to_string(show_schema_metadata=False) if row.cells else ""
-    text = json.dumps([row.own, schema], sort_keys=True, default=str)
+    own = {name: value for name, value in row.own.items() if row.told is None or name in row.told}
+    text = json.dumps([own, schema], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -8,8 +8,8 @@ it already holds: that is all that resumption needs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 from semantic_entropy.errors import InputError
@@ -24,9 +24,10 @@ SETTINGS = (
     "estimator",
     "extract",
     "invalid",
-    "sampler",
 )
 """What of a result's provenance must be the same in all rows of an output."""
+DRAWN = ("sampler", "n")
+"""What must be the same in all rows whose responses were drawn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,9 @@ class Row:
 
     `number` counts from 1 (lines of a text file, rows of a table); `text` shows the row to a reader; `cells` is what a
     table's sink needs to copy it as it is: the record batch it lies in, and its index there. `drawn` is the group that
-    a sampler drew for it, where it came with a question alone, and `filled` the fields that came of it.
+    a sampler drew for it, where it came with a question alone, and `filled` the fields that came of it. `again`: what
+    is wrong is not the row's own, and may be otherwise another time. `told`: the fields that tell a table's row from
+    another, whichever of its columns were read; None: all.
     """
 
     number: int
@@ -45,11 +48,27 @@ class Row:
     cells: tuple[Any, int] | None = None
     drawn: Group | None = None
     filled: frozenset[str] = frozenset()
+    again: bool = False
+    told: tuple[str, ...] | None = None
+
+    def lacks(self, field: str) -> bool:
+        """Whether it has a question, and no responses in this field."""
+        question = (self.fields or {}).get("question")
+        return isinstance(question, str) and bool(question.strip()) and not (self.fields or {}).get(field)
+
+    def bare(self, field: str) -> Row:
+        """Where it lacks responses, marked as one whose responses are not its own."""
+        return replace(self, filled=frozenset((field, "logprobs"))) if self.lacks(field) else self
 
     @property
     def own(self) -> dict[str, Any]:
         """Its fields as they came."""
         return {name: value for name, value in (self.fields or {}).items() if name not in self.filled}
+
+    def with_filled(self, written: Mapping[str, Any]) -> Row:
+        """With the drawn responses that an output has for it; `filled` says in which fields."""
+        drawn = {name: written[name] for name in sorted(self.filled) if written.get(name) is not None}
+        return replace(self, fields={**(self.fields or {}), **drawn}, problem=None)
 
 
 Measured = tuple[Row, Result]
@@ -74,9 +93,12 @@ class Source(ABC):
 
 
 class Before(ABC):
-    """What an earlier run left: how many results, and of which rows and settings."""
+    """What an earlier run left: how many results, of which rows and settings, and what `DRAWN` says of the last that
+    has drawn responses (empty: none has).
+    """
 
     written: int
+    drawn: Mapping[str, Any]
 
     @abstractmethod
     def holds(self, first: Row, last: Row) -> bool:
@@ -99,6 +121,15 @@ class Sink(ABC):
         Raises:
             InputError: something else is there.
         """
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing can be added to what is there."""
+        return False
+
+    @abstractmethod
+    def held(self, rows: Iterable[Row]) -> Iterator[Measured]:
+        """What is there, given the rows that it came from, in order; closed and finished."""
 
     @abstractmethod
     def __enter__(self) -> Self:

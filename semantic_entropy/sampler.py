@@ -30,9 +30,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SampleFailure:
-    """Why the rest of a request's responses will not come (refused by a filter, too long for the model, timed out)."""
+    """Why the rest of a request's responses will not come (refused by a filter, too long for the model, timed out).
+
+    `transient`: the same request may do better another time, since it is the server that failed, not the request.
+    """
 
     reason: str
+    transient: bool = False
 
 
 class Sampler(ABC):

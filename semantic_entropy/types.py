@@ -92,7 +92,7 @@ class Group:
     """One question, the responses sampled for it, and what is known about each.
 
     responses (G,); logprobs: per response its token log-probabilities in nats, ragged (G, tokens). Where a sampler drew
-    them: samples (G,), who that was, and what a reader should know of it (why some are missing).
+    them: samples (G,), who that was, what a reader should know of it (why some are missing), and the n asked for.
     """
 
     responses: tuple[str, ...]
@@ -101,6 +101,7 @@ class Group:
     samples: tuple[Sample, ...] | None = None
     sampler: str | None = None
     note: str | None = None
+    n: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,8 @@ class Provenance:
 
     `asked`, `cached`, `undecided` count pairs of distinct answers: sent to the judge, found in the verdict cache, and
     left without a verdict. `decided_by` says which judge decided how many of them; `usage` what the verdicts asked for
-    cost, where they cost something; `sampler` who drew the responses, where it was not you.
+    cost, where they cost something; `sampler` who drew the responses, where it was not you, and `n` how many it was
+    asked for.
     """
 
     convention: str
@@ -193,6 +195,7 @@ class Provenance:
     usage: Usage | None = None
     sampler: str | None = None
     sampling_usage: Usage | None = None
+    n: int | None = None
 
     def costs(self) -> list[str]:
         """For a reader: who drew and who decided, where that is not plain, and what each cost."""

@@ -75,7 +75,7 @@ class Attempts:
             await self._back_off(tries, got.wait)
             await self._pause()
         # Where it is the hurry that ends this, nobody reads the reason.
-        return Failure(f"the token budget of {self._terms.token_budget} is spent", usage=usage)
+        return Failure(f"the token budget of {self._terms.token_budget} is spent", usage=usage, transient=True)
 
     def unexpected(self, error: Exception, details: str) -> Fatal:
         """An error of this code, with its traceback as text: a traceback itself would hold the request's header."""

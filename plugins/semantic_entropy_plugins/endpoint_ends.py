@@ -23,11 +23,15 @@ _LISTED = 20  # models in a message
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a call has no reply. status: the HTTP status, where the server gave one. usage: what was paid."""
+    """Why a call has no reply. status: the HTTP status, where the server gave one. usage: what was paid.
+
+    transient: the same call may have one another time.
+    """
 
     reason: str
     status: int | None = None
     usage: Usage = field(default=Usage())
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +63,7 @@ class Ends:
             return Fatal(f"{self._url} has never answered: {reason}. Is that the server, and is it well?")
         if got.kind == "away":
             return Fatal(f"{self._url} has answered before and is gone: {reason}. Is the server still running?")
-        return self._counted(Failure(reason, got.status, usage))
+        return self._counted(Failure(reason, got.status, usage, transient=True))
 
     def unreachable(self, why: str) -> End:
         """The server has never answered."""

@@ -38,7 +38,7 @@ class _Task:
     todo: deque[tuple[int, int]]
     held: tuple[int, int] | None = None
     under_way: int = 0
-    failure: str | None = None
+    failure: SampleFailure | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +96,13 @@ class Portions:
             task.held = (ask.first + 1, ask.count - 1)  # perhaps the number is what the server refuses
             self._put(task, (ask.first, 1))
         else:
-            task.failure, task.held = task.failure or outcome.reason, None
+            task.failure = task.failure or SampleFailure(outcome.reason, outcome.transient)
+            task.held = None
             task.todo.clear()
         for sample in came:
             yield task.request, sample
         if task.failure and not task.under_way:
-            yield task.request, SampleFailure(task.failure)
+            yield task.request, task.failure
 
     def _learn(self, ask: Portion, came: int) -> None:
         """What a reply says of how many the server gives at once; and what is to be asked for now."""

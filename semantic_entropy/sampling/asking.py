@@ -73,7 +73,8 @@ def as_group(drawn: Drawn, draw: Draw) -> Group:
 
 
 def _drawn(group: Group, drawn: Drawn, draw: Draw, note: str | None) -> Group:
-    return Group(group.responses, group.question, group.logprobs, drawn.samples, draw.sampler.describe(), note)
+    who = draw.sampler.describe()
+    return Group(group.responses, group.question, group.logprobs, drawn.samples, who, note, draw.n)
 
 
 def _first_problem(results: Sequence[Result]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from semantic_entropy.errors import SamplingError
 from semantic_entropy.sampler import Request, SampleFailure, Sampler
@@ -19,12 +19,16 @@ from semantic_entropy.types import Sample
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The samples for one question, and why there are fewer than asked for, if there are."""
+    """The samples for one question, and why there are fewer than asked for, if there are.
+
+    `transient`: that may be otherwise another time.
+    """
 
     index: int
     question: str
     samples: tuple[Sample, ...]
     problem: str | None = None
+    transient: bool = False
 
 
 @dataclass(slots=True)
@@ -94,7 +98,7 @@ class Draw:
     def _already(self, index: int, question: str) -> list[Sample] | None:
         """The samples on disk where some are missing; None where nothing has to be asked."""
         if done := self._done.get(question):
-            self._ready.append(Drawn(index, question, done.samples, done.problem))
+            self._ready.append(Drawn(index, question, done.samples, done.problem, done.transient))
         elif question in self._open:
             self._open[question].indices.append(index)
         else:
@@ -110,7 +114,7 @@ class Draw:
         if question not in self._open:
             raise SamplingError(f"sampler {self.sampler.name!r} drew more than the {request.n} samples of {request!r}")
         if isinstance(drawn, SampleFailure):
-            self._complete(question, drawn.reason)
+            self._complete(question, drawn.reason, transient=drawn.transient)
             return
         if self.store:
             self.store.add(self.sampler, question, drawn)
@@ -119,13 +123,13 @@ class Draw:
         if len(one.samples) == self.n:
             self._complete(question)
 
-    def _complete(self, question: str, problem: str | None = None) -> None:
+    def _complete(self, question: str, problem: str | None = None, *, transient: bool = False) -> None:
         with self._lock:
-            self._close(question, problem)
+            self._close(question, problem, transient=transient)
 
-    def _close(self, question: str, problem: str | None = None) -> None:
+    def _close(self, question: str, problem: str | None = None, *, transient: bool = False) -> None:
         one = self._open[question]
-        done = Drawn(one.indices[0], question, tuple(one.samples), problem)
+        done = Drawn(one.indices[0], question, tuple(one.samples), problem, transient)
         self._done[question] = done
         del self._open[question]
-        self._ready.extend(Drawn(index, question, done.samples, problem) for index in one.indices)
+        self._ready.extend(replace(done, index=index) for index in one.indices)

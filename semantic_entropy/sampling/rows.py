@@ -37,17 +37,13 @@ class AskedRows:
         finally:
             groups.close()
 
-    def bare(self, row: Row) -> Row:
-        """A row that lacks responses, marked as one whose responses are not its own."""
-        return replace(row, filled=frozenset((self.field, "logprobs"))) if self._lacks(row) else row
-
     def again(self, row: Row, output: str) -> Row:
         """A row whose result is written, with the responses that were drawn for it then.
 
         Raises:
             InputError: they are not kept, or another sampler drew them.
         """
-        if not self._lacks(row):
+        if not row.lacks(self.field):
             return row
         question = _question(row)
         kept = self.draw.store.get(self.draw.sampler, question, self.draw.n) if self.draw.store else []
@@ -62,7 +58,7 @@ class AskedRows:
     def _questions(self, rows: Iterator[Row], order: deque[tuple[Row, int | None]]) -> Iterator[str]:
         number = 0
         for row in rows:
-            if not self._lacks(row):
+            if not row.lacks(self.field):
                 order.append((row, None))
                 continue
             order.append((row, number))
@@ -74,16 +70,14 @@ class AskedRows:
             row, number = order.popleft()
             yield row if number is None else self._with(row, done.pop(number))
 
-    def _lacks(self, row: Row) -> bool:
-        return row.fields is not None and not row.fields.get(self.field) and bool(_question(row).strip())
-
     def _with(self, row: Row, drawn: Drawn) -> Row:
         if not drawn.samples:
-            return replace(row, problem=f"no response from {self.draw.sampler.describe()}: {drawn.problem}")
+            problem = f"no response from {self.draw.sampler.describe()}: {drawn.problem}"
+            return replace(row, problem=problem, again=drawn.transient)
         group = as_group(drawn, self.draw)
         known = {"logprobs": [list(tokens) for tokens in group.logprobs]} if group.logprobs else {}
         fields = {**(row.fields or {}), self.field: list(group.responses), **known}
-        return replace(self.bare(row), fields=fields, problem=None, drawn=group)
+        return replace(row.bare(self.field), fields=fields, problem=None, drawn=group)
 
 
 def _question(row: Row) -> str:

@@ -16,8 +16,9 @@ class Dice(Sampler):
 
     name = "dice"
 
-    def __init__(self, sides=3, wait=0.0, refuses="", short=0, breaks_after=None):
+    def __init__(self, sides=3, wait=0.0, refuses="", short=0, breaks_after=None, fails=""):
         self.sides, self.wait, self.refuses, self.short, self.breaks_after = sides, wait, refuses, short, breaks_after
+        self.fails = fails
         self.asked = []
         self.drawn = 0
 
@@ -30,6 +31,9 @@ class Dice(Sampler):
             self.asked.append((request.question, request.n, request.first))
             if self.refuses and self.refuses in request.question:
                 yield request, SampleFailure("refused")
+                continue
+            if self.fails and self.fails in request.question:
+                yield request, SampleFailure("given up after 7 attempts: HTTP 500", transient=True)
                 continue
             for number in range(request.first, request.first + request.n - self.short):
                 if self.drawn == self.breaks_after:

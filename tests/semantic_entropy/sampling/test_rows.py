@@ -108,6 +108,129 @@ def test_another_sampler_is_refused_for_an_output_that_is_there(file, dice, tmp_
     assert "does not hold" in run(file, "-o", output).output
 
 
+FORMATS = pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+WIDE = [{"id": i, "question": f"number {i}?", "n": i if i % 2 else i / 2, "entropy": "own"} for i in range(8)]
+
+
+def written(tmp_path, suffix, rows=WIDE):
+    """A file of questions, and where its results go."""
+    source, output = tmp_path / f"q.{suffix}", tmp_path / f"out.{suffix}"
+    if suffix == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pyarrow.Table.from_pylist(rows), source)
+    else:
+        source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return source, output
+
+
+def results(path):
+    if path.suffix == ".parquet":
+        return pytest.importorskip("pyarrow.parquet").read_table(path).to_pylist()
+    return read(path)
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@FORMATS
+def test_what_the_server_failed_at_is_asked_again_and_comes_to_stand_in_its_place(dice, tmp_path, suffix):
+    source, output = written(tmp_path, suffix)
+    first = run(source, "-o", output, "--sampler-option", "fails=number 3", "--sampler-option", "refuses=number 5")
+    assert first.exit_code == 1
+    assert "1 of the bad rows got no answer: the same command asks them again" in first.output
+    assert [row["id"] for row in results(output)] == [0, 1, 2, 4, 6, 7]
+    still = run(source, "-o", output, "--sampler-option", "fails=number 3")
+    assert still.exit_code == 1
+    assert [question for question, *_ in dice[-1].asked] == ["number 3?"]
+    again = run(source, "-o", output)
+    assert [question for question, *_ in dice[-1].asked] == ["number 3?"]
+    assert again.output.startswith("1 rows in")
+    straight = tmp_path / "straight" / output.name
+    straight.parent.mkdir()
+    run(source, "-o", straight, "--sampler-option", "refuses=number 5")
+    assert list(map(told, results(output))) == list(map(told, results(straight)))
+    assert [row["problem"] for row in read(Path(f"{output}.bad.jsonl"))] == ["no response from dice: refused"]
+    assert run(source, "-o", output).output.startswith("0 rows")
+    assert dice[-1].asked == []
+    assert files(tmp_path) == [*files(tmp_path / "straight"), source.name, "straight"]
+
+
+def told(row):
+    """A result without what differs from run to run: which verdicts were remembered."""
+    how = row["result_provenance"] if "result_provenance" in row else row["provenance"]
+    return {**row, "provenance": {**how, "asked": 0, "cached": 0, "decided_by": []}}
+
+
+@FORMATS
+@pytest.mark.parametrize("step", range(5))
+def test_a_kill_while_asked_again_rows_are_put_in_their_places_costs_and_doubles_nothing(
+    dice, tmp_path, suffix, step, monkeypatch
+):
+    source, output = written(tmp_path, suffix)
+    run(source, "-o", output, "--sampler-option", "fails=number 3", "--sampler-option", "refuses=number 5")
+    replace, done = Path.replace, []
+
+    def killed(path, target):
+        if "again" in path.name:
+            if len(done) == step:
+                raise KeyboardInterrupt
+            done.append(path)
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", killed)
+    run(source, "-o", output)
+    monkeypatch.setattr(Path, "replace", replace)
+    run(source, "-o", output)
+    assert [row["id"] for row in results(output)] == [0, 1, 2, 3, 4, 6, 7]
+    assert len(read(Path(f"{output}.bad.jsonl"))) == 1
+    assert [name for name in files(tmp_path) if "again" in name] == []
+
+
+def test_after_an_outage_that_ended_the_run_the_same_command_asks_all_the_rest(dice, tmp_path):
+    source, output = written(tmp_path, "jsonl")
+    run(source, "-o", output, "--sampler-option", "fails=number")
+    assert results(output) == []
+    assert run(source, "-o", output).exit_code == 0
+    assert [row["id"] for row in results(output)] == list(range(8))
+    assert files(tmp_path) == ["out.jsonl", "out.jsonl.samples.jsonl", "q.jsonl"]
+
+
+@FORMATS
+def test_questions_set_aside_for_want_of_a_sampler_are_asked_once_there_is_one(dice, tmp_path, suffix):
+    rows = [{**row, "responses": ["a", "b"] if row["id"] == 4 else None} for row in WIDE]
+    source, output = written(tmp_path, suffix, rows)
+    forgot = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
+    assert "hint: 7 rows have a question and no responses: --sampler NAME asks a model" in forgot.output
+    assert run(source, "-o", output).exit_code == 0
+    assert [row["id"] for row in results(output)] == list(range(8))
+    assert not Path(f"{output}.bad.jsonl").exists()
+
+
+def test_only_the_first_bad_rows_are_shown_and_a_field_like_responses_is_pointed_out(tmp_path):
+    source, output = written(tmp_path, "jsonl", [{"question": "q?", "texts": ["a", "b"]}] * 500)
+    done = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
+    assert done.output.count("no field 'responses'") == 10
+    assert f"and so on, all of them in {output}.bad.jsonl" in done.output
+    assert "hint: the field 'texts' holds texts: --responses texts takes them" in done.output
+    assert len(read(Path(f"{output}.bad.jsonl"))) == 500
+
+
+@FORMATS
+def test_another_n_and_no_sampler_any_more_are_refused_for_an_output_that_is_there(dice, tmp_path, suffix):
+    rows = [{**row, "responses": None} for row in WIDE] + [
+        {**WIDE[0], "responses": ["a", "b"]}
+    ]  # the last tells nothing of the sampler
+    source, output = written(tmp_path, suffix, rows)
+    assert run(source, "-o", output).exit_code == 0
+    before = output.read_bytes()
+    other = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output), "--sampler", "dice", "-n", "6"])
+    assert f"{output} was made with n 4, not 6: use --overwrite, or another output" in other.output
+    none = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
+    assert "was made with sampler 'dice', and now there is none: use --overwrite" in none.output
+    assert output.read_bytes() == before
+
+
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
 def test_parquet_holds_questions_and_takes_responses(file, dice, tmp_path, kind):
     pyarrow = pytest.importorskip("pyarrow")
