@@ -7,10 +7,12 @@ import json
 import threading
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from semantic_entropy import load_sampler
+from semantic_entropy.cli import main
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage, errors
 from semantic_entropy.testing import check_sampler
 from semantic_entropy_plugins.openai_sampler import OpenAISampler
@@ -285,6 +287,31 @@ def test_no_token_is_lost_when_usage_is_shared_out(texts, used):
     total = sum((sample.usage for _, sample in drawn), Usage())
     assert (total.requests, total.input_tokens, total.output_tokens) == (1, 7, used)
     assert all(sample.usage.output_tokens >= 0 for _, sample in drawn)
+
+
+def test_a_failure_says_whether_it_was_the_server_or_the_question():
+    def failure(behaviour, **options):
+        with ChatServer(behaviour) as server:
+            return draw(server, Request(0, "q", 2), **options)[-1][1]
+
+    assert failure(status(500), retries=1).transient
+    assert not failure(status(400, "filtered")).transient
+
+
+def test_after_an_outage_the_same_command_asks_what_is_missing(tmp_path):
+    source, output = tmp_path / "q.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"id": i, "question": f"number {i}"}) + "\n" for i in range(17)))
+    command = ["estimate", str(source), "-o", str(output), "--sampler", "openai", "-n", "2"]
+    with ChatServer(status(500)) as server:
+        command += ["--sampler-option", "model=m", "--sampler-option", f"base_url={server.url}"]
+        down = CliRunner().invoke(main, [*command, "--sampler-option", "retries=0"])
+        port = server.port
+    assert "17 bad rows set aside" in down.output
+    assert "17 of the bad rows got no answer: the same command asks them again" in down.output
+    with ChatServer(samples(), port=port):
+        up = CliRunner().invoke(main, command)
+    assert up.exit_code == 0, up.output
+    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == list(range(17))
 
 
 def test_the_budget_ends_what_is_left_with_a_failure_each():
