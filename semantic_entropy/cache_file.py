@@ -17,6 +17,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import sqlite3
 import threading
 import time
@@ -33,6 +34,7 @@ from semantic_entropy.types import Verdict
 _MARK = 0x53456E74  # "SEnt": tells our files from other SQLite files (PRAGMA application_id)
 _FORMAT = 2  # PRAGMA user_version
 _PATIENCE = 30.0  # seconds to wait for other writers; one holds the file for milliseconds
+_LITTLE = 1 << 20  # bytes: with fewer, SQLite cannot make the files that it needs beside its own
 _TABLE = """
 CREATE TABLE IF NOT EXISTS verdicts
 (key BLOB PRIMARY KEY, same INTEGER NOT NULL, score REAL, reason TEXT, by TEXT) WITHOUT ROWID
@@ -123,7 +125,7 @@ class CacheFile(VerdictCache):
         try:
             yield
         except sqlite3.Error as error:
-            raise SemanticEntropyError(f"verdict cache {self.path}: {error}; delete it, or use another file") from error
+            raise SemanticEntropyError(f"verdict cache {self.path}: {error}: {_advice(error, self.path)}") from error
 
 
 class _NotPlainError(Exception):
@@ -163,11 +165,28 @@ def _opened(path: Path) -> sqlite3.Connection:
         _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        raise InputError(f"verdict cache {path}: {error}: delete it, or use another file") from error
+        raise InputError(f"verdict cache {path}: {error}: {_advice(error, path)}") from error
     except InputError:
         connection.close()
         raise
     return connection
+
+
+def _advice(error: sqlite3.Error, path: Path) -> str:
+    """What to do about it. A file that is not known to be ours is nobody's to delete."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the other bits say where it happened
+        case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR as code:
+            is_full = code == sqlite3.SQLITE_FULL or shutil.disk_usage(path.parent).free < _LITTLE
+            what = "the disk is full" if is_full else "the disk is full to you (a quota, a limit), or it fails"
+            return f"{what}: free some space and run again; the verdicts in the file stay"
+        case sqlite3.SQLITE_NOTADB:
+            return "it holds something else: name another file"
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return "another process has held it for half a minute: try again, or name another file"
+        case sqlite3.SQLITE_CORRUPT:
+            return "it is damaged: name another file; if it held verdicts alone, it can be deleted"
+        case _:
+            return "name another file, in a folder that can be written"
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:

@@ -206,7 +206,7 @@ def test_what_is_no_cache_is_an_error_and_stays_as_it_is(path, tmp_path):
         b"my notes, longer than the header of a database is, so that nobody can take them for a new one" * 9
     )
     notes = path.read_bytes()
-    with pytest.raises(InputError, match="not a database: delete it, or use another file"):
+    with pytest.raises(InputError, match="not a database: it holds something else: name another file$"):
         Scorer(cache=path)
     assert path.read_bytes() == notes
     other = sqlite3.connect(tmp_path / "other.sqlite")
@@ -237,9 +237,39 @@ def test_a_file_damaged_in_the_middle_is_an_error_that_names_it(path):
         for i in range(5000):
             damaged.get((Kept, ("x",), (), None, str(i), "x"))
 
-    with pytest.raises(SemanticEntropyError, match=r"verdicts\.sqlite: .*delete it, or use another file"):
+    with pytest.raises(SemanticEntropyError, match=r"verdicts\.sqlite: .*it is damaged: name another file; if"):
         read_all()
     damaged.close()
+
+
+def many(cache, count=5000):
+    cache.put_all([((Kept, ("x",), (), None, str(i), "x"), Verdict(True)) for i in range(count)])
+
+
+def test_a_full_disk_is_said_and_costs_nothing_that_was_kept(path):
+    cache = CacheFile(path)
+    many(cache, 10)
+    cache._connection().execute("PRAGMA max_page_count = 4")
+    with pytest.raises(SemanticEntropyError, match="the disk is full: free some space and run again") as full:
+        many(cache)
+    assert "delete" not in str(full.value)
+    cache.close()
+    assert rows_of(path) == 10
+
+
+LIMITED = """
+import resource, signal, sys
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+from semantic_entropy.cache_file import CacheFile
+from semantic_entropy import Equivalence, Verdict
+CacheFile(sys.argv[1]).put_all([((Equivalence, ("x",), (), None, str(i), "x"), Verdict(True)) for i in range(9000)])
+"""
+
+
+def test_what_the_system_does_not_let_it_write_is_no_reason_to_delete_it(path):
+    done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=False)
+    assert "disk I/O error: the disk is full to you (a quota, a limit), or it fails: free some space" in done.stderr
 
 
 def test_threads_share_a_file(path):
