@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -17,6 +19,16 @@ import click
 from semantic_entropy.errors import InputError, SemanticEntropyError
 
 _OPTION_HELP = "An option of the equivalence, as key=value; may be repeated."
+
+
+class _New(click.Path):
+    """A file to be written, whose folder must be there: a slip of the pen should not make one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder = Path(value).parent
+        if not folder.is_dir():
+            self.fail(f"{value}: there is no folder {folder}: make it first, or mend the path", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def _sampling(command: Any) -> Any:
@@ -33,7 +45,7 @@ def _sampling(command: Any) -> Any:
             ),
             click.option("-n", "n", default=10, show_default=True, type=click.IntRange(1), help="Responses to draw."),
             click.option(
-                "--samples", type=click.Path(dir_okay=False), help="Where drawn responses are kept, one JSON line each."
+                "--samples", type=_New(dir_okay=False), help="Where drawn responses are kept, one JSON line each."
             ),
         )
     ):
@@ -59,7 +71,7 @@ def main() -> None:
 
 @main.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", type=click.Path(dir_okay=False), help="Where to write; default: standard output.")
+@click.option("-o", "--output", type=_New(dir_okay=False), help="Where to write; default: standard output.")
 @click.option("-e", "--equivalence", metavar="NAME", help="Who means the same; default: auto (math, else text).")
 @click.option("--option", "options", multiple=True, metavar="K=V", help=_OPTION_HELP)
 @click.option("--clusterer", metavar="NAME", help="Default: the convention's.")
@@ -70,7 +82,7 @@ def main() -> None:
 @click.option(
     "--responses", "field", default="responses", show_default=True, help="The field that holds the responses."
 )
-@click.option("--cache", type=click.Path(dir_okay=False), help="An SQLite file that keeps verdicts from run to run.")
+@click.option("--cache", type=_New(dir_okay=False), help="An SQLite file that keeps verdicts from run to run.")
 @_sampling
 @click.option("--overwrite", is_flag=True, help="Start anew where the output exists, instead of going on.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of setting it aside.")
@@ -212,10 +224,13 @@ def threshold(
         return
     click.echo(str(choice))
     if choice.own is None:
-        stage = json.dumps({"judge": equivalence, "band": [choice.threshold, choice.threshold]})
+        said = {"options": dict(map(_option, options))} if options else {}
+        stage = json.dumps({"judge": equivalence, **said, "band": [choice.threshold, choice.threshold]})
         click.echo(f"\nuse it as a stage of a cascade: {stage}")
     else:
-        click.echo(f"\nuse it: --equivalence {equivalence} --option threshold={choice.threshold}")
+        kept = [option for option in options if not option.startswith("threshold=")]
+        chosen = [part for option in (*kept, f"threshold={choice.threshold}") for part in ("--option", option)]
+        click.echo(f"\nuse it: {shlex.join(['--equivalence', equivalence, *chosen])}")
 
 
 @contextlib.contextmanager

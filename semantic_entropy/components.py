@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
 from semantic_entropy.clustering import Clusterer
@@ -42,6 +42,16 @@ def load_estimator(name: str, **options: Any) -> EntropyEstimator:
 def load_sampler(name: str, **options: Any) -> Sampler:
     """The sampler of this name, built with these options. Raises as `load_equivalence`."""
     return _load("sampler", name, Sampler, options)
+
+
+def require_equivalences(names: Iterable[str]) -> None:
+    """For a judge of several others: before any of them is loaded, one error for all that they lack.
+
+    Raises:
+        MissingDependencyError: names the command that installs what is missing.
+        UnknownComponentError: no equivalence of one of these names.
+    """
+    default_registry().require("equivalence", names)
 
 
 def load_component(kind: str, name: str, **options: Any) -> Any:

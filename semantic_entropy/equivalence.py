@@ -81,6 +81,9 @@ class Equivalence(ABC):
         """The name, with the options that are not the default: for a result's provenance."""
         return self.name
 
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
         """The answer in each response, where `extract=` is not given; None is invalid. Default: the whole text."""
         return [_WHOLE(response) for response in responses]

@@ -36,7 +36,7 @@ class EntropyEstimator(ABC):
         for requirement in sorted(self.requires):
             if not evidence.has(requirement):
                 raise EvidenceError(
-                    f"estimator {self.name!r} needs {requirement}: pass {requirement}=, one entry for each response"
+                    f"estimator {self.name!r} needs {requirement}, one entry for each response, and there are none"
                 )
 
     def describe(self) -> str:

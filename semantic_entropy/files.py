@@ -219,7 +219,7 @@ class Run:
         except EvidenceError:  # a row lacks what an estimator asked for by name needs: find out which
             measured, lacking = self._one_by_one(good)
         if lacking and untried and not measured:  # all of them: a mistake in the call, not in the rows
-            raise InputError(lacking[0][1])
+            raise InputError(f"{self.source.name}: no row has what --estimator asks for: {lacking[0][1]}")
         return measured, sorted(problems + lacking, key=lambda problem: problem[0].number)
 
     def _estimate(self, rows: list[Row]) -> list[Result]:

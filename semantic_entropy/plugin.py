@@ -29,7 +29,7 @@ from semantic_entropy import errors
 from semantic_entropy.answers import boxed, is_refusal, load_extractor, strip_reasoning
 from semantic_entropy.answers import number as last_number
 from semantic_entropy.clustering import Clusterer, Components, Flow, LastMatch, Representative
-from semantic_entropy.components import load_equivalence
+from semantic_entropy.components import load_equivalence, require_equivalences
 from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
 from semantic_entropy.estimators import (
     Discrete,
@@ -75,5 +75,6 @@ __all__ = [
     "last_number",
     "load_equivalence",
     "load_extractor",
+    "require_equivalences",
     "strip_reasoning",
 ]

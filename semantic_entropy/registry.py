@@ -12,7 +12,7 @@ import importlib.util
 import inspect
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,16 +104,12 @@ class Registry:
         Raises:
             UnknownComponentError: no such name; lists what exists and what failed.
             AmbiguousComponentError: two plugins offer it; lists the full names to choose from.
-            MissingDependencyError: names the command that installs what is missing.
+            MissingDependencyError: as `require`.
             PluginError: its `load` raised.
             OptionError: no such option, or one is missing; lists those that exist.
         """
         entry = self.find(kind, name)
-        if missing := entry.missing():
-            raise MissingDependencyError(
-                f"{kind} {name!r} needs {', '.join(missing)}: "
-                f"pip install '{entry.component.extra or ' '.join(missing)}'"
-            )
+        self.require(kind, [name])
         try:
             factory = entry.component.load()
         except Exception as error:
@@ -129,6 +125,19 @@ class Registry:
             raise OptionError(f"{kind} {name!r} refuses its options ({', '.join(options)}): {error}") from error
         except Exception as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be built: {_reason(error)}") from error
+
+    def require(self, kind: str, names: Iterable[str]) -> None:
+        """Raise MissingDependencyError where components lack what they need: all of it, and one command for all."""
+        lacking = {
+            entry: missing for entry in (self.find(kind, name) for name in names) if (missing := entry.missing())
+        }
+        if not lacking:
+            return
+        who = "; ".join(f"{kind} {entry.component.name!r} needs {', '.join(lacking[entry])}" for entry in lacking)
+        extras = dict.fromkeys(entry.component.extra or " ".join(missing) for entry, missing in lacking.items())
+        torch = any("torch" in missing for missing in lacking.values())
+        which = " (which torch that brings, and how to choose another: docs/install.md)" if torch else ""
+        raise MissingDependencyError(f"{who}: pip install {' '.join(map(repr, extras))}{which}")
 
     def find(self, kind: str, name: str) -> Entry:
         """The component of this name, or of this full name (`distribution/name`). Raises as `create`."""
@@ -223,11 +232,23 @@ def _check_options(kind: str, name: str, factory: Callable[..., Any], options: d
             raise OptionError(
                 f"{kind} {name!r} has no option {option!r}.{nearest(option, parameters)} Its options: {exist}"
             )
+    for option, value in options.items():
+        if wrong := _wrong_kind(inspect.signature(factory).parameters[option], value):
+            raise OptionError(f"{kind} {name!r}: {option}={value!r} must be {wrong}")
     needed = [o for o, shown in parameters.items() if "=" not in shown and o not in options]
     if needed:
         raise OptionError(
             f"{kind} {name!r} needs the option {needed[0]!r}. Its options: {', '.join(parameters.values())}"
         )
+
+
+def _wrong_kind(parameter: inspect.Parameter, value: Any) -> str | None:
+    """What a text must be instead, where the option is plainly a number or a truth value: a command line has texts."""
+    if not isinstance(value, str):
+        return None
+    declared = getattr(parameter.annotation, "__name__", parameter.annotation)
+    kinds = {"float": "a number", "int": "a whole number", "bool": "true or false"}
+    return kinds.get(str(declared).removesuffix(" | None"))
 
 
 def options_of(factory: Callable[..., Any]) -> dict[str, str] | None:

@@ -66,6 +66,9 @@ class Sampler(ABC):
         """The name, with the model and the options that matter, for a result's provenance."""
         return self.name
 
+    def __repr__(self) -> str:
+        return f"<{self.describe()}>"
+
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         """Samples as they arrive: `request.n` for each request, or fewer and then one `SampleFailure`.

@@ -7,7 +7,15 @@ from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from semantic_entropy.plugin import Equivalence, FunctionEquivalence, Pair, Verdict, errors, load_equivalence
+from semantic_entropy.plugin import (
+    Equivalence,
+    FunctionEquivalence,
+    Pair,
+    Verdict,
+    errors,
+    load_equivalence,
+    require_equivalences,
+)
 
 Trust = Literal["both", "same", "different"]
 Band = tuple[float, float]
@@ -117,6 +125,8 @@ def read_stages(judges: Any) -> tuple[Stage, ...]:
         raise errors.OptionError(
             f"cascade: judges={judges!r} must be a list of at least one judge, such as ['exact', 'math', 'text']"
         )
+    named = [element.get("judge") if isinstance(element, Mapping) else element for element in judges]
+    require_equivalences(name for name in named if isinstance(name, str))
     seen: Counter[str] = Counter()
     stages: list[Stage] = []
     try:

@@ -74,7 +74,8 @@ class SampleStore:
         close(self._out)
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.found} samples found, {self.added} added"
+        held = sum(map(len, self._places.values()))
+        return f"{self.path}: {held} responses, {self.added} of them new"
 
     def _hold(self) -> None:
         if sys.platform == "win32":

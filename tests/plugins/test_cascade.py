@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from semantic_entropy import Equivalence, InputError, Pair, Scorer, UnknownComponentError, Verdict, load_equivalence
 from semantic_entropy.cache_file import CacheFile
 from semantic_entropy.cli import main
-from semantic_entropy.errors import EquivalenceError
+from semantic_entropy.errors import EquivalenceError, OptionError
 from semantic_entropy.testing import check_equivalence
 from semantic_entropy.types import Usage
 
@@ -312,8 +312,8 @@ def test_an_unknown_name_lists_those_that_exist():
 def test_a_slip_in_the_last_element_closes_what_was_loaded(monkeypatch):
     closed = []
     monkeypatch.setattr("semantic_entropy_plugins.math.Math.close", lambda judge: closed.append(judge.name))
-    with pytest.raises(UnknownComponentError):
-        cascade("math", "nobody")
+    with pytest.raises(OptionError):
+        cascade("math", {"judge": "ngram", "options": {"n": 0}})
     assert closed == ["math"]
 
 

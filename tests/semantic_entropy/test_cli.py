@@ -217,7 +217,14 @@ def test_a_full_disk_is_an_error_and_not_a_traceback(tmp_path):
         (["estimate", "{path}", "-e", "mth"], "Did you mean 'math'"),
         (["estimate", "{path}", "--option", "n=2"], "--option needs --equivalence"),
         (["estimate", "{path}", "-e", "ngram", "--option", "n"], "not of the form key=value"),
-        (["estimate", "{path}", "--estimator", "likelihood"], "needs logprobs"),
+        (
+            ["estimate", "{path}", "--estimator", "likelihood"],
+            "in.jsonl, line 1: estimator 'likelihood' needs logprobs",
+        ),
+        (["estimate", "{path}", "-e", "ngram", "--option", "threshold=abc"], "threshold='abc' must be a number"),
+        (["estimate", "{path}", "-e", "ngram", "--option", "n=1.x"], "n='1.x' must be a whole number"),
+        (["estimate", "{path}", "-e", "exact", "-o", "{path}s/out.jsonl"], "make it first, or mend the path"),
+        (["estimate", "{path}", "-e", "exact", "--cache", "no/c.sqlite"], "there is no folder no: make it first"),
         (["explain"], "give responses, or --file"),
         (["explain", "--file", "{path}", "--id", "zz"], "no usable row with id 'zz'"),
     ],
@@ -228,6 +235,14 @@ def test_a_wrong_call_says_what_to_do(tmp_path, arguments, says):
     assert done.returncode != 0
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_without_rows_and_one_whose_rows_all_lack_the_evidence_are_said_to_be_so(tmp_path):
+    done = call("estimate", write(tmp_path / "in.jsonl", ["", ""]), "-o", tmp_path / "out.jsonl")
+    assert (done.returncode, done.stderr) == (0, f"{tmp_path / 'in.jsonl'} holds no rows\n")
+    path = write(tmp_path / "bare.jsonl", [{"responses": ["a", "b"]}])
+    done = call("estimate", path, "--estimator", "likelihood")
+    assert f"{path}: no row has what --estimator asks for: estimator 'likelihood' needs logprobs, one" in done.stderr
 
 
 def test_explain_draws_the_clusters():

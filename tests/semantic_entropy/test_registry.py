@@ -13,6 +13,7 @@ from semantic_entropy import (
     Equivalence,
     InputError,
     MissingDependencyError,
+    OptionError,
     PluginError,
     UnknownComponentError,
     Verdict,
@@ -20,7 +21,9 @@ from semantic_entropy import (
     load_equivalence,
     register,
 )
+from semantic_entropy.equivalence import FunctionEquivalence
 from semantic_entropy.registry import Registry
+from tests.semantic_entropy.sampling.dice import Dice
 
 GOOD = """
 from semantic_entropy.plugin import Component, Equivalence, Verdict, hookimpl
@@ -123,6 +126,38 @@ def test_a_component_that_cannot_be_loaded_is_an_error_with_its_cause(plugin):
     plugin("stranger", GOOD)
     with pytest.raises(PluginError, match="'stranger/explodes' could not be loaded: ZeroDivisionError"):
         Registry().create("equivalence", "explodes")
+
+
+def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, monkeypatch):
+    loud = '("torch",), extra="semantic-entropy[nli]"'
+    plugin(
+        "stranger",
+        GOOD.replace('equal length"),', 'equal length"),\n Component("loud", lambda: 1 / 0, requires=' + loud + "),"),
+    )
+    monkeypatch.setattr("semantic_entropy.registry._default", Registry())
+    monkeypatch.setattr("semantic_entropy.registry._importable", lambda module: module not in ("torch", "moonbase"))
+    with pytest.raises(MissingDependencyError) as error:
+        load_equivalence("cascade", judges=["exact", {"judge": "loud"}, "needs-moon", "exact"])
+    assert str(error.value) == (
+        "equivalence 'loud' needs torch; equivalence 'needs-moon' needs moonbase: pip install 'semantic-entropy[nli]' "
+        "'moonbase[all]' (which torch that brings, and how to choose another: docs/install.md)"
+    )
+
+
+@pytest.mark.parametrize("wrong", [{"share": "abc"}, {"many": "2.x"}, {"on": "False"}])
+def test_a_text_for_an_option_that_is_no_text_says_what_it_must_be(wrong):
+    def judge(share: float = 0.5, many: int | None = None, on: bool = True, word: str | float = 1.0):
+        return FunctionEquivalence(lambda a, b: a == b)
+
+    register("equivalence", "typed", judge)
+    with pytest.raises(OptionError, match="must be (a number|a whole number|true or false)"):
+        load_equivalence("typed", **wrong)
+    load_equivalence("typed", share=1, many=None, on=False, word="often")
+
+
+def test_a_judge_and_a_sampler_show_themselves_by_their_options():
+    assert repr(load_equivalence("ngram", n=2)) == "<ngram(n=2, threshold=0.6)>"
+    assert repr(Dice()) == "<dice>"
 
 
 @pytest.mark.parametrize("blocked", ["stranger", "x, stranger"])

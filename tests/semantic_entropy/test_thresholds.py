@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 
 import pytest
 from click.testing import CliRunner
@@ -197,6 +198,16 @@ def test_a_judge_without_a_threshold_gets_a_band(tmp_path):
     stage = json.loads(ran.stdout.rsplit("cascade: ", 1)[1])
     assert stage["judge"] == "text"
     assert stage["band"][0] == stage["band"][1]
+
+
+def test_what_to_paste_holds_all_options_that_it_was_measured_with(tmp_path):
+    pairs = write(tmp_path / "pairs.jsonl", PAIRS)
+    ran = command(pairs, "-e", "ngram", "--option", "n=2", "--option", "threshold=0.9")
+    *_, pasted = ran.stdout.splitlines()
+    assert pasted.startswith("use it: --equivalence ngram --option n=2 --option threshold=0.")
+    assert pasted.count("threshold=") == 1
+    ran = command(pairs, *shlex.split(pasted.removeprefix("use it: ")))
+    assert "judged by ngram(n=2, threshold=0." in ran.stdout
 
 
 def test_other_fields_are_named(tmp_path):

@@ -71,7 +71,7 @@ def test_questions_are_answered_responses_are_taken_and_bad_rows_set_aside(file,
         (4, "no response from dice: refused"),
         (5, "no field 'responses'; it has id"),
     ]
-    assert "8 added" in done.output
+    assert "8 responses, 8 of them new" in done.output
 
 
 def test_an_interrupted_run_goes_on_and_asks_for_nothing_twice(file, dice, tmp_path):
@@ -146,6 +146,7 @@ def test_what_the_server_failed_at_is_asked_again_and_comes_to_stand_in_its_plac
     again = run(source, "-o", output)
     assert [question for question, *_ in dice[-1].asked] == ["number 3?"]
     assert again.output.startswith("1 rows in")
+    assert "28 responses, 4 of them new" in again.output
     straight = tmp_path / "straight" / output.name
     straight.parent.mkdir()
     run(source, "-o", straight, "--sampler-option", "refuses=number 5")
