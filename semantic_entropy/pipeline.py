@@ -19,6 +19,7 @@ from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer, Flow
 from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
+from semantic_entropy.stopping import is_stopped
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict
 
 _KEEP_EVERY = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may cost
@@ -117,8 +118,12 @@ def _judge(batch: Batch) -> None:
 def _stream(equivalence: Equivalence, pairs: Sequence[Pair], deliver: Callable[[int, Verdict], None]) -> None:
     """Ask, and deliver the verdicts as they come: exactly one for each pair."""
     waiting = set(range(len(pairs)))
-    with _named(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}"):
+    with (
+        _named(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}"),
+        contextlib.ExitStack() as stack,
+    ):
         stream = equivalence.stream(pairs)
+        stack.callback(getattr(stream, "close", lambda: None))  # an error below would keep it, and its calls, alive
         for index, verdict in stream:
             if index not in waiting:
                 raise _miscounted(equivalence, pairs, len(pairs) - len(waiting) + 1 + sum(1 for _ in stream))
@@ -129,6 +134,8 @@ def _stream(equivalence: Equivalence, pairs: Sequence[Pair], deliver: Callable[[
                 )
             waiting.remove(index)
             deliver(index, verdict)
+            if is_stopped():
+                raise SemanticEntropyError("stopped: the verdicts that had come are in the cache")
         if waiting:
             raise _miscounted(equivalence, pairs, len(pairs) - len(waiting))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from semantic_entropy.errors import SamplingError
 from semantic_entropy.sampler import Request, SampleFailure, Sampler
 from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.stopping import stop_signal
 from semantic_entropy.types import Sample
 
 
@@ -38,14 +39,13 @@ class _Open:
 class Draw:
     """n samples for each of many questions.
 
-    `problem` of what it yields says why samples are missing. Once `stopped` is set, nothing more is asked.
+    `problem` of what it yields says why samples are missing. Once nobody waits for what the thread that makes it works
+    on, nothing more is asked.
     """
 
-    def __init__(
-        self, sampler: Sampler, n: int, store: SampleStore | None = None, stopped: threading.Event | None = None
-    ) -> None:
+    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
         self.sampler, self.n, self.store = sampler, n, store
-        self.stopped = stopped or threading.Event()
+        self._stop = stop_signal()  # here: a sampler may take requests from a thread of its own
         self._lock = threading.Lock()  # over what follows: a sampler may take requests from a thread of its own
         self._open: dict[str, _Open] = {}
         self._done: dict[str, Drawn] = {}  # for questions that come again; a reader of all of them keeps them anyway
@@ -74,7 +74,7 @@ class Draw:
         yield from self._finished()
 
     def _go_on(self) -> None:
-        if self.stopped.is_set():
+        if self._stop.is_set():
             raise SamplingError("stopped: what had been drawn is kept where samples= names a file")
 
     def _finished(self) -> Iterator[Drawn]:
@@ -84,7 +84,7 @@ class Draw:
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
         """What has to be asked."""
         for index, question in enumerate(questions):
-            if self.stopped.is_set():
+            if self._stop.is_set():
                 return
             with self._lock:
                 kept = self._already(index, question)

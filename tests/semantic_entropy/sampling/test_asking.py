@@ -7,7 +7,8 @@ import threading
 
 import pytest
 
-from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate
+from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate, load_clusterer
+from semantic_entropy.plugin import Equivalence, Verdict
 from semantic_entropy.sampling.drawing import Draw
 from semantic_entropy.sampling.store import SampleStore
 from tests.semantic_entropy.sampling.dice import Dice
@@ -163,3 +164,55 @@ def test_a_cancelled_task_asks_for_nothing_more_and_what_was_drawn_is_kept(tmp_p
     store = SampleStore(tmp_path / "s.jsonl")
     assert len(store.get(dice, "question 0", 9)) == 2
     store.close()
+
+
+def test_a_cancelled_task_does_not_read_a_long_request_to_its_end():
+    async def cancelled():
+        dice = Dice(wait=0.01)
+        task = asyncio.create_task(aestimate(question="q", sampler=dice, n=1000))
+        while dice.drawn < 3:  # noqa: ASYNC110  # a thread counts
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return dice
+
+    assert asyncio.run(cancelled()).drawn < 1000
+
+
+def test_a_cancelled_task_asks_the_judge_for_nothing_more():
+    class Waits(Equivalence):
+        asked, held, go = 0, threading.Event(), threading.Event()
+
+        def judge(self, pairs):
+            self.asked += len(pairs)
+            if self.asked == 3:
+                self.held.set()
+                assert self.go.wait(60)
+            return [Verdict(False) for _ in pairs]
+
+    async def cancelled():
+        task = asyncio.create_task(aestimate(list("abcdef"), equivalence=judge, clusterer=one_pair_a_round))
+        await asyncio.to_thread(judge.held.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        judge.go.set()
+
+    judge, one_pair_a_round = Waits(), load_clusterer("representative", pick="random")
+    asyncio.run(cancelled())  # which waits for its threads
+    assert judge.asked == 3
+
+
+def test_another_task_goes_on_when_one_is_cancelled():
+    async def both():
+        dice = Dice(wait=0.01)
+        one, other = (asyncio.create_task(aestimate(question=q, sampler=dice, n=20)) for q in "ab")
+        while dice.drawn < 3:  # noqa: ASYNC110  # a thread counts
+            await asyncio.sleep(0.01)
+        one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await one
+        return await other
+
+    assert len(asyncio.run(both()).samples) == 20
