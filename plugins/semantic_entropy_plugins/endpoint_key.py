@@ -1,8 +1,8 @@
 """The API key: where it comes from, and that it leaves by the request's header alone.
 
-A `Key` shows itself as `Key(***)`, so that neither an object's repr nor a traceback with local variables holds it. What
-a server sends back is redacted before anyone sees it, and what httpx and its engine log while calls are under way, too
-(at level DEBUG they log the headers of responses).
+A `Key` shows itself as `Key(***)`, so that neither an object's repr nor a traceback with local variables holds it; nor
+does a pickle. What a server sends back is redacted before anyone sees it, and what httpx and its engine log while calls
+are under way, too (at level DEBUG they log the headers of responses).
 """
 
 from __future__ import annotations
@@ -33,6 +33,21 @@ class Key:
 
     def __repr__(self) -> str:
         return "Key(***)"
+
+    def __reduce__(self) -> tuple[type[Key], tuple[str, ...]]:
+        """None that was given goes into a pickle, which is kept and sent; one of the environment is read there anew."""
+        if self._given:
+            raise TypeError(
+                "a key given as api_key= is not pickled, lest it be kept in plain text: leave api_key= out, and set "
+                f"{VARIABLE} in both processes"
+            )
+        return Key, () if self._given is None else ("",)
+
+    def __deepcopy__(self, memo: object) -> Key:
+        return self  # which never changes, and stays in this process
+
+    def __copy__(self) -> Key:
+        return self
 
     def __bool__(self) -> bool:
         return bool(self._value())
