@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import sys
 import threading
 from os import PathLike
@@ -62,7 +63,7 @@ class SampleStore:
     def add(self, sampler: Sampler, question: str, sample: Sample) -> None:
         """Write one sample down."""
         key = _key(sampler, question)
-        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": dataclasses.asdict(sample)}
+        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": _fields(sample)}
         with self._lock:
             place = self._out.tell()
             write_lines(self._out, [to_json_line(line)], self.path)
@@ -109,6 +110,15 @@ def _key(sampler: Sampler, question: str) -> str:
     kind = type(sampler)
     text = repr((kind.__module__, kind.__qualname__, sampler.settings, question))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _fields(sample: Sample) -> dict[str, Any]:
+    """The sample for JSON, which knows no nan: numbers of which one is not finite are no evidence, and are left out."""
+    fields = dataclasses.asdict(sample)
+    for name in ("logprobs", "token_entropies", "hidden_state"):
+        if fields[name] is not None and not all(map(math.isfinite, fields[name])):
+            fields[name] = None
+    return fields
 
 
 def _line(file: Any, place: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import subprocess
@@ -73,6 +74,15 @@ def test_a_line_that_a_kill_cut_short_is_removed_and_the_rest_stands(path):
     store.add(Dice(), "q", Sample("c"))
     store.close()
     assert path.read_bytes() == whole
+
+
+def test_numbers_that_are_not_finite_cost_no_sample(path):
+    store = SampleStore(path)
+    kept = {"logprobs": (-1.0,), "token_entropies": (0.5,), "hidden_state": (2.0,)}
+    for name, bad in (("logprobs", math.nan), ("token_entropies", math.inf), ("hidden_state", -math.inf)):
+        store.add(Dice(), name, Sample("a", **{**kept, name: (-0.1, bad)}))
+        assert store.get(Dice(), name, 9) == [Sample("a", **{**kept, name: None})]
+    store.close()
 
 
 OTHER = ["notes", "[]", "{}", '{"key": 1, "sample": 2}']
