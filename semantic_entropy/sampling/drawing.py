@@ -10,6 +10,7 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from semantic_entropy.errors import SamplingError
 from semantic_entropy.sampler import Request, SampleFailure, Sampler
@@ -36,6 +37,23 @@ class _Open:
     samples: list[Sample] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A question that is complete. samples: None where they are on disk, so that memory does not grow with the rows."""
+
+    count: int
+    problem: str | None
+    samples: tuple[Sample, ...] | None
+
+
+class _Ready(NamedTuple):
+    """A group for its reader. samples: None where they are to be had from what is done."""
+
+    index: int
+    question: str
+    samples: tuple[Sample, ...] | None = None
+
+
 class Draw:
     """n samples for each of many questions.
 
@@ -48,8 +66,8 @@ class Draw:
         self._stop = stop_signal()  # here: a sampler may take requests from a thread of its own
         self._lock = threading.Lock()  # over what follows: a sampler may take requests from a thread of its own
         self._open: dict[str, _Open] = {}
-        self._done: dict[str, Drawn] = {}  # for questions that come again; a reader of all of them keeps them anyway
-        self._ready: deque[Drawn] = deque()
+        self._done: dict[str, _Done] = {}  # for questions that come again
+        self._ready: deque[_Ready] = deque()
 
     def groups(self, questions: Iterable[str]) -> Generator[Drawn, None, None]:
         """A group for each question, in the order in which they are complete.
@@ -79,7 +97,9 @@ class Draw:
 
     def _finished(self) -> Iterator[Drawn]:
         while self._ready:
-            yield self._ready.popleft()
+            index, question, samples = self._ready.popleft()
+            done = self._done[question]
+            yield Drawn(index, question, self._again(question, done) if samples is None else samples, done.problem)
 
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
         """What has to be asked."""
@@ -93,17 +113,23 @@ class Draw:
 
     def _already(self, index: int, question: str) -> list[Sample] | None:
         """The samples on disk where some are missing; None where nothing has to be asked."""
-        if done := self._done.get(question):
-            self._ready.append(Drawn(index, question, done.samples, done.problem))
+        if question in self._done:
+            self._ready.append(_Ready(index, question))
         elif question in self._open:
             self._open[question].indices.append(index)
         else:
             kept = self.store.get(self.sampler, question, self.n) if self.store else []
-            self._open[question] = _Open([index], kept)
             if len(kept) < self.n:
+                self._open[question] = _Open([index], kept)
                 return kept
-            self._close(question)
+            self._done[question] = _Done(len(kept), None, None)  # read when its turn comes: all of it may be on disk
+            self._ready.append(_Ready(index, question))
         return None
+
+    def _again(self, question: str, done: _Done) -> tuple[Sample, ...]:
+        if done.samples is not None or self.store is None:
+            return done.samples or ()
+        return tuple(self.store.read(self.sampler, question, done.count))
 
     def _take(self, request: Request, drawn: Sample | SampleFailure) -> None:
         question = request.question
@@ -125,7 +151,7 @@ class Draw:
 
     def _close(self, question: str, problem: str | None = None) -> None:
         one = self._open[question]
-        done = Drawn(one.indices[0], question, tuple(one.samples), problem)
-        self._done[question] = done
+        samples = tuple(one.samples)
+        self._done[question] = _Done(len(samples), problem, None if self.store else samples)
         del self._open[question]
-        self._ready.extend(Drawn(index, question, done.samples, problem) for index in one.indices)
+        self._ready.extend(_Ready(index, question, samples) for index in one.indices)

@@ -50,15 +50,20 @@ class SampleStore:
             raise
 
     def get(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
-        """The first samples of this sampler for this question, n at most."""
+        """The first samples of this sampler for this question, n at most, counted as found."""
+        samples = self.read(sampler, question, n)
+        with self._lock:
+            self.found += len(samples)
+        return samples
+
+    def read(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
+        """As `get`, without counting them: this run has had them before."""
         with self._lock:
             places = self._places.get(_key(sampler, question), [])[:n]
             if not places:
                 return []
             with self.path.open("rb") as file:
-                samples = [_sample(_line(file, place)["sample"]) for place in places]
-            self.found += len(samples)
-        return samples
+                return [_sample(_line(file, place)["sample"]) for place in places]
 
     def add(self, sampler: Sampler, question: str, sample: Sample) -> None:
         """Write one sample down."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 
 import pytest
 
@@ -36,6 +37,28 @@ def test_many_questions_come_back_in_order_and_an_equal_one_is_asked_once():
     assert len(dice.asked) == 70
     for question, result in zip(questions, results, strict=True):
         assert result.answers == estimate(question=question, sampler=Dice(), n=3).answers
+
+
+class Remembered(Sample):
+    __slots__ = ("__weakref__",)
+
+
+def test_samples_on_disk_are_not_kept_in_memory_and_an_equal_question_gets_them_again(tmp_path):
+    class Counts(Dice):
+        def stream(self, requests):
+            for request, drawn in super().stream(requests):
+                sample = Remembered(drawn.text)
+                alive.append(weakref.ref(sample))
+                yield request, sample
+
+    store, alive, answers, most = SampleStore(tmp_path / "s.jsonl"), [], {}, 0
+    for drawn in Draw(Counts(), 3, store).groups([f"question {i % 40}" for i in range(80)]):
+        texts = [sample.text for sample in drawn.samples]
+        assert answers.setdefault(drawn.question, texts) == texts
+        most = max(most, sum(one() is not None for one in alive))
+    assert (len(answers), len(alive), store.added, store.found) == (40, 120, 120, 0)
+    assert most < 20
+    store.close()
 
 
 def test_what_is_on_disk_is_not_asked_for_again_and_more_is_topped_up(tmp_path):
