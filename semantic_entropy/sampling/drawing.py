@@ -10,23 +10,23 @@ import threading
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from semantic_entropy.errors import SamplingError
 from semantic_entropy.sampler import Request, SampleFailure, Sampler
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.stopping import stop_signal
-from semantic_entropy.types import Sample
+from semantic_entropy.types import Sample, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The samples for one question, and why there are fewer than asked for, if there are."""
+    """The samples for one question; where there are fewer than asked for, why, and what was paid for the others."""
 
     index: int
     question: str
     samples: tuple[Sample, ...]
     problem: str | None = None
+    lost_usage: Usage | None = None
 
 
 @dataclass(slots=True)
@@ -42,11 +42,13 @@ class _Done:
     """A question that is complete. samples: None where they are on disk, so that memory does not grow with the rows."""
 
     count: int
-    problem: str | None
     samples: tuple[Sample, ...] | None
+    problem: str | None = None
+    lost_usage: Usage | None = None
 
 
-class _Ready(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Ready:
     """A group for its reader. samples: None where they are to be had from what is done."""
 
     index: int
@@ -97,9 +99,10 @@ class Draw:
 
     def _finished(self) -> Iterator[Drawn]:
         while self._ready:
-            index, question, samples = self._ready.popleft()
-            done = self._done[question]
-            yield Drawn(index, question, self._again(question, done) if samples is None else samples, done.problem)
+            one = self._ready.popleft()
+            done = self._done[one.question]
+            samples = self._again(one.question, done) if one.samples is None else one.samples
+            yield Drawn(one.index, one.question, samples, done.problem, done.lost_usage)
 
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
         """What has to be asked."""
@@ -122,7 +125,7 @@ class Draw:
             if len(kept) < self.n:
                 self._open[question] = _Open([index], kept)
                 return kept
-            self._done[question] = _Done(len(kept), None, None)  # read when its turn comes: all of it may be on disk
+            self._done[question] = _Done(len(kept), None)  # read when its turn comes: all of it may be on disk
             self._ready.append(_Ready(index, question))
         return None
 
@@ -136,7 +139,7 @@ class Draw:
         if question not in self._open:
             raise SamplingError(f"sampler {self.sampler.name!r} drew more than the {request.n} samples of {request!r}")
         if isinstance(drawn, SampleFailure):
-            self._complete(question, drawn.reason)
+            self._complete(question, drawn.reason, drawn.usage)
             return
         if self.store:
             self.store.add(self.sampler, question, drawn)
@@ -145,13 +148,9 @@ class Draw:
         if len(one.samples) == self.n:
             self._complete(question)
 
-    def _complete(self, question: str, problem: str | None = None) -> None:
+    def _complete(self, question: str, problem: str | None = None, lost_usage: Usage | None = None) -> None:
         with self._lock:
-            self._close(question, problem)
-
-    def _close(self, question: str, problem: str | None = None) -> None:
-        one = self._open[question]
-        samples = tuple(one.samples)
-        self._done[question] = _Done(len(samples), problem, None if self.store else samples)
-        del self._open[question]
-        self._ready.extend(_Ready(index, question, samples) for index in one.indices)
+            one = self._open.pop(question)
+            samples = tuple(one.samples)
+            self._done[question] = _Done(len(samples), None if self.store else samples, problem, lost_usage)
+            self._ready.extend(_Ready(index, question, samples) for index in one.indices)
