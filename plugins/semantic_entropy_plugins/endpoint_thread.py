@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import socket
 import sys
@@ -29,13 +30,13 @@ _GRACE = 30.0  # seconds that calls under way get after an error that ends it al
 
 
 class Line:
-    """At most `slots` calls at a time; `wait` gives their outcomes as they come."""
+    """At most `slots` calls at a time; `wait` gives their outcomes as they come. pid: the process that it lives in."""
 
     def __init__(
         self, attempts: Attempts, client: httpx.AsyncClient, slots: int, error: type[errors.SemanticEntropyError]
     ) -> None:
         self._attempts, self._client, self._slots, self._error = attempts, client, slots, error
-        self.pending = 0
+        self.pid, self.pending = os.getpid(), 0
         self._fatal: Fatal | None = None
         self._deadline = 0.0
         self._outcomes: queue.SimpleQueue[tuple[Call, Outcome] | None] = queue.SimpleQueue()

@@ -56,7 +56,7 @@ class Judge(Equivalence):
         seed: None: none is sent.
         max_tokens: of a reply, reasoning included. None: the server's own limit.
         extra: more of the request's body, such as {"reasoning_effort": "low"}; part of `settings`, so never a secret.
-        concurrency: calls under way at a time.
+        concurrency: calls under way at a time, of all threads that ask it together; each has at least one.
         timeout: seconds for one attempt, from connecting to the last byte.
         retries: attempts after the first.
         token_budget: tokens, in and out, that this judge may use; the pairs that are left then are undecided.
