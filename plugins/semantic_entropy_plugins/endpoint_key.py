@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import html
+import json
 import logging
 import os
 import re
@@ -69,14 +70,14 @@ class Key:
         return None
 
     def redact(self, text: str) -> str:
-        """The text with `***` in place of the key, also where it was quoted for a URL or a page.
+        """The text with `***` in place of the key, also where it was quoted for a URL, a page or JSON.
 
         A short key is replaced only where it stands alone: few are secrets, and they occur inside words.
         """
         value = self._value()
         if not value:
             return text
-        for form in {value, quote(value, safe=""), html.escape(value)}:
+        for form in _forms(value):
             if len(value) >= _LONG:
                 text = text.replace(form, "***")
             else:
@@ -107,6 +108,14 @@ class Key:
 
     def _value(self) -> str | None:
         return os.environ.get(VARIABLE) if self._given is None else self._given
+
+
+def _forms(value: str) -> list[str]:
+    """How a text may hold it, the longest first; PHP's JSON escapes slashes, too."""
+    in_json = json.dumps(value)[1:-1]
+    forms = {value, quote(value, safe=""), html.escape(value), in_json}
+    forms |= {value.replace("/", "\\/"), in_json.replace("/", "\\/")}
+    return sorted(forms, key=len, reverse=True)
 
 
 class _Bearer(httpx.Auth):

@@ -8,6 +8,7 @@ import json
 import logging
 import pickle
 import traceback
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -193,6 +194,16 @@ def test_a_pickle_without_a_key_reads_the_environment_where_it_is_opened(monkeyp
     monkeypatch.setenv(VARIABLE, SECRET)
     assert pickle.loads(pickled).endpoint._key
     assert not pickle.loads(without).endpoint._key
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "%2F"])
+def test_a_key_that_json_has_escaped_is_redacted_from_a_body_that_is_shown(slash):
+    key = 'sk/proj"abcdef/0123456789'
+    shown = json.dumps(key)[1:-1].replace("/", slash) if slash != "%2F" else quote(key, safe="")
+    with ChatServer(sends(f'{{"note": "nothing for {shown}"}}'.encode())) as server:
+        verdict = soon(Judge("m", server.url, key, retries=0)).judge([Pair(None, "a", "b")])[0]
+    assert "nothing for ***" in verdict.reason
+    assert "0123456789" not in verdict.reason
 
 
 def test_short_keys_of_local_servers_are_redacted_as_words_alone():
