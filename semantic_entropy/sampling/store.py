@@ -1,8 +1,8 @@
 """Samples on disk: written one by one as they arrive, and not asked for again.
 
 One JSON line a sample: who drew it (a digest of the sampler's class and settings, its description for a reader), the
-question, the sample. The file is only ever appended to; a line that a kill cut short is removed at the next opening. In
-memory are only the places of the lines.
+question, the sample. The file is only ever appended to; a line that a kill or a power cut left unfinished is removed at
+the next opening. In memory are only the places of the lines.
 
 Left out: forgetting. Delete the file to have everything drawn anew.
 """
@@ -96,7 +96,8 @@ class SampleStore:
         place = 0
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n") and line[: len(_BEGIN)] == _BEGIN[: len(line)]:
+                written = line.rstrip(b"\0")  # a power cut may leave space that was never written
+                if not line.endswith(b"\n") and written[: len(_BEGIN)] == _BEGIN[: len(written)]:
                     return  # cut short by a kill
                 try:
                     fields = json.loads(line)

@@ -76,6 +76,20 @@ def test_a_line_that_a_kill_cut_short_is_removed_and_the_rest_stands(path):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("kept", [0, 1, 30])
+def test_zeros_at_the_end_which_a_power_cut_leaves_are_removed_with_the_line_before_them(path, kept):
+    store = SampleStore(path)
+    for text in "abc":
+        store.add(Dice(), "q", Sample(text))
+    store.close()
+    *whole, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole) + last[:kept] + b"\0" * 5000)
+    store = SampleStore(path)
+    assert [sample.text for sample in store.get(Dice(), "q", 9)] == ["a", "b"]
+    store.close()
+    assert path.read_bytes() == b"".join(whole)
+
+
 def test_numbers_that_are_not_finite_cost_no_sample(path):
     store = SampleStore(path)
     kept = {"logprobs": (-1.0,), "token_entropies": (0.5,), "hidden_state": (2.0,)}
