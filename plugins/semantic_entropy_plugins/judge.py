@@ -95,6 +95,7 @@ class Judge(Equivalence):
         key = Key(api_key)
         del api_key  # an error below shows no local variable that holds it
         self.template, self.structured = load_template(template), bool(structured)
+        self.uses_question = "{question}" in self.template  # else one verdict serves all questions
         self.policy = _checked_policy(policy, template)
         self.decoding = Decoding.checked(
             self.name,

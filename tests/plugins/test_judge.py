@@ -365,6 +365,14 @@ def test_the_model_is_required():
         load_equivalence("judge")
 
 
+def test_a_template_without_the_question_asks_about_a_pair_once_whatever_the_question():
+    groups, questions = [["a", "b"]] * 3, ["p", "q", "r"]
+    for template, calls in (("Same? {left} / {right}", 1), ("{question}: same? {left} / {right}", 3)):
+        with ChatServer(NO) as server:
+            estimate(groups, question=questions, equivalence=judge(server, template=template))
+            assert len(server.requests) == calls
+
+
 def test_a_cancelled_task_waits_for_no_call_and_makes_no_further_one():
     class Counts(Judge):
         came = 0
