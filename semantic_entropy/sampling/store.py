@@ -15,6 +15,7 @@ import json
 import math
 import sys
 import threading
+import weakref
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from semantic_entropy.sampler import Sampler
 from semantic_entropy.types import Sample, Usage, to_json_line
 
 _BEGIN = b'{"key": "'  # of every line
+_HERE: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # what this process holds
 
 
 class SampleStore:
@@ -90,7 +92,17 @@ class SampleStore:
         try:
             fcntl.flock(self._out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go when this process dies
         except BlockingIOError:
-            raise InputError(f"another run is writing {self.path}: wait for it, or choose another file") from None
+            raise InputError(self._held()) from None
+        _HERE[self.path.resolve()] = self
+
+    def _held(self) -> str:
+        here = _HERE.get(self.path.resolve())
+        if here is None or here._out.closed:  # noqa: SLF001  # its like
+            return f"another run is writing {self.path}: wait for it, or choose another file"
+        return (
+            f"this process is writing {self.path} already: ask all questions in one list, or share one "
+            "Scorer(sampler=..., samples=...) among the tasks and threads that ask"
+        )
 
     def _read(self) -> None:
         place = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantic_entropy import Scorer
 from semantic_entropy.errors import InputError
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.types import Sample, Usage
@@ -113,10 +115,23 @@ def test_a_file_of_something_else_is_refused_by_line_and_left_alone(path, conten
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
 def test_two_at_once_are_refused(path):
     store = SampleStore(path)
-    with pytest.raises(InputError, match="another run is writing"):
-        SampleStore(path)
+    again = "import sys; from semantic_entropy.sampling.store import SampleStore; SampleStore(sys.argv[1])"
+    other = subprocess.run([sys.executable, "-c", again, path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "InputError: another run is writing" in other.stderr
+    with pytest.raises(InputError, match=r"this process is writing .*share one Scorer\("):
+        SampleStore(path.parent / "." / path.name)
     store.close()
     SampleStore(path).close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_tasks_that_ask_at_once_share_a_file_through_one_scorer(path):
+    async def ask(one):
+        return await asyncio.gather(*(one(question=f"question {i}") for i in range(3)))
+
+    with Scorer(sampler=Dice(wait=0.01), n=2, samples=path) as scorer:
+        assert [len(result.samples) for result in asyncio.run(ask(scorer.aestimate))] == [2, 2, 2]
+        assert scorer.store.added == 6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
