@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from semantic_entropy.types import Sample
+from semantic_entropy.types import Sample, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,12 @@ class Request:
 class SampleFailure:
     """Why the rest of a request's responses will not come (refused by a filter, too long for the model, timed out).
 
-    `transient`: the same request may do better another time, since it is the server that failed, not the request.
+    usage: what was paid for them all the same; None: nothing, or nobody knows. transient: the same request may do
+    better another time, since it is the server that failed, not the request.
     """
 
     reason: str
+    usage: Usage | None = None
     transient: bool = False
 
 

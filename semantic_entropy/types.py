@@ -92,7 +92,8 @@ class Group:
     """One question, the responses sampled for it, and what is known about each.
 
     responses (G,); logprobs: per response its token log-probabilities in nats, ragged (G, tokens). Where a sampler drew
-    them: samples (G,), who that was, what a reader should know of it (why some are missing), and the n asked for.
+    them: samples (G,), who that was, what a reader should know of it (why some are missing), what was paid for what did
+    not come, and the n asked for.
     """
 
     responses: tuple[str, ...]
@@ -101,6 +102,7 @@ class Group:
     samples: tuple[Sample, ...] | None = None
     sampler: str | None = None
     note: str | None = None
+    lost_usage: Usage | None = None
     n: int | None = None
 
 

@@ -56,7 +56,7 @@ class Judge(Equivalence):
         seed: None: none is sent.
         max_tokens: of a reply, reasoning included. None: the server's own limit.
         extra: more of the request's body, such as {"reasoning_effort": "low"}; part of `settings`, so never a secret.
-        concurrency: calls under way at a time.
+        concurrency: calls under way at a time, of all threads that ask it together; each has at least one.
         timeout: seconds for one attempt, from connecting to the last byte.
         retries: attempts after the first.
         token_budget: tokens, in and out, that this judge may use; the pairs that are left then are undecided.
@@ -95,6 +95,7 @@ class Judge(Equivalence):
         key = Key(api_key)
         del api_key  # an error below shows no local variable that holds it
         self.template, self.structured = load_template(template), bool(structured)
+        self.uses_question = "{question}" in self.template  # else one verdict serves all questions
         self.policy = _checked_policy(policy, template)
         self.decoding = Decoding.checked(
             self.name,

@@ -49,7 +49,7 @@ class OpenAISampler(Sampler):
         system: the system prompt.
         logprobs: whether to ask for token log-probabilities; samples have None where the server gives none.
         extra: more of the request's body, such as {"top_k": 50}; part of `settings`, so never a secret.
-        concurrency: requests under way at a time.
+        concurrency: requests under way at a time, of all threads that ask it together; each has at least one.
         timeout: seconds for one attempt, from connecting to the last byte of all its responses.
         retries: attempts after the first.
         token_budget: tokens, in and out, that this sampler may use; then the rest of the samples fail.

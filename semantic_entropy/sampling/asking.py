@@ -73,8 +73,16 @@ def as_group(drawn: Drawn, draw: Draw) -> Group:
 
 
 def _drawn(group: Group, drawn: Drawn, draw: Draw, note: str | None) -> Group:
-    who = draw.sampler.describe()
-    return Group(group.responses, group.question, group.logprobs, drawn.samples, who, note, draw.n)
+    return Group(
+        group.responses,
+        group.question,
+        group.logprobs,
+        drawn.samples,
+        draw.sampler.describe(),
+        note,
+        drawn.failure.usage if drawn.failure else None,
+        draw.n,
+    )
 
 
 def _first_problem(results: Sequence[Result]) -> str:

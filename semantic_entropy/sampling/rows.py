@@ -73,7 +73,7 @@ class AskedRows:
     def _with(self, row: Row, drawn: Drawn) -> Row:
         if not drawn.samples:
             problem = f"no response from {self.draw.sampler.describe()}: {drawn.problem}"
-            return replace(row, problem=problem, again=drawn.transient)
+            return replace(row, problem=problem, again=drawn.failure is not None and drawn.failure.transient)
         group = as_group(drawn, self.draw)
         known = {"logprobs": [list(tokens) for tokens in group.logprobs]} if group.logprobs else {}
         fields = {**(row.fields or {}), self.field: list(group.responses), **known}

@@ -536,6 +536,18 @@ def test_a_refusal_that_names_a_parameter_in_passing_is_not_remembered():
     assert isinstance(second, Reply)
 
 
+def test_several_threads_share_the_slots():
+    with ChatServer(slow(0.02, GOOD)) as server:
+        asked, came = endpoint(server, concurrency=8), []
+        workers = [threading.Thread(target=lambda: came.extend(asked.stream(calls(20)))) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert len(came) == 80
+    assert 4 <= server.peak <= 8 + 4  # a thread may look a moment before another's call counts
+
+
 def test_several_threads_may_ask_at_once():
     with ChatServer(slow(0.02, GOOD)) as server:
         asked, came = endpoint(server, concurrency=2), []
