@@ -11,6 +11,7 @@ Left out: several GPUs for one model, quantised weights.
 from __future__ import annotations
 
 import functools
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -100,8 +101,26 @@ def load_model(
 
 
 @contextmanager
-def no_bars_in_logs() -> Iterator[None]:
-    """Transformers draws a bar while it loads weights: on a terminal, but into no log."""
+def no_bars_in_logs(*, missing_is_said: bool = False) -> Iterator[None]:
+    """Transformers draws a bar while it loads weights: on a terminal, but into no log. And a table, on standard error,
+    of weights that are there and not wanted, or wanted and not there: nowhere, but the latter unless that is said.
+    """
+
+    def is_wanted(record: logging.LogRecord) -> bool:
+        said = record.getMessage()
+        return "LOAD REPORT" not in said or ("MISSING" in said and not missing_is_said)
+
+    log = logging.getLogger("transformers.modeling_utils")
+    log.addFilter(is_wanted)
+    try:
+        with _no_bars():
+            yield
+    finally:
+        log.removeFilter(is_wanted)
+
+
+@contextmanager
+def _no_bars() -> Iterator[None]:
     if sys.stderr.isatty() or not transformers_logging.is_progress_bar_enabled():
         yield
         return
@@ -186,22 +205,32 @@ def _tokenizer(folder: Path, said: str) -> Any:
 
 def _model(kind: str, folder: Path, said: str, **options: Any) -> Any:
     try:
-        with no_bars_in_logs():
+        with no_bars_in_logs(missing_is_said=True):
             model, info = getattr(transformers, kind).from_pretrained(
                 folder, trust_remote_code=False, output_loading_info=True, **options
             )
     except Exception as error:  # as above
         if is_out_of_memory(error):
             raise _no_memory(said, "loaded") from error
+        if "Unrecognized configuration class" in str(error):  # and then half a screen of classes
+            raise errors.OptionError(f"{said} is a model of another kind: choose {_wanted(kind)}") from error
         raise errors.OptionError(f"{said} cannot be loaded as {kind}. {_said_by(error)}") from error
     missing = sorted(set(info["missing_keys"]).intersection(name for name, _ in model.named_parameters()))
     if missing:
         raise errors.OptionError(
             f"{said} lacks weights that {type(model).__name__} needs, and random ones would take their place: "
-            f"{', '.join(missing[:4])}{', ...' * (len(missing) > 4)}. It was made for something else, or not trained"
+            f"{', '.join(missing[:4])}{', ...' * (len(missing) > 4)}. It was made for something else, or not "
+            f"trained: choose {_wanted(kind)}"
         )
     _in_one_precision(model, options["dtype"])
     return model.eval()
+
+
+def _wanted(kind: str) -> str:
+    """One of transformers' Auto classes in words."""
+    words = {"CausalLM": "causal language", "SequenceClassification": "sequence classification"}
+    name = kind.removeprefix("AutoModelFor")
+    return f"a {words.get(name, name)} model (its config.json names a class that ends with For{name})"
 
 
 def _in_one_precision(model: Any, dtype: torch.dtype) -> None:

@@ -33,6 +33,7 @@ _HOME = "sentence-transformers/"  # owner of a name without one, as the library 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # what a model is made of, in any of its folders
 _PICKLES = "*.bin"
 _KNOWN = "sentence_transformers."
+_PRETRAINED = ("MaskedLM", "PreTraining")  # encoders that have learned no task yet
 _UNLIMITED = 10**6  # tokens: a tokenizer without a limit says 10**30
 _SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no tokenizer takes
 
@@ -146,6 +147,8 @@ def _look_through(folder: Path, allow_pickle: bool, said: str) -> None:
         places = [(str(layer["type"]), folder / layer["path"]) for layer in layers] or [(_KNOWN, folder)]
     except (ValueError, TypeError, KeyError) as error:
         raise errors.OptionError(f"{said} has a modules.json that cannot be read: {error}") from error
+    if not layers:
+        _check_encoder(folder, said)
     for kind, here in places:
         if not kind.startswith(_KNOWN):
             raise errors.OptionError(
@@ -157,6 +160,22 @@ def _look_through(folder: Path, allow_pickle: bool, said: str) -> None:
                 f"{said} has pickled weights alone in {here}. A pickle can run any code when it is read. Use a model "
                 "or a revision that has safetensors; or, where you trust its author, allow_pickle=True"
             )
+
+
+def _check_encoder(folder: Path, said: str) -> None:
+    """Of a folder that lists no layers the library takes the encoder, and the mean over its tokens: some models are
+    published so. Not those that were trained for something else.
+    """
+    try:
+        made_for = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
+        _, head, task = str(made_for).partition("For")
+    except (OSError, ValueError, TypeError, LookupError):
+        return  # what is wrong with it the library will say
+    if head and task not in _PRETRAINED:
+        raise errors.OptionError(
+            f"{said} is a {made_for}, and no sentence model: cosines of what lies under it say little. Choose a model "
+            "that sentence-transformers has saved (it holds a modules.json)"
+        )
 
 
 def _not_loaded(error: Exception, said: str) -> errors.SemanticEntropyError:

@@ -320,6 +320,20 @@ def test_a_folder_that_is_no_model_is_an_error_that_says_why(copy, change, part)
     assert not (copy / "ran").exists()
 
 
+def encoder(path: Path) -> Path:
+    """A folder of an encoder alone, as some sentence models are published, with weights that nobody needs."""
+    config = json.loads((tiny_nli(path) / "config.json").read_text())
+    (path / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
+    return path
+
+
+def test_a_classifier_is_no_sentence_model_and_an_encoder_is_taken_without_a_table(tmp_path, capfd):
+    with pytest.raises(OptionError, match=r"is a BertForSequenceClassification, and no sentence model.*modules\.json"):
+        load_equivalence("embedding", model=str(tiny_nli(tmp_path / "nli")))
+    load_equivalence("embedding", model=str(encoder(tmp_path / "encoder")))
+    assert "LOAD REPORT" not in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("place", [".", "2_Dense"])
 def test_pickled_weights_are_read_where_that_is_asked_for(tiny, copy, place):
     pickled(place)(copy)
@@ -361,7 +375,7 @@ print(judge.versions[sys.argv[1]], judge.settings[2], round(verdict.score, 4))
 
 def test_a_model_of_the_hub_comes_without_its_pickles_and_later_from_the_cache(tmp_path):
     """A fresh process: the hub's client reads its address once, at import."""
-    folder = tiny_nli(tmp_path / "model")
+    folder = encoder(tmp_path / "model")
     (folder / "pytorch_model.bin").write_bytes(b"not to be fetched")
     hub = FakeHub({"owner/name": {"main": folder, "v1": folder}})
     base = {key: value for key, value in os.environ.items() if "OFFLINE" not in key}

@@ -167,6 +167,15 @@ def test_a_folder_that_is_not_a_whole_model_is_an_error_that_says_what_is_missin
         assert part in str(caught.value)
 
 
+def test_a_model_of_another_kind_says_which_to_choose_and_lists_no_classes(made, tmp_path, capfd):
+    deberta = tiny_nli(tmp_path / "deberta", "deberta-v2")
+    for folder in (made, deberta):
+        with pytest.raises(OptionError, match="choose a causal language model") as caught:
+            load_model("AutoModelForCausalLM", str(folder), purpose="verifier")
+        assert "Config" not in str(caught.value)
+    assert "LOAD REPORT" not in capfd.readouterr().err
+
+
 def test_a_model_that_would_bring_code_is_refused_and_its_code_is_not_run(copy, tmp_path):
     mark = tmp_path / "ran"
     (copy / "own.py").write_text(f"open({str(mark)!r}, 'w')\n")
