@@ -85,7 +85,7 @@ def _extra(extra: str) -> Finding:
     return Finding(
         extra,
         False,
-        f"missing {', '.join(missing)}",
+        f"missing {', '.join(missing)}" + (" (which torch: docs/install.md)" if "torch" in missing else ""),
         f"{sys.executable} -m pip install '{_DISTRIBUTION}[{extra}]'",
     )
 

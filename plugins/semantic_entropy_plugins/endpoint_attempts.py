@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import random
 import time
 from collections.abc import Callable, Mapping
@@ -28,6 +29,8 @@ from semantic_entropy_plugins.endpoint_trouble import Parameter, Trouble, broken
 
 LONGEST_WAIT = 60.0  # seconds
 _CONNECT = 10.0  # seconds: a machine that is there accepts within one
+_SILENT = 3.0  # seconds: who waits longer wants to know why
+_LOG = logging.getLogger("semantic_entropy.waiting")  # the command line shows it; nobody else unless they ask for INFO
 _MODELS = 10.0  # seconds for the list of models, which is only asked for to explain an error
 
 Outcome: TypeAlias = Reply | Failure | Fatal
@@ -72,7 +75,7 @@ class Attempts:
             tries += 1
             if end := await self._end(got, call, tries, usage):
                 return end
-            await self._back_off(tries, got.wait)
+            await self._back_off(tries, got)
             await self._pause()
         # Where it is the hurry that ends this, nobody reads the reason.
         return Failure(f"the token budget of {self._terms.token_budget} is spent", usage=usage, transient=True)
@@ -139,10 +142,14 @@ class Attempts:
         while not self.hurry.is_set() and (left := self._standing.resume_at - time.monotonic()) > 0:
             await self._sleep(left + random.uniform(0, self._terms.backoff))
 
-    async def _back_off(self, tries: int, asked: float | None) -> None:
-        if asked is not None:
-            self._standing.pause(min(asked, LONGEST_WAIT))
-        await self._sleep(min(LONGEST_WAIT, self._terms.backoff * 2.0 ** (tries - 1)) * random.uniform(0.5, 1))
+    async def _back_off(self, tries: int, got: Trouble) -> None:
+        if got.wait is not None:
+            self._standing.pause(min(got.wait, LONGEST_WAIT))
+        seconds = min(LONGEST_WAIT, self._terms.backoff * 2.0 ** (tries - 1)) * random.uniform(0.5, 1)
+        longest = max(seconds, self._standing.resume_at - time.monotonic())
+        if longest > _SILENT:
+            _LOG.info("%s: %s; trying again in %.0f s", self._terms.url, got.reason, longest)
+        await self._sleep(seconds)
 
     async def _sleep(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -326,6 +326,21 @@ def test_after_an_outage_the_same_command_asks_what_is_missing(tmp_path):
     assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == list(range(17))
 
 
+def test_a_long_wait_is_said_on_the_command_line_and_to_nobody_else(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr("semantic_entropy_plugins.endpoint_attempts._SILENT", 0.0)
+    (tmp_path / "q.jsonl").write_text('{"question": "one"}\n{"question": "two"}\n')
+    busy = status(503, "no room")
+    with ChatServer(busy, busy, busy, samples()) as server:
+        options = ["model=m", f"base_url={server.url}"]
+        command = ["estimate", str(tmp_path / "q.jsonl"), "-n", "1", "--sampler", "openai"]
+        done = CliRunner().invoke(main, [*command, *(part for one in options for part in ("--sampler-option", one))])
+        said = [line for line in done.stderr.splitlines() if line.startswith("waiting: ")]
+        assert said == [f"waiting: {server.url}: HTTP 503: no room; trying again in {said[0].split()[-2]} s"]
+    with ChatServer(busy, samples()) as server:
+        draw(server, Request(0, "q", 1))
+    assert "no room" not in capfd.readouterr().err
+
+
 def test_the_budget_ends_what_is_left_with_a_failure_each():
     with ChatServer(samples(usage=(50, 50))) as server:
         drawn = draw(server, *(Request(i, "q", 2) for i in range(5)), token_budget=150, concurrency=1)
