@@ -24,12 +24,13 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.endpoint import OPENAI, Endpoint
 from semantic_entropy_plugins.endpoint_attempts import Call
 from semantic_entropy_plugins.endpoint_ends import Failure
 from semantic_entropy_plugins.endpoint_key import Key
 from semantic_entropy_plugins.endpoint_replies import Reply
-from semantic_entropy_plugins.endpoint_request import Decoding, described
+from semantic_entropy_plugins.endpoint_request import Decoding
 from semantic_entropy_plugins.endpoint_standing import Refused
 from semantic_entropy_plugins.endpoint_trouble import Parameter
 from semantic_entropy_plugins.judge_prompts import FORM, PRESETS, SCHEMA, fill, load_template
@@ -145,7 +146,7 @@ class Judge(Equivalence):
             "max_tokens": decoding.max_tokens,
             "extra": json.loads(decoding.extra) or None,
         }
-        return described(type(self), self.name, options)
+        return described(Judge, self.name, options)
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return self.collect(pairs)
