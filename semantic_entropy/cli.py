@@ -192,6 +192,7 @@ def doctor(as_json: bool) -> None:
 @click.argument("file", type=click.Path(dir_okay=False, exists=True))
 @click.option("-e", "--equivalence", metavar="NAME", required=True, help="The judge, which must give scores.")
 @click.option("--option", "options", multiple=True, metavar="K=V", help=_OPTION_HELP)
+@click.option("--cache", type=_New(dir_okay=False), help="An SQLite file that keeps verdicts from run to run.")
 @click.option("--metric", default="accuracy", show_default=True, help="accuracy, f1, or precision@P (P in 0 to 1).")
 @click.option("--left", default="a", show_default=True, metavar="FIELD", help="The field of one answer.")
 @click.option("--right", default="b", show_default=True, metavar="FIELD", help="The field of the other.")
@@ -201,7 +202,15 @@ def doctor(as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable.")
 @click.option("--quiet", is_flag=True, help="No progress bar.")
 def threshold(
-    *, file: str, equivalence: str, options: tuple[str, ...], metric: str, as_json: bool, quiet: bool, **fields: str
+    *,
+    file: str,
+    equivalence: str,
+    options: tuple[str, ...],
+    metric: str,
+    cache: str | None,
+    as_json: bool,
+    quiet: bool,
+    **fields: str,
 ) -> None:
     """Pick a judge's threshold from FILE: JSON lines of labelled pairs.
 
@@ -211,15 +220,20 @@ def threshold(
     """
     from semantic_entropy import load_equivalence
     from semantic_entropy.labelled import choose, read_labelled
+    from semantic_entropy.resources import Resources
 
     pairs = read_labelled(file, fields)
+    verdicts = Resources(cache=cache).cache
     judge = load_equivalence(equivalence, **dict(map(_option, options)))
     hidden = quiet or not sys.stderr.isatty()
     try:
         with click.progressbar(length=len(pairs), label="pairs", file=sys.stderr, hidden=hidden) as bar:
-            choice = choose(judge, pairs, metric, bar.update)
+            choice = choose(judge, pairs, metric, bar.update, verdicts)
     finally:
         judge.close()
+        verdicts.close()
+    if cache:
+        click.echo(f"cache {verdicts}", err=True)
     if as_json:
         click.echo(json.dumps(choice.to_dict(), indent=2))
         return

@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from semantic_entropy.cache import VerdictCache
 from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import EquivalenceError, InputError
-from semantic_entropy.pipeline import ask
+from semantic_entropy.pipeline import ask, identity, verdict_key
 from semantic_entropy.thresholds import HeldOut, Quality, cross_validated, pick, quality
 from semantic_entropy.types import Pair, Verdict, one_line
 
@@ -135,6 +136,7 @@ def choose(
     pairs: Sequence[Labelled],
     metric: str = "accuracy",
     advance: Callable[[int], object] = lambda _: None,
+    cache: VerdictCache | None = None,
 ) -> Choice:
     """Ask the judge about all pairs and pick its threshold.
 
@@ -143,12 +145,15 @@ def choose(
         pairs: labelled.
         metric: what is best, as `thresholds.pick` takes it.
         advance: told of pairs as their verdicts come: how many.
+        cache: verdicts that need not be asked for, and where new ones go.
 
     Raises:
         InputError: as `thresholds.pick`.
         EquivalenceError: the judge gives no score, or broke its contract.
     """
-    verdicts = ask(_Watched(judge, advance), [labelled.pair for labelled in pairs])
+    verdicts = ask(
+        _Watched(judge, advance, VerdictCache(0) if cache is None else cache), [labelled.pair for labelled in pairs]
+    )
     judged = zip(pairs, verdicts, strict=True)
     scored = [(labelled, v, _score(judge, v)) for labelled, v in judged if v.same is not None]
     undecided = Counter(one_line(v.reason or "no reason given") for v in verdicts if v.same is None)
@@ -178,18 +183,30 @@ def choose(
 
 
 class _Watched(Equivalence):
-    """A judge that counts its verdicts aloud."""
+    """A judge that counts its verdicts aloud, and looks them up before it asks."""
 
-    def __init__(self, judge: Equivalence, advance: Callable[[int], object]) -> None:
-        self.name, self._judge, self._advance = judge.name, judge, advance
+    def __init__(self, judge: Equivalence, advance: Callable[[int], object], cache: VerdictCache) -> None:
+        self.name, self._judge, self._advance, self._cache = judge.name, judge, advance, cache
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        for answer in self._judge.stream(pairs):
+        judge, of = self._judge, identity(self._judge)
+        keys = [verdict_key(of, judge, pair) for pair in pairs]
+        if judge.cheap:
+            self._cache.free.add(judge.name)
+        found = {} if judge.cheap else {i: kept for i, key in enumerate(keys) if (kept := self._cache.get(key))}
+        for answer in found.items():
             self._advance(1)
             yield answer
+        left = [index for index in range(len(pairs)) if index not in found]
+        for place, verdict in judge.stream([pairs[index] for index in left]) if left else ():
+            index = left[place] if place in range(len(left)) else place  # whoever reads this checks it
+            if not judge.cheap and index in range(len(pairs)) and isinstance(verdict, Verdict):
+                self._cache.put(keys[index], verdict)
+            self._advance(1)
+            yield index, verdict
 
 
 def _lines(name: str) -> Iterator[bytes]:

@@ -223,9 +223,7 @@ def _look_up(task: _Task, i: int, j: int, kept: Sequence[_Kept], asked: dict[Has
     if task.classes[i] == task.classes[j]:
         return _Lookup(pair, _EQUAL_KEYS, None, own=False)
     equivalence = task.job.equivalence
-    question = pair.question if equivalence.uses_question else None
-    _, left, right = pair
-    key = (*task.judge, question, left, right) if left <= right else (*task.judge, question, right, left)
+    key = verdict_key(task.judge, equivalence, pair)
     known = None if equivalence.cheap else next(filter(None, (one.get(key) for one in kept)), None)
     if known is not None:
         return _Lookup(pair, known, None, own=False)
@@ -239,7 +237,7 @@ class _Task:
     """One group on its way through its clusterer's flow: item i has `texts[i]`, and its key is `classes[i]`."""
 
     def __init__(self, job: Job) -> None:
-        self.job, self.judge = job, _identity(job.equivalence)
+        self.job, self.judge = job, identity(job.equivalence)
         distinct, self._member = _distinct(job)
         if job.clusterer.distinct:
             self.texts, self.classes = distinct, list(range(len(distinct)))
@@ -297,7 +295,13 @@ class _Task:
         return Clustering(labels, self._asked, self._cached, undecided, dict(self._decided), self._usage)
 
 
-def _identity(equivalence: Equivalence) -> tuple[Hashable, ...]:
+def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pair) -> tuple[Hashable, ...]:
+    """Under what the cache keeps the verdict of a judge, of which `identity` is the first part, on a pair."""
+    question = pair.question if equivalence.uses_question else None
+    return (*judge, question, *sorted((pair.left, pair.right)))
+
+
+def identity(equivalence: Equivalence) -> tuple[Hashable, ...]:
     """What a verdict depends on beside the question and the answers: the first part of its key in the cache."""
     versions = () if equivalence.cheap else tuple(sorted(equivalence.versions.items()))
     return type(equivalence), equivalence.settings, versions

@@ -210,6 +210,26 @@ def test_what_to_paste_holds_all_options_that_it_was_measured_with(tmp_path):
     assert "judged by ngram(n=2, threshold=0." in ran.stdout
 
 
+def test_a_second_look_asks_nothing_that_the_cache_holds(tmp_path):
+    asked = []
+
+    class Dear(Equivalence):
+        name, settings = "dear", ("dear",)
+
+        def judge(self, pairs):
+            asked.extend(pairs)
+            return [Verdict(pair.left == pair.right, len(pair.left) / 100) for pair in pairs]
+
+    register("equivalence", "dear", Dear)
+    pairs, cache = write(tmp_path / "pairs.jsonl", PAIRS), str(tmp_path / "verdicts.sqlite")
+    first = command(pairs, "-e", "dear", "--cache", cache)
+    assert "0 verdicts found, 6 added" in first.stderr
+    again = command(pairs, "-e", "dear", "--cache", cache, "--metric", "f1")
+    assert "6 verdicts found, 0 added" in again.stderr
+    assert len(asked) == 6
+    assert again.stdout.replace("f1", "accuracy").splitlines()[0] == first.stdout.splitlines()[0]
+
+
 def test_other_fields_are_named(tmp_path):
     renamed = [{"q": "?", "one": row["a"], "two": row["b"], "same": bool(row["equivalent"])} for row in PAIRS]
     options = ["--left", "one", "--right", "two", "--label", "same", "--question", "q"]
