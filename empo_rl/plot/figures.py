@@ -104,7 +104,7 @@ def _fill(figure: Any, names: Sequence[str], material: Material, heights: Sequen
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, steps=[1, 2, 5, 10]))
         last = not any(other in BY_NAME or other == ALARMS for other in names[row + 1 : row + 2])
         axes.tick_params(labelbottom=last)
-        axes.set_xlabel("training step" if last else "")
+        axes.set_xlabel(f"training step{_averaged(material.window)}" if last else "")
 
 
 def _panel(axes: Any, name: str, material: Material) -> None:
@@ -120,16 +120,17 @@ def _panel(axes: Any, name: str, material: Material) -> None:
         draw_steps(axes, BY_NAME[name], material.runs, material.window)
 
 
+def _averaged(window: int) -> str:
+    return f" (running mean of {window} steps; lighter: each step by itself)" if window > 1 else ""
+
+
 def _head(figure: Any, names: Sequence[str], material: Material, title: str | None) -> None:
-    """The runs' names above several of them, and how curves were averaged."""
+    """The runs' names above several of them; the other panels name them in their own legends."""
     from matplotlib.lines import Line2D
 
-    notes = [title] if title else []
-    if material.window > 1 and set(names) & BY_NAME.keys():
-        notes.append(f"running mean of {material.window} steps, each step's value in a lighter line")
-    if notes:
-        figure.suptitle("\n".join(notes), fontsize=10)
-    if len(material.runs) < 2 or not set(names) & {*BY_NAME, ALARMS, SCATTER}:
+    if title:
+        figure.suptitle(title, fontsize=10)
+    if len(material.runs) < 2 or not set(names) & {*BY_NAME, ALARMS}:
         return
     handles = [
         Line2D([], [], color=style.colour, linestyle=style.dashes, marker=style.mark, markersize=5, label=run.name)

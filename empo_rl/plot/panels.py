@@ -83,8 +83,11 @@ STEP_PANELS = (
     ),
     StepPanel(
         "lengths",
-        "completion length (tokens)",
-        (Curve("completions/mean_length", "mean"), Curve("completions/mean_terminated_length", "mean of the finished")),
+        "mean completion length (tokens)",
+        (
+            Curve("completions/mean_length", "all"),
+            Curve("completions/mean_terminated_length", "those that ended by themselves"),
+        ),
         low=0,
     ),
 )

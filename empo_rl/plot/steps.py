@@ -36,7 +36,7 @@ def draw_alarms(axes: Any, runs: Sequence[Run]) -> None:
         style, shift = look(number), 0.0 if len(runs) == 1 else 0.5 * (number / (len(runs) - 1) - 0.5)
         steps = [alarm.step for alarm in run.alarms]
         rows = [names.index(alarm.name) + shift for alarm in run.alarms]
-        axes.plot(steps, rows, style.mark, color=style.colour, markersize=5, clip_on=False)
+        axes.plot(steps, rows, style.mark, color=style.colour, markersize=5)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_ylabel("alarms")
@@ -48,7 +48,7 @@ def _draw(axes: Any, series: Series, curve: Curve, style: Look, window: int) -> 
         axes.plot(series.steps, series.values, color=style.colour, linestyle=style.dashes, zorder=3, **marks)
         return
     if window > 1:
-        axes.plot(series.steps, series.values, color=style.colour, alpha=0.3, linewidth=0.8)
+        axes.plot(series.steps, series.values, color=style.colour, alpha=0.25, linewidth=0.8)
     alone = {"marker": style.mark} if len(series.steps) == 1 else {}  # a line through one point is invisible
     means = smooth(series.values, window)
     axes.plot(series.steps, means, color=style.colour, linestyle=style.dashes, linewidth=1.6, **alone)
@@ -56,9 +56,11 @@ def _draw(axes: Any, series: Series, curve: Curve, style: Look, window: int) -> 
 
 def _mark(axes: Any, series: Series, style: Look, row: int) -> None:
     steps = [step for step, value in zip(series.steps, series.values, strict=True) if value]
-    heights = [0.03 + 0.05 * row] * len(steps)
+    if not steps:
+        return
+    heights = [0.03 + 0.035 * row] * len(steps)
     across = axes.get_xaxis_transform()  # steps along, a share of the panel's height up
-    axes.plot(steps, heights, "x", color=style.colour, markersize=5, transform=across, clip_on=False)
+    axes.plot(steps, heights, "x", color=style.colour, markersize=5, transform=across)
 
 
 def _limit(axes: Any, panel: StepPanel, runs: Sequence[Run], curves: Sequence[Curve]) -> None:
@@ -71,9 +73,9 @@ def _limit(axes: Any, panel: StepPanel, runs: Sequence[Run], curves: Sequence[Cu
         if panel.low < 0:
             axes.axhline(0, color=QUIET, linewidth=0.8)
         return
-    lowest = min((min(s.values) for run in runs for c in curves if (s := run.series(c.column))), default=0.0)
-    if lowest >= 0:
-        axes.set_ylim(bottom=0)
+    values = [value for run in runs for curve in curves for value in run.series(curve.column).values]
+    if min(values, default=-1.0) >= 0 < max(values, default=0.0):
+        axes.set_ylim(0, 1.08 * max(values))
 
 
 def _kinds(panel: StepPanel, runs: Sequence[Run], curves: Sequence[Curve]) -> list[Any]:
@@ -86,8 +88,8 @@ def _kinds(panel: StepPanel, runs: Sequence[Run], curves: Sequence[Curve]) -> li
         style = look(index) if one else Look(QUIET, "-", "o")
         marked = {"marker": style.mark, "markersize": 5, "linewidth": 0.8} if curve.held_out else {"linewidth": 1.6}
         handles.append(Line2D([], [], color=style.colour, linestyle=style.dashes, label=curve.label, **marked))
-    if len(handles) == 1 and curves[0].label in panel.axis:
-        handles = []
+    if len(handles) == 1 and not any(curve.held_out for curve in panel.curves):
+        handles = []  # the axis says it
     for mark in panel.marks:
         if any(any(run.series(mark.column).values) for run in runs):
             handles.append(Line2D([], [], color=QUIET, linestyle="", marker="x", label=mark.label))
