@@ -86,7 +86,7 @@ STEP_PANELS = (
         "mean completion length (tokens)",
         (
             Curve("completions/mean_length", "all"),
-            Curve("completions/mean_terminated_length", "those that ended by themselves"),
+            Curve("completions/mean_terminated_length", "without those cut off"),
         ),
         low=0,
     ),

@@ -24,7 +24,7 @@ def start(directory, *options):
 
 def finish(directory, *options):
     process = start(directory, *options)
-    printed, said = process.communicate(timeout=200)
+    printed, said = process.communicate(timeout=400)
     assert process.returncode == 0, said[-3000:]
     return printed, said
 
@@ -83,7 +83,7 @@ def numbers(directory):
     return [{k: v for k, v in row.items() if not any(word in k for word in TIMES)} for row in rows]
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_demo_killed_in_every_stage_ends_with_the_numbers_of_one_that_was_not(whole, killed):
     assert [row["step"] for row in numbers(killed[0])] == list(range(1, STEPS + 1))
     assert numbers(killed[0]) == numbers(whole[0])
@@ -120,12 +120,3 @@ def test_the_seconds_are_those_of_all_processes_up_to_where_each_was_gone_on_fro
     assert seconds["train"] > sum(row["cost/step_seconds"] for row in rows)  # five of them in an earlier process
     assert seconds["pretrain"] > 0
     assert seconds["total"] > seconds["pretrain"] + seconds["train"]
-
-
-def test_a_finished_demo_is_only_shown_again(whole):
-    directory, printed = whole
-    before = {path: path.stat().st_mtime_ns for path in directory.rglob("*")}
-    shown, said = finish(directory, "--resume")
-    assert shown == printed
-    assert "is finished" in said
-    assert {path: path.stat().st_mtime_ns for path in directory.rglob("*")} == before
