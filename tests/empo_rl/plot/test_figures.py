@@ -15,7 +15,6 @@ from empo_rl.plot.panels import BY_NAME, NAMES
 from empo_rl.plot.runs import Alarm, Run
 from empo_rl.plot.steps import draw_alarms, draw_steps
 
-
 ALARM = Alarm(3, "entropy_floor")
 
 
