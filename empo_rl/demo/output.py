@@ -28,7 +28,7 @@ from semantic_entropy import InputError
 SUMMARY, PICTURE, SECONDS = "summary.json", "training.png", "seconds.json"
 UNFINISHED = ".tmp"  # what a kill leaves of a file or folder that is put in its place when it is whole
 _WHOLE = (BASE, FINAL, SUMMARY, SECONDS, CONFIG)
-_PASSING = ("metrics.tmp", *(f"{name}{UNFINISHED}" for name in _WHOLE))
+_PASSING = ("metrics.tmp", f".{PICTURE}", *(f"{name}{UNFINISHED}" for name in _WHOLE))
 _OURS = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, SECONDS, BASE, FINAL, *_PASSING})
 _CHECKPOINTS = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 

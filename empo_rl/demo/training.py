@@ -30,7 +30,7 @@ from empo_rl.run_directory import METRICS
 STEPS, PROMPTS, GENERATIONS = 50, 32, 8
 WARMUP = 5
 EVALUATE_EVERY = 10  # steps
-SAVE_EVERY = 5  # steps; a checkpoint of so small a model takes about 20 ms
+SAVE_EVERY = 5  # steps; a checkpoint of so small a model takes 14 ms of CPU, a step 1 s
 
 
 def training_rows(questions: Sequence[Question], labelled: bool) -> list[dict[str, Any]]:

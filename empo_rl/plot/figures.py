@@ -97,7 +97,7 @@ def _fill(figure: Any, names: Sequence[str], material: Material, heights: Sequen
     for row, name in enumerate(names):
         stepwise = name in BY_NAME or name == ALARMS
         axes = figure.add_subplot(grid[row], sharex=along if stepwise else None)
-        _panel(axes, name, material)
+        _panel(axes, name, material, explain=row == 0)
         if not stepwise:
             continue
         along = along or axes
@@ -107,7 +107,7 @@ def _fill(figure: Any, names: Sequence[str], material: Material, heights: Sequen
         axes.set_xlabel(f"training step{_averaged(material.window)}" if last else "")
 
 
-def _panel(axes: Any, name: str, material: Material) -> None:
+def _panel(axes: Any, name: str, material: Material, *, explain: bool) -> None:
     if name == PASS_AT_K:
         draw_pass_at_k(axes, material.evaluated)
     elif name == COST:
@@ -117,7 +117,7 @@ def _panel(axes: Any, name: str, material: Material) -> None:
     elif name == ALARMS:
         draw_alarms(axes, material.runs)
     else:
-        draw_steps(axes, BY_NAME[name], material.runs, material.window)
+        draw_steps(axes, BY_NAME[name], material.runs, material.window, explain=explain)
 
 
 def _averaged(window: int) -> str:

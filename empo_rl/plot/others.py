@@ -19,7 +19,7 @@ def has_cost(run: Run) -> bool:
 
 
 def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
-    """A bar a run: the mean seconds of a step, by part, with each part's share."""
+    """A bar a run: the mean seconds of a step, by part, with each part's share, and the peak memory."""
     names = [run.name for run in runs]
     for number, run in enumerate(runs):
         left, means = 0.0, [_mean(run, part) for part in PARTS]
@@ -29,10 +29,12 @@ def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
             left += mean
         if left:
             shares = ", ".join(f"{mean / left:.0%}" for mean in means)
-            axes.annotate(f" {shares}", (left, number), va="center", fontsize=8)
+            peak = max(run.series(f"{PREFIX}peak_memory_gib").values, default=None)
+            memory = "" if peak is None else f"\n peak memory {peak:.1f} GiB"
+            axes.annotate(f" {shares}{memory}", (left, number), va="center", fontsize=8)
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.margins(x=0.2)
+    axes.margins(x=0.25)
     axes.set_xlim(left=0)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("mean time of a training step (seconds)")

@@ -10,9 +10,14 @@ from empo_rl.plot.panels import Curve, StepPanel
 from empo_rl.plot.runs import Run, Series
 from empo_rl.plot.smoothing import smooth
 
+_ALARMED = (0, (1, 2))
 
-def draw_steps(axes: Any, panel: StepPanel, runs: Sequence[Run], window: int) -> None:
-    """One panel. A single run's curves have looks of their own; of several runs, each has one, for all its curves."""
+
+def draw_steps(axes: Any, panel: StepPanel, runs: Sequence[Run], window: int, *, explain: bool = False) -> None:
+    """One panel. A single run's curves have looks of their own; of several runs, each has one, for all its curves.
+
+    A dotted line stands where a run's first alarm was raised; with `explain` the legend says so.
+    """
     curves = panel.found(runs)
     for number, run in enumerate(runs):
         for index, curve in enumerate(curves):
@@ -22,9 +27,14 @@ def draw_steps(axes: Any, panel: StepPanel, runs: Sequence[Run], window: int) ->
                 _draw(axes, series, curve, style, window)
         for mark in panel.marks:
             _mark(axes, run.series(mark.column), look(number), number)
+        if run.alarms:
+            colour = QUIET if len(runs) == 1 else look(number).colour
+            axes.axvline(min(alarm.step for alarm in run.alarms), color=colour, linestyle=_ALARMED, linewidth=1)
     axes.set_ylabel(panel.axis)
     _limit(axes, panel, runs, curves)
     handles = _kinds(panel, runs, curves)
+    if explain and any(run.alarms for run in runs):
+        handles.append(_alarm_handle())
     if handles:
         axes.legend(handles=handles, loc="best")
 
@@ -52,6 +62,12 @@ def _draw(axes: Any, series: Series, curve: Curve, style: Look, window: int) -> 
     alone = {"marker": style.mark} if len(series.steps) == 1 else {}  # a line through one point is invisible
     means = smooth(series.values, window)
     axes.plot(series.steps, means, color=style.colour, linestyle=style.dashes, linewidth=1.6, **alone)
+
+
+def _alarm_handle() -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([], [], color=QUIET, linestyle=_ALARMED, linewidth=1, label="first alarm")
 
 
 def _mark(axes: Any, series: Series, style: Look, row: int) -> None:

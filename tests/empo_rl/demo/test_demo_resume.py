@@ -68,7 +68,7 @@ def killed(tmp_path_factory):
         "first evaluation": exists("base"),
         "training": lambda run: read_metrics(run / "metrics.jsonl") and not exists("checkpoint-5")(run),
         "second evaluation": in_the_second_evaluation,
-        "drawing": exists("final.tmp"),
+        "drawing": exists(".training.png"),
     }
     said = {}
     for number, (stage, moment) in enumerate(moments.items()):

@@ -76,6 +76,14 @@ def test_a_finished_demo_has_nothing_left_to_do_and_what_a_kill_left_beside_it_g
     assert names(tmp_path) == ["config.yaml", "summary.json"]
 
 
+@pytest.mark.parametrize("how", [output.prepare, output.resume])
+@pytest.mark.parametrize("left", ["base.tmp", "final.tmp", "config.yaml.tmp", "summary.json.tmp", "metrics.tmp"])
+def test_what_a_kill_left_half_written_is_not_taken_for_a_strangers(left, how, tmp_path):
+    output.prepare(tmp_path, OPTIONS)
+    (tmp_path / left).write_text("")
+    how(tmp_path, OPTIONS)
+
+
 def test_a_finished_demo_of_unknown_options_is_not_deleted_by_resuming(tmp_path):
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(InputError, match=r"a finished demo without config.yaml.*leave --resume out to replace it"):

@@ -33,6 +33,7 @@ def run(name="run", *, shift=0.0, steps=12, alarms=(ALARM,)):
             "cost/judging_seconds": 0.5,
             "cost/loss_seconds": 2.5,
             "cost/step_seconds": 4.0,
+            "cost/peak_memory_gib": 0.5 + step,
         }
         for step in range(1, steps + 1)
     ]
@@ -49,7 +50,7 @@ def lines(axes):
 
 
 def test_a_smoothed_curve_has_what_was_measured_behind_it(axes):
-    draw_steps(axes, BY_NAME["entropy"], [run()], window=4)
+    draw_steps(axes, BY_NAME["entropy"], [run(alarms=())], window=4)
     (steps, measured), (_, mean) = lines(axes)
     assert steps == list(range(1, 13))
     assert measured == [1 / step for step in steps]
@@ -83,10 +84,16 @@ def test_alarms_have_a_row_each_and_stand_at_their_steps(axes):
     assert [label.get_text() for label in axes.get_yticklabels()] == ["entropy_floor", "length_drift"]
 
 
+def test_the_first_alarm_stands_in_the_other_panels(axes):
+    draw_steps(axes, BY_NAME["entropy"], [run(alarms=[Alarm(9, "b"), Alarm(4, "a")])], window=1, explain=True)
+    assert [4, 4] in [steps for steps, _ in lines(axes)]
+    assert axes.get_legend().get_texts()[-1].get_text() == "first alarm"
+
+
 def test_the_bar_of_a_run_is_the_mean_step_by_part(axes):
     draw_cost(axes, [run()])
     assert [bar.get_width() for bar in axes.patches] == [1.0, 0.5, 2.5]
-    assert [text.get_text() for text in axes.texts] == [" 25%, 12%, 62%"]
+    assert [text.get_text() for text in axes.texts] == [" 25%, 12%, 62%\n peak memory 12.5 GiB"]
     assert axes.get_xlabel().endswith("(seconds)")
 
 
@@ -115,7 +122,7 @@ def test_all_panels_together_are_a_png_and_an_svg_and_the_same_file_again(runs, 
     assert paths[0].read_bytes().startswith(b"\x89PNG")
     first = paths[1].read_text()
     assert "<svg" in first
-    draw(NAMES, material, paths)
+    draw(NAMES, material, paths[1:])
     assert paths[1].read_text() == first
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.png", "all.svg"]
 
