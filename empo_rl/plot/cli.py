@@ -74,7 +74,7 @@ def main(directories: tuple[Path, ...], output: Path, only: tuple[str, ...], smo
 
 def _read(directories: Sequence[Path], window: int) -> Any:
     """Runs and evaluations, told apart by their files; a directory may be both."""
-    from empo_rl.plot.evaluations import RESULTS, read_evaluation
+    from empo_rl.plot.evaluations import RESULTS, read_evaluations
     from empo_rl.plot.figures import Material
     from empo_rl.plot.runs import read_runs, short_names
     from empo_rl.run_directory import METRICS
@@ -85,7 +85,7 @@ def _read(directories: Sequence[Path], window: int) -> Any:
     names = dict(zip(once, short_names(once), strict=True))
     for note in (note for run in runs for note in run.notes):
         click.echo(note, err=True)
-    evaluated = (curve for path in evaluations for curve in read_evaluation(path, names[path]))
+    evaluated = read_evaluations({path: names[path] for path in evaluations})
     return Material(tuple(runs), tuple(evaluated), window)
 
 

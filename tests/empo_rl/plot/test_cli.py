@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from empo_rl.plot.cli import main
 
 ROW = {"empo/entropy": 1.0, "empo/reward": 0.4, "empo/keep_fraction": 1.0}
-PASS_AT_K = {"pass@k": {"1": {"value": 0.4, "low": 0.3, "high": 0.5}, "2": {"value": 0.5, "low": 0.4, "high": 0.6}}}
+SET = {"n": 2, **{name: {"value": 0.4, "low": 0.3, "high": 0.5} for name in ("pass@1", "mean@2", "pass@2")}}
 
 
 def plot(*arguments):
@@ -30,7 +30,7 @@ def run(tmp_path):
 def evaluation(tmp_path):
     directory = tmp_path / "evaluation"
     directory.mkdir()
-    (directory / "results.json").write_text(json.dumps({"suites": {"math-500": PASS_AT_K}}))
+    (directory / "results.json").write_text(json.dumps({"label": "m", "sets": {"math-500": SET}}))
     return directory
 
 
@@ -81,10 +81,10 @@ def test_a_mistake_is_one_sentence(arguments, message, run, tmp_path, monkeypatc
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "has a list, not 'suites'"),
-        ('{"tables": 1}', "has the keys ['tables'], not 'suites'"),
-        ('{"suites": {"m": {"pass@1": 0.5}}}', "has no pass@k: evaluate with several samples a question"),
-        ('{"suites": {"m": {"pass@k": {"1": 0.5}}}}', "is not {k: {value, low, high}}"),
+        ("[1]", "has a list, not 'sets'"),
+        ('{"tables": 1}', "has the keys ['tables'], not 'sets'"),
+        ('{"sets": {"m": {"n": 0, "pass@1": {"value": 0.5}}}}', "no pass@k: evaluate with several samples a question"),
+        ('{"sets": {"m": {"n": 2, "pass@2": 0.5}}}', "a pass@k of m is not {value, low, high}"),
     ],
 )
 def test_an_evaluation_of_a_shape_that_is_not_known_is_refused(text, message, evaluation):

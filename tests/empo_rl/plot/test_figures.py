@@ -114,7 +114,7 @@ def test_up_to_seven_runs_differ_in_colour_and_mark_and_neighbours_in_grey_too()
 
 @pytest.mark.parametrize("runs", [[run()], [run("one"), run("two", shift=0.2), run("three", steps=1)]])
 def test_all_panels_together_are_a_png_and_an_svg_and_the_same_file_again(runs, tmp_path):
-    curve = Evaluated("model, math", (1, 2, 4), (0.4, 0.5, 0.6), (0.3, 0.4, 0.5), (0.5, 0.6, 0.7))
+    curve = Evaluated("model", "math", (1, 2, 4), (0.4, 0.5, 0.6), (0.3, 0.4, 0.5), (0.5, 0.6, 0.7))
     material = Material(tuple(runs), (curve,), window=3)
     assert [name for name in NAMES if material.missing(name)] == []
     paths = [tmp_path / "all.png", tmp_path / "all.svg"]
