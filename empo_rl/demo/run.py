@@ -23,7 +23,7 @@ from empo_rl.demo.options import DemoOptions
 from empo_rl.demo.stopwatch import Stopwatch
 from empo_rl.demo.task import Split, split
 from empo_rl.demo.training import SAVE_EVERY, EvaluationsAlong, train
-from empo_rl.disk import write_whole
+from empo_rl.disk import explained, write_whole
 from empo_rl.metrics_file import read_metrics
 from empo_rl.plot.figures import Material, draw
 from empo_rl.plot.runs import demo_run
@@ -41,7 +41,7 @@ def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, rep
         return dict(json.loads((directory / output.SUMMARY).read_text(encoding="utf-8")))
     torch.set_num_threads(1)  # as fast as two for so small a model, and the same sums in the same order
     watch = Stopwatch()
-    with watch.stage("total"):
+    with explained(directory, "Free some."), watch.stage("total"):
         evaluations = _Demo(directory, options, report, watch).run(start.checkpoint)
         rows = read_metrics(directory / METRICS)
         title = f"EMPO demo: seed {options.seed}, reward {options.reward}, learning rate {options.learning_rate:g}"

@@ -22,7 +22,6 @@ from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
 from empo_rl.adapters.run_trainer import RunTrainer, Stateful
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS, Evaluation
 from empo_rl.demo.task import Question
-from empo_rl.disk import explained
 from empo_rl.metrics_file import MetricsFile
 from empo_rl.provider import EmpoProvider
 from empo_rl.run_directory import METRICS
@@ -115,8 +114,7 @@ def train(
         callbacks=[along, WriteMetrics(metrics, along.columns), ReportProgress(report)],
     )
     trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
-    with explained(output_dir, "Free some."):
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
 def _arguments(output_dir: Path, steps: int, learning_rate: float, seed: int, save_every: int | None) -> GRPOConfig:
