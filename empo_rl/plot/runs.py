@@ -2,7 +2,8 @@
 
     metrics.jsonl   one line a step; an unfinished last line is left out, which a note says
     summary.json    the demo's: what the model could do before step 1, under `base`
-    alarms.jsonl    what the monitor reported: {step, alarm, value, threshold, message}; else the columns alarm/NAME
+    alarms.jsonl    what the monitor reported: {step, alarm, value, threshold, message}; else the steps at
+                    which a column alarm/NAME, 1 while that alarm is on, became 1
 
 Leaves out checkpoints and weights. Writes nothing.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +141,7 @@ def _alarms(directory: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Alarm, 
         return tuple(Alarm(int(row["step"]), str(row["alarm"])) for row in told)
     return tuple(
         Alarm(row["step"], name.removeprefix(_ALARM))
-        for row in rows
+        for before, row in pairwise(({}, *rows))
         for name, value in row.items()
-        if name.startswith(_ALARM) and value
+        if name.startswith(_ALARM) and value and not before.get(name)
     )

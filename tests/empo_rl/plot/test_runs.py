@@ -41,7 +41,8 @@ def test_an_unfinished_last_line_is_left_out_and_told(run):
 def test_alarms_come_from_their_file_or_else_from_the_columns(run):
     assert read(run).alarms == ()
     with (run / "metrics.jsonl").open("a") as file:
-        file.write(json.dumps({"step": 3, "alarm/entropy_floor": 1.0, "alarm/length_drift": 0.0}) + "\n")
+        for step in (3, 4):  # on for two steps: raised once
+            file.write(json.dumps({"step": step, "alarm/entropy_floor": 1.0, "alarm/length_drift": 0.0}) + "\n")
     assert read(run).alarms == (Alarm(3, "entropy_floor"),)
     told = {"step": 2, "alarm": "length_drift", "value": 9.0, "threshold": 4.0, "message": "longer"}
     (run / "alarms.jsonl").write_text(json.dumps(told) + "\n")
