@@ -22,6 +22,7 @@ SETTINGS: dict[Any, Any] = {
     "grid.alpha": 0.25,
     "legend.frameon": False,
     "legend.fontsize": 9,
+    "legend.handlelength": 3,  # long enough to show the dashes
     "svg.fonttype": "path",  # looks the same where the font is missing
     "svg.hashsalt": "empo",  # the same picture is the same file
 }
