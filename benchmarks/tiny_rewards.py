@@ -33,7 +33,7 @@ from empo_rl import EmpoProvider
 from empo_rl.demo.base_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain
 from empo_rl.demo.evaluation import Evaluation, evaluate
 from empo_rl.demo.task import split
-from empo_rl.demo.training import train
+from empo_rl.demo.training import EvaluationsAlong, train
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 
@@ -114,7 +114,8 @@ def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
                 result = measure()
             else:
                 with provider(arm, seed) as chosen:
-                    result = train(
+                    along = EvaluationsAlong(measure, STEPS)
+                    train(
                         model,
                         tokenizer,
                         questions.unlabelled,
@@ -123,9 +124,10 @@ def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
                         learning_rate=LEARNING_RATE,
                         seed=seed,
                         output_dir=directory / f"{arm}-{seed}",
-                        evaluate=measure,
+                        along=along,
                         report=lambda *_: None,
-                    )[STEPS]
+                    )
+                    result = along.by_step[STEPS]
         unfinished = kept.with_suffix(".tmp")
         unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
         unfinished.rename(kept)

@@ -126,12 +126,13 @@ def _is_first_process() -> bool:
     help="At 1e-3 entropy falls and accuracy with it.",
 )
 @click.option("--pretrain-steps", type=click.IntRange(min=1), default=550, show_default=True)
-def demo(output_dir: Path | None, reward: str, **choices: Any) -> None:
+@click.option("--resume", is_flag=True, help="Go on with the interrupted demo in the output directory.")
+def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> None:
     """Make a tiny model, train it with EMPO on questions without labels, and compare before and after.
 
-    Offline, one thread, the same numbers for the same seed. An earlier demo in the output directory is replaced.
+    Offline, one thread, the same numbers for the same seed. Without --resume an earlier demo in the output directory is
+    replaced.
     """
-    from empo_rl.demo import output
     from empo_rl.extra import TRAINING, require_extra
     from semantic_entropy import SemanticEntropyError
 
@@ -139,28 +140,30 @@ def demo(output_dir: Path | None, reward: str, **choices: Any) -> None:
     directory = output_dir or Path("runs") / f"demo-{reward}-{choices['seed']}"
     try:
         require_extra("empo-train demo", (*TRAINING, "matplotlib", "sklearn"))
-        replaced = output.prepare(directory)
-        if replaced:
-            click.echo(f"replacing the earlier demo in {directory}", err=True)
-        _demo(directory, reward=reward, **choices)
+        _demo(directory, resume, reward=reward, **choices)
     except SemanticEntropyError as error:
         raise click.ClickException(str(error)) from error
 
 
-def _demo(directory: Path, **choices: Any) -> None:
+def _demo(directory: Path, resume: bool, **choices: Any) -> None:
+    from empo_rl.demo import output
+    from empo_rl.demo.options import DemoOptions
     from empo_rl.progress import StageProgress
 
+    options = DemoOptions(**choices)
+    start = (output.resume if resume else output.prepare)(directory, options.to_dict())
     with StageProgress() as progress:
-        progress.say("loading torch, transformers and trl")
+        for line in (*start.notes, "loading torch, transformers and trl"):
+            progress.say(line)
         try:
             from empo_rl.demo.run import run_demo
             from empo_rl.demo.table import print_table
 
             _quiet_transformers()
-            result = run_demo(directory, report=progress, **choices)
+            summary = run_demo(directory, start, options, progress)
         except KeyboardInterrupt:
-            _stop(f"{progress.interrupted()}. A demo begins anew; `empo-train tiny` is the same and can be resumed.")
-    print_table(result, directory)
+            _stop(f"{progress.interrupted()}. {output.way_on(directory)}")
+    print_table(summary, directory)
 
 
 @main.command(short_help="List the recipes, or print one.")

@@ -40,7 +40,7 @@ def load_model(config: Config) -> Any:
 
 def make_demo_model(config: Config, tokenizer: Any, base: Path, progress: Progress) -> Any:
     """Made once; a resumed run finds it."""
-    from empo_rl.demo.base_model import make_model, pretrain
+    from empo_rl.demo.base_model import make_model, pretrain, save_whole
     from empo_rl.demo.task import split
 
     torch.set_num_threads(1)  # as fast as two for so small a model
@@ -55,10 +55,7 @@ def make_demo_model(config: Config, tokenizer: Any, base: Path, progress: Progre
         steps=steps,
         on_step=lambda step, loss: progress("pre-training", step, steps, f"loss {loss:.3f}"),
     )
-    unfinished = base.with_suffix(".tmp")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(base)  # in one move: a kill leaves a whole base model or none
+    save_whole(model, tokenizer, base)
     return model
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl import checkpoints
+from empo_rl.disk import write_whole
 from semantic_entropy import InputError
 
 CONFIG, METRICS, COSTS, FINAL, BASE = "config.yaml", "metrics.jsonl", "cost.json", "final", "base"
@@ -67,13 +68,21 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
     """Keep the configuration as it is run. Returns what differs from the one that was kept before, a line a key."""
     import yaml
 
-    path, changes = directory / CONFIG, []
-    if path.exists():
-        before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        now = dict(_flat(config))
-        changes = [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
-    path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return [change for change in changes if not change.startswith("resume:")]
+    differing = changes(directory, config)
+    write_whole(directory / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    return [change for change in differing if not change.startswith("resume:")]
+
+
+def changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
+    """What differs from the configuration that was kept here, a line a key; nothing where none was kept."""
+    import yaml
+
+    path = directory / CONFIG
+    if not path.exists():
+        return []
+    before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
+    now = dict(_flat(config))
+    return [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
 
 
 def _resume(directory: Path) -> Start:

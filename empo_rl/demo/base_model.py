@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -100,6 +102,14 @@ def pretrain(
         if on_step:
             on_step(step, loss)
     model.eval()
+
+
+def save_whole(model: Any, tokenizer: Any, folder: Path) -> None:
+    """In one move: a kill leaves a whole model or none."""
+    unfinished = folder.with_name(f"{folder.name}.tmp")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)
 
 
 def _rate(step: int, steps: int) -> float:
