@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from empo_rl.data.overlap import Question
@@ -113,7 +114,7 @@ def _from_file(name: str | None, file: str, source_column: str | None) -> list[E
     for place, record in open_records(file, key="--against"):
         if source_column is not None and source_column not in record:
             raise InputError(f"{place}: no column {source_column!r} (--source-column). Columns: {', '.join(record)}.")
-        source = name or (file if source_column is None else str(record[source_column]))
+        source = name or (Path(file).stem if source_column is None else str(record[source_column]))
         found.setdefault(source, []).append(_question(record, place, names))
     if not found:
         raise InputError(f"--against: {file} holds no row.")

@@ -23,5 +23,8 @@ def stay_off_if_unreachable() -> str | None:
         socket.create_connection((host, port), timeout=_SECONDS).close()
     except OSError as error:
         os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
-        return f"{host} does not answer ({error.strerror or error}): only data sets in the local cache can be read"
+        return (
+            f"{host} does not answer ({error.strerror or error}): only data sets in the local cache and files given in "
+            "their place can be read"
+        )
     return None
