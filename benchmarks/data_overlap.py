@@ -1,4 +1,4 @@
-"""How long the search for duplicates and overlap takes, and how it grows: processor seconds for N rows against M questions.
+"""How long the search for duplicates and overlap takes: processor seconds for N rows against M questions.
 
     python benchmarks/data_overlap.py QUESTIONS.jsonl [ROWS ...]
 
