@@ -3,7 +3,7 @@
     python benchmarks/data_overlap.py QUESTIONS.jsonl [ROWS ...]
 
 QUESTIONS.jsonl holds real questions (column question). More than it holds are made by shuffling the words of real ones,
-which keeps their lengths and their words and makes no two of them near. M is 18,620, about what all sets of `empo-eval`
+which keeps their lengths and their words; few of them are near. M is 18,620, about what all sets of `empo-eval`
 hold together (MATH-500, Minerva, OlympiadBench, AIME24, AMC23, Omni-MATH, MMLU-Pro, GPQA diamond and main).
 """
 

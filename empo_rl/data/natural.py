@@ -5,8 +5,8 @@
 
 All lengths are in characters, as printed. For the response the paper's text says tokens where its code says `len`: the
 code is followed, and `length` counts otherwise. The hub's data set has changed since: `responses` is a list of objects
-with a field `response`, where the paper's code reads `llama_responses`. Of several responses the longest is measured and
-the first is kept; `len` of the list would count responses and remove nothing.
+with a field `response`, where the paper's code reads `llama_responses`. Of several the longest is measured, and the
+first kept; `len` of the list would count responses and remove nothing.
 """
 
 from __future__ import annotations

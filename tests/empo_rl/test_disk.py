@@ -15,9 +15,14 @@ def test_several_files_take_their_places_together(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError, SystemExit])
 def test_after_an_error_the_old_files_are_there_and_no_other(error, tmp_path):
     write_whole(tmp_path / "a", "old")
-    with pytest.raises(error), written_whole(tmp_path / "a", tmp_path / "b") as (first, _):
-        first.write("new")
-        raise error
+
+    def interrupted():
+        with written_whole(tmp_path / "a", tmp_path / "b") as (first, _):
+            first.write("new")
+            raise error
+
+    with pytest.raises(error):
+        interrupted()
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "old"}
 
 
