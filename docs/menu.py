@@ -28,6 +28,7 @@ FIRST = (
     "empo/provider.md",
     "empo/rewards.md",
     "empo/any-trainer.md",
+    "empo/data.md",
     "empo/training.md",
     "reference/api.md",
 )
