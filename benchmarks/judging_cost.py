@@ -15,8 +15,8 @@ the work.
 
 `official` is the way of the official TRL code written from its description, one group after the other: parse each
 response with math-verify, then compare it with the representatives so far by `verify`; its seconds are those of
-`--sample` groups scaled to the step. Nothing is remembered from step to step. Beside each row stand its distinct answers and
-mean semantic entropy a group: what there is to judge. Ends with 1 where `own` takes 1% of the step or more.
+`--sample` groups scaled to the step. Nothing is remembered from step to step. Beside each row stand its distinct
+answers and the mean semantic entropy of a group: what there is to judge. Ends with 1 where `own` takes 1% of the step.
 """
 
 from __future__ import annotations
