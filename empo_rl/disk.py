@@ -87,7 +87,10 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def _explanation(directory: Path, error: BaseException, advice: str) -> str:
-    last, cut_short = checkpoints.latest(directory)
+    last, broken = checkpoints.latest(directory)
+    cut_short = [
+        checkpoint for checkpoint in broken if checkpoints.is_unfinished(checkpoint)
+    ]  # others may be worth more
     for checkpoint in cut_short:
         shutil.rmtree(checkpoint, ignore_errors=True)
     kept = f"goes on from {last}" if last else "begins at step 1: there is no whole checkpoint"
