@@ -51,7 +51,13 @@ def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 )
 @click.argument("targets", nargs=-1, metavar="MODEL|DIR...")
 @click.option("--suite", "suites", multiple=True, metavar="NAME", help=f"{', '.join((*SUITES, *SETS))}; repeatable.")
-@click.option("--suite-file", callback=_pairs, multiple=True, metavar="SET=FILE", help="JSONL in place of the hub.")
+@click.option(
+    "--suite-file",
+    callback=_pairs,
+    multiple=True,
+    metavar="NAME=FILE",
+    help="JSONL in place of the hub, for a set or a suite.",
+)
 @click.option("--source-column", help="Column of such a file that holds the set's name, if it holds several sets.")
 @click.option("--data", type=click.Path(path_type=Path), help="A JSONL file of your own questions.")
 @click.option(
@@ -170,7 +176,8 @@ def _sets(choices: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path
     if not choices["suites"] and choices["data"] is None:
         raise click.UsageError(f"what to ask? --suite {'|'.join(SUITES)}, or --data FILE.")
     sets = sets_of(choices["suites"])
-    files = {name: Path(file) for name, file in choices["suite_file"].items()}
+    given = {name: Path(file) for name, file in choices["suite_file"].items()}
+    files = {one: file for name, file in given.items() for one in SUITES.get(name, (name,))}
     if (data := choices["data"]) is None:
         return sets, files
     name = _slug(data.stem)
