@@ -31,7 +31,11 @@ empo-eval MODEL --data FILE --kind math   questions of your own (JSONL)
 empo-eval --regrade DIR                   grade again, without the model
 empo-eval --table DIR DIR ...             several evaluations in one table
 """
-_FREE_TEXT_TEMPLATE = {"math": "math", "choice": "mmlu-pro", "text": "natural"}
+_AS_GIVEN = (
+    *("source_column", "engine", "max_tokens", "samples", "temperature", "top_p", "seed", "template", "system", "user"),
+    *("chat_template", "plain", "few_shot", "few_shot_file", "limit"),
+)
+_TEMPLATE_OF_KIND = {"math": "math", "choice": "mmlu-pro", "text": "natural"}
 
 
 def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
@@ -155,10 +159,8 @@ def _evaluate(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
     if len(targets) != 1:
         raise click.UsageError("needs one MODEL: a name on the hub, or a folder.")
     sets, files = _sets(choices)
-    same = ("source_column", "engine", "max_tokens", "samples", "temperature", "top_p", "seed", "template", "system")
-    same += ("user", "chat_template", "plain", "few_shot", "few_shot_file", "limit")
     options = _json_or_text(choices["engine_option"])
-    wanted = Wanted(targets[0], sets, files, engine_options=options, **{name: choices[name] for name in same})
+    wanted = Wanted(targets[0], sets, files, engine_options=options, **{name: choices[name] for name in _AS_GIVEN})
     path = choices["output_dir"] or Path("runs") / f"eval-{_slug(targets[0])}"
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers would warn about it
     judges = _judges(choices)
@@ -191,7 +193,7 @@ def _sets(choices: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path
         options=(choices["options_column"],),
     )
     kind = choices["kind"]
-    own = QuestionSet(name, data.stem, "", "", kind, _FREE_TEXT_TEMPLATE[kind], columns=columns)
+    own = QuestionSet(name, data.stem, "", "", kind, _TEMPLATE_OF_KIND[kind], columns=columns)
     return [*sets, own], {**files, name: data}
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.evaluate.directory import Directory
-from semantic_entropy import BatchResult, InputError, Sampler, Scorer, load_sampler
+from semantic_entropy import BatchResult, InputError, OptionError, Sampler, Scorer, load_sampler
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -39,10 +39,20 @@ class Model:
         self._base: Any = None
 
     def sampler(self, options: Mapping[str, Any]) -> Any:
-        """A sampler of this model under these options."""
-        if self._base is None:
-            self._base = load_sampler(self._engine, **{**self._options, **options})
-        return self._base.variant(**options)
+        """A sampler of this model under these options.
+
+        Raises:
+            InputError: it cannot be asked in this way; names the flags.
+        """
+        try:
+            if self._base is None:
+                self._base = load_sampler(self._engine, **{**self._options, **options})
+            return self._base.variant(**options)
+        except OptionError as error:
+            raise InputError(
+                f"{error} (Here --chat-template gives a chat template, --plain goes without, --system '' leaves the "
+                "system turn out, --max-tokens and --engine-option NAME=VALUE set the rest.)"
+            ) from error
 
     def close(self) -> None:
         """Let go of it."""
@@ -122,7 +132,7 @@ def _draw(task: Task, model: Model, directory: Directory, progress: Progress) ->
 def _failures(task: Task, prompts: Sequence[str], results: BatchResult) -> dict[str, str]:
     """Why responses are missing, by the id of the question that lacks them."""
     why = {
-        prompt: "; ".join(result.warnings) or "no reason given"
+        prompt: next(iter(result.warnings), "no reason given")  # the first is the sampler's
         for prompt, result in zip(prompts, results, strict=True)
         if len(result.samples or ()) < task.n
     }

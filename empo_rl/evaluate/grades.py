@@ -12,7 +12,7 @@ response that never came.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,6 +75,16 @@ class Judges:
             self._loaded[name] = load_equivalence(name, **(self._options if name == self._grader else {}))
         return self._loaded[name]
 
+    def check(self, kinds: Iterable[Kind]) -> None:
+        """Load each judge once, and let go of it: hours of generating are to end with a judge that can be had.
+
+        Raises:
+            SemanticEntropyError: there is none of that name, with these options, or it cannot be loaded.
+        """
+        for kind in kinds:
+            self.load(kind)
+        self.close()
+
     def describe(self, kind: Kind) -> dict[str, Any]:
         """For the results."""
         judge = self.load(kind)
@@ -84,6 +94,7 @@ class Judges:
         """End worker processes, let go of models."""
         for judge in self._loaded.values():
             judge.close()
+        self._loaded.clear()
 
 
 def grade(

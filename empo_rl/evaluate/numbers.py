@@ -56,11 +56,11 @@ def powers_up_to(n: int) -> list[int]:
     return sorted({2**i for i in range(n.bit_length())} | {n})
 
 
-def resamples(questions: int, seed: int, name: str) -> list[NDArray[np.int64]]:
+def resamples(questions: int, seed: int, name: str) -> list[NDArray[np.int32]]:
     """RESAMPLES draws of (questions,) indices with replacement; the same for the same seed and name."""
     digest = hashlib.sha256(f"bootstrap {seed} {name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
-    return [rng.integers(0, questions, questions) for _ in range(RESAMPLES)]
+    return [rng.integers(0, questions, questions, dtype=np.int32) for _ in range(RESAMPLES)]
 
 
 def mean(values: Floats) -> float:
@@ -70,7 +70,7 @@ def mean(values: Floats) -> float:
 
 
 def with_interval(
-    statistic: Callable[[Floats], float], values: Floats, draws: Sequence[NDArray[np.int64]]
+    statistic: Callable[[Floats], float], values: Floats, draws: Sequence[NDArray[np.int32]]
 ) -> tuple[Number, Floats]:
     """The statistic of values (questions, ...), and (RESAMPLES,) what it was in each resample."""
     spread = np.array([statistic(values[draw]) for draw in draws])

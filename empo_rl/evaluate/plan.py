@@ -19,6 +19,13 @@ from empo_rl.evaluate.suites import SETS, QuestionSet
 from empo_rl.templates import Template
 from semantic_entropy import InputError
 
+# Options of a sampler that this command sets itself, and those that change no response.
+_FLAGS = frozenset(
+    "model temperature top_p max_tokens seed system chat template chat_template logprobs end_token token_entropies "
+    "hidden_states".split()
+)
+_NO_PART = frozenset("device batch_tokens per_call engine compile allow_pickle".split())
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -68,12 +75,9 @@ def plan(wanted: Wanted, directory: Directory) -> list[Planned]:
     """
     if unknown := [name for name in wanted.files if name not in {one.name for one in wanted.sets}]:
         raise InputError(f"--suite-file: {unknown[0]!r} is none of the sets asked for: {_names(wanted.sets)}.")
-    found = []
-    for one in wanted.sets:
-        asking = _asking(one, wanted)
-        questions = _questions(one, wanted, directory)
-        check_examples(asking, questions)
-        found.append(Planned(one, questions, asking, [asking.text(question) for question in questions]))
+    if taken := sorted(_FLAGS & wanted.engine_options.keys()):
+        raise InputError(f"--engine-option {taken[0]}: a flag of its own sets that.")
+    found = [_planned(one, wanted, directory) for one in wanted.sets]
     directory.keep_settings(settings(wanted, found))
     for planned in found:
         directory.keep_questions(planned.one.name, planned.questions, planned.prompts)
@@ -92,13 +96,11 @@ def settings(wanted: Wanted, planned: Sequence[Planned]) -> dict[str, Any]:
         }
         for one in planned
     }
-    options = {key: value for key, value in wanted.engine_options.items() if key in ("revision", "dtype")}
+    options = {key: value for key, value in sorted(wanted.engine_options.items()) if key not in _NO_PART}
     return {
         "model": wanted.model,
         "engine": wanted.engine,
-        "revision": None,
-        "dtype": None,
-        **options,
+        "engine_options": options,
         "max_tokens": wanted.max_tokens,
         "samples": wanted.samples,
         "temperature": wanted.temperature if sampled else None,
@@ -127,7 +129,19 @@ def tasks(planned: Sequence[Planned], wanted: Wanted) -> list[Task]:
     return found
 
 
-def _asking(one: QuestionSet, wanted: Wanted) -> Asking:
+def _planned(one: QuestionSet, wanted: Wanted, directory: Directory) -> Planned:
+    """A hub's set that has been asked here is not loaded again: it may have changed, or be out of reach."""
+    file = wanted.files.get(one.name)
+    kept = directory.questions(one.name) if directory.holds_responses() else None
+    if kept is not None and file is None and wanted.few_shot_file is None:
+        return Planned(one, kept, _asking(one, wanted, ()), directory.prompts(one.name))
+    asking = _asking(one, wanted, examples_for(one, wanted.few_shot, wanted.few_shot_file))
+    questions = _questions(one, wanted, file)
+    check_examples(asking, questions)
+    return Planned(one, questions, asking, [asking.text(question) for question in questions])
+
+
+def _asking(one: QuestionSet, wanted: Wanted, pool: Sequence[Question]) -> Asking:
     given = {"system": wanted.system, "user": wanted.user, "chat_template": wanted.chat_template}
     chosen = {key: value for key, value in given.items() if value is not None}
     if chosen.get("system") == "":
@@ -137,18 +151,10 @@ def _asking(one: QuestionSet, wanted: Wanted) -> Asking:
     except ValidationError as error:
         said = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"--template/--system/--user: {said}") from error
-    pool = examples_for(one, wanted.few_shot, wanted.few_shot_file)
-    return Asking(template, wanted.plain, wanted.few_shot, pool)
+    return Asking(template, wanted.plain, wanted.few_shot, tuple(pool))
 
 
-def _questions(one: QuestionSet, wanted: Wanted, directory: Directory) -> list[Question]:
-    """A hub's set that has been asked here is not loaded again: it may have changed, or be out of reach."""
-    file = wanted.files.get(one.name)
-    kept = directory.questions(one.name) if directory.holds_responses() else None
-    if kept is not None and file is None:
-        return kept
-    if file is None and one.name not in SETS:
-        raise InputError(f"set {one.name!r} is in no file.")
+def _questions(one: QuestionSet, wanted: Wanted, file: Path | None) -> list[Question]:
     column = wanted.source_column if one.name in SETS else None
     questions = load_questions(one, file, source_column=column, seed=wanted.seed)
     if wanted.limit is not None and wanted.limit < len(questions):

@@ -148,7 +148,7 @@ def _lettered(text: str, options: Sequence[str], place: str) -> str:
     if not 1 < len(options) <= len(LETTERS):
         raise InputError(f"{place}: {len(options)} choices; 2 to {len(LETTERS)} have letters.")
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([text, *lines])
+    return "\n".join([text, *lines, ""])  # what a template says next stands on a line of its own
 
 
 def _text(record: Mapping[str, Any], names: Sequence[str], role: str, place: str) -> str:

@@ -41,8 +41,7 @@ def evaluate(wanted: Wanted, directory: Directory, judges: Judges, label: str | 
     Raises:
         SemanticEntropyError: says what is amiss; before anything is generated wherever that can be known.
     """
-    for one in wanted.sets:
-        judges.name(one.kind)  # raises, where nobody would grade it
+    judges.check(one.kind for one in wanted.sets)
     if wanted.samples:
         require_extra("empo-eval --samples", ("sklearn",))
     planned = plan(wanted, directory)
@@ -64,7 +63,6 @@ def regrade(directory: Directory, judges: Judges, label: str | None, progress: P
         raise InputError(f"{directory.path} holds no evaluation: there is no settings.json.")
     sets = []
     for name, one in kept["sets"].items():
-        judges.name(one["kind"])
         for part, n in (("greedy", 1), ("samples", kept["samples"])):
             if n and not directory.is_complete(name, part, n):
                 raise InputError(

@@ -21,9 +21,8 @@ def paper_tables(results: Sequence[Mapping[str, Any]]) -> str:
     """The tables of the suites that any of these evaluations has a set of; the other sets in one of their own."""
     tables = []
     for suite, names in SUITES.items():
-        if any(name in one["sets"] for one in results for name in names):
-            header = ["", *_columns(suite)]
-            tables.append(_markdown(header, [[one["label"], *_row(suite, one)] for one in results]))
+        if held := [one for one in results if any(name in one["sets"] for name in names)]:
+            tables.append(_markdown(["", *_columns(suite)], [[one["label"], *_row(suite, one)] for one in held]))
     others = list(dict.fromkeys(name for one in results for name in one["sets"] if name not in _in_a_suite()))
     if others:
         titles = [next(one["sets"][name]["title"] for one in results if name in one["sets"]) for name in others]

@@ -8,6 +8,7 @@ r"""The whole command on a real checkpoint of a few thousand weights that has le
 
 from __future__ import annotations
 
+import importlib.machinery
 import json
 import os
 import shutil
@@ -17,9 +18,12 @@ import sys
 import time
 
 import pytest
+import transformers
 from click.testing import CliRunner
 
 from empo_rl.evaluate.cli import main
+from tests.plugins.fake_vllm import Script, module
+from tests.plugins.tiny_models import tiny_causal_lm
 from tests.plugins.tiny_samplers import taught
 
 LESSONS = {
@@ -30,6 +34,7 @@ LESSONS = {
 }
 GOLDS = ("2", "4", "6", "18")
 SAMPLES = 16
+TURNS = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
 
 
 @pytest.fixture(scope="module")
@@ -132,6 +137,7 @@ def test_the_same_command_again_draws_nothing_and_more_samples_draw_the_differen
         (["--samples", "2"], "samples: 16 -> 2"),
         (["--system", "Be brief."], "sums.system: None -> 'Be brief.'"),
         (["--max-tokens", "13"], "max_tokens: 12 -> 13"),
+        (["--engine-option", "top_k=5"], "engine_options: {} -> {'top_k': 5}"),
     ],
 )
 def test_a_directory_with_other_settings_is_refused_with_what_differs(finished, model, sums, more, says):
@@ -193,6 +199,8 @@ def test_several_evaluations_make_one_table(finished, tmp_path):
         (["m", "--data", "DATA", "--answer-column", "gold"], "none of the columns 'gold'"),
         (["m", "--data", "DATA", "--few-shot", "2"], "has no examples of its own"),
         (["m", "--data", "EMPTY"], "holds no question"),
+        (["m", "--data", "DATA", "--engine-option", "temperature=0"], "temperature: a flag of its own sets that"),
+        (["m", "--data", "DATA", "--grader", "maths"], "equivalence 'maths' does not exist. Did you mean 'math'?"),
         (["./no/such/model", "--data", "DATA"], "no/such/model"),
         (["--regrade", "nowhere"], "nowhere holds no evaluation"),
         (["--table"], "--table needs directories"),
@@ -224,6 +232,55 @@ def test_a_prompt_too_long_for_the_model_is_missing_and_the_rest_counts(model, t
     assert found["pass@1"]["value"] == 0.5
     assert found["counts"]["samples"] == {**found["counts"]["samples"], "responses": 2, "missing": 2}
     assert "over the model's window" in found["failures"]["greedy"]["long-1"]
+
+
+def test_the_suites_of_tables_1_and_2_end_in_the_papers_columns_and_options_reach_the_model(model, tmp_path):
+    sums, law = tmp_path / "math.jsonl", tmp_path / "law.jsonl"
+    names = ("math500", "minerva_math", "olympiadbench", "aime24", "amc23")
+    sums.write_text("".join(json.dumps({"set": n, "question": "1+1?", "answer": "2"}) + "\n" for n in names))
+    row = {"options": ["no", "yes"], "answer": "B", "category": "law", "cot_content": "Yes (B)."}
+    law.write_text("".join(json.dumps({"question": f"{i}+{i}?", **row}) + "\n" for i in (1, 2)))
+    files = ["--suite-file", f"math={sums}", "--suite-file", f"mmlu_pro={law}"]
+    plain = ["--template", "question", "--max-tokens", "12", "--output-dir", tmp_path / "run"]
+    math = run(model, "--suite", "math", *files[:2], "--source-column", "set", *plain)
+    assert math.exit_code == 0, math.output
+    header, _, row = [line.split() for line in math.output.splitlines() if line.startswith("|")][:3]
+    assert [cell for cell in header if cell != "|"] == ["MATH", "Minerva", "Olympiad", "AIME24", "AMC23", "Avg."]
+    assert [cell for cell in row if cell != "|"][1:] == ["100.0"] * 6
+    shots = ["--few-shot", "1", "--few-shot-file", law, "--system", "Be brief.", "--chat-template", TURNS]
+    plain[-1] = tmp_path / "natural"
+    natural = run(model, "--suite", "mmlu_pro", *files[2:], *shots, *plain)
+    assert natural.exit_code == 0, natural.output
+    header, _, row = [line.split() for line in natural.output.splitlines() if line.startswith("|")][:3]
+    assert [cell for cell in header if cell != "|"] == ["STEM", "Humanities", "Social", "Other", "Avg.", "GPQA"]
+    assert [cell for cell in row if cell != "|"][2:] == ["-", "0.0", "-", "-", "0.0", "-"]
+    first, _ = lines(tmp_path / "natural" / "questions" / "mmlu_pro.jsonl")
+    assert first["prompt"] == "2+2?\nA. no\nB. yes\n\nYes (B).\n\\boxed{B}\n\n1+1?\nA. no\nB. yes\n"
+    assert json.loads((tmp_path / "natural" / "settings.json").read_text())["chat_template"] == TURNS
+
+
+def test_a_model_without_a_chat_template_is_told_the_flags_and_can_be_asked_plainly(sums, tmp_path):
+    base = tiny_causal_lm(tmp_path / "base", chat=False)
+    refused = run(*command(base, sums, tmp_path / "run", samples=0))
+    assert refused.exit_code == 1
+    assert "no chat template" in refused.output
+    assert "--chat-template gives a chat template, --plain goes without" in refused.output
+    assert run(*command(base, sums, tmp_path / "run", "--plain", samples=0)).exit_code == 0
+
+
+def test_vllm_draws_greedily_and_then_samples_on_one_engine(sums, tmp_path, monkeypatch):
+    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_causal_lm(tmp_path / "m"))
+    script = Script(tokenizer)
+    fake = module(script)
+    fake.__spec__ = importlib.machinery.ModuleSpec("vllm", None)
+    monkeypatch.setitem(sys.modules, "vllm", fake)
+    engine = ["--engine", "vllm", "--engine-option", 'engine={"tensor_parallel_size": 2}']
+    done = run(*command("owner/model", sums, tmp_path / "run", *engine, samples=3))
+    assert done.exit_code == 0, done.output
+    assert len(script.started) == 1
+    drawn = [(one.temperature, one.n) for _, params in script.calls for one in params]
+    assert drawn == [(0.0, 1)] * 4 + [(1.0, 3)] * 4
+    assert results(tmp_path / "run")["sets"]["sums"]["counts"]["samples"]["responses"] == 12
 
 
 def start(arguments, cwd):

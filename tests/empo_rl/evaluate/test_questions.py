@@ -47,7 +47,7 @@ def test_a_row_gives_its_question_and_its_gold(load, name, record, text, gold):
 def test_mmlu_pros_choices_have_letters_and_its_category_a_group(load):
     record = {"question": "Which?", "options": ["one", "two", "three"], "answer": "C", "category": "law"}
     (question,) = load("mmlu_pro", record)
-    assert question.text == "Which?\nA. one\nB. two\nC. three"
+    assert question.text == "Which?\nA. one\nB. two\nC. three\n"
     assert (question.gold, question.category, question.group) == ("C", "law", "Humanities")
 
 
