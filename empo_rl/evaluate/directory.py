@@ -1,12 +1,12 @@
 """What an evaluation keeps, so that a kill costs nothing and grading can be done again.
 
-    settings.json              what the responses depend on
-    questions/SET.jsonl        the questions as they were asked, with their golds
-    responses/SET.greedy.jsonl     a line a response, written as it arrives
+    settings.json                what the responses depend on
+    questions/SET.jsonl          the questions as they were asked, with their golds
+    responses/SET.greedy.jsonl   a line a response, written as it arrives
     responses/SET.samples.jsonl
-    generation.json            which of these are complete; what failed, and why; versions, seconds
-    grades/SET.jsonl           a line a question: answers, which are right, entropy
-    results.json, table.md     the numbers
+    generation.json              which of these are complete; what failed, and why; versions, seconds
+    grades/SET.jsonl             a line a question: answers, which are right, entropy
+    results.json, table.md       the numbers
 
 Responses are never mixed: a directory whose settings are others than asked for is refused. Sets and samples may be
 added to it.
@@ -55,7 +55,10 @@ class Directory:
             InputError: says what differs.
         """
         kept = self.settings()
-        if kept is None and self.path.exists() and any(self.path.iterdir()):
+        others = [
+            entry for entry in self.path.glob("*") if entry.suffix != ".tmp"
+        ]  # a kill may leave settings.json.tmp
+        if kept is None and others:
             raise InputError(f"{self.path} is not empty, and holds no evaluation: choose another --output-dir.")
         if kept is not None and self.holds_responses() and (differ := differences(kept, wanted)):
             raise InputError(

@@ -200,7 +200,7 @@ def test_several_evaluations_make_one_table(finished, tmp_path):
         (["m", "--data", "DATA", "--few-shot", "2"], "has no examples of its own"),
         (["m", "--data", "EMPTY"], "holds no question"),
         (["m", "--data", "DATA", "--engine-option", "temperature=0"], "temperature: a flag of its own sets that"),
-        (["m", "--data", "DATA", "--grader", "maths"], "equivalence 'maths' does not exist. Did you mean 'math'?"),
+        (["m", "--data", "DATA", "--grader", "maths"], "no equivalence named 'maths'. Did you mean 'math'?"),
         (["./no/such/model", "--data", "DATA"], "no/such/model"),
         (["--regrade", "nowhere"], "nowhere holds no evaluation"),
         (["--table"], "--table needs directories"),
@@ -221,6 +221,15 @@ def test_a_mistyped_model_leaves_a_directory_that_the_right_one_can_use(model, s
     done = run(*command(model, sums, tmp_path / "run", samples=0))
     assert done.exit_code == 0, done.output
     assert "pass@2" not in results(tmp_path / "run")["sets"]["sums"]
+
+
+def test_what_a_kill_left_of_the_first_file_is_no_earlier_evaluation_and_other_files_are(model, sums, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "settings.json.tmp").write_text('{"mod')
+    assert run(*command(model, sums, tmp_path / "run", samples=0)).exit_code == 0
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").touch()
+    assert "is not empty, and holds no evaluation" in run(*command(model, sums, tmp_path / "thesis")).output
 
 
 def test_a_prompt_too_long_for_the_model_is_missing_and_the_rest_counts(model, tmp_path):
