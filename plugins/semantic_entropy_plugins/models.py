@@ -11,6 +11,7 @@ Left out: several GPUs for one model, quantised weights.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -168,9 +169,21 @@ def _first_position(model: Any) -> int:
     return 0
 
 
+def _tokenizer_class(folder: Path) -> Any:
+    """transformers' choice, save for a tokenizer that is written out in full and says so.
+
+    For such a one beside a Qwen2, AutoTokenizer of transformers 5 takes Qwen2's class, which keeps the vocabulary and puts
+    its own way of splitting words in place of the file's: other tokens, without a word.
+    """
+    path = folder / "tokenizer_config.json"
+    declared = json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class") if path.is_file() else None
+    whole = declared == "TokenizersBackend" and (folder / "tokenizer.json").is_file()
+    return transformers.PreTrainedTokenizerFast if whole else transformers.AutoTokenizer
+
+
 def _tokenizer(folder: Path, said: str) -> Any:
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = _tokenizer_class(folder).from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # whatever a broken file makes of it
         raise errors.OptionError(
             f"{said} has no tokenizer that can be loaded. Save one beside the model with "
