@@ -170,10 +170,10 @@ def _first_position(model: Any) -> int:
 
 
 def _tokenizer_class(folder: Path) -> Any:
-    """transformers' choice, save for a tokenizer that is written out in full and says so.
+    """AutoTokenizer, save for a tokenizer that is written out in full and says so.
 
-    For such a one beside a Qwen2, AutoTokenizer of transformers 5 takes Qwen2's class, which keeps the vocabulary and puts
-    its own way of splitting words in place of the file's: other tokens, without a word.
+    For such a one beside a Qwen2, AutoTokenizer of transformers 5 takes Qwen2's class, which keeps the vocabulary and
+    puts its own way of splitting words in place of the file's: other tokens, and no word of it.
     """
     path = folder / "tokenizer_config.json"
     declared = json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class") if path.is_file() else None
