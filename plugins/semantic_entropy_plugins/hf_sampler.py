@@ -224,6 +224,7 @@ def _load(
             device=device,
             dtype=dtype,
             allow_pickle=allow_pickle,
+            tokenizer_as_saved=True,
             purpose=HFSampler.name,
         )
     except errors.EquivalenceError as error:  # it cannot be had now

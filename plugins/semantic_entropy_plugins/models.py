@@ -60,6 +60,7 @@ def load_model(
     allow_pickle: bool = False,
     attn_implementation: str | None = None,
     compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
+    tokenizer_as_saved: bool = False,
     purpose: str = "model",
 ) -> Loaded:
     """Load a model and its tokenizer.
@@ -73,6 +74,8 @@ def load_model(
         allow_pickle: read pickled weights (`pytorch_model.bin`) where there are no others.
         attn_implementation: as transformers takes it, such as "sdpa" or "eager"; None: its choice.
         compile: `torch.compile` the model.
+        tokenizer_as_saved: where the tokenizer is written out in full and says so, read it as such, whatever class
+            AutoTokenizer would give a model of this architecture.
         purpose: who asks, for messages.
 
     Raises:
@@ -92,7 +95,7 @@ def load_model(
         use_safetensors=None if allow_pickle else True,
         attn_implementation=attn_implementation,
     )
-    tokenizer = _tokenizer(checkpoint.folder, said)
+    tokenizer = _tokenizer(checkpoint.folder, said, as_saved=tokenizer_as_saved)
     model = _moved(model, place, said)
     longest = window(tokenizer, model)
     if compile:
@@ -181,9 +184,10 @@ def _tokenizer_class(folder: Path) -> Any:
     return transformers.PreTrainedTokenizerFast if whole else transformers.AutoTokenizer
 
 
-def _tokenizer(folder: Path, said: str) -> Any:
+def _tokenizer(folder: Path, said: str, *, as_saved: bool) -> Any:
     try:
-        tokenizer = _tokenizer_class(folder).from_pretrained(folder, trust_remote_code=False)
+        kind = _tokenizer_class(folder) if as_saved else transformers.AutoTokenizer
+        tokenizer = kind.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # whatever a broken file makes of it
         raise errors.OptionError(
             f"{said} has no tokenizer that can be loaded. Save one beside the model with "

@@ -403,7 +403,7 @@ def test_a_tokenizer_saved_in_full_beside_a_qwen2_splits_words_as_it_was_made_to
     make_model(made, seed=0).save_pretrained(tmp_path)
     made.save_pretrained(tmp_path)
     text = "<|im_start|>user\nWhat is (6+5)*8+2?<|im_end|>\n"
-    loaded = load_model("AutoModelForCausalLM", str(tmp_path)).tokenizer
+    loaded = load_model("AutoModelForCausalLM", str(tmp_path), tokenizer_as_saved=True).tokenizer
     assert loaded(text)["input_ids"] == made(text)["input_ids"]
     assert (loaded.eos_token, loaded.pad_token, loaded.chat_template) == (
         made.eos_token,
