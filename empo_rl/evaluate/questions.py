@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.evaluate.suites import Columns, QuestionSet
+from empo_rl.extra import require_extra
 from empo_rl.records import hub_records, jsonl_records
-from semantic_entropy import InputError
+from semantic_entropy import InputError, estimate
 
 LETTERS = string.ascii_uppercase[:16]
 _MISSING = object()
@@ -26,7 +27,7 @@ class Question:
     """What is asked, and what would be right.
 
     id: unique in its set, and the same in each run.
-    group: the column of a table that it counts in beside the whole; None: no other.
+    category: as the set has it; examples come from the same. group: the column of a table that this belongs to.
     place: where it stands, for errors.
     worked: a solution in full, if there is one.
     """
@@ -34,8 +35,9 @@ class Question:
     id: str
     text: str
     gold: str
-    group: str | None
     place: str
+    category: str | None = None
+    group: str | None = None
     worked: str | None = None
 
 
@@ -68,30 +70,12 @@ def load_questions(
 
 
 def last_box(text: str) -> str | None:
-    r"""The content of the last `\boxed{...}`, whose braces may be nested; None: there is no whole one."""
-    start = len(text)
-    while (start := text.rfind(r"\boxed", 0, start)) >= 0:
-        opened = start + len(r"\boxed")
-        opened += len(text[opened:]) - len(text[opened:].lstrip())
-        if text[opened : opened + 1] == "{" and (inside := _braced(text, opened)) is not None:
-            return inside.strip()
-    return None
-
-
-def _braced(text: str, opened: int) -> str | None:
-    depth, at = 0, opened
-    while at < len(text):
-        if text[at] == "\\":  # \{ and \} are signs, not braces
-            at += 2
-            continue
-        depth += (text[at] == "{") - (text[at] == "}")
-        if depth == 0:
-            return text[opened + 1 : at]
-        at += 1
-    return None
+    r"""The content of the last whole `\boxed{...}`, whose braces may be nested; None: there is none."""
+    return estimate([text], equivalence="exact", extract="boxed").answers[0]
 
 
 def _from_hub(one: QuestionSet, split: str) -> list[tuple[str, Mapping[str, Any]]]:
+    require_extra(f"set {one.name!r} from the hub", ("datasets",))
     try:
         return hub_records(one.dataset, one.subset, split)
     except InputError as error:
@@ -117,7 +101,7 @@ def _from_file(one: QuestionSet, file: Path, source_column: str | None) -> list[
 def _question(one: QuestionSet, index: int, place: str, record: Mapping[str, Any], seed: int) -> Question:
     columns = one.columns
     text = _text(record, columns.question, "question", place)
-    group = None
+    category = group = None
     if one.groups is not None and columns.category is not None:
         category = _text(record, (columns.category,), "category", place)
         if category not in one.groups:
@@ -127,7 +111,7 @@ def _question(one: QuestionSet, index: int, place: str, record: Mapping[str, Any
     if one.kind == "choice":
         text, gold = _choices(record, one, text, gold, place, random.Random(f"choices {seed} {index}"))
     worked = next((str(record[name]) for name in columns.worked if record.get(name)), None)
-    return Question(f"{one.name}-{index}", text, gold, group, place, worked)
+    return Question(f"{one.name}-{index}", text, gold, place, category, group, worked)
 
 
 def _gold(record: Mapping[str, Any], columns: Columns, place: str) -> str:
@@ -136,7 +120,7 @@ def _gold(record: Mapping[str, Any], columns: Columns, place: str) -> str:
     if has_answer or solution is None:
         return _text(record, columns.answer, "answer", place)
     boxed = last_box(str(solution))
-    if not boxed:
+    if boxed is None:
         raise InputError(rf"{place}: no answer, and the solution has no \boxed{{...}} with content.")
     return boxed
 
@@ -164,7 +148,7 @@ def _lettered(text: str, options: Sequence[str], place: str) -> str:
     if not 1 < len(options) <= len(LETTERS):
         raise InputError(f"{place}: {len(options)} choices; 2 to {len(LETTERS)} have letters.")
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([text, *lines])
+    return "\n".join([text, *lines, ""])  # what a template says next stands on a line of its own
 
 
 def _text(record: Mapping[str, Any], names: Sequence[str], role: str, place: str) -> str:

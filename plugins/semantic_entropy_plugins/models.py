@@ -11,6 +11,7 @@ Left out: several GPUs for one model, quantised weights.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -59,6 +60,7 @@ def load_model(
     allow_pickle: bool = False,
     attn_implementation: str | None = None,
     compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
+    tokenizer_as_saved: bool = False,
     purpose: str = "model",
 ) -> Loaded:
     """Load a model and its tokenizer.
@@ -72,6 +74,8 @@ def load_model(
         allow_pickle: read pickled weights (`pytorch_model.bin`) where there are no others.
         attn_implementation: as transformers takes it, such as "sdpa" or "eager"; None: its choice.
         compile: `torch.compile` the model.
+        tokenizer_as_saved: where the tokenizer is written out in full and says so, read it as such, whatever class
+            AutoTokenizer would give a model of this architecture.
         purpose: who asks, for messages.
 
     Raises:
@@ -91,7 +95,7 @@ def load_model(
         use_safetensors=None if allow_pickle else True,
         attn_implementation=attn_implementation,
     )
-    tokenizer = _tokenizer(checkpoint.folder, said)
+    tokenizer = _tokenizer(checkpoint.folder, said, as_saved=tokenizer_as_saved)
     model = _moved(model, place, said)
     longest = window(tokenizer, model)
     if compile:
@@ -168,9 +172,22 @@ def _first_position(model: Any) -> int:
     return 0
 
 
-def _tokenizer(folder: Path, said: str) -> Any:
+def _tokenizer_class(folder: Path) -> Any:
+    """AutoTokenizer, save for a tokenizer that is written out in full and says so.
+
+    For such a one beside a Qwen2, AutoTokenizer of transformers 5 takes Qwen2's class, which keeps the vocabulary and
+    puts its own way of splitting words in place of the file's: other tokens, and no word of it.
+    """
+    path = folder / "tokenizer_config.json"
+    declared = json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class") if path.is_file() else None
+    whole = declared == "TokenizersBackend" and (folder / "tokenizer.json").is_file()
+    return transformers.PreTrainedTokenizerFast if whole else transformers.AutoTokenizer
+
+
+def _tokenizer(folder: Path, said: str, *, as_saved: bool) -> Any:
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        kind = _tokenizer_class(folder) if as_saved else transformers.AutoTokenizer
+        tokenizer = kind.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # whatever a broken file makes of it
         raise errors.OptionError(
             f"{said} has no tokenizer that can be loaded. Save one beside the model with "

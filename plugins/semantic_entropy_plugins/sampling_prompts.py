@@ -39,6 +39,7 @@ class Prompts:
         template: the user's turn, or without a chat template the whole prompt; `{question}` is replaced, all else
             stands as it is.
         options: more variables for the chat template, such as {"enable_thinking": False}; JSON values.
+        chat_template: Jinja text in place of the tokenizer's own, for a model that has none.
 
     Raises:
         OptionError: no chat template where one is asked for; a system prompt that it does not take; a template without
@@ -54,18 +55,20 @@ class Prompts:
         system: str | None = None,
         template: str = TEMPLATE,
         options: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
     ) -> None:
         if "{question}" not in template:
             raise errors.OptionError(f"{owner}: template={template!r} has no {{question}}: the default is {TEMPLATE!r}")
         self._owner, self._tokenizer, self._system, self._template = owner, tokenizer, system, template
         self._options = _plain(owner, options)
-        has = bool(getattr(tokenizer, "chat_template", None))
+        self._chat_template = chat_template
+        has = bool(chat_template or getattr(tokenizer, "chat_template", None))
         self.chat = has if chat is None else chat
         if self.chat:
             if not has:
                 raise errors.OptionError(
                     f"{owner}: chat=True, but the model's tokenizer has no chat template: use chat=False, with "
-                    "template= for what surrounds the question"
+                    "template= for what surrounds the question, or give one with chat_template="
                 )
             self._try_out()
         elif system is not None or self._options:
@@ -74,6 +77,8 @@ class Prompts:
                 f"{owner}: {given} is for a chat template, and none is used here: put it into template=, such as "
                 "template='Answer briefly. {question}'"
             )
+        elif chat_template is not None:
+            raise errors.OptionError(f"{owner}: chat_template is given, and chat=False leaves it unused: drop one")
 
     @property
     def settings(self) -> tuple[bool, str | None, str, str]:
@@ -96,6 +101,7 @@ class Prompts:
             [*turns, {"role": "user", "content": body}],
             tokenize=False,
             add_generation_prompt=True,
+            **({} if self._chat_template is None else {"chat_template": self._chat_template}),
             **self._options,
         )
         return written

@@ -45,6 +45,7 @@ from semantic_entropy_plugins.sampling_prompts import TEMPLATE, Prompts
 from semantic_entropy_plugins.sampling_requests import Asked, Outcome, asked
 from semantic_entropy_plugins.sampling_thread import in_background
 
+_FIXED = frozenset(("model", "revision", "dtype", "logprobs", "allow_pickle", "engine"))
 _MODES = {"drawn": "processed_logprobs", "model": "raw_logprobs", False: "raw_logprobs"}
 _OWN = {
     **dict.fromkeys(("model", "revision", "dtype", "seed"), "give it as the option of that name"),
@@ -69,6 +70,7 @@ class VLLMSampler(Sampler):
         chat: whether the tokenizer's chat template writes the prompt; None: where it has one.
         template: the user's turn, or without a chat template the whole prompt, with {question} in it.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
+        chat_template: Jinja text in place of the tokenizer's own chat template.
         logprobs: "drawn", of the distribution that was drawn from; "model", of the model's own; False: none.
         end_token: whether log-probabilities go on to the end token, which is their last then.
         revision: a branch, tag or commit on the hub; None: its main branch.
@@ -99,6 +101,7 @@ class VLLMSampler(Sampler):
         chat: bool | None = None,
         template: str = TEMPLATE,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
         logprobs: str | bool = "drawn",
         end_token: bool = False,
         revision: str | None = None,
@@ -106,6 +109,7 @@ class VLLMSampler(Sampler):
         per_call: int = 512,
         allow_pickle: bool = False,
         engine: Mapping[str, Any] | None = None,
+        _llm: Any = None,
     ) -> None:
         under = checked_logprobs(self.name, logprobs)
         stops = checked_stops(self.name, stop)
@@ -125,7 +129,13 @@ class VLLMSampler(Sampler):
             "end_token": bool(end_token),
             "revision": revision,
             "dtype": dtype,
+            **(
+                {}
+                if chat_template is None
+                else {"chat_template": checked_text(self.name, "chat_template", chat_template)}
+            ),
         }
+        self._more = {"per_call": per_call, "chat_template_kwargs": chat_template_kwargs}
         self._stops, self._per_call = stops, checked_whole(self.name, "per_call", per_call)
         more = _engine_options(engine)
         vllm = importlib.import_module("vllm")
@@ -139,7 +149,7 @@ class VLLMSampler(Sampler):
             stop=list(stops) or None,
         )
         _checked(self._params)
-        self._llm: Any = _started(
+        self._llm: Any = _llm or _started(
             vllm,
             model=model,
             revision=revision,
@@ -156,7 +166,13 @@ class VLLMSampler(Sampler):
         self._dtype = str(getattr(config, "dtype", dtype)).removeprefix("torch.")
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts = Prompts(
-            self.name, self._tokenizer, chat=chat, system=system, template=template, options=chat_template_kwargs
+            self.name,
+            self._tokenizer,
+            chat=chat,
+            system=system,
+            template=template,
+            options=chat_template_kwargs,
+            chat_template=chat_template,
         )
         self._lock = threading.Lock()
 
@@ -180,8 +196,20 @@ class VLLMSampler(Sampler):
             raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
         return in_background(lambda halt: self._calls(self._llm, requests, halt), "semantic-entropy vllm")
 
+    def variant(self, **changes: Any) -> VLLMSampler:
+        """A sampler on the same engine, which is not started again, under other options (temperature, system, ...).
+
+        Raises:
+            OptionError: an option cannot be, or is one of the engine's: revision, dtype, logprobs, engine.
+        """
+        if self._llm is None:
+            raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
+        if fixed := _FIXED.intersection(changes):
+            raise errors.OptionError(f"vllm: {min(fixed)} is settled when the engine starts: make a new sampler")
+        return VLLMSampler(**{**self._options, **self._more, **changes}, _llm=self._llm)
+
     def close(self) -> None:
-        """Let go of the engine, which gives its memory back when nothing else holds it."""
+        """Let go of the engine, which gives its memory back when nothing else holds it, such as a variant."""
         self._llm = None
 
     def _calls(

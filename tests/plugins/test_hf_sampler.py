@@ -594,3 +594,23 @@ def test_ctrl_c_ends_it_within_a_step_and_what_was_drawn_is_not_drawn_again(tmp_
     assert again[0].samples == tuple(kept)
     (fresh,) = draw(made, "question 0", n=2)
     assert texts([kept]) == texts([fresh])  # another process, the same seed
+
+
+# Other options on the same model.
+
+
+def test_a_variant_draws_as_a_sampler_made_anew_without_loading_the_model_again(learned):
+    made = HFSampler(str(learned), temperature=0, max_tokens=12, seed=0)
+    other = made.variant(temperature=1.0, system="Be brief.", chat_template=CHAT)
+    anew = HFSampler(str(learned), temperature=1.0, max_tokens=12, seed=0, system="Be brief.", chat_template=CHAT)
+    assert other._model is made._model
+    assert other.settings == anew.settings != made.settings
+    assert texts(draw(other, *QUESTIONS)) == texts(draw(anew, *QUESTIONS))
+    made.close()
+    assert draw(other, CERTAIN, n=1)  # it keeps the model
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"revision": "v2"}, {"temperature": -1}])
+def test_a_variant_cannot_change_the_loaded_model_and_checks_the_rest(learned, changes):
+    with pytest.raises(errors.OptionError, match=f"hf: {next(iter(changes))}"):
+        HFSampler(str(learned), temperature=0, max_tokens=12).variant(**changes)
