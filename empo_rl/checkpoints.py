@@ -8,6 +8,7 @@ disk cut short is found without reading it all. Leaves out a flipped bit inside 
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -17,9 +18,10 @@ STATE_FILE = "empo_state"  # what the provider and the monitor keep, a file a pr
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 
 
-def latest(directory: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The latest whole checkpoint, and those after it with what is wrong with each."""
-    found = sorted((entry for entry in directory.glob(f"{PREFIX}*") if step(entry) > 0), key=step, reverse=True)
+def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict[Path, str]]:
+    """The latest whole checkpoint of a step less than `before`, and those after it with what is wrong with each."""
+    there = (entry for entry in directory.glob(f"{PREFIX}*") if 0 < step(entry) < before)
+    found = sorted(there, key=step, reverse=True)
     broken: dict[Path, str] = {}
     for checkpoint in found:
         fault = _fault(checkpoint)
