@@ -198,20 +198,26 @@ def arguments(directory: Path, kind: Kind, seed: int) -> GRPOConfig:
     )
 
 
+def record_all(directory: Path, runs: Sequence[str]) -> None:
+    """Record what has not been recorded; a line a run on stderr."""
+    transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
+    torch.set_num_threads(1)
+    directory.mkdir(parents=True, exist_ok=True)
+    for name in runs:
+        kind, _, seed = name.rpartition("-")
+        made = record(directory, kind, int(seed))
+        course = ", ".join(f"{step}: {accuracy:.2f}" for step, accuracy in made["held_out"].items())
+        print(f"{name}: pass@1 by step {course}", file=sys.stderr, flush=True)
+
+
 def main() -> int:
     """Record what has not been recorded."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--runs", nargs="+", required=True, metavar="KIND-SEED")
     options = parser.parse_args()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    torch.set_num_threads(1)
-    options.directory.mkdir(parents=True, exist_ok=True)
-    for name in options.runs:
-        kind, _, seed = name.rpartition("-")
-        made = record(options.directory, kind, int(seed))
-        print(name, {step: round(accuracy, 2) for step, accuracy in made["held_out"].items()}, flush=True)
+    record_all(options.directory, options.runs)
     return 0
 
 
