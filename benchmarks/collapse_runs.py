@@ -8,7 +8,7 @@ alone, the accuracy on held-out questions. A recorded run lies in DIR as KIND-SE
     healthy          lr 1e-4, the demo's own settings
     rate-5e-4 ...    the same at a higher learning rate
     undertrained     a base model with half of the pre-training, lr 1.5e-3
-    noisy-chains     a base model whose chains are wrong with probability 8% in each step
+    noisy-LR         a base model whose chains are wrong with probability 8% in each step
 """
 
 from __future__ import annotations
@@ -56,7 +56,8 @@ KINDS = {
     "rate-1e-3": Kind(1e-3, 50),
     "rate-1.5e-3": Kind(1.5e-3, 30),
     "undertrained": Kind(1.5e-3, 30, "undertrained"),
-    "noisy-chains": Kind(1e-4, 100, "noisy"),
+    "noisy-1e-4": Kind(1e-4, 100, "noisy"),
+    "noisy-5e-4": Kind(5e-4, 60, "noisy"),
 }
 PRETRAINING = {"demo": PRETRAIN_STEPS, "noisy": PRETRAIN_STEPS, "undertrained": PRETRAIN_STEPS // 2}
 
