@@ -12,6 +12,7 @@ and spaces: 1/2 and 0.5 count as two. The defaults come from runs of the tiny mo
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -310,4 +311,5 @@ def _made(name: str, options: Any) -> Alarm:
     try:
         return ALARMS[name](**options)
     except TypeError as error:
-        raise InputError(f"alarm {name} refuses {dict(options)}: {error}.") from error
+        known = ", ".join(option for option in inspect.signature(ALARMS[name]).parameters)
+        raise InputError(f"alarm {name} refuses {dict(options)}: its options are {known}.") from error

@@ -161,7 +161,7 @@ def test_a_state_through_json_gives_the_same_alarms(name):
     [
         ({"entropy": {}}, "alarm 'entropy' does not exist. Choose of: entropy_floor, concentration"),
         ({"variety": 3}, "alarm variety: 3 is no set of options"),
-        ({"variety": {"sharp": 3}}, r"alarm variety refuses {'sharp': 3}"),
+        ({"variety": {"sharp": 3}}, "alarm variety refuses {'sharp': 3}: its options are share, window, steps, action"),
         ({"variety": {"share": 2}}, "alarm variety: share is 2: give a number from 0 to 1"),
         ({"variety": {"steps": 0}}, "alarm variety: steps is 0: give a whole number of 1 or more"),
         ({"variety": {"action": "end"}}, "alarm variety: action is 'end': choose of warn, stop"),
