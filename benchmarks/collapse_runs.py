@@ -8,7 +8,7 @@ alone, the accuracy on held-out questions. A recorded run lies in DIR as KIND-SE
     healthy          lr 1e-4, the demo's own settings
     rate-5e-4 ...    the same at a higher learning rate
     undertrained     a base model with half of the pre-training, lr 1.5e-3
-    noisy-LR         a base model whose chains are wrong with probability 8% in each step
+    noise-8, -40     a base model whose chains are wrong with probability 8% or 40% in each step, lr 1e-4 and 5e-4
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import random
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +34,11 @@ from empo_rl import BatchDecision, EmpoGRPOTrainer, EmpoProvider
 from empo_rl.demo.base_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain, prompt_text
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS
 from empo_rl.demo.generate import complete
-from empo_rl.demo.task import DIRECT_IF_EASY, DIRECT_IF_HARD, EASY_UP_TO, Question, direct, split
+from empo_rl.demo.task import DIRECT_IF_EASY, DIRECT_IF_HARD, EASY_UP_TO, Question, direct, pretraining_answer, split
 from empo_rl.demo.training import GENERATIONS, PROMPTS, WARMUP, training_rows
 from semantic_entropy.plugin import boxed
 
 MEASURE_EVERY = 5  # steps between two looks at the held-out questions
-NOISE = 0.08
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +56,19 @@ KINDS = {
     "rate-1e-3": Kind(1e-3, 50),
     "rate-1.5e-3": Kind(1.5e-3, 30),
     "undertrained": Kind(1.5e-3, 30, "undertrained"),
-    "noisy-1e-4": Kind(1e-4, 100, "noisy"),
-    "noisy-5e-4": Kind(5e-4, 60, "noisy"),
+    "noise-8": Kind(1e-4, 100, "noise-8"),
+    "noise-8-5e-4": Kind(5e-4, 60, "noise-8"),
+    "noise-40": Kind(5e-4, 60, "noise-40"),
 }
-PRETRAINING = {"demo": PRETRAIN_STEPS, "noisy": PRETRAIN_STEPS, "undertrained": PRETRAIN_STEPS // 2}
+NOISE = {"noise-8": 0.08, "noise-40": 0.4}
+PRETRAINING = {"undertrained": PRETRAIN_STEPS // 2}
 
 
-def noisy_answer(question: Question, dice: random.Random) -> str:
-    """As the demo's corpus, but each of a chain's three results is off by 1 to 10 with probability NOISE."""
+def noisy_answer(question: Question, dice: random.Random, noise: float) -> str:
+    """As the demo's corpus, but each of a chain's three results is off by 1 to 10 with probability `noise`."""
 
     def off(value: int) -> int:
-        return abs(value + dice.randint(1, 10) * dice.choice((-1, 1))) if dice.random() < NOISE else value
+        return abs(value + dice.randint(1, 10) * dice.choice((-1, 1))) if dice.random() < noise else value
 
     if dice.random() < (DIRECT_IF_EASY if question.c <= EASY_UP_TO else DIRECT_IF_HARD):
         return direct(question, dice)
@@ -88,8 +90,9 @@ def base_model(directory: Path, base: str, seed: int) -> Path:
     if not folder.exists():
         tokenizer = make_tokenizer()
         model = make_model(tokenizer, seed)
-        text = {"text": noisy_answer} if base == "noisy" else {}
-        pretrain(model, tokenizer, split(seed).pretraining, seed=seed, steps=PRETRAINING[base], **text)
+        text = partial(noisy_answer, noise=NOISE[base]) if base in NOISE else pretraining_answer
+        steps = PRETRAINING.get(base, PRETRAIN_STEPS)
+        pretrain(model, tokenizer, split(seed).pretraining, seed=seed, steps=steps, text=text)
         unfinished = folder.with_suffix(".tmp")
         model.save_pretrained(unfinished)
         unfinished.rename(folder)
@@ -165,7 +168,7 @@ def record(directory: Path, name: str, seed: int) -> dict[str, Any]:
                 "kind": name,
                 "seed": seed,
                 "learning_rate": kind.learning_rate,
-                "pretrain_steps": PRETRAINING[kind.base],
+                "pretrain_steps": PRETRAINING.get(kind.base, PRETRAIN_STEPS),
                 "held_out": held_out.accuracy,
                 "steps": provider.steps,
             }
