@@ -1,6 +1,7 @@
 """The alarms, by name. Each watches one number that needs no label.
 
     entropy_floor  the mean semantic entropy is under a floor
+    entropy_rise   the mean semantic entropy has come back from its lowest
     concentration  one and the same answer is the main answer of too many of the last prompts
     variety        the last prompts' main answers are fewer different ones than at the run's start
     unparsable     too many completions hold no answer that can be extracted
@@ -43,7 +44,7 @@ class EntropyFloor(Alarm):
     )
 
     def __init__(
-        self, *, floor: float = 0.05, units: Units = "normalized", steps: int = 5, action: Action | None = None
+        self, *, floor: float = 0.02, units: Units = "normalized", steps: int = 5, action: Action | None = None
     ) -> None:
         super().__init__(steps=steps, action=action)
         if units not in get_args(Units):
@@ -59,6 +60,52 @@ class EntropyFloor(Alarm):
         unit = " of ln G" if share else " nats"
         words = f"mean semantic entropy is {value:.3f}{unit}, under {self.floor:g}{unit}"
         return Reading(value, self.floor, value < self.floor, words)
+
+
+class EntropyRise(Alarm):
+    """The mean semantic entropy of the last `over` steps is above the lowest such mean of the run by more than `rise`.
+
+    Args:
+        rise: a share of ln G, exclusive.
+        over: steps in a mean.
+        steps: as for every alarm.
+        action: as for every alarm.
+    """
+
+    name = "entropy_rise"
+    meaning = (
+        "A reward for agreement brings entropy down; where it comes back, the model is losing what it agreed on, and "
+        "what it finds next need not be right. Go back to a checkpoint from before, with a lower learning rate."
+    )
+
+    def __init__(self, *, rise: float = 0.05, over: int = 5, steps: int = 2, action: Action | None = None) -> None:
+        super().__init__(steps=steps, action=action)
+        self.rise = within(self.name, "rise", rise, 0.0, 1.0)
+        self._last: deque[float] = deque(maxlen=whole(self.name, "over", over))
+        self._lowest = math.inf
+
+    def read(self, seen: Seen) -> Reading | None:
+        if seen.entropy is None or seen.size < 2:
+            return None
+        self._last.append(seen.entropy / math.log(seen.size))
+        if len(self._last) < (self._last.maxlen or 0):
+            return None
+        mean = math.fsum(self._last) / len(self._last)
+        self._lowest = min(self._lowest, mean)
+        value = mean - self._lowest
+        words = (
+            f"mean semantic entropy of the last {len(self._last)} steps is {mean:.3f} of ln G, {value:.3f} above its "
+            f"lowest, over {self.rise:g}"
+        )
+        return Reading(value, self.rise, value > self.rise, words)
+
+    def memory(self) -> dict[str, Any]:
+        lowest = None if math.isinf(self._lowest) else self._lowest  # JSON has no infinity
+        return {"last": list(self._last), "lowest": lowest}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        self._last = deque(memory["last"], maxlen=self._last.maxlen)
+        self._lowest = math.inf if memory["lowest"] is None else memory["lowest"]
 
 
 class _OverPrompts(Alarm):
@@ -158,7 +205,7 @@ class Variety(_OverPrompts):
         "question. Go back to a checkpoint from before, with a lower learning rate or a better base."
     )
 
-    def __init__(self, *, share: float = 0.7, window: int = 128, steps: int = 3, action: Action | None = None) -> None:
+    def __init__(self, *, share: float = 0.75, window: int = 128, steps: int = 3, action: Action | None = None) -> None:
         super().__init__(window=window, steps=steps, action=action)
         self.share = within(self.name, "share", share, 0.0, 1.0)
         self._first: int | None = None
@@ -286,7 +333,7 @@ class LengthDrift(Alarm):
 
 
 ALARMS: Mapping[str, type[Alarm]] = {
-    alarm.name: alarm for alarm in (EntropyFloor, Concentration, Variety, Unparsable, LengthDrift)
+    alarm.name: alarm for alarm in (EntropyFloor, EntropyRise, Concentration, Variety, Unparsable, LengthDrift)
 }
 
 

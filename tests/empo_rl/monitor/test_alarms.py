@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empo_rl.monitor import ALARMS, Monitor, Seen, load_alarms
-from empo_rl.monitor.alarms import Concentration, EntropyFloor, LengthDrift, Unparsable, Variety
+from empo_rl.monitor.alarms import Concentration, EntropyFloor, EntropyRise, LengthDrift, Unparsable, Variety
 from semantic_entropy import InputError
 
 G = 4
@@ -63,6 +63,13 @@ def test_a_step_without_a_valid_answer_neither_ends_nor_lengthens_a_row():
     alarm = EntropyFloor(floor=0.5, units="nats", steps=2)
     nothing = step_of(main=[None, None], entropies=[math.nan, math.nan], unread=8)
     assert fires(alarm, [*entropies(0.4), nothing, *entropies(0.4)]) == [3]
+
+
+def test_entropy_rise_is_the_mean_of_the_last_steps_over_the_lowest_such_mean():
+    at_g_of_four = [share * math.log(4) for share in (0.8, 0.6, 0.4, 0.4, 0.5, 0.6, 0.6)]
+    alarm = EntropyRise(rise=0.1, over=2, steps=1)
+    assert fires(alarm, entropies(*at_g_of_four)) == [6]  # means: .7, .5, .4, .45, .55
+    assert fires(EntropyRise(rise=0.1, over=2, steps=1), entropies(*at_g_of_four[:3])) == []
 
 
 def test_concentration_is_the_commonest_main_answer_of_the_last_prompts():
@@ -159,7 +166,7 @@ def test_a_state_through_json_gives_the_same_alarms(name):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"entropy": {}}, "alarm 'entropy' does not exist. Choose of: entropy_floor, concentration"),
+        ({"entropy": {}}, "alarm 'entropy' does not exist. Choose of: entropy_floor, entropy_rise"),
         ({"variety": 3}, "alarm variety: 3 is no set of options"),
         ({"variety": {"sharp": 3}}, "alarm variety refuses {'sharp': 3}: its options are share, window, steps, action"),
         ({"variety": {"share": 2}}, "alarm variety: share is 2: give a number from 0 to 1"),
