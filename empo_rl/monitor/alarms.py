@@ -299,7 +299,7 @@ class LengthDrift(Alarm):
     def __init__(
         self,
         *,
-        shrink: float = 0.5,
+        shrink: float = 0.7,
         grow: float | None = None,
         start: int = 5,
         steps: int = 3,
