@@ -30,7 +30,11 @@ from empo_rl.monitor import ALARMS, Firing, Monitor, Seen
 FALL = 0.1  # of the best accuracy so far
 SAVE_EVERY = 10  # steps
 REPORT = [f"healthy-{seed}" for seed in (1, 2, 3, 4)]
-REPORT += [f"{kind}-{seed}" for kind in ("rate-5e-4", "rate-1e-3", "undertrained", "noise-40") for seed in (2, 3)]
+REPORT += [
+    f"{kind}-{seed}"
+    for kind in ("rate-5e-4", "rate-1e-3", "rate-1.5e-3", "undertrained", "noise-40")
+    for seed in (2, 3)
+]
 
 
 def seen(step: Mapping[str, Any]) -> Seen:
