@@ -14,6 +14,7 @@ without reading it all (of FSDP's shards, that they are there and not empty). Le
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -27,9 +28,10 @@ _FSDP, _DEEPSPEED = "pytorch_model_fsdp", "latest"
 _UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # whatever stands in a JSON file instead
 
 
-def latest(directory: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The latest whole checkpoint, and those after it with what is wrong with each."""
-    found = sorted((entry for entry in directory.glob(f"{PREFIX}*") if step(entry) > 0), key=step, reverse=True)
+def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict[Path, str]]:
+    """The latest whole checkpoint of a step less than `before`, and those after it with what is wrong with each."""
+    there = (entry for entry in directory.glob(f"{PREFIX}*") if 0 < step(entry) < before)
+    found = sorted(there, key=step, reverse=True)
     broken: dict[Path, str] = {}
     for checkpoint in found:
         fault = _fault(checkpoint)

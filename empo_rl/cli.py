@@ -17,6 +17,8 @@ from typing import Any, NoReturn
 
 import click
 
+STOPPED = 3  # the exit status of a run that an alarm stopped; 1 is an error, 2 a wrong command line
+
 _USES = """\
 empo-train demo                         a tiny model, start to end
 empo-train CONFIG.yaml [key=value ...]  a run of your own, or a recipe
@@ -76,6 +78,7 @@ def run(config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool) 
 
 
 def _train(config: Any, overwrite: bool) -> Path:
+    from empo_rl.adapters.monitoring import RunStoppedError
     from empo_rl.progress import StageProgress
     from empo_rl.train import run_training
 
@@ -85,6 +88,8 @@ def _train(config: Any, overwrite: bool) -> Path:
             return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
         except KeyboardInterrupt:
             _stop(f"{progress.interrupted()}. {_way_on(Path(config.output_dir), config.training.save_every)}")
+        except RunStoppedError as stop:
+            _stop(str(stop), status=STOPPED)
 
 
 def _way_on(directory: Path, save_every: int) -> str:
@@ -96,11 +101,11 @@ def _way_on(directory: Path, save_every: int) -> str:
     return f"The last checkpoint is {checkpoint}: the same command with --resume goes on from there."
 
 
-def _stop(line: str) -> NoReturn:
-    """The end of a run that its user interrupted; 130 is what shells expect after Ctrl-C."""
+def _stop(line: str, status: int = 130) -> NoReturn:
+    """The end of a run that its user interrupted, or an alarm stopped; 130 is what shells expect after Ctrl-C."""
     if _is_first_process():
         click.echo(line, err=True)
-    raise SystemExit(130)
+    raise SystemExit(status)
 
 
 def _is_first_process() -> bool:

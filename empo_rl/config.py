@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from empo_rl.advantages import Scale
 from empo_rl.filters import EntropyWindow, Outside, ShareWindow, Units
+from empo_rl.monitor import Action, Monitor
 from empo_rl.presets import preset
 from empo_rl.rewards import InvalidPolicy
 from empo_rl.templates import Template
@@ -119,6 +120,22 @@ class Training(_Section):
     keep_checkpoints: Positive | None = None  # None: all
 
 
+class Monitoring(_Section):
+    """The alarms; see docs/empo/monitor.md. Those not named stand at their defaults; null leaves one out."""
+
+    action: Action = "warn"
+    alarms: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _exists(self) -> Monitoring:
+        self.made()
+        return self
+
+    def made(self) -> Monitor:
+        """A fresh monitor."""
+        return Monitor(self.alarms, action=self.action)
+
+
 class Demo(_Section):
     """Only for `model: demo`, which makes the demo's tiny base model."""
 
@@ -138,6 +155,7 @@ class Config(_Section):
     empo: Empo = Empo()
     rollout: Rollout = Rollout()
     training: Training = Training()
+    monitor: Monitoring = Monitoring()
     demo: Demo = Demo()
     trl: dict[str, Any] = {}
 

@@ -61,6 +61,9 @@ class EmpoProvider:
         scorer: a `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`; the caller
             closes it.
         seed: of rewards that draw.
+
+    Attributes:
+        listeners: called with the groups and the decision of every training step; a monitor is one.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class EmpoProvider:
         self.outside = check_outside(outside)
         self.guards = load_guards(guards)
         self.measure_gold = measure_gold
+        self.listeners: list[Callable[[Sequence[RolloutGroup], BatchDecision], None]] = []
         self._signal = load_reward(reward, reward_options)
         self._scorer_is_ours = scorer is None
         self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=_scorer_policy(self.invalid))
@@ -174,7 +178,7 @@ class EmpoProvider:
         in_loss = keep[:, None] & ~np.isnan(rewards)
         advantages = group_advantages(np.where(in_loss, rewards, np.nan), self.scale)
         right = graded(scored, self._context) if self.measure_gold else None
-        return BatchDecision(
+        decision = BatchDecision(
             rewards=rewards.ravel(),
             keep=keep,
             advantages=advantages.ravel(),
@@ -184,6 +188,9 @@ class EmpoProvider:
             metrics=measurements.of_batch(scored, rewards, reasons, keep, flags, right, seconds),
             results=results,
         )
+        for listener in self.listeners if training else ():
+            listener(rollouts, decision)
+        return decision
 
     def state_dict(self) -> dict[str, Any]:
         """What must survive a restart, as JSON has it: the dice of signals that draw, and what guards have seen."""

@@ -19,6 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 
 from empo_rl import checkpoints, costs, run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
+from empo_rl.adapters.monitoring import MonitorCallback, RunStoppedError
 from empo_rl.adapters.run_trainer import RunTrainer
 from empo_rl.arguments import grpo_arguments
 from empo_rl.config import Config
@@ -37,6 +38,9 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     """Train, and return the directory of the final model.
 
     What can be wrong with the configuration is found before a model is loaded or made, and before anything is written.
+
+    Raises:
+        RunStoppedError: an alarm whose action is `stop` did; its checkpoints lie there, and no final model.
     """
     state = PartialState(cpu=config.device == "cpu")
     tell = say if state.is_main_process else _silent
@@ -63,21 +67,28 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, progress, tell)
             model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
+        monitor = config.monitor.made()
+        watch = MonitorCallback(monitor, provider, directory=directory, say=tell)
         trainer = RunTrainer(
+            keep={"monitor": monitor},
+            columns=monitor.columns,
             model=model,
             provider=provider,
             args=arguments,
             train_dataset=Dataset.from_list(list(prompts.rows)),
             processing_class=tokenizer,
-            callbacks=callbacks,
+            callbacks=[watch, *callbacks],
         )
         trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
         final = directory / run_directory.FINAL
         with explained(directory, "Free some, or keep fewer with training.keep_checkpoints=2."):
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
-            trainer.save_model(str(final))
+            if not watch.stopped:
+                trainer.save_model(str(final))
             if state.is_main_process:
                 tell(costs.sentence(_write_costs(directory, trainer.memory)))
+    if watch.stopped:
+        raise RunStoppedError(watch.stopped)
     return final
 
 

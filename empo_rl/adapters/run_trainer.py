@@ -15,7 +15,7 @@ on the host, which is a wait of its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -61,6 +61,7 @@ class RunTrainer(EmpoGRPOTrainer):
         provider: the decisions; its state is kept in the checkpoints. The caller closes it.
         args: as for EmpoGRPOTrainer.
         keep: what else has a state to keep, by name: `{"monitor": monitor}`.
+        columns: more columns for each step's log.
         kwargs: as for GRPOTrainer.
     """
 
@@ -71,9 +72,11 @@ class RunTrainer(EmpoGRPOTrainer):
         args: GRPOConfig,
         *,
         keep: Mapping[str, Stateful] | None = None,
+        columns: Callable[[], Mapping[str, float]] = dict,
         **kwargs: Any,
     ) -> None:
         self.costs = StepCosts()
+        self._columns = columns
         self._kept: dict[str, Stateful] = {"provider": provider, **(keep or {})}
         self._sampler: EpochSampler | None = None
         watch = _WatchSteps(self)  # the first of the callbacks: a step ends before others evaluate or write
@@ -123,9 +126,9 @@ class RunTrainer(EmpoGRPOTrainer):
             return super()._calculate_rewards(*args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log, with the costs of the step."""
+        """TRL's log, with the costs of the step and what else has columns."""
         if "loss" in logs:  # the summary at the end is no step
-            logs = {**logs, **self.costs.columns()}
+            logs = {**logs, **self.costs.columns(), **self._columns()}
         super().log(logs, start_time)
 
 

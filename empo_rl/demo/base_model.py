@@ -86,6 +86,7 @@ def pretrain(
     seed: int,
     steps: int = PRETRAIN_STEPS,
     on_step: Callable[[int, float], None] | None = None,
+    text: Callable[[Question, random.Random], str] = pretraining_answer,
 ) -> None:
     """Train in place; texts are drawn anew for every batch."""
     dice = random.Random(f"pretrain {seed}")
@@ -93,7 +94,7 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     model.train()
     for step in range(1, steps + 1):
-        texts = [(q, pretraining_answer(q, dice)) for q in dice.choices(questions, k=BATCH)]
+        texts = [(q, text(q, dice)) for q in dice.choices(questions, k=BATCH)]
         loss = _accumulate(model, tokenizer, texts)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
