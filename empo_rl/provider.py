@@ -155,7 +155,10 @@ class EmpoProvider:
         size = check_equal_sizes(rollouts)
         if training:
             self.check(size)
-            return self._decide(rollouts, size)
+            decision = self._decide(rollouts, size)
+            for listener in self.listeners:
+                listener(rollouts, decision)
+            return decision
         before = self.state_dict()
         try:
             return self._decide(rollouts, size)
@@ -178,7 +181,7 @@ class EmpoProvider:
         in_loss = keep[:, None] & ~np.isnan(rewards)
         advantages = group_advantages(np.where(in_loss, rewards, np.nan), self.scale)
         right = graded(scored, self._context) if self.measure_gold else None
-        decision = BatchDecision(
+        return BatchDecision(
             rewards=rewards.ravel(),
             keep=keep,
             advantages=advantages.ravel(),
@@ -188,9 +191,6 @@ class EmpoProvider:
             metrics=measurements.of_batch(scored, rewards, reasons, keep, flags, right, seconds),
             results=results,
         )
-        for listener in self.listeners if training else ():
-            listener(rollouts, decision)
-        return decision
 
     def state_dict(self) -> dict[str, Any]:
         """What must survive a restart, as JSON has it: the dice of signals that draw, and what guards have seen."""
