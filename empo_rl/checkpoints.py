@@ -14,6 +14,7 @@ from pathlib import Path
 PREFIX = "checkpoint-"
 BROKEN = "broken-"  # a checkpoint that was passed over: out of the way of those that the trainer keeps and counts
 STATE_FILE = "empo_state"  # what the provider and the monitor keep, a file a process
+_ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 
 
@@ -52,7 +53,7 @@ def weights_fault(folder: Path) -> str | None:
     """What is wrong with a model's weights; None where all of them are there."""
     if any(folder.glob("pytorch_model_fsdp*")):
         return None  # FSDP's own files, which its loader checks
-    names = [_WEIGHTS]
+    names = [_ADAPTER if (folder / _ADAPTER_CONFIG).exists() else _WEIGHTS]
     if (folder / _INDEX).exists():
         try:
             index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))

@@ -3,6 +3,7 @@
     config.yaml      the configuration as it was run       metrics.jsonl    one line a step
     checkpoint-N/    to resume from                        final/           the trained model
     cost.json        seconds by part, peak memory       base/            only for `model: demo`
+    adapter/         only for `lora.merge`
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
 What a run left that ended before its first step is no earlier run, and makes room. `look` writes nothing; `prepare`
@@ -20,7 +21,8 @@ from typing import Any
 from empo_rl import checkpoints
 from semantic_entropy import InputError
 
-CONFIG, METRICS, COSTS, FINAL, BASE = "config.yaml", "metrics.jsonl", "cost.json", "final", "base"
+CONFIG, METRICS, COSTS = "config.yaml", "metrics.jsonl", "cost.json"
+FINAL, BASE, ADAPTER = "final", "base", "adapter"
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
@@ -102,5 +104,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    ours = {CONFIG, METRICS, COSTS, FINAL, BASE}
+    ours = {CONFIG, METRICS, COSTS, FINAL, BASE, ADAPTER}
     return tuple(sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_SAVED)))
