@@ -124,12 +124,12 @@ def test_a_file_that_is_no_mapping_is_refused(text, message, file):
 
 
 def test_an_unknown_source_lists_recipes_and_the_nearest_command():
-    with pytest.raises(InputError, match=r"Did you mean 'demo'\? Recipes: math-1.5b-empo, tiny"):
+    with pytest.raises(InputError, match=r"Did you mean 'demo'\? Recipes: control-random, .*, tiny\."):
         load_config("demmo")
 
 
 def test_every_recipe_is_valid_under_its_own_name():
-    assert recipe_names() == ["math-1.5b-empo", "tiny"]
+    assert {"math-1.5b-empo", "tiny"} <= set(recipe_names())
     for name in recipe_names():
         assert load_config(name) == load_config(f"{name}.yaml")
 
