@@ -4,6 +4,7 @@
     checkpoint-N/    to resume from                        final/           the trained model
     cost.json        seconds by part, peak memory       base/            only for `model: demo`
     alarms.jsonl     one line an alarm that fired
+    adapter/         only for `lora.merge`
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
 What a run left that ended before its first step is no earlier run, and makes room. `look` writes nothing; `prepare`
@@ -22,8 +23,8 @@ from empo_rl import checkpoints
 from empo_rl.disk import write_whole
 from semantic_entropy import InputError
 
-CONFIG, METRICS, COSTS, FINAL, BASE = "config.yaml", "metrics.jsonl", "cost.json", "final", "base"
-ALARMS = "alarms.jsonl"
+CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
+FINAL, BASE, ADAPTER = "final", "base", "adapter"
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
@@ -113,5 +114,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    ours = {ALARMS, CONFIG, METRICS, COSTS, FINAL, BASE}
+    ours = {ALARMS, CONFIG, METRICS, COSTS, FINAL, BASE, ADAPTER}
     return tuple(sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_SAVED)))

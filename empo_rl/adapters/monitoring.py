@@ -31,15 +31,10 @@ from empo_rl import checkpoints
 from empo_rl.decision import BatchDecision
 from empo_rl.groups import RolloutGroup
 from empo_rl.metrics_file import MetricsFile
-from empo_rl.monitor import Firing, Monitor, Seen
+from empo_rl.monitor import Firing, Monitor, RunStoppedError, Seen
 from empo_rl.provider import EmpoProvider
-from semantic_entropy import SemanticEntropyError
 
 ALARMS_FILE = "alarms.jsonl"
-
-
-class RunStoppedError(SemanticEntropyError):
-    """An alarm stopped the run; the message says which, and how to go on."""
 
 
 class MonitorCallback(TrainerCallback):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from empo_rl.monitor.alarm import Action, Alarm, Firing, Reading
 from empo_rl.monitor.alarms import ALARMS, load_alarms
-from empo_rl.monitor.monitor import Monitor
+from empo_rl.monitor.monitor import Monitor, RunStoppedError
 from empo_rl.monitor.seen import Seen
 
-__all__ = ["ALARMS", "Action", "Alarm", "Firing", "Monitor", "Reading", "Seen", "load_alarms"]
+__all__ = ["ALARMS", "Action", "Alarm", "Firing", "Monitor", "Reading", "RunStoppedError", "Seen", "load_alarms"]

@@ -18,7 +18,11 @@ from empo_rl.decision import BatchDecision
 from empo_rl.monitor.alarm import ACTIONS, Action, Alarm, Firing
 from empo_rl.monitor.alarms import load_alarms
 from empo_rl.monitor.seen import Seen
-from semantic_entropy import InputError
+from semantic_entropy import InputError, SemanticEntropyError
+
+
+class RunStoppedError(SemanticEntropyError):
+    """An alarm stopped the run; the message says which, and how to go on."""
 
 
 class Monitor:
