@@ -28,8 +28,12 @@ FIRST = (
     "empo/provider.md",
     "empo/rewards.md",
     "empo/any-trainer.md",
-    "empo/data.md",
     "empo/training.md",
+    "empo/recipes.md",
+    "empo/data.md",
+    "empo/evaluation.md",
+    "empo/monitor.md",
+    "empo/plot.md",
     "reference/api.md",
 )
 

@@ -210,3 +210,13 @@ def test_a_hub_that_cannot_be_reached_loses_nothing_and_the_error_says_how_to_pu
     with pytest.raises(PushError, match="is written and complete.*hf upload me/model .*final --private"):
         push(tmp_path / "final", Hub(repo="me/model"))
     assert final_model.push is push
+
+
+def test_a_final_model_that_a_kill_left_without_its_tokenizer_gets_it(model, tokenizer, tmp_path):
+    config = load_config("tiny", [f"output_dir={tmp_path}"])
+    checkpoint, final = tmp_path / "checkpoint-2", tmp_path / "final"
+    model.save_pretrained(checkpoint)
+    tokenizer.save_pretrained(checkpoint)
+    model.save_pretrained(final)
+    assert final_model.finish_from(checkpoint, config, tmp_path) == final
+    assert (final / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
