@@ -99,7 +99,8 @@ def assemble(judged: Judged) -> Result:
 
 
 def _paid(group: Group) -> Usage | None:
-    paid = [sample.usage for sample in group.samples or () if sample.usage]
+    """For all that was asked, what did not come included."""
+    paid = [usage for usage in (*(sample.usage for sample in group.samples or ()), group.lost_usage) if usage]
     return sum(paid, Usage()) if paid else None
 
 

@@ -16,6 +16,7 @@ import click
 
 from semantic_entropy.errors import InputError, SemanticEntropyError
 
+_TEXTS = frozenset(("api_key",))  # options that are texts even where they look like a number
 _OPTION_HELP = "An option of the equivalence, as key=value; may be repeated."
 
 
@@ -244,6 +245,8 @@ def _option(text: str) -> tuple[str, Any]:
     key, separator, value = text.partition("=")
     if not separator or not key:
         raise InputError(f"--option {text!r} is not of the form key=value")
+    if key in _TEXTS:
+        return key, value
     try:
         return key, json.loads(value)
     except ValueError:

@@ -293,9 +293,25 @@ def _alone(name: str) -> Iterator[None]:
     import fcntl
 
     place = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
-    with (Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{place}.lock").open("w") as lock:
+    with _opened(Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{place}.lock") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise InputError(f"another run is writing {name}: wait for it, or choose another output") from None
         yield
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    """A file to lock, which this neither reads nor writes: anyone may have put something else there, such as a link."""
+    try:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise InputError(
+            f"{path}, which keeps two runs off one output, cannot be opened: {error.strerror}. Remove it, or set "
+            "TMPDIR to a folder of your own"
+        ) from error
+    try:
+        yield lock
+    finally:
+        os.close(lock)

@@ -10,7 +10,8 @@ from typing import Any, overload
 from semantic_entropy.clustering import Clusterer
 from semantic_entropy.resources import Resources
 from semantic_entropy.sampler import Sampler
-from semantic_entropy.scorer import AnyEquivalence, AnyEstimator, InvalidPolicy, Scorer, Tokens, stoppable
+from semantic_entropy.scorer import AnyEquivalence, AnyEstimator, InvalidPolicy, Scorer, Tokens
+from semantic_entropy.stopping import stoppable
 from semantic_entropy.tables import TableT
 from semantic_entropy.types import BatchResult, Extractor, Result
 
@@ -135,7 +136,7 @@ def estimate(
         "n": n,
         "samples": samples,
     }
-    return _once(choices, responses, question, logprobs, column, progress, None)
+    return _once(choices, responses, question, logprobs, column, progress)
 
 
 async def aestimate(
@@ -149,7 +150,7 @@ async def aestimate(
 ) -> Any:
     """`estimate` without blocking the event loop; the same arguments, and what it returns.
 
-    A cancelled task asks the sampler for nothing more.
+    A cancelled task asks sampler and judge for nothing more: `Scorer.aestimate`.
     """
     return await stoppable(_once, choices, responses, question, logprobs, column, progress)
 
@@ -157,4 +158,4 @@ async def aestimate(
 def _once(choices: dict[str, Any], *call: Any) -> Any:
     """One call of a scorer made for it, on the judges and verdicts that all of them share."""
     with Scorer(**choices, _resources=_shared) as scorer:
-        return scorer._estimate(*call)  # noqa: SLF001  # the arguments of `estimate`, and what stops it
+        return scorer._estimate(*call)  # noqa: SLF001  # the arguments of `estimate`

@@ -13,12 +13,13 @@ import time
 from collections import Counter
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clustering import Clusterer, Flow
 from semantic_entropy.equivalence import Equivalence
 from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
+from semantic_entropy.stopping import is_stopped
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict
 
 _KEEP_EVERY = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may cost
@@ -55,9 +56,10 @@ def rounds(jobs: Sequence[Job], cache: VerdictCache) -> Generator[list[Batch], N
     """One batch of pairs for each judge and round out, to be filled by its driver; clusterings at the end."""
     tasks = [_Task(job) for job in jobs]
     active = [task for task in tasks if task.wanted]
+    undecided: dict[Hashable, Verdict] = {}  # which the cache does not keep: the next run may go better, not this one
     while active:
         asked: dict[Hashable, _Asked] = {}
-        lookups = [[_look_up(task, i, j, cache, asked) for i, j in task.wanted] for task in active]
+        lookups = [[_look_up(task, i, j, (cache, undecided), asked) for i, j in task.wanted] for task in active]
         by_judge: dict[int, list[_Asked]] = {}
         for question in asked.values():
             by_judge.setdefault(id(question.equivalence), []).append(question)
@@ -68,6 +70,7 @@ def rounds(jobs: Sequence[Job], cache: VerdictCache) -> Generator[list[Batch], N
             finally:  # also where the driver gives up: what has arrived was paid for
                 for batch in batches:
                     batch.keep()
+        undecided |= {key: one.verdict._replace(usage=None) for key, one in asked.items() if one.verdict.same is None}
         for task, found in zip(active, lookups, strict=True):
             task.send(found)
         active = [task for task in active if task.wanted]
@@ -117,8 +120,12 @@ def _judge(batch: Batch) -> None:
 def _stream(equivalence: Equivalence, pairs: Sequence[Pair], deliver: Callable[[int, Verdict], None]) -> None:
     """Ask, and deliver the verdicts as they come: exactly one for each pair."""
     waiting = set(range(len(pairs)))
-    with _named(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}"):
+    with (
+        _named(equivalence, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}"),
+        contextlib.ExitStack() as stack,
+    ):
         stream = equivalence.stream(pairs)
+        stack.callback(getattr(stream, "close", lambda: None))  # an error below would keep it, and its calls, alive
         for index, verdict in stream:
             if index not in waiting:
                 raise _miscounted(equivalence, pairs, len(pairs) - len(waiting) + 1 + sum(1 for _ in stream))
@@ -129,6 +136,8 @@ def _stream(equivalence: Equivalence, pairs: Sequence[Pair], deliver: Callable[[
                 )
             waiting.remove(index)
             deliver(index, verdict)
+            if is_stopped():
+                raise SemanticEntropyError("stopped: the verdicts that had come are in the cache")
         if waiting:
             raise _miscounted(equivalence, pairs, len(pairs) - len(waiting))
 
@@ -188,6 +197,12 @@ class _Asked:
     verdict: Verdict = field(default=Verdict(None))
 
 
+class _Kept(Protocol):
+    """Where verdicts may be found."""
+
+    def get(self, key: Hashable, /) -> Verdict | None: ...
+
+
 class _Lookup(NamedTuple):
     """Where a group finds the verdict on a pair it asked for; `own` where it was the one to ask the judge."""
 
@@ -201,7 +216,7 @@ class _Lookup(NamedTuple):
         return self.asked.verdict if self.asked else self.known or Verdict(None)
 
 
-def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hashable, _Asked]) -> _Lookup:
+def _look_up(task: _Task, i: int, j: int, kept: Sequence[_Kept], asked: dict[Hashable, _Asked]) -> _Lookup:
     pair = Pair(task.job.question, task.texts[i], task.texts[j])
     if task.classes[i] == task.classes[j]:
         return _Lookup(pair, _EQUAL_KEYS, None, own=False)
@@ -209,7 +224,7 @@ def _look_up(task: _Task, i: int, j: int, cache: VerdictCache, asked: dict[Hasha
     question = pair.question if equivalence.uses_question else None
     _, left, right = pair
     key = (*task.judge, question, left, right) if left <= right else (*task.judge, question, right, left)
-    known = None if equivalence.cheap else cache.get(key)
+    known = None if equivalence.cheap else next(filter(None, (one.get(key) for one in kept)), None)
     if known is not None:
         return _Lookup(pair, known, None, own=False)
     if key in asked:

@@ -41,6 +41,7 @@ from semantic_entropy.estimators import (
 )
 from semantic_entropy.hookspecs import Component, hookimpl
 from semantic_entropy.sampler import Request, SampleFailure, Sampler
+from semantic_entropy.stopping import is_stopped
 from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
 
 __all__ = [
@@ -72,6 +73,7 @@ __all__ = [
     "errors",
     "hookimpl",
     "is_refusal",
+    "is_stopped",
     "last_number",
     "load_equivalence",
     "load_extractor",

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from semantic_entropy.types import Sample
+from semantic_entropy.types import Sample, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SampleFailure:
-    """Why the rest of a request's responses will not come (refused by a filter, too long for the model, timed out)."""
+    """Why the rest of a request's responses will not come (refused by a filter, too long for the model, timed out).
+
+    usage: what was paid for them all the same; None: nothing, or nobody knows.
+    """
 
     reason: str
+    usage: Usage | None = None
 
 
 class Sampler(ABC):

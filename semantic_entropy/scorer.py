@@ -9,7 +9,6 @@ It may be used from any thread, and closes what it loaded; a judge that you buil
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -37,6 +36,7 @@ from semantic_entropy.sampler import Sampler
 from semantic_entropy.sampling.asking import ask_and_measure, checked_questions
 from semantic_entropy.sampling.drawing import Draw
 from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.stopping import stoppable
 from semantic_entropy.tables import TableT, as_table, measured
 from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
 
@@ -174,7 +174,7 @@ class Scorer:
             EquivalenceError: the judge broke its contract, or its model or server is away.
             SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
         """
-        return self._estimate(responses, question, logprobs, column, progress, None)
+        return self._estimate(responses, question, logprobs, column, progress)
 
     async def aestimate(
         self,
@@ -187,7 +187,8 @@ class Scorer:
     ) -> Any:
         """`estimate` without blocking the event loop; the same arguments, and what it returns.
 
-        A cancelled task asks the sampler for nothing more.
+        A cancelled task asks sampler and judge for nothing more: within half a second, of those that look at
+        `semantic_entropy.plugin.is_stopped` (all that talk to a server), else after what is under way.
         """
         return await stoppable(self._estimate, responses, question, logprobs, column, progress)
 
@@ -219,21 +220,13 @@ class Scorer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _estimate(
-        self,
-        responses: Any,
-        question: Any,
-        logprobs: Any,
-        column: str | None,
-        progress: bool | None,
-        stopped: threading.Event | None,
-    ) -> Any:
+    def _estimate(self, responses: Any, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
         if self._closed:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
         if responses is None:
             if logprobs is not None or column is not None:
                 raise InputError("logprobs and column belong to responses, and none were given")
-            return self._ask(question, progress, stopped)
+            return self._ask(question, progress)
         if table := as_table(responses):
             return measured(table, self.measure, column, question, logprobs)
         if column is not None:
@@ -242,7 +235,7 @@ class Scorer:
             return BatchResult(self.measure(many_groups(responses, question, logprobs)))
         return self.measure([one_group(responses, question, logprobs)])[0]
 
-    def _ask(self, question: Any, progress: bool | None, stopped: threading.Event | None) -> Any:
+    def _ask(self, question: Any, progress: bool | None) -> Any:
         if self.sampler is None or question is None:
             raise InputError(
                 "estimate() needs responses (several answers to one question, as a list of str), or a question and a "
@@ -250,7 +243,7 @@ class Scorer:
             )
         questions = checked_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
-        draw = Draw(self.sampler, self.n, self.store, stopped)
+        draw = Draw(self.sampler, self.n, self.store)
         results = ask_and_measure(draw, questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
 
@@ -314,15 +307,3 @@ def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEst
 
 def _fed(estimator: EntropyEstimator, group: Group) -> bool:
     return all(getattr(group, need, None) is not None for need in estimator.requires)
-
-
-async def stoppable(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function in a thread, with an event as its last argument, which is set when the task is cancelled."""
-    import asyncio  # a fifth of this package's import time
-
-    stopped = threading.Event()
-    try:
-        return await asyncio.to_thread(function, *arguments, stopped)
-    except asyncio.CancelledError:
-        stopped.set()
-        raise

@@ -92,7 +92,8 @@ class Group:
     """One question, the responses sampled for it, and what is known about each.
 
     responses (G,); logprobs: per response its token log-probabilities in nats, ragged (G, tokens). Where a sampler drew
-    them: samples (G,), who that was, and what a reader should know of it (why some are missing).
+    them: samples (G,), who that was, what a reader should know of it (why some are missing), and what was paid for what
+    did not come.
     """
 
     responses: tuple[str, ...]
@@ -101,6 +102,7 @@ class Group:
     samples: tuple[Sample, ...] | None = None
     sampler: str | None = None
     note: str | None = None
+    lost_usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import ssl
 from collections.abc import Iterable, Iterator
 from typing import Protocol, TypeVar
@@ -53,7 +54,7 @@ class Endpoint:
             is missing, or for "", none is sent.
         owner: who asks, for messages.
         error: the type of what is raised when no call can succeed any more.
-        concurrency: calls under way at a time.
+        concurrency: calls under way at a time, of all streams together; each has at least one.
         timeout: seconds for one attempt, from connecting to the last byte, waiting in the server's queue included.
         retries: attempts after the first.
         token_budget: tokens, in and out, that all calls together may use; once they have, no attempt is started. Those
@@ -135,7 +136,7 @@ class Endpoint:
             line.submit(first)
             while True:
                 try:
-                    while line.free and not broken and (call := plan.next()):
+                    while self._free(line) and not broken and (call := plan.next()):
                         line.submit(call)
                 except Exception as error:  # noqa: BLE001  # raised below: what is under way comes first
                     broken = error
@@ -150,6 +151,14 @@ class Endpoint:
         """End the streams that other threads read: they raise. What was given stands, and new streams can be begun."""
         for line in tuple(self._lines):
             line.abort()
+
+    def _free(self, line: Line) -> bool:
+        """Whether the line may start on a call. One with none under way may: nobody would tell it of a free slot.
+
+        Without a lock, which a fork might leave held: a look may be a moment old, and a call too many be under way.
+        """
+        others = sum(one.pending for one in tuple(self._lines) if one is not line and one.pid == os.getpid())
+        return line.free > (others if line.pending else 0)
 
     @contextlib.contextmanager
     def _open(self, line: Line) -> Iterator[None]:

@@ -1,14 +1,15 @@
 """The API key: where it comes from, and that it leaves by the request's header alone.
 
-A `Key` shows itself as `Key(***)`, so that neither an object's repr nor a traceback with local variables holds it. What
-a server sends back is redacted before anyone sees it, and what httpx and its engine log while calls are under way, too
-(at level DEBUG they log the headers of responses).
+A `Key` shows itself as `Key(***)`, so that neither an object's repr nor a traceback with local variables holds it; nor
+does a pickle. What a server sends back is redacted before anyone sees it, and what httpx and its engine log while calls
+are under way, too (at level DEBUG they log the headers of responses).
 """
 
 from __future__ import annotations
 
 import contextlib
 import html
+import json
 import logging
 import os
 import re
@@ -34,6 +35,21 @@ class Key:
     def __repr__(self) -> str:
         return "Key(***)"
 
+    def __reduce__(self) -> tuple[type[Key], tuple[str, ...]]:
+        """None that was given goes into a pickle, which is kept and sent; one of the environment is read there anew."""
+        if self._given:
+            raise TypeError(
+                "a key given as api_key= is not pickled, lest it be kept in plain text: leave api_key= out, and set "
+                f"{VARIABLE} in both processes"
+            )
+        return Key, () if self._given is None else ("",)
+
+    def __deepcopy__(self, memo: object) -> Key:
+        return self  # which never changes, and stays in this process
+
+    def __copy__(self) -> Key:
+        return self
+
     def __bool__(self) -> bool:
         return bool(self._value())
 
@@ -54,14 +70,14 @@ class Key:
         return None
 
     def redact(self, text: str) -> str:
-        """The text with `***` in place of the key, also where it was quoted for a URL or a page.
+        """The text with `***` in place of the key, also where it was quoted for a URL, a page or JSON.
 
         A short key is replaced only where it stands alone: few are secrets, and they occur inside words.
         """
         value = self._value()
         if not value:
             return text
-        for form in {value, quote(value, safe=""), html.escape(value)}:
+        for form in _forms(value):
             if len(value) >= _LONG:
                 text = text.replace(form, "***")
             else:
@@ -92,6 +108,14 @@ class Key:
 
     def _value(self) -> str | None:
         return os.environ.get(VARIABLE) if self._given is None else self._given
+
+
+def _forms(value: str) -> list[str]:
+    """How a text may hold it, the longest first; PHP's JSON escapes slashes, too."""
+    in_json = json.dumps(value)[1:-1]
+    forms = {value, quote(value, safe=""), html.escape(value), in_json}
+    forms |= {value.replace("/", "\\/"), in_json.replace("/", "\\/")}
+    return sorted(forms, key=len, reverse=True)
 
 
 class _Bearer(httpx.Auth):

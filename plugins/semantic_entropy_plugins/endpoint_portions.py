@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage
 from semantic_entropy_plugins.endpoint_attempts import Call
@@ -32,6 +32,7 @@ class _Task:
     """A request on its way.
 
     todo: (first, count) of responses to ask for. held: those that wait for a probe, whether one at a time works.
+    lost: what was paid for calls that brought nothing, until something comes that can carry it.
     """
 
     request: Request
@@ -39,6 +40,7 @@ class _Task:
     held: tuple[int, int] | None = None
     under_way: int = 0
     failure: str | None = None
+    lost: Usage = field(default=Usage())
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +92,26 @@ class Portions:
         task.under_way -= 1
         came: list[Sample] = []
         if isinstance(outcome, Reply):
-            came = self._read(outcome.choices[: ask.count], outcome.usage)
+            came = self._read(outcome.choices[: ask.count], outcome.usage + task.lost)
+            task.lost = Usage()
             self._learn(ask, len(came))
-        elif ask.count > self._capacity.given and outcome.status in _REFUSED:
-            task.held = (ask.first + 1, ask.count - 1)  # perhaps the number is what the server refuses
+        else:
+            task.lost += outcome.usage
+            self._refused(ask, outcome)
+        for sample in came:
+            yield task.request, sample
+        if task.failure and not task.under_way:
+            yield task.request, SampleFailure(task.failure, task.lost if task.lost != Usage() else None)
+
+    def _refused(self, ask: Portion, outcome: Failure) -> None:
+        """Ask for less, where it may be the number that the server refuses; else the request has failed."""
+        task = ask.task
+        if ask.count > self._capacity.given and outcome.status in _REFUSED:
+            task.held = (ask.first + 1, ask.count - 1)
             self._put(task, (ask.first, 1))
         else:
             task.failure, task.held = task.failure or outcome.reason, None
             task.todo.clear()
-        for sample in came:
-            yield task.request, sample
-        if task.failure and not task.under_way:
-            yield task.request, SampleFailure(task.failure)
 
     def _learn(self, ask: Portion, came: int) -> None:
         """What a reply says of how many the server gives at once; and what is to be asked for now."""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +85,3 @@ class Decoding:
         }
         sent = {name: value for name, value in asked.items() if value is not None}
         return {"model": self.model, "messages": list(messages), **sent, **json.loads(self.extra)}
-
-
-def described(factory: Callable[..., Any], name: str, options: Mapping[str, Any]) -> str:
-    """The name, with those options that are not the factory's defaults."""
-    defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values()}
-    shown = [f"{option}={value!r}" for option, value in options.items() if value != defaults[option]]
-    return f"{name}({', '.join(shown)})"

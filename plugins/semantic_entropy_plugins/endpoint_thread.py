@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import queue
 import socket
 import sys
@@ -19,23 +20,23 @@ from typing import Any, Self
 
 import httpx
 
-from semantic_entropy.plugin import errors
+from semantic_entropy.plugin import errors, is_stopped
 from semantic_entropy_plugins.endpoint_attempts import Attempts, Call, Outcome
 from semantic_entropy_plugins.endpoint_ends import Failure, Fatal
 from semantic_entropy_plugins.endpoint_replies import Reply
 
-_LOOK = 0.5  # seconds between looks whether the thread still lives; Ctrl-C needs such a pause on Windows
+_LOOK = 0.5  # seconds between looks whether the thread lives and anyone waits; Ctrl-C needs such a pause on Windows
 _GRACE = 30.0  # seconds that calls under way get after an error that ends it all: they may be paid for already
 
 
 class Line:
-    """At most `slots` calls at a time; `wait` gives their outcomes as they come."""
+    """At most `slots` calls at a time; `wait` gives their outcomes as they come. pid: the process that it lives in."""
 
     def __init__(
         self, attempts: Attempts, client: httpx.AsyncClient, slots: int, error: type[errors.SemanticEntropyError]
     ) -> None:
         self._attempts, self._client, self._slots, self._error = attempts, client, slots, error
-        self.pending = 0
+        self.pid, self.pending = os.getpid(), 0
         self._fatal: Fatal | None = None
         self._deadline = 0.0
         self._outcomes: queue.SimpleQueue[tuple[Call, Outcome] | None] = queue.SimpleQueue()
@@ -67,11 +68,14 @@ class Line:
         """The next call to end, and how.
 
         Raises:
-            SemanticEntropyError: nothing more will come; first, what was under way has come or failed.
+            SemanticEntropyError: nothing more will come; first, what was under way has come or failed. Or nobody waits
+                for it any more, and then at once.
         """
         while True:
             if self._fatal and (not self.pending or time.monotonic() > self._deadline):
                 raise self._raised(self._fatal)
+            if is_stopped():
+                raise self._error("stopped: nobody waits for the rest")
             try:
                 came = self._outcomes.get(timeout=_LOOK)
             except queue.Empty:

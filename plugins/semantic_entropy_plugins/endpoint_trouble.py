@@ -34,14 +34,16 @@ _NO_CONNECTION = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, UnicodeError),
     *(ssl.SSLError, socket.gaierror, ConnectionRefusedError),  # older versions of httpx's engine let these through
 )
+_HEARD = 10_000  # characters of a server's words that are looked through: a refusal says what it refuses before that
 _USER = re.compile(r"//[^/]*@")
 
 Parameter = Literal["response_format", "logprobs", "max_tokens"]
 _REFUSALS: Mapping[Parameter, re.Pattern[str]] = {
     "response_format": re.compile(r"response_format|json[_ ]schema|structured output|grammar"),
     "logprobs": re.compile(r"logprobs?\b"),
-    # A context that is too long names both limits as well: that is no refusal of the parameter.
-    "max_tokens": re.compile(r"(?=.*max_completion_tokens)(?=.*(unsupported|not supported|instead))", re.DOTALL),
+    # A context that is too long names both limits as well: that is no refusal of the parameter. From the beginning
+    # alone: tried at every place, it would read the rest of a page once for each of its characters.
+    "max_tokens": re.compile(r"\A(?=.*max_completion_tokens)(?=.*(unsupported|not supported|instead))", re.DOTALL),
 }
 """How a refusal of each parameter that a call can do without reads, in lower case. Without `max_tokens` a call says
 `max_completion_tokens`, its name at newer servers."""
@@ -68,12 +70,12 @@ def read_answer(status: int, headers: httpx.Headers, text: str, key: Key) -> Rep
     if 200 <= status < 300:
         return _read_reply(status, text, key)
     words = read_words(text)
-    said = key.redact(" ".join(words)).lower()
+    said = key.redact(" ".join(words)).lower()[:_HEARD]
     reason = f"HTTP {status}: {shorten(key.redact(words.message))}"
     usage = read_usage(load(text))
     if 300 <= status < 400:
         return Trouble("stop", f"HTTP {status}: moved{_target(headers, key)}", status)
-    if status in _STOP or _QUOTA in said:
+    if status in _STOP or words.code == _QUOTA:  # its code alone: a message may quote a text that speaks of it
         return Trouble("stop", reason, status, said=said, usage=usage)
     if status in _AGAIN or status >= 500:
         return Trouble("again", reason, status, read_retry_after(headers.get("retry-after")), said, usage)

@@ -30,6 +30,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
+from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.hf_sampler_draws import How
 from semantic_entropy_plugins.hf_sampler_engine import Engine, Keep
 from semantic_entropy_plugins.models import Loaded, load_model
@@ -41,7 +42,6 @@ from semantic_entropy_plugins.sampling_options import (
     checked_text,
     checked_top_p,
     checked_whole,
-    described,
 )
 from semantic_entropy_plugins.sampling_prompts import TEMPLATE, Prompts
 from semantic_entropy_plugins.sampling_thread import in_background
@@ -179,7 +179,7 @@ class HFSampler(Sampler):
         return self._working.generation.tokens
 
     def describe(self) -> str:
-        return described(type(self), self.name, self._options)
+        return described(HFSampler, self.name, self._options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         engine = self._working

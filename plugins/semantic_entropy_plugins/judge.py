@@ -24,12 +24,13 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.endpoint import OPENAI, Endpoint
 from semantic_entropy_plugins.endpoint_attempts import Call
 from semantic_entropy_plugins.endpoint_ends import Failure
 from semantic_entropy_plugins.endpoint_key import Key
 from semantic_entropy_plugins.endpoint_replies import Reply
-from semantic_entropy_plugins.endpoint_request import Decoding, described
+from semantic_entropy_plugins.endpoint_request import Decoding
 from semantic_entropy_plugins.endpoint_standing import Refused
 from semantic_entropy_plugins.endpoint_trouble import Parameter
 from semantic_entropy_plugins.judge_prompts import FORM, PRESETS, SCHEMA, fill, load_template
@@ -56,7 +57,7 @@ class Judge(Equivalence):
         seed: None: none is sent.
         max_tokens: of a reply, reasoning included. None: the server's own limit.
         extra: more of the request's body, such as {"reasoning_effort": "low"}; part of `settings`, so never a secret.
-        concurrency: calls under way at a time.
+        concurrency: calls under way at a time, of all threads that ask it together; each has at least one.
         timeout: seconds for one attempt, from connecting to the last byte.
         retries: attempts after the first.
         token_budget: tokens, in and out, that this judge may use; the pairs that are left then are undecided.
@@ -95,6 +96,7 @@ class Judge(Equivalence):
         key = Key(api_key)
         del api_key  # an error below shows no local variable that holds it
         self.template, self.structured = load_template(template), bool(structured)
+        self.uses_question = "{question}" in self.template  # else one verdict serves all questions
         self.policy = _checked_policy(policy, template)
         self.decoding = Decoding.checked(
             self.name,
@@ -144,7 +146,7 @@ class Judge(Equivalence):
             "max_tokens": decoding.max_tokens,
             "extra": json.loads(decoding.extra) or None,
         }
-        return described(type(self), self.name, options)
+        return described(Judge, self.name, options)
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return self.collect(pairs)

@@ -17,8 +17,8 @@ from typing import Any
 
 from semantic_entropy.plugin import Verdict, strip_reasoning
 from semantic_entropy_plugins.endpoint_replies import Choice, Token
+from semantic_entropy_plugins.fences import without_fence
 
-_FENCED = re.compile(r"```[a-z]*\s*(.*?)\s*```", re.DOTALL | re.IGNORECASE)
 _WORD = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)
 _YES, _NO = frozenset(("yes", "true")), frozenset(("no", "false"))
 _SHOWN = 80  # characters of what is no verdict
@@ -27,8 +27,7 @@ _SHOWN = 80  # characters of what is no verdict
 def read_verdict(choice: Choice) -> Verdict:
     """The verdict in a reply, with its score where there are log-probabilities."""
     said = strip_reasoning(choice.text).strip()
-    fenced = _FENCED.fullmatch(said)
-    same = _boolean(fenced[1] if fenced else said)
+    same = _boolean(without_fence(said))
     if same is None:
         return Verdict(None, reason=_why(said, choice.finish_reason))
     return Verdict(same, _score(choice.tokens or ()))

@@ -24,13 +24,14 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, Usage, errors
+from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.endpoint import OPENAI, Endpoint
 from semantic_entropy_plugins.endpoint_attempts import Call
 from semantic_entropy_plugins.endpoint_key import Key
 from semantic_entropy_plugins.endpoint_options import checked_text
 from semantic_entropy_plugins.endpoint_portions import Capacity, Portion, Portions
 from semantic_entropy_plugins.endpoint_replies import Choice
-from semantic_entropy_plugins.endpoint_request import Decoding, described
+from semantic_entropy_plugins.endpoint_request import Decoding
 from semantic_entropy_plugins.endpoint_standing import Refused
 
 
@@ -49,7 +50,7 @@ class OpenAISampler(Sampler):
         system: the system prompt.
         logprobs: whether to ask for token log-probabilities; samples have None where the server gives none.
         extra: more of the request's body, such as {"top_k": 50}; part of `settings`, so never a secret.
-        concurrency: requests under way at a time.
+        concurrency: requests under way at a time, of all threads that ask it together; each has at least one.
         timeout: seconds for one attempt, from connecting to the last byte of all its responses.
         retries: attempts after the first.
         token_budget: tokens, in and out, that this sampler may use; then the rest of the samples fail.
@@ -127,7 +128,7 @@ class OpenAISampler(Sampler):
             "logprobs": decoding.logprobs,
             "extra": json.loads(decoding.extra) or None,
         }
-        return described(type(self), self.name, options)
+        return described(OpenAISampler, self.name, options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         return self.endpoint.drive(Portions(iter(requests), self._capacity, self._call, self._samples))

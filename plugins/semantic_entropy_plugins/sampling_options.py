@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from semantic_entropy.plugin import errors
@@ -66,13 +65,6 @@ def checked_logprobs(owner: str, value: Any) -> str | bool:
         f"{owner}: logprobs={value!r} is unknown.{errors.nearest(str(value), ['drawn', 'model'])} Use 'drawn' (of the "
         "distribution that was drawn from), 'model' (the model's own, at temperature 1), or False"
     )
-
-
-def described(factory: Callable[..., Any], name: str, options: Mapping[str, Any]) -> str:
-    """The name, with those options that are not the factory's defaults."""
-    defaults = {p.name: p.default for p in inspect.signature(factory).parameters.values()}
-    shown = [f"{option}={value!r}" for option, value in options.items() if value != defaults[option]]
-    return f"{name}({', '.join(shown)})"
 
 
 def _is_number(value: Any) -> bool:

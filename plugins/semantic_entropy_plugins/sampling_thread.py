@@ -1,7 +1,8 @@
 """Work in a thread of its own, so that drawing goes on while the reader judges what it has.
 
 The thread runs ahead by what it works on and one finished batch; there it waits for the reader. Closing the iterator,
-or Ctrl-C in the reader, sets an event that the work looks at, and waits for the thread to end.
+Ctrl-C in the reader, or a cancelled task for which it reads, sets an event that the work looks at, and waits for the
+thread to end.
 """
 
 from __future__ import annotations
@@ -13,7 +14,11 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import NamedTuple, TypeVar
 
+from semantic_entropy.plugin import errors, is_stopped
+
 T = TypeVar("T")
+
+_LOOK = 0.5  # seconds between looks whether anyone waits for the samples
 
 
 class _Ended(NamedTuple):
@@ -47,13 +52,21 @@ def in_background(work: Callable[[threading.Event], Generator[Sequence[T]]], nam
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
-        while not isinstance(batch := batches.get(), _Ended):
+        while not isinstance(batch := _next(batches), _Ended):
             yield from batch
         if batch.error:
             raise batch.error
     finally:
         stop.set()
         _end(thread, batches)
+
+
+def _next(batches: queue.Queue[Sequence[T] | _Ended]) -> Sequence[T] | _Ended:
+    """The next batch, as long as anyone waits for it."""
+    while not is_stopped():
+        with contextlib.suppress(queue.Empty):
+            return batches.get(timeout=_LOOK)
+    raise errors.SamplingError("stopped: nobody waits for the rest")
 
 
 def _end(thread: threading.Thread, batches: queue.Queue[Sequence[T] | _Ended]) -> None:

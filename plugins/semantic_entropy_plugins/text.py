@@ -23,6 +23,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy_plugins.fences import without_fence
 from semantic_entropy_plugins.words import SHORT, STOP_WORDS, fold, tokens
 
 
@@ -183,13 +184,10 @@ def _read(question: str | None, answer: str) -> Content:
 
 _remembered = lru_cache(maxsize=16384)(_read)
 
-_FENCED = re.compile(r"\s*```(?:json)?\s*(.*?)\s*```\s*", re.DOTALL)
-
 
 def _data(answer: str) -> Hashable | None:
     """A JSON object or list, with the order of keys, number formats, case and spacing folded."""
-    fenced = _FENCED.fullmatch(answer)
-    text = (fenced[1] if fenced else answer).strip()
+    text = without_fence(answer, "json")
     if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
         return None
     try:

@@ -30,6 +30,7 @@ from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
 from semantic_entropy_plugins.checkpoints import digest
+from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.sampled_text import read
 from semantic_entropy_plugins.sampling_options import (
     checked_logprobs,
@@ -39,7 +40,6 @@ from semantic_entropy_plugins.sampling_options import (
     checked_text,
     checked_top_p,
     checked_whole,
-    described,
 )
 from semantic_entropy_plugins.sampling_prompts import TEMPLATE, Prompts
 from semantic_entropy_plugins.sampling_requests import Asked, Outcome, asked
@@ -189,7 +189,7 @@ class VLLMSampler(Sampler):
             return commit
 
     def describe(self) -> str:
-        return described(type(self), self.name, self._options)
+        return described(VLLMSampler, self.name, self._options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         if self._llm is None:

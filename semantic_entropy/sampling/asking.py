@@ -73,7 +73,9 @@ def as_group(drawn: Drawn, draw: Draw) -> Group:
 
 
 def _drawn(group: Group, drawn: Drawn, draw: Draw, note: str | None) -> Group:
-    return Group(group.responses, group.question, group.logprobs, drawn.samples, draw.sampler.describe(), note)
+    return Group(
+        group.responses, group.question, group.logprobs, drawn.samples, draw.sampler.describe(), note, drawn.lost_usage
+    )
 
 
 def _first_problem(results: Sequence[Result]) -> str:

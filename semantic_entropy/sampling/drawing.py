@@ -14,17 +14,19 @@ from dataclasses import dataclass, field
 from semantic_entropy.errors import SamplingError
 from semantic_entropy.sampler import Request, SampleFailure, Sampler
 from semantic_entropy.sampling.store import SampleStore
-from semantic_entropy.types import Sample
+from semantic_entropy.stopping import stop_signal
+from semantic_entropy.types import Sample, Usage
 
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """The samples for one question, and why there are fewer than asked for, if there are."""
+    """The samples for one question; where there are fewer than asked for, why, and what was paid for the others."""
 
     index: int
     question: str
     samples: tuple[Sample, ...]
     problem: str | None = None
+    lost_usage: Usage | None = None
 
 
 @dataclass(slots=True)
@@ -35,21 +37,39 @@ class _Open:
     samples: list[Sample] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A question that is complete. samples: None where they are on disk, so that memory does not grow with the rows."""
+
+    count: int
+    samples: tuple[Sample, ...] | None
+    problem: str | None = None
+    lost_usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A group for its reader. samples: None where they are to be had from what is done."""
+
+    index: int
+    question: str
+    samples: tuple[Sample, ...] | None = None
+
+
 class Draw:
     """n samples for each of many questions.
 
-    `problem` of what it yields says why samples are missing. Once `stopped` is set, nothing more is asked.
+    `problem` of what it yields says why samples are missing. Once nobody waits for what the thread that makes it works
+    on, nothing more is asked.
     """
 
-    def __init__(
-        self, sampler: Sampler, n: int, store: SampleStore | None = None, stopped: threading.Event | None = None
-    ) -> None:
+    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
         self.sampler, self.n, self.store = sampler, n, store
-        self.stopped = stopped or threading.Event()
+        self._stop = stop_signal()  # here: a sampler may take requests from a thread of its own
         self._lock = threading.Lock()  # over what follows: a sampler may take requests from a thread of its own
         self._open: dict[str, _Open] = {}
-        self._done: dict[str, Drawn] = {}  # for questions that come again; a reader of all of them keeps them anyway
-        self._ready: deque[Drawn] = deque()
+        self._done: dict[str, _Done] = {}  # for questions that come again
+        self._ready: deque[_Ready] = deque()
 
     def groups(self, questions: Iterable[str]) -> Generator[Drawn, None, None]:
         """A group for each question, in the order in which they are complete.
@@ -74,17 +94,20 @@ class Draw:
         yield from self._finished()
 
     def _go_on(self) -> None:
-        if self.stopped.is_set():
+        if self._stop.is_set():
             raise SamplingError("stopped: what had been drawn is kept where samples= names a file")
 
     def _finished(self) -> Iterator[Drawn]:
         while self._ready:
-            yield self._ready.popleft()
+            one = self._ready.popleft()
+            done = self._done[one.question]
+            samples = self._again(one.question, done) if one.samples is None else one.samples
+            yield Drawn(one.index, one.question, samples, done.problem, done.lost_usage)
 
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
         """What has to be asked."""
         for index, question in enumerate(questions):
-            if self.stopped.is_set():
+            if self._stop.is_set():
                 return
             with self._lock:
                 kept = self._already(index, question)
@@ -93,24 +116,30 @@ class Draw:
 
     def _already(self, index: int, question: str) -> list[Sample] | None:
         """The samples on disk where some are missing; None where nothing has to be asked."""
-        if done := self._done.get(question):
-            self._ready.append(Drawn(index, question, done.samples, done.problem))
+        if question in self._done:
+            self._ready.append(_Ready(index, question))
         elif question in self._open:
             self._open[question].indices.append(index)
         else:
             kept = self.store.get(self.sampler, question, self.n) if self.store else []
-            self._open[question] = _Open([index], kept)
             if len(kept) < self.n:
+                self._open[question] = _Open([index], kept)
                 return kept
-            self._close(question)
+            self._done[question] = _Done(len(kept), None)  # read when its turn comes: all of it may be on disk
+            self._ready.append(_Ready(index, question))
         return None
+
+    def _again(self, question: str, done: _Done) -> tuple[Sample, ...]:
+        if done.samples is not None or self.store is None:
+            return done.samples or ()
+        return tuple(self.store.read(self.sampler, question, done.count))
 
     def _take(self, request: Request, drawn: Sample | SampleFailure) -> None:
         question = request.question
         if question not in self._open:
             raise SamplingError(f"sampler {self.sampler.name!r} drew more than the {request.n} samples of {request!r}")
         if isinstance(drawn, SampleFailure):
-            self._complete(question, drawn.reason)
+            self._complete(question, drawn.reason, drawn.usage)
             return
         if self.store:
             self.store.add(self.sampler, question, drawn)
@@ -119,13 +148,9 @@ class Draw:
         if len(one.samples) == self.n:
             self._complete(question)
 
-    def _complete(self, question: str, problem: str | None = None) -> None:
+    def _complete(self, question: str, problem: str | None = None, lost_usage: Usage | None = None) -> None:
         with self._lock:
-            self._close(question, problem)
-
-    def _close(self, question: str, problem: str | None = None) -> None:
-        one = self._open[question]
-        done = Drawn(one.indices[0], question, tuple(one.samples), problem)
-        self._done[question] = done
-        del self._open[question]
-        self._ready.extend(Drawn(index, question, done.samples, problem) for index in one.indices)
+            one = self._open.pop(question)
+            samples = tuple(one.samples)
+            self._done[question] = _Done(len(samples), None if self.store else samples, problem, lost_usage)
+            self._ready.extend(_Ready(index, question, samples) for index in one.indices)

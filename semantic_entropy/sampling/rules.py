@@ -74,8 +74,16 @@ def _outcome_rules(requests: Sequence[Request], outcomes: Sequence[Any]) -> Iter
             yield f"for {request} it drew {len(samples)} samples and {len(failures)} failures: one comes last"
         elif len(samples) == request.n and failures:
             yield f"for {request} it drew all samples, and failed: {failures[0].reason}"
+        for failure in failures:
+            yield from _usage_rule("failure", failure.usage)
         for sample in samples:
+            yield from _usage_rule("sample", sample.usage)
             yield from _sample_rules(sample)
+
+
+def _usage_rule(whose: str, usage: Any) -> Iterator[str]:
+    if usage is not None and not isinstance(usage, Usage):
+        yield f"a {whose}'s usage is {usage!r:.80}"
 
 
 def _sample_rules(sample: Sample) -> Iterator[str]:
@@ -84,8 +92,6 @@ def _sample_rules(sample: Sample) -> Iterator[str]:
     texts = (sample.finish_reason, sample.reasoning)
     if not all(text is None or isinstance(text, str) for text in texts):
         yield f"a sample's finish_reason and reasoning are {texts!r:.80}: texts or None"
-    if sample.usage is not None and not isinstance(sample.usage, Usage):
-        yield f"a sample's usage is {sample.usage!r:.80}"
     for name, most in (("logprobs", 1e-3), ("token_entropies", math.inf), ("hidden_state", math.inf)):
         values = getattr(sample, name)
         if values is None:

@@ -1,8 +1,8 @@
 """Samples on disk: written one by one as they arrive, and not asked for again.
 
 One JSON line a sample: who drew it (a digest of the sampler's class and settings, its description for a reader), the
-question, the sample. The file is only ever appended to; a line that a kill cut short is removed at the next opening. In
-memory are only the places of the lines.
+question, the sample. The file is only ever appended to; a line that a kill or a power cut left unfinished is removed at
+the next opening. In memory are only the places of the lines.
 
 Left out: forgetting. Delete the file to have everything drawn anew.
 """
@@ -12,8 +12,10 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 import sys
 import threading
+import weakref
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from semantic_entropy.sampler import Sampler
 from semantic_entropy.types import Sample, Usage, to_json_line
 
 _BEGIN = b'{"key": "'  # of every line
+_HERE: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # what this process holds
 
 
 class SampleStore:
@@ -49,20 +52,25 @@ class SampleStore:
             raise
 
     def get(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
-        """The first samples of this sampler for this question, n at most."""
+        """The first samples of this sampler for this question, n at most, counted as found."""
+        samples = self.read(sampler, question, n)
+        with self._lock:
+            self.found += len(samples)
+        return samples
+
+    def read(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
+        """As `get`, without counting them: this run has had them before."""
         with self._lock:
             places = self._places.get(_key(sampler, question), [])[:n]
             if not places:
                 return []
             with self.path.open("rb") as file:
-                samples = [_sample(_line(file, place)["sample"]) for place in places]
-            self.found += len(samples)
-        return samples
+                return [_sample(_line(file, place)["sample"]) for place in places]
 
     def add(self, sampler: Sampler, question: str, sample: Sample) -> None:
         """Write one sample down."""
         key = _key(sampler, question)
-        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": dataclasses.asdict(sample)}
+        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": _fields(sample)}
         with self._lock:
             place = self._out.tell()
             write_lines(self._out, [to_json_line(line)], self.path)
@@ -84,13 +92,24 @@ class SampleStore:
         try:
             fcntl.flock(self._out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go when this process dies
         except BlockingIOError:
-            raise InputError(f"another run is writing {self.path}: wait for it, or choose another file") from None
+            raise InputError(self._held()) from None
+        _HERE[self.path.resolve()] = self
+
+    def _held(self) -> str:
+        here = _HERE.get(self.path.resolve())
+        if here is None or here._out.closed:  # noqa: SLF001  # its like
+            return f"another run is writing {self.path}: wait for it, or choose another file"
+        return (
+            f"this process is writing {self.path} already: ask all questions in one list, or share one "
+            "Scorer(sampler=..., samples=...) among the tasks and threads that ask"
+        )
 
     def _read(self) -> None:
         place = 0
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                if not line.endswith(b"\n") and line[: len(_BEGIN)] == _BEGIN[: len(line)]:
+                written = line.rstrip(b"\0")  # a power cut may leave space that was never written
+                if not line.endswith(b"\n") and written[: len(_BEGIN)] == _BEGIN[: len(written)]:
                     return  # cut short by a kill
                 try:
                     fields = json.loads(line)
@@ -109,6 +128,15 @@ def _key(sampler: Sampler, question: str) -> str:
     kind = type(sampler)
     text = repr((kind.__module__, kind.__qualname__, sampler.settings, question))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
+
+
+def _fields(sample: Sample) -> dict[str, Any]:
+    """The sample for JSON, which knows no nan: numbers of which one is not finite are no evidence, and are left out."""
+    fields = dataclasses.asdict(sample)
+    for name in ("logprobs", "token_entropies", "hidden_state"):
+        if fields[name] is not None and not all(map(math.isfinite, fields[name])):
+            fields[name] = None
+    return fields
 
 
 def _line(file: Any, place: int) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,9 +20,10 @@ from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.endpoint import Endpoint
 from semantic_entropy_plugins.endpoint_attempts import LONGEST_WAIT, Call
 from semantic_entropy_plugins.endpoint_ends import Failure
+from semantic_entropy_plugins.endpoint_key import Key
 from semantic_entropy_plugins.endpoint_replies import Reply
 from semantic_entropy_plugins.endpoint_thread import Line
-from semantic_entropy_plugins.endpoint_trouble import read_retry_after
+from semantic_entropy_plugins.endpoint_trouble import Trouble, read_answer, read_retry_after
 from tests.plugins.chat_server import (
     ChatServer,
     by,
@@ -142,6 +144,11 @@ REFUSED = [
     (422, {"detail": "no such thing"}, "no such thing"),
     (413, {"error": {"message": "payload too large"}}, "payload too large"),
     (451, "filtered", "filtered"),
+    (
+        400,
+        {"error": {"message": "blocked: 'what is insufficient_quota?'", "code": "content_filter"}},
+        "blocked: 'what is insufficient_quota?'",  # a text that is quoted
+    ),
     (400, [1, 2], "[1, 2]"),
     (400, {}, "{}"),
 ]
@@ -154,6 +161,16 @@ def test_a_refusal_is_not_tried_again_and_says_what_the_server_said(code, body, 
         assert len(server.requests) == 1
     assert outcome.reason == f"HTTP {code}: {message}"
     assert outcome.status == code
+
+
+@pytest.mark.timeout(60)  # a pattern that starts anew at every character would need hours
+@pytest.mark.parametrize("parameter", ["response_format", "logprobs", "max_tokens"])
+def test_a_refusal_that_is_a_long_page_is_read_once(parameter):
+    page = "<html>" + "x" * 5_000_000
+    got = read_answer(400, httpx.Headers(), page, Key(""))
+    assert not got.refuses(parameter)
+    assert len(got.said) == 10_000
+    assert not Trouble("refused", "all of it", said=page).refuses(parameter)
 
 
 FATAL = [
@@ -517,6 +534,18 @@ def test_a_refusal_that_names_a_parameter_in_passing_is_not_remembered():
         assert ["logprobs" in sent for sent in server.requests] == [True, False, True]
     assert first.reason == "HTTP 400: bad input"
     assert isinstance(second, Reply)
+
+
+def test_several_threads_share_the_slots():
+    with ChatServer(slow(0.02, GOOD)) as server:
+        asked, came = endpoint(server, concurrency=8), []
+        workers = [threading.Thread(target=lambda: came.extend(asked.stream(calls(20)))) for _ in range(4)]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+    assert len(came) == 80
+    assert 4 <= server.peak <= 8 + 4  # a thread may look a moment before another's call counts
 
 
 def test_several_threads_may_ask_at_once():

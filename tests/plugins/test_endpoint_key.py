@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import json
 import logging
 import pickle
 import traceback
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -176,6 +178,32 @@ def test_the_environment_is_read_when_the_key_is_needed(monkeypatch):
         Judge("m", server.url, "").judge([Pair(None, "a", "b")])  # none, whatever the environment says
         assert [headers.get("Authorization") for headers in server.headers] == [None, f"Bearer {SECRET}", None]
     assert SECRET.encode() not in pickle.dumps(judge)
+
+
+@pytest.mark.parametrize("kind", [Judge, OpenAISampler])
+def test_a_key_that_was_given_goes_into_no_pickle_but_into_copies(kind):
+    given = kind("m", api_key=SECRET)
+    with pytest.raises(TypeError, match="set OPENAI_API_KEY in both processes") as raised:
+        pickle.dumps(given)
+    assert SECRET not in everything(raised.value)
+    assert copy.deepcopy(given).endpoint._key.redact(SECRET) == copy.copy(given.endpoint._key).redact(SECRET) == "***"
+
+
+def test_a_pickle_without_a_key_reads_the_environment_where_it_is_opened(monkeypatch):
+    pickled, without = pickle.dumps(Judge("m")), pickle.dumps(Judge("m", api_key=""))
+    monkeypatch.setenv(VARIABLE, SECRET)
+    assert pickle.loads(pickled).endpoint._key
+    assert not pickle.loads(without).endpoint._key
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "%2F"])
+def test_a_key_that_json_has_escaped_is_redacted_from_a_body_that_is_shown(slash):
+    key = 'sk/proj"abcdef/0123456789'
+    shown = json.dumps(key)[1:-1].replace("/", slash) if slash != "%2F" else quote(key, safe="")
+    with ChatServer(sends(f'{{"note": "nothing for {shown}"}}'.encode())) as server:
+        verdict = soon(Judge("m", server.url, key, retries=0)).judge([Pair(None, "a", "b")])[0]
+    assert "nothing for ***" in verdict.reason
+    assert "0123456789" not in verdict.reason
 
 
 def test_short_keys_of_local_servers_are_redacted_as_words_alone():

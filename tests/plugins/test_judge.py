@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import math
 import re
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy import EquivalenceError, Pair, estimate, load_equivalence
+from semantic_entropy import EquivalenceError, Pair, aestimate, estimate, load_equivalence
 from semantic_entropy.plugin import Usage, errors
 from semantic_entropy.testing import check_equivalence
 from semantic_entropy_plugins.endpoint_replies import Choice, Token
@@ -362,3 +363,35 @@ def test_an_option_that_cannot_be_used_is_refused_at_construction(options, messa
 def test_the_model_is_required():
     with pytest.raises(errors.OptionError, match="needs the option 'model'"):
         load_equivalence("judge")
+
+
+def test_a_template_without_the_question_asks_about_a_pair_once_whatever_the_question():
+    groups, questions = [["a", "b"]] * 3, ["p", "q", "r"]
+    for template, calls in (("Same? {left} / {right}", 1), ("{question}: same? {left} / {right}", 3)):
+        with ChatServer(NO) as server:
+            estimate(groups, question=questions, equivalence=judge(server, template=template))
+            assert len(server.requests) == calls
+
+
+def test_a_cancelled_task_waits_for_no_call_and_makes_no_further_one():
+    class Counts(Judge):
+        came = 0
+
+        def stream(self, pairs):
+            for one in super().stream(pairs):
+                self.came += 1
+                yield one
+
+    async def cancelled(server):
+        asked = soon(Counts("m", server.url, concurrency=1, retries=0, timeout=20.0))  # then a call has failed
+        task = asyncio.create_task(aestimate(list("abcdef"), question="q", equivalence=asked))
+        while len(server.requests) < 4:  # noqa: ASYNC110  # a thread counts
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return asked
+
+    with ChatServer(NO, NO, NO, silent) as server:
+        asked = asyncio.run(cancelled(server))  # which waits for its threads
+        assert (len(server.requests), asked.came) == (4, 3)

@@ -10,11 +10,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semantic_entropy import load_sampler
+from semantic_entropy import estimate, load_sampler
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage, errors
 from semantic_entropy.testing import check_sampler
 from semantic_entropy_plugins.openai_sampler import OpenAISampler
-from tests.plugins.chat_server import ChatServer, by, prompt, samples, says, silent, soon, status
+from tests.plugins.chat_server import (
+    ChatServer,
+    by,
+    completion,
+    prompt,
+    samples,
+    says,
+    sends,
+    silent,
+    soon,
+    status,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -136,7 +147,8 @@ def test_what_has_come_stands_when_a_later_call_of_the_request_fails():
         drawn = draw(server, Request(0, "q", 9), concurrency=2)
     texts = [entry.text for _, entry in drawn[:-1]]
     assert len(texts) == len(set(texts)) == 3
-    assert drawn[-1][1] == SampleFailure("HTTP 400: filtered")
+    failure = drawn[-1][1]
+    assert failure == SampleFailure("HTTP 400: filtered", Usage(len(server.requests) - 3))
 
 
 def test_the_failure_ends_its_request_after_all_of_its_samples():
@@ -359,3 +371,25 @@ def test_an_option_that_cannot_be_used_is_refused_at_construction(options, messa
     with pytest.raises(errors.OptionError) as raised:
         load_sampler("openai", **{"model": "m", **options})
     assert message in str(raised.value)
+
+
+def paid(*behaviours, questions, n=1, **options):
+    """What the results say that each question took, and the tokens that the endpoint counted."""
+    with ChatServer(*behaviours) as server:
+        asked = sampler(server, concurrency=1, retries=0, input_price=1.0, output_price=1.0, **options)
+        results = estimate(question=questions, sampler=asked, n=n)
+    return [result.provenance.sampling_usage for result in results], asked.endpoint.tokens_used
+
+
+def test_what_a_call_took_that_brought_nothing_is_in_the_result():
+    nothing = sends(json.dumps({**completion("x", usage=(1000, 500)), "choices": []}).encode())
+    usages, counted = paid(nothing, says("ok", usage=(1000, 5)), questions=["a", "b"])
+    assert usages == [Usage(1, 1000, 500, 1500e-6), Usage(1, 1000, 5, 1005e-6)]
+    assert counted == 2505
+
+
+def test_what_a_refusal_took_is_in_the_result_of_the_smaller_calls_that_follow():
+    refusal = {"error": {"message": "n is too large"}, "usage": {"prompt_tokens": 70, "completion_tokens": 0}}
+    (usage,), counted = paid(status(400, refusal), samples(usage=(10, 2)), questions=["a"], n=3)
+    assert usage == Usage(4, 100, 6, pytest.approx(106e-6))
+    assert counted == 106

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import threading
 
 import pytest
 
+from semantic_entropy.plugin import errors
+from semantic_entropy.stopping import stoppable
 from semantic_entropy_plugins.sampling_thread import in_background
 
 NAME = "work under test"
@@ -85,4 +88,30 @@ def test_an_error_in_the_reader_ends_the_work():
 
     with pytest.raises(KeyError):
         read()
+    assert not running()
+
+
+def test_a_reader_whose_task_is_cancelled_waits_for_no_batch():
+    begun, raised = threading.Event(), []
+
+    def work(stop):
+        begun.set()
+        stop.wait(20)  # seconds, after which a reader that does not look gets a batch
+        yield []
+
+    def read():
+        try:
+            list(in_background(work, NAME))
+        except errors.SamplingError as error:
+            raised.append(str(error))
+
+    async def cancelled():
+        task = asyncio.create_task(stoppable(read))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(cancelled())  # which waits for its threads
+    assert raised == ["stopped: nobody waits for the rest"]
     assert not running()

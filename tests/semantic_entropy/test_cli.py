@@ -88,6 +88,14 @@ def test_running_again_does_not_hide_the_bad_rows_of_before(tmp_path):
     assert "1 bad rows were set aside before" in again.stderr
 
 
+def test_a_key_of_digits_is_a_text(tmp_path):
+    path = write(tmp_path / "in.jsonl", [{"question": "q"}])
+    options = ["model=m", "base_url=http://127.0.0.1:9/v1", "api_key=12345678"]
+    given = [part for option in options for part in ("--sampler-option", option)]
+    done = call("estimate", path, "-o", tmp_path / "out.jsonl", "--sampler", "openai", *given)
+    assert "cannot be reached" in done.stderr
+
+
 def test_two_runs_do_not_write_one_output(tmp_path):
     path, out = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"]}] * 600), tmp_path / "out.jsonl"
     command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]

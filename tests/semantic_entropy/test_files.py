@@ -364,3 +364,17 @@ def test_a_file_damaged_in_the_middle_is_an_error_that_names_it(tmp_path):
     source.write_bytes(content)
     with pytest.raises(SemanticEntropyError, match="cannot be read after row"):
         measure(source, tmp_path / "out.parquet")
+
+
+def test_a_link_at_the_name_of_the_lock_is_not_followed(tmp_path, monkeypatch):
+    source, precious = write(tmp_path / "in.jsonl", ROWS), tmp_path / "precious"
+    precious.write_text("precious")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "locks"))
+    (tmp_path / "locks").mkdir()
+    measure(source, tmp_path / "out.jsonl")
+    (lock,) = (tmp_path / "locks").iterdir()
+    lock.unlink()
+    lock.symlink_to(precious)
+    with pytest.raises(InputError, match="set TMPDIR to a folder of your own"):
+        measure(source, tmp_path / "out.jsonl")
+    assert precious.read_text() == "precious"

@@ -62,7 +62,22 @@ def test_judges_with_other_settings_do_not_share_verdicts():
     assert [len(judge.batches) for judge in judges] == [1, 1]
 
 
-def test_undecided_is_not_remembered():
+def test_an_undecided_pair_is_asked_once_a_run_and_counts_wherever_it_is_wanted():
+    class Silent(Recording):
+        def judge(self, pairs):
+            self.batches.append(list(pairs))
+            return [Verdict(None, reason="too long", usage=Usage(1)) for _ in pairs]
+
+    judge = Silent()
+    one_by_one = Representative(pick="random")  # the second group comes to (b, c) when the first has asked it
+    jobs = [Job(None, ["b", "c"], judge, one_by_one), Job(None, ["a", "b", "c"], judge, one_by_one)]
+    found = run(jobs, VerdictCache())
+    assert sorted(len(batch) for batch in judge.batches) == [1, 2]
+    assert [len(one.undecided) for one in found] == [1, 3]
+    assert [(one.asked, one.cached, one.usage) for one in found] == [(1, 0, Usage(1)), (2, 1, Usage(2))]
+
+
+def test_undecided_is_not_remembered_from_run_to_run():
     class Undecided(Recording):
         def judge(self, pairs):
             super().judge(pairs)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 
 import pytest
 
-from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate
+from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate, load_clusterer
+from semantic_entropy.plugin import Equivalence, Verdict
 from semantic_entropy.sampling.drawing import Draw
 from semantic_entropy.sampling.store import SampleStore
 from tests.semantic_entropy.sampling.dice import Dice
@@ -35,6 +37,28 @@ def test_many_questions_come_back_in_order_and_an_equal_one_is_asked_once():
     assert len(dice.asked) == 70
     for question, result in zip(questions, results, strict=True):
         assert result.answers == estimate(question=question, sampler=Dice(), n=3).answers
+
+
+class Remembered(Sample):
+    __slots__ = ("__weakref__",)
+
+
+def test_samples_on_disk_are_not_kept_in_memory_and_an_equal_question_gets_them_again(tmp_path):
+    class Counts(Dice):
+        def stream(self, requests):
+            for request, drawn in super().stream(requests):
+                sample = Remembered(drawn.text)
+                alive.append(weakref.ref(sample))
+                yield request, sample
+
+    store, alive, answers, most = SampleStore(tmp_path / "s.jsonl"), [], {}, 0
+    for drawn in Draw(Counts(), 3, store).groups([f"question {i % 40}" for i in range(80)]):
+        texts = [sample.text for sample in drawn.samples]
+        assert answers.setdefault(drawn.question, texts) == texts
+        most = max(most, sum(one() is not None for one in alive))
+    assert (len(answers), len(alive), store.added, store.found) == (40, 120, 120, 0)
+    assert most < 20
+    store.close()
 
 
 def test_what_is_on_disk_is_not_asked_for_again_and_more_is_topped_up(tmp_path):
@@ -163,3 +187,55 @@ def test_a_cancelled_task_asks_for_nothing_more_and_what_was_drawn_is_kept(tmp_p
     store = SampleStore(tmp_path / "s.jsonl")
     assert len(store.get(dice, "question 0", 9)) == 2
     store.close()
+
+
+def test_a_cancelled_task_does_not_read_a_long_request_to_its_end():
+    async def cancelled():
+        dice = Dice(wait=0.01)
+        task = asyncio.create_task(aestimate(question="q", sampler=dice, n=1000))
+        while dice.drawn < 3:  # noqa: ASYNC110  # a thread counts
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return dice
+
+    assert asyncio.run(cancelled()).drawn < 1000
+
+
+def test_a_cancelled_task_asks_the_judge_for_nothing_more():
+    class Waits(Equivalence):
+        asked, held, go = 0, threading.Event(), threading.Event()
+
+        def judge(self, pairs):
+            self.asked += len(pairs)
+            if self.asked == 3:
+                self.held.set()
+                assert self.go.wait(60)
+            return [Verdict(False) for _ in pairs]
+
+    async def cancelled():
+        task = asyncio.create_task(aestimate(list("abcdef"), equivalence=judge, clusterer=one_pair_a_round))
+        await asyncio.to_thread(judge.held.wait)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        judge.go.set()
+
+    judge, one_pair_a_round = Waits(), load_clusterer("representative", pick="random")
+    asyncio.run(cancelled())  # which waits for its threads
+    assert judge.asked == 3
+
+
+def test_another_task_goes_on_when_one_is_cancelled():
+    async def both():
+        dice = Dice(wait=0.01)
+        one, other = (asyncio.create_task(aestimate(question=q, sampler=dice, n=20)) for q in "ab")
+        while dice.drawn < 3:  # noqa: ASYNC110  # a thread counts
+            await asyncio.sleep(0.01)
+        one.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await one
+        return await other
+
+    assert len(asyncio.run(both()).samples) == 20

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 import os
 import signal
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from semantic_entropy import Scorer
 from semantic_entropy.errors import InputError
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.types import Sample, Usage
@@ -75,6 +78,29 @@ def test_a_line_that_a_kill_cut_short_is_removed_and_the_rest_stands(path):
     assert path.read_bytes() == whole
 
 
+@pytest.mark.parametrize("kept", [0, 1, 30])
+def test_zeros_at_the_end_which_a_power_cut_leaves_are_removed_with_the_line_before_them(path, kept):
+    store = SampleStore(path)
+    for text in "abc":
+        store.add(Dice(), "q", Sample(text))
+    store.close()
+    *whole, last = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(whole) + last[:kept] + b"\0" * 5000)
+    store = SampleStore(path)
+    assert [sample.text for sample in store.get(Dice(), "q", 9)] == ["a", "b"]
+    store.close()
+    assert path.read_bytes() == b"".join(whole)
+
+
+def test_numbers_that_are_not_finite_cost_no_sample(path):
+    store = SampleStore(path)
+    kept = {"logprobs": (-1.0,), "token_entropies": (0.5,), "hidden_state": (2.0,)}
+    for name, bad in (("logprobs", math.nan), ("token_entropies", math.inf), ("hidden_state", -math.inf)):
+        store.add(Dice(), name, Sample("a", **{**kept, name: (-0.1, bad)}))
+        assert store.get(Dice(), name, 9) == [Sample("a", **{**kept, name: None})]
+    store.close()
+
+
 OTHER = ["notes", "[]", "{}", '{"key": 1, "sample": 2}']
 
 
@@ -89,10 +115,23 @@ def test_a_file_of_something_else_is_refused_by_line_and_left_alone(path, conten
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
 def test_two_at_once_are_refused(path):
     store = SampleStore(path)
-    with pytest.raises(InputError, match="another run is writing"):
-        SampleStore(path)
+    again = "import sys; from semantic_entropy.sampling.store import SampleStore; SampleStore(sys.argv[1])"
+    other = subprocess.run([sys.executable, "-c", again, path], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert "InputError: another run is writing" in other.stderr
+    with pytest.raises(InputError, match=r"this process is writing .*share one Scorer\("):
+        SampleStore(path.parent / "." / path.name)
     store.close()
     SampleStore(path).close()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
+def test_tasks_that_ask_at_once_share_a_file_through_one_scorer(path):
+    async def ask(one):
+        return await asyncio.gather(*(one(question=f"question {i}") for i in range(3)))
+
+    with Scorer(sampler=Dice(wait=0.01), n=2, samples=path) as scorer:
+        assert [len(result.samples) for result in asyncio.run(ask(scorer.aestimate))] == [2, 2, 2]
+        assert scorer.store.added == 6
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
