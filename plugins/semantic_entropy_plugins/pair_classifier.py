@@ -92,8 +92,8 @@ class PairClassifier:
         config.pad_token_id = own
         self._budget.rows = 1
         warnings.warn(
-            f"model={self._loaded.name!r} is run row by row, since a padded batch will not do ({trouble:.200}): slower, "
-            "with the same verdicts",
+            f"model={self._loaded.name!r} is run row by row, since a padded batch will not do ({trouble:.200}): "
+            "slower, with the same verdicts",
             RuntimeWarning,
             stacklevel=2,
         )

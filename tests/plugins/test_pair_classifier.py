@@ -20,7 +20,7 @@ PAIRS = [
 ]
 
 
-def decoder(path: Path, *, padded: bool, side: str, pad: int | None | str = "tokenizer's") -> Path:
+def decoder(path: Path, *, padded: bool, side: str, pad: int | str | None = "tokenizer's") -> Path:
     """A Qwen2 with a classifier on its last token, as larger NLI models have it; `pad`: in its configuration."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_causal_lm(path))
     tokenizer.pad_token, tokenizer.padding_side = ("<|pad|>" if padded else None), side
