@@ -15,7 +15,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from transformers.utils import logging as transformers_logging
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.checkpoints import locate
+from semantic_entropy_plugins.process_lock import ProcessLock
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _UNLIMITED = 10**6  # a tokenizer without a limit says 10**30
@@ -36,7 +37,7 @@ class Loaded:
     """A model in eval mode on its device, and its tokenizer.
 
     commit: of the hub's repository; of a local folder a digest of what decides its output; None: not known.
-    max_length: the window in tokens; None: the model states none.
+    max_length: the window in tokens; None: the model states none. turn: for those who must not run it at once.
     """
 
     model: Any
@@ -47,6 +48,7 @@ class Loaded:
     revision: str | None
     commit: str | None
     max_length: int | None
+    turn: ProcessLock = field(default_factory=ProcessLock)
 
 
 def load_model(

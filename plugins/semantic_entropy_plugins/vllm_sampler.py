@@ -30,6 +30,7 @@ from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
 from semantic_entropy_plugins.checkpoints import digest
+from semantic_entropy_plugins.process_lock import ProcessLock
 from semantic_entropy_plugins.sampled_text import read
 from semantic_entropy_plugins.sampling_options import (
     checked_logprobs,
@@ -174,7 +175,7 @@ class VLLMSampler(Sampler):
             options=chat_template_kwargs,
             chat_template=chat_template,
         )
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     @property
     def settings(self) -> Hashable:
@@ -206,7 +207,9 @@ class VLLMSampler(Sampler):
             raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
         if fixed := _FIXED.intersection(changes):
             raise errors.OptionError(f"vllm: {min(fixed)} is settled when the engine starts: make a new sampler")
-        return VLLMSampler(**{**self._options, **self._more, **changes}, _llm=self._llm)
+        made = VLLMSampler(**{**self._options, **self._more, **changes}, _llm=self._llm)
+        made._lock = self._lock  # one engine, one call at a time
+        return made
 
     def close(self) -> None:
         """Let go of the engine, which gives its memory back when nothing else holds it, such as a variant."""
@@ -234,7 +237,7 @@ class VLLMSampler(Sampler):
     def _call(self, llm: Any, waiting: Sequence[Asked], halt: threading.Event) -> list[Outcome]:
         prompts = [{"prompt_token_ids": one.prompt} for one in waiting]
         params = [self._params(n=one.left, seed=self._seed(one.request)) for one in waiting]
-        with self._lock:
+        with self._lock.here:
             if halt.is_set():
                 return []
             try:
