@@ -37,7 +37,8 @@ class Loaded:
     """A model in eval mode on its device, and its tokenizer.
 
     commit: of the hub's repository; of a local folder a digest of what decides its output; None: not known.
-    max_length: the window in tokens; None: the model states none. turn: for those who must not run it at once.
+    max_length: the window in tokens; None: the model states none. own_generation: the checkpoint's
+    generation settings, which those who generate replace in the model. turn: for those who must not run it at once.
     """
 
     model: Any
@@ -48,6 +49,7 @@ class Loaded:
     revision: str | None
     commit: str | None
     max_length: int | None
+    own_generation: Any = None
     turn: ProcessLock = field(default_factory=ProcessLock)
 
 
@@ -95,10 +97,11 @@ def load_model(
     )
     tokenizer = _tokenizer(checkpoint.folder, said)
     model = _moved(model, place, said)
-    longest = window(tokenizer, model)
+    longest, generation = window(tokenizer, model), getattr(model, "generation_config", None)
     if compile:
         model = torch.compile(model, dynamic=True)
-    return Loaded(model, tokenizer, place, precision, name, checkpoint.revision, checkpoint.commit, longest)
+    found = (checkpoint.revision, checkpoint.commit, longest, generation)
+    return Loaded(model, tokenizer, place, precision, name, *found)
 
 
 @contextmanager

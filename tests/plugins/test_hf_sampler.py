@@ -647,6 +647,13 @@ def test_a_variant_draws_as_a_sampler_made_anew_without_loading_the_model_again(
     assert draw(other, CERTAIN, n=1)  # it keeps the model
 
 
+def test_a_variant_ends_at_the_model_s_own_end_tokens_too(folder):
+    made = sampler(folder)
+    other = made.variant(temperature=0.5)
+    assert made._working.generation.ends == other._working.generation.ends == END_IDS
+    assert texts(draw(made.variant(), *QUESTIONS)) == texts(draw(made, *QUESTIONS))
+
+
 @pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"revision": "v2"}, {"temperature": -1}])
 def test_a_variant_cannot_change_the_loaded_model_and_checks_the_rest(learned, changes):
     with pytest.raises(errors.OptionError, match=f"hf: {next(iter(changes))}"):
