@@ -184,7 +184,13 @@ def _check(rule: str, template: str, batch_tokens: int | None) -> None:
 
 def _relations(loaded: Loaded, rule: str) -> tuple[Relation, ...]:
     """What each of the model's outputs stands for, by its own labels."""
-    labels = [label for _, label in sorted(loaded.model.config.id2label.items())]
+    named = loaded.model.config.id2label
+    if sorted(named) != list(range(len(named))):  # else a label would be taken for the output before its own
+        raise errors.OptionError(
+            f"nli: model={loaded.name!r} numbers its labels {', '.join(map(str, sorted(named)))}: they name the "
+            "model's outputs, which count from 0. Correct `id2label` in its config.json"
+        )
+    labels = [named[output] for output in range(len(named))]
     relations = read_labels(labels)
     if relations is None:
         raise errors.OptionError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import random
 import subprocess
 import sys
@@ -255,6 +256,17 @@ def test_a_model_that_is_none_for_nli_is_an_error_that_shows_its_labels(tmp_path
         NLI(str(folder))
     assert f"its labels are {', '.join(labels)}" in str(caught.value)
     assert "entailment, neutral and contradiction" in str(caught.value)
+
+
+@pytest.mark.parametrize("numbers", [("1", "2", "3"), ("0", "1", "3")])
+def test_labels_that_do_not_number_the_outputs_are_an_error(tmp_path, numbers):
+    folder = tiny_nli(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = dict(zip(numbers, config["id2label"].values(), strict=True))
+    config["label2id"] = {label: int(number) for number, label in config["id2label"].items()}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(OptionError, match=f"numbers its labels {', '.join(numbers)}.*count from 0"):
+        NLI(str(folder))
 
 
 def test_labels_in_another_order_are_read_from_the_model(tmp_path, folders):
