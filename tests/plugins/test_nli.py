@@ -329,9 +329,16 @@ def test_half_precision_gives_nearly_the_same_scores(kind, dtype, tmp_path):
     assert [v.score for _, v in both] == pytest.approx([v.score for v, _ in both], abs=0.02)
 
 
-def test_a_compiled_model_gives_the_same_verdicts(taught, monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))  # no C++ compiler needed
+def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(taught, monkeypatch):
+    graphs = []
+
+    def eager(graph, _):  # no C++ compiler needed
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=eager))
     assert [v.same for v in NLI(taught, compile=True).judge(PAIRS)] == [v.same for v in _judge(taught).judge(PAIRS)]
+    assert graphs
 
 
 def test_a_closed_judge_says_so_and_may_be_closed_twice(taught):

@@ -91,3 +91,13 @@ def test_pairs_beyond_one_portion_keep_their_places(tmp_path, monkeypatch):
     for index, pair in enumerate(PAIRS * 2):
         ((_, alone),) = classifier.run([pair])
         assert in_portions[index] == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_model_keeps_nothing_for_gradients_and_whoever_takes_a_result_may(tmp_path):
+    loaded = load_model("AutoModelForSequenceClassification", str(decoder(tmp_path / "m", padded=True, side="left")))
+    modes = []
+    loaded.model.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
+    classifier = PairClassifier(loaded)
+    for _ in classifier.run(PAIRS):
+        assert not torch.is_inference_mode_enabled()
+    assert set(modes) == {True}

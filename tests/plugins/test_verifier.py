@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
 
@@ -271,3 +272,16 @@ def test_an_option_that_cannot_be_is_refused(checkpoint, options, said):
 def test_a_model_that_is_no_causal_language_model_is_refused(tmp_path):
     with pytest.raises(OptionError, match=str(tmp_path)):
         of(str(tmp_path))
+
+
+def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(checkpoint, monkeypatch):
+    graphs = []
+
+    def eager(graph, _):  # no C++ compiler needed
+        graphs.append(graph)
+        return graph.forward
+
+    expected = of(checkpoint).judge(PAIRS[:6])
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=eager))
+    assert [v.same for v in of(checkpoint, compile=True).judge(PAIRS[:6])] == [v.same for v in expected]
+    assert graphs
