@@ -29,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
-from semantic_entropy_plugins.checkpoints import digest
+from semantic_entropy_plugins.checkpoints import digest, known
 from semantic_entropy_plugins.process_lock import ProcessLock
 from semantic_entropy_plugins.sampled_text import read
 from semantic_entropy_plugins.sampling_options import (
@@ -164,6 +164,7 @@ class VLLMSampler(Sampler):
         config = self._llm.llm_engine.model_config
         self._window: int = config.max_model_len
         self._commit: str | None = _commit(model, config)
+        self._known = known(model, self._commit)
         self._dtype = str(getattr(config, "dtype", dtype)).removeprefix("torch.")
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts = Prompts(
@@ -179,11 +180,11 @@ class VLLMSampler(Sampler):
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *self._options.values(), self._dtype, self._commit)
+        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype, self._commit)
 
     @property
     def versions(self) -> Mapping[str, str]:
-        commit = {str(self._options["model"]): self._commit} if self._commit else {}
+        commit = {self._known.shown: self._commit} if self._commit else {}
         try:
             return {"vllm": version("vllm"), **commit}
         except PackageNotFoundError:  # built from source, without its metadata
