@@ -165,7 +165,7 @@ def test_generating_reads_what_the_model_writes_and_never_guesses(checkpoint):
     judge = of(checkpoint, mode="generate", max_new_tokens=8)
     verdicts = judge.judge(PAIRS[:4])
     assert {verdict.same for verdict in verdicts} == {None}  # random weights write no decision
-    assert all("no final decision" in verdict.reason for verdict in verdicts)
+    assert all("cut off before it decided" in verdict.reason for verdict in verdicts)
     (long,) = judge.judge([Pair(QUESTION, "2", "x " * 250)])
     assert "window for a prompt is 504" in long.reason
     check_equivalence(judge, SHORT[:4])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 
 import pytest
 import transformers
@@ -244,6 +245,10 @@ def test_a_variant_waits_for_the_engine_and_a_forked_process_for_nobody(script, 
     made = VLLMSampler("owner/model")
     other = made.variant(temperature=0.5)
     (held,) = {id(one._lock.here): one._lock.here for one in (made, other)}.values()
+    drawn = []
+    reader = threading.Thread(target=lambda: drawn.extend(draw(other, "Why?")[0]), daemon=True)
     with held:
         monkeypatch.setattr("os.getpid", lambda: 1)  # as in a process that was forked meanwhile
-        assert len(draw(other, "Why?")[0]) == 2
+        reader.start()
+        reader.join(30)
+        assert len(drawn) == 2
