@@ -131,8 +131,8 @@ class Verifier(Equivalence):
 
     @property
     def settings(self) -> Hashable:
-        asked = {**self._options, "model": self._known.key}
-        asked["template"] = tuple(self._template)  # a preset may change from version to version
+        template = tuple(self._template)  # the text: a preset may change from version to version
+        asked = {**self._options, "model": self._known.key, "template": template}
         return (self.name, *asked.values(), self._dtype)
 
     @property
