@@ -30,6 +30,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
+from semantic_entropy_plugins.checkpoints import known
 from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.hf_sampler_draws import How
 from semantic_entropy_plugins.hf_sampler_engine import Engine, Keep
@@ -143,6 +144,7 @@ class HFSampler(Sampler):
         self._more = {"batch_tokens": batch_tokens, "chat_template_kwargs": chat_template_kwargs}
         self._engine: Engine | None = Engine(loaded, prompts, how, keep, batch_tokens)
         self._dtype, self._commit = str(loaded.dtype).removeprefix("torch."), loaded.commit
+        self._known = known(model, loaded.commit)
         self._options = {
             "model": model,
             "temperature": how.temperature,
@@ -166,12 +168,12 @@ class HFSampler(Sampler):
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *self._options.values(), self._dtype, self._commit)
+        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype, self._commit)
 
     @property
     def versions(self) -> Mapping[str, str]:
         libraries = {"torch": torch.__version__, "transformers": transformers.__version__}
-        return libraries if self._commit is None else {**libraries, str(self._options["model"]): self._commit}
+        return libraries if self._commit is None else {**libraries, self._known.shown: self._commit}
 
     @property
     def forward_tokens(self) -> int:

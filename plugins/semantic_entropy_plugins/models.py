@@ -16,7 +16,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from transformers.utils import logging as transformers_logging
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.checkpoints import locate
+from semantic_entropy_plugins.process_lock import ProcessLock
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _UNLIMITED = 10**6  # a tokenizer without a limit says 10**30
@@ -37,7 +38,8 @@ class Loaded:
     """A model in eval mode on its device, and its tokenizer.
 
     commit: of the hub's repository; of a local folder a digest of what decides its output; None: not known.
-    max_length: the window in tokens; None: the model states none.
+    max_length: the window in tokens; None: the model states none. own_generation: the checkpoint's
+    generation settings, which those who generate replace in the model. turn: for those who must not run it at once.
     """
 
     model: Any
@@ -48,6 +50,8 @@ class Loaded:
     revision: str | None
     commit: str | None
     max_length: int | None
+    own_generation: Any = None
+    turn: ProcessLock = field(default_factory=ProcessLock)
 
 
 def load_model(
@@ -97,10 +101,11 @@ def load_model(
     )
     tokenizer = _tokenizer(checkpoint.folder, said, as_saved=tokenizer_as_saved)
     model = _moved(model, place, said)
-    longest = window(tokenizer, model)
+    longest, generation = window(tokenizer, model), getattr(model, "generation_config", None)
     if compile:
         model = torch.compile(model, dynamic=True)
-    return Loaded(model, tokenizer, place, precision, name, checkpoint.revision, checkpoint.commit, longest)
+    found = (checkpoint.revision, checkpoint.commit, longest, generation)
+    return Loaded(model, tokenizer, place, precision, name, *found)
 
 
 @contextmanager

@@ -6,8 +6,10 @@
 What a prompt template would do silently is said at construction: a system prompt that the chat template refuses, or
 leaves out, is an error.
 
-Left out: earlier turns, examples, tools and images; a question that holds the tokenizer's control tokens as text
-(they act as such, as everywhere in transformers).
+Under a chat template control tokens in a question are broken up (`control_tokens`), so that it cannot end its turn and
+write another. In a plain prompt they act as such, as everywhere in transformers: the question may be a whole prompt.
+
+Left out: earlier turns, examples, tools and images.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semantic_entropy.plugin import errors
+from semantic_entropy_plugins.control_tokens import breaker
 
 TEMPLATE = "{question}"
 _PROBE = "What is the capital of France?"
@@ -64,6 +67,7 @@ class Prompts:
         self._chat_template = chat_template
         has = bool(chat_template or getattr(tokenizer, "chat_template", None))
         self.chat = has if chat is None else chat
+        self._broken_up = breaker(tokenizer)
         if self.chat:
             if not has:
                 raise errors.OptionError(
@@ -87,7 +91,8 @@ class Prompts:
 
     def text(self, question: str) -> str:
         """The prompt."""
-        body = _SURROGATE.sub("\ufffd", self._template.replace("{question}", question))  # no tokenizer takes halves
+        put_in = self._broken_up(question) if self.chat else question
+        body = _SURROGATE.sub("\ufffd", self._template.replace("{question}", put_in))  # no tokenizer takes halves
         return self._written(body, self._system) if self.chat else body
 
     def ids(self, text: str) -> list[int]:

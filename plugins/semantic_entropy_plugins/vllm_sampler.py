@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
-from semantic_entropy_plugins.checkpoints import digest
+from semantic_entropy_plugins.checkpoints import digest, known
 from semantic_entropy_plugins.describing import described
+from semantic_entropy_plugins.process_lock import ProcessLock
 from semantic_entropy_plugins.sampled_text import read
 from semantic_entropy_plugins.sampling_options import (
     checked_logprobs,
@@ -163,6 +164,7 @@ class VLLMSampler(Sampler):
         config = self._llm.llm_engine.model_config
         self._window: int = config.max_model_len
         self._commit: str | None = _commit(model, config)
+        self._known = known(model, self._commit)
         self._dtype = str(getattr(config, "dtype", dtype)).removeprefix("torch.")
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts = Prompts(
@@ -174,15 +176,15 @@ class VLLMSampler(Sampler):
             options=chat_template_kwargs,
             chat_template=chat_template,
         )
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *self._options.values(), self._dtype, self._commit)
+        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype, self._commit)
 
     @property
     def versions(self) -> Mapping[str, str]:
-        commit = {str(self._options["model"]): self._commit} if self._commit else {}
+        commit = {self._known.shown: self._commit} if self._commit else {}
         try:
             return {"vllm": version("vllm"), **commit}
         except PackageNotFoundError:  # built from source, without its metadata
@@ -206,7 +208,9 @@ class VLLMSampler(Sampler):
             raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
         if fixed := _FIXED.intersection(changes):
             raise errors.OptionError(f"vllm: {min(fixed)} is settled when the engine starts: make a new sampler")
-        return VLLMSampler(**{**self._options, **self._more, **changes}, _llm=self._llm)
+        made = VLLMSampler(**{**self._options, **self._more, **changes}, _llm=self._llm)
+        made._lock = self._lock  # one engine, one call at a time
+        return made
 
     def close(self) -> None:
         """Let go of the engine, which gives its memory back when nothing else holds it, such as a variant."""
@@ -234,7 +238,7 @@ class VLLMSampler(Sampler):
     def _call(self, llm: Any, waiting: Sequence[Asked], halt: threading.Event) -> list[Outcome]:
         prompts = [{"prompt_token_ids": one.prompt} for one in waiting]
         params = [self._params(n=one.left, seed=self._seed(one.request)) for one in waiting]
-        with self._lock:
+        with self._lock.here:
             if halt.is_set():
                 return []
             try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 
 import pytest
 import transformers
@@ -238,3 +239,16 @@ def test_a_variant_works_on_the_same_engine_under_other_options(script):
     )
     with pytest.raises(errors.OptionError, match="vllm: logprobs is settled when the engine starts"):
         made.variant(logprobs="model")
+
+
+def test_a_variant_waits_for_the_engine_and_a_forked_process_for_nobody(script, monkeypatch):
+    made = VLLMSampler("owner/model")
+    other = made.variant(temperature=0.5)
+    (held,) = {id(one._lock.here): one._lock.here for one in (made, other)}.values()
+    drawn = []
+    reader = threading.Thread(target=lambda: drawn.extend(draw(other, "Why?")[0]), daemon=True)
+    with held:
+        monkeypatch.setattr("os.getpid", lambda: 1)  # as in a process that was forked meanwhile
+        reader.start()
+        reader.join(30)
+        assert len(drawn) == 2
