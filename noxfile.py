@@ -3,7 +3,7 @@
 Run as a script, on a machine with Python >= 3.11 and pip alone:
 
     python3 noxfile.py demo            EMPO on a tiny model, before and after, without a network
-    python3 noxfile.py tests [...]     pytest; what follows goes to it, and then coverage is left out
+    python3 noxfile.py tests [...]     pytest, on up to four cores and with coverage; what follows goes to it instead
     python3 noxfile.py lint            ruff and the import direction
     python3 noxfile.py types           mypy --strict on the three packages
     python3 noxfile.py docs            the documentation, a warning being a failure; `docs serve` shows it
@@ -225,8 +225,9 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, with coverage; with arguments, what they choose, without it."""
-    chosen = session.posargs or ["--cov", "--cov-report=term:skip-covered"]
+    """All tests, a file at a time on each core, with coverage; with arguments, what they choose, on one and without."""
+    cores = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # each worker loads torch: four take 3 GB
+    chosen = session.posargs or [*cores, "--cov", "--cov-report=term:skip-covered"]
     # The measuring core of Python 3.12 and newer costs a fraction of the tracer that 3.11 has.
     core = {"COVERAGE_CORE": "sysmon"} if sys.version_info >= (3, 12) else {}
     run(session, ready(session, project), "pytest", *chosen, **core)

@@ -7,9 +7,9 @@ answers from right ones (AUROC, as in benchmarks/hallucination.py). The embeddin
 the NLI judge a small model of its own making (benchmarks/sick_nli.py), which is made first where it is not there.
 
 What is tuned ("tuned") is chosen on the pairs of one half of the EVOUNA questions; no number below is measured on a
-question of that half. The embedding's default threshold is the one exception: it was picked on all pairs. Of a source
-as many pairs and groups are drawn, with a fixed seed, as the tables say: these judges are slow on a CPU. `--quick`: a
-tenth of all.
+question of that half. Three defaults are older, and were picked on labelled pairs of both halves: the embedding's
+threshold, the 60% of `text`, and the band that `text` has in a cascade. Of a source as many pairs and groups are drawn,
+with a fixed seed, as the tables say: these judges are slow on a CPU. `--quick`: a tenth of all.
 """
 
 from __future__ import annotations

@@ -8,13 +8,15 @@ paper's: 8.5 hours of its GRPO run on 8 A100s (Table 4) over 20,000 / 256 steps 
 your own. All completions are judged in one place, as for one process that trains on all of them; more processes share
 the work.
 
-    own      a question's own responses (Qwen2.5-Math, whole chains of thought), drawn with repetition
-    mixed    final answers of several competition questions, each in surface variants: harder than a policy's own
-    answers
+    own        a question's own responses, drawn with repetition, every question of a step another one: 66 competition
+               questions answered by one model and, for the rest, school questions answered by six systems
+    mixed      final answers of several competition questions, each in surface variants: harder than a policy's own
+               answers, and no two groups agree
 
 `official` is the way of the official TRL code written from its description, one group after the other: parse each
 response with math-verify, then compare it with the representatives so far by `verify`; its seconds are those of
-`--sample` groups scaled to the step. Nothing is remembered from step to step; each step has questions of its own draw.
+`--sample` groups scaled to the step. Nothing is remembered from step to step. Beside each row stand its distinct
+answers and the mean semantic entropy of a group: what there is to judge. Ends with 1 where `own` takes 1% of the step.
 """
 
 from __future__ import annotations
@@ -25,39 +27,51 @@ import random
 import statistics
 import sys
 import time
+from collections.abc import Mapping
+from typing import Any
 
-from benchmarks.clustering_math import mixed, own, parse_and_verify
+from benchmarks.clustering_math import mixed, parse_and_verify, wrapped
 from empo_rl import EmpoProvider
+from semantic_entropy.plugin import boxed
 from tests.shared_data import SHARED, rows
 
+SOURCES = ("qwen_math_cot_100", "gsm8k_openai_tora")
 PAPER_STEP = 8.5 * 3600 / (20_000 / 256)
 
 
 def steps_of(regime: str, count: int, prompts: int, size: int) -> list[list[list[str]]]:
     """`count` batches of `prompts` groups of `size` completions."""
-    if regime == "mixed":
-        return [mixed(size, prompts, random.Random(f"mixed {step}")) for step in range(count)]
-    available = sum(row["source"] == "qwen_math_cot_100" for row in rows("samples.jsonl"))
-    batches = []
-    for step in range(count):
-        groups: list[list[str]] = []
-        while len(groups) < prompts:
-            draw = random.Random(f"own {step} {len(groups)}")
-            groups += own(size, min(available, prompts - len(groups)), draw)
-        batches.append(groups)
-    return batches
+    make = mixed if regime == "mixed" else own_answers
+    return [make(size, prompts, random.Random(f"{regime} {step}")) for step in range(count)]
 
 
-def ours(batches: list[list[list[str]]]) -> float:
-    """Median seconds of a step, workers started before the clock."""
-    times = []
+def own_answers(size: int, count: int, draw: random.Random) -> list[list[str]]:
+    """Each group another question: as many competition questions as there are, then school questions."""
+    by_source = {source: [row for row in rows("samples.jsonl") if row["source"] == source] for source in SOURCES}
+    competition, school = (draw.sample(found, len(found)) for found in by_source.values())
+    questions = [*competition[:count], *school][:count]
+    if len(questions) < count:
+        raise SystemExit(f"--prompts {count}: there are {len(questions)} questions with answers of real models")
+    return [draw.choices([boxed_text(row, i) for i in range(len(row["responses"]))], k=size) for row in questions]
+
+
+def boxed_text(row: Mapping[str, Any], index: int) -> str:
+    """The response, or where it has no box its final answer in one."""
+    response: str = row["responses"][index]
+    return response if boxed(response) is not None else f"{response}\n{wrapped(row['preds'][index])}"
+
+
+def ours(batches: list[list[list[str]]]) -> tuple[float, float]:
+    """Median seconds of a step, workers started before the clock; and the mean H of its groups, in nats."""
+    times, entropies = [], []
     for batch in batches:
         with EmpoProvider("math", extract="boxed") as provider:
             provider.step([[r"\boxed{1}", r"\boxed{2}", r"\boxed{\sqrt{2}}"]])
             start = time.perf_counter()
-            provider.step(batch)
+            decision = provider.step(batch)
             times.append(time.perf_counter() - start)
-    return statistics.median(times)
+            entropies.append(decision.metrics["entropy"])
+    return statistics.median(times), statistics.mean(entropies)
 
 
 def official(groups: list[list[str]], prompts: int) -> float:
@@ -83,19 +97,20 @@ def main() -> int:
     logging.disable(logging.WARNING)  # math-verify reports each of its time-outs
     print(
         f"{options.prompts} prompts x {options.generations} completions a step of {options.step_seconds:.0f} s\n\n"
-        "| answers | `math`, s | of the step | official, s | of the step | times faster | 1% of a step of |\n"
-        "|---|---|---|---|---|---|---|"
+        "| answers | answers a group | H, nats | `math`, s | of the step | official, s | of the step | times faster |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
     worst = 0.0
     for regime in ("own", "mixed"):
         batches = steps_of(regime, options.steps, options.prompts, options.generations)
-        mine = ours(batches)
+        mine, entropy = ours(batches)
+        texts = statistics.mean(len({boxed(text) for text in group}) for batch in batches for group in batch)
         theirs = official(random.Random(0).sample(batches[0], min(options.sample, options.prompts)), options.prompts)
         share = mine / options.step_seconds
         worst = max(worst, share if regime == "own" else 0.0)
         print(
-            f"| {regime} | {mine:.2f} | {share:.2%} | {theirs:.1f} | {theirs / options.step_seconds:.2%} | "
-            f"{theirs / mine:.0f} | {100 * mine:.0f} s |",
+            f"| {regime} | {texts:.1f} | {entropy:.2f} | {mine:.2f} | {share:.2%} | {theirs:.1f} | "
+            f"{theirs / options.step_seconds:.2%} | {theirs / mine:.0f} |",
             flush=True,
         )
     return int(worst >= 0.01)

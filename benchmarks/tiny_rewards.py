@@ -5,10 +5,11 @@
 One base model a seed; every arm starts from it and trains 50 steps with the demo's settings. `flip-P` is `empo` with
 a judge that is asked about every pair of completions (equal texts too) and wrong with probability P/100: it merges what
 differs and splits what is equal (the paper's Appendix I asks what clustering quality costs). Intervals: 95%,
-percentile bootstrap over the questions of all seeds, paired with the base model on the same questions.
+percentile bootstrap over seeds and, within each, over its questions; paired with the base model on the same seed and
+questions, and so is what an arm has beyond `golden`. Three seeds are few, and the intervals say so.
 
-A finished run lies in DIR as JSON and is not run again: interrupted, the same command goes on. About two minutes of one
-core a run.
+A finished run lies in DIR as JSON and is not run again: interrupted, the same command goes on. One to two minutes of
+one core a run.
 """
 
 from __future__ import annotations
@@ -33,13 +34,14 @@ from empo_rl import EmpoProvider
 from empo_rl.demo.base_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain
 from empo_rl.demo.evaluation import Evaluation, evaluate
 from empo_rl.demo.task import split
-from empo_rl.demo.training import train
+from empo_rl.demo.training import EvaluationsAlong, train
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 
 ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "token_entropy", "golden"]
 ARMS += ["flip-0", "flip-5", "flip-20"]
 STEPS, LEARNING_RATE = 50, 1e-4
+DRAWS = 2000
 QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
 
 
@@ -114,7 +116,8 @@ def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
                 result = measure()
             else:
                 with provider(arm, seed) as chosen:
-                    result = train(
+                    along = EvaluationsAlong(measure, STEPS)
+                    train(
                         model,
                         tokenizer,
                         questions.unlabelled,
@@ -123,9 +126,10 @@ def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
                         learning_rate=LEARNING_RATE,
                         seed=seed,
                         output_dir=directory / f"{arm}-{seed}",
-                        evaluate=measure,
+                        along=along,
                         report=lambda *_: None,
-                    )[STEPS]
+                    )
+                    result = along.by_step[STEPS]
         unfinished = kept.with_suffix(".tmp")
         unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
         unfinished.rename(kept)
@@ -141,49 +145,63 @@ def provider(arm: str, seed: int) -> EmpoProvider:
     return EmpoProvider(judge, extract=Numbered(), seed=seed)
 
 
-def per_question(result: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """(questions,) of each quantity."""
+def per_question(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+    """(seeds, questions) of each quantity."""
     return {
-        "pass@1": 1 - np.array(result["wrong"], dtype=float),
-        "mean@8": np.array(result["right"]),
-        "semantic_entropy": np.array(result["entropies"]),
+        "pass@1": np.array([1 - np.array(result["wrong"], dtype=float) for result in results]),
+        "mean@8": np.array([result["right"] for result in results]),
+        "semantic_entropy": np.array([result["entropies"] for result in results]),
     }
 
 
-def change(before: np.ndarray, after: np.ndarray) -> str:
-    """`before -> after (change, 95% of it)`."""
-    difference = after - before
+def resampled(values: np.ndarray) -> np.ndarray:
+    """(draws,) means of (seeds, questions): seeds drawn with repetition, then questions in each; always the same draws,
+    so that what is compared is compared on the same seeds and questions.
+    """
     dice = np.random.default_rng(0)
-    means = [dice.choice(difference, len(difference)).mean() for _ in range(2000)]
-    low, high = np.percentile(means, [2.5, 97.5])
-    return f"{before.mean():.3f} -> {after.mean():.3f} ({low:+.3f} to {high:+.3f})"
+    count, questions = values.shape
+    seeds = dice.integers(count, size=(DRAWS, count))
+    means = [values[chosen[:, None], dice.integers(questions, size=values.shape)].mean() for chosen in seeds]
+    return np.array(means)
+
+
+def interval(draws: np.ndarray, form: str = "+.3f") -> str:
+    """95% of the draws."""
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return f"{low:{form}} to {high:{form}}"
+
+
+def change(before: np.ndarray, after: np.ndarray) -> str:
+    """`before -> after (95% of the change)`."""
+    return f"{before.mean():.3f} -> {after.mean():.3f} ({interval(resampled(after - before))})"
 
 
 def table(results: Mapping[str, Sequence[Mapping[str, Any]]], arms: Sequence[str]) -> str:
-    """A row an arm; and the share of the labelled run's gain in mean@8 that it reaches."""
-    base = pooled(results["none"])
-    lines = [f"| reward | {' | '.join(QUANTITIES.values())} | of the gain with labels |", "|---|---|---|---|---|"]
+    """A row an arm; with `golden` among them, the share of its gain in mean@8, and what there is beyond it."""
+    base = per_question(results["none"])
+    last = ["mean@8 by seed", "of the gain with labels", "mean@8 beyond `golden`"]
+    columns = ["reward", *QUANTITIES.values(), *last]
+    lines = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
     for arm in arms:
-        after = pooled(results[arm])
+        after = per_question(results[arm])
         cells = [change(base[name], after[name]) for name in QUANTITIES]
-        lines.append(f"| {arm} | {' | '.join(cells)} | {share(results, base, after)} |")
+        seeds = " ".join(f"{mean:.3f}" for mean in after["mean@8"].mean(axis=1))
+        lines.append(f"| {arm} | {' | '.join([*cells, seeds, *beside_labels(results, base, after)])} |")
     return "\n".join(lines)
 
 
-def share(
+def beside_labels(
     results: Mapping[str, Sequence[Mapping[str, Any]]], base: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
-) -> str:
-    """Gain in mean@8 over that of `golden`."""
+) -> tuple[str, str]:
+    """The share of the gain in mean@8 that `golden` has, and the difference from it, with intervals."""
     if "golden" not in results:
-        return "-"
-    gain = pooled(results["golden"])["mean@8"].mean() - base["mean@8"].mean()
-    return f"{(after['mean@8'].mean() - base['mean@8'].mean()) / gain:.0%}"
-
-
-def pooled(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """The questions of all seeds."""
-    parts = [per_question(result) for result in results]
-    return {name: np.concatenate([part[name] for part in parts]) for name in QUANTITIES}
+        return "-", "-"
+    labelled = per_question(results["golden"])["mean@8"]
+    gain, whole = after["mean@8"] - base["mean@8"], labelled - base["mean@8"]
+    shares = resampled(gain) / resampled(whole)
+    share = f"{gain.mean() / whole.mean():.0%} ({interval(shares, '.0%')})"
+    beyond = after["mean@8"] - labelled
+    return share, f"{beyond.mean():+.3f} ({interval(resampled(beyond))})"
 
 
 def main() -> int:

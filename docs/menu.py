@@ -29,6 +29,11 @@ FIRST = (
     "empo/rewards.md",
     "empo/any-trainer.md",
     "empo/training.md",
+    "empo/recipes.md",
+    "empo/data.md",
+    "empo/evaluation.md",
+    "empo/monitor.md",
+    "empo/plot.md",
     "reference/api.md",
 )
 

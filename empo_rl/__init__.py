@@ -11,22 +11,28 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from empo_rl.adapters.monitoring import MonitorCallback
     from empo_rl.adapters.stock import reward_function
     from empo_rl.adapters.trl import EmpoGRPOTrainer
     from empo_rl.decision import BatchDecision
     from empo_rl.filters import EntropyWindow, ShareWindow, smallest_positive_entropy
     from empo_rl.groups import RolloutGroup, group_by_position
     from empo_rl.guards import Guard
+    from empo_rl.monitor import Alarm, Firing, Monitor
     from empo_rl.presets import preset
     from empo_rl.provider import EmpoProvider
     from empo_rl.rewards import RewardSignal, ScoredGroup
 
 __all__ = [
+    "Alarm",
     "BatchDecision",
     "EmpoGRPOTrainer",
     "EmpoProvider",
     "EntropyWindow",
+    "Firing",
     "Guard",
+    "Monitor",
+    "MonitorCallback",
     "RewardSignal",
     "RolloutGroup",
     "ScoredGroup",
@@ -38,11 +44,15 @@ __all__ = [
 ]
 
 _HOME = {
+    "Alarm": "monitor",
     "BatchDecision": "decision",
     "EmpoGRPOTrainer": "adapters.trl",
     "EmpoProvider": "provider",
     "EntropyWindow": "filters",
+    "Firing": "monitor",
     "Guard": "guards",
+    "Monitor": "monitor",
+    "MonitorCallback": "adapters.monitoring",
     "RewardSignal": "rewards",
     "RolloutGroup": "groups",
     "ScoredGroup": "rewards",

@@ -7,62 +7,91 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+from collections.abc import Collection, Mapping
 from typing import Any
 
-from trl import GRPOConfig
-
 from empo_rl.config import Config
+from empo_rl.layout import accumulation, rows_per_pass, rows_that_cut_groups
+from empo_rl.strategies import strategy_arguments
 from semantic_entropy import InputError
 
+# Where a user looks for what TRL calls otherwise.
+_OWN_KEYS = {
+    "per_device_train_batch_size": "training.prompts_per_micro_batch",
+    "gradient_accumulation_steps": "training.prompts_per_step",
+    "num_generations": "rollout.num_generations",
+    "temperature": "rollout.temperature",
+    "max_completion_length": "rollout.max_completion_tokens",
+    "max_new_tokens": "rollout.max_completion_tokens",
+    "max_length": "sft.max_tokens or online_dpo.max_tokens",
+    "learning_rate": "training.learning_rate",
+    "lr_scheduler_type": "training.schedule",
+    "loss_type": "training.loss",
+    "importance_sampling_level": "training.ratio",
+    "scale_rewards": "empo.scale",
+    "max_steps": "training.steps",
+    "num_train_epochs": "training.epochs",
+    "bf16": "training.precision",
+    "use_vllm": "rollout.engine",
+    "vllm_mode": "rollout.engine",
+    "fsdp": "launch.strategy",
+    "deepspeed": "launch.strategy",
+    "push_to_hub": "push_to_hub.repo",
+    "output_dir": "output_dir",
+    "seed": "seed",
+}
+_HUB = ("push_to_hub", "hub_model_id")  # `final/` is pushed when it is written, not each checkpoint
 
-def grpo_arguments(config: Config, processes: int) -> GRPOConfig:
-    """TRL's arguments. A micro-batch holds whole groups, so none can straddle two processes."""
-    decided = _decided(config, _accumulation(config, processes))
-    known = [field.name for field in dataclasses.fields(GRPOConfig)]
-    for key in config.trl:
-        if key in decided:
-            raise InputError(
-                f"trl.{key}: decided by this configuration (it is {decided[key]!r}); see docs/empo/training.md."
-            )
-        if key not in known:
+
+def training_arguments(config: Config, processes: int) -> Any:
+    """The arguments of the trainer that `method` names: GRPOConfig, SFTConfig or OnlineDPOConfig.
+
+    Raises:
+        InputError: prompts do not divide among the processes, or `trl:` holds what TRL does not know, or what is
+            decided by another key.
+    """
+    kind = training_argument_class(config.method)
+    decided = decided_arguments(config, accumulation(config, processes))
+    problems = argument_problems(config, decided, [field.name for field in dataclasses.fields(kind)])
+    if problems:
+        raise InputError("\n".join(problems))
+    # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
+    return kind(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
+
+
+def argument_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
+    """What is wrong with the section `trl`. known: what TRL's arguments are called; None leaves that out."""
+    problems = []
+    for key, value in config.trl.items():
+        own = _OWN_KEYS.get(key)
+        cut = rows_that_cut_groups(config, value) if key == "per_device_train_batch_size" else None
+        if cut:
+            problems.append(f"trl.{key}: {cut}.")
+        elif key in decided or key in _HUB:
+            given = f" (it is {decided[key]!r})" if key in decided else ""
+            what = f"Set {own} instead." if own else "See docs/empo/training.md."
+            problems.append(f"trl.{key}: decided by this configuration{given}. {what}")
+        elif known is not None and key not in known:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
-            raise InputError(f"trl.{key} is no argument of trl.GRPOConfig.{hint}")
-    # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
-    return GRPOConfig(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
+            problems.append(f"trl.{key} is no argument of trl.{argument_class_name(config.method)}.{hint}")
+    return problems
 
 
-def _accumulation(config: Config, processes: int) -> int:
-    prompts, micro = config.training.prompts_per_step, config.training.prompts_per_micro_batch
-    if prompts % (micro * processes):
-        raise InputError(
-            f"training.prompts_per_step={prompts} is no multiple of training.prompts_per_micro_batch={micro} x "
-            f"{processes} processes = {micro * processes}: change one of the three."
-        )
-    return prompts // (micro * processes)
-
-
-def _decided(config: Config, accumulation: int) -> dict[str, Any]:
-    training, rollout = config.training, config.rollout
+def decided_arguments(config: Config, passes: int) -> dict[str, Any]:
+    """The arguments that keys of this configuration decide, with so many backward passes a step; needs no TRL."""
+    training = config.training
     length = {"max_steps": training.steps} if training.steps else {"num_train_epochs": training.epochs}
     return {
         **length,
         "output_dir": config.output_dir,
         "seed": config.seed,
         "use_cpu": config.device == "cpu",
-        "num_generations": rollout.num_generations,
-        "temperature": rollout.temperature,
-        "max_completion_length": rollout.max_completion_tokens,
-        "per_device_train_batch_size": training.prompts_per_micro_batch * rollout.num_generations,
-        "gradient_accumulation_steps": accumulation,
+        "per_device_train_batch_size": rows_per_pass(config),
+        "gradient_accumulation_steps": passes,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": training.schedule,
         "warmup_steps": training.warmup_steps,
-        "loss_type": training.loss,
-        "importance_sampling_level": training.ratio,
-        "epsilon": training.epsilon,
-        "scale_rewards": config.empo.scale,
-        "beta": 0.0,
         "max_grad_norm": training.max_grad_norm,
         "bf16": training.precision == "bf16",
         "gradient_checkpointing": training.gradient_checkpointing,
@@ -71,4 +100,83 @@ def _decided(config: Config, accumulation: int) -> dict[str, Any]:
         "save_total_limit": training.keep_checkpoints,
         "logging_steps": 1,
         "disable_tqdm": True,
+        **_METHODS[config.method](config),
+        **strategy_arguments(config),
     }
+
+
+def argument_class_name(method: str) -> str:
+    """TRL's name of a method's arguments."""
+    return {"empo": "GRPOConfig", "sft": "SFTConfig", "online_dpo": "experimental.online_dpo.OnlineDPOConfig"}[method]
+
+
+def training_argument_class(method: str) -> Any:
+    """TRL's class of a method's arguments; imports TRL."""
+    if method == "sft":
+        from trl import SFTConfig
+
+        return SFTConfig
+    if method == "online_dpo":
+        from trl.experimental.online_dpo import OnlineDPOConfig
+
+        return OnlineDPOConfig
+    from trl import GRPOConfig
+
+    return GRPOConfig
+
+
+def _empo(config: Config) -> dict[str, Any]:
+    training, rollout = config.training, config.rollout
+    return {
+        "num_generations": rollout.num_generations,
+        "temperature": rollout.temperature,
+        "max_completion_length": rollout.max_completion_tokens,
+        "loss_type": training.loss,
+        "importance_sampling_level": training.ratio,
+        "epsilon": training.epsilon,
+        "scale_rewards": config.empo.scale,
+        "beta": 0.0,
+        **_vllm(config),
+    }
+
+
+def _sft(config: Config) -> dict[str, Any]:
+    return {
+        "max_length": config.sft.max_tokens,
+        "packing": config.sft.packing,
+        "completion_only_loss": True,  # the question is given, not learned
+    }
+
+
+def _online_dpo(config: Config) -> dict[str, Any]:
+    prompt, completion = config.data.max_prompt_tokens or 512, config.rollout.max_completion_tokens
+    return {
+        "temperature": config.rollout.temperature,
+        "max_new_tokens": completion,
+        "max_length": config.online_dpo.max_tokens or prompt + completion,
+        "beta": [config.online_dpo.beta],
+        "loss_type": config.online_dpo.loss,
+        **_vllm(config),
+    }
+
+
+def _vllm(config: Config) -> dict[str, Any]:
+    engine, vllm = config.rollout.engine, config.rollout.vllm
+    if engine == "transformers":
+        return {"use_vllm": False}
+    if engine == "vllm-server":
+        return {
+            "use_vllm": True,
+            "vllm_mode": "server",
+            "vllm_server_host": vllm.host,
+            "vllm_server_port": vllm.port,
+        }
+    return {
+        "use_vllm": True,
+        "vllm_mode": "colocate",
+        "vllm_gpu_memory_utilization": vllm.gpu_memory,
+        "vllm_tensor_parallel_size": vllm.tensor_parallel,
+    }
+
+
+_METHODS = {"empo": _empo, "sft": _sft, "online_dpo": _online_dpo}

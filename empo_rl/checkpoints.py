@@ -1,13 +1,20 @@
 """A run's checkpoints, and which of them can be gone on from.
 
-A checkpoint is whole where the trainer's state, the weights, the optimizer, the schedule and the random numbers are
-there and can be opened. Every format here keeps a table of contents with the sizes, so a file that a kill or a full
-disk cut short is found without reading it all. Leaves out a flipped bit inside a tensor.
+A checkpoint is whole where the trainer's state, the weights, the optimizer, the schedule and each process's random
+numbers are there and can be opened, as they are laid out by
+
+    one process or DDP   model.safetensors (shards with an index; a LoRA adapter's own name), optimizer.pt
+    FSDP                 pytorch_model_fsdp.bin and optimizer.bin, or folders of shards, each with its .metadata
+    DeepSpeed            `latest`, which names the folder of *_model_states.pt and *_optim_states.pt
+
+Every format here keeps a table of contents with the sizes, so a file that a kill or a full disk cut short is found
+without reading it all (of FSDP's shards, that they are there and not empty). Leaves out a flipped bit inside a tensor.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from pathlib import Path
 
@@ -15,11 +22,16 @@ PREFIX = "checkpoint-"
 BROKEN = "broken-"  # a checkpoint that was passed over: out of the way of those that the trainer keeps and counts
 STATE_FILE = "empo_state"  # what the provider and the monitor keep, a file a process
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
+_ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
+_FSDP, _DEEPSPEED = "pytorch_model_fsdp", "latest"
+
+_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # whatever stands in a JSON file instead
 
 
-def latest(directory: Path) -> tuple[Path | None, dict[Path, str]]:
-    """The latest whole checkpoint, and those after it with what is wrong with each."""
-    found = sorted((entry for entry in directory.glob(f"{PREFIX}*") if step(entry) > 0), key=step, reverse=True)
+def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict[Path, str]]:
+    """The latest whole checkpoint of a step less than `before`, and those after it with what is wrong with each."""
+    there = (entry for entry in directory.glob(f"{PREFIX}*") if 0 < step(entry) < before)
+    found = sorted(there, key=step, reverse=True)
     broken: dict[Path, str] = {}
     for checkpoint in found:
         fault = _fault(checkpoint)
@@ -48,16 +60,19 @@ def set_aside(checkpoint: Path) -> Path:
     return checkpoint.rename(aside)
 
 
+def is_unfinished(checkpoint: Path) -> bool:
+    """Whether it was being written: the trainer's state completes it."""
+    return not (checkpoint / _STATE).exists()
+
+
 def weights_fault(folder: Path) -> str | None:
-    """What is wrong with a model's weights; None where all of them are there."""
-    if any(folder.glob("pytorch_model_fsdp*")):
-        return None  # FSDP's own files, which its loader checks
-    names = [_WEIGHTS]
+    """What is wrong with a model's weights, or an adapter's; None where all of them are there."""
+    names = [_ADAPTER if (folder / _ADAPTER_CONFIG).exists() else _WEIGHTS]
     if (folder / _INDEX).exists():
         try:
             index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
             names = sorted(set(index["weight_map"].values()))
-        except (OSError, ValueError, KeyError) as error:
+        except _UNREADABLE as error:
             return f"{_INDEX} is unreadable ({error})"
     return next((fault for name in names if (fault := _tensors_fault(folder / name))), None)
 
@@ -65,40 +80,84 @@ def weights_fault(folder: Path) -> str | None:
 def _fault(checkpoint: Path) -> str | None:
     try:
         state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
+        saved = state["global_step"]
     except FileNotFoundError:
         return f"{_STATE}, which is written last, is missing"
-    except (OSError, ValueError):
+    except _UNREADABLE:
         return f"{_STATE} is unreadable"
-    if state.get("global_step") != step(checkpoint):
-        return f"{_STATE} is of step {state.get('global_step')}"
-    return weights_fault(checkpoint) or _archives_fault(checkpoint) or _states_fault(checkpoint)
+    if saved != step(checkpoint):
+        return f"{_STATE} is of step {saved}"
+    return _model_fault(checkpoint) or _processes_fault(checkpoint)
 
 
-def _archives_fault(checkpoint: Path) -> str | None:
-    if any(checkpoint.glob("pytorch_model_fsdp*")):
-        return None
-    for pattern in ("optimizer.pt", "scheduler.pt", "rng_state*.pth"):
-        files = sorted(checkpoint.glob(pattern))
+def _model_fault(checkpoint: Path) -> str | None:
+    """Of the weights, the optimizer and the schedule."""
+    if (checkpoint / _DEEPSPEED).exists():
+        return _deepspeed_fault(checkpoint)
+    if any(checkpoint.glob(f"{_FSDP}*")):
+        fault = _archive_or_shards_fault(checkpoint / f"{_FSDP}.bin", checkpoint / f"{_FSDP}_0")
+    else:
+        fault = weights_fault(checkpoint)
+    fault = fault or (
+        _archive_fault(checkpoint / "optimizer.pt")
+        if not any(checkpoint.glob("optimizer[._][b0]*"))
+        else _archive_or_shards_fault(checkpoint / "optimizer.bin", checkpoint / "optimizer_0")
+    )
+    return fault or _archive_fault(checkpoint / "scheduler.pt")
+
+
+def _deepspeed_fault(checkpoint: Path) -> str | None:
+    """Its optimizer states hold the schedule too."""
+    folder = checkpoint / (checkpoint / _DEEPSPEED).read_text(encoding="utf-8", errors="replace").strip()
+    for pattern in ("*_model_states.pt", "*_optim_states.pt"):
+        files = sorted(folder.glob(pattern)) if folder != checkpoint else []
         if not files:
-            return f"{pattern} is missing"
-        for file in files:
-            try:
-                zipfile.ZipFile(file).close()  # what torch.save writes; the table of contents stands at the end
-            except (OSError, zipfile.BadZipFile):
-                return f"{file.name} is cut short or unreadable"
+            return f"{folder.name}/{pattern} is missing"
+        if fault := next((fault for file in files if (fault := _archive_fault(file))), None):
+            return fault
     return None
 
 
-def _states_fault(checkpoint: Path) -> str | None:
-    """Each process's file names their number. A checkpoint of an older version has none, and nothing to miss."""
+def _processes_fault(checkpoint: Path) -> str | None:
+    """Each process keeps its random numbers, and a state whose file names their number.
+
+    A checkpoint of an older version, and of a trainer that keeps no state of ours, has none of the latter to miss.
+    """
+    processes = 0
     for file in sorted(checkpoint.glob(f"{STATE_FILE}_*.json")):
         try:
-            processes = json.loads(file.read_text(encoding="utf-8"))["processes"]
-        except (OSError, ValueError, KeyError):
+            processes = int(json.loads(file.read_text(encoding="utf-8"))["processes"])
+        except _UNREADABLE:
             return f"{file.name} is unreadable"
-        missing = [n for n in range(processes) if not state_file(checkpoint, n).exists()]
-        if missing:
-            return f"{state_file(checkpoint, missing[0]).name} is missing"
+    missing = [n for n in range(processes) if not state_file(checkpoint, n).exists()]
+    if missing:
+        return f"{state_file(checkpoint, missing[0]).name} is missing"
+    shared = sorted(checkpoint.glob("rng_state*.pth"))
+    expected = [checkpoint / f"rng_state_{n}.pth" for n in range(processes)] if processes > 1 else shared
+    if not expected:
+        return "rng_state*.pth is missing"
+    return next((fault for file in expected if (fault := _archive_fault(file))), None)
+
+
+def _archive_or_shards_fault(archive: Path, shards: Path) -> str | None:
+    if not shards.is_dir():
+        return _archive_fault(archive)
+    if not (shards / ".metadata").is_file():
+        return f"{shards.name}/.metadata, which is written last, is missing"
+    files = list(shards.glob("*.distcp"))
+    return (
+        None if files and all(file.stat().st_size for file in files) else f"{shards.name} has an empty shard, or none"
+    )
+
+
+def _archive_fault(file: Path) -> str | None:
+    """Of what torch.save writes; its table of contents stands at the end."""
+    try:
+        zipfile.ZipFile(file).close()
+    except FileNotFoundError:
+        return f"{file.name} is missing"
+    except (OSError, zipfile.BadZipFile):
+        return f"{file.name} is cut short or unreadable"
     return None
 
 
@@ -114,6 +173,6 @@ def _tensors_fault(file: Path) -> str | None:
         end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
     except FileNotFoundError:
         return f"{file.name} is missing"
-    except (OSError, ValueError, KeyError, TypeError):
+    except _UNREADABLE:
         return f"{file.name} is unreadable"
     return None if size == 8 + header_size + end else f"{file.name} is cut short or unreadable"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel
 
@@ -47,7 +47,8 @@ def _problem(detail: Mapping[str, Any], name: str, origins: Mapping[str, str]) -
         return f"{where}: {key} is missing."
     message = detail["msg"].removeprefix("Value error, ")
     given = f" (given: {detail['input']!r})" if key and not isinstance(detail["input"], Mapping) else ""
-    return f"{where}: {f'{key}: ' if key else ''}{message}{given}"
+    lines = message.split("\n")
+    return "\n".join(f"{where}: {f'{key}: ' if key else ''}{line}{given}" for line in lines)
 
 
 def _unknown(key: str) -> str:
@@ -83,8 +84,14 @@ def _same_ending(key: str, known: Sequence[str]) -> list[str]:
 def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
     """Every key, nested ones with dots."""
     for name, field in model.model_fields.items():
-        kind = field.annotation
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
+        kind = _section(field.annotation)
+        if kind is not None:
             yield from config_keys(kind, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}"
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The section that a key holds, or may hold; None for a value."""
+    kinds = get_args(annotation) or (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

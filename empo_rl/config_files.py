@@ -1,4 +1,8 @@
-"""From a YAML file, or a recipe's name, and `key=value` arguments to a checked `Config`."""
+"""From a YAML file, or a recipe's name, and `key=value` arguments to a checked `Config`.
+
+`extends: NAME` at the top of a file means: the recipe or file of that name, with the keys here on top of it, section by
+section.
+"""
 
 from __future__ import annotations
 
@@ -20,13 +24,40 @@ COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Read a file or a recipe, put the overrides on top, and check."""
-    text, name = _read(source)
-    require_extra("reading a configuration", ("yaml",))
-    values = _parse(text, name)
+    values, name = whole(source)
     origins: dict[str, str] = {}
     for override in overrides:
         _apply(values, override, origins)
     return _check(values, name, origins)
+
+
+def whole(source: str) -> tuple[dict[str, Any], str]:
+    """A file's or recipe's keys with those of what it extends, and what to call it."""
+    return _whole(source, ())
+
+
+def _whole(source: str, extended_by: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+    text, name = _read(source)
+    if name in extended_by:
+        raise InputError(f"{name}: extends itself, by way of {' -> '.join([*extended_by, name])}.")
+    require_extra("reading a configuration", ("yaml",))
+    values = _parse(text, name)
+    base = values.pop("extends", None)
+    if base is None:
+        return values, name
+    if not isinstance(base, str):
+        raise InputError(f"{name}: extends: expected the name of a recipe or file, found {base!r}.")
+    below, _ = _whole(base, (*extended_by, name))
+    return _on_top(below, values), name
+
+
+def _on_top(below: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections are merged; whatever else is in both is the upper one's."""
+    merged = dict(below)
+    for key, value in values.items():
+        old = merged.get(key)
+        merged[key] = _on_top(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _read(source: str) -> tuple[str, str]:

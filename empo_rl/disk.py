@@ -10,8 +10,9 @@ from __future__ import annotations
 import errno
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import TextIO
 
 from empo_rl import checkpoints
 from semantic_entropy import SemanticEntropyError
@@ -33,9 +34,30 @@ class DiskError(SemanticEntropyError):
 
 def write_whole(path: Path, text: str) -> None:
     """Replace a text file in one move: a kill or a full disk leaves the old version or the new one."""
-    unfinished = path.with_name(f"{path.name}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)
+    with written_whole(path) as (file,):
+        file.write(text)
+
+
+@contextmanager
+def written_whole(*paths: Path) -> Iterator[list[TextIO]]:
+    """Text files to write to; at the end of the block they take their places, and after an error none is left."""
+    unfinished = [path.with_name(f"{path.name}.tmp") for path in paths]
+    try:
+        with ExitStack() as opened:
+            yield [opened.enter_context(each.open("w", encoding="utf-8")) for each in unfinished]
+        for each, path in zip(unfinished, paths, strict=True):
+            each.replace(path)
+    except BaseException:  # Ctrl-C too
+        for each in unfinished:
+            each.unlink(missing_ok=True)
+        raise
+
+
+def refused(directory: Path, error: BaseException) -> str:
+    """What a full disk refused to write, and how much is free there."""
+    free = shutil.disk_usage(next(folder for folder in [directory, *directory.parents] if folder.exists())).free
+    limit = ", so a quota or a limit on the size of a file (ulimit -f) refuses" if free > _PLENTY else ""
+    return f"no space to write in {directory} ({_first_line(error)}): {_size(free)} are free there{limit}."
 
 
 @contextmanager
@@ -65,16 +87,16 @@ def is_refusal(error: BaseException) -> bool:
 
 
 def _explanation(directory: Path, error: BaseException, advice: str) -> str:
-    last, cut_short = checkpoints.latest(directory)
+    last, broken = checkpoints.latest(directory)
+    cut_short = [
+        checkpoint for checkpoint in broken if checkpoints.is_unfinished(checkpoint)
+    ]  # others may be worth more
     for checkpoint in cut_short:
         shutil.rmtree(checkpoint, ignore_errors=True)
-    free = shutil.disk_usage(next(folder for folder in [directory, *directory.parents] if folder.exists())).free
-    limit = ", so a quota or a limit on the size of a file (ulimit -f) refuses" if free > _PLENTY else ""
     kept = f"goes on from {last}" if last else "begins at step 1: there is no whole checkpoint"
     left = ", ".join(f"{checkpoint.name}, cut short, is deleted" for checkpoint in cut_short)
     return (
-        f"no space to write in {directory} ({_first_line(error)}): {_size(free)} are free there{limit}."
-        f"{f' {left}.' if left else ''} {advice} The same command with --resume then {kept}."
+        f"{refused(directory, error)}{f' {left}.' if left else ''} {advice} The same command with --resume then {kept}."
     )
 
 

@@ -12,16 +12,17 @@ from semantic_entropy import MissingDependencyError
 TRAINING = ("torch", "transformers", "trl", "accelerate", "datasets", "yaml")
 
 
-def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING) -> None:
+def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING, extra: str = "rl") -> None:
     """Raise MissingDependencyError, with the command that mends it, unless all of the modules are there."""
-    missing = [module for module in modules if not _found(module)]
+    missing = [module for module in modules if not is_installed(module)]
     if missing:
         raise MissingDependencyError(
-            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[rl]'"
+            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[{extra}]'"
         )
 
 
-def _found(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether the module can be found, without importing it."""
     try:
         return find_spec(module) is not None
     except ImportError:  # a finder that refuses the module

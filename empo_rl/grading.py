@@ -22,6 +22,10 @@ class Grader:
 
     def match(self, pairs: Sequence[GoldPair]) -> list[bool]:
         """Whether answer and gold mean the same, for each (question, answer, gold)."""
+        return [verdict is True for verdict in self.verdicts(pairs)]
+
+    def verdicts(self, pairs: Sequence[GoldPair]) -> list[bool | None]:
+        """As `match`, with None where the equivalence could not decide (out of time, unreadable)."""
         if not pairs:
             return []
         if self._scorer is None:  # both sides are answers already: nothing is left to extract
@@ -29,7 +33,10 @@ class Grader:
         questions = [question for question, _, _ in pairs]
         asked = questions if any(question is not None for question in questions) else None
         results = self._scorer.estimate([[answer, gold] for _, answer, gold in pairs], question=asked)
-        return [result.labels[0] == result.labels[1] and None not in result.answers for result in results]
+        return [
+            None if result.undecided else result.labels[0] == result.labels[1] and None not in result.answers
+            for result in results
+        ]
 
     def close(self) -> None:
         """End the worker processes of the scorer."""

@@ -17,7 +17,7 @@ from semantic_entropy import InputError
 class RolloutGroup:
     """completions (G,) of one question.
 
-    gold: only where labels exist (`golden`, `semi_supervised`, and measuring).
+    gold: only where labels exist (`golden`, `semi_supervised`, and measuring); a blank one is none.
     measures: numbers that a trainer knows of each completion, each (G,): `token_entropy` and `self_certainty` (nats,
         means over the tokens), `tokens` (how many), `truncated` (1 where the limit cut it off).
     """
@@ -31,6 +31,12 @@ class RolloutGroup:
         if isinstance(self.completions, str):  # a sequence of strings as well: each letter would be a completion
             raise InputError(f"completions is one string, {self.completions[:60]!r}: give a tuple of G strings.")
         object.__setattr__(self, "completions", tuple(self.completions))
+        if self.gold is not None and not isinstance(self.gold, str):
+            raise InputError(
+                f"gold is {self.gold!r}, a {type(self.gold).__name__}: give it as a string, {str(self.gold)!r}."
+            )
+        if self.gold is not None and not self.gold.strip():
+            object.__setattr__(self, "gold", None)
         for name, values in self.measures.items():
             if len(values) != len(self.completions):
                 raise InputError(

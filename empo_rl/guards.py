@@ -3,7 +3,7 @@
     empty          no answer could be extracted
     copied         the answer is part of the question, or ROUGE-L precision against it is above a threshold
     overlong       the completion ran into the token limit, or has more than `most` words
-    repetition     one n-gram makes up too much of the completion
+    repetition     too much of the completion repeats itself
     concentration  many prompts share one answer: the collapse that a reward per prompt cannot see
 
 Each guard says which completions it flags, and what those are paid instead: a number, or nothing (`pays=None` takes
@@ -13,7 +13,6 @@ the row out of the loss). The provider counts every flag. `copied` is the rule o
 
 from __future__ import annotations
 
-import re
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -22,14 +21,22 @@ from typing import Any
 from empo_rl.rewards import ScoredGroup
 from semantic_entropy import InputError
 
+_RUN = 40  # characters without a space that are still a word
+
 Flags = list[list[bool]]
 """(B, G): the completions that a guard flags."""
 
 
 class Guard(ABC):
-    """One rule. `pays`: what a flagged completion gets instead of its reward; None takes it out of the loss."""
+    """One rule. `pays`: what a flagged completion gets instead of its reward; None takes it out of the loss.
+
+    Attributes:
+        stateful: whether its flags depend on batches before. Several processes then decide about the global batch as
+            one, since each would remember its own part alone.
+    """
 
     name: str
+    stateful: bool = False
 
     def __init__(self, pays: float | None = 0.0) -> None:
         self.pays = pays
@@ -110,17 +117,21 @@ class Overlong(Guard):
 
 
 class Repetition(Guard):
-    """One n-gram of words, repeated, covers more than `share` of the completion.
+    """What repeats itself, loops of any length, makes up more than `share` of the completion.
+
+    An n-gram of words repeats itself where it occurs more than twice; counted are the words in such n-grams. A run of
+    more than 40 characters without a space (Chinese, or one digit over and over) counts by its characters. Of 528
+    sampled solutions of competition problems the most repetitive one had 0.43; a loop that fills a completion has 1.
 
     Args:
         pays: as for every guard.
         n: words in an n-gram.
-        share: of the completion's n-grams that are the most common one.
+        share: of the completion's words.
     """
 
     name = "repetition"
 
-    def __init__(self, pays: float | None = 0.0, n: int = 4, share: float = 0.2) -> None:
+    def __init__(self, pays: float | None = 0.0, n: int = 6, share: float = 0.5) -> None:
         super().__init__(pays)
         self.n, self.share = n, share
 
@@ -128,10 +139,15 @@ class Repetition(Guard):
         return [[self._repeats(text) for text in item.group.completions] for item in scored]
 
     def _repeats(self, text: str) -> bool:
-        words = re.findall(r"\S+", text)
-        grams = Counter(zip(*(words[start:] for start in range(self.n)), strict=False))
-        most = max(grams.values(), default=0)
-        return most > 2 and most > self.share * grams.total()  # two occurrences are no repetition in a short text
+        words = [unit for word in text.split() for unit in (word if len(word) > _RUN else [word])]
+        grams = list(zip(*(words[start:] for start in range(self.n)), strict=False))
+        counts = Counter(grams)
+        covered, end = 0, 0
+        for start, gram in enumerate(grams):
+            if counts[gram] > 2:  # two occurrences are no repetition in a short text
+                covered += start + self.n - max(start, end)
+                end = start + self.n
+        return covered > self.share * len(words)
 
 
 class Concentration(Guard):
@@ -145,6 +161,7 @@ class Concentration(Guard):
     """
 
     name = "concentration"
+    stateful = True
 
     def __init__(self, pays: float | None = 0.0, share: float = 0.5, window: int = 256, fewest: int = 16) -> None:
         super().__init__(pays)

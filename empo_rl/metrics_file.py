@@ -14,7 +14,7 @@ from typing import Any
 
 
 class MetricsFile:
-    """Appends rows to a file, each complete and on disk before the next step starts."""
+    """Appends rows to a file, each complete and out of this process before the next step starts."""
 
     def __init__(self, path: Path, after: int = 0) -> None:
         self.path = path
@@ -32,9 +32,7 @@ class MetricsFile:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The complete rows of a metrics file. Only the last line can be incomplete, after a kill; it is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    if lines and not lines[-1].endswith("\n"):
-        lines.pop()
+    *lines, _unfinished = path.read_text(encoding="utf-8").split("\n")  # not at U+2028, which a text may hold
     return [json.loads(line) for line in lines]
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from empo_rl.config import Config
+from empo_rl.precision import stored_in
 from semantic_entropy import InputError
+
+_GENERAL = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizer.json is all there is to these
 
 Progress = Callable[[str, int, int, str], None]
 
@@ -22,25 +26,58 @@ def load_tokenizer(config: Config) -> Any:
 
         return make_tokenizer()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(config.model, padding_side="left")
+        tokenizer = saved_tokenizer(config.model)
     except (OSError, ValueError) as error:
         raise InputError(f"model: {config.model!r} has no tokenizer that can be loaded: {error}") from error
     config.template.apply_chat_template_to(tokenizer, config.model)
     return tokenizer
 
 
+def saved_tokenizer(model: str) -> Any:
+    """As it was saved. transformers 5 takes that of any Qwen2 model to be Qwen2's own, whatever its files say, and so
+    reads the demo's words wrongly; where a local folder names the general class, that one reads it.
+    """
+    settings = Path(model) / "tokenizer_config.json"
+    if settings.is_file():
+        kind = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
+        if kind in _GENERAL:
+            return PreTrainedTokenizerFast.from_pretrained(model, padding_side="left")
+    return AutoTokenizer.from_pretrained(model, padding_side="left")
+
+
 def load_model(config: Config) -> Any:
-    """In the precision it is trained in."""
-    kind = torch.bfloat16 if config.training.precision == "bf16" else torch.float32
+    """In the precision its weights are kept in.
+
+    In bf16 a weight of .02 has neighbours 1e-4 away, so that Adam's steps at lr 1e-6 round to nothing; weights that are
+    trained are therefore kept in fp32, unless `training.weights` asks for less. Computing is `training.precision`'s
+    affair.
+    """
+    kind = torch.bfloat16 if stored_in(config) == "bf16" else torch.float32
     try:
         return AutoModelForCausalLM.from_pretrained(config.model, dtype=kind)
     except (OSError, ValueError) as error:
         raise InputError(f"model: {config.model!r} could not be loaded: {error}") from error
 
 
+def lora_config(config: Config) -> Any:
+    """The adapters' settings, as peft takes them; None where the model itself is trained."""
+    if config.lora is None:
+        return None
+    from peft import LoraConfig
+
+    lora = config.lora
+    return LoraConfig(
+        r=lora.r,
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft divides it by r, and takes any number
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        task_type="CAUSAL_LM",
+    )
+
+
 def make_demo_model(config: Config, tokenizer: Any, base: Path, progress: Progress) -> Any:
     """Made once; a resumed run finds it."""
-    from empo_rl.demo.base_model import make_model, pretrain
+    from empo_rl.demo.base_model import make_model, pretrain, save_whole
     from empo_rl.demo.task import split
 
     torch.set_num_threads(1)  # as fast as two for so small a model
@@ -55,10 +92,7 @@ def make_demo_model(config: Config, tokenizer: Any, base: Path, progress: Progre
         steps=steps,
         on_step=lambda step, loss: progress("pre-training", step, steps, f"loss {loss:.3f}"),
     )
-    unfinished = base.with_suffix(".tmp")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(base)  # in one move: a kill leaves a whole base model or none
+    save_whole(model, tokenizer, base)
     return model
 
 

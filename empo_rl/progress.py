@@ -29,9 +29,10 @@ class StageProgress:
         self.reached: tuple[str, int, int] | None = None  # the stage, its steps done, and in all
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
+        before = self.reached[1] if self.reached is not None and self.reached[0] == stage else 0
         self.reached = (stage, done, total)
         if not self.console.is_terminal:
-            if done * _LINES // total > (done - 1) * _LINES // total:
+            if done * _LINES // total > before * _LINES // total:
                 self.say(f"{stage} {done}/{total} {note}")
             return
         if stage not in self._tasks:

@@ -1,5 +1,5 @@
-"""From a file or a hub dataset to the rows a trainer reads: `prompt` (a conversation), `question`, and `gold`
-where asked for.
+"""From a file or a hub dataset to the rows a trainer reads: `prompt` (a conversation), `question`, and where asked for
+`gold`. For `method: sft`: `prompt` and `completion`, the model's turn.
 
 Labels are not needed: without `data.columns.gold` no answer is read. Leaves out the filters of the paper's
 Algorithm 4 and the search for duplicates and overlap with evaluation sets.
@@ -29,13 +29,18 @@ class PromptSet:
 def read_prompts(config: Config) -> list[dict[str, Any]]:
     """Read, pick, put into the template."""
     records = _records(config)
-    columns = config.data.columns if config.data.dataset != "demo" else Columns(gold="gold")
+    columns = columns_of(config)
     rows = [_row(record, place, columns, config) for place, record in records]
     if config.data.limit is not None and config.data.limit < len(rows):
         rows = random.Random(f"prompts {config.seed}").sample(rows, config.data.limit)
     if not rows:
         raise InputError(f"data: {config.data.path or config.data.dataset} holds no prompt.")
     return rows
+
+
+def columns_of(config: Config) -> Columns:
+    """Where the data has what; the demo's own are known."""
+    return config.data.columns if config.data.dataset != "demo" else Columns(gold="gold", response="response")
 
 
 def short_enough(
@@ -52,21 +57,31 @@ def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
     """(where it stands, its columns)."""
     data = config.data
     if data.path is not None:
-        return jsonl_records(Path(data.path))
+        path = Path(data.path)
+        if data.made_with is not None and not path.exists():
+            raise InputError(f"data.path: {path} is no file. Make it with: {data.made_with}")
+        return jsonl_records(path)
     if data.dataset == "demo":
-        from empo_rl.demo.task import split
+        from empo_rl.demo.task import chain, split
 
-        return [(f"demo {q.text}", {"question": q.text, "gold": q.gold}) for q in split(config.seed).unlabelled]
+        return [
+            (f"demo {q.text}", {"question": q.text, "gold": q.gold, "response": chain(q)})
+            for q in split(config.seed).unlabelled
+        ]
     assert data.dataset is not None, "Data checks this"
     return hub_records(data.dataset, data.subset, data.split)
 
 
 def _row(record: Mapping[str, Any], place: str, columns: Columns, config: Config) -> dict[str, Any]:
-    empo = config.empo
     question = column_text(record, columns.question, "question", place)
-    row: dict[str, Any] = {"prompt": config.template.conversation(question), "question": question}
-    if empo.reads_gold():
+    row: dict[str, Any] = {"prompt": config.template.conversation(question)}
+    if config.method == "sft":
+        assert columns.response is not None, "Config checks this"
+        response = column_text(record, columns.response, "response", place)
+        return {**row, "completion": [{"role": "assistant", "content": response}]}
+    row["question"] = question
+    if config.reads_gold():
         assert columns.gold is not None, "Config checks this"
-        absent = empo.reward != "golden" and record.get(columns.gold) in (None, "")
+        absent = config.empo.reward != "golden" and record.get(columns.gold) in (None, "")
         row["gold"] = None if absent else column_text(record, columns.gold, "gold", place)
     return row

@@ -54,12 +54,16 @@ class EmpoProvider:
         guards: rules about single completions and what they pay, `{"copied": 0.0, "overlong": None}`, or `Guard`
             instances. None pays nothing: the row leaves the loss. Of several the last counts.
         scale: what centred rewards are divided by: `group`, `batch`, `none`.
-        grader: what compares answers with gold answers, as `equivalence`; None: the equivalence.
+        grader: what compares answers with gold answers, as `equivalence`; None: the equivalence, so where a `scorer` is
+            given, say which.
         measure_gold: report how many answers are right, and how the reward correlates with it, where groups have a gold
             answer. Nothing is trained on it.
         scorer: a `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`; the caller
             closes it.
         seed: of rewards that draw.
+
+    Attributes:
+        listeners: called with the groups and the decision of every training step; a monitor is one.
     """
 
     def __init__(
@@ -90,6 +94,7 @@ class EmpoProvider:
         self.outside = check_outside(outside)
         self.guards = load_guards(guards)
         self.measure_gold = measure_gold
+        self.listeners: list[Callable[[Sequence[RolloutGroup], BatchDecision], None]] = []
         self._signal = load_reward(reward, reward_options)
         self._scorer_is_ours = scorer is None
         self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=_scorer_policy(self.invalid))
@@ -97,6 +102,11 @@ class EmpoProvider:
             raise InputError(
                 f"the scorer has invalid={self._scorer.invalid!r}, and invalid={self.invalid!r} needs a Scorer with "
                 f"invalid={_scorer_policy(self.invalid)!r}."
+            )
+        if scorer is not None and grader is None and (measure_gold or self._signal.reads_gold):
+            raise InputError(
+                "grader=None means the equivalence, which a scorer of your own holds: give grader= too, a name, an "
+                "Equivalence or a function of two strings."
             )
         self._grader = Grader(equivalence if grader is None else grader)
         self._context = SignalContext(self.invalid, seed, self._grader.match)
@@ -113,6 +123,11 @@ class EmpoProvider:
         cut = {"truncated"} if any(guard.name == "overlong" for guard in self.guards) else set[str]()
         return self._signal.needs | cut
 
+    @property
+    def decides_as_one(self) -> bool:
+        """Whether several processes must decide about the global batch as one to pay what one process would."""
+        return self.scale == "batch" or self._signal.stateful or any(guard.stateful for guard in self.guards)
+
     def check(self, size: int) -> list[str]:
         """What a user should know about these choices at G=size.
 
@@ -128,14 +143,29 @@ class EmpoProvider:
     def step(self, groups: Sequence[RolloutGroup | Sequence[str]], *, training: bool = True) -> BatchDecision:
         """Decide about one batch. All groups have the same size G.
 
+        Args:
+            groups: B of them.
+            training: False for an evaluation, which leaves no trace in the state, and where a group may hold one
+                completion.
+
         Raises:
-            InputError: groups of different sizes; and, unless `training=False` (for evaluation, where a group may hold
-                one completion), a G at which nothing can be learned.
+            InputError: groups of different sizes; and in training a G at which nothing can be learned.
         """
         rollouts = [_as_group(index, group) for index, group in enumerate(groups)]
         size = check_equal_sizes(rollouts)
         if training:
             self.check(size)
+            decision = self._decide(rollouts, size)
+            for listener in self.listeners:
+                listener(rollouts, decision)
+            return decision
+        before = self.state_dict()
+        try:
+            return self._decide(rollouts, size)
+        finally:
+            self.load_state_dict(before)
+
+    def _decide(self, rollouts: Sequence[RolloutGroup], size: int) -> BatchDecision:
         started = time.perf_counter()
         results = self._score(rollouts)
         scored = [ScoredGroup(group, result) for group, result in zip(rollouts, results, strict=True)]

@@ -3,6 +3,8 @@
     config.yaml      the configuration as it was run       metrics.jsonl    one line a step
     checkpoint-N/    to resume from                        final/           the trained model
     cost.json        seconds by part, peak memory       base/            only for `model: demo`
+    alarms.jsonl     one line an alarm that fired
+    adapter/         only for `lora.merge`
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
 What a run left that ended before its first step is no earlier run, and makes room. `look` writes nothing; `prepare`
@@ -18,9 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl import checkpoints
+from empo_rl.disk import write_whole
 from semantic_entropy import InputError
 
-CONFIG, METRICS, COSTS, FINAL, BASE = "config.yaml", "metrics.jsonl", "cost.json", "final", "base"
+CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
+FINAL, BASE, ADAPTER = "final", "base", "adapter"
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
@@ -67,13 +71,21 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
     """Keep the configuration as it is run. Returns what differs from the one that was kept before, a line a key."""
     import yaml
 
-    path, changes = directory / CONFIG, []
-    if path.exists():
-        before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
-        now = dict(_flat(config))
-        changes = [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
-    path.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    return [change for change in changes if not change.startswith("resume:")]
+    differing = changes(directory, config)
+    write_whole(directory / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
+    return [change for change in differing if not change.startswith("resume:")]
+
+
+def changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
+    """What differs from the configuration that was kept here, a line a key; nothing where none was kept."""
+    import yaml
+
+    path = directory / CONFIG
+    if not path.exists():
+        return []
+    before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
+    now = dict(_flat(config))
+    return [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
 
 
 def _resume(directory: Path) -> Start:
@@ -102,5 +114,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    ours = {CONFIG, METRICS, COSTS, FINAL, BASE}
+    ours = {ALARMS, CONFIG, METRICS, COSTS, FINAL, BASE, ADAPTER}
     return tuple(sorted(e for e in directory.iterdir() if e.name in ours or e.name.startswith(_SAVED)))

@@ -80,6 +80,14 @@ class Template(BaseModel):
         # str.format would trip over the braces of LaTeX in either text
         return [*turns, {"role": "user", "content": self.user.replace(PLACE, question)}]
 
+    def chat_template_text(self) -> str | None:
+        """The Jinja text of the chat template asked for; None: the model's own.
+
+        Raises:
+            InputError: the file is not there.
+        """
+        return None if self.chat_template is None else _jinja(self.chat_template)
+
     def apply_chat_template_to(self, tokenizer: Any, model: str) -> None:
         """Give `tokenizer` the chat template asked for, or make sure that it has one.
 
@@ -87,7 +95,7 @@ class Template(BaseModel):
             InputError: the model has none and none was given, or the file is not there.
         """
         if self.chat_template is not None:
-            tokenizer.chat_template = _jinja(self.chat_template)
+            tokenizer.chat_template = self.chat_template_text()
         if not tokenizer.chat_template:
             raise InputError(
                 f"model: {model!r} has no chat template, so a conversation cannot become text. "

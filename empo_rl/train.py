@@ -1,7 +1,7 @@
-"""One run of `empo-train CONFIG.yaml`: the model, the prompts, and `EmpoGRPOTrainer` from a checked `Config`.
+"""One run of `empo-train CONFIG.yaml`: the model, the rows, and the trainer, from a checked `Config`.
 
 Checkpoints, schedules, mixed precision and many processes are TRL's and transformers' own; this module only
-translates. Launch it with `accelerate launch -m empo_rl.cli CONFIG.yaml` for several GPUs.
+translates. Each process of a run calls `run_training` (`empo_rl.launch` starts them).
 """
 
 from __future__ import annotations
@@ -9,25 +9,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
-from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.trainer_callback import PrinterCallback
 
-from empo_rl import checkpoints, costs, run_directory
+from empo_rl import checkpoints, costs, final_model, run_directory
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
-from empo_rl.adapters.run_trainer import RunTrainer
-from empo_rl.arguments import grpo_arguments
+from empo_rl.adapters.monitoring import MonitorCallback
+from empo_rl.arguments import training_arguments
 from empo_rl.config import Config
 from empo_rl.device import fit_to_device
 from empo_rl.disk import explained, write_whole
 from empo_rl.metrics_file import MetricsFile, read_metrics
 from empo_rl.models import count_tokens, load_model, load_tokenizer, make_demo_model
+from empo_rl.monitor import RunStoppedError
 from empo_rl.prompts import read_prompts, short_enough
 from empo_rl.provider import EmpoProvider
+from empo_rl.trainers import make_trainer
 
 Progress = Callable[[str, int, int, str], None]
 Say = Callable[[str], None]
@@ -37,19 +38,28 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     """Train, and return the directory of the final model.
 
     What can be wrong with the configuration is found before a model is loaded or made, and before anything is written.
+
+    Raises:
+        RunStoppedError: an alarm whose action is `stop` did; its checkpoints lie there, and no final model.
     """
     state = PartialState(cpu=config.device == "cpu")
     tell = say if state.is_main_process else _silent
     config, notes = fit_to_device(config, state.device.type)
     directory = Path(config.output_dir)
-    arguments = grpo_arguments(config, state.num_processes)
+    arguments = training_arguments(config, state.num_processes)
     start = run_directory.look(directory, resume=config.resume, overwrite=overwrite)
     for note in [*notes, *config.window_notes(), *start.notes]:
         tell(note)
     if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
         tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
-        return _finish_from(start.checkpoint, directory / run_directory.FINAL)
-    with EmpoProvider(**config.empo.choices(), seed=config.seed + state.process_index) as provider:
+        with state.main_process_first():  # it writes, and the others find it written
+            final = final_model.finish_from(start.checkpoint, config, directory)
+        return _push(final, config, state, tell)
+    with ExitStack() as open_until_the_end:
+        provider = None
+        if config.method != "sft":
+            choices = config.empo.choices()
+            provider = open_until_the_end.enter_context(EmpoProvider(**choices, seed=config.seed))
         rows = read_prompts(config)
         tokenizer = load_tokenizer(config)
         prompts = short_enough(rows, config.data.max_prompt_tokens, lambda turns: count_tokens(tokenizer, turns))
@@ -63,21 +73,35 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, progress, tell)
             model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
-        trainer = RunTrainer(
+        watch = None
+        if config.method == "empo":
+            assert provider is not None, "only SFT has none"
+            watch = MonitorCallback(config.monitor.made(), provider, directory=directory, say=tell)
+        trainer = make_trainer(
+            config,
             model=model,
+            tokenizer=tokenizer,
+            arguments=arguments,
+            rows=prompts.rows,
             provider=provider,
-            args=arguments,
-            train_dataset=Dataset.from_list(list(prompts.rows)),
-            processing_class=tokenizer,
+            watch=watch,
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
-        final = directory / run_directory.FINAL
         with explained(directory, "Free some, or keep fewer with training.keep_checkpoints=2."):
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
-            trainer.save_model(str(final))
+            if watch is None or not watch.stopped:
+                final = final_model.save(trainer, config, directory)
             if state.is_main_process:
                 tell(costs.sentence(_write_costs(directory, trainer.memory)))
+    if watch is not None and watch.stopped:
+        raise RunStoppedError(watch.stopped)
+    return _push(final, config, state, tell)
+
+
+def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
+    if config.push_to_hub is not None and state.is_main_process:
+        tell(f"pushed to {final_model.push(final, config.push_to_hub)}")
     return final
 
 
@@ -85,14 +109,6 @@ def _write_costs(directory: Path, memory: str) -> dict[str, Any]:
     spent = costs.summary(read_metrics(directory / run_directory.METRICS), memory)
     write_whole(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
     return spent
-
-
-def _finish_from(checkpoint: Path, final: Path) -> Path:
-    """The last checkpoint as the final model, for a run that was killed before it had written one."""
-    if checkpoints.weights_fault(final):
-        AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(final)
-        AutoTokenizer.from_pretrained(checkpoint).save_pretrained(final)
-    return final
 
 
 def _begin(directory: Path, start: run_directory.Start, config: Config, progress: Progress, tell: Say) -> list[Any]:
@@ -115,5 +131,7 @@ def _silent(line: str) -> None:
 
 def _note(logs: dict[str, float]) -> str:
     """Under invalid=drop a batch may hold no valid answer, and so no entropy."""
+    if "empo/keep_fraction" not in logs:  # SFT or online DPO
+        return f"loss {logs['loss']:.3f}"
     entropy = f"entropy {logs['empo/entropy']:.2f} nats" if "empo/entropy" in logs else "no valid answer"
     return f"{entropy}, kept {logs['empo/keep_fraction']:.0%}"

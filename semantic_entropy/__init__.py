@@ -8,6 +8,7 @@ guessing. Cluster the answers by meaning, p(c) = |c| / n, H = -sum p ln p (nats)
     (0, 0, 1)
 """
 
+from semantic_entropy.answers import load_extractor
 from semantic_entropy.clustering import Clusterer
 from semantic_entropy.components import (
     load_clusterer,
@@ -68,6 +69,7 @@ __all__ = [
     "load_component",
     "load_equivalence",
     "load_estimator",
+    "load_extractor",
     "load_sampler",
     "register",
 ]

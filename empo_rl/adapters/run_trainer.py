@@ -7,15 +7,12 @@
 Three things that a resumed TRL run does not do by itself: its sampler shuffles the first epoch's way again whichever
 epoch it is in (`EpochSampler`); its count of micro-batches, which says when to generate, begins at 0 in the middle of
 what was generated; and it knows nothing of the provider's dice.
-
-CUDA is waited for once a step, at its end, where the log is about to read the loss anyway. Generation ends with tokens
-on the host, which is a wait of its own.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -25,8 +22,8 @@ from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from empo_rl import checkpoints
+from empo_rl.adapters.costed import Costed
 from empo_rl.adapters.trl import EmpoGRPOTrainer
-from empo_rl.costs import ON_CPU, ON_CUDA, StepCosts, peak_resident_gib
 from empo_rl.provider import EmpoProvider
 
 
@@ -53,7 +50,7 @@ class EpochSampler(RepeatSampler):
         yield from super().__iter__()  # type: ignore[no-untyped-call]  # untyped in TRL
 
 
-class RunTrainer(EmpoGRPOTrainer):
+class RunTrainer(Costed, EmpoGRPOTrainer):
     """EmpoGRPOTrainer that can be killed at any moment, resumed, and asked what it cost.
 
     Args:
@@ -61,6 +58,7 @@ class RunTrainer(EmpoGRPOTrainer):
         provider: the decisions; its state is kept in the checkpoints. The caller closes it.
         args: as for EmpoGRPOTrainer.
         keep: what else has a state to keep, by name: `{"monitor": monitor}`.
+        columns: more columns for each step's log.
         kwargs: as for GRPOTrainer.
     """
 
@@ -71,18 +69,14 @@ class RunTrainer(EmpoGRPOTrainer):
         args: GRPOConfig,
         *,
         keep: Mapping[str, Stateful] | None = None,
+        columns: Callable[[], Mapping[str, float]] = dict,
         **kwargs: Any,
     ) -> None:
-        self.costs = StepCosts()
+        self._columns = columns
         self._kept: dict[str, Stateful] = {"provider": provider, **(keep or {})}
         self._sampler: EpochSampler | None = None
-        watch = _WatchSteps(self)  # the first of the callbacks: a step ends before others evaluate or write
-        super().__init__(model, provider, args, callbacks=[watch, *kwargs.pop("callbacks", ())], **kwargs)
-
-    @property
-    def memory(self) -> str:
-        """What `cost/peak_memory_gib` is."""
-        return ON_CUDA if self.accelerator.device.type == "cuda" else ON_CPU
+        super().__init__(model, provider, args, **kwargs)
+        self.add_callback(_WatchEpochs(self))
 
     def begin_epoch(self, epoch: int) -> None:
         """The prompts' order becomes that of this epoch, counted from 0."""
@@ -123,30 +117,15 @@ class RunTrainer(EmpoGRPOTrainer):
             return super()._calculate_rewards(*args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log, with the costs of the step."""
-        if "loss" in logs:  # the summary at the end is no step
-            logs = {**logs, **self.costs.columns()}
-        super().log(logs, start_time)
+        """TRL's log, with what else has columns."""
+        super().log({**logs, **self._columns()} if "loss" in logs else logs, start_time)
 
 
-class _WatchSteps(TrainerCallback):
-    """Tells the trainer when epochs begin, and its stopwatch when steps begin and end."""
+class _WatchEpochs(TrainerCallback):
+    """Tells the trainer when epochs begin."""
 
     def __init__(self, trainer: RunTrainer) -> None:
         self._trainer = trainer
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._trainer.begin_epoch(int(state.epoch))
-
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._trainer.accelerator.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        self._trainer.costs.begin()
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._trainer.accelerator.device.type == "cuda":
-            torch.cuda.synchronize()
-            peak = torch.cuda.max_memory_allocated() / 2**30
-        else:
-            peak = peak_resident_gib()
-        self._trainer.costs.end(peak)

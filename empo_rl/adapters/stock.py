@@ -30,10 +30,12 @@ def reward_function(provider: EmpoProvider, args: Any) -> Callable[..., list[flo
 
     Raises:
         InputError: groups would be cut between processes, or have another size in evaluation, with the numbers to
-            change; or the provider needs what only `EmpoGRPOTrainer` measures.
+            change; the trainer would make other advantages of the rewards than the provider does; or the provider
+            needs what only `EmpoGRPOTrainer` measures.
     """
     size = group_size(args)
     check_whole_groups(args)
+    _check_advantages(args, provider)
     provider.check(size)
     if provider.needs:
         raise InputError(
@@ -45,7 +47,7 @@ def reward_function(provider: EmpoProvider, args: Any) -> Callable[..., list[flo
         share = decide(
             lambda: Rows.of_trl(prompts, completions, columns),
             lambda rows: provider.step(rows.groups(size)),
-            as_one=False,
+            as_one=provider.decides_as_one,
         )
         for name, value in share.metrics.items():
             columns.get("log_metric", _no_log)(f"empo/{name}", value)
@@ -86,6 +88,31 @@ def check_whole_groups(args: Any) -> None:
         raise InputError(
             f"num_generations_eval={in_evaluation} is not num_generations={size}: a reward function is not told which "
             "of the two it is called for. Set both to the same, or use EmpoGRPOTrainer."
+        )
+    evaluated = args.per_device_eval_batch_size
+    if args.eval_strategy != "no" and evaluated % size:
+        raise InputError(
+            f"groups straddle processes in evaluation: per_device_eval_batch_size={evaluated} is no multiple of "
+            f"num_generations={size}. Set it to {size} or a multiple of it, or use EmpoGRPOTrainer."
+        )
+
+
+def _check_advantages(args: Any, provider: EmpoProvider) -> None:
+    """Refuse what would move rows whose advantage is 0, or weigh them otherwise than the provider."""
+    if args.beta != 0.0:
+        raise InputError(
+            f"beta={args.beta}: EMPO has no KL term, and RLOO adds it to the rewards, those of dropped groups too. Set "
+            "beta=0.0."
+        )
+    scale = getattr(args, "scale_rewards", None)  # RLOO has none
+    if scale == "batch" or provider.scale == "batch":
+        raise InputError(
+            "scale_rewards='batch': the trainer's deviation would count dropped groups as zeros. Use 'group' or "
+            "'none', or EmpoGRPOTrainer."
+        )
+    if scale is not None and scale != provider.scale:
+        raise InputError(
+            f"scale_rewards={scale!r} and EmpoProvider.scale={provider.scale!r} differ: set both to the same."
         )
 
 

@@ -1,8 +1,9 @@
 """One decision over several processes, and one failure: where one of them fails, all do, with its message.
 
     whole groups in every process      each decides about its own
-    groups cut between processes, or   all rows go to process 0, which decides about the global batch as one process
-    one std for the whole batch        would, and each process gets its part
+    groups cut between processes, one  all rows go to process 0, which decides about the global batch as one process
+    std for the batch, or something    would, and each process gets its part
+    that draws or remembers
 
 Without it a process that fails leaves the others waiting in the trainer's next collective call. A failure before this
 point (in generation, say) ends its process, and the launcher (torchrun, accelerate) ends the others.

@@ -6,12 +6,14 @@ TRL asks a reward function for one reward per completion; its batch is complete 
     1. replaces the advantages by the provider's: normalised among the kept rows, 0 elsewhere;
     2. multiplies the decision's loss mask into `tool_mask`, which TRL applies to the loss, not to the attention;
     3. recounts `num_items_in_batch`, the denominator of the token-level losses (dapo, cispo, vespo);
-    4. for losses that average over all rows (grpo, dr_grpo, sapo, luspo): advantages times rows / kept rows.
+    4. for losses that average over all rows (grpo, dr_grpo, sapo, luspo): advantages times rows / kept rows of the
+       optimizer step they are in.
 
 The loss then equals that of training on the kept rows alone. For bnpo it does so where the kept rows share one
-micro-batch, whose own token count is bnpo's denominator by definition. An optimizer step in which no row is left
-is skipped and counted (`empo/step_skipped`), so that momentum and weight decay move nothing either; the
-learning-rate schedule goes on.
+micro-batch, whose own token count is bnpo's denominator by definition; for the token-level losses where a step uses all
+that was generated: TRL counts the tokens of the whole generation and gives each step an equal part. An optimizer step
+in which no row is left is skipped and counted (`empo/step_skipped`), so that momentum and weight decay move nothing
+either; the learning-rate schedule goes on.
 
 Groups may be cut between processes: they are then gathered, and process 0 decides about the global batch. A process
 that fails in deciding makes all of them fail (`together`). What the provider needs of the tokens is measured where
@@ -93,16 +95,29 @@ class EmpoGRPOTrainer(GRPOTrainer):
         output["tool_mask"] = tool_mask * rows.unsqueeze(1).to(tool_mask.dtype)
         tokens = (completion_mask * output["tool_mask"]).sum()
         output["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
-        output["advantages"] = torch.as_tensor(
-            share.advantages * self._row_scale(rows), dtype=output["advantages"].dtype, device=rows.device
-        )
+        output["advantages"] = torch.as_tensor(share.advantages, dtype=output["advantages"].dtype, device=rows.device)
         return output
 
-    def _row_scale(self, rows: torch.Tensor) -> float:
-        if self.loss_type not in AVERAGE_OVER_ROWS:
-            return 1.0
-        kept = int(self.accelerator.gather(rows.sum()).sum())
-        return float(rows.numel() * self.accelerator.num_processes / max(1, kept))
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is not before and self.loss_type in AVERAGE_OVER_ROWS and self._is_training():
+            self._average_over_kept_rows(self._buffered_inputs)
+        return inputs
+
+    def _average_over_kept_rows(self, batches: list[dict[str, Any]]) -> None:
+        """Scale the advantages of what was just generated, by optimizer steps (`gradient_accumulation_steps` of the
+        micro-batches): TRL divides by all rows of a step, and now by those that are kept.
+        """
+        size = self.args.gradient_accumulation_steps
+        steps = [batches[start : start + size] for start in range(0, len(batches), size)]
+        rows = torch.tensor([sum(len(batch["tool_mask"]) for batch in step) for step in steps])
+        kept = torch.stack([sum(batch["tool_mask"].any(dim=1).sum() for batch in step) for step in steps])
+        everywhere = self.accelerator.gather(kept.unsqueeze(0)).sum(dim=0).clamp(min=1)
+        scales = rows.to(everywhere.device) * self.accelerator.num_processes / everywhere
+        for step, scale in zip(steps, scales, strict=True):
+            for batch in step:
+                batch["advantages"] = batch["advantages"] * scale
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's loss; counts the rows that are in it, for `begin_optimizer_step`."""
@@ -139,7 +154,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
             training = self._is_training()
             size = self._training_size if training else self._evaluation_size
             held = rows_per_process(self.args) if training else self.args.per_device_eval_batch_size
-            as_one = held % size != 0 or self.provider.scale == "batch"
+            as_one = held % size != 0 or self.provider.decides_as_one
             self._share = decide(
                 lambda: Rows.of_trl(prompts, completions, columns, self._measures()),
                 lambda rows: self.provider.step(rows.groups(size), training=training),
@@ -193,5 +208,12 @@ def _check_config(args: GRPOConfig, provider: EmpoProvider) -> None:
         raise InputError(
             f"GRPOConfig.scale_rewards={args.scale_rewards!r} and EmpoProvider.scale={provider.scale!r} differ. "
             "Set both to the same; the provider's advantages are the ones that are used."
+        )
+    accumulation, generated = args.gradient_accumulation_steps, args.steps_per_generation or 1
+    if args.loss_type in AVERAGE_OVER_ROWS and generated % accumulation:
+        raise InputError(
+            f"steps_per_generation={generated} is no multiple of gradient_accumulation_steps={accumulation}: an "
+            f"optimizer step would mix two generations, and loss_type={args.loss_type!r} could not be taken over the "
+            "kept rows alone. Change one of the two."
         )
     provider.check(group_size(args))

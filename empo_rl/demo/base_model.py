@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
@@ -84,6 +86,7 @@ def pretrain(
     seed: int,
     steps: int = PRETRAIN_STEPS,
     on_step: Callable[[int, float], None] | None = None,
+    text: Callable[[Question, random.Random], str] = pretraining_answer,
 ) -> None:
     """Train in place; texts are drawn anew for every batch."""
     dice = random.Random(f"pretrain {seed}")
@@ -91,7 +94,7 @@ def pretrain(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
     model.train()
     for step in range(1, steps + 1):
-        texts = [(q, pretraining_answer(q, dice)) for q in dice.choices(questions, k=BATCH)]
+        texts = [(q, text(q, dice)) for q in dice.choices(questions, k=BATCH)]
         loss = _accumulate(model, tokenizer, texts)
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -100,6 +103,14 @@ def pretrain(
         if on_step:
             on_step(step, loss)
     model.eval()
+
+
+def save_whole(model: Any, tokenizer: Any, folder: Path) -> None:
+    """In one move: a kill leaves a whole model or none."""
+    unfinished = folder.with_name(f"{folder.name}.tmp")
+    model.save_pretrained(unfinished)
+    tokenizer.save_pretrained(unfinished)
+    unfinished.rename(folder)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from empo_rl.demo.run import DemoResult
 
-
-def print_table(result: DemoResult, directory: Path) -> None:
-    """Four rows, before and after; then AUROC, time, and where the files are."""
+def print_table(summary: Mapping[str, Any], directory: Path) -> None:
+    """`summary.json` as four rows, before and after; then AUROC, time, and where the files are."""
     console = Console()
     table = Table(title="256 held-out questions")
     table.add_column("")
     for column in ("before", "after", "change"):
         table.add_column(column, justify="right")
-    before, after = result.base.to_dict(), result.final.to_dict()
+    before, after = summary["base"], summary["final"]
     for name, label in _LABELS.items():
         table.add_row(label, f"{before[name]:.3f}", f"{after[name]:.3f}", f"{after[name] - before[name]:+.3f}")
     console.print(table)
-    auroc = "undefined (all right, or all wrong)" if result.auroc_base is None else f"{result.auroc_base:.3f}"
-    seconds = result.seconds
+    base_auroc, seconds = summary["auroc_base"], summary["seconds"]
+    auroc = "undefined (all right, or all wrong)" if base_auroc is None else f"{base_auroc:.3f}"
     console.print(f"AUROC of entropy against wrong answers, before training: {auroc}", highlight=False)
     console.print(
         f"{seconds['total']:.0f} s: pre-training {seconds['pretrain']:.0f}, training {seconds['train']:.0f}, "

@@ -1,4 +1,4 @@
-"""The demo's EMPO run: EmpoGRPOTrainer on unlabelled questions, with the held-out accuracy measured along the way.
+"""The demo's EMPO run: RunTrainer on unlabelled questions, with the held-out accuracy measured along the way.
 
 32 prompts x G=8 a step, lr 1e-4 constant after 5 warm-up steps, temperature 1, no KL,
 `loss_type="grpo"`, groups with H > 0 kept. At lr 5e-4 and above the same run loses
@@ -7,7 +7,8 @@ what it had learned, while the entropy goes on falling (docs/empo/demo.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +17,19 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
+from empo_rl import checkpoints
 from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
-from empo_rl.adapters.trl import EmpoGRPOTrainer
+from empo_rl.adapters.run_trainer import RunTrainer, Stateful
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS, Evaluation
 from empo_rl.demo.task import Question
 from empo_rl.metrics_file import MetricsFile
 from empo_rl.provider import EmpoProvider
+from empo_rl.run_directory import METRICS
 
 STEPS, PROMPTS, GENERATIONS = 50, 32, 8
 WARMUP = 5
 EVALUATE_EVERY = 10  # steps
+SAVE_EVERY = 5  # steps; a checkpoint of so small a model takes 14 ms of CPU, a step 1 s
 
 
 def training_rows(questions: Sequence[Question], labelled: bool) -> list[dict[str, Any]]:
@@ -40,6 +44,44 @@ def training_rows(questions: Sequence[Question], labelled: bool) -> list[dict[st
     return rows
 
 
+class EvaluationsAlong(TrainerCallback):
+    """Evaluates every few steps; the last step is evaluated with the final model. Kept in checkpoints (`Stateful`).
+
+    Args:
+        measure: evaluates the model as it is.
+        steps: the last one.
+        base: what the model could do before it.
+    """
+
+    def __init__(self, measure: Callable[[], Evaluation], steps: int, base: Evaluation | None = None) -> None:
+        self.by_step: dict[int, Evaluation] = {} if base is None else {0: base}
+        self._measure = measure
+        self._steps = steps
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % EVALUATE_EVERY == 0 or state.global_step == self._steps:
+            self.by_step[state.global_step] = self._measure()
+
+    def columns(self, step: int) -> dict[str, float]:
+        """The columns of this step's row in `metrics.jsonl`."""
+        evaluation = self.by_step.get(step)
+        return {f"eval/{name}": value for name, value in evaluation.to_dict().items()} if evaluation else {}
+
+    def state_dict(self) -> dict[str, Any]:
+        """All evaluations so far."""
+        return {str(step): asdict(evaluation) for step, evaluation in self.by_step.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from there."""
+        self.by_step = {int(step): _from_json(values) for step, values in state.items()}
+
+
+def _from_json(values: Mapping[str, Any]) -> Evaluation:
+    """JSON has lists where an evaluation has tuples."""
+    fields: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return Evaluation(**fields)
+
+
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
@@ -50,26 +92,32 @@ def train(
     learning_rate: float,
     seed: int,
     output_dir: Path,
-    evaluate: Callable[[], Evaluation],
+    along: EvaluationsAlong,
     report: Callable[[int, int, dict[str, float]], None],
-) -> dict[int, Evaluation]:
-    """Train in place, write `metrics.jsonl`, and return the evaluations by step."""
-    along = _EvaluateAlong(evaluate, steps)
-    columns = WriteMetrics(MetricsFile(output_dir / "metrics.jsonl"), along.columns)
-    trainer = EmpoGRPOTrainer(
+    keep: Mapping[str, Stateful] | None = None,
+    checkpoint: Path | None = None,
+    save_every: int | None = None,
+) -> None:
+    """Train in place and write `metrics.jsonl`; the evaluations are then in `along`.
+
+    With `save_every`, checkpoints of all that the run needs and of `keep` are written, to be gone on from with
+    `checkpoint`.
+    """
+    metrics = MetricsFile(output_dir / METRICS, after=checkpoints.step(checkpoint))
+    trainer = RunTrainer(
         model=model,
         provider=provider,
-        args=_arguments(output_dir, steps=steps, learning_rate=learning_rate, seed=seed),
+        args=_arguments(output_dir, steps, learning_rate, seed, save_every),
         train_dataset=Dataset.from_list(training_rows(questions, labelled=provider.reward == "golden")),
         processing_class=tokenizer,
-        callbacks=[along, columns, ReportProgress(report)],
+        keep={"evaluations": along, **(keep or {})},
+        callbacks=[along, WriteMetrics(metrics, along.columns), ReportProgress(report)],
     )
     trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
-    trainer.train()
-    return along.evaluations
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
 
 
-def _arguments(output_dir: Path, *, steps: int, learning_rate: float, seed: int) -> GRPOConfig:
+def _arguments(output_dir: Path, steps: int, learning_rate: float, seed: int, save_every: int | None) -> GRPOConfig:
     return GRPOConfig(
         output_dir=str(output_dir),
         seed=seed,
@@ -84,28 +132,12 @@ def _arguments(output_dir: Path, *, steps: int, learning_rate: float, seed: int)
         beta=0.0,
         loss_type="grpo",
         logging_steps=1,
-        save_strategy="no",
+        save_strategy="steps" if save_every else "no",
+        save_steps=save_every or steps,
+        save_total_limit=2,  # the last one, and the one before for the case that a kill cuts the last short
         report_to="none",
         disable_tqdm=True,
         use_cpu=True,
         bf16=False,
         gradient_checkpointing=False,  # saves memory that so small a model does not need
     )
-
-
-class _EvaluateAlong(TrainerCallback):
-    """Evaluates every few steps; the last step is evaluated with the final model."""
-
-    def __init__(self, evaluate: Callable[[], Evaluation], steps: int) -> None:
-        self.evaluations: dict[int, Evaluation] = {}
-        self._evaluate = evaluate
-        self._steps = steps
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if state.global_step % EVALUATE_EVERY == 0 or state.global_step == self._steps:
-            self.evaluations[state.global_step] = self._evaluate()
-
-    def columns(self, step: int) -> dict[str, float]:
-        """The columns of this step's row in `metrics.jsonl`."""
-        evaluation = self.evaluations.get(step)
-        return {f"eval/{name}": value for name, value in evaluation.to_dict().items()} if evaluation else {}

@@ -65,6 +65,7 @@ class MajorityReward(RewardSignal):
         if ties not in get_args(Ties):
             raise InputError(f"majority: ties={ties!r} does not exist. Choose one of: {', '.join(get_args(Ties))}.")
         self.ties = ties
+        self.stateful = ties == "random"
 
     def bind(self, context: SignalContext) -> None:
         super().bind(context)

@@ -48,6 +48,9 @@ class RewardSignal(ABC):
         windowed: whether the provider's filters decide which groups enter the loss. True for signals made of the
             entropy's own clusters. A signal of another source keeps all groups: one that carries no signal has
             advantage 0 by itself.
+        stateful: whether it draws or remembers. Several processes then decide about the global batch as one, so that
+            they pay what one process would.
+        reads_gold: whether it reads gold answers.
         needs: keys of `RolloutGroup.measures` that it reads (`token_entropy`, `self_certainty`): a trainer measures
             those that some signal needs, and no others.
         context: set by the provider before the first batch.
@@ -55,6 +58,8 @@ class RewardSignal(ABC):
 
     name: str
     windowed: bool = False
+    stateful: bool = False
+    reads_gold: bool = False
     needs: frozenset[str] = frozenset()
     context: SignalContext
 

@@ -31,6 +31,9 @@ class CompositeReward(RewardSignal):
         self.weights = {name: float(weight) for name, weight in weights.items()}
         self._parts = {name: load_reward(name, given.get(name)) for name in weights}
         self.needs = frozenset[str]().union(*(part.needs for part in self._parts.values()))
+        self.windowed = any(part.windowed for part in self._parts.values())
+        self.stateful = any(part.stateful for part in self._parts.values())
+        self.reads_gold = any(part.reads_gold for part in self._parts.values())
 
     def bind(self, context: SignalContext) -> None:
         super().bind(context)
@@ -49,5 +52,5 @@ class CompositeReward(RewardSignal):
         return {name: part.state_dict() for name, part in self._parts.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for name, part in self._parts.items():
-            part.load_state_dict(state[name])
+        for name in self._parts.keys() & state.keys():  # a part that was added or taken away since has nothing to load
+            self._parts[name].load_state_dict(state[name])

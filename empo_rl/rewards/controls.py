@@ -17,6 +17,7 @@ class RandomReward(RewardSignal):
     """0 or 1 by a fair coin, from the provider's seed: the control that must not learn."""
 
     name = "random"
+    stateful = True
 
     def bind(self, context: SignalContext) -> None:
         super().bind(context)
@@ -37,7 +38,8 @@ class FormatReward(RewardSignal):
     """1 where the completion has the form that is asked for, else 0.
 
     Args:
-        pattern: a regular expression that must be found in the completion. None: an answer could be extracted from it.
+        pattern: a regular expression that must be found in the completion; one that backtracks without bound takes as
+            long as it takes. None: an answer could be extracted from it.
     """
 
     name = "format"

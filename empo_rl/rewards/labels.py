@@ -16,6 +16,7 @@ class GoldenReward(RewardSignal):
     """1 where the answer means the same as the gold answer."""
 
     name = "golden"
+    reads_gold = True
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         for index, item in enumerate(scored):
@@ -40,10 +41,13 @@ class SemiSupervisedReward(RewardSignal):
     """
 
     name = "semi_supervised"
+    reads_gold = True
 
     def __init__(self, labelled: str = "golden", unlabelled: str = "empo") -> None:
         self._parts = {True: load_reward(labelled), False: load_reward(unlabelled)}
         self.needs = self._parts[True].needs | self._parts[False].needs
+        self.windowed = self._parts[False].windowed
+        self.stateful = any(part.stateful for part in self._parts.values())
 
     def bind(self, context: SignalContext) -> None:
         super().bind(context)
@@ -62,11 +66,17 @@ class SemiSupervisedReward(RewardSignal):
         return self._parts[item.group.gold is not None].filtered(item)
 
     def state_dict(self) -> dict[str, Any]:
-        return {str(labelled): part.state_dict() for labelled, part in self._parts.items()}
+        return {key: part.state_dict() for key, part in self._by_key().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        for labelled, part in self._parts.items():
-            part.load_state_dict(state[str(labelled)])
+        parts = self._by_key()
+        for key in parts.keys() & state.keys():  # a part that is another one since has nothing to load
+            parts[key].load_state_dict(state[key])
+
+    def _by_key(self) -> dict[str, RewardSignal]:
+        return {
+            f"{'labelled' if labelled else 'unlabelled'} {part.name}": part for labelled, part in self._parts.items()
+        }
 
 
 def graded(scored: Sequence[ScoredGroup], context: SignalContext) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -111,6 +112,8 @@ class Stage:
                 'leave the band out, or restrict it with "trust": "same" or "different"'
             )
         low, high = self.band
+        if math.isnan(score):
+            return None, f"its score is not a number, so that its band {list(self.band)} says nothing"
         if low <= score < high:
             return None, f"its score {score:.3f} lies in the band {list(self.band)}"
         return score >= high, None

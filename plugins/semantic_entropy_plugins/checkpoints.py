@@ -5,8 +5,8 @@ Where the main branch of a repository has pickled weights alone, the hub's conve
 weights, as safetensors, into a pull request: that is taken, as transformers does, but nothing is ever uploaded and no
 conversion is asked for. Pickled weights are read only where that is asked for.
 
-A folder is known by a digest of its files' content. Sizes and headers would not do: two checkpoints of one training run
-have the same.
+A folder is known by a digest of its files' content, wherever it lies and however its path is written. Sizes and headers
+would not do: two checkpoints of one training run have the same.
 
 Left out: weights in other formats (GGUF, adapters, TensorFlow), files in sub-folders.
 """
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
+from typing import NamedTuple
 
 import huggingface_hub
 from huggingface_hub import constants
@@ -44,6 +45,19 @@ class Checkpoint:
     folder: Path
     revision: str | None
     commit: str
+
+
+class Known(NamedTuple):
+    """What a model goes by: in the keys of what is remembered of it, and where its version is shown."""
+
+    key: str
+    shown: str
+
+
+def known(name: str, commit: str | None) -> Known:
+    """A model of the hub by its name; a folder by its content, shown under its own name without the path."""
+    own = Path(name).expanduser()
+    return Known(commit or name, own.resolve().name) if own.is_dir() else Known(name, name)
 
 
 def locate(name: str, *, revision: str | None, allow_pickle: bool, purpose: str) -> Checkpoint:

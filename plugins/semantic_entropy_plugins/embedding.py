@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
 from semantic_entropy_plugins.batches import TokenBudget
+from semantic_entropy_plugins.checkpoints import known
 from semantic_entropy_plugins.sentence_model import SentenceModel, load_sentence_model
 
 MODEL, THRESHOLD = "sentence-transformers/all-MiniLM-L6-v2", 0.88
@@ -87,8 +88,9 @@ class Embedding(Equivalence):
             model, prompt=prompt, revision=revision, device=device, dtype=dtype, allow_pickle=allow_pickle
         )
         loaded = self._model
-        self._settings = (self.name, model, loaded.revision, loaded.dtype, self.threshold, question, prompt)
-        self._versions = {library: version(library) for library in _LIBRARIES} | {model: loaded.commit}
+        key, shown = known(model, loaded.commit)
+        self._settings = (self.name, key, loaded.revision, loaded.dtype, self.threshold, question, prompt)
+        self._versions = {library: version(library) for library in _LIBRARIES} | {shown: loaded.commit}
         given = {"model": (model, MODEL), "threshold": (self.threshold, THRESHOLD), "question": (question, False)}
         given |= {"prompt": (prompt, None), "revision": (loaded.revision, None)}
         self._options = [f"{option}={value!r}" for option, (value, usual) in given.items() if value != usual]

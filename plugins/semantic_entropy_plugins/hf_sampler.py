@@ -30,6 +30,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
+from semantic_entropy_plugins.checkpoints import known
 from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.hf_sampler_draws import How
 from semantic_entropy_plugins.hf_sampler_engine import Engine, Keep
@@ -67,6 +68,7 @@ class HFSampler(Sampler):
         chat: whether the tokenizer's chat template writes the prompt; None: where it has one.
         template: the user's turn, or without a chat template the whole prompt, with {question} in it.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
+        chat_template: Jinja text in place of the tokenizer's own chat template.
         logprobs: "drawn", of the distribution that was drawn from; "model", of the model's own; False: none.
         end_token: whether log-probabilities and entropies go on to the end token, which is their last then.
         token_entropies: keep the entropy at each token, of the distribution that `logprobs` names.
@@ -100,6 +102,7 @@ class HFSampler(Sampler):
         chat: bool | None = None,
         template: str = TEMPLATE,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
         logprobs: str | bool = "drawn",
         end_token: bool = False,
         token_entropies: bool = False,
@@ -110,6 +113,7 @@ class HFSampler(Sampler):
         batch_tokens: int | None = None,
         allow_pickle: bool = False,
         compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
+        _loaded: Loaded | None = None,
     ) -> None:
         under = checked_logprobs(self.name, logprobs)
         how = How(
@@ -124,13 +128,23 @@ class HFSampler(Sampler):
         )
         keep = Keep(bool(under), bool(end_token), bool(token_entropies), bool(hidden_states))
         checked_text(self.name, "system", system)
+        checked_text(self.name, "chat_template", chat_template)
         checked_whole(self.name, "batch_tokens", batch_tokens, optional=True)
-        loaded = _loaded(model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile)
+        loaded = _loaded or _load(model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile)
         prompts = Prompts(
-            self.name, loaded.tokenizer, chat=chat, system=system, template=template, options=chat_template_kwargs
+            self.name,
+            loaded.tokenizer,
+            chat=chat,
+            system=system,
+            template=template,
+            options=chat_template_kwargs,
+            chat_template=chat_template,
         )
+        self._model: Loaded | None = loaded
+        self._more = {"batch_tokens": batch_tokens, "chat_template_kwargs": chat_template_kwargs}
         self._engine: Engine | None = Engine(loaded, prompts, how, keep, batch_tokens)
         self._dtype, self._commit = str(loaded.dtype).removeprefix("torch."), loaded.commit
+        self._known = known(model, loaded.commit)
         self._options = {
             "model": model,
             "temperature": how.temperature,
@@ -149,16 +163,17 @@ class HFSampler(Sampler):
             "hidden_states": keep.hidden_states,
             "revision": revision,
             "dtype": dtype,
+            **({} if chat_template is None else {"chat_template": chat_template}),
         }
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *self._options.values(), self._dtype, self._commit)
+        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype, self._commit)
 
     @property
     def versions(self) -> Mapping[str, str]:
         libraries = {"torch": torch.__version__, "transformers": transformers.__version__}
-        return libraries if self._commit is None else {**libraries, str(self._options["model"]): self._commit}
+        return libraries if self._commit is None else {**libraries, self._known.shown: self._commit}
 
     @property
     def forward_tokens(self) -> int:
@@ -172,9 +187,21 @@ class HFSampler(Sampler):
         engine = self._working
         return in_background(lambda halt: engine.batches(requests, halt), "semantic-entropy hf")
 
+    def variant(self, **changes: Any) -> HFSampler:
+        """A sampler of the same model, which is not loaded again, under other options (temperature, system, ...).
+
+        Raises:
+            OptionError: an option cannot be, or is one of the loaded model's: revision, device, dtype, compile.
+        """
+        if self._model is None:
+            raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
+        if fixed := _FIXED.intersection(changes):
+            raise errors.OptionError(f"hf: {min(fixed)} is settled when a model is loaded: make a new sampler")
+        return HFSampler(**{**self._options, **self._more, **changes}, _loaded=self._model)
+
     def close(self) -> None:
-        """Let go of the model, when what is being drawn has been."""
-        self._engine = None
+        """Let go of the model, when what is being drawn has been; variants keep theirs."""
+        self._engine = self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
@@ -185,7 +212,10 @@ class HFSampler(Sampler):
         return self._engine
 
 
-def _loaded(
+_FIXED = frozenset(("model", "revision", "device", "dtype", "allow_pickle", "compile"))
+
+
+def _load(
     model: str, revision: str | None, device: str | None, dtype: str | None, *, allow_pickle: bool, compiled: bool
 ) -> Loaded:
     try:
@@ -196,6 +226,7 @@ def _loaded(
             device=device,
             dtype=dtype,
             allow_pickle=allow_pickle,
+            tokenizer_as_saved=True,
             purpose=HFSampler.name,
         )
     except errors.EquivalenceError as error:  # it cannot be had now

@@ -62,7 +62,7 @@ class Engine:
                 f"of model={loaded.name!r}: use fewer"
             )
         self._said = f"hf: model={loaded.name!r}, on {loaded.device} in {loaded.dtype},"
-        self._lock = threading.Lock()
+        self._lock = loaded.turn  # that of all variants on this model
         with _explained(self._said):
             self.generation = Generation(loaded, how)
         self._budget = TokenBudget(
@@ -134,13 +134,14 @@ class Engine:
 
     @contextlib.contextmanager
     def _turn(self, halt: threading.Event) -> Iterator[None]:
-        while not self._lock.acquire(timeout=_LOOK):
+        lock = self._lock.here
+        while not lock.acquire(timeout=_LOOK):
             if halt.is_set():
                 raise HaltedError
         try:
             yield
         finally:
-            self._lock.release()
+            lock.release()
 
 
 def _too_large(_: Place, length: int) -> tuple[Sample | str, int]:

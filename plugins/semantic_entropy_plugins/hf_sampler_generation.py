@@ -51,7 +51,7 @@ class Generation:
     """
 
     def __init__(self, loaded: Loaded, how: How) -> None:
-        own, tokenizer = loaded.model.generation_config, loaded.tokenizer
+        own, tokenizer = loaded.own_generation, loaded.tokenizer
         self._model, self._device, self._how = loaded.model, loaded.device, how
         self._tokenizer = tokenizer
         self.ends = sorted({*_ids(own.eos_token_id), *_ids(tokenizer.eos_token_id)})

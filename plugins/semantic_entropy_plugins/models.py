@@ -11,12 +11,13 @@ Left out: several GPUs for one model, quantised weights.
 from __future__ import annotations
 
 import functools
+import json
 import logging
 import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from transformers.utils import logging as transformers_logging
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.checkpoints import locate
+from semantic_entropy_plugins.process_lock import ProcessLock
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _UNLIMITED = 10**6  # a tokenizer without a limit says 10**30
@@ -37,7 +39,8 @@ class Loaded:
     """A model in eval mode on its device, and its tokenizer.
 
     commit: of the hub's repository; of a local folder a digest of what decides its output; None: not known.
-    max_length: the window in tokens; None: the model states none.
+    max_length: the window in tokens; None: the model states none. own_generation: the checkpoint's
+    generation settings, which those who generate replace in the model. turn: for those who must not run it at once.
     """
 
     model: Any
@@ -48,6 +51,8 @@ class Loaded:
     revision: str | None
     commit: str | None
     max_length: int | None
+    own_generation: Any = None
+    turn: ProcessLock = field(default_factory=ProcessLock)
 
 
 def load_model(
@@ -60,6 +65,7 @@ def load_model(
     allow_pickle: bool = False,
     attn_implementation: str | None = None,
     compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
+    tokenizer_as_saved: bool = False,
     purpose: str = "model",
 ) -> Loaded:
     """Load a model and its tokenizer.
@@ -73,6 +79,8 @@ def load_model(
         allow_pickle: read pickled weights (`pytorch_model.bin`) where there are no others.
         attn_implementation: as transformers takes it, such as "sdpa" or "eager"; None: its choice.
         compile: `torch.compile` the model.
+        tokenizer_as_saved: where the tokenizer is written out in full and says so, read it as such, whatever class
+            AutoTokenizer would give a model of this architecture.
         purpose: who asks, for messages.
 
     Raises:
@@ -92,12 +100,13 @@ def load_model(
         use_safetensors=None if allow_pickle else True,
         attn_implementation=attn_implementation,
     )
-    tokenizer = _tokenizer(checkpoint.folder, said)
+    tokenizer = _tokenizer(checkpoint.folder, said, as_saved=tokenizer_as_saved)
     model = _moved(model, place, said)
-    longest = window(tokenizer, model)
+    longest, generation = window(tokenizer, model), getattr(model, "generation_config", None)
     if compile:
         model = torch.compile(model, dynamic=True)
-    return Loaded(model, tokenizer, place, precision, name, checkpoint.revision, checkpoint.commit, longest)
+    found = (checkpoint.revision, checkpoint.commit, longest, generation)
+    return Loaded(model, tokenizer, place, precision, name, *found)
 
 
 @contextmanager
@@ -187,9 +196,22 @@ def _first_position(model: Any) -> int:
     return 0
 
 
-def _tokenizer(folder: Path, said: str) -> Any:
+def _tokenizer_class(folder: Path) -> Any:
+    """AutoTokenizer, save for a tokenizer that is written out in full and says so.
+
+    For such a one beside a Qwen2, AutoTokenizer of transformers 5 takes Qwen2's class, which keeps the vocabulary and
+    puts its own way of splitting words in place of the file's: other tokens, and no word of it.
+    """
+    path = folder / "tokenizer_config.json"
+    declared = json.loads(path.read_text(encoding="utf-8")).get("tokenizer_class") if path.is_file() else None
+    whole = declared == "TokenizersBackend" and (folder / "tokenizer.json").is_file()
+    return transformers.PreTrainedTokenizerFast if whole else transformers.AutoTokenizer
+
+
+def _tokenizer(folder: Path, said: str, *, as_saved: bool) -> Any:
     try:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        kind = _tokenizer_class(folder) if as_saved else transformers.AutoTokenizer
+        tokenizer = kind.from_pretrained(folder, trust_remote_code=False)
     except Exception as error:  # whatever a broken file makes of it
         raise errors.OptionError(
             f"{said} has no tokenizer that can be loaded. Save one beside the model with "

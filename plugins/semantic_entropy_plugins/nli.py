@@ -26,6 +26,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy_plugins.checkpoints import Known, known
 from semantic_entropy_plugins.models import Loaded, load_model
 from semantic_entropy_plugins.nli_rules import RULES, Outcome, Relation, decide, outcome, read_labels
 from semantic_entropy_plugins.pair_classifier import PairClassifier
@@ -91,12 +92,13 @@ class NLI(Equivalence):
         )
         self._relations = _relations(loaded, rule)
         self._options = {"model": model, "revision": revision, "rule": rule, "question": question, "template": template}
-        self._dtype, self._versions = str(loaded.dtype).removeprefix("torch."), _versions(loaded)
+        self._known = known(model, loaded.commit)
+        self._dtype, self._versions = str(loaded.dtype).removeprefix("torch."), _versions(self._known, loaded.commit)
         self._classifier: PairClassifier | None = PairClassifier(loaded, batch_tokens)
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *self._options.values(), self._dtype)
+        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype)
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -184,7 +186,13 @@ def _check(rule: str, template: str, batch_tokens: int | None) -> None:
 
 def _relations(loaded: Loaded, rule: str) -> tuple[Relation, ...]:
     """What each of the model's outputs stands for, by its own labels."""
-    labels = [label for _, label in sorted(loaded.model.config.id2label.items())]
+    named = loaded.model.config.id2label
+    if sorted(named) != list(range(len(named))):  # else a label would be taken for the output before its own
+        raise errors.OptionError(
+            f"nli: model={loaded.name!r} numbers its labels {', '.join(map(str, sorted(named)))}: they name the "
+            "model's outputs, which count from 0. Correct `id2label` in its config.json"
+        )
+    labels = [named[output] for output in range(len(named))]
     relations = read_labels(labels)
     if relations is None:
         raise errors.OptionError(
@@ -200,9 +208,9 @@ def _relations(loaded: Loaded, rule: str) -> tuple[Relation, ...]:
     return relations
 
 
-def _versions(loaded: Loaded) -> Mapping[str, str]:
+def _versions(model: Known, commit: str | None) -> Mapping[str, str]:
     libraries = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return libraries if loaded.commit is None else {**libraries, loaded.name: loaded.commit}
+    return libraries if commit is None else {**libraries, model.shown: commit}
 
 
 def _by_length(text: str) -> tuple[int, str]:

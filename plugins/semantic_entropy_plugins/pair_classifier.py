@@ -5,11 +5,16 @@
 Pairs are tokenised together and go through the model in batches of nearly equal length (`batches`). A pair that is
 longer than the model's window is not cut: it has no probabilities.
 
+A classifier that reads off its last token finds it by the id of the padding in its configuration, which is often unset,
+or not its tokenizer's. It is told the tokenizer's, and a padded batch is held against its rows alone before any answer
+is judged: a model whose batches still say something else is run row by row, with a warning.
+
 Several threads may use one classifier, and a process may fork while they do: there is no lock.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -21,6 +26,9 @@ from semantic_entropy_plugins.pair_tokens import PairTokens, Row
 
 # Pairs that are tokenised at a time: enough that batches of one length are full, few enough to hold in memory.
 AT_A_TIME = 16384
+# On these a padded batch is checked, and how far its probabilities may be off what the rows alone give.
+_PROBES = (("a", "b"), ("a b c", "a b c d e f g h"))
+_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
 
 
 def batch_tokens(device: torch.device) -> int:
@@ -61,10 +69,10 @@ class PairClassifier:
                 yield start + index, result
 
     def _try_out(self) -> None:
-        """One short pair, so that a model that cannot work here says so now; and the tokenizer finds its state."""
+        """Short pairs, so that a model that cannot work here says so now; and the tokenizer finds its state."""
         self.forward_calls = self.forward_rows = 0
         try:
-            ((_, result),) = self.run([("a", "b")])
+            result, other = (alone for pair in _PROBES for _, alone in self.run([pair]))
         except Exception as error:  # whatever a model makes of it
             raise errors.EquivalenceError(
                 f"model={self._loaded.name!r} loads, but does not run on {self._loaded.device} in "
@@ -72,6 +80,35 @@ class PairClassifier:
             ) from error
         if isinstance(result, str):
             raise errors.EquivalenceError(f"model={self._loaded.name!r} loads, but does not work: {result}")
+        if self._tokens.can_pad and not isinstance(other, str):
+            self._try_batch([result, other])
+
+    def _try_batch(self, expected: list[list[float]]) -> None:
+        config = self._loaded.model.config.get_text_config()
+        own, config.pad_token_id = config.pad_token_id, self._loaded.tokenizer.pad_token_id
+        trouble = self._disagreement(expected)
+        if trouble is None:
+            return
+        config.pad_token_id = own
+        self._budget.rows = 1
+        warnings.warn(
+            f"model={self._loaded.name!r} is run row by row, since a padded batch will not do ({trouble:.200}): "
+            "slower, with the same verdicts",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+
+    def _disagreement(self, expected: list[list[float]]) -> str | None:
+        """Why a padded batch of the probes will not do; None: it gives what was expected."""
+        try:
+            found = self._forward(self._tokens.rows(_PROBES))
+        except Exception as error:  # noqa: BLE001  # what a model makes of padding is its own affair
+            return f"{type(error).__name__}: {error}"
+        for there, one in zip(found, expected, strict=True):
+            off = 1.0 if isinstance(there, str) else max(abs(p - q) for p, q in zip(there, one, strict=True))
+            if off > _TOLERANCE[self._loaded.dtype]:
+                return f"probabilities differ by {off:.2g}"
+        return None
 
     def _run(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[float] | str]]:
         rows = self._tokens.rows(pairs)

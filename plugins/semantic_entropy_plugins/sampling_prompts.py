@@ -6,8 +6,10 @@
 What a prompt template would do silently is said at construction: a system prompt that the chat template refuses, or
 leaves out, is an error.
 
-Left out: earlier turns, examples, tools and images; a question that holds the tokenizer's control tokens as text
-(they act as such, as everywhere in transformers).
+Under a chat template control tokens in a question are broken up (`control_tokens`), so that it cannot end its turn and
+write another. In a plain prompt they act as such, as everywhere in transformers: the question may be a whole prompt.
+
+Left out: earlier turns, examples, tools and images.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semantic_entropy.plugin import errors
+from semantic_entropy_plugins.control_tokens import breaker
 
 TEMPLATE = "{question}"
 _PROBE = "What is the capital of France?"
@@ -39,6 +42,7 @@ class Prompts:
         template: the user's turn, or without a chat template the whole prompt; `{question}` is replaced, all else
             stands as it is.
         options: more variables for the chat template, such as {"enable_thinking": False}; JSON values.
+        chat_template: Jinja text in place of the tokenizer's own, for a model that has none.
 
     Raises:
         OptionError: no chat template where one is asked for; a system prompt that it does not take; a template without
@@ -54,18 +58,21 @@ class Prompts:
         system: str | None = None,
         template: str = TEMPLATE,
         options: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
     ) -> None:
         if "{question}" not in template:
             raise errors.OptionError(f"{owner}: template={template!r} has no {{question}}: the default is {TEMPLATE!r}")
         self._owner, self._tokenizer, self._system, self._template = owner, tokenizer, system, template
         self._options = _plain(owner, options)
-        has = bool(getattr(tokenizer, "chat_template", None))
+        self._chat_template = chat_template
+        has = bool(chat_template or getattr(tokenizer, "chat_template", None))
         self.chat = has if chat is None else chat
+        self._broken_up = breaker(tokenizer)
         if self.chat:
             if not has:
                 raise errors.OptionError(
                     f"{owner}: chat=True, but the model's tokenizer has no chat template: use chat=False, with "
-                    "template= for what surrounds the question"
+                    "template= for what surrounds the question, or give one with chat_template="
                 )
             self._try_out()
         elif system is not None or self._options:
@@ -74,6 +81,8 @@ class Prompts:
                 f"{owner}: {given} is for a chat template, and none is used here: put it into template=, such as "
                 "template='Answer briefly. {question}'"
             )
+        elif chat_template is not None:
+            raise errors.OptionError(f"{owner}: chat_template is given, and chat=False leaves it unused: drop one")
 
     @property
     def settings(self) -> tuple[bool, str | None, str, str]:
@@ -82,7 +91,8 @@ class Prompts:
 
     def text(self, question: str) -> str:
         """The prompt."""
-        body = _SURROGATE.sub("\ufffd", self._template.replace("{question}", question))  # no tokenizer takes halves
+        put_in = self._broken_up(question) if self.chat else question
+        body = _SURROGATE.sub("\ufffd", self._template.replace("{question}", put_in))  # no tokenizer takes halves
         return self._written(body, self._system) if self.chat else body
 
     def ids(self, text: str) -> list[int]:
@@ -96,6 +106,7 @@ class Prompts:
             [*turns, {"role": "user", "content": body}],
             tokenize=False,
             add_generation_prompt=True,
+            **({} if self._chat_template is None else {"chat_template": self._chat_template}),
             **self._options,
         )
         return written

@@ -12,9 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +26,7 @@ from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.batches import is_out_of_memory
 from semantic_entropy_plugins.download_errors import explained
 from semantic_entropy_plugins.models import no_bars_in_logs, pick_device, pick_dtype, survive_forks, window
+from semantic_entropy_plugins.process_lock import ProcessLock
 
 _HOME = "sentence-transformers/"  # owner of a name without one, as the library has it
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # what a model is made of, in any of its folders
@@ -54,7 +53,7 @@ class SentenceModel:
     dtype: str
     window: int | None
     prompt: str | None
-    _locks: dict[int, threading.Lock] = field(default_factory=dict)  # by process: a fork may copy a lock that is held
+    _lock: ProcessLock = field(default_factory=ProcessLock)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, the prompt and the model's own marks included, nothing cut."""
@@ -63,14 +62,14 @@ class SentenceModel:
             return [len(text) for text in texts]
         usual = self.model.prompts.get(self.model.default_prompt_name or "") or ""
         prompt = usual if self.prompt is None else self.prompt
-        with self._lock:
+        with self._lock.here:
             prompted = [prompt + _readable(text) for text in texts]
             return [len(ids) for ids in tokenizer(prompted, truncation=False, verbose=False)["input_ids"]]
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.float32] | str]:
         """A unit vector (d,) for each text, in one batch; or why there is none."""
         readable = [_readable(text) for text in texts]
-        with self._lock:
+        with self._lock.here:
             found = self.model.encode(readable, prompt=self.prompt, batch_size=len(texts), show_progress_bar=False)
         vectors: NDArray[np.float32] = np.asarray(found, dtype=np.float32)
         return [self._unit(vector) for vector in vectors]
@@ -81,10 +80,6 @@ class SentenceModel:
             return f"the model's output has the norm {norm} in {self.dtype}; dtype='float32' may help"
         unit: NDArray[np.float32] = vector / np.float32(norm)
         return unit
-
-    @property
-    def _lock(self) -> threading.Lock:
-        return self._locks.setdefault(os.getpid(), threading.Lock())
 
 
 def load_sentence_model(

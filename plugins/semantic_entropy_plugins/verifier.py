@@ -21,6 +21,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy_plugins.checkpoints import known
 from semantic_entropy_plugins.models import load_model
 from semantic_entropy_plugins.verifier_engine import Ask, Engine, generating, scoring
 from semantic_entropy_plugins.verifier_prompts import as_template, canonical
@@ -121,7 +122,8 @@ class Verifier(Equivalence):
         )
         self._dtype = str(loaded.dtype).removeprefix("torch.")
         self._versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-        self._versions |= {} if loaded.commit is None else {loaded.name: loaded.commit}
+        self._known = known(model, loaded.commit)
+        self._versions |= {} if loaded.commit is None else {self._known.shown: loaded.commit}
         asked = (loaded, self._template, chat_template, batch_tokens)
         self._engine: Engine | None = (
             generating(*asked, max_new_tokens) if mode == "generate" else scoring(*asked, share_prefix=share_prefix)
@@ -129,7 +131,8 @@ class Verifier(Equivalence):
 
     @property
     def settings(self) -> Hashable:
-        asked = {**self._options, "template": tuple(self._template)}  # a preset may change from version to version
+        template = tuple(self._template)  # the text: a preset may change from version to version
+        asked = {**self._options, "model": self._known.key, "template": template}
         return (self.name, *asked.values(), self._dtype)
 
     @property

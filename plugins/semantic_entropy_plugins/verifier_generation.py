@@ -2,7 +2,8 @@
 
 The model generates greedily, after its own prompt format, and ends by itself or after `max_new_tokens`. The decision is
 the last "Final Decision: Yes" or "Final Decision: No" after its reasoning block; a text that is nothing but Yes or No
-is one too. None found: undecided, with the text's end.
+is one too. None found: undecided, with the text's end. A text that `max_new_tokens` cut off may quote the task ("output
+Final Decision: Yes if ...") and have gone on to decide otherwise: it is undecided, unless it ends with a decision.
 
 The checkpoint's own generation settings (temperature, repetition penalty) are put aside, save for the tokens that end a
 text: a verdict is the model's likeliest text, always the same.
@@ -29,6 +30,7 @@ BATCH_TOKENS = {"cpu": 16384}
 BATCH_TOKENS_GPU = 131072
 
 _DECISION = re.compile(r"final\s+decision[\W_]{0,12}(yes|no)\b", re.IGNORECASE)
+_AT_THE_END = re.compile(rf"{_DECISION.pattern}[\s.*_]*\Z", re.IGNORECASE)
 _BARE = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
 _SHOWN = 80  # characters of a text without a decision
 
@@ -46,6 +48,15 @@ def read_decision(text: str) -> bool | None:
     return found[-1].lower() == "yes" if found else None
 
 
+def ends_decided(text: str) -> bool:
+    """Whether a decision is the last that the text says.
+
+    >>> ends_decided("Final Decision: **Yes**."), ends_decided('Write "Final Decision: Yes" if they are equal. First')
+    (True, False)
+    """
+    return bool(_AT_THE_END.search(text[-_SHOWN:]))
+
+
 class Decisions:
     """One model's verdicts on prompts, by what it writes.
 
@@ -61,6 +72,7 @@ class Decisions:
         self._budget = TokenBudget(tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))
         own = loaded.model.generation_config
         ends = own.eos_token_id if own.eos_token_id is not None else loaded.tokenizer.eos_token_id
+        self._ends = frozenset(() if ends is None else ends if isinstance(ends, list) else [ends])
         self._pad = next(
             (one for one in (loaded.tokenizer.pad_token_id, own.pad_token_id, _first(ends)) if one is not None), 0
         )
@@ -85,8 +97,10 @@ class Decisions:
 
     def _verdict(self, written: list[int]) -> Verdict:
         text = self._loaded.tokenizer.decode(written, skip_special_tokens=True)
-        same = read_decision(text)
-        return Verdict(same, reason=None if same is not None else f"no final decision, but ...{text[-_SHOWN:]!r}")
+        same, end = read_decision(text), f"...{text[-_SHOWN:]!r}"
+        if self._ends and self._ends.isdisjoint(written) and not ends_decided(text):
+            return Verdict(None, reason=f"cut off before it decided: {end}. Raise max_new_tokens={self._new}")
+        return Verdict(same, reason=None if same is not None else f"no final decision, but {end}")
 
 
 def _no_room(_: Prompt, length: int) -> Verdict:

@@ -29,8 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
-from semantic_entropy_plugins.checkpoints import digest
+from semantic_entropy_plugins.checkpoints import digest, known
 from semantic_entropy_plugins.describing import described
+from semantic_entropy_plugins.process_lock import ProcessLock
 from semantic_entropy_plugins.sampled_text import read
 from semantic_entropy_plugins.sampling_options import (
     checked_logprobs,
@@ -45,6 +46,7 @@ from semantic_entropy_plugins.sampling_prompts import TEMPLATE, Prompts
 from semantic_entropy_plugins.sampling_requests import Asked, Outcome, asked
 from semantic_entropy_plugins.sampling_thread import in_background
 
+_FIXED = frozenset(("model", "revision", "dtype", "logprobs", "allow_pickle", "engine"))
 _MODES = {"drawn": "processed_logprobs", "model": "raw_logprobs", False: "raw_logprobs"}
 _OWN = {
     **dict.fromkeys(("model", "revision", "dtype", "seed"), "give it as the option of that name"),
@@ -69,6 +71,7 @@ class VLLMSampler(Sampler):
         chat: whether the tokenizer's chat template writes the prompt; None: where it has one.
         template: the user's turn, or without a chat template the whole prompt, with {question} in it.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
+        chat_template: Jinja text in place of the tokenizer's own chat template.
         logprobs: "drawn", of the distribution that was drawn from; "model", of the model's own; False: none.
         end_token: whether log-probabilities go on to the end token, which is their last then.
         revision: a branch, tag or commit on the hub; None: its main branch.
@@ -99,6 +102,7 @@ class VLLMSampler(Sampler):
         chat: bool | None = None,
         template: str = TEMPLATE,
         chat_template_kwargs: Mapping[str, Any] | None = None,
+        chat_template: str | None = None,
         logprobs: str | bool = "drawn",
         end_token: bool = False,
         revision: str | None = None,
@@ -106,6 +110,7 @@ class VLLMSampler(Sampler):
         per_call: int = 512,
         allow_pickle: bool = False,
         engine: Mapping[str, Any] | None = None,
+        _llm: Any = None,
     ) -> None:
         under = checked_logprobs(self.name, logprobs)
         stops = checked_stops(self.name, stop)
@@ -125,7 +130,13 @@ class VLLMSampler(Sampler):
             "end_token": bool(end_token),
             "revision": revision,
             "dtype": dtype,
+            **(
+                {}
+                if chat_template is None
+                else {"chat_template": checked_text(self.name, "chat_template", chat_template)}
+            ),
         }
+        self._more = {"per_call": per_call, "chat_template_kwargs": chat_template_kwargs}
         self._stops, self._per_call = stops, checked_whole(self.name, "per_call", per_call)
         more = _engine_options(engine)
         vllm = importlib.import_module("vllm")
@@ -139,7 +150,7 @@ class VLLMSampler(Sampler):
             stop=list(stops) or None,
         )
         _checked(self._params)
-        self._llm: Any = _started(
+        self._llm: Any = _llm or _started(
             vllm,
             model=model,
             revision=revision,
@@ -153,20 +164,27 @@ class VLLMSampler(Sampler):
         config = self._llm.llm_engine.model_config
         self._window: int = config.max_model_len
         self._commit: str | None = _commit(model, config)
+        self._known = known(model, self._commit)
         self._dtype = str(getattr(config, "dtype", dtype)).removeprefix("torch.")
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts = Prompts(
-            self.name, self._tokenizer, chat=chat, system=system, template=template, options=chat_template_kwargs
+            self.name,
+            self._tokenizer,
+            chat=chat,
+            system=system,
+            template=template,
+            options=chat_template_kwargs,
+            chat_template=chat_template,
         )
-        self._lock = threading.Lock()
+        self._lock = ProcessLock()
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *self._options.values(), self._dtype, self._commit)
+        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype, self._commit)
 
     @property
     def versions(self) -> Mapping[str, str]:
-        commit = {str(self._options["model"]): self._commit} if self._commit else {}
+        commit = {self._known.shown: self._commit} if self._commit else {}
         try:
             return {"vllm": version("vllm"), **commit}
         except PackageNotFoundError:  # built from source, without its metadata
@@ -180,8 +198,22 @@ class VLLMSampler(Sampler):
             raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
         return in_background(lambda halt: self._calls(self._llm, requests, halt), "semantic-entropy vllm")
 
+    def variant(self, **changes: Any) -> VLLMSampler:
+        """A sampler on the same engine, which is not started again, under other options (temperature, system, ...).
+
+        Raises:
+            OptionError: an option cannot be, or is one of the engine's: revision, dtype, logprobs, engine.
+        """
+        if self._llm is None:
+            raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
+        if fixed := _FIXED.intersection(changes):
+            raise errors.OptionError(f"vllm: {min(fixed)} is settled when the engine starts: make a new sampler")
+        made = VLLMSampler(**{**self._options, **self._more, **changes}, _llm=self._llm)
+        made._lock = self._lock  # one engine, one call at a time
+        return made
+
     def close(self) -> None:
-        """Let go of the engine, which gives its memory back when nothing else holds it."""
+        """Let go of the engine, which gives its memory back when nothing else holds it, such as a variant."""
         self._llm = None
 
     def _calls(
@@ -206,7 +238,7 @@ class VLLMSampler(Sampler):
     def _call(self, llm: Any, waiting: Sequence[Asked], halt: threading.Event) -> list[Outcome]:
         prompts = [{"prompt_token_ids": one.prompt} for one in waiting]
         params = [self._params(n=one.left, seed=self._seed(one.request)) for one in waiting]
-        with self._lock:
+        with self._lock.here:
             if halt.is_set():
                 return []
             try:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from empo_rl.metrics_file import read_metrics
+from empo_rl.recipes import recipe_names
 
 TINY = [
     "demo.pretrain_steps=2",
@@ -47,9 +48,10 @@ def test_help_is_quick_and_names_the_three_uses(tmp_path):
 
 def test_recipes_are_listed_and_printed(tmp_path):
     listed = empo_train("recipes", cwd=tmp_path).stdout
-    assert [line.split()[0] for line in listed.splitlines()] == ["math-1.5b-empo", "tiny"]
+    assert [line.split()[0] for line in listed.splitlines()] == recipe_names()
+    assert "Table 1, Qwen2.5-Math-1.5B w/ EMPO" in listed
     assert "model: demo" in empo_train("recipes", "tiny", cwd=tmp_path).stdout
-    assert "Recipes: math-1.5b-empo, tiny" in empo_train("recipes", "x", cwd=tmp_path, check=False).stderr
+    assert "Recipes: control-random, " in empo_train("recipes", "x", cwd=tmp_path, check=False).stderr
 
 
 @pytest.mark.parametrize(
@@ -64,6 +66,7 @@ def test_recipes_are_listed_and_printed(tmp_path):
         (["tiny", "trl.beta=0.1"], "trl.beta: decided by this configuration (it is 0.0)"),
         (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
         (["math-1.5b-empo"], "Add device=cpu training.precision=fp32"),
+        (["math-7b-sft", "--processes", "1"], "launch.strategy=fsdp2 shares the model among processes"),
         (["tiny", "data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl is no file"),
         (["tiny", "empo.equivalence=mathh"], "Did you mean 'math'?"),
         (["tiny", "model=nowhere", "training.steps=1"], "'nowhere' has no tokenizer that can be loaded"),

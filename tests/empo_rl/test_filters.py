@@ -58,10 +58,17 @@ def test_a_delta_high_that_changes_nothing_is_said():
     assert "ln G = 2.079" in note
 
 
-@pytest.mark.parametrize("window", [EntropyWindow(2.1), EntropyWindow(0, 0.3)])
+@pytest.mark.parametrize("window", [EntropyWindow(2.1), EntropyWindow(0, 0.3), EntropyWindow(0.4, 0.5)])
 def test_a_window_that_keeps_nothing_at_this_group_size_is_refused(window):
     with pytest.raises(InputError, match="keeps no group at G=8"):
         window.check(8)
+
+
+@pytest.mark.parametrize("size", [5, 24, 25, 64])
+def test_a_window_that_keeps_something_is_not_refused(size):
+    assert EntropyWindow(smallest_positive_entropy(size) - 1e-3, smallest_positive_entropy(size) + 1e-3).check(size)
+    assert EntropyWindow(math.log(size) - 1e-3).check(size) == []
+    assert EntropyWindow(-1.0, 0.1).check(size) == []
 
 
 def test_normalised_bounds_are_shares_of_ln_g_at_every_size():

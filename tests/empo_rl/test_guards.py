@@ -45,6 +45,7 @@ def test_none_takes_the_row_out_of_the_loss_and_of_the_mean():
         ("THE QUICK", True),
         ("quick fox jumps over a dog", True),  # 5 of 6 words in the question's order
         ("quick fox jumps over cats today", False),  # 4 of 6
+        ("quick fox jumps over cats", False),  # 4 of 5: the threshold itself
         ("forty-two", False),
     ],
 )
@@ -82,10 +83,53 @@ def test_a_provider_says_which_measures_its_guards_need():
         assert chosen.needs == frozenset()
 
 
-def test_repetition_is_one_phrase_over_and_over():
-    loop = "so we add one " * 20 + box(1)
-    fine = "First we add two and three, which gives five, and then we double it. " + box(1)
-    assert step([loop, fine], {"repetition": 0.0}).rewards.tolist() == [0.0, 1.0]
+SENTENCE = "First we add two and three, which gives five, and then we double it to find ten, the number of red balls. "
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        *[("".join(f"word{place} " for place in range(period)) * 40, True) for period in (1, 3, 6, 25)],
+        (SENTENCE + "so we add one and " * 20, True),
+        ("1" * 500, True),
+        ("我们把两个数相加然后再乘以三得到答案" * 20, True),
+        (SENTENCE, False),
+        (SENTENCE * 2, False),
+        (SENTENCE + "2 + 3 = 5, " * 3, False),
+    ],
+)
+def test_repetition_is_what_loops_through_most_of_a_completion_whatever_the_loop(text, repeats):
+    decision = step([text + box(1), box(1)], {"repetition": 0.0})
+    assert decision.rewards.tolist() == [0.0 if repeats else 1.0, 1.0]
+
+
+def test_repetition_counts_n_grams_of_the_size_asked_for():
+    text = "a b c d. " * 4 + box(1)
+    assert step([text, box(1)], {"repetition": {"n": 3}}).rewards[0] == 0
+    assert step([text, box(1)], {"repetition": {"n": 17}}).rewards[0] == 1
+
+
+def test_of_several_guards_the_last_counts():
+    guards = {"empty": -0.25, "overlong": {"pays": -1.0, "most": 2}}
+    assert step([box(1), "a b c d"], guards).rewards.tolist() == [0.5, -1.0]
+    reverse = dict(reversed(guards.items()))
+    assert step([box(1), "a b c d"], reverse).rewards.tolist() == [0.5, -0.25]
+
+
+def test_concentration_forgets_what_lies_further_back_than_its_window():
+    def batch(answer, size):
+        return [RolloutGroup((box(answer), box(answer), box("x")), f"q{number}") for number in range(size)]
+
+    with provider(guards={"concentration": {"window": 20, "fewest": 10}}) as chosen:
+        assert chosen.step(batch(7, 20)).metrics["guard_concentration"] > 0
+        assert chosen.step([g for n in range(20) for g in batch(n, 1)]).metrics["guard_concentration"] == 0
+
+
+def test_an_evaluation_leaves_no_trace_in_what_a_guard_has_seen():
+    with provider(guards={"concentration": 0.0}, reward="random") as chosen:
+        before = json.dumps(chosen.state_dict())
+        chosen.step([RolloutGroup((box(7), box(7)), f"q{number}") for number in range(20)], training=False)
+        assert json.dumps(chosen.state_dict()) == before
 
 
 def test_concentration_sees_one_answer_to_many_questions():

@@ -119,7 +119,7 @@ def test_a_dropped_group_influences_no_other_one():
 
 def test_golden_pays_answers_that_mean_the_gold_one(math_scorer):
     group = RolloutGroup((box("0.5"), box(r"\frac12"), box(2), "nothing"), gold="1/2")
-    with EmpoProvider(reward="golden", scorer=math_scorer) as chosen:
+    with EmpoProvider(reward="golden", scorer=math_scorer, grader="math") as chosen:
         decision = chosen.step([group])
     assert decision.rewards.tolist() == [1, 1, 0, 0]
 
@@ -265,3 +265,52 @@ def test_a_kept_group_has_an_entropy_inside_the_window(group):
     assert decision.keep[0] == (decision.drop_reasons[0] is None)
     assert decision.advantages.any() <= decision.keep[0]
     assert 0 <= decision.entropies[0] <= math.log(len(group)) + 1e-12
+
+
+def test_measured_gold_is_reported_and_trains_nothing():
+    groups = [
+        RolloutGroup((box(4), box(4), box(4), box(5)), gold="4"),
+        RolloutGroup((box(7), box(8), box(8), box(8)), gold="7"),
+        RolloutGroup((box(1), box(1), box(2), box(3))),
+    ]
+    decision = step(groups, measure_gold=True)
+    paid, right = [0.75, 0.75, 0.75, 0.25, 0.25, 0.75, 0.75, 0.75], [1, 1, 1, 0, 1, 0, 0, 0]
+    assert decision.metrics["accuracy"] == 0.5
+    assert decision.metrics["golden_correlation"] == pytest.approx(np.corrcoef(paid, right)[0, 1])
+    assert decision.metrics["labelled_fraction"] == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(decision.rewards, step(groups).rewards)
+    agreeing = step([groups[0]], measure_gold=True)
+    assert agreeing.metrics["golden_correlation"] == pytest.approx(1)
+
+
+def test_a_gold_answer_is_text_and_a_blank_one_is_none():
+    assert RolloutGroup(("a", "b"), gold="  ").gold is None
+    with pytest.raises(InputError, match="gold is 25, a int: give it as a string, '25'"):
+        RolloutGroup(("a", "b"), gold=25)
+
+
+def test_a_scorer_of_ones_own_needs_a_grader_where_answers_are_graded(math_scorer):
+    with pytest.raises(InputError, match="give grader= too"):
+        EmpoProvider(scorer=math_scorer, reward="golden")
+    with EmpoProvider(scorer=math_scorer, reward="golden", grader="exact") as chosen:
+        decision = chosen.step([RolloutGroup((box("0.5"), box("1/2")), gold="1/2")])
+    assert decision.rewards.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reward": "semi_supervised"},
+        {"reward": "composite", "reward_options": {"weights": {"empo": 1.0, "format": 0.1}}},
+    ],
+)
+def test_a_window_that_keeps_nothing_is_refused_for_what_is_made_of_windowed_parts(options):
+    with pytest.raises(InputError, match="keeps no group at G=4"):
+        step([["a"] * 4], delta_low=3.0, **options)
+
+
+def test_normalised_bounds_under_drop_count_the_valid_answers_alone():
+    group = [box(1), box(2), "none", "none"]  # of two valid answers, none agree: H = ln 2, all there can be
+    high = {"delta_high": 0.9, "delta_units": "normalized"}
+    assert step([group], invalid="drop", **high).drop_reasons == (DROPPED_HIGH,)
+    assert step([[box(1), box(2), box(1), box(2)]], invalid="drop", **high).drop_reasons == (None,)

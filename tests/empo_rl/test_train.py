@@ -3,14 +3,14 @@
 import pytest
 
 from empo_rl.adapters.stock import check_whole_groups
-from empo_rl.arguments import grpo_arguments
+from empo_rl.arguments import training_arguments
 from empo_rl.config_files import load_config
 from empo_rl.train import _note
 from semantic_entropy import InputError
 
 
 def arguments(*overrides, recipe="tiny", processes=1):
-    return grpo_arguments(load_config(recipe, overrides), processes)
+    return training_arguments(load_config(recipe, overrides), processes)
 
 
 def test_prompts_per_step_become_whole_groups_in_micro_batches():
@@ -45,6 +45,27 @@ def test_other_arguments_of_trl_pass_through():
     made = arguments("trl.top_k=20", "trl.report_to=tensorboard")
     assert (made.top_k, made.report_to) == (20, ["tensorboard"])
     assert arguments().report_to == []
+
+
+@pytest.mark.parametrize("method", [[], ["method=online_dpo", "empo.reward=golden", "rollout.num_generations=2"]])
+@pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
+def test_the_engine_and_its_place_reach_trl_under_its_own_names(method):
+    made = arguments(*method, "rollout.engine=vllm-server", "rollout.vllm={host: gpu7, port: 9000}")
+    assert (made.use_vllm, made.vllm_mode, made.vllm_server_host, made.vllm_server_port) == (
+        True,
+        "server",
+        "gpu7",
+        9000,
+    )
+    made = arguments(*method, "rollout.engine=vllm-colocate", "rollout.vllm={gpu_memory: 0.4, tensor_parallel: 2}")
+    assert (made.vllm_mode, made.vllm_gpu_memory_utilization, made.vllm_tensor_parallel_size) == ("colocate", 0.4, 2)
+    assert not arguments(*method).use_vllm
+
+
+def test_sft_and_online_dpo_have_the_same_schedule_and_batch_under_trls_names():
+    made = arguments("method=sft", "training.prompts_per_micro_batch=4", "sft.max_tokens=77", processes=2)
+    assert (made.per_device_train_batch_size, made.gradient_accumulation_steps, made.max_length) == (4, 4, 77)
+    assert (made.max_steps, made.learning_rate, made.completion_only_loss) == (50, 1e-4, True)
 
 
 def test_processes_beside_the_first_report_errors_alone():

@@ -347,6 +347,16 @@ def test_a_stage_that_breaks_its_contract_is_named(how, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize("same", [True, False])
+def test_a_score_that_is_not_a_number_leaves_a_pair_open(same):
+    first = {"judge": Table("first", ab=Verdict(same, float("nan"))), "band": [0.2, 0.8]}
+    (verdict,) = cascade(first, Table("second", ab=SAME)).judge(ABC[:1])
+    assert (verdict.same, verdict.by) == (True, "second")
+    (verdict,) = cascade(first, Table("second")).judge(ABC[:1])
+    assert verdict.same is None
+    assert "first: its score is not a number" in verdict.reason
+
+
 def test_a_band_on_a_judge_without_a_score_is_an_error_that_says_what_to_do():
     with pytest.raises(EquivalenceError, match='"trust"'):
         cascade({"judge": "exact", "band": [0.2, 0.8]}, "text").judge(ABC)

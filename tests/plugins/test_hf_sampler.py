@@ -406,7 +406,7 @@ def test_settings_tell_apart_what_draws_differently_and_nothing_else(folder, lea
     ]
     settings = [sampler(folder, **other).settings for other in others]
     assert len({usual.settings, sampler(learned).settings, *settings}) == len(others) + 2
-    assert usual.versions[str(folder)] in usual.settings
+    assert usual.versions[folder.name] in usual.settings
     assert (
         sampler(folder, stop=["a"]).describe()
         == f"hf(model={str(folder)!r}, max_tokens=12, seed=0, stop=('a',), chat=False)"
@@ -594,3 +594,67 @@ def test_ctrl_c_ends_it_within_a_step_and_what_was_drawn_is_not_drawn_again(tmp_
     assert again[0].samples == tuple(kept)
     (fresh,) = draw(made, "question 0", n=2)
     assert texts([kept]) == texts([fresh])  # another process, the same seed
+
+
+FORK = """
+import os, sys
+from semantic_entropy.plugin import Request
+from semantic_entropy_plugins.hf_sampler import HFSampler
+
+made = HFSampler(sys.argv[1], max_tokens=4, chat=False)
+draw = lambda of: len(list(of.stream([Request(0, "a question", 2)])))
+other = made.variant(temperature=0.5)
+draw(made)
+with made._model.turn.here:  # as if another thread were drawing
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if draw(made) == draw(other) == 2 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_a_process_that_is_forked_while_another_thread_draws_draws_too(folder):
+    command = [sys.executable, "-c", FORK, str(folder)]
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# Other options on the same model.
+
+
+def test_a_variant_waits_while_another_draws_with_the_model(learned):
+    made = HFSampler(str(learned), temperature=0, max_tokens=12)
+    drawn = made.variant(temperature=1.0).stream([Request(0, CERTAIN, 1)])
+    found = []
+    reader = threading.Thread(target=lambda: found.append(next(drawn)))
+    with made._model.turn.here:
+        reader.start()
+        reader.join(0.3)
+        assert not found
+    reader.join(60)
+    assert found
+
+
+def test_a_variant_draws_as_a_sampler_made_anew_without_loading_the_model_again(learned):
+    made = HFSampler(str(learned), temperature=0, max_tokens=12, seed=0)
+    other = made.variant(temperature=1.0, system="Be brief.", chat_template=CHAT)
+    anew = HFSampler(str(learned), temperature=1.0, max_tokens=12, seed=0, system="Be brief.", chat_template=CHAT)
+    assert other._model is made._model
+    assert other.settings == anew.settings != made.settings
+    assert texts(draw(other, *QUESTIONS)) == texts(draw(anew, *QUESTIONS))
+    made.close()
+    assert draw(other, CERTAIN, n=1)  # it keeps the model
+
+
+def test_a_variant_ends_at_the_model_s_own_end_tokens_too(folder):
+    made = sampler(folder)
+    other = made.variant(temperature=0.5)
+    assert made._working.generation.ends == other._working.generation.ends == END_IDS
+    assert texts(draw(made.variant(), *QUESTIONS)) == texts(draw(made, *QUESTIONS))
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"revision": "v2"}, {"temperature": -1}])
+def test_a_variant_cannot_change_the_loaded_model_and_checks_the_rest(learned, changes):
+    with pytest.raises(errors.OptionError, match=f"hf: {next(iter(changes))}"):
+        HFSampler(str(learned), temperature=0, max_tokens=12).variant(**changes)

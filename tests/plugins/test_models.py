@@ -403,3 +403,19 @@ def test_loading_writes_nothing_into_a_log_and_leaves_the_bars_as_they_were(made
     load(made)
     assert capfd.readouterr().err == ""
     assert transformers.utils.logging.is_progress_bar_enabled()
+
+
+def test_a_tokenizer_saved_in_full_beside_a_qwen2_splits_words_as_it_was_made_to(tmp_path):
+    from empo_rl.demo.base_model import make_model, make_tokenizer
+
+    made = make_tokenizer()
+    make_model(made, seed=0).save_pretrained(tmp_path)
+    made.save_pretrained(tmp_path)
+    text = "<|im_start|>user\nWhat is (6+5)*8+2?<|im_end|>\n"
+    loaded = load_model("AutoModelForCausalLM", str(tmp_path), tokenizer_as_saved=True).tokenizer
+    assert loaded(text)["input_ids"] == made(text)["input_ids"]
+    assert (loaded.eos_token, loaded.pad_token, loaded.chat_template) == (
+        made.eos_token,
+        made.pad_token,
+        made.chat_template,
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import functools
 import itertools
+import json
 import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 import torch
@@ -257,6 +259,17 @@ def test_a_model_that_is_none_for_nli_is_an_error_that_shows_its_labels(tmp_path
     assert "entailment, neutral and contradiction" in str(caught.value)
 
 
+@pytest.mark.parametrize("numbers", [("1", "2", "3"), ("0", "1", "3")])
+def test_labels_that_do_not_number_the_outputs_are_an_error(tmp_path, numbers):
+    folder = tiny_nli(tmp_path / "model")
+    config = json.loads((folder / "config.json").read_text())
+    config["id2label"] = dict(zip(numbers, config["id2label"].values(), strict=True))
+    config["label2id"] = {label: int(number) for number, label in config["id2label"].items()}
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(OptionError, match=f"numbers its labels {', '.join(numbers)}.*count from 0"):
+        NLI(str(folder))
+
+
 def test_labels_in_another_order_are_read_from_the_model(tmp_path, folders):
     """The same weights with the last layer's rows and the labels reversed."""
     loaded = transformers.AutoModelForSequenceClassification.from_pretrained(folders["bert"])
@@ -296,8 +309,8 @@ def test_settings_hold_what_a_verdict_depends_on_and_nothing_else(taught, folder
         NLI(taught, dtype="bfloat16"),
     ]
     assert len({base.settings, *(other.settings for other in others)}) == 6
-    assert base.versions.keys() == {"torch", "transformers", taught}
-    assert base.versions[taught] != others[0].versions[folders["roberta"]]
+    assert base.versions.keys() == {"torch", "transformers", Path(taught).name}
+    assert base.versions[Path(taught).name] != others[0].versions[Path(folders["roberta"]).name]
 
 
 def test_it_is_described_by_the_options_that_are_not_the_default(taught):
@@ -317,9 +330,16 @@ def test_half_precision_gives_nearly_the_same_scores(kind, dtype, tmp_path):
     assert [v.score for _, v in both] == pytest.approx([v.score for v, _ in both], abs=0.02)
 
 
-def test_a_compiled_model_gives_the_same_verdicts(taught, monkeypatch):
-    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))  # no C++ compiler needed
+def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(taught, monkeypatch):
+    graphs = []
+
+    def eager(graph, _):  # no C++ compiler needed
+        graphs.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=eager))
     assert [v.same for v in NLI(taught, compile=True).judge(PAIRS)] == [v.same for v in _judge(taught).judge(PAIRS)]
+    assert graphs
 
 
 def test_a_closed_judge_says_so_and_may_be_closed_twice(taught):

@@ -20,12 +20,13 @@ PAIRS = [
 ]
 
 
-def decoder(path: Path, *, padded: bool, side: str) -> Path:
-    """A Qwen2 with a classifier on its last token, as larger NLI models have it."""
+def decoder(path: Path, *, padded: bool, side: str, pad: int | str | None = "tokenizer's") -> Path:
+    """A Qwen2 with a classifier on its last token, as larger NLI models have it; `pad`: in its configuration."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_causal_lm(path))
     tokenizer.pad_token, tokenizer.padding_side = ("<|pad|>" if padded else None), side
+    pad = tokenizer.pad_token_id if pad == "tokenizer's" else pad
     config = transformers.Qwen2Config(
-        **SIZE, vocab_size=len(tokenizer), num_key_value_heads=2, num_labels=3, pad_token_id=tokenizer.pad_token_id
+        **SIZE, vocab_size=len(tokenizer), num_key_value_heads=2, num_labels=3, pad_token_id=pad
     )
     torch.manual_seed(0)
     transformers.Qwen2ForSequenceClassification(config).save_pretrained(path)
@@ -47,6 +48,41 @@ def test_a_decoder_gives_in_batches_what_it_gives_one_at_a_time(tmp_path, padded
         assert found[index] == pytest.approx(logits.softmax(-1).tolist(), abs=1e-5)
 
 
+@pytest.mark.parametrize("pad", [2, None])
+def test_a_decoder_whose_configuration_has_another_padding_token_gives_in_batches_what_it_gives_alone(tmp_path, pad):
+    folder = str(decoder(tmp_path / "model", padded=True, side="right", pad=pad))
+    untouched = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    classifier = PairClassifier(load_model("AutoModelForSequenceClassification", folder))
+    found = dict(classifier.run(PAIRS))
+    assert classifier.forward_calls == 1
+    for index, (first, second) in enumerate(PAIRS):
+        with torch.no_grad():
+            logits = untouched(**tokenizer([first], [second], return_tensors="pt")).logits[0]
+        assert found[index] == pytest.approx(logits.softmax(-1).tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(("deaf", "said"), [(True, "probabilities differ by"), (False, "IndexError: no batches here")])
+def test_a_model_whose_padded_batches_will_not_do_is_run_row_by_row_and_says_so(tmp_path, deaf, said):
+    loaded = load_model("AutoModelForSequenceClassification", str(decoder(tmp_path / "m", padded=True, side="left")))
+    forward = loaded.model.forward
+
+    def particular(input_ids, attention_mask, **inputs):
+        if deaf:
+            return forward(input_ids=input_ids, **inputs)  # padding on the left is read as text
+        if len(input_ids) > 1:
+            raise IndexError("no batches here")
+        return forward(input_ids=input_ids, attention_mask=attention_mask, **inputs)
+
+    loaded.model.forward = particular
+    with pytest.warns(RuntimeWarning, match=f"is run row by row, since a padded batch will not do .{said}"):
+        classifier = PairClassifier(loaded)
+    expected = [alone for pair in PAIRS for _, alone in classifier.run([pair])]
+    calls = classifier.forward_calls
+    assert [probabilities for _, probabilities in sorted(classifier.run(PAIRS))] == expected
+    assert classifier.forward_calls == calls + len(PAIRS)
+
+
 def test_pairs_beyond_one_portion_keep_their_places(tmp_path, monkeypatch):
     monkeypatch.setattr("semantic_entropy_plugins.pair_classifier.AT_A_TIME", 3)
     folder = decoder(tmp_path / "model", padded=True, side="left")
@@ -55,3 +91,13 @@ def test_pairs_beyond_one_portion_keep_their_places(tmp_path, monkeypatch):
     for index, pair in enumerate(PAIRS * 2):
         ((_, alone),) = classifier.run([pair])
         assert in_portions[index] == pytest.approx(alone, abs=1e-5)
+
+
+def test_the_model_keeps_nothing_for_gradients_and_whoever_takes_a_result_may(tmp_path):
+    loaded = load_model("AutoModelForSequenceClassification", str(decoder(tmp_path / "m", padded=True, side="left")))
+    modes = []
+    loaded.model.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))
+    classifier = PairClassifier(loaded)
+    for _ in classifier.run(PAIRS):
+        assert not torch.is_inference_mode_enabled()
+    assert set(modes) == {True}

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -163,7 +165,7 @@ def test_generating_reads_what_the_model_writes_and_never_guesses(checkpoint):
     judge = of(checkpoint, mode="generate", max_new_tokens=8)
     verdicts = judge.judge(PAIRS[:4])
     assert {verdict.same for verdict in verdicts} == {None}  # random weights write no decision
-    assert all("no final decision" in verdict.reason for verdict in verdicts)
+    assert all("cut off before it decided" in verdict.reason for verdict in verdicts)
     (long,) = judge.judge([Pair(QUESTION, "2", "x " * 250)])
     assert "window for a prompt is 504" in long.reason
     check_equivalence(judge, SHORT[:4])
@@ -233,7 +235,7 @@ def test_settings_are_plain_values(checkpoint):
 def test_provenance_names_the_model_its_weights_and_the_choices(checkpoint):
     judge = of(checkpoint, policy="either", template=OWN)
     assert judge.describe() == f"verifier(model={checkpoint!r}, template={OWN!r}, policy='either')"
-    assert set(judge.versions) == {"torch", "transformers", checkpoint}
+    assert set(judge.versions) == {"torch", "transformers", Path(checkpoint).name}
 
 
 def test_a_chat_template_changes_the_prompt(checkpoint):
@@ -271,3 +273,16 @@ def test_an_option_that_cannot_be_is_refused(checkpoint, options, said):
 def test_a_model_that_is_no_causal_language_model_is_refused(tmp_path):
     with pytest.raises(OptionError, match=str(tmp_path)):
         of(str(tmp_path))
+
+
+def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(checkpoint, monkeypatch):
+    graphs = []
+
+    def eager(graph, _):  # no C++ compiler needed
+        graphs.append(graph)
+        return graph.forward
+
+    expected = of(checkpoint).judge(PAIRS[:6])
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend=eager))
+    assert [v.same for v in of(checkpoint, compile=True).judge(PAIRS[:6])] == [v.same for v in expected]
+    assert graphs

@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from semantic_entropy_plugins.models import load_model
-from semantic_entropy_plugins.verifier_generation import Decisions, read_decision
+from semantic_entropy_plugins.verifier_generation import Decisions, ends_decided, read_decision
 from tests.plugins import tiny_models
 
 TEXTS = [  # what a model wrote, its decision
@@ -38,12 +38,29 @@ def test_what_counts_as_a_decision(text, same):
     assert read_decision(text) is same
 
 
+@pytest.mark.parametrize(
+    ("text", "decided"),
+    [
+        ("They are one.\n\n**Final Decision: Yes**.\n", True),
+        ("Final Decision: **No", True),
+        ('The task: output "Final Decision: Yes" if equivalent, "Final Decision: No" if not. First I compute', False),
+        ("Final Decision: Yes, but", False),
+        ("Yes", False),  # of "Yes, but the unit is missing."
+        ("", False),
+    ],
+)
+def test_whether_a_decision_is_the_last_that_a_text_says(text, decided):
+    assert ends_decided(text) is decided
+
+
 REPLIES = {
     "Paris or Paris?": "They are one. Final Decision: Yes",
     "Paris or Rome?": "Final Decision: No",
     "It is Oslo, or is it Oslo in the end?": "Final Decision: Yes",
     "Rome?": "The quick brown fox",
 }
+LONG = ("Who?", "If yes, Final Decision: Yes. If no, Final Decision: No. The answers are one. Final Decision: Yes")
+"""A reply that quotes both decisions before it comes to its own."""
 
 
 @pytest.fixture(scope="module")
@@ -61,10 +78,10 @@ def checkpoint(tmp_path_factory) -> Path:
 
 
 def learn(model: Any, tokenizer: Any) -> None:
-    texts = [prompt + reply + tokenizer.eos_token for prompt, reply in REPLIES.items()]
+    texts = [prompt + reply + tokenizer.eos_token for prompt, reply in [*REPLIES.items(), LONG]]
     rows = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")
     labels = rows["input_ids"].masked_fill(rows["attention_mask"] == 0, -100)
-    for row, prompt in zip(labels, REPLIES, strict=True):
+    for row, prompt in zip(labels, [*REPLIES, LONG[0]], strict=True):
         row[: len(tokenizer(prompt)["input_ids"])] = -100
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
     for _ in range(300):
@@ -96,6 +113,18 @@ def test_a_text_that_is_cut_off_before_its_decision_is_undecided(checkpoint):
     run, prompts = decisions(checkpoint, new=4)
     (verdict,) = [verdict for _, verdict in run.verdicts(prompts[:1])]
     assert verdict.same is None
+    assert verdict.reason.startswith("cut off before it decided: ...'They")
+    assert verdict.reason.endswith("Raise max_new_tokens=4")
+
+
+def test_a_decision_that_a_text_quotes_is_none_where_the_text_is_cut_off(checkpoint):
+    run, _ = decisions(checkpoint, new=1)
+    ids, said = (run._loaded.tokenizer([text])["input_ids"] for text in LONG)
+    assert read_decision(run._loaded.tokenizer.decode(said[0][:-8])) is False
+    for new, same in ((len(said[0]) - 8, None), (len(said[0]), True), (len(said[0]) + 1, True)):
+        run, _ = decisions(checkpoint, new=new)
+        ((_, verdict),) = run.verdicts(ids)
+        assert verdict.same is same
 
 
 def test_out_of_memory_makes_batches_smaller_and_reports_what_does_not_fit(checkpoint):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
+import threading
 
 import pytest
 import transformers
@@ -223,3 +224,31 @@ def test_it_keeps_the_rules_of_samplers_and_answers_questions_alone(script):
 def test_where_vllm_is_not_installed_its_name_says_how_to_get_it():
     with pytest.raises(errors.MissingDependencyError, match="sampler 'vllm' needs vllm: pip install 'vllm'"):
         load_sampler("vllm", model="m")
+
+
+def test_a_variant_works_on_the_same_engine_under_other_options(script):
+    made = VLLMSampler("owner/model", temperature=0, max_tokens=8, logprobs=False)
+    other = made.variant(temperature=0.5, chat_template=CHAT, system="Be brief.")
+    assert len(script.started) == 1
+    draw(other, "Why?", n=1)
+    ((prompts, (params,)),) = script.calls
+    assert params.temperature == 0.5
+    written = script.tokenizer.decode(prompts[0]["prompt_token_ids"])
+    assert (
+        written == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
+    )
+    with pytest.raises(errors.OptionError, match="vllm: logprobs is settled when the engine starts"):
+        made.variant(logprobs="model")
+
+
+def test_a_variant_waits_for_the_engine_and_a_forked_process_for_nobody(script, monkeypatch):
+    made = VLLMSampler("owner/model")
+    other = made.variant(temperature=0.5)
+    (held,) = {id(one._lock.here): one._lock.here for one in (made, other)}.values()
+    drawn = []
+    reader = threading.Thread(target=lambda: drawn.extend(draw(other, "Why?")[0]), daemon=True)
+    with held:
+        monkeypatch.setattr("os.getpid", lambda: 1)  # as in a process that was forked meanwhile
+        reader.start()
+        reader.join(30)
+        assert len(drawn) == 2

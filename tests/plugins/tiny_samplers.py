@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def checkpoint(path: Path, kind: str = "qwen2", *, ends: Any = None, pad: str | 
     return path
 
 
-def taught(path: Path) -> Path:
-    """Write a chat model that answers CERTAIN and OPEN, each answer equally often, and then ends."""
+def taught(path: Path, lessons: Mapping[str, tuple[str, ...]] = ANSWERS) -> Path:
+    """Write a chat model that answers these questions, each answer equally often, and then ends."""
     tiny_causal_lm(path, initializer_range=0.05)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     model = transformers.AutoModelForCausalLM.from_pretrained(path)
@@ -74,7 +75,7 @@ def taught(path: Path) -> Path:
         )
         + answer
         + tokenizer.eos_token
-        for question, answers in ANSWERS.items()
+        for question, answers in lessons.items()
         for answer in answers
     ]
     batch = tokenizer(texts, padding=True, padding_side="right", return_tensors="pt")

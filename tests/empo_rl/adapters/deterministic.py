@@ -1,9 +1,10 @@
 """Run alone or by torchrun: five steps whose completions follow from the step, the prompt and the place in the group.
 
-    deterministic.py DIRECTORY ROWS_A_PROCESS LOSS SCALE [fail|kill]
+    deterministic.py DIRECTORY ROWS_A_PROCESS LOSS SCALE [fail|fail-first|fail-rows|kill|stateful]
 
-Process 0 writes what was decided and the final weights to DIRECTORY/PROCESSES-ROWS.pt. `fail`: the judge of the last
-process raises in the third step; `fail-rows`: what comes before it; `kill`: the last process ends itself there.
+Process 0 writes what was decided and the final weights to DIRECTORY/PROCESSES-ROWS.pt. In the third step, with `fail`
+the judge of the last process raises; with `fail-first` that of the first; with `fail-rows` what comes before the last
+one's; with `kill` the last process ends itself. `stateful`: a reward that draws, and a guard that remembers.
 """
 
 import os
@@ -23,6 +24,13 @@ from empo_rl.demo.base_model import make_model, make_tokenizer
 
 G = 4
 PROMPTS = [f"What is ({a}+{b})*3+4?" for a in range(1, 5) for b in range(1, 5)]
+
+
+STATEFUL = {
+    "reward": "composite",
+    "reward_options": {"weights": {"majority": 1.0, "empo": 1.0}, "options": {"majority": {"ties": "random"}}},
+    "guards": {"concentration": {"fewest": 3, "share": 0.34}},
+}
 
 
 class Scripted(EmpoGRPOTrainer):
@@ -48,7 +56,8 @@ class Scripted(EmpoGRPOTrainer):
 
 def trouble(kind, trainer):
     state = PartialState()
-    if kind and state.process_index == state.num_processes - 1 and trainer.state.global_step == 2:
+    index = 0 if kind == "fail-first" else state.num_processes - 1
+    if state.process_index == index and trainer.state.global_step == 2:
         if kind == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         raise OSError("the judge is gone")
@@ -61,12 +70,14 @@ def main():
     tokenizer = make_tokenizer()
     model = make_model(tokenizer, seed=0)
 
+    choices = STATEFUL if kind == "stateful" else {}
+
     def extract(text):
-        if kind in {"fail", "kill"}:
+        if kind in {"fail", "fail-first", "kill"}:
             trouble(kind, trainer)
         return str(len(text) % 3)
 
-    with EmpoProvider("exact", extract=extract, delta_low=0.6, scale=scale) as provider:
+    with EmpoProvider("exact", extract=extract, delta_low=0.6, scale=scale, **choices) as provider:
         trainer = Scripted(
             model=model,
             provider=provider,

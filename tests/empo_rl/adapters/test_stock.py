@@ -65,7 +65,11 @@ def test_what_it_returns_is_out_of_the_loss_where_the_decision_says_so(tmp_path)
     ("options", "message"),
     [
         ({"per_device_train_batch_size": 6}, "= 6 rows a process is no multiple of num_generations=4. Set per_device"),
-        ({"per_device_train_batch_size": 8, "num_generations_eval": 1}, "num_generations_eval=1 is not"),
+        ({"num_generations_eval": 1}, "num_generations_eval=1 is not"),
+        ({"eval_strategy": "steps", "per_device_eval_batch_size": 6}, "per_device_eval_batch_size=6 is no multiple of"),
+        ({"beta": 0.05}, "beta=0.05: EMPO has no KL term"),
+        ({"scale_rewards": "batch"}, "would count dropped groups as zeros"),
+        ({"scale_rewards": "none"}, "scale_rewards='none' and EmpoProvider.scale='group' differ"),
     ],
 )
 def test_a_layout_that_it_cannot_serve_is_refused_with_the_numbers(options, message, tmp_path):

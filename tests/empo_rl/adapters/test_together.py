@@ -13,10 +13,10 @@ SCRIPT = Path(__file__).with_name("deterministic.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
 
 
-def run(directory, rows, *, processes=2, loss="grpo", scale="group", trouble=()):
+def run(directory, rows, *, processes=2, loss="grpo", scale="group", kind=""):
     command = [sys.executable, *(TORCHRUN if processes == 2 else []), str(SCRIPT), str(directory), str(rows)]
-    done = subprocess.run([*command, loss, scale, *trouble], capture_output=True, text=True, check=False, timeout=200)
-    if trouble:
+    done = subprocess.run([*command, loss, scale, kind], capture_output=True, text=True, check=False, timeout=200)
+    if kind not in {"", "stateful"}:
         return done
     assert done.returncode == 0, done.stderr[-3000:]
     return torch.load(directory / f"{processes}-{rows}.pt")
@@ -24,13 +24,13 @@ def run(directory, rows, *, processes=2, loss="grpo", scale="group", trouble=())
 
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize(
-    ("rows", "loss", "scale"),
-    [(12, "grpo", "group"), (6, "dapo", "group"), (6, "grpo", "batch")],
-    ids=["whole groups", "groups cut between processes", "one deviation for the batch"],
+    ("rows", "loss", "scale", "kind"),
+    [(12, "grpo", "group", ""), (6, "dapo", "group", ""), (6, "grpo", "batch", ""), (12, "grpo", "group", "stateful")],
+    ids=["whole groups", "groups cut between processes", "one deviation for the batch", "dice and memory"],
 )
-def test_two_processes_decide_and_learn_as_one_does(rows, loss, scale, tmp_path):
-    decided, weights = run(tmp_path, rows, loss=loss, scale=scale)
-    expected, expected_weights = run(tmp_path, 2 * rows, processes=1, loss=loss, scale=scale)
+def test_two_processes_decide_and_learn_as_one_does(rows, loss, scale, kind, tmp_path):
+    decided, weights = run(tmp_path, rows, loss=loss, scale=scale, kind=kind)
+    expected, expected_weights = run(tmp_path, 2 * rows, processes=1, loss=loss, scale=scale, kind=kind)
     assert [step[:2] for step in decided] == [step[:2] for step in expected]  # rewards and masks, exactly
     kept = [row for _, mask, _ in expected for row in mask]
     assert any(kept)
@@ -43,16 +43,20 @@ def test_two_processes_decide_and_learn_as_one_does(rows, loss, scale, tmp_path)
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize(("rows", "trouble"), [(12, "fail"), (6, "fail-rows")], ids=["judge", "before the judge"])
-def test_where_one_process_fails_the_other_ends_with_its_message(rows, trouble, tmp_path):
-    done = run(tmp_path, rows, trouble=(trouble,))
+@pytest.mark.parametrize(
+    ("rows", "kind", "number"),
+    [(12, "fail", 1), (6, "fail-rows", 1), (6, "fail-first", 0)],
+    ids=["judge", "before the judge", "judge of them all"],
+)
+def test_where_one_process_fails_the_other_ends_with_its_message(rows, kind, number, tmp_path):
+    done = run(tmp_path, rows, kind=kind)
     assert done.returncode != 0
     assert "OSError: the judge is gone" in done.stderr
-    assert "process 1 failed: OSError: the judge is gone" in done.stderr
+    assert f"process {number} failed: OSError: the judge is gone" in done.stderr
 
 
 @pytest.mark.timeout(240)
 def test_where_one_process_is_killed_the_other_does_not_wait_for_it(tmp_path):
-    done = run(tmp_path, 12, trouble=("kill",))
+    done = run(tmp_path, 12, kind="kill")
     assert done.returncode != 0
     assert "SIGKILL" in done.stderr

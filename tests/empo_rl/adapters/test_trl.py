@@ -11,6 +11,7 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider
+from empo_rl.adapters.trl import AVERAGE_OVER_ROWS
 from semantic_entropy import InputError
 
 G, PROMPTS = 4, 6
@@ -74,6 +75,8 @@ def rollout(trainer):
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     batch = trainer._generate_and_score_completions([row for row in ROWS[:PROMPTS] for _ in range(G)])
+    if trainer.loss_type in AVERAGE_OVER_ROWS:
+        trainer._average_over_kept_rows([batch])
     return batch, decisions[0]
 
 
@@ -84,20 +87,20 @@ def loss_and_gradients(trainer, batch):
     return loss.item(), {name: p.grad.clone() for name, p in trainer.model.named_parameters()}
 
 
-def kept_rows_alone(batch, decision):
-    """The batch in which the dropped rows never were, as plain TRL would have it."""
-    rows = torch.as_tensor(decision.loss_mask)
+def kept_rows_alone(batch, decision, part=slice(None)):
+    """The batch, a part of what was decided about, in which the dropped rows never were, as plain TRL would have it."""
+    rows = torch.as_tensor(decision.loss_mask)[part]
     names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
     alone = {name: batch[name][rows] for name in names}
-    advantages = torch.as_tensor(decision.advantages, dtype=torch.float32)[rows]
+    advantages = torch.as_tensor(decision.advantages, dtype=torch.float32)[part][rows]
     return {**alone, "advantages": advantages, "num_items_in_batch": alone["completion_mask"].sum()}
 
 
-def plain_trainer(model, tokenizer, directory, loss_type):
+def plain_trainer(model, tokenizer, directory, loss_type, **options):
     trainer = GRPOTrainer(
         model=model,
         reward_funcs=lambda **_: [],
-        args=config(directory, loss_type=loss_type),
+        args=config(directory, loss_type=loss_type, **options),
         train_dataset=Dataset.from_list(ROWS),
         processing_class=tokenizer,
     )
@@ -172,6 +175,44 @@ def test_accumulation_over_micro_batches_changes_nothing(loss_type, provider, mo
     plain = plain_trainer(model, tokenizer, tmp_path, loss_type)
     _, expected = loss_and_gradients(plain, kept_rows_alone(batch, decision))
     assert_same_gradients(expected, moved)
+
+
+@pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "sapo", "luspo"])
+def test_several_steps_on_one_generation_average_each_over_its_own_kept_rows(
+    loss_type, model, tokenizer, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("trl.trainer.grpo_trainer.shuffle_sequence_dict", lambda batch: batch)  # rows stay in order
+    size = G * PROMPTS // 3
+    layout = {"per_device_train_batch_size": size, "steps_per_generation": 3, "gradient_accumulation_steps": 1}
+    ratio = "sequence" if loss_type == "luspo" else "token"
+    options = {**layout, "loss_type": loss_type, "importance_sampling_level": ratio}
+    provider = make_provider(delta_low=0.8, delta_high=9.0)  # two of four answers the same: some are paid more
+    trainer = trainer_of(model, tokenizer, tmp_path, provider, **options)
+    decisions = []
+    decide = provider.step
+    provider.step = lambda groups, **how: decisions.append(decide(groups, **how)) or decisions[-1]
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    plain = plain_trainer(model, tokenizer, tmp_path, loss_type, importance_sampling_level=ratio)
+    shares, compared = [], []
+    for number in range(3):
+        trainer._step = number
+        batch = trainer._prepare_inputs([row for row in ROWS[:PROMPTS] for _ in range(G)])
+        alone = kept_rows_alone(batch, decisions[0], slice(number * size, (number + 1) * size))
+        shares.append(len(alone["advantages"]))
+        _, gradients = loss_and_gradients(trainer, {**batch, "old_per_token_logps": None})
+        if alone["advantages"].any():  # two answers of two each have none
+            assert_same_gradients(gradients, loss_and_gradients(plain, alone)[1])
+            compared.append(shares[-1])
+    provider.close()
+    assert len(decisions) == 1
+    assert any(3 * kept != sum(shares) for kept in compared)  # another share of the step than of the generation
+
+
+def test_a_step_that_would_mix_two_generations_is_refused(provider, model, tokenizer, tmp_path):
+    layout = {"steps_per_generation": 2, "gradient_accumulation_steps": 4}
+    with pytest.raises(InputError, match="steps_per_generation=2 is no multiple of gradient_accumulation_steps=4"):
+        trainer_of(model, tokenizer, tmp_path, provider, **layout)
 
 
 def test_on_policy_the_ratio_is_one_and_the_clip_inactive(provider, model, tokenizer, tmp_path):

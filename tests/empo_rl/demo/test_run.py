@@ -10,7 +10,6 @@ import pytest
 from empo_rl.metrics_file import read_metrics
 
 NUMBERS = {"pass@1", "mean@8", "majority@8", "semantic_entropy"}
-TIMES = {"step_time", "empo/judging_seconds"}
 
 
 def demo(directory, *options):
@@ -32,7 +31,8 @@ def run(tmp_path_factory):
 
 def test_the_summary_has_precisely_its_shape(run):
     summary = json.loads((run[0] / "summary.json").read_text())
-    assert set(summary) == {"base", "final", "auroc_base", "seconds", "seed", "run"}
+    assert set(summary) == {"base", "final", "auroc_base", "seconds", "resumed_from", "seed", "run"}
+    assert summary["resumed_from"] is None
     assert set(summary["base"]) == set(summary["final"]) == NUMBERS
     assert set(summary["seconds"]) == {"pretrain", "train", "judging", "total"}
     assert summary["seed"] == 7
@@ -59,6 +59,7 @@ def test_the_picture_and_the_models_are_there(run):
         assert (run[0] / name / "model.safetensors").exists()
     assert sorted(entry.name for entry in run[0].iterdir()) == [
         "base",
+        "config.yaml",
         "final",
         "metrics.jsonl",
         "summary.json",
@@ -72,16 +73,6 @@ def test_the_table_is_on_stdout_and_the_progress_on_stderr(run):
         assert label in done.stdout
     assert "pre-training" in done.stderr
     assert "Warning" not in done.stderr
-
-
-def test_the_same_seed_gives_the_same_numbers_again(run, tmp_path):
-    directory, _ = run
-    demo(tmp_path, "--seed", "7")
-    first, again = (read_metrics(d / "metrics.jsonl") for d in (directory, tmp_path))
-    for left, right in zip(first, again, strict=True):
-        assert {k: v for k, v in left.items() if k not in TIMES} == {k: v for k, v in right.items() if k not in TIMES}
-    final, final_again = (json.loads((d / "summary.json").read_text())["final"] for d in (directory, tmp_path))
-    assert final == final_again
 
 
 def test_the_labelled_comparison_runs_and_an_earlier_demo_is_replaced(tmp_path):

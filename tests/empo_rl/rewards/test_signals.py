@@ -177,9 +177,34 @@ def test_a_signal_that_draws_goes_on_where_its_state_was_saved(reward):
         np.testing.assert_array_equal(following, resumed.step(batch).rewards)
 
 
-def test_the_state_of_another_signal_is_left():
-    with EmpoProvider("exact", reward="random") as provider, EmpoProvider("exact", reward="empo") as other:
-        other.load_state_dict(provider.state_dict())
+COIN = {"reward": "composite", "reward_options": {"weights": {"random": 1.0}}}
+TWO_COINS = {"reward": "composite", "reward_options": {"weights": {"random": 1.0, "format": 0.5}}}
+GUESS = {"reward": "semi_supervised", "reward_options": {"unlabelled": "random"}}
+VOTE = {"reward": "semi_supervised", "reward_options": {"unlabelled": "majority"}}
+
+
+@pytest.mark.parametrize(
+    ("saved", "resumed"),
+    [
+        ({"reward": "random"}, {"reward": "majority"}),
+        (COIN, TWO_COINS),
+        (TWO_COINS, COIN),
+        (GUESS, VOTE),
+        (VOTE, GUESS),
+        (GUESS, {"reward": "semi_supervised"}),
+    ],
+)
+def test_the_state_of_what_is_another_signal_since_is_left(saved, resumed):
+    with EmpoProvider("exact", **saved) as one, EmpoProvider("exact", **resumed) as other:
+        other.load_state_dict(json.loads(json.dumps(one.state_dict())))
+        assert other.step([["a", "a", "b"]]).rewards.shape == (3,)
+
+
+def test_parts_that_are_the_same_since_go_on_where_they_were():
+    with EmpoProvider("exact", seed=1, **COIN) as one, EmpoProvider("exact", seed=2, **TWO_COINS) as other:
+        one.step([["a"] * 9])
+        other.load_state_dict(one.state_dict())
+        assert (other.step([["a"] * 20]).rewards - 0.5).tolist() == one.step([["a"] * 20]).rewards.tolist()
 
 
 def test_a_registered_signal_is_found_by_name():

@@ -1,0 +1,43 @@
+"""`empo-train CONFIG --check`: what is wrong with a run, and what it needs, before a GPU is touched.
+
+    layout  judge  data  packages  disk  memory        each a module here, each a list of findings
+
+All problems are listed, not the first alone. What cannot be known here (a dataset or a model that is not on this
+machine, a GPU that is elsewhere) is listed as not checked, with the reason, and fails nothing. Nothing is downloaded,
+no model is loaded, and torch is imported only where the judge is one that needs it or `trl:` holds keys.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from empo_rl.check import data, disk, judge, layout, memory, packages
+from empo_rl.check.findings import Finding, problem, unchecked
+from empo_rl.check.shape import model_shape
+from empo_rl.config import Config
+from empo_rl.config_files import load_config
+from semantic_entropy import SemanticEntropyError
+
+__all__ = ["check_run"]
+
+
+def check_run(source: str, overrides: Sequence[str] = ()) -> list[Finding]:
+    """All findings about a configuration: a file's name or a recipe's, with `key=value` on top."""
+    try:
+        config = load_config(source, overrides)
+    except SemanticEntropyError as error:
+        reason = "the configuration could not be read"
+        return [*(problem("configuration", line) for line in str(error).splitlines()), unchecked("all else", reason)]
+    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # what is on this machine, and nothing else
+    return list(_findings(config))
+
+
+def _findings(config: Config) -> Iterator[Finding]:
+    shape = model_shape(config)
+    yield from layout.findings(config)
+    yield from judge.findings(config)
+    rows = yield from data.findings(config)
+    yield from packages.findings(config)
+    yield from disk.findings(config, shape, rows)
+    yield from memory.findings(config, shape)

@@ -1,0 +1,173 @@
+"""The whole step: read, remove by rules, draw by seed, compare, drop, write; or only compare.
+
+Rows are walked in the order of the draw. A row that is dropped makes room for the next one, so that as many are kept as
+were asked for, while the source has them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from empo_rl.data.draw import Draw, Row
+from empo_rl.data.overlap import KINDS, Finder, Finding, Kind, Question
+from empo_rl.data.preparation import Columns, Preparation, Removed
+from empo_rl.data.report import Report
+from empo_rl.disk import written_whole
+from empo_rl.records import RecordStream, column_text
+from semantic_entropy import InputError
+
+Progress = Callable[[str, int, int], None]
+"""(stage, done, total)."""
+
+_EVERY = 500  # rows between two signs of progress
+_SPARE = 2  # times the rows asked for are drawn where some may be dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What is asked for: so many rows by a seed, without those of the kinds in `drop`."""
+
+    count: int
+    seed: int
+    columns: Columns
+    drop: Collection[Kind] = ()
+
+
+def prepare(
+    stream: RecordStream,
+    preparation: Preparation,
+    choices: Choices,
+    report: Report,
+    finder: Finder,
+    files: Files,
+    progress: Progress,
+) -> Report:
+    """Fill `report` and write the files, all of them or none.
+
+    Raises:
+        InputError: a column that is not there, or no row is left.
+    """
+    report.seed, report.asked = choices.seed, choices.count
+    with ExitStack() as stack:
+        out, summary, dropped = files.opened(stack)
+        draw = _drawn(stream, preparation, choices, report, dropped, progress)
+        for row in _kept(draw.rows(), choices, report, finder, dropped, progress):
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if not report.kept:
+            raise InputError(_none_left(report))
+        summary.write(json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
+    return report
+
+
+def check(stream: RecordStream, column: str, report: Report, finder: Finder, progress: Progress) -> Report:
+    """Fill `report` for every row of a file; nothing is written.
+
+    Raises:
+        InputError: the column is not there, or holds no text somewhere, or the file is empty.
+    """
+    for place, record in _shown(stream, "comparing", progress):
+        report.read += 1
+        question = Question(place, column_text(record, column, "question", place, "--column question=..."))
+        report.findings += finder.look(question)
+        finder.keep(question)
+    report.compared = report.kept = report.read
+    if not report.read:
+        raise InputError(f"{stream.name}: holds no row.")
+    return report
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """What is written: the rows, the report, and where asked for a line for each row that was removed or dropped."""
+
+    out: Path
+    report: Path
+    dropped: Path | None = None
+
+    def opened(self, stack: ExitStack) -> tuple[TextIO, TextIO, TextIO | None]:
+        """All of them under temporary names; an error deletes them, the stack's end moves them to their places."""
+        paths = [self.out, self.report, *([self.dropped] if self.dropped else [])]
+        out, report, *rest = stack.enter_context(written_whole(*paths))
+        return out, report, rest[0] if rest else None
+
+
+def _drawn(
+    stream: RecordStream,
+    preparation: Preparation,
+    choices: Choices,
+    report: Report,
+    dropped: TextIO | None,
+    progress: Progress,
+) -> Draw:
+    draw = Draw(choices.count * (_SPARE if choices.drop else 1), choices.seed)
+    report.removed = dict.fromkeys(preparation.rules, 0)
+    for place, record in _shown(stream, "reading", progress):
+        report.read += 1
+        row = preparation.row(record, place, choices.columns)
+        if isinstance(row, Removed):
+            report.removed[row.rule] += 1
+            _note(dropped, place, row.rule, record.get(choices.columns["question"]))
+        else:
+            draw.offer(place, row)
+    return draw
+
+
+def _kept(
+    drawn: list[tuple[str, Row]],
+    choices: Choices,
+    report: Report,
+    finder: Finder,
+    dropped: TextIO | None,
+    progress: Progress,
+) -> Iterator[Row]:
+    total = min(choices.count, len(drawn))
+    for place, row in drawn:
+        if report.kept == choices.count:
+            return
+        question = Question(place, row["question"])
+        findings = finder.look(question)
+        report.findings += findings
+        report.compared += 1
+        reason = next((kind for kind in KINDS if kind in choices.drop and kind in {f.kind for f in findings}), None)
+        if reason is not None:
+            report.dropped[reason] += 1
+            _note(dropped, place, reason, question.text, [f for f in findings if f.kind == reason])
+            continue
+        report.kept += 1
+        finder.keep(question)
+        if report.kept % _EVERY == 0 or report.kept == total:
+            progress("comparing", report.kept, total)
+        yield row
+
+
+def _note(file: TextIO | None, place: str, reason: str, question: Any, findings: Collection[Finding] = ()) -> None:
+    if file is None:
+        return
+    others = [
+        {"place": f.other.place, "suite": f.suite, "similarity": round(f.similarity, 4), "question": f.other.text}
+        for f in findings
+    ]
+    line = {"place": place, "reason": reason, "question": question, "found": others}
+    file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
+
+
+def _none_left(report: Report) -> str:
+    why = [f"{rule}: {count:,}" for rule, count in (*report.removed.items(), *report.dropped.items()) if count]
+    return f"{report.source}: of {report.read:,} rows none is left{_in_brackets(why)}."
+
+
+def _in_brackets(reasons: list[str]) -> str:
+    return f" ({'; '.join(reasons)})" if reasons else ""
+
+
+def _shown(stream: RecordStream, stage: str, progress: Progress) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for number, item in enumerate(stream, start=1):
+        yield item
+        if number % _EVERY == 0:
+            progress(stage, stream.done, max(stream.total, 1))
+    progress(stage, max(stream.total, 1), max(stream.total, 1))

@@ -1,0 +1,57 @@
+"""Run by torchrun with two processes: all answers of rank 1 are unreadable, none of rank 0's; the monitor stops both.
+
+Each process by itself would see a share of 0 or of 1; together they see a half, and the alarm is over two fifths.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from accelerate import PartialState
+from datasets import Dataset
+from trl import GRPOConfig
+
+from empo_rl import EmpoGRPOTrainer, EmpoProvider, Monitor, MonitorCallback
+from empo_rl.demo.base_model import make_model, make_tokenizer
+
+G = 4
+ROWS = [{"prompt": f"What is ({n}+2)*3+4?"} for n in range(1, 9)]
+
+
+def main():
+    torch.set_num_threads(1)
+    state = PartialState(cpu=True)
+    directory, tokenizer = Path(sys.argv[1]), make_tokenizer()
+    args = GRPOConfig(
+        output_dir=str(directory),
+        per_device_train_batch_size=G,
+        num_generations=G,
+        max_completion_length=4,
+        max_steps=6,
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        save_strategy="no",
+    )
+    said = []
+    with EmpoProvider("exact", extract=lambda text: None if state.process_index else str(len(text) % 2)) as provider:
+        monitor = Monitor({"unparsable": {"most": 0.4, "steps": 2}}, action="stop")
+        trainer = EmpoGRPOTrainer(
+            model=make_model(tokenizer, seed=0),
+            provider=provider,
+            args=args,
+            train_dataset=Dataset.from_list(ROWS),
+            processing_class=tokenizer,
+            callbacks=[MonitorCallback(monitor, provider, directory=directory, say=said.append)],
+        )
+        trainer.train()
+    seen = {"step": trainer.state.global_step, "state": monitor.state_dict(), "said": said}
+    (directory / f"rank-{state.process_index}.json").write_text(json.dumps(seen))
+    state.wait_for_everyone()
+    state.destroy_process_group()
+
+
+main()

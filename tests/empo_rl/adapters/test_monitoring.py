@@ -1,0 +1,140 @@
+"""The monitor in real runs of TRL: said, written down, stopped, resumed; in one process and in two."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from datasets import Dataset
+from trl import GRPOConfig, GRPOTrainer
+
+from empo_rl import EmpoProvider, Monitor, MonitorCallback, reward_function
+
+G = 4
+STOPPED = 3
+# Eight prompts a step: it holds from the third step on, whatever is answered, and fires in the fifth.
+ALARM = {"share": 0.0, "times": 0, "window": 24, "fewest": 24, "steps": 3}
+COMMAND = [
+    *(sys.executable, "-m", "empo_rl.cli", "tiny", "training.save_every=1", "training.keep_checkpoints=2"),
+    *("training.prompts_per_step=8", "training.prompts_per_micro_batch=8", "data.limit=64", "demo.pretrain_steps=2"),
+    *("rollout.max_completion_tokens=6", "rollout.num_generations=4", "empo.equivalence=exact"),
+    # what a model that knows nothing writes is an answer, so that there are main answers to count
+    *("empo.extract=whole", "training.steps=7"),
+    *(f"monitor.alarms.concentration={json.dumps(ALARM)}", "monitor.alarms.concentration.action=stop"),
+]
+
+
+def empo_train(directory, *more):
+    command = [*COMMAND, f"output_dir={directory}", *more]
+    return subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, text=True, capture_output=True, check=False, timeout=200
+    )
+
+
+def lines(file):
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A run that its alarm stops."""
+    directory = tmp_path_factory.mktemp("monitored") / "run"
+    return directory, empo_train(directory)
+
+
+@pytest.mark.timeout(280)
+def test_an_alarm_stops_the_run_with_a_status_of_its_own_and_says_why(stopped):
+    directory, done = stopped
+    assert done.returncode == STOPPED, done.stderr[-3000:]
+    assert "Traceback" not in done.stderr
+    assert "alarm concentration at step 5: " in done.stderr
+    assert "since step 3" in done.stderr
+    assert f"The last good checkpoint, from before the alarm's condition began, is {directory / 'checkpoint-1'}" in (
+        done.stderr
+    )
+    assert not (directory / "final").exists()
+
+
+def test_the_last_good_checkpoint_survives_rotation_beside_the_latest(stopped):
+    directory, _ = stopped
+    assert sorted(entry.name for entry in directory.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-5"]
+
+
+def test_each_step_logs_the_alarms_and_a_firing_is_one_line(stopped):
+    directory, _ = stopped
+    rows = lines(directory / "metrics.jsonl")
+    assert [row["alarm/concentration"] for row in rows] == [0, 0, 0, 0, 1]
+    assert ["watch/concentration" in row for row in rows] == [False, False, True, True, True]
+    (firing,) = lines(directory / "alarms.jsonl")
+    assert (firing["alarm"], firing["step"], firing["began"], firing["action"]) == ("concentration", 5, 3, "stop")
+    assert firing["checkpoint"] == "checkpoint-1"
+    assert firing["value"] == rows[-1]["watch/concentration"]
+
+
+@pytest.mark.timeout(280)
+def test_a_stopped_run_stays_stopped_until_its_alarm_only_warns(stopped):
+    directory, _ = stopped
+    again = empo_train(directory, "--resume")
+    assert again.returncode == STOPPED, again.stderr[-3000:]
+    assert "the run was stopped after step 5" in again.stderr
+    assert "--resume monitor.alarms.concentration.action=warn" in again.stderr
+    assert len(lines(directory / "metrics.jsonl")) == 5
+    warned = empo_train(directory, "--resume", "monitor.alarms.concentration.action=warn")
+    assert warned.returncode == 0, warned.stderr[-3000:]
+    assert [row["alarm/concentration"] for row in lines(directory / "metrics.jsonl")] == [0, 0, 0, 0, 1, 1, 1]
+    assert len(lines(directory / "alarms.jsonl")) == 1  # on since step 5, and said then
+    assert (directory / "final" / "model.safetensors").exists()
+
+
+def test_trls_own_trainer_is_watched_as_well(model, tokenizer, tmp_path):
+    args = GRPOConfig(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=2 * G,
+        num_generations=G,
+        max_completion_length=6,
+        max_steps=4,
+        beta=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+    )
+    said = []
+    monitor = Monitor({"unparsable": {"most": 0.5, "steps": 2}}, action="stop")
+    with EmpoProvider("exact", extract=lambda _: None) as provider:
+        trainer = GRPOTrainer(
+            model=model,
+            reward_funcs=reward_function(provider, args),
+            args=args,
+            train_dataset=Dataset.from_list([{"prompt": f"What is {n}+2?"} for n in range(1, 9)]),
+            processing_class=tokenizer,
+            callbacks=[watch := MonitorCallback(monitor, provider, say=said.append)],
+        )
+        trainer.train()
+    assert trainer.state.global_step == 2
+    assert len(said) == 1
+    assert "100% of the completions hold no answer that can be extracted, over 50%" in said[0]
+    assert "There is no checkpoint from before" in said[0]
+    assert watch.stopped.startswith("stopped after step 2")
+    logged = [row["alarm/unparsable"] for row in trainer.state.log_history if "loss" in row]
+    assert logged == [0.0, 1.0]
+
+
+@pytest.mark.timeout(240)
+def test_two_processes_decide_on_the_whole_batch_and_stop_together(tmp_path):
+    """Real processes over gloo; what they do stands in monitored.py."""
+    script = Path(__file__).with_name("monitored.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
+    done = subprocess.run([*command, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
+    assert first["step"] == second["step"] == 2
+    assert first["state"] == second["state"]
+    assert "50% of the completions" in first["said"][0]
+    assert second["said"] == []
+    assert len(lines(tmp_path / "alarms.jsonl")) == 1

@@ -1,0 +1,194 @@
+"""What `--check` finds, against real files, real models' sizes and the shipped recipes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from empo_rl.check import check_run
+from empo_rl.check.disk import findings as disk_findings
+from empo_rl.check.findings import GIB, lines, passed
+from empo_rl.check.memory import estimate
+from empo_rl.check.shape import Shape, model_shape
+from empo_rl.config_files import load_config
+from empo_rl.recipes import recipe_names
+
+ROW = {"question": "What is 1+1?", "answer": "2", "response": "It is 2."}
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """One with the files that empo-data would make, and without a network."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
+    for name in ("natural.jsonl", "numina-answered.jsonl"):
+        (tmp_path / name).write_text(json.dumps(ROW) + "\n")
+    return tmp_path
+
+
+def problems(source, *overrides):
+    return [finding.text for finding in check_run(source, overrides) if finding.kind == "problem"]
+
+
+@pytest.mark.parametrize("recipe", recipe_names())
+def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its_groups(recipe):
+    findings = check_run(recipe)
+    assert passed(findings), list(lines(findings))
+    assert [finding.kind for finding in findings if finding.about in ("layout", "memory")] == (
+        ["ok"] if recipe == "tiny" else ["ok", "ok"]
+    )
+    (wrong,) = problems(
+        recipe, "training.prompts_per_step=100", "training.prompts_per_micro_batch=1", "launch.processes=7"
+    )
+    assert "training.prompts_per_step=100 is no multiple of" in wrong
+    assert "set training.prompts_per_step=98 or 105" in wrong
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["trl.per_device_train_batch_size=12"],
+            "12 rows a process would cut groups of rollout.num_generations=8. Set",
+        ),
+        (["trl.num_generations=4"], "decided by this configuration (it is 8). Set rollout.num_generations instead."),
+        (["trl.top_q=1"], "trl.top_q is no argument of trl.GRPOConfig. Did you mean 'trl.top_p'?"),
+        (
+            ["training.completions_per_pass=3", "training.prompts_per_micro_batch=1"],
+            "cuts groups of rollout.num_generations=8 unevenly. Divisors of 8: 1, 2",
+        ),
+        (["launch.processes=3"], "is no multiple of training.prompts_per_micro_batch=32 x 3 processes = 96: set"),
+        (["empo.equivalence=mathh"], "no equivalence named 'mathh'. Did you mean 'math'?"),
+        (["empo.guards.copid=0"], "copid"),
+        (["data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl is no file"),
+        (["data={path: x.jsonl, made_with: empo-data numina}"], "Make it with: empo-data numina"),
+        (["data={path: natural.jsonl, columns: {question: problem}}"], "no column 'problem' (data.columns.question)"),
+        (["trl.report_to=wandb"], "trl.report_to=wandb needs wandb"),
+        (["launch.strategy=fsdp2"], "on the CPU accelerate would run ddp without a word"),
+        (["empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
+    ],
+)
+def test_a_mistake_is_a_problem_that_says_what_to_change(overrides, message):
+    (found,) = problems("tiny", *overrides)
+    assert message in found
+
+
+def test_all_problems_are_listed_not_the_first_alone():
+    found = problems("tiny", "launch.processes=3", "trl.beta=1", "empo.equivalence=mathh", "data={path: nowhere.jsonl}")
+    assert len(found) == 4
+    found = problems("tiny", "method=online_dpo", "training.prompts_per_step=33")
+    assert len(found) == 3  # the reward, the number of completions, the multiple
+
+
+def test_a_dataset_whose_files_are_here_has_its_columns_checked(folder):
+    (folder / "mine").mkdir()
+    (folder / "mine" / "train.jsonl").write_text(json.dumps(ROW) + "\n")
+    assert not problems("tiny", "data={dataset: mine}")
+    (found,) = problems(
+        "tiny", "data={dataset: mine, columns: {question: problem, gold: answer}}", "empo.reward=golden"
+    )
+    assert "mine has no column 'problem' (data.columns.question). It has: ['question', 'answer', 'response']" in found
+
+
+def test_what_cannot_be_known_here_is_listed_and_fails_nothing():
+    findings = check_run("tiny", ["model=nobody/nothing", "data={dataset: nobody/nothing}"])
+    assert passed(findings)
+    left = {finding.about: finding.text for finding in findings if finding.kind == "not checked"}
+    assert "not in this machine's cache" in left["data.dataset nobody/nothing"]
+    assert "give check.parameters" in left["memory"]
+
+
+def test_a_models_size_is_counted_from_its_config_as_torch_counts_it(folder):
+    config = LlamaConfig(
+        hidden_size=512,
+        intermediate_size=1536,
+        num_hidden_layers=6,
+        num_attention_heads=8,
+        num_key_value_heads=2,
+        vocab_size=3000,
+    )
+    config.save_pretrained(folder / "model")
+    with torch.device("meta"):
+        counted = sum(weight.numel() for weight in LlamaForCausalLM(config).parameters())
+    shape = model_shape(load_config("tiny", ["model=model"]))
+    assert shape.parameters == pytest.approx(counted, rel=1e-3)  # norms are left out
+    assert (shape.hidden, shape.layers, shape.keys) == (512, 6, 128)
+
+
+def test_the_size_of_a_published_model_comes_out_right(folder):
+    """Qwen2.5-7B's config.json; its model card says 7.61B."""
+    (folder / "qwen").mkdir()
+    published = {
+        "hidden_size": 3584,
+        "intermediate_size": 18944,
+        "num_hidden_layers": 28,
+        "num_attention_heads": 28,
+        "num_key_value_heads": 4,
+        "vocab_size": 152064,
+        "tie_word_embeddings": False,
+    }
+    (folder / "qwen" / "config.json").write_text(json.dumps(published))
+    assert model_shape(load_config("tiny", ["model=qwen"])).parameters == pytest.approx(7.615e9, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "bytes_a_weight"),
+    [
+        (["launch.strategy=ddp"], 16),  # fp32 weights, gradients, two moments
+        (["launch.strategy=fsdp2"], 16 / 8),
+        (["launch.strategy=zero3"], 16 / 8),  # ZeRO, section 3.1: (2 + 2 + K) / P with K = 12
+        (["launch.strategy=ddp", "training.weights=bf16"], 8),
+        (["launch.strategy=ddp", "lora={}"], 2),  # frozen in bf16; without a shape's width the adapters are few
+    ],
+)
+def test_what_weights_and_optimizer_take_by_strategy(overrides, bytes_a_weight):
+    config = load_config("math-1.5b-empo", overrides)
+    states = estimate(config, Shape(1e12, None, None, None, "a test"))["weights and optimizer"]
+    assert states == pytest.approx(bytes_a_weight * 1e12, rel=1e-3)
+
+
+def test_a_model_too_large_for_the_device_is_a_problem_with_ways_out():
+    (found,) = problems("math-1.5b-empo", "check.parameters=14e9")
+    assert "more than 80 GiB less a tenth. Try training.completions_per_pass" in found
+    assert "launch.strategy=fsdp2" in found
+
+
+def test_checkpoints_that_do_not_fit_on_the_disk_are_a_problem():
+    changes = ["device=cpu", "training.precision=fp32", "check.parameters=1e14", "check.device_gib=1e9"]
+    (found,) = problems("math-1.5b-empo", *changes)
+    assert "3 checkpoints of 1117587.1 GiB and final/" in found  # 12 bytes a weight
+    assert "Set training.keep_checkpoints=2" in found
+
+
+def test_an_adapters_checkpoints_are_small():
+    config = load_config("math-1.5b-empo", ["lora={r: 16}", "device=cpu", "training.precision=fp32"])
+    (finding,) = disk_findings(config, Shape(1.54e9, 1536, 28, 151936, "a test"), 20000)
+    assert finding.kind == "ok"
+    assert f"3 checkpoints of {12 * 25 * 16 * 1536 * 28 / GIB:.1f} GiB" in finding.text
+
+
+def test_the_command_lists_what_it_found_and_its_status_says_whether_all_passed():
+    command = [sys.executable, "-m", "empo_rl.cli", "tiny", "--check"]
+    done = subprocess.run(
+        [*command, "--processes", "2", "training.prompts_per_micro_batch=4"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert (
+        "ok:          layout: 32 prompts a step = 4 a micro-batch x 2 processes x 4 passes, whole groups" in done.stdout
+    )
+    done = subprocess.run([*command, "training.stepz=3", "foo=1"], check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "Did you mean 'training.steps'?" in done.stdout
+    assert "foo is not a key" in done.stdout
+
+
+def test_a_check_of_the_tiny_run_imports_no_torch():
+    program = "import sys; from empo_rl.check import check_run; check_run('tiny'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -1,0 +1,243 @@
+"""The command as a user runs it: real processes, real files."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import datasets
+import pytest
+from click.testing import CliRunner
+
+from empo_rl.config import Config
+from empo_rl.data.cli import main
+from empo_rl.prompts import read_prompts
+from tests.shared_data import SHARED, rows
+
+
+def empo_data(*arguments, cwd, check=True, before="", **env):
+    command = [sys.executable, "-m", "empo_rl.data.cli", *map(str, arguments)]
+    if before:
+        command = ["bash", "-c", f'{before}; exec "$@"', "bash", *command]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False, env={**os.environ, **env})
+    if check:
+        assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def write(path, records):
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return path
+
+
+def read(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def numina_rows():
+    """The real training questions, in the columns of the hub's data set."""
+    return [
+        {"problem": row["question"], "solution": f"So it is $\\boxed{{{row['answer']}}}$.", "source": "cn_k12"}
+        for row in rows("train_prompts.jsonl")[:600]
+        if row["answer"].count("{") == row["answer"].count("}")  # one of the 6,000 golds is cut
+    ]
+
+
+def test_help_is_quick_and_loads_nothing_heavy(tmp_path):
+    started = time.perf_counter()
+    shown = empo_data("--help", cwd=tmp_path).stdout
+    assert time.perf_counter() - started < 3  # far from what importing datasets takes
+    for use in ("empo-data numina", "empo-data natural", "empo-data check FILE"):
+        assert use in shown
+    look = "import sys, empo_rl.data.cli; print({'datasets', 'datasketch', 'torch', 'scipy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+def test_what_numina_writes_is_what_empo_train_reads(tmp_path, numina_rows):
+    write(tmp_path / "local.jsonl", numina_rows)
+    empo_data("numina", "--from", "local.jsonl", "--n", 100, "--alone", cwd=tmp_path)
+    written = read(tmp_path / "numina.jsonl")
+    assert len(written) == 100
+    assert all(list(row) == ["question", "answer", "solution", "source"] for row in written)
+    config = Config.model_validate(
+        {
+            "model": "m",
+            "output_dir": "o",
+            "data": {"path": str(tmp_path / "numina.jsonl"), "columns": {"question": "question", "gold": "answer"}},
+            "template": {"name": "math"},
+            "empo": {"reward": "golden"},
+        }
+    )
+    prompts = read_prompts(config)
+    assert [row["question"] for row in prompts] == [row["question"] for row in written]
+    assert [row["gold"] for row in prompts] == [row["answer"] for row in written]
+    golds = {row["problem"]: row["solution"] for row in numina_rows}
+    assert all(golds[row["question"]] == f"So it is $\\boxed{{{row['answer']}}}$." for row in written)
+
+
+def test_jsonl_parquet_and_a_shuffled_copy_give_the_same_rows(tmp_path, numina_rows):
+    write(tmp_path / "a.jsonl", numina_rows)
+    datasets.Dataset.from_list(numina_rows).to_parquet(tmp_path / "b.parquet")
+    write(tmp_path / "c.jsonl", numina_rows[::-1])
+    outputs = []
+    for source in ("a.jsonl", "b.parquet", "c.jsonl"):
+        empo_data("numina", "--from", source, "--n", 50, "--alone", "-o", "out/rows.jsonl", cwd=tmp_path)
+        outputs.append((tmp_path / "out" / "rows.jsonl").read_text())
+    assert outputs[0] == outputs[1] == outputs[2]
+
+
+def test_planted_duplicates_and_evaluation_questions_are_found_and_dropped(tmp_path, numina_rows):
+    math500 = [row["question"] for row in rows("questions.jsonl") if row["source"] == "math500"]
+    reworded = numina_rows[7]["problem"].replace("the", "this", 1)
+    planted = [
+        {**numina_rows[3], "problem": numina_rows[3]["problem"].upper() + " "},
+        {**numina_rows[0], "problem": math500[4]},
+        {
+            **numina_rows[0],
+            "problem": f"{math500[5]} Let's think step by step and output the final answer within \\boxed{{}}.",
+        },
+        {**numina_rows[0], "problem": math500[6].replace("$", "$$") + " Explain."},
+    ]
+    assert reworded != numina_rows[7]["problem"]
+    write(tmp_path / "local.jsonl", [*numina_rows[:300], *planted, {**numina_rows[7], "problem": reworded}])
+    write(tmp_path / "math500.jsonl", [{"problem": question} for question in math500])
+    arguments = ["numina", "--from", "local.jsonl", "--n", 1000, "--against", "math500.jsonl"]
+    done = empo_data(*arguments, cwd=tmp_path)
+    report = json.loads((tmp_path / "numina.report.json").read_text())
+    assert report["rows"] == {"duplicates": 1, "near-duplicates": 1, "overlap": 2, "near-overlap": 1}
+    assert report["read"] == report["kept"] == 305
+    assert "kept                    305 (1,000 asked for)" in done.stdout
+    assert report["evaluation_sets"] == [
+        {"name": "math500", "questions": len(math500), "same": 2, "near": 1, "questions_met": 3}
+    ]
+    kinds = "duplicates,near-duplicates,overlap,near-overlap"
+    empo_data(*arguments, "--drop", kinds, "--dropped", "gone.jsonl", cwd=tmp_path)
+    assert len(read(tmp_path / "numina.jsonl")) == 300
+    gone = read(tmp_path / "gone.jsonl")
+    assert sorted(line["reason"] for line in gone) == [
+        "duplicates",
+        "near-duplicates",
+        "near-overlap",
+        "overlap",
+        "overlap",
+    ]
+    assert {line["found"][0]["suite"] for line in gone} == {None, "math500"}
+    assert "exact duplicates          0" in empo_data("check", "numina.jsonl", "--alone", cwd=tmp_path).stdout
+
+
+def test_a_dropped_row_makes_room_for_the_next(tmp_path):
+    records = [{"problem": f"Question number {n // 2}, which is asked twice?", "solution": None} for n in range(100)]
+    write(tmp_path / "local.jsonl", records)
+    arguments = ["numina", "--from", "local.jsonl", "--column", "source=", "--n", 20, "--alone", "--drop", "duplicates"]
+    report = json.loads(empo_data(*arguments, "--json", cwd=tmp_path).stdout)
+    assert report["kept"] == 20
+    assert report["dropped"]["duplicates"] == report["compared"] - 20 > 0
+    assert len({row["question"] for row in read(tmp_path / "numina.jsonl")}) == 20
+
+
+def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
+    row = {"question": "Why is it so?", "reference_answer": "So.", "responses": [{"response": "Because."}]}
+    records = [
+        row,
+        {**row, "question": "Prove that it is so."},
+        {**row, "question": "Improve it."},
+        {**row, "reference_answer": ""},
+        {**row, "responses": [{"response": "x" * 5000}]},
+    ]
+    write(tmp_path / "local.jsonl", records)
+    shown = empo_data("natural", "--from", "local.jsonl", "--alone", "--dropped", "gone.jsonl", cwd=tmp_path).stdout
+    assert '2 "prove" in the question' in shown
+    assert "1 no answer" in shown
+    assert "1 response of 4096 characters or more" in shown
+    assert read(tmp_path / "natural.jsonl") == [{"question": "Why is it so?", "answer": "So.", "response": "Because."}]
+    assert [line["place"] for line in read(tmp_path / "gone.jsonl")] == [f"local.jsonl:{n}" for n in (2, 3, 4, 5)]
+
+
+def test_check_reports_and_writes_nothing(tmp_path):
+    prompts = SHARED / "data" / "train_prompts.jsonl"
+    against = ["--against", SHARED / "data" / "questions.jsonl", "--source-column", "source"]
+    rows("questions.jsonl")  # skips where the data is not there
+    report = json.loads(empo_data("check", prompts, *against, "--json", cwd=tmp_path).stdout)
+    assert report["rows"] == {"duplicates": 0, "near-duplicates": 22, "overlap": 0, "near-overlap": 2}
+    assert {one["name"]: one["near"] for one in report["evaluation_sets"] if one["near"]} == {
+        "math500": 1,
+        "olympiadbench": 1,
+    }
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sets_that_cannot_be_loaded_are_listed_with_the_reason(tmp_path):
+    write(tmp_path / "mine.jsonl", [{"question": "Why?"}])
+    shown = empo_data("check", "mine.jsonl", cwd=tmp_path, HF_HOME=str(tmp_path / "empty")).stdout
+    assert "not compared      math500: Couldn't reach 'HuggingFaceH4/MATH-500' on the Hub" in shown
+    assert "compared with no evaluation set" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["numina", "--from", "nowhere.parquet", "--alone"], "--from: nowhere.parquet is no file"),
+        (["numina", "--from", "rows.jsonl", "--alone"], "no column 'problem' (--column question=...)"),
+        (["numina", "--from", "rows.jsonl", "--column", "x", "--alone"], "write ROLE=COLUMN"),
+        (["numina", "--from", "blank.jsonl", "--alone"], "of 1 rows none is left (no question: 1)"),
+        (["numina", "--from", "empty.jsonl", "--alone"], "of 0 rows none is left"),
+        (["numina", "--from", "rows.jsonl", "-o", "rows.jsonl"], "is read or written as something else too"),
+        (["numina", "--from", "rows.jsonl", "-o", "."], ". is a folder: name a file in it"),
+        (["numina", "--from", "rows.jsonl", "--drop", "overlaps"], "overlaps: choose from duplicates"),
+        (["numina", "--alone"], "--from: 'AI-MO/NuminaMath-CoT' (subset None, split 'train') could not be loaded"),
+        (["numina", "--from", "bad.parquet", "--alone"], "bad.parquet is no Parquet file that can be read"),
+        (["check", "empty.jsonl", "--alone"], "empty.jsonl: holds no row"),
+        (["check", "latin.jsonl", "--alone"], "latin.jsonl:1: not UTF-8"),
+        (["check", "rows.jsonl", "--against", "mathh"], "Did you mean 'math'?"),
+        (["check", "rows.jsonl", "--against", "other.jsonl"], "other.jsonl:1: no question (--against)"),
+        (["check", "rows.jsonl", "--against", "math500"], "--against math500: 'HuggingFaceH4/MATH-500'"),
+        (["check", "rows.jsonl", "--against", "other=rows.jsonl", "--against", "other=blank.jsonl"], "called 'other'"),
+        (["check", "rows.jsonl", "--against", "rows.jsonl", "--source-column", "x"], "no column 'x' (--source-column)"),
+    ],
+)
+def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "rows.jsonl", [{"question": "Why?"}])
+    write(tmp_path / "blank.jsonl", [{"problem": " ", "solution": "", "source": "", "prompt": "x"}])
+    write(tmp_path / "other.jsonl", [{"text": "Why?"}])
+    (tmp_path / "empty.jsonl").write_text("\n")
+    (tmp_path / "bad.parquet").write_text("PAR")
+    (tmp_path / "latin.jsonl").write_bytes('{"question": "Größe?"}'.encode("latin-1"))
+    before = sorted(path.name for path in tmp_path.iterdir())
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code in (1, 2)
+    assert isinstance(done.exception, SystemExit)  # what click ends with, no traceback
+    assert message in done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_ctrl_c_leaves_the_earlier_output_and_no_half_file(tmp_path):
+    with (tmp_path / "large.jsonl").open("w") as file:
+        for number in range(400_000):
+            file.write(f'{{"problem": "Question {number}?", "solution": "", "source": ""}}\n')
+    (tmp_path / "numina.jsonl").write_text("the earlier one")
+    command = [sys.executable, "-m", "empo_rl.data.cli", "numina", "--from", "large.jsonl", "--alone"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert process.stderr.readline().startswith("reading")
+    assert (tmp_path / "numina.jsonl.tmp").exists()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.splitlines()[-1].startswith("interrupted while reading at ")
+    assert "nothing was written" in said
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["large.jsonl", "numina.jsonl"]
+    assert (tmp_path / "numina.jsonl").read_text() == "the earlier one"
+
+
+def test_a_full_disk_is_a_sentence_and_leaves_no_half_file(tmp_path):
+    records = [{"problem": f"Question {n}?", "solution": "x" * 100, "source": ""} for n in range(500)]
+    write(tmp_path / "local.jsonl", records)
+    arguments = ["numina", "--from", "local.jsonl", "--alone"]
+    done = empo_data(*arguments, cwd=tmp_path, check=False, before="ulimit -f 20", PYTHONDONTWRITEBYTECODE="1")
+    assert done.returncode == 1
+    assert "no space to write in" in done.stderr
+    assert "Nothing was written. Make room" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["local.jsonl"]

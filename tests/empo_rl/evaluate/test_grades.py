@@ -1,0 +1,113 @@
+r"""Grading by the real judges: golds against themselves and others, another harness's verdicts, what is not right."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from empo_rl.evaluate.grades import Judges, grade
+from empo_rl.evaluate.questions import Question, load_questions
+from empo_rl.evaluate.responses import Response
+from empo_rl.evaluate.suites import SETS, SUITES
+from semantic_entropy import InputError, register
+from semantic_entropy.plugin import FunctionEquivalence
+from tests.shared_data import SHARED, rows
+
+
+@pytest.fixture(scope="module")
+def judges():
+    made = Judges()
+    yield made
+    made.close()
+
+
+def graded(judges, golds, texts, kind="math"):
+    """Of one question for each gold, with these response texts."""
+    questions = [Question(f"q-{i}", f"Question {i}?", gold, f"q:{i}") for i, gold in enumerate(golds)]
+    responses = [[Response(text, False, 1) for text in group] for group in texts]
+    n = max(map(len, texts))
+    return grade(questions, responses, n, kind, judges, lambda done, total: None)
+
+
+def rewritten(gold):
+    """The same mathematics as a model would write it."""
+    text = gold.strip().strip("$")
+    return text.replace("\\frac", "\\dfrac").replace("\\left", "").replace("\\right", "").replace("\\%", "%")
+
+
+@pytest.mark.parametrize("name", SUITES["math"])
+def test_every_gold_of_the_real_suites_is_right_as_it_stands_and_rewritten_and_its_neighbours_is_not(judges, name):
+    rows("questions.jsonl")
+    found = load_questions(SETS[name], SHARED / "data" / "questions.jsonl", source_column="source")
+    golds = [question.gold for question in found]
+    boxed = [[rf"So it is \boxed{{{form}}}." for form in (gold, rewritten(gold))] for gold in golds]
+    found = graded(judges, golds, boxed)
+    assert [(gold, one) for gold, one in zip(golds, found, strict=True) if one.right != (True, True)] == []
+    few = range(0, len(golds), 5)  # what differs is what takes time
+    found = graded(judges, [golds[i] for i in few], [[rf"So it is \boxed{{{golds[i - 1]}}}."] for i in few])
+    said = [(golds[i], golds[i - 1], one.right[0], one.undecided[0]) for i, one in zip(few, found, strict=True)]
+    assert [one for one in said if one[2] != (one[0] == one[1]) or one[3]] == []
+
+
+def test_real_chains_of_thought_are_graded_as_another_harness_did():
+    real = [row for row in rows("samples.jsonl") if row["source"] == "qwen_math_cot_100"]
+    judges = Judges()
+    found = graded(judges, [row["gold"] for row in real], [row["responses"] for row in real])
+    judges.close()
+    said = [
+        (row["gold"], answer, ours, theirs)
+        for row, one in zip(real, found, strict=True)
+        for answer, ours, theirs in zip(one.answers, one.right, row["correct"], strict=True)
+    ]
+    assert len(said) > 500
+    # "10{,}000" is 10000: their grader missed it
+    assert [one for one in said if one[2] != one[3]] == [("10{,}000", "10000", True, False)]
+
+
+def test_letters_are_graded_as_letters(judges):
+    texts = [r"so \boxed{B}", "The answer is (B).", r"\boxed{C}", "I do not know."]
+    (one,) = graded(judges, ["B"], [texts], "choice")
+    assert one.answers == ("B", "B", "C", None)
+    assert one.right == (True, True, False, False)
+    assert one.majority
+    assert one.entropy == pytest.approx(-(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25)))
+
+
+def test_a_wrong_majority_is_wrong_though_a_minority_is_right(judges):
+    (one,) = graded(judges, [r"\frac{1}{2}"], [[r"\boxed{0.5}", r"\boxed{3}", r"\boxed{3}"]])
+    assert one.right == (True, False, False)
+    assert not one.majority
+
+
+def test_a_response_that_never_came_is_not_right_and_known_as_missing(judges):
+    here, none = graded(judges, ["1", "1"], [[r"\boxed{1}", r"\boxed{1}"], []])
+    assert (here.present, none.present) == (2, 0)
+    assert none.answers == (None, None)
+    assert none.right == (False, False)
+    assert math.isnan(none.entropy)
+
+
+def test_an_undecided_comparison_is_not_right_and_counted():
+    def puzzled(left, right):
+        return None if left == right[::-1] else left == right
+
+    register("equivalence", "puzzled", lambda: FunctionEquivalence(puzzled))
+    judges = Judges("puzzled")
+    (one,) = graded(judges, ["ab"], [["ba", "ab", "cd"]], "text")
+    assert one.undecided == (True, False, False)
+    assert one.right == (False, True, False)
+
+
+def test_free_text_needs_a_judge_by_name(judges):
+    with pytest.raises(InputError, match="free text has no default grader.*--grader verifier"):
+        judges.name("text")
+    assert Judges("verifier").name("choice") == "exact"
+
+
+def test_an_answer_that_would_hang_the_grader_is_undecided_and_the_others_are_graded():
+    judges = Judges("math", {"timeout": 1.0})
+    hang, right = graded(judges, ["x+7", "x+7"], [[r"\boxed{9^{9^{9^{9}}}}"], [r"\boxed{7+x}"]])
+    judges.close()
+    assert (hang.right, hang.undecided) == ((False,), (True,))
+    assert (right.right, right.undecided) == ((True,), (False,))

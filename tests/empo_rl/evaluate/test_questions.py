@@ -1,0 +1,104 @@
+"""Rows in the shapes that the hub's sets have, from local files."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from empo_rl.evaluate.questions import load_questions
+from empo_rl.evaluate.suites import SETS
+from semantic_entropy import InputError
+from tests.shared_data import SHARED, rows
+
+
+@pytest.fixture
+def load(tmp_path):
+    def loaded(name, *records, **how):
+        path = tmp_path / "rows.jsonl"
+        path.write_text("".join(json.dumps(record) + "\n" for record in records))
+        return load_questions(SETS[name], path, **how)
+
+    return loaded
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "text", "gold"),
+    [
+        ("math500", {"problem": "1+1?", "answer": "2", "solution": r"\boxed{3}"}, "1+1?", "2"),
+        ("aime24", {"problem": "1+1?", "answer": 2}, "1+1?", "2"),
+        ("olympiadbench", {"question": "1+1?", "final_answer": ["$2$"]}, "1+1?", "$2$"),
+        ("olympiadbench", {"question": "Roots?", "final_answer": ["1", "2"]}, "Roots?", "1, 2"),
+        # cut at the first closing brace, this gold would be \frac{1
+        (
+            "minerva_math",
+            {"problem": "Half?", "solution": r"So \boxed{\frac{1}{2 \mathrm{~s}}}."},
+            "Half?",
+            r"\frac{1}{2 \mathrm{~s}}",
+        ),
+        ("minerva_math", {"problem": "?", "solution": r"\boxed{1} then \boxed{\{2\}}"}, "?", r"\{2\}"),
+    ],
+)
+def test_a_row_gives_its_question_and_its_gold(load, name, record, text, gold):
+    (question,) = load(name, record)
+    assert (question.text, question.gold) == (text, gold)
+
+
+def test_mmlu_pros_choices_have_letters_and_its_category_a_group(load):
+    record = {"question": "Which?", "options": ["one", "two", "three"], "answer": "C", "category": "law"}
+    (question,) = load("mmlu_pro", record)
+    assert question.text == "Which?\nA. one\nB. two\nC. three\n"
+    assert (question.gold, question.category, question.group) == ("C", "law", "Humanities")
+
+
+def test_gpqas_choices_are_shuffled_under_the_seed_and_the_gold_follows(load):
+    record = {"Question": "Which?", "Correct Answer": "yes", **{f"Incorrect Answer {i}": f"no {i}" for i in (1, 2, 3)}}
+    asked = [load("gpqa_diamond", *[record] * 40, seed=seed) for seed in (0, 0, 1)]
+    assert asked[0] == asked[1] != asked[2]
+    assert {question.gold for question in asked[0]} == set("ABCD")
+    assert all(f"{question.gold}. yes" in question.text.splitlines() for question in asked[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "record", "says"),
+    [
+        (
+            "math500",
+            {"text": "1+1?", "answer": "2"},
+            "rows.jsonl:1: no question.*'question', 'problem'.*Columns: text, answer",
+        ),
+        ("math500", {"question": "1+1?"}, "no answer: none of the columns 'answer', 'final_answer'"),
+        ("minerva_math", {"question": "?", "solution": r"so \boxed{1"}, "no answer, and the solution has no"),
+        (
+            "mmlu_pro",
+            {"question": "?", "options": ["a", "b"], "answer": "C", "category": "law"},
+            "a letter A-B, not 'C'",
+        ),
+        (
+            "mmlu_pro",
+            {"question": "?", "options": ["a", "b"], "answer": "A", "category": "arts"},
+            "category 'arts' is none of math",
+        ),
+        ("gpqa_diamond", {"Question": "?", "Correct Answer": "ab"}, "must be a letter A-P, not 'ab'"),
+    ],
+)
+def test_what_a_row_lacks_is_said_with_its_place(load, name, record, says):
+    with pytest.raises(InputError, match=says):
+        load(name, record)
+
+
+def test_a_file_of_several_sets_gives_the_rows_of_the_one_that_is_asked_for(load):
+    mixed = [{"source": "amc23", "question": "a", "answer": "1"}, {"source": "aime24", "question": "b", "answer": "2"}]
+    assert [question.text for question in load("aime24", *mixed, source_column="source")] == ["b"]
+    with pytest.raises(InputError, match="holds no question with source='math500'"):
+        load("math500", *mixed, source_column="source")
+    with pytest.raises(InputError, match="no column 'set' .--source-column"):
+        load("aime24", *mixed, source_column="set")
+
+
+def test_the_real_suites_load_from_one_file():
+    wanted = {name: sum(row["source"] == name for row in rows("questions.jsonl")) for name in ("minerva_math", "amc23")}
+    for name, count in wanted.items():
+        found = load_questions(SETS[name], SHARED / "data" / "questions.jsonl", source_column="source")
+        assert len(found) == count > 0
+        assert len({question.id for question in found}) == count

@@ -1,0 +1,80 @@
+"""The table of sets against the paper's own arithmetic."""
+
+from __future__ import annotations
+
+import pytest
+
+from empo_rl.evaluate.suites import MMLU_PRO_GROUPS, SETS, SUITES, sets_of
+from empo_rl.templates import TEMPLATES
+from semantic_entropy import InputError
+
+# Questions of MMLU-Pro's test split by category: the set's card (TIGER-Lab/MMLU-Pro), 12,032 in all.
+MMLU_PRO_QUESTIONS = {
+    "math": 1351,
+    "physics": 1299,
+    "chemistry": 1132,
+    "law": 1101,
+    "engineering": 969,
+    "other": 924,
+    "economics": 844,
+    "health": 818,
+    "psychology": 798,
+    "business": 789,
+    "biology": 717,
+    "philosophy": 499,
+    "computer science": 410,
+    "history": 381,
+}
+# Table 2: STEM, Humanities, Social, Other, Avg.
+TABLE_2 = [
+    (30.1, 23.8, 45.9, 34.3, 32.1),
+    (45.7, 36.3, 59.1, 49.4, 46.8),
+    (56.9, 38.1, 64.1, 58.6, 55.2),
+    (57.1, 36.2, 64.4, 56.6, 54.5),
+    (52.4, 34.6, 59.0, 50.9, 50.1),
+    (30.8, 28.0, 44.4, 33.0, 32.7),
+    (51.9, 35.8, 63.4, 54.4, 51.4),
+    (63.6, 47.1, 73.8, 66.7, 62.9),
+    (37.0, 27.8, 40.2, 38.0, 36.1),
+    (62.9, 42.1, 68.6, 59.8, 59.6),
+    (61.4, 41.6, 68.3, 60.0, 58.8),
+]
+
+
+def average(row, groups):
+    counts = dict.fromkeys(("STEM", "Humanities", "Social", "Other"), 0)
+    for category, count in MMLU_PRO_QUESTIONS.items():
+        counts[groups[category]] += count
+    return sum(share * count for share, count in zip(row, counts.values(), strict=True)) / sum(counts.values())
+
+
+def test_mmlu_pros_categories_are_grouped_as_the_papers_averages_say():
+    assert sum(MMLU_PRO_QUESTIONS.values()) == 12_032
+    for *row, printed in TABLE_2:
+        assert average(row, MMLU_PRO_GROUPS) == pytest.approx(printed, abs=0.11)  # each cell is rounded to 0.1
+
+
+@pytest.mark.parametrize("category", sorted(MMLU_PRO_QUESTIONS))
+def test_another_group_for_any_one_category_would_not_give_the_papers_averages(category):
+    for group in {"STEM", "Humanities", "Social", "Other"} - {MMLU_PRO_GROUPS[category]}:
+        moved = {**MMLU_PRO_GROUPS, category: group}
+        assert any(abs(average(row, moved) - printed) > 0.11 for *row, printed in TABLE_2)
+
+
+def test_every_set_of_a_suite_exists_and_is_asked_by_a_template_that_exists():
+    assert all(name in SETS for names in SUITES.values() for name in names)
+    assert all(one.template in TEMPLATES for one in SETS.values())
+    assert len({one.title for one in SETS.values()}) == len(SETS)
+
+
+def test_sets_come_by_suite_or_by_name_each_once():
+    assert [one.name for one in sets_of(["amc23", "math"])][:2] == ["amc23", "math500"]
+    assert len(sets_of(["math", "math", "amc23"])) == 5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "near"), [("maths", "'math'"), ("mmlupro", "'mmlu_pro'"), ("gpqa", "'gpqa_main'|'gpqa_diamond'")]
+)
+def test_a_wrong_name_is_answered_by_the_nearest(wrong, near):
+    with pytest.raises(InputError, match=f"{wrong!r} is no suite and no set. Did you mean ({near})"):
+        sets_of([wrong])

@@ -1,0 +1,93 @@
+"""The monitor in a loop of one's own, over a real provider's decisions."""
+
+import json
+
+import pytest
+
+from empo_rl import EmpoProvider
+from empo_rl.monitor import Monitor
+from semantic_entropy import InputError
+
+
+def box(answer):
+    return rf"\boxed{{{answer}}}"
+
+
+def batch(*answers):
+    """A group of three for each answer, two of which give it."""
+    return [[box(answer), box(answer.upper()), "I do not know"] for answer in answers]
+
+
+@pytest.fixture(scope="module")
+def provider():
+    with EmpoProvider(lambda left, right: left.lower() == right.lower(), extract="boxed") as made:
+        yield made
+
+
+ALARMS = {"concentration": {"share": 0.5, "times": 0, "window": 4, "fewest": 4, "steps": 2}, "unparsable": None}
+
+
+def test_a_loop_of_ones_own_is_told_which_alarm_fires_and_whether_to_stop(provider):
+    monitor = Monitor(ALARMS, action="stop")
+    said = []
+    for step, answers in enumerate(["abcd", "abcd", "aaab", "aaac", "aaad"], start=1):
+        decision = provider.step(batch(*answers))
+        said.append(monitor.update(decision, lengths=[9.0] * 12, step=step))
+        if monitor.stopping:
+            break
+    assert [len(firings) for firings in said] == [0, 0, 0, 1]
+    (firing,) = said[-1]
+    assert (firing.alarm, firing.step, firing.began, firing.value, firing.action) == (
+        "concentration",
+        4,
+        3,
+        0.75,
+        "stop",
+    )
+    assert firing.message.startswith(
+        "alarm concentration at step 4: 'a' is the main answer of 75% of the last 4 prompts"
+    )
+    assert "since step 3" in firing.message
+    assert monitor.stopping == ("concentration",)
+    assert monitor.suspect_since == 3
+
+
+def test_what_it_sees_is_the_decisions_entropy_and_unread_answers(provider):
+    monitor = Monitor({"entropy_floor": {"units": "nats"}})
+    decision = provider.step(batch(*"ab"))
+    monitor.update(decision)
+    columns = monitor.columns()
+    assert columns["watch/entropy_floor"] == pytest.approx(decision.metrics["entropy"])
+    assert columns["watch/unparsable"] == pytest.approx(1 / 3)
+    assert columns["alarm/unparsable"] == 0.0
+    assert "watch/length_drift" not in columns
+
+
+def test_an_alarms_own_action_counts_before_the_monitors(provider):
+    warned = {**ALARMS, "concentration": {**ALARMS["concentration"], "action": "warn"}}
+    monitor = Monitor(warned, action="stop")
+    fired = [f for _ in range(4) for f in monitor.update(provider.step(batch(*"aaab")))]
+    assert [(f.alarm, f.action) for f in fired] == [("concentration", "warn")]
+    assert monitor.stopping == ()
+
+
+def test_a_monitor_that_was_saved_goes_on_with_the_same_alarms(provider):
+    whole, before, after = Monitor(ALARMS), Monitor(ALARMS), Monitor(ALARMS)
+    decisions = [provider.step(batch(*answers)) for answers in ("abcd", "aaab", "aaab", "aaab")]
+    expected = [whole.update(decision) for decision in decisions]
+    first = [before.update(decision) for decision in decisions[:2]]
+    after.load_state_dict(json.loads(json.dumps(before.state_dict())))
+    assert [*first, *(after.update(decision) for decision in decisions[2:])] == expected
+    assert sum(map(len, expected)) == 1
+
+
+def test_wrong_numbers_are_refused(provider):
+    decision = provider.step(batch(*"ab"))
+    with pytest.raises(InputError, match="lengths has 2 numbers for 6 completions"):
+        Monitor().update(decision, lengths=[1, 2])
+    monitor = Monitor()
+    monitor.update(decision, step=3)
+    with pytest.raises(InputError, match="step 3 after step 3"):
+        monitor.update(decision, step=3)
+    with pytest.raises(InputError, match="action is 'halt': choose of warn, stop"):
+        Monitor(action="halt")
