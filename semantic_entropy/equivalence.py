@@ -82,7 +82,10 @@ class Equivalence(ABC):
         return self.name
 
     def __repr__(self) -> str:
-        return f"<{self.describe()}>"
+        try:
+            return f"<{self.describe()}>"
+        except AttributeError:  # half constructed, as a traceback may show it
+            return f"<{self.name}>"
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
         """The answer in each response, where `extract=` is not given; None is invalid. Default: the whole text."""

@@ -69,7 +69,10 @@ class Sampler(ABC):
         return self.name
 
     def __repr__(self) -> str:
-        return f"<{self.describe()}>"
+        try:
+            return f"<{self.describe()}>"
+        except AttributeError:  # half constructed, as a traceback may show it
+            return f"<{self.name}>"
 
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:

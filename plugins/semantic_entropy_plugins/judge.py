@@ -26,13 +26,13 @@ from typing import Any, Literal, NamedTuple, get_args
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
 from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.endpoint import OPENAI, Endpoint
-from semantic_entropy_plugins.endpoint_attempts import Call
-from semantic_entropy_plugins.endpoint_ends import Failure
-from semantic_entropy_plugins.endpoint_key import Key
-from semantic_entropy_plugins.endpoint_replies import Reply
-from semantic_entropy_plugins.endpoint_request import Decoding
-from semantic_entropy_plugins.endpoint_standing import Refused
-from semantic_entropy_plugins.endpoint_trouble import Parameter
+from semantic_entropy_plugins.endpoint.attempts import Call
+from semantic_entropy_plugins.endpoint.ends import Failure
+from semantic_entropy_plugins.endpoint.key import Key
+from semantic_entropy_plugins.endpoint.replies import Reply
+from semantic_entropy_plugins.endpoint.request import Decoding
+from semantic_entropy_plugins.endpoint.standing import Refused
+from semantic_entropy_plugins.endpoint.trouble import Parameter
 from semantic_entropy_plugins.judge_prompts import FORM, PRESETS, SCHEMA, fill, load_template
 from semantic_entropy_plugins.judge_reading import read_verdict
 

@@ -16,7 +16,7 @@ import re
 from typing import Any
 
 from semantic_entropy.plugin import Verdict, strip_reasoning
-from semantic_entropy_plugins.endpoint_replies import Choice, Token
+from semantic_entropy_plugins.endpoint.replies import Choice, Token
 from semantic_entropy_plugins.fences import without_fence
 
 _WORD = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)

@@ -1,7 +1,7 @@
 """Samples from a model behind an OpenAI-compatible endpoint: vLLM, Ollama, llama.cpp, hosted ones.
 
 All responses to a question are asked for in one request (`n`), or in as many as the server needs
-(`endpoint_portions`).
+(`openai_portions`).
 
 What is the server's to say is taken as it says it. Log-probabilities are in nats; most servers give the model's own,
 before temperature and top_p, so that they are those of the distribution that was drawn from at temperature 1 and top_p
@@ -26,13 +26,13 @@ from typing import Any
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, Usage, errors
 from semantic_entropy_plugins.describing import described
 from semantic_entropy_plugins.endpoint import OPENAI, Endpoint
-from semantic_entropy_plugins.endpoint_attempts import Call
-from semantic_entropy_plugins.endpoint_key import Key
-from semantic_entropy_plugins.endpoint_options import checked_text
-from semantic_entropy_plugins.endpoint_portions import Capacity, Portion, Portions
-from semantic_entropy_plugins.endpoint_replies import Choice
-from semantic_entropy_plugins.endpoint_request import Decoding
-from semantic_entropy_plugins.endpoint_standing import Refused
+from semantic_entropy_plugins.endpoint.attempts import Call
+from semantic_entropy_plugins.endpoint.key import Key
+from semantic_entropy_plugins.endpoint.options import checked_text
+from semantic_entropy_plugins.endpoint.replies import Choice
+from semantic_entropy_plugins.endpoint.request import Decoding
+from semantic_entropy_plugins.endpoint.standing import Refused
+from semantic_entropy_plugins.openai_portions import Capacity, Portion, Portions
 
 
 class OpenAISampler(Sampler):

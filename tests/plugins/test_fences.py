@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from semantic_entropy import Pair, load_equivalence
-from semantic_entropy_plugins.endpoint_replies import Choice
+from semantic_entropy_plugins.endpoint.replies import Choice
 from semantic_entropy_plugins.fences import without_fence
 from semantic_entropy_plugins.judge_reading import read_verdict
 

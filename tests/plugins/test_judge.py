@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from semantic_entropy import EquivalenceError, Pair, aestimate, estimate, load_equivalence
 from semantic_entropy.plugin import Usage, errors
 from semantic_entropy.testing import check_equivalence
-from semantic_entropy_plugins.endpoint_replies import Choice, Token
+from semantic_entropy_plugins.endpoint.replies import Choice, Token
 from semantic_entropy_plugins.judge import Judge
 from semantic_entropy_plugins.judge_prompts import FORM, PRESETS, SCHEMA, fill
 from semantic_entropy_plugins.judge_reading import read_verdict

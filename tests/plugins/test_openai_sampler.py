@@ -327,7 +327,7 @@ def test_after_an_outage_the_same_command_asks_what_is_missing(tmp_path):
 
 
 def test_a_long_wait_is_said_on_the_command_line_and_to_nobody_else(monkeypatch, capfd, tmp_path):
-    monkeypatch.setattr("semantic_entropy_plugins.endpoint_attempts._SILENT", 0.0)
+    monkeypatch.setattr("semantic_entropy_plugins.endpoint.attempts._SILENT", 0.0)
     (tmp_path / "q.jsonl").write_text('{"question": "one"}\n{"question": "two"}\n')
     busy = status(503, "no room")
     with ChatServer(busy, busy, busy, samples()) as server:

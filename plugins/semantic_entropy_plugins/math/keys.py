@@ -1,0 +1,290 @@
+r"""Exact keys for the mathematics that most final answers are made of: no sympy, no evaluation, microseconds.
+
+    value      sum of q * sqrt(n) * pi^k     q rational, n square-free; written with + - * / ^, \frac, \sqrt, \pi,
+                                             decimals, scientific notation, thousands commas
+    percent    value %
+    container  ( ) [ ] \{ \} of values: tuples, intervals, sets
+
+`read` parses a string by recursive descent, with every size bounded, and gives a `Known`, or None for what the grammar
+does not cover: units, variables, lists without brackets, `2(3)`, mixed numbers. Those are math-verify's. Equal `key`s
+mean the same number.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Hashable
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from semantic_entropy_plugins.math.exact_numbers import (
+    LARGEST_EXPONENT,
+    MOST_BITS,
+    OutsideError,
+    Terms,
+    added,
+    divided,
+    frozen,
+    integer,
+    multiplied,
+    nonzero,
+    raised,
+    rooted,
+    rough,
+    scaled,
+)
+
+LONGEST = 300  # characters: real answers in the grammar are under 60; longer text is math-verify's to read
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """An answer that the grammar covers. `rough` (floats, one for each element) serves to tell far values apart."""
+
+    key: Hashable
+    kind: str
+    rough: tuple[float, ...]
+    decimal: bool
+
+
+def read(text: str) -> Known | None:
+    """The exact value of a text, or None where the grammar does not cover it."""
+    return _read(text) if len(text) <= LONGEST else None
+
+
+@lru_cache(maxsize=65536)
+def _read(text: str) -> Known | None:
+    cleaned = clean(text)
+    if not _POSSIBLE.match(cleaned):
+        return None
+    try:
+        return _Reader(cleaned).answer()
+    except (OutsideError, ZeroDivisionError, OverflowError, RecursionError):
+        return None
+
+
+_POSSIBLE = re.compile(r"(?:[-+*/^().,\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
+_DROPPED = re.compile(r"\$|\\[()\[\],!;: ]|\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-zA-Z])|~")
+_SAME_AS = (
+    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
+    (
+        re.compile(r"\\text(?:bf|it|rm)?\{\s*([-+]?[\d.,/]+)\s*\}|\\math(?:bf|rm|it)\{\s*([-+]?[\d.,/]+)\s*\}"),
+        r"\1\2",
+    ),
+    (re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
+    (
+        re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*(\d+(?:\.\d+)?)"),
+        r"\\sqrt{\1}",
+    ),  # all of the number, as people write
+    (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])|\u221a"), r"\\sqrt "),
+    (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
+    (re.compile(r"\*\*"), "^"),
+    (re.compile(r"\{,\}|,\\!\s*"), ","),
+)
+_CHARACTERS = str.maketrans(
+    {"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2044": "/"}
+    | {
+        "\u03c0": "\\pi ",
+        "\u221e": "\\infty ",
+        "\u00a0": " ",
+        "\u202f": " ",
+        "\u2009": " ",
+    }
+)
+_SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
+_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
+
+
+def clean(text: str) -> str:
+    """The same mathematics in plainer writing: no dollars or spacing, unicode signs and fractions spelled in LaTeX."""
+    if not text.isascii():
+        text = _RAISED.sub(lambda raised: "^{" + raised.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = "".join(_spell(char) for char in text).translate(_CHARACTERS)
+    text = text.replace("\\$", "")  # a currency sign: as math-verify, units are not compared
+    for pattern, same in _SAME_AS:
+        text = pattern.sub(same, text)
+    return _DROPPED.sub(" ", text).strip().rstrip(".").strip()
+
+
+@lru_cache(maxsize=65536)
+def plain(text: str) -> str:
+    """`clean`, without the white space that means nothing: the key of what the grammar does not cover."""
+    return _SPACES.sub("", clean(text)) if len(text) <= LONGEST else text
+
+
+_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # between two digits it tells numbers apart
+
+
+def _spell(char: str) -> str:
+    if unicodedata.category(char) != "No":
+        return char
+    value = Fraction(unicodedata.numeric(char)).limit_denominator(100)
+    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator > 1 else char
+
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.?\d*|\.\d+)(?P<exponent>[eE][-+]?\d+)?"
+    r"|(?P<sign>\\(?:frac|sqrt|pi|cdot|times|[{}%])|[-+*/^().,\[\]{}%]))"
+)
+
+
+class _Reader:
+    """Recursive descent over one cleaned text."""
+
+    def __init__(self, text: str) -> None:
+        self.tokens = _tokens(text)
+        self.at = 0
+        self.decimal = False
+
+    def answer(self) -> Known:
+        opening = self.peek()
+        if opening in ("(", "[", "\\{") and "," in self.tokens:
+            return self._container(opening)
+        value = self.sum()
+        percent = self.peek() in ("%", "\\%")
+        self.at += percent
+        if self.peek():
+            raise OutsideError
+        kind = "%" if percent else "value"
+        return Known((kind, frozen(value)), kind, (rough(value),), self.decimal)
+
+    def _container(self, opening: str) -> Known:
+        self.at += 1
+        values = [self.sum()]
+        while self.take(","):
+            values.append(self.sum())
+        closing = self.peek()
+        self.at += 1
+        if closing not in (")", "]", "\\}") or (opening == "\\{") != (closing == "\\}") or self.peek():
+            raise OutsideError
+        kind = opening + closing
+        items = [frozen(value) for value in values]
+        key = frozenset(items) if kind == "\\{\\}" else tuple(items)
+        floats = tuple(map(rough, values))
+        return Known((kind, key), kind, tuple(sorted(set(floats))) if kind == "\\{\\}" else floats, self.decimal)
+
+    def sum(self) -> Terms:
+        negative = self._signs()
+        total = self.product()
+        if negative:
+            total = scaled(total, Fraction(-1))
+        while self.peek() in ("+", "-"):
+            minus = self.next() == "-"
+            term = self.product()
+            total = added(total, scaled(term, Fraction(-1 if minus else 1)))
+        return total
+
+    def _signs(self) -> bool:
+        negative = False
+        while self.peek() in ("+", "-"):
+            negative ^= self.next() == "-"
+        return negative
+
+    def product(self) -> Terms:
+        value = self.power()
+        while (sign := self.peek()) and sign not in ("+", "-", ",", ")", "]", "}", "\\}", "%", "\\%"):
+            if sign in ("*", "\\cdot", "\\times", "/"):
+                self.at += 1
+                factor = self.power(signed=True)
+                value = divided(value, factor) if sign == "/" else multiplied(value, factor)
+            elif sign in ("\\sqrt", "\\pi"):
+                value = multiplied(value, self.power())
+            else:
+                raise OutsideError  # 2(3), 1\frac12, 2 3: whatever they mean
+        return value
+
+    def power(self, signed: bool = False) -> Terms:
+        negative = signed and self._signs()
+        base = self.atom()
+        if self.take("^"):
+            if self.take("{"):
+                exponent = self.sum()
+                self.need("}")
+            else:
+                exponent = self.atom()
+            base = raised(base, integer(exponent))
+        return scaled(base, Fraction(-1)) if negative else base
+
+    def atom(self) -> Terms:
+        sign = self.next()
+        if sign[0].isdigit() or sign[0] == ".":
+            return self._number(sign)
+        if sign in ("(", "{", "["):
+            value = self.sum()
+            self.need({"(": ")", "{": "}", "[": "]"}[sign])
+            return value
+        if sign == "\\pi":
+            return {(1, 1): Fraction(1)}
+        if sign == "\\frac":
+            return divided(self._argument(), self._argument())
+        if sign == "\\sqrt":
+            return self._root()
+        raise OutsideError
+
+    def _number(self, token: str) -> Terms:
+        digits, _, exponent = token.replace(",", "").lower().partition("e")
+        if len(digits) > MOST_BITS // 4 or (exponent and abs(int(exponent)) > LARGEST_EXPONENT):
+            raise OutsideError
+        self.decimal |= "." in digits or bool(exponent)
+        return nonzero({(1, 0): Fraction(digits.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)})
+
+    def _argument(self) -> Terms:
+        r"""`{...}`, or the one digit of `\frac12`."""
+        if self.take("{"):
+            value = self.sum()
+            self.need("}")
+            return value
+        token = self.next()
+        if not token.isdigit():
+            raise OutsideError
+        if len(token) > 1:
+            self.tokens[self.at - 1 : self.at] = [token[0], token[1:]]  # the rest is the next token
+        return self._number(token[0])
+
+    def _root(self) -> Terms:
+        degree = 2
+        if self.take("["):
+            degree = integer(self.sum())
+            self.need("]")
+        value = self._argument() if self.peek() != "\\sqrt" else self.atom()
+        return rooted(value, degree)
+
+    def peek(self) -> str:
+        return self.tokens[self.at] if self.at < len(self.tokens) else ""
+
+    def next(self) -> str:
+        self.at += 1
+        if self.at > len(self.tokens):
+            raise OutsideError
+        return self.tokens[self.at - 1]
+
+    def take(self, token: str) -> bool:
+        taken = self.peek() == token
+        self.at += taken
+        return taken
+
+    def need(self, token: str) -> None:
+        if not self.take(token):
+            raise OutsideError
+
+
+def _tokens(text: str) -> list[str]:
+    tokens: list[str] = []
+    at = 0
+    while at < len(text):
+        match = _TOKEN.match(text, at)
+        if not match:
+            if not text[at:].strip():
+                break
+            raise OutsideError
+        if (
+            match["number"]
+            and tokens
+            and (tokens[-1][-1].isdigit() or ("," in match["number"] and tokens[-1] in "([,"))
+        ):
+            raise OutsideError  # two numbers side by side; (1,000) is a pair or a thousand
+        tokens.append(match["number"] + (match["exponent"] or "") if match["number"] else match["sign"])
+        at = match.end()
+    return tokens

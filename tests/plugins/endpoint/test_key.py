@@ -1,0 +1,230 @@
+"""The key leaves by the request's header alone: every place where it could turn up is searched for it."""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import logging
+import pickle
+import traceback
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy import Pair, Scorer, SemanticEntropyError, load_equivalence
+from semantic_entropy.plugin import Request, errors
+from semantic_entropy_plugins.endpoint import Endpoint
+from semantic_entropy_plugins.endpoint.key import VARIABLE, Key
+from semantic_entropy_plugins.judge import Judge
+from semantic_entropy_plugins.openai_sampler import OpenAISampler
+from tests.plugins.chat_server import ChatServer, says, sends, silent, soon, status
+
+SECRET = "sk-test-0123456789abcdefghijklmnop"
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv(VARIABLE, raising=False)
+
+
+@pytest.fixture
+def log():
+    """All that any logger says, at level DEBUG."""
+    stream, root = io.StringIO(), logging.getLogger()
+    handler, level = logging.StreamHandler(stream), root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.removeHandler(handler)
+    root.setLevel(level)
+
+
+def everything(error):
+    """A traceback as a crash reporter sees it: chain, notes and local variables, save those of this test."""
+    seen, errors_seen = [], [error]
+    for one in errors_seen:
+        seen += [str(one), repr(one), repr(one.args), *getattr(one, "__notes__", ())]
+        frames = traceback.StackSummary.extract(traceback.walk_tb(one.__traceback__), capture_locals=True)
+        seen += [repr(frame.locals) + str(frame) for frame in frames if "semantic_entropy_plugins" in frame.filename]
+        errors_seen += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+    return "\n".join(seen)
+
+
+def echo(code):
+    """A server that sends the key back: in the body, in a header, and in the line that the status is on."""
+
+    def behave(exchange, body):
+        key = exchange.headers["Authorization"]
+        exchange.send_response(code, f"no {key}")
+        data = json.dumps({"error": {"message": f"bad credentials: {key}!", "param": key}}).encode()
+        exchange.send_header("Content-Length", str(len(data)))
+        exchange.send_header("X-Echo", key)
+        exchange.end_headers()
+        exchange.wfile.write(data)
+
+    return behave
+
+
+BEHAVIOURS = [
+    *(echo(code) for code in (200, 302, 400, 401, 404, 429, 500)),
+    sends(f"<html>{SECRET}</html>".encode()),
+    status(302, headers={"Location": f"http://elsewhere.example/{SECRET}"}),
+    silent,
+]
+
+
+@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+def test_the_key_is_in_no_message_log_or_traceback_even_where_the_server_sends_it_back(behaviour, log):
+    with ChatServer(behaviour, models=[SECRET]) as server:
+        judge = Judge("m", server.url, SECRET, retries=1, timeout=0.2)
+        soon(judge)
+        seen = [repr(judge), str(vars(judge)), str(judge.settings), judge.describe(), repr(judge.endpoint._key)]
+        try:
+            seen += map(repr, judge.judge([Pair("q", "a", "b")]))
+        except SemanticEntropyError as error:
+            seen.append(everything(error))
+        assert f"Bearer {SECRET}" in [headers.get("Authorization") for headers in server.headers]
+    seen.append(log.getvalue())
+    assert "send_request_headers" in log.getvalue()
+    assert SECRET not in "\n".join(seen)
+
+
+def test_a_connection_that_fails_shows_no_key(log):
+    with ChatServer(says("x")) as server:
+        url = server.url
+    with pytest.raises(SemanticEntropyError) as raised:
+        list(OpenAISampler("m", url, SECRET).stream([Request(0, "q", 1)]))
+    assert SECRET not in everything(raised.value) + log.getvalue()
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+def test_a_mistake_of_this_code_shows_no_key():
+    from semantic_entropy_plugins.endpoint.attempts import Call
+
+    with ChatServer(says("x")) as server, pytest.raises(SemanticEntropyError) as raised:
+        list(Endpoint(server.url, SECRET).stream([Call(0, lambda refused: {"mistake": object(), "key": SECRET})]))
+    assert "unexpected TypeError" in str(raised.value)
+    assert SECRET not in everything(raised.value).replace('"key": SECRET', "")
+
+
+def test_a_key_that_a_model_says_is_cut_out_of_what_is_kept(tmp_path):
+    with ChatServer(says(f"it is {SECRET}", message={"reasoning_content": f"so {SECRET}"})) as server:
+        sampler = OpenAISampler("m", server.url, SECRET)
+        ((_, sample),) = sampler.stream([Request(0, "q", 1)])
+    assert (sample.text, sample.reasoning) == ("it is ***", "so ***")
+
+
+def test_no_cache_file_holds_the_key(tmp_path):
+    cache = tmp_path / "verdicts.sqlite"
+    with ChatServer(says('{"same": true}')) as server:
+        judge = load_equivalence("judge", model="m", base_url=server.url, api_key=SECRET)
+        with Scorer(judge, cache=cache) as scorer:
+            scorer.estimate(["a", "b"], question="q")
+    assert any(tmp_path.iterdir())
+    assert all(SECRET.encode() not in file.read_bytes() for file in tmp_path.iterdir())
+
+
+BAD_KEYS = [SECRET + "\n", f"{SECRET}\u00e9", f"Bearer {SECRET}", SECRET + "\x00", 12345678901234]
+
+
+@pytest.mark.parametrize("key", BAD_KEYS)
+@pytest.mark.parametrize("factory", [Judge, OpenAISampler])
+def test_a_key_that_cannot_be_one_is_refused_without_being_shown(factory, key):
+    with pytest.raises(errors.OptionError) as raised:
+        factory("m", "http://127.0.0.1:9/v1", key)
+    assert "api_key" in str(raised.value)
+    assert str(key).strip() not in everything(raised.value)
+
+
+def test_a_bad_key_in_the_environment_is_named_by_its_variable(monkeypatch):
+    monkeypatch.setenv(VARIABLE, SECRET + "\n")
+    with pytest.raises(errors.OptionError, match=f"{VARIABLE} holds a character that no key has"):
+        Judge("m")
+
+
+@pytest.mark.parametrize("options", [{"concurrency": 0}, {"policy": "x"}, {"template": "x"}, {"temperature": "hot"}])
+def test_another_wrong_option_shows_no_key(options):
+    with pytest.raises(errors.OptionError) as raised:
+        load_equivalence("judge", model="m", api_key=SECRET, **options)
+    assert SECRET not in everything(raised.value)
+    assert SECRET not in str(raised.value)
+
+
+URLS = [
+    f"http://user:{SECRET}@host/v1",
+    f"http://{SECRET}@host/v1",
+    f"http://host/v1?key={SECRET}",
+    f"http://host/v1#{SECRET}",
+    f"http://{SECRET}@[half/v1",
+]
+
+
+@pytest.mark.parametrize("url", URLS)
+def test_a_key_in_the_address_is_refused_without_being_shown(url):
+    with pytest.raises(errors.OptionError) as raised:
+        Endpoint(url)
+    assert SECRET not in str(raised.value)
+
+
+def test_the_environment_is_read_when_the_key_is_needed(monkeypatch):
+    with ChatServer(says("yes")) as server:
+        judge = Judge("m", server.url)
+        judge.judge([Pair(None, "a", "b")])
+        monkeypatch.setenv(VARIABLE, SECRET)
+        judge.judge([Pair(None, "a", "b")])
+        Judge("m", server.url, "").judge([Pair(None, "a", "b")])  # none, whatever the environment says
+        assert [headers.get("Authorization") for headers in server.headers] == [None, f"Bearer {SECRET}", None]
+    assert SECRET.encode() not in pickle.dumps(judge)
+
+
+@pytest.mark.parametrize("kind", [Judge, OpenAISampler])
+def test_a_key_that_was_given_goes_into_no_pickle_but_into_copies(kind):
+    given = kind("m", api_key=SECRET)
+    with pytest.raises(TypeError, match="set OPENAI_API_KEY in both processes") as raised:
+        pickle.dumps(given)
+    assert SECRET not in everything(raised.value)
+    assert copy.deepcopy(given).endpoint._key.redact(SECRET) == copy.copy(given.endpoint._key).redact(SECRET) == "***"
+
+
+def test_a_pickle_without_a_key_reads_the_environment_where_it_is_opened(monkeypatch):
+    pickled, without = pickle.dumps(Judge("m")), pickle.dumps(Judge("m", api_key=""))
+    monkeypatch.setenv(VARIABLE, SECRET)
+    assert pickle.loads(pickled).endpoint._key
+    assert not pickle.loads(without).endpoint._key
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "%2F"])
+def test_a_key_that_json_has_escaped_is_redacted_from_a_body_that_is_shown(slash):
+    key = 'sk/proj"abcdef/0123456789'
+    shown = json.dumps(key)[1:-1].replace("/", slash) if slash != "%2F" else quote(key, safe="")
+    with ChatServer(sends(f'{{"note": "nothing for {shown}"}}'.encode())) as server:
+        verdict = soon(Judge("m", server.url, key, retries=0)).judge([Pair(None, "a", "b")])[0]
+    assert "nothing for ***" in verdict.reason
+    assert "0123456789" not in verdict.reason
+
+
+def test_short_keys_of_local_servers_are_redacted_as_words_alone():
+    assert Key("none").redact("none of the nonentities") == "*** of the nonentities"
+    assert Key("x").redact_answer("x = 1") == "x = 1"
+
+
+@given(st.text("!#$%&'<>/abcXYZ09-_.~", min_size=1), st.text(), st.text())
+def test_what_is_redacted_holds_no_key(value, before, after):
+    for text in (before + value + after, f"{before} {value} {after}"):
+        clean = Key(value).redact(text)
+        if len(value) >= 8 and value not in before + "***" + after and "*" not in value:
+            assert value not in clean
+    assert Key("").redact(before) == Key(None).redact(before) == before
+
+
+def test_filters_of_the_logs_are_gone_when_a_stream_ends():
+    logger = logging.getLogger("httpcore.http11")
+    with ChatServer(says("yes")) as server:
+        stream = Judge("m", server.url, SECRET).stream([Pair(None, "a", "b"), Pair(None, "a", "c")])
+        next(stream)
+        assert logger.filters
+        stream.close()
+    assert logger.filters == []

@@ -1,0 +1,157 @@
+"""Reading what servers send: each form that one of them uses, and anything at all without an error."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy.plugin import Usage
+from semantic_entropy_plugins.endpoint.replies import (
+    decode,
+    load,
+    read_choices,
+    read_models,
+    read_usage,
+    read_words,
+    shorten,
+)
+
+
+def same(text):
+    return text
+
+
+CONTENT = [  # a message, its text, its reasoning
+    ({"content": "hi"}, "hi", None),
+    ({"content": None}, "", None),
+    ({"content": ""}, "", None),
+    ({}, "", None),
+    ({"content": "hi", "reasoning_content": "thus"}, "hi", "thus"),  # vLLM, DeepSeek
+    ({"content": "hi", "reasoning": "thus"}, "hi", "thus"),  # OpenRouter, Ollama
+    ({"content": "hi", "reasoning_content": None}, "hi", None),
+    ({"content": None, "refusal": "I can't help with that."}, "I can't help with that.", None),  # OpenAI
+    ({"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}, "ab", None),
+    (  # Mistral
+        {
+            "content": [
+                {"type": "thinking", "thinking": [{"type": "text", "text": "so"}]},
+                {"type": "text", "text": "hi"},
+            ]
+        },
+        "hi",
+        "so",
+    ),
+    ({"content": [{"type": "image"}, "x", None]}, "", None),
+    ({"content": "<think>so</think>hi"}, "<think>so</think>hi", None),
+]
+
+
+@pytest.mark.parametrize(("message", "text", "reasoning"), CONTENT)
+def test_content_in_the_form_of_each_server(message, text, reasoning):
+    (choice,) = read_choices({"choices": [{"message": message, "finish_reason": "stop"}]}, same)
+    assert (choice.text, choice.reasoning, choice.finish_reason) == (text, reasoning, "stop")
+
+
+TOKENS = [
+    ([{"token": "a", "logprob": -0.5}], [(b"a", -0.5, ())]),
+    ([{"token": "a", "logprob": 0}], [(b"a", 0.0, ())]),
+    ([{"token": "a", "logprob": 1e-6}], [(b"a", 0.0, ())]),  # rounding
+    ([{"token": "?", "logprob": -1.0, "bytes": [0xE2, 0x82]}], [(b"\xe2\x82", -1.0, ())]),  # a part of a character
+    ([{"token": "a", "logprob": -1.0, "bytes": [999]}], [(b"a", -1.0, ())]),
+    (
+        [{"token": "a", "logprob": -1, "top_logprobs": [{"token": "b", "logprob": -2}, {"token": 5}, None]}],
+        [(b"a", -1.0, (("b", -2.0),))],
+    ),
+    ([{"token": "a", "logprob": 0.7}], None),  # a probability, by mistake
+    ([{"token": "a", "logprob": None}], None),
+    ([{"token": "a", "logprob": True}], None),
+    ([{"token": "a", "logprob": float("nan")}], None),
+    ([{"token": "a", "logprob": float("-inf")}], None),
+    ([{"token": "a", "logprob": -(10**400)}], None),
+    ([{"token": "a", "logprob": -1}, {"token": "b"}], None),
+    ([{"logprob": -1}], None),
+    ([], None),
+    (None, None),
+    ("x", None),
+]
+
+
+@pytest.mark.parametrize(("content", "tokens"), TOKENS)
+def test_log_probabilities_are_all_well_formed_or_not_there(content, tokens):
+    body = {"choices": [{"message": {"content": "a"}, "logprobs": {"content": content}}]}
+    (choice,) = read_choices(body, same)
+    assert choice.tokens == (None if tokens is None else tuple(tokens))
+
+
+WORDS = [  # a body, the message in it, its code, its parameter
+    ('{"error": {"message": "m", "code": "c", "param": "p"}}', ("m", "c", "p")),
+    ('{"error": {"message": "m", "code": 404}}', ("m", "404", "")),
+    ('{"error": "m"}', ("m", "", "")),
+    ('{"object": "error", "message": "m", "param": null, "code": 400}', ("m", "400", "")),
+    ('{"detail": "m"}', ("m", "", "")),
+    ('{"detail": [{"loc": ["body", "n"], "msg": "m"}, {"msg": "k"}]}', ("body.n: m; k", "", "")),
+    ('{"errors": 1}', ('{"errors": 1}', "", "")),
+    ("  Bad\n gateway ", ("Bad gateway", "", "")),
+    ("", ("(no message)", "", "")),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), WORDS)
+def test_an_error_in_the_form_of_each_server(text, words):
+    assert read_words(text) == words
+
+
+USAGE = [
+    ({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}, Usage(1, 3, 4)),
+    ({"usage": {"prompt_tokens": 3}}, Usage(1, 3, 0)),
+    ({"usage": {"prompt_tokens": -3, "completion_tokens": "4"}}, Usage(1, 0, 0)),
+    ({"usage": None}, Usage(1, 0, 0)),
+    ({}, Usage(1, 0, 0)),
+    (None, Usage(1, 0, 0)),
+]
+
+
+@pytest.mark.parametrize(("body", "usage"), USAGE)
+def test_usage_where_it_is_told(body, usage):
+    assert read_usage(body) == usage
+
+
+def test_bytes_that_are_no_utf_8_are_replaced_and_not_thrown_away():
+    text = decode(b'\xef\xbb\xbf{"choices": [{"message": {"content": "caf\xe9"}}]}')
+    (choice,) = read_choices(load(text), same)
+    assert choice.text == "caf\ufffd"
+
+
+def test_a_long_message_is_cut_and_on_one_line():
+    assert len(shorten("a\nb " * 1000)) == 500
+    assert "\n" not in shorten("a\nb " * 1000)
+
+
+NAMES = st.sampled_from(
+    ["choices", "message", "content", "logprobs", "token", "bytes", "usage", "error", "detail", "data", "id", "text"]
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | NAMES, inner),
+)
+
+
+@given(JSON)
+def test_no_json_is_an_error(value):
+    for body in (value, {"choices": [value]}, {"choices": [{"message": value}]}, {"usage": value}, {"error": value}):
+        text = json.dumps(body)
+        read_choices(load(text), same)
+        read_usage(load(text))
+        assert read_words(text).message
+        read_models(text)
+    for part in (value, [value]):
+        read_choices({"choices": [{"message": {"content": part}, "logprobs": {"content": part}}]}, same)
+
+
+@given(st.binary())
+def test_no_bytes_are_an_error(body):
+    load(decode(body))
+    read_words(decode(body))

@@ -1,0 +1,369 @@
+"""The math judge: decisions, hostile answers from every kind of thread and process, and no worker left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semantic_entropy import OptionError, Pair, aestimate, estimate, load_equivalence
+from semantic_entropy.testing import check_equivalence
+from semantic_entropy_plugins.math import LONGEST, is_mathematics
+from tests.shared_data import rows
+
+
+@pytest.fixture(scope="module")
+def math():
+    judge = load_equivalence("math")
+    yield judge
+    judge.close()
+
+
+def same(judge, left, right):
+    (verdict,) = judge.judge([Pair(None, left, right)])
+    return verdict.same
+
+
+DECISIONS = [  # the table of docs/explanation/equivalences.md
+    ("5 cm", "5 m", True),  # units are not compared, as in math-verify
+    ("50", "50%", True),
+    ("50%", "0.5", True),
+    ("50", "0.5", False),
+    ("x=3", "3", True),
+    ("0.333", "1/3", False),
+    ("0.333333", "1/3", True),  # six decimals
+    ("(A) 5", "A", False),
+    ("\u00bd", r"\frac12", True),
+    ("1,000", "(1, 0)", False),
+    ("1,000", "1000", True),
+    ("1e5", "100000", True),
+    ("x+1", "1+x", True),
+    (r"\frac{x^2-1}{x-1}", "x+1", True),
+    ("1,2", "2,1", True),
+    (r"90^\circ", "90", True),
+    (r"\text{even}", "even", True),
+    ("x+1", "x+2", False),
+    (r"1\frac12", "3/2", True),
+    ("(1,2)", "(2,1)", False),
+]
+
+
+@pytest.mark.parametrize(("left", "right", "verdict"), DECISIONS)
+def test_each_decision_holds_in_both_directions(math, left, right, verdict):
+    assert same(math, left, right) is verdict
+    assert same(math, right, left) is verdict
+
+
+def test_it_passes_the_conformance_checks(math):
+    check_equivalence(math)
+    check_equivalence(math, answers=["x+1", "1+x", "x=3", "3", "1,2", r"\{2,1\}", "[1,2)", "5 cm", "50%", "1/2"])
+
+
+EXTRACTION = [
+    (r"so \boxed{\frac12} it is, 7", r"\frac12"),
+    (r"$\frac{1}{2}$", r"$\frac{1}{2}$"),
+    ("x^2+1", "x^2+1"),
+    ("the answer is 3 apples and 4 pears", "4"),
+    ("nothing", None),
+    ("<think>\\boxed{1}</think>\\boxed{2}", "2"),
+]
+
+
+@pytest.mark.parametrize(("response", "answer"), EXTRACTION)
+def test_the_answer_is_the_box_else_the_whole_else_the_last_number(math, response, answer):
+    assert list(math.extract([response])) == [answer]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_one"),
+    [
+        ("42", True),
+        ("x+1", True),
+        (r"\frac{a}{b}", True),
+        ("Paris", False),
+        ("in 1912", False),
+        ("", False),
+        ("A", False),
+    ],
+)
+def test_prose_is_not_mathematics(text, is_one):
+    assert is_mathematics(text) is is_one
+
+
+def test_math_verifys_own_tests_come_out_as_it_expects_them(math):
+    """Its own cases, where both sides are answers alone: finding one in prose is another matter."""
+    table = [row for row in rows("pairs.jsonl") if row["source"] == "math_verify_tests"]
+    table = [row for row in table if is_mathematics(row["a"]) and is_mathematics(row["b"])]
+    verdicts = math.judge([Pair(None, row["a"], row["b"]) for row in table])
+    wrong = [(r["a"], r["b"]) for r, v in zip(table, verdicts, strict=True) if bool(v.same) != r["equivalent"]]
+    assert len(table) > 60
+    assert len(wrong) < 0.1 * len(table), wrong
+
+
+HOSTILE = [
+    "9^{9^{9^9}}",
+    "10^{10^{10}}",
+    "(10^9)!",
+    "(" * 200 + "1" + ")" * 200,
+    r"\begin{pmatrix}"
+    + r"\\".join("&".join(f"{i}^{{{j}}}" for j in range(12)) for i in range(12))
+    + r"\end{pmatrix}^{50}",
+    r"\binom{10^8}{5\cdot 10^7}",
+    r"\sum_{i=1}^{10^9} i^i",
+    r"\prod_{i=1}^{10^8} i",
+    "x" * 100_000,
+    "7" * 1_000_000,
+    "\x00\x00",
+    "\ud800",
+    "\u202e123\u202c",
+    "{" * 10_000,
+    "__import__('os').system('touch /tmp/evaluated')",
+    'exec("raise SystemExit") + \\pi',
+]
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """A second is enough to show that a limit holds."""
+    judge = load_equivalence("math", timeout=1.0)
+    yield judge
+    judge.close()
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:24]))
+def test_a_hostile_answer_gets_a_verdict_or_none_and_the_next_task_is_served(quick, text):
+    start = time.monotonic()
+    (verdict,) = quick.judge([Pair(None, text, "x+1")])
+    assert verdict.same in (None, False)
+    assert same(quick, "x+1", "1+x") is True
+    assert time.monotonic() - start < 30  # limits of one second each, and a worker to start
+
+
+@pytest.mark.timeout(60)  # a full time-out for each would be minutes
+def test_a_group_of_hostile_answers_is_done_in_seconds_and_the_honest_ones_are_compared():
+    answers = [rf"\sum_{{i=1}}^{{10^9}} i^i + {k}" for k in range(14)] + ["x+1", "1+x"]
+    judge = load_equivalence("math")
+    result = estimate([rf"\boxed{{{answer}}}" for answer in answers], equivalence=judge)
+    judge.close()
+    assert result.labels == (*range(15), 14)
+
+
+def test_what_ran_over_is_not_tried_again(quick):
+    text = r"\sum_{i=1}^{10^9} i^i + 1"
+    for other in ("y", "z", "w"):
+        (verdict,) = quick.judge([Pair(None, text, other)])
+    assert "already ran over" in verdict.reason
+
+
+def test_an_answer_over_the_limit_is_undecided_and_says_so(math):
+    (verdict,) = math.judge([Pair(None, "x" * (LONGEST + 1), "x")])
+    assert verdict.same is None
+    assert f"{LONGEST + 1} characters" in verdict.reason
+
+
+@settings(max_examples=60)
+@given(st.text(alphabet=r"\{}()[]^_+-*/=<>,.%$ 0123456789abxyfracsqrtpisumlntexdot", max_size=40))
+def test_fuzzed_latex_always_gets_an_answer(quick, text):
+    (verdict,) = quick.judge([Pair(None, text, "x+1")])
+    assert verdict.same in (True, False, None)
+
+
+def all_hostile(judge):
+    """Every hostile answer in one group, beside two that mean the same."""
+    answers = [*HOSTILE, "x+1", "1+x"]
+    result = estimate(
+        [f"\\boxed{{{answer}}}" for answer in answers], equivalence=judge, extract=lambda text: text[7:-1]
+    )
+    return result.labels[-1] == result.labels[-2] and len(set(result.labels)) == len(HOSTILE) + 1
+
+
+def in_a_thread(judge):
+    with ThreadPoolExecutor(1) as threads:
+        return threads.submit(all_hostile, judge).result()
+
+
+def in_asyncio(judge):
+    return asyncio.run(asyncio.to_thread(all_hostile, judge))
+
+
+def in_a_forked_process(judge):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if all_hostile(judge) else 1)
+    return os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # that is the point
+@pytest.mark.parametrize("somewhere", [all_hostile, in_a_thread, in_asyncio, in_a_forked_process])
+def test_the_hostile_list_is_survived(somewhere):
+    judge = load_equivalence("math", timeout=1.0)
+    assert somewhere(judge)
+    judge.close()
+
+
+GROUP = [r"\boxed{x+1}", r"\boxed{1+x}", r"\boxed{\sum_{i=1}^{10^9} i^{i}}"]
+
+
+def test_it_works_from_a_thread():
+    results = []
+    thread = threading.Thread(target=lambda: results.append(estimate(GROUP)))
+    thread.start()
+    thread.join()
+    assert results[0].labels == (0, 0, 1)
+
+
+def test_it_works_from_asyncio():
+    assert asyncio.run(aestimate(GROUP)).labels == (0, 0, 1)
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # that is the point
+def test_it_works_in_a_forked_process(math):
+    assert same(math, "x+1", "1+x")  # the parent's workers run
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if same(math, "y+2", "2+y") else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert same(math, "z+1", "1+z")
+
+
+def workers_of(pid):
+    """Process ids of the math workers that this process started, and of their children, that still run."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it may end while we look
+            state, parent, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
+            if state != "Z" and b"math/worker.py" in (folder / "cmdline").read_bytes():
+                found.append((folder.name, parent, session))
+    own = {name for name, parent, _ in found if parent == str(pid)}
+    return [name for name, _, session in found if session in own]
+
+
+needs_proc = pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="looks for processes in /proc, which is Linux's"
+)
+
+
+@needs_proc
+def test_closing_ends_the_workers():
+    judge = load_equivalence("math")
+    assert same(judge, "x+1", "1+x")
+    assert workers_of(os.getpid())
+    before = len(workers_of(os.getpid()))
+    judge.close()
+    judge.close()
+    assert len(workers_of(os.getpid())) == before - 2  # the worker and its child
+    assert same(judge, "x+1", "1+x")  # and it starts again when asked
+    judge.close()
+
+
+PARENT = r"""
+import sys
+from semantic_entropy import load_equivalence, Pair
+judge = load_equivalence("math", timeout=4.0)
+judge.judge([Pair(None, "x+1", "1+x")])
+print("ready", flush=True)
+judge.judge([Pair(None, "\\sum_{i=1}^{10^9} i^{i}", "x+1")])
+"""
+
+
+def alive(pid):
+    return Path(f"/proc/{pid}").exists()
+
+
+@needs_proc
+def test_a_killed_parent_leaves_no_worker_even_one_in_mid_task():
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout.readline() == "ready\n"
+    time.sleep(0.5)
+    workers = workers_of(parent.pid)
+    assert workers
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 20
+    while any(map(alive, workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any(map(alive, workers))
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"policy": "one"}, "use one of both, either, forward"),
+        ({"timeout": 0}, "must be a number, positive"),
+        ({"limit": 1}, "no option"),
+    ],
+)
+def test_wrong_options_are_errors(options, says):
+    with pytest.raises(OptionError, match=says):
+        load_equivalence("math", **options)
+
+
+def test_no_text_is_ever_evaluated(math, tmp_path):
+    canary = tmp_path / "evaluated"
+    call = f"__import__('os').system('touch {canary}')"
+    for text in (call, f"pi**{call}", f"1/{call}"):
+        math.judge([Pair(None, text, "3")])
+        estimate([rf"\boxed{{{text}}}", "3"], equivalence="math")
+    assert not canary.exists()
+
+
+@pytest.mark.parametrize(
+    ("responses", "suits"),
+    [
+        ([r"so \boxed{1}", r"\boxed{2}", "I lost count"], True),
+        ([r"\boxed{\frac12}", "so it is 0.5", "$1/2$"], True),
+        (["42", "42", "forty-two"], False),  # a number word is for `text` to read
+        (["1912", "in 1912", "the year 1912"], False),
+        (["Paris", "Rome"], False),
+        (["", " "], False),
+    ],
+)
+def test_auto_takes_math_where_it_can_read_the_answers(math, responses, suits):
+    assert math.suits(responses) is suits
+
+
+def test_it_works_inside_a_ray_actor():
+    ray = pytest.importorskip("ray", reason="ray is an extra that the development environment leaves out")
+    ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR")
+    try:
+        actor = ray.remote(_Actor).remote()
+        assert ray.get(actor.labels.remote(), timeout=120) == (0, 0, 1)
+    finally:
+        ray.shutdown()
+
+
+class _Actor:
+    def labels(self):
+        return estimate(GROUP).labels
+
+
+GREEDY = """
+import os, sys
+from semantic_entropy_plugins.math import worker as math_worker
+
+class Greedy:
+    cpu = 0.0
+    def verdict(self, left, right):
+        bytearray(300 * 2**20)
+
+math_worker._limit_memory(100)
+sys.stdin = iter(['{"cpu": null, "wall": 60, "tasks": [["a", "b"]]}'])
+print(math_worker._serve_in_child(Greedy(), sys.stdout) == math_worker.OUT_OF_MEMORY)
+"""
+
+
+def test_a_task_that_needs_more_memory_than_allowed_ends_its_child_and_says_so():
+    done = subprocess.run([sys.executable, "-c", GREEDY], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
