@@ -1,6 +1,7 @@
 """What holds for every test: one thread, no network, no window, and the same random examples on every run."""
 
 import os
+import signal
 
 # Before torch is imported by any test: on matrices this small a second thread only waits for the first.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +11,10 @@ os.environ["TRANSFORMERS_OFFLINE"] = "1"
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"  # tokenizers warn about forks otherwise
 os.environ["MPLBACKEND"] = "Agg"
+
+# A shell's background job ignores Ctrl-C, and so would every process that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from hypothesis import settings
 
