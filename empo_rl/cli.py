@@ -140,6 +140,7 @@ def _train(config: Any, overwrite: bool) -> Path:
         except KeyboardInterrupt:
             _stop(f"{progress.interrupted()}. {_way_on(Path(config.output_dir), config.training.save_every)}")
         except RunStoppedError as stop:
+            progress.end()
             _stop(str(stop), status=STOPPED)
         except RuntimeError as error:
             wait_to_be_ended(error)
@@ -206,13 +207,16 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
 
 
 def _demo(directory: Path, resume: bool, **choices: Any) -> None:
+    from empo_rl import run_directory
     from empo_rl.demo import output
     from empo_rl.demo.options import DemoOptions
     from empo_rl.progress import StageProgress
 
     options = DemoOptions(**choices)
-    start = (output.resume if resume else output.prepare)(directory, options.to_dict())
-    with StageProgress() as progress:
+    if not directory.exists():
+        directory.mkdir(parents=True)
+    with run_directory.alone(directory), StageProgress() as progress:
+        start = (output.resume if resume else output.prepare)(directory, options.to_dict())
         for line in (*start.notes, "loading torch, transformers and trl"):
             progress.say(line)
         try:

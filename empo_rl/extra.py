@@ -17,7 +17,8 @@ def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING, extra: str 
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         raise MissingDependencyError(
-            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[{extra}]'"
+            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[{extra}]' (which "
+            "torch, and the versions that were tested: docs/install.md)"
         )
 
 

@@ -40,11 +40,16 @@ class StageProgress:
         self._bars.update(self._tasks[stage], completed=done, note=note)
 
     def interrupted(self) -> str:
-        """How far it came, for someone who stopped it."""
+        """How far it came, for someone who stopped it; the bars end."""
+        self.end()
         if self.reached is None:
             return "interrupted before the first step"
         stage, done, total = self.reached
         return f"interrupted in {stage} after step {done} of {total}"
+
+    def end(self) -> None:
+        """No bar is drawn any more: it would wipe what is said next."""
+        self._bars.stop()
 
     def say(self, line: str) -> None:
         """A line of its own, above the bars."""

@@ -7,14 +7,18 @@
     adapter/         only for `lora.merge`
 
 An earlier run is never mixed with a new one: starting where one lies is refused, unless it is resumed or overwritten.
+And where a process is still at work, another one starts nothing (`alone`).
 What a run left that ended before its first step is no earlier run, and makes room. `look` writes nothing; `prepare`
 does what it decided, once everything else about the run has been checked.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +40,34 @@ class Start:
     broken: tuple[Path, ...] = ()
     remains: tuple[Path, ...] = ()
     notes: tuple[str, ...] = ()
+
+
+@contextmanager
+def alone(directory: Path) -> Iterator[None]:
+    """Hold a directory that is there against other processes; the system lets go of it when this one dies, however.
+
+    Leaves out Windows, where a directory cannot be locked.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    if sys.platform == "win32" or not directory.is_dir():
+        yield
+        return
+    import fcntl
+
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(
+                f"output_dir: another process is at work in {directory}. Wait for it, stop it, or name another "
+                "directory."
+            ) from None
+        yield
+    finally:
+        os.close(handle)
 
 
 def look(directory: Path, *, resume: bool, overwrite: bool) -> Start:

@@ -47,15 +47,16 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     config, notes = fit_to_device(config, state.device.type)
     directory = Path(config.output_dir)
     arguments = training_arguments(config, state.num_processes)
-    start = run_directory.look(directory, resume=config.resume, overwrite=overwrite)
-    for note in [*notes, *config.window_notes(), *start.notes]:
-        tell(note)
-    if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
-        tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
-        with state.main_process_first():  # it writes, and the others find it written
-            final = final_model.finish_from(start.checkpoint, config, directory)
-        return _push(final, config, state, tell)
     with ExitStack() as open_until_the_end:
+        there = _hold(directory, state, open_until_the_end)
+        start = run_directory.look(directory, resume=config.resume, overwrite=overwrite)
+        for note in [*notes, *config.window_notes(), *start.notes]:
+            tell(note)
+        if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
+            tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
+            with state.main_process_first():  # it writes, and the others find it written
+                final = final_model.finish_from(start.checkpoint, config, directory)
+            return _push(final, config, state, tell)
         provider = None
         if config.method != "sft":
             choices = config.empo.choices()
@@ -72,7 +73,9 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
         with state.main_process_first():  # it makes a demo's base model, and the others read it
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, progress, tell)
-            model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
+                there = there or _hold(directory, state, open_until_the_end)
+            with explained(directory, "Free some."):
+                model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
         watch = None
         if config.method == "empo":
             assert provider is not None, "only SFT has none"
@@ -97,6 +100,13 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     if watch is not None and watch.stopped:
         raise RunStoppedError(watch.stopped)
     return _push(final, config, state, tell)
+
+
+def _hold(directory: Path, state: PartialState, until: ExitStack) -> bool:
+    """Whether the directory is there; the first process then holds it against other runs."""
+    if state.is_main_process:
+        until.enter_context(run_directory.alone(directory))
+    return directory.is_dir()
 
 
 def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:

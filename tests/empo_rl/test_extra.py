@@ -18,6 +18,11 @@ sys.meta_path.insert(0, Nothing())
 """
 COMMAND = "from empo_rl.cli import main; main()"
 
+HINT = (
+    "not installed here: pip install 'semantic-entropy[rl]' (which torch, and the versions that were tested: "
+    "docs/install.md)\n"
+)
+
 
 def core_alone(code, *arguments, cwd, block=BLOCKED):
     command = [sys.executable, "-c", block + code, *arguments]
@@ -43,7 +48,7 @@ def test_what_trains_names_the_extra(arguments, tmp_path):
 
 def test_one_missing_library_is_named_before_anything_is_loaded(tmp_path):
     done = core_alone(COMMAND, "tiny", cwd=tmp_path, block="import sys; sys.modules['trl'] = None\n")
-    assert done.stderr == "Error: empo-train needs trl, not installed here: pip install 'semantic-entropy[rl]'\n"
+    assert done.stderr == f"Error: empo-train needs trl, {HINT}"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +63,7 @@ except MissingDependencyError as error:
     print(error)
 """
     done = core_alone(code, cwd=tmp_path)
-    assert done.stdout.endswith("not installed here: pip install 'semantic-entropy[rl]'\n"), done.stderr
+    assert done.stdout.endswith(HINT), done.stderr
 
 
 def test_the_provider_works_with_the_core_alone(tmp_path):

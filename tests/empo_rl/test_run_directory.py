@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import pytest
 
 from empo_rl import run_directory
@@ -88,3 +91,25 @@ def test_what_changed_since_the_run_began_is_told(tmp_path):
     assert run_directory.write_config(tmp_path, config) == []
     later = {"seed": 1, "resume": True, "training": {"steps": 8, "loss": "grpo"}}
     assert run_directory.write_config(tmp_path, later) == ["training.steps: 4 -> 8"]
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from empo_rl.run_directory import alone
+with alone(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_where_a_process_is_at_work_another_one_starts_nothing_until_it_is_dead(tmp_path):
+    with subprocess.Popen([sys.executable, "-c", HOLD, str(tmp_path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout.readline() == b"held\n"
+        with pytest.raises(InputError, match="another process is at work"), run_directory.alone(tmp_path):
+            pass
+        holder.kill()
+    for _ in range(2):
+        with run_directory.alone(tmp_path):
+            pass
+    assert list(tmp_path.iterdir()) == []
