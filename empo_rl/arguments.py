@@ -56,7 +56,21 @@ def training_arguments(config: Config, processes: int) -> Any:
     if problems:
         raise InputError("\n".join(problems))
     # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
-    return kind(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
+    try:
+        return kind(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
+    except (TypeError, ValueError) as error:
+        raise InputError(f"trl: {error}") from error
+
+
+def _rows_of_a_process(config: Config, key: str, value: object) -> object:
+    """How many rows a process would generate at a time with this key of TRL's; None where it does not say."""
+    if key == "per_device_train_batch_size":
+        return value
+    if key == "steps_per_generation" and isinstance(value, int):
+        return value * rows_per_pass(config)
+    if key == "generation_batch_size" and isinstance(value, int):
+        return value / config.launch.processes
+    return None
 
 
 def argument_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
@@ -64,8 +78,13 @@ def argument_problems(config: Config, decided: Mapping[str, Any], known: Collect
     problems = []
     for key, value in config.trl.items():
         own = _OWN_KEYS.get(key)
-        cut = rows_that_cut_groups(config, value) if key == "per_device_train_batch_size" else None
-        if cut:
+        cut = rows_that_cut_groups(config, _rows_of_a_process(config, key, value))
+        if key.endswith("_token"):
+            problems.append(
+                f"trl.{key}: a secret has no place in a configuration, which is written down and pushed: use `hf auth "
+                "login`, or the variable HF_TOKEN."
+            )
+        elif cut:
             problems.append(f"trl.{key}: {cut}.")
         elif key in decided or key in _HUB:
             given = f" (it is {decided[key]!r})" if key in decided else ""

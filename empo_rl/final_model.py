@@ -70,7 +70,8 @@ def push(final: Path, hub: Hub) -> str:
     api = HfApi()
     try:
         repo = api.create_repo(hub.repo, private=hub.private, exist_ok=True)
-        api.upload_folder(repo_id=repo.repo_id, folder_path=final)
+        # the pickled arguments hold this machine's paths, and nobody needs them
+        api.upload_folder(repo_id=repo.repo_id, folder_path=final, ignore_patterns=["training_args.bin"])
     except (OSError, ValueError) as error:  # both of the hub's families of errors, and the network's
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PushError(

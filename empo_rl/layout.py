@@ -44,11 +44,11 @@ def rows_per_pass(config: Config) -> int:
 def rows_that_cut_groups(config: Config, rows: object) -> str | None:
     """What is wrong with so many rows a process, were TRL given them; None where groups stay whole."""
     size = config.rollout.num_generations
-    if config.method != "empo" or not isinstance(rows, int) or rows % size == 0:
+    if config.method != "empo" or not isinstance(rows, int | float) or rows % size == 0:
         return None
-    below = max(1, rows // size)
+    below = max(1, int(rows // size))
     return (
-        f"{rows} rows a process would cut groups of rollout.num_generations={size}. Set "
+        f"{rows:g} rows a process would cut groups of rollout.num_generations={size}. Set "
         f"training.prompts_per_micro_batch={below} ({below * size} rows) or {below + 1} ({(below + 1) * size} rows), "
         "or for less than a group training.completions_per_pass"
     )

@@ -9,7 +9,6 @@ no model is loaded, and torch is imported only where the judge is one that needs
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
 from empo_rl.check import data, disk, judge, layout, memory, packages
@@ -29,7 +28,6 @@ def check_run(source: str, overrides: Sequence[str] = ()) -> list[Finding]:
     except SemanticEntropyError as error:
         reason = "the configuration could not be read"
         return [*(problem("configuration", line) for line in str(error).splitlines()), unchecked("all else", reason)]
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # what is on this machine, and nothing else
     return list(_findings(config))
 
 

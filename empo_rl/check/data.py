@@ -61,6 +61,8 @@ def _cached_columns(config: Config) -> Mapping[str, Any] | None:
     try:
         loaded = datasets.load_dataset(data.dataset, data.subset, split=data.split, streaming=False)
     except ValueError as error:
+        if "cache" in str(error):  # another configuration of it is there: of this one nothing is known
+            return None
         raise InputError(f"{data.dataset} (subset {data.subset!r}, split {data.split!r}): {error}") from error
     except OSError:  # among them FileNotFoundError and the hub's offline error
         return None

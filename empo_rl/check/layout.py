@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
+import warnings
 from collections.abc import Collection, Iterator
+
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from empo_rl.arguments import argument_problems, decided_arguments, training_argument_class
 from empo_rl.check.findings import Finding, ok, problem
@@ -22,12 +26,13 @@ def findings(config: Config) -> Iterator[Finding]:
     except SemanticEntropyError as error:
         yield problem("layout", str(error))
     else:
-        what = f"whole groups of {config.rollout.num_generations}" if config.method == "empo" else config.method
-        yield ok(
-            "layout",
-            f"{training.prompts_per_step} prompts a step = {training.prompts_per_micro_batch} a micro-batch x "
-            f"{processes} processes x {passes} passes, {what}, {config.launch.strategy}",
-        )
+        size = config.rollout.num_generations
+        what = f"whole groups of {size}" if config.method == "empo" else config.method
+        shared = f"{training.prompts_per_step} prompts a step = {training.prompts_per_micro_batch} a micro-batch"
+        if training.completions_per_pass is not None:
+            what = f"{training.completions_per_pass} of a group's {size} completions a pass"
+            shared = f"{training.prompts_per_step} x {size} completions a step = {training.completions_per_pass} a pass"
+        yield ok("layout", f"{shared} x {processes} processes x {passes} passes, {what}, {config.launch.strategy}")
     if config.trl:
         yield from _arguments(config, decided_arguments(config, passes))
     if config.method == "empo":
@@ -43,6 +48,32 @@ def _arguments(config: Config, decided: dict[str, object]) -> Iterator[Finding]:
     except SemanticEntropyError as error:
         yield problem("trl", str(error))
     found = argument_problems(config, decided, known)
+    if known is not None and not found:
+        found = list(_wrong_values(config, decided))
     yield from (problem("trl", line) for line in found)
     if known is not None and not found:
-        yield ok("trl", f"TRL knows {', '.join(config.trl)}")
+        yield ok("trl", f"TRL takes {', '.join(config.trl)}")
+
+
+def _wrong_values(config: Config, decided: dict[str, object]) -> Iterator[str]:
+    """Values of the section that are no such thing as TRL's annotation says, or that TRL itself refuses.
+
+    It is asked for one process on the CPU: what it says of devices and of many processes is not known here.
+    """
+    kind = training_argument_class(config.method)
+    hints = typing.get_type_hints(kind)
+    for key, value in config.trl.items():
+        try:
+            TypeAdapter(hints[key]).validate_python(value)
+        except PydanticSchemaGenerationError:  # a type of torch's own
+            continue
+        except ValidationError as error:
+            yield f"trl.{key}={value!r}: {error.errors()[0]['msg']}."
+            return
+    elsewhere = {"use_cpu": True, "bf16": False}
+    plain = {key: value for key, value in decided.items() if key not in {"fsdp", "fsdp_config", "deepspeed"}}
+    try:
+        with warnings.catch_warnings(action="ignore"):  # of what TRL and transformers will rename
+            kind(**{**plain, **config.trl, **elsewhere, "report_to": "none"})
+    except (TypeError, ValueError) as error:
+        yield f"trl: {error}"

@@ -1,19 +1,20 @@
 """An estimate of what a run takes of each GPU's memory, by strategy. An estimate: a first step may prove it wrong.
 
-With N weights in all, T of them trained, w bytes each weight as stored (4, or 2 for bf16), P processes:
+With N weights in all, T of them trained, w bytes each weight as stored (4, or 2 for bf16), b bytes of what is computed
+in (2 for bf16, 4 for fp32), P processes:
 
-    weights      w N        gradients  w T        Adam's two moments  2 w T      copy for computing  2 N (bf16, sharded)
+    weights      w N        gradients  w T        Adam's two moments  2 w T
 
-    ddp          all of it on each GPU
+    ddp          all of it on each GPU, and with several the gradients once more, in the buckets that are sent
     fsdp2        weights, gradients and moments / P, and two layers' weights whole while they compute
     zero3        as fsdp2; DeepSpeed keeps fp32 weights and moments (12 bytes) beside 2 for weights and 2 for gradients:
                  16 T / P  (Rajbhandari et al. 2020, ZeRO, section 3.1)
 
-    activations  with checkpointing, the input of each layer, 2 s h bytes, and one layer's own, 34 s h
+    activations  with checkpointing, the input of each layer, b s h bytes, and one layer's own, 17 b s h
                  (Korthikanti et al. 2022, table 2, without the attention matrix, which fused attention does not keep);
-                 without checkpointing 34 s h a layer. s: tokens of a backward pass, bf16
-    logits       10 s_c V: bf16, fp32 for the softmax, and the gradient of that. s_c: tokens of completions
-    rollouts     keys and values of all that a process generates at a time, 4 L k a token, k: width of the keys; gone
+                 without checkpointing 17 b s h a layer. s: tokens of a backward pass
+    logits       (b + 8) s_c V: as computed, fp32 for the softmax, and the gradient of that. s_c: tokens of completions
+    rollouts     keys and values of all that a process generates at a time, 2 b L k a token, k: width of the keys; gone
                  when the loss is computed, so the larger of the two counts. vLLM colocated: its share of the device
     judge        the verifier, 1.5e9 weights in bf16, beside the model on each GPU
 
@@ -72,7 +73,7 @@ def estimate(config: Config, shape: Shape) -> dict[str, float]:
         parts |= _larger(
             {
                 "activations": _activations(config, shape.hidden, shape.layers),
-                "logits": 10.0 * _rows(config) * _completion(config) * shape.vocabulary,
+                "logits": (_computed(config) + 8.0) * _rows(config) * _completion(config) * shape.vocabulary,
             },
             {"rollouts": _rollouts(config, shape)},
         )
@@ -98,29 +99,44 @@ def _states(config: Config, shape: Shape) -> float:
     width = 2 if stored_in(config) == "bf16" else 4
     count = trained(config, shape)
     if config.launch.strategy == "zero3":
-        return 16 * count + (2 * shape.parameters if config.lora else 0)
-    reference = width * shape.parameters if config.method == "online_dpo" and config.lora is None else 0
+        beside = config.lora is not None or config.method == "online_dpo"  # the model itself; the reference
+        return 16 * count + (2 * shape.parameters if beside else 0)
+    buckets = config.launch.strategy == "ddp" and config.launch.processes > 1
     if config.lora is not None:  # peft keeps adapters in fp32
-        return width * shape.parameters + 16 * count
-    return 4 * width * count + reference
+        return width * shape.parameters + (20 if buckets else 16) * count
+    reference = width * shape.parameters if config.method == "online_dpo" else 0
+    return (5 if buckets else 4) * width * count + reference
+
+
+def _computed(config: Config) -> int:
+    """Bytes of a number as it is computed with."""
+    return 4 if config.training.precision == "fp32" else 2
 
 
 def _activations(config: Config, hidden: int, layers: int) -> float:
     tokens = _rows(config) * (_prompt(config) + _completion(config))
     if config.training.gradient_checkpointing:
-        return float(tokens * hidden * (2 * layers + 34))
-    return float(34 * tokens * hidden * layers)
+        return float(_computed(config) * tokens * hidden * (layers + 17))
+    return float(17 * _computed(config) * tokens * hidden * layers)
 
 
 def _rollouts(config: Config, shape: Shape) -> float:
     if config.method == "sft" or config.rollout.engine != "transformers" or not (shape.hidden and shape.layers):
         return 0.0
-    each = 2 if config.method == "online_dpo" else config.rollout.num_generations
-    at_a_time = config.training.prompts_per_step / config.launch.processes * each
-    if config.method == "online_dpo":
-        at_a_time = _rows(config)  # TRL generates for each pass anew
     keys = shape.keys or shape.hidden / QUERIES_A_KEY
-    return 4.0 * at_a_time * (_prompt(config) + _completion(config)) * keys * shape.layers
+    return 2.0 * _computed(config) * _at_a_time(config) * (_prompt(config) + _completion(config)) * keys * shape.layers
+
+
+def _at_a_time(config: Config) -> float:
+    """Completions that a process samples together: those of a step, unless TRL is told otherwise."""
+    if config.method == "online_dpo":
+        return _rows(config)  # TRL generates for each pass anew
+    processes = config.launch.processes
+    if isinstance(batch := config.trl.get("generation_batch_size"), int):
+        return batch / processes
+    if isinstance(passes := config.trl.get("steps_per_generation"), int):
+        return float(passes * _rows(config))
+    return config.training.prompts_per_step * config.rollout.num_generations / processes
 
 
 def _rows(config: Config) -> int:

@@ -1,6 +1,7 @@
 """What `--check` finds, against real files, real models' sizes and the shipped recipes."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -56,6 +57,14 @@ def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its
             "12 rows a process would cut groups of rollout.num_generations=8. Set",
         ),
         (["trl.num_generations=4"], "decided by this configuration (it is 8). Set rollout.num_generations instead."),
+        (
+            ["trl.steps_per_generation=3", "training.prompts_per_micro_batch=1", "training.completions_per_pass=4"],
+            "12 rows",
+        ),
+        (["trl.generation_batch_size=6"], "6 rows a process would cut groups of rollout.num_generations=8"),
+        (["trl.optim=foo"], "foo is not a valid OptimizerNames"),
+        (["trl.epsilon_high=abc"], "trl.epsilon_high='abc': Input should be a valid number"),
+        (["trl.hub_token=hf_x"], "trl.hub_token: a secret has no place in a configuration"),
         (["trl.top_q=1"], "trl.top_q is no argument of trl.GRPOConfig. Did you mean 'trl.top_p'?"),
         (
             ["training.completions_per_pass=3", "training.prompts_per_micro_batch=1"],
@@ -138,10 +147,11 @@ def test_the_size_of_a_published_model_comes_out_right(folder):
 @pytest.mark.parametrize(
     ("overrides", "bytes_a_weight"),
     [
-        (["launch.strategy=ddp"], 16),  # fp32 weights, gradients, two moments
+        (["launch.strategy=ddp", "launch.processes=1"], 16),  # fp32 weights, gradients, two moments
+        (["launch.strategy=ddp"], 20),  # and the gradients in the buckets that are sent
         (["launch.strategy=fsdp2"], 16 / 8),
         (["launch.strategy=zero3"], 16 / 8),  # ZeRO, section 3.1: (2 + 2 + K) / P with K = 12
-        (["launch.strategy=ddp", "training.weights=bf16"], 8),
+        (["launch.strategy=ddp", "launch.processes=1", "training.weights=bf16"], 8),
         (["launch.strategy=ddp", "lora={}"], 2),  # frozen in bf16; without a shape's width the adapters are few
     ],
 )
@@ -192,3 +202,32 @@ def test_the_command_lists_what_it_found_and_its_status_says_whether_all_passed(
 def test_a_check_of_the_tiny_run_imports_no_torch():
     program = "import sys; from empo_rl.check import check_run; check_run('tiny'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+QWEN_1_5B = Shape(1.54e9, 1536, 28, 151_936, "by hand", keys=256)
+QWEN_7B = Shape(7.62e9, 3584, 28, 152_064, "by hand", keys=512)
+QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "shape", "part", "expected"),
+    [
+        # a pass: 7 completions of 512 + 2048 tokens; checkpoints 2 s h L and one layer 34 s h
+        ("math-1.5b-empo", [], QWEN_1_5B, "activations", 7 * 2560 * 1536 * (2 * 28 + 34)),
+        ("math-1.5b-empo", ["training.precision=fp32"], QWEN_1_5B, "activations", 7 * 2560 * 1536 * (4 * 28 + 68)),
+        ("math-1.5b-empo", [], QWEN_1_5B, "logits", 10 * 7 * 2048 * 151_936),
+        # sampled at once on a GPU: 256 passes of 2 completions; keys and values of 1024 + 3072 tokens in bf16
+        ("math-7b-empo", ["rollout.engine=transformers"], QWEN_7B, "rollouts", 4 * 512 * 4096 * 512 * 28),
+        ("math-7b-empo", ["rollout.engine=transformers"], QWEN_7B, "whole layers", 2 * 2 * 7.62e9 / 28),
+        ("natural-14b-empo", [], QWEN_14B, "judge", 2 * 1.54e9),
+        ("math-7b-online-dpo", ["launch.strategy=zero3"], QWEN_7B, "weights and optimizer", (16 + 2) * 7.62e9 / 8),
+    ],
+)
+def test_the_parts_of_the_memory_are_those_worked_out_by_hand(recipe, overrides, shape, part, expected):
+    assert estimate(load_config(recipe, overrides), shape)[part] == pytest.approx(expected)
+
+
+def test_checking_from_python_leaves_the_environment_alone(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    check_run("tiny")
+    assert "HF_HUB_OFFLINE" not in os.environ
