@@ -20,6 +20,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from empo_rl.disk import UNFINISHED, write_whole
 from empo_rl.evaluate.questions import Question
 from semantic_entropy import InputError
 
@@ -55,9 +56,7 @@ class Directory:
             InputError: says what differs.
         """
         kept = self.settings()
-        others = [
-            entry for entry in self.path.glob("*") if entry.suffix != ".tmp"
-        ]  # a kill may leave settings.json.tmp
+        others = [entry for entry in self.path.glob("*") if entry.suffix != UNFINISHED]  # a kill may leave such
         if kept is None and others:
             raise InputError(f"{self.path} is not empty, and holds no evaluation: choose another --output-dir.")
         if kept is not None and self.holds_responses() and (differ := differences(kept, wanted)):
@@ -166,11 +165,3 @@ def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
                 f"{name}.{key}: {old.get(key)!r:.80} -> {new.get(key)!r:.80}" for key in new if old.get(key) != new[key]
             ]
     return found
-
-
-def write_whole(path: Path, text: str) -> None:
-    """All of it or nothing, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

@@ -186,6 +186,7 @@ def test_sets_that_cannot_be_loaded_are_listed_with_the_reason(tmp_path):
         (["numina", "--from", "empty.jsonl", "--alone"], "of 0 rows none is left"),
         (["numina", "--from", "rows.jsonl", "-o", "rows.jsonl"], "is read or written as something else too"),
         (["numina", "--from", "rows.jsonl", "-o", "."], ". is a folder: name a file in it"),
+        (["numina", "--from", "rows.jsonl", "-o", "taken.jsonl"], "taken.report.json is a folder: name a file in it"),
         (["numina", "--from", "rows.jsonl", "--drop", "overlaps"], "overlaps: choose from duplicates"),
         (["numina", "--alone"], "--from: 'AI-MO/NuminaMath-CoT' (subset None, split 'train') could not be loaded"),
         (["numina", "--from", "bad.parquet", "--alone"], "bad.parquet is no Parquet file that can be read"),
@@ -206,6 +207,7 @@ def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, message, tmp_pa
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "bad.parquet").write_text("PAR")
     (tmp_path / "latin.jsonl").write_bytes('{"question": "Größe?"}'.encode("latin-1"))
+    (tmp_path / "taken.report.json").mkdir()
     before = sorted(path.name for path in tmp_path.iterdir())
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code in (1, 2)
@@ -222,7 +224,7 @@ def test_ctrl_c_leaves_the_earlier_output_and_no_half_file(tmp_path):
     command = [sys.executable, "-m", "empo_rl.data.cli", "numina", "--from", "large.jsonl", "--alone"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline().startswith("reading")
-    assert (tmp_path / "numina.jsonl.tmp").exists()
+    assert list(tmp_path.glob("numina.jsonl.*.tmp"))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
