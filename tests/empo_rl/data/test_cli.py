@@ -138,6 +138,29 @@ def test_a_dropped_row_makes_room_for_the_next(tmp_path):
     assert len({row["question"] for row in read(tmp_path / "numina.jsonl")}) == 20
 
 
+@pytest.mark.parametrize(("kind", "asked", "kept"), [("jsonl", 50, 50), ("parquet", 101, 101), ("jsonl", 200, 101)])
+def test_as_many_are_kept_as_were_asked_for_while_the_source_has_them_however_many_are_dropped(
+    kind, asked, kept, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    same = {"problem": "What is asked again and again?", "solution": "x"}
+    records = [same] * 900 + [{"problem": f"Question {n}: what is it?", "solution": "x"} for n in range(100)]
+    records.append({"problem": " ", "solution": "x"})
+    if kind == "jsonl":
+        write(tmp_path / "local.jsonl", records)
+    else:
+        datasets.Dataset.from_list(records).to_parquet(tmp_path / "local.parquet")
+    arguments = ["numina", "--from", f"local.{kind}", "--column", "source=", "--alone", "--drop", "duplicates"]
+    done = CliRunner().invoke(main, [*arguments, "--n", str(asked), "--json", "--dropped", "gone.jsonl"])
+    report = json.loads(done.stdout)
+    questions = [row["question"] for row in read(tmp_path / "numina.jsonl")]
+    assert len(set(questions)) == len(questions) == report["kept"] == kept
+    assert (report["read"], report["removed"]) == (1001, {"no question": 1})  # each counted once
+    gone = read(tmp_path / "gone.jsonl")
+    assert len({line["place"] for line in gone}) == len(gone) == 1 + report["dropped"]["duplicates"]
+    assert report["compared"] == report["kept"] + report["dropped"]["duplicates"]
+
+
 def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
     row = {"question": "Why is it so?", "reference_answer": "So.", "responses": [{"response": "Because."}]}
     records = [
