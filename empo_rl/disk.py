@@ -48,8 +48,9 @@ def write_whole(path: Path, text: str) -> None:
 def written_whole(*paths: Path) -> Iterator[list[TextIO]]:
     """Text files to write to; at the end of the block they take their places, and after an error none is left.
 
-    They have names of their own, NAME.RANDOM.tmp, so that two processes never write into each other's. The first of
-    `paths` takes its place last: where it is new, so are the others.
+    Half a character (a lone surrogate), which UTF-8 cannot hold, is written as its escape: in JSON that is the same.
+    The files have names of their own, NAME.RANDOM.tmp, so that two processes never write into each other's. The first
+    of `paths` takes its place last: where it is new, so are the others.
 
     Raises:
         InputError: one of them is a folder; nothing has been written.
@@ -59,7 +60,9 @@ def written_whole(*paths: Path) -> Iterator[list[TextIO]]:
     unfinished = [path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}") for path in paths]
     try:
         with ExitStack() as opened:
-            yield [opened.enter_context(each.open("x", encoding="utf-8")) for each in unfinished]
+            yield [
+                opened.enter_context(each.open("x", encoding="utf-8", errors="backslashreplace")) for each in unfinished
+            ]
         for each, path in reversed(list(zip(unfinished, paths, strict=True))):
             each.replace(path)
     except BaseException:  # Ctrl-C too

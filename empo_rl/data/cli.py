@@ -184,9 +184,10 @@ def _token_counter(model: str) -> Callable[[str], int]:
 
 def _print(report: Report, compared: Compared) -> None:
     if compared.as_json:
-        click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+        said = json.dumps(report.as_json(), ensure_ascii=False, indent=2)
     else:
-        click.echo("\n".join(report.lines(compared.show)))
+        said = "\n".join(report.lines(compared.show))
+    click.echo(said.encode("utf-8", "backslashreplace").decode("utf-8"))  # half a character as its escape
 
 
 @contextmanager

@@ -8,6 +8,7 @@ the source is read again and twice as many again are drawn, of which those are t
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -25,6 +26,8 @@ from semantic_entropy import InputError
 Progress = Callable[[str, int, int], None]
 """(stage, done, total)."""
 
+HALF_A_CHARACTER = "half a character (a lone surrogate)"  # a rule of every preparation, told where a row breaks it
+_HALF = re.compile("[\ud800-\udfff]")
 _EVERY = 500  # rows between two signs of progress
 _SPARE = 2  # times as many are drawn where some may be dropped, and again where that was too few
 
@@ -110,9 +113,9 @@ def _drawn(
     report.removed = dict.fromkeys(preparation.rules, 0)
     for place, record in _shown(stream, "reading", progress):
         report.read += 1
-        row = preparation.row(record, place, choices.columns)
+        row = _row(preparation, record, place, choices.columns)
         if isinstance(row, Removed):
-            report.removed[row.rule] += 1
+            report.removed[row.rule] = report.removed.get(row.rule, 0) + 1
             _note(dropped, place, row.rule, record.get(choices.columns["question"]))
         else:
             draw.offer(place, row)
@@ -121,10 +124,18 @@ def _drawn(
     while choices.drop and draw.size < left:
         before, draw = draw.size, Draw(draw.size * _SPARE, choices.seed)
         for place, record in _shown(replace(stream, done=0), "reading again", progress):
-            row = preparation.row(record, place, choices.columns)
+            row = _row(preparation, record, place, choices.columns)
             if not isinstance(row, Removed):
                 draw.offer(place, row)
         yield from draw.rows()[before:]
+
+
+def _row(preparation: Preparation, record: Mapping[str, Any], place: str, columns: Columns) -> Row | Removed:
+    """What the preparation makes of a record, unless it holds what neither UTF-8 nor a tokenizer has a place for."""
+    row = preparation.row(record, place, columns)
+    if isinstance(row, Removed) or not any(_HALF.search(value) for value in row.values() if isinstance(value, str)):
+        return row
+    return Removed(HALF_A_CHARACTER)
 
 
 def _kept(

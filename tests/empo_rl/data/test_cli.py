@@ -179,6 +179,28 @@ def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
     assert [line["place"] for line in read(tmp_path / "gone.jsonl")] == [f"local.jsonl:{n}" for n in (2, 3, 4, 5)]
 
 
+def test_a_row_with_half_a_character_is_removed_and_counted_and_the_rest_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = {"problem": "Größe \U0001f600?", "solution": "x"}
+    half = [{"problem": "Half \ud83d?", "solution": "x"}, {"problem": "Why?", "solution": "half \ud83d"}]
+    write(tmp_path / "local.jsonl", [whole, *half])
+    arguments = ["numina", "--from", "local.jsonl", "--column", "source=", "--alone", "--dropped", "gone.jsonl"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "2 half a character (a lone surrogate)" in done.stdout
+    assert "Größe \U0001f600?" in (tmp_path / "numina.jsonl").read_text()
+    assert [row["question"] for row in read(tmp_path / "numina.jsonl")] == ["Größe \U0001f600?"]
+    assert [line["question"] for line in read(tmp_path / "gone.jsonl")] == ["Half \ud83d?", "Why?"]
+
+
+@pytest.mark.parametrize("shown", [["--json"], ["--show", "1"]])
+def test_half_a_character_is_printed_as_its_escape(shown, tmp_path):
+    write(tmp_path / "mine.jsonl", [{"question": "Half \ud83d?"}] * 2)
+    said = empo_data("check", "mine.jsonl", "--alone", *shown, cwd=tmp_path).stdout
+    assert r"Half \ud83d?" in said
+    assert "--show" in shown or json.loads(said)["findings"][0]["question"] == "Half \ud83d?"
+
+
 def test_check_reports_and_writes_nothing(tmp_path):
     prompts = SHARED / "data" / "train_prompts.jsonl"
     against = ["--against", SHARED / "data" / "questions.jsonl", "--source-column", "source"]
