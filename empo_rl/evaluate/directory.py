@@ -1,6 +1,6 @@
 """What an evaluation keeps, so that a kill costs nothing and grading can be done again.
 
-    settings.json                what the responses depend on
+    settings.json                what the responses depend on, and the label if one was given
     questions/SET.jsonl          the questions as they were asked, with their golds
     responses/SET.greedy.jsonl   a line a response, written as it arrives
     responses/SET.samples.jsonl
@@ -64,7 +64,18 @@ class Directory:
                 f"{self.path} holds responses under other settings: {'; '.join(differ)}. Give the same again, or "
                 "another --output-dir. (Grading can be changed: extract and grader are no part of this.)"
             )
-        write_whole(self.path / SETTINGS, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+        label = {} if kept is None or kept.get("label") is None else {"label": kept["label"]}
+        self._write_settings({**wanted, **label})
+
+    def keep_label(self, label: str) -> None:
+        """The evaluation's name in tables, in place of what it was. Raises InputError where there is no evaluation."""
+        kept = self.settings()
+        if kept is None:
+            raise InputError(f"{self.path} holds no evaluation: there is no {SETTINGS}.")
+        self._write_settings({**kept, "label": label})
+
+    def _write_settings(self, settings: Mapping[str, Any]) -> None:
+        write_whole(self.path / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
     def questions(self, name: str) -> list[Question] | None:
         """As they were asked before."""
@@ -148,9 +159,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """One line for each setting that differs; more samples and further sets are no difference."""
+    """One line for each setting that differs; more samples, further sets and another label are no difference."""
     found = []
-    for key in sorted({*kept, *wanted} - {"samples", "sets"}):
+    for key in sorted({*kept, *wanted} - {"samples", "sets", "label"}):
         old, new = kept.get(key), wanted.get(key)
         later = key in _MAY_BE_SET_LATER and old is None
         if old != new and not later:
