@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,7 @@ class Directory:
 
     def responses(self, name: str, part: str) -> Path:
         """Where a set's responses lie."""
-        return self.path / "responses" / f"{name}.{part}.jsonl"
+        return self._file("responses", f"{name}.{part}")
 
     def holds_responses(self) -> bool:
         """Whether anything has been drawn here; before that, settings and questions may change."""
@@ -79,14 +80,14 @@ class Directory:
 
     def questions(self, name: str) -> list[Question] | None:
         """As they were asked before."""
-        path = self.path / "questions" / f"{name}.jsonl"
+        path = self._file("questions", name)
         if not path.exists():
             return None
         return [Question(**row["question"]) for row in _rows(path)]
 
     def prompts(self, name: str) -> list[str]:
         """The text that asked each question."""
-        return [row["prompt"] for row in _rows(self.path / "questions" / f"{name}.jsonl")]
+        return [row["prompt"] for row in _rows(self._file("questions", name))]
 
     def keep_questions(self, name: str, questions: Sequence[Question], prompts: Sequence[str]) -> None:
         """Keep them, unless others have been asked here.
@@ -100,7 +101,7 @@ class Directory:
                 json.dumps({"question": dataclasses.asdict(question), "prompt": prompt})
                 for question, prompt in zip(questions, prompts, strict=True)
             )
-            write_whole(self.path / "questions" / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+            write_whole(self._file("questions", name), "".join(line + "\n" for line in lines))
             return
         if len(before) != len(questions):
             raise InputError(f"{self.path}: {len(before)} questions of {name!r} were asked here, now {len(questions)}.")
@@ -127,7 +128,7 @@ class Directory:
     def keep_grades(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """One row a question."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        write_whole(self.path / "grades" / f"{name}.jsonl", text)
+        write_whole(self._file("grades", name), text)
 
     def keep_results(self, results: Mapping[str, Any], table: str) -> None:
         """For programs and for readers."""
@@ -140,6 +141,15 @@ class Directory:
         if found is None:
             raise InputError(f"{self.path} holds no {RESULTS}: no evaluation has been finished there.")
         return found
+
+    def _file(self, folder: str, name: str) -> Path:
+        """Never outside of the directory: grading again takes the sets' names from a file that others may have made."""
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise InputError(
+                f"{self.path}: {name!r} is no name of a set: it may hold letters, digits, '.', '_' and '-'. "
+                f"Was {SETTINGS} edited?"
+            )
+        return self.path / folder / f"{name}.jsonl"
 
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self.path / name

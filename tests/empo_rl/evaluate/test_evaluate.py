@@ -187,6 +187,21 @@ def test_a_label_stays_whatever_is_done_again_until_another_is_given(finished, m
     assert results(out)["label"] == "ours"
 
 
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/b", "..\\\\outside"])
+def test_a_directory_of_someone_else_reads_and_writes_nothing_outside_of_itself(name, finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for file in ("settings.json", "generation.json"):
+        text = (out / file).read_text()
+        assert '"sums":' in text
+        (out / file).write_text(text.replace('"sums":', f'"{name}":'))
+    (tmp_path / "outside.jsonl").write_text("{}\n")
+    refused = run("--regrade", out)
+    assert refused.exit_code == 1
+    assert "is no name of a set" in refused.output
+    assert (tmp_path / "outside.jsonl").read_text() == "{}\n"
+
+
 def test_several_evaluations_make_one_table(finished, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(finished, other)
