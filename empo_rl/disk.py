@@ -8,6 +8,7 @@ to do. Leaves out waiting for space: a run that cannot write ends, and is resume
 from __future__ import annotations
 
 import errno
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import TextIO
 
 from empo_rl import checkpoints
-from semantic_entropy import SemanticEntropyError
+from semantic_entropy import InputError, SemanticEntropyError
 
 _REFUSED = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _SAID = (
@@ -25,6 +26,7 @@ _SAID = (
     "unexpected pos",  # torch.save, in the middle of a file
     "iostream error",  # torch.save, at its beginning
 )
+UNFINISHED = ".tmp"  # how the names of files end that are not whole yet: what a kill leaves
 _PLENTY = 2**30  # bytes; with so much free it is not the disk that is full
 
 
@@ -33,19 +35,35 @@ class DiskError(SemanticEntropyError):
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Replace a text file in one move: a kill or a full disk leaves the old version or the new one."""
+    """Replace a text file in one move: a kill or a full disk leaves the old version or the new one.
+
+    Its folder is made where there is none.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as (file,):
         file.write(text)
 
 
 @contextmanager
 def written_whole(*paths: Path) -> Iterator[list[TextIO]]:
-    """Text files to write to; at the end of the block they take their places, and after an error none is left."""
-    unfinished = [path.with_name(f"{path.name}.tmp") for path in paths]
+    """Text files to write to; at the end of the block they take their places, and after an error none is left.
+
+    Half a character (a lone surrogate), which UTF-8 cannot hold, is written as its escape: in JSON that is the same.
+    The files have names of their own, NAME.RANDOM.tmp, so that two processes never write into each other's. The first
+    of `paths` takes its place last: where it is new, so are the others.
+
+    Raises:
+        InputError: one of them is a folder; nothing has been written.
+    """
+    if folder := next((path for path in paths if path.is_dir()), None):
+        raise InputError(f"{folder} is a folder, where a file is to be written: move it away, or choose another name.")
+    unfinished = [path.with_name(f"{path.name}.{secrets.token_hex(4)}{UNFINISHED}") for path in paths]
     try:
         with ExitStack() as opened:
-            yield [opened.enter_context(each.open("w", encoding="utf-8")) for each in unfinished]
-        for each, path in zip(unfinished, paths, strict=True):
+            yield [
+                opened.enter_context(each.open("x", encoding="utf-8", errors="backslashreplace")) for each in unfinished
+            ]
+        for each, path in reversed(list(zip(unfinished, paths, strict=True))):
             each.replace(path)
     except BaseException:  # Ctrl-C too
         for each in unfinished:

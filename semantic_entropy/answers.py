@@ -106,13 +106,15 @@ def number(response: str) -> str | None:
     return found[-1].replace(",", "").replace("\u2212", "-").lstrip("+") if found else None
 
 
+# What may follow the letter I in a sentence that announces it; before another word it is the pronoun ("I don't know").
+_AFTER_I = "and|as|based|because|but|by|due|for|from|given|in|is|not|on|or|since|which|with"
 _LETTER = r"\(?\*{0,2}([A-P])\*{0,2}\)?"
 _CHOICE_RULES = tuple(
     re.compile(pattern, flags)
     for pattern, flags in (
         (rf"^\W*{_LETTER}\W*$", re.IGNORECASE),  # nothing but the letter
         (
-            rf"(?i:\b(?:answer|choice|option)\b\s*(?:is\b\s*)?(?:[:=]\s*)?)\**{_LETTER}(?![\w'])",
+            rf"(?i:\b(?:answer|choice|option)\b\s*(?:is\b\s*)?(?:[:=]\s*)?)\**(?!I\s+(?!(?:{_AFTER_I})\b)\w){_LETTER}(?![\w'])",
             0,
         ),  # "the answer is (B)"
         (r"\(([A-P])\)", 0),  # "(B)"
@@ -120,16 +122,22 @@ _CHOICE_RULES = tuple(
         (r"\b([B-HJ-P])\b", 0),  # a lone capital that is neither an article nor a pronoun
     )
 )
+_LETTERS_ALONE = re.compile(r"(?:(?:[A-P]|and|or)(?:\W+|$))+")
 
 
 def choice(response: str) -> str | None:
-    """A multiple-choice letter A-P, upper case: boxed, else alone, announced, in brackets, or a list mark. The last."""
+    """A multiple-choice letter A-P, upper case: boxed, else alone, announced, in brackets, or a list mark. The last.
+
+    A box that names several letters chooses none: it is no answer.
+    """
     box = boxed(response)
-    text = re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box) if box is not None else response
+    text = (re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box) if box is not None else response).strip()
+    if box is not None and _LETTERS_ALONE.fullmatch(text.lstrip("(*")) and len(set(re.findall(r"[A-P]", text))) > 1:
+        return None
     for rule in _CHOICE_RULES:
-        found = rule.findall(text.strip())
+        found = [letter.upper() for letter in rule.findall(text)]
         if found:
-            return str(found[-1]).upper()
+            return None if box is not None and len(set(found)) > 1 else str(found[-1])
     return None
 
 

@@ -126,11 +126,12 @@ def _files(out: Path, dropped: Path | None, read: list[str]) -> Files:
     from empo_rl.data.prepare import Files
     from semantic_entropy import InputError
 
-    folder = next((path for path in (out, dropped) if path is not None and path.is_dir()), None)
-    if folder is not None:
-        raise InputError(f"{folder} is a folder: name a file in it.")
+    if out.is_dir():  # before a report is named after it
+        raise InputError(f"{out} is a folder: name a file in it.")
     files = Files(out, out.with_suffix(".report.json"), dropped)
     written = [path for path in (files.out, files.report, files.dropped) if path is not None]
+    if folder := next((path for path in written if path.is_dir()), None):
+        raise InputError(f"{folder} is a folder: name a file in it, or move it away.")
     taken = [Path(name.rpartition("=")[2]).resolve() for name in read]
     for path in written:
         if path.resolve() in taken:
@@ -183,9 +184,10 @@ def _token_counter(model: str) -> Callable[[str], int]:
 
 def _print(report: Report, compared: Compared) -> None:
     if compared.as_json:
-        click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+        said = json.dumps(report.as_json(), ensure_ascii=False, indent=2)
     else:
-        click.echo("\n".join(report.lines(compared.show)))
+        said = "\n".join(report.lines(compared.show))
+    click.echo(said.encode("utf-8", "backslashreplace").decode("utf-8"))  # half a character as its escape
 
 
 @contextmanager

@@ -1,15 +1,17 @@
 """The whole step: read, remove by rules, draw by seed, compare, drop, write; or only compare.
 
 Rows are walked in the order of the draw. A row that is dropped makes room for the next one, so that as many are kept as
-were asked for, while the source has them.
+were asked for, while the source has them. Twice as many are drawn where some may be dropped; should they not suffice,
+the source is read again and twice as many again are drawn, of which those are the beginning.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,8 +26,10 @@ from semantic_entropy import InputError
 Progress = Callable[[str, int, int], None]
 """(stage, done, total)."""
 
+HALF_A_CHARACTER = "half a character (a lone surrogate)"  # a rule of every preparation, told where a row breaks it
+_HALF = re.compile("[\ud800-\udfff]")
 _EVERY = 500  # rows between two signs of progress
-_SPARE = 2  # times the rows asked for are drawn where some may be dropped
+_SPARE = 2  # times as many are drawn where some may be dropped, and again where that was too few
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +59,8 @@ def prepare(
     report.seed, report.asked = choices.seed, choices.count
     with ExitStack() as stack:
         out, summary, dropped = files.opened(stack)
-        draw = _drawn(stream, preparation, choices, report, dropped, progress)
-        for row in _kept(draw.rows(), choices, report, finder, dropped, progress):
+        drawn = _drawn(stream, preparation, choices, report, dropped, progress)
+        for row in _kept(drawn, choices, report, finder, dropped, progress):
             out.write(json.dumps(row, ensure_ascii=False) + "\n")
         if not report.kept:
             raise InputError(_none_left(report))
@@ -103,32 +107,46 @@ def _drawn(
     report: Report,
     dropped: TextIO | None,
     progress: Progress,
-) -> Draw:
+) -> Iterator[tuple[str, Row]]:
+    """Rows in the order of the draw, for as long as they are asked for where some may be dropped."""
     draw = Draw(choices.count * (_SPARE if choices.drop else 1), choices.seed)
     report.removed = dict.fromkeys(preparation.rules, 0)
     for place, record in _shown(stream, "reading", progress):
         report.read += 1
-        row = preparation.row(record, place, choices.columns)
+        row = _row(preparation, record, place, choices.columns)
         if isinstance(row, Removed):
-            report.removed[row.rule] += 1
+            report.removed[row.rule] = report.removed.get(row.rule, 0) + 1
             _note(dropped, place, row.rule, record.get(choices.columns["question"]))
         else:
             draw.offer(place, row)
-    return draw
+    left = report.read - sum(report.removed.values())
+    yield from draw.rows()
+    while choices.drop and draw.size < left:
+        before, draw = draw.size, Draw(draw.size * _SPARE, choices.seed)
+        for place, record in _shown(replace(stream, done=0), "reading again", progress):
+            row = _row(preparation, record, place, choices.columns)
+            if not isinstance(row, Removed):
+                draw.offer(place, row)
+        yield from draw.rows()[before:]
+
+
+def _row(preparation: Preparation, record: Mapping[str, Any], place: str, columns: Columns) -> Row | Removed:
+    """What the preparation makes of a record, unless it holds what neither UTF-8 nor a tokenizer has a place for."""
+    row = preparation.row(record, place, columns)
+    if isinstance(row, Removed) or not any(_HALF.search(value) for value in row.values() if isinstance(value, str)):
+        return row
+    return Removed(HALF_A_CHARACTER)
 
 
 def _kept(
-    drawn: list[tuple[str, Row]],
+    drawn: Iterable[tuple[str, Row]],
     choices: Choices,
     report: Report,
     finder: Finder,
     dropped: TextIO | None,
     progress: Progress,
 ) -> Iterator[Row]:
-    total = min(choices.count, len(drawn))
     for place, row in drawn:
-        if report.kept == choices.count:
-            return
         question = Question(place, row["question"])
         findings = finder.look(question)
         report.findings += findings
@@ -140,9 +158,12 @@ def _kept(
             continue
         report.kept += 1
         finder.keep(question)
-        if report.kept % _EVERY == 0 or report.kept == total:
-            progress("comparing", report.kept, total)
+        if report.kept % _EVERY == 0:
+            progress("comparing", report.kept, choices.count)
         yield row
+        if report.kept == choices.count:  # before one more is asked for, which may be another reading
+            break
+    progress("comparing", choices.count, choices.count)
 
 
 def _note(file: TextIO | None, place: str, reason: str, question: Any, findings: Collection[Finding] = ()) -> None:

@@ -22,14 +22,13 @@ from typing import Any
 
 from empo_rl import checkpoints, run_directory
 from empo_rl.demo.options import VERSIONS
+from empo_rl.disk import UNFINISHED
 from empo_rl.run_directory import BASE, CONFIG, FINAL, METRICS
 from semantic_entropy import InputError
 
 SUMMARY, PICTURE, SECONDS = "summary.json", "training.png", "seconds.json"
-UNFINISHED = ".tmp"  # what a kill leaves of a file or folder that is put in its place when it is whole
-_WHOLE = (BASE, FINAL, SUMMARY, SECONDS, CONFIG)
-_PASSING = ("metrics.tmp", f".{PICTURE}", *(f"{name}{UNFINISHED}" for name in _WHOLE))
-_OURS = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, SECONDS, BASE, FINAL, *_PASSING})
+_WHOLE = (BASE, FINAL, SUMMARY, SECONDS, CONFIG)  # put in their places when they are whole
+_OURS = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, SECONDS, BASE, FINAL})
 _CHECKPOINTS = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
@@ -103,7 +102,7 @@ def way_on(directory: Path) -> str:
 def tidy(directory: Path) -> None:
     """Delete what only an unfinished demo needs."""
     for entry in directory.iterdir():
-        if entry.name in {SECONDS, *_PASSING} or entry.name.startswith(_CHECKPOINTS):
+        if entry.name == SECONDS or _is_passing(entry.name) or entry.name.startswith(_CHECKPOINTS):
             _remove(entry)
 
 
@@ -121,13 +120,20 @@ def _present(directory: Path) -> list[str]:
         raise InputError(f"--output-dir {directory} is a file: name a directory.")
     directory.mkdir(parents=True, exist_ok=True)
     present = {entry.name for entry in directory.iterdir()}
-    ours = {name for name in present if name in _OURS or name.startswith(_CHECKPOINTS)}
+    ours = {name for name in present if name in _OURS or _is_passing(name) or name.startswith(_CHECKPOINTS)}
     if foreign := sorted(present - ours):
         raise InputError(
             f"--output-dir {directory} holds {foreign[0]!r}, which no demo wrote: name an empty or new directory."
         )
     first = [name for name in (SUMMARY, CONFIG) if name in ours]
     return [*first, *sorted(ours.difference(first))]
+
+
+def _is_passing(name: str) -> bool:
+    """What a kill leaves of a file or folder that is put in its place when it is whole."""
+    if name in {"metrics.tmp", f".{PICTURE}"}:
+        return True
+    return name.endswith(UNFINISHED) and name.startswith(tuple(f"{one}." for one in _WHOLE))
 
 
 def _remove(entry: Path) -> None:

@@ -62,7 +62,7 @@ class Asking:
         alike = [
             one
             for one in self.pool
-            if one.text != question.text and (question.category is None or one.category == question.category)
+            if not one.is_the_same_as(question) and (question.category is None or one.category == question.category)
         ]
         if len(alike) < self.shots:
             of = "" if question.category is None else f" of category {question.category!r}"

@@ -1,6 +1,6 @@
 """What an evaluation keeps, so that a kill costs nothing and grading can be done again.
 
-    settings.json                what the responses depend on
+    settings.json                what the responses depend on, and the label if one was given
     questions/SET.jsonl          the questions as they were asked, with their golds
     responses/SET.greedy.jsonl   a line a response, written as it arrives
     responses/SET.samples.jsonl
@@ -16,10 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from empo_rl.disk import UNFINISHED, write_whole
 from empo_rl.evaluate.questions import Question
 from semantic_entropy import InputError
 
@@ -38,7 +40,7 @@ class Directory:
 
     def responses(self, name: str, part: str) -> Path:
         """Where a set's responses lie."""
-        return self.path / "responses" / f"{name}.{part}.jsonl"
+        return self._file("responses", f"{name}.{part}")
 
     def holds_responses(self) -> bool:
         """Whether anything has been drawn here; before that, settings and questions may change."""
@@ -55,9 +57,7 @@ class Directory:
             InputError: says what differs.
         """
         kept = self.settings()
-        others = [
-            entry for entry in self.path.glob("*") if entry.suffix != ".tmp"
-        ]  # a kill may leave settings.json.tmp
+        others = [entry for entry in self.path.glob("*") if entry.suffix != UNFINISHED]  # a kill may leave such
         if kept is None and others:
             raise InputError(f"{self.path} is not empty, and holds no evaluation: choose another --output-dir.")
         if kept is not None and self.holds_responses() and (differ := differences(kept, wanted)):
@@ -65,18 +65,29 @@ class Directory:
                 f"{self.path} holds responses under other settings: {'; '.join(differ)}. Give the same again, or "
                 "another --output-dir. (Grading can be changed: extract and grader are no part of this.)"
             )
-        write_whole(self.path / SETTINGS, json.dumps(wanted, indent=2, ensure_ascii=False) + "\n")
+        label = {} if kept is None or kept.get("label") is None else {"label": kept["label"]}
+        self._write_settings({**wanted, **label})
+
+    def keep_label(self, label: str) -> None:
+        """The evaluation's name in tables, in place of what it was. Raises InputError where there is no evaluation."""
+        kept = self.settings()
+        if kept is None:
+            raise InputError(f"{self.path} holds no evaluation: there is no {SETTINGS}.")
+        self._write_settings({**kept, "label": label})
+
+    def _write_settings(self, settings: Mapping[str, Any]) -> None:
+        write_whole(self.path / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
     def questions(self, name: str) -> list[Question] | None:
         """As they were asked before."""
-        path = self.path / "questions" / f"{name}.jsonl"
+        path = self._file("questions", name)
         if not path.exists():
             return None
         return [Question(**row["question"]) for row in _rows(path)]
 
     def prompts(self, name: str) -> list[str]:
         """The text that asked each question."""
-        return [row["prompt"] for row in _rows(self.path / "questions" / f"{name}.jsonl")]
+        return [row["prompt"] for row in _rows(self._file("questions", name))]
 
     def keep_questions(self, name: str, questions: Sequence[Question], prompts: Sequence[str]) -> None:
         """Keep them, unless others have been asked here.
@@ -90,7 +101,7 @@ class Directory:
                 json.dumps({"question": dataclasses.asdict(question), "prompt": prompt})
                 for question, prompt in zip(questions, prompts, strict=True)
             )
-            write_whole(self.path / "questions" / f"{name}.jsonl", "".join(line + "\n" for line in lines))
+            write_whole(self._file("questions", name), "".join(line + "\n" for line in lines))
             return
         if len(before) != len(questions):
             raise InputError(f"{self.path}: {len(before)} questions of {name!r} were asked here, now {len(questions)}.")
@@ -117,7 +128,7 @@ class Directory:
     def keep_grades(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """One row a question."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        write_whole(self.path / "grades" / f"{name}.jsonl", text)
+        write_whole(self._file("grades", name), text)
 
     def keep_results(self, results: Mapping[str, Any], table: str) -> None:
         """For programs and for readers."""
@@ -130,6 +141,15 @@ class Directory:
         if found is None:
             raise InputError(f"{self.path} holds no {RESULTS}: no evaluation has been finished there.")
         return found
+
+    def _file(self, folder: str, name: str) -> Path:
+        """Never outside of the directory: grading again takes the sets' names from a file that others may have made."""
+        if not re.fullmatch(r"[\w.-]+", name):
+            raise InputError(
+                f"{self.path}: {name!r} is no name of a set: it may hold letters, digits, '.', '_' and '-'. "
+                f"Was {SETTINGS} edited?"
+            )
+        return self.path / folder / f"{name}.jsonl"
 
     def _read(self, name: str) -> dict[str, Any] | None:
         path = self.path / name
@@ -149,9 +169,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 
 def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]:
-    """One line for each setting that differs; more samples and further sets are no difference."""
+    """One line for each setting that differs; more samples, further sets and another label are no difference."""
     found = []
-    for key in sorted({*kept, *wanted} - {"samples", "sets"}):
+    for key in sorted({*kept, *wanted} - {"samples", "sets", "label"}):
         old, new = kept.get(key), wanted.get(key)
         later = key in _MAY_BE_SET_LATER and old is None
         if old != new and not later:
@@ -166,11 +186,3 @@ def differences(kept: Mapping[str, Any], wanted: Mapping[str, Any]) -> list[str]
                 f"{name}.{key}: {old.get(key)!r:.80} -> {new.get(key)!r:.80}" for key in new if old.get(key) != new[key]
             ]
     return found
-
-
-def write_whole(path: Path, text: str) -> None:
-    """All of it or nothing, whatever happens meanwhile."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    unfinished.replace(path)

@@ -10,9 +10,11 @@ import random
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from empo_rl.data.normal_form import normal_form
 from empo_rl.evaluate.suites import Columns, QuestionSet
 from empo_rl.extra import require_extra
 from empo_rl.records import hub_records, jsonl_records
@@ -30,6 +32,7 @@ class Question:
     category: as the set has it; examples come from the same. group: the column of a table that this belongs to.
     place: where it stands, for errors.
     worked: a solution in full, if there is one.
+    stem: of a choice, what stays the same however the choices are lettered: the text before them, and the right one's.
     """
 
     id: str
@@ -39,6 +42,14 @@ class Question:
     category: str | None = None
     group: str | None = None
     worked: str | None = None
+    stem: str | None = None
+
+    def is_the_same_as(self, other: Question) -> bool:
+        """Whether both ask the same, in whatever order the choices stand, with whatever spaces and letter case."""
+        return _form(self.stem or self.text) == _form(other.stem or other.text)
+
+
+_form = cache(normal_form)  # each question is compared with each example
 
 
 def load_questions(
@@ -101,7 +112,7 @@ def _from_file(one: QuestionSet, file: Path, source_column: str | None) -> list[
 def _question(one: QuestionSet, index: int, place: str, record: Mapping[str, Any], seed: int) -> Question:
     columns = one.columns
     text = _text(record, columns.question, "question", place)
-    category = group = None
+    category = group = stem = None
     if one.groups is not None and columns.category is not None:
         category = _text(record, (columns.category,), "category", place)
         if category not in one.groups:
@@ -109,9 +120,11 @@ def _question(one: QuestionSet, index: int, place: str, record: Mapping[str, Any
         group = one.groups[category]
     gold = _gold(record, columns, place)
     if one.kind == "choice":
-        text, gold = _choices(record, one, text, gold, place, random.Random(f"choices {seed} {index}"))
+        asked, rng = text, random.Random(f"choices {seed} {index}")
+        text, gold, right = _choices(record, one, text, gold, place, rng)
+        stem = f"{asked}\n{right}"
     worked = next((str(record[name]) for name in columns.worked if record.get(name)), None)
-    return Question(f"{one.name}-{index}", text, gold, place, category, group, worked)
+    return Question(f"{one.name}-{index}", text, gold, place, category, group, worked, stem)
 
 
 def _gold(record: Mapping[str, Any], columns: Columns, place: str) -> str:
@@ -127,13 +140,13 @@ def _gold(record: Mapping[str, Any], columns: Columns, place: str) -> str:
 
 def _choices(
     record: Mapping[str, Any], one: QuestionSet, text: str, gold: str, place: str, rng: random.Random
-) -> tuple[str, str]:
-    """The question with its lettered choices, and the letter of the right one."""
+) -> tuple[str, str, str]:
+    """The question with its lettered choices, the right one's letter, and its text ("": in the question)."""
     wrong = [str(record[name]).strip() for name in one.columns.wrong if _has(record, name)]
     if wrong:
         options = [gold, *wrong]
         order = rng.sample(range(len(options)), len(options))
-        return _lettered(text, [options[i].strip() for i in order], place), LETTERS[order.index(0)]
+        return _lettered(text, [options[i].strip() for i in order], place), LETTERS[order.index(0)], gold
     listed = next((record[name] for name in one.columns.options if record.get(name)), None)
     letter = gold.strip().strip("()").upper()
     count = len(LETTERS) if listed is None else len(listed)
@@ -141,7 +154,10 @@ def _choices(
         raise InputError(
             f"{place}: the answer of a multiple choice must be a letter A-{LETTERS[count - 1]}, not {gold!r}."
         )
-    return (text if listed is None else _lettered(text, [str(option).strip() for option in listed], place)), letter
+    if listed is None:
+        return text, letter, ""
+    options = [str(option).strip() for option in listed]
+    return _lettered(text, options, place), letter, options[LETTERS.index(letter)]
 
 
 def _lettered(text: str, options: Sequence[str], place: str) -> str:

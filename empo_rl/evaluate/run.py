@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -45,6 +46,8 @@ def evaluate(wanted: Wanted, directory: Directory, judges: Judges, label: str | 
     if wanted.samples:
         require_extra("empo-eval --samples", ("sklearn",))
     planned = plan(wanted, directory)
+    if label is not None:
+        directory.keep_label(label)
     load = {"model": wanted.model, "logprobs": False, **wanted.engine_options}
     model, began = Model(wanted.engine, load), time.monotonic()
     try:
@@ -53,7 +56,7 @@ def evaluate(wanted: Wanted, directory: Directory, judges: Judges, label: str | 
         model.close()
     seconds = {"generation": time.monotonic() - began}
     sets = [_Set(p.one.name, p.one.title, p.one.kind, p.questions, p.prompts) for p in planned]
-    return _finish(sets, wanted.samples, directory, judges, label, progress, seconds, drawn)
+    return _finish(sets, wanted.samples, directory, judges, progress, seconds, drawn)
 
 
 def regrade(directory: Directory, judges: Judges, label: str | None, progress: Progress) -> str:
@@ -70,7 +73,12 @@ def regrade(directory: Directory, judges: Judges, label: str | None, progress: P
                     "them goes on with them; then grade again."
                 )
         sets.append(_Set(name, one["title"], one["kind"], directory.questions(name) or [], directory.prompts(name)))
-    return _finish(sets, kept["samples"], directory, judges, label, progress, {}, 0)
+    if label is not None:
+        directory.keep_label(label)
+    parts = [part for one in directory.generation()["sets"].values() for part in one.values()]
+    seconds = {"generation": math.fsum(part["seconds"] for part in parts)}
+    drawn = sum(part["drawn"] for part in parts)
+    return _finish(sets, kept["samples"], directory, judges, progress, seconds, drawn)
 
 
 def tables(directories: Sequence[Path]) -> str:
@@ -83,7 +91,6 @@ def _finish(
     n: int,
     directory: Directory,
     judges: Judges,
-    label: str | None,
     progress: Progress,
     seconds: dict[str, float],
     drawn: int,
@@ -94,7 +101,7 @@ def _finish(
     seconds["grading"] = time.monotonic() - began
     generation = directory.generation()
     results = {
-        "label": label or _label(settings),
+        "label": settings.get("label") or _label(settings),
         "settings": settings,
         "versions": {"semantic-entropy": __version__, **(generation["sampler"] or {}).get("versions", {})},
         "sets": {

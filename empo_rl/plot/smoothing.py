@@ -7,6 +7,7 @@ It looks back alone: no value shows before it was measured. The first N - 1 are 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from semantic_entropy import InputError
@@ -16,8 +17,14 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
     """Shapes: values and the result (steps,). A window of 1 leaves them as they are."""
     if window < 1:
         raise InputError(f"a window of {window} steps has no mean: give 1 (as measured) or more.")
-    means, total = [], 0.0
-    for index, value in enumerate(values):
-        total += value - (values[index - window] if index >= window else 0.0)
-        means.append(total / min(index + 1, window))
-    return means if window > 1 else list(values)
+    if window == 1:
+        return list(values)
+    parts = (values[max(0, end - window) : end] for end in range(1, len(values) + 1))
+    return [_mean(part) for part in parts]
+
+
+def _mean(values: Sequence[float]) -> float:
+    """Each window is summed anew: of a running sum, a large value would leave its rounding, and nan or inf itself."""
+    if all(map(math.isfinite, values)):
+        return math.fsum(values) / len(values)
+    return sum(values) / len(values)  # nan, or an infinity; fsum refuses inf - inf

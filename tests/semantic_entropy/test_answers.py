@@ -34,6 +34,20 @@ CHOICE = [
     ("Answer: B", "B"),
     ("A dog and I think", None),  # an article and a pronoun
     ("B) the second one", "B"),
+    *[
+        (rf"It may be \boxed{{{box}}}.", None)
+        for box in ("A, B, C, D", "A or D", r"\text{A} / \text{D}", "(A) and (D)")
+    ],
+    (r"\boxed{(A) 3 or (D) 5}", None),
+    (r"\boxed{B, B}", "B"),
+    (r"\boxed{B. Vitamin C}", "B"),
+    (r"\boxed{Vitamin C}", "C"),
+    (r"\boxed{I}", "I"),
+    ("The answer is I don't know", None),
+    ("Answer: I cannot tell from this", None),
+    ("The answer is I.", "I"),
+    ("The answer is I because it is the largest", "I"),
+    ("The answer is (I) and I am sure", "I"),
     ("nothing here", None),
 ]
 NUMBER = [

@@ -138,6 +138,29 @@ def test_a_dropped_row_makes_room_for_the_next(tmp_path):
     assert len({row["question"] for row in read(tmp_path / "numina.jsonl")}) == 20
 
 
+@pytest.mark.parametrize(("kind", "asked", "kept"), [("jsonl", 50, 50), ("parquet", 101, 101), ("jsonl", 200, 101)])
+def test_as_many_are_kept_as_were_asked_for_while_the_source_has_them_however_many_are_dropped(
+    kind, asked, kept, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    same = {"problem": "What is asked again and again?", "solution": "x"}
+    records = [same] * 900 + [{"problem": f"Question {n}: what is it?", "solution": "x"} for n in range(100)]
+    records.append({"problem": " ", "solution": "x"})
+    if kind == "jsonl":
+        write(tmp_path / "local.jsonl", records)
+    else:
+        datasets.Dataset.from_list(records).to_parquet(tmp_path / "local.parquet")
+    arguments = ["numina", "--from", f"local.{kind}", "--column", "source=", "--alone", "--drop", "duplicates"]
+    done = CliRunner().invoke(main, [*arguments, "--n", str(asked), "--json", "--dropped", "gone.jsonl"])
+    report = json.loads(done.stdout)
+    questions = [row["question"] for row in read(tmp_path / "numina.jsonl")]
+    assert len(set(questions)) == len(questions) == report["kept"] == kept
+    assert (report["read"], report["removed"]) == (1001, {"no question": 1})  # each counted once
+    gone = read(tmp_path / "gone.jsonl")
+    assert len({line["place"] for line in gone}) == len(gone) == 1 + report["dropped"]["duplicates"]
+    assert report["compared"] == report["kept"] + report["dropped"]["duplicates"]
+
+
 def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
     row = {"question": "Why is it so?", "reference_answer": "So.", "responses": [{"response": "Because."}]}
     records = [
@@ -154,6 +177,28 @@ def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
     assert "1 response of 4096 characters or more" in shown
     assert read(tmp_path / "natural.jsonl") == [{"question": "Why is it so?", "answer": "So.", "response": "Because."}]
     assert [line["place"] for line in read(tmp_path / "gone.jsonl")] == [f"local.jsonl:{n}" for n in (2, 3, 4, 5)]
+
+
+def test_a_row_with_half_a_character_is_removed_and_counted_and_the_rest_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    whole = {"problem": "Größe \U0001f600?", "solution": "x"}
+    half = [{"problem": "Half \ud83d?", "solution": "x"}, {"problem": "Why?", "solution": "half \ud83d"}]
+    write(tmp_path / "local.jsonl", [whole, *half])
+    arguments = ["numina", "--from", "local.jsonl", "--column", "source=", "--alone", "--dropped", "gone.jsonl"]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    assert "2 half a character (a lone surrogate)" in done.stdout
+    assert "Größe \U0001f600?" in (tmp_path / "numina.jsonl").read_text()
+    assert [row["question"] for row in read(tmp_path / "numina.jsonl")] == ["Größe \U0001f600?"]
+    assert [line["question"] for line in read(tmp_path / "gone.jsonl")] == ["Half \ud83d?", "Why?"]
+
+
+@pytest.mark.parametrize("shown", [["--json"], ["--show", "1"]])
+def test_half_a_character_is_printed_as_its_escape(shown, tmp_path):
+    write(tmp_path / "mine.jsonl", [{"question": "Half \ud83d?"}] * 2)
+    said = empo_data("check", "mine.jsonl", "--alone", *shown, cwd=tmp_path).stdout
+    assert r"Half \ud83d?" in said
+    assert "--show" in shown or json.loads(said)["findings"][0]["question"] == "Half \ud83d?"
 
 
 def test_check_reports_and_writes_nothing(tmp_path):
@@ -186,6 +231,7 @@ def test_sets_that_cannot_be_loaded_are_listed_with_the_reason(tmp_path):
         (["numina", "--from", "empty.jsonl", "--alone"], "of 0 rows none is left"),
         (["numina", "--from", "rows.jsonl", "-o", "rows.jsonl"], "is read or written as something else too"),
         (["numina", "--from", "rows.jsonl", "-o", "."], ". is a folder: name a file in it"),
+        (["numina", "--from", "rows.jsonl", "-o", "taken.jsonl"], "taken.report.json is a folder: name a file in it"),
         (["numina", "--from", "rows.jsonl", "--drop", "overlaps"], "overlaps: choose from duplicates"),
         (["numina", "--alone"], "--from: 'AI-MO/NuminaMath-CoT' (subset None, split 'train') could not be loaded"),
         (["numina", "--from", "bad.parquet", "--alone"], "bad.parquet is no Parquet file that can be read"),
@@ -206,6 +252,7 @@ def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, message, tmp_pa
     (tmp_path / "empty.jsonl").write_text("\n")
     (tmp_path / "bad.parquet").write_text("PAR")
     (tmp_path / "latin.jsonl").write_bytes('{"question": "Größe?"}'.encode("latin-1"))
+    (tmp_path / "taken.report.json").mkdir()
     before = sorted(path.name for path in tmp_path.iterdir())
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code in (1, 2)
@@ -222,7 +269,7 @@ def test_ctrl_c_leaves_the_earlier_output_and_no_half_file(tmp_path):
     command = [sys.executable, "-m", "empo_rl.data.cli", "numina", "--from", "large.jsonl", "--alone"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline().startswith("reading")
-    assert (tmp_path / "numina.jsonl.tmp").exists()
+    assert list(tmp_path.glob("numina.jsonl.*.tmp"))
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130

@@ -44,6 +44,12 @@ def test_the_same_and_the_near_are_told_apart(second, near, kinds):
     assert [kind for kind, *_ in findings] == kinds
 
 
+def test_a_pair_just_at_the_threshold_is_near():
+    first, second = "apples bread cheese", "apples bread dates"  # two of four words in common
+    assert found(finder_of(Near(0.5, words=1)), [first, second])[1] == [("near-duplicates", None, "row:0")]
+    assert found(finder_of(Near(0.51, words=1)), [first, second])[1] == []
+
+
 def test_one_question_may_meet_several_sets_and_an_earlier_row():
     finder = finder_of(a=[SPHERE], b=["Who?", SPHERE.replace("Give", "Express")], c=["Who?"])
     first, second = found(finder, [SPHERE, SPHERE])

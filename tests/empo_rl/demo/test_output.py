@@ -77,7 +77,9 @@ def test_a_finished_demo_has_nothing_left_to_do_and_what_a_kill_left_beside_it_g
 
 
 @pytest.mark.parametrize("how", [output.prepare, output.resume])
-@pytest.mark.parametrize("left", ["base.tmp", "final.tmp", "config.yaml.tmp", "summary.json.tmp", "metrics.tmp"])
+@pytest.mark.parametrize(
+    "left", ["base.tmp", "final.tmp", "config.yaml.0a1b2c3d.tmp", "summary.json.0.tmp", "metrics.tmp"]
+)
 def test_what_a_kill_left_half_written_is_not_taken_for_a_strangers(left, how, tmp_path):
     output.prepare(tmp_path, OPTIONS)
     (tmp_path / left).write_text("")

@@ -41,6 +41,27 @@ def test_examples_are_of_the_questions_category_and_never_the_question_itself():
         check_examples(Asking(TEMPLATE, shots=3, pool=pool), [law])
 
 
+def test_a_question_that_stands_twice_is_no_example_of_itself_in_whatever_order_its_choices_are(tmp_path):
+    def row(question, right):
+        return {
+            "Question": question,
+            "Correct Answer": right,
+            **{f"Incorrect Answer {i}": f"no {i}" for i in (1, 2, 3)},
+        }
+
+    path = tmp_path / "gpqa.jsonl"
+    twice = [row("Which  force?", "gravity"), *[row("which force? ", "gravity")] * 5]
+    others = [row("Which force?", "friction"), row("Which law?", "Ohm's")]
+    path.write_text("".join(json.dumps(one) + "\n" for one in [*twice, *others]))
+    pool = examples_for(SETS["gpqa_diamond"], 2, path)
+    assert len({one.text for one in pool[1:6]}) > 1  # the choices move
+    text = Asking(TEMPLATE, shots=2, pool=pool).text(pool[0])
+    assert text.count("gravity") == 1
+    assert "friction" in text  # another question in the same words
+    with pytest.raises(InputError, match="gpqa.jsonl:1: --few-shot 3, and there are 2 other examples"):
+        check_examples(Asking(TEMPLATE, shots=3, pool=pool), pool)
+
+
 def test_a_plain_prompt_holds_the_system_turn_and_needs_no_chat_template():
     asking = Asking(TEMPLATE, plain=True)
     assert asking.text(QUESTION) == "Be brief.\n\nQ: 1+1?"

@@ -110,6 +110,8 @@ def test_every_response_is_kept_and_grading_them_again_needs_no_model(finished, 
     assert again.exit_code == 0, again.output
     assert results(out)["sets"] == before["sets"]
     assert "sums" in (out / "table.md").read_text()
+    assert results(out)["drawn"] == before["drawn"] > 0
+    assert 0 < results(out)["seconds"]["generation"] <= before["seconds"]["generation"]
     other = run("--regrade", out, "--extract", "regex:(5)")
     assert other.exit_code == 0, other.output
     assert results(out)["sets"]["sums"]["grading"]["extract"] == "regex:(5)"
@@ -169,6 +171,35 @@ def test_other_weights_under_the_same_name_are_refused(finished, model, sums, tm
     refused = run(*command(model, sums, out))
     assert refused.exit_code == 1
     assert "other weights or precision (['float32', '0123456789abcdef'])" in refused.output
+
+
+def test_a_label_stays_whatever_is_done_again_until_another_is_given(finished, model, sums, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    assert results(out)["label"] == str(model)
+    for again in (("--label", "mine"), ()):
+        assert run("--regrade", out, *again).exit_code == 0
+        assert results(out)["label"] == "mine"
+    assert run(*command(model, sums, out)).exit_code == 0  # a label is no setting that responses depend on
+    assert results(out)["label"] == "mine"
+    assert run(*command(model, sums, out), "--label", "ours").exit_code == 0
+    assert run("--regrade", out).exit_code == 0
+    assert results(out)["label"] == "ours"
+
+
+@pytest.mark.parametrize("name", ["../../outside", "/outside", "a/b", "..\\\\outside"])
+def test_a_directory_of_someone_else_reads_and_writes_nothing_outside_of_itself(name, finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished, out)
+    for file in ("settings.json", "generation.json"):
+        text = (out / file).read_text()
+        assert '"sums":' in text
+        (out / file).write_text(text.replace('"sums":', f'"{name}":'))
+    (tmp_path / "outside.jsonl").write_text("{}\n")
+    refused = run("--regrade", out)
+    assert refused.exit_code == 1
+    assert "is no name of a set" in refused.output
+    assert (tmp_path / "outside.jsonl").read_text() == "{}\n"
 
 
 def test_several_evaluations_make_one_table(finished, tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from empo_rl.evaluate.grades import Judges, grade
 from empo_rl.evaluate.questions import Question, load_questions
 from empo_rl.evaluate.responses import Response
+from empo_rl.evaluate.results import measure
 from empo_rl.evaluate.suites import SETS, SUITES
 from semantic_entropy import InputError, register
 from semantic_entropy.plugin import FunctionEquivalence
@@ -86,6 +87,14 @@ def test_a_response_that_never_came_is_not_right_and_known_as_missing(judges):
     assert none.answers == (None, None)
     assert none.right == (False, False)
     assert math.isnan(none.entropy)
+
+
+def test_a_response_that_never_came_counts_among_the_n_of_a_mean(judges):
+    sampled = graded(judges, ["1", "1"], [[r"\boxed{1}"] * 4, [r"\boxed{1}"]])
+    greedy = graded(judges, ["1", "1"], [[r"\boxed{1}"]] * 2)
+    found = measure("sums", [Question(f"q-{i}", "1?", "1", "q:1") for i in (0, 1)], greedy, sampled, 4, seed=0)
+    assert found.numbers["mean@4"].value == (4 / 4 + 1 / 4) / 2
+    assert found.counts["samples"]["missing"] == 3
 
 
 def test_an_undecided_comparison_is_not_right_and_counted():

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empo_rl.evaluate.numbers import auroc, mean, pass_at_k, powers_up_to, resamples, with_interval
+from empo_rl.evaluate.numbers import auroc, mean, number, pass_at_k, powers_up_to, resamples, with_interval
 from semantic_entropy import InputError
 
 
@@ -75,6 +75,11 @@ def test_an_interval_is_that_of_the_normal_law_where_that_holds():
     assert found.value == 0.3
     assert found.low == pytest.approx(0.3 - 1.96 * 0.0229, abs=0.008)
     assert found.high == pytest.approx(0.3 + 1.96 * 0.0229, abs=0.008)
+
+
+def test_an_interval_leaves_a_fortieth_of_the_resamples_out_at_each_end():
+    found = number(0.5, np.arange(1001.0))
+    assert (found.low, found.high) == (25.0, 975.0)
 
 
 def test_the_same_seed_gives_the_same_interval_and_another_seed_another():

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,6 +20,18 @@ def test_a_window_of_one_leaves_the_values_as_they_were_measured():
 def test_it_is_the_mean_of_the_window_for_any_curve(values, window):
     expected = [sum(part) / len(part) for t in range(len(values)) if (part := values[max(0, t + 1 - window) : t + 1])]
     assert smooth(values, window) == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_large_value_leaves_nothing_behind_once_it_is_out_of_the_window():
+    assert smooth([1e16, 1, 1, 1], 2) == [1e16, 5e15, 1, 1]
+
+
+@pytest.mark.parametrize("odd", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_spoils_the_windows_that_hold_it_alone(odd):
+    smoothed = smooth([1, odd, 3, 5, 7], 2)
+    assert [math.isfinite(value) for value in smoothed] == [True, False, False, True, True]
+    assert smoothed[3:] == [4, 6]
+    assert math.isnan(smooth([math.inf, -math.inf], 2)[1])
 
 
 def test_no_window_is_refused():
