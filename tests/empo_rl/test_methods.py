@@ -136,10 +136,11 @@ def test_online_dpo_prefers_the_right_answer_and_says_how_many_pairs_are_tied(tm
     with EmpoProvider("exact", extract="boxed", reward="golden") as provider:
         trainer = object.__new__(online_dpo.OnlineDpoRunTrainer)
         trainer._provider, trainer._tied = provider, []
-        completions = [r"\boxed{1}", r"\boxed{5}", r"\boxed{2}", r"\boxed{5}"]
+        # both draws of "a" wrong, and of "b" the first right: no order of the four but TRL's gives these rewards
+        completions = [r"\boxed{1}", r"\boxed{5}", r"\boxed{3}", r"\boxed{4}"]
         columns = {"question": ["a", "b"] * 2, "gold": ["2", "5"] * 2}
-        assert trainer._reward_function()(["a", "b"] * 2, completions, **columns) == [0.0, 1.0, 1.0, 1.0]
-        assert trainer._tied == [0.0, 1.0]
+        assert trainer._reward_function()(["a", "b"] * 2, completions, **columns) == [0.0, 1.0, 0.0, 0.0]
+        assert trainer._tied == [1.0, 0.0]
     assert online_dpo._in_pairs(Rows.of_trl(["a", "b"] * 2, completions, columns)).completions == [
         completions[0],
         completions[2],
