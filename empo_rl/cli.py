@@ -113,13 +113,17 @@ def _check(config: str, changes: list[str]) -> None:
 def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
     from empo_rl import run_directory
     from empo_rl.launch import EndedRunError, ProcessError, check_devices, launch
+    from empo_rl.layout import accumulation
 
     # what is wrong for all processes is said once, before there are any
+    accumulation(config, config.launch.processes)
     run_directory.look(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
     check_devices(config)
     try:
         launch(config, [*command, *(["--overwrite"] if overwrite else [])])
     except EndedRunError as ended:
+        if not ended.told:
+            click.echo(f"interrupted. {_way_on(Path(config.output_dir), config.training.save_every)}", err=True)
         raise SystemExit(ended.status) from None  # the first process has said how far it came
     except ProcessError as error:
         way_on = _way_on(Path(config.output_dir), config.training.save_every)
@@ -127,11 +131,13 @@ def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
 
 
 def _train(config: Any, overwrite: bool) -> Path:
-    from empo_rl.launch import STOPPED, end_with_the_launcher, wait_to_be_ended
+    from empo_rl.launch import STOPPED, end_with_the_launcher, is_one_of_many, wait_to_be_ended
     from empo_rl.monitor import RunStoppedError
     from empo_rl.progress import StageProgress
 
     end_with_the_launcher()
+    if not is_one_of_many():  # what a queue sends; of several processes the launcher says the last words
+        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with StageProgress() as progress:
         try:
             from empo_rl.train import run_training

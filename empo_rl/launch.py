@@ -35,11 +35,14 @@ class ProcessError(SemanticEntropyError):
 
 
 class EndedRunError(SemanticEntropyError):
-    """The user, a queue or an alarm ended the run. `status`: of the process; it has said why."""
+    """The user, a queue or an alarm ended the run.
 
-    def __init__(self, status: int) -> None:
+    status: of the process. told: whether one of the run's processes has said how far it came.
+    """
+
+    def __init__(self, status: int, *, told: bool = True) -> None:
         super().__init__(f"ended with status {status}")
-        self.status = status
+        self.status, self.told = status, told
 
 
 def is_one_of_many() -> bool:
@@ -129,7 +132,8 @@ def launch(config: Config, command: Sequence[str]) -> None:
             raise EndedRunError(first.exitcode) from error
         raise ProcessError(_failure(rank, first.exitcode)) from error
     except (SignalException, KeyboardInterrupt) as error:
-        raise EndedRunError(INTERRUPTED) from error
+        silent = isinstance(error, SignalException) and error.sigval == signal.SIGTERM  # it ended them at once
+        raise EndedRunError(INTERRUPTED, told=not silent) from error
     finally:
         logging.disable(logging.NOTSET)
         del os.environ[_STARTED_HERE]

@@ -109,11 +109,12 @@ def started(*arguments, cwd, until):
     return process
 
 
-def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_and_a_queues_signal_say_how_far_it_came_and_how_to_go_on(sent, tmp_path):
     run = tmp_path / "run"
     arguments = ["tiny", *TINY, "empo.equivalence=math", "output_dir=run", "training.steps=400"]
     process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-2" / "trainer_state.json")
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, sent)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert re.search(

@@ -61,9 +61,19 @@ def steps(directory):
     return [json.loads(line)["step"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
 
 
+def resumed(directory):
+    """The run once more, when it has saved something new."""
+    kept = {entry.name for entry in directory.glob("checkpoint-*")}
+    process = start(directory, "training.steps=4000", "--resume")
+    while {entry.name for entry in directory.glob("checkpoint-*")} == kept:
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.01)
+    return process
+
+
 @pytest.fixture(scope="module")
-def stopped_twice(tmp_path_factory):
-    """The directory of a run on two processes, and how it ended: by Ctrl-C, by a killed process, and by itself."""
+def stopped(tmp_path_factory):
+    """The directory of a run on two processes, and how it ended: by Ctrl-C, by a killed process, by a queue."""
     directory, ends = tmp_path_factory.mktemp("two") / "run", []
     process = start(directory, "training.steps=4000")
     try:
@@ -71,13 +81,14 @@ def stopped_twice(tmp_path_factory):
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=90)[1]
         ends.append((process.returncode, said))
-        kept = {entry.name for entry in directory.glob("checkpoint-*")}
-        process = start(directory, "training.steps=4000", "--resume")
-        while {entry.name for entry in directory.glob("checkpoint-*")} == kept:
-            assert process.poll() is None, process.communicate()[1][-3000:]
-            time.sleep(0.01)
+        process = resumed(directory)
         ranks = children(process)
         os.kill(ranks[-1], signal.SIGKILL)
+        said = process.communicate(timeout=90)[1]
+        ends.append((process.returncode, said))
+        process = resumed(directory)
+        ranks += children(process)
+        process.send_signal(signal.SIGTERM)
         said = process.communicate(timeout=90)[1]
         ends.append((process.returncode, said))
         for rank in ranks:
@@ -91,16 +102,16 @@ def stopped_twice(tmp_path_factory):
 
 
 @pytest.mark.timeout(300)
-def test_ctrl_c_ends_all_processes_with_one_line_and_status_130(stopped_twice):
-    _, ((status, said), _) = stopped_twice
+def test_ctrl_c_ends_all_processes_with_one_line_and_status_130(stopped):
+    _, ((status, said), *_) = stopped
     assert status == 130
     assert said.count("interrupted in training after step") == 1
     assert "the same command with --resume goes on from there" in said
     assert "Traceback" not in said
 
 
-def test_a_killed_process_ends_the_others_and_the_run_says_which_and_how_to_go_on(stopped_twice):
-    directory, (_, (status, said)) = stopped_twice
+def test_a_killed_process_ends_the_others_and_the_run_says_which_and_how_to_go_on(stopped):
+    directory, (_, (status, said), _) = stopped
     assert status == 1
     assert "resuming from" in said
     assert (
@@ -110,6 +121,13 @@ def test_a_killed_process_ends_the_others_and_the_run_says_which_and_how_to_go_o
     assert "Traceback" not in said
     done = steps(directory)
     assert done == list(range(1, len(done) + 1))
+
+
+def test_a_queues_signal_ends_all_processes_and_the_launcher_says_how_to_go_on(stopped):
+    _, (*_, (status, said)) = stopped
+    assert status == 130
+    assert "interrupted. The last checkpoint is" in said
+    assert "Traceback" not in said
 
 
 @pytest.mark.timeout(300)
