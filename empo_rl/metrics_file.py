@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from semantic_entropy import InputError
+
 
 class MetricsFile:
     """Appends rows to a file, each complete and out of this process before the next step starts."""
@@ -31,9 +33,29 @@ class MetricsFile:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The complete rows of a metrics file. Only the last line can be incomplete, after a kill; it is left out."""
-    *lines, _unfinished = path.read_text(encoding="utf-8").split("\n")  # not at U+2028, which a text may hold
-    return [json.loads(line) for line in lines]
+    """The complete rows of a metrics file. Only the last line can be incomplete, after a kill; it is left out.
+
+    Raises:
+        InputError: another line is no JSON object; names it.
+    """
+    rows, _unfinished = read_rows(path)
+    return rows
+
+
+def read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
+    """As `read_metrics`, and whether an unfinished line follows the rows."""
+    *lines, unfinished = path.read_bytes().split(b"\n")  # not at U+2028, which a text may hold
+    return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)], bool(unfinished)
+
+
+def _row(line: bytes, place: str) -> dict[str, Any]:
+    try:
+        row = json.loads(line)
+    except ValueError as error:  # UnicodeDecodeError too
+        raise InputError(f"{place} is not JSON ({error}): was the file edited?") from error
+    if not isinstance(row, dict):
+        raise InputError(f"{place} is no JSON object, as every row is: {line.decode().strip()[:60]}")
+    return row
 
 
 def _line(row: Mapping[str, Any]) -> str:

@@ -33,8 +33,7 @@ from empo_rl.groups import RolloutGroup
 from empo_rl.metrics_file import MetricsFile
 from empo_rl.monitor import Firing, Monitor, RunStoppedError, Seen
 from empo_rl.provider import EmpoProvider
-
-ALARMS_FILE = "alarms.jsonl"
+from empo_rl.run_directory import ALARMS
 
 
 class MonitorCallback(TrainerCallback):
@@ -78,7 +77,7 @@ class MonitorCallback(TrainerCallback):
         if self.monitor.stopping:
             raise RunStoppedError(f"the run was stopped after step {self.monitor.step}. {self._way_on(state, args)}")
         if self._directory and state.is_world_process_zero:
-            self._file = MetricsFile(self._directory / ALARMS_FILE, after=state.global_step)
+            self._file = MetricsFile(self._directory / ALARMS, after=state.global_step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Forget what an evaluation in between decided."""

@@ -23,10 +23,11 @@ from typing import Any
 from empo_rl import checkpoints, run_directory
 from empo_rl.demo.options import VERSIONS
 from empo_rl.disk import UNFINISHED
+from empo_rl.plot.runs import SUMMARY
 from empo_rl.run_directory import BASE, CONFIG, FINAL, METRICS
 from semantic_entropy import InputError
 
-SUMMARY, PICTURE, SECONDS = "summary.json", "training.png", "seconds.json"
+PICTURE, SECONDS = "training.png", "seconds.json"
 _WHOLE = (BASE, FINAL, SUMMARY, SECONDS, CONFIG)  # put in their places when they are whole
 _OURS = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, SECONDS, BASE, FINAL})
 _CHECKPOINTS = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")

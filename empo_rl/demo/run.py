@@ -26,7 +26,7 @@ from empo_rl.demo.training import SAVE_EVERY, EvaluationsAlong, train
 from empo_rl.disk import explained, write_whole
 from empo_rl.metrics_file import read_metrics
 from empo_rl.plot.figures import Material, draw
-from empo_rl.plot.runs import demo_run
+from empo_rl.plot.runs import SUMMARY, demo_run
 from empo_rl.provider import EmpoProvider
 from empo_rl.run_directory import BASE, FINAL, METRICS
 from semantic_entropy import Scorer
@@ -38,7 +38,7 @@ Report = Callable[[str, int, int, str], None]
 def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, report: Report) -> dict[str, Any]:
     """Run in a directory that `output.prepare` or `output.resume` made ready. Returns `summary.json`."""
     if start.finished:
-        return dict(json.loads((directory / output.SUMMARY).read_text(encoding="utf-8")))
+        return dict(json.loads((directory / SUMMARY).read_text(encoding="utf-8")))
     torch.set_num_threads(1)  # as fast as two for so small a model, and the same sums in the same order
     watch = Stopwatch()
     with explained(directory, "Free some."), watch.stage("total"):
@@ -58,7 +58,7 @@ def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, rep
         "seed": run.pop("seed"),
         "run": run,
     }
-    write_whole(directory / output.SUMMARY, json.dumps(summary, indent=2) + "\n")
+    write_whole(directory / SUMMARY, json.dumps(summary, indent=2) + "\n")
     output.tidy(directory)
     return summary
 

@@ -232,7 +232,21 @@ class Variety(_OverPrompts):
         self._first = memory["first"]
 
 
-class Unparsable(Alarm):
+class _SinceStart(Alarm):
+    """An alarm about a number that is compared with its mean over the run's first `start` steps."""
+
+    def __init__(self, *, start: int, steps: int, action: Action | None) -> None:
+        super().__init__(steps=steps, action=action)
+        self._start = Start(whole(self.name, "start", start))
+
+    def memory(self) -> dict[str, Any]:
+        return {"start": self._start.seen}
+
+    def recall(self, memory: Mapping[str, Any]) -> None:
+        self._start.seen = list(memory["start"])
+
+
+class Unparsable(_SinceStart):
     """The share of completions without an extractable answer is over `most`, or over the start's by more than `rise`.
 
     Args:
@@ -259,10 +273,9 @@ class Unparsable(Alarm):
         steps: int = 3,
         action: Action | None = None,
     ) -> None:
-        super().__init__(steps=steps, action=action)
+        super().__init__(start=start, steps=steps, action=action)
         self.most = within(self.name, "most", most, 0.0, 1.0)
         self.rise = within(self.name, "rise", rise, 0.0, 1.0)
-        self._start = Start(whole(self.name, "start", start))
 
     def read(self, seen: Seen) -> Reading | None:
         value = seen.unread_fraction
@@ -271,14 +284,8 @@ class Unparsable(Alarm):
         words = f"{value:.0%} of the completions hold no answer that can be extracted, over {limit:.0%}"
         return Reading(value, limit, value > limit, words)
 
-    def memory(self) -> dict[str, Any]:
-        return {"start": self._start.seen}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        self._start.seen = list(memory["start"])
-
-
-class LengthDrift(Alarm):
+class LengthDrift(_SinceStart):
     """The mean length of the completions, over that of the run's start, is under `shrink` or over `grow`.
 
     Args:
@@ -305,10 +312,9 @@ class LengthDrift(Alarm):
         steps: int = 3,
         action: Action | None = None,
     ) -> None:
-        super().__init__(steps=steps, action=action)
+        super().__init__(start=start, steps=steps, action=action)
         self.shrink = within(self.name, "shrink", shrink, 0.0, 1.0)
         self.grow = math.inf if grow is None else within(self.name, "grow", grow, 1.0, math.inf)
-        self._start = Start(whole(self.name, "start", start))
 
     def read(self, seen: Seen) -> Reading | None:
         if seen.length is None:
@@ -324,12 +330,6 @@ class LengthDrift(Alarm):
             f"{'over' if long else 'under'} {limit:g}"
         )
         return Reading(value, limit, value > limit if long else value < limit, words)
-
-    def memory(self) -> dict[str, Any]:
-        return {"start": self._start.seen}
-
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        self._start.seen = list(memory["start"])
 
 
 ALARMS: Mapping[str, type[Alarm]] = {

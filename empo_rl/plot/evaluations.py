@@ -17,10 +17,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from empo_rl.evaluate.directory import RESULTS
 from empo_rl.plot.look import look
 from semantic_entropy import InputError
 
-RESULTS = "results.json"
 _PASS = re.compile(r"pass@(\d+)")
 
 

@@ -2,7 +2,7 @@
 
     metrics.jsonl   one line a step; an unfinished last line is left out, which a note says
     summary.json    the demo's: what the model could do before step 1, under `base`
-    alarms.jsonl    what the monitor reported: {step, alarm, value, threshold, message}; else the steps at
+    alarms.jsonl    what the monitor reported: {step, alarm, value, limit, ...}; else the steps at
                     which a column alarm/NAME, 1 while that alarm is on, became 1
 
 Leaves out checkpoints and weights. Writes nothing.
@@ -17,10 +17,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from empo_rl.run_directory import METRICS
+from empo_rl.metrics_file import read_metrics, read_rows
+from empo_rl.run_directory import ALARMS, METRICS
 from semantic_entropy import InputError
 
-SUMMARY, ALARMS = "summary.json", "alarms.jsonl"
+SUMMARY = "summary.json"
 _ALARM, _EVAL = "alarm/", "eval/"
 
 
@@ -94,30 +95,14 @@ def _read(directory: Path, name: str) -> Run:
     path = directory / METRICS
     if not path.is_file():
         raise InputError(f"{directory} is no run: it has no {METRICS}. Name the output_dir of an `empo-train` run.")
-    rows, unfinished = _lines(path)
+    rows, unfinished = read_rows(path)
     if not rows:
         raise InputError(f"{path} has no complete line: the run has not ended its first step. Try again when it has.")
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("step"), int):
             raise InputError(f"{path}, line {number}: no whole number under 'step', which every row of a run has.")
     note = f"{path}: the last line is unfinished (the run goes on, or was killed), and left out"
-    return Run(name, rows, _base(directory / SUMMARY), _alarms(directory, rows), (note,) if unfinished else ())
-
-
-def _lines(path: Path) -> tuple[tuple[dict[str, Any], ...], bool]:
-    """The complete rows, and whether there is an unfinished one after them."""
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    unfinished = bool(lines) and not lines[-1].endswith("\n")
-    rows = []
-    for number, line in enumerate(lines[: len(lines) - unfinished], 1):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise InputError(f"{path}, line {number} is not JSON ({error}): was the file edited?") from error
-        if not isinstance(row, dict):
-            raise InputError(f"{path}, line {number} is no JSON object, as every row is: {line.strip()[:60]}")
-        rows.append(row)
-    return tuple(rows), unfinished
+    return Run(name, tuple(rows), _base(directory / SUMMARY), _alarms(directory, rows), (note,) if unfinished else ())
 
 
 def _base(path: Path) -> dict[str, float]:
@@ -134,11 +119,13 @@ def _base(path: Path) -> dict[str, float]:
 def _alarms(directory: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Alarm, ...]:
     path = directory / ALARMS
     if path.is_file():
-        told, _ = _lines(path)
-        missing = next((n for n, row in enumerate(told, 1) if not {"step", "alarm"} <= row.keys()), None)
-        if missing:
-            raise InputError(f"{path}, line {missing}: an alarm has the keys 'step' and 'alarm'.")
-        return tuple(Alarm(int(row["step"]), str(row["alarm"])) for row in told)
+        told = read_metrics(path)
+        for number, row in enumerate(told, 1):
+            if not isinstance(row.get("step"), int) or not isinstance(row.get("alarm"), str):
+                raise InputError(
+                    f"{path}, line {number}: an alarm has a whole number under 'step', text under 'alarm'."
+                )
+        return tuple(Alarm(row["step"], row["alarm"]) for row in told)
     return tuple(
         Alarm(row["step"], name.removeprefix(_ALARM))
         for before, row in pairwise(({}, *rows))

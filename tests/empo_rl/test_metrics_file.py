@@ -1,7 +1,10 @@
 import json
 import math
 
+import pytest
+
 from empo_rl.metrics_file import MetricsFile, read_metrics
+from semantic_entropy import InputError
 
 
 def test_rows_are_on_disk_line_by_line(tmp_path):
@@ -30,3 +33,18 @@ def test_what_json_cannot_hold_becomes_null(tmp_path):
     file = MetricsFile(tmp_path / "metrics.jsonl")
     file.append({"step": 1, "a": math.nan, "b": math.inf})
     assert json.loads(file.path.read_text()) == {"step": 1, "a": None, "b": None}
+
+
+def test_a_kill_in_the_middle_of_a_character_leaves_the_complete_rows(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes('{"step": 1}\n{"step": 2, "answer": "Größe'.encode()[:-2])
+    with pytest.raises(UnicodeDecodeError):
+        path.read_text(encoding="utf-8")
+    MetricsFile(path, after=1).append({"step": 2})
+    assert read_metrics(path) == [{"step": 1}, {"step": 2}]
+
+
+def test_a_line_that_is_no_row_is_named(tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n{"step"\n')
+    with pytest.raises(InputError, match="metrics.jsonl, line 2 is not JSON"):
+        read_metrics(tmp_path / "metrics.jsonl")

@@ -44,9 +44,16 @@ def test_alarms_come_from_their_file_or_else_from_the_columns(run):
         for step in (3, 4):  # on for two steps: raised once
             file.write(json.dumps({"step": step, "alarm/entropy_floor": 1.0, "alarm/length_drift": 0.0}) + "\n")
     assert read(run).alarms == (Alarm(3, "entropy_floor"),)
-    told = {"step": 2, "alarm": "length_drift", "value": 9.0, "threshold": 4.0, "message": "longer"}
-    (run / "alarms.jsonl").write_text(json.dumps(told) + "\n")
+    told = {"step": 2, "alarm": "length_drift", "value": 9.0, "limit": 4.0, "message": "\u2028longer"}
+    (run / "alarms.jsonl").write_text(json.dumps(told, ensure_ascii=False) + "\n")  # U+2028 ends no line
     assert read(run).alarms == (Alarm(2, "length_drift"),)
+
+
+@pytest.mark.parametrize("line", [{"alarm": "x"}, {"step": 1}, {"step": "x", "alarm": "y"}, {"step": 1, "alarm": None}])
+def test_an_alarm_without_a_step_or_a_name_is_refused_with_the_file_and_the_line(line, run):
+    (run / "alarms.jsonl").write_text(json.dumps({"step": 1, "alarm": "a"}) + "\n" + json.dumps(line) + "\n")
+    with pytest.raises(InputError, match=r"alarms.jsonl, line 2: an alarm has a whole number under 'step'"):
+        read(run)
 
 
 @pytest.mark.parametrize(
