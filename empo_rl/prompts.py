@@ -44,13 +44,25 @@ def columns_of(config: Config) -> Columns:
 
 
 def short_enough(
-    rows: Sequence[dict[str, Any]], longest: int | None, count_tokens: Callable[[list[dict[str, str]]], int]
+    rows: Sequence[dict[str, Any]],
+    longest: int | None,
+    count_tokens: Callable[[list[dict[str, str]]], int],
+    key: str = "data.max_prompt_tokens",
 ) -> PromptSet:
-    """Leave out what is too long. `count_tokens` measures a conversation as the model will see it."""
+    """Leave out what is too long. `count_tokens` measures a conversation as the model will see it. `key` says so."""
     kept = [row for row in rows if longest is None or count_tokens(row["prompt"]) <= longest]
     if not kept:
-        raise InputError(f"data: all {len(rows)} prompts are longer than data.max_prompt_tokens={longest}.")
+        raise InputError(f"data: all {len(rows)} prompts are longer than {key}={longest} allows.")
     return PromptSet(tuple(kept), len(rows) - len(kept))
+
+
+def longest_prompt(config: Config) -> tuple[int | None, str]:
+    """In tokens, and the key that says so. SFT cuts question and response at `sft.max_tokens`: one is left to learn."""
+    given = config.data.max_prompt_tokens
+    room = config.sft.max_tokens - 1
+    if config.method == "sft" and (given is None or room < given):
+        return room, "sft.max_tokens - 1"
+    return given, "data.max_prompt_tokens"
 
 
 def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:

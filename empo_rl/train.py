@@ -26,7 +26,7 @@ from empo_rl.disk import explained, write_whole
 from empo_rl.metrics_file import MetricsFile, read_metrics
 from empo_rl.models import count_tokens, load_model, load_tokenizer, make_demo_model
 from empo_rl.monitor import RunStoppedError
-from empo_rl.prompts import read_prompts, short_enough
+from empo_rl.prompts import longest_prompt, read_prompts, short_enough
 from empo_rl.provider import EmpoProvider
 from empo_rl.trainers import make_trainer
 
@@ -63,7 +63,8 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             provider = open_until_the_end.enter_context(EmpoProvider(**choices, seed=config.seed))
         rows = read_prompts(config)
         tokenizer = load_tokenizer(config)
-        prompts = short_enough(rows, config.data.max_prompt_tokens, lambda turns: count_tokens(tokenizer, turns))
+        longest, key = longest_prompt(config)
+        prompts = short_enough(rows, longest, lambda turns: count_tokens(tokenizer, turns), key)
         left_out = f", {prompts.too_long} left out as too long" if prompts.too_long else ""
         tell(f"{len(prompts.rows)} prompts{left_out}")
         with state.main_process_first():  # it downloads, and the others find the files

@@ -18,6 +18,7 @@ from empo_rl.final_model import PushError, push
 from empo_rl.models import load_model, load_tokenizer
 from empo_rl.prompts import read_prompts
 from empo_rl.train import run_training
+from semantic_entropy import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 
@@ -221,3 +222,19 @@ def test_a_final_model_that_a_kill_left_without_its_tokenizer_gets_it(model, tok
     model.save_pretrained(final)
     assert final_model.finish_from(checkpoint, config, tmp_path) == final
     assert (final / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
+
+
+def test_sft_leaves_out_and_counts_questions_that_leave_no_room_for_a_response(tmp_path):
+    from empo_rl.models import count_tokens
+
+    short, long = "What is (1+2)*3+4?", "What is (1+2)*3+4? " * 3
+    questions = [{"question": text, "response": r"It is \boxed{3}."} for text in [short] * 4 + [long.strip()] * 2]
+    (tmp_path / "q.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
+    columns = "{question: question, response: response}"
+    sft = ["method=sft", f"data={{path: {tmp_path / 'q.jsonl'}, columns: {columns}}}"]
+    rows_read = read_prompts(load_config("tiny", sft))
+    longest = max(count_tokens(make_tokenizer(), row["prompt"]) for row in rows_read)
+    said = train(tmp_path / "some", *sft, f"sft.max_tokens={longest}", steps=1)  # which leaves no token to learn
+    assert "4 prompts, 2 left out as too long" in said
+    with pytest.raises(InputError, match=r"all 6 prompts are longer than sft\.max_tokens - 1=1 allows"):
+        train(tmp_path / "none", *sft, "sft.max_tokens=2", steps=1)
