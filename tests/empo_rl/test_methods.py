@@ -214,6 +214,25 @@ def test_a_hub_that_cannot_be_reached_loses_nothing_and_the_error_says_how_to_pu
     assert final_model.push is push
 
 
+def test_what_is_pushed_holds_the_model_and_not_the_arguments_of_the_run(tmp_path, monkeypatch):
+    """By the hub's own choice of files, with its network left out."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    def upload(_, *, folder_path, ignore_patterns=None, **__):
+        there = [path.name for path in folder_path.iterdir()]
+        sent.extend(filter_repo_objects(there, ignore_patterns=ignore_patterns))
+
+    sent = []
+    for name in ("model.safetensors", "training_args.bin"):
+        (tmp_path / name).write_bytes(b"0")
+    repo = type("Repo", (), {"repo_id": "me/model", "__str__": lambda self: f"address of {self.repo_id}"})()
+    monkeypatch.setattr(HfApi, "create_repo", lambda *_, **__: repo)
+    monkeypatch.setattr(HfApi, "upload_folder", upload)
+    assert push(tmp_path, Hub(repo="me/model")) == "address of me/model"
+    assert sent == ["model.safetensors"]
+
+
 def test_a_final_model_that_a_kill_left_without_its_tokenizer_gets_it(model, tokenizer, tmp_path):
     config = load_config("tiny", [f"output_dir={tmp_path}"])
     checkpoint, final = tmp_path / "checkpoint-2", tmp_path / "final"
