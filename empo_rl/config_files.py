@@ -1,7 +1,7 @@
 """From a YAML file, or a recipe's name, and `key=value` arguments to a checked `Config`.
 
-`extends: NAME` at the top of a file means: the recipe or file of that name, with the keys here on top of it, section by
-section.
+`extends: NAME` at the top of a file means: the file of that name, beside this one or from the working directory, or the
+recipe, with the keys here on top of it, section by section. A file goes before a recipe of the same name.
 """
 
 from __future__ import annotations
@@ -47,8 +47,14 @@ def _whole(source: str, extended_by: tuple[str, ...]) -> tuple[dict[str, Any], s
         return values, name
     if not isinstance(base, str):
         raise InputError(f"{name}: extends: expected the name of a recipe or file, found {base!r}.")
-    below, _ = _whole(base, (*extended_by, name))
+    below, _ = _whole(_beside(source, base), (*extended_by, name))
     return _on_top(below, values), name
+
+
+def _beside(source: str, base: str) -> str:
+    """What a file extends lies beside it; a recipe, and a path from here, where nothing does."""
+    beside = Path(source).parent / base
+    return str(beside) if Path(source).is_file() and beside.is_file() else base
 
 
 def _on_top(below: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

@@ -164,3 +164,15 @@ def test_every_key_has_a_dotted_name():
     keys = list(config_keys())
     assert {"model", "data.columns.question", "empo.delta_low", "training.steps"} <= set(keys)
     assert len(keys) == len(set(keys))
+
+
+def test_what_a_file_extends_is_looked_for_beside_it_wherever_the_command_is_given(tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "base.yaml").write_text("extends: tiny\nseed: 7\n")
+    (tmp_path / "runs" / "mine.yaml").write_text("extends: base.yaml\noutput_dir: mine\n")
+    (tmp_path / "base.yaml").write_text("extends: tiny\nseed: 8\n")
+    monkeypatch.chdir(tmp_path)
+    config = load_config("runs/mine.yaml")
+    assert (config.seed, config.output_dir) == (7, "mine")
+    (tmp_path / "runs" / "base.yaml").unlink()
+    assert load_config("runs/mine.yaml").seed == 8
