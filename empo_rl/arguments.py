@@ -6,12 +6,12 @@ Whatever a key of the configuration decides is written here once; `trl:` may set
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Collection, Mapping
 from typing import Any
 
 from empo_rl.config import Config
 from empo_rl.layout import accumulation, rows_per_pass, rows_that_cut_groups
+from empo_rl.records import did_you_mean
 from empo_rl.strategies import strategy_arguments
 from semantic_entropy import InputError
 
@@ -91,8 +91,7 @@ def argument_problems(config: Config, decided: Mapping[str, Any], known: Collect
             what = f"Set {own} instead." if own else "See docs/empo/training.md."
             problems.append(f"trl.{key}: decided by this configuration{given}. {what}")
         elif known is not None and key not in known:
-            close = difflib.get_close_matches(key, known, n=1)
-            hint = f" Did you mean 'trl.{close[0]}'?" if close else ""
+            hint = did_you_mean(f"trl.{key}", [f"trl.{name}" for name in known])
             problems.append(f"trl.{key} is no argument of trl.{argument_class_name(config.method)}.{hint}")
     return problems
 

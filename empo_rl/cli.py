@@ -242,6 +242,7 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
 def recipes(name: str | None) -> None:
     """List the recipes, or print the one called NAME, to start a configuration from."""
     from empo_rl.recipes import recipe_names, recipe_text
+    from empo_rl.records import did_you_mean
 
     if name is None:
         for known in recipe_names():
@@ -249,7 +250,9 @@ def recipes(name: str | None) -> None:
     elif name in recipe_names():
         click.echo(_whole_recipe(name, recipe_text(name)), nl=False)
     else:
-        raise click.ClickException(f"no recipe {name!r}. Recipes: {', '.join(recipe_names())}.")
+        raise click.ClickException(
+            f"no recipe {name!r}.{did_you_mean(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
+        )
 
 
 def _whole_recipe(name: str, text: str) -> str:

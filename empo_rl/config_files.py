@@ -6,7 +6,6 @@ recipe, with the keys here on top of it, section by section. A file goes before 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from empo_rl.config import Config
 from empo_rl.config_errors import COMMAND_LINE, explain
 from empo_rl.extra import require_extra
 from empo_rl.recipes import recipe_names, recipe_text
+from empo_rl.records import did_you_mean
 from semantic_entropy import InputError
 
 COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may be
@@ -74,8 +74,7 @@ def _read(source: str) -> tuple[str, str]:
     if recipe in recipe_names():
         return recipe_text(recipe), f"recipe {recipe}"
     known = recipe_names()
-    close = difflib.get_close_matches(recipe, [*known, *COMMANDS], n=1)
-    hint = f" Did you mean {close[0]!r}?" if close else ""
+    hint = did_you_mean(recipe, [*known, *COMMANDS])
     raise InputError(f"{source}: no such file, and no recipe of that name.{hint} Recipes: {', '.join(known)}.")
 
 

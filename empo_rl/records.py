@@ -87,7 +87,7 @@ def column_value(record: Mapping[str, Any], column: str, place: str, key: str) -
     """What a record holds there. `key` is what chose the column."""
     if column not in record:
         raise InputError(
-            f"{place}: no column {column!r} ({key}).{_near(column, list(record))} Columns: {', '.join(record)}."
+            f"{place}: no column {column!r} ({key}).{did_you_mean(column, list(record))} Columns: {', '.join(record)}."
         )
     return record[column]
 
@@ -176,6 +176,7 @@ def _wanted(columns: Collection[str], there: Sequence[str]) -> list[str] | None:
     return sorted(columns) if columns and set(columns) <= set(there) else None
 
 
-def _near(word: str, choices: Sequence[str]) -> str:
+def did_you_mean(word: str, choices: Collection[str]) -> str:
+    """`" Did you mean 'x'?"` for the closest choice, or an empty string: a part of an error message."""
     close = difflib.get_close_matches(word, choices, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -7,7 +7,6 @@ silence. One that was asked for by name and cannot be loaded is an error.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 
 from empo_rl.data.overlap import Question
 from empo_rl.evaluate.suites import SETS, SUITES
-from empo_rl.records import is_file_name, open_records
+from empo_rl.records import did_you_mean, is_file_name, open_records
 from semantic_entropy import InputError
 
 _QUESTION = ("question", "problem", "Question", "prompt")  # what a file's column may be called, the first that is there
@@ -97,8 +96,7 @@ def _wanted(given: Sequence[str]) -> list[tuple[str, str | None]]:
 
 def _unknown(value: str) -> str:
     known = [*SUITES, *SETS]
-    close = difflib.get_close_matches(value, known, n=1)
-    near = f" Did you mean {close[0]!r}?" if close else ""
+    near = did_you_mean(value, known)
     return f"--against {value}: no suite, no set and no .jsonl or .parquet file.{near} Known: {', '.join(known)}."
 
 

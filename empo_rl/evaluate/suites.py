@@ -11,11 +11,11 @@ one under which the paper's own averages, weighted by questions, come out in eac
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from empo_rl.records import did_you_mean
 from semantic_entropy import InputError
 
 Kind = Literal["math", "choice", "text"]
@@ -134,8 +134,7 @@ def sets_of(names: Sequence[str]) -> list[QuestionSet]:
     for name in names:
         if name not in SUITES and name not in SETS:
             known = [*SUITES, *SETS]
-            close = difflib.get_close_matches(name, known, n=1)
-            near = f" Did you mean {close[0]!r}?" if close else ""
+            near = did_you_mean(name, known)
             raise InputError(f"--suite: {name!r} is no suite and no set.{near} Choose from: {', '.join(known)}.")
         for one in SUITES.get(name, (name,)):
             found[one] = SETS[one]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from empo_rl.costs import PARTS, PREFIX
-from empo_rl.plot.look import hatch, look
+from empo_rl.plot.look import QUIET, hatch, look
 from empo_rl.plot.runs import Run
 
 _PAIRS = (("eval/semantic_entropy", "eval/pass@1"), ("empo/entropy", "empo/accuracy"))
@@ -69,7 +69,7 @@ def draw_scatter(axes: Any, runs: Sequence[Run]) -> None:
     axes.set_ylabel(f"{pair[1].split('/')[1]} (share right)")
     axes.set_xlim(left=0)
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(title="earlier steps lighter")
+    axes.legend(title="earlier steps lighter", frameon=True, edgecolor=QUIET)  # a mark of it is no point
 
 
 def _mean(run: Run, part: str) -> float:
