@@ -174,6 +174,26 @@ def test_checkpoints_that_do_not_fit_on_the_disk_are_a_problem():
     assert "Set training.keep_checkpoints=2" in found
 
 
+@pytest.mark.parametrize(("kept", "checkpoints"), [("3", 4), ("null", 10)])
+def test_where_old_checkpoints_are_deleted_there_is_room_for_one_more_than_is_kept(kept, checkpoints):
+    """The oldest goes when the newest is there."""
+    changes = [f"training.keep_checkpoints={kept}", "training.steps=10", "training.save_every=1"]
+    (finding,) = disk_findings(
+        load_config("math-1.5b-empo", changes), Shape(1e9, None, None, None, "a test"), rows=20000
+    )
+    assert f"and final/: {(12 * checkpoints + 4) * 1e9 / GIB:.1f} GiB" in f"{finding.about} {finding.text}"
+
+
+def test_a_push_without_a_token_of_the_hub_is_a_problem(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    (found,) = problems("tiny", "push_to_hub={repo: me/model}")
+    assert "no token of the hub is here, so me/model would be refused: hf auth login" in found
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_0")
+    findings = check_run("tiny", ["push_to_hub={repo: me/model}"])
+    assert passed(findings)
+    assert not any("hf_0" in line for line in lines(findings))
+
+
 def test_an_adapters_checkpoints_are_small():
     config = load_config("math-1.5b-empo", ["lora={r: 16}", "device=cpu", "training.precision=fp32"])
     (finding,) = disk_findings(config, Shape(1.54e9, 1536, 28, 151936, "a test"), 20000)
