@@ -111,6 +111,20 @@ def test_what_cannot_be_known_here_is_listed_and_fails_nothing():
     assert "give check.parameters" in left["memory"]
 
 
+def test_a_dataset_of_which_another_subset_is_in_the_cache_is_not_known_here(folder, monkeypatch):
+    import datasets
+
+    there = folder / "nobody___nothing" / "other" / "0.0.0" / "hash"
+    there.mkdir(parents=True)
+    (there / "dataset_info.json").write_text(json.dumps({"config_name": "other"}))
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", str(folder))
+    with pytest.raises(ValueError, match="Available configs in the cache: .'other'"):
+        datasets.load_dataset("nobody/nothing", "mine", split="train")
+    findings = check_run("tiny", ["data={dataset: nobody/nothing, subset: mine}"])
+    assert passed(findings), list(lines(findings))
+    assert "data.dataset nobody/nothing" in {finding.about for finding in findings if finding.kind == "not checked"}
+
+
 def test_a_models_size_is_counted_from_its_config_as_torch_counts_it(folder):
     config = LlamaConfig(
         hidden_size=512,
