@@ -123,6 +123,35 @@ def test_a_killed_process_ends_the_others_and_the_run_says_which_and_how_to_go_o
     assert done == list(range(1, len(done) + 1))
 
 
+@pytest.mark.timeout(300)
+def test_processes_whose_launcher_is_killed_end_too(tmp_path):
+    process = start(tmp_path / "run", "training.steps=4000")
+    try:
+        wait_for(process, tmp_path / "run" / "checkpoint-2" / "trainer_state.json")
+        ranks = children(process)
+        assert len(ranks) == 2
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 60
+    try:
+        while any(map(is_alive, ranks)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        for rank in filter(is_alive, ranks):
+            os.kill(rank, signal.SIGKILL)
+        process.communicate()
+
+
+def is_alive(pid):
+    """A zombie, which only its parent could take away, is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def test_a_queues_signal_ends_all_processes_and_the_launcher_says_how_to_go_on(stopped):
     _, (*_, (status, said)) = stopped
     assert status == 130
