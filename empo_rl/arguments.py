@@ -6,14 +6,16 @@ Whatever a key of the configuration decides is written here once; `trl:` may set
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+
 from empo_rl.config import Config
 from empo_rl.layout import accumulation, rows_per_pass, rows_that_cut_groups
-from empo_rl.records import did_you_mean
 from empo_rl.strategies import strategy_arguments
-from semantic_entropy import InputError
+from semantic_entropy import InputError, nearest
 
 # Where a user looks for what TRL calls otherwise.
 _OWN_KEYS = {
@@ -40,6 +42,7 @@ _OWN_KEYS = {
     "output_dir": "output_dir",
     "seed": "seed",
 }
+_SECRETS = ("hub_token", "push_to_hub_token")
 _HUB = ("push_to_hub", "hub_model_id")  # `final/` is pushed when it is written, not each checkpoint
 
 
@@ -56,10 +59,28 @@ def training_arguments(config: Config, processes: int) -> Any:
     if problems:
         raise InputError("\n".join(problems))
     # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
+    quiet = {"report_to": "none", "log_level_replica": "error"}
     try:
-        return kind(**decided, **{"report_to": "none", "log_level_replica": "error", **config.trl})
+        return kind(**decided, **{**quiet, **typed_values(config, kind)})
     except (TypeError, ValueError) as error:
         raise InputError(f"trl: {error}") from error
+
+
+def typed_values(config: Config, kind: type) -> dict[str, Any]:
+    """The section `trl` as the annotations of TRL's arguments have it: YAML reads 4e-4 as a text.
+
+    Raises:
+        InputError: a value that is none of its kind.
+    """
+    hints, values = typing.get_type_hints(kind), dict(config.trl)
+    for key, value in values.items():
+        try:
+            values[key] = TypeAdapter(hints[key]).validate_python(value)
+        except PydanticSchemaGenerationError:  # a type of torch's own
+            continue
+        except ValidationError as error:
+            raise InputError(f"trl.{key}={value!r}: {error.errors()[0]['msg']}.") from error
+    return values
 
 
 def _rows_of_a_process(config: Config, key: str, value: object) -> object:
@@ -79,7 +100,7 @@ def argument_problems(config: Config, decided: Mapping[str, Any], known: Collect
     for key, value in config.trl.items():
         own = _OWN_KEYS.get(key)
         cut = rows_that_cut_groups(config, _rows_of_a_process(config, key, value))
-        if key.endswith("_token"):
+        if key in _SECRETS:
             problems.append(
                 f"trl.{key}: a secret has no place in a configuration, which is written down and pushed: use `hf auth "
                 "login`, or the variable HF_TOKEN."
@@ -91,7 +112,7 @@ def argument_problems(config: Config, decided: Mapping[str, Any], known: Collect
             what = f"Set {own} instead." if own else "See docs/empo/training.md."
             problems.append(f"trl.{key}: decided by this configuration{given}. {what}")
         elif known is not None and key not in known:
-            hint = did_you_mean(f"trl.{key}", [f"trl.{name}" for name in known])
+            hint = nearest(f"trl.{key}", [f"trl.{name}" for name in known])
             problems.append(f"trl.{key} is no argument of trl.{argument_class_name(config.method)}.{hint}")
     return problems
 

@@ -99,7 +99,6 @@ def run(
 
 def _check(config: str, changes: list[str]) -> None:
     """Exit status 1 where something is wrong."""
-    os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")  # what is on this machine, and nothing else
     from empo_rl.check import check_run
     from empo_rl.check.findings import lines, passed
 
@@ -242,7 +241,7 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
 def recipes(name: str | None) -> None:
     """List the recipes, or print the one called NAME, to start a configuration from."""
     from empo_rl.recipes import recipe_names, recipe_text
-    from empo_rl.records import did_you_mean
+    from semantic_entropy import nearest
 
     if name is None:
         for known in recipe_names():
@@ -251,7 +250,7 @@ def recipes(name: str | None) -> None:
         click.echo(_whole_recipe(name, recipe_text(name)), nl=False)
     else:
         raise click.ClickException(
-            f"no recipe {name!r}.{did_you_mean(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
+            f"no recipe {name!r}.{nearest(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
         )
 
 

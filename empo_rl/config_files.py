@@ -16,8 +16,7 @@ from empo_rl.config import Config
 from empo_rl.config_errors import COMMAND_LINE, explain
 from empo_rl.extra import require_extra
 from empo_rl.recipes import recipe_names, recipe_text
-from empo_rl.records import did_you_mean
-from semantic_entropy import InputError
+from semantic_entropy import InputError, nearest
 
 COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may be
 
@@ -74,7 +73,7 @@ def _read(source: str) -> tuple[str, str]:
     if recipe in recipe_names():
         return recipe_text(recipe), f"recipe {recipe}"
     known = recipe_names()
-    hint = did_you_mean(recipe, [*known, *COMMANDS])
+    hint = nearest(recipe, [*known, *COMMANDS])
     raise InputError(f"{source}: no such file, and no recipe of that name.{hint} Recipes: {', '.join(known)}.")
 
 

@@ -7,14 +7,13 @@ can name it.
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy import InputError, MissingDependencyError
+from semantic_entropy import InputError, MissingDependencyError, nearest
 
 Record = tuple[str, Mapping[str, Any]]
 """(where it stands, its columns)."""
@@ -87,7 +86,7 @@ def column_value(record: Mapping[str, Any], column: str, place: str, key: str) -
     """What a record holds there. `key` is what chose the column."""
     if column not in record:
         raise InputError(
-            f"{place}: no column {column!r} ({key}).{did_you_mean(column, list(record))} Columns: {', '.join(record)}."
+            f"{place}: no column {column!r} ({key}).{nearest(column, list(record))} Columns: {', '.join(record)}."
         )
     return record[column]
 
@@ -174,9 +173,3 @@ def _hub(dataset: str, subset: str | None, split: str, columns: Collection[str],
 def _wanted(columns: Collection[str], there: Sequence[str]) -> list[str] | None:
     """All columns where one is missing: the error that follows shall list those that exist."""
     return sorted(columns) if columns and set(columns) <= set(there) else None
-
-
-def did_you_mean(word: str, choices: Collection[str]) -> str:
-    """`" Did you mean 'x'?"` for the closest choice, or an empty string: a part of an error message."""
-    close = difflib.get_close_matches(word, choices, n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""

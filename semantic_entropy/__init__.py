@@ -30,6 +30,7 @@ from semantic_entropy.errors import (
     SamplingError,
     SemanticEntropyError,
     UnknownComponentError,
+    nearest,
 )
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.oneshot import aestimate, estimate
@@ -71,5 +72,6 @@ __all__ = [
     "load_estimator",
     "load_extractor",
     "load_sampler",
+    "nearest",
     "register",
 ]

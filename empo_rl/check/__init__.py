@@ -9,7 +9,9 @@ no model is loaded, and torch is imported only where the judge is one that needs
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from empo_rl.check import data, disk, judge, layout, memory, packages
 from empo_rl.check.findings import Finding, problem, unchecked
@@ -28,7 +30,24 @@ def check_run(source: str, overrides: Sequence[str] = ()) -> list[Finding]:
     except SemanticEntropyError as error:
         reason = "the configuration could not be read"
         return [*(problem("configuration", line) for line in str(error).splitlines()), unchecked("all else", reason)]
-    return list(_findings(config))
+    with _offline():
+        return list(_findings(config))
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """The hub's libraries look at what is on this machine alone; where they are loaded already, they may ask."""
+    names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _findings(config: Config) -> Iterator[Finding]:

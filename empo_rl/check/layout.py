@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import typing
 import warnings
 from collections.abc import Collection, Iterator
 
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
-
-from empo_rl.arguments import argument_problems, decided_arguments, training_argument_class
+from empo_rl.arguments import argument_problems, decided_arguments, training_argument_class, typed_values
 from empo_rl.check.findings import Finding, ok, problem
 from empo_rl.config import Config
 from empo_rl.extra import require_extra
 from empo_rl.layout import accumulation
-from semantic_entropy import SemanticEntropyError
+from semantic_entropy import InputError, SemanticEntropyError
+
+_OF_A_GPU = ("tf32", "fp16", "fp16_full_eval", "bf16_full_eval")  # refused where there is none
 
 
 def findings(config: Config) -> Iterator[Finding]:
@@ -61,19 +60,15 @@ def _wrong_values(config: Config, decided: dict[str, object]) -> Iterator[str]:
     It is asked for one process on the CPU: what it says of devices and of many processes is not known here.
     """
     kind = training_argument_class(config.method)
-    hints = typing.get_type_hints(kind)
-    for key, value in config.trl.items():
-        try:
-            TypeAdapter(hints[key]).validate_python(value)
-        except PydanticSchemaGenerationError:  # a type of torch's own
-            continue
-        except ValidationError as error:
-            yield f"trl.{key}={value!r}: {error.errors()[0]['msg']}."
-            return
+    try:
+        values = {key: value for key, value in typed_values(config, kind).items() if key not in _OF_A_GPU}
+    except InputError as error:
+        yield str(error)
+        return
     elsewhere = {"use_cpu": True, "bf16": False}
     plain = {key: value for key, value in decided.items() if key not in {"fsdp", "fsdp_config", "deepspeed"}}
     try:
         with warnings.catch_warnings(action="ignore"):  # of what TRL and transformers will rename
-            kind(**{**plain, **config.trl, **elsewhere, "report_to": "none"})
+            kind(**{**plain, **values, **elsewhere, "report_to": "none"})
     except (TypeError, ValueError) as error:
         yield f"trl: {error}"

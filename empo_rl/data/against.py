@@ -14,8 +14,8 @@ from typing import Any
 
 from empo_rl.data.overlap import Question
 from empo_rl.evaluate.suites import SETS, SUITES
-from empo_rl.records import did_you_mean, is_file_name, open_records
-from semantic_entropy import InputError
+from empo_rl.records import is_file_name, open_records
+from semantic_entropy import InputError, nearest
 
 _QUESTION = ("question", "problem", "Question", "prompt")  # what a file's column may be called, the first that is there
 
@@ -96,7 +96,7 @@ def _wanted(given: Sequence[str]) -> list[tuple[str, str | None]]:
 
 def _unknown(value: str) -> str:
     known = [*SUITES, *SETS]
-    near = did_you_mean(value, known)
+    near = nearest(value, known)
     return f"--against {value}: no suite, no set and no .jsonl or .parquet file.{near} Known: {', '.join(known)}."
 
 

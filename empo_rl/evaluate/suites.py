@@ -15,8 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from empo_rl.records import did_you_mean
-from semantic_entropy import InputError
+from semantic_entropy import InputError, nearest
 
 Kind = Literal["math", "choice", "text"]
 
@@ -134,7 +133,7 @@ def sets_of(names: Sequence[str]) -> list[QuestionSet]:
     for name in names:
         if name not in SUITES and name not in SETS:
             known = [*SUITES, *SETS]
-            near = did_you_mean(name, known)
+            near = nearest(name, known)
             raise InputError(f"--suite: {name!r} is no suite and no set.{near} Choose from: {', '.join(known)}.")
         for one in SUITES.get(name, (name,)):
             found[one] = SETS[one]

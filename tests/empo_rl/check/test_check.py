@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from empo_rl.arguments import training_arguments
 from empo_rl.check import check_run
 from empo_rl.check.disk import findings as disk_findings
 from empo_rl.check.findings import GIB, lines, passed
@@ -259,6 +260,17 @@ QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
 )
 def test_the_parts_of_the_memory_are_those_worked_out_by_hand(recipe, overrides, shape, part, expected):
     assert estimate(load_config(recipe, overrides), shape)[part] == pytest.approx(expected)
+
+
+def test_values_under_trl_are_read_as_what_they_are_and_those_of_a_gpu_are_left_to_one():
+    config = load_config("tiny", ["trl.epsilon_high=4e-4", "trl.tf32=true"])
+    assert config.trl["epsilon_high"] == "4e-4"  # YAML 1.1
+    assert problems("tiny", "trl.epsilon_high=4e-4", "trl.tf32=true") == []
+    assert training_arguments(load_config("tiny", ["trl.epsilon_high=4e-4"]), 1).epsilon_high == 4e-4
+
+
+def test_a_token_of_the_vocabulary_is_no_secret():
+    assert problems("tiny", "method=sft", "trl.eos_token=<|end|>", "data.columns.response=response") == []
 
 
 def test_checking_from_python_leaves_the_environment_alone(monkeypatch):
