@@ -116,6 +116,8 @@ def main():
         torch.save((decided, model.state_dict()), directory / f"{state.num_processes}-{rows}.pt")
     state.wait_for_everyone()
     state.destroy_process_group()
+    sys.stdout.flush()
+    os._exit(0)  # now and then one of gloo's threads aborts a process that ends in the usual way
 
 
 main()
