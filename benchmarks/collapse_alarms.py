@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from empo_rl.guards import plain
+from empo_rl.core.guards import plain
 from empo_rl.monitor import ALARMS, Firing, Monitor, Seen
 
 FALL = 0.1  # of the best accuracy so far

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from empo_rl.data.against import EvaluationSet
 from empo_rl.data.overlap import Finder, Near, Question
-from empo_rl.records import jsonl_records
+from empo_rl.data.records import jsonl_records
 
 M = 500 + 272 + 675 + 30 + 40 + 4428 + 12032 + 198 + 448
 ROWS = (5_000, 10_000, 20_000, 40_000)

@@ -20,7 +20,7 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Pair, estimate, load_equivalence
-from semantic_entropy_plugins.words import tokens
+from semantic_entropy_plugins.text.content_words import tokens
 from tests.shared_data import SHARED, rows
 
 SOURCES = (

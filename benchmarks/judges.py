@@ -27,7 +27,7 @@ from sick_nli import MINILM, cached
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
-from semantic_entropy.thresholds import Quality, pick, quality
+from semantic_entropy.decisions.thresholds import Quality, pick, quality
 from tests.shared_data import SHARED, rows
 
 TUNING, PAIRS, GROUPS, NLI_GROUPS = 1500, 150, 300, 40  # in all; then of a source, at most; fewer for NLI alone

@@ -32,9 +32,9 @@ import transformers
 from small_nli import Groups, all_pairs, in_full, load_groups, make_model
 
 from semantic_entropy import Scorer
-from semantic_entropy_plugins.models import Loaded, load_model
-from semantic_entropy_plugins.nli import NLI
-from semantic_entropy_plugins.pair_classifier import batch_tokens
+from semantic_entropy_plugins.models.loading import Loaded, load_model
+from semantic_entropy_plugins.nli.nli_judge import NLI
+from semantic_entropy_plugins.nli.pair_classifier import batch_tokens
 
 SIZES = ((64, 2), (128, 2), (256, 4))
 

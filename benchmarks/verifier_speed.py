@@ -34,12 +34,12 @@ import transformers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict
-from semantic_entropy_plugins.models import Loaded, load_model
-from semantic_entropy_plugins.verifier import Verifier
-from semantic_entropy_plugins.verifier.cache import Row, continued, kept
+from semantic_entropy_plugins.models.loading import Loaded, load_model
 from semantic_entropy_plugins.verifier.prefix import share
+from semantic_entropy_plugins.verifier.prefix_cache import Row, continued, kept
 from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical, encoder, writer
-from semantic_entropy_plugins.verifier.words import Words, find_words, with_word
+from semantic_entropy_plugins.verifier.verifier_judge import Verifier
+from semantic_entropy_plugins.verifier.yes_no_tokens import Words, find_words, with_word
 from tests.shared_data import SHARED, rows
 
 CANDIDATES, QUESTIONS, REACHED = 16, 3, 7.0

@@ -11,17 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from empo_rl.adapters.monitoring import MonitorCallback
-    from empo_rl.adapters.stock import reward_function
-    from empo_rl.adapters.trl import EmpoGRPOTrainer
-    from empo_rl.decision import BatchDecision
-    from empo_rl.filters import EntropyWindow, ShareWindow, smallest_positive_entropy
-    from empo_rl.groups import RolloutGroup, group_by_position
-    from empo_rl.guards import Guard
+    from empo_rl.core.decision import BatchDecision
+    from empo_rl.core.filters import EntropyWindow, ShareWindow, smallest_positive_entropy
+    from empo_rl.core.groups import RolloutGroup, group_by_position
+    from empo_rl.core.guards import Guard
+    from empo_rl.core.presets import preset
+    from empo_rl.core.provider import EmpoProvider
+    from empo_rl.core.rewards import RewardSignal, ScoredGroup
     from empo_rl.monitor import Alarm, Firing, Monitor
-    from empo_rl.presets import preset
-    from empo_rl.provider import EmpoProvider
-    from empo_rl.rewards import RewardSignal, ScoredGroup
+    from empo_rl.trainers.reward_function import reward_function
+    from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
+    from empo_rl.trainers.trl.monitor_callback import MonitorCallback
 
 __all__ = [
     "Alarm",
@@ -45,30 +45,30 @@ __all__ = [
 
 _HOME = {
     "Alarm": "monitor",
-    "BatchDecision": "decision",
-    "EmpoGRPOTrainer": "adapters.trl",
-    "EmpoProvider": "provider",
-    "EntropyWindow": "filters",
+    "BatchDecision": "core.decision",
+    "EmpoGRPOTrainer": "trainers.trl.grpo_trainer",
+    "EmpoProvider": "core.provider",
+    "EntropyWindow": "core.filters",
     "Firing": "monitor",
-    "Guard": "guards",
+    "Guard": "core.guards",
     "Monitor": "monitor",
-    "MonitorCallback": "adapters.monitoring",
-    "RewardSignal": "rewards",
-    "RolloutGroup": "groups",
-    "ScoredGroup": "rewards",
-    "ShareWindow": "filters",
-    "group_by_position": "groups",
-    "preset": "presets",
-    "reward_function": "adapters.stock",
-    "smallest_positive_entropy": "filters",
+    "MonitorCallback": "trainers.trl.monitor_callback",
+    "RewardSignal": "core.rewards",
+    "RolloutGroup": "core.groups",
+    "ScoredGroup": "core.rewards",
+    "ShareWindow": "core.filters",
+    "group_by_position": "core.groups",
+    "preset": "core.presets",
+    "reward_function": "trainers.reward_function",
+    "smallest_positive_entropy": "core.filters",
 }
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOME[name].startswith("adapters."):
-        from empo_rl.extra import require_extra
+    if _HOME[name].startswith("trainers."):
+        from empo_rl.extras import require_extra
 
         require_extra(name)
     value = getattr(import_module(f"empo_rl.{_HOME[name]}"), name)

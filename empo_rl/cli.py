@@ -67,9 +67,9 @@ def run(
 
     KEY=VALUE changes one key, nested keys with dots: training.steps=10.
     """
-    from empo_rl.config_files import load_config
-    from empo_rl.extra import require_extra
-    from empo_rl.launch import check_one_process, wait_to_be_ended, wants_launch
+    from empo_rl.config.load import load_config
+    from empo_rl.extras import require_extra
+    from empo_rl.run.launch import check_one_process, wait_to_be_ended, wants_launch
     from semantic_entropy import SemanticEntropyError
 
     if resume and overwrite:
@@ -110,9 +110,9 @@ def _check(config: str, changes: list[str]) -> None:
 
 
 def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
-    from empo_rl import run_directory
-    from empo_rl.launch import EndedRunError, ProcessError, check_devices, launch
-    from empo_rl.layout import accumulation
+    from empo_rl.config.batch_layout import accumulation
+    from empo_rl.run import directory as run_directory
+    from empo_rl.run.launch import EndedRunError, ProcessError, check_devices, launch
 
     # what is wrong for all processes is said once, before there are any
     accumulation(config, config.launch.processes)
@@ -130,16 +130,16 @@ def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
 
 
 def _train(config: Any, overwrite: bool) -> Path:
-    from empo_rl.launch import STOPPED, end_with_the_launcher, is_one_of_many, wait_to_be_ended
     from empo_rl.monitor import RunStoppedError
-    from empo_rl.progress import StageProgress
+    from empo_rl.run.launch import STOPPED, end_with_the_launcher, is_one_of_many, wait_to_be_ended
+    from empo_rl.run.progress import StageProgress
 
     end_with_the_launcher()
     if not is_one_of_many():  # what a queue sends; of several processes the launcher says the last words
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with StageProgress() as progress:
         try:
-            from empo_rl.train import run_training
+            from empo_rl.run.train import run_training
 
             _quiet_transformers()
             return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
@@ -154,7 +154,7 @@ def _train(config: Any, overwrite: bool) -> Path:
 
 
 def _way_on(directory: Path, save_every: int) -> str:
-    from empo_rl import checkpoints
+    from empo_rl.run import checkpoints
 
     checkpoint, _ = checkpoints.latest(directory)
     if checkpoint is None:
@@ -200,7 +200,7 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
     Offline, one thread, the same numbers for the same seed. Without --resume an earlier demo in the output directory is
     replaced.
     """
-    from empo_rl.extra import TRAINING, require_extra
+    from empo_rl.extras import TRAINING, require_extra
     from semantic_entropy import SemanticEntropyError
 
     _quiet_machinery(offline=True)
@@ -213,10 +213,10 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
 
 
 def _demo(directory: Path, resume: bool, **choices: Any) -> None:
-    from empo_rl import run_directory
     from empo_rl.demo import output
-    from empo_rl.demo.options import DemoOptions
-    from empo_rl.progress import StageProgress
+    from empo_rl.demo.demo_options import DemoOptions
+    from empo_rl.run import directory as run_directory
+    from empo_rl.run.progress import StageProgress
 
     options = DemoOptions(**choices)
     if not directory.exists():
@@ -226,8 +226,8 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
         for line in (*start.notes, "loading torch, transformers and trl"):
             progress.say(line)
         try:
-            from empo_rl.demo.run import run_demo
-            from empo_rl.demo.table import print_table
+            from empo_rl.demo.demo_run import run_demo
+            from empo_rl.demo.demo_table import print_table
 
             _quiet_transformers()
             summary = run_demo(directory, start, options, progress)
@@ -240,7 +240,7 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
     """List the recipes, or print the one called NAME, to start a configuration from."""
-    from empo_rl.recipes import recipe_names, recipe_text
+    from empo_rl.config.recipes import recipe_names, recipe_text
     from semantic_entropy import nearest
 
     if name is None:
@@ -258,7 +258,7 @@ def _whole_recipe(name: str, text: str) -> str:
     """As it is written, or where it extends another one, its header and the keys of both."""
     if not any(line.startswith("extends:") for line in text.splitlines()):
         return text
-    from empo_rl.config_files import whole
+    from empo_rl.config.load import whole
     from semantic_entropy import SemanticEntropyError
 
     try:

@@ -8,17 +8,9 @@ guessing. Cluster the answers by meaning, p(c) = |c| / n, H = -sum p ln p (nats)
     (0, 0, 1)
 """
 
-from semantic_entropy.answers import load_extractor
-from semantic_entropy.clustering import Clusterer
-from semantic_entropy.components import (
-    load_clusterer,
-    load_component,
-    load_equivalence,
-    load_estimator,
-    load_sampler,
-    register,
-)
-from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.clusters.answers import load_extractor
+from semantic_entropy.clusters.clusterers import Clusterer
+from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.errors import (
     AmbiguousComponentError,
     EquivalenceError,
@@ -32,13 +24,21 @@ from semantic_entropy.errors import (
     UnknownComponentError,
     nearest,
 )
-from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.oneshot import aestimate, estimate
-from semantic_entropy.sampler import Sampler
+from semantic_entropy.registry.components import (
+    load_clusterer,
+    load_component,
+    load_equivalence,
+    load_estimator,
+    load_sampler,
+    register,
+)
+from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Sample, Usage, Verdict
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "AmbiguousComponentError",

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from os import PathLike
 from typing import Any, overload
 
-from semantic_entropy.clustering import Clusterer
+from semantic_entropy.clusters.clusterers import Clusterer
+from semantic_entropy.progress.cancellation import stoppable
 from semantic_entropy.resources import Resources
-from semantic_entropy.sampler import Sampler
+from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.scorer import AnyEquivalence, AnyEstimator, InvalidPolicy, Scorer, Tokens
-from semantic_entropy.stopping import stoppable
-from semantic_entropy.tables import TableT
+from semantic_entropy.tables.frames import TableT
 from semantic_entropy.types import BatchResult, Extractor, Result
 
 _shared = Resources()

@@ -15,11 +15,11 @@ from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from semantic_entropy.cache import VerdictCache
-from semantic_entropy.clustering import Clusterer, Flow
-from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.cache.memory import VerdictCache
+from semantic_entropy.clusters.clusterers import Clusterer, Flow
+from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
-from semantic_entropy.stopping import is_stopped
+from semantic_entropy.progress.cancellation import is_stopped
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict
 
 _KEEP_EVERY = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may cost

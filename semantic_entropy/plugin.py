@@ -26,12 +26,11 @@ And a light module that announces it (`my_judge/__init__.py`), named by an entry
 """
 
 from semantic_entropy import errors
-from semantic_entropy.answers import boxed, is_refusal, load_extractor, strip_reasoning
-from semantic_entropy.answers import number as last_number
-from semantic_entropy.clustering import Clusterer, Components, Flow, LastMatch, Representative
-from semantic_entropy.components import load_equivalence, require_equivalences
-from semantic_entropy.equivalence import Equivalence, FunctionEquivalence
-from semantic_entropy.estimators import (
+from semantic_entropy.clusters.answers import boxed, is_refusal, load_extractor, strip_reasoning
+from semantic_entropy.clusters.answers import number as last_number
+from semantic_entropy.clusters.clusterers import Clusterer, Components, Flow, LastMatch, Representative
+from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.estimators.base import (
     Discrete,
     EntropyEstimator,
     Likelihood,
@@ -39,9 +38,10 @@ from semantic_entropy.estimators import (
     NumSets,
     Predictive,
 )
-from semantic_entropy.hookspecs import Component, hookimpl
-from semantic_entropy.sampler import Request, SampleFailure, Sampler
-from semantic_entropy.stopping import is_stopped
+from semantic_entropy.progress.cancellation import is_stopped
+from semantic_entropy.registry.components import load_equivalence, require_equivalences
+from semantic_entropy.registry.hookspecs import Component, hookimpl
+from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
 from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
 
 __all__ = [

@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from os import PathLike
 
-from semantic_entropy.cache import VerdictCache
-from semantic_entropy.components import load_equivalence
-from semantic_entropy.equivalence import Equivalence
-from semantic_entropy.registry import Entry, default_registry
+from semantic_entropy.cache.memory import VerdictCache
+from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.registry.components import load_equivalence
+from semantic_entropy.registry.discovery import Entry, default_registry
 
 
 class Resources:
@@ -37,6 +37,6 @@ class Resources:
 
 
 def _cache_file(path: str | PathLike[str], size: int) -> VerdictCache:
-    from semantic_entropy.cache_file import CacheFile  # sqlite3 is for those who ask for it
+    from semantic_entropy.cache.sqlite import CacheFile  # sqlite3 is for those who ask for it
 
     return CacheFile(path, size)

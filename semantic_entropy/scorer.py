@@ -14,30 +14,30 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any, Literal, Self, TypeAlias, get_args, overload
 
-from semantic_entropy.answers import load_extractor, strip_reasoning
-from semantic_entropy.assembly import Judged, assemble
-from semantic_entropy.cache import VerdictCache
-from semantic_entropy.clustering import Clusterer
-from semantic_entropy.components import (
+from semantic_entropy.cache.memory import VerdictCache
+from semantic_entropy.clusters.answers import load_extractor, strip_reasoning
+from semantic_entropy.clusters.clusterers import Clusterer
+from semantic_entropy.clusters.conventions import load_convention
+from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.clusters.groups import is_batch, many_groups, one_group
+from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.estimators.base import EntropyEstimator
+from semantic_entropy.pipeline import Job, extracted, run
+from semantic_entropy.progress.cancellation import stoppable
+from semantic_entropy.registry.components import (
     as_clusterer,
     as_equivalence,
     as_estimator,
     as_sampler,
     load_clusterer,
 )
-from semantic_entropy.conventions import load_convention
-from semantic_entropy.equivalence import Equivalence
-from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.estimators import EntropyEstimator
-from semantic_entropy.groups import is_batch, many_groups, one_group
-from semantic_entropy.pipeline import Job, extracted, run
 from semantic_entropy.resources import Resources
-from semantic_entropy.sampler import Sampler
+from semantic_entropy.results import Judged, assemble
 from semantic_entropy.sampling.asking import ask_and_measure, checked_questions
-from semantic_entropy.sampling.drawing import Draw
+from semantic_entropy.sampling.base import Sampler
+from semantic_entropy.sampling.draws import Draw
 from semantic_entropy.sampling.store import SampleStore
-from semantic_entropy.stopping import stoppable
-from semantic_entropy.tables import TableT, as_table, measured
+from semantic_entropy.tables.frames import TableT, as_table, measured
 from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
 
 AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]

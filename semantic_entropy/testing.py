@@ -15,12 +15,12 @@ import math
 import random
 from collections.abc import Iterator, Sequence
 
-from semantic_entropy.clustering import Clusterer
-from semantic_entropy.equivalence import Equivalence
+from semantic_entropy.clusters.clusterers import Clusterer
+from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.errors import SemanticEntropyError
-from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.pipeline import ask, by_first_appearance
-from semantic_entropy.sampler import Sampler
+from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.sampling.rules import QUESTIONS, sampler_rules
 from semantic_entropy.types import Evidence, Pair, Verdict
 

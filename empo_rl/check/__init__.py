@@ -1,6 +1,7 @@
 """`empo-train CONFIG --check`: what is wrong with a run, and what it needs, before a GPU is touched.
 
-    layout  judge  data  packages  disk  memory        each a module here, each a list of findings
+    step_layout, reward_and_judges, question_data, packages, disk_space, gpu_memory: one module and one list of
+    findings each
 
 All problems are listed, not the first alone. What cannot be known here (a dataset or a model that is not on this
 machine, a GPU that is elsewhere) is listed as not checked, with the reason, and fails nothing. Nothing is downloaded,
@@ -13,11 +14,11 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from empo_rl.check import data, disk, judge, layout, memory, packages
+from empo_rl.check import disk_space, gpu_memory, packages, question_data, reward_and_judges, step_layout
 from empo_rl.check.findings import Finding, problem, unchecked
 from empo_rl.check.shape import model_shape
-from empo_rl.config import Config
-from empo_rl.config_files import load_config
+from empo_rl.config.load import load_config
+from empo_rl.config.schema import Config
 from semantic_entropy import SemanticEntropyError
 
 __all__ = ["check_run"]
@@ -52,9 +53,9 @@ def _offline() -> Iterator[None]:
 
 def _findings(config: Config) -> Iterator[Finding]:
     shape = model_shape(config)
-    yield from layout.findings(config)
-    yield from judge.findings(config)
-    rows = yield from data.findings(config)
+    yield from step_layout.findings(config)
+    yield from reward_and_judges.findings(config)
+    rows = yield from question_data.findings(config)
     yield from packages.findings(config)
-    yield from disk.findings(config, shape, rows)
-    yield from memory.findings(config, shape)
+    yield from disk_space.findings(config, shape, rows)
+    yield from gpu_memory.findings(config, shape)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from empo_rl.check.findings import Finding, has_gpu, ok, problem, unchecked
-from empo_rl.config import Config
-from empo_rl.extra import TRAINING, is_installed
+from empo_rl.config.schema import Config
+from empo_rl.extras import TRAINING, is_installed
 
 # report_to's name -> any of these modules. Others of transformers' trackers are looked up by their own name.
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "comet_ml": ("comet_ml",)}

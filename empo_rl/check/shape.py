@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.config import Config
+from empo_rl.config.schema import Config
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.data.overlap import Question
-from empo_rl.evaluate.suites import SETS, SUITES
-from empo_rl.records import is_file_name, open_records
+from empo_rl.data.records import is_file_name, open_records
+from empo_rl.data.suites import SETS, SUITES
 from semantic_entropy import InputError, nearest
 
 _QUESTION = ("question", "problem", "Question", "prompt")  # what a file's column may be called, the first that is there

@@ -18,14 +18,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from empo_rl.data.options import Compared, Prepared, compared, prepared, roles
+from empo_rl.data.data_options import Compared, Prepared, compared, prepared, roles
 
 if TYPE_CHECKING:
     from empo_rl.data.overlap import Finder
     from empo_rl.data.preparation import Preparation
     from empo_rl.data.prepare import Files
     from empo_rl.data.report import Report
-    from empo_rl.progress import StageProgress
+    from empo_rl.run.progress import StageProgress
 
 _USES = """\
 empo-data numina                 20,000 of NuminaMath-CoT -> numina.jsonl
@@ -85,7 +85,7 @@ def natural(prepared: Prepared, compared: Compared, tokenizer: str | None) -> No
 def check(file: str, columns: Mapping[str, str], compared: Compared) -> None:
     """Compare the questions of FILE (.jsonl or .parquet) with each other and with evaluation sets. Writes nothing."""
     from empo_rl.data.prepare import check as compare
-    from empo_rl.records import open_records
+    from empo_rl.data.records import open_records
 
     if set(columns) - {"question"}:
         raise click.UsageError("--column: a file that is checked has one role, question=COLUMN.")
@@ -101,7 +101,7 @@ def check(file: str, columns: Mapping[str, str], compared: Compared) -> None:
 
 def _prepare(preparation: Preparation, prepared: Prepared, compared: Compared) -> None:
     from empo_rl.data.prepare import Choices, prepare
-    from empo_rl.records import open_records
+    from empo_rl.data.records import open_records
 
     columns = preparation.with_columns(prepared.columns)
     source = prepared.source or preparation.source
@@ -145,7 +145,7 @@ def _comparison(name: str, progress: StageProgress, compared: Compared) -> tuple
     from empo_rl.data.against import Against, load_against
     from empo_rl.data.overlap import Finder, Near
     from empo_rl.data.report import Report
-    from empo_rl.extra import require_extra
+    from empo_rl.extras import require_extra
 
     require_extra("empo-data", ("datasketch",), extra="data")
     against = Against() if compared.alone else load_against(compared.against, compared.source_column, progress)
@@ -156,8 +156,8 @@ def _comparison(name: str, progress: StageProgress, compared: Compared) -> tuple
 def _hub_or_cache(progress: StageProgress, source: str | None, compared: Compared) -> None:
     """Before anything of Hugging Face is imported: see whether it answers, where it will be asked."""
     from empo_rl.data.hub import stay_off_if_unreachable
-    from empo_rl.extra import require_extra
-    from empo_rl.records import is_local
+    from empo_rl.data.records import is_local
+    from empo_rl.extras import require_extra
 
     from_hub = [name for name in (source, *compared.against) if name and not is_local(name.rpartition("=")[2])]
     if not from_hub and (compared.alone or compared.against):
@@ -169,7 +169,7 @@ def _hub_or_cache(progress: StageProgress, source: str | None, compared: Compare
 
 
 def _token_counter(model: str) -> Callable[[str], int]:
-    from empo_rl.extra import require_extra
+    from empo_rl.extras import require_extra
     from semantic_entropy import InputError
 
     require_extra("empo-data natural --tokenizer", ("transformers",))
@@ -206,7 +206,7 @@ def _one_sentence() -> Iterator[None]:
 @contextmanager
 def _progress() -> Iterator[StageProgress]:
     """Bars while the block runs; Ctrl-C ends it with a line, and 130, which is what shells expect."""
-    from empo_rl.progress import StageProgress
+    from empo_rl.run.progress import StageProgress
 
     with StageProgress() as progress:
         try:
@@ -221,7 +221,7 @@ def _progress() -> Iterator[StageProgress]:
 @contextmanager
 def _room(folder: Path) -> Iterator[None]:
     """A full disk, in words."""
-    from empo_rl import disk
+    from empo_rl.run import files as disk
 
     try:
         yield

@@ -13,7 +13,7 @@ import re
 import unicodedata
 from functools import cache
 
-from empo_rl.templates import PLACE, TEMPLATES
+from empo_rl.config.templates import PLACE, TEMPLATES
 
 _TOKEN = re.compile(r"\\(?:[^\W\d_]+|.)|[^\W\d_]+|\d+(?:\.\d+)?|\S", re.DOTALL)
 _IGNORED = frozenset(

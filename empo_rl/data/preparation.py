@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from empo_rl.data.draw import Row
-from empo_rl.records import column_value
+from empo_rl.data.records import column_value
 from semantic_entropy import InputError
 
 Columns = Mapping[str, str]

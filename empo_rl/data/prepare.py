@@ -18,9 +18,9 @@ from typing import Any, TextIO
 from empo_rl.data.draw import Draw, Row
 from empo_rl.data.overlap import KINDS, Finder, Finding, Kind, Question
 from empo_rl.data.preparation import Columns, Preparation, Removed
+from empo_rl.data.records import RecordStream, column_text
 from empo_rl.data.report import Report
-from empo_rl.disk import written_whole
-from empo_rl.records import RecordStream, column_text
+from empo_rl.run.files import written_whole
 from semantic_entropy import InputError
 
 Progress = Callable[[str, int, int], None]

@@ -20,11 +20,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl import checkpoints, run_directory
-from empo_rl.demo.options import VERSIONS
-from empo_rl.disk import UNFINISHED
-from empo_rl.plot.runs import SUMMARY
-from empo_rl.run_directory import BASE, CONFIG, FINAL, METRICS
+from empo_rl.demo.demo_options import VERSIONS
+from empo_rl.plot.run_files import SUMMARY
+from empo_rl.run import checkpoints
+from empo_rl.run import directory as run_directory
+from empo_rl.run.directory import BASE, CONFIG, FINAL, METRICS
+from empo_rl.run.files import UNFINISHED
 from semantic_entropy import InputError
 
 PICTURE, SECONDS = "training.png", "seconds.json"

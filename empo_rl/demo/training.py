@@ -17,14 +17,14 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainerCallba
 from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
-from empo_rl import checkpoints
-from empo_rl.adapters.callbacks import ReportProgress, WriteMetrics
-from empo_rl.adapters.run_trainer import RunTrainer, Stateful
+from empo_rl.core.provider import EmpoProvider
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS, Evaluation
 from empo_rl.demo.task import Question
-from empo_rl.metrics_file import MetricsFile
-from empo_rl.provider import EmpoProvider
-from empo_rl.run_directory import METRICS
+from empo_rl.run import checkpoints
+from empo_rl.run.directory import METRICS
+from empo_rl.run.metrics_file import MetricsFile
+from empo_rl.trainers.trl.callbacks import ReportProgress, WriteMetrics
+from empo_rl.trainers.trl.run_trainer import RunTrainer, Stateful
 
 STEPS, PROMPTS, GENERATIONS = 50, 32, 8
 WARMUP = 5

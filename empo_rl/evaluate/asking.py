@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from empo_rl.config.templates import Template
+from empo_rl.data.suites import QuestionSet
 from empo_rl.evaluate.questions import Question, last_box, load_questions
-from empo_rl.evaluate.suites import QuestionSet
-from empo_rl.templates import Template
 from semantic_entropy import InputError
 
 

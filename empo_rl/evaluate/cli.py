@@ -19,8 +19,8 @@ from typing import Any, NoReturn
 
 import click
 
-from empo_rl.evaluate.suites import SETS, SUITES, Columns, QuestionSet, sets_of
-from empo_rl.templates import TEMPLATES
+from empo_rl.config.templates import TEMPLATES
+from empo_rl.data.suites import SETS, SUITES, Columns, QuestionSet, sets_of
 from semantic_entropy import InputError, SemanticEntropyError
 
 _USES = """\
@@ -125,7 +125,7 @@ def main(targets: tuple[str, ...], regrade: bool, table: bool, **choices: Any) -
 
 
 def _table(targets: tuple[str, ...]) -> None:
-    from empo_rl.evaluate.run import tables
+    from empo_rl.evaluate.evaluation_run import tables
 
     if not targets:
         raise click.UsageError("--table needs directories of evaluations.")
@@ -133,9 +133,9 @@ def _table(targets: tuple[str, ...]) -> None:
 
 
 def _regrade(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
-    from empo_rl.evaluate.directory import Directory
-    from empo_rl.evaluate.run import regrade
-    from empo_rl.progress import StageProgress
+    from empo_rl.evaluate.evaluation_directory import Directory
+    from empo_rl.evaluate.evaluation_run import regrade
+    from empo_rl.run.progress import StageProgress
 
     if len(targets) != 1:
         raise click.UsageError("--regrade needs one directory.")
@@ -151,10 +151,10 @@ def _regrade(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
 
 
 def _evaluate(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
-    from empo_rl.evaluate.directory import Directory
+    from empo_rl.evaluate.evaluation_directory import Directory
+    from empo_rl.evaluate.evaluation_run import evaluate
     from empo_rl.evaluate.plan import Wanted
-    from empo_rl.evaluate.run import evaluate
-    from empo_rl.progress import StageProgress
+    from empo_rl.run.progress import StageProgress
 
     if len(targets) != 1:
         raise click.UsageError("needs one MODEL: a name on the hub, or a folder.")

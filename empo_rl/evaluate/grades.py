@@ -16,10 +16,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from empo_rl.core.grading import Grader
+from empo_rl.data.suites import Kind
 from empo_rl.evaluate.questions import Question
 from empo_rl.evaluate.responses import Response
-from empo_rl.evaluate.suites import Kind
-from empo_rl.grading import Grader
 from semantic_entropy import Equivalence, InputError, Result, Scorer, load_equivalence
 
 _CHUNK = 256  # questions between two reports of progress

@@ -11,12 +11,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from empo_rl.config.templates import Template
+from empo_rl.data.suites import SETS, QuestionSet
 from empo_rl.evaluate.asking import Asking, check_examples, examples_for
-from empo_rl.evaluate.directory import Directory
-from empo_rl.evaluate.drawing import Task
+from empo_rl.evaluate.evaluation_directory import Directory
 from empo_rl.evaluate.questions import Question, load_questions
-from empo_rl.evaluate.suites import SETS, QuestionSet
-from empo_rl.templates import Template
+from empo_rl.evaluate.sampled_responses import Task
 from semantic_entropy import InputError
 
 # Options of a sampler that this command sets itself, and those that change no response.

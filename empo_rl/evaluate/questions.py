@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.data.normal_form import normal_form
-from empo_rl.evaluate.suites import Columns, QuestionSet
-from empo_rl.extra import require_extra
-from empo_rl.records import hub_records, jsonl_records
+from empo_rl.data.records import hub_records, jsonl_records
+from empo_rl.data.suites import Columns, QuestionSet
+from empo_rl.extras import require_extra
 from semantic_entropy import InputError, estimate
 
 LETTERS = string.ascii_uppercase[:16]

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from empo_rl.evaluate.suites import MMLU_PRO_GROUPS, SETS, SUITES
+from empo_rl.data.suites import MMLU_PRO_GROUPS, SETS, SUITES
 
 _NONE = "-"
 

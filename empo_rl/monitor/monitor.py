@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from empo_rl.decision import BatchDecision
+from empo_rl.core.decision import BatchDecision
 from empo_rl.monitor.alarm import ACTIONS, Action, Alarm, Firing
 from empo_rl.monitor.alarms import load_alarms
 from empo_rl.monitor.seen import Seen

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from empo_rl.decision import BatchDecision
-from empo_rl.guards import plain
+from empo_rl.core.decision import BatchDecision
+from empo_rl.core.guards import plain
 from semantic_entropy import InputError
 
 LONGEST = 200  # characters of an answer that are compared and kept; a free text need not be stored whole

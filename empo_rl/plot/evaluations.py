@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.evaluate.directory import RESULTS
-from empo_rl.plot.look import look
+from empo_rl.evaluate.evaluation_directory import RESULTS
+from empo_rl.plot.style import look
 from semantic_entropy import InputError
 
 _PASS = re.compile(r"pass@(\d+)")

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.plot.evaluations import Evaluated, draw_pass_at_k
-from empo_rl.plot.look import SETTINGS, look
-from empo_rl.plot.others import draw_cost, draw_scatter, has_cost, scatter_columns
+from empo_rl.plot.other_sources import draw_cost, draw_scatter, has_cost, scatter_columns
 from empo_rl.plot.panels import ALARMS, BY_NAME, COST, NAMES, PASS_AT_K, SCATTER
-from empo_rl.plot.runs import Run
+from empo_rl.plot.run_files import Run
 from empo_rl.plot.steps import draw_alarms, draw_steps
+from empo_rl.plot.style import SETTINGS, look
 
 FORMATS = (".png", ".svg")
 _WIDTH, _HEIGHT, _LOW = 7.0, 2.5, 1.0  # inches: of a figure, of a panel, and of each row of a panel of rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from empo_rl.plot.runs import Run
+from empo_rl.plot.run_files import Run
 
 
 @dataclass(frozen=True, slots=True)

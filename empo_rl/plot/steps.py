@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from empo_rl.plot.look import QUIET, Look, look
 from empo_rl.plot.panels import Curve, StepPanel
-from empo_rl.plot.runs import Run, Series
+from empo_rl.plot.run_files import Run, Series
 from empo_rl.plot.smoothing import smooth
+from empo_rl.plot.style import QUIET, Look, look
 
 _ALARMED = (0, (1, 2))
 

@@ -26,46 +26,52 @@ _TORCH = ("torch", "transformers")
 def semantic_entropy_equivalences() -> list[Component]:
     """The judges: first those that need no model, then those that do."""
     return [
-        Component("exact", _from(f"{_HERE}.text", "Exact"), "equal strings, white space at the ends aside"),
-        Component("text", _from(f"{_HERE}.text", "Text"), "short answers by their content words; no model"),
-        Component("ngram", _from(f"{_HERE}.text", "NGram"), "overlap of character n-grams above a threshold"),
-        Component("regex", _from(f"{_HERE}.text", "Regex"), "equal matches of your pattern"),
+        Component("exact", _from(f"{_HERE}.text.text_judges", "Exact"), "equal strings, white space at the ends aside"),
+        Component("text", _from(f"{_HERE}.text.text_judges", "Text"), "short answers by their content words; no model"),
+        Component(
+            "ngram", _from(f"{_HERE}.text.text_judges", "NGram"), "overlap of character n-grams above a threshold"
+        ),
+        Component("regex", _from(f"{_HERE}.text.text_judges", "Regex"), "equal matches of your pattern"),
         Component(
             "math",
-            _from(f"{_HERE}.math", "Math"),
+            _from(f"{_HERE}.math.math_judge", "Math"),
             "equal mathematics: exact keys, then math-verify in worker processes",
             requires=("math_verify",),
             extra="math-verify[antlr4_13_2]",
         ),
         Component(
             "nli",
-            _from(f"{_HERE}.nli", "NLI"),
+            _from(f"{_HERE}.nli.nli_judge", "NLI"),
             "answers that entail each other, by an NLI model",
             requires=_TORCH,
             extra="semantic-entropy[nli]",
         ),
         Component(
             "verifier",
-            _from(f"{_HERE}.verifier", "Verifier"),
+            _from(f"{_HERE}.verifier.verifier_judge", "Verifier"),
             "Algorithm 3: a causal language model says Yes or No",
             requires=_TORCH,
             extra="semantic-entropy[verifier]",
         ),
         Component(
             "embedding",
-            _from(f"{_HERE}.embedding", "Embedding"),
+            _from(f"{_HERE}.embedding.embedding_judge", "Embedding"),
             "cosine of sentence embeddings above a threshold",
             requires=("sentence_transformers",),
             extra="semantic-entropy[embedding]",
         ),
         Component(
             "judge",
-            _from(f"{_HERE}.judge", "Judge"),
+            _from(f"{_HERE}.judge.llm_judge", "Judge"),
             "a language model behind an OpenAI-compatible endpoint says yes or no",
             requires=("httpx",),
             extra="semantic-entropy[judge]",
         ),
-        Component("cascade", _from(f"{_HERE}.cascade", "Cascade"), "cheap judges first, dear ones for what is left"),
+        Component(
+            "cascade",
+            _from(f"{_HERE}.cascade.cascade_judge", "Cascade"),
+            "cheap judges first, dear ones for what is left",
+        ),
     ]
 
 
@@ -97,21 +103,21 @@ def semantic_entropy_samplers() -> list[Component]:
     return [
         Component(
             "hf",
-            _from(f"{_HERE}.hf_sampler", "HFSampler"),
+            _from(f"{_HERE}.samplers.hf.hf_sampler", "HFSampler"),
             "a causal language model on this machine, by transformers",
             requires=_TORCH,
             extra="semantic-entropy[hf]",
         ),
         Component(
             "openai",
-            _from(f"{_HERE}.openai_sampler", "OpenAISampler"),
+            _from(f"{_HERE}.samplers.openai_sampler", "OpenAISampler"),
             "a model behind an OpenAI-compatible endpoint",
             requires=("httpx",),
             extra="semantic-entropy[openai]",
         ),
         Component(
             "vllm",
-            _from(f"{_HERE}.vllm_sampler", "VLLMSampler"),
+            _from(f"{_HERE}.samplers.vllm_sampler", "VLLMSampler"),
             "a model on this machine, by vLLM's offline engine",
             requires=("vllm",),
             extra="vllm",

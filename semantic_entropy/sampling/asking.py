@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
-from semantic_entropy.groups import one_group
-from semantic_entropy.progress import bar
-from semantic_entropy.sampling.drawing import Draw, Drawn
+from semantic_entropy.progress.bar import bar
+from semantic_entropy.sampling.draws import Draw, Drawn
 from semantic_entropy.types import Group, Result
 
 _WAVE = 64  # groups measured together at most: enough pairs to fill a model's batch

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
 from semantic_entropy.errors import SamplingError, SemanticEntropyError
-from semantic_entropy.sampler import Request, SampleFailure, Sampler
+from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
 from semantic_entropy.types import Sample, Usage
 
 QUESTIONS = ("What is the capital of France?", "2 + 2 = ?", "\u6771\u4eac?", "a\x00b", "Why?\n\nBecause {question}.")

@@ -21,8 +21,8 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.lines import appending, close, drop_cut_line, write_lines
-from semantic_entropy.sampler import Sampler
+from semantic_entropy.files import appending, close, drop_cut_line, write_lines
+from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.types import Sample, Usage, to_json_line
 
 _BEGIN = b'{"key": "'  # of every line

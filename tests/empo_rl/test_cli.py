@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from empo_rl.metrics_file import read_metrics
-from empo_rl.recipes import recipe_names
+from empo_rl.config.recipes import recipe_names
+from empo_rl.run.metrics_file import read_metrics
 
 TINY = [
     "demo.pretrain_steps=2",

@@ -194,7 +194,7 @@ def test_closing_while_others_wait_for_a_worker_leaves_nobody_waiting():
 
 FORKS = """
 import os, threading
-from semantic_entropy.cache import VerdictCache
+from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.types import Verdict
 
 cache, done = VerdictCache(100), threading.Event()

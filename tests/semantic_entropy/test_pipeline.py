@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from semantic_entropy import Equivalence, EquivalenceError, Verdict
-from semantic_entropy.cache import VerdictCache
-from semantic_entropy.clustering import Components, Representative
+from semantic_entropy.cache.memory import VerdictCache
+from semantic_entropy.clusters.clusterers import Components, Representative
 from semantic_entropy.pipeline import Job, run
 from semantic_entropy.testing import ConformanceError, check_equivalence
 from semantic_entropy.types import Pair, Usage

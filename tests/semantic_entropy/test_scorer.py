@@ -276,7 +276,7 @@ def test_a_function_that_returns_no_verdict_is_named():
 
 
 def test_the_direction_of_a_function_follows_its_policy():
-    from semantic_entropy.equivalence import FunctionEquivalence
+    from semantic_entropy.clusters.equivalence import FunctionEquivalence
 
     def starts(left, right):
         return left.startswith(right)

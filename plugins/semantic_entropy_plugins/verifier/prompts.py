@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import errors
-from semantic_entropy_plugins.control_tokens import breaker, control_tokens
+from semantic_entropy_plugins.models.control_tokens import breaker, control_tokens
 
 
 class Template(NamedTuple):

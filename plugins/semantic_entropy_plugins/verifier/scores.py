@@ -28,11 +28,11 @@ from typing import Any
 import torch
 
 from semantic_entropy.plugin import Verdict, errors
-from semantic_entropy_plugins.batches import TokenBudget
-from semantic_entropy_plugins.models import Loaded
-from semantic_entropy_plugins.verifier.cache import CannotShareError, Prefixes, Row, continued, kept, padded
+from semantic_entropy_plugins.models.batches import TokenBudget
+from semantic_entropy_plugins.models.loading import Loaded
 from semantic_entropy_plugins.verifier.prefix import Group, common_prefix, share
-from semantic_entropy_plugins.verifier.words import Words
+from semantic_entropy_plugins.verifier.prefix_cache import CannotShareError, Prefixes, Row, continued, kept, padded
+from semantic_entropy_plugins.verifier.yes_no_tokens import Words
 
 Prompt = list[int]
 Margins = Iterator[tuple[int, float | None]]

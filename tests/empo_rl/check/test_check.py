@@ -9,14 +9,14 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from empo_rl.arguments import training_arguments
 from empo_rl.check import check_run
-from empo_rl.check.disk import findings as disk_findings
+from empo_rl.check.disk_space import findings as disk_findings
 from empo_rl.check.findings import GIB, lines, passed
-from empo_rl.check.memory import estimate
+from empo_rl.check.gpu_memory import estimate
 from empo_rl.check.shape import Shape, model_shape
-from empo_rl.config_files import load_config
-from empo_rl.recipes import recipe_names
+from empo_rl.config.load import load_config
+from empo_rl.config.recipes import recipe_names
+from empo_rl.config.trl_arguments import training_arguments
 
 ROW = {"question": "What is 1+1?", "answer": "2", "response": "It is 2."}
 

@@ -11,9 +11,9 @@ import datasets
 import pytest
 from click.testing import CliRunner
 
-from empo_rl.config import Config
+from empo_rl.config.schema import Config
 from empo_rl.data.cli import main
-from empo_rl.prompts import read_prompts
+from empo_rl.data.prompts import read_prompts
 from tests.shared_data import SHARED, rows
 
 

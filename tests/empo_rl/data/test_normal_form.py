@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from empo_rl.config.templates import PLACE, TEMPLATES
 from empo_rl.data.normal_form import jaccard, normal_form, numbers, shingles, tokens
-from empo_rl.templates import PLACE, TEMPLATES
 
 MATHS = st.text(st.sampled_from("aA1. \\${}^_,;!~(\n\u0130\u212b\ufb01\u0301"), max_size=30)
 

@@ -1,7 +1,7 @@
 import pytest
 
 from empo_rl.demo import output
-from empo_rl.demo.options import DemoOptions
+from empo_rl.demo.demo_options import DemoOptions
 from semantic_entropy import InputError
 
 OPTIONS = DemoOptions(seed=0, steps=50, learning_rate=1e-4, reward="empo", pretrain_steps=550).to_dict()

@@ -6,10 +6,10 @@ import json
 
 import pytest
 
+from empo_rl.config.templates import Template
+from empo_rl.data.suites import SETS
 from empo_rl.evaluate.asking import Asking, check_examples, examples_for
 from empo_rl.evaluate.questions import Question
-from empo_rl.evaluate.suites import SETS
-from empo_rl.templates import Template
 from semantic_entropy import InputError
 
 TEMPLATE = Template(system="Be brief.", user="Q: {question}")

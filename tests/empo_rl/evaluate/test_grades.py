@@ -6,11 +6,11 @@ import math
 
 import pytest
 
+from empo_rl.data.suites import SETS, SUITES
 from empo_rl.evaluate.grades import Judges, grade
 from empo_rl.evaluate.questions import Question, load_questions
 from empo_rl.evaluate.responses import Response
 from empo_rl.evaluate.results import measure
-from empo_rl.evaluate.suites import SETS, SUITES
 from semantic_entropy import InputError, register
 from semantic_entropy.plugin import FunctionEquivalence
 from tests.shared_data import SHARED, rows

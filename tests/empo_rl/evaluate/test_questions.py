@@ -6,8 +6,8 @@ import json
 
 import pytest
 
+from empo_rl.data.suites import SETS
 from empo_rl.evaluate.questions import load_questions
-from empo_rl.evaluate.suites import SETS
 from semantic_entropy import InputError
 from tests.shared_data import SHARED, rows
 

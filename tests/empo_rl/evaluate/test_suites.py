@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from empo_rl.evaluate.suites import MMLU_PRO_GROUPS, SETS, SUITES, sets_of
-from empo_rl.templates import TEMPLATES
+from empo_rl.config.templates import TEMPLATES
+from empo_rl.data.suites import MMLU_PRO_GROUPS, SETS, SUITES, sets_of
 from semantic_entropy import InputError
 
 # Questions of MMLU-Pro's test split by category: the set's card (TIGER-Lab/MMLU-Pro), 12,032 in all.

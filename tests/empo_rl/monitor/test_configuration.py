@@ -2,7 +2,7 @@
 
 import pytest
 
-from empo_rl.config_files import load_config
+from empo_rl.config.load import load_config
 from empo_rl.monitor import ALARMS
 from semantic_entropy import InputError
 

@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from empo_rl.plot.evaluations import Evaluated
 from empo_rl.plot.figures import Material, draw
-from empo_rl.plot.look import look
-from empo_rl.plot.others import draw_cost, draw_scatter
+from empo_rl.plot.other_sources import draw_cost, draw_scatter
 from empo_rl.plot.panels import BY_NAME, NAMES
-from empo_rl.plot.runs import Alarm, Run
+from empo_rl.plot.run_files import Alarm, Run
 from empo_rl.plot.steps import draw_alarms, draw_steps
+from empo_rl.plot.style import look
 
 ALARM = Alarm(3, "entropy_floor")
 

@@ -1,5 +1,5 @@
 from empo_rl.plot.panels import BY_NAME, FIGURES, NAMES
-from empo_rl.plot.runs import Run
+from empo_rl.plot.run_files import Run
 
 
 def run(name, *rows):

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from empo_rl.plot.runs import Alarm, Series, read_runs, short_names
+from empo_rl.plot.run_files import Alarm, Series, read_runs, short_names
 from semantic_entropy import InputError
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from semantic_entropy import SemanticEntropyError
 from semantic_entropy.plugin import errors
-from semantic_entropy_plugins.endpoint import Endpoint
 from semantic_entropy_plugins.endpoint.attempts import LONGEST_WAIT, Call
+from semantic_entropy_plugins.endpoint.client import Endpoint
 from semantic_entropy_plugins.endpoint.ends import Failure
 from semantic_entropy_plugins.endpoint.key import Key
 from semantic_entropy_plugins.endpoint.replies import Reply

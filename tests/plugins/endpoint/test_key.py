@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from semantic_entropy import Pair, Scorer, SemanticEntropyError, load_equivalence
 from semantic_entropy.plugin import Request, errors
-from semantic_entropy_plugins.endpoint import Endpoint
+from semantic_entropy_plugins.endpoint.client import Endpoint
 from semantic_entropy_plugins.endpoint.key import VARIABLE, Key
-from semantic_entropy_plugins.judge import Judge
-from semantic_entropy_plugins.openai_sampler import OpenAISampler
+from semantic_entropy_plugins.judge.llm_judge import Judge
+from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
 from tests.plugins.chat_server import ChatServer, says, sends, silent, soon, status
 
 SECRET = "sk-test-0123456789abcdefghijklmnop"

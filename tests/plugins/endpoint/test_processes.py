@@ -19,8 +19,8 @@ BEGIN = """
 import os, signal, socket, sys, threading, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; in the background it may be ignored
 from semantic_entropy.plugin import Pair, Request
-from semantic_entropy_plugins.judge import Judge
-from semantic_entropy_plugins.openai_sampler import OpenAISampler
+from semantic_entropy_plugins.judge.llm_judge import Judge
+from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
 URL = sys.argv[1]
 PAIRS = [Pair("q", "a", f"{i} b") for i in range(20)]
 judge = Judge("m", URL, "a-key-of-this-test", timeout=3600, concurrency=4)

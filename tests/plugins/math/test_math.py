@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from semantic_entropy import OptionError, Pair, aestimate, estimate, load_equivalence
 from semantic_entropy.testing import check_equivalence
-from semantic_entropy_plugins.math import LONGEST, is_mathematics
+from semantic_entropy_plugins.math.math_judge import LONGEST, is_mathematics
 from tests.shared_data import rows
 
 
@@ -351,7 +351,7 @@ class _Actor:
 
 GREEDY = """
 import os, sys
-from semantic_entropy_plugins.math import worker as math_worker
+from semantic_entropy_plugins.math.math_judge import worker as math_worker
 
 class Greedy:
     cpu = 0.0

@@ -9,8 +9,8 @@ import pytest
 import torch
 import transformers
 
-from semantic_entropy_plugins.models import load_model
-from semantic_entropy_plugins.verifier.generation import Decisions, ends_decided, read_decision
+from semantic_entropy_plugins.models.loading import load_model
+from semantic_entropy_plugins.verifier.written_decisions import Decisions, ends_decided, read_decision
 from tests.plugins import tiny_models
 
 TEXTS = [  # what a model wrote, its decision

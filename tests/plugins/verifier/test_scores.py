@@ -14,10 +14,10 @@ import torch
 import transformers
 
 from semantic_entropy import EquivalenceError
-from semantic_entropy_plugins.models import Loaded
+from semantic_entropy_plugins.models.loading import Loaded
 from semantic_entropy_plugins.verifier.prefix import share
 from semantic_entropy_plugins.verifier.scores import YesNo
-from semantic_entropy_plugins.verifier.words import Words
+from semantic_entropy_plugins.verifier.yes_no_tokens import Words
 
 WORDS = Words(yes=7, no=9, space=" ", tail=1)
 SIZE: dict[str, Any] = {

@@ -13,9 +13,9 @@ import transformers
 
 from semantic_entropy import EquivalenceError, OptionError, Pair, Scorer, Verdict, load_equivalence
 from semantic_entropy.testing import ANSWERS, check_equivalence
-from semantic_entropy_plugins.verifier import POLICIES, Verifier
-from semantic_entropy_plugins.verifier import engine as verifier_engine
+from semantic_entropy_plugins.verifier import verifier_engine
 from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical
+from semantic_entropy_plugins.verifier.verifier_judge import POLICIES, Verifier
 from tests.plugins import tiny_models
 from tests.shared_data import rows
 

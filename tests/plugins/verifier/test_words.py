@@ -11,7 +11,7 @@ from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from semantic_entropy import EquivalenceError
 from semantic_entropy_plugins.verifier.prompts import as_template, encoder
-from semantic_entropy_plugins.verifier.words import find_words, with_word
+from semantic_entropy_plugins.verifier.yes_no_tokens import find_words, with_word
 
 PROMPT = "Student Answer: 2.\nAssistant: Final Decision:"
 KNOWN = (PROMPT, "Yes No Yes No Yes No", "Final Decision: Yes", "Final Decision: No", "the answer is 42, or 3.14")

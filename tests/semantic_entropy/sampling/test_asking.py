@@ -10,7 +10,7 @@ import pytest
 
 from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate, load_clusterer
 from semantic_entropy.plugin import Equivalence, Verdict
-from semantic_entropy.sampling.drawing import Draw
+from semantic_entropy.sampling.draws import Draw
 from semantic_entropy.sampling.store import SampleStore
 from tests.semantic_entropy.sampling.dice import Dice
 

@@ -1,0 +1,1 @@
+"""The configuration of a training run: its schema, how it is loaded, and how it becomes TRL's arguments."""

@@ -1,0 +1,83 @@
+"""What is not drawn along the steps: what a step costs, and entropy against accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from empo_rl.plot.run_files import Run
+from empo_rl.plot.style import QUIET, hatch, look
+from empo_rl.trainers.trl.costs import PARTS, PREFIX
+
+_PAIRS = (("eval/semantic_entropy", "eval/pass@1"), ("empo/entropy", "empo/accuracy"))
+_PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # differ in lightness, too
+
+
+def has_cost(run: Run) -> bool:
+    """Whether its steps say what they cost."""
+    return bool(run.series(f"{PREFIX}step_seconds"))
+
+
+def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
+    """A bar a run: the mean seconds of a step, by part, with each part's share, and the peak memory."""
+    names = [run.name for run in runs]
+    for number, run in enumerate(runs):
+        left, means = 0.0, [_mean(run, part) for part in PARTS]
+        for index, (part, mean) in enumerate(zip(PARTS, means, strict=True)):
+            kind = {"color": _PART_COLOURS[index], "hatch": hatch(index), "edgecolor": "white", "linewidth": 0}
+            axes.barh(number, mean, left=left, height=0.6, label=part if number == 0 else None, **kind)
+            left += mean
+        if left:
+            shares = ", ".join(f"{mean / left:.0%}" for mean in means)
+            peak = max(run.series(f"{PREFIX}peak_memory_gib").values, default=None)
+            memory = "" if peak is None else f"\n peak memory {peak:.1f} GiB"
+            axes.annotate(f" {shares}{memory}", (left, number), va="center", fontsize=8)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.margins(x=0.25)
+    axes.set_xlim(left=0)
+    axes.grid(visible=False, axis="y")
+    axes.set_xlabel("mean time of a training step (seconds)")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(PARTS))
+
+
+def scatter_columns(runs: Sequence[Run]) -> tuple[str, str] | None:
+    """Entropy and accuracy: on held-out questions where a run has both, else on the training batches."""
+    having = [pair for pair in _PAIRS if any(len(_points(run, pair)) > 1 for run in runs)]
+    return having[0] if having else None
+
+
+def draw_scatter(axes: Any, runs: Sequence[Run]) -> None:
+    """A point a step; the lighter, the earlier. The legend has Pearson's r over a run's steps."""
+    import numpy as np
+
+    pair = scatter_columns(runs)
+    assert pair is not None
+    for number, run in enumerate(runs):
+        points = _points(run, pair)
+        if not points:
+            continue
+        style, (x, y) = look(number), np.array(points).T
+        varies = len(points) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
+        name = f"{run.name}: " if len(runs) > 1 else ""
+        r = f"r = {np.corrcoef(x, y)[0, 1]:.2f}, {len(points)} steps" if varies else f"{len(points)} steps"
+        fading = np.linspace(0.25, 1, len(points))
+        axes.scatter(x, y, c=style.colour, marker=style.mark, s=25, alpha=fading, linewidths=0)
+        axes.scatter([], [], c=style.colour, marker=style.mark, s=25, label=f"{name}{r}")
+    where = "held-out questions" if pair[0].startswith("eval/") else "training batches"
+    axes.set_xlabel(f"semantic entropy (nats), {where}")
+    axes.set_ylabel(f"{pair[1].split('/')[1]} (share right)")
+    axes.set_xlim(left=0)
+    axes.set_ylim(-0.03, 1.03)
+    axes.legend(title="earlier steps lighter", frameon=True, edgecolor=QUIET)  # a mark of it is no point
+
+
+def _mean(run: Run, part: str) -> float:
+    values = run.series(f"{PREFIX}{part}_seconds").values
+    return sum(values) / len(values) if values else 0.0
+
+
+def _points(run: Run, pair: tuple[str, str]) -> list[tuple[float, float]]:
+    entropy, accuracy = (run.series(column) for column in pair)
+    right = dict(zip(accuracy.steps, accuracy.values, strict=True))
+    return [(h, right[s]) for s, h in zip(entropy.steps, entropy.values, strict=True) if s in right]

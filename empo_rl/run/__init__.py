@@ -1,0 +1,1 @@
+"""One training run: start it, keep its files, resume it."""

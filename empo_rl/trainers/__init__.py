@@ -1,0 +1,1 @@
+"""Trainers that take their rewards and advantages from the provider."""

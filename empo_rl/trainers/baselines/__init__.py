@@ -1,0 +1,1 @@
+"""The baselines of the paper on TRL's own trainers: SFT and online DPO."""

@@ -1,0 +1,1 @@
+"""EMPO on TRL's GRPOTrainer."""

@@ -1,0 +1,1 @@
+"""The cascade judge: inexpensive judges first, expensive judges only for undecided pairs."""

@@ -1,0 +1,1 @@
+"""The embedding judge: cosine similarity of sentence embeddings."""

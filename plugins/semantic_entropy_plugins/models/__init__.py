@@ -1,0 +1,1 @@
+"""Loading local models: checkpoints, batches, tokenizers."""

@@ -1,0 +1,1 @@
+"""The NLI judge: answers that entail each other mean the same."""

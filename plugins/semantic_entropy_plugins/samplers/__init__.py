@@ -1,0 +1,1 @@
+"""Samplers: draw several responses to a question from a model."""

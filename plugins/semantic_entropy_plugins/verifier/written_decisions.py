@@ -1,0 +1,111 @@
+"""What a causal language model writes about each of many prompts, and the decision in it.
+
+The model generates greedily, after its own prompt format, and ends by itself or after `max_new_tokens`. The decision is
+the last "Final Decision: Yes" or "Final Decision: No" after its reasoning block; a text that is nothing but Yes or No
+is one too. None found: undecided, with the text's end. A text that `max_new_tokens` cut off may quote the task ("output
+Final Decision: Yes if ...") and have gone on to decide otherwise: it is undecided, unless it ends with a decision.
+
+The checkpoint's own generation settings (temperature, repetition penalty) are put aside, save for the tokens that end a
+text: a verdict is the model's likeliest text, always the same.
+
+Left out: shared prefixes (what is generated costs more than what is read); several samples and a vote.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+import torch
+from transformers import GenerationConfig
+
+from semantic_entropy.plugin import Verdict, strip_reasoning
+from semantic_entropy_plugins.models.batches import TokenBudget
+from semantic_entropy_plugins.models.loading import Loaded
+
+Prompt = list[int]
+
+# Tokens in one batch. Each of the new ones is a forward pass of one token a row, which takes many rows to be worth it.
+BATCH_TOKENS = {"cpu": 16384}
+BATCH_TOKENS_GPU = 131072
+
+_DECISION = re.compile(r"final\s+decision[\W_]{0,12}(yes|no)\b", re.IGNORECASE)
+_AT_THE_END = re.compile(rf"{_DECISION.pattern}[\s.*_]*\Z", re.IGNORECASE)
+_BARE = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
+_SHOWN = 80  # characters of a text without a decision
+
+
+def read_decision(text: str) -> bool | None:
+    """True for yes, False for no, None where there is no decision.
+
+    >>> read_decision("0.5 = 1/2, so they are equal. Final Decision: Yes")
+    True
+    """
+    answer = strip_reasoning(text)
+    found = [match[1] for match in _DECISION.finditer(answer)]
+    if not found and (bare := _BARE.fullmatch(answer)):
+        found = [bare[1]]
+    return found[-1].lower() == "yes" if found else None
+
+
+def ends_decided(text: str) -> bool:
+    """Whether a decision is the last that the text says.
+
+    >>> ends_decided("Final Decision: **Yes**."), ends_decided('Write "Final Decision: Yes" if they are equal. First')
+    (True, False)
+    """
+    return bool(_AT_THE_END.search(text[-_SHOWN:]))
+
+
+class Decisions:
+    """One model's verdicts on prompts, by what it writes.
+
+    Args:
+        loaded: the model; its generation settings are replaced.
+        tokens: in one batch, at most, new ones included; None: a default for the device.
+        max_new_tokens: how many it may write.
+    """
+
+    def __init__(self, loaded: Loaded, *, tokens: int | None, max_new_tokens: int) -> None:
+        self.calls = self.tokens = 0
+        self._loaded, self._new = loaded, max_new_tokens
+        self._budget = TokenBudget(tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))
+        own = loaded.model.generation_config
+        ends = own.eos_token_id if own.eos_token_id is not None else loaded.tokenizer.eos_token_id
+        self._ends = frozenset(() if ends is None else ends if isinstance(ends, list) else [ends])
+        self._pad = next(
+            (one for one in (loaded.tokenizer.pad_token_id, own.pad_token_id, _first(ends)) if one is not None), 0
+        )
+        loaded.model.generation_config = GenerationConfig(
+            do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=self._pad
+        )
+
+    def verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Verdict]]:
+        """(index of the prompt, its verdict) as batches are done."""
+        return self._budget.run(prompts, [len(prompt) + self._new for prompt in prompts], self._decide, _no_room)
+
+    @torch.inference_mode()
+    def _decide(self, prompts: list[Prompt]) -> list[Verdict]:
+        device, longest = self._loaded.device, max(map(len, prompts))
+        gaps = [longest - len(prompt) for prompt in prompts]
+        ids = torch.tensor([[self._pad] * gap + ids for gap, ids in zip(gaps, prompts, strict=True)], device=device)
+        mask = torch.arange(longest, device=device)[None] >= torch.tensor(gaps, device=device)[:, None]
+        written = self._loaded.model.generate(input_ids=ids, attention_mask=mask.long())
+        self.calls += written.shape[1] - longest
+        self.tokens += ids.numel() + written[:, longest:].numel()
+        return [self._verdict(row) for row in written[:, longest:].tolist()]
+
+    def _verdict(self, written: list[int]) -> Verdict:
+        text = self._loaded.tokenizer.decode(written, skip_special_tokens=True)
+        same, end = read_decision(text), f"...{text[-_SHOWN:]!r}"
+        if self._ends and self._ends.isdisjoint(written) and not ends_decided(text):
+            return Verdict(None, reason=f"cut off before it decided: {end}. Raise max_new_tokens={self._new}")
+        return Verdict(same, reason=None if same is not None else f"no final decision, but {end}")
+
+
+def _no_room(_: Prompt, length: int) -> Verdict:
+    return Verdict(None, reason=f"out of memory at {length} tokens, new ones included")
+
+
+def _first(ids: list[int] | int | None) -> int | None:
+    return ids[0] if isinstance(ids, list) else ids

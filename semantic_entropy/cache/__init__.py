@@ -1,0 +1,1 @@
+"""Verdict caches: in memory and in an SQLite file."""

@@ -1,0 +1,1 @@
+"""From responses to clusters: answers, groups, judges, clusterers and conventions."""

@@ -1,0 +1,1 @@
+"""From clusters to scores: probabilities and entropy estimators."""

@@ -1,0 +1,1 @@
+"""Files with many groups: readers, writers, and runs that resume."""

@@ -1,0 +1,1 @@
+"""Progress bars, cancellation, and notices about long waits."""

@@ -1,0 +1,1 @@
+"""Plugins: hooks, discovery, and loading components by name."""

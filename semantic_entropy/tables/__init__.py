@@ -1,0 +1,1 @@
+"""Results as typed columns, and tables of other libraries."""

@@ -1,0 +1,178 @@
+import math
+
+import pytest
+
+from empo_rl.config.config_errors import config_keys
+from empo_rl.config.load import load_config
+from empo_rl.config.recipes import recipe_names
+from semantic_entropy import InputError
+
+MINIMAL = """
+model: some/model
+output_dir: runs/x
+data: {path: prompts.jsonl}
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text=MINIMAL):
+        path = tmp_path / "run.yaml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+def test_what_is_not_given_has_a_default(file):
+    config = load_config(file())
+    assert (config.empo.reward, config.empo.delta_low, config.empo.delta_high) == ("empo", 0, math.inf)
+    assert config.rollout.num_generations == 8
+
+
+def test_the_command_line_changes_nested_keys(file):
+    arguments = ["training.steps=3", "empo.delta_high=1.5", "data.columns.question=problem", "trl.use_vllm=true"]
+    config = load_config(file(), arguments)
+    assert (config.training.steps, config.empo.delta_high) == (3, 1.5)
+    assert config.data.columns.question == "problem"
+    assert config.trl == {"use_vllm": True}
+
+
+@pytest.mark.parametrize("text", ["1e-6", "1.0e-6", "0.000001"])
+def test_a_learning_rate_may_be_written_as_people_write_it(text, file):
+    assert load_config(file(), [f"training.learning_rate={text}"]).training.learning_rate == 1e-6
+
+
+@pytest.mark.parametrize("text", ["inf", ".inf"])
+def test_an_open_window_may_be_written_either_way(text, file):
+    assert load_config(file(), [f"empo.delta_high={text}"]).empo.delta_high == math.inf
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["training.stepz=3"],
+            r"command line: training.stepz is not a key. Did you mean 'training.steps'\? Keys under ",
+        ),
+        (["learning_rate=3"], r"Did you mean 'training.learning_rate'\? Keys at the top: model, .*training"),
+        (["data.colums.question=x"], r"data.colums is not a key. Did you mean 'data\.columns"),
+        (["training.loss=ppo"], "command line: training.loss: Input should be 'grpo', .*given: 'ppo'"),
+        (["rollout.num_generations=1"], "greater than or equal to 2 .given: 1."),
+        (["empo.reward=golden"], "needs data.columns.gold"),
+        (["empo.reward=composite", "empo.reward_options.weights.golden=1"], "composite needs data.columns.gold"),
+        (["empo.reward=semi_supervised"], "semi_supervised needs data.columns.gold"),
+        (
+            [
+                "empo.reward=composite",
+                "empo.reward_options.weights.empo=1",
+                "empo.delta_low=3",
+                "rollout.num_generations=4",
+            ],
+            "keeps no group at G=4",
+        ),
+        (["empo.reward=goldn"], "empo.reward: .*goldn"),
+        (["data.dataset=x"], "exactly one of data.path"),
+        (["template.user=hello"], "has no {question}"),
+        (["training.prompts_per_step=5", "training.prompts_per_micro_batch=2"], "=5 is no multiple of .*=2"),
+        (["steps"], "'steps' is not key=value"),
+        (["training.steps=[1"], "not readable as YAML"),
+    ],
+)
+def test_a_mistake_names_the_key_and_the_way_out(arguments, message, file):
+    with pytest.raises(InputError, match=message):
+        load_config(file(), arguments)
+
+
+def test_a_mistake_in_the_file_names_the_file(file):
+    path = file(MINIMAL + "empo: {rewards: empo}\n")
+    with pytest.raises(InputError, match=r"run\.yaml: empo.rewards is not a key. Did you mean 'empo.reward'"):
+        load_config(path)
+
+
+def test_all_mistakes_are_told_at_once(file):
+    with pytest.raises(InputError, match="(?s)epochz.*seeds"):
+        load_config(file(), ["seeds=1", "training.epochz=1"])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "who"),
+    [
+        (["foo.bar=1"], "command line: foo is not a key"),
+        (["data.columns={questoin: x}"], "command line: data.columns.questoin is not a key"),
+        (["data.dataset=x"], r"run\.yaml with the command line: data: give exactly one of"),
+        (["training.prompts_per_step=3", "training.prompts_per_micro_batch=2"], r"run\.yaml with the command line: "),
+    ],
+)
+def test_a_mistake_of_the_command_line_does_not_blame_the_file(arguments, who, file):
+    with pytest.raises(InputError, match=who):
+        load_config(file(), arguments)
+
+
+def test_a_misspelt_section_is_told_once(file):
+    with pytest.raises(InputError) as caught:
+        load_config(file(MINIMAL.replace("data:", "dta:")))
+    assert "dta is not a key. Did you mean 'data'?" in str(caught.value)
+    assert "missing" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing yet\n"])
+def test_an_empty_file_is_told_what_it_needs(text, file):
+    with pytest.raises(InputError, match=r"run\.yaml: the file is empty: it needs model, output_dir and data\."):
+        load_config(file(text))
+
+
+def test_a_missing_key_is_named(file):
+    with pytest.raises(InputError, match=r"run\.yaml: output_dir is missing"):
+        load_config(file("model: x\ndata: {path: y}\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("a: [", "not readable as YAML"), ("- a", "expected keys and values, found list")]
+)
+def test_a_file_that_is_no_mapping_is_refused(text, message, file):
+    with pytest.raises(InputError, match=message):
+        load_config(file(text))
+
+
+def test_an_unknown_source_lists_recipes_and_the_nearest_command():
+    with pytest.raises(InputError, match=r"Did you mean 'demo'\? Recipes: control-random, .*, tiny\."):
+        load_config("demmo")
+
+
+def test_every_recipe_is_valid_under_its_own_name():
+    assert {"math-1.5b-empo", "tiny"} <= set(recipe_names())
+    for name in recipe_names():
+        assert load_config(name) == load_config(f"{name}.yaml")
+
+
+def test_the_papers_recipe_holds_the_papers_choices():
+    """empo.txt, section 4.1 and Appendix A; hyper-parameters of the official TRL recipe."""
+    config = load_config("math-1.5b-empo")
+    assert config.model == "Qwen/Qwen2.5-Math-1.5B"
+    assert config.template.system == r"Please reason step by step, and output your final answer within \boxed{}."
+    assert config.template.user == (r"{question} Let's think step by step and output the final answer within \boxed{}.")
+    assert (config.rollout.num_generations, config.rollout.temperature) == (7, 0.9)
+    assert (config.rollout.max_completion_tokens, config.data.max_prompt_tokens) == (2048, 512)
+    assert (config.training.learning_rate, config.training.schedule) == (1e-6, "constant")
+    assert (config.training.prompts_per_step, config.data.limit) == (112, 20_000)
+    assert config.empo.reward == "empo"
+    assert config.data.columns.gold is None
+
+
+def test_every_key_has_a_dotted_name():
+    keys = list(config_keys())
+    assert {"model", "data.columns.question", "empo.delta_low", "training.steps"} <= set(keys)
+    assert len(keys) == len(set(keys))
+
+
+def test_what_a_file_extends_is_looked_for_beside_it_wherever_the_command_is_given(tmp_path, monkeypatch):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "base.yaml").write_text("extends: tiny\nseed: 7\n")
+    (tmp_path / "runs" / "mine.yaml").write_text("extends: base.yaml\noutput_dir: mine\n")
+    (tmp_path / "base.yaml").write_text("extends: tiny\nseed: 8\n")
+    monkeypatch.chdir(tmp_path)
+    config = load_config("runs/mine.yaml")
+    assert (config.seed, config.output_dir) == (7, "mine")
+    (tmp_path / "runs" / "base.yaml").unlink()
+    assert load_config("runs/mine.yaml").seed == 8

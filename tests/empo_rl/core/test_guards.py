@@ -1,0 +1,162 @@
+import json
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empo_rl import EmpoProvider, RolloutGroup
+from empo_rl.core.guards import _rouge_l_precision
+from semantic_entropy import InputError
+
+
+def box(answer):
+    return rf"\boxed{{{answer}}}"
+
+
+def provider(**options):
+    return EmpoProvider("exact", extract="boxed", **options)
+
+
+def step(completions, guards, question=None, measures=None, **options):
+    with provider(guards=guards, **options) as chosen:
+        return chosen.step([RolloutGroup(tuple(completions), question, measures=measures or {})])
+
+
+def test_empty_pays_an_unreadable_answer_what_it_is_told_to():
+    decision = step([box(1), box(1), "none"], {"empty": -0.25})
+    assert decision.rewards.tolist() == pytest.approx([2 / 3, 2 / 3, -0.25])
+    assert decision.metrics["guard_empty"] == pytest.approx(1 / 3)
+
+
+def test_none_takes_the_row_out_of_the_loss_and_of_the_mean():
+    decision = step([box(1), box(1), box(2), "none"], {"empty": None})
+    assert decision.loss_mask.tolist() == [True, True, True, False]
+    assert math.isnan(decision.rewards[3])
+    assert decision.advantages[3] == 0
+    assert decision.advantages[:3].sum() == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("answer", "copied"),
+    [
+        ("the quick brown fox", True),  # a part of the question
+        ("THE QUICK", True),
+        ("quick fox jumps over a dog", True),  # 5 of 6 words in the question's order
+        ("quick fox jumps over cats today", False),  # 4 of 6
+        ("quick fox jumps over cats", False),  # 4 of 5: the threshold itself
+        ("forty-two", False),
+    ],
+)
+def test_copied_is_a_part_of_the_question_or_most_of_its_words(answer, copied):
+    question = "Why does the quick brown fox jumps over a lazy dog?".replace("dog?", "dog ?")
+    decision = step([box(answer), box("x y")], {"copied": 0.0}, question)
+    assert decision.rewards.tolist() == [0.0 if copied else 0.5, 0.5]
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=7), st.lists(st.sampled_from("abc"), max_size=7))
+def test_rouge_l_is_that_of_all_subsequences(said, asked):
+    def subsequences(words):
+        found = {()}
+        for word in words:
+            found |= {(*one, word) for one in found}
+        return found
+
+    longest = max(len(one) for one in subsequences(said) & subsequences(asked))
+    assert _rouge_l_precision(said, asked) == (longest / len(said) if said else 0.0)
+
+
+def test_overlong_is_what_the_limit_cut_off_or_has_too_many_words():
+    completions = [box(1), "a b c d e f " + box(1), box(2)]
+    assert step(completions, {"overlong": {"pays": -1.0, "most": 5}}).rewards.tolist()[1] == -1
+    cut = step(completions, {"overlong": 0.0}, measures={"truncated": (1.0, 0.0, 0.0)})
+    assert cut.rewards.tolist() == pytest.approx([0, 2 / 3, 1 / 3])
+    with pytest.raises(InputError, match="guard overlong needs measures"):
+        step(completions, {"overlong": 0.0})
+
+
+def test_a_provider_says_which_measures_its_guards_need():
+    with provider(guards={"overlong": 0.0}, reward="self_certainty") as chosen:
+        assert chosen.needs == {"truncated", "self_certainty"}
+    with provider() as chosen:
+        assert chosen.needs == frozenset()
+
+
+SENTENCE = "First we add two and three, which gives five, and then we double it to find ten, the number of red balls. "
+
+
+@pytest.mark.parametrize(
+    ("text", "repeats"),
+    [
+        *[("".join(f"word{place} " for place in range(period)) * 40, True) for period in (1, 3, 6, 25)],
+        (SENTENCE + "so we add one and " * 20, True),
+        ("1" * 500, True),
+        ("我们把两个数相加然后再乘以三得到答案" * 20, True),
+        (SENTENCE, False),
+        (SENTENCE * 2, False),
+        (SENTENCE + "2 + 3 = 5, " * 3, False),
+    ],
+)
+def test_repetition_is_what_loops_through_most_of_a_completion_whatever_the_loop(text, repeats):
+    decision = step([text + box(1), box(1)], {"repetition": 0.0})
+    assert decision.rewards.tolist() == [0.0 if repeats else 1.0, 1.0]
+
+
+def test_repetition_counts_n_grams_of_the_size_asked_for():
+    text = "a b c d. " * 4 + box(1)
+    assert step([text, box(1)], {"repetition": {"n": 3}}).rewards[0] == 0
+    assert step([text, box(1)], {"repetition": {"n": 17}}).rewards[0] == 1
+
+
+def test_of_several_guards_the_last_counts():
+    guards = {"empty": -0.25, "overlong": {"pays": -1.0, "most": 2}}
+    assert step([box(1), "a b c d"], guards).rewards.tolist() == [0.5, -1.0]
+    reverse = dict(reversed(guards.items()))
+    assert step([box(1), "a b c d"], reverse).rewards.tolist() == [0.5, -0.25]
+
+
+def test_concentration_forgets_what_lies_further_back_than_its_window():
+    def batch(answer, size):
+        return [RolloutGroup((box(answer), box(answer), box("x")), f"q{number}") for number in range(size)]
+
+    with provider(guards={"concentration": {"window": 20, "fewest": 10}}) as chosen:
+        assert chosen.step(batch(7, 20)).metrics["guard_concentration"] > 0
+        assert chosen.step([g for n in range(20) for g in batch(n, 1)]).metrics["guard_concentration"] == 0
+
+
+def test_an_evaluation_leaves_no_trace_in_what_a_guard_has_seen():
+    with provider(guards={"concentration": 0.0}, reward="random") as chosen:
+        before = json.dumps(chosen.state_dict())
+        chosen.step([RolloutGroup((box(7), box(7)), f"q{number}") for number in range(20)], training=False)
+        assert json.dumps(chosen.state_dict()) == before
+
+
+def test_concentration_sees_one_answer_to_many_questions():
+    groups = [RolloutGroup((box(7), box(7), box(number)), f"q{number}") for number in range(100, 120)]
+    with provider(guards={"concentration": 0.0}) as chosen:
+        decision = chosen.step(groups)
+    assert decision.rewards.reshape(20, 3).tolist() == [pytest.approx([0, 0, 1 / 3])] * 20
+    assert decision.metrics["answer_concentration"] == 1.0
+    varied = [RolloutGroup((box(n), box(n), box("x")), f"q{n}") for n in range(20)]
+    with provider(guards={"concentration": 0.0}) as chosen:
+        assert chosen.step(varied).metrics["guard_concentration"] == 0
+
+
+def test_concentration_looks_back_over_batches_and_over_a_restart():
+    def batch(number):
+        return [RolloutGroup((box(7), box(7), box("x")), f"q{number}-{place}") for place in range(10)]
+
+    guards = {"concentration": {"pays": 0.0, "fewest": 16}}
+    with provider(guards=guards) as first, provider(guards=guards) as resumed:
+        assert first.step(batch(0)).metrics["guard_concentration"] == 0  # ten groups are too few to tell
+        resumed.load_state_dict(json.loads(json.dumps(first.state_dict())))
+        np.testing.assert_array_equal(first.step(batch(1)).rewards, resumed.step(batch(1)).rewards)
+        assert first.step(batch(2)).metrics["guard_concentration"] > 0
+
+
+def test_a_guarded_row_keeps_its_pay_in_a_group_that_is_zeroed():
+    decision = step([box(1), box(2), box(3), "none"], {"empty": -0.5}, delta_high=1.0, outside="zero")
+    assert decision.rewards.tolist() == [0, 0, 0, -0.5]
+    assert decision.keep.tolist() == [True]
+    assert decision.metrics["outside_fraction"] == 1.0

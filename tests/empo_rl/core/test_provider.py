@@ -1,0 +1,316 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from empo_rl import EmpoProvider, RewardSignal, RolloutGroup
+from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER
+from semantic_entropy import InputError, Scorer, SemanticEntropyError
+
+
+def box(answer):
+    return rf"so \boxed{{{answer}}}"
+
+
+@pytest.fixture(scope="module")
+def math_scorer():
+    with Scorer(equivalence="math", extract="boxed") as scorer:
+        yield scorer
+
+
+def provider(**options):
+    return EmpoProvider(equivalence="exact", extract="boxed", **options)
+
+
+def step(groups, **options):
+    with provider(**options) as chosen:
+        return chosen.step(groups)
+
+
+def test_each_completion_is_paid_the_probability_of_its_own_cluster():
+    decision = step([[box(4), box(4), box(4), box(5)], [box(1), box(2), box(1), box(2)]])
+    np.testing.assert_allclose(decision.rewards, [0.75, 0.75, 0.75, 0.25, 0.5, 0.5, 0.5, 0.5])
+    np.testing.assert_allclose(decision.entropies, [0.562335, math.log(2)], atol=1e-6)
+    assert (decision.num_groups, decision.num_generations) == (2, 4)
+
+
+def test_a_tie_pays_both_clusters_alike_and_gives_no_advantage():
+    decision = step([[box(1), box(2), box(1), box(2)]])
+    assert decision.keep.tolist() == [True]
+    assert decision.advantages.tolist() == [0, 0, 0, 0]
+
+
+def test_the_advantage_of_the_larger_cluster_is_positive():
+    decision = step([[box(4), box(4), box(4), box(5)]])
+    std = np.std([0.75, 0.75, 0.75, 0.25], ddof=1)
+    np.testing.assert_allclose(decision.advantages, np.array([0.125] * 3 + [-0.375]) / (std + 1e-4))
+
+
+def test_full_agreement_is_dropped_by_default():
+    decision = step([[box(7)] * 4])
+    assert decision.keep.tolist() == [False]
+    assert decision.drop_reasons == (DROPPED_LOW,)
+    assert decision.rewards.tolist() == [1] * 4
+    assert not decision.advantages.any()
+    assert not decision.loss_mask.any()
+
+
+def test_full_disagreement_stays_unless_delta_high_says_otherwise():
+    group = [box(n) for n in range(4)]
+    assert step([group]).keep.tolist() == [True]
+    assert step([group], delta_high=math.log(4)).drop_reasons == (DROPPED_HIGH,)
+
+
+def test_different_spellings_of_one_number_are_one_cluster(math_scorer):
+    chosen = EmpoProvider(scorer=math_scorer)
+    decision = chosen.step([[box(r"\frac{1}{2}"), box("0.5"), box("1/2"), box(3)]])
+    assert decision.rewards.tolist() == [0.75, 0.75, 0.75, 0.25]
+
+
+EMPTY = ["", "no box here"]
+
+
+@pytest.mark.parametrize(
+    ("invalid", "rewards", "entropy"),
+    [
+        ("singleton_zero", [0.5, 0.5, 0, 0], -0.5 * math.log(0.5) - 2 * 0.25 * math.log(0.25)),
+        ("singleton_prob", [0.5, 0.5, 0.25, 0.25], -0.5 * math.log(0.5) - 2 * 0.25 * math.log(0.25)),
+        ("penalty", [0.5, 0.5, -0.5, -0.5], -0.5 * math.log(0.5) - 2 * 0.25 * math.log(0.25)),
+        ("drop", [1, 1, math.nan, math.nan], 0.0),
+    ],
+)
+def test_what_an_invalid_answer_is_worth(invalid, rewards, entropy):
+    decision = step([[box(4), box(4), *EMPTY]], invalid=invalid)
+    np.testing.assert_allclose(decision.rewards, rewards)
+    assert decision.entropies[0] == pytest.approx(entropy)
+    assert decision.metrics["invalid_fraction"] == 0.5
+
+
+def test_a_dropped_row_is_out_of_the_loss_and_its_group_stays():
+    decision = step([[box(4), box(4), box(5), ""]], invalid="drop")
+    assert decision.keep.tolist() == [True]
+    assert decision.loss_mask.tolist() == [True, True, True, False]
+    np.testing.assert_allclose(decision.rewards[:3], [2 / 3, 2 / 3, 1 / 3])
+    assert decision.advantages[3] == 0
+    assert decision.advantages.sum() == pytest.approx(0)
+
+
+def test_two_empty_answers_do_not_agree():
+    decision = step([["", "", "", ""]])
+    assert decision.rewards.tolist() == [0, 0, 0, 0]
+    assert decision.entropies[0] == pytest.approx(math.log(4))
+    assert not decision.advantages.any()
+
+
+def test_a_group_without_a_valid_answer_is_named_where_invalid_answers_are_dropped():
+    decision = step([["", "", "", ""], [box(1), box(1), box(2), ""]], invalid="drop")
+    assert decision.drop_reasons == (DROPPED_NO_ANSWER, None)
+    assert not any(math.isnan(value) for value in decision.metrics.values())
+
+
+def test_a_dropped_group_influences_no_other_one():
+    kept, dropped = [box(1), box(1), box(2), box(3)], [box(5)] * 4
+    for scale in ("group", "batch", "none"):
+        alone = step([kept], scale=scale).advantages
+        np.testing.assert_allclose(step([kept, dropped], scale=scale).advantages[:4], alone)
+
+
+def test_golden_pays_answers_that_mean_the_gold_one(math_scorer):
+    group = RolloutGroup((box("0.5"), box(r"\frac12"), box(2), "nothing"), gold="1/2")
+    with EmpoProvider(reward="golden", scorer=math_scorer, grader="math") as chosen:
+        decision = chosen.step([group])
+    assert decision.rewards.tolist() == [1, 1, 0, 0]
+
+
+def test_golden_and_random_keep_every_group():
+    agreeing = RolloutGroup((box(1),) * 4, gold="2")
+    for reward in ("golden", "random"):
+        decision = step([agreeing], reward=reward)
+        assert decision.keep.all()
+        assert decision.entropies.tolist() == [0]
+
+
+def test_golden_without_a_gold_answer_names_the_group():
+    groups = [RolloutGroup((box(1),) * 2, gold="1"), RolloutGroup((box(1),) * 2, question="how many?")]
+    with pytest.raises(InputError, match=r"group 1 has none \(question: 'how many\?'\)"):
+        step(groups, reward="golden")
+
+
+def test_random_is_a_coin_that_the_seed_repeats():
+    groups = [[box(1)] * 8] * 64
+    first, again, other = (step(groups, reward="random", seed=seed).rewards for seed in (3, 3, 4))
+    assert set(first) == {0, 1}
+    assert first.tolist() == again.tolist() != other.tolist()
+    assert first.mean() == pytest.approx(0.5, abs=0.1)
+
+
+def test_a_signal_of_ones_own_needs_no_other_provider():
+    class Shortest(RewardSignal):
+        name = "shortest"
+
+        def rewards(self, scored):
+            return np.array([[-float(len(text)) for text in item.group.completions] for item in scored])
+
+    decision = step([["a", "bbb"]], reward=Shortest)
+    assert decision.rewards.tolist() == [-1, -3]
+
+
+def test_a_signal_of_the_wrong_shape_is_named():
+    class Flat(RewardSignal):
+        name = "flat"
+
+        def rewards(self, scored):
+            return np.zeros(3)
+
+    with pytest.raises(InputError, match=r"reward 'flat' returned shape \(3,\) for 1 groups of 2"):
+        step([["a", "b"]], reward=Flat)
+
+
+def test_groups_of_two_sizes_are_refused_with_both():
+    with pytest.raises(InputError, match="group 1 holds 3 completions and group 0 holds 2"):
+        step([["a", "b"], ["a", "b", "c"]])
+
+
+@pytest.mark.parametrize(("groups", "message"), [([], "no groups"), ([[]], "group 0 holds no completions")])
+def test_an_empty_batch_is_refused(groups, message):
+    with pytest.raises(InputError, match=message):
+        step(groups)
+
+
+@pytest.mark.parametrize("group", ["text", [1, 2], [None, "a"]])
+def test_what_is_no_list_of_strings_is_refused(group):
+    with pytest.raises(InputError, match="group 0 is .* give a RolloutGroup or a list of strings"):
+        step([group])
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"reward": "goldn"}, "no reward named 'goldn'. Did you mean 'golden'"),
+        ({"outside": "skip"}, "Choose one of: drop, zero"),
+        ({"delta_units": "bits"}, "Choose one of: nats, normalized"),
+        ({"max_p_low": 0.5, "max_p_high": 0.4}, "0 <= max_p_low <= max_p_high <= 1"),
+        ({"guards": {"copy": 0.0}}, "guard 'copy' does not exist. Choose of: empty, copied"),
+        ({"guards": {"copied": {"pay": 0.0}}}, "guard 'copied' refuses"),
+        ({"reward": "majority", "reward_options": {"ties": "last"}}, "Choose one of: first, random, all, none"),
+        ({"reward": "majority", "reward_options": {"tie": "first"}}, "tie"),
+        ({"reward": "composite", "reward_options": {"weights": {}}}, "names no part"),
+        ({"reward": "format", "reward_options": {"pattern": "("}}, "is no regular expression"),
+        ({"invalid": "zero"}, "Choose one of: singleton_zero, singleton_prob, drop, penalty"),
+        ({"scale": "std"}, "Choose one of: group, batch, none"),
+        ({"delta_low": 2.0, "delta_high": 1.0}, "must be smaller"),
+    ],
+)
+def test_an_unknown_choice_lists_those_that_exist(option, message):
+    with pytest.raises(SemanticEntropyError, match=message):
+        provider(**option)
+
+
+def test_a_scorer_that_treats_invalid_answers_otherwise_is_refused():
+    with (
+        Scorer(equivalence="exact", invalid="together") as scorer,
+        pytest.raises(InputError, match="invalid='together'.*invalid='separate'"),
+    ):
+        EmpoProvider(scorer=scorer)
+
+
+def test_a_scorer_that_was_passed_in_stays_open():
+    with Scorer(equivalence="exact") as scorer:
+        with EmpoProvider(scorer=scorer) as chosen:
+            chosen.step([["a", "b"]])
+        assert scorer.estimate(["a", "a"]).entropy == 0
+
+
+@pytest.mark.parametrize("reward", ["empo", "random"])
+def test_a_group_of_one_carries_no_signal(reward):
+    with pytest.raises(InputError, match="G=1: a completion alone agrees with nobody"):
+        step([["a"]], reward=reward)
+
+
+def test_a_window_that_keeps_nothing_at_this_size_is_refused():
+    with pytest.raises(InputError, match=r"the window 3 < H < inf \(nats\) keeps no group at G=4: .* ln G = 1\.386"):
+        step([[box(1), box(2), box(3), box(4)]], delta_low=3)
+    assert step([[box(1), box(2)]], delta_low=3, reward="random").keep.all()  # which has no window
+
+
+def test_evaluation_is_refused_nothing():
+    with provider(delta_low=3) as chosen:
+        assert chosen.step([[box(1)]], training=False).entropies.tolist() == [0]
+
+
+ANSWERS = st.lists(st.sampled_from(["", *(box(n) for n in range(4))]), min_size=2, max_size=9)
+
+
+@given(ANSWERS)
+def test_rewards_sum_to_g_times_the_collision_probability(group):
+    decision = step([group], invalid="singleton_prob")
+    shares = decision.results[0].probabilities
+    assert decision.rewards.sum() == pytest.approx(len(group) * sum(p * p for p in shares))
+
+
+@given(ANSWERS, st.randoms(use_true_random=False))
+def test_the_order_of_a_group_decides_nothing(group, dice):
+    order = list(range(len(group)))
+    dice.shuffle(order)
+    given_, shuffled = step([group, [group[i] for i in order]]).rewards.reshape(2, -1)
+    np.testing.assert_allclose(shuffled, given_[order])
+
+
+@given(ANSWERS)
+def test_a_kept_group_has_an_entropy_inside_the_window(group):
+    decision = step([group], delta_low=0.4, delta_high=1.3)
+    assert decision.keep[0] == (0.4 < decision.entropies[0] < 1.3)
+    assert decision.keep[0] == (decision.drop_reasons[0] is None)
+    assert decision.advantages.any() <= decision.keep[0]
+    assert 0 <= decision.entropies[0] <= math.log(len(group)) + 1e-12
+
+
+def test_measured_gold_is_reported_and_trains_nothing():
+    groups = [
+        RolloutGroup((box(4), box(4), box(4), box(5)), gold="4"),
+        RolloutGroup((box(7), box(8), box(8), box(8)), gold="7"),
+        RolloutGroup((box(1), box(1), box(2), box(3))),
+    ]
+    decision = step(groups, measure_gold=True)
+    paid, right = [0.75, 0.75, 0.75, 0.25, 0.25, 0.75, 0.75, 0.75], [1, 1, 1, 0, 1, 0, 0, 0]
+    assert decision.metrics["accuracy"] == 0.5
+    assert decision.metrics["golden_correlation"] == pytest.approx(np.corrcoef(paid, right)[0, 1])
+    assert decision.metrics["labelled_fraction"] == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(decision.rewards, step(groups).rewards)
+    agreeing = step([groups[0]], measure_gold=True)
+    assert agreeing.metrics["golden_correlation"] == pytest.approx(1)
+
+
+def test_a_gold_answer_is_text_and_a_blank_one_is_none():
+    assert RolloutGroup(("a", "b"), gold="  ").gold is None
+    with pytest.raises(InputError, match="gold is 25, a int: give it as a string, '25'"):
+        RolloutGroup(("a", "b"), gold=25)
+
+
+def test_a_scorer_of_ones_own_needs_a_grader_where_answers_are_graded(math_scorer):
+    with pytest.raises(InputError, match="give grader= too"):
+        EmpoProvider(scorer=math_scorer, reward="golden")
+    with EmpoProvider(scorer=math_scorer, reward="golden", grader="exact") as chosen:
+        decision = chosen.step([RolloutGroup((box("0.5"), box("1/2")), gold="1/2")])
+    assert decision.rewards.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"reward": "semi_supervised"},
+        {"reward": "composite", "reward_options": {"weights": {"empo": 1.0, "format": 0.1}}},
+    ],
+)
+def test_a_window_that_keeps_nothing_is_refused_for_what_is_made_of_windowed_parts(options):
+    with pytest.raises(InputError, match="keeps no group at G=4"):
+        step([["a"] * 4], delta_low=3.0, **options)
+
+
+def test_normalised_bounds_under_drop_count_the_valid_answers_alone():
+    group = [box(1), box(2), "none", "none"]  # of two valid answers, none agree: H = ln 2, all there can be
+    high = {"delta_high": 0.9, "delta_units": "normalized"}
+    assert step([group], invalid="drop", **high).drop_reasons == (DROPPED_HIGH,)
+    assert step([[box(1), box(2), box(1), box(2)]], invalid="drop", **high).drop_reasons == (None,)

@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from empo_rl.config.schema import Config
+from empo_rl.data.prompts import read_prompts, short_enough
+from semantic_entropy import InputError
+
+
+def count(turns):
+    return sum(len(turn["content"].split()) for turn in turns)
+
+
+@pytest.fixture
+def load(tmp_path):
+    def run(rows, *, data=None, **sections):
+        path = tmp_path / "prompts.jsonl"
+        lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+        path.write_text("\n".join(lines) + "\n")
+        values = {"model": "m", "output_dir": "o", "data": {"path": str(path), **(data or {})}, **sections}
+        config = Config.model_validate(values)
+        return short_enough(read_prompts(config), config.data.max_prompt_tokens, count)
+
+    return run
+
+
+def test_questions_go_into_the_template(load):
+    template = {"system": "Think.", "user": r"{question} Answer in \boxed{}."}
+    (row,) = load([{"problem": "1+1?"}], data={"columns": {"question": "problem"}}, template=template).rows
+    assert row == {
+        "prompt": [
+            {"role": "system", "content": "Think."},
+            {"role": "user", "content": r"1+1? Answer in \boxed{}."},
+        ],
+        "question": "1+1?",
+    }
+
+
+def test_labels_are_not_read_unless_the_reward_needs_them(load):
+    rows = [{"question": "1+1?", "answer": 2}]
+    columns = {"columns": {"gold": "answer"}}
+    assert "gold" not in load(rows, data=columns).rows[0]
+    assert load(rows, data=columns, empo={"reward": "golden"}).rows[0]["gold"] == "2"
+
+
+def test_prompts_that_are_too_long_are_left_out_and_counted(load):
+    prompts = load([{"question": "a b c"}, {"question": "a"}], data={"max_prompt_tokens": 2})
+    assert [row["question"] for row in prompts.rows] == ["a"]
+    assert prompts.too_long == 1
+
+
+def test_a_limit_draws_the_same_questions_for_a_seed(load):
+    rows = [{"question": str(n)} for n in range(100)]
+    first, again, other = (load(rows, data={"limit": 5}, seed=seed).rows for seed in (1, 1, 2))
+    assert len(first) == 5
+    assert first == again != other
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        (
+            [{"questions": "x"}],
+            r"prompts.jsonl:1: no column 'question' .* Did you mean 'questions'\? Columns: questions",
+        ),
+        ([{"question": "x"}, {"question": " "}], "prompts.jsonl:2: column 'question' .* holds ' '"),
+        ([{"question": None}], "holds None, which is no text"),
+        (["{"], "prompts.jsonl:1: not JSON"),
+        (["[1]"], "expected an object with columns, found list"),
+        ([], "prompts.jsonl holds no prompt"),
+    ],
+)
+def test_a_bad_row_is_named_by_file_and_line(rows, message, load):
+    with pytest.raises(InputError, match=message):
+        load(rows)
+
+
+def test_a_source_of_long_prompts_alone_is_refused(load):
+    with pytest.raises(InputError, match="all 1 prompts are longer than data.max_prompt_tokens=1"):
+        load([{"question": "a b"}], data={"max_prompt_tokens": 1})
+
+
+def test_a_missing_file_is_named():
+    config = Config.model_validate({"model": "m", "output_dir": "o", "data": {"path": "nowhere.jsonl"}})
+    with pytest.raises(InputError, match="nowhere.jsonl is no file"):
+        read_prompts(config)
+
+
+def test_a_semi_supervised_run_reads_gold_answers_where_there_are_any(load):
+    rows = [{"question": "a", "answer": "1"}, {"question": "b"}, {"question": "c", "answer": None}]
+    prompts = load(rows, data={"columns": {"gold": "answer"}}, empo={"reward": "semi_supervised"})
+    assert [row["gold"] for row in prompts.rows] == ["1", None, None]

@@ -1,0 +1,68 @@
+import datasets
+import pytest
+
+from empo_rl.data.records import hub_records, is_file_name, jsonl_records, open_records
+from semantic_entropy import InputError
+
+ROWS = [{"problem": "a", "extra": [{"x": 1}]}, {"problem": "b", "extra": []}]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """The same rows as a JSONL file, a Parquet file and a folder that `datasets` loads by its name."""
+    table = datasets.Dataset.from_list(ROWS)
+    table.to_json(tmp_path / "rows.jsonl")
+    (tmp_path / "named").mkdir()
+    table.to_parquet(tmp_path / "named" / "train.parquet")
+    table.to_parquet(tmp_path / "rows.parquet")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("name", "places"),
+    [
+        ("rows.jsonl", ["rows.jsonl:1", "rows.jsonl:2"]),
+        ("rows.parquet", ["rows.parquet[0]", "rows.parquet[1]"]),
+        ("named", ["named[0]", "named[1]"]),
+    ],
+)
+def test_files_and_data_sets_are_read_alike(name, places, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    stream = open_records(name)
+    assert stream.done == 0
+    assert list(stream) == list(zip(places, ROWS, strict=True))
+    assert stream.done == stream.total > 0
+
+
+@pytest.mark.parametrize("name", ["rows.parquet", "named"])
+def test_other_columns_are_left_unread_where_those_wanted_are_there(name, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert [record for _, record in open_records(name, columns=["problem"])] == [{"problem": "a"}, {"problem": "b"}]
+    # where one is missing all are read, so that the error can list them
+    assert [record for _, record in open_records(name, columns=["problem", "question"])] == ROWS
+
+
+def test_lists_hold_the_same_rows(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    assert [record for _, record in jsonl_records(folder / "rows.jsonl")] == ROWS
+    assert [record for _, record in hub_records("named", None, "train")] == ROWS
+
+
+@pytest.mark.parametrize(
+    ("source", "split", "message"),
+    [
+        ("nowhere.jsonl", "train", "^--from: nowhere.jsonl is no file"),
+        ("../nowhere", "train", "^--from: ../nowhere is no file"),
+        ("named", "test", "^--from: 'named' .*split 'test'.* could not be loaded: .*train"),
+    ],
+)
+def test_an_error_names_the_option_that_chose_the_source(source, split, message, folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match=message):
+        list(open_records(source, split=split, key="--from"))
+
+
+def test_a_hub_name_is_no_file_name():
+    assert not is_file_name("AI-MO/NuminaMath-CoT")
+    assert not is_file_name("org/name-1.5b")
+    assert is_file_name("data/rows.PARQUET")

@@ -1,0 +1,247 @@
+"""`empo-train` that starts its own processes: real ones, interrupted, killed, resumed; and what accelerate is told."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.commands.launch import launch_command_parser
+from accelerate.utils import FullyShardedDataParallelPlugin
+from safetensors.torch import load_file
+from transformers import TrainingArguments
+
+from empo_rl.config.load import load_config
+from empo_rl.config.strategies import fsdp2, strategy_arguments, zero3
+from empo_rl.run.launch import accelerate_arguments, check_devices, check_one_process, wants_launch
+from semantic_entropy import InputError
+
+STEPS = 6
+TINY = [
+    "tiny",
+    "demo.pretrain_steps=2",
+    "data.limit=24",
+    "training.prompts_per_step=4",
+    "training.prompts_per_micro_batch=2",
+    "rollout.num_generations=4",
+    "rollout.max_completion_tokens=8",
+    "training.save_every=2",
+    "training.schedule=constant",
+    "training.learning_rate=1e-3",
+    "empo.equivalence=exact",
+    "empo.reward=random",
+]
+
+
+def start(directory, *more):
+    command = [sys.executable, "-m", "empo_rl.cli", *TINY, f"output_dir={directory}", "--processes", "2", *more]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def wait_for(process, file):
+    deadline = time.monotonic() + 150
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def children(process):
+    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def steps(directory):
+    return [json.loads(line)["step"] for line in (directory / "metrics.jsonl").read_text().splitlines()]
+
+
+def resumed(directory):
+    """The run once more, when it has saved something new."""
+    kept = {entry.name for entry in directory.glob("checkpoint-*")}
+    process = start(directory, "training.steps=4000", "--resume")
+    while {entry.name for entry in directory.glob("checkpoint-*")} == kept:
+        assert process.poll() is None, process.communicate()[1][-3000:]
+        time.sleep(0.01)
+    return process
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """The directory of a run on two processes, and how it ended: by Ctrl-C, by a killed process, by a queue."""
+    directory, ends = tmp_path_factory.mktemp("two") / "run", []
+    process = start(directory, "training.steps=4000")
+    try:
+        wait_for(process, directory / "checkpoint-2" / "trainer_state.json")
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=90)[1]
+        ends.append((process.returncode, said))
+        process = resumed(directory)
+        ranks = children(process)
+        os.kill(ranks[-1], signal.SIGKILL)
+        said = process.communicate(timeout=90)[1]
+        ends.append((process.returncode, said))
+        process = resumed(directory)
+        ranks += children(process)
+        process.send_signal(signal.SIGTERM)
+        said = process.communicate(timeout=90)[1]
+        ends.append((process.returncode, said))
+        for rank in ranks:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(rank, 0)
+                pytest.fail(f"process {rank} outlives the run")
+    finally:
+        process.kill()
+        process.communicate()
+    return directory, ends
+
+
+@pytest.mark.timeout(300)
+def test_ctrl_c_ends_all_processes_with_one_line_and_status_130(stopped):
+    _, ((status, said), *_) = stopped
+    assert status == 130
+    assert said.count("interrupted in training after step") == 1
+    assert "the same command with --resume goes on from there" in said
+    assert "Traceback" not in said
+
+
+def test_a_killed_process_ends_the_others_and_the_run_says_which_and_how_to_go_on(stopped):
+    directory, (_, (status, said), _) = stopped
+    assert status == 1
+    assert "resuming from" in said
+    assert (
+        "was killed by SIGKILL (out of memory is the usual reason); the others were ended. The last checkpoint is"
+        in said
+    )
+    assert "Traceback" not in said
+    done = steps(directory)
+    assert done == list(range(1, len(done) + 1))
+
+
+@pytest.mark.timeout(300)
+def test_processes_whose_launcher_is_killed_end_too(tmp_path):
+    process = start(tmp_path / "run", "training.steps=4000")
+    try:
+        wait_for(process, tmp_path / "run" / "checkpoint-2" / "trainer_state.json")
+        ranks = children(process)
+        assert len(ranks) == 2
+    finally:
+        process.kill()
+        process.wait()
+    deadline = time.monotonic() + 60
+    try:
+        while any(map(is_alive, ranks)):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        for rank in filter(is_alive, ranks):
+            os.kill(rank, signal.SIGKILL)
+        process.communicate()
+
+
+def is_alive(pid):
+    """A zombie, which only its parent could take away, is not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def test_a_queues_signal_ends_all_processes_and_the_launcher_says_how_to_go_on(stopped):
+    _, (*_, (status, said)) = stopped
+    assert status == 130
+    assert "interrupted. The last checkpoint is" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.timeout(300)
+def test_sharded_by_fsdp2_and_resumed_a_run_ends_where_one_with_whole_copies_does(tmp_path):
+    process = start(tmp_path / "ddp", f"training.steps={STEPS}")
+    assert process.wait(timeout=200) == 0, process.communicate()[1][-3000:]
+    process.communicate()
+    script = Path(__file__).with_name("fsdp_on_cpu.py")
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
+    command = [*torchrun, *TINY, f"output_dir={tmp_path / 'fsdp'}", f"training.steps={STEPS}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=250, env=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "resuming from" in done.stderr
+    assert (tmp_path / "fsdp" / "checkpoint-2" / "pytorch_model_fsdp.bin").exists()  # it was sharded
+    assert steps(tmp_path / "fsdp") == list(range(1, STEPS + 1))
+    whole, sharded = (load_file(tmp_path / kind / "final" / "model.safetensors") for kind in ("ddp", "fsdp"))
+    for name, weight in whole.items():
+        torch.testing.assert_close(sharded[name], weight, rtol=1e-3, atol=1e-4)
+
+
+def test_accelerate_is_told_how_many_processes_on_which_machines():
+    machines = "launch={processes: 16, machines: 2, machine_rank: 1, main_address: 10.0.0.1, main_port: 29500}"
+    told = launch_command_parser().parse_args([*accelerate_arguments(load_config("tiny", [machines])), "script.py"])
+    assert (told.num_processes, told.num_machines, told.machine_rank) == (16, 2, 1)
+    assert (told.main_process_ip, told.main_process_port, told.same_network) == ("10.0.0.1", 29500, True)
+    assert told.multi_gpu
+
+
+@pytest.mark.parametrize(
+    ("launch", "message"),
+    [
+        ("{processes: 9, machines: 2, main_address: a, main_port: 1}", "is no multiple of launch.machines=2"),
+        ("{processes: 4, machines: 2}", "needs launch.main_address and launch.main_port"),
+        ("{machine_rank: 1}", "the ranks of 1 machines are 0 to 0"),
+    ],
+)
+def test_machines_that_do_not_agree_are_refused(launch, message):
+    with pytest.raises(InputError, match=message):
+        load_config("tiny", [f"launch={launch}"])
+
+
+def test_who_is_started_by_a_launcher_starts_nothing_more(monkeypatch):
+    config = load_config("tiny", ["launch.processes=2"])
+    assert wants_launch(config)
+    assert not wants_launch(load_config("tiny"))
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert not wants_launch(config)
+
+
+def test_fewer_gpus_than_processes_are_refused_before_any_is_started(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(InputError, match="puts 4 processes on this machine, a GPU each, and torch sees 2. Give --proc"):
+        check_devices(load_config("math-1.5b-empo", ["launch.processes=4"]))
+    check_devices(load_config("math-1.5b-empo", ["launch.processes=2"]))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(InputError, match="training.precision=bf16 needs a GPU"):
+        check_devices(load_config("math-1.5b-empo"))
+    with pytest.raises(InputError, match="launch.strategy=fsdp2 needs GPUs, and torch finds none"):
+        check_devices(load_config("math-7b-empo", ["training.precision=fp32"]))
+
+
+def test_one_process_shares_its_model_with_nobody_and_sees_one_gpu(monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
+    check_one_process(load_config("tiny"))
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
+    with pytest.raises(InputError, match="launch.strategy=fsdp2 shares the model among processes: give --processes 2"):
+        check_one_process(load_config("math-1.5b-empo", ["launch.strategy=fsdp2"]))
+
+
+def test_the_settings_of_fsdp2_are_those_that_transformers_and_accelerate_take(tmp_path):
+    arguments = TrainingArguments(str(tmp_path), use_cpu=True, **strategy_arguments(load_config("math-7b-sft")))
+    plugin = FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args)
+    assert (plugin.fsdp_version, plugin.reshard_after_forward) == (2, True)
+    assert plugin.state_dict_type.name == "FULL_STATE_DICT"
+    assert set(fsdp2()) <= {*arguments.fsdp_config, "version"}
+
+
+def test_the_settings_of_zero3_are_those_that_accelerate_reads():
+    from accelerate.utils.deepspeed import HfDeepSpeedConfig
+
+    settings = HfDeepSpeedConfig(zero3())
+    assert settings.is_zero3()
+    assert not settings.is_offload()
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: its own reading is left out")
+    from accelerate.utils import DeepSpeedPlugin
+
+    assert DeepSpeedPlugin(hf_ds_config=settings).zero_stage == 3

@@ -1,0 +1,75 @@
+"""empo_rl where only the core is installed: a process in which nothing of the `rl` extra can be imported."""
+
+import subprocess
+import sys
+
+import pytest
+
+BLOCKED = """
+import sys
+
+class Nothing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in BLOCKED:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+BLOCKED = {"torch", "transformers", "trl", "accelerate", "datasets", "yaml", "matplotlib", "sklearn", "safetensors"}
+sys.meta_path.insert(0, Nothing())
+"""
+COMMAND = "from empo_rl.cli import main; main()"
+
+HINT = (
+    "not installed here: pip install 'semantic-entropy[rl]' (which torch, and the versions that were tested: "
+    "docs/install.md)\n"
+)
+
+
+def core_alone(code, *arguments, cwd, block=BLOCKED):
+    command = [sys.executable, "-c", block + code, *arguments]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("arguments", [["recipes"], ["recipes", "tiny"], ["--help"], ["demo", "--help"]])
+def test_what_trains_nothing_works_with_the_core_alone(arguments, tmp_path):
+    done = core_alone(COMMAND, *arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+@pytest.mark.parametrize("arguments", [["tiny"], ["demo"]])
+def test_what_trains_names_the_extra(arguments, tmp_path):
+    done = core_alone(COMMAND, *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert done.stderr.startswith("Error: ")
+    assert "pip install 'semantic-entropy[rl]'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_missing_library_is_named_before_anything_is_loaded(tmp_path):
+    done = core_alone(COMMAND, "tiny", cwd=tmp_path, block="import sys; sys.modules['trl'] = None\n")
+    assert done.stderr == f"Error: empo-train needs trl, {HINT}"
+
+
+@pytest.mark.parametrize(
+    "use", ["from empo_rl import EmpoGRPOTrainer", "from empo_rl.config.load import load_config; load_config('tiny')"]
+)
+def test_python_gets_the_packages_own_error(use, tmp_path):
+    code = f"""
+from semantic_entropy import MissingDependencyError
+try:
+    {use}
+except MissingDependencyError as error:
+    print(error)
+"""
+    done = core_alone(code, cwd=tmp_path)
+    assert done.stdout.endswith(HINT), done.stderr
+
+
+def test_the_provider_works_with_the_core_alone(tmp_path):
+    code = """
+from empo_rl import EmpoProvider
+with EmpoProvider("exact", extract="whole") as provider:
+    print(provider.step([["a", "a", "b"]]).keep.tolist())
+"""
+    assert core_alone(code, cwd=tmp_path).stdout == "[True]\n"

@@ -1,0 +1,110 @@
+"""Token budgets: what is in a batch, and what happens where memory runs out."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy_plugins.models.batches import TokenBudget, is_out_of_memory
+
+LENGTHS = st.lists(st.integers(1, 50), max_size=40)
+
+
+class Device:
+    """Runs batches of rows, each row its own length; out of memory above so many tokens."""
+
+    def __init__(self, memory: int = 10**9) -> None:
+        self.memory, self.batches, self.failures = memory, [], 0
+
+    def forward(self, rows: list[int]) -> list[str]:
+        if len(rows) * max(rows) > self.memory:
+            self.failures += 1
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        self.batches.append(rows)
+        return [f"done {row}" for row in rows]
+
+
+def run(budget: TokenBudget, device: Device, lengths: list[int]) -> list[tuple[int, str]]:
+    return list(budget.run(lengths, lengths, device.forward, lambda row, tokens: f"too large {row} {tokens}"))
+
+
+@given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 5))
+def test_every_item_is_run_once_and_no_batch_is_over_the_budget(lengths, tokens, most):
+    device = Device()
+    results = run(TokenBudget(tokens, most), device, lengths)
+    assert sorted(results) == [(index, f"done {length}") for index, length in enumerate(lengths)]
+    for rows in device.batches:
+        assert len(rows) == 1 or (len(rows) * max(rows) <= tokens and len(rows) <= (most or len(rows)))
+
+
+@given(LENGTHS, st.integers(1, 200))
+def test_the_longest_rows_go_first_and_a_batch_is_as_full_as_the_budget_lets_it_be(lengths, tokens):
+    device = Device()
+    run(TokenBudget(tokens), device, lengths)
+    assert [row for rows in device.batches for row in rows] == sorted(lengths, reverse=True)
+    for rows in device.batches[:-1]:
+        assert (len(rows) + 1) * max(rows) > tokens
+
+
+@given(LENGTHS, st.integers(1, 400), st.integers(1, 60))
+def test_out_of_memory_makes_batches_smaller_until_they_fit_and_reports_what_never_does(lengths, tokens, memory):
+    device = Device(memory)
+    results = dict(run(TokenBudget(tokens), device, lengths))
+    assert results == {
+        index: f"done {length}" if length <= memory else f"too large {length} {length}"
+        for index, length in enumerate(lengths)
+    }
+
+
+@given(st.lists(st.integers(1, 50), min_size=1), st.integers(50, 400))
+def test_the_smaller_budget_is_remembered_for_the_next_call(lengths, memory):
+    device, budget = Device(memory), TokenBudget(10**6)
+    run(budget, device, lengths)
+    before = device.failures
+    run(budget, device, lengths)
+    assert device.failures == before
+
+
+def test_each_failure_halves_what_the_failing_batch_held():
+    device, budget = Device(memory=30), TokenBudget(10**6)
+    run(budget, device, [10] * 16)  # 160 tokens fail, 80 fail, 40 fail, 20 fit
+    assert (device.failures, budget.tokens) == (3, 20)
+    assert [len(rows) for rows in device.batches] == [2] * 8
+
+
+def test_results_come_as_each_batch_is_done():
+    device = Device()
+    results = TokenBudget(10).run([5] * 4, [5] * 4, device.forward, lambda row, tokens: "")
+    next(results)
+    assert len(device.batches) == 1
+
+
+def test_another_error_is_not_taken_for_a_lack_of_memory():
+    def broken(rows: list[int]) -> list[str]:
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        list(TokenBudget(10).run([1], [1], broken, lambda row, tokens: ""))
+
+
+def test_the_lack_of_memory_that_torch_reports_on_a_cpu_is_recognised():
+    with pytest.raises(RuntimeError) as caught:
+        torch.empty(2**60, dtype=torch.uint8)
+    assert is_out_of_memory(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory."), True),  # torch.cuda
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.00 GB)"), True),
+        (MemoryError(), True),
+        (RuntimeError("expected scalar type Half but found Float"), False),
+        (ValueError("out of memory"), False),
+    ],
+)
+def test_out_of_memory_is_told_from_other_errors(error, expected):
+    assert is_out_of_memory(error) is expected

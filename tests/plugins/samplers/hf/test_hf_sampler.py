@@ -1,0 +1,660 @@
+"""The sampler on real architectures of transformers: what it draws is what the model says, one prompt at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import math
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+import transformers
+
+from semantic_entropy import estimate, load_sampler
+from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage, errors
+from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.testing import check_sampler
+from semantic_entropy_plugins.samplers.hf.hf_sampler import HFSampler
+from tests.plugins.tiny_models import CHAT
+from tests.plugins.tiny_samplers import CERTAIN, OPEN, WAYS, WINDOW, checkpoint, taught
+
+QUESTIONS = ("What is the capital?", "The quick brown fox jumps over the lazy dog. 0 1 2 3 4", "Yes", "is it Rome?")
+END_IDS = list(range(2, 60))  # so many end tokens that random weights end at every length
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return checkpoint(tmp_path_factory.mktemp("model"), ends=END_IDS)
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    return taught(tmp_path_factory.mktemp("taught"))
+
+
+def sampler(folder, **options):
+    return HFSampler(str(folder), **{"max_tokens": 12, "seed": 0, "chat": False, **options})
+
+
+def draw(made, *questions, n=3, first=0):
+    """The outcomes of each question."""
+    outcomes = {question: [] for question in questions}
+    for request, outcome in made.stream(Request(i, question, n, first) for i, question in enumerate(questions)):
+        outcomes[request.question].append(outcome)
+    return list(outcomes.values())
+
+
+def texts(drawn):
+    return [[sample.text for sample in samples] for samples in drawn]
+
+
+class Alone:
+    """The model by itself, one text at a time, without padding or cache."""
+
+    def __init__(self, folder, dtype=torch.float32):
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        self.model = transformers.AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
+
+    @torch.inference_mode()
+    def logits(self, prompt, ids):
+        """(T, vocabulary) before each of the ids."""
+        return self.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].float()
+
+
+# What is drawn is the model's.
+
+
+def spy(made, monkeypatch):
+    """What the engine draws, token by token."""
+    generation, seen = made._working.generation, []
+    original = generation.draw
+
+    def draw(rows, halt):
+        tokens = original(rows, halt)
+        seen.extend(zip(rows, tokens, strict=True))
+        return tokens
+
+    monkeypatch.setattr(generation, "draw", draw)
+    return seen
+
+
+@pytest.mark.filterwarnings("ignore:hf. model=:RuntimeWarning")
+@pytest.mark.parametrize("kind", WAYS)
+def test_what_is_known_of_the_tokens_is_what_the_model_says_of_each_response_alone(tmp_path, kind, monkeypatch):
+    checkpoint(tmp_path, kind, ends=END_IDS)
+    options = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "token_entropies": True, "hidden_states": True}
+    made, alone = sampler(tmp_path, end_token=True, **options), Alone(tmp_path)
+    assert made._working.generation.way.name == WAYS[kind]
+    seen = spy(made, monkeypatch)
+    drawn = draw(made, *QUESTIONS, n=4)
+    assert len(seen) == 16
+    lengths = set()
+    samples = {(row.question, row.number): one for row, one in seen}
+    for question, of_question in zip(QUESTIONS, drawn, strict=True):
+        prompt = alone.tokenizer(question)["input_ids"]
+        for number, sample in enumerate(of_question):
+            ids = samples[question, number].ids
+            ended = ids[-1] in END_IDS
+            lengths.add(len(ids))
+            scores = alone.logits(prompt, ids)
+            for one in (
+                transformers.TemperatureLogitsWarper(0.7),
+                transformers.TopKLogitsWarper(40),
+                transformers.TopPLogitsWarper(0.95),
+            ):
+                scores = one(None, scores)
+            expected = scores.log_softmax(-1)
+            assert sample.logprobs == pytest.approx(expected[range(len(ids)), ids].tolist(), abs=1e-4)
+            entropy = torch.special.entr(expected.exp()).sum(-1)
+            assert sample.token_entropies == pytest.approx(entropy.tolist(), abs=1e-4)
+            said = ids[:-1] if ended else ids
+            assert sample.text == alone.tokenizer.decode(said, skip_special_tokens=True)
+            assert sample.finish_reason == ("stop" if ended else "length")
+            with torch.inference_mode():
+                states = alone.model(input_ids=torch.tensor([prompt + said]), output_hidden_states=True).hidden_states
+            assert sample.hidden_state == pytest.approx(states[-1][0, -1].tolist(), abs=1e-4)
+    assert len(lengths) > 3  # rows that ended early did not disturb the others
+
+
+@pytest.mark.parametrize("own", [{"top_k": 2}, {"repetition_penalty": 9.0}, {"temperature": 9.0}, {"min_p": 0.5}])
+def test_the_models_own_generation_settings_do_not_sneak_in(folder, tmp_path, own):
+    for name in folder.iterdir():
+        (tmp_path / name.name).write_bytes(name.read_bytes())
+    path = tmp_path / "generation_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "do_sample": True, **own}))
+    assert texts(draw(sampler(tmp_path), *QUESTIONS)) == texts(draw(sampler(folder), *QUESTIONS))
+
+
+def test_log_probabilities_can_be_the_models_own_or_left_out(folder):
+    hot = {"temperature": 2.0, "top_k": 30}
+    (of_drawn,), (own,), (none,) = (
+        draw(sampler(folder, **hot, logprobs=logprobs), CERTAIN) for logprobs in ("drawn", "model", False)
+    )
+    alone = Alone(folder)
+    for a, b, c in zip(of_drawn, own, none, strict=True):
+        assert a.text == b.text == c.text
+        assert c.logprobs is None
+        assert a.logprobs != b.logprobs
+    (cold,) = draw(sampler(folder, logprobs="model"), CERTAIN)
+    (same,) = draw(sampler(folder, logprobs="drawn"), CERTAIN)
+    assert [sample.logprobs for sample in cold] == [sample.logprobs for sample in same]  # at temperature 1
+    assert alone.model.config.vocab_size > 30
+
+
+def test_the_end_token_has_no_log_probability_unless_it_is_all_there_is_or_asked_for(folder):
+    (plain,), (whole,) = (draw(sampler(folder, end_token=end), CERTAIN, n=40) for end in (False, True))
+    empty = 0
+    for a, b in zip(plain, whole, strict=True):
+        assert a.text == b.text
+        assert len(b.logprobs) == b.usage.output_tokens
+        if a.usage.output_tokens == 1 and a.finish_reason == "stop":
+            empty += 1
+            assert a.text == ""
+            assert a.logprobs == b.logprobs
+        else:
+            assert a.logprobs == (b.logprobs[:-1] if a.finish_reason == "stop" else b.logprobs)
+    assert empty
+
+
+@pytest.mark.parametrize("pad", ["<|pad|>", "<|im_end|>", None])
+def test_it_makes_no_difference_which_token_pads_nor_whether_there_is_one(tmp_path, pad):
+    usual = draw(sampler(checkpoint(tmp_path / "usual", "gpt2, learned positions", ends=END_IDS)), *QUESTIONS)
+    assert (
+        draw(sampler(checkpoint(tmp_path / "m", "gpt2, learned positions", ends=END_IDS, pad=pad)), *QUESTIONS) == usual
+    )
+
+
+def test_the_tokenizers_end_token_ends_a_response_where_the_models_settings_name_another(tmp_path):
+    made = sampler(checkpoint(tmp_path, ends=[3, 5]))
+    assert made._working.generation.ends == [2, 3, 5]
+
+
+def test_half_precision_gives_log_probabilities_of_what_was_drawn_from(folder):
+    made = sampler(folder, dtype="bfloat16", top_k=1)
+    for sample in itertools.chain(*draw(made, *QUESTIONS)):
+        assert sample.logprobs == pytest.approx([0.0] * len(sample.logprobs), abs=1e-6)
+    assert "bfloat16" in made.settings
+
+
+# Seeds.
+
+
+def test_with_a_seed_a_response_depends_on_its_question_and_number_alone(folder):
+    made = sampler(folder)
+    together = texts(draw(made, *QUESTIONS, n=6))
+    assert texts(draw(made, *QUESTIONS, n=6)) == together
+    assert [texts(draw(made, question, n=6))[0] for question in QUESTIONS] == together
+    assert [
+        a + b
+        for a, b in zip(texts(draw(made, *QUESTIONS, n=2)), texts(draw(made, *QUESTIONS, n=4, first=2)), strict=True)
+    ] == together
+    assert texts(draw(sampler(folder, batch_tokens=1), *QUESTIONS, n=6)) == together
+    assert texts(draw(sampler(folder, seed=1), *QUESTIONS, n=6)) != together
+
+
+def test_without_one_responses_are_others_each_time_and_torchs_generator_is_left_alone(folder):
+    made = sampler(folder, seed=None)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = draw(made, *QUESTIONS)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    assert texts(draw(made, *QUESTIONS)) != texts(first)
+
+
+def test_at_temperature_zero_one_response_is_generated_as_transformers_would_and_given_n_times(folder):
+    made, alone = sampler(folder, temperature=0), Alone(folder)
+    (samples,) = draw(made, OPEN, n=4)
+    ids = alone.tokenizer(OPEN, return_tensors="pt")["input_ids"]
+    expected = alone.model.generate(ids, do_sample=False, max_new_tokens=12, pad_token_id=0)[0, ids.shape[1] :].tolist()
+    said = [token for token in expected if token not in END_IDS]
+    assert len(said) > 2
+    assert {sample.text for sample in samples} == {alone.tokenizer.decode(said, skip_special_tokens=True)}
+    known = alone.logits(ids[0].tolist(), said).log_softmax(-1)[range(len(said)), said].tolist()
+    assert samples[0].logprobs == pytest.approx(known, abs=1e-4)
+    assert [sample.usage for sample in samples] == [Usage(1, ids.shape[1], len(expected)), *[Usage()] * 3]
+
+
+# Requests, batches, cost.
+
+
+def test_the_prompt_is_paid_once_a_question_and_each_response_by_its_own_tokens(folder):
+    made = sampler(folder, end_token=True)
+    for question, samples in zip(QUESTIONS, draw(made, *QUESTIONS, n=4), strict=True):
+        prompt = len(Alone(folder).tokenizer(question)["input_ids"])
+        assert sorted(sample.usage.input_tokens for sample in samples) == [0, 0, 0, prompt]
+        assert sum(sample.usage.requests for sample in samples) == 1
+        assert all(sample.usage.output_tokens == len(sample.logprobs) for sample in samples)
+
+
+def test_a_prompt_runs_once_however_many_responses_and_rows_that_are_done_are_dropped(tmp_path):
+    long, n = "0 1 2 3 4 5 6 7 8 9 " * 12, 8
+    made = sampler(checkpoint(tmp_path / "a", ends=END_IDS))
+    (samples,) = draw(made, long, n=n)
+    prompt, drawn = samples[0].usage.input_tokens, [sample.usage.output_tokens for sample in samples]
+    assert prompt > 100
+    assert made.forward_tokens <= prompt + 2 * sum(drawn)  # more than half of the rows in each step are alive
+
+
+def test_a_model_that_cannot_go_the_fast_way_says_which_way_it_goes_and_why(tmp_path):
+    with pytest.warns(RuntimeWarning, match="run 'in padded batches', not 'sharing prompts' .*slower, with the same"):
+        sampler(checkpoint(tmp_path / "a", "mamba, states"))
+    with pytest.warns(
+        RuntimeWarning, match="run 'one by one', .*not 'in batches of one length' .log-probabilities differ"
+    ):
+        sampler(checkpoint(tmp_path / "b", "rwkv, states"))
+
+
+def test_requests_are_taken_as_a_batch_has_room(folder):
+    taken = []
+
+    def requests():
+        for number in itertools.count():
+            taken.append(number)
+            yield Request(number, CERTAIN, 4)
+
+    length = len(Alone(folder).tokenizer(CERTAIN)["input_ids"]) + 12
+    stream = sampler(folder, batch_tokens=8 * length).stream(requests())
+    first = [next(stream)[0].index for _ in range(8)]
+    stream.close()
+    assert first == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert len(taken) <= 3 * 2  # what was read, what waited, and what was under way
+
+
+@pytest.mark.parametrize("batch_tokens", [1, 40, 100, 400, 10_000])
+def test_batches_of_any_size_bring_all_of_it(folder, batch_tokens):
+    drawn = draw(sampler(folder, batch_tokens=batch_tokens), *QUESTIONS, n=5)
+    assert [len(samples) for samples in drawn] == [5] * 4
+
+
+def test_a_prompt_that_leaves_no_room_for_the_response_fails_alone_and_is_not_cut(folder):
+    long = "0 1 2 3 4 5 6 7 8 9 " * 60
+    (a, b, c) = draw(sampler(folder), CERTAIN, long, OPEN)
+    tokens = len(Alone(folder).tokenizer(long)["input_ids"])
+    assert tokens > WINDOW
+    assert b == [
+        SampleFailure(
+            f"a prompt of {tokens} tokens and 12 new ones (max_tokens) are over the model's window of {WINDOW}"
+        )
+    ]
+    assert len(a) == len(c) == 3
+
+
+def test_a_prompt_that_just_fits_is_answered_to_the_last_token_of_the_window(tmp_path):
+    made = sampler(checkpoint(tmp_path, "gpt2, learned positions"), max_tokens=WINDOW - 5)
+    (samples,) = draw(made, CERTAIN, n=2)
+    assert {sample.usage.output_tokens for sample in samples if sample.finish_reason == "length"} <= {WINDOW - 5}
+    assert len(samples) == 2
+
+
+def short_of_memory(made, monkeypatch, rows):
+    """A model that runs out of memory with more rows than these."""
+    generation, sizes = made._working.generation, []
+    original = generation.draw
+
+    def draw(batch, halt):
+        sizes.append(len(batch))
+        if len(batch) > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(batch, halt)
+
+    monkeypatch.setattr(generation, "draw", draw)
+    return sizes
+
+
+def test_where_memory_runs_out_batches_are_halved_and_stay_so(folder, monkeypatch):
+    made, usual = sampler(folder), draw(sampler(folder), *QUESTIONS)
+    sizes = short_of_memory(made, monkeypatch, 3)
+    assert texts(draw(made, *QUESTIONS)) == texts(usual)
+    assert sum(size > 3 for size in sizes) <= 3
+    sizes.clear()
+    draw(made, *QUESTIONS)
+    assert max(sizes) <= 3
+
+
+def test_a_row_that_does_not_fit_alone_is_a_failure_said_once(folder, monkeypatch):
+    made = sampler(folder)
+    short_of_memory(made, monkeypatch, 0)
+    for outcomes in draw(made, CERTAIN, OPEN):
+        (failure,) = outcomes
+        assert failure.reason.startswith("out of memory at ")
+
+
+def test_weights_that_are_no_numbers_are_failures_and_no_texts(tmp_path):
+    checkpoint(tmp_path)
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.nan)
+    model.save_pretrained(tmp_path)
+    assert draw(sampler(tmp_path), CERTAIN) == [
+        [SampleFailure("the model's output is not a number; dtype='float32' may help")]
+    ]
+
+
+# Texts.
+
+
+def test_a_stop_string_ends_a_response_before_it(folder):
+    made, free = sampler(folder, stop=["a", "e "], max_tokens=40), sampler(folder, max_tokens=40)
+    cut = 0
+    for samples, whole in zip(draw(made, *QUESTIONS, n=6), draw(free, *QUESTIONS, n=6), strict=True):
+        for a, b in zip(samples, whole, strict=True):
+            ends = [b.text.find(stop) for stop in ("a", "e ") if stop in b.text]
+            assert a.text == b.text[: min(ends, default=None)]
+            cut += bool(ends)
+            assert a.finish_reason == ("stop" if ends else b.finish_reason)
+            assert not ends or a.logprobs is None or len(a.logprobs) <= len(b.logprobs)
+            assert a.usage.output_tokens <= b.usage.output_tokens
+    assert cut
+
+
+def test_a_block_of_reasoning_goes_to_a_place_of_its_own_with_its_log_probabilities(learned, tmp_path, monkeypatch):
+    for name in learned.iterdir():
+        (tmp_path / name.name).write_bytes(name.read_bytes())
+    (tmp_path / "chat_template.jinja").write_text(CHAT.replace("assistant\n", "assistant\n<think>\n"))
+    made = HFSampler(str(tmp_path), max_tokens=12, seed=0)
+    generation = made._working.generation
+    said = generation._tokenizer("yes</think>\n\nno<|im_end|>", add_special_tokens=False)["input_ids"]
+    original = generation.draw
+
+    def draw_this(rows, halt):
+        (one, *_) = original(rows, halt)
+        return [type(one)(said, [-float(i) for i in range(len(said))], [], True) for _ in rows]
+
+    monkeypatch.setattr(generation, "draw", draw_this)
+    (samples,) = draw(made, OPEN)
+    assert {(sample.text, sample.reasoning) for sample in samples} == {("no", "yes")}
+    (no,) = generation._tokenizer("no", add_special_tokens=False)["input_ids"]
+    assert samples[0].logprobs == (-float(said.index(no)),)
+    assert samples[0].usage.output_tokens == len(said)
+
+
+# With the pipeline.
+
+
+def test_questions_alone_become_results(learned):
+    with contextlib.closing(load_sampler("hf", model=str(learned), seed=0, max_tokens=12, temperature=0.5)) as made:
+        certain, open_ = estimate(question=[CERTAIN, OPEN], sampler=made, n=12)
+    assert certain.entropy == 0
+    assert set(certain.answers) <= {"it is Paris", "Paris in France"}
+    assert set(open_.answers) == {"yes", "no"}
+    assert 0.4 < open_.entropy <= math.log(2)
+    assert "likelihood" in open_.scores
+    assert open_.provenance.sampling_usage.requests == 1
+    assert open_.provenance.sampler == f"hf(model={str(learned)!r}, temperature=0.5, max_tokens=12, seed=0)"
+
+
+def test_it_keeps_the_rules_of_samplers(learned, folder):
+    check_sampler(HFSampler(str(learned), max_tokens=8, token_entropies=True, hidden_states=True))
+    check_sampler(HFSampler(str(folder), max_tokens=8, temperature=0, chat=False))
+
+
+def test_settings_tell_apart_what_draws_differently_and_nothing_else(folder, learned):
+    usual = sampler(folder)
+    assert sampler(folder, batch_tokens=50).settings == usual.settings
+    assert sampler(folder, logprobs=True).settings == usual.settings
+    others = [
+        *({"seed": 1}, {"temperature": 0.5}, {"top_p": 0.5}, {"top_k": 5}, {"max_tokens": 9}, {"stop": "a"}),
+        *({"template": "Q: {question}"}, {"chat": None}, {"logprobs": "model"}, {"end_token": True}),
+        *({"token_entropies": True}, {"hidden_states": True}, {"dtype": "bfloat16"}),
+    ]
+    settings = [sampler(folder, **other).settings for other in others]
+    assert len({usual.settings, sampler(learned).settings, *settings}) == len(others) + 2
+    assert usual.versions[folder.name] in usual.settings
+    assert (
+        sampler(folder, stop=["a"]).describe()
+        == f"hf(model={str(folder)!r}, max_tokens=12, seed=0, stop=('a',), chat=False)"
+    )
+
+
+def test_drawing_goes_on_while_the_reader_is_busy(folder):
+    made = sampler(folder, batch_tokens=60)
+    taken = threading.Event()
+
+    def requests():
+        for number in range(6):
+            if number == 5:
+                taken.set()
+            yield Request(number, CERTAIN, 1)
+
+    stream = made.stream(requests())
+    next(stream)
+    assert taken.wait(60)  # nobody reads meanwhile
+    assert len(list(stream)) == 5
+
+
+def test_closing_stops_in_the_middle_of_a_response(tmp_path):
+    made = sampler(checkpoint(tmp_path, ends=None), max_tokens=WINDOW - 50, batch_tokens=1)
+    stream = made.stream(Request(i, CERTAIN, 1) for i in range(1000))
+    next(stream)
+    before = made.forward_tokens
+    stream.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "semantic-entropy hf"]
+    time.sleep(0.1)
+    assert made.forward_tokens - before < 3 * WINDOW
+
+
+def test_what_breaks_in_the_readers_requests_or_in_the_model_is_raised_in_the_reader(folder, monkeypatch):
+    def requests():
+        yield Request(0, CERTAIN, 2)
+        raise LookupError("the file has ended early")
+
+    made = sampler(folder, batch_tokens=30)
+    read = []
+    with pytest.raises(LookupError, match="ended early"):
+        read.extend(made.stream(requests()))
+    assert len(read) == 2
+
+    def broken(*_):
+        raise RuntimeError("CUDA error: an illegal memory access")
+
+    monkeypatch.setattr(made._working.generation, "draw", broken)
+    with pytest.raises(errors.SamplingError, match="hf: model=.* does not generate: RuntimeError: CUDA error"):
+        draw(made, CERTAIN)
+
+
+def test_two_readers_share_a_model_batch_by_batch(folder):
+    made, expected = sampler(folder, batch_tokens=60), texts(draw(sampler(folder), *QUESTIONS))
+    results = []
+    threads = [threading.Thread(target=lambda: results.append(texts(draw(made, *QUESTIONS)))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [expected] * 3
+
+
+def test_threads_of_the_cpu_stay_as_they_were_set(folder, monkeypatch):
+    made, seen = sampler(folder), []
+    original = made._working.generation.draw
+    monkeypatch.setattr(
+        made._working.generation, "draw", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1]
+    )
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        draw(made, CERTAIN)
+    finally:
+        torch.set_num_threads(before)
+    assert set(seen) == {1}
+
+
+def test_closed_it_says_so(folder):
+    made = sampler(folder)
+    made.close()
+    made.close()
+    with pytest.raises(errors.SamplingError, match="is closed"):
+        draw(made, CERTAIN)
+
+
+# What cannot be.
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"temperature": -1}, "temperature=-1 must be"),
+        ({"temperature": float("nan")}, "temperature=nan must be"),
+        ({"temperature": "1"}, "temperature='1' must be"),
+        ({"temperature": True}, "temperature=True must be"),
+        ({"top_p": 0}, "top_p=0 must be"),
+        ({"top_p": 1.5}, "top_p=1.5 must be"),
+        ({"top_k": 0}, "top_k=0 must be a whole number of at least 1 or None"),
+        ({"max_tokens": 0}, "max_tokens=0 must be"),
+        ({"max_tokens": None}, "max_tokens=None must be"),
+        ({"max_tokens": WINDOW}, f"max_tokens={WINDOW} leaves no room .* window of {WINDOW}"),
+        ({"seed": 1.5}, "seed=1.5 must be"),
+        ({"stop": ""}, "stop='' must be"),
+        ({"stop": ["a", 3]}, "stop=\\['a', 3\\] must be"),
+        ({"stop": 3}, "stop=3 must be"),
+        ({"system": " "}, "system=' ' must be"),
+        ({"system": "Be brief."}, "system is for a chat template"),
+        ({"template": "Why?"}, "has no {question}"),
+        ({"logprobs": "drwan"}, "logprobs='drwan' is unknown. Did you mean 'drawn'"),
+        ({"logprobs": 1}, "logprobs=1 is unknown"),
+        ({"batch_tokens": 0}, "batch_tokens=0 must be"),
+        ({"device": "gpu"}, "device='gpu'"),
+        ({"dtype": "float8"}, "dtype='float8' is unknown"),
+    ],
+)
+def test_an_option_that_cannot_be_is_refused_at_construction(folder, options, says):
+    with pytest.raises(errors.OptionError, match=f"hf: .*{says}"):
+        sampler(folder, **options)
+
+
+def test_a_model_that_is_not_there_or_cannot_be_had_says_what_to_do(tmp_path, monkeypatch):
+    with pytest.raises(errors.OptionError, match="hf: model='.*' is no model that `save_pretrained` has written"):
+        sampler(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(errors.SamplingError, match="hf: model='nobody/nothing'"):
+        sampler("nobody/nothing")
+
+
+def test_a_model_that_loads_but_does_not_run_says_so(tmp_path, monkeypatch):
+    checkpoint(tmp_path)
+
+    def broken(*_, **__):
+        raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'")
+
+    monkeypatch.setattr(transformers.Qwen2ForCausalLM, "generate", broken)
+    with pytest.raises(errors.SamplingError, match="on cpu in torch.float32, does not generate: RuntimeError"):
+        sampler(tmp_path)
+
+
+def test_compiling_is_done_in_place_so_that_generate_uses_it(folder, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append((type(self).__name__, how)))
+    sampler(folder, compile=True)
+    assert compiled == [("Qwen2ForCausalLM", {"dynamic": True})]
+
+
+# Interrupted and resumed.
+
+LONG = """
+import sys
+from semantic_entropy import estimate
+from semantic_entropy_plugins.samplers.hf.hf_sampler import HFSampler
+
+sampler = HFSampler(sys.argv[1], max_tokens=int(sys.argv[3]), seed=0, chat=False, batch_tokens=int(sys.argv[4]))
+try:
+    estimate(question=[f"question {i}" for i in range(100_000)], sampler=sampler, n=2, samples=sys.argv[2])
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a SIGINT to another process is a POSIX affair")
+def test_ctrl_c_ends_it_within_a_step_and_what_was_drawn_is_not_drawn_again(tmp_path):
+    model, file, new = checkpoint(tmp_path / "m", ends=None), tmp_path / "s.jsonl", 40
+    command = [sys.executable, "-c", LONG, str(model), str(file), str(new), "200"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and (not file.exists() or file.read_bytes().count(b"\n") < 10):
+            time.sleep(0.02)
+        running.send_signal(signal.SIGINT)
+        out, error = running.communicate(timeout=60)
+    assert "interrupted" in out, error
+    made = sampler(model, max_tokens=new, batch_tokens=200)
+    store = SampleStore(file)
+    kept = store.get(made, "question 0", 2)
+    found = [i for i in range(100) if len(store.get(made, f"question {i}", 2)) == 2]
+    store.close()
+    assert all(isinstance(sample, Sample) for sample in kept)
+    assert len(kept) == 2
+    assert found[:4] == [0, 1, 2, 3]
+    before = made.forward_tokens
+    again = estimate(question=["question 0", "question 3"], sampler=made, n=2, samples=file)
+    assert made.forward_tokens == before
+    assert again[0].samples == tuple(kept)
+    (fresh,) = draw(made, "question 0", n=2)
+    assert texts([kept]) == texts([fresh])  # another process, the same seed
+
+
+FORK = """
+import os, sys
+from semantic_entropy.plugin import Request
+from semantic_entropy_plugins.samplers.hf.hf_sampler import HFSampler
+
+made = HFSampler(sys.argv[1], max_tokens=4, chat=False)
+draw = lambda of: len(list(of.stream([Request(0, "a question", 2)])))
+other = made.variant(temperature=0.5)
+draw(made)
+with made._model.turn.here:  # as if another thread were drawing
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if draw(made) == draw(other) == 2 else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
+def test_a_process_that_is_forked_while_another_thread_draws_draws_too(folder):
+    command = [sys.executable, "-c", FORK, str(folder)]
+    done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+# Other options on the same model.
+
+
+def test_a_variant_waits_while_another_draws_with_the_model(learned):
+    made = HFSampler(str(learned), temperature=0, max_tokens=12)
+    drawn = made.variant(temperature=1.0).stream([Request(0, CERTAIN, 1)])
+    found = []
+    reader = threading.Thread(target=lambda: found.append(next(drawn)))
+    with made._model.turn.here:
+        reader.start()
+        reader.join(0.3)
+        assert not found
+    reader.join(60)
+    assert found
+
+
+def test_a_variant_draws_as_a_sampler_made_anew_without_loading_the_model_again(learned):
+    made = HFSampler(str(learned), temperature=0, max_tokens=12, seed=0)
+    other = made.variant(temperature=1.0, system="Be brief.", chat_template=CHAT)
+    anew = HFSampler(str(learned), temperature=1.0, max_tokens=12, seed=0, system="Be brief.", chat_template=CHAT)
+    assert other._model is made._model
+    assert other.settings == anew.settings != made.settings
+    assert texts(draw(other, *QUESTIONS)) == texts(draw(anew, *QUESTIONS))
+    made.close()
+    assert draw(other, CERTAIN, n=1)  # it keeps the model
+
+
+def test_a_variant_ends_at_the_model_s_own_end_tokens_too(folder):
+    made = sampler(folder)
+    other = made.variant(temperature=0.5)
+    assert made._working.generation.ends == other._working.generation.ends == END_IDS
+    assert texts(draw(made.variant(), *QUESTIONS)) == texts(draw(made, *QUESTIONS))
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"revision": "v2"}, {"temperature": -1}])
+def test_a_variant_cannot_change_the_loaded_model_and_checks_the_rest(learned, changes):
+    with pytest.raises(errors.OptionError, match=f"hf: {next(iter(changes))}"):
+        HFSampler(str(learned), temperature=0, max_tokens=12).variant(**changes)

@@ -1,0 +1,437 @@
+"""The sampler on an OpenAI-compatible endpoint: all that was asked and paid for comes out, whatever the server does."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from semantic_entropy import estimate, load_sampler
+from semantic_entropy.cli import main
+from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage, errors
+from semantic_entropy.testing import check_sampler
+from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
+from tests.plugins.chat_server import (
+    ChatServer,
+    by,
+    completion,
+    prompt,
+    samples,
+    says,
+    sends,
+    silent,
+    soon,
+    status,
+)
+
+
+@pytest.fixture(autouse=True)
+def no_key(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+
+
+def sampler(server, **options):
+    return soon(OpenAISampler("m", server.url, **{"timeout": 10.0, **options}))
+
+
+def draw(server, *requests, **options):
+    return list(sampler(server, **options).stream(requests))
+
+
+def one(server, **options):
+    ((_, sample),) = draw(server, Request(0, "q", 1), **options)
+    return sample
+
+
+def test_all_responses_are_asked_for_in_one_request():
+    with ChatServer(samples()) as server:
+        drawn = draw(server, Request(7, "What?", 5), system="Be brief.", extra={"top_k": 3})
+    (body,) = server.requests
+    assert body == {
+        "model": "m",
+        "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}],
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "max_tokens": 1024,
+        "logprobs": True,
+        "n": 5,
+        "top_k": 3,
+    }
+    assert sorted(sample.text for _, sample in drawn) == [f"sample {i}" for i in range(5)]
+    assert {request.index for request, _ in drawn} == {7}
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 4])
+def test_a_server_that_gives_fewer_is_asked_for_the_rest_and_then_for_no_more_than_it_gives(most):
+    with ChatServer(samples(most)) as server:
+        asked = sampler(server, concurrency=1)
+        first = list(asked.stream([Request(0, "q", 7)]))
+        assert len({sample.text for _, sample in first}) == len(first) == 7
+        server.requests.clear()
+        second = list(asked.stream([Request(0, "q", 7)]))
+        assert len({sample.text for _, sample in second}) == len(second) == 7
+        assert sum(body.get("n", 1) for body in server.requests) == 7
+        assert max(body.get("n", 1) for body in server.requests) == most
+
+
+def limited(most, words="n must be smaller"):
+    """A server that refuses more than `most` at a time."""
+    numbers = samples()
+    return by(lambda body: status(400, words) if body.get("n", 1) > most else numbers)
+
+
+@pytest.mark.parametrize("code", [400, 422])
+def test_a_server_that_refuses_several_is_asked_for_one_at_a_time(code):
+    numbers = samples()
+    with ChatServer(by(lambda body: status(code, "one choice only") if "n" in body else numbers)) as server:
+        asked = sampler(server, concurrency=4)
+        drawn = list(asked.stream(Request(i, "q", 3) for i in range(30)))
+        assert len({sample.text for _, sample in drawn}) == len(drawn) == 90
+        server.requests.clear()
+        assert len(list(asked.stream([Request(0, "q", 3)]))) == 3
+        assert not any("n" in body for body in server.requests)
+
+
+def test_many_requests_at_once_for_several_are_no_reason_to_give_up():
+    every, singles = threading.Barrier(25, timeout=20), samples()  # seconds: all are refused before a single is asked
+
+    def refuse(exchange, body):
+        every.wait()
+        status(400, "one choice only")(exchange, body)
+
+    with ChatServer(by(lambda body: refuse if "n" in body else singles)) as server:
+        assert len(draw(server, *(Request(i, "q", 2) for i in range(25)), concurrency=25)) == 50
+
+
+def test_a_server_that_has_given_several_is_asked_for_as_many_when_it_refuses_more():
+    with ChatServer(limited(4)) as server:
+        asked = sampler(server, concurrency=1)
+        assert len(list(asked.stream([Request(0, "q", 4), Request(1, "q", 10), Request(2, "q", 10)]))) == 24
+        assert [body.get("n", 1) for body in server.requests] == [4, 10, 1, 4, 4, 1, 4, 4, 2]
+
+
+def test_a_refusal_for_another_reason_is_said_and_not_remembered():
+    picky = samples()
+    behaviour = by(lambda body: status(400, "context too long") if "long" in prompt(body) else picky)
+    with ChatServer(behaviour) as server:
+        asked = sampler(server, concurrency=1)
+        drawn = list(asked.stream([Request(0, "long", 3), Request(1, "q", 3), Request(2, "long", 3)]))
+        assert [body.get("n", 1) for body in server.requests] == [3, 1, 3, 3]
+    failures = [(request.index, entry.reason) for request, entry in drawn if isinstance(entry, SampleFailure)]
+    assert failures == [(0, "HTTP 400: context too long"), (2, "HTTP 400: context too long")]
+    assert len(drawn) == 5
+
+
+def test_under_a_seed_no_two_responses_to_a_question_have_the_same():
+    with ChatServer(samples(1)) as server:
+        asked = sampler(server, seed=100, concurrency=1)
+        list(asked.stream([Request(0, "q", 4)]))
+        list(asked.stream([Request(0, "q", 3, first=4)]))
+    seeds = [body["seed"] for body in server.requests]
+    assert seeds == [100, 101, 102, 103, 104, 105, 106]
+
+
+def test_without_a_seed_none_is_sent():
+    with ChatServer(samples()) as server:
+        draw(server, Request(0, "q", 2))
+    assert "seed" not in server.requests[0]
+
+
+def test_what_has_come_stands_when_a_later_call_of_the_request_fails():
+    numbers = itertools.count()
+    behaviour = by(lambda body: says(f"s{next(numbers)}") if len(server.requests) < 4 else status(400, "filtered"))
+    with ChatServer(behaviour) as server:
+        drawn = draw(server, Request(0, "q", 9), concurrency=2)
+    texts = [entry.text for _, entry in drawn[:-1]]
+    assert len(texts) == len(set(texts)) == 3
+    failure = drawn[-1][1]
+    assert failure == SampleFailure("HTTP 400: filtered", Usage(len(server.requests) - 3))
+
+
+def test_the_failure_ends_its_request_after_all_of_its_samples():
+    def behave(exchange, body):
+        number = len(server.requests)
+        if number == 1:
+            says("first")(exchange, body)
+        elif number == 2:
+            exchange.owner.over.wait(0.2)
+            says("late")(exchange, body)
+        else:
+            status(400, "filtered")(exchange, body)
+
+    with ChatServer(behave) as server:
+        drawn = draw(server, Request(0, "q", 3), concurrency=2)
+    assert [getattr(entry, "text", "failure") for _, entry in drawn] == ["first", "late", "failure"]
+
+
+def test_requests_are_taken_only_when_they_can_be_started():
+    taken = []
+
+    def source():
+        for index in range(1000):
+            taken.append(index)
+            yield Request(index, str(index), 2)
+
+    with ChatServer(samples()) as server:
+        stream = sampler(server, concurrency=3).stream(source())
+        next(stream)
+        assert len(taken) == 3
+        stream.close()
+
+
+def test_samples_come_as_their_reply_is_there():
+    with ChatServer(by(lambda body: silent if prompt(body) == "slow" else samples())) as server:
+        stream = sampler(server, timeout=3600).stream([Request(0, "slow", 2), Request(1, "q", 2)])
+        assert [next(stream)[0].index, next(stream)[0].index] == [1, 1]
+        stream.close()
+
+
+def test_requests_for_nothing_bring_nothing():
+    with ChatServer(samples()) as server:
+        assert draw(server, Request(0, "q", 0), Request(1, "r", 1), Request(2, "s", 0))[0][0].index == 1
+        assert draw(server) == []
+    assert len(server.requests) == 1
+
+
+@settings(max_examples=25)
+@given(
+    wanted=st.lists(st.integers(0, 7), max_size=6),
+    most=st.integers(1, 8),
+    refuses=st.integers(1, 8),
+    concurrency=st.integers(1, 4),
+)
+def test_of_every_request_as_many_come_as_were_asked_for_whatever_the_server_gives(wanted, most, refuses, concurrency):
+    numbers = samples(most)
+    with ChatServer(by(lambda body: status(400, "n") if body.get("n", 1) > refuses else numbers)) as server:
+        drawn = draw(server, *(Request(i, "q", n) for i, n in enumerate(wanted)), concurrency=concurrency)
+        came = [request.index for request, _ in drawn]
+    assert [came.count(i) for i in range(len(wanted))] == wanted
+    assert len({sample.text for _, sample in drawn}) == sum(wanted)
+
+
+LOGPROBS = {"content": [{"token": "Par", "logprob": -0.5}, {"token": "is", "logprob": -0.25}]}
+
+
+def test_log_probabilities_are_kept_in_nats():
+    with ChatServer(says("Paris", logprobs=LOGPROBS)) as server:
+        assert one(server).logprobs == (-0.5, -0.25)
+
+
+@pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": [{"token": "Par"}]}])
+def test_where_the_server_gives_none_samples_have_none(logprobs):
+    with ChatServer(says("Paris", logprobs=logprobs)) as server:
+        assert one(server).logprobs is None
+
+
+def test_where_the_server_refuses_them_they_are_not_asked_for_again():
+    picky = by(lambda body: status(400, "logprobs are not available") if "logprobs" in body else samples())
+    with ChatServer(picky) as server:
+        drawn = draw(server, Request(0, "q", 2), Request(1, "q", 2), concurrency=1)
+        assert ["logprobs" in body for body in server.requests] == [True, False, False]
+        assert [body["n"] for body in server.requests] == [2, 2, 2]
+    assert len(drawn) == 4
+
+
+def tokens(*texts):
+    return {"content": [{"token": text, "logprob": -i / 8} for i, text in enumerate(texts)]}
+
+
+APART = [  # tokens, the text, which of them are the text's
+    (("so", "</think>", "\n\n", "Par", "is", "<|end|>"), "Paris", (3, 4, 5)),
+    (("Par", "is"), "Paris", (0, 1)),  # those of the reasoning are not among them
+    (("Paris", "?", "</think>", "Par", "is"), "Paris", (3, 4)),
+    (("quite", " other"), "Paris", None),
+    (("so",), "", None),
+]
+
+
+@pytest.mark.parametrize(("all_tokens", "text", "own"), APART)
+def test_of_reasoning_that_is_set_apart_no_log_probability_is_counted(all_tokens, text, own):
+    message = {"reasoning_content": "so Paris?"}
+    with ChatServer(says(text, logprobs=tokens(*all_tokens), message=message)) as server:
+        sample = one(server)
+    assert sample.reasoning == "so Paris?"
+    assert sample.logprobs == (None if own is None else tuple(-i / 8 for i in own))
+
+
+DATA = [
+    (says(None), Sample("", finish_reason="stop")),
+    (says(""), Sample("", finish_reason="stop")),
+    (says("cut o", finish_reason="length"), Sample("cut o", finish_reason="length")),
+    (says("", finish_reason="content_filter"), Sample("", finish_reason="content_filter")),
+    (says("x", finish_reason=None), Sample("x")),
+    (says("<think>so</think>x"), Sample("<think>so</think>x", finish_reason="stop")),
+    (says(None, message={"refusal": "I can't."}), Sample("I can't.", finish_reason="stop")),
+]
+
+
+@pytest.mark.parametrize(("behaviour", "expected"), DATA)
+def test_whatever_came_is_a_sample(behaviour, expected):
+    with ChatServer(behaviour) as server:
+        sample = one(server)
+    assert (sample.text, sample.finish_reason, sample.reasoning) == (expected.text, expected.finish_reason, None)
+
+
+def test_usage_is_shared_out_and_adds_up():
+    with ChatServer(says("a" * 9, "b" * 19, "c" * 29, usage=(100, 61))) as server:
+        drawn = draw(server, Request(0, "q", 3), input_price=1.0, output_price=2.0)
+    usages = [sample.usage for _, sample in drawn]
+    assert usages[0] == Usage(1, 100, 10, pytest.approx((100 + 20) / 1e6))
+    assert usages[1:] == [Usage(0, 0, 20, pytest.approx(40 / 1e6)), Usage(0, 0, 31, pytest.approx(62 / 1e6))]
+
+
+def test_tokens_that_a_server_shows_but_does_not_count_are_counted():
+    with ChatServer(says("ab", "cd", logprobs=tokens("a", "b", "c"), usage=(10, 3))) as server:  # llama.cpp with n=2
+        drawn = draw(server, Request(0, "q", 2))
+    assert [sample.usage.output_tokens for _, sample in drawn] == [3, 3]
+
+
+@settings(max_examples=15)
+@given(st.lists(st.text("ab", max_size=5), min_size=1, max_size=6), st.integers(0, 50))
+def test_no_token_is_lost_when_usage_is_shared_out(texts, used):
+    with ChatServer(says(*texts, usage=(7, used))) as server:
+        drawn = draw(server, Request(0, "q", len(texts)))
+    total = sum((sample.usage for _, sample in drawn), Usage())
+    assert (total.requests, total.input_tokens, total.output_tokens) == (1, 7, used)
+    assert all(sample.usage.output_tokens >= 0 for _, sample in drawn)
+
+
+def test_a_failure_says_whether_it_was_the_server_or_the_question():
+    def failure(behaviour, **options):
+        with ChatServer(behaviour) as server:
+            return draw(server, Request(0, "q", 2), **options)[-1][1]
+
+    assert failure(status(500), retries=1).transient
+    assert not failure(status(400, "filtered")).transient
+
+
+def test_after_an_outage_the_same_command_asks_what_is_missing(tmp_path):
+    source, output = tmp_path / "q.jsonl", tmp_path / "out.jsonl"
+    source.write_text("".join(json.dumps({"id": i, "question": f"number {i}"}) + "\n" for i in range(17)))
+    command = ["estimate", str(source), "-o", str(output), "--sampler", "openai", "-n", "2"]
+    with ChatServer(status(500)) as server:
+        command += ["--sampler-option", "model=m", "--sampler-option", f"base_url={server.url}"]
+        down = CliRunner().invoke(main, [*command, "--sampler-option", "retries=0"])
+        port = server.port
+    assert "17 bad rows set aside" in down.output
+    assert "17 of the bad rows got no answer: the same command asks them again" in down.output
+    with ChatServer(samples(), port=port):
+        up = CliRunner().invoke(main, command)
+    assert up.exit_code == 0, up.output
+    assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == list(range(17))
+
+
+def test_a_long_wait_is_said_on_the_command_line_and_to_nobody_else(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr("semantic_entropy_plugins.endpoint.attempts._SILENT", 0.0)
+    (tmp_path / "q.jsonl").write_text('{"question": "one"}\n{"question": "two"}\n')
+    busy = status(503, "no room")
+    with ChatServer(busy, busy, busy, samples()) as server:
+        options = ["model=m", f"base_url={server.url}"]
+        command = ["estimate", str(tmp_path / "q.jsonl"), "-n", "1", "--sampler", "openai"]
+        done = CliRunner().invoke(main, [*command, *(part for one in options for part in ("--sampler-option", one))])
+        said = [line for line in done.stderr.splitlines() if line.startswith("waiting: ")]
+        assert said == [f"waiting: {server.url}: HTTP 503: no room; trying again in {said[0].split()[-2]} s"]
+    with ChatServer(busy, samples()) as server:
+        draw(server, Request(0, "q", 1))
+    assert "no room" not in capfd.readouterr().err
+
+
+def test_the_budget_ends_what_is_left_with_a_failure_each():
+    with ChatServer(samples(usage=(50, 50))) as server:
+        drawn = draw(server, *(Request(i, "q", 2) for i in range(5)), token_budget=150, concurrency=1)
+    failures = [entry.reason for _, entry in drawn if isinstance(entry, SampleFailure)]
+    assert failures == ["the token budget of 150 is spent"] * 3
+    assert len(drawn) == 2 * 2 + 3
+
+
+def test_a_server_that_is_not_there_is_an_error_of_the_sampler():
+    with ChatServer(samples()) as server:
+        url = server.url
+    with pytest.raises(errors.SamplingError, match="Is the server running"):
+        list(OpenAISampler("m", url).stream([Request(0, "q", 1)]))
+
+
+def test_what_came_stands_when_a_later_call_ends_it_all():
+    with ChatServer(says("a", "b"), status(401, "key withdrawn")) as server:
+        drawn = []
+        with pytest.raises(errors.SamplingError, match="key withdrawn"):
+            drawn += sampler(server, concurrency=1).stream(Request(i, "q", 2) for i in range(5))
+    assert [sample.text for _, sample in drawn] == ["a", "b"]
+
+
+@pytest.mark.parametrize("most", [None, 1, 2])
+def test_it_passes_the_conformance_checks(most):
+    with ChatServer(samples(most)) as server:
+        check_sampler(sampler(server, seed=1))
+
+
+def test_settings_hold_what_a_sample_depends_on_and_nothing_else():
+    def made(**options):
+        return OpenAISampler(**{"model": "m", "base_url": "http://127.0.0.1:1/v1", **options}).settings
+
+    assert made() == made(api_key="another-key", concurrency=2, timeout=5, retries=0, token_budget=5)
+    different = [
+        {"model": "n"},
+        {"base_url": "http://127.0.0.1:2/v1"},
+        {"temperature": 0.5},
+        {"top_p": 0.5},
+        {"max_tokens": 5},
+        {"seed": 0},
+        {"system": "x"},
+        {"logprobs": False},
+        {"extra": {"top_k": 1}},
+    ]
+    assert len({made(), *(made(**options) for options in different)}) == len(different) + 1
+    assert json.loads(json.dumps(made())) == list(made())
+
+
+def test_it_is_found_by_name_and_describes_itself_by_what_is_not_the_default():
+    found = load_sampler("openai", model="m", api_key="a-secret-key")
+    assert isinstance(found, OpenAISampler)
+    assert found.describe() == "openai(model='m')"
+    shown = OpenAISampler("m", "http://127.0.0.1:1/v1", temperature=0.7, system="Be brief.").describe()
+    assert shown == "openai(model='m', base_url='http://127.0.0.1:1/v1', temperature=0.7, system='Be brief.')"
+
+
+OPTIONS = [
+    ({"top_p": 0}, "top_p=0"),
+    ({"top_p": 1.5}, "top_p=1.5"),
+    ({"temperature": "1"}, "temperature='1'"),
+    ({"system": ""}, "system=''"),
+    ({"extra": {"n": 5}}, "extra holds 'n'"),
+    ({"model": None}, "model=None"),
+]
+
+
+@pytest.mark.parametrize(("options", "message"), OPTIONS)
+def test_an_option_that_cannot_be_used_is_refused_at_construction(options, message):
+    with pytest.raises(errors.OptionError) as raised:
+        load_sampler("openai", **{"model": "m", **options})
+    assert message in str(raised.value)
+
+
+def paid(*behaviours, questions, n=1, **options):
+    """What the results say that each question took, and the tokens that the endpoint counted."""
+    with ChatServer(*behaviours) as server:
+        asked = sampler(server, concurrency=1, retries=0, input_price=1.0, output_price=1.0, **options)
+        results = estimate(question=questions, sampler=asked, n=n)
+    return [result.provenance.sampling_usage for result in results], asked.endpoint.tokens_used
+
+
+def test_what_a_call_took_that_brought_nothing_is_in_the_result():
+    nothing = sends(json.dumps({**completion("x", usage=(1000, 500)), "choices": []}).encode())
+    usages, counted = paid(nothing, says("ok", usage=(1000, 5)), questions=["a", "b"])
+    assert usages == [Usage(1, 1000, 500, 1500e-6), Usage(1, 1000, 5, 1005e-6)]
+    assert counted == 2505
+
+
+def test_what_a_refusal_took_is_in_the_result_of_the_smaller_calls_that_follow():
+    refusal = {"error": {"message": "n is too large"}, "usage": {"prompt_tokens": 70, "completion_tokens": 0}}
+    (usage,), counted = paid(status(400, refusal), samples(usage=(10, 2)), questions=["a"], n=3)
+    assert usage == Usage(4, 100, 6, pytest.approx(106e-6))
+    assert counted == 106

@@ -1,0 +1,86 @@
+"""Content words in any script: folding, segmentation, numbers."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy_plugins.text.content_words import fold, tokens
+
+CASES = [
+    ("Wilhelm R\u00f6ntgen's", ("wilhelm", "rontgen")),
+    ("caf\u00e9 \u00c5ngstr\u00f6m don\u2019t", ("cafe", "angstrom", "dont")),
+    ("STRASSE stra\u00dfe", ("strasse", "strasse")),  # case folding, not lowering
+    (
+        "\u6771\u4eac\u30bf\u30ef\u30fc",
+        ("\u6771", "\u4eac", "\u30bf", "\u30ef", "\u30fc"),
+    ),  # no spaces: a character each
+    (
+        "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e",
+        ("\u0928\u092e\u0938\u094d\u0924\u0947", "\u0926\u0941\u0928\u093f\u092f\u093e"),
+    ),  # vowel signs stay in their words
+    ("1,000.50 km.", ("1000.5", "km")),
+    ("007 3.0 0.5 .5", ("7", "3", "0.5", "0.5")),
+    ("two hundred and five people", ("205", "people")),
+    ("Forty-two", ("42",)),
+    ("one million two hundred thousand", ("1200000",)),
+    ("one two three", ("1", "2", "3")),
+    ("the 21st of May", ("the", "21", "of", "may")),
+    ("second and third", ("2", "and", "3")),
+    ("J. K. Rowling, J.K. Rowling, U.S.A.", ("jk", "rowling", "jk", "rowling", "usa")),
+    ("\u00bd \ufb01ve \uff21\uff22", ("1/2", "5", "ab")),  # NFKC
+    ("-5 and 5-3, 1914-1918, \u22127", ("-5", "and", "5", "3", "1914", "1918", "-7")),
+    ("1/2 of it, 1/2/2020", ("1/2", "of", "it", "1", "2", "2020")),
+    ("C++, C# and C", ("cplusplus", "csharp", "and", "c")),
+    ("5km/h", ("5", "km", "h")),
+    ("", ()),
+    ("...!?", ()),
+]
+
+
+@pytest.mark.parametrize(("text", "words"), CASES)
+def test_a_text_becomes_its_words_and_numbers(text, words):
+    assert tokens(text) == words
+
+
+@given(st.text(max_size=60))
+def test_words_are_folded_and_hold_no_separators(text):
+    for word in tokens(text):
+        assert word
+        assert not any(char.isspace() for char in word)
+    if text.isascii():
+        assert tokens(text) == tokens(text.upper())
+
+
+@given(st.integers(0, 999_999))
+def test_spelled_numbers_are_numbers(n):
+    assert tokens(spell(n)) == (str(n),)
+
+
+def spell(n: int) -> str:
+    """English words for a number, with `and` as in speech."""
+    units = (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
+        "seventeen eighteen nineteen"
+    ).split()
+    tens = "twenty thirty forty fifty sixty seventy eighty ninety".split()
+    if n < 20:
+        return units[n]
+    if n < 100:
+        return tens[n // 10 - 2] + (f"-{units[n % 10]}" if n % 10 else "")
+    if n < 1000:
+        return f"{units[n // 100]} hundred" + (f" and {spell(n % 100)}" if n % 100 else "")
+    return f"{spell(n // 1000)} thousand" + (f" {spell(n % 1000)}" if n % 1000 else "")
+
+
+def test_fold_leaves_ascii_to_case_folding_alone():
+    assert fold("ABC def") == "abc def"
+
+
+@pytest.mark.timeout(60)  # each takes a second; anything quadratic takes hours
+@pytest.mark.parametrize(
+    "piece", ["one ", "hundred and ", "a. ", "1,000,", "don't ", "\u6771", "\u0301", "\u0301\u0323", "J.K.", "-1"]
+)
+def test_a_megabyte_of_anything_is_read_in_one_pass(piece):
+    assert all(tokens(piece * (1_000_000 // len(piece))))

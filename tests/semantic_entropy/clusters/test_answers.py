@@ -1,0 +1,189 @@
+"""Extraction: tables of responses and the answer each gives. None is an invalid answer."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy import InputError
+from semantic_entropy.clusters.answers import EXTRACTORS, is_refusal, load_extractor, strip_reasoning
+
+BOXED = [
+    (r"so \boxed{42}.", "42"),
+    (r"first \boxed{1}, no, \boxed{2}", "2"),
+    (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+    (r"\boxed{\boxed{5}}", "5"),
+    (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
+    (r"\boxed{\left\{ x \right.}", r"\left\{ x \right."),  # an escaped brace opens nothing
+    (r"\boxed{7} and then \boxed{8", "7"),  # cut off: the last complete one
+    (r"\boxed{} stays empty", None),
+    (r"put it in \boxed{}: \boxed{3}", "3"),
+    (r"\fbox{6}", "6"),
+    (r"\boxed 9.", "9"),
+    ("no box", None),
+    ("", None),
+]
+CHOICE = [
+    ("B", "B"),
+    ("(c)", "C"),
+    (r"\boxed{D}", "D"),
+    (r"\boxed{\text{(E)}}", "E"),
+    ("The answer is (A).", "A"),
+    ("The correct option is **C** because A is wrong.", "C"),
+    ("Answer: B", "B"),
+    ("A dog and I think", None),  # an article and a pronoun
+    ("B) the second one", "B"),
+    *[
+        (rf"It may be \boxed{{{box}}}.", None)
+        for box in ("A, B, C, D", "A or D", r"\text{A} / \text{D}", "(A) and (D)")
+    ],
+    (r"\boxed{(A) 3 or (D) 5}", None),
+    (r"\boxed{B, B}", "B"),
+    (r"\boxed{B. Vitamin C}", "B"),
+    (r"\boxed{Vitamin C}", "C"),
+    (r"\boxed{I}", "I"),
+    ("The answer is I don't know", None),
+    ("Answer: I cannot tell from this", None),
+    ("The answer is I.", "I"),
+    ("The answer is I because it is the largest", "I"),
+    ("The answer is (I) and I am sure", "I"),
+    ("nothing here", None),
+]
+NUMBER = [
+    ("the total is 18.", "18"),
+    ("$1,234.50", "1234.50"),
+    ("from 3 to -4", "-4"),
+    ("5-3", "3"),  # a difference, not a sign
+    ("\u22127", "-7"),
+    ("3/4 of it", "3/4"),
+    ("about 50%", "50%"),
+    ("1e-5", "1e-5"),
+    (".5", ".5"),
+    ("room x2", "2"),
+    ("none", None),
+]
+LAST_LINE = [("a\nb\n\n", "b"), ("one", "one"), ("\n \n", None)]
+WHOLE = [
+    ("  Paris ", "Paris"),
+    ("", None),
+    ("   ", None),
+    ("I don't know.", None),
+    ("Sorry is a song", "Sorry is a song"),
+]
+
+CASES = [
+    (name, response, answer)
+    for name, table in [
+        ("boxed", BOXED),
+        ("choice", CHOICE),
+        ("number", NUMBER),
+        ("last-line", LAST_LINE),
+        ("whole", WHOLE),
+    ]
+    for response, answer in table
+]
+
+
+@pytest.mark.parametrize(("name", "response", "answer"), CASES)
+def test_each_extractor_finds_the_answer(name, response, answer):
+    assert load_extractor(name)(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("response", "left"),
+    [
+        ("<think>1 or 2</think>3", "3"),
+        ("a<think>b</think>c<think>d", "ac"),
+        ("the prompt opened it</think> 4", "4"),
+        ("<THINK>x</THINK>y", "y"),
+        ("<think>never closed \\boxed{5}", ""),
+    ],
+)
+def test_reasoning_blocks_are_set_aside(response, left):
+    assert strip_reasoning(response).replace(" ", "") == left.replace(" ", "")
+    assert load_extractor(lambda text: text)(response) == (strip_reasoning(response) if left else None)
+
+
+def test_regex_takes_the_last_match_and_its_first_group():
+    assert load_extractor(r"regex:answer: (\d+)")("answer: 1, answer: 2") == "2"
+    assert load_extractor(r"regex:\d+")("1 2 3") == "3"
+    assert load_extractor(r"regex:(\d)?x")("x") is None
+
+
+@pytest.mark.parametrize(
+    ("extract", "says"),
+    [("boxd", "Did you mean 'boxed'"), ("regex:(", "not a regular expression"), ("", "is unknown")],
+)
+def test_a_wrong_extractor_is_an_error_that_says_what_to_use(extract, says):
+    with pytest.raises(InputError, match=says.replace("(", r"\(")):
+        load_extractor(extract)
+
+
+def test_a_callable_that_returns_no_text_is_an_error_that_names_it():
+    def broken(_response):
+        return 42
+
+    with pytest.raises(InputError, match="broken.*42"):
+        load_extractor(broken)("x")
+
+
+REFUSALS = [
+    ("I'm sorry, I don't know.", True),
+    ("I cannot answer that question.", True),
+    ("I\u2019m afraid I can\u2019t say", True),
+    ("As an AI language model, I cannot predict the future.", True),
+    ("As an AI language model, I can confirm that there has never been one.", False),
+    ("I don't know, but probably Paris", False),  # hedged, but an answer
+    ("Unknown", True),
+    ("Unknown Pleasures", False),
+    ("I'm sorry to say it was 1912", False),
+]
+
+
+@pytest.mark.parametrize(("text", "refuses"), REFUSALS)
+def test_only_a_plain_refusal_is_one(text, refuses):
+    assert is_refusal(text) is refuses
+
+
+@given(st.sampled_from(sorted(EXTRACTORS)), st.text(max_size=200))
+def test_any_text_gives_an_answer_with_content_or_none(name, response):
+    answer = load_extractor(name)(response)
+    assert answer is None or answer.strip()
+
+
+@given(st.text(alphabet="{}\\boxed 1", max_size=80))
+def test_a_box_always_has_balanced_braces(response):
+    answer = load_extractor("boxed")(response)
+    if answer is not None:
+        plain = answer.replace("\\\\", "").replace("\\{", "").replace("\\}", "")
+        assert plain.count("{") == plain.count("}")
+
+
+HOSTILE = [
+    "\\boxed{",
+    "{",
+    "}",
+    "<think>",
+    "</think>",
+    "1",
+    "1,",
+    "\n",
+    "(A",
+    "**",
+    "\\",
+    "A)",
+    "-",
+    ".",
+    "answer is ",
+    "\\text{",
+]
+
+
+@pytest.mark.timeout(60)  # each takes milliseconds; a pattern that backtracks takes hours
+@pytest.mark.parametrize("name", [*EXTRACTORS, r"regex:(\d+)$"])
+def test_a_megabyte_of_anything_is_read_in_one_pass(name):
+    extract = load_extractor(name)
+    for piece in HOSTILE:
+        answer = extract(piece * (1_000_000 // len(piece)))
+        assert answer is None or answer.strip()
