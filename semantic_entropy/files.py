@@ -1,9 +1,13 @@
-"""Files that grow by whole lines: what a kill can do to one is cut its last line short, and that is mended here."""
+"""Files that survive a kill: append whole lines, lock against other processes, wait for the disk.
+
+A kill can only cut the last line of an append-only file short; `drop_cut_line` removes that line.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 from typing import IO, Any
 
@@ -63,3 +67,19 @@ def appending(path: Path) -> IO[bytes]:
         return path.open("ab")
     except OSError as error:
         raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def try_lock(handle: int) -> bool:
+    """Lock an open file or folder against other processes. False: another process holds it.
+
+    The system releases the lock when this process dies or closes the handle. Windows has no such lock here: True.
+    """
+    if sys.platform == "win32":
+        return True
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

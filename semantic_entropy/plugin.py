@@ -26,10 +26,18 @@ And a light module that announces it (`my_judge/__init__.py`), named by an entry
 """
 
 from semantic_entropy import errors
+from semantic_entropy.cache.lru import LRUCache
 from semantic_entropy.clusters.answers import boxed, is_refusal, load_extractor, strip_reasoning
 from semantic_entropy.clusters.answers import number as last_number
 from semantic_entropy.clusters.clusterers import Clusterer, Components, Flow, LastMatch, Representative
-from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.clusters.equivalence import (
+    POLICIES,
+    Equivalence,
+    FunctionEquivalence,
+    Policy,
+    combine_directions,
+    needs_reverse,
+)
 from semantic_entropy.estimators.base import (
     Discrete,
     EntropyEstimator,
@@ -38,6 +46,7 @@ from semantic_entropy.estimators.base import (
     NumSets,
     Predictive,
 )
+from semantic_entropy.plain_text import has_surrogate, replace_surrogates
 from semantic_entropy.progress.cancellation import is_stopped
 from semantic_entropy.registry.components import load_equivalence, require_equivalences
 from semantic_entropy.registry.hookspecs import Component, hookimpl
@@ -45,6 +54,7 @@ from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
 from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
 
 __all__ = [
+    "POLICIES",
     "Clusterer",
     "Component",
     "Components",
@@ -56,11 +66,13 @@ __all__ = [
     "Extractor",
     "Flow",
     "FunctionEquivalence",
+    "LRUCache",
     "LastMatch",
     "Likelihood",
     "Majority",
     "NumSets",
     "Pair",
+    "Policy",
     "Predictive",
     "Representative",
     "Request",
@@ -70,13 +82,17 @@ __all__ = [
     "Usage",
     "Verdict",
     "boxed",
+    "combine_directions",
     "errors",
+    "has_surrogate",
     "hookimpl",
     "is_refusal",
     "is_stopped",
     "last_number",
     "load_equivalence",
     "load_extractor",
+    "needs_reverse",
+    "replace_surrogates",
     "require_equivalences",
     "strip_reasoning",
 ]

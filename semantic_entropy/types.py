@@ -5,12 +5,12 @@ All are frozen. Shapes: G responses in a group, M clusters. Entropies are in nat
 
 from __future__ import annotations
 
-import json
 import math
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple, Protocol, overload
+
+from semantic_entropy.plain_text import shorten, to_json_line, to_json_value
 
 Labels = tuple[int, ...]
 """Cluster of each response, shape (G,): 0..M-1 by first appearance; -1 for a response that was left out."""
@@ -249,7 +249,7 @@ class Result:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain lists, dicts, strings and numbers; nan becomes None (JSON has none). `samples` only where there are."""
-        fields = {key: _plain(value) for key, value in asdict(self).items()}
+        fields = {key: to_json_value(value) for key, value in asdict(self).items()}
         return fields if self.samples else {key: value for key, value in fields.items() if key != "samples"}
 
     def to_json(self) -> str:
@@ -264,7 +264,9 @@ class Result:
             f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
         )
         ranked = sorted(self.clusters, key=lambda cluster: -cluster.share)
-        lines += [f"  {c.share:6.1%}  {c.size:>3} x  {_shorten(c.representative)}" for c in ranked[:_SHOWN]]
+        lines += [
+            f"  {c.share:6.1%}  {c.size:>3} x  {shorten(c.representative or '(no answer)')}" for c in ranked[:_SHOWN]
+        ]
         if len(ranked) > _SHOWN:
             lines.append(f"  ... and {len(ranked) - _SHOWN} more")
         if self.invalid:
@@ -327,35 +329,4 @@ class Extractor(Protocol):
     def __call__(self, response: str, /) -> str | None: ...
 
 
-_SHOWN = 8  # clusters in a repr: what fits on a screen beside other output
-
-
-def to_json_line(value: Any) -> str:
-    """One line of JSON that any UTF-8 file can hold: only a text with a lone surrogate in it is escaped."""
-    line = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    return json.dumps(value, allow_nan=False) if _SURROGATE.search(line) else line
-
-
-_SURROGATE = re.compile("[\ud800-\udfff]")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
-
-
-def one_line(text: str) -> str:
-    """For a terminal: white space folded, and what a model may have put in to control it made visible."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
-
-
-def _shorten(text: str | None, width: int = 72) -> str:
-    if text is None:
-        return "(no answer)"
-    line = one_line(text)
-    return line if len(line) <= width else line[: width - 3] + "..."
+_SHOWN = 8  # clusters in a repr: what fits on a screen

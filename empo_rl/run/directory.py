@@ -26,6 +26,7 @@ from typing import Any
 from empo_rl.run import checkpoints
 from empo_rl.run.files import write_whole
 from semantic_entropy import InputError
+from semantic_entropy.files import try_lock
 
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
@@ -54,17 +55,13 @@ def alone(directory: Path) -> Iterator[None]:
     if sys.platform == "win32" or not directory.is_dir():
         yield
         return
-    import fcntl
-
     handle = os.open(directory, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(handle):
             raise InputError(
                 f"output_dir: another process is at work in {directory}. Wait for it, stop it, or name another "
                 "directory."
-            ) from None
+            )
         yield
     finally:
         os.close(handle)

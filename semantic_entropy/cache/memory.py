@@ -6,10 +6,9 @@ in an order that does not matter. Undecided verdicts are not kept: the next time
 
 from __future__ import annotations
 
-import contextlib
-from collections import OrderedDict
 from collections.abc import Hashable, Iterable
 
+from semantic_entropy.cache.lru import LRUCache
 from semantic_entropy.types import Verdict
 
 
@@ -24,24 +23,17 @@ class VerdictCache:
         self.size = size
         self.arrived = 0  # verdicts that judges have given, for whoever waits for many
         self.free: set[str] = set()  # judges whose verdicts cost less than a look here
-        self._verdicts: OrderedDict[Hashable, Verdict] = OrderedDict()
+        self._verdicts: LRUCache[Hashable, Verdict] = LRUCache(size)
 
     def get(self, key: Hashable) -> Verdict | None:
         """The verdict kept under this key."""
-        verdict = self._verdicts.get(key)
-        if verdict is not None:
-            with contextlib.suppress(KeyError):  # another thread has just dropped it
-                self._verdicts.move_to_end(key)
-        return verdict
+        return self._verdicts.get(key)
 
     def put(self, key: Hashable, verdict: Verdict) -> None:
         """Keep a decided verdict; the least recently used goes when the cache is full."""
         if verdict.same is None or self.size <= 0:
             return
-        self._verdicts[key] = verdict if verdict.usage is None else verdict._replace(usage=None)  # paid for once
-        while len(self._verdicts) > self.size:
-            with contextlib.suppress(KeyError):  # another thread took the last one
-                self._verdicts.popitem(last=False)
+        self._verdicts.put(key, verdict if verdict.usage is None else verdict._replace(usage=None))  # paid for once
 
     def put_all(self, verdicts: Iterable[tuple[Hashable, Verdict]]) -> None:
         """Keep those of many that are decided."""

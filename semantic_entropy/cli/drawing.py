@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.markup import escape
 
-from semantic_entropy.types import Result, one_line
+from semantic_entropy.plain_text import one_line
+from semantic_entropy.types import Result
 
 _WIDTH = 30  # characters of a full bar
 

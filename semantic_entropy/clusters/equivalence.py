@@ -28,6 +28,26 @@ class Unsaid(int):
 
 
 Policy = Literal["both", "either", "forward"]
+POLICIES: tuple[Policy, ...] = get_args(Policy)
+"""How a judge with a direction becomes symmetric: `both` directions must hold, `either` is enough, or only `forward` is
+asked (the question has no direction)."""
+
+
+def needs_reverse(policy: Policy, forward: bool | None) -> bool:
+    """Whether the reverse direction can still change the verdict."""
+    return policy != "forward" and forward is not (policy == "either")
+
+
+def combine_directions(policy: Policy, forward: bool | None, reverse: bool | None) -> bool | None:
+    """The verdict of two directions, of which neither decides alone unless it is decisive.
+
+    `both`: False where one is False, else None where one is undecided, else True. `either`: True where one is True,
+    else None where one is undecided, else False.
+    """
+    decisive = policy == "either"
+    if decisive in (forward, reverse):
+        return decisive
+    return None if None in (forward, reverse) else not decisive
 
 
 class Equivalence(ABC):
@@ -134,8 +154,8 @@ class FunctionEquivalence(Equivalence):
     """
 
     def __init__(self, function: Callable[[str, str], bool | None], policy: Policy = "both") -> None:
-        if policy not in get_args(Policy):
-            raise InputError(f"policy={policy!r} is unknown: use one of {', '.join(get_args(Policy))}")
+        if policy not in POLICIES:
+            raise InputError(f"policy={policy!r} is unknown: use one of {', '.join(POLICIES)}")
         self.function, self.policy = function, policy
         self.name = getattr(function, "__name__", type(function).__name__)
 
@@ -143,12 +163,10 @@ class FunctionEquivalence(Equivalence):
         return [Verdict(self._same(pair)) for pair in pairs]
 
     def _same(self, pair: Pair) -> bool | None:
-        there = self._ask(pair.left, pair.right)
-        if self.policy == "forward" or there is (self.policy == "either"):
-            return there  # the other direction cannot change it
-        back = self._ask(pair.right, pair.left)
-        settles = self.policy == "either"  # the answer that decides alone
-        return settles if back is settles else None if None in (there, back) else back
+        forward = self._ask(pair.left, pair.right)
+        if not needs_reverse(self.policy, forward):
+            return forward
+        return combine_directions(self.policy, forward, self._ask(pair.right, pair.left))
 
     def _ask(self, left: str, right: str) -> bool | None:
         try:

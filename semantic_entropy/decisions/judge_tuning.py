@@ -20,7 +20,8 @@ from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.decisions.thresholds import HeldOut, Quality, cross_validated, pick, quality
 from semantic_entropy.errors import EquivalenceError, InputError
 from semantic_entropy.pipeline import ask, identity, verdict_key
-from semantic_entropy.types import Pair, Verdict, one_line
+from semantic_entropy.plain_text import one_line
+from semantic_entropy.types import Pair, Verdict
 
 FIELDS = {"left": "a", "right": "b", "label": "equivalent", "question": "question", "source": "source"}
 """Which fields hold what, where nothing else is said."""

@@ -11,10 +11,10 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from semantic_entropy.io.arrow import REFUSED, array, pa
 from semantic_entropy.io.parquet_reader import OwnColumns
 from semantic_entropy.io.rows import Row
-from semantic_entropy.types import to_json_line
+from semantic_entropy.plain_text import to_json_line
+from semantic_entropy.tables.arrow import REFUSED, array, pa
 
 _ROW = "row"
 

@@ -19,9 +19,10 @@ from typing import IO, Any, Self
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import appending, close, drop_cut_line, write_lines
-from semantic_entropy.io.rows import DRAWN, Before, Measured, Row, Sink, Source, problem_of, result_key
+from semantic_entropy.io.rows import DRAWN, Before, Measured, Row, Sink, Source, problem_of
+from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.reading_back import NAMES, result_of
-from semantic_entropy.types import to_json_line
+from semantic_entropy.tables.columns import result_key
 
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # a table's, JSON has none
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.io.arrow import pa, pq
 from semantic_entropy.io.rows import Row, Source, problem_of
+from semantic_entropy.tables.arrow import pa, pq
 
 _MEASURED = ("question", "logprobs")
 

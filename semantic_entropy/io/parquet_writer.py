@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any, Self
 
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.io.arrow import array, pa, pq
 from semantic_entropy.io.parquet_reader import OwnColumns, read_metadata
-from semantic_entropy.io.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink, result_key
+from semantic_entropy.io.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink
+from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.reading_back import result_of
-from semantic_entropy.tables.columns import arrow_type, columns, mapping_keys, result_shape
-from semantic_entropy.types import to_json_line
+from semantic_entropy.tables.arrow import array, pa, pq
+from semantic_entropy.tables.columns import arrow_type, columns, mapping_keys, result_key, result_shape
 
 _NOTE = b"semantic_entropy"
 _ROW_GROUP = 8192  # rows gathered before they are written to the merged file: small groups read slowly

@@ -21,7 +21,7 @@ from typing import Any
 
 from semantic_entropy.files import append, drop_cut_line
 from semantic_entropy.io.rows import Row, Sink
-from semantic_entropy.types import to_json_line
+from semantic_entropy.plain_text import to_json_line
 
 Entry = dict[str, Any]
 

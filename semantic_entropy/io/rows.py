@@ -8,7 +8,7 @@ it already holds: that is all that resumption needs.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
@@ -159,10 +159,3 @@ def problem_of(fields: Mapping[str, Any], field: str) -> str | None:
     except InputError as error:
         return str(error)
     return None
-
-
-def result_key(key: str, taken: Collection[str]) -> str:
-    """The row's own fields stay as they are: a field of the result gets prefixes until its name is free."""
-    while key in taken:
-        key = f"result_{key}"
-    return key

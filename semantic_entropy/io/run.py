@@ -22,6 +22,7 @@ from typing import Any
 
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import EvidenceError, InputError
+from semantic_entropy.files import try_lock
 from semantic_entropy.io.drawn_rows import AskedRows
 from semantic_entropy.io.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource
 from semantic_entropy.io.rejected import Entry, SetAside, entry_of
@@ -361,14 +362,10 @@ def _alone(name: str) -> Iterator[None]:
     if name == STANDARD_OUTPUT or sys.platform == "win32":
         yield
         return
-    import fcntl
-
     place = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
     with _opened(Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{place}.lock") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InputError(f"another run is writing {name}: wait for it, or choose another output") from None
+        if not try_lock(lock):
+            raise InputError(f"another run is writing {name}: wait for it, or choose another output")
         yield
 
 

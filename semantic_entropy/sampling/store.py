@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import json
 import math
-import sys
 import threading
 import weakref
 from os import PathLike
@@ -21,9 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.files import appending, close, drop_cut_line, write_lines
+from semantic_entropy.files import appending, close, drop_cut_line, try_lock, write_lines
+from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.types import Sample, Usage, to_json_line
+from semantic_entropy.types import Sample, Usage
 
 _BEGIN = b'{"key": "'  # of every line
 _HERE: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # what this process holds
@@ -86,14 +86,8 @@ class SampleStore:
         return f"{self.path}: {held} responses, {self.added} of them new"
 
     def _hold(self) -> None:
-        if sys.platform == "win32":
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(self._out, fcntl.LOCK_EX | fcntl.LOCK_NB)  # the system lets go when this process dies
-        except BlockingIOError:
-            raise InputError(self._held()) from None
+        if not try_lock(self._out.fileno()):
+            raise InputError(self._held())
         _HERE[self.path.resolve()] = self
 
     def _held(self) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import types
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from semantic_entropy.types import Result
@@ -71,3 +71,10 @@ def polars_type(shape: Shape, pl: Any) -> Any:
     if isinstance(shape, dict):
         return pl.Struct({name: polars_type(inner, pl) for name, inner in shape.items()})
     return {str: pl.String, int: pl.Int64, float: pl.Float64}[shape]
+
+
+def result_key(key: str, taken: Collection[str]) -> str:
+    """The row's own fields stay as they are: a field of the result gets prefixes until its name is free."""
+    while key in taken:
+        key = f"result_{key}"
+    return key

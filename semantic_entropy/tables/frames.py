@@ -16,8 +16,7 @@ from typing import Any, Protocol, TypeVar
 
 from semantic_entropy.clusters.groups import many_groups
 from semantic_entropy.errors import InputError, nearest
-from semantic_entropy.io.rows import result_key
-from semantic_entropy.tables.columns import Shape, columns, mapping_keys, polars_type, result_shape
+from semantic_entropy.tables.columns import Shape, columns, mapping_keys, polars_type, result_key, result_shape
 from semantic_entropy.types import Group, Result
 
 
@@ -94,7 +93,7 @@ class _Dataset(Table):
         return list(self.table.select_columns([name]).with_format(None)[:][name])
 
     def extended(self, values: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        from semantic_entropy.io.arrow import array, pa  # which a dataset stands on
+        from semantic_entropy.tables.arrow import array, pa  # which a dataset stands on
         from semantic_entropy.tables.columns import arrow_type
 
         arrays = {name: array(column, arrow_type(shapes[name], pa)) for name, column in values.items()}

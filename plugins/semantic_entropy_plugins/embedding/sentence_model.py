@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
 
-from semantic_entropy.plugin import errors
+from semantic_entropy.plugin import errors, replace_surrogates
 from semantic_entropy_plugins.models.batches import is_out_of_memory
 from semantic_entropy_plugins.models.download_errors import explained
 from semantic_entropy_plugins.models.loading import no_bars_in_logs, pick_device, pick_dtype, survive_forks, window
@@ -34,7 +33,6 @@ _PICKLES = "*.bin"
 _KNOWN = "sentence_transformers."
 _PRETRAINED = ("MaskedLM", "PreTraining")  # encoders that have learned no task yet
 _UNLIMITED = 10**6  # tokens: a tokenizer without a limit says 10**30
-_SURROGATE = re.compile("[\ud800-\udfff]")  # half a character, which no tokenizer takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,4 +208,4 @@ def _digest(folder: Path) -> str:
 
 
 def _readable(text: str) -> str:
-    return _SURROGATE.sub("\ufffd", text)
+    return replace_surrogates(text)

@@ -9,14 +9,13 @@ other threads that use it.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+from semantic_entropy.plugin import replace_surrogates
 
 
 class Row(NamedTuple):
@@ -88,4 +87,4 @@ class PairTokens:
 
 def _readable(text: str) -> str:
     """Lone halves of surrogate pairs, which no tokenizer takes, replaced."""
-    return _SURROGATE.sub("\ufffd", text)
+    return replace_surrogates(text)

@@ -19,12 +19,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from semantic_entropy.plugin import errors
+from semantic_entropy.plugin import errors, replace_surrogates
 from semantic_entropy_plugins.models.control_tokens import breaker
 
 TEMPLATE = "{question}"
 _PROBE = "What is the capital of France?"
-_SURROGATE = re.compile("[\ud800-\udfff]")
 _OPENED = re.compile(r"<think>\s*\Z", re.IGNORECASE)
 
 
@@ -92,7 +91,7 @@ class Prompts:
     def text(self, question: str) -> str:
         """The prompt."""
         put_in = self._broken_up(question) if self.chat else question
-        body = _SURROGATE.sub("\ufffd", self._template.replace("{question}", put_in))  # no tokenizer takes halves
+        body = replace_surrogates(self._template.replace("{question}", put_in))  # no tokenizer takes halves
         return self._written(body, self._system) if self.chat else body
 
     def ids(self, text: str) -> list[int]:

@@ -23,7 +23,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from semantic_entropy.plugin import errors
+from semantic_entropy.plugin import errors, replace_surrogates
 from semantic_entropy_plugins.models.control_tokens import breaker, control_tokens
 
 
@@ -71,7 +71,6 @@ TEMPLATES = {
     "instruction-first": Template("", _INSTRUCTION_FIRST, "\n\n", _LEAD),
 }
 
-_SURROGATE = re.compile("[\ud800-\udfff]")  # lone halves, which no tokenizer takes
 _SLOT = re.compile(r"\{(question|left|right)\}")
 _QUESTION_LINE = re.compile(r"^(?!.*\{(?:left|right)\}).*\{question\}.*(?:\n+|\Z)", re.MULTILINE)
 _TRAILING_LEAD = re.compile(r"\s*final\s+decision\s*:\s*\Z", re.IGNORECASE)
@@ -153,7 +152,7 @@ def encoder(template: Template, tokenizer: Any, *, chat: bool) -> Callable[[Sequ
     split = not _acting(template, tokenizer, chat=chat)
 
     def encode(prompts: Sequence[str]) -> list[list[int] | None]:
-        texts = [_SURROGATE.sub("\ufffd", prompt) for prompt in prompts]
+        texts = [replace_surrogates(prompt) for prompt in prompts]
         if not texts:
             return []
         ids: list[list[int] | None] = tokenizer(
