@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from semantic_entropy.plugin import errors
 
@@ -53,8 +53,7 @@ def checked_number(
         return value
     number: Any = value
     if _is_number(number, whole=whole) and least <= number <= most and not (above and number == least):
-        value = _python_number(number)
-        return value
+        return cast("_N", int(number) if isinstance(number, Integral) else float(number))
     kind = "a whole number" if whole else "a number"
     limits = f"above {least:g}" if above else f"of at least {least:g}"
     limits += "" if most >= _LARGEST else f" and at most {most:g}"
@@ -63,10 +62,6 @@ def checked_number(
 
 def _is_number(value: object, *, whole: bool) -> bool:
     return isinstance(value, Integral if whole else Real) and not isinstance(value, bool)
-
-
-def _python_number(number: Any) -> Any:
-    return int(number) if isinstance(number, Integral) else float(number)
 
 
 def checked_temperature(owner: str, value: _N, *, optional: bool = False) -> _N:
