@@ -51,7 +51,7 @@ from semantic_entropy.progress.cancellation import is_stopped
 from semantic_entropy.registry.components import load_equivalence, require_equivalences
 from semantic_entropy.registry.hookspecs import Component, hookimpl
 from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
-from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
+from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict, class_identity
 
 __all__ = [
     "POLICIES",
@@ -82,6 +82,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "boxed",
+    "class_identity",
     "combine_directions",
     "errors",
     "has_surrogate",

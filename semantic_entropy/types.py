@@ -16,6 +16,20 @@ Labels = tuple[int, ...]
 """Cluster of each response, shape (G,): 0..M-1 by first appearance; -1 for a response that was left out."""
 
 
+def class_identity(component_class: type) -> tuple[str, str]:
+    """The (module, qualified name) by which cache files and sample stores know the class of a judge or a sampler.
+
+    Default: where the class is defined. A class that moved pins its first place with
+    `cache_identity = "old.module:OldName"`, so that files written before the move are still found. Subclasses do not
+    inherit the pin: their verdicts and samples can differ.
+    """
+    pinned = component_class.__dict__.get("cache_identity")
+    if pinned is None:
+        return component_class.__module__, component_class.__qualname__
+    module, _, name = pinned.partition(":")
+    return module, name
+
+
 class Pair(NamedTuple):
     """Two distinct answers to one question, to be judged."""
 

@@ -63,6 +63,8 @@ class Model:
 class _Counted(Sampler):
     """A sampler whose responses are counted as they come."""
 
+    cache_identity = "empo_rl.evaluate.drawing:_Counted"
+
     def __init__(self, inner: Any, advance: Callable[[], None]) -> None:
         self._inner, self._advance = inner, advance
 

@@ -3,9 +3,9 @@
 Write-ahead logging: readers never wait, writers take turns, and a writer that is killed leaves what it had committed.
 Every thread of every process has a connection of its own, so neither threads nor forks share one.
 
-A key must mean the same in every process. It is made of the judge's class, `settings` and `versions`, this package's
-version, the question where it matters and the two answers; the file holds its SHA-256, not the texts. A judge whose
-settings are not plain values (texts, numbers, tuples of them) is known to this process alone: a plain function, or an
+A key must mean the same in every process. It is made of the judge's class (`class_identity`), `settings` and
+`versions`, `RULES`, the question where it matters and the two answers; the file holds its SHA-256, not the texts. A
+judge whose settings are not plain values (texts, numbers, tuples of them) is known to this process alone: a plain function, or an
 `Equivalence` that leaves `settings` as they are. Its verdicts stay in memory, and `str()` says so. Of a text's kinds
 (torch's version is one) only the text counts.
 
@@ -23,16 +23,17 @@ import threading
 import time
 import weakref
 from collections.abc import Hashable, Iterable, Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.equivalence import Unsaid
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.types import Verdict
+from semantic_entropy.types import Verdict, class_identity
 
 _MARK = 0x53456E74  # "SEnt": tells our files from other SQLite files (PRAGMA application_id)
 _FORMAT = 2  # PRAGMA user_version
+RULES = "0.1.0"
+"""Part of every key: the last release in which a judge's verdicts changed. Other upgrades keep all verdicts."""
 _PATIENCE = 30.0  # seconds to wait for other writers; one holds the file for milliseconds
 _LITTLE = 1 << 20  # bytes: with fewer, SQLite cannot make the files that it needs beside its own
 _TABLE = """
@@ -54,7 +55,6 @@ class CacheFile(VerdictCache):
         super().__init__(size)
         self.path = Path(path)
         self.found = self.added = 0
-        self._version = version("semantic-entropy")
         self._unkept: dict[str, str] = {}  # by the judge's name: why its verdicts are not in the file
         self._connections: _Connections = {}
         weakref.finalize(self, _close, self._connections)
@@ -108,7 +108,7 @@ class CacheFile(VerdictCache):
             return None
         judge = key[0]
         try:
-            text = repr((judge.__module__, judge.__qualname__, self._version, _plain(key[1:])))
+            text = repr((*class_identity(judge), RULES, _plain(key[1:])))
         except _NotPlainError as found:
             self._unkept[str(getattr(judge, "name", judge.__qualname__))] = str(found)
             return None

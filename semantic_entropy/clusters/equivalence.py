@@ -14,7 +14,7 @@ from __future__ import annotations
 import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 from semantic_entropy.clusters.answers import load_extractor
 from semantic_entropy.errors import EquivalenceError, InputError
@@ -68,6 +68,8 @@ class Equivalence(ABC):
     """Whether a verdict depends on the question: part of the verdict cache's key."""
     cheap: bool = False
     """Whether a verdict costs less than looking it up: such verdicts are not cached."""
+    cache_identity: ClassVar[str | None] = None
+    """ "module:Name" under which cache files know this class; None: where it is defined. See `class_identity`."""
 
     @property
     def thorough(self) -> bool:

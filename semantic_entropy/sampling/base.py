@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from semantic_entropy.types import Sample, Usage
 
@@ -45,6 +46,8 @@ class Sampler(ABC):
     """Base of every sampler: implement `stream`. Announced by the hook `semantic_entropy_samplers`."""
 
     name: str = ""
+    cache_identity: ClassVar[str | None] = None
+    """ "module:Name" under which sample stores know this class; None: where it is defined. See `class_identity`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

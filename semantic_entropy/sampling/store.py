@@ -23,7 +23,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.files import appending, close, drop_cut_line, try_lock, write_lines
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.types import Sample, Usage
+from semantic_entropy.types import Sample, Usage, class_identity
 
 _BEGIN = b'{"key": "'  # of every line
 _HERE: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # what this process holds
@@ -120,8 +120,7 @@ class SampleStore:
 
 def _key(sampler: Sampler, question: str) -> str:
     """Who drew it and for what, the same in every process. Settings are plain values: their repr says all of them."""
-    kind = type(sampler)
-    text = repr((kind.__module__, kind.__qualname__, sampler.settings, question))
+    text = repr((*class_identity(type(sampler)), sampler.settings, question))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

@@ -50,6 +50,7 @@ class Cascade(Equivalence):
     """
 
     name = "cascade"
+    cache_identity = "semantic_entropy_plugins.cascade:Cascade"
 
     def __init__(self, judges: Sequence[Any] = DEFAULT) -> None:
         self.stages = read_stages(judges)

@@ -13,6 +13,7 @@ from semantic_entropy.plugin import (
     FunctionEquivalence,
     Pair,
     Verdict,
+    class_identity,
     errors,
     load_equivalence,
     require_equivalences,
@@ -57,8 +58,7 @@ class Stage:
     @property
     def settings(self) -> Hashable:
         """All that its part in a verdict depends on."""
-        kind = type(self.judge)
-        return (kind.__module__, kind.__qualname__, self.judge.settings, self.trust, self.band)
+        return (*class_identity(type(self.judge)), self.judge.settings, self.trust, self.band)
 
     def describe(self) -> str:
         """The judge, and what restricts it."""

@@ -64,6 +64,7 @@ class Embedding(Equivalence):
     """
 
     name = "embedding"
+    cache_identity = "semantic_entropy_plugins.embedding:Embedding"
 
     def __init__(
         self,

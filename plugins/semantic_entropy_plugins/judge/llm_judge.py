@@ -70,6 +70,7 @@ class Judge(Equivalence):
     """
 
     name = "judge"
+    cache_identity = "semantic_entropy_plugins.judge:Judge"
     uses_question = True
 
     def __init__(

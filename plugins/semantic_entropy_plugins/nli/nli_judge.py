@@ -60,6 +60,7 @@ class NLI(Equivalence):
     """
 
     name = "nli"
+    cache_identity = "semantic_entropy_plugins.nli:NLI"
 
     def __init__(
         self,

@@ -63,6 +63,7 @@ class OpenAISampler(Sampler):
     """
 
     name = "openai"
+    cache_identity = "semantic_entropy_plugins.openai_sampler:OpenAISampler"
 
     def __init__(
         self,

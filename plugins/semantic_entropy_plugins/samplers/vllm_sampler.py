@@ -87,6 +87,7 @@ class VLLMSampler(Sampler):
     """
 
     name = "vllm"
+    cache_identity = "semantic_entropy_plugins.vllm_sampler:VLLMSampler"
 
     def __init__(
         self,

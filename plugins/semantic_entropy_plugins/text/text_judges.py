@@ -31,6 +31,7 @@ class Exact(Equivalence):
     """Equal strings mean the same, white space at the ends aside."""
 
     name = "exact"
+    cache_identity = "semantic_entropy_plugins.text:Exact"
     cheap = True
 
     @property
@@ -51,6 +52,7 @@ class Regex(Equivalence):
     """
 
     name = "regex"
+    cache_identity = "semantic_entropy_plugins.text:Regex"
     cheap = True
 
     def __init__(self, pattern: str) -> None:
@@ -90,6 +92,7 @@ class NGram(Equivalence):
     """
 
     name = "ngram"
+    cache_identity = "semantic_entropy_plugins.text:NGram"
     cheap = True
 
     def __init__(self, n: int = 3, threshold: float = 0.6) -> None:
@@ -146,6 +149,7 @@ class Text(Equivalence):
     """Short answers by their content words; the rule is this module's docstring. Its score is the share in common."""
 
     name = "text"
+    cache_identity = "semantic_entropy_plugins.text:Text"
     uses_question = True
     cheap = True
 

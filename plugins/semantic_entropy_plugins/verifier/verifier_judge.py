@@ -73,6 +73,7 @@ class Verifier(Equivalence):
     """
 
     name = "verifier"
+    cache_identity = "semantic_entropy_plugins.verifier:Verifier"
     uses_question = True
 
     def __init__(

@@ -99,9 +99,9 @@ def test_other_settings_versions_and_classes_have_verdicts_of_their_own(path, ot
     assert asked(path, other) == 2
 
 
-def test_another_version_of_this_package_asks_again(path, monkeypatch):
+def test_a_release_that_changes_what_judges_decide_asks_again(path, monkeypatch):
     assert asked(path, Kept()) == 2
-    monkeypatch.setattr("semantic_entropy.cache.sqlite.version", lambda _: "99")
+    monkeypatch.setattr("semantic_entropy.cache.sqlite.RULES", "99")
     assert asked(path, Kept()) == 2
 
 

@@ -87,6 +87,7 @@ class HFSampler(Sampler):
     """
 
     name = "hf"
+    cache_identity = "semantic_entropy_plugins.hf_sampler:HFSampler"
 
     def __init__(
         self,
