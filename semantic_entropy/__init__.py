@@ -34,7 +34,7 @@ from semantic_entropy.registry.components import (
     load_sampler,
     register,
 )
-from semantic_entropy.sampling.base import Sampler
+from semantic_entropy.sampling import Sampler
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Sample, Usage, Verdict
 

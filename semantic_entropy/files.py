@@ -1,37 +1,68 @@
-"""Files that survive a kill: append whole lines, lock against other processes, wait for the disk.
+"""Files that survive a kill: whole lines are appended, whole files are replaced, and locks keep other processes out.
 
-A kill can only cut the last line of an append-only file short; `drop_cut_line` removes that line.
+A kill can only cut the last line of an append-only file short; `drop_partial_line` removes that line. A file that is
+written through `replacement` is complete or unchanged.
 """
 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from semantic_entropy.errors import SemanticEntropyError
+from semantic_entropy.errors import InputError, SemanticEntropyError
 
-_BLOCK = 1 << 16  # bytes read at once on the way back to the last end of a line
+_BLOCK = 1 << 16  # bytes read at a time when searching backwards for the last end of a line
+_CONTINUE = "what was written before is complete; run again to continue"
+
+
+def open_append(path: Path) -> IO[bytes]:
+    """Open a file for appending; make its folder if there is none."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path.open("ab")
+    except OSError as error:
+        raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def write_lines(out: IO[bytes], lines: list[str], path: Path | None) -> None:
-    """Write whole lines and flush; a full disk is an error that says how to go on."""
+    """Write whole lines and flush. `path` is for the message of an error; None: standard output.
+
+    Raises:
+        SemanticEntropyError: the write failed, for example because the disk is full; says how to continue.
+        BrokenPipeError: the reader of the pipe closed it.
+    """
     text = "".join(line + "\n" for line in lines)
     try:
         out.write(text.encode())
         out.flush()
     except BrokenPipeError:
-        raise  # whoever read it wants no more
+        raise
     except OSError as error:
-        raise SemanticEntropyError(
-            f"{path or 'standard output'}: {error.strerror}; what is written so far is complete, run again to go on"
-        ) from error
+        raise SemanticEntropyError(f"{path or 'standard output'}: {error.strerror}; {_CONTINUE}") from error
 
 
-def drop_cut_line(path: Path) -> None:
-    """Remove a last line that a kill cut short, read from the end: a file may be larger than memory."""
+def close_flushed(out: IO[Any]) -> None:
+    """Close a file after `write_lines`. An error here repeats one that `write_lines` has reported: it is ignored."""
+    with contextlib.suppress(OSError):
+        out.close()
+
+
+def append_lines(path: Path, lines: list[str]) -> None:
+    """Open the file, append whole lines, close it."""
+    out = open_append(path)
+    try:
+        write_lines(out, lines, path)
+    finally:
+        close_flushed(out)
+
+
+def drop_partial_line(path: Path) -> None:
+    """Remove a last line without an end of line. Reads from the end, because a file may be larger than memory."""
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -45,28 +76,35 @@ def drop_cut_line(path: Path) -> None:
         file.truncate(0)
 
 
-def append(path: Path, lines: list[str]) -> None:
-    """Open, append whole lines, close."""
-    out = appending(path)
+@contextlib.contextmanager
+def replacement(path: Path, folder: Path) -> Iterator[Path]:
+    """Yield a temporary path in `folder` to write to; after the block that file becomes `path`.
+
+    The file is synced before it is renamed: after a kill or a power cut `path` is complete or unchanged.
+
+    Raises:
+        SemanticEntropyError: the write failed; the temporary file is removed.
+    """
+    temporary = folder / (path.name + ".tmp")
     try:
-        write_lines(out, lines, path)
-    finally:
-        close(out)
-
-
-def close(out: IO[Any]) -> None:
-    """Close after `write_lines`, which has flushed: what fails again here (a full disk) has been reported there."""
-    with contextlib.suppress(OSError):
-        out.close()
-
-
-def appending(path: Path) -> IO[bytes]:
-    """Open for appending, with its folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("ab")
+        yield temporary
+        sync(temporary)
+        temporary.replace(path)
+        sync(path.parent)
     except OSError as error:
-        raise SemanticEntropyError(f"{path}: cannot be written: {error.strerror}") from error
+        temporary.unlink(missing_ok=True)
+        raise SemanticEntropyError(f"{path}: {error.strerror or error}; {_CONTINUE}") from error
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk. Windows cannot open a folder: does nothing."""
+    if path.is_dir() and os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def try_lock(handle: int) -> bool:
@@ -83,3 +121,37 @@ def try_lock(handle: int) -> bool:
     except BlockingIOError:
         return False
     return True
+
+
+@contextlib.contextmanager
+def locked_output(name: str) -> Iterator[None]:
+    """Lock the output file `name` against other runs while the block runs.
+
+    The lock is on a file in the temporary folder whose name contains a digest of the output's path.
+
+    Raises:
+        InputError: another run holds the lock, or the lock file cannot be opened.
+    """
+    if sys.platform == "win32":
+        yield
+        return
+    import tempfile  # not needed to import this package
+
+    digest = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
+    lock = _open_lock_file(Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{digest}.lock")
+    try:
+        if not try_lock(lock):
+            raise InputError(f"another run is writing {name}: wait for it, or choose another output")
+        yield
+    finally:
+        os.close(lock)
+
+
+def _open_lock_file(path: Path) -> int:
+    try:  # the temporary folder is shared: a link that someone else put there must not be followed
+        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be opened: {error.strerror}. Its lock prevents two runs from writing one output. Remove "
+            "the file, or set TMPDIR to a folder of your own"
+        ) from error

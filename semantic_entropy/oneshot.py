@@ -8,11 +8,11 @@ from os import PathLike
 from typing import Any, overload
 
 from semantic_entropy.clusters.clusterers import Clusterer
-from semantic_entropy.progress.cancellation import stoppable
+from semantic_entropy.progress import run_cancellable
 from semantic_entropy.resources import Resources
-from semantic_entropy.sampling.base import Sampler
+from semantic_entropy.sampling import Sampler
 from semantic_entropy.scorer import AnyEquivalence, AnyEstimator, InvalidPolicy, Scorer, Tokens
-from semantic_entropy.tables.frames import TableT
+from semantic_entropy.tables import TableT
 from semantic_entropy.types import BatchResult, Extractor, Result
 
 _shared = Resources()
@@ -152,7 +152,7 @@ async def aestimate(
 
     A cancelled task asks sampler and judge for nothing more: `Scorer.aestimate`.
     """
-    return await stoppable(_once, choices, responses, question, logprobs, column, progress)
+    return await run_cancellable(_once, choices, responses, question, logprobs, column, progress)
 
 
 def _once(choices: dict[str, Any], *call: Any) -> Any:

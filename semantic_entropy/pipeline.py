@@ -19,7 +19,7 @@ from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.clusterers import Clusterer, Flow
 from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
-from semantic_entropy.progress.cancellation import is_stopped
+from semantic_entropy.progress import is_cancelled
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict
 
 _KEEP_EVERY = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may cost
@@ -138,7 +138,7 @@ def _stream(equivalence: Equivalence, pairs: Sequence[Pair], deliver: Callable[[
                 )
             waiting.remove(index)
             deliver(index, verdict)
-            if is_stopped():
+            if is_cancelled():
                 raise SemanticEntropyError("stopped: the verdicts that had come are in the cache")
         if waiting:
             raise _miscounted(equivalence, pairs, len(pairs) - len(waiting))

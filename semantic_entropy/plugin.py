@@ -47,10 +47,10 @@ from semantic_entropy.estimators.base import (
     Predictive,
 )
 from semantic_entropy.plain_text import has_surrogate, replace_surrogates
-from semantic_entropy.progress.cancellation import is_stopped
+from semantic_entropy.progress import is_cancelled, is_stopped
 from semantic_entropy.registry.components import load_equivalence, require_equivalences
 from semantic_entropy.registry.hookspecs import Component, hookimpl
-from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
+from semantic_entropy.sampling import Request, SampleFailure, Sampler
 from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict, class_identity
 
 __all__ = [
@@ -87,6 +87,7 @@ __all__ = [
     "errors",
     "has_surrogate",
     "hookimpl",
+    "is_cancelled",
     "is_refusal",
     "is_stopped",
     "last_number",

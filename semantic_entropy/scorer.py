@@ -23,7 +23,7 @@ from semantic_entropy.clusters.groups import is_batch, many_groups, one_group
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.pipeline import Job, extracted, run
-from semantic_entropy.progress.cancellation import stoppable
+from semantic_entropy.progress import run_cancellable
 from semantic_entropy.registry.components import (
     as_clusterer,
     as_equivalence,
@@ -33,11 +33,8 @@ from semantic_entropy.registry.components import (
 )
 from semantic_entropy.resources import Resources
 from semantic_entropy.results import Judged, assemble
-from semantic_entropy.sampling.asking import ask_and_measure, checked_questions
-from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.sampling.draws import Draw
-from semantic_entropy.sampling.store import SampleStore
-from semantic_entropy.tables.frames import TableT, as_table, measured
+from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun, check_questions, sample_and_measure
+from semantic_entropy.tables import TableT, as_table, measure_table
 from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
 
 AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]
@@ -188,9 +185,9 @@ class Scorer:
         """`estimate` without blocking the event loop; the same arguments, and what it returns.
 
         A cancelled task asks sampler and judge for nothing more: within half a second, of those that look at
-        `semantic_entropy.plugin.is_stopped` (all that talk to a server), else after what is under way.
+        `semantic_entropy.plugin.is_cancelled` (all that talk to a server), else after what is under way.
         """
-        return await stoppable(self._estimate, responses, question, logprobs, column, progress)
+        return await run_cancellable(self._estimate, responses, question, logprobs, column, progress)
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Groups that have been checked, in one pipeline run. Raises as `estimate`."""
@@ -228,7 +225,7 @@ class Scorer:
                 raise InputError("logprobs and column belong to responses, and none were given")
             return self._ask(question, progress)
         if table := as_table(responses):
-            return measured(table, self.measure, column, question, logprobs)
+            return measure_table(table, self.measure, column, question, logprobs)
         if column is not None:
             raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
         if is_batch(responses):
@@ -241,10 +238,10 @@ class Scorer:
                 "estimate() needs responses (several answers to one question, as a list of str), or a question and a "
                 "sampler that asks it: question=..., sampler=load_sampler(...)"
             )
-        questions = checked_questions(question)
+        questions = check_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
-        draw = Draw(self.sampler, self.n, self.store)
-        results = ask_and_measure(draw, questions, self.measure, progress=shown)
+        sampling_run = SamplingRun(self.sampler, self.n, self.store)
+        results = sample_and_measure(sampling_run, questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
 
     def _prepare(self, group: Group) -> _Prepared:

@@ -20,7 +20,7 @@ from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.pipeline import ask, by_first_appearance
-from semantic_entropy.sampling.base import Sampler
+from semantic_entropy.sampling import Sampler
 from semantic_entropy.sampling.rules import QUESTIONS, sampler_rules
 from semantic_entropy.types import Evidence, Pair, Verdict
 

@@ -252,14 +252,14 @@ def threshold(
 def _scorer(how: dict[str, Any]) -> Iterator[Any]:
     """The scorer that the options describe; closed at the end with all that was loaded for it."""
     from semantic_entropy import Scorer, load_equivalence, load_sampler
-    from semantic_entropy.progress.waiting import waits_said
+    from semantic_entropy.progress import show_waits
 
     options, equivalence = how.pop("options"), how.pop("equivalence")
     sampler, sampler_options = how.pop("sampler"), how.pop("sampler_options")
     estimators = how.pop("estimators", ())
     with contextlib.ExitStack() as loaded:
         if not sys.stderr.isatty():  # where there is one, a bar shows life
-            loaded.enter_context(waits_said())
+            loaded.enter_context(show_waits())
         if options:
             if equivalence in (None, "auto"):
                 raise InputError("--option needs --equivalence NAME: it sets an option of that equivalence")

@@ -12,22 +12,19 @@ from dataclasses import replace
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import Row
-from semantic_entropy.sampling.asking import as_group
-from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.sampling.draws import Draw, Drawn
-from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, SamplingRun
 
 
 class AskedRows:
     """Fills the field `responses` (or whatever `field` says) of rows that have a question and nothing there."""
 
     def __init__(self, sampler: Sampler, n: int, store: SampleStore | None, field: str) -> None:
-        self.draw, self.field = Draw(sampler, n, store), field
+        self.draw, self.field = SamplingRun(sampler, n, store), field
 
     def filled(self, rows: Iterator[Row]) -> Generator[Row, None, None]:
         """The rows in order. Raises SamplingError where the sampler cannot go on; the rows before it have come."""
         order: deque[tuple[Row, int | None]] = deque()  # rows on their way, and the number of the question of each
-        done: dict[int, Drawn] = {}
+        done: dict[int, SampledQuestion] = {}
         groups = self.draw.groups(self._questions(rows, order))
         try:
             for drawn in groups:
@@ -53,7 +50,7 @@ class AskedRows:
                 f"{output} was made with responses that {where} (another sampler or other options of it, or the file "
                 "is gone): use --overwrite, or another output"
             )
-        return self._with(row, Drawn(0, question, tuple(kept)))
+        return self._with(row, SampledQuestion(0, question, tuple(kept)))
 
     def _questions(self, rows: Iterator[Row], order: deque[tuple[Row, int | None]]) -> Iterator[str]:
         number = 0
@@ -65,16 +62,16 @@ class AskedRows:
             number += 1
             yield _question(row)
 
-    def _leading(self, order: deque[tuple[Row, int | None]], done: dict[int, Drawn]) -> Iterator[Row]:
+    def _leading(self, order: deque[tuple[Row, int | None]], done: dict[int, SampledQuestion]) -> Iterator[Row]:
         while order and (order[0][1] is None or order[0][1] in done):
             row, number = order.popleft()
             yield row if number is None else self._with(row, done.pop(number))
 
-    def _with(self, row: Row, drawn: Drawn) -> Row:
+    def _with(self, row: Row, drawn: SampledQuestion) -> Row:
         if not drawn.samples:
             problem = f"no response from {self.draw.sampler.describe()}: {drawn.problem}"
             return replace(row, problem=problem, again=drawn.failure is not None and drawn.failure.transient)
-        group = as_group(drawn, self.draw)
+        group = self.draw.to_group(drawn)
         known = {"logprobs": [list(tokens) for tokens in group.logprobs]} if group.logprobs else {}
         fields = {**(row.fields or {}), self.field: list(group.responses), **known}
         return replace(row.bare(self.field), fields=fields, problem=None, drawn=group)

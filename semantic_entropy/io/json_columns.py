@@ -14,7 +14,7 @@ from typing import Any
 from semantic_entropy.io.parquet_reader import OwnColumns
 from semantic_entropy.io.rows import Row
 from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.tables.arrow import REFUSED, array, pa
+from semantic_entropy.tables.arrow import CONVERSION_ERRORS, pa, to_array
 
 _ROW = "row"
 
@@ -57,8 +57,8 @@ def _by_field(part: Any) -> dict[str, list[Any]]:
 
 def _inferred(values: list[Any]) -> Any:
     try:
-        kind = array(values, None).type
-    except REFUSED:
+        kind = to_array(values, None).type
+    except CONVERSION_ERRORS:
         return None
     return kind if _writable(kind) else None
 
@@ -69,14 +69,14 @@ def _wider(one: Any, other: Any) -> Any:
     try:
         both = [pa.schema([("x", kind)]) for kind in (one, other)]
         return pa.unify_schemas(both, promote_options="permissive").field("x").type
-    except REFUSED:
+    except CONVERSION_ERRORS:
         return None
 
 
 def _holds(kind: Any, values: list[Any]) -> bool:
     try:
-        array(values, kind)
-    except REFUSED:
+        to_array(values, kind)
+    except CONVERSION_ERRORS:
         return False
     return True
 
@@ -101,8 +101,8 @@ def _without_null(kind: Any) -> Any:
 
 def _column(values: Sequence[Any], kind: Any) -> Any:
     if kind is not None:
-        return array(values, kind)
-    return array([None if value is None else _text(value) for value in values], pa.string())
+        return to_array(values, kind)
+    return to_array([None if value is None else _text(value) for value in values], pa.string())
 
 
 def _text(value: Any) -> str:

@@ -18,11 +18,10 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.files import appending, close, drop_cut_line, write_lines
+from semantic_entropy.files import close_flushed, drop_partial_line, open_append, write_lines
 from semantic_entropy.io.rows import DRAWN, Before, Measured, Row, Sink, Source, problem_of
 from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.reading_back import NAMES, result_of
-from semantic_entropy.tables.columns import result_key
+from semantic_entropy.tables import RESULT_FIELDS, free_name, result_from_fields
 
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # a table's, JSON has none
 
@@ -92,17 +91,20 @@ class JsonlSink(Sink):
         with self.path.open("rb") as lines:
             for line, row in zip(lines, rows, strict=False):
                 fields, own = _fields(line), row.fields or {}
-                yield row.with_filled(fields), result_of({name: fields.get(result_key(name, own)) for name in NAMES})
+                yield (
+                    row.with_filled(fields),
+                    result_from_fields({name: fields.get(free_name(name, own)) for name in RESULT_FIELDS}),
+                )
 
     def __enter__(self) -> Self:
         if self.path:
-            self._out = appending(self.path)
-            drop_cut_line(self.path)
+            self._out = open_append(self.path)
+            drop_partial_line(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
         if self.path:
-            close(self._out)
+            close_flushed(self._out)
 
     def write(self, measured: Sequence[Measured]) -> None:
         write_lines(self._out, [_merged(row, result.to_dict()) for row, result in measured], self.path)
@@ -125,7 +127,7 @@ class _Lines(Before):
         return _came_from(self.first, first) and _came_from(self.last, last)
 
     def settings(self, last: Row) -> Mapping[str, Any]:
-        found = self.last.get(result_key("provenance", last.fields or {}))
+        found = self.last.get(free_name("provenance", last.fields or {}))
         return found if isinstance(found, dict) else {}
 
 
@@ -144,7 +146,7 @@ def _fields(line: bytes) -> dict[str, Any]:
 
 def _merged(row: Row, result: dict[str, Any]) -> str:
     own = row.fields or {}
-    return _encode(own | {result_key(key, own): value for key, value in result.items()})
+    return _encode(own | {free_name(key, own): value for key, value in result.items()})
 
 
 def _encode(fields: Mapping[str, Any]) -> str:

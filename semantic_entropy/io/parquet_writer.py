@@ -28,9 +28,8 @@ from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.io.parquet_reader import OwnColumns, read_metadata
 from semantic_entropy.io.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink
 from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.reading_back import result_of
-from semantic_entropy.tables.arrow import array, pa, pq
-from semantic_entropy.tables.columns import arrow_type, columns, mapping_keys, result_key, result_shape
+from semantic_entropy.tables import free_name, open_keys, result_columns, result_from_fields, result_shape
+from semantic_entropy.tables.arrow import arrow_type, pa, pq, to_array
 
 _NOTE = b"semantic_entropy"
 _ROW_GROUP = 8192  # rows gathered before they are written to the merged file: small groups read slowly
@@ -95,7 +94,7 @@ class ParquetSink(Sink):
             written = (one for batch in file.iter_batches(batch_size=256) for one in batch.to_pylist())
             for fields, row in zip(written, rows, strict=False):
                 results = dict(zip(names, list(fields.values())[at:], strict=True))
-                yield row.with_filled(dict(list(fields.items())[:at])), result_of(results)
+                yield row.with_filled(dict(list(fields.items())[:at])), result_from_fields(results)
 
     def __enter__(self) -> Self:
         if self.path.exists():
@@ -122,9 +121,9 @@ class ParquetSink(Sink):
                 "--overwrite, or another output"
             )
         rows = [row for row, _ in measured]
-        values = columns(result for _, result in measured)
-        keys = mapping_keys(values)
-        results = {name: array(values[name], kind) for name, kind in _types(keys).items()}
+        values = result_columns(result for _, result in measured)
+        keys = open_keys(values)
+        results = {name: to_array(values[name], kind) for name, kind in _types(keys).items()}
         own = self.own.put(rows)
         table = _joined(own, results).replace_schema_metadata(_noted(own.schema.metadata, _Note.of(measured, keys)))
         with _whole(self.folder / f"{self._written:012}.parquet", self.folder) as temporary:
@@ -177,14 +176,14 @@ _OPEN = ("scores", "provenance")  # whose mappings may have other keys in anothe
 
 
 def _types(keys: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    return {name: arrow_type(shape, pa) for name, shape in result_shape(keys).items()}
+    return {name: arrow_type(shape) for name, shape in result_shape(keys).items()}
 
 
 def _joined(own: Any, results: Mapping[str, Any]) -> Any:
     """A table with these columns added, each under a name that is free."""
     taken = own.schema.names
     for name, column in results.items():
-        own = own.append_column(result_key(name, taken), column)
+        own = own.append_column(free_name(name, taken), column)
     return own
 
 
@@ -194,7 +193,7 @@ def _split(path: Path, types: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
         part = file.read()
     own = len(part.schema) - len(types)
     results = dict(zip(types, part.columns[own:], strict=True))
-    return part.select(range(own)), results | {name: array(results[name].to_pylist(), types[name]) for name in _OPEN}
+    return part.select(range(own)), results | {name: to_array(results[name].to_pylist(), types[name]) for name in _OPEN}
 
 
 def _digest(row: Row) -> str:

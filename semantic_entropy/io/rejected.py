@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy.files import append, drop_cut_line
+from semantic_entropy.files import append_lines, drop_partial_line
 from semantic_entropy.io.rows import Row, Sink
 from semantic_entropy.plain_text import to_json_line
 
@@ -42,14 +42,14 @@ class SetAside:
         """What is there, by the row's number."""
         if not self.path.exists():
             return {}
-        drop_cut_line(self.path)
+        drop_partial_line(self.path)
         with self.path.open("rb") as lines:
             entries: list[Entry] = [json.loads(line) for line in lines]
         return {entry[self.key]: entry for entry in entries}
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Append these rows."""
-        append(self.path, list(map(to_json_line, entries)))
+        append_lines(self.path, list(map(to_json_line, entries)))
 
     def replace(self, entries: Mapping[int, Entry]) -> None:
         """Hold these rows, whole or not at all."""
@@ -60,7 +60,7 @@ class SetAside:
         """Write down what the file will hold once the output has changed."""
         half = self._next.with_name(f"{self._next.name}.tmp")
         half.unlink(missing_ok=True)
-        append(half, [to_json_line(entries[number]) for number in sorted(entries)])
+        append_lines(half, [to_json_line(entries[number]) for number in sorted(entries)])
         sync(half)
         half.replace(self._next)
 

@@ -29,7 +29,7 @@ from semantic_entropy.io.rejected import Entry, SetAside, entry_of
 from semantic_entropy.io.retried import beside, insert
 from semantic_entropy.io.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink, Source
 from semantic_entropy.io.summary import Done
-from semantic_entropy.progress.bar import bar
+from semantic_entropy.progress import progress_bar
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Group, Result
 
@@ -136,7 +136,7 @@ class Run:
             written, last = self._skip(left, before) if before else (0, 0)
             self._take_up(aside, last)
             total = self.source.total() if progress else None
-            with self.sink, self._asked(left) as complete, bar("rows", total, progress, self._life) as advance:
+            with self.sink, self._asked(left) as complete, progress_bar("rows", total, progress, self._life) as advance:
                 advance(written + len(aside))
                 for good in self._measured(complete, advance, untried=not written):
                     self.sink.write(good)
@@ -186,7 +186,7 @@ class Run:
         with (
             contextlib.closing(every),
             self._asked(rows) as complete,
-            bar("rows again", len(again), progress, self._life) as advance,
+            progress_bar("rows again", len(again), progress, self._life) as advance,
         ):
             while chunk := _take(complete, _CHUNK):
                 good, problems = self._measure(chunk, untried=False)

@@ -1,1 +1,6 @@
-"""Progress bars, cancellation, and notices about long waits."""
+"""What a long call shares with the person or task that waits for it: cancellation, progress bars, notices of waits."""
+
+from semantic_entropy.progress.cancellation import cancel_event, is_cancelled, is_stopped, run_cancellable
+from semantic_entropy.progress.display import progress_bar, show_waits
+
+__all__ = ["cancel_event", "is_cancelled", "is_stopped", "progress_bar", "run_cancellable", "show_waits"]

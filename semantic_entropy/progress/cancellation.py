@@ -1,7 +1,8 @@
-"""Whether whoever wanted a result has given it up: looked at wherever work waits, in the thread that works for it.
+"""Cooperative cancellation: long waits poll `is_cancelled()` and stop.
 
-A cancelled task cannot end a thread. So each call that a task waits for has an event of its own, in a context of its
-own: other tasks go on. A thread that such work starts by itself does not inherit it; `stop_signal` is for handing over.
+Python cannot end a thread from outside. `run_cancellable` runs a function in a thread and sets an event when the
+awaiting task is cancelled. Each call has its own event, so cancelling one task does not stop another. The event is in
+the thread's context, which a thread started by that function does not inherit: pass `cancel_event()` to such a thread.
 """
 
 from __future__ import annotations
@@ -11,31 +12,36 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-_STOP: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar("semantic_entropy_stop", default=None)
+_EVENT: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar(
+    "semantic_entropy_cancelled", default=None
+)
 
 
-def stop_signal() -> threading.Event:
-    """The event that is set once nobody waits for what this thread works on; one that never is, outside of a task."""
-    return _STOP.get() or threading.Event()
+def cancel_event() -> threading.Event:
+    """The event that is set when the task of this thread is cancelled. Outside a task: a new event, never set."""
+    return _EVENT.get() or threading.Event()
 
 
-def is_stopped() -> bool:
-    """Whether nobody waits any more for what this thread works on: the task that called `aestimate` was cancelled.
+def is_cancelled() -> bool:
+    """Whether the task that this thread works for (a call of `aestimate`) was cancelled.
 
-    For components that wait: look at it twice a second or so, and raise an error of this package where it is true.
+    A component that waits should call this about twice a second, and raise an error of this package when it is true.
     """
-    return stop_signal().is_set()
+    return cancel_event().is_set()
 
 
-async def stoppable(function: Callable[..., Any], *arguments: Any) -> Any:
-    """The function in a thread, in which `is_stopped()` is true once this task is cancelled."""
+is_stopped = is_cancelled  # the name in 0.1.0
+
+
+async def run_cancellable(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Run the function in a thread. In that thread `is_cancelled()` is true after this task is cancelled."""
     import asyncio  # a fifth of this package's import time
 
-    stop = threading.Event()
+    event = threading.Event()
     context = contextvars.copy_context()
-    context.run(_STOP.set, stop)
+    context.run(_EVENT.set, event)
     try:
         return await asyncio.get_running_loop().run_in_executor(None, context.run, function, *arguments)
     except asyncio.CancelledError:
-        stop.set()
+        event.set()
         raise

@@ -13,7 +13,7 @@ from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalen
 from semantic_entropy.errors import InputError, PluginError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.registry.discovery import default_registry
-from semantic_entropy.sampling.base import Sampler
+from semantic_entropy.sampling import Sampler
 
 _T = TypeVar("_T")
 

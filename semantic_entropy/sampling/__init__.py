@@ -1,1 +1,16 @@
-"""Asking the model: groups as they are drawn (`drawing`), and the samples kept on disk (`store`)."""
+"""Draw responses from a language model: the `Sampler` interface, draws for many questions, and the store on disk."""
+
+from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
+from semantic_entropy.sampling.draw import SampledQuestion, SamplingRun, check_questions, sample_and_measure
+from semantic_entropy.sampling.store import SampleStore
+
+__all__ = [
+    "Request",
+    "SampleFailure",
+    "SampleStore",
+    "SampledQuestion",
+    "Sampler",
+    "SamplingRun",
+    "check_questions",
+    "sample_and_measure",
+]

@@ -1,8 +1,8 @@
-"""Sampler: who asks the model.
+"""The `Sampler` interface: a sampler draws n responses to each of many questions.
 
-A sampler draws n responses to each of many questions. Requests come in as an iterable and are taken lazily, as many as
-the sampler can work on at once; samples go out one by one, as they arrive and in any order. So whoever reads them can
-write each down at once, and judge the finished groups while others are still being drawn.
+A sampler reads its requests from an iterator, and takes the next request only when it can start on it. It yields
+samples one at a time, as they arrive, in any order. The caller can therefore store each sample at once and measure
+complete groups while other groups are still being drawn.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from semantic_entropy.types import Sample, Usage
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """n responses to one question.
+    """Draw n responses to one question.
 
-    `index` names the request in what comes out. `first`: how many responses to this question there are already, so that
-    a sampler with a seed draws others than those.
+    Attributes:
+        index: identifies the request in what `stream` yields.
+        question: the text to send to the model.
+        n: how many responses to draw.
+        first: how many responses to this question exist already. A sampler with a seed must draw different ones.
     """
 
     index: int
@@ -31,10 +34,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SampleFailure:
-    """Why the rest of a request's responses will not come (refused by a filter, too long for the model, timed out).
+    """Why the remaining responses of a request do not come: refused by a filter, too long for the model, timed out.
 
-    usage: what was paid for them all the same; None: nothing, or nobody knows. transient: the same request may do
-    better another time, since it is the server that failed, not the request.
+    Attributes:
+        reason: for the user.
+        usage: what the missing responses cost nevertheless; None: nothing, or unknown.
+        transient: whether the same request may succeed later, because the server failed and not the request.
     """
 
     reason: str
@@ -43,7 +48,7 @@ class SampleFailure:
 
 
 class Sampler(ABC):
-    """Base of every sampler: implement `stream`. Announced by the hook `semantic_entropy_samplers`."""
+    """Base class of every sampler: implement `stream`. Plugins register samplers in `semantic_entropy_samplers`."""
 
     name: str = ""
     cache_identity: ClassVar[str | None] = None
@@ -57,14 +62,15 @@ class Sampler(ABC):
     @property
     @abstractmethod
     def settings(self) -> Hashable:
-        """All that the samples depend on beside the question, in plain values (texts, numbers, None, tuples of them).
+        """Everything except the question that the samples depend on, as plain values.
 
-        Samples kept on disk are found under it: never a secret, never what does not change them (concurrency).
+        Plain values are texts, numbers, None, and tuples of these. Samples on disk are found by these settings. Leave
+        out secrets, and options that do not change the samples (such as concurrency).
         """
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Versions of what the samples come from: in a result's provenance."""
+        """Versions of the software that produces the samples, for a result's provenance."""
         return {}
 
     def describe(self) -> str:
@@ -74,18 +80,18 @@ class Sampler(ABC):
     def __repr__(self) -> str:
         try:
             return f"<{self.describe()}>"
-        except AttributeError:  # half constructed, as a traceback may show it
+        except AttributeError:  # a traceback may show a sampler whose constructor did not finish
             return f"<{self.name}>"
 
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
-        """Samples as they arrive: `request.n` for each request, or fewer and then one `SampleFailure`.
+        """Yield samples as they arrive: `request.n` for each request, or fewer and then one `SampleFailure`.
 
-        Takes the next request only when it can start on it. Closing the iterator stops the work.
+        Take the next request only when you can start on it. Closing the iterator must stop the work.
 
         Raises:
-            SamplingError: nothing more will come for any request (no server, wrong key, no model); says what to do.
+            SamplingError: no request can succeed any more (no server, wrong key, no model); says what to do.
         """
 
-    def close(self) -> None:  # noqa: B027  # some hold nothing
-        """Let go of models and connections; may be called twice."""
+    def close(self) -> None:  # noqa: B027  # many samplers hold nothing that needs closing
+        """Release models and connections; may be called twice."""

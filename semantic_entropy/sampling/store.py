@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.files import appending, close, drop_cut_line, try_lock, write_lines
+from semantic_entropy.files import close_flushed, drop_partial_line, open_append, try_lock, write_lines
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.types import Sample, Usage, class_identity
@@ -42,13 +42,13 @@ class SampleStore:
         self.found = self.added = 0
         self._lock = threading.Lock()
         self._places: dict[str, list[int]] = {}
-        self._out = appending(self.path)
+        self._out = open_append(self.path)
         try:
             self._hold()
             self._read()
-            drop_cut_line(self.path)
+            drop_partial_line(self.path)
         except BaseException:
-            close(self._out)
+            close_flushed(self._out)
             raise
 
     def get(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
@@ -79,7 +79,7 @@ class SampleStore:
 
     def close(self) -> None:
         """Close the file; may be called twice."""
-        close(self._out)
+        close_flushed(self._out)
 
     def __str__(self) -> str:
         held = sum(map(len, self._places.values()))

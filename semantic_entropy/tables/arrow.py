@@ -1,4 +1,4 @@
-"""pyarrow, or the command that brings it; and how a result's values become its arrays."""
+"""pyarrow, or the command that installs it; Python values as Arrow arrays, and a result's shapes as Arrow types."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semantic_entropy.errors import MissingDependencyError
+from semantic_entropy.tables.columns import Shape
 
 try:
     import pyarrow as pa
@@ -13,25 +14,34 @@ try:
 except ImportError as error:
     raise MissingDependencyError("Parquet files need pyarrow: pip install 'semantic-entropy[parquet]'") from error
 
-__all__ = ["REFUSED", "array", "pa", "pq"]
+__all__ = ["CONVERSION_ERRORS", "arrow_type", "pa", "pq", "to_array"]
 
-REFUSED = (pa.ArrowException, OverflowError, TypeError, ValueError)
-"""How pyarrow says that a type does not hold some values."""
+CONVERSION_ERRORS = (pa.ArrowException, OverflowError, TypeError, ValueError)
+"""What pyarrow raises when a type cannot hold some values."""
 
 
-def array(values: Sequence[Any], kind: Any) -> Any:
-    r"""Python values as an Arrow array; a lone surrogate, which UTF-8 cannot hold, is written out as `\udc80`."""
+def arrow_type(shape: Shape) -> Any:
+    """A shape of `result_shape` as an Arrow type."""
+    if isinstance(shape, list):
+        return pa.list_(arrow_type(shape[0]))
+    if isinstance(shape, dict):
+        return pa.struct([(name, arrow_type(inner)) for name, inner in shape.items()])
+    return {str: pa.string(), int: pa.int64(), float: pa.float64()}[shape]
+
+
+def to_array(values: Sequence[Any], kind: Any) -> Any:
+    r"""Python values as an Arrow array. A lone surrogate, which UTF-8 cannot hold, becomes its escape: `\udc80`."""
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:
-        return pa.array(_spelled_out(values), kind)
+        return pa.array(_escape_surrogates(values), kind)
 
 
-def _spelled_out(value: Any) -> Any:
+def _escape_surrogates(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list | tuple):
-        return [_spelled_out(item) for item in value]
+        return [_escape_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_spelled_out(key): _spelled_out(item) for key, item in value.items()}
+        return {_escape_surrogates(key): _escape_surrogates(item) for key, item in value.items()}
     return value

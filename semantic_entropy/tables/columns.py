@@ -1,50 +1,79 @@
-"""Results as columns of a table: their names, and their types in a table's own terms.
+"""The fields of `Result` as columns of a table: names, types, values, and back from values to a `Result`.
 
-The types are read off `Result` itself, so that no table can drift from it. A shape is a plain description: a Python
-type, a list with the shape of its items, or a dict with the shape of each field. `scores` and `versions` have the
-fields that occur in the results at hand; a row without one of them holds null there.
+The types are read from the annotations of `Result`, so a table cannot drift from it. A *shape* describes a column
+without naming a table library: a Python type, a list that holds the shape of the items, or a dict that holds the shape
+of each field. The mappings `scores` and `versions` are open: they have the keys that occur in the results at hand, and
+a row without one of these keys has a null there.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
+import math
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from semantic_entropy.errors import InputError
 from semantic_entropy.types import Result
 
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 
-_FIELDS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "samples")  # a table has its own
-_ALWAYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # what a table without rows still has
+RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "samples")
+"""The fields of a result that a table or file stores. `samples` is not one: the row has its own responses."""
+_DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # open mappings of a table without rows
 
 
-def columns(results: Iterable[Result]) -> dict[str, list[Any]]:
-    """The fields of `Result.to_dict()`, a list each, by name."""
+def result_columns(results: Iterable[Result]) -> dict[str, list[Any]]:
+    """One list of values for each of `RESULT_FIELDS`; the values are those of `Result.to_dict()`."""
     rows = [result.to_dict() for result in results]
-    return {name: [row[name] for row in rows] for name in _FIELDS}
+    return {name: [row[name] for row in rows] for name in RESULT_FIELDS}
 
 
-def mapping_keys(values: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
+def open_keys(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
     """The keys that the open mappings of these columns have, in order of first appearance."""
     return {
-        "scores": list(dict.fromkeys(key for scores in values["scores"] for key in scores)),
-        "versions": list(dict.fromkeys(key for how in values["provenance"] for key in how["versions"])),
+        "scores": list(dict.fromkeys(key for scores in columns["scores"] for key in scores)),
+        "versions": list(dict.fromkeys(key for provenance in columns["provenance"] for key in provenance["versions"])),
     }
 
 
 def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
-    """The shape of every field of a result, `keys` as `mapping_keys` gives them."""
-    shape: dict[str, Shape] = _shape(Result, {name: keys.get(name) or usual for name, usual in _ALWAYS.items()}, "")
-    return {name: shape[name] for name in _FIELDS}
+    """The shape of each of `RESULT_FIELDS`. `keys`: those of the open mappings, as `open_keys` returns them."""
+    keys = {name: keys.get(name) or default for name, default in _DEFAULT_KEYS.items()}
+    shape: dict[str, Shape] = _shape(Result, keys, "")
+    return {name: shape[name] for name in RESULT_FIELDS}
+
+
+def result_from_fields(fields: Mapping[str, Any]) -> Result:
+    """Rebuild a `Result` from an output row: the inverse of `Result.to_dict()`.
+
+    A null becomes nan where the type is float. A null in an open mapping of texts is a key that this result lacks.
+
+    Raises:
+        InputError: the fields are not those of a result.
+    """
+    try:
+        result: Result = _from_plain(Result, fields)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            f"a result of an earlier run cannot be read ({type(error).__name__}: {error}): use --overwrite"
+        ) from error
+    return result
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """The name, prefixed with `result_` until it is not taken: a row's own field is never overwritten."""
+    while name in taken:
+        name = f"result_{name}"
+    return name
 
 
 def _shape(hint: Any, keys: Mapping[str, Sequence[str]], name: str) -> Shape:
     if dataclasses.is_dataclass(hint):
-        hints = typing.get_type_hints(hint)
-        return {field.name: _shape(hints[field.name], keys, field.name) for field in dataclasses.fields(hint)}
+        return {field: _shape(inner, keys, field) for field, inner in _hints(typing.cast("type", hint)).items()}
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is tuple:
         return [_shape(arguments[0], keys, name)]
@@ -55,26 +84,21 @@ def _shape(hint: Any, keys: Mapping[str, Sequence[str]], name: str) -> Shape:
     return hint
 
 
-def arrow_type(shape: Shape, pa: Any) -> Any:
-    """This shape as a type of `pa`, which is pyarrow."""
-    if isinstance(shape, list):
-        return pa.list_(arrow_type(shape[0], pa))
-    if isinstance(shape, dict):
-        return pa.struct([(name, arrow_type(inner, pa)) for name, inner in shape.items()])
-    return {str: pa.string(), int: pa.int64(), float: pa.float64()}[shape]
+def _from_plain(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint):
+        kind = typing.cast("type", hint)
+        return kind(**{name: _from_plain(inner, value[name]) for name, inner in _hints(kind).items() if name in value})
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _from_plain(arguments[0], value)
+    if origin is tuple:
+        return tuple(_from_plain(arguments[0], item) for item in value)
+    if origin is Mapping:
+        inner = arguments[1]
+        return {key: _from_plain(inner, item) for key, item in value.items() if item is not None or inner is float}
+    return math.nan if value is None and hint is float else value
 
 
-def polars_type(shape: Shape, pl: Any) -> Any:
-    """This shape as a type of `pl`, which is polars."""
-    if isinstance(shape, list):
-        return pl.List(polars_type(shape[0], pl))
-    if isinstance(shape, dict):
-        return pl.Struct({name: polars_type(inner, pl) for name, inner in shape.items()})
-    return {str: pl.String, int: pl.Int64, float: pl.Float64}[shape]
-
-
-def result_key(key: str, taken: Collection[str]) -> str:
-    """The row's own fields stay as they are: a field of the result gets prefixes until its name is free."""
-    while key in taken:
-        key = f"result_{key}"
-    return key
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

@@ -1,10 +1,11 @@
-"""Tables of other libraries: pandas and polars frames and `datasets.Dataset` in, the same kind out, results added.
+"""Tables that a user passes to `estimate`: pandas and polars frames and `datasets.Dataset`.
 
-None of them is imported here: a value is recognised by its class's name and module, and who holds one has the library
-loaded. Results become columns of the types that `columns` states; one whose name is taken gets the prefix `result_`, as
-in files. A pandas frame keeps its index, and holds lists and dicts as objects.
+The same kind of table comes back, with one column for each field of the results. None of the libraries is imported
+here: a table is recognised by the name and module of its class, and its library is loaded already. A result column
+whose name is taken gets the prefix `result_`, as in files. A pandas frame keeps its index; its lists and dicts are
+stored as objects.
 
-Left out: lazy and streamed tables. All groups go through one run, so all responses must be at hand.
+Left out: lazy and streamed tables. All groups go through one pipeline run, so all responses must be in memory.
 """
 
 from __future__ import annotations
@@ -16,26 +17,26 @@ from typing import Any, Protocol, TypeVar
 
 from semantic_entropy.clusters.groups import many_groups
 from semantic_entropy.errors import InputError, nearest
-from semantic_entropy.tables.columns import Shape, columns, mapping_keys, polars_type, result_key, result_shape
+from semantic_entropy.tables.columns import Shape, free_name, open_keys, result_columns, result_shape
 from semantic_entropy.types import Group, Result
 
 
-class _Columns(Protocol):
+class _HasColumns(Protocol):
     @property
     def columns(self) -> Any: ...
 
 
-class _ColumnNames(Protocol):
+class _HasColumnNames(Protocol):
     @property
     def column_names(self) -> Any: ...
 
 
-TableT = TypeVar("TableT", bound="_Columns | _ColumnNames")
-"""A pandas or polars frame, or a `datasets.Dataset`: what goes in comes out."""
+TableT = TypeVar("TableT", bound="_HasColumns | _HasColumnNames")
+"""A pandas or polars frame, or a `datasets.Dataset`: the type that goes in comes out."""
 
 
-class Table(ABC):
-    """A table of some library, as far as measuring it goes."""
+class TableAdapter(ABC):
+    """What measuring needs from a table of any library."""
 
     def __init__(self, table: Any, library: Any) -> None:
         self.table, self.library = table, library
@@ -43,35 +44,35 @@ class Table(ABC):
     @property
     @abstractmethod
     def names(self) -> list[Any]:
-        """Its columns."""
+        """The names of the columns."""
 
     @abstractmethod
     def values(self, name: str) -> list[Any]:
         """A column as Python values."""
 
     @abstractmethod
-    def extended(self, values: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        """The same kind of table with these columns added; the one at hand stays as it is."""
+    def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
+        """A table of the same kind with these columns added; the given table stays unchanged."""
 
 
-class _Pandas(Table):
+class _PandasFrame(TableAdapter):
     @property
     def names(self) -> list[Any]:
         return list(self.table.columns)
 
     def values(self, name: str) -> list[Any]:
-        return [_plain(value) for value in self.table[name].tolist()]
+        return [_arrays_as_lists(value) for value in self.table[name].tolist()]
 
-    def extended(self, values: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        kinds = {float: "float64", int: "int64", str: None}  # None: pandas' own way with texts
+    def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
+        dtypes = {float: "float64", int: "int64", str: None}  # None: pandas chooses how it stores texts
         table = self.table.copy(deep=False)
-        for name, column in values.items():
-            kind = "object" if isinstance(shapes[name], list | dict) else kinds[shapes[name]]
-            table[name] = self.library.Series(column, index=table.index, dtype=kind)
+        for name, column in columns.items():
+            dtype = "object" if isinstance(shapes[name], list | dict) else dtypes[shapes[name]]
+            table[name] = self.library.Series(column, index=table.index, dtype=dtype)
         return table
 
 
-class _Polars(Table):
+class _PolarsFrame(TableAdapter):
     @property
     def names(self) -> list[Any]:
         return list(self.table.columns)
@@ -79,12 +80,22 @@ class _Polars(Table):
     def values(self, name: str) -> list[Any]:
         return list(self.table[name].to_list())
 
-    def extended(self, values: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        kinds = {name: polars_type(shape, self.library) for name, shape in shapes.items()}
-        return self.table.with_columns([self.library.Series(name, values[name], dtype=kinds[name]) for name in values])
+    def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
+        dtypes = {name: self._dtype(shape) for name, shape in shapes.items()}
+        return self.table.with_columns(
+            [self.library.Series(name, columns[name], dtype=dtypes[name]) for name in columns]
+        )
+
+    def _dtype(self, shape: Shape) -> Any:
+        pl = self.library
+        if isinstance(shape, list):
+            return pl.List(self._dtype(shape[0]))
+        if isinstance(shape, dict):
+            return pl.Struct({name: self._dtype(inner) for name, inner in shape.items()})
+        return {str: pl.String, int: pl.Int64, float: pl.Float64}[shape]
 
 
-class _Dataset(Table):
+class _HuggingFaceDataset(TableAdapter):
     @property
     def names(self) -> list[Any]:
         return list(self.table.column_names)
@@ -92,27 +103,26 @@ class _Dataset(Table):
     def values(self, name: str) -> list[Any]:
         return list(self.table.select_columns([name]).with_format(None)[:][name])
 
-    def extended(self, values: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        from semantic_entropy.tables.arrow import array, pa  # which a dataset stands on
-        from semantic_entropy.tables.columns import arrow_type
+    def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
+        from semantic_entropy.tables.arrow import arrow_type, pa, to_array  # a dataset is stored in Arrow
 
-        arrays = {name: array(column, arrow_type(shapes[name], pa)) for name, column in values.items()}
+        arrays = {name: to_array(column, arrow_type(shapes[name])) for name, column in columns.items()}
         added = self.library.Dataset(pa.table(arrays))
-        if not len(self.table):  # joining drops columns without rows
+        if not len(self.table):  # concatenate_datasets drops columns without rows
             features = self.library.Features({**self.table.features, **added.features})
             return self.library.Dataset.from_dict({name: [] for name in features}, features)
         both = self.library.concatenate_datasets([self.table.with_format(None), added], axis=1)
-        how = self.table.format
-        shown = None if how["columns"] == self.names else [*how["columns"], *values]
-        return both.with_format(how["type"], shown, how["output_all_columns"], **how["format_kwargs"])
+        given = self.table.format
+        formatted = None if given["columns"] == self.names else [*given["columns"], *columns]
+        return both.with_format(given["type"], formatted, given["output_all_columns"], **given["format_kwargs"])
 
 
-_TABLES: dict[tuple[str, str], type[Table]] = {
-    ("pandas", "DataFrame"): _Pandas,
-    ("polars", "DataFrame"): _Polars,
-    ("datasets", "Dataset"): _Dataset,
+_ADAPTERS: dict[tuple[str, str], type[TableAdapter]] = {
+    ("pandas", "DataFrame"): _PandasFrame,
+    ("polars", "DataFrame"): _PolarsFrame,
+    ("datasets", "Dataset"): _HuggingFaceDataset,
 }
-_NEARLY = {
+_ADVICE = {  # classes of these libraries that are not supported: what to pass instead
     ("pandas", "Series"): "pass the frame it is a column of, or its .tolist()",
     ("polars", "LazyFrame"): "pass its .collect()",
     ("polars", "Series"): "pass the frame it is a column of, or its .to_list()",
@@ -121,66 +131,82 @@ _NEARLY = {
 }
 
 
-def as_table(value: object) -> Table | None:
-    """A table that can be measured, or None for a value that is none.
+def as_table(value: object) -> TableAdapter | None:
+    """An adapter for a table that can be measured; None if the value is not a table.
 
     Raises:
-        InputError: a relative of a table that is not one; says what to pass instead.
+        InputError: a class of a table library that is not supported, such as a lazy frame; says what to pass instead.
     """
     if isinstance(value, list | tuple | str):
         return None
     for kind in type(value).__mro__:
         library = kind.__module__.partition(".")[0]
-        if found := _TABLES.get((library, kind.__name__)):
-            return found(value, sys.modules[library])
-        if advice := _NEARLY.get((library, kind.__name__)):
+        if adapter := _ADAPTERS.get((library, kind.__name__)):
+            return adapter(value, sys.modules[library])
+        if advice := _ADVICE.get((library, kind.__name__)):
             raise InputError(f"a {library}.{kind.__name__} cannot be measured: {advice}")
     return None
 
 
-def measured(
-    table: Table, run: Callable[[Sequence[Group]], Sequence[Result]], column: Any, question: Any, logprobs: Any
+def measure_table(
+    table: TableAdapter,
+    measure: Callable[[Sequence[Group]], Sequence[Result]],
+    column: Any,
+    question: Any,
+    logprobs: Any,
 ) -> Any:
-    """The table with the columns of the results. `column`, `question`, `logprobs`: names of columns, None the usual."""
-    responses = table.values(_named(table, "column", column, "responses"))
-    questions = _optional(table, "question", question)
-    results = run(many_groups(responses, questions, _optional(table, "logprobs", logprobs)))
-    values = columns(results)
-    free = {name: result_key(name, table.names) for name in values}
-    shapes = result_shape(mapping_keys(values))
-    return table.extended(
-        {free[name]: column for name, column in values.items()},
-        {free[name]: shape for name, shape in shapes.items()},
+    """The table with the columns of the results added.
+
+    Args:
+        table: has one row for each group.
+        measure: returns a result for each group.
+        column: the name of the column that holds the responses; None: "responses".
+        question: the name of the column that holds the question; None: "question" if there is one.
+        logprobs: the name of the column that holds log-probabilities; None: "logprobs" if there is one.
+
+    Raises:
+        InputError: there is no such column, or a row cannot be measured.
+    """
+    responses = table.values(_column_name(table, "column", column, "responses"))
+    questions = _optional_column(table, "question", question)
+    results = measure(many_groups(responses, questions, _optional_column(table, "logprobs", logprobs)))
+    columns = result_columns(results)
+    shapes = result_shape(open_keys(columns))
+    names = {field: free_name(field, table.names) for field in columns}
+    return table.with_columns(
+        {names[field]: column for field, column in columns.items()},
+        {names[field]: shape for field, shape in shapes.items()},
     )
 
 
-def _optional(table: Table, argument: str, given: Any) -> list[Any] | None:
+def _optional_column(table: TableAdapter, argument: str, given: Any) -> list[Any] | None:
     if given is None and argument not in table.names:
         return None
-    return [None if _missing(value) else value for value in table.values(_named(table, argument, given, argument))]
+    values = table.values(_column_name(table, argument, given, argument))
+    return [None if _is_missing(value) else value for value in values]
 
 
-def _named(table: Table, argument: str, given: Any, usual: str) -> str:
-    name = usual if given is None else given
+def _column_name(table: TableAdapter, argument: str, given: Any, default: str) -> str:
+    name = default if given is None else given
     if not isinstance(name, str):
-        raise InputError(f"{argument}={name!r:.80}: for a table it is the name of a column")
+        raise InputError(f"{argument}={name!r:.80}: for a table, pass the name of a column")
     names = list(map(str, table.names))
     if names.count(name) != 1:
         number = "several columns are" if name in names else "no column is"
         raise InputError(
             f"{number} named {name!r}.{nearest(name, names)} The table has: {', '.join(names) or 'none'}; "
-            f"{argument}= names another"
+            f"pass the name of a column as {argument}="
         )
     return name
 
 
-def _missing(value: object) -> bool:
-    """None, or what pandas puts in its place (of NA alone one cannot ask whether it equals itself)."""
+def _is_missing(value: object) -> bool:
+    """None, or what pandas stores instead: nan (not equal to itself) or NA (whose comparison is not a bool)."""
     return value is None or type(value).__name__ == "NAType" or bool(value != value)  # noqa: PLR0124
 
 
-def _plain(value: Any) -> Any:
-    """A cell of numpy arrays (pandas reads Parquet so) as lists."""
+def _arrays_as_lists(value: Any) -> Any:
+    """Numpy arrays, which pandas reads from Parquet, as nested lists."""
     if hasattr(value, "tolist"):
         value = value.tolist()
-    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+    return [_arrays_as_lists(item) for item in value] if isinstance(value, list | tuple) else value

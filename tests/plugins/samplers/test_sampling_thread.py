@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from semantic_entropy.plugin import errors
-from semantic_entropy.progress.cancellation import stoppable
+from semantic_entropy.progress import run_cancellable
 from semantic_entropy_plugins.samplers.sampling_thread import in_background
 
 NAME = "work under test"
@@ -106,7 +106,7 @@ def test_a_reader_whose_task_is_cancelled_waits_for_no_batch():
             raised.append(str(error))
 
     async def cancelled():
-        task = asyncio.create_task(stoppable(read))
+        task = asyncio.create_task(run_cancellable(read))
         await asyncio.to_thread(begun.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -72,8 +72,11 @@ def test_a_table_without_rows_gets_the_columns_and_no_rows(kind):
     ("choices", "says"),
     [
         ({"column": "response"}, "no column is named 'response'. Did you mean 'responses'?.*id, responses, question"),
-        ({"question": "prompt"}, "no column is named 'prompt'.*The table has: id.*question= names another"),
-        ({"question": ["a", "b", "c"]}, "for a table it is the name of a column"),
+        (
+            {"question": "prompt"},
+            "no column is named 'prompt'.*The table has: id.*pass the name of a column as question=",
+        ),
+        ({"question": ["a", "b", "c"]}, "for a table, pass the name of a column"),
         ({"column": "id"}, "group 0: responses=7 must be a list of str"),
         ({"estimator": "likelihood"}, "needs logprobs"),
     ],

@@ -10,7 +10,7 @@ import pytest
 
 from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate, load_clusterer
 from semantic_entropy.plugin import Equivalence, Verdict
-from semantic_entropy.sampling.draws import Draw
+from semantic_entropy.sampling import SamplingRun
 from semantic_entropy.sampling.store import SampleStore
 from tests.semantic_entropy.sampling.dice import Dice
 
@@ -52,7 +52,7 @@ def test_samples_on_disk_are_not_kept_in_memory_and_an_equal_question_gets_them_
                 yield request, sample
 
     store, alive, answers, most = SampleStore(tmp_path / "s.jsonl"), [], {}, 0
-    for drawn in Draw(Counts(), 3, store).groups([f"question {i % 40}" for i in range(80)]):
+    for drawn in SamplingRun(Counts(), 3, store).groups([f"question {i % 40}" for i in range(80)]):
         texts = [sample.text for sample in drawn.samples]
         assert answers.setdefault(drawn.question, texts) == texts
         most = max(most, sum(one() is not None for one in alive))
@@ -90,11 +90,11 @@ def test_a_sampler_that_breaks_down_has_yielded_what_was_complete_and_all_of_it_
     store = SampleStore(tmp_path / "s.jsonl")
     complete = []
     with pytest.raises(SamplingError, match="start it"):
-        complete.extend(Draw(Dice(breaks_after=7), 3, store).groups(["a", "b", "c", "d"]))
+        complete.extend(SamplingRun(Dice(breaks_after=7), 3, store).groups(["a", "b", "c", "d"]))
     assert [drawn.question for drawn in complete] == ["a", "b"]
     assert store.added == 7
     dice = Dice()
-    assert len(list(Draw(dice, 3, store).groups(["a", "b", "c", "d"]))) == 4
+    assert len(list(SamplingRun(dice, 3, store).groups(["a", "b", "c", "d"]))) == 4
     assert dice.asked == [("c", 2, 1), ("d", 3, 0)]
     store.close()
 
@@ -113,7 +113,7 @@ def test_logprobs_that_cannot_be_used_cost_the_likelihood_not_the_responses():
 
 def test_requests_are_taken_one_by_one_and_closing_stops_the_sampler():
     dice = Dice()
-    groups = Draw(dice, 2).groups(f"question {i}" for i in range(1000))
+    groups = SamplingRun(dice, 2).groups(f"question {i}" for i in range(1000))
     assert [next(groups).index, next(groups).index] == [0, 1]
     groups.close()
     assert len(dice.asked) <= 3
@@ -129,7 +129,7 @@ def test_a_sampler_may_take_requests_from_a_thread_of_its_own():
             yield from drawn
 
     questions = ["a", "b", "a", "c", "b"]
-    groups = sorted(Draw(Threaded(), 2).groups(questions), key=lambda drawn: drawn.index)
+    groups = sorted(SamplingRun(Threaded(), 2).groups(questions), key=lambda drawn: drawn.index)
     assert [drawn.question for drawn in groups] == questions
 
 

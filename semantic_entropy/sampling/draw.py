@@ -1,0 +1,226 @@
+"""Draw n samples for each of many questions, and measure the groups while others are still being drawn.
+
+Samples that are on disk are used first. Only the missing ones are requested, once for each distinct question. Every
+sample is stored before anything else happens to it. Groups come out in the order in which they are complete.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from semantic_entropy.clusters.groups import one_group
+from semantic_entropy.errors import EvidenceError, InputError, SamplingError
+from semantic_entropy.progress import cancel_event, progress_bar
+from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
+from semantic_entropy.sampling.store import SampleStore
+from semantic_entropy.types import Group, Result, Sample
+
+_MAX_GROUPS = 64  # groups measured in one pipeline run at most: enough pairs to fill a model's batch
+_MAX_WAIT = 2.0  # seconds that a complete group waits for others at most
+
+Measure = Callable[[Sequence[Group]], Sequence[Result]]
+
+
+@dataclass(frozen=True, slots=True)
+class SampledQuestion:
+    """The samples drawn for one question. `failure` says why there are fewer than requested; None: all are there."""
+
+    index: int
+    question: str
+    samples: tuple[Sample, ...]
+    failure: SampleFailure | None = None
+
+    @property
+    def problem(self) -> str | None:
+        """Why samples are missing; None: none is missing."""
+        return self.failure.reason if self.failure else None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A question that is being sampled: the indices that ask it, and the samples so far."""
+
+    indices: list[int]
+    samples: list[Sample] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Complete:
+    """A question that is complete. samples: None if they are on disk, so that memory does not grow with the rows."""
+
+    count: int
+    samples: tuple[Sample, ...] | None
+    failure: SampleFailure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A group to be yielded. samples: None if they are those of the complete question."""
+
+    index: int
+    question: str
+    samples: tuple[Sample, ...] | None = None
+
+
+class SamplingRun:
+    """Draws n samples for each of many questions.
+
+    If the task that created the run is cancelled, the run requests nothing more.
+    """
+
+    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
+        self.sampler, self.n, self.store = sampler, n, store
+        self._cancelled = cancel_event()  # read here: a sampler may take requests from another thread
+        self._lock = threading.Lock()  # guards the fields below, for the same reason
+        self._pending: dict[str, _Pending] = {}
+        self._complete: dict[str, _Complete] = {}  # for questions that occur again
+        self._ready: deque[_Ready] = deque()
+
+    def groups(self, questions: Iterable[str]) -> Generator[SampledQuestion, None, None]:
+        """Yield a group for each question, in the order in which they are complete.
+
+        Raises:
+            SamplingError: the sampler cannot continue; groups that were complete have been yielded.
+        """
+        stream = self.sampler.stream(self._requests(questions))
+        try:
+            for request, outcome in stream:
+                self._take(request, outcome)
+                yield from self._yield_ready()
+                if self._cancelled.is_set():
+                    raise SamplingError("cancelled; the samples drawn so far are kept if samples= names a file")
+        except SamplingError:
+            yield from self._yield_ready()
+            raise
+        finally:
+            if isinstance(stream, Generator):
+                stream.close()
+        for question, pending in list(self._pending.items()):
+            self._finish(question, SampleFailure(f"the sampler drew {len(pending.samples)} of {self.n}"))
+        yield from self._yield_ready()
+
+    def to_group(self, sampled: SampledQuestion) -> Group:
+        """The samples as a group to measure. It has log-probabilities only if every sample has usable ones."""
+        texts = [sample.text for sample in sampled.samples]
+        group = Group(tuple(texts), sampled.question)
+        note = f"{len(texts)} of {self.n} responses: {sampled.problem}" if sampled.problem else None
+        logprobs = [sample.logprobs for sample in sampled.samples if sample.logprobs]
+        if texts and len(logprobs) == len(texts):
+            try:
+                group = one_group(texts, sampled.question, logprobs)
+            except EvidenceError as error:  # a nan from a server must not make the responses unusable
+                note = f"log-probabilities left out: {error}"
+        return replace(
+            group,
+            samples=sampled.samples,
+            sampler=self.sampler.describe(),
+            note=note,
+            lost_usage=sampled.failure.usage if sampled.failure else None,
+            n=self.n,
+        )
+
+    def _yield_ready(self) -> Iterator[SampledQuestion]:
+        while self._ready:
+            ready = self._ready.popleft()
+            complete = self._complete[ready.question]
+            samples = self._reread(ready.question, complete) if ready.samples is None else ready.samples
+            yield SampledQuestion(ready.index, ready.question, samples, complete.failure)
+
+    def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
+        """Requests for the samples that are missing."""
+        for index, question in enumerate(questions):
+            if self._cancelled.is_set():
+                return
+            with self._lock:
+                stored = self._register(index, question)
+            if stored is not None:
+                yield Request(index, question, self.n - len(stored), len(stored))
+
+    def _register(self, index: int, question: str) -> list[Sample] | None:
+        """The samples on disk if some are missing; None if nothing has to be requested for this question."""
+        if question in self._complete:
+            self._ready.append(_Ready(index, question))
+        elif question in self._pending:
+            self._pending[question].indices.append(index)
+        else:
+            stored = self.store.get(self.sampler, question, self.n) if self.store else []
+            if len(stored) < self.n:
+                self._pending[question] = _Pending([index], stored)
+                return stored
+            self._complete[question] = _Complete(len(stored), None)  # read again when the group is yielded
+            self._ready.append(_Ready(index, question))
+        return None
+
+    def _reread(self, question: str, complete: _Complete) -> tuple[Sample, ...]:
+        if complete.samples is not None or self.store is None:
+            return complete.samples or ()
+        return tuple(self.store.read(self.sampler, question, complete.count))
+
+    def _take(self, request: Request, outcome: Sample | SampleFailure) -> None:
+        question = request.question
+        if question not in self._pending:
+            raise SamplingError(f"sampler {self.sampler.name!r} drew more than the {request.n} samples of {request!r}")
+        if isinstance(outcome, SampleFailure):
+            self._finish(question, outcome)
+            return
+        if self.store:
+            self.store.add(self.sampler, question, outcome)
+        pending = self._pending[question]
+        pending.samples.append(outcome)
+        if len(pending.samples) == self.n:
+            self._finish(question)
+
+    def _finish(self, question: str, failure: SampleFailure | None = None) -> None:
+        with self._lock:
+            pending = self._pending.pop(question)
+            samples = tuple(pending.samples)
+            self._complete[question] = _Complete(len(samples), None if self.store else samples, failure)
+            self._ready.extend(_Ready(index, question, samples) for index in pending.indices)
+
+
+def check_questions(question: Any) -> list[str]:
+    """One question, or a list of questions, as a list of texts that are not blank."""
+    questions = [question] if isinstance(question, str) else question
+    if isinstance(questions, bytes) or not isinstance(questions, Sequence) or not questions:
+        raise InputError(f"question={question!r:.80}: to sample responses, pass a question (str) or a list of them")
+    for i, text in enumerate(questions):
+        if not isinstance(text, str) or not text.strip():
+            raise InputError(f"question {i} is {text!r:.80}: to sample responses, pass a str that is not blank")
+    return list(questions)
+
+
+def sample_and_measure(run: SamplingRun, questions: Sequence[str], measure: Measure, *, progress: bool) -> list[Result]:
+    """Draw and measure all questions; the results are in the order of the questions.
+
+    Raises:
+        SamplingError: the sampler cannot continue, or no question got a response.
+    """
+    results: dict[int, Result] = {}
+    waiting: list[SampledQuestion] = []
+    since = time.monotonic()
+    with progress_bar("questions", len(questions), progress) as advance:
+
+        def measure_waiting() -> None:
+            measured = measure([run.to_group(sampled) for sampled in waiting])
+            results.update(zip((sampled.index for sampled in waiting), measured, strict=True))
+            advance(len(waiting))
+            waiting.clear()
+
+        for sampled in run.groups(questions):
+            since = since if waiting else time.monotonic()
+            waiting.append(sampled)
+            if len(waiting) >= _MAX_GROUPS or time.monotonic() - since > _MAX_WAIT:
+                measure_waiting()
+        measure_waiting()
+    in_order = [results[index] for index in range(len(questions))]
+    if not any(result.labels or result.answers for result in in_order):
+        warnings = (warning for result in in_order for warning in result.warnings)
+        raise SamplingError(
+            f"no response from {run.sampler.describe()}: {next(warnings, 'the sampler gave no reason')}"
+        )
+    return in_order
