@@ -3,11 +3,10 @@
 Write-ahead logging: readers never wait, writers take turns, and a writer that is killed leaves what it had committed.
 Every thread of every process has a connection of its own, so neither threads nor forks share one.
 
-A key must mean the same in every process. It is made of the judge's class (`class_identity`), `settings` and
-`versions`, `RULES`, the question where it matters and the two answers; the file holds its SHA-256, not the texts. A
-judge whose settings are not plain values (texts, numbers, tuples of them) is known to this process alone: a plain function, or an
-`Equivalence` that leaves `settings` as they are. Its verdicts stay in memory, and `str()` says so. Of a text's kinds
-(torch's version is one) only the text counts.
+A key means the same in every process. It is made of the judge's class (`class_identity`), `settings` and `versions`,
+`RULES`, the question if the judge uses it, and the two answers. The file holds its SHA-256, not the texts. A judge
+whose settings are not plain values (texts, numbers, tuples of them) means nothing to another process: a plain function,
+or an `Equivalence` that does not override `settings`. Its verdicts stay in memory, and `str()` says so.
 
 Left out: forgetting. The file grows by about 100 bytes a verdict; delete it to begin anew.
 """

@@ -14,10 +14,8 @@ column `row`: which type each field has is known only at the end (`json_columns`
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.files import replacement
 from semantic_entropy.io.parquet_reader import OwnColumns, read_metadata
 from semantic_entropy.io.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink
 from semantic_entropy.plain_text import to_json_line
@@ -126,7 +125,7 @@ class ParquetSink(Sink):
         results = {name: to_array(values[name], kind) for name, kind in _types(keys).items()}
         own = self.own.put(rows)
         table = _joined(own, results).replace_schema_metadata(_noted(own.schema.metadata, _Note.of(measured, keys)))
-        with _whole(self.folder / f"{self._written:012}.parquet", self.folder) as temporary:
+        with replacement(self.folder / f"{self._written:012}.parquet", self.folder) as temporary:
             pq.write_table(table, temporary)
         self._written += len(rows)
 
@@ -134,7 +133,7 @@ class ParquetSink(Sink):
         if self.path.exists():
             return
         note = self._note()
-        with _whole(self.path, self.folder) as temporary:
+        with replacement(self.path, self.folder) as temporary:
             self._merge(note, temporary)
         shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -216,30 +215,3 @@ def _read_note(path: Path) -> _Note:
         raise InputError(
             f"{path} is a Parquet file that this command did not write: choose another output, or --overwrite"
         ) from error
-
-
-@contextlib.contextmanager
-def _whole(path: Path, folder: Path) -> Iterator[Path]:
-    """A name in `folder` to write to; what was written becomes `path`, complete and on the disk, or nothing does."""
-    temporary = folder / (path.name + ".tmp")
-    try:
-        yield temporary
-        _sync(temporary)
-        temporary.replace(path)
-        _sync(path.parent)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise SemanticEntropyError(
-            f"{path}: {error.strerror or error}; what is written so far is complete, run again to go on"
-        ) from error
-
-
-def _sync(path: Path) -> None:
-    """Wait until it is on the disk; a folder's names are synced by the folder, where a system can open one."""
-    if path.is_dir() and os.name == "nt":
-        return
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -92,8 +92,7 @@ class SamplingRun:
             for request, outcome in stream:
                 self._take(request, outcome)
                 yield from self._yield_ready()
-                if self._cancelled.is_set():
-                    raise SamplingError("cancelled; the samples drawn so far are kept if samples= names a file")
+                self._check_cancelled()
         except SamplingError:
             yield from self._yield_ready()
             raise
@@ -123,6 +122,10 @@ class SamplingRun:
             lost_usage=sampled.failure.usage if sampled.failure else None,
             n=self.n,
         )
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise SamplingError("cancelled; the samples drawn so far are kept if samples= names a file")
 
     def _yield_ready(self) -> Iterator[SampledQuestion]:
         while self._ready:

@@ -349,7 +349,7 @@ def test_a_disk_that_fills_up_loses_nothing_written(tmp_path, suffix):
     command = [sys.executable, "-m", "semantic_entropy", "estimate", str(source), "-o", str(out), "-e", "exact"]
     full = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=small)
     assert full.returncode == 1
-    assert "run again to go on" in full.stderr
+    assert "run again to continue" in full.stderr
     assert "Traceback" not in full.stderr
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

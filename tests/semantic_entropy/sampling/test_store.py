@@ -153,7 +153,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on_and_what_is_written_stay
     )
     done = subprocess.run([sys.executable, "-c", fill, path], cwd=ROOT, capture_output=True, text=True, check=True)
     added, said = done.stdout.split(" ", 1)
-    assert "run again to go on" in said
+    assert "run again to continue" in said
     store = SampleStore(path)
     assert len(store.get(Dice(), "q", 99)) == int(added) > 5
     store.close()
