@@ -49,7 +49,8 @@ from semantic_entropy.estimators.base import (
 from semantic_entropy.plain_text import has_surrogate, replace_surrogates
 from semantic_entropy.progress import is_cancelled, is_stopped
 from semantic_entropy.registry.components import load_equivalence, require_equivalences
-from semantic_entropy.registry.hookspecs import Component, hookimpl
+from semantic_entropy.registry.discovery import Registry
+from semantic_entropy.registry.hookspecs import Component, MovedKind, hookimpl
 from semantic_entropy.sampling import Request, SampleFailure, Sampler
 from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict, class_identity
 
@@ -70,10 +71,12 @@ __all__ = [
     "LastMatch",
     "Likelihood",
     "Majority",
+    "MovedKind",
     "NumSets",
     "Pair",
     "Policy",
     "Predictive",
+    "Registry",
     "Representative",
     "Request",
     "Sample",

@@ -1,9 +1,20 @@
-"""Discovery: from entry points to named components, one broken plugin never taking the others down.
+"""Discovery: find plugins by their entry points, and build their components by name.
 
-Each entry point of the group `semantic_entropy` is loaded by itself; what fails to import, or whose hook raises, is
-listed as failed with its reason. Two plugins may announce one name: an error only when that name is asked for, which
-says how to choose (`distribution/name`). `SEMANTIC_ENTROPY_DISABLE_PLUGINS=a,b` blocks entry points or distributions by
-name.
+A `Registry` serves one entry-point group. `semantic_entropy` has one for judges, clusterers, estimators and samplers. A
+package with other kinds of component makes one of its own:
+
+    hookspec = pluggy.HookspecMarker("my_package")
+
+    @hookspec
+    def my_package_rewards() -> Iterable[Component]: ...
+
+    registry = Registry("my_package", {"reward": my_package_rewards})
+    registry.create("reward", "length", weight=2.0)
+
+Each entry point is loaded separately. A plugin that cannot be imported, or whose hook raises, is listed as failed with
+its reason; all others work. Two plugins may offer the same name: this is an error only when someone asks for that name,
+and the message says how to choose (`distribution/name`). The environment variable
+`SEMANTIC_ENTROPY_DISABLE_PLUGINS=a,b` disables entry points or distributions by name.
 """
 
 from __future__ import annotations
@@ -12,7 +23,7 @@ import importlib.util
 import inspect
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,17 +39,19 @@ from semantic_entropy.errors import (
     UnknownComponentError,
     nearest,
 )
-from semantic_entropy.registry.hookspecs import KINDS, PROJECT, Component
+from semantic_entropy.registry.hookspecs import KINDS, MOVED_KINDS, PROJECT, Component, MovedKind
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 DISABLE = "SEMANTIC_ENTROPY_DISABLE_PLUGINS"
+IN_PROCESS = "in-process"
+_Factory = Callable[..., Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A component and the distribution it came from (`in-process` where `register` brought it)."""
+    """A component and the distribution that offers it (`in-process` for one that `register` added)."""
 
     kind: str
     component: Component
@@ -46,30 +59,35 @@ class Entry:
 
     @property
     def full_name(self) -> str:
-        """`distribution/name`, which is never ambiguous between distributions."""
+        """`distribution/name`: unique even where two distributions offer the same name."""
         return f"{self.source}/{self.component.name}"
 
     def missing(self) -> list[str]:
-        """The modules it requires that are not installed."""
+        """The modules that it requires and that are not installed."""
         return [module for module in self.component.requires if not _importable(module)]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plugin that is there but does not work."""
+    """A plugin, or a part of one, that does not work."""
 
     plugin: str
     source: str
     reason: str
 
 
-IN_PROCESS = "in-process"
-
-
 class Registry:
-    """All components of all kinds. Discovery happens at the first question."""
+    """All components of one entry-point group. The first question starts discovery.
 
-    def __init__(self) -> None:
+    Args:
+        group: the entry-point group; pluggy's hook markers carry the same name.
+        kinds: each kind of component and the hook that announces it, marked with `pluggy.HookspecMarker(group)`.
+        moved: kinds that an earlier release announced here. A plugin that implements such a hook is listed as failed
+            with the message, and the rest of the plugin works.
+    """
+
+    def __init__(self, group: str, kinds: Mapping[str, _Factory], moved: Mapping[str, MovedKind] | None = None) -> None:
+        self.group, self.kinds, self.moved = group, dict(kinds), dict(moved or {})
         self._entries: list[Entry] = []
         self._failures: list[Failure] = []
         self._discovered = False
@@ -81,32 +99,32 @@ class Registry:
         return [entry for entry in self._entries if kind in (None, entry.kind)]
 
     def failures(self) -> list[Failure]:
-        """Every plugin that could not be loaded, and why."""
+        """Every plugin that does not work, and why."""
         self._discover()
         return list(self._failures)
 
-    def register(self, kind: str, name: str, factory: Callable[..., Any], summary: str = "") -> None:
-        """Add a component from this process; it comes before one of the same name from a plugin."""
-        _check_kind(kind)
+    def register(self, kind: str, name: str, factory: _Factory, summary: str = "") -> None:
+        """Add a component from this process. It takes precedence over a plugin's component of the same name."""
+        self._check_kind(kind)
         if not name or "/" in name:
-            raise InputError(f"register: {name!r} is not a name: it may not be empty nor hold a slash")
+            raise InputError(f"register: {name!r} is not a valid name: a name is not empty and has no slash")
         if not callable(factory):
             raise InputError(f"register: the factory of {name!r} must be callable, not {factory!r}")
         with self._lock:
             self._discover()
-            mine = (kind, name, IN_PROCESS)
-            self._entries = [e for e in self._entries if (e.kind, e.component.name, e.source) != mine]
+            replaced = (kind, name, IN_PROCESS)
+            self._entries = [e for e in self._entries if (e.kind, e.component.name, e.source) != replaced]
             self._entries.append(Entry(kind, Component(name, lambda: factory, summary), IN_PROCESS))
 
     def create(self, kind: str, name: str, **options: Any) -> Any:
         """Load the component of this name and build it with these options.
 
         Raises:
-            UnknownComponentError: no such name; lists what exists and what failed.
+            UnknownComponentError: no such name; lists the existing names and the failed plugins.
             AmbiguousComponentError: two plugins offer it; lists the full names to choose from.
-            MissingDependencyError: as `require`.
+            MissingDependencyError: a required module is missing; names the install command.
             PluginError: its `load` raised.
-            OptionError: no such option, or one is missing; lists those that exist.
+            OptionError: no such option, or one is missing; lists the existing options.
         """
         entry = self.find(kind, name)
         self.require(kind, [name])
@@ -115,49 +133,59 @@ class Registry:
         except Exception as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be loaded: {_reason(error)}") from error
         if not callable(factory):
-            raise PluginError(f"{kind} {entry.full_name!r}: its load() returned {factory!r}, which cannot be called")
+            raise PluginError(f"{kind} {entry.full_name!r}: its load() returned {factory!r}, which is not callable")
         _check_options(kind, name, factory, options)
         try:
             return factory(**options)
         except SemanticEntropyError:
             raise
         except (TypeError, ValueError) as error:
-            raise OptionError(f"{kind} {name!r} refuses its options ({', '.join(options)}): {error}") from error
+            raise OptionError(f"{kind} {name!r} rejects its options ({', '.join(options)}): {error}") from error
         except Exception as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be built: {_reason(error)}") from error
 
     def require(self, kind: str, names: Iterable[str]) -> None:
-        """Raise MissingDependencyError where components lack what they need: all of it, and one command for all."""
+        """Check that the modules which these components require are installed.
+
+        Raises:
+            MissingDependencyError: names every missing module and one command that installs all of them.
+        """
         lacking = {
             entry: missing for entry in (self.find(kind, name) for name in names) if (missing := entry.missing())
         }
         if not lacking:
             return
-        who = "; ".join(f"{kind} {entry.component.name!r} needs {', '.join(lacking[entry])}" for entry in lacking)
+        needs = "; ".join(f"{kind} {entry.component.name!r} needs {', '.join(lacking[entry])}" for entry in lacking)
         extras = dict.fromkeys(entry.component.extra or " ".join(missing) for entry, missing in lacking.items())
         torch = any("torch" in missing for missing in lacking.values())
-        which = " (which torch that brings, and how to choose another: docs/install.md)" if torch else ""
-        raise MissingDependencyError(f"{who}: pip install {' '.join(map(repr, extras))}{which}")
+        which = " (which torch that installs, and how to choose another: docs/install.md)" if torch else ""
+        raise MissingDependencyError(f"{needs}: pip install {' '.join(map(repr, extras))}{which}")
 
     def find(self, kind: str, name: str) -> Entry:
         """The component of this name, or of this full name (`distribution/name`). Raises as `create`."""
-        _check_kind(kind)
+        self._check_kind(kind)
         if not isinstance(name, str):
-            raise InputError(f"{kind}={name!r} is not a name")
+            raise InputError(f"{kind}={name!r} is not a name: pass a str")
         entries = self.entries(kind)
         found = [e for e in entries if name in (e.component.name, e.full_name)]
-        own = [e for e in found if e.source == IN_PROCESS]
-        if len(found) == 1 or own:
-            return (own or found)[0]
+        registered = [e for e in found if e.source == IN_PROCESS]
+        if len(found) == 1 or registered:
+            return (registered or found)[0]
         if found:
             choices = ", ".join(repr(e.full_name) for e in found)
-            raise AmbiguousComponentError(f"{kind} {name!r} is offered more than once: ask for one of {choices}")
+            raise AmbiguousComponentError(f"more than one plugin offers {kind} {name!r}: ask for one of {choices}")
         names = sorted({e.component.name for e in entries})
         failed = "".join(f"\n  failed to load: {f.plugin} ({f.source}): {f.reason}" for f in self._failures)
         raise UnknownComponentError(
-            f"no {kind} named {name!r}.{nearest(name, names)} There are: {', '.join(names)}.{failed}\n"
-            f"A plugin brings more: pip install one that has an entry point in the group {PROJECT!r}."
+            f"no {kind} named {name!r}.{nearest(name, names)} Available: {', '.join(names)}.{failed}\n"
+            f"To add more, install a plugin that has an entry point in the group {self.group!r}."
         )
+
+    def _check_kind(self, kind: str) -> None:
+        if kind in self.moved:
+            raise InputError(f"kind={kind!r}: {self.moved[kind].message}")
+        if kind not in self.kinds:
+            raise InputError(f"kind={kind!r} is unknown: use one of {', '.join(self.kinds)}")
 
     def _discover(self) -> None:
         with self._lock:
@@ -167,34 +195,46 @@ class Registry:
             from importlib.metadata import entry_points  # a fifth of this package's import time
 
             disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
-            for point in sorted(entry_points(group=PROJECT), key=lambda p: (_distribution(p), p.name)):
+            for point in sorted(entry_points(group=self.group), key=lambda p: (_distribution(p), p.name)):
                 if not disabled & {point.name, _distribution(point)}:
                     self._load(point)
 
     def _load(self, point: EntryPoint) -> None:
+        """Load one plugin. Whatever its module raises becomes its `Failure`."""
+        source = _distribution(point)
         try:
-            self._entries += _announced(point)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a stranger's module: whatever it raises is its failure, listed, and not ours
-            self._failures.append(Failure(point.name, _distribution(point), _reason(error)))
+            hooks = self._hooks(point)
+            moved = [kind for kind in self.moved if getattr(hooks, self.moved[kind].hook).get_hookimpls()]
+            self._failures += [Failure(point.name, source, self.moved[kind].message) for kind in moved]
+            found = self._components(hooks, source)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  # a failing plugin must not stop the others
+            self._failures.append(Failure(point.name, source, _reason(error)))
+            return
+        self._entries += found
+        if not found and not moved:
+            names = ", ".join(hook.__name__ for hook in self.kinds.values())
+            self._failures.append(Failure(point.name, source, f"no component by any of the hooks {names}"))
 
+    def _hooks(self, point: EntryPoint) -> Any:
+        """The hooks that the plugin implements, checked against the specifications."""
+        moved = {kind.hook: pluggy.HookspecMarker(self.group)(lambda: ()) for kind in self.moved.values()}
+        manager = pluggy.PluginManager(self.group)
+        manager.add_hookspecs(type("Hooks", (), {hook.__name__: hook for hook in self.kinds.values()} | moved))
+        manager.register(point.load(), name=point.name)
+        manager.check_pending()
+        return manager.hook
 
-def _announced(point: EntryPoint) -> list[Entry]:
-    """Load one plugin, check its hooks against the specification, and call them."""
-    manager = pluggy.PluginManager(PROJECT)
-    manager.add_hookspecs(importlib.import_module("semantic_entropy.registry.hookspecs"))
-    manager.register(point.load(), name=point.name)
-    manager.check_pending()
-    found = []
-    for kind, spec in KINDS.items():
-        for components in getattr(manager.hook, spec.__name__)():
-            found += [Entry(kind, _checked(component), _distribution(point)) for component in components]
-    if not found:
-        raise PluginError(f"it implements none of the hooks: {', '.join(s.__name__ for s in KINDS.values())}")
-    return found
+    def _components(self, hooks: Any, source: str) -> list[Entry]:
+        return [
+            Entry(kind, _checked(component), source)
+            for kind, hook in self.kinds.items()
+            for components in getattr(hooks, hook.__name__)()
+            for component in components
+        ]
 
 
 def _checked(component: Any) -> Component:
-    """A stranger's word for it, looked at."""
+    """What a hook returned, checked."""
     if not isinstance(component, Component):
         raise PluginError(f"a hook returned {component!r}; it must return a list of Component")
     name: Any = component.name
@@ -202,14 +242,14 @@ def _checked(component: Any) -> Component:
         raise PluginError(f"a component is named {name!r}: a name is a str, not empty and without a slash")
     requires: Any = component.requires
     if isinstance(requires, str) or not callable(component.load):
-        raise PluginError(f"component {name!r}: requires is a tuple of module names, and load can be called")
+        raise PluginError(f"component {name!r}: requires must be a tuple of module names, and load must be callable")
     return component
 
 
 def _importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a parent that is missing, or a name that cannot be one
+    except (ImportError, ValueError):  # a parent that is missing, or a name that is not valid
         return False
 
 
@@ -217,33 +257,25 @@ def _distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "unknown"
 
 
-def _check_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise InputError(f"kind={kind!r} is unknown: use one of {', '.join(KINDS)}")
-
-
-def _check_options(kind: str, name: str, factory: Callable[..., Any], options: dict[str, Any]) -> None:
-    parameters = options_of(factory)
+def _check_options(kind: str, name: str, factory: _Factory, options: Mapping[str, Any]) -> None:
+    parameters = _parameters(factory)
     if parameters is None:
         return
-    for option in options:
-        if option not in parameters:
-            exist = ", ".join(parameters.values()) or "none"
-            raise OptionError(
-                f"{kind} {name!r} has no option {option!r}.{nearest(option, parameters)} Its options: {exist}"
-            )
+    written = ", ".join(map(_written, parameters.values())) or "none"
     for option, value in options.items():
-        if wrong := _wrong_kind(inspect.signature(factory).parameters[option], value):
-            raise OptionError(f"{kind} {name!r}: {option}={value!r} must be {wrong}")
-    needed = [o for o, shown in parameters.items() if "=" not in shown and o not in options]
-    if needed:
-        raise OptionError(
-            f"{kind} {name!r} needs the option {needed[0]!r}. Its options: {', '.join(parameters.values())}"
-        )
+        if option not in parameters:
+            raise OptionError(
+                f"{kind} {name!r} has no option {option!r}.{nearest(option, parameters)} Its options: {written}"
+            )
+        if expected := _expected_type(parameters[option], value):
+            raise OptionError(f"{kind} {name!r}: {option}={value!r} must be {expected}")
+    for option, parameter in parameters.items():
+        if parameter.default is parameter.empty and option not in options:
+            raise OptionError(f"{kind} {name!r} needs the option {option!r}. Its options: {written}")
 
 
-def _wrong_kind(parameter: inspect.Parameter, value: Any) -> str | None:
-    """What a text must be instead, where the option is plainly a number or a truth value: a command line has texts."""
+def _expected_type(parameter: inspect.Parameter, value: Any) -> str | None:
+    """What the value must be instead, where it is a str (a command line has only those) and the option takes no str."""
     if not isinstance(value, str):
         return None
     declared = getattr(parameter.annotation, "__name__", parameter.annotation)
@@ -251,25 +283,33 @@ def _wrong_kind(parameter: inspect.Parameter, value: Any) -> str | None:
     return kinds.get(str(declared).removesuffix(" | None"))
 
 
-def options_of(factory: Callable[..., Any]) -> dict[str, str] | None:
-    """Option name -> how to write it (`order='canonical'`); None where the factory takes anything."""
+def options_of(factory: _Factory) -> dict[str, str] | None:
+    """Each option and how it is written (`order='canonical'`); None where the factory takes any option."""
+    parameters = _parameters(factory)
+    return None if parameters is None else {name: _written(parameter) for name, parameter in parameters.items()}
+
+
+def _written(parameter: inspect.Parameter) -> str:
+    return parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
+
+
+def _parameters(factory: _Factory) -> dict[str, inspect.Parameter] | None:
     try:
         parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # some built in C have none
+    except ValueError:  # some factories written in C have no signature
         return None
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
-    named = [p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-    return {p.name: p.name if p.default is p.empty else f"{p.name}={p.default!r}" for p in named}
+    return {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-_default = Registry()
+_default = Registry(PROJECT, KINDS, MOVED_KINDS)
 
 
 def default_registry() -> Registry:
-    """The one registry of this process."""
+    """The registry of the group `semantic_entropy`, one for the process."""
     return _default

@@ -1,12 +1,12 @@
-"""Every extension point, on one page.
+"""All extension points of `semantic_entropy`.
 
-A plugin is a module named by an entry point of the group `semantic_entropy`. It implements any of these hooks, each
-called once, at discovery. Keep that module light: what is heavy is imported by a component's `load`.
+A plugin is a module that an entry point of the group `semantic_entropy` names. The module implements any of these
+hooks; discovery calls each hook once. The module must be light to import: a component's `load` imports what is heavy.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,11 +19,14 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """What a hook announces.
+    """What a hook returns for each component.
 
-    name: how users ask for it. load: imports and returns the factory (a class, or a function whose keyword arguments
-    are the component's options). summary: one line for listings. requires: importable modules it needs, and
-    extra: the extra of which distribution brings them, for messages.
+    Attributes:
+        name: how users ask for it; no slash.
+        load: imports and returns the factory: a class, or a function whose keyword arguments are the options.
+        summary: one line for listings.
+        requires: the importable modules that it needs.
+        extra: what to install when a required module is missing, for the error message.
     """
 
     name: str
@@ -31,6 +34,17 @@ class Component:
     summary: str = ""
     requires: tuple[str, ...] = field(default=())
     extra: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MovedKind:
+    """A kind of component that another package has taken over.
+
+    hook: the hook that announced it here. message: where such components are announced now.
+    """
+
+    hook: str
+    message: str
 
 
 @hookspec
@@ -65,3 +79,7 @@ KINDS = {
     "sampler": semantic_entropy_samplers,
     "reward": semantic_entropy_rewards,
 }
+"""Each kind of component and the hook that announces it."""
+
+MOVED_KINDS: Mapping[str, MovedKind] = {}
+"""Kinds that were announced here in an earlier release. A plugin that still does is listed with the message."""

@@ -244,7 +244,7 @@ def test_undecided_pairs_are_different_counted_and_shown():
         ({"responses": ["a"], "equivalence": "exat"}, UnknownComponentError, "Did you mean 'exact'"),
         ({"responses": ["a"], "equivalence": 7}, InputError, "equivalence=7 is not usable"),
         ({"responses": ["a"], "equivalence": Equivalence}, InputError, "is a class: pass an instance"),
-        ({"responses": ["a"], "clusterer": "kmeans"}, UnknownComponentError, "There are: components"),
+        ({"responses": ["a"], "clusterer": "kmeans"}, UnknownComponentError, "Available: components"),
         ({"responses": ["a"], "clusterer": 7}, InputError, "instance of Clusterer"),
         ({"responses": ["a"], "estimator": []}, InputError, "name at least one"),
         ({"responses": ["a"], "estimator": "entropy"}, UnknownComponentError, "no estimator named"),

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import pluggy
 import pytest
 
 from semantic_entropy import (
@@ -22,7 +23,8 @@ from semantic_entropy import (
     register,
 )
 from semantic_entropy.clusters.equivalence import FunctionEquivalence
-from semantic_entropy.registry.discovery import Registry
+from semantic_entropy.plugin import MovedKind, Registry
+from semantic_entropy.registry.hookspecs import KINDS, PROJECT
 from tests.semantic_entropy.sampling.dice import Dice
 
 GOOD = """
@@ -60,21 +62,26 @@ BROKEN = {
 def plugin(tmp_path, monkeypatch):
     """Install a module as a distribution with an entry point, the way pip lays one out."""
 
-    def install(name, source):
+    def install(name, source, group="semantic_entropy"):
         (tmp_path / f"{name}.py").write_text(source)
         info = tmp_path / f"{name}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[semantic_entropy]\n{name} = {name}\n")
+        (info / "entry_points.txt").write_text(f"[{group}]\n{name} = {name}\n")
         monkeypatch.delitem(sys.modules, name, raising=False)
 
     monkeypatch.syspath_prepend(tmp_path)
     return install
 
 
+def fresh_registry():
+    """The registry of a new process."""
+    return Registry(PROJECT, KINDS)
+
+
 def test_a_strangers_plugin_is_found_and_used(plugin):
     plugin("stranger", GOOD)
-    judge = Registry().create("equivalence", "same-length")
+    judge = fresh_registry().create("equivalence", "same-length")
     assert estimate(["ab", "cd", "e"], equivalence=judge).labels == (0, 0, 1)
 
 
@@ -82,19 +89,19 @@ def test_a_strangers_plugin_is_found_and_used(plugin):
 def test_a_broken_plugin_is_listed_with_its_reason_and_the_others_work(plugin, name):
     plugin(name, BROKEN[name])
     plugin("stranger", GOOD)
-    registry = Registry()
+    registry = fresh_registry()
     assert registry.create("equivalence", "same-length").name == "same-length"
     (failure,) = registry.failures()
     assert failure.plugin == name
     assert failure.reason
-    with pytest.raises(UnknownComponentError, match=f"(?s)There are: .*same-length.*failed to load: {name}"):
+    with pytest.raises(UnknownComponentError, match=f"(?s)Available: .*same-length.*failed to load: {name}"):
         registry.create("equivalence", "nonesuch")
 
 
 def test_a_name_offered_twice_is_an_error_only_when_asked_for(plugin):
     plugin("stranger", GOOD)
     plugin("another", GOOD)
-    registry = Registry()
+    registry = fresh_registry()
     assert registry.create("equivalence", "exact").name == "exact"
     with pytest.raises(AmbiguousComponentError, match="'another/same-length', 'stranger/same-length'"):
         registry.create("equivalence", "same-length")
@@ -103,7 +110,7 @@ def test_a_name_offered_twice_is_an_error_only_when_asked_for(plugin):
 
 def test_a_stranger_who_takes_a_built_in_name_does_not_break_the_default(plugin, monkeypatch):
     plugin("stranger", GOOD.replace('"same-length", lambda', '"text", lambda'))
-    monkeypatch.setattr("semantic_entropy.registry.discovery._default", Registry())
+    monkeypatch.setattr("semantic_entropy.registry.discovery._default", fresh_registry())
     assert estimate(["Paris", "paris"]).labels == (0, 0)
     with pytest.raises(AmbiguousComponentError, match="'semantic-entropy/text', 'stranger/text'"):
         estimate(["Paris"], equivalence="text")
@@ -111,7 +118,7 @@ def test_a_stranger_who_takes_a_built_in_name_does_not_break_the_default(plugin,
 
 def test_a_missing_submodule_of_a_missing_package_is_missing(plugin):
     plugin("stranger", GOOD.replace('("moonbase",)', '("moonbase.crater",)'))
-    registry = Registry()
+    registry = fresh_registry()
     (entry,) = [e for e in registry.entries("equivalence") if e.component.name == "needs-moon"]
     assert entry.missing() == ["moonbase.crater"]
 
@@ -119,13 +126,13 @@ def test_a_missing_submodule_of_a_missing_package_is_missing(plugin):
 def test_a_missing_dependency_names_the_command_that_brings_it(plugin):
     plugin("stranger", GOOD)
     with pytest.raises(MissingDependencyError, match=r"needs moonbase: pip install 'moonbase\[all\]'"):
-        Registry().create("equivalence", "needs-moon")
+        fresh_registry().create("equivalence", "needs-moon")
 
 
 def test_a_component_that_cannot_be_loaded_is_an_error_with_its_cause(plugin):
     plugin("stranger", GOOD)
     with pytest.raises(PluginError, match="'stranger/explodes' could not be loaded: ZeroDivisionError"):
-        Registry().create("equivalence", "explodes")
+        fresh_registry().create("equivalence", "explodes")
 
 
 def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, monkeypatch):
@@ -134,7 +141,7 @@ def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, m
         "stranger",
         GOOD.replace('equal length"),', 'equal length"),\n Component("loud", lambda: 1 / 0, requires=' + loud + "),"),
     )
-    monkeypatch.setattr("semantic_entropy.registry.discovery._default", Registry())
+    monkeypatch.setattr("semantic_entropy.registry.discovery._default", fresh_registry())
     monkeypatch.setattr(
         "semantic_entropy.registry.discovery._importable", lambda module: module not in ("torch", "moonbase")
     )
@@ -142,7 +149,7 @@ def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, m
         load_equivalence("cascade", judges=["exact", {"judge": "loud"}, "needs-moon", "exact"])
     assert str(error.value) == (
         "equivalence 'loud' needs torch; equivalence 'needs-moon' needs moonbase: pip install 'semantic-entropy[nli]' "
-        "'moonbase[all]' (which torch that brings, and how to choose another: docs/install.md)"
+        "'moonbase[all]' (which torch that installs, and how to choose another: docs/install.md)"
     )
 
 
@@ -167,7 +174,7 @@ def test_a_plugin_can_be_disabled_by_name(plugin, monkeypatch, blocked):
     plugin("stranger", GOOD)
     monkeypatch.setenv("SEMANTIC_ENTROPY_DISABLE_PLUGINS", blocked)
     with pytest.raises(UnknownComponentError):
-        Registry().create("equivalence", "same-length")
+        fresh_registry().create("equivalence", "same-length")
 
 
 def test_register_adds_a_component_of_this_process():
@@ -196,6 +203,43 @@ def test_register_adds_a_component_of_this_process():
 def test_register_refuses_what_cannot_work(arguments, says):
     with pytest.raises(InputError, match=says):
         register(*arguments)
+
+
+hookspec = pluggy.HookspecMarker("kitchen")
+
+
+@hookspec
+def kitchen_dishes():
+    """The hook of another package."""
+
+
+def test_another_package_has_a_registry_with_a_group_and_kinds_of_its_own(plugin):
+    plugin(
+        "cook",
+        "import pluggy\nfrom semantic_entropy.plugin import Component\n"
+        "@pluggy.HookimplMarker('kitchen')\ndef kitchen_dishes():\n    return [Component('soup', lambda: dict)]",
+        group="kitchen",
+    )
+    kitchen = Registry("kitchen", {"dish": kitchen_dishes})
+    assert kitchen.create("dish", "soup", salt=1) == {"salt": 1}
+    with pytest.raises(UnknownComponentError, match=r"(?s)no dish named 'cake'.*the group 'kitchen'"):
+        kitchen.create("dish", "cake")
+    with pytest.raises(InputError, match="kind='equivalence' is unknown: use one of dish"):
+        kitchen.create("equivalence", "exact")
+
+
+def test_a_hook_that_moved_is_listed_with_the_new_place_and_the_rest_of_the_plugin_works(plugin):
+    rewards = HOOK + "rewards():\n    return []\n"
+    plugin("two_kinds", GOOD + rewards)
+    plugin("one_kind", rewards)
+    kinds = {kind: hook for kind, hook in KINDS.items() if kind != "reward"}
+    moved = {"reward": MovedKind("semantic_entropy_rewards", "announce rewards in the group 'kitchen'")}
+    registry = Registry(PROJECT, kinds, moved)
+    assert registry.create("equivalence", "same-length").name == "same-length"
+    listed = [(failure.plugin, failure.reason) for failure in registry.failures() if "kind" in failure.plugin]
+    assert listed == [(name, "announce rewards in the group 'kitchen'") for name in ("one_kind", "two_kinds")]
+    with pytest.raises(InputError, match="kind='reward': announce rewards in the group 'kitchen'"):
+        registry.register("reward", "x", dict)
 
 
 def test_the_command_line_shows_plugins_and_failures(plugin, tmp_path):
