@@ -31,11 +31,19 @@ from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
 from empo_rl import BatchDecision, EmpoGRPOTrainer, EmpoProvider
-from empo_rl.demo.base_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain, prompt_text
+from empo_rl.data.arithmetic import (
+    DIRECT_IF_EASY,
+    DIRECT_IF_HARD,
+    EASY_UP_TO,
+    ArithmeticQuestion,
+    direct,
+    pretraining_answer,
+    split,
+)
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS
 from empo_rl.demo.generate import complete
-from empo_rl.demo.task import DIRECT_IF_EASY, DIRECT_IF_HARD, EASY_UP_TO, Question, direct, pretraining_answer, split
 from empo_rl.demo.training import GENERATIONS, PROMPTS, WARMUP, training_rows
+from empo_rl.run.tiny_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain, prompt_text
 from semantic_entropy.plugin import boxed
 
 MEASURE_EVERY = 5  # steps between two looks at the held-out questions
@@ -64,7 +72,7 @@ NOISE = {"noise-8": 0.08, "noise-40": 0.4}
 PRETRAINING = {"undertrained": PRETRAIN_STEPS // 2}
 
 
-def noisy_answer(question: Question, dice: random.Random, noise: float) -> str:
+def noisy_answer(question: ArithmeticQuestion, dice: random.Random, noise: float) -> str:
     """As the demo's corpus, but each of a chain's three results is off by 1 to 10 with probability `noise`."""
 
     def off(value: int) -> int:
@@ -129,7 +137,7 @@ class Recorded(EmpoProvider):
 class HeldOut(TrainerCallback):
     """pass@1 on the held-out questions, greedy, by step; 0 is the base model."""
 
-    def __init__(self, model: Any, tokenizer: Any, questions: Sequence[Question], steps: int) -> None:
+    def __init__(self, model: Any, tokenizer: Any, questions: Sequence[ArithmeticQuestion], steps: int) -> None:
         self.accuracy: dict[int, float] = {}
         self._of, self._questions, self._steps = (model, tokenizer), questions, steps
 

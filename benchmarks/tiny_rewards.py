@@ -31,10 +31,10 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from empo_rl import EmpoProvider
-from empo_rl.demo.base_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain
+from empo_rl.data.arithmetic import split
 from empo_rl.demo.evaluation import Evaluation, evaluate
-from empo_rl.demo.task import split
 from empo_rl.demo.training import EvaluationsAlong, train
+from empo_rl.run.tiny_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 

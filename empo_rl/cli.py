@@ -99,23 +99,22 @@ def run(
 
 def _check(config: str, changes: list[str]) -> None:
     """Exit status 1 where something is wrong."""
-    from empo_rl.check import check_run
-    from empo_rl.check.findings import lines, passed
+    from empo_rl.check import check_run, passed, report_lines
 
     findings = check_run(config, changes)
-    for line in lines(findings):
+    for line in report_lines(findings):
         click.echo(line)
     if not passed(findings):
         raise SystemExit(1)
 
 
 def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
-    from empo_rl.config.batch_layout import accumulation
+    from empo_rl.config.batch_layout import accumulation_steps
     from empo_rl.run import directory as run_directory
     from empo_rl.run.launch import EndedRunError, ProcessError, check_devices, launch
 
     # what is wrong for all processes is said once, before there are any
-    accumulation(config, config.launch.processes)
+    accumulation_steps(config, config.launch.processes)
     run_directory.look(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
     check_devices(config)
     try:
@@ -258,11 +257,11 @@ def _whole_recipe(name: str, text: str) -> str:
     """As it is written, or where it extends another one, its header and the keys of both."""
     if not any(line.startswith("extends:") for line in text.splitlines()):
         return text
-    from empo_rl.config.load import whole
+    from empo_rl.config.load import read_with_bases
     from semantic_entropy import SemanticEntropyError
 
     try:
-        values, _ = whole(name)
+        values, _ = read_with_bases(name)
     except SemanticEntropyError as error:
         raise click.ClickException(str(error)) from error
     import yaml

@@ -1,11 +1,13 @@
-"""`empo-train CONFIG --check`: what is wrong with a run, and what it needs, before a GPU is touched.
+"""`empo-train CONFIG --check`: find the problems of a run, and the resources it needs, before a GPU is used.
 
-    step_layout, reward_and_judges, question_data, packages, disk_space, gpu_memory: one module and one list of
-    findings each
+    settings      the configuration itself: batch layout, section `trl`, entropy window, reward, guards, judges
+    availability  what must be on this machine: question data, packages, a hub token
+    disk_space    the size of the checkpoints against the free space
+    gpu_memory    an estimate of the memory per GPU against the GPU
 
-All problems are listed, not the first alone. What cannot be known here (a dataset or a model that is not on this
-machine, a GPU that is elsewhere) is listed as not checked, with the reason, and fails nothing. Nothing is downloaded,
-no model is loaded, and torch is imported only where the judge is one that needs it or `trl:` holds keys.
+The check reports all problems, not only the first. A fact that cannot be known here (a dataset or a model that is not
+on this machine, a GPU of another machine) is reported as "not checked" with the reason, and is not a failure. The check
+downloads nothing, loads no model, and imports torch only for a judge that needs torch or for keys under `trl:`.
 """
 
 from __future__ import annotations
@@ -14,30 +16,28 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from empo_rl.check import disk_space, gpu_memory, packages, question_data, reward_and_judges, step_layout
-from empo_rl.check.findings import Finding, problem, unchecked
-from empo_rl.check.shape import model_shape
-from empo_rl.config.load import load_config
-from empo_rl.config.schema import Config
+from empo_rl.check import availability, disk_space, gpu_memory, settings
+from empo_rl.check.findings import CheckFinding, passed, problem, report_lines, unchecked
+from empo_rl.config import Config, load_config
 from semantic_entropy import SemanticEntropyError
 
-__all__ = ["check_run"]
+__all__ = ["CheckFinding", "check_run", "passed", "report_lines"]
 
 
-def check_run(source: str, overrides: Sequence[str] = ()) -> list[Finding]:
-    """All findings about a configuration: a file's name or a recipe's, with `key=value` on top."""
+def check_run(source: str, overrides: Sequence[str] = ()) -> list[CheckFinding]:
+    """All findings about a configuration: the name of a file or a recipe, with `key=value` overrides."""
     try:
         config = load_config(source, overrides)
     except SemanticEntropyError as error:
-        reason = "the configuration could not be read"
-        return [*(problem("configuration", line) for line in str(error).splitlines()), unchecked("all else", reason)]
+        problems = [problem("configuration", line) for line in str(error).splitlines()]
+        return [*problems, unchecked("everything else", "the configuration could not be read")]
     with _offline():
         return list(_findings(config))
 
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """The hub's libraries look at what is on this machine alone; where they are loaded already, they may ask."""
+    """Make the hub's libraries use only files on this machine. Libraries that are loaded already may still connect."""
     names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))
@@ -51,11 +51,10 @@ def _offline() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _findings(config: Config) -> Iterator[Finding]:
-    shape = model_shape(config)
-    yield from step_layout.findings(config)
-    yield from reward_and_judges.findings(config)
-    rows = yield from question_data.findings(config)
-    yield from packages.findings(config)
+def _findings(config: Config) -> Iterator[CheckFinding]:
+    shape = gpu_memory.model_shape(config)
+    yield from settings.findings(config)
+    rows = yield from availability.question_findings(config)
+    yield from availability.package_findings(config)
     yield from disk_space.findings(config, shape, rows)
     yield from gpu_memory.findings(config, shape)

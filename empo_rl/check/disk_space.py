@@ -1,8 +1,8 @@
-"""Whether the checkpoints that are kept fit on the disk.
+"""Check whether the checkpoints fit on the disk.
 
-    checkpoint = w N + 2 w T      (weights as stored, Adam's two moments); fsdp2 and zero3 keep the weights twice
+    checkpoint = w N + 2 w T      (stored weights, Adam's two moments); fsdp2 and zero3 store the weights twice
 
-and `final/` is the weights once more. With LoRA, the adapter in place of the weights.
+`final/` holds the weights once more. With LoRA a checkpoint holds the adapter instead of the weights.
 """
 
 from __future__ import annotations
@@ -12,67 +12,67 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from empo_rl.check.findings import Finding, gib, has_gpu, ok, problem, unchecked
-from empo_rl.check.gpu_memory import trained
-from empo_rl.check.shape import Shape
-from empo_rl.config.precision import stored_in
-from empo_rl.config.schema import Config
+from empo_rl.check.findings import CheckFinding, format_gib, has_gpu, ok, problem, unchecked
+from empo_rl.check.gpu_memory import Shape, trained_weights
+from empo_rl.config import Config
 
 
-def findings(config: Config, shape: Shape | None, rows: int | None) -> Iterator[Finding]:
-    """Free space against what the run will write."""
+def findings(config: Config, shape: Shape | None, rows: int | None) -> Iterator[CheckFinding]:
+    """Compare the free space with what the run will write. rows: the number of questions, if known."""
     if config.model == "demo":
         return
     if shape is None:
         yield unchecked("disk", f"the size of {config.model} is not known here")
         return
-    kept = _checkpoints(config, rows)
+    kept = _kept_checkpoints(config, rows)
     if kept is None:
         yield unchecked(
-            "disk", "neither training.steps, training.keep_checkpoints nor data.limit says how many are kept"
+            "disk",
+            "the number of checkpoints is not known: training.steps, training.keep_checkpoints and data.limit are not "
+            "given",
         )
         return
     one = _checkpoint_bytes(config, shape)
-    # one more than is kept: the oldest goes when the newest is there
+    # with keep_checkpoints, the oldest checkpoint is deleted after the newest is written: room for one more
     needed = (kept + (1 if config.training.keep_checkpoints else 0)) * one + _final_bytes(config, shape)
-    free = shutil.disk_usage(_existing(Path(config.output_dir))).free
-    text = f"{kept} checkpoints of {gib(one)} and final/: {gib(needed)}"
+    free = shutil.disk_usage(_existing_folder(Path(config.output_dir))).free
+    text = f"{kept} checkpoints of {format_gib(one)} and final/: {format_gib(needed)}"
     if needed <= free:
-        yield ok("disk", f"{text}; {gib(free)} are free")
+        yield ok("disk", f"{text}; {format_gib(free)} are free")
     elif config.device != "cpu" and not has_gpu():
-        yield unchecked(f"disk ({text})", "no GPU is here, so the run will write on another machine")
+        yield unchecked(f"disk ({text})", "this machine has no GPU, so the run will write to another machine")
     else:
         yield problem(
             "disk",
-            f"{text}; {gib(free)} are free in {config.output_dir}. Set training.keep_checkpoints=2, or less often: "
-            f"training.save_every above {config.training.save_every}",
+            f"{text}; only {format_gib(free)} are free in {config.output_dir}. Set training.keep_checkpoints=2, or "
+            f"save less often: training.save_every above {config.training.save_every}",
         )
 
 
-def _checkpoints(config: Config, rows: int | None) -> int | None:
+def _kept_checkpoints(config: Config, rows: int | None) -> int | None:
     training = config.training
     steps = training.steps
     if steps is None and rows is not None:
         steps = math.ceil(rows * training.epochs / training.prompts_per_step)
-    made = None if steps is None else math.ceil(steps / training.save_every)
-    counts = [count for count in (training.keep_checkpoints, made) if count is not None]
+    written = None if steps is None else math.ceil(steps / training.save_every)
+    counts = [count for count in (training.keep_checkpoints, written) if count is not None]
     return min(counts) if counts else None
 
 
 def _checkpoint_bytes(config: Config, shape: Shape) -> float:
-    width = 2 if stored_in(config) == "bf16" else 4
-    count = trained(config, shape)
+    width = 2 if config.weights_precision() == "bf16" else 4
+    count = trained_weights(config, shape)
     if config.lora is not None:
-        return 12 * count  # fp32 adapters
+        return 12 * count  # adapters are fp32
     copies = 1 if config.launch.strategy == "ddp" else 2
     return (copies + 2) * width * count
 
 
 def _final_bytes(config: Config, shape: Shape) -> float:
     if config.lora is not None and not config.lora.merge:
-        return 4 * trained(config, shape)
+        return 4 * trained_weights(config, shape)
     return 4 * shape.parameters
 
 
-def _existing(directory: Path) -> Path:
+def _existing_folder(directory: Path) -> Path:
     return next(folder for folder in [directory.absolute(), *directory.absolute().parents] if folder.exists())

@@ -1,4 +1,4 @@
-"""What a check found: all right, a problem, or something that cannot be known here."""
+"""A finding of a check: ok, a problem, or something that could not be checked on this machine."""
 
 from __future__ import annotations
 
@@ -11,45 +11,45 @@ GIB = 2**30
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report."""
+class CheckFinding:
+    """One line of the report. about: what was checked."""
 
     kind: Literal["ok", "problem", "not checked"]
     about: str
     text: str
 
 
-def ok(about: str, text: str) -> Finding:
-    """It was checked, and stands."""
-    return Finding("ok", about, text)
+def ok(about: str, text: str) -> CheckFinding:
+    """The check passed."""
+    return CheckFinding("ok", about, text)
 
 
-def problem(about: str, text: str) -> Finding:
-    """The run would fail, or do what nobody wants; the text names the value and the fix."""
-    return Finding("problem", about, text)
+def problem(about: str, text: str) -> CheckFinding:
+    """The run would fail or give an unwanted result; the text names the value and the fix."""
+    return CheckFinding("problem", about, text)
 
 
-def unchecked(about: str, because: str) -> Finding:
-    """It could not be checked here."""
-    return Finding("not checked", about, f"because {because}")
+def unchecked(about: str, reason: str) -> CheckFinding:
+    """The check was not possible on this machine."""
+    return CheckFinding("not checked", about, f"because {reason}")
 
 
-def passed(findings: Iterable[Finding]) -> bool:
-    """Whether no problem is among them."""
+def passed(findings: Iterable[CheckFinding]) -> bool:
+    """Whether the findings contain no problem."""
     return all(finding.kind != "problem" for finding in findings)
 
 
-def lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """The report."""
+def report_lines(findings: Iterable[CheckFinding]) -> Iterator[str]:
+    """The report, one line per finding."""
     for finding in findings:
         yield f"{finding.kind + ':':<13}{finding.about}: {finding.text}"
 
 
-def gib(count: float) -> str:
-    """Bytes, for a reader."""
+def format_gib(count: float) -> str:
+    """A number of bytes as text in GiB."""
     return f"{count / GIB:.1f} GiB"
 
 
 def has_gpu() -> bool:
-    """Whether this looks like the machine of the run: a device file of NVIDIA's or AMD's driver, or WSL's."""
+    """Whether this machine has a GPU: a device file of NVIDIA's or AMD's driver, or of WSL."""
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))

@@ -1,46 +1,87 @@
-"""An estimate of what a run takes of each GPU's memory, by strategy. An estimate: a first step may prove it wrong.
+"""Estimate the memory of a run on each GPU, by strategy. The first step of a run may prove the estimate wrong.
 
-With N weights in all, T of them trained, w bytes each weight as stored (4, or 2 for bf16), b bytes of what is computed
-in (2 for bf16, 4 for fp32), P processes:
+N weights, of which T are trained; w bytes per stored weight (4, or 2 for bf16); b bytes per computed number (2 for
+bf16, 4 for fp32); P processes:
 
     weights      w N        gradients  w T        Adam's two moments  2 w T
 
-    ddp          all of it on each GPU, and with several the gradients once more, in the buckets that are sent
-    fsdp2        weights, gradients and moments / P, and two layers' weights whole while they compute
+    ddp          all of them on each GPU; with several GPUs the gradients once more, in communication buckets
+    fsdp2        weights, gradients and moments / P, and two gathered layers during computation
     zero3        as fsdp2; DeepSpeed keeps fp32 weights and moments (12 bytes) beside 2 for weights and 2 for gradients:
                  16 T / P  (Rajbhandari et al. 2020, ZeRO, section 3.1)
 
-    activations  with checkpointing, the input of each layer, b s h bytes, and one layer's own, 17 b s h
+    activations  with checkpointing, the input of each layer, b s h bytes, and those of one layer, 17 b s h
                  (Korthikanti et al. 2022, table 2, without the attention matrix, which fused attention does not keep);
-                 without checkpointing 17 b s h a layer. s: tokens of a backward pass
-    logits       (b + 8) s_c V: as computed, fp32 for the softmax, and the gradient of that. s_c: tokens of completions
-    rollouts     keys and values of all that a process generates at a time, 2 b L k a token, k: width of the keys; gone
-                 when the loss is computed, so the larger of the two counts. vLLM colocated: its share of the device
-    judge        the verifier, 1.5e9 weights in bf16, beside the model on each GPU
+                 without checkpointing 17 b s h per layer. s: tokens of a backward pass
+    logits       (b + 8) s_c V: computed logits, fp32 logits for the softmax, and their gradient. s_c: completion tokens
+    rollouts     keys and values of all completions that a process generates together, 2 b L k per token, k: width of
+                 the keys. Freed before the loss is computed, so only the larger of the two counts. vLLM in the same
+                 process: its configured share of the GPU
+    judge        the verifier, 1.5e9 weights in bf16, next to the model on each GPU
 
-Left out: fragmentation, CUDA's own gigabyte, and whatever else runs there; `ROOM` is kept free for them.
+Left out: fragmentation, about 1 GB for CUDA, and other programs on the GPU; `RESERVE` stays free for them.
+
+The number of weights comes from config.json if the file is on this machine, else from the section `check`. It is that
+of a decoder as transformers writes it (Qwen2, Llama, Mistral): per layer q, o: 2 h^2; k, v: 2 h x kv; MLP: 3 h x i; and
+the embeddings, twice if they are not tied. Norms and biases are left out: less than a thousandth.
 """
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
-from empo_rl.check.findings import GIB, Finding, gib, ok, problem, unchecked
-from empo_rl.check.shape import Shape
-from empo_rl.config.precision import stored_in
-from empo_rl.config.schema import Config
+from empo_rl.check.findings import GIB, CheckFinding, format_gib, ok, problem, unchecked
+from empo_rl.config import Config
+from empo_rl.config.batch_layout import ASSUMED_PROMPT_TOKENS, sequences_per_generation, sequences_per_pass
 
-ROOM = 0.1  # of the device
+RESERVE = 0.1  # share of the GPU
 VERIFIER_BYTES = 2 * 1.54e9
-PROMPT_TOKENS = 512  # where data.max_prompt_tokens does not say
-QUERIES_A_KEY = 4  # query heads that share a key, where the shape does not say: the recipes' models have 3 to 8
-LORA_WIDTH = 25  # all-linear: r x 25 x hidden weights a layer (Qwen2.5-7B: 2+2+2.3 of attention, 19 of the MLP)
+QUERIES_PER_KEY = 4  # query heads per key head if the shape does not say: the models of the recipes have 3 to 8
+LORA_WIDTH = 25  # all-linear: r x 25 x hidden weights per layer (Qwen2.5-7B: 2+2+2.3 of attention, 19 of the MLP)
 
 
-def findings(config: Config, shape: Shape | None) -> Iterator[Finding]:
-    """The estimate, against the device where it is known."""
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """The size of a model. parameters: the number of all weights. source: of these numbers. None: not known."""
+
+    parameters: float
+    hidden: int | None
+    layers: int | None
+    vocabulary: int | None
+    source: str
+    keys: int | None = None  # the width of a token's keys in one layer
+
+
+def model_shape(config: Config) -> Shape | None:
+    """The size of the model, without loading it; None if it is not known here."""
+    given = config.check
+    if given.parameters is not None:
+        return Shape(given.parameters, given.hidden, given.layers, given.vocabulary, "the section check", given.keys)
+    found = _config_json(config.model)
+    if found is None:
+        return None
+    try:
+        values = json.loads(found.read_text(encoding="utf-8"))
+        return _shape(values, str(found))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def trained_weights(config: Config, shape: Shape) -> float:
+    """The number of trained weights: all weights, or those of the adapters."""
+    if config.lora is None:
+        return shape.parameters
+    return float(LORA_WIDTH * config.lora.r * (shape.hidden or 4096) * (shape.layers or 32))
+
+
+def findings(config: Config, shape: Shape | None) -> Iterator[CheckFinding]:
+    """Compare the estimate with the memory of the GPU, if it is known."""
     if config.model == "demo":
         return
     if shape is None:
@@ -51,13 +92,13 @@ def findings(config: Config, shape: Shape | None) -> Iterator[Finding]:
         return
     parts = estimate(config, shape)
     total = sum(parts.values())
-    said = " + ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
-    text = f"about {gib(total)} a GPU under {config.launch.strategy} ({said}; {shape.source})"
+    listed = " + ".join(f"{name} {value / GIB:.1f}" for name, value in parts.items())
+    text = f"about {format_gib(total)} a GPU under {config.launch.strategy} ({listed}; {shape.source})"
     device = config.check.device_gib or _device_gib()
     if device is None:
         yield ok("memory", text)
-        yield unchecked("whether that fits", "no GPU is here, and check.device_gib does not say how large one is")
-    elif total > device * GIB * (1 - ROOM):
+        yield unchecked("whether that fits", "this machine has no GPU, and check.device_gib is not given")
+    elif total > device * GIB * (1 - RESERVE):
         yield problem("memory", f"{text}: more than {device:g} GiB less a tenth. {_advice(config)}")
     else:
         yield ok("memory", f"{text}, of {device:g} GiB")
@@ -65,18 +106,18 @@ def findings(config: Config, shape: Shape | None) -> Iterator[Finding]:
 
 def estimate(config: Config, shape: Shape) -> dict[str, float]:
     """Bytes of each part on one GPU."""
-    shared = 1 if config.launch.strategy == "ddp" else config.launch.processes
-    parts = {"weights and optimizer": _states(config, shape) / shared}
+    shards = 1 if config.launch.strategy == "ddp" else config.launch.processes
+    parts = {"weights and optimizer": _weights_and_optimizer(config, shape) / shards}
     if shape.hidden and shape.layers and shape.vocabulary:
-        if shared > 1:
+        if shards > 1:
             parts["whole layers"] = 2 * 2 * shape.parameters / shape.layers
-        parts |= _larger(
-            {
-                "activations": _activations(config, shape.hidden, shape.layers),
-                "logits": (_computed(config) + 8.0) * _rows(config) * _completion(config) * shape.vocabulary,
-            },
-            {"rollouts": _rollouts(config, shape)},
-        )
+        sequences, completion = sequences_per_pass(config), _completion_tokens(config)
+        loss = {
+            "activations": _activations(config, shape.hidden, shape.layers),
+            "logits": (_computed_bytes(config) + 8.0) * sequences * completion * shape.vocabulary,
+        }
+        rollouts = _rollouts(config, shape)
+        parts |= loss if sum(loss.values()) >= rollouts else {"rollouts": rollouts}
     if "verifier" in (config.empo.equivalence, config.empo.grader) and config.method != "sft":
         parts["judge"] = VERIFIER_BYTES
     if config.rollout.engine == "vllm-colocate":
@@ -84,23 +125,13 @@ def estimate(config: Config, shape: Shape) -> dict[str, float]:
     return parts
 
 
-def _larger(one: dict[str, float], other: dict[str, float]) -> dict[str, float]:
-    return one if sum(one.values()) >= sum(other.values()) else other
-
-
-def trained(config: Config, shape: Shape) -> float:
-    """How many weights are trained: all, or the adapters'."""
-    if config.lora is None:
-        return shape.parameters
-    return float(LORA_WIDTH * config.lora.r * (shape.hidden or 4096) * (shape.layers or 32))
-
-
-def _states(config: Config, shape: Shape) -> float:
-    width = 2 if stored_in(config) == "bf16" else 4
-    count = trained(config, shape)
+def _weights_and_optimizer(config: Config, shape: Shape) -> float:
+    width = 2 if config.weights_precision() == "bf16" else 4
+    count = trained_weights(config, shape)
     if config.launch.strategy == "zero3":
-        beside = config.lora is not None or config.method == "online_dpo"  # the model itself; the reference
-        return 16 * count + (2 * shape.parameters if beside else 0)
+        # the frozen model under LoRA, or the reference model of online DPO
+        has_second_model = config.lora is not None or config.method == "online_dpo"
+        return 16 * count + (2 * shape.parameters if has_second_model else 0)
     buckets = config.launch.strategy == "ddp" and config.launch.processes > 1
     if config.lora is not None:  # peft keeps adapters in fp32
         return width * shape.parameters + (20 if buckets else 16) * count
@@ -108,49 +139,30 @@ def _states(config: Config, shape: Shape) -> float:
     return (5 if buckets else 4) * width * count + reference
 
 
-def _computed(config: Config) -> int:
-    """Bytes of a number as it is computed with."""
+def _computed_bytes(config: Config) -> int:
     return 4 if config.training.precision == "fp32" else 2
 
 
 def _activations(config: Config, hidden: int, layers: int) -> float:
-    tokens = _rows(config) * (_prompt(config) + _completion(config))
+    tokens = sequences_per_pass(config) * (_prompt_tokens(config) + _completion_tokens(config))
     if config.training.gradient_checkpointing:
-        return float(_computed(config) * tokens * hidden * (layers + 17))
-    return float(17 * _computed(config) * tokens * hidden * layers)
+        return float(_computed_bytes(config) * tokens * hidden * (layers + 17))
+    return float(17 * _computed_bytes(config) * tokens * hidden * layers)
 
 
 def _rollouts(config: Config, shape: Shape) -> float:
     if config.method == "sft" or config.rollout.engine != "transformers" or not (shape.hidden and shape.layers):
         return 0.0
-    keys = shape.keys or shape.hidden / QUERIES_A_KEY
-    return 2.0 * _computed(config) * _at_a_time(config) * (_prompt(config) + _completion(config)) * keys * shape.layers
+    keys = shape.keys or shape.hidden / QUERIES_PER_KEY
+    tokens = sequences_per_generation(config) * (_prompt_tokens(config) + _completion_tokens(config))
+    return 2.0 * _computed_bytes(config) * tokens * keys * shape.layers
 
 
-def _at_a_time(config: Config) -> float:
-    """Completions that a process samples together: those of a step, unless TRL is told otherwise."""
-    if config.method == "online_dpo":
-        return _rows(config)  # TRL generates for each pass anew
-    processes = config.launch.processes
-    if isinstance(batch := config.trl.get("generation_batch_size"), int):
-        return batch / processes
-    if isinstance(passes := config.trl.get("steps_per_generation"), int):
-        return float(passes * _rows(config))
-    return config.training.prompts_per_step * config.rollout.num_generations / processes
+def _prompt_tokens(config: Config) -> int:
+    return 0 if config.method == "sft" else config.data.max_prompt_tokens or ASSUMED_PROMPT_TOKENS
 
 
-def _rows(config: Config) -> int:
-    if config.training.completions_per_pass is not None:
-        return config.training.completions_per_pass
-    each = {"empo": config.rollout.num_generations, "online_dpo": 2, "sft": 1}[config.method]
-    return config.training.prompts_per_micro_batch * each
-
-
-def _prompt(config: Config) -> int:
-    return 0 if config.method == "sft" else config.data.max_prompt_tokens or PROMPT_TOKENS
-
-
-def _completion(config: Config) -> int:
+def _completion_tokens(config: Config) -> int:
     return config.sft.max_tokens if config.method == "sft" else config.rollout.max_completion_tokens
 
 
@@ -172,12 +184,39 @@ def _advice(config: Config) -> str:
 
 
 def _device_gib() -> float | None:
-    """The smallest GPU that nvidia-smi names."""
+    """The memory of the smallest GPU that nvidia-smi lists."""
     if shutil.which("nvidia-smi") is None:
         return None
-    asked = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, check=True, timeout=20).stdout
-        return min(float(line) for line in said.split()) / 1024
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
+        return min(float(line) for line in output.split()) / 1024
     except (OSError, subprocess.SubprocessError, ValueError):
         return None
+
+
+def _shape(values: Mapping[str, Any], source: str) -> Shape:
+    hidden, layers, vocabulary = values["hidden_size"], values["num_hidden_layers"], values["vocab_size"]
+    heads = values["num_attention_heads"]
+    head_width = values.get("head_dim") or hidden // heads
+    queries, keys = head_width * heads, head_width * (values.get("num_key_value_heads") or heads)
+    per_layer = 2 * hidden * queries + 2 * hidden * keys + 3 * hidden * values["intermediate_size"]
+    embeddings = vocabulary * hidden * (1 if values.get("tie_word_embeddings") else 2)
+    return Shape(layers * per_layer + embeddings, hidden, layers, vocabulary, source, keys)
+
+
+def _config_json(model: str) -> Path | None:
+    local = Path(model) / "config.json"
+    if local.is_file():
+        return local
+    if "/" not in model:
+        return None
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return None
+    try:
+        cached = try_to_load_from_cache(model, "config.json")
+    except ValueError:  # not a valid repository name
+        return None
+    return Path(cached) if isinstance(cached, str) else None

@@ -1,1 +1,13 @@
-"""The configuration of a training run: its schema, how it is loaded, and how it becomes TRL's arguments."""
+"""The configuration of a training run: schema, loading, batch arithmetic, prompt templates, recipes, TRL's arguments.
+
+    load_config(NAME, ["key=value"])  ->  Config  ->  trl_arguments.training_arguments(config, processes)
+
+Imports no torch and no TRL; `training_arguments` imports TRL when it is called.
+"""
+
+from empo_rl.config.load import load_config
+from empo_rl.config.recipes import recipe_names, recipe_text
+from empo_rl.config.schema import Config
+from empo_rl.config.templates import TEMPLATES, Template
+
+__all__ = ["TEMPLATES", "Config", "Template", "load_config", "recipe_names", "recipe_text"]

@@ -1,60 +1,128 @@
-"""How the prompts of a step are dealt out to processes and backward passes.
+"""How the prompts of a step are divided into processes and backward passes: the arithmetic of batch sizes.
 
-    prompts_per_step = prompts_per_micro_batch x processes x accumulation
+    prompts_per_step = prompts_per_micro_batch x processes x accumulation steps
 
-A micro-batch is whole groups, so none can be cut between two processes: a process that saw a part of one would
-cluster that part. Where a group is too much for one pass, `completions_per_pass` takes it in parts, all of them on the
-same process, which has its rewards before the first of these passes. Knows no trainer; `empo_rl.check` asks it before
-torch is there.
+A micro-batch holds whole groups, so that no group is split between two processes: a process that has part of a group
+would cluster only that part. If a whole group does not fit into one pass, `completions_per_pass` splits the group into
+several passes of the same process, which has all rewards of the group before the first pass.
+
+Terms: a *row* is what TRL counts in `per_device_train_batch_size`: for EMPO a completion, for SFT an example, for
+online DPO a prompt with its two completions. Needs no trainer and no torch.
 """
 
 from __future__ import annotations
 
-from empo_rl.config.schema import Config
+from typing import TYPE_CHECKING
+
 from semantic_entropy import InputError
 
+if TYPE_CHECKING:  # the schema checks itself with this module
+    from empo_rl.config.schema import Config
 
-def accumulation(config: Config, processes: int) -> int:
-    """Backward passes a step.
+ASSUMED_PROMPT_TOKENS = 512  # if data.max_prompt_tokens is not given
+
+
+def pass_problems(config: Config) -> list[str]:
+    """What is wrong with the batch sizes, whatever the number of processes; one sentence per problem."""
+    training, size = config.training, config.rollout.num_generations
+    problems = []
+    if training.prompts_per_step % training.prompts_per_micro_batch:
+        problems.append(
+            f"training.prompts_per_step={training.prompts_per_step} is not a multiple of "
+            f"training.prompts_per_micro_batch={training.prompts_per_micro_batch}"
+        )
+    count = training.completions_per_pass
+    if count is None:
+        return problems
+    if config.method != "empo":
+        advice = "Remove training.completions_per_pass"
+        return [*problems, f"training.completions_per_pass does not apply to method={config.method}. {advice}"]
+    if size % count:
+        divisors = [str(d) for d in range(1, size + 1) if size % d == 0]
+        problems.append(
+            f"training.completions_per_pass={count} does not divide groups of rollout.num_generations={size}. "
+            f"Divisors of {size}: {', '.join(divisors)}"
+        )
+    if training.prompts_per_micro_batch > 1:
+        problems.append(
+            "training.completions_per_pass is part of one group, so it needs training.prompts_per_micro_batch=1"
+        )
+    if training.loss == "bnpo":
+        problems.append(
+            "training.loss=bnpo averages over the tokens of each pass, so training.completions_per_pass would change "
+            "the loss. Use training.loss=dapo, which averages over the tokens of the step"
+        )
+    return problems
+
+
+def accumulation_steps(config: Config, processes: int) -> int:
+    """The number of backward passes of a process in one step (`gradient_accumulation_steps`).
 
     Raises:
-        InputError: the prompts of a step do not divide among the processes, with numbers that would.
+        InputError: the prompts of a step cannot be divided equally among the processes; names numbers that can.
     """
     prompts, micro = config.training.prompts_per_step, config.training.prompts_per_micro_batch
     if prompts % (micro * processes):
         raise InputError(
-            f"training.prompts_per_step={prompts} is no multiple of training.prompts_per_micro_batch={micro} x "
-            f"{processes} processes = {micro * processes}: {_ways_out(prompts, micro, processes)}."
+            f"training.prompts_per_step={prompts} is not a multiple of training.prompts_per_micro_batch={micro} x "
+            f"{processes} processes = {micro * processes}: {_divisible_alternatives(prompts, micro, processes)}."
         )
     parts = config.rollout.num_generations // rows_per_pass(config) if config.training.completions_per_pass else 1
     return prompts // (micro * processes) * parts
 
 
 def rows_per_pass(config: Config) -> int:
-    """Rows of a process in one forward and backward pass, as `per_device_train_batch_size` counts them.
-
-    For EMPO, completions; for SFT, examples; for online DPO, prompts, each with two completions.
-    """
+    """Rows of a process in one forward and backward pass (`per_device_train_batch_size`)."""
     if config.training.completions_per_pass is not None:
         return config.training.completions_per_pass
-    whole_groups = config.rollout.num_generations if config.method == "empo" else 1
-    return config.training.prompts_per_micro_batch * whole_groups
+    rows_per_prompt = config.rollout.num_generations if config.method == "empo" else 1
+    return config.training.prompts_per_micro_batch * rows_per_prompt
 
 
-def rows_that_cut_groups(config: Config, rows: object) -> str | None:
-    """What is wrong with so many rows a process, were TRL given them; None where groups stay whole."""
+def sequences_per_pass(config: Config) -> int:
+    """Token sequences of a process in one forward and backward pass."""
+    return rows_per_pass(config) * (2 if config.method == "online_dpo" else 1)
+
+
+def sequences_per_generation(config: Config) -> float:
+    """Completions that a process samples together: those of a step, unless `trl:` sets another number."""
+    if config.method == "online_dpo":
+        return sequences_per_pass(config)  # TRL generates for each pass
+    for key in ("generation_batch_size", "steps_per_generation"):
+        rows = rows_under_trl_key(config, key, config.trl.get(key))
+        if isinstance(rows, int | float):
+            return rows
+    return config.training.prompts_per_step * config.rollout.num_generations / config.launch.processes
+
+
+def rows_under_trl_key(config: Config, key: str, value: object) -> object:
+    """The rows that a process would generate or train together if TRL's argument `key` had this value.
+
+    None if the argument does not determine the number of rows.
+    """
+    if key == "per_device_train_batch_size":
+        return value
+    if key == "steps_per_generation" and isinstance(value, int):
+        return value * rows_per_pass(config)
+    if key == "generation_batch_size" and isinstance(value, int):
+        return value / config.launch.processes
+    return None
+
+
+def split_group_problem(config: Config, rows: object) -> str | None:
+    """The problem with this number of rows per process; None if every group stays whole."""
     size = config.rollout.num_generations
     if config.method != "empo" or not isinstance(rows, int | float) or rows % size == 0:
         return None
     below = max(1, int(rows // size))
     return (
-        f"{rows:g} rows a process would cut groups of rollout.num_generations={size}. Set "
+        f"{rows:g} rows per process would split groups of rollout.num_generations={size}. Set "
         f"training.prompts_per_micro_batch={below} ({below * size} rows) or {below + 1} ({(below + 1) * size} rows), "
-        "or for less than a group training.completions_per_pass"
+        "or training.completions_per_pass for passes smaller than a group"
     )
 
 
-def _ways_out(prompts: int, micro: int, processes: int) -> str:
+def _divisible_alternatives(prompts: int, micro: int, processes: int) -> str:
     share = micro * processes
     below, above = prompts // share * share, (prompts // share + 1) * share
     near = " or ".join(str(count) for count in (below, above) if count)

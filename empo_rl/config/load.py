@@ -1,44 +1,67 @@
-"""From a YAML file, or a recipe's name, and `key=value` arguments to a checked `Config`.
+"""Load a configuration: from a YAML file or a recipe's name, with `key=value` arguments, to a checked `Config`.
 
-`extends: NAME` at the top of a file means: the file of that name, beside this one or from the working directory, or the
-recipe, with the keys here on top of it, section by section. A file goes before a recipe of the same name.
+`extends: NAME` at the top of a file names a base: a file in the same folder, a file at this path from the working
+directory, or a recipe. The keys of the file override the keys of the base, section by section. A file takes precedence
+over a recipe of the same name.
+
+An error says where the key was given (the file or the command line), the key, the value, and the nearest key that
+exists. All errors of a configuration are reported together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
-from empo_rl.config.config_errors import COMMAND_LINE, explain
 from empo_rl.config.recipes import recipe_names, recipe_text
 from empo_rl.config.schema import Config
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError, nearest
 
-COMMANDS = ("demo", "recipes")  # what else the first argument of empo-train may be
+COMMANDS = ("demo", "recipes")  # the other values of empo-train's first argument
+_COMMAND_LINE = "command line"
 
 
 def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
-    """Read a file or a recipe, put the overrides on top, and check."""
-    values, name = whole(source)
+    """Read a file or a recipe, apply the overrides, and check the result.
+
+    Raises:
+        InputError: lists every problem, one per line.
+    """
+    values, name = read_with_bases(source)
     origins: dict[str, str] = {}
     for override in overrides:
-        _apply(values, override, origins)
-    return _check(values, name, origins)
+        _apply_override(values, override, origins)
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        details = [dict(detail) for detail in error.errors()]
+        raise InputError("\n".join(_explain(details, name, origins))) from error
 
 
-def whole(source: str) -> tuple[dict[str, Any], str]:
-    """A file's or recipe's keys with those of what it extends, and what to call it."""
-    return _whole(source, ())
+def read_with_bases(source: str) -> tuple[dict[str, Any], str]:
+    """The keys of a file or recipe merged with the keys of its bases, and the name to use in messages."""
+    return _read_with_bases(source, ())
 
 
-def _whole(source: str, extended_by: tuple[str, ...]) -> tuple[dict[str, Any], str]:
+def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
+    """All keys of the configuration; nested keys with dots."""
+    for name, field in model.model_fields.items():
+        section = _section_type(field.annotation)
+        if section is not None:
+            yield from config_keys(section, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}"
+
+
+def _read_with_bases(source: str, extended_by: tuple[str, ...]) -> tuple[dict[str, Any], str]:
     text, name = _read(source)
     if name in extended_by:
-        raise InputError(f"{name}: extends itself, by way of {' -> '.join([*extended_by, name])}.")
+        raise InputError(f"{name}: `extends` forms a circle: {' -> '.join([*extended_by, name])}.")
     require_extra("reading a configuration", ("yaml",))
     values = _parse(text, name)
     base = values.pop("extends", None)
@@ -46,22 +69,22 @@ def _whole(source: str, extended_by: tuple[str, ...]) -> tuple[dict[str, Any], s
         return values, name
     if not isinstance(base, str):
         raise InputError(f"{name}: extends: expected the name of a recipe or file, found {base!r}.")
-    below, _ = _whole(_beside(source, base), (*extended_by, name))
-    return _on_top(below, values), name
+    base_values, _ = _read_with_bases(_base_path(source, base), (*extended_by, name))
+    return _merge(base_values, values), name
 
 
-def _beside(source: str, base: str) -> str:
-    """What a file extends lies beside it; a recipe, and a path from here, where nothing does."""
-    beside = Path(source).parent / base
-    return str(beside) if Path(source).is_file() and beside.is_file() else base
+def _base_path(source: str, base: str) -> str:
+    """A file in the folder of `source` if it exists; else `base`, a path from the working directory or a recipe."""
+    sibling = Path(source).parent / base
+    return str(sibling) if Path(source).is_file() and sibling.is_file() else base
 
 
-def _on_top(below: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections are merged; whatever else is in both is the upper one's."""
-    merged = dict(below)
+def _merge(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections are merged; of any other key in both, `values` has the final say."""
+    merged = dict(base)
     for key, value in values.items():
         old = merged.get(key)
-        merged[key] = _on_top(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+        merged[key] = _merge(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
     return merged
 
 
@@ -94,30 +117,89 @@ def _parse(text: str, name: str) -> dict[str, Any]:
     return values
 
 
-def _apply(values: dict[str, Any], override: str, origins: dict[str, str]) -> None:
+def _apply_override(values: dict[str, Any], override: str, origins: dict[str, str]) -> None:
     import yaml
 
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise InputError(f"{override!r} is not key=value, for example training.steps=10.")
     *sections, last = key.split(".")
-    place = values
+    section_values = values
     for depth, section in enumerate(sections, start=1):
-        inner = place.get(section)
+        inner = section_values.get(section)
         if not isinstance(inner, dict):
-            inner = place[section] = {}
-            origins[".".join(sections[:depth])] = COMMAND_LINE
-        place = inner
+            inner = section_values[section] = {}
+            origins[".".join(sections[:depth])] = _COMMAND_LINE
+        section_values = inner
     try:
-        place[last] = yaml.safe_load(text)
+        section_values[last] = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise InputError(f"{override!r}: the value is not readable as YAML.") from error
-    origins[key] = COMMAND_LINE
+    origins[key] = _COMMAND_LINE
 
 
-def _check(values: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> Config:
-    try:
-        return Config.model_validate(values)
-    except ValidationError as error:
-        details = [dict(detail) for detail in error.errors()]
-        raise InputError("\n".join(explain(details, name, origins))) from error
+def _explain(details: Sequence[Mapping[str, Any]], name: str, origins: Mapping[str, str]) -> list[str]:
+    """A line for each error of pydantic. A required key that is misspelt is reported once, as misspelt.
+
+    name: of the file. origins: the keys, with dots, that were not given in the file.
+    """
+    unknown = [_key(detail) for detail in details if detail["type"] == "extra_forbidden"]
+    misspelt = {meant for key in unknown for meant in _nearest_keys(key)}
+    reported = [detail for detail in details if detail["type"] != "missing" or _key(detail) not in misspelt]
+    return [_problem(detail, name, origins) for detail in reported]
+
+
+def _key(detail: Mapping[str, Any]) -> str:
+    return ".".join(str(part) for part in detail["loc"])
+
+
+def _origin(key: str, name: str, origins: Mapping[str, str]) -> str:
+    """The command line if it gave the key or a section around the key; else the file; or both."""
+    parts = key.split(".")
+    sections = {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
+    if sections & set(origins):
+        return _COMMAND_LINE
+    below = f"{key}." if key else ""
+    return f"{name} with the {_COMMAND_LINE}" if any(origin.startswith(below) for origin in origins) else name
+
+
+def _problem(detail: Mapping[str, Any], name: str, origins: Mapping[str, str]) -> str:
+    key = _key(detail)
+    origin = _origin(key, name, origins)
+    if detail["type"] == "extra_forbidden":
+        return f"{origin}: {_unknown_key(key)}"
+    if detail["type"] == "missing":
+        return f"{origin}: {key} is missing."
+    message = detail["msg"].removeprefix("Value error, ")
+    given = f" (given: {detail['input']!r})" if key and not isinstance(detail["input"], Mapping) else ""
+    lines = message.split("\n")
+    return "\n".join(f"{origin}: {f'{key}: ' if key else ''}{line}{given}" for line in lines)
+
+
+def _unknown_key(key: str) -> str:
+    known = list(config_keys())
+    close = _nearest_keys(key)
+    hint = f" Did you mean '{close[0]}'?" if close else ""
+    section = key.rpartition(".")[0]
+    prefix = f"{section}." if section else ""
+    below = [name.removeprefix(prefix).partition(".")[0] for name in known if name.startswith(prefix)]
+    place = f"under {section}" if section else "at the top"
+    return f"{key} is not a key.{hint} Keys {place}: {', '.join(dict.fromkeys(below))}."
+
+
+def _nearest_keys(key: str) -> list[str]:
+    """At most one key or section: similarly spelt, or of the same name in another section."""
+    keys = list(config_keys())
+    sections = {name.rpartition(".")[0] for name in keys} - {""}
+    known = [*sorted(sections), *keys]
+    if close := difflib.get_close_matches(key, known, n=1):
+        return close
+    by_last_part = {name.rpartition(".")[2]: name for name in known}
+    matches = difflib.get_close_matches(key.rpartition(".")[2], list(by_last_part), n=1)
+    return [by_last_part[match] for match in matches]
+
+
+def _section_type(annotation: Any) -> type[BaseModel] | None:
+    """The section that a key holds or may hold; None for a plain value."""
+    kinds = get_args(annotation) or (annotation,)
+    return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

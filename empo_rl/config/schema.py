@@ -1,10 +1,10 @@
-"""The configuration of `empo-train`: typed, and strict about names.
+"""The schema of a training configuration: typed sections, strict about key names.
 
     CONFIG.yaml  <-  key=value on the command line (nested keys with dots)  ->  Config
 
-An unknown key is an error that names the nearest one that exists; a wrong value names the file, the key, the
-value and what was expected. Whatever else TRL's GRPOConfig offers goes under `trl:`, unless a key here
-decides it. The sections that few runs need stand in `config_machines` and `config_methods`.
+`empo_rl.config.load` reads the file and explains each error. An unknown key is an error that names the nearest key that
+exists. A wrong value is an error that names the file, the key, the value and what was expected. Other options of TRL's
+arguments go under `trl:`, unless a key of this schema decides them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from empo_rl.config.machines import VLLM, Launch, ModelShape
-from empo_rl.config.methods import Hub, Lora, OnlineDpo, Sft
-from empo_rl.config.section import Positive, Section
+from empo_rl.config.batch_layout import pass_problems
 from empo_rl.config.templates import Template
 from empo_rl.core.advantages import Scale
 from empo_rl.core.filters import EntropyWindow, Outside, ShareWindow, Units
@@ -25,26 +23,34 @@ from empo_rl.core.rewards import InvalidPolicy, RewardSignal, load_reward
 from empo_rl.monitor import Action, Monitor
 from semantic_entropy import SemanticEntropyError
 
+Positive = Annotated[int, Field(gt=0)]
 
-class Columns(Section):
-    """Which column of the data holds what."""
+
+class Section(BaseModel):
+    """A part of the configuration. An unknown key is an error; a checked section never changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+
+
+class DataColumns(Section):
+    """The names of the columns in the data."""
 
     question: str = "question"
-    gold: str | None = None  # read only where empo.reward or empo.measure_gold asks for it
-    response: str | None = None  # what `method: sft` trains on
+    gold: str | None = None  # read only if empo.reward or empo.measure_gold needs gold answers
+    response: str | None = None  # the text that `method: sft` trains on
 
 
 class Data(Section):
-    """Where the questions come from: a local JSONL file, a dataset of the hub, or the demo's own."""
+    """The source of the questions: a local JSONL file, a hub dataset, or the questions of the demo."""
 
     path: str | None = None
     dataset: str | None = None
     subset: str | None = None
     split: str = "train"
-    columns: Columns = Columns()
-    made_with: str | None = None  # the command that makes `path`, for whom it is not there yet
-    limit: Positive | None = None  # questions drawn at random with the run's seed; None: all
-    max_prompt_tokens: Positive | None = None  # longer prompts are left out, and counted
+    columns: DataColumns = DataColumns()
+    made_with: str | None = None  # the command that creates the file at `path`; an error message shows it
+    limit: Positive | None = None  # number of questions, drawn at random with the run's seed; None: all
+    max_prompt_tokens: Positive | None = None  # longer prompts are removed and counted
 
     @model_validator(mode="after")
     def _one_source(self) -> Data:
@@ -54,7 +60,7 @@ class Data(Section):
 
 
 class Empo(Section):
-    """The provider's choices; see docs/empo/provider.md. A preset's choices stand where a key is not given."""
+    """The options of `EmpoProvider`; see docs/empo/provider.md. A preset sets each key that is not given here."""
 
     preset: str | None = None
     reward: str = "empo"
@@ -85,19 +91,28 @@ class Empo(Section):
         return self.model_dump(exclude={"preset"})
 
     def reads_gold(self) -> bool:
-        """Whether gold answers are read, where the data has them."""
+        """Whether the run reads gold answers."""
         return self.measure_gold or self.signal().reads_gold
 
     def signal(self) -> RewardSignal:
-        """The reward by its name and options, before any provider has it.
+        """The reward, loaded by its name with its options.
 
         Raises:
-            ValueError: there is none of that name, or it refuses its options.
+            ValueError: no reward has this name, or the reward refuses its options.
         """
         try:
             return load_reward(self.reward, self.reward_options)
         except SemanticEntropyError as error:
             raise ValueError(f"empo.reward: {error}") from error
+
+
+class VLLM(Section):
+    """Settings for the two vLLM engines of `rollout.engine`."""
+
+    host: str = "127.0.0.1"  # of the server
+    port: Annotated[int, Field(gt=0, le=65535)] = 8000
+    gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.3  # vllm-colocate: vLLM's share of each GPU
+    tensor_parallel: Positive = 1  # vllm-colocate: the number of GPUs that share one copy of the model
 
 
 class Rollout(Section):
@@ -111,51 +126,127 @@ class Rollout(Section):
 
 
 class Training(Section):
-    """How the policy is updated. `prompts_per_step` x `num_generations` completions make one on-policy step."""
+    """How the policy is updated. One on-policy step trains on `prompts_per_step` x `num_generations` completions."""
 
     steps: Positive | None = None
-    epochs: Annotated[float, Field(gt=0)] = 1.0  # where steps is not given
+    epochs: Annotated[float, Field(gt=0)] = 1.0  # used if steps is not given
     prompts_per_step: Positive = 32
-    prompts_per_micro_batch: Positive = 1  # whole groups per device and backward pass: what the memory allows
-    completions_per_pass: Positive | None = None  # a part of a group in each pass, where a whole one is too much
+    prompts_per_micro_batch: Positive = 1  # whole groups per device and backward pass; memory limits this number
+    completions_per_pass: Positive | None = None  # part of a group per pass, if memory cannot hold a whole group
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
     schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     loss: Literal["grpo", "dr_grpo", "bnpo", "dapo"] = "grpo"
     ratio: Literal["token", "sequence"] = "token"  # sequence: GSPO
-    epsilon: Annotated[float, Field(gt=0)] = 0.2  # clip of the ratio; inactive on-policy
+    epsilon: Annotated[float, Field(gt=0)] = 0.2  # clip range of the ratio; has no effect on-policy
     max_grad_norm: Annotated[float, Field(ge=0)] = 1.0
-    precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 where the accelerator has it, else fp32
-    weights: Literal["auto", "bf16", "fp32"] = "auto"  # as they are stored; auto: fp32 where they are trained
+    precision: Literal["auto", "bf16", "fp32"] = "auto"  # of computation; auto: bf16 if the accelerator has it
+    weights: Literal["auto", "bf16", "fp32"] = "auto"  # of stored weights; auto: fp32 for trained weights
     gradient_checkpointing: bool = True
     save_every: Positive = 50  # steps
     keep_checkpoints: Positive | None = None  # None: all
 
 
 class Monitoring(Section):
-    """The alarms; see docs/empo/monitor.md. Those not named stand at their defaults; null leaves one out."""
+    """The alarms; see docs/empo/monitor.md. An alarm that is not named keeps its defaults; null turns it off."""
 
     action: Action = "warn"
     alarms: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
-    def _exists(self) -> Monitoring:
-        self.made()
+    def _alarms_exist(self) -> Monitoring:
+        self.make_monitor()
         return self
 
-    def made(self) -> Monitor:
-        """A fresh monitor."""
+    def make_monitor(self) -> Monitor:
+        """A new monitor with these alarms."""
         return Monitor(self.alarms, action=self.action)
 
 
+class Lora(Section):
+    """Low-rank adapters by peft. The weights of the model itself do not change."""
+
+    r: Positive = 16
+    alpha: Annotated[float, Field(gt=0)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    target_modules: str | list[str] = "all-linear"
+    merge: bool = False  # true: final/ holds the merged model and adapter/ the adapter
+
+
+class Sft(Section):
+    """Options of `method: sft`."""
+
+    max_tokens: Positive = 4096  # of question and response; longer examples are truncated
+    packing: bool = False  # true: one row holds several examples
+
+
+class OnlineDpo(Section):
+    """Options of `method: online_dpo`."""
+
+    beta: Annotated[float, Field(gt=0)] = 0.1
+    loss: Literal["sigmoid", "ipo"] = "sigmoid"
+    max_tokens: Positive | None = None  # of prompt and completion; None: data.max_prompt_tokens (or 512) + completion
+
+
+class Launch(Section):
+    """How many processes `empo-train` starts, on which machines, and how they hold the model.
+
+    strategy `ddp`: each process holds the whole model. `fsdp2` and `zero3`: each process holds a shard of the weights,
+    gradients and optimizer states.
+    """
+
+    processes: Positive = 1  # over all machines; one GPU per process
+    machines: Positive = 1
+    machine_rank: Annotated[int, Field(ge=0)] = 0
+    main_address: str | None = None  # of the machine with rank 0
+    main_port: Annotated[int, Field(ge=0, le=65535)] | None = None  # None: any free port, on one machine only
+    strategy: Literal["ddp", "fsdp2", "zero3"] = "ddp"
+
+    @model_validator(mode="after")
+    def _machines_agree(self) -> Launch:
+        if self.processes % self.machines:
+            raise ValueError(
+                f"launch.processes={self.processes} counts the processes of all machines, and must be a multiple of "
+                f"launch.machines={self.machines}"
+            )
+        if self.machine_rank >= self.machines:
+            raise ValueError(
+                f"launch.machine_rank={self.machine_rank}: the ranks of {self.machines} machines are 0 to "
+                f"{self.machines - 1}"
+            )
+        if self.machines > 1 and (self.main_address is None or not self.main_port):
+            raise ValueError(
+                "launch.machines > 1 needs launch.main_address and launch.main_port of the machine with rank 0"
+            )
+        return self
+
+
+class Hub(Section):
+    """The hub repository that receives `final/` after training."""
+
+    repo: str
+    private: bool = True
+
+
 class Demo(Section):
-    """Only for `model: demo`, which makes the demo's tiny base model."""
+    """Options of `model: demo`, the tiny base model of the demo."""
 
     pretrain_steps: Positive = 550
 
 
+class ModelShape(Section):
+    """The size of the model for `--check` if its config.json is not on this machine, and the size of the GPU."""
+
+    parameters: Annotated[float, Field(gt=0)] | None = None
+    hidden: Positive | None = None
+    layers: Positive | None = None
+    vocabulary: Positive | None = None
+    keys: Positive | None = None  # the width of a token's keys in one layer
+    device_gib: Annotated[float, Field(gt=0)] | None = None
+
+
 class Config(Section):
-    """One run."""
+    """The configuration of one training run."""
 
     model: str
     output_dir: str
@@ -183,24 +274,45 @@ class Config(Section):
         problems = [*self._data_problems(), *self._method_problems(), *self._launch_problems()]
         try:
             self.window_notes()
-        except ValueError as error:  # InputError is one
+        except ValueError as error:  # InputError is a ValueError
             problems.append(str(error))
         if problems:
             raise ValueError("\n".join(problems))
         return self
 
     def reads_gold(self) -> bool:
-        """Whether gold answers are read."""
+        """Whether the run reads gold answers."""
         return self.method != "sft" and self.empo.reads_gold()
 
+    def weights_precision(self) -> str:
+        """The precision of the stored weights, `bf16` or `fp32`. `training.precision` is the precision of computation.
+
+        LoRA only reads the weights of the model, so bf16 loses nothing there.
+        """
+        if self.training.weights != "auto":
+            return self.training.weights
+        return "bf16" if self.lora is not None and self.training.precision == "bf16" else "fp32"
+
+    def window_notes(self) -> list[str]:
+        """What the entropy window does at this group size.
+
+        Raises:
+            InputError: no group can lie inside the window.
+        """
+        empo = self.empo
+        window = EntropyWindow(empo.delta_low, empo.delta_high, empo.delta_units)
+        ShareWindow(empo.max_p_low, empo.max_p_high)
+        windowed = self.method == "empo" and empo.signal().windowed
+        return window.check(self.rollout.num_generations) if windowed else []
+
     def _data_problems(self) -> list[str]:
-        columns, own = self.data.columns, self.data.dataset == "demo"
+        columns, is_demo = self.data.columns, self.data.dataset == "demo"
         problems = []
-        if self.reads_gold() and columns.gold is None and not own:
-            asks = f"empo.reward={self.empo.reward}" if self.empo.signal().reads_gold else "empo.measure_gold"
-            problems.append(f"{asks} needs data.columns.gold, the column with the gold answers")
-        if self.method == "sft" and columns.response is None and not own:
-            problems.append("method=sft needs data.columns.response, the column with what the model is to answer")
+        if self.reads_gold() and columns.gold is None and not is_demo:
+            reader = f"empo.reward={self.empo.reward}" if self.empo.signal().reads_gold else "empo.measure_gold"
+            problems.append(f"{reader} needs data.columns.gold, the column with the gold answers")
+        if self.method == "sft" and columns.response is None and not is_demo:
+            problems.append("method=sft needs data.columns.response, the column with the responses to learn")
         return problems
 
     def _method_problems(self) -> list[str]:
@@ -208,64 +320,27 @@ class Config(Section):
         if self.method == "online_dpo":
             if self.empo.reward != "golden":
                 problems.append(
-                    f"method=online_dpo prefers one of two completions, and of two empo.reward={self.empo.reward} "
-                    "rarely tells one: set empo.reward=golden"
+                    "method=online_dpo prefers one of two completions, and "
+                    f"empo.reward={self.empo.reward} rarely tells two completions apart. Set empo.reward=golden"
                 )
             if self.rollout.num_generations != 2:
                 problems.append(
-                    f"rollout.num_generations={self.rollout.num_generations}: TRL's OnlineDPOTrainer draws 2 "
-                    "completions a prompt. Set rollout.num_generations=2"
+                    f"rollout.num_generations={self.rollout.num_generations}: TRL's OnlineDPOTrainer samples 2 "
+                    "completions per prompt. Set rollout.num_generations=2"
                 )
             if self.empo.guards:
-                problems.append("empo.guards have no place in method=online_dpo: take them out")
+                problems.append("empo.guards does not apply to method=online_dpo. Remove empo.guards")
         if self.method == "sft" and self.rollout.engine != "transformers":
-            problems.append(f"rollout.engine={self.rollout.engine}: method=sft generates nothing. Take it out")
+            problems.append(
+                f"rollout.engine={self.rollout.engine}: method=sft generates no completions. Remove rollout.engine"
+            )
         return problems
 
     def _launch_problems(self) -> list[str]:
-        training, problems = self.training, []
-        if training.prompts_per_step % training.prompts_per_micro_batch:
-            problems.append(
-                f"training.prompts_per_step={training.prompts_per_step} is no multiple of "
-                f"training.prompts_per_micro_batch={training.prompts_per_micro_batch}"
-            )
-        problems += self._pass_problems()
+        problems = pass_problems(self)
         if self.launch.strategy != "ddp" and self.device == "cpu":
             problems.append(
-                f"launch.strategy={self.launch.strategy} needs GPUs: on the CPU accelerate would run ddp without a "
-                "word. Set launch.strategy=ddp"
+                f"launch.strategy={self.launch.strategy} needs GPUs. On the CPU, accelerate would silently run ddp. "
+                "Set launch.strategy=ddp"
             )
         return problems
-
-    def _pass_problems(self) -> list[str]:
-        training, size = self.training, self.rollout.num_generations
-        count = training.completions_per_pass
-        if count is None:
-            return []
-        if self.method != "empo":
-            return [f"training.completions_per_pass has no meaning for method={self.method}: take it out"]
-        problems = []
-        if size % count:
-            divisors = [str(d) for d in range(1, size + 1) if size % d == 0]
-            problems.append(
-                f"training.completions_per_pass={count} cuts groups of rollout.num_generations={size} unevenly. "
-                f"Divisors of {size}: {', '.join(divisors)}"
-            )
-        if training.prompts_per_micro_batch > 1:
-            problems.append(
-                "training.completions_per_pass is a part of one group: leave training.prompts_per_micro_batch=1"
-            )
-        if training.loss == "bnpo":
-            problems.append(
-                "training.loss=bnpo averages over the tokens of each pass by itself, and training.completions_per_pass "
-                "would change it: use training.loss=dapo, which averages over the step's"
-            )
-        return problems
-
-    def window_notes(self) -> list[str]:
-        """What the bounds do at this G; an error where they keep nothing."""
-        empo = self.empo
-        window = EntropyWindow(empo.delta_low, empo.delta_high, empo.delta_units)
-        ShareWindow(empo.max_p_low, empo.max_p_high)
-        windowed = self.method == "empo" and empo.signal().windowed
-        return window.check(self.rollout.num_generations) if windowed else []

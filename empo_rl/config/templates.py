@@ -1,13 +1,13 @@
-"""The conversation around a question, and the named ones: the paper's four (Appendix A) and the bare question.
+"""Prompt templates: the conversation around a question. The four of the paper (Appendix A), and the bare question.
 
-    math       Qwen2.5-Math and Llama runs, training and evaluation
-    natural    natural reasoning, training
-    mmlu-pro   evaluation with letters A to P
-    gpqa       evaluation with letters A to D
-    question   the question alone
+    math       training and evaluation of Qwen2.5-Math and Llama
+    natural    training on natural reasoning questions
+    mmlu-pro   evaluation with the letters A to P
+    gpqa       evaluation with the letters A to D
+    question   the question without other text
 
-How a conversation becomes text is the model's chat template's affair; `chat_template` puts another in its place,
-for a model that has none or was trained without it. The paper's pages show ChatML, which is what Qwen2.5's own says.
+The model's chat template turns the conversation into text. `chat_template` replaces the chat template, for a model that
+has no chat template or was trained without one. The paper shows ChatML, which is the chat template of Qwen2.5.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from semantic_entropy import InputError
 
-PLACE = "{question}"
+PLACEHOLDER = "{question}"
 
 TEMPLATES: Mapping[str, Mapping[str, str | None]] = {
-    "question": {"system": None, "user": PLACE},
+    "question": {"system": None, "user": PLACEHOLDER},
     "math": {
         "system": r"Please reason step by step, and output your final answer within \boxed{}.",
         "user": r"{question} Let's think step by step and output the final answer within \boxed{}.",
@@ -46,17 +46,17 @@ TEMPLATES: Mapping[str, Mapping[str, str | None]] = {
 
 
 class Template(BaseModel):
-    """A system turn (None: no such turn) and a user turn with `{question}` in it.
+    """A system message (None: no system message) and a user message that contains `{question}`.
 
-    name: one of `TEMPLATES`, whose turns stand where none is given here.
-    chat_template: Jinja text, or the path of a file of it, in place of the model's own.
+    name: one of `TEMPLATES`; sets each message that is not given here.
+    chat_template: Jinja text, or the path of a file with Jinja text; replaces the chat template of the model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str | None = None
     system: str | None = None
-    user: str = PLACE
+    user: str = PLACEHOLDER
     chat_template: str | None = None
 
     @model_validator(mode="before")
@@ -69,44 +69,44 @@ class Template(BaseModel):
         return {**TEMPLATES[values["name"]], **values}
 
     @model_validator(mode="after")
-    def _has_place(self) -> Template:
-        if PLACE not in self.user:
-            raise ValueError("template.user has no {question}: the model would never see what is asked")
+    def _has_placeholder(self) -> Template:
+        if PLACEHOLDER not in self.user:
+            raise ValueError("template.user does not contain {question}, so the model would never see the question")
         return self
 
     def conversation(self, question: str) -> list[dict[str, str]]:
-        """The turns before the model's."""
-        turns = [] if self.system is None else [{"role": "system", "content": self.system}]
-        # str.format would trip over the braces of LaTeX in either text
-        return [*turns, {"role": "user", "content": self.user.replace(PLACE, question)}]
+        """The messages before the model's response."""
+        messages = [] if self.system is None else [{"role": "system", "content": self.system}]
+        # not str.format, which would fail on the braces of LaTeX in the template or the question
+        return [*messages, {"role": "user", "content": self.user.replace(PLACEHOLDER, question)}]
 
     def chat_template_text(self) -> str | None:
-        """The Jinja text of the chat template asked for; None: the model's own.
+        """The Jinja text of `chat_template`; None: use the chat template of the model.
 
         Raises:
-            InputError: the file is not there.
+            InputError: the file does not exist.
         """
-        return None if self.chat_template is None else _jinja(self.chat_template)
+        return None if self.chat_template is None else _jinja_text(self.chat_template)
 
     def apply_chat_template_to(self, tokenizer: Any, model: str) -> None:
-        """Give `tokenizer` the chat template asked for, or make sure that it has one.
+        """Set the chat template of `tokenizer` if `chat_template` is given; else check that the tokenizer has one.
 
         Raises:
-            InputError: the model has none and none was given, or the file is not there.
+            InputError: the tokenizer has no chat template and none is given, or the file does not exist.
         """
         if self.chat_template is not None:
             tokenizer.chat_template = self.chat_template_text()
         if not tokenizer.chat_template:
             raise InputError(
                 f"model: {model!r} has no chat template, so a conversation cannot become text. "
-                "Give template.chat_template, Jinja text or a file of it."
+                "Set template.chat_template to Jinja text, or to a file with Jinja text."
             )
 
 
-def _jinja(text_or_path: str) -> str:
+def _jinja_text(text_or_path: str) -> str:
     if "{{" in text_or_path or "{%" in text_or_path:
         return text_or_path
     path = Path(text_or_path)
     if not path.is_file():
-        raise InputError(f"template.chat_template: {text_or_path!r} is no file, and no Jinja text.")
+        raise InputError(f"template.chat_template: {text_or_path!r} is neither a file nor Jinja text.")
     return path.read_text(encoding="utf-8")

@@ -1,6 +1,14 @@
-"""From a checked `Config` to TRL's own arguments.
+"""Translate a checked `Config` into the arguments of TRL's trainers.
 
-Whatever a key of the configuration decides is written here once; `trl:` may set everything else that TRL knows.
+Each key of the configuration is translated here once. `trl:` may set every other argument of TRL. Includes the strategy
+arguments: what each process holds of the model.
+
+    ddp      the whole model                            (torch's DistributedDataParallel)
+    fsdp2    a shard, gathered layer by layer           (torch's fully_shard, through accelerate)
+    zero3    a shard                                    (DeepSpeed's ZeRO stage 3)
+
+The strategy is part of the training arguments, not of a launcher's file, so that `empo-train`, `accelerate launch` and
+torchrun all start the same run.
 """
 
 from __future__ import annotations
@@ -12,12 +20,17 @@ from typing import Any
 
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from empo_rl.config.batch_layout import accumulation, rows_per_pass, rows_that_cut_groups
+from empo_rl.config.batch_layout import (
+    ASSUMED_PROMPT_TOKENS,
+    accumulation_steps,
+    rows_per_pass,
+    rows_under_trl_key,
+    split_group_problem,
+)
 from empo_rl.config.schema import Config
-from empo_rl.config.strategies import strategy_arguments
 from semantic_entropy import InputError, nearest
 
-# Where a user looks for what TRL calls otherwise.
+# TRL's name of an argument -> the key of this configuration that decides the argument
 _OWN_KEYS = {
     "per_device_train_batch_size": "training.prompts_per_micro_batch",
     "gradient_accumulation_steps": "training.prompts_per_step",
@@ -43,82 +56,75 @@ _OWN_KEYS = {
     "seed": "seed",
 }
 _SECRETS = ("hub_token", "push_to_hub_token")
-_HUB = ("push_to_hub", "hub_model_id")  # `final/` is pushed when it is written, not each checkpoint
+_HUB = ("push_to_hub", "hub_model_id")  # this package pushes `final/` once, not every checkpoint
 
 
 def training_arguments(config: Config, processes: int) -> Any:
-    """The arguments of the trainer that `method` names: GRPOConfig, SFTConfig or OnlineDPOConfig.
+    """The arguments for the trainer of `method`: a GRPOConfig, SFTConfig or OnlineDPOConfig.
 
     Raises:
-        InputError: prompts do not divide among the processes, or `trl:` holds what TRL does not know, or what is
-            decided by another key.
+        InputError: the prompts cannot be divided among the processes, or `trl:` holds an argument that TRL does not
+            know or that another key decides.
     """
     kind = training_argument_class(config.method)
-    decided = decided_arguments(config, accumulation(config, processes))
-    problems = argument_problems(config, decided, [field.name for field in dataclasses.fields(kind)])
+    decided = decided_arguments(config, accumulation_steps(config, processes))
+    problems = trl_section_problems(config, decided, [field.name for field in dataclasses.fields(kind)])
     if problems:
         raise InputError("\n".join(problems))
-    # No tracker unless one is asked for; and of the processes beside the first errors alone, not warnings too.
-    quiet = {"report_to": "none", "log_level_replica": "error"}
+    # No experiment tracker unless `trl:` names one. Processes other than the first log errors only, no warnings.
+    defaults = {"report_to": "none", "log_level_replica": "error"}
     try:
-        return kind(**decided, **{**quiet, **typed_values(config, kind)})
+        return kind(**decided, **{**defaults, **trl_section_values(config, kind)})
     except (TypeError, ValueError) as error:
         raise InputError(f"trl: {error}") from error
 
 
-def typed_values(config: Config, kind: type) -> dict[str, Any]:
-    """The section `trl` as the annotations of TRL's arguments have it: YAML reads 4e-4 as a text.
+def trl_section_values(config: Config, kind: type) -> dict[str, Any]:
+    """The section `trl`, converted to the annotated types of TRL's arguments: YAML reads 4e-4 as a string.
 
     Raises:
-        InputError: a value that is none of its kind.
+        InputError: a value cannot be converted.
     """
     hints, values = typing.get_type_hints(kind), dict(config.trl)
     for key, value in values.items():
         try:
             values[key] = TypeAdapter(hints[key]).validate_python(value)
-        except PydanticSchemaGenerationError:  # a type of torch's own
+        except PydanticSchemaGenerationError:  # a type that pydantic does not know, such as torch.device
             continue
         except ValidationError as error:
             raise InputError(f"trl.{key}={value!r}: {error.errors()[0]['msg']}.") from error
     return values
 
 
-def _rows_of_a_process(config: Config, key: str, value: object) -> object:
-    """How many rows a process would generate at a time with this key of TRL's; None where it does not say."""
-    if key == "per_device_train_batch_size":
-        return value
-    if key == "steps_per_generation" and isinstance(value, int):
-        return value * rows_per_pass(config)
-    if key == "generation_batch_size" and isinstance(value, int):
-        return value / config.launch.processes
-    return None
-
-
-def argument_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
-    """What is wrong with the section `trl`. known: what TRL's arguments are called; None leaves that out."""
+def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
+    """The problems of the section `trl`. known: the names of TRL's arguments; None skips the check of names."""
     problems = []
     for key, value in config.trl.items():
         own = _OWN_KEYS.get(key)
-        cut = rows_that_cut_groups(config, _rows_of_a_process(config, key, value))
+        split_group = split_group_problem(config, rows_under_trl_key(config, key, value))
         if key in _SECRETS:
             problems.append(
-                f"trl.{key}: a secret has no place in a configuration, which is written down and pushed: use `hf auth "
-                "login`, or the variable HF_TOKEN."
+                f"trl.{key}: do not put a secret into a configuration, which is written to disk and pushed. Use `hf "
+                "auth login`, or the variable HF_TOKEN."
             )
-        elif cut:
-            problems.append(f"trl.{key}: {cut}.")
+        elif split_group:
+            problems.append(f"trl.{key}: {split_group}.")
         elif key in decided or key in _HUB:
             given = f" (it is {decided[key]!r})" if key in decided else ""
-            what = f"Set {own} instead." if own else "See docs/empo/training.md."
-            problems.append(f"trl.{key}: decided by this configuration{given}. {what}")
+            advice = f"Set {own} instead." if own else "See docs/empo/training.md."
+            problems.append(f"trl.{key}: decided by this configuration{given}. {advice}")
         elif known is not None and key not in known:
             hint = nearest(f"trl.{key}", [f"trl.{name}" for name in known])
-            problems.append(f"trl.{key} is no argument of trl.{argument_class_name(config.method)}.{hint}")
+            name = _ARGUMENT_CLASSES[config.method]
+            problems.append(f"trl.{key} is not an argument of trl.{name}.{hint}")
     return problems
 
 
-def decided_arguments(config: Config, passes: int) -> dict[str, Any]:
-    """The arguments that keys of this configuration decide, with so many backward passes a step; needs no TRL."""
+def decided_arguments(config: Config, accumulation: int) -> dict[str, Any]:
+    """The arguments that the keys of this configuration decide. Does not need TRL.
+
+    accumulation: backward passes per step.
+    """
     training = config.training
     length = {"max_steps": training.steps} if training.steps else {"num_train_epochs": training.epochs}
     return {
@@ -127,7 +133,7 @@ def decided_arguments(config: Config, passes: int) -> dict[str, Any]:
         "seed": config.seed,
         "use_cpu": config.device == "cpu",
         "per_device_train_batch_size": rows_per_pass(config),
-        "gradient_accumulation_steps": passes,
+        "gradient_accumulation_steps": accumulation,
         "learning_rate": training.learning_rate,
         "lr_scheduler_type": training.schedule,
         "warmup_steps": training.warmup_steps,
@@ -144,13 +150,8 @@ def decided_arguments(config: Config, passes: int) -> dict[str, Any]:
     }
 
 
-def argument_class_name(method: str) -> str:
-    """TRL's name of a method's arguments."""
-    return {"empo": "GRPOConfig", "sft": "SFTConfig", "online_dpo": "experimental.online_dpo.OnlineDPOConfig"}[method]
-
-
 def training_argument_class(method: str) -> Any:
-    """TRL's class of a method's arguments; imports TRL."""
+    """TRL's class of the arguments for a method; imports TRL."""
     if method == "sft":
         from trl import SFTConfig
 
@@ -162,6 +163,46 @@ def training_argument_class(method: str) -> Any:
     from trl import GRPOConfig
 
     return GRPOConfig
+
+
+def strategy_arguments(config: Config) -> dict[str, Any]:
+    """The arguments of `transformers.TrainingArguments` for `launch.strategy`."""
+    if config.launch.strategy == "fsdp2":
+        return {"fsdp": True, "fsdp_config": fsdp2_settings()}
+    if config.launch.strategy == "zero3":
+        return {"deepspeed": zero3_settings()}
+    return {"ddp_find_unused_parameters": False}  # every step uses every weight
+
+
+def fsdp2_settings() -> dict[str, Any]:
+    """Settings of FSDP2: each transformer layer is one unit, and a checkpoint holds the whole model."""
+    return {
+        "version": 2,
+        "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
+        "reshard_after_forward": True,  # False uses more memory and saves one gather
+        "state_dict_type": "FULL_STATE_DICT",  # the same files as without sharding, so that `final/` is a model
+        "cpu_ram_efficient_loading": False,  # True would load the weights in one process of each machine only
+    }
+
+
+def zero3_settings() -> dict[str, Any]:
+    """Settings of DeepSpeed, which keeps fp32 weights and optimizer states; transformers fills in each "auto"."""
+    return {
+        "zero_optimization": {
+            "stage": 3,
+            "overlap_comm": True,
+            "contiguous_gradients": True,
+            "reduce_bucket_size": "auto",
+            "stage3_prefetch_bucket_size": "auto",
+            "stage3_param_persistence_threshold": "auto",
+            "stage3_gather_16bit_weights_on_model_save": True,  # without this a checkpoint holds no model
+        },
+        "bf16": {"enabled": "auto"},
+        "gradient_clipping": "auto",
+        "gradient_accumulation_steps": "auto",
+        "train_batch_size": "auto",
+        "train_micro_batch_size_per_gpu": "auto",
+    }
 
 
 def _empo(config: Config) -> dict[str, Any]:
@@ -183,12 +224,13 @@ def _sft(config: Config) -> dict[str, Any]:
     return {
         "max_length": config.sft.max_tokens,
         "packing": config.sft.packing,
-        "completion_only_loss": True,  # the question is given, not learned
+        "completion_only_loss": True,  # the model learns the response, not the question
     }
 
 
 def _online_dpo(config: Config) -> dict[str, Any]:
-    prompt, completion = config.data.max_prompt_tokens or 512, config.rollout.max_completion_tokens
+    prompt = config.data.max_prompt_tokens or ASSUMED_PROMPT_TOKENS
+    completion = config.rollout.max_completion_tokens
     return {
         "temperature": config.rollout.temperature,
         "max_new_tokens": completion,
@@ -219,3 +261,8 @@ def _vllm(config: Config) -> dict[str, Any]:
 
 
 _METHODS = {"empo": _empo, "sft": _sft, "online_dpo": _online_dpo}
+_ARGUMENT_CLASSES = {
+    "empo": "GRPOConfig",
+    "sft": "SFTConfig",
+    "online_dpo": "experimental.online_dpo.OnlineDPOConfig",
+}

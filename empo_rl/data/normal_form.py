@@ -13,7 +13,7 @@ import re
 import unicodedata
 from functools import cache
 
-from empo_rl.config.templates import PLACE, TEMPLATES
+from empo_rl.config.templates import PLACEHOLDER, TEMPLATES
 
 _TOKEN = re.compile(r"\\(?:[^\W\d_]+|.)|[^\W\d_]+|\d+(?:\.\d+)?|\S", re.DOTALL)
 _IGNORED = frozenset(
@@ -74,7 +74,7 @@ def _folded(text: str) -> str:
 
 @cache
 def _suffixes() -> tuple[tuple[str, ...], ...]:
-    texts = {turn.replace(PLACE, "") for turns in TEMPLATES.values() for turn in turns.values() if turn}
+    texts = {turn.replace(PLACEHOLDER, "") for turns in TEMPLATES.values() for turn in turns.values() if turn}
     found = {tuple(_plain_tokens(text)) for text in (*texts, *_OTHER_SUFFIXES)}
     return tuple(sorted(found - {()}, key=len, reverse=True))
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.config.schema import Columns, Config
+from empo_rl.config.schema import Config, DataColumns
 from empo_rl.data.records import column_text, hub_records, jsonl_records
 from semantic_entropy import InputError
 
@@ -38,9 +38,9 @@ def read_prompts(config: Config) -> list[dict[str, Any]]:
     return rows
 
 
-def columns_of(config: Config) -> Columns:
+def columns_of(config: Config) -> DataColumns:
     """Where the data has what; the demo's own are known."""
-    return config.data.columns if config.data.dataset != "demo" else Columns(gold="gold", response="response")
+    return config.data.columns if config.data.dataset != "demo" else DataColumns(gold="gold", response="response")
 
 
 def short_enough(
@@ -74,7 +74,7 @@ def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
             raise InputError(f"data.path: {path} is no file. Make it with: {data.made_with}")
         return jsonl_records(path)
     if data.dataset == "demo":
-        from empo_rl.demo.task import chain, split
+        from empo_rl.data.arithmetic import chain, split
 
         return [
             (f"demo {q.text}", {"question": q.text, "gold": q.gold, "response": chain(q)})
@@ -84,7 +84,7 @@ def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
     return hub_records(data.dataset, data.subset, data.split)
 
 
-def _row(record: Mapping[str, Any], place: str, columns: Columns, config: Config) -> dict[str, Any]:
+def _row(record: Mapping[str, Any], place: str, columns: DataColumns, config: Config) -> dict[str, Any]:
     question = column_text(record, columns.question, "question", place)
     row: dict[str, Any] = {"prompt": config.template.conversation(question)}
     if config.method == "sft":

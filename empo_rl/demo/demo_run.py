@@ -16,12 +16,11 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from empo_rl.core.provider import EmpoProvider
+from empo_rl.data.arithmetic import ArithmeticSplit, split
 from empo_rl.demo import output
-from empo_rl.demo.base_model import make_model, make_tokenizer, pretrain, save_whole
 from empo_rl.demo.demo_options import DemoOptions
 from empo_rl.demo.evaluation import Evaluation, evaluate
 from empo_rl.demo.stopwatch import Stopwatch
-from empo_rl.demo.task import Split, split
 from empo_rl.demo.training import SAVE_EVERY, EvaluationsAlong, train
 from empo_rl.plot.figures import Material, draw
 from empo_rl.plot.run_files import SUMMARY, demo_run
@@ -29,6 +28,7 @@ from empo_rl.run import checkpoints
 from empo_rl.run.directory import BASE, FINAL, METRICS
 from empo_rl.run.files import explained, write_whole
 from empo_rl.run.metrics_file import read_metrics
+from empo_rl.run.tiny_model import make_model, make_tokenizer, pretrain, save_whole
 from semantic_entropy import Scorer
 
 Report = Callable[[str, int, int, str], None]
@@ -71,7 +71,7 @@ class _Demo:
         self._options = options
         self._report = report
         self._watch = watch
-        self._questions: Split = split(options.seed)
+        self._questions: ArithmeticSplit = split(options.seed)
         self._tokenizer = make_tokenizer()
 
     def run(self, checkpoint: Path | None) -> dict[int, Evaluation]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from empo_rl.demo.base_model import prompt_text
+from empo_rl.data.arithmetic import ArithmeticQuestion
 from empo_rl.demo.generate import complete
-from empo_rl.demo.task import Question
+from empo_rl.run.tiny_model import prompt_text
 from semantic_entropy import BatchResult, Scorer
 
 SAMPLES = 8
@@ -62,7 +62,7 @@ class Evaluation:
 def evaluate(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[Question],
+    questions: Sequence[ArithmeticQuestion],
     scorer: Scorer,
     seed: int,
 ) -> Evaluation:
@@ -80,7 +80,7 @@ def evaluate(
     return _summarize(questions, answered, sampled)
 
 
-def _summarize(questions: Sequence[Question], greedy: BatchResult, sampled: BatchResult) -> Evaluation:
+def _summarize(questions: Sequence[ArithmeticQuestion], greedy: BatchResult, sampled: BatchResult) -> Evaluation:
     golds = [question.gold for question in questions]
     wrong = tuple(result.answers[0] != gold for result, gold in zip(greedy, golds, strict=True))
     right = tuple(

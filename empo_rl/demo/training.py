@@ -18,8 +18,8 @@ from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
 from empo_rl.core.provider import EmpoProvider
+from empo_rl.data.arithmetic import ArithmeticQuestion
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS, Evaluation
-from empo_rl.demo.task import Question
 from empo_rl.run import checkpoints
 from empo_rl.run.directory import METRICS
 from empo_rl.run.metrics_file import MetricsFile
@@ -32,7 +32,7 @@ EVALUATE_EVERY = 10  # steps
 SAVE_EVERY = 5  # steps; a checkpoint of so small a model takes 14 ms of CPU, a step 1 s
 
 
-def training_rows(questions: Sequence[Question], labelled: bool) -> list[dict[str, Any]]:
+def training_rows(questions: Sequence[ArithmeticQuestion], labelled: bool) -> list[dict[str, Any]]:
     """Prompts for the trainer. The gold answer is there for the labelled comparison alone."""
     rows: list[dict[str, Any]] = []
     for question in questions:
@@ -85,7 +85,7 @@ def _from_json(values: Mapping[str, Any]) -> Evaluation:
 def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    questions: Sequence[Question],
+    questions: Sequence[ArithmeticQuestion],
     provider: EmpoProvider,
     *,
     steps: int,

@@ -16,8 +16,7 @@ from typing import Any
 
 from transformers import AutoModelForCausalLM
 
-from empo_rl.config.methods import Hub
-from empo_rl.config.schema import Config
+from empo_rl.config.schema import Config, Hub
 from empo_rl.run import checkpoints
 from empo_rl.run import directory as run_directory
 from semantic_entropy import SemanticEntropyError

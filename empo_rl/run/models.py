@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from empo_rl.config.precision import stored_in
 from empo_rl.config.schema import Config
 from semantic_entropy import InputError
 
@@ -22,7 +21,7 @@ Progress = Callable[[str, int, int, str], None]
 def load_tokenizer(config: Config) -> Any:
     """The model's own; it is needed before the model, to measure prompts."""
     if config.model == "demo":
-        from empo_rl.demo.base_model import make_tokenizer
+        from empo_rl.run.tiny_model import make_tokenizer
 
         return make_tokenizer()
     try:
@@ -52,7 +51,7 @@ def load_model(config: Config) -> Any:
     trained are therefore kept in fp32, unless `training.weights` asks for less. Computing is `training.precision`'s
     affair.
     """
-    kind = torch.bfloat16 if stored_in(config) == "bf16" else torch.float32
+    kind = torch.bfloat16 if config.weights_precision() == "bf16" else torch.float32
     try:
         return AutoModelForCausalLM.from_pretrained(config.model, dtype=kind)
     except (OSError, ValueError) as error:
@@ -77,8 +76,8 @@ def lora_config(config: Config) -> Any:
 
 def make_demo_model(config: Config, tokenizer: Any, base: Path, progress: Progress) -> Any:
     """Made once; a resumed run finds it."""
-    from empo_rl.demo.base_model import make_model, pretrain, save_whole
-    from empo_rl.demo.task import split
+    from empo_rl.data.arithmetic import split
+    from empo_rl.run.tiny_model import make_model, pretrain, save_whole
 
     torch.set_num_threads(1)  # as fast as two for so small a model
     if base.exists():

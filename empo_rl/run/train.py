@@ -82,7 +82,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
         watch = None
         if config.method == "empo":
             assert provider is not None, "only SFT has none"
-            watch = MonitorCallback(config.monitor.made(), provider, directory=directory, say=tell)
+            watch = MonitorCallback(config.monitor.make_monitor(), provider, directory=directory, say=tell)
         trainer = make_trainer(
             config,
             model=model,

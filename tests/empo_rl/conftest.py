@@ -14,13 +14,13 @@ def pytest_collection_modifyitems(items):
 
 @pytest.fixture(scope="session")
 def tokenizer():
-    from empo_rl.demo.base_model import make_tokenizer
+    from empo_rl.run.tiny_model import make_tokenizer
 
     return make_tokenizer()
 
 
 @pytest.fixture
 def model(tokenizer):
-    from empo_rl.demo.base_model import make_model
+    from empo_rl.run.tiny_model import make_model
 
     return make_model(tokenizer, seed=0)

@@ -62,7 +62,10 @@ def test_recipes_are_listed_and_printed(tmp_path):
         (["demmo"], "Did you mean 'demo'?"),
         (["tiny", "--resume", "--overwrite"], "give one of them"),
         (["tiny", "empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
-        (["tiny", "trl.use_vlm=true"], "trl.use_vlm is no argument of trl.GRPOConfig. Did you mean 'trl.use_vllm'?"),
+        (
+            ["tiny", "trl.use_vlm=true"],
+            "is not an argument of trl.GRPOConfig. Did you mean 'trl.use_vllm'?",
+        ),
         (["tiny", "trl.beta=0.1"], "trl.beta: decided by this configuration (it is 0.0)"),
         (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
         (["math-1.5b-empo"], "Add device=cpu training.precision=fp32"),

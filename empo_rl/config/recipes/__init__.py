@@ -1,4 +1,4 @@
-"""The configurations that ship with the package. Reading one as text needs no YAML library."""
+"""The recipes: configurations that ship with the package. Reading a recipe as text does not need a YAML library."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from importlib import resources
 
 
 def recipe_names() -> list[str]:
-    """The recipes, sorted."""
+    """The names of the recipes, sorted."""
     names = (entry.name for entry in resources.files(__name__).iterdir())
     return sorted(name.removesuffix(".yaml") for name in names if name.endswith(".yaml"))
 
 
 def recipe_text(name: str) -> str:
-    """A recipe as it is written."""
+    """The text of a recipe file."""
     return resources.files(__name__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")

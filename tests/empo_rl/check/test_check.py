@@ -11,9 +11,8 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from empo_rl.check import check_run
 from empo_rl.check.disk_space import findings as disk_findings
-from empo_rl.check.findings import GIB, lines, passed
-from empo_rl.check.gpu_memory import estimate
-from empo_rl.check.shape import Shape, model_shape
+from empo_rl.check.findings import GIB, passed, report_lines
+from empo_rl.check.gpu_memory import Shape, estimate, model_shape
 from empo_rl.config.load import load_config
 from empo_rl.config.recipes import recipe_names
 from empo_rl.config.trl_arguments import training_arguments
@@ -39,14 +38,14 @@ def problems(source, *overrides):
 @pytest.mark.parametrize("recipe", recipe_names())
 def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its_groups(recipe):
     findings = check_run(recipe)
-    assert passed(findings), list(lines(findings))
+    assert passed(findings), list(report_lines(findings))
     assert [finding.kind for finding in findings if finding.about in ("layout", "memory")] == (
         ["ok"] if recipe == "tiny" else ["ok", "ok"]
     )
     (wrong,) = problems(
         recipe, "training.prompts_per_step=100", "training.prompts_per_micro_batch=1", "launch.processes=7"
     )
-    assert "training.prompts_per_step=100 is no multiple of" in wrong
+    assert "training.prompts_per_step=100 is not a multiple of" in wrong
     assert "set training.prompts_per_step=98 or 105" in wrong
 
 
@@ -55,30 +54,30 @@ def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its
     [
         (
             ["trl.per_device_train_batch_size=12"],
-            "12 rows a process would cut groups of rollout.num_generations=8. Set",
+            "12 rows per process would split groups of rollout.num_generations=8. Set",
         ),
         (["trl.num_generations=4"], "decided by this configuration (it is 8). Set rollout.num_generations instead."),
         (
             ["trl.steps_per_generation=3", "training.prompts_per_micro_batch=1", "training.completions_per_pass=4"],
             "12 rows",
         ),
-        (["trl.generation_batch_size=6"], "6 rows a process would cut groups of rollout.num_generations=8"),
+        (["trl.generation_batch_size=6"], "6 rows per process would split groups of rollout.num_generations=8"),
         (["trl.optim=foo"], "foo is not a valid OptimizerNames"),
         (["trl.epsilon_high=abc"], "trl.epsilon_high='abc': Input should be a valid number"),
-        (["trl.hub_token=hf_x"], "trl.hub_token: a secret has no place in a configuration"),
-        (["trl.top_q=1"], "trl.top_q is no argument of trl.GRPOConfig. Did you mean 'trl.top_p'?"),
+        (["trl.hub_token=hf_x"], "trl.hub_token: do not put a secret into a configuration"),
+        (["trl.top_q=1"], "trl.top_q is not an argument of trl.GRPOConfig. Did you mean 'trl.top_p'?"),
         (
             ["training.completions_per_pass=3", "training.prompts_per_micro_batch=1"],
-            "cuts groups of rollout.num_generations=8 unevenly. Divisors of 8: 1, 2",
+            "does not divide groups of rollout.num_generations=8. Divisors of 8: 1, 2",
         ),
-        (["launch.processes=3"], "is no multiple of training.prompts_per_micro_batch=32 x 3 processes = 96: set"),
+        (["launch.processes=3"], "is not a multiple of training.prompts_per_micro_batch=32 x 3 processes = 96: set"),
         (["empo.equivalence=mathh"], "no equivalence named 'mathh'. Did you mean 'math'?"),
         (["empo.guards.copid=0"], "copid"),
         (["data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl is no file"),
         (["data={path: x.jsonl, made_with: empo-data numina}"], "Make it with: empo-data numina"),
         (["data={path: natural.jsonl, columns: {question: problem}}"], "no column 'problem' (data.columns.question)"),
         (["trl.report_to=wandb"], "trl.report_to=wandb needs wandb"),
-        (["launch.strategy=fsdp2"], "on the CPU accelerate would run ddp without a word"),
+        (["launch.strategy=fsdp2"], "On the CPU, accelerate would silently run ddp"),
         (["empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
     ],
 )
@@ -122,7 +121,7 @@ def test_a_dataset_of_which_another_subset_is_in_the_cache_is_not_known_here(fol
     with pytest.raises(ValueError, match="Available configs in the cache: .'other'"):
         datasets.load_dataset("nobody/nothing", "mine", split="train")
     findings = check_run("tiny", ["data={dataset: nobody/nothing, subset: mine}"])
-    assert passed(findings), list(lines(findings))
+    assert passed(findings), list(report_lines(findings))
     assert "data.dataset nobody/nothing" in {finding.about for finding in findings if finding.kind == "not checked"}
 
 
@@ -202,11 +201,11 @@ def test_where_old_checkpoints_are_deleted_there_is_room_for_one_more_than_is_ke
 def test_a_push_without_a_token_of_the_hub_is_a_problem(monkeypatch):
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     (found,) = problems("tiny", "push_to_hub={repo: me/model}")
-    assert "no token of the hub is here, so me/model would be refused: hf auth login" in found
+    assert "this machine has no token of the hub, so the hub would refuse me/model: hf auth login" in found
     monkeypatch.setattr("huggingface_hub.get_token", lambda: "hf_0")
     findings = check_run("tiny", ["push_to_hub={repo: me/model}"])
     assert passed(findings)
-    assert not any("hf_0" in line for line in lines(findings))
+    assert not any("hf_0" in line for line in report_lines(findings))
 
 
 def test_an_adapters_checkpoints_are_small():

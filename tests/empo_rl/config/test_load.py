@@ -2,8 +2,7 @@ import math
 
 import pytest
 
-from empo_rl.config.config_errors import config_keys
-from empo_rl.config.load import load_config
+from empo_rl.config.load import config_keys, load_config
 from empo_rl.config.recipes import recipe_names
 from semantic_entropy import InputError
 
@@ -73,8 +72,8 @@ def test_an_open_window_may_be_written_either_way(text, file):
         ),
         (["empo.reward=goldn"], "empo.reward: .*goldn"),
         (["data.dataset=x"], "exactly one of data.path"),
-        (["template.user=hello"], "has no {question}"),
-        (["training.prompts_per_step=5", "training.prompts_per_micro_batch=2"], "=5 is no multiple of .*=2"),
+        (["template.user=hello"], "does not contain {question}"),
+        (["training.prompts_per_step=5", "training.prompts_per_micro_batch=2"], "=5 is not a multiple of .*=2"),
         (["steps"], "'steps' is not key=value"),
         (["training.steps=[1"], "not readable as YAML"),
     ],

@@ -97,7 +97,7 @@ def test_a_file_may_extend_a_recipe_section_by_section(tmp_path):
 def test_what_extends_nothing_or_itself_is_refused(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"extends: {mine}\n")
-    with pytest.raises(InputError, match="extends itself"):
+    with pytest.raises(InputError, match="`extends` forms a circle"):
         load_config(str(mine))
     mine.write_text("extends: math-1.5b-emp\n")
     with pytest.raises(InputError, match="Did you mean 'math-1.5b-empo'"):

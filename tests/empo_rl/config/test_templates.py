@@ -44,7 +44,8 @@ def test_the_models_own_chat_template_stays_where_none_is_given():
 
 
 @pytest.mark.parametrize(
-    ("given", "message"), [(None, "'m' has no chat template"), ("gone.jinja", "'gone.jinja' is no file")]
+    ("given", "message"),
+    [(None, "'m' has no chat template"), ("gone.jinja", "'gone.jinja' is neither a file nor Jinja text")],
 )
 def test_without_a_chat_template_the_error_says_what_to_give(given, message):
     with pytest.raises(InputError, match=message):

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empo_rl.config.templates import PLACE, TEMPLATES
+from empo_rl.config.templates import PLACEHOLDER, TEMPLATES
 from empo_rl.data.normal_form import jaccard, normal_form, numbers, shingles, tokens
 
 MATHS = st.text(st.sampled_from("aA1. \\${}^_,;!~(\n\u0130\u212b\ufb01\u0301"), max_size=30)
@@ -49,7 +49,7 @@ def test_what_asks_something_else_is_not_the_same(left, right):
 @pytest.mark.parametrize("name", TEMPLATES)
 def test_the_closing_words_of_every_template_are_ignored(name):
     user = TEMPLATES[name]["user"]
-    assert normal_form(user.replace(PLACE, "How many?")) == "how many ?"
+    assert normal_form(user.replace(PLACEHOLDER, "How many?")) == "how many ?"
 
 
 def test_a_question_of_nothing_but_closing_words_keeps_them():

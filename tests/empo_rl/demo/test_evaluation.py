@@ -2,12 +2,12 @@ import math
 
 import pytest
 
+from empo_rl.data.arithmetic import ArithmeticQuestion
 from empo_rl.demo import evaluation
 from empo_rl.demo.evaluation import Evaluation, evaluate
-from empo_rl.demo.task import Question
 from semantic_entropy import Scorer
 
-ONE, TWO = Question(1, 1, 1, 1), Question(2, 2, 2, 2)  # 3 and 10
+ONE, TWO = ArithmeticQuestion(1, 1, 1, 1), ArithmeticQuestion(2, 2, 2, 2)  # 3 and 10
 
 
 def box(*answers):

@@ -86,7 +86,7 @@ def test_the_labelled_comparison_runs_and_an_earlier_demo_is_replaced(tmp_path):
 
 
 def test_training_sees_no_label_unless_the_reward_is_golden():
-    from empo_rl.demo.task import split
+    from empo_rl.data.arithmetic import split
     from empo_rl.demo.training import training_rows
 
     questions = split(0).unlabelled[:3]

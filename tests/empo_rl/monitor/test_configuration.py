@@ -8,14 +8,15 @@ from semantic_entropy import InputError
 
 
 def test_every_alarm_warns_unless_the_configuration_says_otherwise():
-    plain = load_config("tiny").monitor.made()
+    plain = load_config("tiny").monitor.make_monitor()
     assert [alarm.name for alarm in plain.alarms] == list(ALARMS)
     assert plain.action == "warn"
-    assert load_config("tiny", ["monitor.action=stop"]).monitor.made().action == "stop"
+    assert load_config("tiny", ["monitor.action=stop"]).monitor.make_monitor().action == "stop"
 
 
 def test_an_option_reaches_its_alarm():
-    made = load_config("tiny", ["monitor.alarms.concentration.share=0.3", "monitor.alarms.variety=null"]).monitor.made()
+    config = load_config("tiny", ["monitor.alarms.concentration.share=0.3", "monitor.alarms.variety=null"])
+    made = config.monitor.make_monitor()
     by_name = {alarm.name: alarm for alarm in made.alarms}
     assert by_name["concentration"].share == 0.3
     assert "variety" not in by_name

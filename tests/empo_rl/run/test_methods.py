@@ -10,12 +10,12 @@ from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
 from empo_rl.config.load import load_config
-from empo_rl.config.methods import Hub
+from empo_rl.config.schema import Hub
 from empo_rl.data.prompts import read_prompts
-from empo_rl.demo.base_model import make_tokenizer
 from empo_rl.run import checkpoints, final_model
 from empo_rl.run.final_model import PushError, push
 from empo_rl.run.models import load_model, load_tokenizer
+from empo_rl.run.tiny_model import make_tokenizer
 from empo_rl.run.train import run_training
 from empo_rl.trainers.trl.rollouts import Rows
 from semantic_entropy import InputError

@@ -20,7 +20,7 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider
-from empo_rl.demo.base_model import make_model, make_tokenizer
+from empo_rl.run.tiny_model import make_model, make_tokenizer
 
 G = 4
 PROMPTS = [f"What is ({a}+{b})*3+4?" for a in range(1, 5) for b in range(1, 5)]

@@ -14,7 +14,7 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider, Monitor, MonitorCallback
-from empo_rl.demo.base_model import make_model, make_tokenizer
+from empo_rl.run.tiny_model import make_model, make_tokenizer
 
 G = 4
 ROWS = [{"prompt": f"What is ({n}+2)*3+4?"} for n in range(1, 9)]

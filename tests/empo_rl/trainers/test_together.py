@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from empo_rl.demo.base_model import make_model, make_tokenizer
+from empo_rl.run.tiny_model import make_model, make_tokenizer
 
 SCRIPT = Path(__file__).with_name("deterministic.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]

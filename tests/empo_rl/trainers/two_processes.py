@@ -13,7 +13,7 @@ from datasets import Dataset
 from trl import GRPOConfig
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider
-from empo_rl.demo.base_model import make_model, make_tokenizer
+from empo_rl.run.tiny_model import make_model, make_tokenizer
 
 G, PROMPTS_A_RANK = 4, 3
 ROWS = [{"prompt": f"What is ({n}+2)*3+4?"} for n in range(1, 10)]

@@ -406,7 +406,7 @@ def test_loading_writes_nothing_into_a_log_and_leaves_the_bars_as_they_were(made
 
 
 def test_a_tokenizer_saved_in_full_beside_a_qwen2_splits_words_as_it_was_made_to(tmp_path):
-    from empo_rl.demo.base_model import make_model, make_tokenizer
+    from empo_rl.run.tiny_model import make_model, make_tokenizer
 
     made = make_tokenizer()
     make_model(made, seed=0).save_pretrained(tmp_path)

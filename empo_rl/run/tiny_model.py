@@ -17,7 +17,7 @@ import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from empo_rl.demo.task import Question, pretraining_answer
+from empo_rl.data.arithmetic import ArithmeticQuestion, pretraining_answer
 
 PRETRAIN_STEPS = 550
 BATCH, PEAK_RATE, WARMUP, FLOOR = 128, 6e-3, 20, 0.1
@@ -73,7 +73,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalL
     return Qwen2ForCausalLM(config)
 
 
-def prompt_text(question: Question) -> str:
+def prompt_text(question: ArithmeticQuestion) -> str:
     """What the chat template makes of the question, ready for the answer."""
     return f"<|im_start|>user\n{question.text}<|im_end|>\n<|im_start|>assistant\n"
 
@@ -81,12 +81,12 @@ def prompt_text(question: Question) -> str:
 def pretrain(
     model: Qwen2ForCausalLM,
     tokenizer: PreTrainedTokenizerFast,
-    questions: Sequence[Question],
+    questions: Sequence[ArithmeticQuestion],
     *,
     seed: int,
     steps: int = PRETRAIN_STEPS,
     on_step: Callable[[int, float], None] | None = None,
-    text: Callable[[Question, random.Random], str] = pretraining_answer,
+    text: Callable[[ArithmeticQuestion, random.Random], str] = pretraining_answer,
 ) -> None:
     """Train in place; texts are drawn anew for every batch."""
     dice = random.Random(f"pretrain {seed}")
@@ -120,7 +120,7 @@ def _rate(step: int, steps: int) -> float:
 
 
 def _accumulate(
-    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[Question, str]]
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[ArithmeticQuestion, str]]
 ) -> float:
     """Add the gradient of the batch's mean loss per token, and return that loss.
 
@@ -141,7 +141,7 @@ def _accumulate(
 
 
 def _batch(
-    tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[Question, str]]
+    tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[ArithmeticQuestion, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels, each (batch, longest), padded on the right, where a causal model needs no mask.
 

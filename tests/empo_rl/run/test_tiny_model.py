@@ -1,13 +1,13 @@
 import pytest
 import torch
 
-from empo_rl.demo.base_model import make_model, pretrain, prompt_text
+from empo_rl.data.arithmetic import ArithmeticQuestion, chain, split
 from empo_rl.demo.generate import complete
-from empo_rl.demo.task import Question, chain, split
+from empo_rl.run.tiny_model import make_model, pretrain, prompt_text
 
 
 def test_every_text_of_the_task_comes_back_from_its_tokens(tokenizer):
-    for question in (Question(1, 2, 3, 4), Question(9, 9, 9, 9)):
+    for question in (ArithmeticQuestion(1, 2, 3, 4), ArithmeticQuestion(9, 9, 9, 9)):
         text = prompt_text(question) + chain(question) + "<|im_end|>"
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         assert tokenizer.unk_token_id not in ids
@@ -15,7 +15,7 @@ def test_every_text_of_the_task_comes_back_from_its_tokens(tokenizer):
 
 
 def test_the_prompt_is_what_the_chat_template_makes(tokenizer):
-    question = Question(1, 2, 3, 4)
+    question = ArithmeticQuestion(1, 2, 3, 4)
     turns = [{"role": "user", "content": question.text}]
     assert tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False) == prompt_text(question)
 
@@ -23,7 +23,9 @@ def test_the_prompt_is_what_the_chat_template_makes(tokenizer):
 def test_the_longest_chain_fits_the_generation_limit(tokenizer):
     from empo_rl.demo.evaluation import MAX_NEW_TOKENS
 
-    longest = max(len(tokenizer(chain(Question(9, 9, c, 9)) + "<|im_end|>")["input_ids"]) for c in range(1, 10))
+    longest = max(
+        len(tokenizer(chain(ArithmeticQuestion(9, 9, c, 9)) + "<|im_end|>")["input_ids"]) for c in range(1, 10)
+    )
     assert longest == 32 < MAX_NEW_TOKENS
 
 
@@ -41,9 +43,9 @@ def test_pretraining_lowers_the_loss_and_is_the_seeds(tokenizer):
 
 def test_the_loss_of_a_batch_is_the_mean_over_all_its_answer_tokens(model, tokenizer):
     """Chains and direct answers go through apart; the sum is that of one padded batch."""
-    from empo_rl.demo.base_model import _accumulate, _batch
+    from empo_rl.run.tiny_model import _accumulate, _batch
 
-    question = Question(2, 3, 4, 7)
+    question = ArithmeticQuestion(2, 3, 4, 7)
     texts = [(question, chain(question)), (question, r"\boxed{27}"), (question, r"\boxed{9}")]
     loss = _accumulate(model, tokenizer, texts)
     apart = [p.grad.clone() for p in model.parameters()]

@@ -23,7 +23,7 @@ DIRECT_IF_EASY, DIRECT_IF_HARD, EASY_UP_TO = 0.7, 0.35, 6
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Question:
+class ArithmeticQuestion:
     """(a+b)*c+d."""
 
     a: int
@@ -53,32 +53,32 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Split:
+class ArithmeticSplit:
     """Three sets of questions; no evaluation question is in the others, nor with a and b swapped."""
 
-    evaluation: tuple[Question, ...]
-    unlabelled: tuple[Question, ...]
-    pretraining: tuple[Question, ...]
+    evaluation: tuple[ArithmeticQuestion, ...]
+    unlabelled: tuple[ArithmeticQuestion, ...]
+    pretraining: tuple[ArithmeticQuestion, ...]
 
 
-def split(seed: int) -> Split:
+def split(seed: int) -> ArithmeticSplit:
     """256 questions to evaluate, 2,048 to train on without labels, the rest to pre-train."""
     dice = random.Random(f"split {seed}")
-    questions = [Question(*digits) for digits in product(range(1, 10), repeat=4)]
+    questions = [ArithmeticQuestion(*digits) for digits in product(range(1, 10), repeat=4)]
     dice.shuffle(questions)
-    evaluation: dict[tuple[int, int, int, int], Question] = {}
+    evaluation: dict[tuple[int, int, int, int], ArithmeticQuestion] = {}
     for question in questions:
         if len(evaluation) < EVALUATION_QUESTIONS:
             evaluation.setdefault(question.up_to_order, question)
     rest = [question for question in questions if question.up_to_order not in evaluation]
-    return Split(
+    return ArithmeticSplit(
         evaluation=tuple(evaluation.values()),
         unlabelled=tuple(rest[:UNLABELLED_QUESTIONS]),
         pretraining=tuple(rest[UNLABELLED_QUESTIONS:]),
     )
 
 
-def chain(question: Question) -> str:
+def chain(question: ArithmeticQuestion) -> str:
     """The working, a line a step."""
     total = question.a + question.b
     product_ = total * question.c
@@ -91,7 +91,7 @@ def chain(question: Question) -> str:
     return "\n".join(lines)
 
 
-def direct(question: Question, dice: random.Random) -> str:
+def direct(question: ArithmeticQuestion, dice: random.Random) -> str:
     """The answer alone; wrong in 30% of the texts."""
     answer = question.value
     if dice.random() < WRONG_DIRECT:
@@ -100,7 +100,7 @@ def direct(question: Question, dice: random.Random) -> str:
     return rf"\boxed{{{answer}}}"
 
 
-def pretraining_answer(question: Question, dice: random.Random) -> str:
+def pretraining_answer(question: ArithmeticQuestion, dice: random.Random) -> str:
     """One text of the pre-training corpus."""
     prefers_direct = DIRECT_IF_EASY if question.c <= EASY_UP_TO else DIRECT_IF_HARD
     return direct(question, dice) if dice.random() < prefers_direct else chain(question)

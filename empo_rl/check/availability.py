@@ -1,0 +1,131 @@
+"""Check what must be on this machine: the question data with its columns, the packages, and a token of the hub.
+
+A hub dataset is checked only if it is in the local cache.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any
+
+from empo_rl.check.findings import CheckFinding, has_gpu, ok, problem, unchecked
+from empo_rl.config import Config
+from empo_rl.data.prompts import columns_of, read_prompts
+from empo_rl.extras import TRAINING, is_installed, require_extra
+from semantic_entropy import InputError, SemanticEntropyError
+
+# a value of report_to -> modules, any of which is enough; each other tracker has a module of its own name
+_TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "comet_ml": ("comet_ml",)}
+_NOT_A_TRACKER = ("all", "none")
+_GPU_PACKAGES = ("deepspeed", "vllm")  # useless on a machine without a GPU, and often impossible to install there
+
+
+def question_findings(config: Config) -> Generator[CheckFinding, None, int | None]:
+    """Returns the number of questions that the run would train on; None if it cannot be known here."""
+    rows = config.data.limit
+    if config.data.path is not None or config.data.dataset == "demo":
+        try:
+            rows = len(read_prompts(config))
+        except SemanticEntropyError as error:
+            yield problem("data", str(error))
+            return rows
+        yield ok("data", f"{rows} prompts, with all columns that the run needs")
+        if config.data.max_prompt_tokens:
+            yield unchecked("data.max_prompt_tokens", "counting tokens needs the model's tokenizer")
+    else:
+        yield from _hub_dataset_findings(config)
+    return rows
+
+
+def _hub_dataset_findings(config: Config) -> Iterator[CheckFinding]:
+    data = config.data
+    try:
+        require_extra("reading a hub dataset", ("datasets",))
+        columns = _cached_columns(config)
+    except SemanticEntropyError as error:
+        yield problem("data", str(error))
+        return
+    if columns is None:
+        yield unchecked(f"data.dataset {data.dataset}", "it is not in this machine's cache, and nothing is downloaded")
+        return
+    wanted = {"question": data.columns.question}
+    if config.method == "sft":
+        wanted["response"] = str(columns_of(config).response)
+    if config.reads_gold():
+        wanted["gold"] = str(columns_of(config).gold)
+    missing = {role: name for role, name in wanted.items() if name not in columns}
+    for role, name in missing.items():
+        yield problem("data", f"{data.dataset} has no column {name!r} (data.columns.{role}). It has: {list(columns)}")
+    if not missing:
+        yield ok("data", f"{data.dataset} is in the cache and has the columns {list(wanted.values())}")
+
+
+def _cached_columns(config: Config) -> Mapping[str, Any] | None:
+    """The columns of a hub dataset in the cache; None if the dataset is not in the cache."""
+    import datasets
+
+    data = config.data
+    assert data.dataset is not None, "Data checks this"
+    try:
+        loaded = datasets.load_dataset(data.dataset, data.subset, split=data.split, streaming=False)
+    except ValueError as error:
+        if "cache" in str(error):  # the cache holds another configuration of the dataset
+            return None
+        raise InputError(f"{data.dataset} (subset {data.subset!r}, split {data.split!r}): {error}") from error
+    except OSError:  # includes FileNotFoundError and the offline error of the hub
+        return None
+    features: Mapping[str, Any] = loaded.features
+    return features
+
+
+def package_findings(config: Config) -> Iterator[CheckFinding]:
+    """One finding if every package is installed, or one for each missing package; then the hub token."""
+    missing = [(module, purpose) for module, purpose in _needed_packages(config) if not is_installed(module)]
+    for module, purpose in missing:
+        if module in _GPU_PACKAGES and not has_gpu():
+            reason = f"this machine has no GPU; on the machine of the run: pip install {module}"
+            yield unchecked(f"{module}, for {purpose}", reason)
+            continue
+        yield problem("packages", f"{purpose} needs {module}, not installed here: pip install {_pip_name(module)}")
+    for tracker in _trackers(config):
+        modules = _TRACKERS.get(tracker, (tracker,))
+        if not any(is_installed(module) for module in modules):
+            yield problem("packages", f"trl.report_to={tracker} needs {modules[0]}: pip install {modules[0]}")
+    if not missing:
+        yield ok("packages", ", ".join(dict.fromkeys(module for module, _ in _needed_packages(config))))
+    if config.push_to_hub is not None and is_installed("huggingface_hub"):
+        yield _token_finding(config.push_to_hub.repo)
+
+
+def _needed_packages(config: Config) -> Iterator[tuple[str, str]]:
+    """(module, purpose)."""
+    yield from ((module, "empo-train") for module in TRAINING)
+    if config.lora is not None:
+        yield "peft", "lora"
+    if config.launch.strategy == "zero3":
+        yield "deepspeed", "launch.strategy=zero3"
+    if config.rollout.engine != "transformers":
+        yield "vllm", f"rollout.engine={config.rollout.engine}"
+    if config.push_to_hub is not None:
+        yield "huggingface_hub", "push_to_hub"
+
+
+def _pip_name(module: str) -> str:
+    extra = "rl" if module in TRAINING else "lora" if module == "peft" else None
+    return f"'semantic-entropy[{extra}]'" if extra else module
+
+
+def _trackers(config: Config) -> list[str]:
+    report_to = config.trl.get("report_to") or []
+    names = [report_to] if isinstance(report_to, str) else list(report_to)
+    return [name for name in names if name not in _NOT_A_TRACKER]
+
+
+def _token_finding(repo: str) -> CheckFinding:
+    from huggingface_hub import get_token
+
+    if get_token() is None:
+        return problem(
+            "push_to_hub", f"this machine has no token of the hub, so the hub would refuse {repo}: hf auth login"
+        )
+    return ok("push_to_hub", f"a token of the hub is set; only the hub knows whether it may write to {repo}")

@@ -1,0 +1,124 @@
+"""Check the settings of a configuration: batch layout, section `trl`, entropy window, reward, guards and judges.
+
+No judge's model is loaded.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Collection, Iterator
+
+from empo_rl.check.findings import CheckFinding, ok, problem, unchecked
+from empo_rl.config import Config
+from empo_rl.config.batch_layout import accumulation_steps
+from empo_rl.config.trl_arguments import (
+    decided_arguments,
+    training_argument_class,
+    trl_section_problems,
+    trl_section_values,
+)
+from empo_rl.core.provider import EmpoProvider
+from empo_rl.extras import require_extra
+from semantic_entropy import InputError, SemanticEntropyError, load_component
+
+_GPU_ARGUMENTS = ("tf32", "fp16", "fp16_full_eval", "bf16_full_eval")  # TRL refuses these on a machine without a GPU
+_JUDGE_WITHOUT_MODEL = "exact"  # takes the place of the configured judge while the other options are checked
+_JUDGES_WITH_MODEL = {  # judges that load a model when they are created, and the modules they need
+    "verifier": ("torch", "transformers"),
+    "nli": ("torch", "transformers"),
+    "embedding": ("sentence_transformers",),
+}
+
+
+def findings(config: Config) -> Iterator[CheckFinding]:
+    """Findings about the settings. SFT has no window, reward or judge."""
+    accumulation = 1
+    try:
+        accumulation = accumulation_steps(config, config.launch.processes)
+    except SemanticEntropyError as error:
+        yield problem("layout", str(error))
+    else:
+        yield ok("layout", _layout(config, accumulation))
+    if config.trl:
+        yield from _trl_findings(config, decided_arguments(config, accumulation))
+    if config.method == "empo":
+        for note in config.window_notes():
+            yield ok("window", note)
+    if config.method != "sft":
+        yield from _reward_findings(config)
+
+
+def _layout(config: Config, accumulation: int) -> str:
+    training, size = config.training, config.rollout.num_generations
+    if training.completions_per_pass is None:
+        whole = f"whole groups of {size}" if config.method == "empo" else config.method
+        left = f"{training.prompts_per_step} prompts a step = {training.prompts_per_micro_batch} a micro-batch"
+    else:
+        whole = f"{training.completions_per_pass} of a group's {size} completions a pass"
+        left = f"{training.prompts_per_step} x {size} completions a step = {training.completions_per_pass} a pass"
+    return f"{left} x {config.launch.processes} processes x {accumulation} passes, {whole}, {config.launch.strategy}"
+
+
+def _trl_findings(config: Config, decided: dict[str, object]) -> Iterator[CheckFinding]:
+    known: Collection[str] | None = None
+    try:
+        require_extra("checking the section trl")
+        known = [field.name for field in dataclasses.fields(training_argument_class(config.method))]
+    except SemanticEntropyError as error:
+        yield problem("trl", str(error))
+    found = trl_section_problems(config, decided, known)
+    if known is not None and not found:
+        found = list(_wrong_trl_values(config, decided))
+    yield from (problem("trl", line) for line in found)
+    if known is not None and not found:
+        yield ok("trl", f"TRL accepts {', '.join(config.trl)}")
+
+
+def _wrong_trl_values(config: Config, decided: dict[str, object]) -> Iterator[str]:
+    """Values of the section `trl` that have the wrong type, or that TRL refuses.
+
+    TRL's class is created for one process on the CPU: what TRL says about devices and several processes cannot be known
+    here.
+    """
+    kind = training_argument_class(config.method)
+    try:
+        values = {key: value for key, value in trl_section_values(config, kind).items() if key not in _GPU_ARGUMENTS}
+    except InputError as error:
+        yield str(error)
+        return
+    single = {key: value for key, value in decided.items() if key not in {"fsdp", "fsdp_config", "deepspeed"}}
+    try:
+        with warnings.catch_warnings(action="ignore"):  # deprecations of TRL and transformers
+            kind(**{**single, **values, "use_cpu": True, "bf16": False, "report_to": "none"})
+    except (TypeError, ValueError) as error:
+        yield f"trl: {error}"
+
+
+def _reward_findings(config: Config) -> Iterator[CheckFinding]:
+    empo = config.empo
+    try:
+        choices = {**empo.choices(), "equivalence": _JUDGE_WITHOUT_MODEL, "grader": None}
+        with EmpoProvider(**choices) as provider:
+            provider.check(config.rollout.num_generations)
+            yield ok("reward", f"{provider.reward}, {len(provider.guards)} guards, invalid={empo.invalid}")
+    except SemanticEntropyError as error:
+        yield problem("reward", " ".join(str(error).split()))
+    judges = {"empo.equivalence": empo.equivalence, "empo.grader": empo.grader}
+    for key, name in judges.items():
+        if name is not None:
+            yield _judge_finding(key, name)
+    models = sorted({name for name in judges.values() if name in _JUDGES_WITH_MODEL})
+    if models:
+        yield unchecked(f"the model of {', '.join(models)}", "a check neither loads nor downloads a model")
+
+
+def _judge_finding(key: str, name: str) -> CheckFinding:
+    try:
+        if name in _JUDGES_WITH_MODEL:
+            require_extra(f"{key}={name}", _JUDGES_WITH_MODEL[name], extra=name)
+        else:
+            load_component("equivalence", name)
+    except SemanticEntropyError as error:
+        return problem(key, " ".join(str(error).split()))
+    return ok(key, f"{name} is available")
