@@ -32,7 +32,7 @@ import transformers
 from small_nli import Groups, all_pairs, in_full, load_groups, make_model
 
 from semantic_entropy import Scorer
-from semantic_entropy_plugins.models.loading import Loaded, load_model
+from semantic_entropy_plugins.models.loading import LoadedModel, load_model
 from semantic_entropy_plugins.nli.nli_judge import NLI
 from semantic_entropy_plugins.nli.pair_classifier import batch_tokens
 
@@ -94,7 +94,7 @@ def report(model: str, what: str, groups: Groups, chosen: argparse.Namespace) ->
     return 0
 
 
-def one_pair_at_a_time(loaded: Loaded, groups: Groups) -> Run:
+def one_pair_at_a_time(loaded: LoadedModel, groups: Groups) -> Run:
     """(a)."""
     entailment = [label.lower() for _, label in sorted(loaded.model.config.id2label.items())].index("entailment")
     calls, equal_calls, equal_seconds = 0, 0, 0.0
@@ -148,7 +148,7 @@ def best(run: Callable[[], Run], times: int) -> Run:
     return min((run() for _ in range(times)), key=lambda one: one.seconds)
 
 
-def throughput(judge: NLI, loaded: Loaded, groups: Groups) -> None:
+def throughput(judge: NLI, loaded: LoadedModel, groups: Groups) -> None:
     """Directions a second in one call on all pairs, against the bare model on full batches of the mean length."""
     pairs = all_pairs(groups)
     judge.judge(pairs)
@@ -165,7 +165,7 @@ def throughput(judge: NLI, loaded: Loaded, groups: Groups) -> None:
     print(f"| `nli` on {len(pairs)} pairs, {length} tokens in the mean | {ours:.0f} ({ours / own:.0%}) |\n")
 
 
-def bare_forward(loaded: Loaded, batch: torch.Tensor) -> float:
+def bare_forward(loaded: LoadedModel, batch: torch.Tensor) -> float:
     """Seconds of one forward pass."""
     start = time.perf_counter()
     with torch.inference_mode():
@@ -173,7 +173,7 @@ def bare_forward(loaded: Loaded, batch: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
-def differences(judge: NLI, loaded: Loaded, groups: Groups) -> None:
+def differences(judge: NLI, loaded: LoadedModel, groups: Groups) -> None:
     """The share of verdicts that differ from float32."""
     pairs, exact = all_pairs(groups), NLI(loaded.name, device=str(loaded.device), dtype="float32")
     both = zip(judge.judge(pairs), exact.judge(pairs), strict=True)

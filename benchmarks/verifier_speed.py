@@ -34,7 +34,7 @@ import transformers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict
-from semantic_entropy_plugins.models.loading import Loaded, load_model
+from semantic_entropy_plugins.models.loading import LoadedModel, load_model
 from semantic_entropy_plugins.verifier.prefix import share
 from semantic_entropy_plugins.verifier.prefix_cache import Row, continued, kept
 from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical, encoder, writer
@@ -139,7 +139,7 @@ def make_checkpoint(folder: Path, options: argparse.Namespace) -> Path:
     return folder
 
 
-def describe(loaded: Loaded, options: argparse.Namespace) -> None:
+def describe(loaded: LoadedModel, options: argparse.Namespace) -> None:
     """Say what is measured."""
     model = loaded.model
     head, words = model.get_output_embeddings().weight, model.get_input_embeddings().weight
@@ -151,7 +151,7 @@ def describe(loaded: Loaded, options: argparse.Namespace) -> None:
     )
 
 
-def table(loaded: Loaded, template: str, asked: list[Question], options: argparse.Namespace) -> bool:
+def table(loaded: LoadedModel, template: str, asked: list[Question], options: argparse.Namespace) -> bool:
     """Time and compare the ways with one template, and print; whether what is to be reached is."""
     judge = Verifier(options.name, template=template, policy="forward", device=options.device, dtype=options.dtype)
     by_hand = ByHand(loaded, template)
@@ -239,7 +239,7 @@ class Noted(Equivalence):
 class ByHand:
     """The ways before the judge's, on a model with its whole head. Scores are lists, to wait for the device."""
 
-    def __init__(self, loaded: Loaded, template: str) -> None:
+    def __init__(self, loaded: LoadedModel, template: str) -> None:
         self._device, self._model = loaded.device, loaded.model
         self.calls = self.tokens = 0
         self._write = writer(TEMPLATES[template], loaded.tokenizer, chat=False, lead=True)

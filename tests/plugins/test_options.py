@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from semantic_entropy.plugin import errors
+from semantic_entropy_plugins.judge.llm_judge import Judge
 from semantic_entropy_plugins.options import (
     checked_choice,
     checked_logprobs,
@@ -19,6 +20,7 @@ from semantic_entropy_plugins.options import (
     checked_top_p,
     describe_component,
 )
+from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
 
 
 @pytest.mark.parametrize(
@@ -105,3 +107,13 @@ def test_a_component_is_named_with_the_options_that_are_not_its_defaults():
     assert describe_component(Options, "it", {"model": "m", "n": 3, "seed": None}) == "it(model='m')"
     assert describe_component(Options, "it", {"model": "m", "n": 4, "seed": 0}) == "it(model='m', n=4, seed=0)"
     assert describe_component(Options, "it", {"n": 3}) == "it"
+
+
+@pytest.mark.parametrize("kind", [Judge, OpenAISampler])
+def test_a_subclass_with_other_parameters_is_described_by_the_options_of_its_base(kind):
+    class Subclass(kind):
+        def __init__(self, **options):
+            super().__init__("m", "http://127.0.0.1:1/v1", **options)
+
+    described = Subclass(max_tokens=7).describe()
+    assert described == f"{kind.name}(model='m', base_url='http://127.0.0.1:1/v1', max_tokens=7)"

@@ -1,1 +1,5 @@
-"""The embedding judge: cosine similarity of sentence embeddings."""
+"""The embedding judge: the cosine of two answers' sentence embeddings, above a threshold.
+
+`embedding_judge` holds the judge, `sentence_model` loads the model. This module imports nothing, because both import
+torch.
+"""

@@ -34,7 +34,7 @@ from semantic_entropy_plugins.endpoint.standing import Refused
 from semantic_entropy_plugins.endpoint.trouble import Parameter
 from semantic_entropy_plugins.judge.judge_prompts import FORM, PRESETS, SCHEMA, fill, load_template
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
-from semantic_entropy_plugins.models.describing import described
+from semantic_entropy_plugins.options import describe_component
 
 Policy = Literal["forward", "both", "either"]
 _LIKELIEST = 5  # tokens at each place: servers allow 5 to 20, and yes and no are among the first
@@ -147,7 +147,7 @@ class Judge(Equivalence):
             "max_tokens": decoding.max_tokens,
             "extra": json.loads(decoding.extra) or None,
         }
-        return described(Judge, self.name, options)
+        return describe_component(Judge, self.name, options)
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return self.collect(pairs)

@@ -1,1 +1,4 @@
-"""Loading local models: checkpoints, batches, tokenizers."""
+"""What judges and samplers with a local model share: finding and loading checkpoints, tokenizers, batches.
+
+This module imports nothing, because `loading` and `batches` import torch.
+"""

@@ -1,12 +1,13 @@
-"""Batches for a model: sorted by length, packed by a token budget, smaller where memory runs out.
+"""Batches for a model: rows sorted by length and packed by a token budget, with smaller batches after out-of-memory.
 
     rows in a batch x tokens of its longest row <= budget
 
-The longest rows go first, so that what does not fit is found out at once. Where memory runs out, the budget becomes
-half of what the failing batch held, is kept for all later calls, and the rows are tried again; a row that does not fit
-alone is the caller's to report. Rows of one batch have nearly the same length, so that little is padding.
+The longest rows run first, so that an out-of-memory error occurs at the beginning. After such an error the budget
+becomes half of what the failed batch held, for this call and all later calls, and the rows run again. A row that does
+not fit alone gets the result that the caller provides for it. The rows of a batch have similar lengths, so there is
+little padding.
 
-Left out: growing again after another process has given its memory back. A new budget does that.
+Left out: a larger budget once another process has released memory. Make a new budget for that.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
-# What torch's allocators say where the exception's type does not: on a CPU, on Apple's GPUs, and inside cuBLAS.
+# Texts of out-of-memory errors that have no type of their own: on a CPU, on Apple's GPUs, and inside cuBLAS.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
 class TokenBudget:
-    """How much one forward pass holds.
+    """The largest size of one forward pass.
 
     Args:
-        tokens: rows times the longest row's tokens, at most; one row is always tried.
-        rows: how many rows at most, whatever their length; None: any number.
+        tokens: the limit of rows times tokens of the longest row; a single row always runs.
+        rows: the limit of rows, whatever their length; None: no limit.
     """
 
     def __init__(self, tokens: int, rows: int | None = None) -> None:
@@ -42,13 +43,13 @@ class TokenBudget:
         forward: Callable[[list[T]], Sequence[R]],
         too_large: Callable[[T, int], R],
     ) -> Iterator[tuple[int, R]]:
-        """Put all items through `forward`: (index of the item, its result), each once, as each batch is done.
+        """Run all items through `forward`: yields (index of the item, its result) after each batch, each item once.
 
         Args:
-            items: what goes into the model, one a row.
+            items: one row of model input each.
             lengths: tokens of each item.
-            forward: the results of one batch, in its order.
-            too_large: the result of an item, of so many tokens, that does not fit into memory alone.
+            forward: the results of one batch, in order.
+            too_large: the result of an item, with this number of tokens, that does not fit into memory alone.
         """
         order = sorted(range(len(items)), key=lambda index: -lengths[index])
         start = 0
@@ -70,7 +71,7 @@ class TokenBudget:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether this error says that memory has run out, on an accelerator or on the CPU."""
+    """Whether the error says that memory has run out, on an accelerator or on the CPU."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)
@@ -82,7 +83,7 @@ def _unless_out_of_memory(forward: Callable[[list[T]], Sequence[R]], batch: list
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    # Only here, where the error has let go of the frames that held the failed batch's tensors, can they be freed.
+    # Outside the except block: the error's traceback no longer holds the frames with the failed batch's tensors.
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()

@@ -1,20 +1,26 @@
-"""Where a model's files are: a folder as given, or one snapshot of a repository on the Hugging Face hub.
+"""The files of a model: a local folder, or one snapshot of a repository on the Hugging Face hub.
 
-All files come from one commit, so that the commit tells what a model's output came from. Weights are safetensors.
-Where the main branch of a repository has pickled weights alone, the hub's conversion bot has often put the same
-weights, as safetensors, into a pull request: that is taken, as transformers does, but nothing is ever uploaded and no
-conversion is asked for. Pickled weights are read only where that is asked for.
+All files come from one commit, so the commit identifies the model in results and in cache keys. Weights must be
+safetensors. Some repositories have only pickled weights on the main branch, and an open pull request of the hub's
+conversion bot with the same weights as safetensors. That pull request is used, as transformers does, but nothing is
+uploaded and no conversion is requested. Pickled weights are read only with `allow_pickle`.
 
-A folder is known by a digest of its files' content, wherever it lies and however its path is written. Sizes and headers
-would not do: two checkpoints of one training run have the same.
+A local folder is identified by a digest of the content of its files. A path changes when the folder moves, and two
+checkpoints of one training run have equal file sizes and headers.
+
+Errors of the hub's client become errors that say what to do: `OptionError` where the name or revision is wrong,
+`EquivalenceError` where the model is unavailable (network, permission, disk).
 
 Left out: weights in other formats (GGUF, adapters, TensorFlow), files in sub-folders.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
@@ -22,24 +28,24 @@ from typing import NamedTuple
 
 import huggingface_hub
 from huggingface_hub import constants
+from huggingface_hub import errors as hub
 from huggingface_hub.file_download import repo_folder_name
 
 from semantic_entropy.plugin import errors
-from semantic_entropy_plugins.models.download_errors import explained
 
 SAFE = ("model.safetensors", "model-*-of-*.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 OTHER = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
-"""Configuration, tokenizer and the indices of weights in several files."""
+"""Configuration, tokenizer, and the indices of weights in several files."""
 _BOT, _TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A folder that holds a model, and what its content is known by.
+    """A folder that holds a model, and the identity of its content.
 
-    revision: as asked, or the pull request that was taken instead of the main branch. commit: of the repository; of a
-    folder of your own, a digest of its content.
+    revision: as requested, or the pull request that replaces the main branch. commit: of the repository; for a local
+    folder, a digest of its content.
     """
 
     folder: Path
@@ -47,54 +53,60 @@ class Checkpoint:
     commit: str
 
 
-class Known(NamedTuple):
-    """What a model goes by: in the keys of what is remembered of it, and where its version is shown."""
+class ModelIdentity(NamedTuple):
+    """The model in cache keys (`key`), and the name beside its version in results (`shown`)."""
 
     key: str
     shown: str
 
 
-def known(name: str, commit: str | None) -> Known:
-    """A model of the hub by its name; a folder by its content, shown under its own name without the path."""
-    own = Path(name).expanduser()
-    return Known(commit or name, own.resolve().name) if own.is_dir() else Known(name, name)
+def model_identity(name: str, commit: str | None) -> ModelIdentity:
+    """A model on the hub is identified by its name; a local folder by its content, shown without its path."""
+    local = Path(name).expanduser()
+    return ModelIdentity(commit or name, local.resolve().name) if local.is_dir() else ModelIdentity(name, name)
 
 
 def locate(name: str, *, revision: str | None, allow_pickle: bool, purpose: str) -> Checkpoint:
-    """Find the files of a model; download what is not in the cache.
+    """Find the files of a model; download the files that are not in the cache.
 
     Args:
         name: a folder, or owner/name of a repository on the hub.
-        revision: a branch, tag or commit there; None: its main branch.
-        allow_pickle: whether pickled weights will do where there are no others.
-        purpose: who asks, for messages.
+        revision: a branch, tag or commit on the hub; None: the main branch.
+        allow_pickle: accept pickled weights where there are no safetensors.
+        purpose: the component that loads the model, for messages.
 
     Raises:
-        OptionError: no such folder, repository or revision; or it holds no weights that may be read.
-        EquivalenceError: it cannot be had now: no network, no permission, no space on the disk.
+        OptionError: no such folder, repository or revision; or no weights in an allowed format.
+        EquivalenceError: the model is unavailable: no network, no permission, no disk space.
     """
-    said = f"{purpose}: model={name!r}"
-    own = Path(name).expanduser()
-    if own.is_dir():
-        _check([path.name for path in own.iterdir()], own, allow_pickle, said)
-        return Checkpoint(own, None, digest(own))
-    try:
+    subject = f"{purpose}: model={name!r}"
+    local = Path(name).expanduser()
+    if local.is_dir():
+        _check([path.name for path in local.iterdir()], local, allow_pickle, subject)
+        return Checkpoint(local, None, folder_digest(local))
+    with hub_errors(subject, revision):
         folder, revision = _snapshot(name, revision, allow_pickle)
         contents = [path.name for path in folder.iterdir()] if _has_weights(folder, allow_pickle) else _listing(name)
-    except Exception as error:  # the hub's HTTP library, and so what it raises, differs by version
-        raise explained(error, said, revision) from error
-    _check(contents, folder, allow_pickle, said)
+    _check(contents, folder, allow_pickle, subject)
     return Checkpoint(folder, revision, folder.name)
 
 
-def digest(folder: Path) -> str:
-    """Of the content of all that a model is loaded from: 16 hexadecimal digits."""
-    whole = hashlib.sha256()
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and any(fnmatch(path.name, pattern) for pattern in (*OTHER, *SAFE, *PICKLED)):
-            with path.open("rb") as file:
-                whole.update(f"{path.name}\0{hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return whole.hexdigest()[:16]
+def folder_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
+    """The identity of a folder's content: 16 hexadecimal digits.
+
+    Args:
+        folder: paths in the digest are relative to this folder.
+        files: the files that count; None: those in the folder that a model of transformers is loaded from.
+    """
+    if files is None:
+        patterns = (*OTHER, *SAFE, *PICKLED)
+        files = [path for path in folder.iterdir() if any(fnmatch(path.name, pattern) for pattern in patterns)]
+    digest = hashlib.sha256()
+    for path in sorted(filter(Path.is_file, files)):
+        with path.open("rb") as file:
+            content = hashlib.file_digest(file, "sha256").hexdigest()
+        digest.update(f"{path.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _snapshot(name: str, revision: str | None, allow_pickle: bool) -> tuple[Path, str | None]:
@@ -115,12 +127,12 @@ def _download(name: str, revision: str | None, weights: Sequence[str]) -> Path:
 
 
 def _conversion(name: str) -> str | None:
-    """The bot's pull request, by the hub or, without a network, by the cache."""
+    """The bot's pull request as the hub lists it; without a network, as the cache holds it."""
     try:
         for found in huggingface_hub.HfApi().get_repo_discussions(name, author=_BOT, discussion_type="pull_request"):
             if (found.author, found.title, found.status) == (_BOT, _TITLE, "open"):
                 return f"refs/pr/{found.num}"
-    except Exception:  # noqa: BLE001  # no network, as each version of the client has it: what an earlier run found
+    except Exception:  # noqa: BLE001  # no network: each version of the client raises another error
         repository = Path(constants.HF_HUB_CACHE, repo_folder_name(repo_id=name, repo_type="model"))
         for ref in sorted((repository / "refs").glob("refs/pr/*")):
             if _has_weights(repository / "snapshots" / ref.read_text().strip(), allow_pickle=False):
@@ -134,21 +146,92 @@ def _has_weights(folder: Path, allow_pickle: bool) -> bool:
 
 
 def _listing(name: str) -> list[str]:
-    """All files of a repository."""
     return huggingface_hub.HfApi().list_repo_files(name)
 
 
-def _check(contents: Sequence[str], folder: Path, allow_pickle: bool, said: str) -> None:
+def _check(contents: Sequence[str], folder: Path, allow_pickle: bool, subject: str) -> None:
     names = sorted(contents)
-    shown = f"it holds {', '.join(names[:12])}{', ...' * (len(names) > 12)}" if names else "it is empty"
+    shown = f"it contains {', '.join(names[:12])}{', ...' * (len(names) > 12)}" if names else "it is empty"
     if not (folder / "config.json").exists():
-        raise errors.OptionError(f"{said} is no model that `save_pretrained` has written: no config.json; {shown}")
+        raise errors.OptionError(f"{subject} is not a model saved by `save_pretrained`: no config.json; {shown}")
     if _has_weights(folder, allow_pickle):
         return
     if any(fnmatch(name, pattern) for name in names for pattern in PICKLED):
         raise errors.OptionError(
-            f"{said} has pickled weights alone (pytorch_model.bin). A pickle can run any code when it is read, and the "
-            "restricted unpickler that guards against that has had holes. Use a model or a revision that has "
-            "safetensors; or, where you trust its author, allow_pickle=True"
+            f"{subject} has only pickled weights (pytorch_model.bin). Reading a pickle can run any code, and the "
+            "restricted unpickler that should prevent this has had security holes. Use a model or a revision with "
+            "safetensors, or allow_pickle=True if you trust the model's author"
         )
-    raise errors.OptionError(f"{said} has no weights as safetensors (model.safetensors); {shown}")
+    raise errors.OptionError(f"{subject} has no weights as safetensors (model.safetensors); {shown}")
+
+
+_LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
+_GATED = f"is gated: accept its terms on its page at {{endpoint}}, then {_LOG_IN}"
+_REVISION = "has no revision {revision!r}: use a branch, tag or commit of the repository"
+_NOT_FOUND = f"""is neither a local folder nor a model on {{endpoint}}. \
+Check the spelling (owner/name). If the model is private, {_LOG_IN}"""
+_NAME = "is neither a local folder nor a model name (owner/name)"
+_OFFLINE = """is not in the cache ({cache}), and HF_HUB_OFFLINE is set. \
+Unset HF_HUB_OFFLINE, run `hf download` on a machine with a network, or use a local folder"""
+_FORBIDDEN = "cannot be stored: {error}. Set HF_HOME to a folder that you may write to"
+
+# Subclasses before their base classes: GatedRepoError is a RepositoryNotFoundError.
+_REASONS: tuple[tuple[type[Exception], type[errors.SemanticEntropyError], str], ...] = (
+    (hub.GatedRepoError, errors.EquivalenceError, _GATED),
+    (hub.RevisionNotFoundError, errors.OptionError, _REVISION),
+    (hub.RepositoryNotFoundError, errors.OptionError, _NOT_FOUND),
+    (hub.HFValidationError, errors.OptionError, _NAME),
+    (hub.OfflineModeIsEnabled, errors.EquivalenceError, _OFFLINE),
+    (PermissionError, errors.EquivalenceError, _FORBIDDEN),
+)
+_FULL = ((errno.ENOSPC, "No space left on device"), (errno.EDQUOT, "Disk quota exceeded"))
+
+
+@contextmanager
+def hub_errors(subject: str, revision: str | None = None) -> Iterator[None]:
+    """Replace whatever the hub's client raises by an error that says what to do.
+
+    Args:
+        subject: the beginning of the message: who loads which model.
+        revision: the revision that was requested, for the message.
+    """
+    try:
+        yield
+    except Exception as error:  # the hub's HTTP library, and therefore its errors, differ by version
+        raise _explained(error, subject, revision) from error
+
+
+def _explained(error: Exception, subject: str, revision: str | None) -> errors.SemanticEntropyError:
+    values = {"endpoint": constants.ENDPOINT, "cache": constants.HF_HUB_CACHE, "revision": revision, "error": error}
+    chain = list(_chain(error))
+    if any(_is_full(cause) for cause in chain):
+        return errors.EquivalenceError(
+            f"{subject} cannot be downloaded, the disk is full: {_free(Path(constants.HF_HUB_CACHE))}. Free some "
+            "space, or set HF_HOME to a folder on another disk"
+        )
+    for kind, raised, reason in _REASONS:
+        if any(isinstance(cause, kind) for cause in chain):
+            return raised(f"{subject} {reason.format(**values)}")
+    last = f"{type(chain[-1]).__name__}: {' '.join(str(chain[-1]).split())[:500]}"
+    return errors.EquivalenceError(
+        f"{subject} could not be downloaded from {constants.ENDPOINT} and is not in the cache: {last}. Check the "
+        "network. Without a network, use a local folder, or run `hf download` on another machine and copy its cache "
+        "(HF_HOME)"
+    )
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_full(error: BaseException) -> bool:
+    """The hub's Rust downloader reports the operating system's error only in its text."""
+    number = error.errno if isinstance(error, OSError) else None
+    return any(number == known or text in str(error) for known, text in _FULL)
+
+
+def _free(folder: Path) -> str:
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    return f"{shutil.disk_usage(existing).free / 1e9:.1f} GB are free for {folder}"

@@ -1,18 +1,18 @@
-"""From the labels of an NLI model to "the same meaning": pure functions, no model.
+"""From the labels of an NLI model to a verdict: pure functions, no model.
 
-A direction's relation is the label of the highest probability. Two answers mean the same
+The relation of a direction (premise, hypothesis) is the label with the highest probability. Two answers mean the same
 
-    strict      where both directions entail (Kuhn et al. 2023, Farquhar et al. 2024)
-    nonstrict   where neither direction contradicts, and not both are neutral (Farquhar et al. 2024, `strict` off)
-    either      where at least one direction entails (as uqlm has it)
+    strict      if both directions entail (Kuhn et al. 2023, Farquhar et al. 2024)
+    nonstrict   if no direction contradicts and not both are neutral (Farquhar et al. 2024 without `strict`)
+    either      if at least one direction entails (uqlm)
 
-The score, in [0, 1], is the probability that stands for the rule, over the directions that were asked:
+The score, in [0, 1], is the probability that belongs to the rule, over the directions that the model has judged:
 
     strict      the lower P(entailment)
-    nonstrict   the lowest of 1 - P(contradiction) of each direction, and 1 - the lower P(neutral) where both were asked
-    either      the higher P(entailment)
+    nonstrict   the lowest of 1 - P(contradiction) of each direction, and, with both directions, 1 - the lower
+    P(neutral) either      the higher P(entailment)
 
-Left out: thresholds on probabilities. None of the codes that these rules come from has one.
+Left out: thresholds on probabilities. None of the sources of these rules has one.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ _SPELLINGS: Mapping[str, Relation] = {
     "neutral": "neutral",
     **dict.fromkeys(("notentailment", "nonentailment", "noentailment", "notentailed"), "not_entailment"),
 }
-_SETS = ({"entailment", "neutral", "contradiction"}, {"entailment", "not_entailment"})
+_LABEL_SETS = ({"entailment", "neutral", "contradiction"}, {"entailment", "not_entailment"})
 
 
-class Outcome(NamedTuple):
-    """What the model says of one direction: the most probable relation, and the probabilities that rules read.
+class Direction(NamedTuple):
+    """The model's output for one direction: the most probable relation, and the probabilities that the rules read.
 
-    A model that only tells entailment from the rest has 0 for the other two.
+    A model with the labels entailment and not_entailment has 0 for the other two.
     """
 
     relation: Relation
@@ -47,29 +47,29 @@ class Outcome(NamedTuple):
 
 
 def read_labels(labels: Sequence[str]) -> tuple[Relation, ...] | None:
-    """The relation that each of a model's labels names, in their order; None: they are no NLI labels.
+    """The relations that a model's labels name, in their order; None: these are not the labels of an NLI model.
 
-    Case, spaces and punctuation do not matter. Either three (entailment, neutral, contradiction) or two (entailment and
-    its opposite, such as "not_entailment").
+    Case, spaces and punctuation are ignored. Either three labels (entailment, neutral, contradiction) or two
+    (entailment and its opposite, such as "not_entailment").
     """
     read = [_SPELLINGS.get(re.sub(r"[^a-z]", "", label.lower())) for label in labels]
     relations = tuple(relation for relation in read if relation)
-    return relations if len(relations) == len(labels) and set(relations) in _SETS else None
+    return relations if len(relations) == len(labels) and set(relations) in _LABEL_SETS else None
 
 
-def outcome(relations: Sequence[Relation], probabilities: Sequence[float]) -> Outcome:
-    """One direction, from the probability of each label; the first of several that are equally probable."""
+def read_direction(relations: Sequence[Relation], probabilities: Sequence[float]) -> Direction:
+    """One direction from the probability of each label; of equal probabilities the first one counts."""
     best = max(range(len(relations)), key=probabilities.__getitem__)
     named: dict[str, float] = dict(zip(relations, probabilities, strict=True))
-    return Outcome(relations[best], named["entailment"], named.get("neutral", 0.0), named.get("contradiction", 0.0))
+    return Direction(relations[best], named["entailment"], named.get("neutral", 0.0), named.get("contradiction", 0.0))
 
 
-def decide(rule: str, first: Outcome, second: Outcome | None = None) -> Verdict | None:
-    """The verdict of a rule on two directions; None: the first leaves it open, and the second has to be asked."""
+def decide(rule: str, first: Direction, second: Direction | None = None) -> Verdict | None:
+    """The verdict of a rule; None: the first direction does not decide, and the second one is needed."""
     return RULES[rule](first, second)
 
 
-def _strict(first: Outcome, second: Outcome | None) -> Verdict | None:
+def _strict(first: Direction, second: Direction | None) -> Verdict | None:
     if first.relation != "entailment":
         return Verdict(False, first.entailment)
     if second is None:
@@ -77,7 +77,7 @@ def _strict(first: Outcome, second: Outcome | None) -> Verdict | None:
     return Verdict(second.relation == "entailment", min(first.entailment, second.entailment))
 
 
-def _nonstrict(first: Outcome, second: Outcome | None) -> Verdict | None:
+def _nonstrict(first: Direction, second: Direction | None) -> Verdict | None:
     if first.relation == "contradiction":
         return Verdict(False, 1 - first.contradiction)
     if second is None:
@@ -88,7 +88,7 @@ def _nonstrict(first: Outcome, second: Outcome | None) -> Verdict | None:
     return Verdict(not neutral and second.relation != "contradiction", score)
 
 
-def _either(first: Outcome, second: Outcome | None) -> Verdict | None:
+def _either(first: Direction, second: Direction | None) -> Verdict | None:
     if first.relation == "entailment":
         return Verdict(True, first.entailment)
     if second is None:
@@ -96,7 +96,7 @@ def _either(first: Outcome, second: Outcome | None) -> Verdict | None:
     return Verdict(second.relation == "entailment", max(first.entailment, second.entailment))
 
 
-RULES: Mapping[str, Callable[[Outcome, Outcome | None], Verdict | None]] = {
+RULES: Mapping[str, Callable[[Direction, Direction | None], Verdict | None]] = {
     "strict": _strict,
     "nonstrict": _nonstrict,
     "either": _either,

@@ -1,17 +1,17 @@
-"""Answers that entail each other mean the same, by a natural language inference (NLI) model.
+"""The NLI judge: answers that entail each other, by a natural language inference (NLI) model, mean the same.
 
-    answers -> "{question} {answer}" -> the model on (premise, hypothesis), both ways -> a rule -> same or not
+    answers -> "{question} {answer}" -> the model on (premise, hypothesis), both directions -> a rule -> same or not
 
-The rules (`strict`, `nonstrict`, `either`) and their scores are in `nli_rules`. The second direction is asked only
-where the first leaves the verdict open. Which is first depends on the two texts alone, so that a verdict and its score
-cannot depend on which answer is left: a shorter text seldom entails a longer one, so `strict` and `nonstrict` ask that
-direction first, and `either` the other.
+`entailment_rules` describes the rules (`strict`, `nonstrict`, `either`) and their scores. The model judges the second
+direction only where the first one does not decide. The order of the directions depends only on the two texts, so that a
+verdict and its score do not depend on which answer is left: a shorter text seldom entails a longer one, so `strict` and
+`nonstrict` begin with the shorter text as the premise, and `either` with the longer one.
 
-All pairs of a call go through the model together, each distinct direction once. A pair that is longer than the model's
-window is undecided; nothing is cut. In float32 a verdict is the same whatever else is in its batch; in bfloat16 and
-float16 sums depend on the shape of the batch, and a close call may fall either way.
+All pairs of a call run through the model together, each distinct direction once. A pair that is longer than the model's
+window is undecided; no text is truncated. In float32 a verdict does not depend on the other rows of its batch. In
+bfloat16 and float16 sums depend on the shape of the batch, so a close decision may change.
 
-Source: Kuhn, Gal, Farquhar 2023 (Semantic Uncertainty); Farquhar et al. 2024 (Nature 630), whose judge sees the
+Sources: Kuhn, Gal, Farquhar 2023 (Semantic Uncertainty); Farquhar et al. 2024 (Nature 630), whose judge sees the
 question in both texts.
 
 Left out: long answers in pieces, thresholds on probabilities, several models.
@@ -23,40 +23,48 @@ import re
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 
 import torch
-import transformers
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
-from semantic_entropy_plugins.models.checkpoints import Known, known
-from semantic_entropy_plugins.models.loading import Loaded, load_model
-from semantic_entropy_plugins.nli.entailment_rules import RULES, Outcome, Relation, decide, outcome, read_labels
+from semantic_entropy_plugins.models.checkpoints import model_identity
+from semantic_entropy_plugins.models.loading import LoadedModel, dtype_name, library_versions, load_model
+from semantic_entropy_plugins.nli.entailment_rules import (
+    RULES,
+    Direction,
+    Relation,
+    decide,
+    read_direction,
+    read_labels,
+)
 from semantic_entropy_plugins.nli.pair_classifier import PairClassifier
+from semantic_entropy_plugins.options import checked_choice, checked_number, describe_component
 
 MODEL = "microsoft/deberta-large-mnli"
 TEMPLATE = "{question} {answer}"
-DEFAULTS = {"model": MODEL, "revision": None, "rule": "strict", "question": True, "template": TEMPLATE}
-"""Of the options that verdicts depend on, as far as they do not depend on the machine."""
+_Texts = tuple[str, str]
+"""Premise and hypothesis."""
 
 
 class NLI(Equivalence):
-    """Answers that entail each other, by a sequence classification model for NLI.
+    """Answers that entail each other mean the same, by a sequence classification model for NLI.
 
     Args:
         model: a model on the Hugging Face hub, or a folder.
         rule: "strict", both directions entail; "nonstrict", no contradiction and not both neutral; "either", at least
             one direction entails.
-        question: whether the question, where there is one, is part of both texts.
-        template: how the two are put together: `{question}` and `{answer}` are replaced, all else stands as it is.
-        revision: a branch, tag or commit of the model; None: its main branch.
-        device: "cpu", "cuda", "cuda:1", ...; None: "cuda" where there is one, else "cpu".
-        dtype: "float32", "bfloat16", "float16"; None: bfloat16 on a GPU that has it, else float16; float32 on a CPU.
-        batch_tokens: tokens in one forward pass; halved where memory runs out. None: a default for the device.
-        allow_pickle: read pickled weights where the model has no others.
-        attn_implementation: as transformers takes it; None: its choice.
+        question: put the question, where there is one, into both texts.
+        template: how question and answer form a text: `{question}` and `{answer}` are replaced, the rest stays.
+        revision: a branch, tag or commit of the model; None: the main branch.
+        device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
+        dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, else float16; float32 on a
+            CPU.
+        batch_tokens: tokens in one forward pass; halved after an out-of-memory error. None: a default for the device.
+        allow_pickle: read pickled weights where there are no safetensors.
+        attn_implementation: as transformers takes it; None: the default of transformers.
         compile: `torch.compile` the model.
 
     Raises:
-        OptionError: an option cannot be, or the model is none for NLI: shows its labels.
-        EquivalenceError: the model cannot be had now: no network, no permission, no space, no memory.
+        OptionError: an invalid option, or a model without NLI labels; the message shows its labels.
+        EquivalenceError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
 
     name = "nli"
@@ -77,7 +85,10 @@ class NLI(Equivalence):
         attn_implementation: str | None = None,
         compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
     ) -> None:
-        _check(rule, template, batch_tokens)
+        checked_choice(self.name, "rule", rule, RULES)
+        checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
+        if "{answer}" not in template:
+            raise errors.OptionError(f"nli: template={template!r} has no {{answer}}: the default is {TEMPLATE!r}")
         self.rule, self.template = rule, template
         self.uses_question = question and "{question}" in template
         loaded = load_model(
@@ -93,13 +104,14 @@ class NLI(Equivalence):
         )
         self._relations = _relations(loaded, rule)
         self._options = {"model": model, "revision": revision, "rule": rule, "question": question, "template": template}
-        self._known = known(model, loaded.commit)
-        self._dtype, self._versions = str(loaded.dtype).removeprefix("torch."), _versions(self._known, loaded.commit)
+        key, shown = model_identity(model, loaded.commit)
+        self._settings = (self.name, *{**self._options, "model": key}.values(), dtype_name(loaded.dtype))
+        self._versions = library_versions() | ({} if loaded.commit is None else {shown: loaded.commit})
         self._classifier: PairClassifier | None = PairClassifier(loaded, batch_tokens)
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype)
+        return self._settings
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -107,27 +119,27 @@ class NLI(Equivalence):
 
     @property
     def forward_calls(self) -> int:
-        """How often the model has run so far."""
-        return self._working.forward_calls
+        """Forward passes of the model so far."""
+        return self._open_classifier.forward_calls
 
     @property
     def forward_rows(self) -> int:
-        """How many directions of pairs it has judged so far."""
-        return self._working.forward_rows
+        """Directions of pairs that the model has judged so far."""
+        return self._open_classifier.forward_rows
 
     def describe(self) -> str:
-        chosen = [f"{key}={value!r}" for key, value in self._options.items() if value != DEFAULTS[key]]
-        return f"{self.name}({', '.join(chosen)})" if chosen else self.name
+        return describe_component(NLI, self.name, self._options)
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        members: dict[tuple[str, str], list[int]] = {}
+        """Yields (index of the pair, its verdict) as soon as one direction, or both, decide."""
+        members: dict[_Texts, list[int]] = {}
         for index, pair in enumerate(pairs):
-            members.setdefault(self._direction(pair), []).append(index)
-        for direction, verdict in self._verdicts(list(members)):
-            for index in members[direction]:
+            members.setdefault(self._first_direction(pair), []).append(index)
+        for texts, verdict in self._verdicts(list(members)):
+            for index in members[texts]:
                 yield index, verdict
 
     def close(self) -> None:
@@ -135,10 +147,10 @@ class NLI(Equivalence):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _direction(self, pair: Pair) -> tuple[str, str]:
-        """Premise and hypothesis of the direction that is asked first."""
-        texts = sorted((self._text(pair.question, pair.left), self._text(pair.question, pair.right)), key=_by_length)
-        return (texts[1], texts[0]) if self.rule == "either" else (texts[0], texts[1])
+    def _first_direction(self, pair: Pair) -> _Texts:
+        texts = (self._text(pair.question, pair.left), self._text(pair.question, pair.right))
+        shorter, longer = sorted(texts, key=lambda text: (len(text), text))
+        return (longer, shorter) if self.rule == "either" else (shorter, longer)
 
     def _text(self, question: str | None, answer: str) -> str:
         if question is None or not self.uses_question:
@@ -146,52 +158,41 @@ class NLI(Equivalence):
         parts = {"{question}": question, "{answer}": answer}
         return re.sub(r"\{question\}|\{answer\}", lambda found: parts[found[0]], self.template)
 
-    def _verdicts(self, directions: list[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], Verdict]]:
-        """The verdict for each, as it comes: those that one direction settles first."""
-        first: dict[int, Outcome] = {}
-        for index, found in self._outcomes(directions):
+    def _verdicts(self, pairs: list[_Texts]) -> Iterator[tuple[_Texts, Verdict]]:
+        """Yields verdicts as they come: first those that one direction decides."""
+        first: dict[int, Direction] = {}
+        for index, found in self._directions(pairs):
             if isinstance(found, str):
-                yield directions[index], Verdict(None, reason=found)
+                yield pairs[index], Verdict(None, reason=found)
             elif (verdict := decide(self.rule, found)) is None:
                 first[index] = found
             else:
-                yield directions[index], verdict
-        left = list(first)
-        for position, found in self._outcomes([directions[index][::-1] for index in left]):
-            index = left[position]
+                yield pairs[index], verdict
+        undecided = list(first)
+        for position, found in self._directions([pairs[index][::-1] for index in undecided]):
+            index = undecided[position]
             verdict = Verdict(None, reason=found) if isinstance(found, str) else decide(self.rule, first[index], found)
-            assert verdict is not None  # two directions settle every rule
-            yield directions[index], verdict
+            assert verdict is not None  # two directions decide every rule
+            yield pairs[index], verdict
 
-    def _outcomes(self, directions: Sequence[tuple[str, str]]) -> Iterator[tuple[int, Outcome | str]]:
-        for index, found in self._working.run(directions):
-            yield index, found if isinstance(found, str) else outcome(self._relations, found)
+    def _directions(self, pairs: Sequence[_Texts]) -> Iterator[tuple[int, Direction | str]]:
+        for index, found in self._open_classifier.run(pairs):
+            yield index, found if isinstance(found, str) else read_direction(self._relations, found)
 
     @property
-    def _working(self) -> PairClassifier:
+    def _open_classifier(self) -> PairClassifier:
         if self._classifier is None:
             raise errors.EquivalenceError(f"{self.describe()} is closed: make a new one")
         return self._classifier
 
 
-def _check(rule: str, template: str, batch_tokens: int | None) -> None:
-    if rule not in RULES:
-        raise errors.OptionError(
-            f"nli: rule={rule!r} is unknown.{errors.nearest(str(rule), RULES)} There are: {', '.join(RULES)}"
-        )
-    if "{answer}" not in template:
-        raise errors.OptionError(f"nli: template={template!r} has no {{answer}}: the default is {TEMPLATE!r}")
-    if batch_tokens is not None and batch_tokens < 1:
-        raise errors.OptionError(f"nli: batch_tokens={batch_tokens} must be at least 1")
-
-
-def _relations(loaded: Loaded, rule: str) -> tuple[Relation, ...]:
-    """What each of the model's outputs stands for, by its own labels."""
+def _relations(loaded: LoadedModel, rule: str) -> tuple[Relation, ...]:
+    """The relation that each of the model's outputs stands for, by the model's own labels."""
     named = loaded.model.config.id2label
-    if sorted(named) != list(range(len(named))):  # else a label would be taken for the output before its own
+    if sorted(named) != list(range(len(named))):  # otherwise labels would be assigned to the wrong outputs
         raise errors.OptionError(
-            f"nli: model={loaded.name!r} numbers its labels {', '.join(map(str, sorted(named)))}: they name the "
-            "model's outputs, which count from 0. Correct `id2label` in its config.json"
+            f"nli: model={loaded.name!r} numbers its labels {', '.join(map(str, sorted(named)))}, but the model's "
+            "outputs count from 0. Correct `id2label` in its config.json"
         )
     labels = [named[output] for output in range(len(named))]
     relations = read_labels(labels)
@@ -199,20 +200,11 @@ def _relations(loaded: Loaded, rule: str) -> tuple[Relation, ...]:
         raise errors.OptionError(
             f"nli: model={loaded.name!r} is not known to be an NLI model: its labels are {', '.join(labels)}. They "
             "must be entailment, neutral and contradiction, or entailment and not_entailment, in any order and case. "
-            "Choose an NLI model; if this is one, name its labels in `id2label` of its config.json"
+            "Choose an NLI model; if this is an NLI model, name its labels in `id2label` of its config.json"
         )
     if rule == "nonstrict" and "contradiction" not in relations:
         raise errors.OptionError(
-            f"nli: rule='nonstrict' tells neutral from contradiction, and the labels of model={loaded.name!r} are "
-            f"{', '.join(labels)}. Use rule='strict' or rule='either'"
+            f"nli: rule='nonstrict' distinguishes neutral from contradiction, but the labels of model={loaded.name!r} "
+            f"are {', '.join(labels)}. Use rule='strict' or rule='either'"
         )
     return relations
-
-
-def _versions(model: Known, commit: str | None) -> Mapping[str, str]:
-    libraries = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return libraries if commit is None else {**libraries, model.shown: commit}
-
-
-def _by_length(text: str) -> tuple[int, str]:
-    return len(text), text

@@ -1,41 +1,43 @@
 """A sequence classification model on pairs of texts: the probability of each label, or the reason why there is none.
 
-    p = softmax(logits(first text, second text)), in float32 whatever the model computes in
+    p = softmax(logits(first text, second text)), in float32 whatever the precision of the model
 
-Pairs are tokenised together and go through the model in batches of nearly equal length (`batches`). A pair that is
-longer than the model's window is not cut: it has no probabilities.
+The two texts of a pair are tokenised together, and pairs run in batches of similar length (`models.batches`). A text
+that occurs in many pairs is tokenised once, where the tokenizer permits this. A pair that is longer than the model's
+window has no probabilities; no text is truncated.
 
-A classifier that reads off its last token finds it by the id of the padding in its configuration, which is often unset,
-or not its tokenizer's. It is told the tokenizer's, and a padded batch is held against its rows alone before any answer
-is judged: a model whose batches still say something else is run row by row, with a warning.
+A classifier that reads the last token finds this token by the padding id in its configuration. This id is often unset
+or not the tokenizer's, so it is set to the tokenizer's. Before the first pair is judged, a padded batch is compared
+with the same rows one by one. Where they differ, the model runs row by row, with a warning.
 
-Several threads may use one classifier, and a process may fork while they do: there is no lock.
+Several threads may use one classifier, and a process may fork meanwhile: there is no lock.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from semantic_entropy.plugin import errors
+from semantic_entropy.plugin import errors, replace_surrogates
 from semantic_entropy_plugins.models.batches import TokenBudget
-from semantic_entropy_plugins.models.loading import Loaded
-from semantic_entropy_plugins.nli.pair_tokens import PairTokens, Row
+from semantic_entropy_plugins.models.loading import LoadedModel
 
-# Pairs that are tokenised at a time: enough that batches of one length are full, few enough to hold in memory.
-AT_A_TIME = 16384
-# On these a padded batch is checked, and how far its probabilities may be off what the rows alone give.
+# Pairs that are tokenised at once: enough to fill batches with pairs of one length, few enough for the memory.
+TOKENISED_AT_ONCE = 16384
+# A padded batch of these pairs is checked, with the largest allowed difference of a probability.
 _PROBES = (("a", "b"), ("a b c", "a b c d e f g h"))
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
 
 
 def batch_tokens(device: torch.device) -> int:
-    """How many tokens one forward pass holds, unless that is said.
+    """The default number of tokens in one forward pass.
 
-    A GPU needs many to be busy. On a CPU the time a row takes is flat from 300 tokens to 8,000 (DeBERTa and BERT of
-    2 to 6 layers, rows of 39 tokens), and a fifth more at 16,000: what is computed no longer fits into the caches.
+    A GPU needs many. On a CPU the time per row is constant from 300 to 8,000 tokens (DeBERTa and BERT with 2 to 6
+    layers, rows of 39 tokens) and a fifth longer at 16,000, where the data no longer fit into the caches.
     """
     return 4096 if device.type == "cpu" else 32768
 
@@ -44,74 +46,74 @@ class PairClassifier:
     """Probabilities of labels for pairs of texts.
 
     Attributes:
-        forward_calls: forward passes so far; counted loosely where threads share a classifier.
-        forward_rows: rows in them.
+        forward_calls: forward passes so far; approximate where threads share a classifier.
+        forward_rows: rows in these forward passes.
 
     Args:
         loaded: the model.
-        tokens: in one forward pass, at most; None: a default for the device.
+        tokens: the largest number of tokens in one forward pass; None: the default of the device.
     """
 
-    def __init__(self, loaded: Loaded, tokens: int | None = None) -> None:
+    def __init__(self, loaded: LoadedModel, tokens: int | None = None) -> None:
         self._loaded = loaded
-        self._tokens = PairTokens(loaded.tokenizer)
+        self._tokenizer = PairTokenizer(loaded.tokenizer)
         self._budget = TokenBudget(
             tokens or batch_tokens(loaded.device),
-            rows=None if self._tokens.can_pad else 1,
+            rows=None if self._tokenizer.can_pad else 1,
         )
-        self._try_out()
+        self._check_model()
         self.forward_calls = self.forward_rows = 0
 
     def run(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[float] | str]]:
-        """As batches are done: (index of the pair, the probability of each label, or why there is none)."""
-        for start in range(0, len(pairs), AT_A_TIME):
-            for index, result in self._run(pairs[start : start + AT_A_TIME]):
+        """Yields, after each batch, (index of the pair, the probability of each label or the reason for none)."""
+        for start in range(0, len(pairs), TOKENISED_AT_ONCE):
+            for index, result in self._run(pairs[start : start + TOKENISED_AT_ONCE]):
                 yield start + index, result
 
-    def _try_out(self) -> None:
-        """Short pairs, so that a model that cannot work here says so now; and the tokenizer finds its state."""
+    def _check_model(self) -> None:
+        """Run short pairs, so that a model that does not work here fails at construction."""
         self.forward_calls = self.forward_rows = 0
         try:
             result, other = (alone for pair in _PROBES for _, alone in self.run([pair]))
-        except Exception as error:  # whatever a model makes of it
+        except Exception as error:  # a model can raise anything
             raise errors.EquivalenceError(
                 f"model={self._loaded.name!r} loads, but does not run on {self._loaded.device} in "
                 f"{self._loaded.dtype}: {error}"
             ) from error
         if isinstance(result, str):
             raise errors.EquivalenceError(f"model={self._loaded.name!r} loads, but does not work: {result}")
-        if self._tokens.can_pad and not isinstance(other, str):
-            self._try_batch([result, other])
+        if self._tokenizer.can_pad and not isinstance(other, str):
+            self._check_padding([result, other])
 
-    def _try_batch(self, expected: list[list[float]]) -> None:
+    def _check_padding(self, expected: list[list[float]]) -> None:
         config = self._loaded.model.config.get_text_config()
-        own, config.pad_token_id = config.pad_token_id, self._loaded.tokenizer.pad_token_id
-        trouble = self._disagreement(expected)
-        if trouble is None:
+        own_id, config.pad_token_id = config.pad_token_id, self._loaded.tokenizer.pad_token_id
+        problem = self._disagreement(expected)
+        if problem is None:
             return
-        config.pad_token_id = own
+        config.pad_token_id = own_id
         self._budget.rows = 1
         warnings.warn(
-            f"model={self._loaded.name!r} is run row by row, since a padded batch will not do ({trouble:.200}): "
-            "slower, with the same verdicts",
+            f"model={self._loaded.name!r} runs row by row, because a padded batch fails ({problem:.200}). This is "
+            "slower; the verdicts are the same",
             RuntimeWarning,
             stacklevel=2,
         )
 
     def _disagreement(self, expected: list[list[float]]) -> str | None:
-        """Why a padded batch of the probes will not do; None: it gives what was expected."""
+        """Why a padded batch of the probes fails; None: it gives the expected probabilities."""
         try:
-            found = self._forward(self._tokens.rows(_PROBES))
-        except Exception as error:  # noqa: BLE001  # what a model makes of padding is its own affair
+            found = self._forward(self._tokenizer.rows(_PROBES))
+        except Exception as error:  # noqa: BLE001  # a model that cannot take padding can raise anything
             return f"{type(error).__name__}: {error}"
-        for there, one in zip(found, expected, strict=True):
-            off = 1.0 if isinstance(there, str) else max(abs(p - q) for p, q in zip(there, one, strict=True))
-            if off > _TOLERANCE[self._loaded.dtype]:
-                return f"probabilities differ by {off:.2g}"
+        for batched, alone in zip(found, expected, strict=True):
+            difference = 1.0 if isinstance(batched, str) else max(map(_difference, batched, alone))
+            if difference > _TOLERANCE[self._loaded.dtype]:
+                return f"probabilities differ by {difference:.2g}"
         return None
 
     def _run(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[float] | str]]:
-        rows = self._tokens.rows(pairs)
+        rows = self._tokenizer.rows(pairs)
         window = self._loaded.max_length
         fitting = [index for index, row in enumerate(rows) if window is None or len(row.ids) <= window]
         for index in set(range(len(rows))).difference(fitting):
@@ -121,16 +123,95 @@ class PairClassifier:
         for index, result in results:
             yield fitting[index], result
 
-    def _forward(self, rows: list[Row]) -> list[list[float] | str]:
+    def _forward(self, rows: list[TokenizedPair]) -> list[list[float] | str]:
         self.forward_calls += 1
         self.forward_rows += len(rows)
         with torch.inference_mode():
-            logits = self._loaded.model(**self._tokens.padded(rows, self._loaded.device)).logits
+            logits = self._loaded.model(**self._tokenizer.padded(rows, self._loaded.device)).logits
             probabilities = logits.float().softmax(dim=-1).tolist()
         return [p if sum(p) > 0 else self._not_a_number() for p in probabilities]
 
-    def _too_large(self, row: Row, tokens: int) -> list[float] | str:
+    def _too_large(self, row: TokenizedPair, tokens: int) -> list[float] | str:
         return f"out of memory at {tokens} tokens on {self._loaded.device}"
 
     def _not_a_number(self) -> str:
         return f"the model's output is not a number in {self._loaded.dtype}; dtype='float32' may help"
+
+
+def _difference(one: float, other: float) -> float:
+    return abs(one - other)
+
+
+class TokenizedPair(NamedTuple):
+    """A pair as model input: token ids, and segment ids where the model has them."""
+
+    ids: list[int]
+    segments: list[int] | None
+
+
+class PairTokenizer:
+    """Tokenises and pads pairs of texts with the same result as the model's tokenizer.
+
+    Fast tokenizers encode each text separately and then join the two. A text that occurs in many pairs is therefore
+    encoded once. Where a tokenizer is not fast, or joins texts differently, pairs are tokenised one by one.
+
+    The tokenizer's state (no truncation, no padding) stays the same from the first call on: a change would disturb
+    other threads that use it.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        probe = [("a b", "c"), ("c", "a b")]
+        expected = self._one_by_one(probe)  # sets the state of the tokenizer
+        self._has_segments = expected[0].segments is not None
+        self._can_join = tokenizer.is_fast and self._joined(probe) == expected
+
+    @property
+    def can_pad(self) -> bool:
+        """Whether rows of different lengths can form one batch."""
+        return self._tokenizer.pad_token_id is not None
+
+    def rows(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
+        """Each pair with its special tokens, without truncation."""
+        readable = [(replace_surrogates(first), replace_surrogates(second)) for first, second in pairs]
+        return self._joined(readable) if self._can_join else self._one_by_one(readable)
+
+    def padded(self, rows: Sequence[TokenizedPair], device: torch.device) -> dict[str, torch.Tensor]:
+        """The inputs of a forward pass, each of shape (rows, tokens of the longest row)."""
+        lengths = np.array([len(row.ids) for row in rows])
+        width = lengths.max()
+        filled = np.arange(width) < lengths[:, None]
+        if self._tokenizer.padding_side == "left":
+            filled = filled[:, ::-1]
+
+        def as_matrix(lists: Sequence[Sequence[int]], padding: int) -> torch.Tensor:
+            matrix = np.full(filled.shape, padding)
+            matrix[filled] = np.concatenate([np.array(values) for values in lists])
+            return torch.from_numpy(matrix).to(device)
+
+        inputs = {"input_ids": as_matrix([row.ids for row in rows], self._tokenizer.pad_token_id or 0)}
+        inputs["attention_mask"] = torch.from_numpy(filled.astype(np.int64)).to(device)
+        if self._has_segments:
+            segments = [row.segments or [] for row in rows]
+            inputs["token_type_ids"] = as_matrix(segments, self._tokenizer.pad_token_type_id)
+        return inputs
+
+    def _one_by_one(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
+        encoded = self._tokenizer(
+            [first for first, _ in pairs],
+            [second for _, second in pairs],
+            padding=False,
+            truncation=False,
+            return_attention_mask=False,
+            split_special_tokens=True,  # "</s>" in an answer is four characters of text, not the end of the text
+            verbose=False,
+        )
+        ids = encoded["input_ids"]
+        return list(map(TokenizedPair, ids, encoded.get("token_type_ids") or [None] * len(ids)))
+
+    def _joined(self, pairs: Sequence[tuple[str, str]]) -> list[TokenizedPair]:
+        backend = self._tokenizer.backend_tokenizer
+        texts = list(dict.fromkeys(text for pair in pairs for text in pair))
+        encoded = dict(zip(texts, backend.encode_batch_fast(texts, add_special_tokens=False), strict=True))
+        joined = [backend.post_process(encoded[first], encoded[second]) for first, second in pairs]
+        return [TokenizedPair(pair.ids, pair.type_ids if self._has_segments else None) for pair in joined]

@@ -31,7 +31,7 @@ from semantic_entropy_plugins.endpoint.options import checked_text
 from semantic_entropy_plugins.endpoint.replies import Choice
 from semantic_entropy_plugins.endpoint.request import Decoding
 from semantic_entropy_plugins.endpoint.standing import Refused
-from semantic_entropy_plugins.models.describing import described
+from semantic_entropy_plugins.options import describe_component
 from semantic_entropy_plugins.samplers.openai_portions import Capacity, Portion, Portions
 
 
@@ -129,7 +129,7 @@ class OpenAISampler(Sampler):
             "logprobs": decoding.logprobs,
             "extra": json.loads(decoding.extra) or None,
         }
-        return described(OpenAISampler, self.name, options)
+        return describe_component(OpenAISampler, self.name, options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         return self.endpoint.drive(Portions(iter(requests), self._capacity, self._call, self._samples))

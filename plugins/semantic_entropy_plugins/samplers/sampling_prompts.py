@@ -6,8 +6,9 @@
 What a prompt template would do silently is said at construction: a system prompt that the chat template refuses, or
 leaves out, is an error.
 
-Under a chat template control tokens in a question are broken up (`control_tokens`), so that it cannot end its turn and
-write another. In a plain prompt they act as such, as everywhere in transformers: the question may be a whole prompt.
+Under a chat template control tokens in a question are broken up (`models.tokenizers`), so that it cannot end its turn
+and write another. In a plain prompt they act as such, as everywhere in transformers: the question may be a whole
+prompt.
 
 Left out: earlier turns, examples, tools and images.
 """
@@ -20,7 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from semantic_entropy.plugin import errors, replace_surrogates
-from semantic_entropy_plugins.models.control_tokens import breaker
+from semantic_entropy_plugins.models.tokenizers import control_token_breaker
 
 TEMPLATE = "{question}"
 _PROBE = "What is the capital of France?"
@@ -66,7 +67,7 @@ class Prompts:
         self._chat_template = chat_template
         has = bool(chat_template or getattr(tokenizer, "chat_template", None))
         self.chat = has if chat is None else chat
-        self._broken_up = breaker(tokenizer)
+        self._broken_up = control_token_breaker(tokenizer)
         if self.chat:
             if not has:
                 raise errors.OptionError(

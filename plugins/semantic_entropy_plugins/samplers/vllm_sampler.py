@@ -29,9 +29,9 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
-from semantic_entropy_plugins.models.checkpoints import digest, known
-from semantic_entropy_plugins.models.describing import described
-from semantic_entropy_plugins.models.process_lock import ProcessLock
+from semantic_entropy_plugins.models.checkpoints import folder_digest, model_identity
+from semantic_entropy_plugins.models.loading import ProcessLock
+from semantic_entropy_plugins.options import describe_component
 from semantic_entropy_plugins.samplers.sampled_text import read
 from semantic_entropy_plugins.samplers.sampling_options import (
     checked_logprobs,
@@ -165,7 +165,7 @@ class VLLMSampler(Sampler):
         config = self._llm.llm_engine.model_config
         self._window: int = config.max_model_len
         self._commit: str | None = _commit(model, config)
-        self._known = known(model, self._commit)
+        self._known = model_identity(model, self._commit)
         self._dtype = str(getattr(config, "dtype", dtype)).removeprefix("torch.")
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts = Prompts(
@@ -192,7 +192,7 @@ class VLLMSampler(Sampler):
             return commit
 
     def describe(self) -> str:
-        return described(VLLMSampler, self.name, self._options)
+        return describe_component(VLLMSampler, self.name, self._options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         if self._llm is None:
@@ -239,7 +239,7 @@ class VLLMSampler(Sampler):
     def _call(self, llm: Any, waiting: Sequence[Asked], halt: threading.Event) -> list[Outcome]:
         prompts = [{"prompt_token_ids": one.prompt} for one in waiting]
         params = [self._params(n=one.left, seed=self._seed(one.request)) for one in waiting]
-        with self._lock.here:
+        with self._lock.current:
             if halt.is_set():
                 return []
             try:
@@ -318,6 +318,6 @@ def _commit(model: str, config: Any) -> str | None:
     """Of the hub's repository, as transformers notes it in a configuration; of a folder, a digest of its content."""
     folder = Path(model).expanduser()
     if folder.is_dir():
-        return digest(folder)
+        return folder_digest(folder)
     commit: str | None = getattr(getattr(config, "hf_config", None), "_commit_hash", None)
     return commit

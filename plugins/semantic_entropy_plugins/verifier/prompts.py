@@ -24,7 +24,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import errors, replace_surrogates
-from semantic_entropy_plugins.models.control_tokens import breaker, control_tokens
+from semantic_entropy_plugins.models.tokenizers import control_token_breaker, control_tokens
 
 
 class Template(NamedTuple):
@@ -118,7 +118,7 @@ def writer(template: Template, tokenizer: Any, *, chat: bool, lead: bool) -> Cal
         OptionError: `chat` with a tokenizer that has no chat template; a prompt that Yes or No follows, with
             a slot at its end.
     """
-    plain = breaker(tokenizer) if _acting(template, tokenizer, chat=chat) else _as_it_is
+    plain = control_token_breaker(tokenizer) if _acting(template, tokenizer, chat=chat) else _as_it_is
 
     def filled(question: str | None, left: str, right: str) -> str:
         return fill(template.body, None if question is None else plain(question), plain(left), plain(right))

@@ -29,7 +29,7 @@ import torch
 
 from semantic_entropy.plugin import Verdict, errors
 from semantic_entropy_plugins.models.batches import TokenBudget
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.verifier.prefix import Group, common_prefix, share
 from semantic_entropy_plugins.verifier.prefix_cache import CannotShareError, Prefixes, Row, continued, kept, padded
 from semantic_entropy_plugins.verifier.yes_no_tokens import Words
@@ -63,7 +63,7 @@ class YesNo:
 
     def __init__(
         self,
-        loaded: Loaded,
+        loaded: LoadedModel,
         words: Words,
         *,
         probes: Sequence[Prompt],

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from semantic_entropy.plugin import Verdict, errors
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.verifier.prompts import Template, encoder, writer
 from semantic_entropy_plugins.verifier.scores import YesNo
 from semantic_entropy_plugins.verifier.written_decisions import Decisions
@@ -66,7 +66,7 @@ class Engine:
             yield places[index], verdict
 
 
-def scoring(loaded: Loaded, template: Template, chat: bool, tokens: int | None, *, share_prefix: bool) -> Engine:
+def scoring(loaded: LoadedModel, template: Template, chat: bool, tokens: int | None, *, share_prefix: bool) -> Engine:
     """Yes against No at the next token.
 
     Raises:
@@ -89,7 +89,7 @@ def scoring(loaded: Loaded, template: Template, chat: bool, tokens: int | None, 
     return Engine(write, encode, run, loaded.max_length)
 
 
-def generating(loaded: Loaded, template: Template, chat: bool, tokens: int | None, new: int) -> Engine:
+def generating(loaded: LoadedModel, template: Template, chat: bool, tokens: int | None, new: int) -> Engine:
     """The decision that it writes, in at most `new` tokens.
 
     Raises:

@@ -21,7 +21,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
-from semantic_entropy_plugins.models.checkpoints import known
+from semantic_entropy_plugins.models.checkpoints import model_identity
 from semantic_entropy_plugins.models.loading import load_model
 from semantic_entropy_plugins.verifier.prompts import as_template, canonical
 from semantic_entropy_plugins.verifier.verifier_engine import Ask, Engine, generating, scoring
@@ -123,7 +123,7 @@ class Verifier(Equivalence):
         )
         self._dtype = str(loaded.dtype).removeprefix("torch.")
         self._versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-        self._known = known(model, loaded.commit)
+        self._known = model_identity(model, loaded.commit)
         self._versions |= {} if loaded.commit is None else {self._known.shown: loaded.commit}
         asked = (loaded, self._template, chat_template, batch_tokens)
         self._engine: Engine | None = (

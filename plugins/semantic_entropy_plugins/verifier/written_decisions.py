@@ -21,7 +21,7 @@ from transformers import GenerationConfig
 
 from semantic_entropy.plugin import Verdict, strip_reasoning
 from semantic_entropy_plugins.models.batches import TokenBudget
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 
 Prompt = list[int]
 
@@ -66,7 +66,7 @@ class Decisions:
         max_new_tokens: how many it may write.
     """
 
-    def __init__(self, loaded: Loaded, *, tokens: int | None, max_new_tokens: int) -> None:
+    def __init__(self, loaded: LoadedModel, *, tokens: int | None, max_new_tokens: int) -> None:
         self.calls = self.tokens = 0
         self._loaded, self._new = loaded, max_new_tokens
         self._budget = TokenBudget(tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU))

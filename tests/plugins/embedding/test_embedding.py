@@ -107,7 +107,7 @@ def test_each_text_is_encoded_once_and_remembered(judge, encoded):
 
 
 def test_only_so_many_are_remembered(tiny, encoded, monkeypatch):
-    monkeypatch.setattr("semantic_entropy_plugins.embedding.embedding_judge._REMEMBERED", 2)
+    monkeypatch.setattr("semantic_entropy_plugins.embedding.embedding_judge._CACHE_SIZE", 2)
     judge = load_equivalence("embedding", model=str(tiny))
     judge.judge(pairs("Paris", "Rome", "Oslo", "Paris"))
     encoded.clear()
@@ -247,7 +247,7 @@ torch.set_num_threads(2)
 judge = load_equivalence("embedding", model=sys.argv[1])
 pairs = [Pair(None, f"Paris {i} " * 9, f"Rome {i} " * 8) for i in range(40)]
 judge.judge(pairs[:20])
-with judge._model._lock.here:  # as if another thread were encoding
+with judge._model._lock.current:  # as if another thread were encoding
     child = os.fork()
     if child == 0:
         os._exit(0 if len(judge.judge(pairs)) == 40 else 1)
@@ -302,14 +302,14 @@ def truncated(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "part"),
     [
-        (without("*"), "no model that sentence-transformers can load"),
+        (without("*"), "not a model that sentence-transformers can load"),
         (without("model.safetensors"), "no file named model.safetensors"),
-        (without("2_Dense"), "no model that sentence-transformers can load"),
+        (without("2_Dense"), "not a model that sentence-transformers can load"),
         (without("token*"), "has no tokenizer"),
         (truncated, "SafetensorError"),
         (pickled("."), "allow_pickle=True"),
         (pickled("2_Dense"), "allow_pickle=True"),
-        (own_code, "brings code of its own (own.Layer)"),
+        (own_code, "needs code of its author (own.Layer)"),
         (lambda folder: (folder / "modules.json").write_text("{"), "modules.json that cannot be read"),
         (lambda folder: (folder / "modules.json").write_text("[1]"), "modules.json that cannot be read"),
     ],
@@ -331,7 +331,7 @@ def encoder(path: Path) -> Path:
 
 
 def test_a_classifier_is_no_sentence_model_and_an_encoder_is_taken_without_a_table(tmp_path, capfd):
-    with pytest.raises(OptionError, match=r"is a BertForSequenceClassification, and no sentence model.*modules\.json"):
+    with pytest.raises(OptionError, match=r"is a BertForSequenceClassification, not a sentence model.*modules\.json"):
         load_equivalence("embedding", model=str(tiny_nli(tmp_path / "nli")))
     load_equivalence("embedding", model=str(encoder(tmp_path / "encoder")))
     assert "LOAD REPORT" not in capfd.readouterr().err
@@ -348,12 +348,12 @@ def test_pickled_weights_are_read_where_that_is_asked_for(tiny, copy, place):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"threshold": 1.5}, "threshold=1.5 must be in [0, 1]"),
-        ({"threshold": float("nan")}, "threshold=nan must be in [0, 1]"),
-        ({"batch_tokens": 0}, "batch_tokens=0 must be at least 1"),
+        ({"threshold": 1.5}, "threshold=1.5 must be a number of at least 0 and at most 1"),
+        ({"threshold": float("nan")}, "threshold=nan must be a number of at least 0 and at most 1"),
+        ({"batch_tokens": 0}, "batch_tokens=0 must be a whole number of at least 1 or None"),
         ({"dtype": "bf16"}, "dtype='bf16' is unknown"),
-        ({"device": "gpu"}, "device='gpu' is none of torch's"),
-        ({"model": "/nowhere/at/all"}, "neither a folder here nor the name of a model"),
+        ({"device": "gpu"}, "device='gpu' is not a torch device"),
+        ({"model": "/nowhere/at/all"}, "neither a local folder nor a model name"),
     ],
 )
 def test_an_option_that_cannot_be_is_named(options, part):
@@ -363,7 +363,7 @@ def test_an_option_that_cannot_be_is_named(options, part):
 
 
 def test_a_model_that_is_not_here_without_a_network_says_what_to_do():
-    with pytest.raises(EquivalenceError, match=r"HF_HUB_OFFLINE is set.*give a folder"):
+    with pytest.raises(EquivalenceError, match=r"HF_HUB_OFFLINE is set.*use a local folder"):
         load_equivalence("embedding", model="nobody/such-model")
 
 

@@ -1,4 +1,4 @@
-"""What a model goes by: a folder by its content, wherever it lies and however its path is written."""
+"""The identity of a model: a local folder is identified by its content, whatever its path."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from semantic_entropy import load_equivalence, load_sampler
 from semantic_entropy.sampling.store import _key as sample_key
-from semantic_entropy_plugins.models.checkpoints import known
+from semantic_entropy_plugins.models.checkpoints import model_identity
 from tests.plugins.tiny_models import tiny_causal_lm, tiny_nli
 
 KINDS = {
@@ -18,12 +18,13 @@ KINDS = {
 }
 
 
-def test_a_model_of_the_hub_goes_by_its_name():
-    assert known("owner/model", "1234") == known("owner/model", "5678") == ("owner/model", "owner/model")
+def test_a_model_on_the_hub_is_identified_by_its_name():
+    for commit in ("1234", "5678"):
+        assert model_identity("owner/model", commit) == ("owner/model", "owner/model")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_remembered_of_a_folder_is_found_however_its_path_is_written(tmp_path, monkeypatch, kind):
+def test_a_local_folder_is_identified_by_its_content_whatever_its_path(tmp_path, monkeypatch, kind):
     make, load, options = KINDS[kind]
     folder, other = make(tmp_path / "m"), make(tmp_path / "other", seed=1)
     moved = shutil.copytree(folder, tmp_path / "elsewhere" / "m")

@@ -20,7 +20,8 @@ from safetensors.torch import load_file, save_file
 
 from semantic_entropy import EquivalenceError, InputError
 from semantic_entropy.errors import OptionError
-from semantic_entropy_plugins.models.loading import load_model, window
+from semantic_entropy_plugins.models.loading import load_model
+from semantic_entropy_plugins.models.tokenizers import context_window
 from tests.plugins.fake_hub import FakeHub, commit_of, running
 from tests.plugins.tiny_models import NLI_KINDS, tiny_causal_lm, tiny_nli
 
@@ -80,7 +81,7 @@ def test_the_window_is_what_the_model_really_takes(kind, tmp_path):
 def test_a_model_without_a_limit_has_no_window():
     model = transformers.BloomForCausalLM(transformers.BloomConfig(hidden_size=16, n_layer=1, n_head=2, vocab_size=9))
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizers.Tokenizer(tokenizers.models.BPE()))
-    assert window(tokenizer, model) is None
+    assert context_window(tokenizer, model) is None
 
 
 @pytest.mark.parametrize(("name", "dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)])
@@ -153,7 +154,7 @@ def broken_tokenizer(folder: Path) -> None:
         (without("token*"), ["no tokenizer", "tokenizer.save_pretrained"]),
         (broken_tokenizer, ["no tokenizer that can be loaded", "tokenizer.save_pretrained"]),
         (truncated, [f"cannot be loaded as {KIND}", "SafetensorError"]),
-        (without_head, ["classifier.bias, classifier.weight", "random ones would take their place"]),
+        (without_head, ["classifier.bias, classifier.weight", "random weights would take their place"]),
         (with_config(hidden_size=64), [f"cannot be loaded as {KIND}"]),
         (with_config(hidden_size="large"), [f"cannot be loaded as {KIND}", "hidden_size"]),
         (with_config(model_type="unheard-of"), [f"cannot be loaded as {KIND}", "unheard-of"]),
@@ -221,8 +222,8 @@ def test_a_pickle_with_code_in_it_is_refused_even_where_pickles_are_allowed(pick
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"dtype": "bf16"}, "dtype='bf16' is unknown. Did you mean 'bfloat16'? There are: float32, bfloat16, float16"),
-        ({"device": "gpu"}, "device='gpu' is none of torch's: use 'cpu' or 'cuda'"),
+        ({"dtype": "bf16"}, "dtype='bf16' is unknown. Did you mean 'bfloat16'? Use one of: float32, bfloat16, float16"),
+        ({"device": "gpu"}, "device='gpu' is not a torch device: use 'cpu' or 'cuda'"),
         ({"attn_implementation": "fast"}, "cannot be loaded as"),
     ],
 )
@@ -235,7 +236,7 @@ def test_an_option_that_cannot_be_is_named_with_its_alternatives(made, options, 
 @pytest.mark.skipif(torch.cuda.device_count() > 8, reason="there is such a device here")
 @pytest.mark.parametrize("device", ["cuda:8"])
 def test_a_gpu_that_is_not_there_is_an_error_with_the_ways_out(made, device):
-    with pytest.raises(OptionError, match=r"torch finds \d+ CUDA devices here.*device='cpu'"):
+    with pytest.raises(OptionError, match=r"torch finds \d+ CUDA devices.*device='cpu'"):
         load(made, device=device)
 
 
@@ -267,13 +268,13 @@ def test_a_full_disk_is_named_with_the_space_that_is_left_and_the_variable_to_se
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./neither", "a b", "a/b/c"])
 def test_a_name_that_is_neither_a_folder_nor_one_of_the_hub_is_an_error(name):
-    with pytest.raises(OptionError, match="neither a folder here nor the name of a model"):
+    with pytest.raises(OptionError, match="neither a local folder nor a model name"):
         load(name)
 
 
 SCRIPT = """
 import json, sys
-from semantic_entropy_plugins.models.loading import load_model, window
+from semantic_entropy_plugins.models.loading import load_model
 from semantic_entropy.errors import SemanticEntropyError
 for line in sys.stdin:
     name, options = json.loads(line)
@@ -379,10 +380,10 @@ def test_what_is_in_the_cache_needs_no_network(told):
     ("case", "kind", "parts"),
     [
         ("no revision", "OptionError", ["no revision 'v2'", "branch, tag or commit"]),
-        ("pickled", "OptionError", ["pickled weights alone", "allow_pickle=True"]),
+        ("pickled", "OptionError", ["only pickled weights", "allow_pickle=True"]),
         ("other", "OptionError", ["no config.json", "model.gguf"]),
         ("gated", "EquivalenceError", ["is gated", "hf auth login", "HF_TOKEN"]),
-        ("missing", "OptionError", ["neither a folder here nor a model on http", "hf auth login"]),
+        ("missing", "OptionError", ["neither a local folder nor a model on http", "hf auth login"]),
         ("down: owner/new", "EquivalenceError", ["could not be downloaded", "Connection refused", "hf download"]),
         ("offline: owner/new", "EquivalenceError", ["HF_HUB_OFFLINE is set", "hf download"]),
     ],

@@ -10,16 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import Equivalence, Scorer, Verdict, estimate
-from semantic_entropy_plugins.nli.entailment_rules import RULES, Outcome, decide, outcome, read_labels
+from semantic_entropy_plugins.nli.entailment_rules import RULES, Direction, decide, read_direction, read_labels
 from tests.shared_data import SHARED, golden
 
 E, N, C = "entailment", "neutral", "contradiction"
 GOLDEN_ORDER = (C, N, E)  # of the logits in golden/cases.json
 
 
-def sure(relation: str) -> Outcome:
+def sure(relation: str) -> Direction:
     shares = {E: 0.1, N: 0.1, C: 0.1} | {relation: 0.8}
-    return Outcome(relation, shares[E], shares[N], shares[C])
+    return Direction(relation, shares[E], shares[N], shares[C])
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ probabilities = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(lambda 
 
 @given(st.sampled_from(sorted(RULES)), probabilities, probabilities)
 def test_scores_are_shares(rule, first, second):
-    there, back = outcome(GOLDEN_ORDER, first), outcome(GOLDEN_ORDER, second)
+    there, back = read_direction(GOLDEN_ORDER, first), read_direction(GOLDEN_ORDER, second)
     for verdict in (decide(rule, there, back), decide(rule, there)):
         assert verdict is None or 0 <= verdict.score <= 1
 
@@ -64,9 +64,11 @@ def test_scores_are_shares(rule, first, second):
     [("strict", 0.6), ("nonstrict", 0.7), ("either", 0.9)],
 )
 def test_scores_are_what_the_docstring_says(rule, expected):
-    first, second = Outcome(E, 0.6, 0.1, 0.3), Outcome(E, 0.9, 0.05, 0.05)
+    first, second = Direction(E, 0.6, 0.1, 0.3), Direction(E, 0.9, 0.05, 0.05)
     found = (
-        decide(rule, first, second).score if rule != "either" else decide(rule, Outcome(N, 0.3, 0.6, 0.1), second).score
+        decide(rule, first, second).score
+        if rule != "either"
+        else decide(rule, Direction(N, 0.3, 0.6, 0.1), second).score
     )
     assert found == pytest.approx(expected)
 
@@ -112,9 +114,9 @@ class FromLogits(Equivalence):
         assert verdict.same == decide(self.rule, self.direction(j, i), there).same
         return verdict
 
-    def direction(self, premise: int, hypothesis: int) -> Outcome:
+    def direction(self, premise: int, hypothesis: int) -> Direction:
         powers = [math.exp(logit) for logit in self.logits[premise][hypothesis]]
-        return outcome(GOLDEN_ORDER, [power / sum(powers) for power in powers])
+        return read_direction(GOLDEN_ORDER, [power / sum(powers) for power in powers])
 
 
 def cases():

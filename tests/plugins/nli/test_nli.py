@@ -239,9 +239,12 @@ def test_the_template_is_filled_in_and_nothing_in_it_is_evaluated(taught):
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        ({"rule": "strickt"}, "rule='strickt' is unknown. Did you mean 'strict'? There are: strict, nonstrict, either"),
+        (
+            {"rule": "strickt"},
+            "rule='strickt' is unknown. Did you mean 'strict'? Use one of: strict, nonstrict, either",
+        ),
         ({"template": "{question}"}, "template='{question}' has no {answer}: the default is '{question} {answer}'"),
-        ({"batch_tokens": 0}, "batch_tokens=0 must be at least 1"),
+        ({"batch_tokens": 0}, "batch_tokens=0 must be a whole number of at least 1 or None"),
     ],
 )
 def test_an_option_that_cannot_be_is_an_error_before_any_model_is_loaded(options, part):
@@ -288,7 +291,7 @@ def test_a_model_with_two_labels_serves_the_rules_that_need_no_more(tmp_path):
     folder = str(tiny_nli(tmp_path / "model", labels=("entailment", "not_entailment"), num_labels=2, seed=2))
     assert {verdict.same for verdict in NLI(folder, rule="either").judge(PAIRS)} == {True, False}
     assert len(NLI(folder).judge(PAIRS)) == len(PAIRS)
-    with pytest.raises(OptionError, match="rule='nonstrict' tells neutral from contradiction.*rule='strict'"):
+    with pytest.raises(OptionError, match="rule='nonstrict' distinguishes neutral from contradiction.*rule='strict'"):
         NLI(folder, rule="nonstrict")
 
 

@@ -75,7 +75,7 @@ def test_a_model_whose_padded_batches_will_not_do_is_run_row_by_row_and_says_so(
         return forward(input_ids=input_ids, attention_mask=attention_mask, **inputs)
 
     loaded.model.forward = particular
-    with pytest.warns(RuntimeWarning, match=f"is run row by row, since a padded batch will not do .{said}"):
+    with pytest.warns(RuntimeWarning, match=f"runs row by row, because a padded batch fails .{said}"):
         classifier = PairClassifier(loaded)
     expected = [alone for pair in PAIRS for _, alone in classifier.run([pair])]
     calls = classifier.forward_calls
@@ -84,7 +84,7 @@ def test_a_model_whose_padded_batches_will_not_do_is_run_row_by_row_and_says_so(
 
 
 def test_pairs_beyond_one_portion_keep_their_places(tmp_path, monkeypatch):
-    monkeypatch.setattr("semantic_entropy_plugins.nli.pair_classifier.AT_A_TIME", 3)
+    monkeypatch.setattr("semantic_entropy_plugins.nli.pair_classifier.TOKENISED_AT_ONCE", 3)
     folder = decoder(tmp_path / "model", padded=True, side="left")
     classifier = PairClassifier(load_model("AutoModelForSequenceClassification", str(folder)))
     in_portions = dict(classifier.run(PAIRS * 2))

@@ -244,7 +244,7 @@ def test_a_variant_works_on_the_same_engine_under_other_options(script):
 def test_a_variant_waits_for_the_engine_and_a_forked_process_for_nobody(script, monkeypatch):
     made = VLLMSampler("owner/model")
     other = made.variant(temperature=0.5)
-    (held,) = {id(one._lock.here): one._lock.here for one in (made, other)}.values()
+    (held,) = {id(one._lock.current): one._lock.current for one in (made, other)}.values()
     drawn = []
     reader = threading.Thread(target=lambda: drawn.extend(draw(other, "Why?")[0]), daemon=True)
     with held:

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from semantic_entropy import EquivalenceError
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.verifier.prefix import share
 from semantic_entropy_plugins.verifier.scores import YesNo
 from semantic_entropy_plugins.verifier.yes_no_tokens import Words
@@ -68,8 +68,8 @@ def made(config: Any, dtype: torch.dtype = torch.float32) -> Any:
     return model.to(dtype)
 
 
-def loaded(model: Any, dtype: torch.dtype = torch.float32) -> Loaded:
-    return Loaded(model, None, torch.device("cpu"), dtype, "tiny", None, None, 128)
+def loaded(model: Any, dtype: torch.dtype = torch.float32) -> LoadedModel:
+    return LoadedModel(model, None, torch.device("cpu"), dtype, "tiny", None, None, 128)
 
 
 def prompts() -> list[list[int]]:

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.samplers.hf.model_probes import Way, pick_way
 from semantic_entropy_plugins.samplers.hf.token_draws import Drawing, Draws, Finished, How, Tokens
 
@@ -50,8 +50,8 @@ class Generation:
         how: how tokens are drawn.
     """
 
-    def __init__(self, loaded: Loaded, how: How) -> None:
-        own, tokenizer = loaded.own_generation, loaded.tokenizer
+    def __init__(self, loaded: LoadedModel, how: How) -> None:
+        own, tokenizer = loaded.generation_config, loaded.tokenizer
         self._model, self._device, self._how = loaded.model, loaded.device, how
         self._tokenizer = tokenizer
         self.ends = sorted({*_ids(own.eos_token_id), *_ids(tokenizer.eos_token_id)})

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.batches import TokenBudget
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.samplers.hf.draw_batches import packed
 from semantic_entropy_plugins.samplers.hf.generation import Generation, HaltedError, Row
 from semantic_entropy_plugins.samplers.hf.token_draws import How, Tokens
@@ -54,7 +54,7 @@ class Engine:
         SamplingError: the model does not run here.
     """
 
-    def __init__(self, loaded: Loaded, prompts: Prompts, how: How, keep: Keep, batch_tokens: int | None) -> None:
+    def __init__(self, loaded: LoadedModel, prompts: Prompts, how: How, keep: Keep, batch_tokens: int | None) -> None:
         self._prompts, self._how, self._keep, self._window = prompts, how, keep, loaded.max_length
         if self._window is not None and how.max_tokens >= self._window:
             raise errors.OptionError(
@@ -62,7 +62,7 @@ class Engine:
                 f"of model={loaded.name!r}: use fewer"
             )
         self._said = f"hf: model={loaded.name!r}, on {loaded.device} in {loaded.dtype},"
-        self._lock = loaded.turn  # that of all variants on this model
+        self._lock = loaded.lock  # that of all variants on this model
         with _explained(self._said):
             self.generation = Generation(loaded, how)
         self._budget = TokenBudget(
@@ -134,7 +134,7 @@ class Engine:
 
     @contextlib.contextmanager
     def _turn(self, halt: threading.Event) -> Iterator[None]:
-        lock = self._lock.here
+        lock = self._lock.current
         while not lock.acquire(timeout=_LOOK):
             if halt.is_set():
                 raise HaltedError

@@ -30,9 +30,9 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
-from semantic_entropy_plugins.models.checkpoints import known
-from semantic_entropy_plugins.models.describing import described
-from semantic_entropy_plugins.models.loading import Loaded, load_model
+from semantic_entropy_plugins.models.checkpoints import model_identity
+from semantic_entropy_plugins.models.loading import LoadedModel, load_model
+from semantic_entropy_plugins.options import describe_component
 from semantic_entropy_plugins.samplers.hf.hf_engine import Engine, Keep
 from semantic_entropy_plugins.samplers.hf.token_draws import How
 from semantic_entropy_plugins.samplers.sampling_options import (
@@ -114,7 +114,7 @@ class HFSampler(Sampler):
         batch_tokens: int | None = None,
         allow_pickle: bool = False,
         compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
-        _loaded: Loaded | None = None,
+        _loaded: LoadedModel | None = None,
     ) -> None:
         under = checked_logprobs(self.name, logprobs)
         how = How(
@@ -141,11 +141,11 @@ class HFSampler(Sampler):
             options=chat_template_kwargs,
             chat_template=chat_template,
         )
-        self._model: Loaded | None = loaded
+        self._model: LoadedModel | None = loaded
         self._more = {"batch_tokens": batch_tokens, "chat_template_kwargs": chat_template_kwargs}
         self._engine: Engine | None = Engine(loaded, prompts, how, keep, batch_tokens)
         self._dtype, self._commit = str(loaded.dtype).removeprefix("torch."), loaded.commit
-        self._known = known(model, loaded.commit)
+        self._known = model_identity(model, loaded.commit)
         self._options = {
             "model": model,
             "temperature": how.temperature,
@@ -182,7 +182,7 @@ class HFSampler(Sampler):
         return self._working.generation.tokens
 
     def describe(self) -> str:
-        return described(HFSampler, self.name, self._options)
+        return describe_component(HFSampler, self.name, self._options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         engine = self._working
@@ -218,7 +218,7 @@ _FIXED = frozenset(("model", "revision", "device", "dtype", "allow_pickle", "com
 
 def _load(
     model: str, revision: str | None, device: str | None, dtype: str | None, *, allow_pickle: bool, compiled: bool
-) -> Loaded:
+) -> LoadedModel:
     try:
         loaded = load_model(
             "AutoModelForCausalLM",

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import torch
 
-from semantic_entropy_plugins.models.loading import Loaded
+from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.samplers.hf.token_draws import Draws, How, Tokens
 
 _PROBE = "What is the capital of Italy?"
@@ -47,7 +47,7 @@ WAYS = (
 Run = Callable[[Way, Sequence[list[int]], Draws], list[Tokens]]
 
 
-def pick_way(loaded: Loaded, ends: Sequence[int], run: Run) -> Way:
+def pick_way(loaded: LoadedModel, ends: Sequence[int], run: Run) -> Way:
     """The first way that draws from what the model says of each text alone.
 
     Args:
@@ -86,7 +86,7 @@ class _Forced(Draws):
 
 
 @torch.inference_mode()
-def _gap(loaded: Loaded, ends: Sequence[int], run: Run, way: Way) -> float:
+def _gap(loaded: LoadedModel, ends: Sequence[int], run: Run, way: Way) -> float:
     """The largest difference, in nats, in four rows to two prompts, of which one each ends at once."""
     text = (loaded.tokenizer(_PROBE)["input_ids"] * 5)[:5]
     other = text[::-1][: 3 if way.pads else None]

@@ -605,7 +605,7 @@ made = HFSampler(sys.argv[1], max_tokens=4, chat=False)
 draw = lambda of: len(list(of.stream([Request(0, "a question", 2)])))
 other = made.variant(temperature=0.5)
 draw(made)
-with made._model.turn.here:  # as if another thread were drawing
+with made._model.lock.current:  # as if another thread were drawing
     child = os.fork()
     if child == 0:
         os._exit(0 if draw(made) == draw(other) == 2 else 1)
@@ -628,7 +628,7 @@ def test_a_variant_waits_while_another_draws_with_the_model(learned):
     drawn = made.variant(temperature=1.0).stream([Request(0, CERTAIN, 1)])
     found = []
     reader = threading.Thread(target=lambda: found.append(next(drawn)))
-    with made._model.turn.here:
+    with made._model.lock.current:
         reader.start()
         reader.join(0.3)
         assert not found

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import load_equivalence, load_sampler
-from semantic_entropy_plugins.models.control_tokens import breaker, control_tokens
+from semantic_entropy_plugins.models.tokenizers import control_token_breaker, control_tokens
 from semantic_entropy_plugins.samplers.sampling_prompts import Prompts
 from semantic_entropy_plugins.verifier.prompts import as_template, encoder, writer
 from tests.plugins.tiny_models import tiny_causal_lm
@@ -74,7 +74,7 @@ def made(*tokens):
 
 @given(st.lists(st.sampled_from(["aba", "ab", "<s>", "a", "b", " ", "<", "s>"]), max_size=12).map("".join))
 def test_no_control_token_is_left_even_where_they_overlap_and_nothing_but_spaces_is_added(text):
-    broken = breaker(OVERLAPPING)(text)
+    broken = control_token_breaker(OVERLAPPING)(text)
     assert not any(token in broken for token in ("aba", "ab", "<s>"))
     assert broken.replace(" ", "") == text.replace(" ", "")
 
@@ -83,8 +83,8 @@ OVERLAPPING = made("aba", "ab", "<s>", "a")
 
 
 def test_a_text_of_nothing_but_control_tokens_is_no_burden(tokenizer):
-    assert breaker(tokenizer)("<|im_end|>" * 100_000).count("< |im_end|>") == 100_000
+    assert control_token_breaker(tokenizer)("<|im_end|>" * 100_000).count("< |im_end|>") == 100_000
 
 
 def test_a_tokenizer_without_control_tokens_leaves_all_as_it_is():
-    assert breaker(made())(TAKEN_OVER) == breaker(None)(TAKEN_OVER) == TAKEN_OVER
+    assert control_token_breaker(made())(TAKEN_OVER) == control_token_breaker(None)(TAKEN_OVER) == TAKEN_OVER
