@@ -238,7 +238,7 @@ def prompt(body: Body) -> str:
     return body["messages"][-1]["content"]
 
 
-def soon(component: Any) -> Any:
-    """A judge or sampler whose retries wait for nothing."""
-    component.endpoint._terms = dataclasses.replace(component.endpoint._terms, backoff=0.005)
+def with_fast_retries(component: Any) -> Any:
+    """The judge or sampler, with short waits before retries."""
+    component.endpoint._options = dataclasses.replace(component.endpoint._options, backoff=0.005)
     return component

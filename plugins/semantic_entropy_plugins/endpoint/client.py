@@ -1,12 +1,12 @@
-"""Chat completions from any server that speaks OpenAI's protocol: vLLM, Ollama, llama.cpp, hosted ones.
+"""Chat completions from any server with OpenAI's protocol: vLLM, Ollama, llama.cpp, hosted ones.
 
-`Endpoint.stream(calls)` takes calls as slots become free and gives outcomes as they come. What a caller asks next may
-depend on what came before: then it writes a `Plan`, and `Endpoint.drive(plan)` asks it.
+`Endpoint.stream(calls)` sends calls as slots become free and yields the outcomes as they arrive. If the next call
+depends on earlier outcomes, write a `CallPlan` and pass it to `Endpoint.run_plan(plan)`.
 
-Retries, waits and what is fatal: `endpoint.attempts`. The key's ways: `endpoint.key`. Proxies and certificates are
-httpx's own affair (environment variables). Redirects are not followed, so that a key goes nowhere but to `base_url`.
+Retries, waits and fatal errors: `endpoint.retry`. The API key: `endpoint.key`. httpx reads proxies and certificates
+from the environment. Redirects are not followed, so that the key is sent to `base_url` only.
 
-Left out: answers that stream token by token; the older /completions; any key scheme but `Authorization: Bearer`.
+Left out: streaming of tokens; the older /completions; keys in another form than `Authorization: Bearer`.
 """
 
 from __future__ import annotations
@@ -14,58 +14,60 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 import ssl
 from collections.abc import Iterable, Iterator
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
 from semantic_entropy.plugin import Usage, errors
-from semantic_entropy_plugins.endpoint.attempts import Attempts, Call
-from semantic_entropy_plugins.endpoint.ends import Failure
+from semantic_entropy_plugins.endpoint.call_thread import CallThread
+from semantic_entropy_plugins.endpoint.failures import Failure
 from semantic_entropy_plugins.endpoint.key import Key
-from semantic_entropy_plugins.endpoint.options import checked_number, checked_prices, checked_url
 from semantic_entropy_plugins.endpoint.replies import Reply
-from semantic_entropy_plugins.endpoint.standing import Standing, Terms
-from semantic_entropy_plugins.endpoint.thread import Line
+from semantic_entropy_plugins.endpoint.retry import Call, CallOptions, Retrier, ServerState
+from semantic_entropy_plugins.options import checked_number
 
 OPENAI = "https://api.openai.com/v1"
-_PATIENCE = 86_400.0  # seconds: more is a mistake in the unit
+_LONGEST_TIMEOUT = 86_400.0  # seconds: a larger value is probably in another unit
+_CHAT_PATH = "/chat/completions"
+_HOST = re.compile(r"[^\s%\[\]]+")
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-class Plan(Protocol[T_co]):
-    """What to ask, given what has come so far."""
+class CallPlan(Protocol[T_co]):
+    """Decides what to send next, given the outcomes so far."""
 
-    def next(self) -> Call | None:
-        """The next call; None: nothing to ask for now. Asked again after each outcome."""
+    def next_call(self) -> Call | None:
+        """The next call; None: nothing to send now. It is asked again after each outcome."""
 
-    def take(self, call: Call, outcome: Reply | Failure) -> Iterable[T_co]:
-        """What this outcome brings the caller."""
+    def results(self, call: Call, outcome: Reply | Failure) -> Iterable[T_co]:
+        """What to yield for this outcome."""
 
 
 class Endpoint:
-    """A server's address and the terms on which it is asked. Any thread may use it.
+    """A server's address, and the options for its calls. Any thread may use it.
 
     Args:
         base_url: the server's address up to `/chat/completions`, such as `http://localhost:8000/v1`.
-        api_key: sent as a bearer token. None: the environment variable `OPENAI_API_KEY`, read at each run; where that
-            is missing, or for "", none is sent.
-        owner: who asks, for messages.
-        error: the type of what is raised when no call can succeed any more.
-        concurrency: calls under way at a time, of all streams together; each has at least one.
-        timeout: seconds for one attempt, from connecting to the last byte, waiting in the server's queue included.
+        api_key: sent as a bearer token. None: the environment variable `OPENAI_API_KEY`, read at each run. No key is
+            sent if the variable is not set, or for "".
+        owner: the component, for messages.
+        error: the type of the exception that is raised when no call can succeed.
+        concurrency: the most calls in flight, over all streams; every stream may have one.
+        timeout: seconds for one attempt, from connecting to the last byte, with the time in the server's queue.
         retries: attempts after the first.
-        token_budget: tokens, in and out, that all calls together may use; once they have, no attempt is started. Those
-            under way by then come on top, and so do tokens that a server does not report.
-        input_price: money per million tokens sent; with `output_price`, or neither.
-        output_price: money per million tokens received.
-        backoff: seconds before the first retry; each further one waits twice as long.
-        max_reply_mb: megabytes that one answer may have.
+        token_budget: input and output tokens that all calls together may use. After that no attempt starts; attempts
+            in flight are completed. Tokens that a server does not report are not counted.
+        input_price: money per million input tokens. Give both prices or none.
+        output_price: money per million output tokens.
+        backoff: seconds before the first retry; the wait doubles with each retry.
+        max_reply_mb: the largest reply, in megabytes.
 
     Raises:
-        OptionError: an option cannot be used; a key is not shown.
+        OptionError: an option is not valid. A key is never shown.
     """
 
     def __init__(
@@ -85,120 +87,155 @@ class Endpoint:
         max_reply_mb: float = 64.0,
     ) -> None:
         self._key = Key(api_key)
-        del api_key  # an error below shows no local variable that holds it
+        del api_key  # a traceback with local variables must not show it
         self._owner, self._error = owner, error
         self._check_key()
-        self.base_url = checked_url(owner, base_url)
+        self.base_url = _checked_url(owner, base_url)
         self.concurrency = checked_number(owner, "concurrency", concurrency, 1, whole=True)
-        self._terms = Terms(
+        self._options = CallOptions(
             url=self.base_url,
-            timeout=checked_number(owner, "timeout", timeout, 0.001, most=_PATIENCE),
+            timeout=checked_number(owner, "timeout", timeout, 0.001, most=_LONGEST_TIMEOUT),
             retries=checked_number(owner, "retries", retries, 0, whole=True),
             backoff=checked_number(owner, "backoff", backoff, 0),
-            token_budget=None
-            if token_budget is None
-            else checked_number(owner, "token_budget", token_budget, 1, whole=True),
-            prices=checked_prices(owner, input_price, output_price),
+            token_budget=checked_number(owner, "token_budget", token_budget, 1, whole=True, optional=True),
+            prices=_checked_prices(owner, input_price, output_price),
             max_reply_bytes=int(1e6 * checked_number(owner, "max_reply_mb", max_reply_mb, 0.001)),
         )
-        self._standing = Standing()
-        self._lines: set[Line] = set()
+        self._state = ServerState()
+        self._threads: set[CallThread] = set()
 
     @property
     def tokens_used(self) -> int:
-        """By all calls so far, in and out, as far as the server reported them."""
-        return self._standing.tokens
+        """Input and output tokens of all calls so far, as far as the server reported them."""
+        return self._state.tokens
 
-    def priced(self, usage: Usage) -> Usage:
-        """With its cost by the prices, where there are some and tokens were reported."""
-        return self._terms.priced(usage)
+    def with_cost(self, usage: Usage) -> Usage:
+        """The usage with its cost, if prices are given and the server reported tokens."""
+        return self._options.with_cost(usage)
 
     def stream(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Reply | Failure]]:
-        """Each call with its outcome, as they come.
+        """Each call with its outcome, in the order in which the calls end.
 
-        `calls` is read in the caller's thread, one call as a slot becomes free. Closing the iterator, or Ctrl-C, drops
-        what is under way at once.
+        `calls` is read in the caller's thread, one call as a slot becomes free. Closing the iterator and Ctrl-C drop
+        the calls in flight at once.
 
         Raises:
-            SemanticEntropyError: (or the type that was given) nothing more will come; says what to do. What was under
-                way is given first, as far as it comes within half a minute.
+            SemanticEntropyError: (or the type that was given) no call can succeed; the message says what to do. The
+                calls in flight are yielded first if they end within 30 seconds.
         """
-        return self.drive(_Given(iter(calls)))
+        return self.run_plan(_FixedPlan(iter(calls)))
 
-    def drive(self, plan: Plan[T_co]) -> Iterator[T_co]:
-        """What the plan makes of its calls' outcomes, as they come. Raises as `stream`, and what the plan raises."""
-        first = plan.next()
+    def run_plan(self, plan: CallPlan[T_co]) -> Iterator[T_co]:
+        """The plan's results, as calls end. Raises what `stream` raises, and the plan's own exceptions."""
+        first = plan.next_call()
         if first is None:
             return
         self._check_key()
-        broken: Exception | None = None
-        with self._key.quiet_logs(), self._line() as line, self._open(line):
-            line.submit(first)
+        plan_error: Exception | None = None
+        with self._key.redact_logs(), self._start_thread() as thread, self._registered(thread):
+            thread.submit(first)
             while True:
                 try:
-                    while self._free(line) and not broken and (call := plan.next()):
-                        line.submit(call)
-                except Exception as error:  # noqa: BLE001  # raised below: what is under way comes first
-                    broken = error
-                if not line.pending:
+                    while self._has_free_slot(thread) and not plan_error and (call := plan.next_call()):
+                        thread.submit(call)
+                except Exception as error:  # noqa: BLE001  # raised below, after the calls in flight
+                    plan_error = error
+                if not thread.pending:
                     break
-                yield from plan.take(*line.wait())
-            line.finish()
-        if broken:
-            raise broken
+                yield from plan.results(*thread.next_outcome())
+            thread.raise_fatal()
+        if plan_error:
+            raise plan_error
 
     def close(self) -> None:
-        """End the streams that other threads read: they raise. What was given stands, and new streams can be begun."""
-        for line in tuple(self._lines):
-            line.abort()
+        """End the running streams: their readers, in other threads, get an error. New streams can be started."""
+        for thread in tuple(self._threads):
+            thread.abort()
 
-    def _free(self, line: Line) -> bool:
-        """Whether the line may start on a call. One with none under way may: nobody would tell it of a free slot.
+    def _has_free_slot(self, thread: CallThread) -> bool:
+        """Whether the stream of this thread may start a call.
 
-        Without a lock, which a fork might leave held: a look may be a moment old, and a call too many be under way.
+        A stream without a call in flight may always start one, because no outcome would wake it up later. There is no
+        lock, because a fork could copy a lock that is held; so two streams may start a call at the same moment, and
+        exceed the limit by one.
         """
-        others = sum(one.pending for one in tuple(self._lines) if one is not line and one.pid == os.getpid())
-        return line.free > (others if line.pending else 0)
+        others = (other for other in tuple(self._threads) if other is not thread and other.pid == os.getpid())
+        return thread.free_slots > (sum(other.pending for other in others) if thread.pending else 0)
 
     @contextlib.contextmanager
-    def _open(self, line: Line) -> Iterator[None]:
-        self._lines.add(line)
+    def _registered(self, thread: CallThread) -> Iterator[None]:
+        self._threads.add(thread)
         try:
             yield
         finally:
-            self._lines.discard(line)
+            self._threads.discard(thread)
 
-    def _line(self) -> Line:
-        client = self._client()
-        return Line(Attempts(self._terms, self._key, self._standing, client), client, self.concurrency, self._error)
+    def _start_thread(self) -> CallThread:
+        client = self._make_client()
+        retrier = Retrier(self._options, self._key, self._state, client)
+        return CallThread(retrier, client, self.concurrency, self._error)
 
-    def _client(self) -> httpx.AsyncClient:
+    def _make_client(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.concurrency)
         try:
             return httpx.AsyncClient(verify=_certificates(), limits=limits, auth=self._key.header())
-        except (ImportError, ValueError) as error:  # a SOCKS proxy without its package, a proxy's URL that is none
-            why = self._key.redact(str(error))
-        raise self._error(f"{self._owner}: the proxy that the environment names cannot be used: {why}")
+        except (ImportError, ValueError) as error:  # a SOCKS proxy without its package, or an invalid proxy URL
+            problem = self._key.redact(str(error))
+        raise self._error(f"{self._owner}: the proxy that the environment sets cannot be used: {problem}")
 
     def _check_key(self) -> None:
         if problem := self._key.problem:
             raise errors.OptionError(f"{self._owner}: {problem}")
 
 
-class _Given:
-    """The plan of calls that are known beforehand."""
+class _FixedPlan:
+    """The plan for calls that do not depend on outcomes."""
 
     def __init__(self, calls: Iterator[Call]) -> None:
         self._calls = calls
 
-    def next(self) -> Call | None:
+    def next_call(self) -> Call | None:
         return next(self._calls, None)
 
-    def take(self, call: Call, outcome: Reply | Failure) -> Iterable[tuple[Call, Reply | Failure]]:
+    def results(self, call: Call, outcome: Reply | Failure) -> Iterable[tuple[Call, Reply | Failure]]:
         return [(call, outcome)]
 
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """Read once a process: it takes longer than a call to a server near by."""
+    """The trusted certificates, read once: reading takes longer than a call to a local server."""
     return httpx.create_ssl_context()
+
+
+def _checked_url(owner: str, url: str) -> str:
+    """The address without a final slash or /chat/completions. A user or a query may be a secret: they are not shown."""
+    parsed = _parsed_url(url)
+    if parsed is None:
+        problem = f"base_url={url!r} is not an address" if "@" not in str(url) else "base_url is not an address"
+    elif parsed.userinfo or parsed.query or parsed.fragment or "@" in url:
+        del url, parsed  # a traceback with local variables must not show them
+        problem = "base_url holds a user, a query or a fragment: pass the key as api_key=, and the address without them"
+    elif parsed.scheme not in ("http", "https") or not _HOST.fullmatch(parsed.host) or (parsed.port or 80) > 65535:
+        problem = f"base_url={url!r} is not an address"
+    else:
+        return url.strip().rstrip("/").removesuffix(_CHAT_PATH).rstrip("/")
+    raise errors.OptionError(f"{owner}: {problem}; an address looks like http://localhost:8000/v1")
+
+
+def _parsed_url(url: Any) -> httpx.URL | None:
+    try:
+        return httpx.URL(url.strip())
+    except (httpx.InvalidURL, AttributeError, TypeError):
+        return None
+
+
+def _checked_prices(owner: str, input_price: float | None, output_price: float | None) -> tuple[float, float] | None:
+    if input_price is None and output_price is None:
+        return None
+    if input_price is None or output_price is None:
+        given, missing = ("output", "input") if input_price is None else ("input", "output")
+        raise errors.OptionError(f"{owner}: {given}_price is given without {missing}_price: the cost needs both")
+    return (
+        checked_number(owner, "input_price", input_price, 0),
+        checked_number(owner, "output_price", output_price, 0),
+    )

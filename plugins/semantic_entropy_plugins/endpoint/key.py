@@ -1,8 +1,8 @@
-"""The API key: where it comes from, and that it leaves by the request's header alone.
+"""The API key. It leaves the process only in a request's header.
 
-A `Key` shows itself as `Key(***)`, so that neither an object's repr nor a traceback with local variables holds it; nor
-does a pickle. What a server sends back is redacted before anyone sees it, and what httpx and its engine log while calls
-are under way, too (at level DEBUG they log the headers of responses).
+A `Key` shows itself as `Key(***)`, so neither the repr of an object nor a traceback with local variables shows it, and
+a pickle does not hold it. Text from a server is redacted before anyone sees it. The log messages of httpx and httpcore
+are redacted while calls are in flight, because at level DEBUG they contain response headers.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ import httpx
 
 VARIABLE = "OPENAI_API_KEY"
 _LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
-_VISIBLE = re.compile(r"[!-~]+")  # what a header can carry, spaces aside: no key has one
+_HEADER_CHARACTERS = re.compile(r"[!-~]+")  # what a header can hold, without spaces, which no key has
 _LONG = 8  # characters: a shorter "key" (x, none, EMPTY, ollama) also occurs inside words
 
 
 class Key:
-    """The key as given, else the environment variable `OPENAI_API_KEY`, read when it is needed; or none."""
+    """The key that was given; if none was given, the environment variable `OPENAI_API_KEY`, read at each use."""
 
     __slots__ = ("_given",)
 
     def __init__(self, given: str | Key | None = None) -> None:
-        self._given: str | None = given._given if isinstance(given, Key) else given  # noqa: SLF001  # its like
+        self._given: str | None = given._given if isinstance(given, Key) else given  # noqa: SLF001  # the same class
 
     def __repr__(self) -> str:
         return "Key(***)"
 
     def __reduce__(self) -> tuple[type[Key], tuple[str, ...]]:
-        """None that was given goes into a pickle, which is kept and sent; one of the environment is read there anew."""
+        """A pickle may be stored or sent, so it never holds a key; the environment is read where it is loaded."""
         if self._given:
             raise TypeError(
-                "a key given as api_key= is not pickled, lest it be kept in plain text: leave api_key= out, and set "
-                f"{VARIABLE} in both processes"
+                f"a key given as api_key= cannot be pickled, because the pickle would show it: set {VARIABLE} in both "
+                "processes, and leave api_key= out"
             )
         return Key, () if self._given is None else ("",)
 
     def __deepcopy__(self, memo: object) -> Key:
-        return self  # which never changes, and stays in this process
+        return self  # immutable; unlike a pickle, the copy stays in this process
 
     def __copy__(self) -> Key:
         return self
@@ -55,29 +55,29 @@ class Key:
 
     @property
     def problem(self) -> str | None:
-        """Why it cannot be sent, without showing it."""
-        where = VARIABLE if self._given is None else "api_key"
+        """Why the key cannot be sent, without showing it; None if it can."""
+        source = VARIABLE if self._given is None else "api_key"
         value = self._value()
         if value is None or value == "":
             return None
         if not isinstance(value, str):
-            return f"{where} must be a str, not a {type(value).__name__}"
-        if not _VISIBLE.fullmatch(value):
+            return f"{source} must be a str, not a {type(value).__name__}"
+        if not _HEADER_CHARACTERS.fullmatch(value):
             return (
-                f"{where} holds a character that no key has: a space, a line break (at its end, perhaps, where it was "
-                "read from a file) or one that is not ASCII"
+                f"{source} holds a character that is not allowed in a key: a space, a line break (often the last "
+                "character of a file) or a character that is not ASCII"
             )
         return None
 
     def redact(self, text: str) -> str:
-        """The text with `***` in place of the key, also where it was quoted for a URL, a page or JSON.
+        """The text with `***` in place of the key, also if the key is quoted for a URL, HTML or JSON.
 
-        A short key is replaced only where it stands alone: few are secrets, and they occur inside words.
+        A short key is replaced only as a whole word: such keys are rarely secret, and occur inside other words.
         """
         value = self._value()
         if not value:
             return text
-        for form in _forms(value):
+        for form in _quoted_forms(value):
             if len(value) >= _LONG:
                 text = text.replace(form, "***")
             else:
@@ -85,57 +85,57 @@ class Key:
         return text
 
     def redact_answer(self, text: str) -> str:
-        """For what a model said: only a key long enough to be a secret is cut out of it."""
+        """A model's text, redacted only if the key is so long that it cannot occur by chance."""
         value = self._value()
         return text.replace(value, "***") if value and len(value) >= 2 * _LONG else text
 
     def header(self) -> httpx.Auth:
-        """Puts the key into each request's header, at the last moment."""
-        return _Bearer(self)
+        """Adds the key to the header of each request just before httpx sends it."""
+        return _BearerAuth(self)
 
     @contextlib.contextmanager
-    def quiet_logs(self) -> Iterator[None]:
-        """Redact what httpx logs, while this holds."""
-        redacting = _Redacting(self)
+    def redact_logs(self) -> Iterator[None]:
+        """Redact the log messages of httpx and httpcore inside the `with` block."""
+        log_filter = _RedactingFilter(self)
         loggers = [logging.getLogger(name) for name in _LOGGERS]
         for logger in loggers:
-            logger.addFilter(redacting)
+            logger.addFilter(log_filter)
         try:
             yield
         finally:
             for logger in loggers:
-                logger.removeFilter(redacting)
+                logger.removeFilter(log_filter)
 
     def _value(self) -> str | None:
         return os.environ.get(VARIABLE) if self._given is None else self._given
 
 
-def _forms(value: str) -> list[str]:
-    """How a text may hold it, the longest first; PHP's JSON escapes slashes, too."""
+def _quoted_forms(value: str) -> list[str]:
+    """The forms in which a text may hold the key, the longest first. PHP's JSON also escapes slashes."""
     in_json = json.dumps(value)[1:-1]
     forms = {value, quote(value, safe=""), html.escape(value), in_json}
     forms |= {value.replace("/", "\\/"), in_json.replace("/", "\\/")}
     return sorted(forms, key=len, reverse=True)
 
 
-class _Bearer(httpx.Auth):
+class _BearerAuth(httpx.Auth):
     def __init__(self, key: Key) -> None:
         self._key = key
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         if self._key:
-            request.headers["Authorization"] = f"Bearer {self._key._value()}"  # noqa: SLF001  # its other half
+            request.headers["Authorization"] = f"Bearer {self._key._value()}"  # noqa: SLF001  # a part of `Key`
         yield request
 
 
-class _Redacting(logging.Filter):
+class _RedactingFilter(logging.Filter):
     def __init__(self, key: Key) -> None:
         super().__init__()
         self._key = key
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
-        clean = self._key.redact(message)
-        if clean != message:
-            record.msg, record.args = clean, None
+        redacted = self._key.redact(message)
+        if redacted != message:
+            record.msg, record.args = redacted, None
         return True

@@ -1,8 +1,8 @@
-"""What the body of a reply says: choices, log-probabilities, tokens used; or the server's own words for an error.
+"""Reads response bodies: choices, log-probabilities and token counts, or the server's error message. No IO here.
 
-Lenient in form, since each server has its own: content as text or in parts, reasoning under one of three names, usage
-and log-probabilities where they are given and well-formed. Bytes that are not UTF-8 become U+FFFD: what was paid for is
-not thrown away for them. No IO here.
+Servers differ in form, so reading is lenient: content is a text or a list of parts, reasoning has one of three names,
+and token counts and log-probabilities are optional. Bytes that are not UTF-8 become U+FFFD, so that a paid reply is
+not lost.
 """
 
 from __future__ import annotations
@@ -14,12 +14,13 @@ from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Usage
 
-_SHOWN = 500  # characters of a server's message: it may be a page of HTML
-_LEAST, _ABOVE_ZERO = -1e300, 1e-3  # a log-probability a little above 0 is rounding, more is something else
+_MESSAGE_LENGTH = 500  # characters of a server's message that are shown: the message may be an HTML page
+_LOWEST_LOGPROB = -1e300
+_ROUNDING = 1e-3  # a log-probability up to this is a rounded 0; a larger one is not a log-probability
 
 
 class Token(NamedTuple):
-    """A token of a choice: its log-probability in nats, and the likeliest at its place with theirs."""
+    """One token of a choice. logprob: in nats. top: the likeliest tokens at this position, with theirs."""
 
     data: bytes
     logprob: float
@@ -27,15 +28,19 @@ class Token(NamedTuple):
 
     @property
     def text(self) -> str:
-        """As text; a token may hold a part of a character."""
+        """The token as text; U+FFFD for a part of a character."""
         return self.data.decode(errors="replace")
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One response. `text` is empty where there is none; where the model declined in a field of its own, that.
+    """One response.
 
-    tokens: None where the server gives none. They may count the reasoning's, too.
+    Attributes:
+        text: the content, or the refusal if the server sends it in a separate field; may be empty.
+        reasoning: None if the server sends none.
+        finish_reason: None if the server sends none.
+        tokens: None if the server sends none. They may include the reasoning's tokens.
     """
 
     text: str
@@ -46,14 +51,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What a call brought: one choice or more, and what it took, with the attempts that failed."""
+    """The reply to a call: at least one choice. usage: what all attempts of the call used."""
 
     choices: tuple[Choice, ...]
     usage: Usage = field(default=Usage())
 
 
-class Words(NamedTuple):
-    """What a server says of an error: its message, and the code and the parameter it names, each possibly empty."""
+class ServerError(NamedTuple):
+    """A server's error message, with the error code and the parameter that it names; both may be empty."""
 
     message: str
     code: str = ""
@@ -61,20 +66,20 @@ class Words(NamedTuple):
 
 
 def decode(body: bytes) -> str:
-    """As UTF-8; what is not, as U+FFFD."""
+    """The body as UTF-8; invalid bytes become U+FFFD."""
     return body.decode("utf-8-sig", errors="replace")
 
 
-def load(text: str) -> Any:
-    """The JSON in it, or None."""
+def parse_json(text: str) -> Any:
+    """The JSON value; None if the text is not JSON."""
     try:
         return json.loads(text)
-    except (ValueError, RecursionError):  # no JSON, a number of 5,000 digits, nested past reading
+    except (ValueError, RecursionError):  # not JSON, a number of more than 4,300 digits, or nested too deeply
         return None
 
 
 def read_choices(body: Any, redact: Callable[[str], str]) -> tuple[Choice, ...]:
-    """The choices of a reply's JSON; none where it holds none."""
+    """The choices in a reply's JSON; may be empty. `redact` is applied to each text."""
     items = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(items, list):
         return ()
@@ -82,49 +87,47 @@ def read_choices(body: Any, redact: Callable[[str], str]) -> tuple[Choice, ...]:
 
 
 def read_usage(body: Any) -> Usage:
-    """One request, and the tokens that its reply reports."""
+    """One request, with the tokens that the reply reports."""
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return Usage(requests=1)
-    return Usage(1, _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens")))
+    return Usage(1, _token_count(usage.get("prompt_tokens")), _token_count(usage.get("completion_tokens")))
 
 
-def read_words(text: str) -> Words:
-    """The message in an error's body, whatever the server's form; the beginning of the text where it has none."""
-    body = load(text)
+def read_error(text: str) -> ServerError:
+    """The error in a body of any server's form; if there is none, the whole text is the message."""
+    body = parse_json(text)
     error = body.get("error", body) if isinstance(body, dict) else None
     if isinstance(error, dict):
-        message = error.get("message") or error.get("detail") or error.get("error")
-        code, parameter = error.get("code"), error.get("param")
-        known = _said(message)
-        if known:
-            return Words(known, _said(code), _said(parameter))
-    return Words(_said(error) or " ".join(text.split()) or "(no message)")
+        message = _message_text(error.get("message") or error.get("detail") or error.get("error"))
+        if message:
+            return ServerError(message, _message_text(error.get("code")), _message_text(error.get("param")))
+    return ServerError(_message_text(error) or " ".join(text.split()) or "(no message)")
 
 
 def read_models(text: str) -> list[str]:
-    """The names that GET /models lists."""
-    body = load(text)
+    """The model names in the reply to GET /models."""
+    body = parse_json(text)
     items = body.get("data") if isinstance(body, dict) else None
-    named = [item.get("id") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
-    return [name for name in named if isinstance(name, str)]
+    names = [item.get("id") for item in items if isinstance(item, dict)] if isinstance(items, list) else []
+    return [name for name in names if isinstance(name, str)]
 
 
 def shorten(text: str) -> str:
-    """On one line, and not a page long. A key is redacted before this, lest the cut leave half of it."""
+    """The text on one line, cut to 500 characters. Redact first: a cut key would not be recognised."""
     line = " ".join(text.split())
-    return line if len(line) <= _SHOWN else line[: _SHOWN - 3] + "..."
+    return line if len(line) <= _MESSAGE_LENGTH else line[: _MESSAGE_LENGTH - 3] + "..."
 
 
-def _said(value: Any) -> str:
-    """A message as text. FastAPI gives a list of {loc, msg}."""
+def _message_text(value: Any) -> str:
+    """A message as text; FastAPI sends a list of {loc, msg}."""
     if isinstance(value, list):
-        return "; ".join(filter(None, map(_said, value)))
+        return "; ".join(filter(None, map(_message_text, value)))
     if isinstance(value, dict):
-        where = value.get("loc")
-        place = ".".join(map(str, where)) + ": " if isinstance(where, list) else ""
-        said = value.get("msg") or value.get("message")
-        return place + said if isinstance(said, str) else ""
+        location = value.get("loc")
+        prefix = ".".join(map(str, location)) + ": " if isinstance(location, list) else ""
+        message = value.get("msg") or value.get("message")
+        return prefix + message if isinstance(message, str) else ""
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
 
 
@@ -134,30 +137,30 @@ def _is_message(value: Any) -> bool:
 
 def _choice(item: dict[str, Any], redact: Callable[[str], str]) -> Choice:
     message = item["message"]
-    text, thoughts = _content(message.get("content"))
-    named = (message.get(name) for name in ("reasoning_content", "reasoning"))
-    reasoning = next((value for value in named if isinstance(value, str) and value), thoughts)
+    text, thinking = _content(message.get("content"))
+    fields = (message.get(name) for name in ("reasoning_content", "reasoning"))
+    reasoning = next((value for value in fields if isinstance(value, str) and value), thinking)
     refusal = message.get("refusal")
-    finish = item.get("finish_reason")
+    finish_reason = item.get("finish_reason")
     return Choice(
         redact(text or (refusal if isinstance(refusal, str) else "")),
         redact(reasoning) or None,
-        redact(finish) if isinstance(finish, str) else None,
+        redact(finish_reason) if isinstance(finish_reason, str) else None,
         _tokens(item.get("logprobs")),
     )
 
 
 def _content(content: Any) -> tuple[str, str]:
-    """(text, reasoning) of a message's content: a text, nothing, or a list of parts."""
+    """(text, thinking) of a message's content: a text, null, or a list of parts."""
     if not isinstance(content, list):
         return content or "", ""
     parts = [part for part in content if isinstance(part, dict)]
-    thoughts = [_content(p["thinking"])[0] for p in parts if isinstance(p.get("thinking"), str | list)]
-    return "".join(p["text"] for p in parts if isinstance(p.get("text"), str)), "".join(thoughts)
+    thinking = [_content(p["thinking"])[0] for p in parts if isinstance(p.get("thinking"), str | list)]
+    return "".join(p["text"] for p in parts if isinstance(p.get("text"), str)), "".join(thinking)
 
 
 def _tokens(logprobs: Any) -> tuple[Token, ...] | None:
-    """All of them well-formed and at most 0, or None."""
+    """All tokens; None if one of them is malformed."""
     items = logprobs.get("content") if isinstance(logprobs, dict) else None
     if not isinstance(items, list) or not items:
         return None
@@ -168,26 +171,26 @@ def _tokens(logprobs: Any) -> tuple[Token, ...] | None:
 def _token(item: Any) -> Token | None:
     if not isinstance(item, dict) or not isinstance(item.get("token"), str):
         return None
-    value = _logprob(item.get("logprob"))
-    if value is None:
+    logprob = _logprob(item.get("logprob"))
+    if logprob is None:
         return None
     data = item.get("bytes")
     is_bytes = isinstance(data, list) and all(type(byte) is int and 0 <= byte < 256 for byte in data)
-    others = item.get("top_logprobs")
-    top = [other for other in others if isinstance(other, dict)] if isinstance(others, list) else []
-    likeliest = [(o["token"], _logprob(o.get("logprob"))) for o in top if isinstance(o.get("token"), str)]
+    top = item.get("top_logprobs")
+    entries = [entry for entry in top if isinstance(entry, dict)] if isinstance(top, list) else []
+    likeliest = [(e["token"], _logprob(e.get("logprob"))) for e in entries if isinstance(e.get("token"), str)]
     return Token(
         bytes(data) if isinstance(data, list) and is_bytes else item["token"].encode(errors="replace"),
-        value,
-        tuple((text, logprob) for text, logprob in likeliest if logprob is not None),
+        logprob,
+        tuple((text, value) for text, value in likeliest if value is not None),
     )
 
 
 def _logprob(value: Any) -> float | None:
-    """In nats, at most 0; None where it is no such number (neither comparison holds of nan)."""
+    """A log-probability in nats, at most 0; None for any other value (both comparisons are false for nan)."""
     is_number = isinstance(value, float | int) and not isinstance(value, bool)
-    return min(float(value), 0.0) if is_number and _LEAST < value <= _ABOVE_ZERO else None
+    return min(float(value), 0.0) if is_number and _LOWEST_LOGPROB < value <= _ROUNDING else None
 
 
-def _count(value: Any) -> int:
+def _token_count(value: Any) -> int:
     return value if type(value) is int and value > 0 else 0

@@ -1,4 +1,4 @@
-"""The part of a request that judge and sampler share: the model, and how it is asked to decode."""
+"""The part of a request that the LLM judge and the sampler share: the model and the decoding options."""
 
 from __future__ import annotations
 
@@ -7,25 +7,26 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from semantic_entropy_plugins.endpoint.options import checked_extra, checked_number, checked_text
-from semantic_entropy_plugins.endpoint.standing import Refused
-from semantic_entropy_plugins.endpoint.trouble import Parameter
+from semantic_entropy.plugin import errors
+from semantic_entropy_plugins.endpoint.failures import Parameter
+from semantic_entropy_plugins.endpoint.retry import RefusedParameters
+from semantic_entropy_plugins.options import checked_number, checked_temperature, checked_text, checked_top_p
 
-_HOTTEST = 100.0  # a temperature above it is a mistake
-_OWN = {
-    "messages": "the texts are given otherwise",
-    "stream": "replies are read whole",
-    "n": "how many is said with each question",
-    "response_format": "a judge has structured= for it",
+_NOT_IN_EXTRA = {
+    "messages": "the prompt is set by other options",
+    "stream": "replies are not streamed",
+    "n": "the number of responses is set for each question",
+    "response_format": "use structured= of the judge",
     **dict.fromkeys(
-        ("model", "temperature", "top_p", "max_tokens", "seed", "logprobs"), "give it as the option of that name"
+        ("model", "temperature", "top_p", "max_tokens", "seed", "logprobs"), "use the option of the same name"
     ),
 }
+"""Fields of a request that `extra` may not hold, and what to use instead."""
 
 
 @dataclass(frozen=True, slots=True)
-class Decoding:
-    """What is None is not sent, and left to the server. `extra` is JSON: more of the request's body."""
+class DecodingOptions:
+    """An option that is None is not sent: the server decides. `extra`: more fields of the request, as JSON text."""
 
     model: str
     temperature: float | None
@@ -47,41 +48,64 @@ class Decoding:
         seed: int | None,
         logprobs: bool,
         extra: Mapping[str, Any] | None,
-    ) -> Decoding:
-        """Raises OptionError, which names what cannot be used."""
-        more = checked_extra(owner, extra, _OWN)
+    ) -> DecodingOptions:
+        """Raises OptionError, with the option that is not valid."""
         return cls(
             checked_text(owner, "model", model),
-            None if temperature is None else checked_number(owner, "temperature", temperature, 0, most=_HOTTEST),
-            None if top_p is None else checked_number(owner, "top_p", top_p, 1e-9, most=1.0),
-            None if max_tokens is None else checked_number(owner, "max_tokens", max_tokens, 1, whole=True),
-            None if seed is None else checked_number(owner, "seed", seed, -(2**63), whole=True),
+            checked_temperature(owner, temperature, optional=True),
+            checked_top_p(owner, top_p, optional=True),
+            checked_number(owner, "max_tokens", max_tokens, 1, whole=True, optional=True),
+            checked_number(owner, "seed", seed, -(2**63), whole=True, optional=True),
             bool(logprobs),
-            json.dumps(more, sort_keys=True),
+            json.dumps(_checked_extra(owner, extra), sort_keys=True),
         )
 
     @property
     def optional(self) -> tuple[Parameter, ...]:
-        """What a server may refuse, and the call does without."""
+        """Parameters that the server may refuse; the call is then sent without them."""
         return (*(("logprobs",) if self.logprobs else ()), *(("max_tokens",) if self.max_tokens else ()))
 
     @property
     def settings(self) -> tuple[Hashable, ...]:
-        """All of it, in plain values."""
+        """All options, as plain values."""
         return (
             *(self.model, self.temperature, self.top_p, self.max_tokens, self.seed),
             *(self.logprobs, self.extra),
         )
 
-    def body(self, messages: Sequence[Mapping[str, str]], refused: Refused, offset: int = 0) -> dict[str, Any]:
-        """The request. offset: how many responses to this question come before these, for the seed."""
+    def body(
+        self, messages: Sequence[Mapping[str, str]], refused: RefusedParameters, seed_offset: int = 0
+    ) -> dict[str, Any]:
+        """The request's JSON.
+
+        Args:
+            messages: the prompt.
+            refused: parameters that the server does not support.
+            seed_offset: number of earlier responses to the same question; it is added to the seed.
+        """
         limit = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
-        asked = {
+        options = {
             "temperature": self.temperature,
             "top_p": self.top_p,
             limit: self.max_tokens,
-            "seed": None if self.seed is None else self.seed + offset,
+            "seed": None if self.seed is None else self.seed + seed_offset,
             "logprobs": True if self.logprobs and "logprobs" not in refused else None,
         }
-        sent = {name: value for name, value in asked.items() if value is not None}
+        sent = {name: value for name, value in options.items() if value is not None}
         return {"model": self.model, "messages": list(messages), **sent, **json.loads(self.extra)}
+
+
+def _checked_extra(owner: str, extra: Mapping[str, Any] | None) -> dict[str, Any]:
+    """A copy. Every problem is an OptionError: the report of any other exception shows all options, and so the key."""
+    if extra is None:
+        return {}
+    try:
+        copy: dict[str, Any] = json.loads(json.dumps(dict(extra), allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        problem = f"is not an object that JSON can hold: {error}"
+    else:
+        used = [name for name in _NOT_IN_EXTRA if name in copy]
+        if not used:
+            return copy
+        problem = f"holds {used[0]!r}: {_NOT_IN_EXTRA[used[0]]}"
+    raise errors.OptionError(f"{owner}: extra {problem}")

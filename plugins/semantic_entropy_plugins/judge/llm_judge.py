@@ -1,18 +1,18 @@
-"""LLM as judge: a language model behind an OpenAI-compatible endpoint says whether two answers mean the same.
+"""LLM judge: a language model behind an OpenAI-compatible endpoint decides whether two answers mean the same.
 
-The model is asked at temperature 0 for `{"same": true}` or `{"same": false}`, in a structure that the server enforces
-(`response_format` with a JSON schema); a server that does not know structures is asked for one word, yes or no, from
-then on. What is neither is undecided, and so is a pair whose call fails. Prompts: `judge_prompts`; reading:
-`judge_reading`; retries, limits and errors: `endpoint`.
+The model is asked at temperature 0 for `{"same": true}` or `{"same": false}`, in a form that the server enforces
+(`response_format` with a JSON schema). If the server does not support that, the judge asks for one word, yes or no. Any
+other reply leaves the pair undecided, and so does a call that fails. Prompts: `judge_prompts`; how a reply is read:
+`verdict_reading`; retries, limits and errors: `endpoint`.
 
-Each pair is asked in one order of its answers, whichever way round it comes, so that the verdict does not depend on
-that; a model may all the same prefer one order: `policy="both"` asks for both, the second only where the first leaves
-the verdict open.
+Each pair is asked in one order of its answers, which does not depend on the order in the pair; so the verdict is
+symmetric. The model may still prefer one order: `policy="both"` asks for both orders, the second only if the first
+leaves the verdict open.
 
-An answer may hold instructions for whoever reads it. The presets make it less likely that a judge follows them; nothing
-here rules it out.
+An answer may hold instructions for its reader. The presets make it less likely that a judge follows them; nothing here
+prevents it.
 
-Left out: votes over several samples of one verdict, and the reasons a judge may give.
+Left out: majority votes over several replies for a pair, and the judge's explanation of a verdict.
 """
 
 from __future__ import annotations
@@ -21,52 +21,60 @@ import hashlib
 import json
 from collections import deque
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple
 
-from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
-from semantic_entropy_plugins.endpoint.attempts import Call
+from semantic_entropy.plugin import (
+    POLICIES,
+    Equivalence,
+    Pair,
+    Policy,
+    Verdict,
+    combine_directions,
+    errors,
+    needs_reverse,
+)
 from semantic_entropy_plugins.endpoint.client import OPENAI, Endpoint
-from semantic_entropy_plugins.endpoint.ends import Failure
+from semantic_entropy_plugins.endpoint.failures import Failure, Parameter
 from semantic_entropy_plugins.endpoint.key import Key
 from semantic_entropy_plugins.endpoint.replies import Reply
-from semantic_entropy_plugins.endpoint.request import Decoding
-from semantic_entropy_plugins.endpoint.standing import Refused
-from semantic_entropy_plugins.endpoint.trouble import Parameter
-from semantic_entropy_plugins.judge.judge_prompts import FORM, PRESETS, SCHEMA, fill, load_template
+from semantic_entropy_plugins.endpoint.request import DecodingOptions
+from semantic_entropy_plugins.endpoint.retry import Call, RefusedParameters
+from semantic_entropy_plugins.judge.judge_prompts import PRESETS, REPLY_FORMAT, SCHEMA, fill_template, load_template
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
-from semantic_entropy_plugins.options import describe_component
+from semantic_entropy_plugins.options import checked_choice, describe_component
 
-Policy = Literal["forward", "both", "either"]
-_LIKELIEST = 5  # tokens at each place: servers allow 5 to 20, and yes and no are among the first
+_TOP_LOGPROBS = 5  # tokens at each position: servers allow 5 to 20, and yes and no are among the likeliest
 
 
 class Judge(Equivalence):
-    """A language model, asked pair by pair, many at a time.
+    """A language model that judges one pair per call, with many calls in flight.
 
     Args:
-        model: its name at the server.
+        model: the model's name at the server.
         base_url: the server's address up to `/chat/completions`, such as `http://localhost:8000/v1`.
-        api_key: None: the environment variable `OPENAI_API_KEY`. It is no part of `settings`, results or messages.
-        template: a preset, "same" or "entails" (with `policy="both"`: each entails the other), or a text of your own
-            with {left} and {right}, and {question} and {mark}; see `judge_prompts`.
-        policy: which orders of the two answers are asked. "forward": one, always the same one for a pair; "both":
-            the same only if both orders say so; "either": if one does. None: "both" for "entails", else "forward".
-        structured: whether to ask for JSON by a schema, where the server knows that; else for a word.
-        logprobs: whether to ask for log-probabilities, which give the verdict a score.
-        temperature: None leaves it to the server: some reasoning models take no other.
-        seed: None: none is sent.
-        max_tokens: of a reply, reasoning included. None: the server's own limit.
-        extra: more of the request's body, such as {"reasoning_effort": "low"}; part of `settings`, so never a secret.
-        concurrency: calls under way at a time, of all threads that ask it together; each has at least one.
+        api_key: None: the environment variable `OPENAI_API_KEY`. The key appears in no settings, result or message.
+        template: a preset, "same" or "entails" (with `policy="both"`: each answer entails the other), or your own text
+            with {left} and {right}, and optionally {question} and {mark}; see `judge_prompts`.
+        policy: which orders of the two answers are asked. "forward": one order, always the same for a pair; "both":
+            the answers mean the same only if both orders say so; "either": if one order says so. None: "both" for
+            "entails", else "forward".
+        structured: ask for JSON by a schema, if the server supports it; False: ask for a word.
+        logprobs: ask for log-probabilities, which give the verdict a score.
+        temperature: None: the server decides; some reasoning models accept no other value.
+        seed: None: no seed is sent.
+        max_tokens: the most tokens of a reply, with reasoning. None: the server's limit.
+        extra: more fields of the request, such as {"reasoning_effort": "low"}. They are part of `settings`, so never
+            put a secret there.
+        concurrency: the most calls in flight, over all threads that use this judge; every thread may have one.
         timeout: seconds for one attempt, from connecting to the last byte.
         retries: attempts after the first.
-        token_budget: tokens, in and out, that this judge may use; the pairs that are left then are undecided.
-        input_price: money per million tokens sent; with `output_price`, verdicts carry their cost.
-        output_price: money per million tokens received.
+        token_budget: input and output tokens that this judge may use; after that, the remaining pairs are undecided.
+        input_price: money per million input tokens; with `output_price`, verdicts carry their cost.
+        output_price: money per million output tokens.
 
     Raises:
-        OptionError: at construction, an option cannot be used.
-        EquivalenceError: no call can succeed (no server, wrong key, no such model); says what to do.
+        OptionError: at construction, if an option is not valid.
+        EquivalenceError: no call can succeed (no server, wrong key, unknown model); the message says what to do.
     """
 
     name = "judge"
@@ -95,11 +103,13 @@ class Judge(Equivalence):
         output_price: float | None = None,
     ) -> None:
         key = Key(api_key)
-        del api_key  # an error below shows no local variable that holds it
+        del api_key  # a traceback with local variables must not show it
         self.template, self.structured = load_template(template), bool(structured)
-        self.uses_question = "{question}" in self.template  # else one verdict serves all questions
-        self.policy = _checked_policy(policy, template)
-        self.decoding = Decoding.checked(
+        self.uses_question = "{question}" in self.template  # without it, a verdict holds for every question
+        self.policy: Policy = _default_policy(template)
+        if policy is not None:
+            self.policy = checked_choice(self.name, "policy", policy, POLICIES)
+        self.decoding = DecodingOptions.checked(
             self.name,
             model=model,
             temperature=temperature,
@@ -121,8 +131,9 @@ class Judge(Equivalence):
             input_price=input_price,
             output_price=output_price,
         )
+        reply_format = REPLY_FORMAT[self.structured]
         self._settings = (
-            *(self.name, self.endpoint.base_url, self.template, FORM[self.structured], self.policy, self.structured),
+            *(self.name, self.endpoint.base_url, self.template, reply_format, self.policy, self.structured),
             *self.decoding.settings,
         )
 
@@ -132,14 +143,13 @@ class Judge(Equivalence):
 
     def describe(self) -> str:
         preset = next((name for name, text in PRESETS.items() if text == self.template), None)
-        own = f"own text {hashlib.sha256(self.template.encode(errors='replace')).hexdigest()[:8]}"
-        usual = "both" if preset == "entails" else "forward"
+        own_text = f"own text {hashlib.sha256(self.template.encode(errors='replace')).hexdigest()[:8]}"
         decoding = self.decoding
         options = {
             "model": decoding.model,
             "base_url": self.endpoint.base_url,
-            "template": preset or own,
-            "policy": None if self.policy == usual else self.policy,
+            "template": preset or own_text,
+            "policy": None if self.policy == _default_policy(preset) else self.policy,
             "structured": self.structured,
             "logprobs": decoding.logprobs,
             "temperature": decoding.temperature,
@@ -153,60 +163,59 @@ class Judge(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """Each verdict as soon as it is there. Raises EquivalenceError where none can come any more."""
-        return self.endpoint.drive(_Pairs(self, pairs))
+        """Each verdict as soon as it arrives. Raises EquivalenceError if no call can succeed."""
+        return self.endpoint.run_plan(_PairPlan(self, pairs))
 
     def close(self) -> None:
         self.endpoint.close()
 
-    def call(self, tag: _Ask, pair: Pair) -> Call:
-        """The request that asks for this pair, in this order."""
+    def call(self, tag: _PairCall, pair: Pair) -> Call:
+        """The call that asks about this pair, in this order of its answers."""
 
-        def body(refused: Refused) -> Mapping[str, Any]:
+        def body(refused: RefusedParameters) -> Mapping[str, Any]:
             structured = self.structured and "response_format" not in refused
-            prompt = f"{fill(self.template, pair)}\n\n{FORM[structured]}"
+            prompt = f"{fill_template(self.template, pair)}\n\n{REPLY_FORMAT[structured]}"
             request = self.decoding.body([{"role": "user", "content": prompt}], refused)
             if structured:
                 request["response_format"] = SCHEMA
             if "logprobs" in request:
-                request["top_logprobs"] = _LIKELIEST
+                request["top_logprobs"] = _TOP_LOGPROBS
             return request
 
-        own: tuple[Parameter, ...] = ("response_format",) if self.structured else ()
-        return Call(tag, body, (*own, *self.decoding.optional))
+        optional: tuple[Parameter, ...] = ("response_format",) if self.structured else ()
+        return Call(tag, body, (*optional, *self.decoding.optional))
 
 
-class _Ask(NamedTuple):
-    """The pair at this place, in canonical order; `there` is that order's verdict, once the other one is asked."""
+class _PairCall(NamedTuple):
+    """The call for the pair at this position. forward: the verdict of that order; None: this call asks for it."""
 
-    place: int
-    there: Verdict | None = None
+    position: int
+    forward: Verdict | None = None
 
 
-class _Pairs:
-    """The plan for a batch: each pair in canonical order, then those that are still open the other way round."""
+class _PairPlan:
+    """Asks about each pair with its answers sorted, and then, if the verdict is still open, in the reverse order."""
 
     def __init__(self, judge: Judge, pairs: Sequence[Pair]) -> None:
         self._judge, self._pairs = judge, pairs
-        self._open = deque(_Ask(place) for place in range(len(pairs)))
+        self._waiting = deque(_PairCall(position) for position in range(len(pairs)))
 
-    def next(self) -> Call | None:
-        if not self._open:
+    def next_call(self) -> Call | None:
+        if not self._waiting:
             return None
-        ask = self._open.popleft()
-        question, *answers = self._pairs[ask.place]
-        left, right = sorted(answers, reverse=ask.there is not None)
-        return self._judge.call(ask, Pair(question, left, right))
+        tag = self._waiting.popleft()
+        question, *answers = self._pairs[tag.position]
+        left, right = sorted(answers, reverse=tag.forward is not None)
+        return self._judge.call(tag, Pair(question, left, right))
 
-    def take(self, call: Call, outcome: Reply | Failure) -> Iterable[tuple[int, Verdict]]:
-        ask: _Ask = call.tag
+    def results(self, call: Call, outcome: Reply | Failure) -> Iterable[tuple[int, Verdict]]:
+        tag: _PairCall = call.tag
         verdict = _verdict(outcome)
-        policy = self._judge.policy
-        if ask.there is not None:
-            return [(ask.place, _combined(policy, ask.there, verdict))]
-        if policy == "forward" or verdict.same is (policy == "either"):
-            return [(ask.place, verdict)]  # the other order cannot change it
-        self._open.appendleft(_Ask(ask.place, verdict))
+        if tag.forward is not None:
+            return [(tag.position, _combined(self._judge.policy, tag.forward, verdict))]
+        if not needs_reverse(self._judge.policy, verdict.same):
+            return [(tag.position, verdict)]
+        self._waiting.appendleft(_PairCall(tag.position, verdict))
         return []
 
 
@@ -217,23 +226,18 @@ def _verdict(outcome: Reply | Failure) -> Verdict:
     return read_verdict(outcome.choices[0])._replace(usage=usage)
 
 
-def _combined(policy: Policy, there: Verdict, back: Verdict) -> Verdict:
-    """Of both orders. The score is that of the order that counts: of "both" the lower, of "either" the higher."""
-    decides = policy == "either"  # the verdict that settles it alone
-    same = decides if decides in (there.same, back.same) else None if None in (there.same, back.same) else not decides
-    scores = [verdict.score for verdict in (there, back) if verdict.score is not None]
-    usages = [verdict.usage for verdict in (there, back) if verdict.usage is not None]
+def _combined(policy: Policy, forward: Verdict, reverse: Verdict) -> Verdict:
+    """The verdict of both orders. Its score is the lower one for "both", the higher one for "either"."""
+    same = combine_directions(policy, forward.same, reverse.same)
+    scores = [verdict.score for verdict in (forward, reverse) if verdict.score is not None]
+    usages = [verdict.usage for verdict in (forward, reverse) if verdict.usage is not None]
     return Verdict(
         same,
-        (max if decides else min)(scores) if same is not None and len(scores) == 2 else None,
-        (there.reason or back.reason) if same is None else None,
+        (max if policy == "either" else min)(scores) if same is not None and len(scores) == 2 else None,
+        (forward.reason or reverse.reason) if same is None else None,
         usage=sum(usages[1:], usages[0]) if usages else None,
     )
 
 
-def _checked_policy(policy: Policy | None, template: str) -> Policy:
-    if policy is None:
-        return "both" if template == "entails" else "forward"
-    if policy not in get_args(Policy):
-        raise errors.OptionError(f"judge: policy={policy!r} is unknown: use one of {', '.join(get_args(Policy))}")
-    return policy
+def _default_policy(preset: str | None) -> Policy:
+    return "both" if preset == "entails" else "forward"

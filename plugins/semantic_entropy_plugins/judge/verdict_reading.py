@@ -1,11 +1,11 @@
-"""What the judge said: a verdict where it is a boolean or a bare yes or no, undecided for all else.
+"""Reads the LLM judge's reply: a JSON boolean or a bare yes or no is a verdict; anything else is undecided.
 
-Reasoning is set aside, and a fence around the reply. `{"same": true}` counts, and the words yes, no, true and false
-with nothing but punctuation around them. "Yes, because ..." does not: what is prose may turn round at its end. Nor does
-`{"same": "true"}`, or an object that says both.
+Reasoning before the reply and a Markdown fence around the reply are removed. Then `{"same": true}` counts, and so do
+the words yes, no, true and false, with nothing but punctuation around them. "Yes, because ..." does not count, because
+prose may say the opposite at its end. Neither does `{"same": "true"}`, nor an object with two values for "same".
 
-The score is P(yes) / (P(yes) + P(no)) at the token that decides, from the log-probabilities that came along:
-of the likeliest tokens there, those that read yes or true, and those that read no or false.
+The score is P(yes) / (P(yes) + P(no)) at the token that decides, where P(yes) sums over the likeliest tokens at that
+position that read yes or true, and P(no) over those that read no or false. It needs log-probabilities.
 """
 
 from __future__ import annotations
@@ -19,52 +19,52 @@ from semantic_entropy.plugin import Verdict, strip_reasoning
 from semantic_entropy_plugins.endpoint.replies import Choice, Token
 from semantic_entropy_plugins.text.fences import without_fence
 
-_WORD = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)
+_BARE_WORD = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)
 _YES, _NO = frozenset(("yes", "true")), frozenset(("no", "false"))
-_SHOWN = 80  # characters of what is no verdict
+_SHOWN = 80  # characters of a reply that is not a verdict
 
 
 def read_verdict(choice: Choice) -> Verdict:
-    """The verdict in a reply, with its score where there are log-probabilities."""
-    said = strip_reasoning(choice.text).strip()
-    same = _boolean(without_fence(said))
+    """The verdict in a reply, with its score if there are log-probabilities."""
+    reply = strip_reasoning(choice.text).strip()
+    same = _read_boolean(without_fence(reply))
     if same is None:
-        return Verdict(None, reason=_why(said, choice.finish_reason))
+        return Verdict(None, reason=_explain(reply, choice.finish_reason))
     return Verdict(same, _score(choice.tokens or ()))
 
 
-def _boolean(said: str) -> bool | None:
-    word = _WORD.fullmatch(said)
+def _read_boolean(reply: str) -> bool | None:
+    word = _BARE_WORD.fullmatch(reply)
     if word:
         return word[1].lower() in _YES
     try:
-        pairs = json.loads(said, object_pairs_hook=list)
+        pairs = json.loads(reply, object_pairs_hook=list)
     except (ValueError, RecursionError):
         return None
-    found: list[Any] = [p[1] for p in pairs if isinstance(p, tuple) and p[0] == "same"] if type(pairs) is list else []
-    return found[0] if len(found) == 1 and isinstance(found[0], bool) else None
+    values: list[Any] = [p[1] for p in pairs if isinstance(p, tuple) and p[0] == "same"] if type(pairs) is list else []
+    return values[0] if len(values) == 1 and isinstance(values[0], bool) else None
 
 
-def _why(said: str, finish_reason: str | None) -> str:
+def _explain(reply: str, finish_reason: str | None) -> str:
     if finish_reason == "length":
-        return f"cut off before it said yes or no (raise max_tokens=): {said[:_SHOWN]!r}"
-    ended = f", finish_reason {finish_reason}" if finish_reason not in (None, "stop") else ""
-    return f"neither yes nor no{ended}: {said[:_SHOWN]!r}"
+        return f"the reply was cut off before yes or no (raise max_tokens=): {reply[:_SHOWN]!r}"
+    ending = f", finish_reason {finish_reason}" if finish_reason not in (None, "stop") else ""
+    return f"the reply is neither yes nor no{ending}: {reply[:_SHOWN]!r}"
 
 
 def _score(tokens: tuple[Token, ...]) -> float | None:
-    """The last token that reads yes or no decides: all before it may be reasoning."""
+    """The score at the last token that reads yes or no: earlier ones may belong to reasoning."""
     for token in reversed(tokens):
-        if _folded(token.text) in _YES | _NO:
+        if _fold(token.text) in _YES | _NO:
             likeliest = dict([*token.top, (token.text, token.logprob)])
             yes, no = (
-                math.fsum(math.exp(value) for text, value in likeliest.items() if _folded(text) in words)
+                math.fsum(math.exp(value) for text, value in likeliest.items() if _fold(text) in words)
                 for words in (_YES, _NO)
             )
             return yes / (yes + no) if yes + no else None
     return None
 
 
-def _folded(text: str) -> str:
-    """Without the spaces, quotes and marks that tokenizers put around a word."""
+def _fold(text: str) -> str:
+    """The word, in lower case, without the spaces, quotes and marks that tokenizers put around it."""
     return re.sub(r"[\W_]|\u0120|\u2581", "", text).lower()

@@ -1,19 +1,18 @@
 """Samples from a model behind an OpenAI-compatible endpoint: vLLM, Ollama, llama.cpp, hosted ones.
 
-All responses to a question are asked for in one request (`n`), or in as many as the server needs
-(`openai_portions`).
+All responses to a question are requested at once (`n`), or in as many requests as the server needs (`openai_plan`).
 
-What is the server's to say is taken as it says it. Log-probabilities are in nats; most servers give the model's own,
-before temperature and top_p, so that they are those of the distribution that was drawn from at temperature 1 and top_p
-1 alone. What is not sent the server chooses: vLLM takes top_k and others from the model's generation config (`extra=`
-can set them).
+Log-probabilities are in nats, as the server sends them. Most servers send the model's own, before temperature and
+top_p; these equal the log-probabilities of the sampling distribution only at temperature 1 and top_p 1. Options that
+are not sent are the server's choice: vLLM takes top_k and others from the model's generation config (`extra=` can set
+them).
 
-Thinking that the server sets apart (`reasoning_content`) goes to `Sample.reasoning`, and its log-probabilities are left
-out, or all of them where the two cannot be told apart. A `<think>` block inside the text stays there, as its
-log-probabilities do: whoever looks for the answer sets it aside (`strip_reasoning`). An empty response is data,
-whatever the reason for it.
+Reasoning that the server sends separately (`reasoning_content`) becomes `Sample.reasoning`. Its log-probabilities are
+dropped; if they cannot be told from the text's, all are dropped. A `<think>` block inside the text stays in the text,
+with its log-probabilities: answer extraction removes it (`strip_reasoning`). An empty response is a sample, whatever
+the reason for it.
 
-Left out: entropies of tokens and hidden states, which these servers do not give.
+Left out: token entropies and hidden states, which these servers do not send.
 """
 
 from __future__ import annotations
@@ -24,42 +23,41 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, Usage, errors
-from semantic_entropy_plugins.endpoint.attempts import Call
 from semantic_entropy_plugins.endpoint.client import OPENAI, Endpoint
 from semantic_entropy_plugins.endpoint.key import Key
-from semantic_entropy_plugins.endpoint.options import checked_text
 from semantic_entropy_plugins.endpoint.replies import Choice
-from semantic_entropy_plugins.endpoint.request import Decoding
-from semantic_entropy_plugins.endpoint.standing import Refused
-from semantic_entropy_plugins.options import describe_component
-from semantic_entropy_plugins.samplers.openai_portions import Capacity, Portion, Portions
+from semantic_entropy_plugins.endpoint.request import DecodingOptions
+from semantic_entropy_plugins.endpoint.retry import Call, RefusedParameters
+from semantic_entropy_plugins.options import checked_text, describe_component
+from semantic_entropy_plugins.samplers.openai_plan import ResponseRange, SamplingPlan, ServerCapacity
 
 
 class OpenAISampler(Sampler):
     """Draws responses from a chat model on a server.
 
     Args:
-        model: its name at the server.
+        model: the model's name at the server.
         base_url: the server's address up to `/chat/completions`, such as `http://localhost:8000/v1`.
-        api_key: None: the environment variable `OPENAI_API_KEY`. It is no part of `settings`, samples or messages.
-        temperature: None leaves it to the server.
-        top_p: None leaves it to the server.
-        max_tokens: of a response, reasoning included. None: the server's own limit.
-        seed: the i-th response to a question, counted from 0, is drawn under seed + i; where a server gives several at
-            once, under the first one's seed. None: none is sent.
+        api_key: None: the environment variable `OPENAI_API_KEY`. The key appears in no settings, sample or message.
+        temperature: None: the server decides.
+        top_p: None: the server decides.
+        max_tokens: the most tokens of a response, with reasoning. None: the server's limit.
+        seed: response number i to a question, counted from 0, is drawn with seed + i; if one request asks for several
+            responses, it sends the seed of the first. None: no seed is sent.
         system: the system prompt.
-        logprobs: whether to ask for token log-probabilities; samples have None where the server gives none.
-        extra: more of the request's body, such as {"top_k": 50}; part of `settings`, so never a secret.
-        concurrency: requests under way at a time, of all threads that ask it together; each has at least one.
+        logprobs: ask for token log-probabilities; a sample has None if the server sends none.
+        extra: more fields of the request, such as {"top_k": 50}. They are part of `settings`, so never put a secret
+            there.
+        concurrency: the most requests in flight, over all threads that use this sampler; every thread may have one.
         timeout: seconds for one attempt, from connecting to the last byte of all its responses.
         retries: attempts after the first.
-        token_budget: tokens, in and out, that this sampler may use; then the rest of the samples fail.
-        input_price: money per million tokens sent; with `output_price`, samples carry their cost.
-        output_price: money per million tokens received.
+        token_budget: input and output tokens that this sampler may use; after that, the remaining samples fail.
+        input_price: money per million input tokens; with `output_price`, samples carry their cost.
+        output_price: money per million output tokens.
 
     Raises:
-        OptionError: at construction, an option cannot be used.
-        SamplingError: no request can succeed (no server, wrong key, no such model); says what to do.
+        OptionError: at construction, if an option is not valid.
+        SamplingError: no request can succeed (no server, wrong key, unknown model); the message says what to do.
     """
 
     name = "openai"
@@ -86,9 +84,9 @@ class OpenAISampler(Sampler):
         output_price: float | None = None,
     ) -> None:
         key = Key(api_key)
-        del api_key  # an error below shows no local variable that holds it
-        self.system = None if system is None else checked_text(self.name, "system", system)
-        self.decoding = Decoding.checked(
+        del api_key  # a traceback with local variables must not show it
+        self.system = checked_text(self.name, "system", system, optional=True)
+        self.decoding = DecodingOptions.checked(
             self.name,
             model=model,
             temperature=temperature,
@@ -110,7 +108,7 @@ class OpenAISampler(Sampler):
             input_price=input_price,
             output_price=output_price,
         )
-        self._capacity = Capacity()
+        self._capacity = ServerCapacity()
 
     @property
     def settings(self) -> Hashable:
@@ -132,52 +130,54 @@ class OpenAISampler(Sampler):
         return describe_component(OpenAISampler, self.name, options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
-        return self.endpoint.drive(Portions(iter(requests), self._capacity, self._call, self._samples))
+        return self.endpoint.run_plan(SamplingPlan(iter(requests), self._capacity, self._call, self._samples))
 
     def close(self) -> None:
         self.endpoint.close()
 
-    def _call(self, portion: Portion) -> Call:
+    def _call(self, asked: ResponseRange) -> Call:
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
 
-        def body(refused: Refused) -> Mapping[str, Any]:
-            request = self.decoding.body(
-                [*system, {"role": "user", "content": portion.question}], refused, portion.first
-            )
-            if portion.count > 1:
-                request["n"] = portion.count
+        def body(refused: RefusedParameters) -> Mapping[str, Any]:
+            messages = [*system, {"role": "user", "content": asked.question}]
+            request = self.decoding.body(messages, refused, asked.first)
+            if asked.count > 1:
+                request["n"] = asked.count
             return request
 
-        return Call(portion, body, self.decoding.optional, tentative=portion.count > 1)
+        return Call(asked, body, self.decoding.optional, tentative=asked.count > 1)
 
     def _samples(self, choices: Sequence[Choice], usage: Usage) -> list[Sample]:
-        """One a choice. The first carries the request and the prompt's tokens, each its share of the others."""
-        sizes = [len(c.tokens) if c.tokens else len(c.text) + len(c.reasoning or "") for c in choices]
-        ends = [0, *itertools.accumulate(size + 1 for size in sizes)]
-        cuts = [round(usage.output_tokens * end / ends[-1]) for end in ends]
-        prompts = [(usage.requests, usage.input_tokens), *((0, 0) for _ in choices[1:])]
+        """One sample per choice.
+
+        The first carries the request and the input tokens. The output tokens are shared in proportion to length.
+        """
+        lengths = [len(c.tokens) if c.tokens else len(c.text) + len(c.reasoning or "") for c in choices]
+        ends = [0, *itertools.accumulate(length + 1 for length in lengths)]
+        shares = [round(usage.output_tokens * end / ends[-1]) for end in ends]  # cumulative
+        inputs = [(usage.requests, usage.input_tokens), *((0, 0) for _ in choices[1:])]
         return [
             Sample(
                 choice.text,
-                _logprobs(choice),
+                _text_logprobs(choice),
                 choice.finish_reason,
                 choice.reasoning,
-                usage=self.endpoint.priced(Usage(*prompt, until - since)),
+                usage=self.endpoint.with_cost(Usage(*of_input, end - start)),
             )
-            for choice, prompt, (since, until) in zip(choices, prompts, itertools.pairwise(cuts), strict=True)
+            for choice, of_input, (start, end) in zip(choices, inputs, itertools.pairwise(shares), strict=True)
         ]
 
 
-def _logprobs(choice: Choice) -> tuple[float, ...] | None:
-    """Of the text's tokens: where reasoning was set apart, from the token with which the text begins."""
+def _text_logprobs(choice: Choice) -> tuple[float, ...] | None:
+    """The log-probabilities of the text's tokens: without those of the reasoning before it."""
     tokens = choice.tokens
     if tokens is None:
         return None
     if not choice.reasoning:
         return tuple(token.logprob for token in tokens)
     text = choice.text.strip().encode(errors="replace")
-    at = b"".join(token.data for token in tokens).rfind(text)
-    if not text or at < 0:
-        return None  # nobody can tell which are the text's
+    start = b"".join(token.data for token in tokens).rfind(text)
+    if not text or start < 0:
+        return None  # the tokens of text and reasoning cannot be told apart
     ends = itertools.accumulate(len(token.data) for token in tokens)
-    return tuple(token.logprob for token, end in zip(tokens, ends, strict=True) if end > at)
+    return tuple(token.logprob for token, end in zip(tokens, ends, strict=True) if end > start)

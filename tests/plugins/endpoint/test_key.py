@@ -1,4 +1,4 @@
-"""The key leaves by the request's header alone: every place where it could turn up is searched for it."""
+"""The API key leaves the process only in a request's header: every other place is searched for it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from semantic_entropy_plugins.endpoint.client import Endpoint
 from semantic_entropy_plugins.endpoint.key import VARIABLE, Key
 from semantic_entropy_plugins.judge.llm_judge import Judge
 from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
-from tests.plugins.chat_server import ChatServer, says, sends, silent, soon, status
+from tests.plugins.chat_server import ChatServer, says, sends, silent, status, with_fast_retries
 
 SECRET = "sk-test-0123456789abcdefghijklmnop"
 
@@ -32,7 +32,7 @@ def no_key(monkeypatch):
 
 @pytest.fixture
 def log():
-    """All that any logger says, at level DEBUG."""
+    """The messages of all loggers, at level DEBUG."""
     stream, root = io.StringIO(), logging.getLogger()
     handler, level = logging.StreamHandler(stream), root.level
     root.addHandler(handler)
@@ -42,8 +42,8 @@ def log():
     root.setLevel(level)
 
 
-def everything(error):
-    """A traceback as a crash reporter sees it: chain, notes and local variables, save those of this test."""
+def full_report(error):
+    """A traceback as a crash reporter shows it: causes, notes and local variables, without those of this test."""
     seen, errors_seen = [], [error]
     for one in errors_seen:
         seen += [str(one), repr(one), repr(one.args), *getattr(one, "__notes__", ())]
@@ -54,7 +54,7 @@ def everything(error):
 
 
 def echo(code):
-    """A server that sends the key back: in the body, in a header, and in the line that the status is on."""
+    """A server that sends the key back: in the body, in a header, and in the status line."""
 
     def behave(exchange, body):
         key = exchange.headers["Authorization"]
@@ -77,47 +77,47 @@ BEHAVIOURS = [
 
 
 @pytest.mark.parametrize("behaviour", BEHAVIOURS)
-def test_the_key_is_in_no_message_log_or_traceback_even_where_the_server_sends_it_back(behaviour, log):
+def test_no_message_log_or_traceback_shows_the_key_even_if_the_server_sends_it_back(behaviour, log):
     with ChatServer(behaviour, models=[SECRET]) as server:
         judge = Judge("m", server.url, SECRET, retries=1, timeout=0.2)
-        soon(judge)
+        with_fast_retries(judge)
         seen = [repr(judge), str(vars(judge)), str(judge.settings), judge.describe(), repr(judge.endpoint._key)]
         try:
             seen += map(repr, judge.judge([Pair("q", "a", "b")]))
         except SemanticEntropyError as error:
-            seen.append(everything(error))
+            seen.append(full_report(error))
         assert f"Bearer {SECRET}" in [headers.get("Authorization") for headers in server.headers]
     seen.append(log.getvalue())
     assert "send_request_headers" in log.getvalue()
     assert SECRET not in "\n".join(seen)
 
 
-def test_a_connection_that_fails_shows_no_key(log):
+def test_a_connection_error_does_not_show_the_key(log):
     with ChatServer(says("x")) as server:
         url = server.url
     with pytest.raises(SemanticEntropyError) as raised:
         list(OpenAISampler("m", url, SECRET).stream([Request(0, "q", 1)]))
-    assert SECRET not in everything(raised.value) + log.getvalue()
+    assert SECRET not in full_report(raised.value) + log.getvalue()
     assert raised.value.__cause__ is raised.value.__context__ is None
 
 
-def test_a_mistake_of_this_code_shows_no_key():
-    from semantic_entropy_plugins.endpoint.attempts import Call
+def test_a_bug_in_the_client_does_not_show_the_key():
+    from semantic_entropy_plugins.endpoint.retry import Call
 
     with ChatServer(says("x")) as server, pytest.raises(SemanticEntropyError) as raised:
         list(Endpoint(server.url, SECRET).stream([Call(0, lambda refused: {"mistake": object(), "key": SECRET})]))
     assert "unexpected TypeError" in str(raised.value)
-    assert SECRET not in everything(raised.value).replace('"key": SECRET', "")
+    assert SECRET not in full_report(raised.value).replace('"key": SECRET', "")
 
 
-def test_a_key_that_a_model_says_is_cut_out_of_what_is_kept(tmp_path):
+def test_a_key_in_a_response_is_redacted(tmp_path):
     with ChatServer(says(f"it is {SECRET}", message={"reasoning_content": f"so {SECRET}"})) as server:
         sampler = OpenAISampler("m", server.url, SECRET)
         ((_, sample),) = sampler.stream([Request(0, "q", 1)])
     assert (sample.text, sample.reasoning) == ("it is ***", "so ***")
 
 
-def test_no_cache_file_holds_the_key(tmp_path):
+def test_the_cache_file_does_not_hold_the_key(tmp_path):
     cache = tmp_path / "verdicts.sqlite"
     with ChatServer(says('{"same": true}')) as server:
         judge = load_equivalence("judge", model="m", base_url=server.url, api_key=SECRET)
@@ -132,24 +132,24 @@ BAD_KEYS = [SECRET + "\n", f"{SECRET}\u00e9", f"Bearer {SECRET}", SECRET + "\x00
 
 @pytest.mark.parametrize("key", BAD_KEYS)
 @pytest.mark.parametrize("factory", [Judge, OpenAISampler])
-def test_a_key_that_cannot_be_one_is_refused_without_being_shown(factory, key):
+def test_an_invalid_key_is_refused_and_not_shown(factory, key):
     with pytest.raises(errors.OptionError) as raised:
         factory("m", "http://127.0.0.1:9/v1", key)
     assert "api_key" in str(raised.value)
-    assert str(key).strip() not in everything(raised.value)
+    assert str(key).strip() not in full_report(raised.value)
 
 
-def test_a_bad_key_in_the_environment_is_named_by_its_variable(monkeypatch):
+def test_an_invalid_key_in_the_environment_is_reported_by_its_variable(monkeypatch):
     monkeypatch.setenv(VARIABLE, SECRET + "\n")
-    with pytest.raises(errors.OptionError, match=f"{VARIABLE} holds a character that no key has"):
+    with pytest.raises(errors.OptionError, match=f"{VARIABLE} holds a character that is not allowed in a key"):
         Judge("m")
 
 
 @pytest.mark.parametrize("options", [{"concurrency": 0}, {"policy": "x"}, {"template": "x"}, {"temperature": "hot"}])
-def test_another_wrong_option_shows_no_key(options):
+def test_the_error_about_another_option_does_not_show_the_key(options):
     with pytest.raises(errors.OptionError) as raised:
         load_equivalence("judge", model="m", api_key=SECRET, **options)
-    assert SECRET not in everything(raised.value)
+    assert SECRET not in full_report(raised.value)
     assert SECRET not in str(raised.value)
 
 
@@ -163,33 +163,33 @@ URLS = [
 
 
 @pytest.mark.parametrize("url", URLS)
-def test_a_key_in_the_address_is_refused_without_being_shown(url):
+def test_a_key_in_the_address_is_refused_and_not_shown(url):
     with pytest.raises(errors.OptionError) as raised:
         Endpoint(url)
     assert SECRET not in str(raised.value)
 
 
-def test_the_environment_is_read_when_the_key_is_needed(monkeypatch):
+def test_the_environment_is_read_at_each_use_of_the_key(monkeypatch):
     with ChatServer(says("yes")) as server:
         judge = Judge("m", server.url)
         judge.judge([Pair(None, "a", "b")])
         monkeypatch.setenv(VARIABLE, SECRET)
         judge.judge([Pair(None, "a", "b")])
-        Judge("m", server.url, "").judge([Pair(None, "a", "b")])  # none, whatever the environment says
+        Judge("m", server.url, "").judge([Pair(None, "a", "b")])  # no key, although the variable is set
         assert [headers.get("Authorization") for headers in server.headers] == [None, f"Bearer {SECRET}", None]
     assert SECRET.encode() not in pickle.dumps(judge)
 
 
 @pytest.mark.parametrize("kind", [Judge, OpenAISampler])
-def test_a_key_that_was_given_goes_into_no_pickle_but_into_copies(kind):
+def test_a_key_is_copied_but_not_pickled(kind):
     given = kind("m", api_key=SECRET)
-    with pytest.raises(TypeError, match="set OPENAI_API_KEY in both processes") as raised:
+    with pytest.raises(TypeError, match="set OPENAI_API_KEY in both") as raised:
         pickle.dumps(given)
-    assert SECRET not in everything(raised.value)
+    assert SECRET not in full_report(raised.value)
     assert copy.deepcopy(given).endpoint._key.redact(SECRET) == copy.copy(given.endpoint._key).redact(SECRET) == "***"
 
 
-def test_a_pickle_without_a_key_reads_the_environment_where_it_is_opened(monkeypatch):
+def test_a_pickle_without_a_key_reads_the_environment_where_it_is_loaded(monkeypatch):
     pickled, without = pickle.dumps(Judge("m")), pickle.dumps(Judge("m", api_key=""))
     monkeypatch.setenv(VARIABLE, SECRET)
     assert pickle.loads(pickled).endpoint._key
@@ -197,30 +197,30 @@ def test_a_pickle_without_a_key_reads_the_environment_where_it_is_opened(monkeyp
 
 
 @pytest.mark.parametrize("slash", ["/", "\\/", "%2F"])
-def test_a_key_that_json_has_escaped_is_redacted_from_a_body_that_is_shown(slash):
+def test_an_escaped_key_is_redacted_from_an_error_message(slash):
     key = 'sk/proj"abcdef/0123456789'
     shown = json.dumps(key)[1:-1].replace("/", slash) if slash != "%2F" else quote(key, safe="")
     with ChatServer(sends(f'{{"note": "nothing for {shown}"}}'.encode())) as server:
-        verdict = soon(Judge("m", server.url, key, retries=0)).judge([Pair(None, "a", "b")])[0]
+        verdict = with_fast_retries(Judge("m", server.url, key, retries=0)).judge([Pair(None, "a", "b")])[0]
     assert "nothing for ***" in verdict.reason
     assert "0123456789" not in verdict.reason
 
 
-def test_short_keys_of_local_servers_are_redacted_as_words_alone():
+def test_a_short_key_is_redacted_only_as_a_whole_word():
     assert Key("none").redact("none of the nonentities") == "*** of the nonentities"
     assert Key("x").redact_answer("x = 1") == "x = 1"
 
 
 @given(st.text("!#$%&'<>/abcXYZ09-_.~", min_size=1), st.text(), st.text())
-def test_what_is_redacted_holds_no_key(value, before, after):
+def test_redacted_text_does_not_contain_the_key(value, before, after):
     for text in (before + value + after, f"{before} {value} {after}"):
-        clean = Key(value).redact(text)
+        redacted = Key(value).redact(text)
         if len(value) >= 8 and value not in before + "***" + after and "*" not in value:
-            assert value not in clean
+            assert value not in redacted
     assert Key("").redact(before) == Key(None).redact(before) == before
 
 
-def test_filters_of_the_logs_are_gone_when_a_stream_ends():
+def test_log_filters_are_removed_when_a_stream_ends():
     logger = logging.getLogger("httpcore.http11")
     with ChatServer(says("yes")) as server:
         stream = Judge("m", server.url, SECRET).stream([Pair(None, "a", "b"), Pair(None, "a", "c")])

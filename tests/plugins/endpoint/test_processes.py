@@ -1,4 +1,4 @@
-"""What only a process of its own can show: Ctrl-C, forks, a silent name server, and the end of the interpreter."""
+"""Behaviour that needs a separate process: Ctrl-C, forks, a silent name server, and the end of the interpreter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import pytest
 
 from tests.plugins.chat_server import ChatServer, by, prompt, says, silent
 
-LIMIT = 60  # seconds: far more than any of these takes, far less than the time-out of the calls in them
+LIMIT = 60  # seconds: far more than a test takes, and far less than the timeout of its calls
 ROOT = Path(__file__).parents[3]
 
 BEGIN = """
 import os, signal, socket, sys, threading, time
-signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; in the background it may be ignored
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as in a terminal; a background process may ignore it
 from semantic_entropy.plugin import Pair, Request
 from semantic_entropy_plugins.judge.llm_judge import Judge
 from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
@@ -60,7 +60,7 @@ def start(code, url):
 
 
 @pytest.mark.parametrize("what", INTERRUPTED)
-def test_ctrl_c_ends_it_at_once_and_keeps_what_was_given(what):
+def test_ctrl_c_ends_the_stream_at_once_after_the_results_that_arrived(what):
     with ChatServer(ONE_ANSWER) as server, start(INTERRUPTED[what], server.url) as process:
         try:
             first = process.stdout.readline()
@@ -88,7 +88,7 @@ def run(code, url):
     return out.split()
 
 
-def test_a_process_may_end_with_a_stream_half_read():
+def test_a_process_can_end_while_a_stream_is_open():
     ended = """
 stream = judge.stream(PAIRS)
 print(next(stream)[0], flush=True)
@@ -98,7 +98,7 @@ print(next(stream)[0], flush=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_process_may_fork_between_calls():
+def test_a_process_can_fork_between_streams():
     forked = """
 print(judge.judge(PAIRS[:1])[0].same, flush=True)
 child = os.fork()
@@ -113,9 +113,9 @@ print(judge.judge(PAIRS[:1])[0].same, flush=True)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_a_fork_in_the_middle_of_a_stream_harms_neither_process():
+def test_a_fork_during_a_stream_leaves_both_processes_working():
     forked = """
-import warnings; warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 on: it knows of the thread
+import warnings; warnings.simplefilter("ignore", DeprecationWarning)  # Python 3.12 and later warn about the thread
 from semantic_entropy.plugin import errors
 stream = judge.stream(PAIRS[:1] * 30)
 print(next(stream)[0] >= 0, flush=True)

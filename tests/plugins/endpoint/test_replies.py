@@ -1,4 +1,4 @@
-"""Reading what servers send: each form that one of them uses, and anything at all without an error."""
+"""Reading replies: the form of each server, and any other JSON or bytes without an exception."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from hypothesis import strategies as st
 from semantic_entropy.plugin import Usage
 from semantic_entropy_plugins.endpoint.replies import (
     decode,
-    load,
+    parse_json,
     read_choices,
+    read_error,
     read_models,
     read_usage,
-    read_words,
     shorten,
 )
 
 
-def same(text):
+def unchanged(text):
     return text
 
 
@@ -51,7 +51,7 @@ CONTENT = [  # a message, its text, its reasoning
 
 @pytest.mark.parametrize(("message", "text", "reasoning"), CONTENT)
 def test_content_in_the_form_of_each_server(message, text, reasoning):
-    (choice,) = read_choices({"choices": [{"message": message, "finish_reason": "stop"}]}, same)
+    (choice,) = read_choices({"choices": [{"message": message, "finish_reason": "stop"}]}, unchanged)
     assert (choice.text, choice.reasoning, choice.finish_reason) == (text, reasoning, "stop")
 
 
@@ -59,13 +59,13 @@ TOKENS = [
     ([{"token": "a", "logprob": -0.5}], [(b"a", -0.5, ())]),
     ([{"token": "a", "logprob": 0}], [(b"a", 0.0, ())]),
     ([{"token": "a", "logprob": 1e-6}], [(b"a", 0.0, ())]),  # rounding
-    ([{"token": "?", "logprob": -1.0, "bytes": [0xE2, 0x82]}], [(b"\xe2\x82", -1.0, ())]),  # a part of a character
+    ([{"token": "?", "logprob": -1.0, "bytes": [0xE2, 0x82]}], [(b"\xe2\x82", -1.0, ())]),  # part of a character
     ([{"token": "a", "logprob": -1.0, "bytes": [999]}], [(b"a", -1.0, ())]),
     (
         [{"token": "a", "logprob": -1, "top_logprobs": [{"token": "b", "logprob": -2}, {"token": 5}, None]}],
         [(b"a", -1.0, (("b", -2.0),))],
     ),
-    ([{"token": "a", "logprob": 0.7}], None),  # a probability, by mistake
+    ([{"token": "a", "logprob": 0.7}], None),  # a probability instead of a log-probability
     ([{"token": "a", "logprob": None}], None),
     ([{"token": "a", "logprob": True}], None),
     ([{"token": "a", "logprob": float("nan")}], None),
@@ -80,13 +80,13 @@ TOKENS = [
 
 
 @pytest.mark.parametrize(("content", "tokens"), TOKENS)
-def test_log_probabilities_are_all_well_formed_or_not_there(content, tokens):
+def test_one_malformed_log_probability_drops_all(content, tokens):
     body = {"choices": [{"message": {"content": "a"}, "logprobs": {"content": content}}]}
-    (choice,) = read_choices(body, same)
+    (choice,) = read_choices(body, unchanged)
     assert choice.tokens == (None if tokens is None else tuple(tokens))
 
 
-WORDS = [  # a body, the message in it, its code, its parameter
+ERRORS = [  # a body; its message, code and parameter
     ('{"error": {"message": "m", "code": "c", "param": "p"}}', ("m", "c", "p")),
     ('{"error": {"message": "m", "code": 404}}', ("m", "404", "")),
     ('{"error": "m"}', ("m", "", "")),
@@ -99,9 +99,9 @@ WORDS = [  # a body, the message in it, its code, its parameter
 ]
 
 
-@pytest.mark.parametrize(("text", "words"), WORDS)
-def test_an_error_in_the_form_of_each_server(text, words):
-    assert read_words(text) == words
+@pytest.mark.parametrize(("text", "error"), ERRORS)
+def test_an_error_in_the_form_of_each_server(text, error):
+    assert read_error(text) == error
 
 
 USAGE = [
@@ -115,17 +115,17 @@ USAGE = [
 
 
 @pytest.mark.parametrize(("body", "usage"), USAGE)
-def test_usage_where_it_is_told(body, usage):
+def test_usage_as_far_as_the_server_reports_it(body, usage):
     assert read_usage(body) == usage
 
 
-def test_bytes_that_are_no_utf_8_are_replaced_and_not_thrown_away():
+def test_bytes_that_are_not_utf_8_are_replaced():
     text = decode(b'\xef\xbb\xbf{"choices": [{"message": {"content": "caf\xe9"}}]}')
-    (choice,) = read_choices(load(text), same)
+    (choice,) = read_choices(parse_json(text), unchanged)
     assert choice.text == "caf\ufffd"
 
 
-def test_a_long_message_is_cut_and_on_one_line():
+def test_a_long_message_is_cut_to_one_line():
     assert len(shorten("a\nb " * 1000)) == 500
     assert "\n" not in shorten("a\nb " * 1000)
 
@@ -140,18 +140,18 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_no_json_is_an_error(value):
+def test_no_json_value_raises(value):
     for body in (value, {"choices": [value]}, {"choices": [{"message": value}]}, {"usage": value}, {"error": value}):
         text = json.dumps(body)
-        read_choices(load(text), same)
-        read_usage(load(text))
-        assert read_words(text).message
+        read_choices(parse_json(text), unchanged)
+        read_usage(parse_json(text))
+        assert read_error(text).message
         read_models(text)
     for part in (value, [value]):
-        read_choices({"choices": [{"message": {"content": part}, "logprobs": {"content": part}}]}, same)
+        read_choices({"choices": [{"message": {"content": part}, "logprobs": {"content": part}}]}, unchanged)
 
 
 @given(st.binary())
-def test_no_bytes_are_an_error(body):
-    load(decode(body))
-    read_words(decode(body))
+def test_no_bytes_raise(body):
+    parse_json(decode(body))
+    read_error(decode(body))

@@ -1,4 +1,4 @@
-"""LLM as judge: what is asked, what is read, what it costs; against a real server on the loopback address."""
+"""The LLM judge: prompts, verdicts and costs, against a real server on the loopback address."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from semantic_entropy import EquivalenceError, Pair, aestimate, estimate, load_e
 from semantic_entropy.plugin import Usage, errors
 from semantic_entropy.testing import check_equivalence
 from semantic_entropy_plugins.endpoint.replies import Choice, Token
-from semantic_entropy_plugins.judge.judge_prompts import FORM, PRESETS, SCHEMA, fill
+from semantic_entropy_plugins.judge.judge_prompts import PRESETS, REPLY_FORMAT, SCHEMA, fill_template
 from semantic_entropy_plugins.judge.llm_judge import Judge
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
-from tests.plugins.chat_server import ChatServer, by, prompt, says, silent, soon, status
+from tests.plugins.chat_server import ChatServer, by, prompt, says, silent, status, with_fast_retries
 
 PAIR = Pair("What is it?", "b", "a")
 YES, NO = says('{"same": true}'), says('{"same": false}')
@@ -30,15 +30,15 @@ def no_key(monkeypatch):
 
 
 def judge(server, **options):
-    return soon(Judge("m", server.url, **{"timeout": 10.0, **options}))
+    return with_fast_retries(Judge("m", server.url, **{"timeout": 10.0, **options}))
 
 
-def one(server, pair=PAIR, **options):
+def judge_one(server, pair=PAIR, **options):
     (verdict,) = judge(server, **options).judge([pair])
     return verdict
 
 
-READ = [  # what the model says, the verdict
+REPLIES = [  # a reply, its verdict
     ('{"same": true}', True),
     ('{"same": false}', False),
     (' \n{"same":\ttrue} ', True),
@@ -74,20 +74,20 @@ READ = [  # what the model says, the verdict
 ]
 
 
-@pytest.mark.parametrize(("said", "same"), READ)
-def test_a_verdict_is_a_boolean_or_a_bare_word(said, same):
-    verdict = read_verdict(Choice(said))
+@pytest.mark.parametrize(("reply", "same"), REPLIES)
+def test_a_verdict_is_a_json_boolean_or_a_bare_word(reply, same):
+    verdict = read_verdict(Choice(reply))
     assert verdict.same is same
     assert (verdict.reason is None) == (same is not None)
 
 
 @given(st.text())
-def test_no_text_is_an_error(said):
-    verdict = read_verdict(Choice(said))
+def test_no_reply_raises(reply):
+    verdict = read_verdict(Choice(reply))
     assert verdict.same is not None or verdict.reason
 
 
-def test_what_is_no_verdict_is_shown_and_what_was_cut_off_says_so():
+def test_the_reason_shows_the_reply_and_whether_it_was_cut_off():
     assert "I cannot tell" in read_verdict(Choice("I cannot tell " * 50)).reason
     assert len(read_verdict(Choice("I cannot tell " * 50)).reason) < 150
     assert "raise max_tokens=" in read_verdict(Choice("<think>well", finish_reason="length")).reason
@@ -110,14 +110,14 @@ SCORES = [  # tokens, P(yes) / (P(yes) + P(no))
 
 
 @pytest.mark.parametrize(("tokens", "score"), SCORES)
-def test_the_score_is_the_share_of_yes_at_the_token_that_decides(tokens, score):
+def test_the_score_is_the_probability_of_yes_at_the_deciding_token(tokens, score):
     found = read_verdict(Choice("yes", tokens=tuple(tokens))).score
     assert found == (None if score is None else pytest.approx(score))
 
 
-def test_the_prompt_holds_the_texts_between_marked_tags_and_says_what_to_reply():
+def test_the_prompt_holds_the_texts_between_marked_tags_and_the_reply_format():
     with ChatServer(YES) as server:
-        assert one(server).same is True
+        assert judge_one(server).same is True
     (body,) = server.requests
     assert (body["model"], body["temperature"], body["max_tokens"]) == ("m", 0.0, 1024)
     assert body["response_format"] == SCHEMA
@@ -126,25 +126,25 @@ def test_the_prompt_holds_the_texts_between_marked_tags_and_says_what_to_reply()
     mark = re.search(r"<answer 1 (\w{12})>\na\n</answer 1 \1>", message["content"])[1]
     assert f"<answer 2 {mark}>\nb\n</answer 2 {mark}>" in message["content"]
     assert f"<question {mark}>\nWhat is it?\n</question {mark}>" in message["content"]
-    assert message["content"].endswith(FORM[True])
+    assert message["content"].endswith(REPLY_FORMAT[True])
 
 
 @pytest.mark.parametrize("preset", PRESETS)
 @given(left=st.text(), right=st.text(), question=st.none() | st.text())
-def test_no_answer_can_write_the_tag_that_ends_it(preset, left, right, question):
-    told = fill(PRESETS[preset], Pair(question, left, right))
-    mark = re.search(r"marked (\w{12})", told)[1]
+def test_no_answer_can_write_its_own_end_tag(preset, left, right, question):
+    prompt_text = fill_template(PRESETS[preset], Pair(question, left, right))
+    mark = re.search(r"marked (\w{12})", prompt_text)[1]
     assert mark not in left + right + (question or "")
-    assert told.count(f"</answer 1 {mark}>") == told.count(f"</answer 2 {mark}>") == 1
+    assert prompt_text.count(f"</answer 1 {mark}>") == prompt_text.count(f"</answer 2 {mark}>") == 1
 
 
-def test_a_text_of_ones_own_is_filled_in_one_go_and_its_braces_stay():
+def test_an_own_template_is_filled_once_and_other_braces_stay():
     template = 'Q={question} L={left} R={right} {"same": {mark}} {left}'
-    told = fill(template, Pair(None, "{right}", "x{left}{0}"))
-    assert re.fullmatch(r'Q=\(not given\) L=\{right\} R=x\{left\}\{0\} \{"same": \w{12}\} \{right\}', told)
+    prompt_text = fill_template(template, Pair(None, "{right}", "x{left}{0}"))
+    assert re.fullmatch(r'Q=\(not given\) L=\{right\} R=x\{left\}\{0\} \{"same": \w{12}\} \{right\}', prompt_text)
 
 
-def test_a_server_without_response_format_is_asked_for_a_word_from_then_on():
+def test_a_server_without_response_format_is_asked_for_a_word():
     plain = by(lambda body: status(400, "unknown field response_format") if "response_format" in body else says("No."))
     with ChatServer(plain) as server:
         asked = judge(server, concurrency=1)
@@ -152,17 +152,17 @@ def test_a_server_without_response_format_is_asked_for_a_word_from_then_on():
         assert ["response_format" in body for body in server.requests] == [True, False, False, False]
     assert [verdict.same for verdict in verdicts] == [False] * 3
     assert verdicts[0].usage.requests == 2
-    assert prompt(server.requests[0]).endswith(FORM[True])
-    assert prompt(server.requests[1]).endswith(FORM[False])
+    assert prompt(server.requests[0]).endswith(REPLY_FORMAT[True])
+    assert prompt(server.requests[1]).endswith(REPLY_FORMAT[False])
 
 
-def test_not_structured_never_sends_a_response_format():
+def test_structured_false_sends_no_response_format():
     with ChatServer(says("yes")) as server:
-        assert one(server, structured=False).same is True
+        assert judge_one(server, structured=False).same is True
     assert "response_format" not in server.requests[0]
 
 
-def test_the_limit_goes_by_its_newer_name_where_the_server_wants_that():
+def test_max_completion_tokens_replaces_max_tokens_if_the_server_requires_it():
     picky = by(
         lambda body: (
             status(
@@ -180,30 +180,30 @@ def test_the_limit_goes_by_its_newer_name_where_the_server_wants_that():
         )
     )
     with ChatServer(picky) as server:
-        assert one(server, max_tokens=77).same is True
+        assert judge_one(server, max_tokens=77).same is True
     assert server.requests[1]["max_completion_tokens"] == 77
 
 
-def test_log_probabilities_give_a_score_where_the_server_has_them_and_are_left_out_where_it_refuses():
+def test_log_probabilities_give_a_score_and_are_not_sent_to_a_server_that_refuses_them():
     content = [{"token": "yes", "logprob": -0.1, "top_logprobs": [{"token": "no", "logprob": -2.0}]}]
     with ChatServer(says("yes", logprobs={"content": content})) as server:
-        verdict = one(server, logprobs=True)
+        verdict = judge_one(server, logprobs=True)
     assert (server.requests[0]["logprobs"], server.requests[0]["top_logprobs"]) == (True, 5)
     assert verdict.score == pytest.approx(1 / (1 + math.exp(-1.9)))
     refuses = by(lambda body: status(400, "logprobs are not supported") if "logprobs" in body else YES)
     with ChatServer(refuses) as server:
-        verdict = one(server, logprobs=True)
+        verdict = judge_one(server, logprobs=True)
     assert (verdict.same, verdict.score) == (True, None)
     assert "top_logprobs" not in server.requests[1]
 
 
-def directions(there, back):
-    """Says one thing of a before b, another of b before a; None is prose."""
-    said = {True: "yes", False: "no", None: "well"}
-    return by(lambda body: says(said[there if "1=a" in prompt(body) else back]))
+def directions(forward, reverse):
+    """Replies `forward` to a before b, and `reverse` to b before a; None is prose."""
+    replies = {True: "yes", False: "no", None: "well"}
+    return by(lambda body: says(replies[forward if "1=a" in prompt(body) else reverse]))
 
 
-POLICIES = [  # policy, a before b, b before a, the verdict, how many calls
+POLICY_CASES = [  # policy, a before b, b before a, the verdict, the number of calls
     ("forward", True, False, True, 1),
     ("forward", False, True, False, 1),
     ("forward", None, True, None, 1),
@@ -221,24 +221,24 @@ POLICIES = [  # policy, a before b, b before a, the verdict, how many calls
 ]
 
 
-@pytest.mark.parametrize(("policy", "there", "back", "same", "asked"), POLICIES)
+@pytest.mark.parametrize(("policy", "forward", "reverse", "same", "calls"), POLICY_CASES)
 @pytest.mark.parametrize("pair", [Pair("q", "a", "b"), Pair("q", "b", "a")])
-def test_the_second_order_is_asked_only_where_the_first_leaves_it_open(policy, there, back, same, asked, pair):
-    with ChatServer(directions(there, back)) as server:
-        verdict = one(server, pair, policy=policy, template="1={left} 2={right}", input_price=1e6, output_price=0)
+def test_the_reverse_order_is_asked_only_if_the_verdict_is_open(policy, forward, reverse, same, calls, pair):
+    with ChatServer(directions(forward, reverse)) as server:
+        verdict = judge_one(server, pair, policy=policy, template="1={left} 2={right}", input_price=1e6, output_price=0)
     assert verdict.same is same
-    assert len(server.requests) == asked
-    assert verdict.usage == Usage(asked, 10 * asked, 2 * asked, 10.0 * asked)
+    assert len(server.requests) == calls
+    assert verdict.usage == Usage(calls, 10 * calls, 2 * calls, 10.0 * calls)
     assert (verdict.reason is None) == (same is not None)
 
 
-def test_entailment_is_asked_both_ways_unless_said_otherwise():
+def test_the_default_policy_of_the_preset_entails_is_both():
     assert Judge("m", template="entails").policy == "both"
     assert Judge("m", template="entails", policy="either").policy == "either"
     assert Judge("m").policy == "forward"
 
 
-def test_a_call_that_fails_leaves_its_pair_undecided_and_says_why():
+def test_a_failed_call_leaves_its_pair_undecided_with_the_reason():
     picky = by(lambda body: status(400, "context too long") if "long" in prompt(body) else YES)
     with ChatServer(picky) as server:
         verdicts = judge(server).judge([Pair("q", "a", "b"), Pair("q", "long", "b"), Pair("q", "a", "c")])
@@ -246,7 +246,7 @@ def test_a_call_that_fails_leaves_its_pair_undecided_and_says_why():
     assert verdicts[1].reason == "HTTP 400: context too long"
 
 
-def test_verdicts_come_as_they_are_there_and_stand_when_a_later_call_ends_it_all():
+def test_verdicts_arrive_before_a_later_fatal_error():
     with ChatServer(YES, YES, status(401, "key withdrawn")) as server:
         came = []
         with pytest.raises(EquivalenceError, match="key withdrawn"):
@@ -269,7 +269,7 @@ def test_pairs_beyond_the_budget_are_undecided_and_cost_nothing():
     assert verdicts[2].usage is None
 
 
-def test_a_server_that_is_not_there_is_an_error_of_the_judge():
+def test_a_server_that_does_not_run_raises_equivalence_error():
     with ChatServer(YES) as server:
         url = server.url
     with pytest.raises(EquivalenceError, match="Is the server running"):
@@ -277,7 +277,7 @@ def test_a_server_that_is_not_there_is_an_error_of_the_judge():
 
 
 def fold(body):
-    """A judge that works: equal letters mean the same."""
+    """A model that compares letters only."""
     left, right = re.findall(r"\[\[(.*?)\]\]", prompt(body), re.DOTALL)
     return YES if re.sub(r"\W", "", left).lower() == re.sub(r"\W", "", right).lower() else NO
 
@@ -295,7 +295,7 @@ def test_estimate_uses_it():
     assert [len(cluster.indices) for cluster in result.clusters] == [3, 1]
 
 
-def test_settings_hold_what_a_verdict_depends_on_and_nothing_else():
+def test_settings_hold_exactly_what_a_verdict_depends_on():
     def settings(**options):
         return Judge(**{"model": "m", "base_url": "http://127.0.0.1:1/v1", **options}).settings
 
@@ -320,7 +320,7 @@ def test_settings_hold_what_a_verdict_depends_on_and_nothing_else():
     assert "another-key" not in flat
 
 
-def test_it_describes_itself_by_what_is_not_the_default():
+def test_describe_shows_the_options_that_are_not_defaults():
     assert Judge("m").describe() == "judge(model='m')"
     shown = Judge("m", template="entails", seed=3, extra={"top_k": 1}, api_key="a-secret-key").describe()
     assert shown == "judge(model='m', template='entails', seed=3, extra={'top_k': 1})"
@@ -331,7 +331,7 @@ def test_it_describes_itself_by_what_is_not_the_default():
 
 def test_extra_goes_into_the_request():
     with ChatServer(YES) as server:
-        one(server, extra={"reasoning_effort": "low"}, seed=7, temperature=None, max_tokens=None)
+        judge_one(server, extra={"reasoning_effort": "low"}, seed=7, temperature=None, max_tokens=None)
     body = server.requests[0]
     assert (body["reasoning_effort"], body["seed"]) == ("low", 7)
     assert not {"temperature", "max_tokens", "top_p", "n"} & set(body)
@@ -342,7 +342,7 @@ OPTIONS = [
     ({"template": "sama"}, "Did you mean 'same'?"),
     ({"template": "{left} alone"}, "lacks {left} or {right}"),
     ({"template": 5}, "template=5"),
-    ({"policy": "backward"}, "use one of forward, both, either"),
+    ({"policy": "backward"}, "Use one of: both, either, forward"),
     ({"temperature": -1}, "temperature=-1"),
     ({"seed": 1.5}, "seed=1.5"),
     ({"max_tokens": 0}, "max_tokens=0"),
@@ -354,7 +354,7 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_an_option_that_cannot_be_used_is_refused_at_construction(options, message):
+def test_an_invalid_option_is_refused_at_construction(options, message):
     with pytest.raises(errors.OptionError) as raised:
         load_equivalence("judge", **{"model": "m", **options})
     assert message in str(raised.value)
@@ -365,7 +365,7 @@ def test_the_model_is_required():
         load_equivalence("judge")
 
 
-def test_a_template_without_the_question_asks_about_a_pair_once_whatever_the_question():
+def test_a_template_without_the_question_judges_a_pair_once_for_all_questions():
     groups, questions = [["a", "b"]] * 3, ["p", "q", "r"]
     for template, calls in (("Same? {left} / {right}", 1), ("{question}: same? {left} / {right}", 3)):
         with ChatServer(NO) as server:
@@ -373,7 +373,7 @@ def test_a_template_without_the_question_asks_about_a_pair_once_whatever_the_que
             assert len(server.requests) == calls
 
 
-def test_a_cancelled_task_waits_for_no_call_and_makes_no_further_one():
+def test_a_cancelled_task_waits_for_no_call_and_sends_no_other():
     class Counts(Judge):
         came = 0
 
@@ -383,7 +383,9 @@ def test_a_cancelled_task_waits_for_no_call_and_makes_no_further_one():
                 yield one
 
     async def cancelled(server):
-        asked = soon(Counts("m", server.url, concurrency=1, retries=0, timeout=20.0))  # then a call has failed
+        asked = with_fast_retries(
+            Counts("m", server.url, concurrency=1, retries=0, timeout=20.0)
+        )  # then a call has failed
         task = asyncio.create_task(aestimate(list("abcdef"), question="q", equivalence=asked))
         while len(server.requests) < 4:  # noqa: ASYNC110  # a thread counts
             await asyncio.sleep(0.01)

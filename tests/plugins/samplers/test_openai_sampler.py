@@ -1,4 +1,4 @@
-"""The sampler on an OpenAI-compatible endpoint: all that was asked and paid for comes out, whatever the server does."""
+"""The sampler `openai`: every response that was requested or paid for is reported, whatever the server does."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from tests.plugins.chat_server import (
     says,
     sends,
     silent,
-    soon,
     status,
+    with_fast_retries,
 )
 
 
@@ -36,19 +36,19 @@ def no_key(monkeypatch):
 
 
 def sampler(server, **options):
-    return soon(OpenAISampler("m", server.url, **{"timeout": 10.0, **options}))
+    return with_fast_retries(OpenAISampler("m", server.url, **{"timeout": 10.0, **options}))
 
 
 def draw(server, *requests, **options):
     return list(sampler(server, **options).stream(requests))
 
 
-def one(server, **options):
+def draw_one(server, **options):
     ((_, sample),) = draw(server, Request(0, "q", 1), **options)
     return sample
 
 
-def test_all_responses_are_asked_for_in_one_request():
+def test_one_request_asks_for_all_responses():
     with ChatServer(samples()) as server:
         drawn = draw(server, Request(7, "What?", 5), system="Be brief.", extra={"top_k": 3})
     (body,) = server.requests
@@ -67,82 +67,82 @@ def test_all_responses_are_asked_for_in_one_request():
 
 
 @pytest.mark.parametrize("most", [1, 2, 3, 4])
-def test_a_server_that_gives_fewer_is_asked_for_the_rest_and_then_for_no_more_than_it_gives(most):
+def test_missing_responses_are_requested_and_no_later_request_asks_for_more_than_arrived(most):
     with ChatServer(samples(most)) as server:
-        asked = sampler(server, concurrency=1)
-        first = list(asked.stream([Request(0, "q", 7)]))
+        client = sampler(server, concurrency=1)
+        first = list(client.stream([Request(0, "q", 7)]))
         assert len({sample.text for _, sample in first}) == len(first) == 7
         server.requests.clear()
-        second = list(asked.stream([Request(0, "q", 7)]))
+        second = list(client.stream([Request(0, "q", 7)]))
         assert len({sample.text for _, sample in second}) == len(second) == 7
         assert sum(body.get("n", 1) for body in server.requests) == 7
         assert max(body.get("n", 1) for body in server.requests) == most
 
 
-def limited(most, words="n must be smaller"):
-    """A server that refuses more than `most` at a time."""
+def limited(most, message="n must be smaller"):
+    """A server that refuses a request for more than `most` responses."""
     numbers = samples()
-    return by(lambda body: status(400, words) if body.get("n", 1) > most else numbers)
+    return by(lambda body: status(400, message) if body.get("n", 1) > most else numbers)
 
 
 @pytest.mark.parametrize("code", [400, 422])
-def test_a_server_that_refuses_several_is_asked_for_one_at_a_time(code):
+def test_a_server_that_refuses_n_is_asked_for_one_response_per_request(code):
     numbers = samples()
     with ChatServer(by(lambda body: status(code, "one choice only") if "n" in body else numbers)) as server:
-        asked = sampler(server, concurrency=4)
-        drawn = list(asked.stream(Request(i, "q", 3) for i in range(30)))
+        client = sampler(server, concurrency=4)
+        drawn = list(client.stream(Request(i, "q", 3) for i in range(30)))
         assert len({sample.text for _, sample in drawn}) == len(drawn) == 90
         server.requests.clear()
-        assert len(list(asked.stream([Request(0, "q", 3)]))) == 3
+        assert len(list(client.stream([Request(0, "q", 3)]))) == 3
         assert not any("n" in body for body in server.requests)
 
 
-def test_many_requests_at_once_for_several_are_no_reason_to_give_up():
-    every, singles = threading.Barrier(25, timeout=20), samples()  # seconds: all are refused before a single is asked
+def test_many_refusals_of_n_at_the_same_time_do_not_stop_all_calls():
+    barrier, singles = threading.Barrier(25, timeout=20), samples()  # seconds: all are refused before any retry
 
     def refuse(exchange, body):
-        every.wait()
+        barrier.wait()
         status(400, "one choice only")(exchange, body)
 
     with ChatServer(by(lambda body: refuse if "n" in body else singles)) as server:
         assert len(draw(server, *(Request(i, "q", 2) for i in range(25)), concurrency=25)) == 50
 
 
-def test_a_server_that_has_given_several_is_asked_for_as_many_when_it_refuses_more():
+def test_after_a_refusal_requests_ask_for_as_many_as_the_server_sent_before():
     with ChatServer(limited(4)) as server:
-        asked = sampler(server, concurrency=1)
-        assert len(list(asked.stream([Request(0, "q", 4), Request(1, "q", 10), Request(2, "q", 10)]))) == 24
+        client = sampler(server, concurrency=1)
+        assert len(list(client.stream([Request(0, "q", 4), Request(1, "q", 10), Request(2, "q", 10)]))) == 24
         assert [body.get("n", 1) for body in server.requests] == [4, 10, 1, 4, 4, 1, 4, 4, 2]
 
 
-def test_a_refusal_for_another_reason_is_said_and_not_remembered():
+def test_a_refusal_for_another_reason_sets_no_limit():
     picky = samples()
     behaviour = by(lambda body: status(400, "context too long") if "long" in prompt(body) else picky)
     with ChatServer(behaviour) as server:
-        asked = sampler(server, concurrency=1)
-        drawn = list(asked.stream([Request(0, "long", 3), Request(1, "q", 3), Request(2, "long", 3)]))
+        client = sampler(server, concurrency=1)
+        drawn = list(client.stream([Request(0, "long", 3), Request(1, "q", 3), Request(2, "long", 3)]))
         assert [body.get("n", 1) for body in server.requests] == [3, 1, 3, 3]
     failures = [(request.index, entry.reason) for request, entry in drawn if isinstance(entry, SampleFailure)]
     assert failures == [(0, "HTTP 400: context too long"), (2, "HTTP 400: context too long")]
     assert len(drawn) == 5
 
 
-def test_under_a_seed_no_two_responses_to_a_question_have_the_same():
+def test_every_response_to_a_question_has_its_own_seed():
     with ChatServer(samples(1)) as server:
-        asked = sampler(server, seed=100, concurrency=1)
-        list(asked.stream([Request(0, "q", 4)]))
-        list(asked.stream([Request(0, "q", 3, first=4)]))
+        client = sampler(server, seed=100, concurrency=1)
+        list(client.stream([Request(0, "q", 4)]))
+        list(client.stream([Request(0, "q", 3, first=4)]))
     seeds = [body["seed"] for body in server.requests]
     assert seeds == [100, 101, 102, 103, 104, 105, 106]
 
 
-def test_without_a_seed_none_is_sent():
+def test_without_a_seed_no_seed_is_sent():
     with ChatServer(samples()) as server:
         draw(server, Request(0, "q", 2))
     assert "seed" not in server.requests[0]
 
 
-def test_what_has_come_stands_when_a_later_call_of_the_request_fails():
+def test_responses_that_arrived_are_kept_when_a_later_call_fails():
     numbers = itertools.count()
     behaviour = by(lambda body: says(f"s{next(numbers)}") if len(server.requests) < 4 else status(400, "filtered"))
     with ChatServer(behaviour) as server:
@@ -153,7 +153,7 @@ def test_what_has_come_stands_when_a_later_call_of_the_request_fails():
     assert failure == SampleFailure("HTTP 400: filtered", Usage(len(server.requests) - 3))
 
 
-def test_the_failure_ends_its_request_after_all_of_its_samples():
+def test_the_failure_of_a_request_comes_after_its_samples():
     def behave(exchange, body):
         number = len(server.requests)
         if number == 1:
@@ -169,7 +169,7 @@ def test_the_failure_ends_its_request_after_all_of_its_samples():
     assert [getattr(entry, "text", "failure") for _, entry in drawn] == ["first", "late", "failure"]
 
 
-def test_requests_are_taken_only_when_they_can_be_started():
+def test_a_request_is_taken_only_when_a_slot_is_free():
     taken = []
 
     def source():
@@ -184,14 +184,14 @@ def test_requests_are_taken_only_when_they_can_be_started():
         stream.close()
 
 
-def test_samples_come_as_their_reply_is_there():
+def test_samples_arrive_with_their_reply():
     with ChatServer(by(lambda body: silent if prompt(body) == "slow" else samples())) as server:
         stream = sampler(server, timeout=3600).stream([Request(0, "slow", 2), Request(1, "q", 2)])
         assert [next(stream)[0].index, next(stream)[0].index] == [1, 1]
         stream.close()
 
 
-def test_requests_for_nothing_bring_nothing():
+def test_a_request_for_zero_responses_is_ignored():
     with ChatServer(samples()) as server:
         assert draw(server, Request(0, "q", 0), Request(1, "r", 1), Request(2, "s", 0))[0][0].index == 1
         assert draw(server) == []
@@ -205,7 +205,7 @@ def test_requests_for_nothing_bring_nothing():
     refuses=st.integers(1, 8),
     concurrency=st.integers(1, 4),
 )
-def test_of_every_request_as_many_come_as_were_asked_for_whatever_the_server_gives(wanted, most, refuses, concurrency):
+def test_every_request_gets_all_its_responses_whatever_the_server_sends(wanted, most, refuses, concurrency):
     numbers = samples(most)
     with ChatServer(by(lambda body: status(400, "n") if body.get("n", 1) > refuses else numbers)) as server:
         drawn = draw(server, *(Request(i, "q", n) for i, n in enumerate(wanted)), concurrency=concurrency)
@@ -219,16 +219,16 @@ LOGPROBS = {"content": [{"token": "Par", "logprob": -0.5}, {"token": "is", "logp
 
 def test_log_probabilities_are_kept_in_nats():
     with ChatServer(says("Paris", logprobs=LOGPROBS)) as server:
-        assert one(server).logprobs == (-0.5, -0.25)
+        assert draw_one(server).logprobs == (-0.5, -0.25)
 
 
 @pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": [{"token": "Par"}]}])
-def test_where_the_server_gives_none_samples_have_none(logprobs):
+def test_samples_have_no_log_probabilities_if_the_server_sends_none(logprobs):
     with ChatServer(says("Paris", logprobs=logprobs)) as server:
-        assert one(server).logprobs is None
+        assert draw_one(server).logprobs is None
 
 
-def test_where_the_server_refuses_them_they_are_not_asked_for_again():
+def test_refused_log_probabilities_are_not_requested_again():
     picky = by(lambda body: status(400, "logprobs are not available") if "logprobs" in body else samples())
     with ChatServer(picky) as server:
         drawn = draw(server, Request(0, "q", 2), Request(1, "q", 2), concurrency=1)
@@ -241,25 +241,25 @@ def tokens(*texts):
     return {"content": [{"token": text, "logprob": -i / 8} for i, text in enumerate(texts)]}
 
 
-APART = [  # tokens, the text, which of them are the text's
+SEPARATE_REASONING = [  # tokens, the text, positions of the text's tokens
     (("so", "</think>", "\n\n", "Par", "is", "<|end|>"), "Paris", (3, 4, 5)),
-    (("Par", "is"), "Paris", (0, 1)),  # those of the reasoning are not among them
+    (("Par", "is"), "Paris", (0, 1)),  # the reasoning's tokens are not included
     (("Paris", "?", "</think>", "Par", "is"), "Paris", (3, 4)),
     (("quite", " other"), "Paris", None),
     (("so",), "", None),
 ]
 
 
-@pytest.mark.parametrize(("all_tokens", "text", "own"), APART)
-def test_of_reasoning_that_is_set_apart_no_log_probability_is_counted(all_tokens, text, own):
+@pytest.mark.parametrize(("all_tokens", "text", "own"), SEPARATE_REASONING)
+def test_log_probabilities_of_separate_reasoning_are_dropped(all_tokens, text, own):
     message = {"reasoning_content": "so Paris?"}
     with ChatServer(says(text, logprobs=tokens(*all_tokens), message=message)) as server:
-        sample = one(server)
+        sample = draw_one(server)
     assert sample.reasoning == "so Paris?"
     assert sample.logprobs == (None if own is None else tuple(-i / 8 for i in own))
 
 
-DATA = [
+RESPONSES = [
     (says(None), Sample("", finish_reason="stop")),
     (says(""), Sample("", finish_reason="stop")),
     (says("cut o", finish_reason="length"), Sample("cut o", finish_reason="length")),
@@ -270,14 +270,14 @@ DATA = [
 ]
 
 
-@pytest.mark.parametrize(("behaviour", "expected"), DATA)
-def test_whatever_came_is_a_sample(behaviour, expected):
+@pytest.mark.parametrize(("behaviour", "expected"), RESPONSES)
+def test_every_response_is_a_sample(behaviour, expected):
     with ChatServer(behaviour) as server:
-        sample = one(server)
+        sample = draw_one(server)
     assert (sample.text, sample.finish_reason, sample.reasoning) == (expected.text, expected.finish_reason, None)
 
 
-def test_usage_is_shared_out_and_adds_up():
+def test_usage_is_shared_among_the_samples():
     with ChatServer(says("a" * 9, "b" * 19, "c" * 29, usage=(100, 61))) as server:
         drawn = draw(server, Request(0, "q", 3), input_price=1.0, output_price=2.0)
     usages = [sample.usage for _, sample in drawn]
@@ -285,7 +285,7 @@ def test_usage_is_shared_out_and_adds_up():
     assert usages[1:] == [Usage(0, 0, 20, pytest.approx(40 / 1e6)), Usage(0, 0, 31, pytest.approx(62 / 1e6))]
 
 
-def test_tokens_that_a_server_shows_but_does_not_count_are_counted():
+def test_tokens_with_log_probabilities_are_counted_if_the_server_reports_fewer():
     with ChatServer(says("ab", "cd", logprobs=tokens("a", "b", "c"), usage=(10, 3))) as server:  # llama.cpp with n=2
         drawn = draw(server, Request(0, "q", 2))
     assert [sample.usage.output_tokens for _, sample in drawn] == [3, 3]
@@ -293,7 +293,7 @@ def test_tokens_that_a_server_shows_but_does_not_count_are_counted():
 
 @settings(max_examples=15)
 @given(st.lists(st.text("ab", max_size=5), min_size=1, max_size=6), st.integers(0, 50))
-def test_no_token_is_lost_when_usage_is_shared_out(texts, used):
+def test_shared_usage_adds_up_to_the_total(texts, used):
     with ChatServer(says(*texts, usage=(7, used))) as server:
         drawn = draw(server, Request(0, "q", len(texts)))
     total = sum((sample.usage for _, sample in drawn), Usage())
@@ -301,7 +301,7 @@ def test_no_token_is_lost_when_usage_is_shared_out(texts, used):
     assert all(sample.usage.output_tokens >= 0 for _, sample in drawn)
 
 
-def test_a_failure_says_whether_it_was_the_server_or_the_question():
+def test_a_failure_is_transient_only_if_the_server_failed():
     def failure(behaviour, **options):
         with ChatServer(behaviour) as server:
             return draw(server, Request(0, "q", 2), **options)[-1][1]
@@ -310,7 +310,7 @@ def test_a_failure_says_whether_it_was_the_server_or_the_question():
     assert not failure(status(400, "filtered")).transient
 
 
-def test_after_an_outage_the_same_command_asks_what_is_missing(tmp_path):
+def test_after_an_outage_the_same_command_requests_the_missing_responses(tmp_path):
     source, output = tmp_path / "q.jsonl", tmp_path / "out.jsonl"
     source.write_text("".join(json.dumps({"id": i, "question": f"number {i}"}) + "\n" for i in range(17)))
     command = ["estimate", str(source), "-o", str(output), "--sampler", "openai", "-n", "2"]
@@ -326,8 +326,8 @@ def test_after_an_outage_the_same_command_asks_what_is_missing(tmp_path):
     assert [json.loads(line)["id"] for line in output.read_text().splitlines()] == list(range(17))
 
 
-def test_a_long_wait_is_said_on_the_command_line_and_to_nobody_else(monkeypatch, capfd, tmp_path):
-    monkeypatch.setattr("semantic_entropy_plugins.endpoint.attempts._SILENT", 0.0)
+def test_a_long_wait_is_logged_by_the_cli_only(monkeypatch, capfd, tmp_path):
+    monkeypatch.setattr("semantic_entropy_plugins.endpoint.retry._LOGGED_WAIT", 0.0)
     (tmp_path / "q.jsonl").write_text('{"question": "one"}\n{"question": "two"}\n')
     busy = status(503, "no room")
     with ChatServer(busy, busy, busy, samples()) as server:
@@ -341,7 +341,7 @@ def test_a_long_wait_is_said_on_the_command_line_and_to_nobody_else(monkeypatch,
     assert "no room" not in capfd.readouterr().err
 
 
-def test_the_budget_ends_what_is_left_with_a_failure_each():
+def test_after_the_token_budget_each_remaining_request_fails():
     with ChatServer(samples(usage=(50, 50))) as server:
         drawn = draw(server, *(Request(i, "q", 2) for i in range(5)), token_budget=150, concurrency=1)
     failures = [entry.reason for _, entry in drawn if isinstance(entry, SampleFailure)]
@@ -349,14 +349,14 @@ def test_the_budget_ends_what_is_left_with_a_failure_each():
     assert len(drawn) == 2 * 2 + 3
 
 
-def test_a_server_that_is_not_there_is_an_error_of_the_sampler():
+def test_a_server_that_does_not_run_raises_sampling_error():
     with ChatServer(samples()) as server:
         url = server.url
     with pytest.raises(errors.SamplingError, match="Is the server running"):
         list(OpenAISampler("m", url).stream([Request(0, "q", 1)]))
 
 
-def test_what_came_stands_when_a_later_call_ends_it_all():
+def test_samples_arrive_before_a_later_fatal_error():
     with ChatServer(says("a", "b"), status(401, "key withdrawn")) as server:
         drawn = []
         with pytest.raises(errors.SamplingError, match="key withdrawn"):
@@ -370,7 +370,7 @@ def test_it_passes_the_conformance_checks(most):
         check_sampler(sampler(server, seed=1))
 
 
-def test_settings_hold_what_a_sample_depends_on_and_nothing_else():
+def test_settings_hold_exactly_what_a_sample_depends_on():
     def made(**options):
         return OpenAISampler(**{"model": "m", "base_url": "http://127.0.0.1:1/v1", **options}).settings
 
@@ -390,7 +390,7 @@ def test_settings_hold_what_a_sample_depends_on_and_nothing_else():
     assert json.loads(json.dumps(made())) == list(made())
 
 
-def test_it_is_found_by_name_and_describes_itself_by_what_is_not_the_default():
+def test_it_is_found_by_name_and_describe_shows_the_options_that_are_not_defaults():
     found = load_sampler("openai", model="m", api_key="a-secret-key")
     assert isinstance(found, OpenAISampler)
     assert found.describe() == "openai(model='m')"
@@ -409,29 +409,29 @@ OPTIONS = [
 
 
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
-def test_an_option_that_cannot_be_used_is_refused_at_construction(options, message):
+def test_an_invalid_option_is_refused_at_construction(options, message):
     with pytest.raises(errors.OptionError) as raised:
         load_sampler("openai", **{"model": "m", **options})
     assert message in str(raised.value)
 
 
-def paid(*behaviours, questions, n=1, **options):
-    """What the results say that each question took, and the tokens that the endpoint counted."""
+def measured_usage(*behaviours, questions, n=1, **options):
+    """The usage in each question's result, and the tokens that the endpoint counted."""
     with ChatServer(*behaviours) as server:
-        asked = sampler(server, concurrency=1, retries=0, input_price=1.0, output_price=1.0, **options)
-        results = estimate(question=questions, sampler=asked, n=n)
-    return [result.provenance.sampling_usage for result in results], asked.endpoint.tokens_used
+        client = sampler(server, concurrency=1, retries=0, input_price=1.0, output_price=1.0, **options)
+        results = estimate(question=questions, sampler=client, n=n)
+    return [result.provenance.sampling_usage for result in results], client.endpoint.tokens_used
 
 
-def test_what_a_call_took_that_brought_nothing_is_in_the_result():
+def test_the_usage_of_a_call_without_responses_is_in_the_result():
     nothing = sends(json.dumps({**completion("x", usage=(1000, 500)), "choices": []}).encode())
-    usages, counted = paid(nothing, says("ok", usage=(1000, 5)), questions=["a", "b"])
+    usages, counted = measured_usage(nothing, says("ok", usage=(1000, 5)), questions=["a", "b"])
     assert usages == [Usage(1, 1000, 500, 1500e-6), Usage(1, 1000, 5, 1005e-6)]
     assert counted == 2505
 
 
-def test_what_a_refusal_took_is_in_the_result_of_the_smaller_calls_that_follow():
+def test_the_usage_of_a_refusal_is_in_the_result_of_the_smaller_requests():
     refusal = {"error": {"message": "n is too large"}, "usage": {"prompt_tokens": 70, "completion_tokens": 0}}
-    (usage,), counted = paid(status(400, refusal), samples(usage=(10, 2)), questions=["a"], n=3)
+    (usage,), counted = measured_usage(status(400, refusal), samples(usage=(10, 2)), questions=["a"], n=3)
     assert usage == Usage(4, 100, 6, pytest.approx(106e-6))
     assert counted == 106

@@ -1,0 +1,209 @@
+"""Classifies failed attempts: retry, fail this call, or stop all calls. No IO here.
+
+    408, 409, 425, 429, 5xx, no JSON, no choices, an incomplete body, a timeout    "retry"
+    no connection                                                                  "unreachable": retried, unless the
+                                                                                   server has never answered
+    400, 413, 422 and any other status that concerns this request                  "refused": the call fails
+    3xx, 401, 402, 403, 404, 405, 407, 410, a used-up quota                        "stop": no call can succeed
+
+A refusal may name a parameter that the server does not support. If the call can do without that parameter, it is sent
+again without it (`endpoint.retry`).
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import ssl
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from email.utils import parsedate_to_datetime
+from typing import Literal
+
+import httpx
+
+from semantic_entropy.plugin import Usage
+from semantic_entropy_plugins.endpoint.key import Key
+from semantic_entropy_plugins.endpoint.replies import (
+    Choice,
+    Reply,
+    parse_json,
+    read_choices,
+    read_error,
+    read_usage,
+    shorten,
+)
+
+_RETRY_STATUSES = frozenset((408, 409, 425, 429))
+_STOP_STATUSES = frozenset((401, 402, 403, 404, 405, 407, 410))
+_QUOTA_CODE = "insufficient_quota"  # OpenAI's 429 for an account without credit: waiting does not help
+
+_NO_CONNECTION = (
+    *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, UnicodeError),
+    *(ssl.SSLError, socket.gaierror, ConnectionRefusedError),  # older versions of httpcore do not wrap these
+)
+_SEARCHED = 10_000  # characters of a server's message that are searched: the refused parameter is named before that
+_URL_USER = re.compile(r"//[^/]*@")
+
+Parameter = Literal["response_format", "logprobs", "max_tokens"]
+_REFUSALS: Mapping[Parameter, re.Pattern[str]] = {
+    "response_format": re.compile(r"response_format|json[_ ]schema|structured output|grammar"),
+    "logprobs": re.compile(r"logprobs?\b"),
+    # The message about a context that is too long also names both limits; it does not refuse the parameter. The
+    # pattern is anchored: tried at every position, it would read the rest of the text once for each character.
+    "max_tokens": re.compile(r"\A(?=.*max_completion_tokens)(?=.*(unsupported|not supported|instead))", re.DOTALL),
+}
+"""Pattern of the message, in lower case, that refuses each optional parameter. A call without `max_tokens` sends
+`max_completion_tokens` instead, the parameter's name at newer servers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that has no reply. The other calls go on.
+
+    Attributes:
+        reason: why, for the user.
+        status: the HTTP status, if the server sent one.
+        usage: what all attempts of the call used.
+        transient: the same call may succeed at another time.
+    """
+
+    reason: str
+    status: int | None = None
+    usage: Usage = field(default=Usage())
+    transient: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Fatal:
+    """No call can succeed any more. reason: why, and what to do. details: a traceback, if this is a bug here."""
+
+    reason: str
+    details: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FailedAttempt:
+    """An attempt without a reply. retry_after: seconds the server asks for. message: the server's, in lower case."""
+
+    kind: Literal["retry", "unreachable", "refused", "stop"]
+    reason: str
+    status: int | None = None
+    retry_after: float | None = None
+    message: str = ""
+    usage: Usage = field(default=Usage(requests=1))
+
+    def refuses(self, parameter: Parameter) -> bool:
+        """Whether the server's message names the parameter as the reason."""
+        return _REFUSALS[parameter].search(self.message) is not None
+
+
+def read_answer(status: int, headers: httpx.Headers, text: str, key: Key) -> Reply | FailedAttempt:
+    """The reply in an HTTP response, or why the attempt failed."""
+    if 200 <= status < 300:
+        return _read_reply(status, text, key)
+    if 300 <= status < 400:
+        return FailedAttempt("stop", f"HTTP {status}: moved{_redirect_target(headers, key)}", status)
+    error = read_error(text)
+    message = key.redact(" ".join(error)).lower()[:_SEARCHED]
+    reason = f"HTTP {status}: {shorten(key.redact(error.message))}"
+    usage, retry_after = read_usage(parse_json(text)), None
+    # Only the code counts: the message may quote a text that contains the code.
+    if status in _STOP_STATUSES or error.code == _QUOTA_CODE:
+        kind: Literal["retry", "refused", "stop"] = "stop"
+    elif status in _RETRY_STATUSES or status >= 500:
+        kind, retry_after = "retry", read_retry_after(headers.get("retry-after"))
+    else:
+        kind = "refused"
+    return FailedAttempt(kind, reason, status, retry_after, message, usage)
+
+
+def _read_reply(status: int, text: str, key: Key) -> Reply | FailedAttempt:
+    body = parse_json(text)
+    choices, usage = read_choices(body, key.redact_answer), read_usage(body)
+    if choices:
+        return Reply(choices, _with_all_choices(usage, choices))
+    problem = "its answer is not JSON" if body is None else "its answer holds no choices"
+    return FailedAttempt("retry", f"HTTP {status}, but {problem}: {shorten(key.redact(text))!r}", status, usage=usage)
+
+
+def _with_all_choices(usage: Usage, choices: Sequence[Choice]) -> Usage:
+    """llama.cpp reports the tokens of one choice even if it sends several: then count the log-probabilities."""
+    tokens = sum(len(choice.tokens or ()) for choice in choices)
+    is_too_low = len(choices) > 1 and 0 < usage.output_tokens < tokens
+    return replace(usage, output_tokens=tokens) if is_too_low else usage
+
+
+def read_retry_after(value: str | None) -> float | None:
+    """Seconds from now in a Retry-After header (a number of seconds or an HTTP date); None if it holds neither."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            seconds = parsedate_to_datetime(value).timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError):
+            return None
+    return max(0.0, seconds) if math.isfinite(seconds) else None
+
+
+def timed_out(seconds: float) -> FailedAttempt:
+    """The attempt took longer than `seconds`."""
+    return FailedAttempt(
+        "retry",
+        f"no complete answer within {seconds:g} s (raise timeout=, or lower concurrency= if the server answers one "
+        "call at a time)",
+    )
+
+
+def connection_failed(error: Exception, key: Key) -> FailedAttempt:
+    """The attempt ended with an exception of httpx; "unreachable" if there was no connection."""
+    reason = shorten(key.redact(_explain(error)))
+    if isinstance(error, _NO_CONNECTION):
+        return FailedAttempt("unreachable", reason, usage=Usage())
+    return FailedAttempt("retry", reason)
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, httpx.ConnectTimeout):
+        return "the connection timed out"
+    if isinstance(error, httpx.ProxyError):
+        return f"the proxy refuses the connection: {error}"
+    causes = list(_causes(error))
+    explained = next((text for cause in causes if (text := _explain_cause(cause))), None)
+    return explained or f"the connection broke: {str(error) or type(causes[-1]).__name__}"
+
+
+def _explain_cause(cause: BaseException) -> str | None:
+    match cause:
+        case socket.gaierror():
+            return f"the host name cannot be resolved ({cause.strerror})"
+        case ConnectionRefusedError():
+            return "connection refused"
+        case ssl.SSLCertVerificationError():
+            return f"the TLS certificate is not valid on this machine: {cause.verify_message}"
+        case ssl.SSLError():
+            return f"TLS failed ({cause.reason}); if the server has no TLS, use http:// instead of https://"
+        case UnicodeError():
+            return f"the host name is not valid: {cause}"
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error and its causes, the outermost first; every branch of an exception group."""
+    found: list[BaseException] = [error]
+    for current in found:  # grows while it is read
+        yield current
+        branches = current.exceptions if isinstance(current, BaseExceptionGroup) else ()
+        for cause in (current.__cause__ or current.__context__, *branches):
+            if cause is not None and not any(cause is known for known in found):
+                found.append(cause)
+
+
+def _redirect_target(headers: httpx.Headers, key: Key) -> str:
+    """The target of a redirect, without user and query, which may be secrets."""
+    location = _URL_USER.sub("//", key.redact(headers.get("location", "")).partition("?")[0])
+    return f" to {shorten(location)!r}" if location else ""

@@ -1,0 +1,143 @@
+"""Decides how many responses each request to a server asks for (`n`). No IO here.
+
+The first request for a question asks for all its responses. If fewer arrive, further requests ask for the rest, and
+from then on no request asks for more than arrived.
+
+A server may refuse a request that asks for more than it has ever sent. Then the sampler asks for one response, to find
+out whether the number was the reason. If that succeeds, no later request asks for more than the server has sent before.
+Responses that arrived are kept whatever happens to the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage
+from semantic_entropy_plugins.endpoint.failures import Failure
+from semantic_entropy_plugins.endpoint.replies import Choice, Reply
+from semantic_entropy_plugins.endpoint.retry import Call
+
+_REFUSED = (400, 422)  # statuses of a server that does not accept `n`
+
+
+@dataclass(slots=True)
+class ServerCapacity:
+    """How many responses a server sends per request. limit: None while no limit is known. seen: the most so far."""
+
+    limit: int | None = None
+    seen: int = 1
+
+
+@dataclass(slots=True, eq=False)
+class _OpenQuestion:
+    """A request of the caller that is not complete.
+
+    Attributes:
+        request: the caller's request.
+        missing: (first, count) of the responses that no call asks for yet.
+        held: (first, count) of the responses that wait until the call for one response succeeds.
+        in_flight: calls in flight.
+        failure: why the rest will not arrive.
+        unreported: usage of calls without responses; the next sample or the failure carries it.
+    """
+
+    request: Request
+    missing: deque[tuple[int, int]]
+    held: tuple[int, int] | None = None
+    in_flight: int = 0
+    failure: Failure | None = None
+    unreported: Usage = field(default=Usage())
+
+
+@dataclass(frozen=True, slots=True)
+class ResponseRange:
+    """What one call asks for: the responses number first, first + 1, ..., first + count - 1 to a question."""
+
+    open_question: _OpenQuestion
+    first: int
+    count: int
+
+    @property
+    def question(self) -> str:
+        """The text of the question."""
+        return self.open_question.request.question
+
+
+class SamplingPlan:
+    """The `CallPlan` for a stream of requests: first the rest of the open questions, then the next request."""
+
+    def __init__(
+        self,
+        requests: Iterator[Request],
+        capacity: ServerCapacity,
+        make_call: Callable[[ResponseRange], Call],
+        make_samples: Callable[[Sequence[Choice], Usage], list[Sample]],
+    ) -> None:
+        self._requests, self._capacity = requests, capacity
+        self._make_call, self._make_samples = make_call, make_samples
+        self._open: deque[_OpenQuestion] = deque()
+
+    def next_call(self) -> Call | None:
+        while self._open and not self._open[0].missing:
+            self._open.popleft()
+        if not self._open:
+            request = next((request for request in self._requests if request.n > 0), None)
+            if request is None:
+                return None
+            self._open.append(_OpenQuestion(request, deque([(request.first, request.n)])))
+        question = self._open[0]
+        first, missing = question.missing.popleft()
+        count = min(missing, self._capacity.limit or missing)
+        if count < missing:
+            question.missing.appendleft((first + count, missing - count))
+        question.in_flight += 1
+        return self._make_call(ResponseRange(question, first, count))
+
+    def results(self, call: Call, outcome: Reply | Failure) -> Iterator[tuple[Request, Sample | SampleFailure]]:
+        asked: ResponseRange = call.tag
+        question = asked.open_question
+        question.in_flight -= 1
+        samples: list[Sample] = []
+        if isinstance(outcome, Reply):
+            samples = self._make_samples(outcome.choices[: asked.count], outcome.usage + question.unreported)
+            question.unreported = Usage()
+            self._handle_reply(asked, len(samples))
+        else:
+            question.unreported += outcome.usage
+            self._handle_failure(asked, outcome)
+        for sample in samples:
+            yield question.request, sample
+        if question.failure and not question.in_flight:
+            usage = question.unreported if question.unreported != Usage() else None
+            yield question.request, SampleFailure(question.failure.reason, usage, question.failure.transient)
+
+    def _handle_failure(self, asked: ResponseRange, failure: Failure) -> None:
+        """Ask for one response if the server may have refused the number; otherwise the question has failed."""
+        question = asked.open_question
+        if asked.count > self._capacity.seen and failure.status in _REFUSED:
+            question.held = (asked.first + 1, asked.count - 1)
+            self._ask_later(question, (asked.first, 1))
+        else:
+            question.failure, question.held = question.failure or failure, None
+            question.missing.clear()
+
+    def _handle_reply(self, asked: ResponseRange, arrived: int) -> None:
+        """Update the server's capacity, and ask for what is still missing."""
+        capacity, question = self._capacity, asked.open_question
+        capacity.seen = max(capacity.seen, arrived)
+        if question.held:
+            capacity.limit = capacity.seen
+            self._ask_later(question, question.held)
+            question.held = None
+        if arrived < asked.count:
+            capacity.limit = min(arrived, capacity.limit or arrived)
+            self._ask_later(question, (asked.first + arrived, asked.count - arrived))
+
+    def _ask_later(self, question: _OpenQuestion, responses: tuple[int, int]) -> None:
+        if question.failure:
+            return
+        question.missing.append(responses)
+        if question not in self._open:
+            self._open.appendleft(question)
