@@ -16,15 +16,15 @@ import sys
 import time
 from pathlib import Path
 
-from empo_rl.data.against import EvaluationSet
-from empo_rl.data.overlap import Finder, Near, Question
+from empo_rl.data.comparison_sets import EvaluationSet
+from empo_rl.data.overlap import ComparedQuestion, NearCriterion, OverlapIndex
 from empo_rl.data.records import jsonl_records
 
 M = 500 + 272 + 675 + 30 + 40 + 4428 + 12032 + 198 + 448
 ROWS = (5_000, 10_000, 20_000, 40_000)
 
 
-def made(texts: list[str], count: int, seed: int) -> list[Question]:
+def made(texts: list[str], count: int, seed: int) -> list[ComparedQuestion]:
     """So many questions: the real ones first, then shuffled ones."""
     random_ = random.Random(seed)
     found = []
@@ -32,7 +32,7 @@ def made(texts: list[str], count: int, seed: int) -> list[Question]:
         words = text.split()
         if number >= len(texts):
             random_.shuffle(words)
-        found.append(Question(f"{seed}:{number}", " ".join(words)))
+        found.append(ComparedQuestion(f"{seed}:{number}", " ".join(words)))
     return found
 
 
@@ -44,12 +44,12 @@ def main() -> None:
     for count in [int(one) for one in counts] or ROWS:
         sets = [EvaluationSet("all", tuple(made(texts[::2], M, seed=1)))]
         begun = time.process_time()
-        finder = Finder(sets, Near())
+        overlap_index = OverlapIndex(sets, NearCriterion())
         indexed = time.process_time()
         found = 0
         for question in made(texts[1::2], count, seed=2):
-            found += len(finder.look(question))
-            finder.keep(question)
+            found += len(overlap_index.find(question))
+            overlap_index.add(question)
         took = time.process_time() - indexed
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         index = indexed - begun

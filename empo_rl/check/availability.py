@@ -10,7 +10,7 @@ from typing import Any
 
 from empo_rl.check.findings import CheckFinding, has_gpu, ok, problem, unchecked
 from empo_rl.config import Config
-from empo_rl.data.prompts import columns_of, read_prompts
+from empo_rl.data.prompts import prompt_columns, read_prompts
 from empo_rl.extras import TRAINING, is_installed, require_extra
 from semantic_entropy import InputError, SemanticEntropyError
 
@@ -50,9 +50,9 @@ def _hub_dataset_findings(config: Config) -> Iterator[CheckFinding]:
         return
     wanted = {"question": data.columns.question}
     if config.method == "sft":
-        wanted["response"] = str(columns_of(config).response)
+        wanted["response"] = str(prompt_columns(config).response)
     if config.reads_gold():
-        wanted["gold"] = str(columns_of(config).gold)
+        wanted["gold"] = str(prompt_columns(config).gold)
     missing = {role: name for role, name in wanted.items() if name not in columns}
     for role, name in missing.items():
         yield problem("data", f"{data.dataset} has no column {name!r} (data.columns.{role}). It has: {list(columns)}")

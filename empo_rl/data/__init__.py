@@ -1,12 +1,17 @@
-"""Training questions: drawn from a public data set by a seed, filtered, and compared with the evaluation sets.
+"""Questions as data: training questions, evaluation sets, and the comparison of both.
 
-    records.py       rows of a hub data set, a JSONL or a Parquet file, one at a time
-      -> numina, natural   which rows stay, by which rule, and what a row of the output holds
-      -> draw              so many of them by seed, whatever their order
-      -> overlap           duplicates within, overlap with evaluation sets (against): exact, and near
-      -> report            what was found, in words and as JSON
-    prepare runs it; cli is `empo-data`.
+    records.py           reads rows of a Hugging Face dataset, a JSONL file or a Parquet file
+    prompts.py           makes the prompts that a trainer reads
+    arithmetic.py        generated arithmetic questions of the demo
+    suites.py            table of the evaluation sets
+    sources.py           NuminaMath-CoT and Natural Reasoning: columns, and rules that remove rows
+    prepare.py           samples rows with a seed, compares, drops, writes
+    normal_form.py       tokens of a question, and the form in which questions are compared
+    overlap.py           finds duplicates, and overlap with evaluation sets (exact and near)
+    comparison_sets.py   loads the questions of evaluation sets for that comparison
+    report.py            the result of a comparison as text and as JSON
+    cli.py               the command `empo-data`
 
-No label is needed to train on what comes out; where a source has answers they are kept for measuring, or for the
-baselines with labels. Leaves out what no wording shows: translations, and paraphrases that share few words.
+Training needs no labels. Answers of a source are kept for measurements, and for baselines that train with labels.
+The comparison does not find translations, or paraphrases that share few words.
 """

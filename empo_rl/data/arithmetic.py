@@ -1,13 +1,13 @@
-r"""The demo's task: `What is (a+b)*c+d?` with digits 1 to 9, 6,561 questions, and the texts a base model learns from.
+r"""Generated questions for the demo: `What is (a+b)*c+d?` with digits 1 to 9, 6,561 questions in total.
 
-A pre-training text answers in one of two ways, and that choice is what EMPO can change:
+A pre-training text answers a question in one of two forms. Training with EMPO changes how often each form is used:
 
-    chain   2+3=5, 5*4=20, 20+7=27, \boxed{27}, one a line; always right
-    direct  \boxed{27}, without working; wrong by 1 to 10 in 30% of the texts
+    chain   2+3=5, 5*4=20, 20+7=27, \boxed{27}, one on each line; always correct
+    direct  \boxed{27}, without steps; wrong by 1 to 10 in 30% of the texts
 
-Most texts are direct (70% where c <= 6, else 35%), so the base model mostly guesses. Its chains agree with
-each other far more often than its guesses do, which is the only thing that a reward for self-consistency can
-see.
+Most texts are direct (70% if c <= 6, else 35%), so the base model usually guesses. Its chains agree with each other
+much more often than its direct answers. This difference is the only signal for a reward that measures
+self-consistency.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ DIRECT_IF_EASY, DIRECT_IF_HARD, EASY_UP_TO = 0.7, 0.35, 6
 
 @dataclass(frozen=True, slots=True, order=True)
 class ArithmeticQuestion:
-    """(a+b)*c+d."""
+    """The question `What is (a+b)*c+d?`."""
 
     a: int
     b: int
@@ -33,28 +33,28 @@ class ArithmeticQuestion:
 
     @property
     def text(self) -> str:
-        """As the model reads it."""
+        """The text that the model reads."""
         return f"What is ({self.a}+{self.b})*{self.c}+{self.d}?"
 
     @property
     def gold(self) -> str:
-        """The right answer. Training with `reward=empo` never reads it."""
+        """The correct answer as text. Training with `reward=empo` does not read it."""
         return str(self.value)
 
     @property
     def value(self) -> int:
-        """The right answer as a number."""
+        """The correct answer as a number."""
         return (self.a + self.b) * self.c + self.d
 
     @property
-    def up_to_order(self) -> tuple[int, int, int, int]:
-        """The same for (a+b)*c+d and (b+a)*c+d: they are one question to anyone who can add."""
+    def sorted_digits(self) -> tuple[int, int, int, int]:
+        """The digits with a and b sorted: equal for (a+b)*c+d and (b+a)*c+d, which are the same question."""
         return min(self.a, self.b), max(self.a, self.b), self.c, self.d
 
 
 @dataclass(frozen=True, slots=True)
 class ArithmeticSplit:
-    """Three sets of questions; no evaluation question is in the others, nor with a and b swapped."""
+    """Three sets of questions. No evaluation question is in another set, also not with a and b swapped."""
 
     evaluation: tuple[ArithmeticQuestion, ...]
     unlabelled: tuple[ArithmeticQuestion, ...]
@@ -62,15 +62,15 @@ class ArithmeticSplit:
 
 
 def split(seed: int) -> ArithmeticSplit:
-    """256 questions to evaluate, 2,048 to train on without labels, the rest to pre-train."""
-    dice = random.Random(f"split {seed}")
+    """256 questions for evaluation, 2,048 for training without labels, the rest for pre-training."""
+    rng = random.Random(f"split {seed}")
     questions = [ArithmeticQuestion(*digits) for digits in product(range(1, 10), repeat=4)]
-    dice.shuffle(questions)
+    rng.shuffle(questions)
     evaluation: dict[tuple[int, int, int, int], ArithmeticQuestion] = {}
     for question in questions:
         if len(evaluation) < EVALUATION_QUESTIONS:
-            evaluation.setdefault(question.up_to_order, question)
-    rest = [question for question in questions if question.up_to_order not in evaluation]
+            evaluation.setdefault(question.sorted_digits, question)
+    rest = [question for question in questions if question.sorted_digits not in evaluation]
     return ArithmeticSplit(
         evaluation=tuple(evaluation.values()),
         unlabelled=tuple(rest[:UNLABELLED_QUESTIONS]),
@@ -79,7 +79,7 @@ def split(seed: int) -> ArithmeticSplit:
 
 
 def chain(question: ArithmeticQuestion) -> str:
-    """The working, a line a step."""
+    """The answer with its steps, one on each line."""
     total = question.a + question.b
     product_ = total * question.c
     lines = (
@@ -91,16 +91,16 @@ def chain(question: ArithmeticQuestion) -> str:
     return "\n".join(lines)
 
 
-def direct(question: ArithmeticQuestion, dice: random.Random) -> str:
-    """The answer alone; wrong in 30% of the texts."""
+def direct(question: ArithmeticQuestion, rng: random.Random) -> str:
+    """The answer without steps; wrong in 30% of the texts."""
     answer = question.value
-    if dice.random() < WRONG_DIRECT:
-        off = dice.randint(1, 10) * dice.choice((-1, 1))
+    if rng.random() < WRONG_DIRECT:
+        off = rng.randint(1, 10) * rng.choice((-1, 1))
         answer = answer + off if answer + off >= 0 else answer - off
     return rf"\boxed{{{answer}}}"
 
 
-def pretraining_answer(question: ArithmeticQuestion, dice: random.Random) -> str:
-    """One text of the pre-training corpus."""
+def pretraining_answer(question: ArithmeticQuestion, rng: random.Random) -> str:
+    """The answer part of one pre-training text, in a random form."""
     prefers_direct = DIRECT_IF_EASY if question.c <= EASY_UP_TO else DIRECT_IF_HARD
-    return direct(question, dice) if dice.random() < prefers_direct else chain(question)
+    return direct(question, rng) if rng.random() < prefers_direct else chain(question)

@@ -1,10 +1,10 @@
-"""`empo-data`: training questions from a public data set, compared with the evaluation sets.
+"""`empo-data`: prepare training questions, and compare them with the evaluation sets.
 
-    empo-data numina [-o FILE]       a seeded 20,000 of NuminaMath-CoT
-    empo-data natural [-o FILE]      Natural Reasoning by the paper's Algorithm 4, a seeded 18,000 of what is left
-    empo-data check FILE             duplicates in a file, and overlap with evaluation sets; writes nothing
+    empo-data numina [-o FILE]       a sample of 20,000 questions of NuminaMath-CoT
+    empo-data natural [-o FILE]      Natural Reasoning, filtered with the paper's Algorithm 4; a sample of 18,000
+    empo-data check FILE             duplicates in a file, and overlap with evaluation sets; writes no file
 
-Light at import: datasets and datasketch are loaded when a command needs them.
+The module is light to import: datasets and datasketch are imported when a command needs them.
 """
 
 from __future__ import annotations
@@ -18,154 +18,172 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from empo_rl.data.data_options import Compared, Prepared, compared, prepared, roles
+from empo_rl.data.data_options import (
+    ComparisonOptions,
+    PreparationOptions,
+    comparison_options,
+    parse_roles,
+    preparation_options,
+)
 
 if TYPE_CHECKING:
-    from empo_rl.data.overlap import Finder
-    from empo_rl.data.preparation import Preparation
-    from empo_rl.data.prepare import Files
-    from empo_rl.data.report import Report
+    from empo_rl.data.overlap import OverlapIndex
+    from empo_rl.data.prepare import OutputFiles
+    from empo_rl.data.report import DataReport
+    from empo_rl.data.sources import DataSource
     from empo_rl.run.progress import StageProgress
 
-_USES = """\
+_EXAMPLES = """\
 empo-data numina                 20,000 of NuminaMath-CoT -> numina.jsonl
 empo-data natural                18,000 of Natural Reasoning -> natural.jsonl
 empo-data numina --from FILE     the same from a local JSONL or Parquet file
-empo-data check FILE             duplicates and overlap in a file of yours
+empo-data check FILE             duplicates and overlap in your own file
 """
 
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    help=f"Prepare training questions, and see what they share with the evaluation sets.\n\n\b\n{_USES}",
+    help=f"Prepare training questions, and find their overlap with the evaluation sets.\n\n\b\n{_EXAMPLES}",
 )
 @click.version_option(package_name="semantic-entropy")
 def main() -> None:
-    """The front door."""
+    """Entry point of the command."""
 
 
-@main.command(short_help="A seeded 20,000 of NuminaMath-CoT.")
-@prepared
-@click.option("--answered", is_flag=True, help="Only questions whose solution boxes an answer.")
-@compared
-def numina(prepared: Prepared, compared: Compared, answered: bool) -> None:
-    r"""Draw questions of NuminaMath-CoT: rows of question, answer, solution, source.
+@main.command(short_help="A sample of 20,000 questions of NuminaMath-CoT.")
+@preparation_options
+@click.option("--answered", is_flag=True, help="Keep only questions whose solution has a boxed answer.")
+@comparison_options
+def numina(preparation: PreparationOptions, comparison: ComparisonOptions, answered: bool) -> None:
+    r"""Sample questions of NuminaMath-CoT. A row has question, answer, solution, source.
 
-    The answer is what the last \boxed{} of the solution holds, null where there is none.
+    The answer is the content of the last \boxed{} of the solution, or null.
     Roles of --column: question, solution, source.
     """
-    from empo_rl.data.numina import numina as preparation
+    from empo_rl.data.sources import numina_source
 
-    with _one_sentence():
-        _prepare(preparation(answered=answered), prepared, compared)
+    with _errors_without_traceback():
+        _prepare(numina_source(answered=answered), preparation, comparison)
 
 
-@main.command(short_help="Natural Reasoning by Algorithm 4, 18,000 of it.")
-@prepared
-@click.option("--tokenizer", metavar="MODEL", help="Count a response in this model's tokens, not in characters.")
-@compared
-def natural(prepared: Prepared, compared: Compared, tokenizer: str | None) -> None:
-    """Filter Natural Reasoning as the paper's Algorithm 4 does, and draw: rows of question, answer, response.
+@main.command(short_help="Natural Reasoning, filtered with Algorithm 4; a sample of 18,000.")
+@preparation_options
+@click.option("--tokenizer", metavar="MODEL", help="Measure responses in tokens of this model, not in characters.")
+@comparison_options
+def natural(preparation: PreparationOptions, comparison: ComparisonOptions, tokenizer: str | None) -> None:
+    """Filter Natural Reasoning with the paper's Algorithm 4, then sample. A row has question, answer, response.
 
-    Roles of --column: question, answer, response (COLUMN, or COLUMN.FIELD of objects; `response=` for none).
+    Roles of --column: question, answer, response (COLUMN, or COLUMN.FIELD for a field of objects; `response=` for no
+    response).
     """
-    from empo_rl.data.natural import natural as preparation
+    from empo_rl.data.sources import natural_source
 
-    with _one_sentence():
-        chosen = preparation(_token_counter(tokenizer), "tokens") if tokenizer else preparation()
-        _prepare(chosen, prepared, compared)
+    with _errors_without_traceback():
+        source = natural_source(_token_counter(tokenizer), "tokens") if tokenizer else natural_source()
+        _prepare(source, preparation, comparison)
 
 
 @main.command(short_help="Duplicates in a file, and overlap with evaluation sets.")
 @click.argument("file")
 @click.option(
-    "--column", "columns", multiple=True, metavar="question=COLUMN", callback=roles, help="What its column is called."
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="question=COLUMN",
+    callback=parse_roles,
+    help="Column of the questions.",
 )
-@compared
-def check(file: str, columns: Mapping[str, str], compared: Compared) -> None:
-    """Compare the questions of FILE (.jsonl or .parquet) with each other and with evaluation sets. Writes nothing."""
-    from empo_rl.data.prepare import check as compare
+@comparison_options
+def check(file: str, columns: Mapping[str, str], comparison: ComparisonOptions) -> None:
+    """Compare the questions of FILE (.jsonl or .parquet) with each other and with evaluation sets. Writes no file."""
+    from empo_rl.data.prepare import check as check_records
     from empo_rl.data.records import open_records
 
     if set(columns) - {"question"}:
-        raise click.UsageError("--column: a file that is checked has one role, question=COLUMN.")
+        raise click.UsageError("--column: this command has one role: question=COLUMN.")
     column = columns.get("question", "question")
-    with _one_sentence():
+    with _errors_without_traceback():
         with _progress() as progress:
-            _hub_or_cache(progress, None, compared)
+            _test_hub(progress, None, comparison)
             stream = open_records(file, columns=(column,), key="FILE")
-            report, finder = _comparison(stream.name, progress, compared)
-            compare(stream, column, report, finder, progress)
-        _print(report, compared)
+            report, index = _report_and_index(stream.name, progress, comparison)
+            check_records(stream, column, report, index, progress)
+        _print(report, comparison)
 
 
-def _prepare(preparation: Preparation, prepared: Prepared, compared: Compared) -> None:
-    from empo_rl.data.prepare import Choices, prepare
+def _prepare(source: DataSource, preparation: PreparationOptions, comparison: ComparisonOptions) -> None:
+    from empo_rl.data.prepare import SampleOptions, prepare
     from empo_rl.data.records import open_records
 
-    columns = preparation.with_columns(prepared.columns)
-    source = prepared.source or preparation.source
-    files = _files(prepared.output or Path(f"{preparation.name}.jsonl"), prepared.dropped, [source, *compared.against])
-    with _progress() as progress, _room(files.out.parent):
-        _hub_or_cache(progress, source, compared)
+    columns = source.with_columns(preparation.columns)
+    dataset = preparation.source or source.dataset
+    output = preparation.output or Path(f"{source.name}.jsonl")
+    files = _output_files(output, preparation.dropped, [dataset, *comparison.against])
+    with _progress() as progress, _explain_full_disk(files.out.parent):
+        _test_hub(progress, dataset, comparison)
         names = {name for column in columns.values() if column for name in (column, column.partition(".")[0])}
-        stream = open_records(source, split=prepared.split, columns=names, key="--from")
-        report, finder = _comparison(stream.name, progress, compared)
-        choices = Choices(prepared.count or preparation.count, prepared.seed, columns, prepared.drop)
-        prepare(stream, preparation, choices, report, finder, files, progress)
-    _print(report, compared)
-    click.echo(f"{files.out}, and the report with every pair: {files.report}", err=True)
+        stream = open_records(dataset, split=preparation.split, columns=names, key="--from")
+        report, index = _report_and_index(stream.name, progress, comparison)
+        options = SampleOptions(preparation.count or source.count, preparation.seed, columns, preparation.drop)
+        prepare(stream, source, options, report, index, files, progress)
+    _print(report, comparison)
+    click.echo(f"Rows: {files.out}. Report with every pair: {files.report}.", err=True)
 
 
-def _files(out: Path, dropped: Path | None, read: list[str]) -> Files:
-    """Where the rows, the report and the dropped rows go.
+def _output_files(out: Path, dropped: Path | None, inputs: list[str]) -> OutputFiles:
+    """The paths of the rows, the report and the dropped rows; their folders are made.
 
     Raises:
-        InputError: a folder, or a file that is also read or written as something else.
+        InputError: a path is a folder, or is also an input or another output.
     """
-    from empo_rl.data.prepare import Files
+    from empo_rl.data.prepare import OutputFiles
     from semantic_entropy import InputError
 
-    if out.is_dir():  # before a report is named after it
+    if out.is_dir():  # before the name of the report is made from it
         raise InputError(f"{out} is a folder: name a file in it.")
-    files = Files(out, out.with_suffix(".report.json"), dropped)
-    written = [path for path in (files.out, files.report, files.dropped) if path is not None]
-    if folder := next((path for path in written if path.is_dir()), None):
-        raise InputError(f"{folder} is a folder: name a file in it, or move it away.")
-    taken = [Path(name.rpartition("=")[2]).resolve() for name in read]
-    for path in written:
-        if path.resolve() in taken:
-            raise InputError(f"{path} is read or written as something else too: give -o another name.")
-        taken.append(path.resolve())
+    files = OutputFiles(out, out.with_suffix(".report.json"), dropped)
+    outputs = [path for path in (files.out, files.report, files.dropped) if path is not None]
+    if folder := next((path for path in outputs if path.is_dir()), None):
+        raise InputError(f"{folder} is a folder: name a file in it, or move the folder.")
+    used = [Path(name.rpartition("=")[2]).resolve() for name in inputs]
+    for path in outputs:
+        if path.resolve() in used:
+            raise InputError(f"{path} is used twice, as an input or for another output: choose another name with -o.")
+        used.append(path.resolve())
         path.parent.mkdir(parents=True, exist_ok=True)
     return files
 
 
-def _comparison(name: str, progress: StageProgress, compared: Compared) -> tuple[Report, Finder]:
-    from empo_rl.data.against import Against, load_against
-    from empo_rl.data.overlap import Finder, Near
-    from empo_rl.data.report import Report
+def _report_and_index(
+    name: str, progress: StageProgress, comparison: ComparisonOptions
+) -> tuple[DataReport, OverlapIndex]:
+    from empo_rl.data.comparison_sets import ComparisonSets, load_comparison_sets
+    from empo_rl.data.overlap import NearCriterion, OverlapIndex
+    from empo_rl.data.report import DataReport
     from empo_rl.extras import require_extra
 
     require_extra("empo-data", ("datasketch",), extra="data")
-    against = Against() if compared.alone else load_against(compared.against, compared.source_column, progress)
-    near = Near(compared.threshold, compared.words, compared.numbers)
-    return Report(name, near, against.sets, against.absent), Finder(against.sets, near)
+    loaded = (
+        ComparisonSets()
+        if comparison.alone
+        else load_comparison_sets(comparison.against, comparison.source_column, progress)
+    )
+    near = NearCriterion(comparison.threshold, comparison.words, comparison.numbers)
+    return DataReport(name, near, loaded.sets, loaded.unavailable), OverlapIndex(loaded.sets, near)
 
 
-def _hub_or_cache(progress: StageProgress, source: str | None, compared: Compared) -> None:
-    """Before anything of Hugging Face is imported: see whether it answers, where it will be asked."""
-    from empo_rl.data.hub import stay_off_if_unreachable
-    from empo_rl.data.records import is_local
+def _test_hub(progress: StageProgress, dataset: str | None, comparison: ComparisonOptions) -> None:
+    """If something comes from the hub, test the connection before Hugging Face's libraries are imported."""
+    from empo_rl.data.records import go_offline_if_hub_unreachable, is_local
     from empo_rl.extras import require_extra
 
-    from_hub = [name for name in (source, *compared.against) if name and not is_local(name.rpartition("=")[2])]
-    if not from_hub and (compared.alone or compared.against):
+    from_hub = [name for name in (dataset, *comparison.against) if name and not is_local(name.rpartition("=")[2])]
+    if not from_hub and (comparison.alone or comparison.against):
         return
     require_extra("empo-data", ("datasets",), extra="data")
-    said = stay_off_if_unreachable()
-    if said:
-        progress.say(said)
+    message = go_offline_if_hub_unreachable()
+    if message:
+        progress.say(message)
 
 
 def _token_counter(model: str) -> Callable[[str], int]:
@@ -178,21 +196,20 @@ def _token_counter(model: str) -> Callable[[str], int]:
     try:
         tokenizer: Any = AutoTokenizer.from_pretrained(model)
     except (OSError, ValueError) as error:
-        raise InputError(f"--tokenizer: {model!r} has no tokenizer that can be loaded: {error}") from error
+        raise InputError(f"--tokenizer: cannot load the tokenizer of {model!r}: {error}") from error
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False))
 
 
-def _print(report: Report, compared: Compared) -> None:
-    if compared.as_json:
-        said = json.dumps(report.as_json(), ensure_ascii=False, indent=2)
+def _print(report: DataReport, comparison: ComparisonOptions) -> None:
+    if comparison.as_json:
+        text = json.dumps(report.to_dict(), ensure_ascii=False, indent=2)
     else:
-        said = "\n".join(report.lines(compared.show))
-    click.echo(said.encode("utf-8", "backslashreplace").decode("utf-8"))  # half a character as its escape
+        text = "\n".join(report.lines(comparison.show))
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))  # a lone surrogate is printed as its escape
 
 
 @contextmanager
-def _one_sentence() -> Iterator[None]:
-    """Errors that have a sentence, without a traceback."""
+def _errors_without_traceback() -> Iterator[None]:
     from semantic_entropy import SemanticEntropyError
 
     try:
@@ -205,7 +222,7 @@ def _one_sentence() -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[StageProgress]:
-    """Bars while the block runs; Ctrl-C ends it with a line, and 130, which is what shells expect."""
+    """Progress bars. Ctrl-C prints a message and exits with status 130, which shells expect."""
     from empo_rl.run.progress import StageProgress
 
     with StageProgress() as progress:
@@ -213,14 +230,13 @@ def _progress() -> Iterator[StageProgress]:
             yield progress
         except KeyboardInterrupt:
             stage, done, total = progress.reached or ("starting", 0, 0)
-            far = f" at {done / total:.0%}" if total else ""
-            progress.say(f"interrupted while {stage}{far}: nothing was written")
+            share = f" at {done / total:.0%}" if total else ""
+            progress.say(f"interrupted while {stage}{share}: nothing was written")
             raise SystemExit(130) from None
 
 
 @contextmanager
-def _room(folder: Path) -> Iterator[None]:
-    """A full disk, in words."""
+def _explain_full_disk(folder: Path) -> Iterator[None]:
     from empo_rl.run import files as disk
 
     try:
@@ -229,8 +245,8 @@ def _room(folder: Path) -> Iterator[None]:
         if not disk.is_refusal(error):
             raise
         raise disk.DiskError(
-            f"{disk.refused(folder, error)} Nothing was written. Make room, or give -o a place on another disk, and "
-            "run it again."
+            f"{disk.refused(folder, error)} Nothing was written. Free some space, or choose another disk with -o, and "
+            "run the command again."
         ) from error
 
 

@@ -1,4 +1,4 @@
-"""The options that `empo-data`'s commands share: what is compared and how, what is read, drawn and written."""
+"""The options that several commands of `empo-data` share."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any, Literal, cast
 
 import click
 
-from empo_rl.data.overlap import KINDS, Kind
+from empo_rl.data.overlap import OVERLAP_KINDS, OverlapKind
 
-Command = Callable[..., None]
+CommandFunction = Callable[..., None]
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
-    """Which evaluation sets, what near means, and how the report is printed."""
+class ComparisonOptions:
+    """The evaluation sets, when two questions are near, and how the report is printed."""
 
     against: tuple[str, ...]
     source_column: str | None
@@ -30,8 +30,8 @@ class Compared:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
-    """What is read, what is drawn of it, and where that goes."""
+class PreparationOptions:
+    """The input, the size and seed of the sample, and the output files."""
 
     output: Path | None
     source: str | None
@@ -39,94 +39,118 @@ class Prepared:
     count: int | None
     seed: int
     columns: Mapping[str, str]
-    drop: tuple[Kind, ...]
+    drop: tuple[OverlapKind, ...]
     dropped: Path | None
 
 
-def compared(command: Command) -> Command:
-    """Give a command the options that make its argument `compared`."""
-    return _gathered(command, "compared", Compared, _COMPARED)
+def comparison_options(command: CommandFunction) -> CommandFunction:
+    """Add the comparison options to a command, which gets them as its argument `comparison`."""
+    return _add_options(command, "comparison", ComparisonOptions, _COMPARISON)
 
 
-def prepared(command: Command) -> Command:
-    """Give a command the options that make its argument `prepared`."""
-    return _gathered(command, "prepared", Prepared, _PREPARED)
+def preparation_options(command: CommandFunction) -> CommandFunction:
+    """Add the preparation options to a command, which gets them as its argument `preparation`."""
+    return _add_options(command, "preparation", PreparationOptions, _PREPARATION)
 
 
-def roles(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """ROLE=COLUMN, any number of times, as a mapping."""
+def parse_roles(_: click.Context, __: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Convert repeated ROLE=COLUMN values to a dict."""
     wrong = next((value for value in values if value.partition("=")[0] in ("", value)), None)
     if wrong is not None:
         raise click.BadParameter(f"{wrong!r}: write ROLE=COLUMN, for example question=problem.")
     return dict(value.split("=", 1) for value in values)
 
 
-def _kinds(_: click.Context, __: click.Parameter, value: str) -> tuple[Kind, ...]:
+def _parse_kinds(_: click.Context, __: click.Parameter, value: str) -> tuple[OverlapKind, ...]:
     given = {part.strip() for part in value.split(",")} - {""}
-    wrong = given - set(KINDS)
+    wrong = given - set(OVERLAP_KINDS)
     if wrong:
-        raise click.BadParameter(f"{', '.join(sorted(wrong))}: choose from {', '.join(KINDS)}.")
-    return tuple(kind for kind in KINDS if kind in given)
+        raise click.BadParameter(f"{', '.join(sorted(wrong))}: choose from {', '.join(OVERLAP_KINDS)}.")
+    return tuple(kind for kind in OVERLAP_KINDS if kind in given)
 
 
-def _gathered(
-    command: Command, name: str, into: type[Compared | Prepared], options: tuple[Callable[[Command], Command], ...]
-) -> Command:
-    names = [each.name for each in fields(into)]
+def _add_options(
+    command: CommandFunction,
+    argument: str,
+    options_class: type[ComparisonOptions | PreparationOptions],
+    options: tuple[Callable[[CommandFunction], CommandFunction], ...],
+) -> CommandFunction:
+    names = [field.name for field in fields(options_class)]
 
     @functools.wraps(command)
-    def run(**given: Any) -> None:
-        command(**{name: into(**{each: given.pop(each) for each in names})}, **given)
+    def run(**values: Any) -> None:
+        command(**{argument: options_class(**{name: values.pop(name) for name in names})}, **values)
 
-    return functools.reduce(lambda given, option: option(given), reversed(options), cast("Command", run))
+    return functools.reduce(lambda function, option: option(function), reversed(options), cast("CommandFunction", run))
 
 
-_COMPARED = (
+_COMPARISON = (
     click.option(
         "--against",
         multiple=True,
         metavar="SET",
-        help="A suite or set of empo-eval, a file, or NAME=FILE; repeat it. [default: all sets that can be loaded]",
+        help="Evaluation set to compare with: a suite or set of empo-eval, a file, or NAME=FILE; repeatable. "
+        "[default: all sets that can be loaded]",
     ),
-    click.option("--source-column", metavar="COLUMN", help="The column that tells the sets in such a file apart."),
+    click.option("--source-column", metavar="COLUMN", help="Column of the file that holds the name of a row's set."),
     click.option("--alone", is_flag=True, help="Compare with no evaluation set."),
     click.option(
         "--threshold",
         type=click.FloatRange(0.2, 1.0),
         default=0.5,
         show_default=True,
-        help="Near: the least Jaccard similarity of the runs of tokens.",
+        help="Near questions: least Jaccard similarity of the token runs.",
     ),
-    click.option("--words", type=click.IntRange(1, 10), default=3, show_default=True, help="Near: tokens in a run."),
+    click.option(
+        "--words", type=click.IntRange(1, 10), default=3, show_default=True, help="Near questions: tokens in a run."
+    ),
     click.option(
         "--numbers",
         type=click.Choice(["same", "any"]),
         default="same",
         show_default=True,
-        help="Near: only with the same numbers, or with any.",
+        help="Near questions: must contain the same numbers, or can contain any numbers.",
     ),
-    click.option("--show", type=click.IntRange(min=0), default=0, help="Print so many pairs of each kind."),
+    click.option(
+        "--show", type=click.IntRange(min=0), default=0, help="Number of pairs of each kind to print.  [default: 0]"
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
 )
-_PREPARED = (
-    click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="[default: COMMAND.jsonl]"),
-    click.option("--from", "source", metavar="NAME|FILE", help="A hub data set, a .jsonl or a .parquet file."),
-    click.option("--split", default="train", show_default=True, help="Of a hub data set."),
-    click.option("--n", "count", type=click.IntRange(min=1), help="Rows to draw. [default: the paper's number]"),
-    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True, help="Of the draw."),
+_PREPARATION = (
+    click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Output file. [default: COMMAND.jsonl]",
+    ),
+    click.option(
+        "--from", "source", metavar="NAME|FILE", help="Hugging Face dataset, or a .jsonl or .parquet file, to read."
+    ),
+    click.option("--split", default="train", show_default=True, help="Split of the Hugging Face dataset."),
+    click.option(
+        "--n", "count", type=click.IntRange(min=1), help="Number of rows to sample. [default: the paper's number]"
+    ),
+    click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=42, show_default=True, help="Sampling seed."),
     click.option(
         "--column",
         "columns",
         multiple=True,
         metavar="ROLE=COLUMN",
-        callback=roles,
-        help="What a column is called; repeat it.",
+        callback=parse_roles,
+        help="Column that has this role; repeatable.",
     ),
-    click.option("--drop", default="", metavar="KIND,...", callback=_kinds, help=f"Leave out: {', '.join(KINDS)}."),
+    click.option(
+        "--drop",
+        default="",
+        metavar="KIND,...",
+        callback=_parse_kinds,
+        help=f"Drop rows with these kinds of overlap: {', '.join(OVERLAP_KINDS)}.",
+    ),
     click.option(
         "--dropped",
         type=click.Path(path_type=Path),
         metavar="FILE",
-        help="Write there each row that was removed or dropped, with the reason.",
+        help="File for the rows that were removed or dropped, with the reasons.",
     ),
 )

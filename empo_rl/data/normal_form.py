@@ -1,10 +1,11 @@
-r"""A question's tokens, and the form in which two questions are compared.
+r"""The tokens of a question, and the normal form in which two questions are compared.
 
-Two questions are the same where their tokens are. Ignored are letter case and Unicode compatibility forms (NFKC), white
-space, LaTeX's spacing and size commands (`\,`, `\quad`, `\left`, `~`), math delimiters (`$`, `\(`, `\[`), the size of a
-fraction (`\dfrac`), and the prompt's closing words where a data set stores them with the question.
+Two questions are equal if their tokens are equal. These differences are ignored: letter case, Unicode compatibility
+forms (NFKC), white space, LaTeX commands for spacing and size (`\,`, `\quad`, `\left`, `~`), math delimiters (`$`,
+`\(`, `\[`), the size of a fraction (`\dfrac`), and the closing instruction of a prompt, if a data set stores it with
+the question.
 
-Not ignored: braces, punctuation, the order of words, numbers. `x^2` and `x^{2}` differ here, and are near.
+These are not ignored: braces, punctuation, word order, numbers. `x^2` and `x^{2}` are not equal, but near.
 """
 
 from __future__ import annotations
@@ -20,64 +21,64 @@ _IGNORED = frozenset(
     [*"$~", *(f"\\{mark}" for mark in "()[],;:!>"), "\\quad", "\\qquad", "\\displaystyle", "\\left", "\\right"]
     + [f"\\{size}{side}" for size in ("big", "bigg") for side in ("", "l", "r", "m")]
 )
-_SAME = {"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\leq": "\\le", "\\geq": "\\ge", "\\neq": "\\ne"}
+_SYNONYMS = {"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\leq": "\\le", "\\geq": "\\ge", "\\neq": "\\ne"}
 
-# Qwen's own, which many data sets carry; the others are those of Appendix A.
-_OTHER_SUFFIXES = (r"Please reason step by step, and put your final answer within \boxed{}.",)
+# The instruction of Qwen's prompts, which many data sets contain. The others come from Appendix A of the paper.
+_OTHER_INSTRUCTIONS = (r"Please reason step by step, and put your final answer within \boxed{}.",)
 
 
 def tokens(question: str) -> list[str]:
-    """Words, numbers, LaTeX commands and single marks, without what is ignored."""
-    found = _plain_tokens(question)
+    """Words, numbers, LaTeX commands and single characters, without what is ignored."""
+    found = _all_tokens(question)
     while True:
-        length = next((len(end) for end in _suffixes() if len(found) > len(end) and _ends(found, end)), 0)
+        length = next((len(end) for end in _instructions() if len(found) > len(end) and _ends_with(found, end)), 0)
         if not length:
             return found
         found = found[:-length]
 
 
 def normal_form(question: str) -> str:
-    """The tokens with a space between each two; the normal form of a normal form is itself."""
+    """The tokens, joined by spaces. The normal form of a normal form is the same text."""
     return " ".join(tokens(question))
 
 
 def numbers(found: list[str]) -> tuple[str, ...]:
-    """Those of the tokens that are numbers, in order."""
+    """The tokens that are numbers, in order."""
     return tuple(token for token in found if token[0].isdecimal())
 
 
 def shingles(found: list[str], words: int) -> frozenset[str]:
-    """Every run of so many tokens; of a shorter text, the whole."""
+    """Every run of `words` consecutive tokens; the whole text if it has fewer tokens."""
     size = min(words, len(found))
-    return frozenset(" ".join(found[start : start + size]) for start in range(len(found) - size + 1)) if size else _NONE
-
-
-_NONE: frozenset[str] = frozenset()
+    if not size:
+        return frozenset()
+    return frozenset(" ".join(found[start : start + size]) for start in range(len(found) - size + 1))
 
 
 def jaccard(left: frozenset[str], right: frozenset[str]) -> float:
-    """|A and B| / |A or B|, in [0, 1]; 0 where both are empty."""
+    """|A and B| / |A or B|, in [0, 1]; 0 if both sets are empty."""
     both = len(left & right)
     return both / (len(left) + len(right) - both) if both else 0.0
 
 
-def _plain_tokens(text: str) -> list[str]:
-    found = [_SAME.get(token, token) for token in _TOKEN.findall(_folded(text))]
+def _all_tokens(text: str) -> list[str]:
+    found = [_SYNONYMS.get(token, token) for token in _TOKEN.findall(_folded(text))]
     return [token for token in found if token not in _IGNORED and not (token[0] == "\\" and token[1:].isspace())]
 
 
 def _folded(text: str) -> str:
-    while (folded := unicodedata.normalize("NFKC", text.casefold())) != text:  # one round is not always enough
+    while (folded := unicodedata.normalize("NFKC", text.casefold())) != text:  # one pass is not always enough
         text = folded
     return text
 
 
 @cache
-def _suffixes() -> tuple[tuple[str, ...], ...]:
+def _instructions() -> tuple[tuple[str, ...], ...]:
+    """The tokens of each closing instruction, the longest first."""
     texts = {turn.replace(PLACEHOLDER, "") for turns in TEMPLATES.values() for turn in turns.values() if turn}
-    found = {tuple(_plain_tokens(text)) for text in (*texts, *_OTHER_SUFFIXES)}
+    found = {tuple(_all_tokens(text)) for text in (*texts, *_OTHER_INSTRUCTIONS)}
     return tuple(sorted(found - {()}, key=len, reverse=True))
 
 
-def _ends(found: list[str], end: tuple[str, ...]) -> bool:
+def _ends_with(found: list[str], end: tuple[str, ...]) -> bool:
     return tuple(found[-len(end) :]) == end

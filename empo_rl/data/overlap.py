@@ -1,13 +1,13 @@
-"""Which questions are the same as, or nearly the same as, another in the set or one of an evaluation set.
+"""Find questions that are equal, or nearly equal, to another training question or to a question of an evaluation set.
 
-Same: equal normal forms. Near: of the sets A and B of their runs of three tokens, the Jaccard similarity
-|A and B| / |A or B| is at least a threshold, and (unless asked otherwise) they hold the same numbers in the same order:
-"the area of a circle of radius 3" and "... of radius 5" are two questions. MinHash (datasketch) proposes pairs; the
-similarity itself decides, so that no pair is near by an error of the estimate. A pair at the threshold is proposed with
-a probability of at least 0.99, and closer ones are with more.
+Equal: the normal forms are equal. Near: let A and B be the sets of runs of three tokens; the Jaccard similarity
+|A and B| / |A or B| reaches a threshold, and (by default) both questions contain the same numbers in the same order.
+"The area of a circle of radius 3" and "... of radius 5" are two different questions. MinHash (datasketch) proposes
+pairs. The similarity, computed from the texts, decides, so an estimation error never makes a pair near. A pair at the
+threshold is proposed with probability 0.99 or more; pairs above the threshold with a higher probability.
 
-Every row is compared with the rows kept before it, so that of several equal ones the first stays.
-Leaves out paraphrases with few words in common, translations, and a question that stands inside a longer text.
+Each row is compared with the rows that were kept before it, so the first of several equal rows stays.
+Not found: paraphrases with few words in common, translations, and a question inside a longer text.
 """
 
 from __future__ import annotations
@@ -20,18 +20,24 @@ from typing import TYPE_CHECKING, Any, Literal
 from empo_rl.data.normal_form import jaccard, numbers, shingles, tokens
 
 if TYPE_CHECKING:
-    from empo_rl.data.against import EvaluationSet
+    from empo_rl.data.comparison_sets import EvaluationSet
 
-Kind = Literal["duplicates", "near-duplicates", "overlap", "near-overlap"]
-KINDS: tuple[Kind, ...] = ("duplicates", "near-duplicates", "overlap", "near-overlap")
+OverlapKind = Literal["duplicates", "near-duplicates", "overlap", "near-overlap"]
+OVERLAP_KINDS: tuple[OverlapKind, ...] = ("duplicates", "near-duplicates", "overlap", "near-overlap")
 
-_HASHES = 128  # permutations of a MinHash
-_RECALL = 0.99  # of pairs just at the threshold
+_PERMUTATIONS = 128  # of a MinHash
+_RECALL = 0.99  # for pairs exactly at the threshold
 
 
 @dataclass(frozen=True, slots=True)
-class Near:
-    """What near means. `numbers`: "same" as the module says, "any" looks at the similarity alone."""
+class NearCriterion:
+    """When two questions are near.
+
+    Attributes:
+        threshold: least Jaccard similarity.
+        words: tokens in a run.
+        numbers: "same": both questions must contain the same numbers in the same order; "any": no such condition.
+    """
 
     threshold: float = 0.5
     words: int = 3
@@ -39,18 +45,21 @@ class Near:
 
     @property
     def bands(self) -> tuple[int, int]:
-        """(bands, rows in each) of the index: the most rows, thus the fewest wrong proposals, that reach the recall."""
-        rows = next((rows for rows in range(_HASHES, 1, -1) if self.recall(rows) >= _RECALL), 1)
-        return _HASHES // rows, rows
+        """(bands, rows in each band) of the index.
+
+        The number of rows is the largest that reaches the recall, which gives the fewest wrong proposals.
+        """
+        rows = next((rows for rows in range(_PERMUTATIONS, 1, -1) if self.recall(rows) >= _RECALL), 1)
+        return _PERMUTATIONS // rows, rows
 
     def recall(self, rows: int) -> float:
-        """The chance that a pair at the threshold meets in one of the bands."""
-        return 1.0 - (1.0 - float(self.threshold**rows)) ** (_HASHES // rows)
+        """The probability that a pair exactly at the threshold agrees in at least one band."""
+        return 1.0 - (1.0 - float(self.threshold**rows)) ** (_PERMUTATIONS // rows)
 
 
 @dataclass(frozen=True)
-class Question:
-    """A question, where it stands, and what is compared of it, computed when asked for."""
+class ComparedQuestion:
+    """The text of a question, its place (such as `data.jsonl:7`), and its tokens, computed on first use."""
 
     place: str
     text: str
@@ -65,89 +74,88 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """`question` is the same as `other`, or near it (`similarity` at most 1). `suite`: the set that `other` is of."""
+class OverlapPair:
+    """`question` is equal to `other` (similarity 1), or near it. suite: the evaluation set of `other`, if any."""
 
-    kind: Kind
-    question: Question
-    other: Question
+    kind: OverlapKind
+    question: ComparedQuestion
+    other: ComparedQuestion
     similarity: float
     suite: str | None = None
 
 
-class Finder:
-    """Look each question up, then keep it or not; what is kept is compared with those that follow.
+class OverlapIndex:
+    """An index of the questions of all evaluation sets, and of the training questions that are kept.
 
-    One index holds the questions of all evaluation sets and those kept: a question costs one look into it, however many
-    sets there are.
+    One lookup compares a question with all of them, so the cost does not depend on the number of sets.
     """
 
-    def __init__(self, sets: Sequence[EvaluationSet], near: Near) -> None:
+    def __init__(self, sets: Sequence[EvaluationSet], near: NearCriterion) -> None:
         from datasketch import MinHashLSH
 
         self.near = near
-        self._all: list[tuple[str | None, Question]] = []  # with the set that it is of; None: kept
-        self._same: dict[str, dict[str | None, Question]] = {}  # by normal form
-        self._lsh: Any = MinHashLSH(num_perm=_HASHES, params=near.bands)
-        for each in sets:
-            for question in each.questions:
-                self._add(question, each.name)
+        self._indexed: list[tuple[str | None, ComparedQuestion]] = []  # with the set's name; None: a kept question
+        self._by_form: dict[str, dict[str | None, ComparedQuestion]] = {}  # normal form -> set -> first question
+        self._lsh: Any = MinHashLSH(num_perm=_PERMUTATIONS, params=near.bands)
+        for evaluation_set in sets:
+            for question in evaluation_set.questions:
+                self._add(question, evaluation_set.name)
 
-    def look(self, question: Question) -> list[Finding]:
-        """At most one finding for the set itself and one for each evaluation set: the same if there is one, else the
+    def find(self, question: ComparedQuestion) -> list[OverlapPair]:
+        """At most one pair with a kept question, and one with each evaluation set: the equal question, else the
         nearest.
         """
-        found: dict[str | None, tuple[float, Question]] = {}
+        nearest: dict[str | None, tuple[float, ComparedQuestion]] = {}
         for suite, other, similarity in self._near(question):
-            if similarity > found.get(suite, (0.0,))[0]:
-                found[suite] = (similarity, other)
-        same = self._same.get(question.form, {})
-        findings = [Finding(_kind(suite, same=True), question, other, 1.0, suite) for suite, other in same.items()]
-        return findings + [
-            Finding(_kind(suite, same=False), question, other, similarity, suite)
-            for suite, (similarity, other) in found.items()
-            if suite not in same
+            if similarity > nearest.get(suite, (0.0,))[0]:
+                nearest[suite] = (similarity, other)
+        equal = self._by_form.get(question.form, {})
+        pairs = [OverlapPair(_kind(suite, equal=True), question, other, 1.0, suite) for suite, other in equal.items()]
+        return pairs + [
+            OverlapPair(_kind(suite, equal=False), question, other, similarity, suite)
+            for suite, (similarity, other) in nearest.items()
+            if suite not in equal
         ]
 
-    def keep(self, question: Question) -> None:
-        """Compare what follows with this one too."""
+    def add(self, question: ComparedQuestion) -> None:
+        """Add a training question that is kept: the next questions are compared with it."""
         self._add(question, None)
 
-    def _add(self, question: Question, suite: str | None) -> None:
-        there = self._same.setdefault(question.form, {})
-        if suite in there:
-            return  # the first stands for all
-        there[suite] = question
-        self._lsh.insert(len(self._all), self._sketch(question))
-        self._all.append((suite, question))
+    def _add(self, question: ComparedQuestion, suite: str | None) -> None:
+        same_form = self._by_form.setdefault(question.form, {})
+        if suite in same_form:
+            return  # the first question represents all equal ones
+        same_form[suite] = question
+        self._lsh.insert(len(self._indexed), self._sketch(question))
+        self._indexed.append((suite, question))
 
-    def _near(self, question: Question) -> Iterator[tuple[str | None, Question, float]]:
-        mine = numbers(question.tokens)
+    def _near(self, question: ComparedQuestion) -> Iterator[tuple[str | None, ComparedQuestion, float]]:
+        own_numbers = numbers(question.tokens)
         runs = shingles(question.tokens, self.near.words)
         for index in sorted(self._lsh.query(self._sketch(question))):
-            suite, other = self._all[index]
-            if self.near.numbers == "same" and numbers(other.tokens) != mine:
+            suite, other = self._indexed[index]
+            if self.near.numbers == "same" and numbers(other.tokens) != own_numbers:
                 continue
             similarity = jaccard(runs, shingles(other.tokens, self.near.words))
             if similarity >= self.near.threshold:
                 yield suite, other, similarity
 
-    def _sketch(self, question: Question) -> Any:
-        """Its MinHash; a copy of an empty one, since drawing 128 permutations anew costs more than using them."""
+    def _sketch(self, question: ComparedQuestion) -> Any:
+        """The MinHash of a question. It starts as a copy, because new permutations cost more than their use."""
         sketch = _empty_sketch().copy()
         runs = shingles(question.tokens, self.near.words)
         sketch.update_batch([run.encode("utf-8", "surrogatepass") for run in runs])
         return sketch
 
 
-def _kind(suite: str | None, *, same: bool) -> Kind:
+def _kind(suite: str | None, *, equal: bool) -> OverlapKind:
     if suite is None:
-        return "duplicates" if same else "near-duplicates"
-    return "overlap" if same else "near-overlap"
+        return "duplicates" if equal else "near-duplicates"
+    return "overlap" if equal else "near-overlap"
 
 
 @cache
 def _empty_sketch() -> Any:
     from datasketch import MinHash
 
-    return MinHash(num_perm=_HASHES, seed=1)
+    return MinHash(num_perm=_PERMUTATIONS, seed=1)

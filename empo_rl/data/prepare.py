@@ -1,194 +1,232 @@
-"""The whole step: read, remove by rules, draw by seed, compare, drop, write; or only compare.
+"""Prepare training questions: read, remove by rules, sample with a seed, compare, drop, write. Or only compare.
 
-Rows are walked in the order of the draw. A row that is dropped makes room for the next one, so that as many are kept as
-were asked for, while the source has them. Twice as many are drawn where some may be dropped; should they not suffice,
-the source is read again and twice as many again are drawn, of which those are the beginning.
+The sample does not depend on the order of the source. Each row gets a number: a hash (BLAKE2b) of the seed and the
+row's content. The rows with the smallest numbers are the sample. This is uniform sampling without replacement in one
+pass, which stores only the sampled rows. Equal rows are numbered, so each has its own chance. A sample of n rows is the
+beginning of every larger sample. Counting equal rows takes about 130 bytes for each row read.
+
+Rows are compared in the order of the sample. The next row replaces a dropped row, so the requested number of rows is
+kept as long as the source has enough. If rows may be dropped, the sample has twice the requested size. If that is too
+small, the source is read again for a sample of twice the size, and the comparison continues after the rows that it has
+already seen.
 """
 
 from __future__ import annotations
 
+import heapq
 import json
-import re
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TextIO
 
-from empo_rl.data.draw import Draw, Row
-from empo_rl.data.overlap import KINDS, Finder, Finding, Kind, Question
-from empo_rl.data.preparation import Columns, Preparation, Removed
+from empo_rl.data.overlap import OVERLAP_KINDS, ComparedQuestion, OverlapIndex, OverlapKind, OverlapPair
 from empo_rl.data.records import RecordStream, column_text
-from empo_rl.data.report import Report
+from empo_rl.data.report import DataReport
+from empo_rl.data.sources import ColumnNames, DataSource, Removed, TrainingRow
 from empo_rl.run.files import written_whole
 from semantic_entropy import InputError
+from semantic_entropy.plain_text import has_surrogate
 
-Progress = Callable[[str, int, int], None]
+DataProgress = Callable[[str, int, int], None]
 """(stage, done, total)."""
 
-HALF_A_CHARACTER = "half a character (a lone surrogate)"  # a rule of every preparation, told where a row breaks it
-_HALF = re.compile("[\ud800-\udfff]")
-_EVERY = 500  # rows between two signs of progress
-_SPARE = 2  # times as many are drawn where some may be dropped, and again where that was too few
+LONE_SURROGATE = "half a character (a lone surrogate)"  # a rule for every data set, reported only if a row breaks it
+_PROGRESS_INTERVAL = 500  # rows
+_SAMPLE_FACTOR = 2  # sample size / requested rows if rows may be dropped; also the growth if the sample is too small
+
+
+class SeededSample:
+    """A uniform sample of rows: call `add` for every row of the source, then `rows`."""
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size, self.seed = size, seed
+        self._equal_rows: Counter[bytes] = Counter()
+        self._heap: list[tuple[int, int, str, TrainingRow]] = []  # negative hashes, so the largest hash is at the top
+        self._added = 0
+
+    def add(self, place: str, row: TrainingRow) -> None:
+        """Add a row of the source, with its place."""
+        self._added += 1
+        entry = (-self._hash(row), self._added, place, row)  # the counter is unique, so rows are never compared
+        if len(self._heap) < self.size:
+            heapq.heappush(self._heap, entry)
+        elif entry > self._heap[0]:
+            heapq.heapreplace(self._heap, entry)
+
+    def rows(self) -> list[tuple[str, TrainingRow]]:
+        """(place, row) for each sampled row, in the order of the hashes: shuffled by the seed."""
+        return [(place, row) for _, _, place, row in sorted(self._heap, reverse=True)]
+
+    def _hash(self, row: TrainingRow) -> int:
+        content = json.dumps(row, sort_keys=True).encode()
+        digest = blake2b(content, digest_size=16, salt=self.seed.to_bytes(8, "little")).digest()
+        self._equal_rows[digest] += 1
+        numbered = digest + self._equal_rows[digest].to_bytes(8, "little")
+        return int.from_bytes(blake2b(numbered, digest_size=16).digest(), "little")
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
-    """What is asked for: so many rows by a seed, without those of the kinds in `drop`."""
+class SampleOptions:
+    """Number of rows, seed, column names, and the kinds of overlap that drop a row."""
 
     count: int
     seed: int
-    columns: Columns
-    drop: Collection[Kind] = ()
-
-
-def prepare(
-    stream: RecordStream,
-    preparation: Preparation,
-    choices: Choices,
-    report: Report,
-    finder: Finder,
-    files: Files,
-    progress: Progress,
-) -> Report:
-    """Fill `report` and write the files, all of them or none.
-
-    Raises:
-        InputError: a column that is not there, or no row is left.
-    """
-    report.seed, report.asked = choices.seed, choices.count
-    with ExitStack() as stack:
-        out, summary, dropped = files.opened(stack)
-        drawn = _drawn(stream, preparation, choices, report, dropped, progress)
-        for row in _kept(drawn, choices, report, finder, dropped, progress):
-            out.write(json.dumps(row, ensure_ascii=False) + "\n")
-        if not report.kept:
-            raise InputError(_none_left(report))
-        summary.write(json.dumps(report.as_json(), ensure_ascii=False, indent=2) + "\n")
-    return report
-
-
-def check(stream: RecordStream, column: str, report: Report, finder: Finder, progress: Progress) -> Report:
-    """Fill `report` for every row of a file; nothing is written.
-
-    Raises:
-        InputError: the column is not there, or holds no text somewhere, or the file is empty.
-    """
-    for place, record in _shown(stream, "comparing", progress):
-        report.read += 1
-        question = Question(place, column_text(record, column, "question", place, "--column question=..."))
-        report.findings += finder.look(question)
-        finder.keep(question)
-    report.compared = report.kept = report.read
-    if not report.read:
-        raise InputError(f"{stream.name}: holds no row.")
-    return report
+    columns: ColumnNames
+    drop: Collection[OverlapKind] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """What is written: the rows, the report, and where asked for a line for each row that was removed or dropped."""
+class OutputFiles:
+    """The rows, the report, and optionally one line for each row that was removed or dropped."""
 
     out: Path
     report: Path
     dropped: Path | None = None
 
     def opened(self, stack: ExitStack) -> tuple[TextIO, TextIO, TextIO | None]:
-        """All of them under temporary names; an error deletes them, the stack's end moves them to their places."""
+        """Open all files under temporary names. The end of the stack renames them; an error deletes them."""
         paths = [self.out, self.report, *([self.dropped] if self.dropped else [])]
         out, report, *rest = stack.enter_context(written_whole(*paths))
         return out, report, rest[0] if rest else None
 
 
-def _drawn(
+def prepare(
     stream: RecordStream,
-    preparation: Preparation,
-    choices: Choices,
-    report: Report,
-    dropped: TextIO | None,
-    progress: Progress,
-) -> Iterator[tuple[str, Row]]:
-    """Rows in the order of the draw, for as long as they are asked for where some may be dropped."""
-    draw = Draw(choices.count * (_SPARE if choices.drop else 1), choices.seed)
-    report.removed = dict.fromkeys(preparation.rules, 0)
-    for place, record in _shown(stream, "reading", progress):
+    source: DataSource,
+    options: SampleOptions,
+    report: DataReport,
+    index: OverlapIndex,
+    files: OutputFiles,
+    progress: DataProgress,
+) -> DataReport:
+    """Fill `report` and write all files, or none.
+
+    Raises:
+        InputError: a column does not exist, or no row is left.
+    """
+    report.seed, report.requested = options.seed, options.count
+    with ExitStack() as stack:
+        out, summary, dropped = files.opened(stack)
+        sampled = _sampled_rows(stream, source, options, report, dropped, progress)
+        for row in _kept_rows(sampled, options, report, index, dropped, progress):
+            out.write(json.dumps(row, ensure_ascii=False) + "\n")
+        if not report.kept:
+            counts = [*report.removed.items(), *report.dropped.items()]
+            reasons = "; ".join(f"{rule}: {count:,}" for rule, count in counts if count)
+            raise InputError(
+                f"{report.source}: no row is left of {report.read:,} rows{f' ({reasons})' if reasons else ''}."
+            )
+        summary.write(json.dumps(report.to_dict(), ensure_ascii=False, indent=2) + "\n")
+    return report
+
+
+def check(
+    stream: RecordStream, column: str, report: DataReport, index: OverlapIndex, progress: DataProgress
+) -> DataReport:
+    """Fill `report` for every row of a file, without writing a file.
+
+    Raises:
+        InputError: the column does not exist, a row has no text in it, or the file has no rows.
+    """
+    for place, record in _with_progress(stream, "comparing", progress):
         report.read += 1
-        row = _row(preparation, record, place, choices.columns)
+        text = column_text(record, column, "question", place, "--column question=...")
+        question = ComparedQuestion(place, text)
+        report.pairs += index.find(question)
+        index.add(question)
+    report.compared = report.kept = report.read
+    if not report.read:
+        raise InputError(f"{stream.name} contains no rows.")
+    return report
+
+
+def _sampled_rows(
+    stream: RecordStream,
+    source: DataSource,
+    options: SampleOptions,
+    report: DataReport,
+    dropped: TextIO | None,
+    progress: DataProgress,
+) -> Iterator[tuple[str, TrainingRow]]:
+    """Rows in the order of the sample. If rows may be dropped, the iterator grows the sample when it is used up."""
+    sample = SeededSample(options.count * (_SAMPLE_FACTOR if options.drop else 1), options.seed)
+    report.removed = dict.fromkeys(source.rules, 0)
+    for place, record in _with_progress(stream, "reading", progress):
+        report.read += 1
+        row = _convert(source, record, place, options.columns)
         if isinstance(row, Removed):
             report.removed[row.rule] = report.removed.get(row.rule, 0) + 1
-            _note(dropped, place, row.rule, record.get(choices.columns["question"]))
+            _write_dropped(dropped, place, row.rule, record.get(options.columns["question"]))
         else:
-            draw.offer(place, row)
-    left = report.read - sum(report.removed.values())
-    yield from draw.rows()
-    while choices.drop and draw.size < left:
-        before, draw = draw.size, Draw(draw.size * _SPARE, choices.seed)
-        for place, record in _shown(replace(stream, done=0), "reading again", progress):
-            row = _row(preparation, record, place, choices.columns)
+            sample.add(place, row)
+    available = report.read - sum(report.removed.values())
+    yield from sample.rows()
+    while options.drop and sample.size < available:
+        previous, sample = sample.size, SeededSample(sample.size * _SAMPLE_FACTOR, options.seed)
+        for place, record in _with_progress(replace(stream, done=0), "reading again", progress):
+            row = _convert(source, record, place, options.columns)
             if not isinstance(row, Removed):
-                draw.offer(place, row)
-        yield from draw.rows()[before:]
+                sample.add(place, row)
+        yield from sample.rows()[previous:]
 
 
-def _row(preparation: Preparation, record: Mapping[str, Any], place: str, columns: Columns) -> Row | Removed:
-    """What the preparation makes of a record, unless it holds what neither UTF-8 nor a tokenizer has a place for."""
-    row = preparation.row(record, place, columns)
-    if isinstance(row, Removed) or not any(_HALF.search(value) for value in row.values() if isinstance(value, str)):
+def _convert(source: DataSource, record: Mapping[str, Any], place: str, columns: ColumnNames) -> TrainingRow | Removed:
+    """The training row of a record. A row with a lone surrogate is removed: UTF-8 and tokenizers cannot encode it."""
+    row = source.convert(record, place, columns)
+    if isinstance(row, Removed) or not any(has_surrogate(value) for value in row.values() if isinstance(value, str)):
         return row
-    return Removed(HALF_A_CHARACTER)
+    return Removed(LONE_SURROGATE)
 
 
-def _kept(
-    drawn: Iterable[tuple[str, Row]],
-    choices: Choices,
-    report: Report,
-    finder: Finder,
+def _kept_rows(
+    sampled: Iterable[tuple[str, TrainingRow]],
+    options: SampleOptions,
+    report: DataReport,
+    index: OverlapIndex,
     dropped: TextIO | None,
-    progress: Progress,
-) -> Iterator[Row]:
-    for place, row in drawn:
-        question = Question(place, row["question"])
-        findings = finder.look(question)
-        report.findings += findings
+    progress: DataProgress,
+) -> Iterator[TrainingRow]:
+    for place, row in sampled:
+        question = ComparedQuestion(place, row["question"])
+        pairs = index.find(question)
+        report.pairs += pairs
         report.compared += 1
-        reason = next((kind for kind in KINDS if kind in choices.drop and kind in {f.kind for f in findings}), None)
+        found = {pair.kind for pair in pairs}
+        reason = next((kind for kind in OVERLAP_KINDS if kind in options.drop and kind in found), None)
         if reason is not None:
             report.dropped[reason] += 1
-            _note(dropped, place, reason, question.text, [f for f in findings if f.kind == reason])
+            _write_dropped(dropped, place, reason, question.text, [pair for pair in pairs if pair.kind == reason])
             continue
         report.kept += 1
-        finder.keep(question)
-        if report.kept % _EVERY == 0:
-            progress("comparing", report.kept, choices.count)
+        index.add(question)
+        if report.kept % _PROGRESS_INTERVAL == 0:
+            progress("comparing", report.kept, options.count)
         yield row
-        if report.kept == choices.count:  # before one more is asked for, which may be another reading
+        if report.kept == options.count:  # stop here: the next sampled row can require another pass over the source
             break
-    progress("comparing", choices.count, choices.count)
+    progress("comparing", options.count, options.count)
 
 
-def _note(file: TextIO | None, place: str, reason: str, question: Any, findings: Collection[Finding] = ()) -> None:
+def _write_dropped(
+    file: TextIO | None, place: str, reason: str, question: Any, pairs: Collection[OverlapPair] = ()
+) -> None:
     if file is None:
         return
     others = [
-        {"place": f.other.place, "suite": f.suite, "similarity": round(f.similarity, 4), "question": f.other.text}
-        for f in findings
+        {"place": p.other.place, "suite": p.suite, "similarity": round(p.similarity, 4), "question": p.other.text}
+        for p in pairs
     ]
     line = {"place": place, "reason": reason, "question": question, "found": others}
     file.write(json.dumps(line, ensure_ascii=False, default=str) + "\n")
 
 
-def _none_left(report: Report) -> str:
-    why = [f"{rule}: {count:,}" for rule, count in (*report.removed.items(), *report.dropped.items()) if count]
-    return f"{report.source}: of {report.read:,} rows none is left{_in_brackets(why)}."
-
-
-def _in_brackets(reasons: list[str]) -> str:
-    return f" ({'; '.join(reasons)})" if reasons else ""
-
-
-def _shown(stream: RecordStream, stage: str, progress: Progress) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _with_progress(stream: RecordStream, stage: str, progress: DataProgress) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for number, item in enumerate(stream, start=1):
         yield item
-        if number % _EVERY == 0:
+        if number % _PROGRESS_INTERVAL == 0:
             progress(stage, stream.done, max(stream.total, 1))
     progress(stage, max(stream.total, 1), max(stream.total, 1))

@@ -1,8 +1,10 @@
-"""From a file or a hub dataset to the rows a trainer reads: `prompt` (a conversation), `question`, and where asked for
-`gold`. For `method: sft`: `prompt` and `completion`, the model's turn.
+"""Make the rows that a trainer reads from a file or a Hugging Face dataset.
 
-Labels are not needed: without `data.columns.gold` no answer is read. Leaves out the filters of the paper's
-Algorithm 4 and the search for duplicates and overlap with evaluation sets.
+A row has `prompt` (a conversation), `question`, and `gold` if the reward or a measurement needs the gold answer. For
+`method: sft` a row has `prompt` and `completion` (the response to learn).
+
+Labels are not needed: without `data.columns.gold`, no answer is read. The filters of the paper's Algorithm 4 and the
+search for duplicates are not applied here; `empo-data` applies them.
 """
 
 from __future__ import annotations
@@ -14,64 +16,79 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.config.schema import Config, DataColumns
-from empo_rl.data.records import column_text, hub_records, jsonl_records
+from empo_rl.data.records import Record, column_text, hub_records, jsonl_records
 from semantic_entropy import InputError
 
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """rows for the trainer; `too_long` were left out."""
+    """The rows for the trainer, and the number of rows that were left out because their prompt is too long."""
 
     rows: tuple[dict[str, Any], ...]
     too_long: int
 
 
 def read_prompts(config: Config) -> list[dict[str, Any]]:
-    """Read, pick, put into the template."""
-    records = _records(config)
-    columns = columns_of(config)
-    rows = [_row(record, place, columns, config) for place, record in records]
+    """Read the data, take a random subset if `data.limit` is set, and apply the prompt template.
+
+    Raises:
+        InputError: the data cannot be read, a column is missing or has no text, or there are no prompts.
+    """
+    columns = prompt_columns(config)
+    rows = [_prompt_row(record, place, columns, config) for place, record in _records(config)]
     if config.data.limit is not None and config.data.limit < len(rows):
         rows = random.Random(f"prompts {config.seed}").sample(rows, config.data.limit)
     if not rows:
-        raise InputError(f"data: {config.data.path or config.data.dataset} holds no prompt.")
+        raise InputError(f"data: {config.data.path or config.data.dataset} contains no prompts.")
     return rows
 
 
-def columns_of(config: Config) -> DataColumns:
-    """Where the data has what; the demo's own are known."""
+def prompt_columns(config: Config) -> DataColumns:
+    """The column names of the data. The demo data has fixed columns."""
     return config.data.columns if config.data.dataset != "demo" else DataColumns(gold="gold", response="response")
 
 
-def short_enough(
+def drop_long_prompts(
     rows: Sequence[dict[str, Any]],
-    longest: int | None,
+    limit: int | None,
     count_tokens: Callable[[list[dict[str, str]]], int],
     key: str = "data.max_prompt_tokens",
 ) -> PromptSet:
-    """Leave out what is too long. `count_tokens` measures a conversation as the model will see it. `key` says so."""
-    kept = [row for row in rows if longest is None or count_tokens(row["prompt"]) <= longest]
+    """Leave out prompts of more than `limit` tokens.
+
+    Args:
+        rows: rows of `read_prompts`.
+        limit: in tokens; None: keep every row.
+        count_tokens: the number of tokens of a conversation, as the model reads it.
+        key: the configuration key of the limit, for the error message.
+
+    Raises:
+        InputError: every prompt is too long.
+    """
+    kept = [row for row in rows if limit is None or count_tokens(row["prompt"]) <= limit]
     if not kept:
-        raise InputError(f"data: all {len(rows)} prompts are longer than {key}={longest} allows.")
+        raise InputError(f"data: all {len(rows)} prompts are longer than {key}={limit} tokens.")
     return PromptSet(tuple(kept), len(rows) - len(kept))
 
 
-def longest_prompt(config: Config) -> tuple[int | None, str]:
-    """In tokens, and the key that says so. SFT cuts question and response at `sft.max_tokens`: one is left to learn."""
-    given = config.data.max_prompt_tokens
-    room = config.sft.max_tokens - 1
-    if config.method == "sft" and (given is None or room < given):
-        return room, "sft.max_tokens - 1"
-    return given, "data.max_prompt_tokens"
+def prompt_token_limit(config: Config) -> tuple[int | None, str]:
+    """(largest number of tokens of a prompt, or None; the configuration key that sets this limit).
+
+    SFT truncates prompt and response together at `sft.max_tokens`, so at least one token must be left to learn.
+    """
+    limit = config.data.max_prompt_tokens
+    sft_limit = config.sft.max_tokens - 1
+    if config.method == "sft" and (limit is None or sft_limit < limit):
+        return sft_limit, "sft.max_tokens - 1"
+    return limit, "data.max_prompt_tokens"
 
 
-def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
-    """(where it stands, its columns)."""
+def _records(config: Config) -> list[Record]:
     data = config.data
     if data.path is not None:
         path = Path(data.path)
         if data.made_with is not None and not path.exists():
-            raise InputError(f"data.path: {path} is no file. Make it with: {data.made_with}")
+            raise InputError(f"data.path: {path} does not exist. This command makes it: {data.made_with}")
         return jsonl_records(path)
     if data.dataset == "demo":
         from empo_rl.data.arithmetic import chain, split
@@ -80,20 +97,21 @@ def _records(config: Config) -> list[tuple[str, Mapping[str, Any]]]:
             (f"demo {q.text}", {"question": q.text, "gold": q.gold, "response": chain(q)})
             for q in split(config.seed).unlabelled
         ]
-    assert data.dataset is not None, "Data checks this"
+    assert data.dataset is not None, "the configuration schema checks this"
     return hub_records(data.dataset, data.subset, data.split)
 
 
-def _row(record: Mapping[str, Any], place: str, columns: DataColumns, config: Config) -> dict[str, Any]:
+def _prompt_row(record: Mapping[str, Any], place: str, columns: DataColumns, config: Config) -> dict[str, Any]:
     question = column_text(record, columns.question, "question", place)
     row: dict[str, Any] = {"prompt": config.template.conversation(question)}
     if config.method == "sft":
-        assert columns.response is not None, "Config checks this"
+        assert columns.response is not None, "the configuration schema checks this"
         response = column_text(record, columns.response, "response", place)
         return {**row, "completion": [{"role": "assistant", "content": response}]}
     row["question"] = question
     if config.reads_gold():
-        assert columns.gold is not None, "Config checks this"
-        absent = config.empo.reward != "golden" and record.get(columns.gold) in (None, "")
-        row["gold"] = None if absent else column_text(record, columns.gold, "gold", place)
+        assert columns.gold is not None, "the configuration schema checks this"
+        # only the reward "golden" needs a gold answer in every row
+        missing = config.empo.reward != "golden" and record.get(columns.gold) in (None, "")
+        row["gold"] = None if missing else column_text(record, columns.gold, "gold", place)
     return row

@@ -1,29 +1,37 @@
-"""Records (a column's name -> its value) from a JSONL or Parquet file or a hub dataset, each with where it stands.
+"""Read records (column name -> value) from a JSONL file, a Parquet file, or a Hugging Face dataset.
 
-`open_records` reads one at a time, so that a source may be larger than memory; `jsonl_records` and `hub_records` are
-lists of the same. Whoever reads says by which key or option the source and its columns were chosen, so that an error
-can name it.
+`open_records` reads one record at a time, so a source can be larger than memory. `jsonl_records` and `hub_records`
+return lists. Each record comes with its place, for example `data.jsonl:7`. The argument `key` is the option or the
+configuration key that chose the source; error messages name it.
 """
 
 from __future__ import annotations
 
 import json
+import os
+import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from semantic_entropy import InputError, MissingDependencyError, nearest
 
 Record = tuple[str, Mapping[str, Any]]
-"""(where it stands, its columns)."""
+"""(place, columns)."""
 
-_FILES = (".jsonl", ".json", ".ndjson", ".parquet")
+_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")
+_CONNECT_TIMEOUT = 5  # seconds
+_PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 
 @dataclass
 class RecordStream:
-    """Records of one source, read once. `done` of `total` says how far: rows, or bytes of a JSONL file."""
+    """The records of one source, which can be read once.
+
+    `done` of `total` is the progress: in bytes for a JSONL file, in rows for other sources.
+    """
 
     name: str
     total: int
@@ -42,48 +50,52 @@ def open_records(
     columns: Collection[str] = (),
     key: str = "data.path",
 ) -> RecordStream:
-    """A local file (.jsonl, .parquet), or a hub dataset.
+    """Open a local file (.jsonl, .parquet) or a Hugging Face dataset.
 
     Args:
-        source: its path, or its hub name.
-        subset: of a hub dataset.
-        split: of a hub dataset.
-        columns: where the source has all of these, no other is read; none means every column.
-        key: what the source was given as, for errors.
+        source: path of the file, or name of the dataset.
+        subset: subset of the dataset.
+        split: split of the dataset.
+        columns: read only these columns if the source has all of them; empty: read every column.
+        key: the option or configuration key that chose the source, for error messages.
 
     Raises:
-        InputError: there is no such file or data set.
+        InputError: the file or the dataset does not exist or cannot be read.
     """
     path = Path(source)
     if path.is_file():
-        return _parquet(path, columns, key) if path.suffix.lower() == ".parquet" else _jsonl(path, key)
+        return _open_parquet(path, columns, key) if path.suffix.lower() == ".parquet" else _open_jsonl(path, key)
     if is_file_name(source):
-        raise InputError(f"{key}: {source} is no file.")
-    return _hub(source, subset, split, columns, key)
+        raise InputError(f"{key}: {source} does not exist or is not a file.")
+    return _open_hub(source, subset, split, columns, key)
 
 
 def is_local(source: str) -> bool:
-    """Whether `open_records` reads this without a hub: a file that is there, or a name that only a file can have."""
+    """True if `open_records` reads a local file for this source, without a network."""
     return Path(source).is_file() or is_file_name(source)
 
 
 def is_file_name(source: str) -> bool:
-    """Whether this can only mean a local file, be it there or not."""
-    return Path(source).suffix.lower() in _FILES or source.startswith((".", "/", "~"))
+    """True if the text can only be the name of a local file, whether the file exists or not."""
+    return Path(source).suffix.lower() in _FILE_SUFFIXES or source.startswith((".", "/", "~"))
 
 
 def hub_records(dataset: str, subset: str | None, split: str, key: str = "data.dataset") -> list[Record]:
-    """(where it stands, its columns) for each row of a hub dataset."""
-    return list(_hub(dataset, subset, split, (), key))
+    """Read all records of a Hugging Face dataset."""
+    return list(_open_hub(dataset, subset, split, (), key))
 
 
 def jsonl_records(path: Path, key: str = "data.path") -> list[Record]:
-    """(file:line, its columns) for each line; empty lines count and hold nothing."""
-    return list(_jsonl(path, key))
+    """Read all records of a JSONL file. Empty lines are skipped, but count in the line numbers."""
+    return list(_open_jsonl(path, key))
 
 
 def column_value(record: Mapping[str, Any], column: str, place: str, key: str) -> Any:
-    """What a record holds there. `key` is what chose the column."""
+    """The value of a column of a record.
+
+    Raises:
+        InputError: the record has no such column.
+    """
     if column not in record:
         raise InputError(
             f"{place}: no column {column!r} ({key}).{nearest(column, list(record))} Columns: {', '.join(record)}."
@@ -92,17 +104,46 @@ def column_value(record: Mapping[str, Any], column: str, place: str, key: str) -
 
 
 def column_text(record: Mapping[str, Any], column: str, role: str, place: str, key: str | None = None) -> str:
-    """What a record holds there, which must be some text or a number. `key` is `data.columns.ROLE` unless given."""
+    """The value of a column as text. The default of `key` is `data.columns.ROLE`.
+
+    Raises:
+        InputError: the column does not exist, or its value is blank or neither text nor a number.
+    """
     key = key or f"data.columns.{role}"
     value = column_value(record, column, place, key)
     if not isinstance(value, str | int | float) or not str(value).strip():
-        raise InputError(f"{place}: column {column!r} ({key}) holds {value!r}, which is no text.")
+        raise InputError(f"{place}: column {column!r} ({key}) holds {value!r}, which is not text.")
     return str(value)
 
 
-def _jsonl(path: Path, key: str) -> RecordStream:
+def go_offline_if_hub_unreachable() -> str | None:
+    """Set Hugging Face's libraries to offline mode if the hub does not answer.
+
+    Without this test, each dataset is retried for half a minute. Call the function before those libraries are imported:
+    they read the environment variables at import.
+
+    Returns:
+        A message for the user if offline mode was set here; else None. The hub is not tested where the user has set
+        offline mode, or where a proxy is configured.
+    """
+    if os.environ.get("HF_HUB_OFFLINE") or any(os.environ.get(name) for name in _PROXY_VARIABLES):
+        return None
+    address = urlsplit(os.environ.get("HF_ENDPOINT", "https://huggingface.co"))
+    host, port = address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_TIMEOUT).close()
+    except OSError as error:
+        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1")
+        return (
+            f"{host} does not answer ({error.strerror or error}). "
+            "Only local files and datasets in the local cache can be read."
+        )
+    return None
+
+
+def _open_jsonl(path: Path, key: str) -> RecordStream:
     if not path.is_file():
-        raise InputError(f"{key}: {path} is no file.")
+        raise InputError(f"{key}: {path} does not exist or is not a file.")
 
     def read(stream: RecordStream) -> Iterator[Record]:
         with path.open("rb") as file:
@@ -110,12 +151,12 @@ def _jsonl(path: Path, key: str) -> RecordStream:
                 stream.done += len(line)
                 if line.strip():
                     place = f"{path}:{number}"
-                    yield place, _object(line, place)
+                    yield place, _parse_line(line, place)
 
     return RecordStream(str(path), path.stat().st_size, read)
 
 
-def _object(line: bytes, place: str) -> Mapping[str, Any]:
+def _parse_line(line: bytes, place: str) -> Mapping[str, Any]:
     try:
         record = json.loads(line.decode("utf-8"))
     except json.JSONDecodeError as error:
@@ -127,7 +168,7 @@ def _object(line: bytes, place: str) -> Mapping[str, Any]:
     return record
 
 
-def _parquet(path: Path, columns: Collection[str], key: str) -> RecordStream:
+def _open_parquet(path: Path, columns: Collection[str], key: str) -> RecordStream:
     try:
         import pyarrow as pa
         from pyarrow import parquet
@@ -138,10 +179,10 @@ def _parquet(path: Path, columns: Collection[str], key: str) -> RecordStream:
     try:
         file = parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{key}: {path} is no Parquet file that can be read: {error}") from error
+        raise InputError(f"{key}: {path} cannot be read as a Parquet file: {error}") from error
 
     def read(stream: RecordStream) -> Iterator[Record]:
-        for batch in file.iter_batches(batch_size=1000, columns=_wanted(columns, file.schema_arrow.names)):
+        for batch in file.iter_batches(batch_size=1000, columns=_selected_columns(columns, file.schema_arrow.names)):
             for record in batch.to_pylist():
                 place = f"{path}[{stream.done}]"
                 stream.done += 1
@@ -150,17 +191,15 @@ def _parquet(path: Path, columns: Collection[str], key: str) -> RecordStream:
     return RecordStream(str(path), file.metadata.num_rows, read)
 
 
-def _hub(dataset: str, subset: str | None, split: str, columns: Collection[str], key: str) -> RecordStream:
+def _open_hub(dataset: str, subset: str | None, split: str, columns: Collection[str], key: str) -> RecordStream:
     import datasets
 
     try:
         loaded = datasets.load_dataset(dataset, subset, split=split)
     except (OSError, ValueError) as error:
-        raise InputError(
-            f"{key}: {dataset!r} (subset {subset!r}, split {split!r}) could not be loaded: {error}"
-        ) from error
-    wanted = _wanted(columns, loaded.column_names)
-    rows: Iterable[Mapping[str, Any]] = loaded if wanted is None else loaded.select_columns(wanted)
+        raise InputError(f"{key}: cannot load {dataset!r} (subset {subset!r}, split {split!r}): {error}") from error
+    selected = _selected_columns(columns, loaded.column_names)
+    rows: Iterable[Mapping[str, Any]] = loaded if selected is None else loaded.select_columns(selected)
 
     def read(stream: RecordStream) -> Iterator[Record]:
         for index, record in enumerate(rows):
@@ -170,6 +209,6 @@ def _hub(dataset: str, subset: str | None, split: str, columns: Collection[str],
     return RecordStream(dataset, len(loaded), read)
 
 
-def _wanted(columns: Collection[str], there: Sequence[str]) -> list[str] | None:
-    """All columns where one is missing: the error that follows shall list those that exist."""
-    return sorted(columns) if columns and set(columns) <= set(there) else None
+def _selected_columns(columns: Collection[str], available: Sequence[str]) -> list[str] | None:
+    """The columns to read; None (all) if a column is missing, so that the error can list the available columns."""
+    return sorted(columns) if columns and set(columns) <= set(available) else None

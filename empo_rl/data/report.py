@@ -1,4 +1,7 @@
-"""What was read, removed, found and kept: in words for a terminal, as JSON beside the output."""
+"""The result of `empo-data`: how many rows were read, removed, dropped and kept, and every overlapping pair.
+
+`DataReport.lines` gives text for a terminal, `DataReport.to_dict` the JSON that is written beside the output file.
+"""
 
 from __future__ import annotations
 
@@ -7,61 +10,61 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from empo_rl.data.against import EvaluationSet, NotCompared
-from empo_rl.data.overlap import KINDS, Finding, Kind, Near
+from empo_rl.data.comparison_sets import EvaluationSet, UnavailableSet
+from empo_rl.data.overlap import OVERLAP_KINDS, NearCriterion, OverlapKind, OverlapPair
 
-_LONGEST_SHOWN = 160  # characters of a question
+_MAX_SHOWN = 160  # characters of a question
 
 
 @dataclass
-class Report:
-    """Filled while the work goes on.
+class DataReport:
+    """Counts and pairs, filled while the rows are processed.
 
     Attributes:
-        source: what was read.
-        near: what near means here.
-        sets: the evaluation sets it was compared with.
-        not_compared: those it was not, with the reasons.
-        seed: of the draw; None for a file that is only checked.
-        asked: rows asked for.
+        source: name of the file or data set that was read.
+        near: when two questions are near.
+        sets: evaluation sets that the rows were compared with.
+        unavailable: evaluation sets that could not be loaded.
+        seed: seed of the sample; None if a file is only checked.
+        requested: number of rows that the user asked for.
         read: records read.
-        removed: by each rule, in the rules' order.
-        compared: rows looked at, that is those kept and those dropped.
+        removed: rule -> records that it removed, in the order of the rules.
+        compared: rows compared; each of them was kept or dropped.
         kept: rows written.
-        dropped: rows, by the first reason that applied.
-        findings: every pair.
+        dropped: rows dropped, by the first kind of overlap that applies.
+        pairs: every overlapping pair.
     """
 
     source: str
-    near: Near
+    near: NearCriterion
     sets: tuple[EvaluationSet, ...] = ()
-    not_compared: tuple[NotCompared, ...] = ()
+    unavailable: tuple[UnavailableSet, ...] = ()
     seed: int | None = None
-    asked: int | None = None
+    requested: int | None = None
     read: int = 0
     removed: dict[str, int] = field(default_factory=dict)
     compared: int = 0
     kept: int = 0
-    dropped: Counter[Kind] = field(default_factory=Counter)
-    findings: list[Finding] = field(default_factory=list)
+    dropped: Counter[OverlapKind] = field(default_factory=Counter)
+    pairs: list[OverlapPair] = field(default_factory=list)
 
-    def rows(self, kind: Kind, suite: str | None = None) -> int:
-        """How many rows have a finding of this kind (with this evaluation set)."""
-        return len({f.question.place for f in self.findings if f.kind == kind and suite in (None, f.suite)})
+    def rows(self, kind: OverlapKind, suite: str | None = None) -> int:
+        """The number of rows that have a pair of this kind (with this evaluation set, if one is given)."""
+        return len({pair.question.place for pair in self.pairs if pair.kind == kind and suite in (None, pair.suite)})
 
-    def as_json(self) -> dict[str, Any]:
-        """The whole of it; `findings` holds every pair with the places of both."""
+    def to_dict(self) -> dict[str, Any]:
+        """The complete report for JSON; `findings` lists every pair with both places."""
         bands, rows = self.near.bands
         return {
             "source": self.source,
             "seed": self.seed,
-            "asked": self.asked,
+            "asked": self.requested,
             "read": self.read,
             "removed": self.removed,
             "compared": self.compared,
             "kept": self.kept,
-            "dropped": {kind: self.dropped[kind] for kind in KINDS},
-            "rows": {kind: self.rows(kind) for kind in KINDS},
+            "dropped": {kind: self.dropped[kind] for kind in OVERLAP_KINDS},
+            "rows": {kind: self.rows(kind) for kind in OVERLAP_KINDS},
             "near": {
                 "jaccard": self.near.threshold,
                 "words": self.near.words,
@@ -70,82 +73,81 @@ class Report:
                 "rows_per_band": rows,
                 "recall_at_threshold": round(self.near.recall(rows), 4),
             },
-            "evaluation_sets": [self._met(each) for each in self.sets],
-            "not_compared": [{"name": each.name, "reason": each.reason} for each in self.not_compared],
-            "findings": [_pair(finding) for finding in self.findings],
+            "evaluation_sets": [self._set_counts(compared) for compared in self.sets],
+            "not_compared": [{"name": missing.name, "reason": missing.reason} for missing in self.unavailable],
+            "findings": [_pair_dict(pair) for pair in self.pairs],
         }
 
     def lines(self, show: int = 0) -> list[str]:
-        """For a terminal; `show` so many pairs of each kind, the nearest first."""
+        """Lines for a terminal, with up to `show` pairs of each kind, the most similar first."""
         near = f"Jaccard of {self.near.words}-token runs >= {self.near.threshold:g}"
         same = ", the same numbers" if self.near.numbers == "same" else ""
         return [
             f"read              {self.read:>9,} rows of {self.source}",
             *(f"  removed         {count:>9,} {rule}" for rule, count in self.removed.items()),
-            *self._drawn(),
+            *self._sample_lines(),
             f"exact duplicates  {self.rows('duplicates'):>9,}",
             f"near duplicates   {self.rows('near-duplicates'):>9,} ({near}{same})",
-            *self._overlap(),
-            *(f"not compared      {each.name}: {each.reason}" for each in self.not_compared),
-            *self._examples(show),
+            *self._set_lines(),
+            *(f"not compared      {missing.name}: {missing.reason}" for missing in self.unavailable),
+            *self._example_lines(show),
         ]
 
-    def _drawn(self) -> list[str]:
+    def _sample_lines(self) -> list[str]:
         if self.seed is None:
             return []
-        dropped = [f"  dropped         {self.dropped[kind]:>9,} {kind}" for kind in KINDS if self.dropped[kind]]
+        dropped = [f"  dropped         {self.dropped[kind]:>9,} {kind}" for kind in OVERLAP_KINDS if self.dropped[kind]]
         left = self.read - sum(self.removed.values()) - self.compared
-        fewer = f" ({self.asked:,} asked for)" if self.asked is not None and self.kept < self.asked else ""
+        fewer = f" ({self.requested:,} asked for)" if self.requested is not None and self.kept < self.requested else ""
         return [
             f"  not drawn       {left:>9,} (seed {self.seed})",
             *dropped,
             f"kept              {self.kept:>9,}{fewer}",
         ]
 
-    def _overlap(self) -> list[str]:
+    def _set_lines(self) -> list[str]:
         if not self.sets:
             return ["overlap           compared with no evaluation set"]
-        heading = f"overlap with      {'questions':>9} {'rows the same':>14} {'rows near':>10} {'questions met':>14}"
-        met = [self._met(each) for each in self.sets]
+        counts = [self._set_counts(compared) for compared in self.sets]
         return [
-            heading,
+            f"overlap with      {'questions':>9} {'rows the same':>14} {'rows near':>10} {'questions met':>14}",
             *(
-                f"  {m['name']:<15} {m['questions']:>9,} {m['same']:>14,} {m['near']:>10,} {m['questions_met']:>14,}"
-                for m in met
+                f"  {c['name']:<15} {c['questions']:>9,} {c['same']:>14,} {c['near']:>10,} {c['questions_met']:>14,}"
+                for c in counts
             ),
         ]
 
-    def _met(self, each: EvaluationSet) -> Mapping[str, Any]:
+    def _set_counts(self, compared: EvaluationSet) -> Mapping[str, Any]:
         return {
-            "name": each.name,
-            "questions": len(each.questions),
-            "same": self.rows("overlap", each.name),
-            "near": self.rows("near-overlap", each.name),
-            "questions_met": len({f.other.place for f in self.findings if f.suite == each.name}),
+            "name": compared.name,
+            "questions": len(compared.questions),
+            "same": self.rows("overlap", compared.name),
+            "near": self.rows("near-overlap", compared.name),
+            "questions_met": len({pair.other.place for pair in self.pairs if pair.suite == compared.name}),
         }
 
-    def _examples(self, show: int) -> list[str]:
+    def _example_lines(self, show: int) -> list[str]:
         lines: list[str] = []
-        for kind in KINDS:
-            found = sorted((f for f in self.findings if f.kind == kind), key=lambda f: -f.similarity)
-            for finding in found[:show]:
-                lines += ["", f"{kind} {finding.similarity:.2f}"]
-                lines += [f"  {q.place}: {_shown(q.text)}" for q in (finding.question, finding.other)]
+        for kind in OVERLAP_KINDS:
+            ranked = sorted((pair for pair in self.pairs if pair.kind == kind), key=lambda pair: -pair.similarity)
+            for pair in ranked[:show]:
+                lines += ["", f"{kind} {pair.similarity:.2f}"]
+                lines += [f"  {q.place}: {_shorten(q.text)}" for q in (pair.question, pair.other)]
         return lines
 
 
-def _pair(finding: Finding) -> dict[str, Any]:
+def _pair_dict(pair: OverlapPair) -> dict[str, Any]:
     return {
-        "kind": finding.kind,
-        "suite": finding.suite,
-        "similarity": round(finding.similarity, 4),
-        "place": finding.question.place,
-        "question": finding.question.text,
-        "other_place": finding.other.place,
-        "other_question": finding.other.text,
+        "kind": pair.kind,
+        "suite": pair.suite,
+        "similarity": round(pair.similarity, 4),
+        "place": pair.question.place,
+        "question": pair.question.text,
+        "other_place": pair.other.place,
+        "other_question": pair.other.text,
     }
 
 
-def _shown(text: str) -> str:
+def _shorten(text: str) -> str:
     line = " ".join(text.split())
-    return line if len(line) <= _LONGEST_SHOWN else f"{line[:_LONGEST_SHOWN]}..."
+    return line if len(line) <= _MAX_SHOWN else f"{line[:_MAX_SHOWN]}..."

@@ -1,12 +1,12 @@
-"""The evaluation sets: where each lies on the hub, what its columns are called, how it is asked and graded.
+"""The evaluation sets: dataset on the hub, column names, prompt template, and how answers are graded.
 
     math      MATH-500, Minerva, OlympiadBench, AIME24, AMC23      Tables 1 and 3
     natural   MMLU-Pro, GPQA diamond                               Table 2
     omni      Omni-MATH                                            Figure 4
 
-The paper names the sets, not the copies of them; these are the ones in general use. It does not say either which of
-MMLU-Pro's 14 categories make up its four columns. `MMLU_PRO_GROUPS` is the map of MMLU (Hendrycks et al. 2021), and the
-one under which the paper's own averages, weighted by questions, come out in each row of Table 2.
+The paper names the sets, but not the datasets on the hub. The datasets here are in general use. The paper also does not
+say how the 14 categories of MMLU-Pro form the four columns of Table 2. `MMLU_PRO_GROUPS` is the map of MMLU (Hendrycks
+et al. 2021). With it, the question-weighted average of the four columns equals the printed average in each row.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import Literal
 
 from semantic_entropy import InputError, nearest
 
-Kind = Literal["math", "choice", "text"]
+AnswerKind = Literal["math", "choice", "text"]
+"""How answers are graded: as mathematics, as a letter, or as free text by a judge."""
 
 MMLU_PRO_GROUPS: Mapping[str, str] = {
     "math": "STEM",
@@ -38,15 +39,17 @@ MMLU_PRO_GROUPS: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
-    """What a set's columns are called. Of several names the first that a row has counts.
+class SetColumns:
+    """Column names of an evaluation set. If a role has several names, the first that a row contains is read.
 
-    answer: the gold answer: a text or a number, or a list of them (they are joined by commas).
-    solution: whence the gold answer is the last box, where a row has no answer.
-    options: the choices of a question, in the order of their letters.
-    wrong: columns of wrong choices; the choices are these and the answer, shuffled under a seed.
-    category: what the set's groups go by.
-    worked: a solution in full, for examples (`--few-shot`).
+    Attributes:
+        question: the question.
+        answer: the gold answer: text, a number, or a list of these, which is joined by commas.
+        solution: if a row has no answer, the last box of its solution is the gold answer.
+        options: the choices of a question, in the order of their letters.
+        wrong: one column for each wrong choice; the choices are these and the answer, shuffled with the seed.
+        category: the category that decides the group of a question.
+        worked: a complete solution, for examples (`--few-shot`).
     """
 
     question: tuple[str, ...] = ("question", "problem")
@@ -60,28 +63,34 @@ class Columns:
 
 @dataclass(frozen=True, slots=True)
 class QuestionSet:
-    """One set of questions.
+    """One evaluation set.
 
-    title: its column in a table.
-    kind: how answers are graded: "math", "choice" (a letter), or "text" (by a judge).
-    template: a name of `empo_rl.config.templates.TEMPLATES`.
-    groups: category -> column of a table, where a set has several.
-    examples: the split that examples come from; None: it has none.
+    Attributes:
+        name: name in options and files.
+        title: heading of the set's column in a table.
+        dataset: name of the Hugging Face dataset.
+        split: split of the dataset.
+        kind: how answers are graded.
+        template: a name in `empo_rl.config.templates.TEMPLATES`.
+        subset: subset of the dataset.
+        columns: names of the columns.
+        groups: category -> column of a table, for a set with several columns.
+        examples: the split that few-shot examples come from; None: the set has no such split.
     """
 
     name: str
     title: str
     dataset: str
     split: str
-    kind: Kind
+    kind: AnswerKind
     template: str
     subset: str | None = None
-    columns: Columns = Columns()
+    columns: SetColumns = SetColumns()
     groups: Mapping[str, str] | None = None
     examples: str | None = None
 
 
-_GPQA = Columns(
+_GPQA = SetColumns(
     question=("Question", "question"),
     answer=("Correct Answer", "answer"),
     solution=(),
@@ -90,8 +99,8 @@ _GPQA = Columns(
 )
 
 SETS: Mapping[str, QuestionSet] = {
-    one.name: one
-    for one in (
+    question_set.name: question_set
+    for question_set in (
         QuestionSet("math500", "MATH", "HuggingFaceH4/MATH-500", "test", "math", "math"),
         QuestionSet("minerva_math", "Minerva", "math-ai/minervamath", "test", "math", "math"),
         QuestionSet("olympiadbench", "Olympiad", "math-ai/olympiadbench", "test", "math", "math"),
@@ -105,7 +114,7 @@ SETS: Mapping[str, QuestionSet] = {
             "test",
             "choice",
             "mmlu-pro",
-            columns=Columns(category="category"),
+            columns=SetColumns(category="category"),
             groups=MMLU_PRO_GROUPS,
             examples="validation",
         ),
@@ -123,18 +132,20 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def sets_of(names: Sequence[str]) -> list[QuestionSet]:
-    """The sets of suites or single sets by name, each once, in this order.
+def select_sets(names: Sequence[str]) -> list[QuestionSet]:
+    """The sets of the named suites and the named single sets, in this order, each once.
 
     Raises:
-        InputError: no suite or set of that name; names the nearest.
+        InputError: a name is neither a suite nor a set; the message suggests the nearest name.
     """
     found: dict[str, QuestionSet] = {}
     for name in names:
         if name not in SUITES and name not in SETS:
             known = [*SUITES, *SETS]
-            near = nearest(name, known)
-            raise InputError(f"--suite: {name!r} is no suite and no set.{near} Choose from: {', '.join(known)}.")
-        for one in SUITES.get(name, (name,)):
-            found[one] = SETS[one]
+            raise InputError(
+                f"--suite: {name!r} is neither a suite nor a set.{nearest(name, known)} "
+                f"Choose from: {', '.join(known)}."
+            )
+        for set_name in SUITES.get(name, (name,)):
+            found[set_name] = SETS[set_name]
     return list(found.values())

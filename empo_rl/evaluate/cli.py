@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import click
 
 from empo_rl.config.templates import TEMPLATES
-from empo_rl.data.suites import SETS, SUITES, Columns, QuestionSet, sets_of
+from empo_rl.data.suites import SETS, SUITES, QuestionSet, SetColumns, select_sets
 from semantic_entropy import InputError, SemanticEntropyError
 
 _USES = """\
@@ -177,7 +177,7 @@ def _evaluate(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
 def _sets(choices: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path]]:
     if not choices["suites"] and choices["data"] is None:
         raise click.UsageError(f"what to ask? --suite {'|'.join(SUITES)}, or --data FILE.")
-    sets = sets_of(choices["suites"])
+    sets = select_sets(choices["suites"])
     given = {name: Path(file) for name, file in choices["suite_file"].items()}
     files = {one: file for name, file in given.items() for one in SUITES.get(name, (name,))}
     if (data := choices["data"]) is None:
@@ -187,7 +187,7 @@ def _sets(choices: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path
         raise InputError(
             f"--data: {data} is called like the set {name!r}: rename it, or use --suite-file {name}={data}."
         )
-    columns = Columns(
+    columns = SetColumns(
         question=(choices["question_column"],),
         answer=(choices["answer_column"],),
         options=(choices["options_column"],),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.data.suites import SUITES, Kind
+from empo_rl.data.suites import SUITES, AnswerKind
 from empo_rl.evaluate.evaluation_directory import Directory
 from empo_rl.evaluate.grades import Grade, Judges, grade
 from empo_rl.evaluate.plan import Wanted, plan, tasks
@@ -31,7 +31,7 @@ class _Set:
 
     name: str
     title: str
-    kind: Kind
+    kind: AnswerKind
     questions: Sequence[Question]
     prompts: Sequence[str]
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from empo_rl.core.grading import Grader
-from empo_rl.data.suites import Kind
+from empo_rl.data.suites import AnswerKind
 from empo_rl.evaluate.questions import Question
 from empo_rl.evaluate.responses import Response
 from semantic_entropy import Equivalence, InputError, Result, Scorer, load_equivalence
@@ -52,7 +52,7 @@ class Judges:
         self._grader, self._options, self._extract = grader, options or {}, extract
         self._loaded: dict[str, Equivalence] = {}
 
-    def name(self, kind: Kind) -> str:
+    def name(self, kind: AnswerKind) -> str:
         """Of the equivalence that grades this kind.
 
         Raises:
@@ -64,18 +64,18 @@ class Judges:
             raise InputError("free text has no default grader: name a judge, such as --grader verifier.")
         return self._grader or "math"
 
-    def extract(self, kind: Kind) -> str | None:
+    def extract(self, kind: AnswerKind) -> str | None:
         """How an answer is found; None: the judge's own way."""
         return self._extract or ("choice" if kind == "choice" else None)
 
-    def load(self, kind: Kind) -> Equivalence:
+    def load(self, kind: AnswerKind) -> Equivalence:
         """The judge of this kind."""
         name = self.name(kind)
         if name not in self._loaded:
             self._loaded[name] = load_equivalence(name, **(self._options if name == self._grader else {}))
         return self._loaded[name]
 
-    def check(self, kinds: Iterable[Kind]) -> None:
+    def check(self, kinds: Iterable[AnswerKind]) -> None:
         """Load each judge once, and let go of it: hours of generating are to end with a judge that can be had.
 
         Raises:
@@ -85,7 +85,7 @@ class Judges:
             self.load(kind)
         self.close()
 
-    def describe(self, kind: Kind) -> dict[str, Any]:
+    def describe(self, kind: AnswerKind) -> dict[str, Any]:
         """For the results."""
         judge = self.load(kind)
         return {"judge": judge.describe(), "extract": self.extract(kind) or "the judge's own", **judge.versions}
@@ -101,7 +101,7 @@ def grade(
     questions: Sequence[Question],
     responses: Sequence[Sequence[Response]],
     n: int,
-    kind: Kind,
+    kind: AnswerKind,
     judges: Judges,
     progress: Callable[[int, int], None],
 ) -> list[Grade]:

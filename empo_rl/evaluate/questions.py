@@ -16,7 +16,7 @@ from typing import Any
 
 from empo_rl.data.normal_form import normal_form
 from empo_rl.data.records import hub_records, jsonl_records
-from empo_rl.data.suites import Columns, QuestionSet
+from empo_rl.data.suites import QuestionSet, SetColumns
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError, estimate
 
@@ -127,7 +127,7 @@ def _question(one: QuestionSet, index: int, place: str, record: Mapping[str, Any
     return Question(f"{one.name}-{index}", text, gold, place, category, group, worked, stem)
 
 
-def _gold(record: Mapping[str, Any], columns: Columns, place: str) -> str:
+def _gold(record: Mapping[str, Any], columns: SetColumns, place: str) -> str:
     has_answer = any(_has(record, name) for name in columns.answer)
     solution = next((record[name] for name in columns.solution if record.get(name)), None)
     if has_answer or solution is None:
@@ -172,7 +172,7 @@ def _text(record: Mapping[str, Any], names: Sequence[str], role: str, place: str
     if name is None:
         raise InputError(
             f"{place}: no {role}: none of the columns {', '.join(map(repr, names))} holds any text. "
-            f"Columns: {', '.join(record)}."
+            f"SetColumns: {', '.join(record)}."
         )
     value = record[name]
     parts = value if isinstance(value, list | tuple) else [value]

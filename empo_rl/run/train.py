@@ -19,7 +19,7 @@ from transformers.trainer_callback import PrinterCallback
 from empo_rl.config.schema import Config
 from empo_rl.config.trl_arguments import training_arguments
 from empo_rl.core.provider import EmpoProvider
-from empo_rl.data.prompts import longest_prompt, read_prompts, short_enough
+from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
 from empo_rl.monitor import RunStoppedError
 from empo_rl.run import checkpoints, final_model
 from empo_rl.run import directory as run_directory
@@ -65,8 +65,8 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             provider = open_until_the_end.enter_context(EmpoProvider(**choices, seed=config.seed))
         rows = read_prompts(config)
         tokenizer = load_tokenizer(config)
-        longest, key = longest_prompt(config)
-        prompts = short_enough(rows, longest, lambda turns: count_tokens(tokenizer, turns), key)
+        longest, key = prompt_token_limit(config)
+        prompts = drop_long_prompts(rows, longest, lambda turns: count_tokens(tokenizer, turns), key)
         left_out = f", {prompts.too_long} left out as too long" if prompts.too_long else ""
         tell(f"{len(prompts.rows)} prompts{left_out}")
         with state.main_process_first():  # it downloads, and the others find the files

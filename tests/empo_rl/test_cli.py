@@ -70,7 +70,7 @@ def test_recipes_are_listed_and_printed(tmp_path):
         (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
         (["math-1.5b-empo"], "Add device=cpu training.precision=fp32"),
         (["math-7b-sft", "--processes", "1"], "launch.strategy=fsdp2 shares the model among processes"),
-        (["tiny", "data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl is no file"),
+        (["tiny", "data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl does not exist or is not a file"),
         (["tiny", "empo.equivalence=mathh"], "Did you mean 'math'?"),
         (["tiny", "model=nowhere", "training.steps=1"], "'nowhere' has no tokenizer that can be loaded"),
     ],

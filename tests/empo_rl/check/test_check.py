@@ -73,7 +73,7 @@ def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its
         (["launch.processes=3"], "is not a multiple of training.prompts_per_micro_batch=32 x 3 processes = 96: set"),
         (["empo.equivalence=mathh"], "no equivalence named 'mathh'. Did you mean 'math'?"),
         (["empo.guards.copid=0"], "copid"),
-        (["data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl is no file"),
+        (["data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl does not exist or is not a file"),
         (["data={path: x.jsonl, made_with: empo-data numina}"], "Make it with: empo-data numina"),
         (["data={path: natural.jsonl, columns: {question: problem}}"], "no column 'problem' (data.columns.question)"),
         (["trl.report_to=wandb"], "trl.report_to=wandb needs wandb"),

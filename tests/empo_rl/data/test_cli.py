@@ -1,4 +1,4 @@
-"""The command as a user runs it: real processes, real files."""
+"""The command `empo-data`, with real processes and real files."""
 
 import json
 import os
@@ -38,25 +38,25 @@ def read(path):
 
 @pytest.fixture(scope="module")
 def numina_rows():
-    """The real training questions, in the columns of the hub's data set."""
+    """Real training questions, with the columns of the dataset on the hub."""
     return [
         {"problem": row["question"], "solution": f"So it is $\\boxed{{{row['answer']}}}$.", "source": "cn_k12"}
         for row in rows("train_prompts.jsonl")[:600]
-        if row["answer"].count("{") == row["answer"].count("}")  # one of the 6,000 golds is cut
+        if row["answer"].count("{") == row["answer"].count("}")  # one of the 6,000 gold answers is truncated
     ]
 
 
-def test_help_is_quick_and_loads_nothing_heavy(tmp_path):
+def test_help_is_fast_and_imports_no_heavy_library(tmp_path):
     started = time.perf_counter()
     shown = empo_data("--help", cwd=tmp_path).stdout
-    assert time.perf_counter() - started < 3  # far from what importing datasets takes
+    assert time.perf_counter() - started < 3  # importing datasets takes much longer
     for use in ("empo-data numina", "empo-data natural", "empo-data check FILE"):
         assert use in shown
-    look = "import sys, empo_rl.data.cli; print({'datasets', 'datasketch', 'torch', 'scipy'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "set()\n"
+    code = "import sys, empo_rl.data.cli; print({'datasets', 'datasketch', 'torch', 'scipy'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 
-def test_what_numina_writes_is_what_empo_train_reads(tmp_path, numina_rows):
+def test_empo_train_reads_the_output_of_numina(tmp_path, numina_rows):
     write(tmp_path / "local.jsonl", numina_rows)
     empo_data("numina", "--from", "local.jsonl", "--n", 100, "--alone", cwd=tmp_path)
     written = read(tmp_path / "numina.jsonl")
@@ -89,10 +89,10 @@ def test_jsonl_parquet_and_a_shuffled_copy_give_the_same_rows(tmp_path, numina_r
     assert outputs[0] == outputs[1] == outputs[2]
 
 
-def test_planted_duplicates_and_evaluation_questions_are_found_and_dropped(tmp_path, numina_rows):
+def test_inserted_duplicates_and_evaluation_questions_are_found_and_dropped(tmp_path, numina_rows):
     math500 = [row["question"] for row in rows("questions.jsonl") if row["source"] == "math500"]
     reworded = numina_rows[7]["problem"].replace("the", "this", 1)
-    planted = [
+    inserted = [
         {**numina_rows[3], "problem": numina_rows[3]["problem"].upper() + " "},
         {**numina_rows[0], "problem": math500[4]},
         {
@@ -102,7 +102,7 @@ def test_planted_duplicates_and_evaluation_questions_are_found_and_dropped(tmp_p
         {**numina_rows[0], "problem": math500[6].replace("$", "$$") + " Explain."},
     ]
     assert reworded != numina_rows[7]["problem"]
-    write(tmp_path / "local.jsonl", [*numina_rows[:300], *planted, {**numina_rows[7], "problem": reworded}])
+    write(tmp_path / "local.jsonl", [*numina_rows[:300], *inserted, {**numina_rows[7], "problem": reworded}])
     write(tmp_path / "math500.jsonl", [{"problem": question} for question in math500])
     arguments = ["numina", "--from", "local.jsonl", "--n", 1000, "--against", "math500.jsonl"]
     done = empo_data(*arguments, cwd=tmp_path)
@@ -128,7 +128,7 @@ def test_planted_duplicates_and_evaluation_questions_are_found_and_dropped(tmp_p
     assert "exact duplicates          0" in empo_data("check", "numina.jsonl", "--alone", cwd=tmp_path).stdout
 
 
-def test_a_dropped_row_makes_room_for_the_next(tmp_path):
+def test_the_next_row_replaces_a_dropped_row(tmp_path):
     records = [{"problem": f"Question number {n // 2}, which is asked twice?", "solution": None} for n in range(100)]
     write(tmp_path / "local.jsonl", records)
     arguments = ["numina", "--from", "local.jsonl", "--column", "source=", "--n", 20, "--alone", "--drop", "duplicates"]
@@ -139,9 +139,7 @@ def test_a_dropped_row_makes_room_for_the_next(tmp_path):
 
 
 @pytest.mark.parametrize(("kind", "asked", "kept"), [("jsonl", 50, 50), ("parquet", 101, 101), ("jsonl", 200, 101)])
-def test_as_many_are_kept_as_were_asked_for_while_the_source_has_them_however_many_are_dropped(
-    kind, asked, kept, tmp_path, monkeypatch
-):
+def test_the_requested_number_is_kept_if_the_source_has_enough_rows(kind, asked, kept, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     same = {"problem": "What is asked again and again?", "solution": "x"}
     records = [same] * 900 + [{"problem": f"Question {n}: what is it?", "solution": "x"} for n in range(100)]
@@ -155,13 +153,13 @@ def test_as_many_are_kept_as_were_asked_for_while_the_source_has_them_however_ma
     report = json.loads(done.stdout)
     questions = [row["question"] for row in read(tmp_path / "numina.jsonl")]
     assert len(set(questions)) == len(questions) == report["kept"] == kept
-    assert (report["read"], report["removed"]) == (1001, {"no question": 1})  # each counted once
+    assert (report["read"], report["removed"]) == (1001, {"no question": 1})  # each row is counted once
     gone = read(tmp_path / "gone.jsonl")
     assert len({line["place"] for line in gone}) == len(gone) == 1 + report["dropped"]["duplicates"]
     assert report["compared"] == report["kept"] + report["dropped"]["duplicates"]
 
 
-def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
+def test_natural_reports_how_many_rows_each_rule_removed(tmp_path):
     row = {"question": "Why is it so?", "reference_answer": "So.", "responses": [{"response": "Because."}]}
     records = [
         row,
@@ -179,7 +177,7 @@ def test_natural_says_how_many_rows_each_rule_removed(tmp_path):
     assert [line["place"] for line in read(tmp_path / "gone.jsonl")] == [f"local.jsonl:{n}" for n in (2, 3, 4, 5)]
 
 
-def test_a_row_with_half_a_character_is_removed_and_counted_and_the_rest_written(tmp_path, monkeypatch):
+def test_a_row_with_a_lone_surrogate_is_removed_and_counted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     whole = {"problem": "Größe \U0001f600?", "solution": "x"}
     half = [{"problem": "Half \ud83d?", "solution": "x"}, {"problem": "Why?", "solution": "half \ud83d"}]
@@ -193,18 +191,18 @@ def test_a_row_with_half_a_character_is_removed_and_counted_and_the_rest_written
     assert [line["question"] for line in read(tmp_path / "gone.jsonl")] == ["Half \ud83d?", "Why?"]
 
 
-@pytest.mark.parametrize("shown", [["--json"], ["--show", "1"]])
-def test_half_a_character_is_printed_as_its_escape(shown, tmp_path):
+@pytest.mark.parametrize("option", [["--json"], ["--show", "1"]])
+def test_a_lone_surrogate_is_printed_as_its_escape(option, tmp_path):
     write(tmp_path / "mine.jsonl", [{"question": "Half \ud83d?"}] * 2)
-    said = empo_data("check", "mine.jsonl", "--alone", *shown, cwd=tmp_path).stdout
-    assert r"Half \ud83d?" in said
-    assert "--show" in shown or json.loads(said)["findings"][0]["question"] == "Half \ud83d?"
+    shown = empo_data("check", "mine.jsonl", "--alone", *option, cwd=tmp_path).stdout
+    assert r"Half \ud83d?" in shown
+    assert "--show" in option or json.loads(shown)["findings"][0]["question"] == "Half \ud83d?"
 
 
-def test_check_reports_and_writes_nothing(tmp_path):
+def test_check_prints_a_report_and_writes_no_file(tmp_path):
     prompts = SHARED / "data" / "train_prompts.jsonl"
     against = ["--against", SHARED / "data" / "questions.jsonl", "--source-column", "source"]
-    rows("questions.jsonl")  # skips where the data is not there
+    rows("questions.jsonl")  # skips the test if the data is missing
     report = json.loads(empo_data("check", prompts, *against, "--json", cwd=tmp_path).stdout)
     assert report["rows"] == {"duplicates": 0, "near-duplicates": 22, "overlap": 0, "near-overlap": 2}
     assert {one["name"]: one["near"] for one in report["evaluation_sets"] if one["near"]} == {
@@ -224,27 +222,33 @@ def test_sets_that_cannot_be_loaded_are_listed_with_the_reason(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["numina", "--from", "nowhere.parquet", "--alone"], "--from: nowhere.parquet is no file"),
+        (["numina", "--from", "nowhere.parquet", "--alone"], "--from: nowhere.parquet does not exist or is not a file"),
         (["numina", "--from", "rows.jsonl", "--alone"], "no column 'problem' (--column question=...)"),
         (["numina", "--from", "rows.jsonl", "--column", "x", "--alone"], "write ROLE=COLUMN"),
-        (["numina", "--from", "blank.jsonl", "--alone"], "of 1 rows none is left (no question: 1)"),
-        (["numina", "--from", "empty.jsonl", "--alone"], "of 0 rows none is left"),
-        (["numina", "--from", "rows.jsonl", "-o", "rows.jsonl"], "is read or written as something else too"),
+        (["numina", "--from", "blank.jsonl", "--alone"], "no row is left of 1 rows (no question: 1)"),
+        (["numina", "--from", "empty.jsonl", "--alone"], "no row is left of 0 rows"),
+        (
+            ["numina", "--from", "rows.jsonl", "-o", "rows.jsonl"],
+            "rows.jsonl is used twice, as an input or for another output: choose another name with -o",
+        ),
         (["numina", "--from", "rows.jsonl", "-o", "."], ". is a folder: name a file in it"),
         (["numina", "--from", "rows.jsonl", "-o", "taken.jsonl"], "taken.report.json is a folder: name a file in it"),
         (["numina", "--from", "rows.jsonl", "--drop", "overlaps"], "overlaps: choose from duplicates"),
-        (["numina", "--alone"], "--from: 'AI-MO/NuminaMath-CoT' (subset None, split 'train') could not be loaded"),
-        (["numina", "--from", "bad.parquet", "--alone"], "bad.parquet is no Parquet file that can be read"),
-        (["check", "empty.jsonl", "--alone"], "empty.jsonl: holds no row"),
+        (["numina", "--alone"], "--from: cannot load 'AI-MO/NuminaMath-CoT' (subset None, split 'train')"),
+        (["numina", "--from", "bad.parquet", "--alone"], "bad.parquet cannot be read as a Parquet file"),
+        (["check", "empty.jsonl", "--alone"], "empty.jsonl contains no rows"),
         (["check", "latin.jsonl", "--alone"], "latin.jsonl:1: not UTF-8"),
         (["check", "rows.jsonl", "--against", "mathh"], "Did you mean 'math'?"),
         (["check", "rows.jsonl", "--against", "other.jsonl"], "other.jsonl:1: no question (--against)"),
-        (["check", "rows.jsonl", "--against", "math500"], "--against math500: 'HuggingFaceH4/MATH-500'"),
-        (["check", "rows.jsonl", "--against", "other=rows.jsonl", "--against", "other=blank.jsonl"], "called 'other'"),
+        (["check", "rows.jsonl", "--against", "math500"], "--against math500: cannot load 'HuggingFaceH4/MATH-500'"),
+        (
+            ["check", "rows.jsonl", "--against", "other=rows.jsonl", "--against", "other=blank.jsonl"],
+            "two sets have the name 'other'",
+        ),
         (["check", "rows.jsonl", "--against", "rows.jsonl", "--source-column", "x"], "no column 'x' (--source-column)"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, message, tmp_path, monkeypatch):
+def test_an_error_has_a_message_and_leaves_no_file(arguments, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "rows.jsonl", [{"question": "Why?"}])
     write(tmp_path / "blank.jsonl", [{"problem": " ", "solution": "", "source": "", "prompt": "x"}])
@@ -256,16 +260,16 @@ def test_a_mistake_is_one_sentence_and_leaves_no_file(arguments, message, tmp_pa
     before = sorted(path.name for path in tmp_path.iterdir())
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code in (1, 2)
-    assert isinstance(done.exception, SystemExit)  # what click ends with, no traceback
+    assert isinstance(done.exception, SystemExit)  # how click exits, without a traceback
     assert message in done.stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 
-def test_ctrl_c_leaves_the_earlier_output_and_no_half_file(tmp_path):
+def test_ctrl_c_keeps_the_earlier_output_and_leaves_no_unfinished_file(tmp_path):
     with (tmp_path / "large.jsonl").open("w") as file:
         for number in range(400_000):
             file.write(f'{{"problem": "Question {number}?", "solution": "", "source": ""}}\n')
-    (tmp_path / "numina.jsonl").write_text("the earlier one")
+    (tmp_path / "numina.jsonl").write_text("the earlier output")
     command = [sys.executable, "-m", "empo_rl.data.cli", "numina", "--from", "large.jsonl", "--alone"]
     process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
     assert process.stderr.readline().startswith("reading")
@@ -276,15 +280,15 @@ def test_ctrl_c_leaves_the_earlier_output_and_no_half_file(tmp_path):
     assert said.splitlines()[-1].startswith("interrupted while reading at ")
     assert "nothing was written" in said
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.jsonl", "numina.jsonl"]
-    assert (tmp_path / "numina.jsonl").read_text() == "the earlier one"
+    assert (tmp_path / "numina.jsonl").read_text() == "the earlier output"
 
 
-def test_a_full_disk_is_a_sentence_and_leaves_no_half_file(tmp_path):
+def test_a_full_disk_gives_a_message_and_leaves_no_unfinished_file(tmp_path):
     records = [{"problem": f"Question {n}?", "solution": "x" * 100, "source": ""} for n in range(500)]
     write(tmp_path / "local.jsonl", records)
     arguments = ["numina", "--from", "local.jsonl", "--alone"]
     done = empo_data(*arguments, cwd=tmp_path, check=False, before="ulimit -f 20", PYTHONDONTWRITEBYTECODE="1")
     assert done.returncode == 1
     assert "no space to write in" in done.stderr
-    assert "Nothing was written. Make room" in done.stderr
+    assert "Nothing was written. Free some space, or choose another disk with -o" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["local.jsonl"]

@@ -9,7 +9,7 @@ MATHS = st.text(st.sampled_from("aA1. \\${}^_,;!~(\n\u0130\u212b\ufb01\u0301"), 
 
 
 @given(st.one_of(st.text(max_size=60), MATHS))
-def test_the_normal_form_of_a_normal_form_is_itself(text):
+def test_the_normal_form_of_a_normal_form_is_the_same_text(text):
     assert normal_form(normal_form(text)) == normal_form(text)
 
 
@@ -27,7 +27,7 @@ def test_the_normal_form_of_a_normal_form_is_itself(text):
         ("1+1? Please reason step by step, and put your final answer within \\boxed{}.", "1+1?"),
     ],
 )
-def test_what_only_looks_different_is_the_same(left, right):
+def test_questions_that_differ_only_in_form_have_the_same_normal_form(left, right):
     assert normal_form(left) == normal_form(right)
 
 
@@ -42,21 +42,21 @@ def test_what_only_looks_different_is_the_same(left, right):
         ("$\\sin x$", "$\\cos x$"),
     ],
 )
-def test_what_asks_something_else_is_not_the_same(left, right):
+def test_different_questions_have_different_normal_forms(left, right):
     assert normal_form(left) != normal_form(right)
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_the_closing_words_of_every_template_are_ignored(name):
+def test_the_closing_instruction_of_every_template_is_ignored(name):
     user = TEMPLATES[name]["user"]
     assert normal_form(user.replace(PLACEHOLDER, "How many?")) == "how many ?"
 
 
-def test_a_question_of_nothing_but_closing_words_keeps_them():
+def test_a_question_that_is_only_an_instruction_keeps_its_tokens():
     assert tokens("Let's think step by step and output the final answer within \\boxed{}.")
 
 
-def test_shingles_of_a_short_text_are_the_text():
+def test_the_only_shingle_of_a_short_text_is_the_text():
     assert shingles(["a", "b"], 3) == {"a b"}
     assert shingles(["a", "b", "c", "d"], 3) == {"a b c", "b c d"}
     assert shingles([], 3) == frozenset()
@@ -64,7 +64,7 @@ def test_shingles_of_a_short_text_are_the_text():
 
 
 @given(st.sets(st.text(max_size=2)), st.sets(st.text(max_size=2)))
-def test_jaccard_is_symmetric_and_one_for_equal_sets_alone(left, right):
+def test_jaccard_is_symmetric_and_one_only_for_equal_sets(left, right):
     left, right = frozenset(left), frozenset(right)
     assert jaccard(left, right) == jaccard(right, left)
     assert (jaccard(left, right) == 1.0) == (left == right and bool(left))

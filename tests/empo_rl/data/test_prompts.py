@@ -3,7 +3,7 @@ import json
 import pytest
 
 from empo_rl.config.schema import Config
-from empo_rl.data.prompts import read_prompts, short_enough
+from empo_rl.data.prompts import drop_long_prompts, read_prompts
 from semantic_entropy import InputError
 
 
@@ -19,12 +19,12 @@ def load(tmp_path):
         path.write_text("\n".join(lines) + "\n")
         values = {"model": "m", "output_dir": "o", "data": {"path": str(path), **(data or {})}, **sections}
         config = Config.model_validate(values)
-        return short_enough(read_prompts(config), config.data.max_prompt_tokens, count)
+        return drop_long_prompts(read_prompts(config), config.data.max_prompt_tokens, count)
 
     return run
 
 
-def test_questions_go_into_the_template(load):
+def test_the_template_is_applied_to_questions(load):
     template = {"system": "Think.", "user": r"{question} Answer in \boxed{}."}
     (row,) = load([{"problem": "1+1?"}], data={"columns": {"question": "problem"}}, template=template).rows
     assert row == {
@@ -36,7 +36,7 @@ def test_questions_go_into_the_template(load):
     }
 
 
-def test_labels_are_not_read_unless_the_reward_needs_them(load):
+def test_labels_are_read_only_if_the_reward_needs_them(load):
     rows = [{"question": "1+1?", "answer": 2}]
     columns = {"columns": {"gold": "answer"}}
     assert "gold" not in load(rows, data=columns).rows[0]
@@ -49,11 +49,11 @@ def test_prompts_that_are_too_long_are_left_out_and_counted(load):
     assert prompts.too_long == 1
 
 
-def test_a_limit_draws_the_same_questions_for_a_seed(load):
+def test_a_limit_samples_the_same_questions_for_the_same_seed(load):
     rows = [{"question": str(n)} for n in range(100)]
-    first, again, other = (load(rows, data={"limit": 5}, seed=seed).rows for seed in (1, 1, 2))
+    first, same_seed, other_seed = (load(rows, data={"limit": 5}, seed=seed).rows for seed in (1, 1, 2))
     assert len(first) == 5
-    assert first == again != other
+    assert first == same_seed != other_seed
 
 
 @pytest.mark.parametrize(
@@ -64,29 +64,29 @@ def test_a_limit_draws_the_same_questions_for_a_seed(load):
             r"prompts.jsonl:1: no column 'question' .* Did you mean 'questions'\? Columns: questions",
         ),
         ([{"question": "x"}, {"question": " "}], "prompts.jsonl:2: column 'question' .* holds ' '"),
-        ([{"question": None}], "holds None, which is no text"),
+        ([{"question": None}], "holds None, which is not text"),
         (["{"], "prompts.jsonl:1: not JSON"),
         (["[1]"], "expected an object with columns, found list"),
-        ([], "prompts.jsonl holds no prompt"),
+        ([], "prompts.jsonl contains no prompts"),
     ],
 )
-def test_a_bad_row_is_named_by_file_and_line(rows, message, load):
+def test_an_error_in_a_row_names_the_file_and_the_line(rows, message, load):
     with pytest.raises(InputError, match=message):
         load(rows)
 
 
-def test_a_source_of_long_prompts_alone_is_refused(load):
+def test_data_with_only_long_prompts_is_refused(load):
     with pytest.raises(InputError, match="all 1 prompts are longer than data.max_prompt_tokens=1"):
         load([{"question": "a b"}], data={"max_prompt_tokens": 1})
 
 
-def test_a_missing_file_is_named():
+def test_the_error_for_a_missing_file_names_it():
     config = Config.model_validate({"model": "m", "output_dir": "o", "data": {"path": "nowhere.jsonl"}})
-    with pytest.raises(InputError, match="nowhere.jsonl is no file"):
+    with pytest.raises(InputError, match="nowhere.jsonl does not exist or is not a file"):
         read_prompts(config)
 
 
-def test_a_semi_supervised_run_reads_gold_answers_where_there_are_any(load):
+def test_a_semi_supervised_run_reads_the_gold_answers_that_exist(load):
     rows = [{"question": "a", "answer": "1"}, {"question": "b"}, {"question": "c", "answer": None}]
     prompts = load(rows, data={"columns": {"gold": "answer"}}, empo={"reward": "semi_supervised"})
     assert [row["gold"] for row in prompts.rows] == ["1", None, None]

@@ -9,7 +9,7 @@ ROWS = [{"problem": "a", "extra": [{"x": 1}]}, {"problem": "b", "extra": []}]
 
 @pytest.fixture
 def folder(tmp_path):
-    """The same rows as a JSONL file, a Parquet file and a folder that `datasets` loads by its name."""
+    """The same rows as a JSONL file, a Parquet file and a folder that `datasets` can load."""
     table = datasets.Dataset.from_list(ROWS)
     table.to_json(tmp_path / "rows.jsonl")
     (tmp_path / "named").mkdir()
@@ -26,7 +26,7 @@ def folder(tmp_path):
         ("named", ["named[0]", "named[1]"]),
     ],
 )
-def test_files_and_data_sets_are_read_alike(name, places, folder, monkeypatch):
+def test_files_and_datasets_are_read_in_the_same_way(name, places, folder, monkeypatch):
     monkeypatch.chdir(folder)
     stream = open_records(name)
     assert stream.done == 0
@@ -35,14 +35,14 @@ def test_files_and_data_sets_are_read_alike(name, places, folder, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["rows.parquet", "named"])
-def test_other_columns_are_left_unread_where_those_wanted_are_there(name, folder, monkeypatch):
+def test_only_the_requested_columns_are_read_if_all_of_them_exist(name, folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert [record for _, record in open_records(name, columns=["problem"])] == [{"problem": "a"}, {"problem": "b"}]
-    # where one is missing all are read, so that the error can list them
+    # a column is missing: all columns are read, so that the error can list them
     assert [record for _, record in open_records(name, columns=["problem", "question"])] == ROWS
 
 
-def test_lists_hold_the_same_rows(folder, monkeypatch):
+def test_the_functions_that_return_lists_read_the_same_rows(folder, monkeypatch):
     monkeypatch.chdir(folder)
     assert [record for _, record in jsonl_records(folder / "rows.jsonl")] == ROWS
     assert [record for _, record in hub_records("named", None, "train")] == ROWS
@@ -51,9 +51,9 @@ def test_lists_hold_the_same_rows(folder, monkeypatch):
 @pytest.mark.parametrize(
     ("source", "split", "message"),
     [
-        ("nowhere.jsonl", "train", "^--from: nowhere.jsonl is no file"),
-        ("../nowhere", "train", "^--from: ../nowhere is no file"),
-        ("named", "test", "^--from: 'named' .*split 'test'.* could not be loaded: .*train"),
+        ("nowhere.jsonl", "train", "^--from: nowhere.jsonl does not exist or is not a file"),
+        ("../nowhere", "train", "^--from: ../nowhere does not exist or is not a file"),
+        ("named", "test", "^--from: cannot load 'named' .*split 'test'.*: .*train"),
     ],
 )
 def test_an_error_names_the_option_that_chose_the_source(source, split, message, folder, monkeypatch):
@@ -62,7 +62,7 @@ def test_an_error_names_the_option_that_chose_the_source(source, split, message,
         list(open_records(source, split=split, key="--from"))
 
 
-def test_a_hub_name_is_no_file_name():
+def test_a_hub_name_is_not_a_file_name():
     assert not is_file_name("AI-MO/NuminaMath-CoT")
     assert not is_file_name("org/name-1.5b")
     assert is_file_name("data/rows.PARQUET")

@@ -2,16 +2,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empo_rl.data.natural import LONG_ANSWER, LONG_QUESTION, NO_ANSWER, NO_QUESTION, PROOF, PROVE, natural
-from empo_rl.data.numina import numina
-from empo_rl.data.preparation import Removed
+from empo_rl.data.sources import (
+    LONG_ANSWER,
+    LONG_QUESTION,
+    NO_ANSWER,
+    NO_QUESTION,
+    PROOF,
+    PROVE,
+    Removed,
+    natural_source,
+    numina_source,
+)
 from semantic_entropy import InputError
 
 LONG_RESPONSE = "response of 4096 characters or more"
 
 
-def made(preparation, record, **columns):
-    return preparation.row(record, "here", preparation.with_columns(columns))
+def convert(source, record, **columns):
+    return source.convert(record, "data.jsonl:1", source.with_columns(columns))
 
 
 BALANCED = st.recursive(
@@ -22,9 +30,9 @@ BALANCED = st.recursive(
 
 
 @given(st.text("ab {}", max_size=10), BALANCED.map(lambda content: "x" + content))
-def test_an_answer_is_the_last_box_with_its_braces_whole(before, content):
+def test_the_answer_is_the_last_box_with_balanced_braces(before, content):
     solution = f"{before} \\boxed{{\\frac{{1}}{{2}}}} so \\boxed{{{content}}}."
-    assert made(numina(), {"problem": "q", "solution": solution, "source": None})["answer"] == content.strip()
+    assert convert(numina_source(), {"problem": "q", "solution": solution, "source": None})["answer"] == content.strip()
 
 
 @pytest.mark.parametrize(
@@ -41,8 +49,8 @@ def test_an_answer_is_the_last_box_with_its_braces_whole(before, content):
 def test_a_numina_row_has_question_answer_solution_and_source(solution, answer):
     record = {"problem": "q?", "solution": solution, "source": "olympiads", "messages": []}
     row = {"question": "q?", "answer": answer, "solution": solution, "source": "olympiads"}
-    assert made(numina(), record) == row
-    answered = made(numina(answered=True), record)
+    assert convert(numina_source(), record) == row
+    answered = convert(numina_source(answered=True), record)
     assert answered == (row if answer else Removed(r"no \boxed answer (--answered)"))
 
 
@@ -62,15 +70,15 @@ RECORD = {"question": "Why?", "reference_answer": "So.", "responses": RESPONSES}
         ({"responses": [{"response": "x"}, {"response": "x" * 4096}]}, LONG_RESPONSE),
         ({"question": "x" * 512}, LONG_QUESTION),
         ({"question": "Prove it."}, PROVE),
-        ({"question": "How can one improve it?"}, PROVE),  # as printed: "prove" anywhere
+        ({"question": "How can one improve it?"}, PROVE),  # as in the printed code: "prove" anywhere
         ({"question": "What is a PROOF of it?"}, PROOF),
-        ({"question": "x" * 512, "reference_answer": "x" * 129}, LONG_ANSWER),  # the first in the printed order
+        ({"question": "x" * 512, "reference_answer": "x" * 129}, LONG_ANSWER),  # the first rule in the printed order
     ],
 )
-def test_each_rule_of_algorithm_4_removes(change, rule):
-    preparation = natural()
-    assert made(preparation, {**RECORD, **change}) == Removed(rule)
-    assert rule in preparation.rules
+def test_each_rule_of_algorithm_4_removes_a_record(change, rule):
+    source = natural_source()
+    assert convert(source, {**RECORD, **change}) == Removed(rule)
+    assert rule in source.rules
 
 
 @pytest.mark.parametrize(
@@ -81,9 +89,9 @@ def test_each_rule_of_algorithm_4_removes(change, rule):
         {"question": "x" * 511},
     ],
 )
-def test_what_is_just_short_enough_stays(change):
+def test_texts_just_below_the_length_limits_stay(change):
     record = {**RECORD, **change}
-    assert made(natural(), record) == {
+    assert convert(natural_source(), record) == {
         "question": record["question"],
         "answer": record["reference_answer"],
         "response": record["responses"][0]["response"],
@@ -103,21 +111,21 @@ def test_what_is_just_short_enough_stays(change):
         ("a.b", "a column with a dot", "a column with a dot"),
     ],
 )
-def test_responses_may_be_a_text_a_list_or_objects(column, value, kept):
+def test_responses_can_be_a_text_a_list_or_objects(column, value, kept):
     name = column if column == "a.b" else column.split(".")[0]
     record = {"question": "Why?", "reference_answer": "So.", name: value}
-    assert made(natural(), record, response=column)["response"] == kept
+    assert convert(natural_source(), record, response=column)["response"] == kept
 
 
-def test_a_source_without_responses_is_filtered_by_the_other_rules():
+def test_records_without_responses_are_filtered_by_the_other_rules():
     record = {"question": "Why?", "reference_answer": 7}
-    assert made(natural(), record, response="") == {"question": "Why?", "answer": "7", "response": None}
+    assert convert(natural_source(), record, response="") == {"question": "Why?", "answer": "7", "response": None}
 
 
 def test_a_response_can_be_counted_in_tokens():
-    preparation = natural(lambda text: len(text.split()), "tokens")
-    assert made(preparation, {**RECORD, "responses": ["x " * 4096]}) == Removed("response of 4096 tokens or more")
-    assert made(preparation, {**RECORD, "responses": ["x" * 9999]})["response"] == "x" * 9999
+    source = natural_source(lambda text: len(text.split()), "tokens")
+    assert convert(source, {**RECORD, "responses": ["x " * 4096]}) == Removed("response of 4096 tokens or more")
+    assert convert(source, {**RECORD, "responses": ["x" * 9999]})["response"] == "x" * 9999
 
 
 @pytest.mark.parametrize(
@@ -126,11 +134,11 @@ def test_a_response_can_be_counted_in_tokens():
         ({"question": "q", "answer": "a"}, {}, r"no column 'reference_answer' \(--column answer=\.\.\.\)"),
         ({**RECORD, "responses": [{"text": "a"}]}, {}, r"no column 'response' .*Columns: text"),
         ({**RECORD, "responses": [{"text": "a"}]}, {"response": "responses"}, r"=responses.FIELD: text"),
-        ({**RECORD, "question": ["q"]}, {}, r"holds \['q'\], which is no text"),
-        (RECORD, {"answr": "a"}, "no such role. Roles: question, answer, response"),
-        (RECORD, {"question": ""}, "a column must be named. Only response may be empty"),
+        ({**RECORD, "question": ["q"]}, {}, r"holds \['q'\], which is not text"),
+        (RECORD, {"answr": "a"}, "unknown role. Roles: question, answer, response"),
+        (RECORD, {"question": ""}, "this role needs a column name. Roles that can be empty: response"),
     ],
 )
-def test_a_wrong_column_says_which_exist(record, columns, message):
+def test_the_error_for_a_wrong_column_lists_the_columns(record, columns, message):
     with pytest.raises(InputError, match=message):
-        made(natural(), record, **columns)
+        convert(natural_source(), record, **columns)

@@ -217,7 +217,7 @@ def test_several_evaluations_make_one_table(finished, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["m", "--suite", "maths"], "'maths' is no suite and no set. Did you mean 'math'?"),
+        (["m", "--suite", "maths"], "'maths' is neither a suite nor a set. Did you mean 'math'?"),
         (["m"], "what to ask?"),
         ([], "needs one MODEL"),
         (

@@ -1,14 +1,14 @@
-"""The table of sets against the paper's own arithmetic."""
+"""The table of evaluation sets, compared with the averages that the paper prints."""
 
 from __future__ import annotations
 
 import pytest
 
 from empo_rl.config.templates import TEMPLATES
-from empo_rl.data.suites import MMLU_PRO_GROUPS, SETS, SUITES, sets_of
+from empo_rl.data.suites import MMLU_PRO_GROUPS, SETS, SUITES, select_sets
 from semantic_entropy import InputError
 
-# Questions of MMLU-Pro's test split by category: the set's card (TIGER-Lab/MMLU-Pro), 12,032 in all.
+# Questions in each category of the test split, from the dataset card (TIGER-Lab/MMLU-Pro); 12,032 in total.
 MMLU_PRO_QUESTIONS = {
     "math": 1351,
     "physics": 1299,
@@ -48,33 +48,33 @@ def average(row, groups):
     return sum(share * count for share, count in zip(row, counts.values(), strict=True)) / sum(counts.values())
 
 
-def test_mmlu_pros_categories_are_grouped_as_the_papers_averages_say():
+def test_the_groups_of_mmlu_pro_give_the_averages_of_the_paper():
     assert sum(MMLU_PRO_QUESTIONS.values()) == 12_032
     for *row, printed in TABLE_2:
         assert average(row, MMLU_PRO_GROUPS) == pytest.approx(printed, abs=0.11)  # each cell is rounded to 0.1
 
 
 @pytest.mark.parametrize("category", sorted(MMLU_PRO_QUESTIONS))
-def test_another_group_for_any_one_category_would_not_give_the_papers_averages(category):
+def test_moving_any_category_to_another_group_does_not_give_the_averages_of_the_paper(category):
     for group in {"STEM", "Humanities", "Social", "Other"} - {MMLU_PRO_GROUPS[category]}:
         moved = {**MMLU_PRO_GROUPS, category: group}
         assert any(abs(average(row, moved) - printed) > 0.11 for *row, printed in TABLE_2)
 
 
-def test_every_set_of_a_suite_exists_and_is_asked_by_a_template_that_exists():
+def test_every_set_of_a_suite_exists_and_has_an_existing_template():
     assert all(name in SETS for names in SUITES.values() for name in names)
-    assert all(one.template in TEMPLATES for one in SETS.values())
-    assert len({one.title for one in SETS.values()}) == len(SETS)
+    assert all(question_set.template in TEMPLATES for question_set in SETS.values())
+    assert len({question_set.title for question_set in SETS.values()}) == len(SETS)
 
 
-def test_sets_come_by_suite_or_by_name_each_once():
-    assert [one.name for one in sets_of(["amc23", "math"])][:2] == ["amc23", "math500"]
-    assert len(sets_of(["math", "math", "amc23"])) == 5
+def test_sets_are_selected_by_suite_or_by_name_and_each_once():
+    assert [question_set.name for question_set in select_sets(["amc23", "math"])][:2] == ["amc23", "math500"]
+    assert len(select_sets(["math", "math", "amc23"])) == 5
 
 
 @pytest.mark.parametrize(
     ("wrong", "near"), [("maths", "'math'"), ("mmlupro", "'mmlu_pro'"), ("gpqa", "'gpqa_main'|'gpqa_diamond'")]
 )
-def test_a_wrong_name_is_answered_by_the_nearest(wrong, near):
-    with pytest.raises(InputError, match=f"{wrong!r} is no suite and no set. Did you mean ({near})"):
-        sets_of([wrong])
+def test_the_error_for_a_wrong_name_suggests_the_nearest_name(wrong, near):
+    with pytest.raises(InputError, match=f"{wrong!r} is neither a suite nor a set. Did you mean ({near})"):
+        select_sets([wrong])
