@@ -110,12 +110,12 @@ def _check(config: str, changes: list[str]) -> None:
 
 def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
     from empo_rl.config.batch_layout import accumulation_steps
-    from empo_rl.run import directory as run_directory
+    from empo_rl.files import run_directory
     from empo_rl.run.launch import EndedRunError, ProcessError, check_devices, launch
 
     # what is wrong for all processes is said once, before there are any
     accumulation_steps(config, config.launch.processes)
-    run_directory.look(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
+    run_directory.plan_start(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
     check_devices(config)
     try:
         launch(config, [*command, *(["--overwrite"] if overwrite else [])])
@@ -153,7 +153,7 @@ def _train(config: Any, overwrite: bool) -> Path:
 
 
 def _way_on(directory: Path, save_every: int) -> str:
-    from empo_rl.run import checkpoints
+    from empo_rl.files import checkpoints
 
     checkpoint, _ = checkpoints.latest(directory)
     if checkpoint is None:
@@ -214,13 +214,13 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
 def _demo(directory: Path, resume: bool, **choices: Any) -> None:
     from empo_rl.demo import output
     from empo_rl.demo.demo_options import DemoOptions
-    from empo_rl.run import directory as run_directory
+    from empo_rl.files import run_directory
     from empo_rl.run.progress import StageProgress
 
     options = DemoOptions(**choices)
     if not directory.exists():
         directory.mkdir(parents=True)
-    with run_directory.alone(directory), StageProgress() as progress:
+    with run_directory.lock(directory), StageProgress() as progress:
         start = (output.resume if resume else output.prepare)(directory, options.to_dict())
         for line in (*start.notes, "loading torch, transformers and trl"):
             progress.say(line)

@@ -237,16 +237,16 @@ def _progress() -> Iterator[StageProgress]:
 
 @contextmanager
 def _explain_full_disk(folder: Path) -> Iterator[None]:
-    from empo_rl.run import files as disk
+    from empo_rl.files import DiskError, disk_full_message, is_disk_full
 
     try:
         yield
     except OSError as error:
-        if not disk.is_refusal(error):
+        if not is_disk_full(error):
             raise
-        raise disk.DiskError(
-            f"{disk.refused(folder, error)} Nothing was written. Free some space, or choose another disk with -o, and "
-            "run the command again."
+        raise DiskError(
+            f"{disk_full_message(folder, error)} Nothing was written. Free some space, or choose another disk with -o, "
+            "and run the command again."
         ) from error
 
 

@@ -27,7 +27,7 @@ from empo_rl.data.overlap import OVERLAP_KINDS, ComparedQuestion, OverlapIndex, 
 from empo_rl.data.records import RecordStream, column_text
 from empo_rl.data.report import DataReport
 from empo_rl.data.sources import ColumnNames, DataSource, Removed, TrainingRow
-from empo_rl.run.files import written_whole
+from empo_rl.files import open_atomically
 from semantic_entropy import InputError
 from semantic_entropy.plain_text import has_surrogate
 
@@ -90,7 +90,7 @@ class OutputFiles:
     def opened(self, stack: ExitStack) -> tuple[TextIO, TextIO, TextIO | None]:
         """Open all files under temporary names. The end of the stack renames them; an error deletes them."""
         paths = [self.out, self.report, *([self.dropped] if self.dropped else [])]
-        out, report, *rest = stack.enter_context(written_whole(*paths))
+        out, report, *rest = stack.enter_context(open_atomically(*paths))
         return out, report, rest[0] if rest else None
 
 

@@ -22,12 +22,11 @@ from empo_rl.demo.demo_options import DemoOptions
 from empo_rl.demo.evaluation import Evaluation, evaluate
 from empo_rl.demo.stopwatch import Stopwatch
 from empo_rl.demo.training import SAVE_EVERY, EvaluationsAlong, train
+from empo_rl.files import checkpoints, explain_disk_full, write_atomically
+from empo_rl.files.metrics_file import read_metrics
+from empo_rl.files.run_directory import BASE, FINAL, METRICS
 from empo_rl.plot.figures import Material, draw
 from empo_rl.plot.run_files import SUMMARY, demo_run
-from empo_rl.run import checkpoints
-from empo_rl.run.directory import BASE, FINAL, METRICS
-from empo_rl.run.files import explained, write_whole
-from empo_rl.run.metrics_file import read_metrics
 from empo_rl.run.tiny_model import make_model, make_tokenizer, pretrain, save_whole
 from semantic_entropy import Scorer
 
@@ -41,7 +40,7 @@ def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, rep
         return dict(json.loads((directory / SUMMARY).read_text(encoding="utf-8")))
     torch.set_num_threads(1)  # as fast as two for so small a model, and the same sums in the same order
     watch = Stopwatch()
-    with explained(directory, "Free some."), watch.stage("total"):
+    with explain_disk_full(directory, "Free some space."), watch.stage("total"):
         evaluations = _Demo(directory, options, report, watch).run(start.checkpoint)
         rows = read_metrics(directory / METRICS)
         title = f"EMPO demo: seed {options.seed}, reward {options.reward}, learning rate {options.learning_rate:g}"
@@ -58,7 +57,7 @@ def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, rep
         "seed": run.pop("seed"),
         "run": run,
     }
-    write_whole(directory / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    write_atomically(directory / SUMMARY, json.dumps(summary, indent=2) + "\n")
     output.tidy(directory)
     return summary
 
@@ -108,7 +107,7 @@ class _Demo:
                 steps=steps,
                 on_step=lambda step, loss: self._report("pre-training", step, steps, f"loss {loss:.3f}"),
             )
-        write_whole(kept, json.dumps(self._watch.state_dict()))
+        write_atomically(kept, json.dumps(self._watch.state_dict()))
         save_whole(model, self._tokenizer, folder)
         return model
 

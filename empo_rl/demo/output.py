@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.demo.demo_options import VERSIONS
+from empo_rl.files import TEMPORARY_SUFFIX, checkpoints, run_directory
+from empo_rl.files.run_directory import BASE, CONFIG, FINAL, METRICS
 from empo_rl.plot.run_files import SUMMARY
-from empo_rl.run import checkpoints
-from empo_rl.run import directory as run_directory
-from empo_rl.run.directory import BASE, CONFIG, FINAL, METRICS
-from empo_rl.run.files import UNFINISHED
 from semantic_entropy import InputError
 
 PICTURE, SECONDS = "training.png", "seconds.json"
-_WHOLE = (BASE, FINAL, SUMMARY, SECONDS, CONFIG)  # put in their places when they are whole
+_WHOLE = (BASE, FINAL, SUMMARY, SECONDS, CONFIG, METRICS)  # put in their places when they are whole
 _OURS = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, SECONDS, BASE, FINAL})
 _CHECKPOINTS = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
@@ -74,7 +72,7 @@ def resume(directory: Path, options: Mapping[str, Any]) -> DemoStart:
                 "leave --resume out to replace it, or name another --output-dir."
             )
         return _begin_anew(directory, options)
-    changes = run_directory.changes(directory, options)
+    changes = run_directory.config_changes(directory, options)
     refused = [change for change in changes if not change.startswith(f"{VERSIONS}.")]
     if refused:
         raise InputError(
@@ -84,7 +82,7 @@ def resume(directory: Path, options: Mapping[str, Any]) -> DemoStart:
     if SUMMARY in ours:
         tidy(directory)
         return DemoStart(resumed=True, finished=True, notes=(f"the demo in {directory} is finished",))
-    start = run_directory.look(directory, resume=True, overwrite=False)
+    start = run_directory.plan_start(directory, resume=True, overwrite=False)
     run_directory.prepare(directory, start)
     differ = tuple(f"{change} since this demo began: the numbers may differ" for change in changes)
     made = (f"the base model in {directory / BASE} is there",) if (directory / BASE).exists() else ()
@@ -135,7 +133,7 @@ def _is_passing(name: str) -> bool:
     """What a kill leaves of a file or folder that is put in its place when it is whole."""
     if name in {"metrics.tmp", f".{PICTURE}"}:
         return True
-    return name.endswith(UNFINISHED) and name.startswith(tuple(f"{one}." for one in _WHOLE))
+    return name.endswith(TEMPORARY_SUFFIX) and name.startswith(tuple(f"{one}." for one in _WHOLE))
 
 
 def _remove(entry: Path) -> None:

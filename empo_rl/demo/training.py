@@ -20,9 +20,9 @@ from trl import GRPOConfig
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.arithmetic import ArithmeticQuestion
 from empo_rl.demo.evaluation import MAX_NEW_TOKENS, Evaluation
-from empo_rl.run import checkpoints
-from empo_rl.run.directory import METRICS
-from empo_rl.run.metrics_file import MetricsFile
+from empo_rl.files import checkpoints
+from empo_rl.files.metrics_file import MetricsFile
+from empo_rl.files.run_directory import METRICS
 from empo_rl.trainers.trl.callbacks import ReportProgress, WriteMetrics
 from empo_rl.trainers.trl.run_trainer import RunTrainer, Stateful
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.evaluate.questions import Question
-from empo_rl.run.files import UNFINISHED, write_whole
+from empo_rl.files import TEMPORARY_SUFFIX, write_atomically
 from semantic_entropy import InputError
 
 SETTINGS, GENERATION, RESULTS, TABLE = "settings.json", "generation.json", "results.json", "table.md"
@@ -57,7 +57,7 @@ class Directory:
             InputError: says what differs.
         """
         kept = self.settings()
-        others = [entry for entry in self.path.glob("*") if entry.suffix != UNFINISHED]  # a kill may leave such
+        others = [entry for entry in self.path.glob("*") if entry.suffix != TEMPORARY_SUFFIX]  # a kill may leave such
         if kept is None and others:
             raise InputError(f"{self.path} is not empty, and holds no evaluation: choose another --output-dir.")
         if kept is not None and self.holds_responses() and (differ := differences(kept, wanted)):
@@ -76,7 +76,7 @@ class Directory:
         self._write_settings({**kept, "label": label})
 
     def _write_settings(self, settings: Mapping[str, Any]) -> None:
-        write_whole(self.path / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
+        write_atomically(self.path / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
     def questions(self, name: str) -> list[Question] | None:
         """As they were asked before."""
@@ -101,7 +101,7 @@ class Directory:
                 json.dumps({"question": dataclasses.asdict(question), "prompt": prompt})
                 for question, prompt in zip(questions, prompts, strict=True)
             )
-            write_whole(self._file("questions", name), "".join(line + "\n" for line in lines))
+            write_atomically(self._file("questions", name), "".join(line + "\n" for line in lines))
             return
         if len(before) != len(questions):
             raise InputError(f"{self.path}: {len(before)} questions of {name!r} were asked here, now {len(questions)}.")
@@ -118,7 +118,7 @@ class Directory:
 
     def keep_generation(self, record: Mapping[str, Any]) -> None:
         """Written whenever a part is complete."""
-        write_whole(self.path / GENERATION, json.dumps(record, indent=2) + "\n")
+        write_atomically(self.path / GENERATION, json.dumps(record, indent=2) + "\n")
 
     def is_complete(self, name: str, part: str, n: int) -> bool:
         """Whether n responses to each question of a set have been drawn, or have failed."""
@@ -128,12 +128,12 @@ class Directory:
     def keep_grades(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """One row a question."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
-        write_whole(self._file("grades", name), text)
+        write_atomically(self._file("grades", name), text)
 
     def keep_results(self, results: Mapping[str, Any], table: str) -> None:
         """For programs and for readers."""
-        write_whole(self.path / RESULTS, json.dumps(results, indent=2, allow_nan=False) + "\n")
-        write_whole(self.path / TABLE, table)
+        write_atomically(self.path / RESULTS, json.dumps(results, indent=2, allow_nan=False) + "\n")
+        write_atomically(self.path / TABLE, table)
 
     def results(self) -> dict[str, Any]:
         """Raises InputError where there are none yet."""

@@ -75,10 +75,10 @@ def main(directories: tuple[Path, ...], output: Path, only: tuple[str, ...], smo
 def _read(directories: Sequence[Path], window: int) -> Any:
     """Runs and evaluations, told apart by their files; a directory may be both."""
     from empo_rl.evaluate.evaluation_directory import RESULTS
+    from empo_rl.files.run_directory import METRICS
     from empo_rl.plot.evaluations import read_evaluations
     from empo_rl.plot.figures import Material
     from empo_rl.plot.run_files import read_runs, short_names
-    from empo_rl.run.directory import METRICS
 
     once = list(dict.fromkeys(directories))
     evaluations = [path for path in once if (path / RESULTS).is_file()]

@@ -17,8 +17,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from empo_rl.run.directory import ALARMS, METRICS
-from empo_rl.run.metrics_file import read_metrics, read_rows
+from empo_rl.files.metrics_file import read_metrics, read_rows
+from empo_rl.files.run_directory import ALARMS, METRICS
 from semantic_entropy import InputError
 
 SUMMARY = "summary.json"

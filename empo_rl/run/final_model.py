@@ -17,8 +17,7 @@ from typing import Any
 from transformers import AutoModelForCausalLM
 
 from empo_rl.config.schema import Config, Hub
-from empo_rl.run import checkpoints
-from empo_rl.run import directory as run_directory
+from empo_rl.files import checkpoints, run_directory
 from semantic_entropy import SemanticEntropyError
 
 _TOKENIZER = ("*token*", "*.jinja", "vocab.*", "merges.txt", "*.model")

@@ -20,12 +20,11 @@ from empo_rl.config.schema import Config
 from empo_rl.config.trl_arguments import training_arguments
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
+from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_atomically
+from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
-from empo_rl.run import checkpoints, final_model
-from empo_rl.run import directory as run_directory
+from empo_rl.run import final_model
 from empo_rl.run.device import fit_to_device
-from empo_rl.run.files import explained, write_whole
-from empo_rl.run.metrics_file import MetricsFile, read_metrics
 from empo_rl.run.models import count_tokens, load_model, load_tokenizer, make_demo_model
 from empo_rl.run.trainer_choice import make_trainer
 from empo_rl.trainers.trl import costs
@@ -51,7 +50,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
     arguments = training_arguments(config, state.num_processes)
     with ExitStack() as open_until_the_end:
         there = _hold(directory, state, open_until_the_end)
-        start = run_directory.look(directory, resume=config.resume, overwrite=overwrite)
+        start = run_directory.plan_start(directory, resume=config.resume, overwrite=overwrite)
         for note in [*notes, *config.window_notes(), *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
@@ -77,7 +76,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, progress, tell)
                 there = there or _hold(directory, state, open_until_the_end)
-            with explained(directory, "Free some."):
+            with explain_disk_full(directory, "Free some space."):
                 model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
         watch = None
         if config.method == "empo":
@@ -94,7 +93,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             callbacks=callbacks,
         )
         trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
-        with explained(directory, "Free some, or keep fewer with training.keep_checkpoints=2."):
+        with explain_disk_full(directory, "Free some space, or set training.keep_checkpoints=2."):
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
             if watch is None or not watch.stopped:
                 final = final_model.save(trainer, config, directory)
@@ -108,7 +107,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
 def _hold(directory: Path, state: PartialState, until: ExitStack) -> bool:
     """Whether the directory is there; the first process then holds it against other runs."""
     if state.is_main_process:
-        until.enter_context(run_directory.alone(directory))
+        until.enter_context(run_directory.lock(directory))
     return directory.is_dir()
 
 
@@ -120,11 +119,11 @@ def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
 
 def _write_costs(directory: Path, memory: str) -> dict[str, Any]:
     spent = costs.summary(read_metrics(directory / run_directory.METRICS), memory)
-    write_whole(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
+    write_atomically(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
     return spent
 
 
-def _begin(directory: Path, start: run_directory.Start, config: Config, progress: Progress, tell: Say) -> list[Any]:
+def _begin(directory: Path, start: run_directory.StartPlan, config: Config, progress: Progress, tell: Say) -> list[Any]:
     """The first writes of a run."""
     run_directory.prepare(directory, start)
     for change in run_directory.write_config(directory, config.model_dump()):

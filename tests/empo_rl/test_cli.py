@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from empo_rl.config.recipes import recipe_names
-from empo_rl.run.metrics_file import read_metrics
+from empo_rl.files.metrics_file import read_metrics
 
 TINY = [
     "demo.pretrain_steps=2",
@@ -95,7 +95,7 @@ def test_a_run_from_a_file_of_ones_own(tmp_path):
     assert "8 prompts" in done.stderr
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1]
     again = empo_train("tiny", "output_dir=run", cwd=tmp_path, check=False)
-    assert "holds an earlier run" in again.stderr
+    assert "contains an earlier run" in again.stderr
 
 
 def started(*arguments, cwd, until):
@@ -136,7 +136,7 @@ def test_a_run_stopped_before_its_first_step_does_not_block_the_next(tmp_path):
     assert process.returncode == 130
     assert "There is no checkpoint yet (training.save_every=2): --resume begins at step 1." in said
     done = empo_train("tiny", *TINY, "output_dir=run", "training.steps=1", cwd=tmp_path)
-    assert "a run that made no step: it makes room" in done.stderr
+    assert "deleting the files of a run in run that ended before its first step" in done.stderr
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1]
 
 
@@ -147,7 +147,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     assert not (run / "README.md").exists()  # TRL's card would name the wrong method and no base model
     os.truncate(run / "checkpoint-4" / "optimizer.pt", 1000)
     done = empo_train(*arguments, "--resume", cwd=tmp_path)
-    assert "checkpoint-4 is passed over and set aside: optimizer.pt is cut short or unreadable" in done.stderr
+    assert "skipping and renaming the broken run/checkpoint-4: optimizer.pt is truncated or unreadable" in done.stderr
     assert "resuming from run/checkpoint-2" in done.stderr
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == [1, 2, 3, 4]
@@ -155,7 +155,7 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     for step in (2, 4):
         os.truncate(run / f"checkpoint-{step}" / "model.safetensors", 1000)
     done = empo_train(*arguments, "--resume", cwd=tmp_path)
-    assert "nothing to resume in run: starting at step 1" in done.stderr
+    assert "no checkpoint to resume in run: starting at step 1" in done.stderr
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from empo_rl.run.metrics_file import MetricsFile
+from empo_rl.files.metrics_file import MetricsFile
 
 
 class WriteMetrics(TrainerCallback):

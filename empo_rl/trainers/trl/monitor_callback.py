@@ -30,10 +30,10 @@ from transformers import TrainerCallback
 from empo_rl.core.decision import BatchDecision
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import EmpoProvider
+from empo_rl.files import checkpoints
+from empo_rl.files.metrics_file import MetricsFile
+from empo_rl.files.run_directory import ALARMS
 from empo_rl.monitor import Firing, Monitor, RunStoppedError, Seen
-from empo_rl.run import checkpoints
-from empo_rl.run.directory import ALARMS
-from empo_rl.run.metrics_file import MetricsFile
 
 
 class MonitorCallback(TrainerCallback):

@@ -22,7 +22,7 @@ from trl import GRPOConfig
 from trl.trainer.utils import RepeatSampler
 
 from empo_rl.core.provider import EmpoProvider
-from empo_rl.run import checkpoints
+from empo_rl.files import checkpoints
 from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
 from empo_rl.trainers.trl.step_costs import Costed
 

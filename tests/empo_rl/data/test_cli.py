@@ -289,6 +289,6 @@ def test_a_full_disk_gives_a_message_and_leaves_no_unfinished_file(tmp_path):
     arguments = ["numina", "--from", "local.jsonl", "--alone"]
     done = empo_data(*arguments, cwd=tmp_path, check=False, before="ulimit -f 20", PYTHONDONTWRITEBYTECODE="1")
     assert done.returncode == 1
-    assert "no space to write in" in done.stderr
+    assert "no space left to write in" in done.stderr
     assert "Nothing was written. Free some space, or choose another disk with -o" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["local.jsonl"]

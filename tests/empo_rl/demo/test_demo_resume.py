@@ -9,7 +9,7 @@ import time
 import pytest
 from safetensors.torch import load_file
 
-from empo_rl.run.metrics_file import read_metrics
+from empo_rl.files.metrics_file import read_metrics
 
 STEPS = 6  # one more than lie between two checkpoints
 OPTIONS = ("--steps", str(STEPS), "--pretrain-steps", "12", "--seed", "3", "--reward", "random")  # a reward that draws

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from empo_rl.run.metrics_file import read_metrics
+from empo_rl.files.metrics_file import read_metrics
 
 NUMBERS = {"pass@1", "mean@8", "majority@8", "semantic_entropy"}
 

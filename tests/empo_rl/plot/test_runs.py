@@ -63,7 +63,7 @@ def test_an_alarm_without_a_step_or_a_name_is_refused_with_the_file_and_the_line
         ("", "has no complete line: the run has not ended its first step"),
         ('{"step": 1', "has no complete line"),
         ('{"step": 1}\nnonsense\n{"step": 3}\n', "line 2 is not JSON"),
-        ('{"step": 1}\n[2]\n', r"line 2 is no JSON object, as every row is: \[2\]"),
+        ('{"step": 1}\n[2]\n', r"line 2 is not a JSON object: \[2\]"),
         ('{"step": 1}\n{"loss": 2}\n', "line 2: no whole number under 'step'"),
     ],
 )

@@ -108,9 +108,9 @@ def test_a_disk_that_is_full_ends_the_run_with_what_to_do_and_the_checkpoint_bef
     _, said = process.communicate(timeout=200)
     assert process.returncode == 1
     assert "Traceback" not in said
-    assert "no space to write in" in said
+    assert "no space left to write in" in said
     assert "keep fewer with training.keep_checkpoints=2" in said
-    assert f"--resume then goes on from {directory / 'checkpoint-3'}" in said
+    assert f"--resume continues from {directory / 'checkpoint-3'}" in said
     assert not (directory / "checkpoint-6").exists()
     finish(directory, "--resume")
     assert_as_whole(directory, whole)

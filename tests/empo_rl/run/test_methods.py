@@ -12,7 +12,8 @@ from transformers import AutoModelForCausalLM
 from empo_rl.config.load import load_config
 from empo_rl.config.schema import Hub
 from empo_rl.data.prompts import read_prompts
-from empo_rl.run import checkpoints, final_model
+from empo_rl.files import checkpoints
+from empo_rl.run import final_model
 from empo_rl.run.final_model import PushError, push
 from empo_rl.run.models import load_model, load_tokenizer
 from empo_rl.run.tiny_model import make_tokenizer
@@ -168,7 +169,7 @@ def test_a_cut_adapter_is_no_whole_checkpoint(tmp_path):
     newest = directory / f"checkpoint-{STEPS}"
     assert checkpoints.latest(directory)[0] == newest
     (newest / "adapter_model.safetensors").write_bytes(b"short")
-    assert checkpoints.latest(directory)[1] == {newest: "adapter_model.safetensors is cut short or unreadable"}
+    assert checkpoints.latest(directory)[1] == {newest: "adapter_model.safetensors is truncated or unreadable"}
 
 
 def test_completions_in_parts_of_a_group_train_as_whole_groups_do(tmp_path):

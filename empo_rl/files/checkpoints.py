@@ -1,14 +1,14 @@
-"""A run's checkpoints, and which of them can be gone on from.
+"""Find the latest complete checkpoint of a run, and say what is wrong with a broken one.
 
-A checkpoint is whole where the trainer's state, the weights, the optimizer, the schedule and each process's random
-numbers are there and can be opened, as they are laid out by
+A checkpoint is complete if the trainer's state, the weights, the optimizer, the schedule and each process's random
+state exist and can be opened. The layouts:
 
-    one process or DDP   model.safetensors (shards with an index; a LoRA adapter's own name), optimizer.pt
+    one process or DDP   model.safetensors (or shards with an index, or a LoRA adapter's file), optimizer.pt
     FSDP                 pytorch_model_fsdp.bin and optimizer.bin, or folders of shards, each with its .metadata
     DeepSpeed            `latest`, which names the folder of *_model_states.pt and *_optim_states.pt
 
-Every format here keeps a table of contents with the sizes, so a file that a kill or a full disk cut short is found
-without reading it all (of FSDP's shards, that they are there and not empty). Leaves out a flipped bit inside a tensor.
+Each format stores a table of contents with sizes, so that a truncated file is found without reading all of it. The
+shards of FSDP are the exception: the check is that they exist and are not empty. Leaves out a flipped bit in a tensor.
 """
 
 from __future__ import annotations
@@ -19,21 +19,26 @@ import zipfile
 from pathlib import Path
 
 PREFIX = "checkpoint-"
-BROKEN = "broken-"  # a checkpoint that was passed over: out of the way of those that the trainer keeps and counts
-STATE_FILE = "empo_state"  # what the provider and the monitor keep, a file a process
+BROKEN = "broken-"  # the prefix of a renamed broken checkpoint: the trainer does not count it or delete it
+STATE_FILE = "empo_state"  # the state of the provider and of the monitor, one file a process
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 _ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _FSDP, _DEEPSPEED = "pytorch_model_fsdp", "latest"
 
-_UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError)  # whatever stands in a JSON file instead
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+)  # raised for unexpected JSON
 
 
 def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict[Path, str]]:
-    """The latest whole checkpoint of a step less than `before`, and those after it with what is wrong with each."""
-    there = (entry for entry in directory.glob(f"{PREFIX}*") if 0 < step(entry) < before)
-    found = sorted(there, key=step, reverse=True)
+    """The latest complete checkpoint of a step before `before`, and the broken later checkpoints with their faults."""
+    candidates = (entry for entry in directory.glob(f"{PREFIX}*") if 0 < step(entry) < before)
     broken: dict[Path, str] = {}
-    for checkpoint in found:
+    for checkpoint in sorted(candidates, key=step, reverse=True):
         fault = _fault(checkpoint)
         if fault is None:
             return checkpoint, broken
@@ -42,31 +47,31 @@ def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict
 
 
 def step(checkpoint: Path | None) -> int:
-    """The step after which it was saved; 0 for none."""
+    """The step after which the checkpoint was saved; 0 if there is no checkpoint."""
     number = checkpoint.name.removeprefix(PREFIX) if checkpoint else ""
     return int(number) if number.isdecimal() else 0
 
 
 def state_file(checkpoint: Path, process: int) -> Path:
-    """Where a process keeps the state of what is not torch's."""
+    """The file with one process's state of the provider and of the monitor."""
     return checkpoint / f"{STATE_FILE}_{process}.json"
 
 
-def set_aside(checkpoint: Path) -> Path:
-    """Rename a broken one, so that the trainer does not count it among the newest when it deletes old ones."""
+def rename_broken(checkpoint: Path) -> Path:
+    """Rename a broken checkpoint, so that the trainer does not count it when it deletes old checkpoints."""
     number = 0
-    while (aside := checkpoint.with_name(f"{BROKEN}{checkpoint.name}{f'-{number}' if number else ''}")).exists():
+    while (renamed := checkpoint.with_name(f"{BROKEN}{checkpoint.name}{f'-{number}' if number else ''}")).exists():
         number += 1
-    return checkpoint.rename(aside)
+    return checkpoint.rename(renamed)
 
 
-def is_unfinished(checkpoint: Path) -> bool:
-    """Whether it was being written: the trainer's state completes it."""
+def is_incomplete(checkpoint: Path) -> bool:
+    """Whether the trainer did not finish writing the checkpoint: it writes its own state last."""
     return not (checkpoint / _STATE).exists()
 
 
 def weights_fault(folder: Path) -> str | None:
-    """What is wrong with a model's weights, or an adapter's; None where all of them are there."""
+    """What is wrong with the weights of a model or an adapter; None if all weights are there."""
     names = [_ADAPTER if (folder / _ADAPTER_CONFIG).exists() else _WEIGHTS]
     if (folder / _INDEX).exists():
         try:
@@ -86,12 +91,12 @@ def _fault(checkpoint: Path) -> str | None:
     except _UNREADABLE:
         return f"{_STATE} is unreadable"
     if saved != step(checkpoint):
-        return f"{_STATE} is of step {saved}"
+        return f"{_STATE} belongs to step {saved}"
     return _model_fault(checkpoint) or _processes_fault(checkpoint)
 
 
 def _model_fault(checkpoint: Path) -> str | None:
-    """Of the weights, the optimizer and the schedule."""
+    """What is wrong with the weights, the optimizer or the schedule."""
     if (checkpoint / _DEEPSPEED).exists():
         return _deepspeed_fault(checkpoint)
     if any(checkpoint.glob(f"{_FSDP}*")):
@@ -107,7 +112,7 @@ def _model_fault(checkpoint: Path) -> str | None:
 
 
 def _deepspeed_fault(checkpoint: Path) -> str | None:
-    """Its optimizer states hold the schedule too."""
+    """What is wrong with the weights or the optimizer states, which contain the schedule."""
     folder = checkpoint / (checkpoint / _DEEPSPEED).read_text(encoding="utf-8", errors="replace").strip()
     for pattern in ("*_model_states.pt", "*_optim_states.pt"):
         files = sorted(folder.glob(pattern)) if folder != checkpoint else []
@@ -119,9 +124,9 @@ def _deepspeed_fault(checkpoint: Path) -> str | None:
 
 
 def _processes_fault(checkpoint: Path) -> str | None:
-    """Each process keeps its random numbers, and a state whose file names their number.
+    """What is wrong with the files of the processes: a random state, and a state file that stores their number.
 
-    A checkpoint of an older version, and of a trainer that keeps no state of ours, has none of the latter to miss.
+    A checkpoint of an older version, or of a trainer without state files, is checked for the random state alone.
     """
     processes = 0
     for file in sorted(checkpoint.glob(f"{STATE_FILE}_*.json")):
@@ -146,33 +151,33 @@ def _archive_or_shards_fault(archive: Path, shards: Path) -> str | None:
         return f"{shards.name}/.metadata, which is written last, is missing"
     files = list(shards.glob("*.distcp"))
     return (
-        None if files and all(file.stat().st_size for file in files) else f"{shards.name} has an empty shard, or none"
+        None if files and all(file.stat().st_size for file in files) else f"{shards.name} has no shard or an empty one"
     )
 
 
 def _archive_fault(file: Path) -> str | None:
-    """Of what torch.save writes; its table of contents stands at the end."""
+    """What is wrong with a file of torch.save, whose table of contents is at its end."""
     try:
         zipfile.ZipFile(file).close()
     except FileNotFoundError:
         return f"{file.name} is missing"
     except (OSError, zipfile.BadZipFile):
-        return f"{file.name} is cut short or unreadable"
+        return f"{file.name} is truncated or unreadable"
     return None
 
 
 def _tensors_fault(file: Path) -> str | None:
-    """A safetensors file: the header's length in 8 bytes, the header, and as many bytes as it promises."""
+    """What is wrong with a safetensors file: 8 bytes with the header's length, the header, the tensors' bytes."""
     try:
         with file.open("rb") as stream:
             header_size = int.from_bytes(stream.read(8), "little")
             size = file.stat().st_size
             if not 0 < header_size <= size - 8:
-                return f"{file.name} is cut short or unreadable"
+                return f"{file.name} is truncated or unreadable"
             header = json.loads(stream.read(header_size))
         end = max(entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__")
     except FileNotFoundError:
         return f"{file.name} is missing"
     except _UNREADABLE:
         return f"{file.name} is unreadable"
-    return None if size == 8 + header_size + end else f"{file.name} is cut short or unreadable"
+    return None if size == 8 + header_size + end else f"{file.name} is truncated or unreadable"

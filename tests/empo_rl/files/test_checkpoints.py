@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from empo_rl.run import checkpoints
+from empo_rl.files import checkpoints
 
 
 def checkpoint(directory, step):
@@ -19,7 +19,7 @@ def checkpoint(directory, step):
     return path
 
 
-def cut_short(file):
+def truncated(file):
     file.write_bytes(file.read_bytes()[:-20])
 
 
@@ -39,8 +39,8 @@ FILES = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("damage", [cut_short, emptied, filled_with_zeros, removed])
-def test_a_damaged_checkpoint_is_passed_over_and_the_file_named(damage, name, tmp_path):
+@pytest.mark.parametrize("damage", [truncated, emptied, filled_with_zeros, removed])
+def test_a_damaged_checkpoint_is_skipped_and_its_file_named(damage, name, tmp_path):
     checkpoint(tmp_path, 2)
     whole, damaged = checkpoint(tmp_path, 9), checkpoint(tmp_path, 10)
     damage(damaged / name)
@@ -50,7 +50,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_the_file_named(damage, name, tm
     assert name.removesuffix(".pth") in broken[damaged]
 
 
-def test_a_shard_that_is_missing_is_named(tmp_path):
+def test_a_missing_shard_is_named(tmp_path):
     path = checkpoint(tmp_path, 2)
     (path / "model.safetensors").rename(path / "model-1.safetensors")
     index = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
@@ -60,14 +60,14 @@ def test_a_shard_that_is_missing_is_named(tmp_path):
     assert checkpoints.latest(tmp_path) == (path, {})
 
 
-def test_without_checkpoints_there_is_none(tmp_path):
+def test_a_directory_without_checkpoints_has_no_latest_one(tmp_path):
     (tmp_path / "checkpoint-x").mkdir()
     assert checkpoints.latest(tmp_path) == (None, {})
     assert checkpoints.step(None) == 0
 
 
-def test_a_checkpoint_set_aside_twice_keeps_both(tmp_path):
-    names = [checkpoints.set_aside(checkpoint(tmp_path, 2)).name for _ in range(2)]
+def test_two_renamed_checkpoints_of_one_step_are_both_kept(tmp_path):
+    names = [checkpoints.rename_broken(checkpoint(tmp_path, 2)).name for _ in range(2)]
     assert names == ["broken-checkpoint-2", "broken-checkpoint-2-1"]
     assert checkpoints.latest(tmp_path) == (None, {})
 
@@ -116,7 +116,7 @@ def deepspeed(path):
         ),
     ],
 )
-def test_every_layout_is_whole_with_all_of_its_files_and_broken_without_one(layout, names, tmp_path):
+def test_each_layout_is_complete_with_all_files_and_broken_without_one(layout, names, tmp_path):
     layout(checkpoint(tmp_path, 2))
     last = checkpoint(tmp_path, 3)
     layout(last)
@@ -129,15 +129,15 @@ def test_every_layout_is_whole_with_all_of_its_files_and_broken_without_one(layo
         (last / name).write_bytes(kept)
 
 
-def test_an_empty_file_of_fsdps_is_no_model(tmp_path):
+def test_an_empty_fsdp_file_is_broken(tmp_path):
     path = checkpoint(tmp_path, 2)
     fsdp(path)
     (path / "pytorch_model_fsdp.bin").write_bytes(b"")
-    assert checkpoints.latest(tmp_path) == (None, {path: "pytorch_model_fsdp.bin is cut short or unreadable"})
+    assert checkpoints.latest(tmp_path) == (None, {path: "pytorch_model_fsdp.bin is truncated or unreadable"})
 
 
 @pytest.mark.parametrize("missing", ["rng_state_1.pth", "empo_state_1.json"])
-def test_a_process_whose_part_is_missing_is_named(missing, tmp_path):
+def test_a_missing_file_of_one_process_is_named(missing, tmp_path):
     path = checkpoint(tmp_path, 2)
     (path / "rng_state.pth").unlink()
     for number in (0, 1):
@@ -150,7 +150,7 @@ def test_a_process_whose_part_is_missing_is_named(missing, tmp_path):
 
 @pytest.mark.parametrize("name", ["trainer_state.json", "empo_state_0.json", "model.safetensors.index.json"])
 @pytest.mark.parametrize("text", ["[]", "3", "null", "{}"])
-def test_another_json_than_expected_is_passed_over(name, text, tmp_path):
+def test_a_checkpoint_with_unexpected_json_is_skipped(name, text, tmp_path):
     path = checkpoint(tmp_path, 2)
     (path / name).write_text(text)
     found, broken = checkpoints.latest(tmp_path)
@@ -158,7 +158,7 @@ def test_another_json_than_expected_is_passed_over(name, text, tmp_path):
     assert name in broken[path]
 
 
-def test_a_checkpoint_under_the_name_of_another_step_is_passed_over(tmp_path):
+def test_a_checkpoint_with_the_name_of_another_step_is_skipped(tmp_path):
     path = checkpoint(tmp_path, 2)
     path.rename(tmp_path / "checkpoint-5")
-    assert checkpoints.latest(tmp_path)[1] == {tmp_path / "checkpoint-5": "trainer_state.json is of step 2"}
+    assert checkpoints.latest(tmp_path)[1] == {tmp_path / "checkpoint-5": "trainer_state.json belongs to step 2"}

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from empo_rl.run.metrics_file import MetricsFile, read_metrics
+from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from semantic_entropy import InputError
 
 
