@@ -55,8 +55,8 @@ def checked_number(
     if _is_number(number, whole=whole) and least <= number <= most and not (above and number == least):
         return cast("_N", int(number) if isinstance(number, Integral) else float(number))
     kind = "a whole number" if whole else "a number"
-    limits = f"above {least:g}" if above else f"of at least {least:g}"
-    limits += "" if most >= _LARGEST else f" and at most {most:g}"
+    limits = f"above {least:.15g}" if above else f"of at least {least:.15g}"
+    limits += "" if most >= _LARGEST else f" and at most {most:.15g}"
     raise errors.OptionError(f"{owner}: {name}={value!r} must be {kind} {limits}{' or None' * optional}")
 
 

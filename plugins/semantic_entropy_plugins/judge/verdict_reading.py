@@ -17,7 +17,7 @@ from typing import Any
 
 from semantic_entropy.plugin import Verdict, strip_reasoning
 from semantic_entropy_plugins.endpoint.replies import Choice, Token
-from semantic_entropy_plugins.text.fences import without_fence
+from semantic_entropy_plugins.text.json_answers import without_fence
 
 _BARE_WORD = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)
 _YES, _NO = frozenset(("yes", "true")), frozenset(("no", "false"))

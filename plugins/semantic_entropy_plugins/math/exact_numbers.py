@@ -1,6 +1,7 @@
-"""Exact arithmetic on sums of q * sqrt(n) * pi^k, every size bounded.
+"""Exact arithmetic on sums of q * sqrt(n) * pi^k, with a bound on every size.
 
-What would leave the form, or a bound, raises `OutsideError`: it is someone else's to compute. No floats until `rough`.
+`OutsideError` is raised where a result would leave this form or exceed a bound: math-verify then decides. Only
+`approximate` uses floats.
 """
 
 from __future__ import annotations
@@ -14,32 +15,32 @@ MOST_BITS = 4096  # of a numerator or denominator: about 1,200 digits
 LARGEST_EXPONENT = 256
 _LARGEST_RADICAND = 10**8  # trial division goes to its square root, 10^4
 
-Terms = dict[tuple[int, int], Fraction]
-"""(square-free radicand, power of pi) -> coefficient; no zero coefficients."""
+ExactNumber = dict[tuple[int, int], Fraction]
+"""(square-free radicand n, power k of pi) -> coefficient q; without zero coefficients."""
 
 
 class OutsideError(Exception):
-    """Not a number of this form, or one beyond a bound."""
+    """The number does not have this form, or exceeds a bound."""
 
 
-def added(left: Terms, right: Terms) -> Terms:
+def add(left: ExactNumber, right: ExactNumber) -> ExactNumber:
     """The sum."""
     total = dict(left)
     for basis, coefficient in right.items():
         total[basis] = total.get(basis, Fraction()) + coefficient
-    return nonzero(total)
+    return without_zeros(total)
 
 
-def scaled(value: Terms, factor: Fraction) -> Terms:
-    """The multiple."""
+def scale(value: ExactNumber, factor: Fraction) -> ExactNumber:
+    """The product with a rational."""
     return {basis: coefficient * factor for basis, coefficient in value.items()}
 
 
-def multiplied(left: Terms, right: Terms) -> Terms:
+def multiply(left: ExactNumber, right: ExactNumber) -> ExactNumber:
     """The product."""
     if len(left) * len(right) > 64:
         raise OutsideError
-    product: Terms = {}
+    product: ExactNumber = {}
     for (n, j), p in left.items():
         for (m, k), q in right.items():
             common = math.gcd(n, m)  # sqrt(n) sqrt(m) = common sqrt(n m / common^2), square-free again
@@ -47,35 +48,35 @@ def multiplied(left: Terms, right: Terms) -> Terms:
             if basis[0] > _LARGEST_RADICAND:
                 raise OutsideError
             product[basis] = product.get(basis, Fraction()) + p * q * common
-    return _bounded(nonzero(product))
+    return _bounded(without_zeros(product))
 
 
-def divided(left: Terms, right: Terms) -> Terms:
-    """The quotient, for a divisor of one term."""
+def divide(left: ExactNumber, right: ExactNumber) -> ExactNumber:
+    """The quotient; the divisor has one term."""
     if len(right) != 1:
         if not right:
             raise ZeroDivisionError
         raise OutsideError
     ((n, k), q), *_ = right.items()
-    return multiplied(left, {(n, -k): 1 / (q * n)})  # 1/sqrt(n) = sqrt(n)/n
+    return multiply(left, {(n, -k): 1 / (q * n)})  # 1/sqrt(n) = sqrt(n)/n
 
 
-def raised(base: Terms, exponent: int) -> Terms:
+def power(base: ExactNumber, exponent: int) -> ExactNumber:
     """The power."""
     if abs(exponent) > LARGEST_EXPONENT:
         raise OutsideError
     if exponent < 0:
-        base, exponent = divided({(1, 0): Fraction(1)}, base), -exponent
+        base, exponent = divide({(1, 0): Fraction(1)}, base), -exponent
     if exponent == 0 and not base:
         raise OutsideError
-    result: Terms = {(1, 0): Fraction(1)}
+    result: ExactNumber = {(1, 0): Fraction(1)}
     for _ in range(exponent):
-        result = multiplied(result, base)
+        result = multiply(result, base)
     return result
 
 
-def rooted(value: Terms, degree: int) -> Terms:
-    """The root of a rational: any square root, and higher ones that come out even."""
+def root(value: ExactNumber, degree: int) -> ExactNumber:
+    """The root of a rational: every square root, and higher roots that are rational."""
     if not value:
         return {}
     if set(value) != {(1, 0)} or value[1, 0] < 0 or not 2 <= degree <= 16:
@@ -97,7 +98,7 @@ def rooted(value: Terms, degree: int) -> Terms:
 
 @lru_cache(maxsize=4096)
 def _square_part(n: int) -> tuple[int, int]:
-    """N = outside^2 * inside, inside square-free."""
+    """N = outside^2 * inside, with `inside` square-free."""
     if n > _LARGEST_RADICAND:
         raise OutsideError
     outside, inside, factor = 1, n, 2
@@ -110,7 +111,7 @@ def _square_part(n: int) -> tuple[int, int]:
     return outside, inside
 
 
-def integer(value: Terms) -> int:
+def to_integer(value: ExactNumber) -> int:
     """The value as an int."""
     if not value:
         return 0
@@ -119,25 +120,25 @@ def integer(value: Terms) -> int:
     return value[1, 0].numerator
 
 
-def nonzero(value: Terms) -> Terms:
-    """Without the terms that cancelled out."""
+def without_zeros(value: ExactNumber) -> ExactNumber:
+    """The number without terms that cancelled out."""
     return {basis: coefficient for basis, coefficient in value.items() if coefficient}
 
 
-def _bounded(value: Terms) -> Terms:
+def _bounded(value: ExactNumber) -> ExactNumber:
     for coefficient in value.values():
         if coefficient.numerator.bit_length() > MOST_BITS or coefficient.denominator.bit_length() > MOST_BITS:
             raise OutsideError
     return value
 
 
-def frozen(value: Terms) -> Hashable:
-    """A key: equal exactly where the values are."""
+def hashable(value: ExactNumber) -> Hashable:
+    """A key that is equal exactly where the values are equal."""
     if not value or set(value) == {(1, 0)}:
-        return value.get((1, 0), Fraction())  # a plain rational: equal to the int of the same value
+        return value.get((1, 0), Fraction())  # a rational equals the int of the same value
     return frozenset(value.items())
 
 
-def rough(value: Terms) -> float:
-    """A float near it, to tell far values apart."""
+def approximate(value: ExactNumber) -> float:
+    """A float near the value, to distinguish distant values."""
     return float(sum(float(q) * math.sqrt(n) * math.pi**k for (n, k), q in value.items()))

@@ -1,13 +1,13 @@
-r"""Exact keys for the mathematics that most final answers are made of: no sympy, no evaluation, microseconds.
+r"""Exact keys for the mathematics in most final answers: no sympy, no evaluation, microseconds.
 
     value      sum of q * sqrt(n) * pi^k     q rational, n square-free; written with + - * / ^, \frac, \sqrt, \pi,
                                              decimals, scientific notation, thousands commas
     percent    value %
     container  ( ) [ ] \{ \} of values: tuples, intervals, sets
 
-`read` parses a string by recursive descent, with every size bounded, and gives a `Known`, or None for what the grammar
-does not cover: units, variables, lists without brackets, `2(3)`, mixed numbers. Those are math-verify's. Equal `key`s
-mean the same number.
+`parse_exact` reads a text by recursive descent, with a bound on every size, and returns an `ExactAnswer`, or None for a
+text outside the grammar: units, variables, lists without brackets, `2(3)`, mixed numbers. math-verify compares those.
+Equal `key`s mean the same number.
 """
 
 from __future__ import annotations
@@ -22,45 +22,49 @@ from functools import lru_cache
 from semantic_entropy_plugins.math.exact_numbers import (
     LARGEST_EXPONENT,
     MOST_BITS,
+    ExactNumber,
     OutsideError,
-    Terms,
-    added,
-    divided,
-    frozen,
-    integer,
-    multiplied,
-    nonzero,
-    raised,
-    rooted,
-    rough,
-    scaled,
+    add,
+    approximate,
+    divide,
+    hashable,
+    multiply,
+    power,
+    root,
+    scale,
+    to_integer,
+    without_zeros,
 )
 
-LONGEST = 300  # characters: real answers in the grammar are under 60; longer text is math-verify's to read
+LONGEST_EXACT = 300  # characters: real answers in the grammar have fewer than 60; math-verify reads longer texts
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
-    """An answer that the grammar covers. `rough` (floats, one for each element) serves to tell far values apart."""
+class ExactAnswer:
+    """An answer in the grammar.
+
+    kind: "value", "%", or the brackets of a container. approximations: a float for each element, to distinguish distant
+    values. decimal: whether the text contains a decimal fraction, which may be rounded.
+    """
 
     key: Hashable
     kind: str
-    rough: tuple[float, ...]
+    approximations: tuple[float, ...]
     decimal: bool
 
 
-def read(text: str) -> Known | None:
-    """The exact value of a text, or None where the grammar does not cover it."""
-    return _read(text) if len(text) <= LONGEST else None
+def parse_exact(text: str) -> ExactAnswer | None:
+    """The exact value of a text; None: the text is outside the grammar."""
+    return _parse(text) if len(text) <= LONGEST_EXACT else None
 
 
 @lru_cache(maxsize=65536)
-def _read(text: str) -> Known | None:
+def _parse(text: str) -> ExactAnswer | None:
     cleaned = clean(text)
     if not _POSSIBLE.match(cleaned):
         return None
     try:
-        return _Reader(cleaned).answer()
+        return _Parser(cleaned).answer()
     except (OutsideError, ZeroDivisionError, OverflowError, RecursionError):
         return None
 
@@ -77,7 +81,7 @@ _SAME_AS = (
     (
         re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*(\d+(?:\.\d+)?)"),
         r"\\sqrt{\1}",
-    ),  # all of the number, as people write
+    ),  # the whole number, as people write it
     (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])|\u221a"), r"\\sqrt "),
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
     (re.compile(r"\*\*"), "^"),
@@ -94,27 +98,27 @@ _CHARACTERS = str.maketrans(
     }
 )
 _SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
-_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
+_EXPONENTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 
 
 def clean(text: str) -> str:
-    """The same mathematics in plainer writing: no dollars or spacing, unicode signs and fractions spelled in LaTeX."""
+    """The same mathematics without dollars and spacing, and with unicode signs and fractions written in LaTeX."""
     if not text.isascii():
-        text = _RAISED.sub(lambda raised: "^{" + raised.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = _EXPONENTS.sub(lambda exponent: "^{" + exponent.group().translate(_SUPERSCRIPTS) + "}", text)
         text = "".join(_spell(char) for char in text).translate(_CHARACTERS)
-    text = text.replace("\\$", "")  # a currency sign: as math-verify, units are not compared
+    text = text.replace("\\$", "")  # a currency sign: units are not compared, as in math-verify
     for pattern, same in _SAME_AS:
         text = pattern.sub(same, text)
     return _DROPPED.sub(" ", text).strip().rstrip(".").strip()
 
 
 @lru_cache(maxsize=65536)
-def plain(text: str) -> str:
-    """`clean`, without the white space that means nothing: the key of what the grammar does not cover."""
-    return _SPACES.sub("", clean(text)) if len(text) <= LONGEST else text
+def text_key(text: str) -> str:
+    """`clean` without white space that has no meaning: the key of a text outside the grammar."""
+    return _SPACES.sub("", clean(text)) if len(text) <= LONGEST_EXACT else text
 
 
-_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # between two digits it tells numbers apart
+_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # all white space except between digits, where it separates numbers
 
 
 def _spell(char: str) -> str:
@@ -130,15 +134,15 @@ _TOKEN = re.compile(
 )
 
 
-class _Reader:
-    """Recursive descent over one cleaned text."""
+class _Parser:
+    """Recursive descent over the tokens of one cleaned text."""
 
     def __init__(self, text: str) -> None:
         self.tokens = _tokens(text)
         self.at = 0
         self.decimal = False
 
-    def answer(self) -> Known:
+    def answer(self) -> ExactAnswer:
         opening = self.peek()
         if opening in ("(", "[", "\\{") and "," in self.tokens:
             return self._container(opening)
@@ -148,9 +152,9 @@ class _Reader:
         if self.peek():
             raise OutsideError
         kind = "%" if percent else "value"
-        return Known((kind, frozen(value)), kind, (rough(value),), self.decimal)
+        return ExactAnswer((kind, hashable(value)), kind, (approximate(value),), self.decimal)
 
-    def _container(self, opening: str) -> Known:
+    def _container(self, opening: str) -> ExactAnswer:
         self.at += 1
         values = [self.sum()]
         while self.take(","):
@@ -160,20 +164,20 @@ class _Reader:
         if closing not in (")", "]", "\\}") or (opening == "\\{") != (closing == "\\}") or self.peek():
             raise OutsideError
         kind = opening + closing
-        items = [frozen(value) for value in values]
+        items = [hashable(value) for value in values]
         key = frozenset(items) if kind == "\\{\\}" else tuple(items)
-        floats = tuple(map(rough, values))
-        return Known((kind, key), kind, tuple(sorted(set(floats))) if kind == "\\{\\}" else floats, self.decimal)
+        floats = tuple(map(approximate, values))
+        return ExactAnswer((kind, key), kind, tuple(sorted(set(floats))) if kind == "\\{\\}" else floats, self.decimal)
 
-    def sum(self) -> Terms:
+    def sum(self) -> ExactNumber:
         negative = self._signs()
         total = self.product()
         if negative:
-            total = scaled(total, Fraction(-1))
+            total = scale(total, Fraction(-1))
         while self.peek() in ("+", "-"):
             minus = self.next() == "-"
             term = self.product()
-            total = added(total, scaled(term, Fraction(-1 if minus else 1)))
+            total = add(total, scale(term, Fraction(-1 if minus else 1)))
         return total
 
     def _signs(self) -> bool:
@@ -182,20 +186,20 @@ class _Reader:
             negative ^= self.next() == "-"
         return negative
 
-    def product(self) -> Terms:
+    def product(self) -> ExactNumber:
         value = self.power()
         while (sign := self.peek()) and sign not in ("+", "-", ",", ")", "]", "}", "\\}", "%", "\\%"):
             if sign in ("*", "\\cdot", "\\times", "/"):
                 self.at += 1
                 factor = self.power(signed=True)
-                value = divided(value, factor) if sign == "/" else multiplied(value, factor)
+                value = divide(value, factor) if sign == "/" else multiply(value, factor)
             elif sign in ("\\sqrt", "\\pi"):
-                value = multiplied(value, self.power())
+                value = multiply(value, self.power())
             else:
-                raise OutsideError  # 2(3), 1\frac12, 2 3: whatever they mean
+                raise OutsideError  # 2(3), 1\frac12, 2 3: ambiguous
         return value
 
-    def power(self, signed: bool = False) -> Terms:
+    def power(self, signed: bool = False) -> ExactNumber:
         negative = signed and self._signs()
         base = self.atom()
         if self.take("^"):
@@ -204,10 +208,10 @@ class _Reader:
                 self.need("}")
             else:
                 exponent = self.atom()
-            base = raised(base, integer(exponent))
-        return scaled(base, Fraction(-1)) if negative else base
+            base = power(base, to_integer(exponent))
+        return scale(base, Fraction(-1)) if negative else base
 
-    def atom(self) -> Terms:
+    def atom(self) -> ExactNumber:
         sign = self.next()
         if sign[0].isdigit() or sign[0] == ".":
             return self._number(sign)
@@ -218,20 +222,20 @@ class _Reader:
         if sign == "\\pi":
             return {(1, 1): Fraction(1)}
         if sign == "\\frac":
-            return divided(self._argument(), self._argument())
+            return divide(self._argument(), self._argument())
         if sign == "\\sqrt":
             return self._root()
         raise OutsideError
 
-    def _number(self, token: str) -> Terms:
+    def _number(self, token: str) -> ExactNumber:
         digits, _, exponent = token.replace(",", "").lower().partition("e")
         if len(digits) > MOST_BITS // 4 or (exponent and abs(int(exponent)) > LARGEST_EXPONENT):
             raise OutsideError
         self.decimal |= "." in digits or bool(exponent)
-        return nonzero({(1, 0): Fraction(digits.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)})
+        return without_zeros({(1, 0): Fraction(digits.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)})
 
-    def _argument(self) -> Terms:
-        r"""`{...}`, or the one digit of `\frac12`."""
+    def _argument(self) -> ExactNumber:
+        r"""`{...}`, or a single digit as in `\frac12`."""
         if self.take("{"):
             value = self.sum()
             self.need("}")
@@ -240,16 +244,16 @@ class _Reader:
         if not token.isdigit():
             raise OutsideError
         if len(token) > 1:
-            self.tokens[self.at - 1 : self.at] = [token[0], token[1:]]  # the rest is the next token
+            self.tokens[self.at - 1 : self.at] = [token[0], token[1:]]  # the other digits are the next token
         return self._number(token[0])
 
-    def _root(self) -> Terms:
+    def _root(self) -> ExactNumber:
         degree = 2
         if self.take("["):
-            degree = integer(self.sum())
+            degree = to_integer(self.sum())
             self.need("]")
         value = self._argument() if self.peek() != "\\sqrt" else self.atom()
-        return rooted(value, degree)
+        return root(value, degree)
 
     def peek(self) -> str:
         return self.tokens[self.at] if self.at < len(self.tokens) else ""

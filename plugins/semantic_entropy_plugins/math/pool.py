@@ -1,8 +1,9 @@
-"""Persistent worker processes for the math judge, which a task may kill.
+"""Worker processes of the math judge: persistent, and safe to kill in the middle of a task.
 
-A worker is a plain process with two pipes (no multiprocessing: nothing is pickled, `__main__` is not imported again,
-and it starts from any thread, inside Ray, or in a forked trainer, which gets workers of its own). Kernel timers end the
-child in which it works when a task runs over; the host's own, wider deadline is the second line.
+A worker is a plain process with two pipes. `multiprocessing` is not used: nothing is pickled, `__main__` is not
+imported again, and a worker starts from any thread, inside Ray, or in a forked trainer, which gets workers of its own.
+A worker computes in a child process, which kernel timers end when a task exceeds a limit. A second, longer deadline in
+the host ends the whole worker.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ from typing import Any
 from semantic_entropy_plugins.math.worker import OUT_OF_MEMORY
 
 _WORKER = Path(__file__).with_name("worker.py")
-_CHUNK = 64  # tasks a message: the pipe costs microseconds a task at this size
-_FEW = 16  # tasks go to one worker, the one used last: it has parsed most of these answers already
-_STARTUP = 60.0  # seconds: importing sympy on a loaded machine
-_SLACK = 2.0  # seconds a task beyond the worker's own limit before the parent kills it
+_CHUNK = 64  # tasks in a message: at this size the pipe costs microseconds per task
+_SMALLEST_CHUNK = 16  # so few tasks go to the worker that was used last: it has parsed most of these answers already
+_STARTUP = 60.0  # seconds: importing sympy on a busy machine
+_SLACK = 2.0  # seconds per task after the worker's own limit, before the host kills the worker
 
 Texts = tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Of one task, in seconds. cpu: of computing, whatever else the machine does; None: wall clock alone."""
+    """The limits of one task in seconds. cpu: computing time, whatever the load; None: only the wall clock counts."""
 
     cpu: float | None
     wall: float
@@ -43,7 +44,12 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of one task. `stage` says where it ran over a limit: in parsing or valuing L or R, or in the comparison, V."""
+    """The result of one task.
+
+    same: None for undecided, with the reason. stage: where the task exceeded a limit, "" if it did not: "L" or "R"
+        while
+    the left or right answer was parsed or evaluated, "V" during the comparison.
+    """
 
     same: bool | None
     reason: str | None = None
@@ -51,17 +57,23 @@ class Outcome:
 
 
 class MathPool:
-    """Up to `workers` processes; `run` may be called from any thread. memory_mb: on top of what sympy takes."""
+    """Up to `workers` processes. Any thread may call `run`.
+
+    Args:
+        workers: the number of processes.
+        memory_mb: the memory limit of each, in addition to the memory of the imports.
+        policy: "both", "either" or "forward", see `Math`.
+    """
 
     def __init__(self, workers: int, memory_mb: int, policy: str) -> None:
         self.workers, self.memory_mb, self.policy = workers, memory_mb, policy
         self._reset()
 
     def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
-        """One outcome a task, in order. A text that runs over by itself is not sent again in this run."""
+        """One outcome per task, in order. A text that times out by itself is not sent again in this run."""
         if self._pid != os.getpid():
-            self._reset()  # forked: the parent's workers answer the parent
-        chunk = min(_CHUNK, max(_FEW, -(-len(tasks) // self.workers)))
+            self._reset()  # in a forked process: the existing workers belong to the parent
+        chunk = min(_CHUNK, max(_SMALLEST_CHUNK, -(-len(tasks) // self.workers)))
         chunks = [tasks[i : i + chunk] for i in range(0, len(tasks), chunk)]
         call = _Call()
         if len(chunks) == 1:
@@ -70,7 +82,7 @@ class MathPool:
         try:
             parts = [threads.submit(self._run_chunk, part, limits, call) for part in chunks]
             return [outcome for part in parts for outcome in part.result()]
-        except BaseException:  # Ctrl-C, say: nobody waits for answers that nobody wants
+        except BaseException:  # such as Ctrl-C: the other results are no longer needed
             call.stop.set()
             threads.shutdown(wait=False, cancel_futures=True)
             for worker in tuple(call.workers):
@@ -82,7 +94,7 @@ class MathPool:
     def close(self) -> None:
         """End the idle workers; the next `run` starts new ones."""
         if self._pid != os.getpid():
-            return  # forked: they are the parent's
+            return  # in a forked process: the workers belong to the parent
         with self._changed:
             idle = [worker for worker in self._idle if worker]
             self._idle[:] = [None] * len(self._idle)
@@ -94,48 +106,53 @@ class MathPool:
             worker.disown()
         self._pid = os.getpid()
         self._changed = threading.Condition()
-        self._idle: list[_Worker | None] = [None] * self.workers  # a place without a worker gets one when it is taken
-        self._waiting: deque[object] = deque()
+        self._idle: list[_Worker | None] = [None] * self.workers  # None: a new worker starts when this slot is taken
+        self._queue: deque[object] = deque()
         self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
     def _run_chunk(self, tasks: Sequence[Texts], limits: Limits, call: _Call) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        while left := [i for i in range(len(tasks)) if i not in outcomes]:
+        while remaining := [i for i in range(len(tasks)) if i not in outcomes]:
             if call.stop.is_set():
                 return [outcomes.get(i, Outcome(None, "interrupted")) for i in range(len(tasks))]
             worker = self._take()
             call.workers.add(worker)
             try:
-                found = worker.run([tasks[i] for i in left], limits)
+                found = worker.run([tasks[i] for i in remaining], limits)
             except BaseException:
-                worker.kill()  # interrupted in mid-answer: what is still in its pipe belongs to nobody
+                worker.kill()  # the rest of an interrupted answer would remain in its pipe
                 raise
             finally:
                 call.workers.discard(worker)
                 self._give_back(worker)
-            outcomes.update(zip(left, found, strict=False))  # it stops at a task that ran over
+            outcomes.update(zip(remaining, found, strict=False))  # `found` ends with a task that exceeded a limit
             if found[-1].stage in ("L", "R") and limits.cpu:
-                guilty = tasks[left[len(found) - 1]]["LR".index(found[-1].stage)]
-                outcomes |= {i: _convict(found[-1], guilty, tasks[i]) for i in left[len(found) :] if guilty in tasks[i]}
+                text = tasks[remaining[len(found) - 1]]["LR".index(found[-1].stage)]
+                for i in remaining[len(found) :]:
+                    if text in tasks[i]:
+                        outcomes[i] = Outcome(None, found[-1].reason, "LR"[tasks[i].index(text)])
         return [outcomes[i] for i in range(len(tasks))]
 
     def _take(self) -> _Worker:
-        """A worker, first come first served: the one used last, which has parsed most of what comes next."""
+        """The idle worker that was used last, for the caller that has waited longest.
+
+        The worker that was used last has probably parsed most of the next answers already.
+        """
         ticket = object()
         with self._changed:
-            self._waiting.append(ticket)
+            self._queue.append(ticket)
             try:
-                self._changed.wait_for(lambda: self._idle and self._waiting[0] is ticket)
+                self._changed.wait_for(lambda: self._idle and self._queue[0] is ticket)
                 worker = self._idle.pop()
             finally:
-                self._waiting.remove(ticket)
+                self._queue.remove(ticket)
                 self._changed.notify_all()
         if worker and worker.alive:
             return worker
         try:
             worker = _Worker(self.memory_mb, self.policy)
         except BaseException:
-            self._give_back(None)  # the place stays usable
+            self._give_back(None)  # keep the slot
             raise
         self._all.add(worker)
         return worker
@@ -148,30 +165,26 @@ class MathPool:
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """One `run`: the workers on it now, and whether it has been given up."""
+    """One call of `run`: its busy workers, and whether it was interrupted."""
 
     workers: set[_Worker] = field(default_factory=set)
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-def _convict(outcome: Outcome, guilty: str, task: Texts) -> Outcome:
-    return Outcome(None, outcome.reason, "LR"[task.index(guilty)])
-
-
 class _Worker:
-    """One process, and the child in which it works."""
+    """A worker process with its child, seen from the host."""
 
     def __init__(self, memory_mb: int, policy: str) -> None:
         self.memory_mb = memory_mb
         self.ready = False
         self.process = subprocess.Popen(
-            # -P: the folder of the script is not a place to import from
+            # -P: no imports from the folder of the script
             [sys.executable, "-P", str(_WORKER), str(memory_mb), policy],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-            start_new_session=True,  # Ctrl-C is the parent's to handle; and a group to kill at once
+            start_new_session=True,  # Ctrl-C reaches only the host; and the process group can be killed at once
         )
 
     @property
@@ -179,20 +192,20 @@ class _Worker:
         return self.process.poll() is None
 
     def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
-        """Outcomes of the first tasks, at least one; fewer than all where one ran over a limit."""
+        """Outcomes of the first tasks, at least one; fewer than all if one exceeded a limit."""
         deadline = _STARTUP * (not self.ready) + len(tasks) * (limits.wall + _SLACK)
         watchdog = threading.Timer(deadline, self.end)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._converse(tasks, limits)
+            return self._exchange(tasks, limits)
         finally:
             watchdog.cancel()
 
-    def _converse(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+    def _exchange(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
         pipe = self.process.stdout
         assert pipe is not None
-        if not self.ready and b"ready\n" not in pipe:  # reads up to it, past what the warm-up says
+        if not self.ready and b"ready\n" not in pipe:  # reads up to this line, past the lines of the warm-up
             self.kill()
             raise RuntimeError(
                 "a math worker did not start: run `python -c 'import math_verify'` to see why "
@@ -213,7 +226,7 @@ class _Worker:
                 else:
                     stage = line[:1].decode().upper()
         if died is None:
-            self.kill()  # the pipe closed: the process itself is gone
+            self.kill()  # the pipe is closed: the worker process itself has ended
         outcomes.append(Outcome(None, self._cause(died, limits), stage))
         return outcomes
 
@@ -221,7 +234,7 @@ class _Worker:
         if died == OUT_OF_MEMORY:
             return f"needs more than {self.memory_mb} MB"
         if died == -getattr(signal, "SIGPROF", 0):
-            return f"no verdict within {limits.cpu:g} s of computing"
+            return f"no verdict within {limits.cpu:g} s of computing time"
         if died in (None, -getattr(signal, "SIGALRM", 0)):
             return f"no verdict within {limits.wall:g} s"
         return f"the worker died (exit status {died})"
@@ -236,11 +249,11 @@ class _Worker:
         return True
 
     def disown(self) -> None:
-        """In a forked process: it is the parent's, and not ours to wait for."""
+        """In a forked process: the worker belongs to the parent, so do not wait for it."""
         self.process.returncode = 0
 
     def end(self) -> None:
-        """Kill it and its child, and leave it to whoever holds it."""
+        """Kill the process and its child. The thread that reads the pipe notices this and calls `kill`."""
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
@@ -248,7 +261,7 @@ class _Worker:
             self.process.kill()
 
     def kill(self) -> None:
-        """End it and its child, and close the pipes."""
+        """Kill the process and its child, wait for the process, and close the pipes."""
         self.end()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):

@@ -1,16 +1,17 @@
-"""The other end of the math judge's pipe: parses and verifies with math-verify, in a process that may be killed.
+"""A worker process of the math judge: parses and compares answers with math-verify, and may be killed at any time.
 
-Run as a script by `math.pool`; imports nothing of this package. It imports math-verify once and forks a child to do the
-work; when a task kills the child, the next one is there in milliseconds. A message is a JSON line, strings only:
-`{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right], ...]}`. Out go lines of one letter and a JSON value:
+`math.pool` runs this file as a script. It imports nothing of this package, so that it starts fast and stays small. It
+imports math-verify once and forks a child to do the work; when a task kills the child, the next child is ready within
+milliseconds. A message from the host is one JSON line with strings only:
+`{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right], ...]}`. A reply line is one letter and a JSON value:
 
-    L R l r V   where the task is: parsing left, right, their values, verifying
-    =           its verdict: [same, reason]
-    !           the child died on it: minus the signal, or the exit status
+    L R l r V   the stage that begins: parsing left, parsing right, evaluating left, evaluating right, comparing
+    =           the verdict on the task: [same, reason]
+    !           the child died in the task: minus the signal, or the exit status
 
-The limits are interval timers with the kernel's default action: they end the child whatever sympy is doing, in C or
-with the interpreter locked, and also where the host has died. Only LaTeX is parsed: math-verify's reader of plain
-expressions calls Python's `eval`, and text is never evaluated here.
+The limits are interval timers with the kernel's default action. They end the child whatever sympy is doing, also in C
+code or with the interpreter lock held, and also after the host has died. Only LaTeX is parsed: math-verify's parser of
+plain expressions calls Python's `eval`, and no text is evaluated here.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any
 
-# The parser learns its grammar as it goes, half a second for a first expression; every child inherits what it learned.
+# The parser builds its tables on first use, half a second for the first expression; every child inherits the tables.
 _WARM_UP = (
     (r"\frac{x^{2}-1}{\sqrt{2}}+\sin(2 \pi t)", r"k \left(4 k^{2}+e^{-a t}\right) \ln 3"),
     (r"x \in (-\infty, 2] \cup [3, 5)", r"\{1, 2\}"),
@@ -33,7 +34,6 @@ _WARM_UP = (
     ("x+1", "1+x"),
 )
 
-POLICIES = ("both", "either", "forward")
 OUT_OF_MEMORY = 3  # exit status
 
 
@@ -42,8 +42,8 @@ def main() -> None:
     memory_mb, policy = int(sys.argv[1]), sys.argv[2]
     _default_signals()
     out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # nothing that a library prints may reach the pipe
-    judge = _Judge(out, policy)
+    os.dup2(2, 1)  # output of a library must not reach the pipe
+    judge = _MathVerify(out, policy)
     for left, right in _WARM_UP:
         judge.verdict(left, right)
     _limit_memory(memory_mb)
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _default_signals() -> None:
-    """What the host ignores or blocks is inherited; the timers need the kernel's own action."""
+    """Restore the default action of the timers' signals, which the host may ignore or block: a child inherits that."""
     if hasattr(signal, "setitimer"):
         timers = (signal.SIGALRM, signal.SIGPROF)
         for number in timers:
@@ -64,8 +64,8 @@ def _default_signals() -> None:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, timers)
 
 
-def _serve_in_child(judge: _Judge, out: IO[str]) -> int:
-    """0 once stdin has closed, else how the child died."""
+def _serve_in_child(judge: _MathVerify, out: IO[str]) -> int:
+    """0 after stdin has closed, else the exit status of a child that died."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -74,12 +74,12 @@ def _serve_in_child(judge: _Judge, out: IO[str]) -> int:
         _serve(judge, out)
         status = 0
     except MemoryError:
-        status = OUT_OF_MEMORY  # a process that ran out once is not to be trusted with the next task
+        status = OUT_OF_MEMORY  # a process that ran out of memory once is unreliable
     finally:
         os._exit(status)
 
 
-def _serve(judge: _Judge, out: IO[str]) -> None:
+def _serve(judge: _MathVerify, out: IO[str]) -> None:
     for line in sys.stdin:
         message = json.loads(line)
         judge.cpu = message["cpu"] or 0.0
@@ -91,20 +91,20 @@ def _serve(judge: _Judge, out: IO[str]) -> None:
 
 
 def _timer(name: str, seconds: float) -> None:
-    """Set or, with 0, stop it; without timers (Windows) the host's deadline is all there is."""
+    """Set a timer, or stop it with 0. Windows has no timers; there only the host's deadline applies."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(getattr(signal, name), seconds)
 
 
-class _Judge:
+class _MathVerify:
     def __init__(self, out: IO[str], policy: str) -> None:
         logging.disable(logging.CRITICAL)
         from math_verify import LatexExtractionConfig, parse, verify  # sympy: half a second
 
-        sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timers take care of slow
+        sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timers limit slow tasks
         config = [LatexExtractionConfig(boxed_match_priority=0)]
         self._out, self._policy, self._verify = out, policy, verify
-        self.cpu = 0.0  # seconds of computing for each stage of a task; 0: no limit
+        self.cpu = 0.0  # seconds of computing time for each stage of a task; 0: no limit
         self._parse = lru_cache(maxsize=4096)(
             lambda text: parse(as_latex(text), extraction_config=config, parsing_timeout=None)
         )
@@ -112,19 +112,19 @@ class _Judge:
 
     def verdict(self, left: str, right: str) -> tuple[bool | None, str | None]:
         try:
-            one = self._at("L", self._parse, left)
-            other = self._at("R", self._parse, right)
+            one = self._in_stage("L", self._parse, left)
+            other = self._in_stage("R", self._parse, right)
             if not one or not other:
-                return None, "math-verify cannot parse it"
-            if _far(self._at("l", self._value, left), self._at("r", self._value, right)):
+                return None, "math-verify cannot parse an answer"
+            if _differ(self._in_stage("l", self._value, left), self._in_stage("r", self._value, right)):
                 return False, None
-            return self._at("V", self._same, one, other), None
+            return self._in_stage("V", self._same, one, other), None
         except RecursionError:
             _timer("ITIMER_PROF", 0.0)
             return None, "nested too deeply"
 
-    def _at(self, stage: str, function: Any, *arguments: Any) -> Any:
-        """Say where this task is before going there; it has all of its computing time for that."""
+    def _in_stage(self, stage: str, function: Any, *arguments: Any) -> Any:
+        """Report the stage, then run it with the whole limit of computing time."""
         print(stage, file=self._out)
         _timer("ITIMER_PROF", self.cpu)
         result = function(*arguments)
@@ -132,45 +132,45 @@ class _Judge:
         return result
 
     def _same(self, one: Any, other: Any) -> bool:
-        there = bool(self._verify(one, other, timeout_seconds=None))
-        if self._policy == "forward" or there is (self._policy == "either"):
-            return there
+        forward = bool(self._verify(one, other, timeout_seconds=None))
+        if self._policy == "forward" or forward is (self._policy == "either"):  # as `needs_reverse`, without an import
+            return forward
         return bool(self._verify(other, one, timeout_seconds=None))
 
 
 def _value(expression: Any) -> complex | None:
-    """The expression at one fixed point, or None where it is not a plain expression: a set, a relation, words.
+    """The expression's value at one fixed point; None: it is not a plain expression (a set, a relation, words).
 
-    Two that are far apart there are not equal, which spares math-verify its simplifications: nearly all of its time
-    goes into answers that differ.
+    Two expressions with distant values are not equal. This avoids math-verify's simplifications, which take nearly all
+    of the time, mostly for answers that differ.
     """
     from sympy import Expr, Float, Symbol, UnevaluatedExpr
 
     if not isinstance(expression, Expr) or isinstance(expression, Symbol) or expression.has(UnevaluatedExpr):
-        return None  # a symbol alone may be a word; an unevaluated factor is a percent, 50 or 0.5 as need be
+        return None  # a single symbol may be a word; an unevaluated factor is a percentage, 50 or 0.5
     try:
         point = {symbol: Float(_coordinate(symbol.name)) for symbol in expression.free_symbols}
         value = complex(expression.subs(point).evalf(15))
     except (ArithmeticError, AttributeError, TypeError, ValueError):
-        return None  # no number comes out: an integral left as it is, a function nobody knows
+        return None  # no number: an unevaluated integral, an unknown function
     return value if abs(value) < _LARGE else None
 
 
-_LARGE = 1e12  # past it, fifteen digits no longer tell two values apart by _APART
-_APART = 1e-4  # a hundred times what math-verify rounds to
+_LARGE = 1e12  # above this value, fifteen digits do not resolve a difference of _DIFFERENT
+_DIFFERENT = 1e-4  # a hundred times the rounding of math-verify
 
 
 def _coordinate(name: str) -> float:
-    """Between 1 and 2, by name: where roots and logarithms are real, and the same in every process."""
+    """A number between 1 and 2 from the symbol's name: roots and logarithms are real there, in every process alike."""
     return 1 + (zlib.crc32(name.encode()) % 9973) / 9973
 
 
-def _far(one: complex | None, other: complex | None) -> bool:
-    return one is not None and other is not None and abs(one - other) > _APART * max(1.0, abs(one), abs(other))
+def _differ(one: complex | None, other: complex | None) -> bool:
+    return one is not None and other is not None and abs(one - other) > _DIFFERENT * max(1.0, abs(one), abs(other))
 
 
 def as_latex(text: str) -> str:
-    """The answer as math-verify expects one: boxed where its braces balance, else between dollars."""
+    """The answer in the form that math-verify parses: boxed if its braces balance, else between dollars."""
     balanced = text.replace("\\{", "").replace("\\}", "")
     return rf"\boxed{{{text}}}" if balanced.count("{") == balanced.count("}") else f"${text}$"
 
@@ -184,7 +184,7 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _address_space() -> int:
-    """What the imports already take, in bytes: the limit is on top."""
+    """The memory of the imports in bytes, to which the limit is added."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

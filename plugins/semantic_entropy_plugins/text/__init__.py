@@ -1,1 +1,4 @@
-"""Judges that read text, without a model."""
+"""Judges that compare strings and need no model: exact, regex, ngram and text.
+
+`text_judges` holds the four judges, `content_words` reduces a text to words, `json_answers` reads answers in JSON.
+"""

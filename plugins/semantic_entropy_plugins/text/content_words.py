@@ -1,9 +1,9 @@
 """From a text to its content words, in any script.
 
-Unicode first: NFKC, case folding, accents dropped from Latin, Greek and Cyrillic letters (where they mark spelling
-variants; in other scripts they carry the vowel), a token a word, or a character where a script writes no spaces.
-English on top, where it is cheap: articles and function words go, number words become digits. Numbers lose their
-thousands commas and trailing zeros.
+For all scripts: NFKC, case folding, and one token per word, or one per character where a script has no spaces between
+words. Accents are removed from Latin, Greek and Cyrillic letters, where they mark variants of spelling; in other
+scripts marks carry the vowels and stay. Numbers lose their thousands commas and trailing zeros. For English, in
+addition: number words become digits; `STOP_WORDS` lists the articles and function words.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['\u2019](?:s\b)?")
 _INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_]\b)")
 _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")
 _LOOSE_POINT = re.compile(r"(?<!\d)\.|\.(?!\d)")
-_MINUS, _OVER = "\ue000", "\ue001"  # private characters: a sign and a fraction bar that belong to a number
+_MINUS, _OVER = "\ue000", "\ue001"  # private characters: a minus sign and a fraction bar inside a number
 _SIGN = re.compile(r"(?<![\w.)\]])[-\u2212](?=\.?\d)")
 _FRACTION = re.compile(r"(?<![\d/.])(\d+)[/\u2044](\d+)(?![\d/.])")
-_SYMBOL_NAMES = (("++", "plusplus"), ("#", "sharp"))  # of C++, C#, F#, which differ in nothing else
+_SYMBOL_NAMES = (("++", "plusplus"), ("#", "sharp"))  # C, C++ and C# differ only in the symbols
 _NAMED_SYMBOL = re.compile(r"(?<=[^\W\d_])(?:\+\+|#)(?!\w)")
 _WORD = re.compile(
     r"\ue000?\d+(?:\.\d+)?(?:\ue001\d+)?"
-    r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]"  # scripts without spaces: a character each
+    r"|[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]"  # scripts without spaces: one character each
     r"|[^\d\s\ue000\ue001\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]+"
 )
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
@@ -32,7 +32,7 @@ _MARK_RUN = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")  # 30 is Unicode's own 
 
 
 class _Separators(dict[int, str]):
-    """For `str.translate`: punctuation, symbols and controls become spaces. Vowel signs are marks, and stay."""
+    """A table for `str.translate`: punctuation, symbols and control characters become spaces; marks (vowels) stay."""
 
     def __missing__(self, code: int) -> str:
         char = chr(code)
@@ -69,36 +69,36 @@ _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 
 
 def tokens(text: str) -> tuple[str, ...]:
-    """Every word and number of the text, folded, in order."""
-    return _remembered(text) if len(text) <= SHORT else _tokens(text)
+    """All words and numbers of the text in order, folded."""
+    return _cached_tokens(text) if len(text) <= LONGEST_CACHED else _tokens(text)
 
 
-SHORT = 1000  # characters: longer texts are not remembered, a few thousand of them would fill the memory
+LONGEST_CACHED = 1000  # characters: a few thousand longer texts would fill the memory
 
 
 def _tokens(text: str) -> tuple[str, ...]:
-    return tuple(_digits(_words(fold(text))))
+    return tuple(_with_digits(_words(fold(text))))
 
 
-_remembered = lru_cache(maxsize=16384)(_tokens)
+_cached_tokens = lru_cache(maxsize=16384)(_tokens)
 
 
 def fold(text: str) -> str:
-    """NFKC, case-folded, without the accents of alphabets that can do without."""
+    """The text in NFKC and case-folded, without the accents of Latin, Greek and Cyrillic letters."""
     if text.isascii():
         return text.casefold()
     text = unicodedata.normalize("NFKC", _MARK_RUN.sub(r"\1", text)).casefold()
-    kept, sheds = [], False
+    kept, loses_marks = [], False
     for char in unicodedata.normalize("NFD", text):
         if not unicodedata.combining(char):
-            sheds = char < _ARMENIAN
-        elif sheds:
+            loses_marks = char < _ARMENIAN
+        elif loses_marks:
             continue
         kept.append(char)
     return unicodedata.normalize("NFC", "".join(kept))
 
 
-_ARMENIAN = "\u0530"  # Latin, Greek and Cyrillic come before it
+_ARMENIAN = "\u0530"  # the first script after Latin, Greek and Cyrillic
 
 
 def _words(text: str) -> list[str]:
@@ -109,23 +109,23 @@ def _words(text: str) -> list[str]:
     words: list[str] = []
     for word in _WORD.findall(text):
         if word[0].isdigit() or word[0] == _MINUS:
-            words.append(_plain_number(word))
+            words.append(_canonical_number(word))
         elif not (word in _ORDINAL_ENDINGS and words and words[-1].isdigit()):
             words.append(word)
     return words
 
 
-def _plain_number(digits: str) -> str:
+def _canonical_number(digits: str) -> str:
     if digits[0] == _MINUS:
-        return "-" + _plain_number(digits[1:])
+        return "-" + _canonical_number(digits[1:])
     if _OVER in digits:
         return digits.replace(_OVER, "/")
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
     return digits.lstrip("0") if digits[0] == "0" and digits.lstrip("0")[:1].isdigit() else digits
 
 
-def _digits(words: list[str]) -> list[str]:
-    """Runs of English number words become one number: `two hundred and five` -> `205`."""
+def _with_digits(words: list[str]) -> list[str]:
+    """Replace each run of English number words by one number: `two hundred and five` -> `205`."""
     out: list[str] = []
     i = 0
     while i < len(words):
@@ -141,7 +141,7 @@ def _digits(words: list[str]) -> list[str]:
 
 def _number(words: list[str], start: int) -> tuple[int, int]:
     total = current = used = 0
-    last = 10**12  # size of the previous part: a run must fall in size (`twenty two`, not `two twenty`)
+    last = 10**12  # size of the previous part: sizes decrease in a run (`twenty two`, not `two twenty`)
     for at in range(start, len(words)):
         word = words[at]
         if word in _UNITS and last > 19:

@@ -1,34 +1,34 @@
-"""Judges that read strings: no model, microseconds a pair.
+"""Judges that compare strings: no model, microseconds per pair.
 
-The rule of `text`, for all sources:
+The rule of `text`:
 
-1. An answer is reduced to its content words: case, accents and punctuation are folded, number words become digits, and
-   function words and the question's own words are dropped (unless nothing would be left).
-2. Two answers mean the same if one's content words contain the other's, or if they share 60% of the shorter one's three
-   or more.
-3. They never do if one says yes and the other no, if they differ in a negation alone, or if their numbers have nothing
-   in common.
+1. An answer is reduced to its content words: case, accents and punctuation are ignored, number words become digits, and
+   function words and the words of the question are removed (unless no word would remain).
+2. Two answers mean the same if the content words of one contain those of the other, or if they share 60% of the shorter
+   answer's content words, of which there are at least three.
+3. They mean different things, whatever rule 2 says, if one says yes and the other no, if they differ only in a
+   negation, or if they have no number in common though both have numbers.
 
-Two answers that are JSON objects or lists as a whole are compared as data instead.
+Two answers that are JSON objects or lists are compared as data instead.
 
-Left out: synonyms, paraphrase, entailment. Those need a model.
+Left out: synonyms, paraphrase, entailment. They need a model.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Hashable, Sequence
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
-from semantic_entropy_plugins.text.content_words import SHORT, STOP_WORDS, fold, tokens
-from semantic_entropy_plugins.text.fences import without_fence
+from semantic_entropy_plugins.options import checked_number
+from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, STOP_WORDS, fold, tokens
+from semantic_entropy_plugins.text.json_answers import json_key
 
 
 class Exact(Equivalence):
-    """Equal strings mean the same, white space at the ends aside."""
+    """Equal strings mean the same. White space at the ends is ignored."""
 
     name = "exact"
     cache_identity = "semantic_entropy_plugins.text:Exact"
@@ -46,9 +46,16 @@ class Exact(Equivalence):
 
 
 class Regex(Equivalence):
-    """Equal matches of the pattern mean the same: all of its groups where it has some, else the whole last match.
+    """Equal matches of a pattern mean the same.
 
-    An answer without a match is undecided against every other.
+    The last match in an answer counts: its groups if the pattern has groups, else the whole match. An answer without a
+    match is undecided against every other answer.
+
+    Args:
+        pattern: a regular expression of Python's `re`.
+
+    Raises:
+        OptionError: the pattern is not a regular expression.
     """
 
     name = "regex"
@@ -86,9 +93,17 @@ class Regex(Equivalence):
 
 
 class NGram(Equivalence):
-    """The same where the Jaccard overlap of character n-grams (folded words, spaces kept) reaches `threshold`.
+    """Two answers mean the same if the Jaccard overlap of their character n-grams reaches `threshold`.
 
-    The score is the overlap. Source: the paper names n-grams among its predefined rules (Section 3.1).
+    The n-grams come from the words after folding, joined by spaces. The score is the overlap. Source: the EMPO paper
+    names n-grams among its predefined rules (Section 3.1).
+
+    Args:
+        n: characters of an n-gram, at least 1.
+        threshold: the smallest overlap of two answers that mean the same, in (0, 1].
+
+    Raises:
+        OptionError: an option outside its limits.
     """
 
     name = "ngram"
@@ -96,11 +111,8 @@ class NGram(Equivalence):
     cheap = True
 
     def __init__(self, n: int = 3, threshold: float = 0.6) -> None:
-        if n < 1:
-            raise errors.OptionError(f"ngram: n={n} must be at least 1")
-        if not 0 < threshold <= 1:
-            raise errors.OptionError(f"ngram: threshold={threshold} must be in (0, 1]")
-        self.n, self.threshold = n, threshold
+        self.n = checked_number(self.name, "n", n, 1, whole=True)
+        self.threshold = checked_number(self.name, "threshold", threshold, 0, most=1, above=True)
 
     @property
     def settings(self) -> Hashable:
@@ -120,21 +132,23 @@ class NGram(Equivalence):
 
 
 def _grams(text: str, n: int) -> frozenset[str]:
-    return _remembered_grams(text, n) if len(text) <= SHORT else _cut(text, n)
+    return _cached_grams(text, n) if len(text) <= LONGEST_CACHED else _all_grams(text, n)
 
 
-def _cut(text: str, n: int) -> frozenset[str]:
+def _all_grams(text: str, n: int) -> frozenset[str]:
     line = " ".join(tokens(text)) or fold(text).strip()
     return frozenset(line[i : i + n] for i in range(max(1, len(line) - n + 1)))
 
 
-_remembered_grams = lru_cache(maxsize=4096)(_cut)
+_cached_grams = lru_cache(maxsize=4096)(_all_grams)
 
 
 class Content(NamedTuple):
-    """What an answer says beyond its question.
+    """What an answer says in addition to its question.
 
-    data: where the whole of it is a JSON object or list. symbols: all of it, where it holds no words.
+    data: the key of an answer that is a JSON object or list. symbols: the whole answer, if it contains no words. words:
+    the content words without those of the question; all_words: with them. numbers: of the words. polarity: "yes", "no"
+    or None.
     """
 
     data: Hashable | None
@@ -146,7 +160,7 @@ class Content(NamedTuple):
 
 
 class Text(Equivalence):
-    """Short answers by their content words; the rule is this module's docstring. Its score is the share in common."""
+    """Short answers by their content words. This module's docstring states the rule; the score is the shared part."""
 
     name = "text"
     cache_identity = "semantic_entropy_plugins.text:Text"
@@ -173,41 +187,20 @@ ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 
 
 def _content(question: str | None, answer: str) -> Content:
-    return _remembered(question, answer) if len(answer) <= SHORT else _read(question, answer)
+    return _cached_content(question, answer) if len(answer) <= LONGEST_CACHED else _read(question, answer)
 
 
 def _read(question: str | None, answer: str) -> Content:
     words = tokens(answer)
-    words = words[1:] if words[:1] == ("i",) else words  # the speaker; elsewhere it may be a numeral
+    words = words[1:] if words[:1] == ("i",) else words  # the speaker; elsewhere "i" may be a numeral
     kept = frozenset(words) - STOP_WORDS
-    beyond = kept - frozenset(tokens(question or ""))
-    numbers = frozenset(word for word in beyond if word[0].isdigit() or word[0] == "-")
+    new = kept - frozenset(tokens(question or ""))
+    numbers = frozenset(word for word in new if word[0].isdigit() or word[0] == "-")
     symbols = None if words else fold(answer).strip()
-    return Content(_data(answer), symbols, beyond, kept or frozenset(words), numbers, _polarity(words))
+    return Content(json_key(answer), symbols, new, kept or frozenset(words), numbers, _polarity(words))
 
 
-_remembered = lru_cache(maxsize=16384)(_read)
-
-
-def _data(answer: str) -> Hashable | None:
-    """A JSON object or list, with the order of keys, number formats, case and spacing folded."""
-    text = without_fence(answer, "json")
-    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
-        return None
-    try:
-        return _folded(json.loads(text))
-    except (ValueError, RecursionError):  # not JSON after all, or nested past reading
-        return None
-
-
-def _folded(value: Any) -> Hashable:
-    if isinstance(value, dict):
-        return "object", frozenset((fold(key), _folded(item)) for key, item in value.items())
-    if isinstance(value, list):
-        return "list", tuple(map(_folded, value))
-    if isinstance(value, str):
-        return " ".join(tokens(value)) or fold(value)
-    return type(value) is bool, value  # true is not 1, 1 is 1.0
+_cached_content = lru_cache(maxsize=16384)(_read)
 
 
 def _polarity(words: Sequence[str]) -> str | None:
@@ -234,7 +227,7 @@ def _equal(left: Hashable, right: Hashable) -> Verdict:
 
 def _conflict(left: Content, right: Content) -> str | None:
     if left.polarity and right.polarity and left.polarity != right.polarity:
-        return "yes against no"
+        return "one says yes, the other no"
     if left.numbers and right.numbers and left.numbers.isdisjoint(right.numbers):
         return "different numbers"
     return None
@@ -242,7 +235,7 @@ def _conflict(left: Content, right: Content) -> str | None:
 
 def _overlap(one: frozenset[str], other: frozenset[str]) -> Verdict:
     if one != other and (one ^ other) <= _NEGATIONS:
-        return Verdict(False, 0.0, "one denies the other")
+        return Verdict(False, 0.0, "they differ in a negation")
     shorter = min(len(one), len(other))
     share = len(one & other) / shorter
     return Verdict(share == 1 or (shorter >= ENOUGH_WORDS and share >= ENOUGH_SHARE), share)

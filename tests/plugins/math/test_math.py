@@ -163,7 +163,7 @@ def test_what_ran_over_is_not_tried_again(quick):
     text = r"\sum_{i=1}^{10^9} i^i + 1"
     for other in ("y", "z", "w"):
         (verdict,) = quick.judge([Pair(None, text, other)])
-    assert "already ran over" in verdict.reason
+    assert "exceeded its limit of time or memory before" in verdict.reason
 
 
 def test_an_answer_over_the_limit_is_undecided_and_says_so(math):
@@ -300,8 +300,8 @@ def test_a_killed_parent_leaves_no_worker_even_one_in_mid_task():
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"policy": "one"}, "use one of both, either, forward"),
-        ({"timeout": 0}, "must be a number, positive"),
+        ({"policy": "one"}, "Use one of: both, either, forward"),
+        ({"timeout": 0}, "must be a number above 0 and at most 86400"),
         ({"limit": 1}, "no option"),
     ],
 )
@@ -351,7 +351,7 @@ class _Actor:
 
 GREEDY = """
 import os, sys
-from semantic_entropy_plugins.math.math_judge import worker as math_worker
+from semantic_entropy_plugins.math import worker as math_worker
 
 class Greedy:
     cpu = 0.0

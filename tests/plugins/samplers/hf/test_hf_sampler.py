@@ -529,7 +529,7 @@ def test_an_option_that_cannot_be_is_refused_at_construction(folder, options, sa
 
 
 def test_a_model_that_is_not_there_or_cannot_be_had_says_what_to_do(tmp_path, monkeypatch):
-    with pytest.raises(errors.OptionError, match="hf: model='.*' is no model that `save_pretrained` has written"):
+    with pytest.raises(errors.OptionError, match="hf: model='.*' is not a model saved by `save_pretrained`"):
         sampler(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(errors.SamplingError, match="hf: model='nobody/nothing'"):

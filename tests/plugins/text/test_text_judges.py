@@ -116,8 +116,8 @@ def test_regex_compares_what_the_pattern_finds():
     ("name", "options", "says"),
     [
         ("regex", {"pattern": "("}, "not a regular expression"),
-        ("ngram", {"n": 0}, "at least 1"),
-        ("ngram", {"threshold": 2}, r"in \(0, 1\]"),
+        ("ngram", {"n": 0}, "ngram: n=0 must be a whole number of at least 1"),
+        ("ngram", {"threshold": 2}, "threshold=2 must be a number above 0 and at most 1"),
     ],
 )
 def test_wrong_options_are_errors(name, options, says):

@@ -7,7 +7,7 @@ import pytest
 from semantic_entropy import Pair, load_equivalence
 from semantic_entropy_plugins.endpoint.replies import Choice
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
-from semantic_entropy_plugins.text.fences import without_fence
+from semantic_entropy_plugins.text.json_answers import without_fence
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,55 @@
+"""Answers that are JSON: the value in a canonical form, without the Markdown fence around the text."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Hashable
+from typing import Any
+
+from semantic_entropy_plugins.text.content_words import fold, tokens
+
+_FENCE = "```"
+_LANGUAGE = re.compile(r"[A-Za-z]*")
+
+
+def json_key(text: str) -> Hashable | None:
+    """A key of a JSON object or list, which ignores the order of names, number formats, case and spacing.
+
+    None: the text is not a JSON object or list.
+    """
+    text = without_fence(text, "json")
+    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
+        return None
+    try:
+        return _key(json.loads(text))
+    except (ValueError, RecursionError):  # not JSON, or nested too deeply
+        return None
+
+
+def _key(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return "object", frozenset((fold(name), _key(item)) for name, item in value.items())
+    if isinstance(value, list):
+        return "list", tuple(map(_key, value))
+    if isinstance(value, str):
+        return " ".join(tokens(value)) or fold(value)
+    return type(value) is bool, value  # true differs from 1; 1 equals 1.0
+
+
+def without_fence(text: str, *languages: str) -> str:
+    """The text without white space at its ends and without a Markdown fence around the whole text.
+
+    The function reads a text once. A regular expression with white space on both sides of the content would try every
+    division of that white space, and take seconds for a degenerate answer of a fence and a thousand line breaks.
+
+    languages: the languages that the fence may name; another word belongs to the content. Empty: any language.
+    """
+    text = text.strip()
+    if len(text) < 2 * len(_FENCE) or not (text.startswith(_FENCE) and text.endswith(_FENCE)):
+        return text
+    content = text[len(_FENCE) : -len(_FENCE)]
+    language = _LANGUAGE.match(content)
+    if language and (not languages or language[0] in languages):
+        content = content[language.end() :]
+    return content.strip()
