@@ -12,7 +12,6 @@ Pages: README.md, docs/**/*.md, plugins/**/README.md.
 """
 
 import doctest
-import importlib.util
 import os
 import re
 import subprocess
@@ -148,10 +147,7 @@ def test_a_console_block_whose_output_has_drifted_is_named_by_page_and_line(tmp_
 
 
 def test_every_page_is_in_the_menu_once():
-    spec = importlib.util.spec_from_file_location("menu_under_test", ROOT / "docs" / "menu.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    menu = config[config.index("\nnav:") : config.index("\ntheme:")]
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").glob("**/*.md")]
-    entries = module.menu([*pages, "conventions.md", "new-folder/page.md"])
-    listed = [page for entry in entries for page in ([entry] if isinstance(entry, str) else next(iter(entry.values())))]
-    assert sorted(listed) == sorted({*pages, "conventions.md", "new-folder/page.md"})
+    assert sorted(re.findall(r"[\w./-]+\.md", menu)) == sorted(pages)
