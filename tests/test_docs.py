@@ -8,6 +8,8 @@ a reader would type it. A block that cannot run here (a GPU, a model to download
 A ```console block under the line `<!-- checked -->` runs each of its `$ ` lines in that folder, and what follows
 must be what the command prints; `...` stands for any text, as in doctest.
 
+A ```text block under the line `<!-- printed -->` must be what the python block before it prints.
+
 Pages: README.md, docs/**/*.md, plugins/**/README.md.
 """
 
@@ -44,6 +46,10 @@ class Block:
     @property
     def is_checked(self) -> bool:
         return self.language == "console" and self.above == "<!-- checked -->"
+
+    @property
+    def is_printed(self) -> bool:
+        return self.language == "text" and self.above == "<!-- printed -->"
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -105,13 +111,16 @@ PAGES_THAT_RUN = [page for page in PAGES if any(block.is_run or block.is_checked
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch):
+def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     name = page.relative_to(ROOT).as_posix()
     namespace = {"__name__": "__main__"}
     for block in blocks(page):
         if block.is_run:
+            capsys.readouterr()
             run_python(block, name, namespace)
+        elif block.is_printed:
+            assert block.text == capsys.readouterr().out.rstrip(), f"{name}:{block.line}: python prints something else"
         elif block.is_checked:
             run_console(block, name)
 
