@@ -27,7 +27,7 @@ from sick_nli import MINILM, cached
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
-from semantic_entropy.decisions.thresholds import Quality, pick, quality
+from semantic_entropy.decisions import Quality, best_threshold, quality
 from tests.shared_data import SHARED, rows
 
 TUNING, PAIRS, GROUPS, NLI_GROUPS = 1500, 150, 300, 40  # in all; then of a source, at most; fewer for NLI alone
@@ -134,7 +134,7 @@ def at(judge: Equivalence, threshold: float) -> Equivalence:
 
 def picked(judge: Equivalence, table: Sequence[Row]) -> float:
     """The threshold that is right most often on these pairs."""
-    return pick(*scored(judge, table))
+    return best_threshold(*scored(judge, table))
 
 
 def trusted_band(judge: Equivalence, table: Sequence[Row]) -> tuple[float, float]:
@@ -143,7 +143,7 @@ def trusted_band(judge: Equivalence, table: Sequence[Row]) -> tuple[float, float
     ends = []
     for values, same in ((scores, truth), ([1 - score for score in scores], [not one for one in truth])):
         try:
-            ends.append(pick(values, same, f"precision@{TRUSTED}"))
+            ends.append(best_threshold(values, same, f"precision@{TRUSTED}"))
         except ValueError:
             ends.append(1.0)
     return min(1 - ends[1], ends[0]), ends[0]

@@ -1,27 +1,25 @@
-"""What is installed, what works, and the command that fixes what does not."""
+"""`semantic-entropy doctor`: check the installation, and print the command that repairs each problem."""
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 import sys
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, metadata, requires, version
-from typing import Any
+from dataclasses import asdict, dataclass
 
-from semantic_entropy.errors import SemanticEntropyError
-from semantic_entropy.registry.components import load_equivalence
-from semantic_entropy.registry.discovery import default_registry
-from semantic_entropy.registry.hookspecs import KINDS
-from semantic_entropy.types import Pair
+import click
+
+from semantic_entropy.cli.options import json_option
 
 _DISTRIBUTION = "semantic-entropy"
-PLANNED = frozenset(("ray",))  # extras that nothing needs yet
+PLANNED = frozenset(("ray",))  # extras that no code uses yet
+_ASK_TORCH = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only')"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing examined. `needed`: without it the package does not do its basic work."""
+    """The result of one check. `fix`: a command; `needed`: whether the package's basic functions require it."""
 
     name: str
     ok: bool
@@ -31,17 +29,42 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        return "FAIL" if self.needed else "none"
+        """The word in front of the printed line."""
+        return "ok  " if self.ok else "FAIL" if self.needed else "none"
 
 
-def examine() -> list[Finding]:
-    """Python, the judges that need no model (tried for real), plugins, and every extra."""
+@click.command("doctor")
+@json_option
+def doctor_command(as_json: bool) -> None:
+    """Check what is installed and what works, and print the command that repairs what does not work."""
+    findings = check_installation()
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            mark = click.style(finding.mark, fg="green" if finding.ok else "yellow")
+            click.echo(f"{mark} {finding.name:<14} {finding.detail}")
+            if finding.fix:
+                click.echo(f"{'':19} fix: {finding.fix}")
+    sys.exit(any(not finding.ok and finding.needed for finding in findings))
+
+
+def check_installation() -> list[Finding]:
+    """Check Python, the judge `math` (with a real question), the plugins, and every extra."""
+    from importlib.metadata import metadata, version
+
     python = Finding("python", True, f"{platform.python_version()}, {_DISTRIBUTION} {version(_DISTRIBUTION)}")
-    return [python, _math(), *_plugins(), *map(_extra, sorted(_extras()))]
+    provided = metadata(_DISTRIBUTION).get_all("Provides-Extra") or ()
+    extras = sorted(extra for extra in provided if extra not in ("all", "dev"))
+    return [python, _check_math(), *_check_plugins(), *map(_check_extra, extras)]
 
 
-def _math() -> Finding:
-    """Ask the workers something that the keys cannot answer."""
+def _check_math() -> Finding:
+    """Ask for a verdict that needs the worker processes."""
+    from semantic_entropy.errors import SemanticEntropyError
+    from semantic_entropy.registry.components import load_equivalence
+    from semantic_entropy.types import Pair
+
     try:
         judge = load_equivalence("math", timeout=30.0, workers=1)
         try:
@@ -49,39 +72,38 @@ def _math() -> Finding:
         finally:
             judge.close()
     except (SemanticEntropyError, RuntimeError, OSError) as error:
-        return Finding("math", False, str(error), f"{sys.executable} -m pip install 'math-verify[antlr4_13_2]'", True)
+        fix = f"{sys.executable} -m pip install 'math-verify[antlr4_13_2]'"
+        return Finding("math", False, str(error), fix, needed=True)
     if verdict.same:
         return Finding("math", True, "worker processes answer")
-    return Finding("math", False, f"x+1 against 1+x: {verdict.reason or 'not the same'}", needed=True)
+    return Finding("math", False, f"x+1 and 1+x: {verdict.reason or 'not the same'}", needed=True)
 
 
-def _plugins() -> list[Finding]:
+def _check_plugins() -> list[Finding]:
+    from semantic_entropy.registry.discovery import default_registry
+
     failures = default_registry().failures()
     if not failures:
         return [Finding("plugins", True, f"{len(default_registry().entries())} components, none failed")]
     return [
         Finding(
-            f.plugin,
+            failure.plugin,
             False,
-            f"plugin of {f.source} failed: {f.reason}",
-            f"{sys.executable} -m pip uninstall {f.source}",
+            f"plugin of {failure.source} failed: {failure.reason}",
+            f"{sys.executable} -m pip uninstall {failure.source}",
         )
-        for f in failures
+        for failure in failures
     ]
 
 
-def _extras() -> list[str]:
-    return [extra for extra in metadata(_DISTRIBUTION).get_all("Provides-Extra") or () if extra not in ("all", "dev")]
-
-
-def _extra(extra: str) -> Finding:
-    needed = _needs(extra)
-    missing = [name for name, found in needed.items() if found is None]
-    shown = ", ".join(f"{name} {found}" for name, found in needed.items() if found)
+def _check_extra(extra: str) -> Finding:
+    versions = _required_versions(extra)
+    missing = [name for name, found in versions.items() if found is None]
+    shown = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
     if extra in PLANNED:
         return Finding(extra, not missing, f"{shown or 'not installed'}; planned: nothing in this version uses it")
     if not missing:
-        return Finding(extra, True, shown + _accelerator(needed))
+        return Finding(extra, True, shown + _accelerator(versions))
     return Finding(
         extra,
         False,
@@ -90,56 +112,34 @@ def _extra(extra: str) -> Finding:
     )
 
 
-def _needs(extra: str) -> dict[str, str | None]:
-    """Direct requirements of an extra -> installed version, or None."""
-    found: dict[str, str | None] = {}
+def _required_versions(extra: str) -> dict[str, str | None]:
+    """The direct requirements of an extra with their installed versions; None: not installed."""
+    from importlib.metadata import requires
+
+    versions: dict[str, str | None] = {}
     for line in requires(_DISTRIBUTION) or ():
         requirement, _, marker = line.partition(";")
         if f"extra == '{extra}'" not in marker.replace('"', "'"):
             continue
         name = requirement.split("[")[0].split("<")[0].split(">")[0].split("=")[0].split("!")[0].strip()
         if name != _DISTRIBUTION:
-            found[name] = _installed(name)
-    return found
+            versions[name] = _installed_version(name)
+    return versions
 
 
-def _installed(name: str) -> str | None:
+def _installed_version(name: str) -> str | None:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version(name)
     except PackageNotFoundError:
         return None
 
 
-_ASK_TORCH = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only')"
-
-
-def _accelerator(needed: dict[str, str | None]) -> str:
-    """What torch runs on, asked in a process of its own: a broken torch is a finding, not an end."""
-    if "torch" not in needed:
+def _accelerator(versions: dict[str, str | None]) -> str:
+    """The device that torch uses. A separate process asks torch, because importing a broken torch may crash."""
+    if "torch" not in versions:
         return ""
     asked = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
-    said = (asked.stdout or asked.stderr).strip().splitlines()
-    return f" ({said[-1]})" if said else ""
-
-
-def listing() -> dict[str, Any]:
-    """Components by kind and failed plugins, as plain data."""
-    registry = default_registry()
-    return {
-        "components": {
-            kind: [
-                {
-                    "name": entry.component.name,
-                    "summary": entry.component.summary,
-                    "source": entry.source,
-                    "missing": entry.missing(),
-                }
-                for entry in registry.entries(kind)
-            ]
-            for kind in KINDS
-        },
-        "failed": [
-            {"plugin": failure.plugin, "source": failure.source, "reason": failure.reason}
-            for failure in registry.failures()
-        ],
-    }
+    lines = (asked.stdout or asked.stderr).strip().splitlines()
+    return f" ({lines[-1]})" if lines else ""

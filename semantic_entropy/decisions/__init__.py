@@ -1,1 +1,25 @@
-"""From scores to decisions: thresholds of judges."""
+"""Decisions from scores: the threshold above which a judge's score means "the same"."""
+
+from semantic_entropy.decisions.judge_tuning import (
+    DEFAULT_FIELDS,
+    LabelledPair,
+    QualityComparison,
+    ThresholdReport,
+    read_labelled_pairs,
+    tune_threshold,
+)
+from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
+
+__all__ = [
+    "DEFAULT_FIELDS",
+    "CrossValidation",
+    "LabelledPair",
+    "Quality",
+    "QualityComparison",
+    "ThresholdReport",
+    "best_threshold",
+    "cross_validate",
+    "quality",
+    "read_labelled_pairs",
+    "tune_threshold",
+]

@@ -1,13 +1,13 @@
-"""Which score separates "the same" from "different" best, on pairs whose truth is known. Pure: numbers in, numbers out.
+"""The threshold on scores that separates "the same" from "different" best, on pairs whose label is known.
 
     same(pair) = score >= threshold
 
-Between two neighbouring scores every threshold decides alike, so there is one candidate a gap, one below all scores and
-one above. What is returned is the middle of its gap, rounded to as few digits as keep it within the middle half; of
-several gaps that are equally good it is the widest. A threshold flatters itself on the pairs it was picked on:
-`cross_validated` says what to expect of it on others.
+All thresholds between two neighbouring scores give the same verdicts, so there is one candidate for each gap between
+neighbouring scores, one below all scores and one above. The result is the middle of the best gap, rounded to as few
+digits as keep it within the middle half of the gap; of several equally good gaps, the widest. The quality on the pairs
+that a threshold was chosen from is too good: `cross_validate` estimates the quality on other pairs.
 
-Left out: costs other than these metrics', calibration of the scores.
+Left out: other costs than those of the metrics, and calibration of the scores. Numbers in, numbers out: no IO.
 """
 
 from __future__ import annotations
@@ -20,15 +20,10 @@ from typing import NamedTuple
 
 from semantic_entropy.errors import InputError
 
-METRICS = ("accuracy", "f1", "precision@P")
-
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """How verdicts compare with the truth: counts of pairs by verdict (positive: the same) and by whether it is right.
-
-    A ratio of nothing is nan: precision where nothing was called the same, recall where nothing is.
-    """
+    """Counts of verdicts against labels; positive means "the same". A ratio with denominator 0 is nan."""
 
     true_positives: int
     false_positives: int
@@ -37,22 +32,22 @@ class Quality:
 
     @property
     def pairs(self) -> int:
-        """How many."""
+        """The number of pairs."""
         return self.true_positives + self.false_positives + self.true_negatives + self.false_negatives
 
     @property
     def accuracy(self) -> float:
-        """Share of verdicts that are right."""
+        """The share of verdicts that are right."""
         return _ratio(self.true_positives + self.true_negatives, self.pairs)
 
     @property
     def precision(self) -> float:
-        """Of those called the same, the share that are."""
+        """Of the pairs judged the same, the share that are the same."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
-        """Of those that are the same, the share called so."""
+        """Of the pairs that are the same, the share judged the same."""
         return _ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
@@ -62,142 +57,143 @@ class Quality:
         return _ratio(right, right + self.false_positives + self.false_negatives)
 
 
-class HeldOut(NamedTuple):
-    """What thresholds made of pairs they were not picked on: all folds together, and each fold's threshold."""
+class CrossValidation(NamedTuple):
+    """The quality of held-out verdicts, all folds together, and the threshold of each fold."""
 
     quality: Quality
     thresholds: tuple[float, ...]
 
 
-def quality(verdicts: Sequence[bool], truth: Sequence[bool]) -> Quality:
-    """Count verdicts (n,) against the truth (n,).
+def quality(verdicts: Sequence[bool], labels: Sequence[bool]) -> Quality:
+    """Count verdicts (n,) against labels (n,).
 
     Raises:
-        InputError: they are not as many.
+        InputError: the lengths differ.
     """
-    if len(verdicts) != len(truth):
-        raise InputError(f"{len(verdicts)} verdicts for {len(truth)} pairs: give one for each")
-    counts = {(said, is_so): 0 for said in (True, False) for is_so in (True, False)}
-    for said, is_so in zip(verdicts, truth, strict=True):
-        counts[bool(said), bool(is_so)] += 1
+    if len(verdicts) != len(labels):
+        raise InputError(f"{len(verdicts)} verdicts for {len(labels)} pairs: give one verdict for each pair")
+    counts = {(verdict, label): 0 for verdict in (True, False) for label in (True, False)}
+    for verdict, label in zip(verdicts, labels, strict=True):
+        counts[bool(verdict), bool(label)] += 1
     return Quality(counts[True, True], counts[True, False], counts[False, False], counts[False, True])
 
 
-def pick(scores: Sequence[float], truth: Sequence[bool], metric: str = "accuracy") -> float:
-    """The threshold in [0, 1] that is best for the metric on these pairs.
+def best_threshold(scores: Sequence[float], labels: Sequence[bool], metric: str = "accuracy") -> float:
+    """The threshold in [0, 1] with the best value of the metric on these pairs.
 
     Args:
-        scores: (n,) in [0, 1]; what reaches the threshold is called the same.
-        truth: (n,) whether each pair is the same.
-        metric: "accuracy"; "f1"; or "precision@P", such as "precision@0.95": as much recall as there is where at least
-            that share of what is called the same is.
+        scores: (n,) in [0, 1]; a score of at least the threshold means "the same".
+        labels: (n,) whether each pair is the same.
+        metric: "accuracy"; "f1"; or "precision@P", such as "precision@0.95": the highest recall with a precision of at
+            least P.
 
     Raises:
-        InputError: no pairs, pairs of one kind alone, a score outside [0, 1], an unknown metric, or a precision that no
+        InputError: no pairs, pairs of one label only, a score outside [0, 1], an unknown metric, or a precision that no
             threshold reaches.
     """
-    worth = _worth(metric)
-    _check(scores, truth)
+    value_of = _metric(metric)
+    _check(scores, labels)
     best: tuple[float, float] | None = None
-    chosen = math.nan
-    for low, high, counts in _gaps(scores, truth):
-        value = worth(counts)
+    threshold = math.nan
+    for low, high, found in _gaps(scores, labels):
+        value = value_of(found)
         if not math.isnan(value) and (best is None or (value, high - low) > best):
-            best, chosen = (value, high - low), _between(low, high)
+            best, threshold = (value, high - low), _round_middle(low, high)
     if best is None:
-        highest = max((c.precision for _, _, c in _gaps(scores, truth) if c.precision == c.precision), default=0.0)
+        precisions = (found.precision for *_, found in _gaps(scores, labels))
+        highest = max((value for value in precisions if not math.isnan(value)), default=0.0)
         raise InputError(f"no threshold reaches {metric}: the highest precision here is {highest:.3f}")
-    return chosen
+    return threshold
 
 
-def cross_validated(
+def cross_validate(
     scores: Sequence[float],
-    truth: Sequence[bool],
+    labels: Sequence[bool],
     metric: str = "accuracy",
     *,
     groups: Sequence[Hashable] | None = None,
     folds: int = 5,
-) -> HeldOut:
-    """Verdicts on each fold by the threshold that is best on the others.
+) -> CrossValidation:
+    """Judge each fold with the threshold that is best on the other folds.
 
     Args:
-        scores: as `pick` takes them.
-        truth: as `pick` takes it.
-        metric: as `pick` takes it.
-        groups: (n,) what stays in one fold together, such as the question; None: every pair by itself.
-        folds: how many, drawn in the same way every time; fewer where there are fewer groups.
+        scores: as in `best_threshold`.
+        labels: as in `best_threshold`.
+        metric: as in `best_threshold`.
+        groups: (n,) pairs with an equal value, such as the question, stay in one fold; None: all may be separated.
+        folds: the number of folds; fewer if there are fewer groups. The split is the same in every run.
 
     Raises:
-        InputError: as `pick`, on the pairs of some folds; or there are not two groups.
+        InputError: as `best_threshold`, for the pairs of some folds; or there are fewer than two groups.
     """
-    _check(scores, truth)
-    of = list(range(len(scores))) if groups is None else list(groups)
-    distinct = list(dict.fromkeys(of))
+    _check(scores, labels)
+    group_of = list(range(len(scores))) if groups is None else list(groups)
+    distinct = list(dict.fromkeys(group_of))
     if len(distinct) < 2:
-        raise InputError("all pairs are of one group (question): two are needed to hold one out")
+        raise InputError("all pairs belong to one group (question): cross-validation needs at least two")
     random.Random(0).shuffle(distinct)
-    fold = {group: number % min(folds, len(distinct)) for number, group in enumerate(distinct)}
+    fold_of = {group: number % min(folds, len(distinct)) for number, group in enumerate(distinct)}
     verdicts, thresholds = [False] * len(scores), []
-    for held_out in sorted(set(fold.values())):
-        inside = [i for i, group in enumerate(of) if fold[group] != held_out]
-        thresholds.append(pick([scores[i] for i in inside], [truth[i] for i in inside], metric))
-        for i, group in enumerate(of):
-            if fold[group] == held_out:
-                verdicts[i] = scores[i] >= thresholds[-1]
-    return HeldOut(quality(verdicts, truth), tuple(thresholds))
+    for fold in sorted(set(fold_of.values())):
+        training = [i for i, group in enumerate(group_of) if fold_of[group] != fold]
+        threshold = best_threshold([scores[i] for i in training], [labels[i] for i in training], metric)
+        thresholds.append(threshold)
+        for i, group in enumerate(group_of):
+            if fold_of[group] == fold:
+                verdicts[i] = scores[i] >= threshold
+    return CrossValidation(quality(verdicts, labels), tuple(thresholds))
 
 
-def _worth(metric: str) -> Callable[[Quality], float]:
-    """What of a threshold's quality is to be highest; nan: out of the question."""
-    if metric == "accuracy":
+def _metric(name: str) -> Callable[[Quality], float]:
+    """The function to maximise; nan excludes a threshold."""
+    if name == "accuracy":
         return lambda found: found.accuracy
-    if metric == "f1":
+    if name == "f1":
         return lambda found: found.f1
-    name, _, least = metric.partition("@")
+    kind, _, text = name.partition("@")
     try:
-        wanted = float(least)
+        minimum = float(text)
     except ValueError:
-        wanted = math.nan
-    if name != "precision" or not 0 < wanted <= 1:
-        raise InputError(f"metric={metric!r} is unknown: use accuracy, f1, or precision@P with P in (0, 1]")
-    return lambda found: found.recall if found.precision >= wanted else math.nan
+        minimum = math.nan
+    if kind != "precision" or not 0 < minimum <= 1:
+        raise InputError(f"metric={name!r} is unknown: use accuracy, f1, or precision@P with P in (0, 1]")
+    return lambda found: found.recall if found.precision >= minimum else math.nan
 
 
-def _check(scores: Sequence[float], truth: Sequence[bool]) -> None:
-    if len(scores) != len(truth):
-        raise InputError(f"{len(scores)} scores for {len(truth)} pairs: give one for each")
+def _check(scores: Sequence[float], labels: Sequence[bool]) -> None:
+    if len(scores) != len(labels):
+        raise InputError(f"{len(scores)} scores for {len(labels)} pairs: give one score for each pair")
     if wrong := [score for score in scores if not 0 <= score <= 1]:
         raise InputError(f"the score {wrong[0]!r} is not in [0, 1]")
-    kinds = set(map(bool, truth))
-    if len(kinds) < 2:
-        only = "no pairs" if not kinds else f"all {len(scores)} are {'the same' if kinds == {True} else 'different'}"
-        raise InputError(f"a threshold needs pairs that are the same and pairs that are not: {only}")
+    distinct = set(map(bool, labels))
+    if len(distinct) < 2:
+        given = f"all {len(scores)} are {'the same' if True in distinct else 'different'}" if distinct else "no pairs"
+        raise InputError(f"a threshold needs pairs that are the same and pairs that are different: {given}")
 
 
-def _gaps(scores: Sequence[float], truth: Sequence[bool]) -> list[tuple[float, float, Quality]]:
-    """Each gap (low, high] with what a threshold in it does, from below all scores to above all.
+def _gaps(scores: Sequence[float], labels: Sequence[bool]) -> list[tuple[float, float, Quality]]:
+    """Each gap (low, high] with the quality of a threshold in it, from below all scores to above all scores.
 
-    The lowest reaches down to 0 and holds it; there is none above a score of 1, which every threshold lets through.
+    The first gap includes 0. There is no gap above a score of 1, because every threshold accepts that score.
     """
-    positives, negatives = [0], [0]  # among the scores below a gap
+    positives, negatives = [0], [0]  # counts of pairs with a score below each gap
     edges = sorted(set(scores))
     by_score: dict[float, list[int]] = {edge: [0, 0] for edge in edges}
-    for score, same in zip(scores, truth, strict=True):
+    for score, same in zip(scores, labels, strict=True):
         by_score[score][bool(same)] += 1
     for edge in edges:
         negatives.append(negatives[-1] + by_score[edge][0])
         positives.append(positives[-1] + by_score[edge][1])
-    lows, highs = [0.0, *edges], [*edges, 1.0]
-    found = []
-    for low, high, below, others in zip(lows, highs, positives, negatives, strict=True):
-        counts = Quality(positives[-1] - below, negatives[-1] - others, others, below)
-        if low < 1:
-            found.append((low, high, counts))
-    return found
+    gaps = zip([0.0, *edges], [*edges, 1.0], positives, negatives, strict=True)
+    return [
+        (low, high, Quality(positives[-1] - same_below, negatives[-1] - different_below, different_below, same_below))
+        for low, high, same_below, different_below in gaps
+        if low < 1
+    ]
 
 
-def _between(low: float, high: float) -> float:
-    """The middle of (low, high], or a number of fewer digits near it; of the gap from 0 to 0 it is 0."""
+def _round_middle(low: float, high: float) -> float:
+    """The middle of (low, high], or a nearby number with fewer digits; 0 for the gap from 0 to 0."""
     middle = low + (high - low) / 2
     for digits in range(1, 17):
         rounded = round(middle, digits)

@@ -1,7 +1,7 @@
-"""JSON lines as source and sink: a row a line, standard streams included.
+"""JSON lines: one row a line, in files and standard streams. Reader and writer.
 
-A result is its row's own fields followed by those of the result. Lines are only ever appended, so a kill can cut the
-last one short and nothing else: it is removed when the next run begins.
+An output line has the row's own fields, then the fields of the result. Lines are only appended: a kill can cut the last
+line short and nothing else, and the next run removes that line.
 """
 
 from __future__ import annotations
@@ -19,82 +19,85 @@ from typing import IO, Any, Self
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import close_flushed, drop_partial_line, open_append, write_lines
-from semantic_entropy.io.rows import DRAWN, Before, Measured, Row, Sink, Source, problem_of
+from semantic_entropy.io.rows import (
+    FIXED_SAMPLING,
+    ExistingOutput,
+    InputRow,
+    MeasuredRow,
+    ResultWriter,
+    RowReader,
+    check_row,
+)
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import RESULT_FIELDS, free_name, result_from_fields
 
-_AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # a table's, JSON has none
-
-
 STANDARD_OUTPUT = "standard output"
+_AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # types of a table's cells that JSON lacks
 
 
-class JsonlSource(Source):
-    """The lines of a file, or of standard input for "-"; empty ones are no rows."""
+class JsonlReader(RowReader):
+    """The lines of a file, or of standard input for "-". Blank lines are not rows."""
 
     unit = "line"
-    key = "line"
+    number_key = "line"
 
     def __init__(self, name: str, field: str) -> None:
         super().__init__(name)
         self.field = field
 
-    def rows(self) -> Generator[Row, None, None]:
-        with _open(self.name) as lines:
+    def rows(self) -> Generator[InputRow, None, None]:
+        with _open_input(self.name) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield parse(number, line, self.field)
+                    yield _parse_row(number, line, self.field)
 
     def total(self) -> int | None:
-        if self.name == "-" or not Path(self.name).is_file():  # a pipe can be read once
+        if self.name == "-" or not Path(self.name).is_file():  # a pipe can be read only once
             return None
-        with _open(self.name) as lines:
+        with _open_input(self.name) as lines:
             return sum(1 for line in lines if line.strip())
 
 
-def parse(number: int, line: bytes, field: str) -> Row:
-    """Read and check one line; `field` holds the responses."""
+def _parse_row(number: int, line: bytes, field: str) -> InputRow:
     text = line.decode("utf-8", errors="replace").rstrip("\r\n")
     try:
         fields = json.loads(line)
     except ValueError as error:
-        return Row(number, text, None, f"not JSON: {error}")
+        return InputRow(number, text, None, problem=f"not JSON: {error}")
     except RecursionError:
-        return Row(number, text, None, "not usable JSON: nested too deeply")
+        return InputRow(number, text, None, problem="not usable JSON: nested too deeply")
     if not isinstance(fields, dict):
-        return Row(number, text, None, f"a row is a JSON object, not a {type(fields).__name__}")
-    return Row(number, text, fields, problem_of(fields, field))
+        return InputRow(number, text, None, problem=f"a row is a JSON object, not a {type(fields).__name__}")
+    return InputRow(number, text, fields, *check_row(fields, field))
 
 
-class JsonlSink(Sink):
-    """Lines appended to a file, or to standard output for None."""
+class JsonlWriter(ResultWriter):
+    """Appends lines to a file, or writes them to standard output for None."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.name = path, str(path or STANDARD_OUTPUT)
-        self._out: IO[bytes] = sys.stdout.buffer  # UTF-8, whatever the terminal's encoding
+        self._out: IO[bytes] = sys.stdout.buffer  # bytes: UTF-8 in any terminal encoding
 
-    def before(self) -> Before | None:
+    def existing(self) -> ExistingOutput | None:
         if not self.path or not self.path.exists():
             return None
-        (first, last), written, drawn = _ends(self.path)
+        first, last, count, last_sampled = _scan(self.path)
         try:
             if not first:
-                return _Lines(0, {}, {}, {})
-            return _Lines(written, _fields(first), _fields(last), _drawn(_fields(drawn or last)))
+                return _JsonlOutput(0, {}, {}, {})
+            return _JsonlOutput(count, _sampling(_fields(last_sampled or last)), _fields(first), _fields(last))
         except ValueError as error:
             raise InputError(
-                f"{self.path} holds something else than results ({error}): choose another output, or --overwrite"
+                f"{self.path} does not hold results ({error}): choose another output, or --overwrite"
             ) from error
 
-    def held(self, rows: Iterable[Row]) -> Iterator[Measured]:
+    def read_back(self, rows: Iterable[InputRow]) -> Iterator[MeasuredRow]:
         assert self.path
         with self.path.open("rb") as lines:
             for line, row in zip(lines, rows, strict=False):
                 fields, own = _fields(line), row.fields or {}
-                yield (
-                    row.with_filled(fields),
-                    result_from_fields({name: fields.get(free_name(name, own)) for name in RESULT_FIELDS}),
-                )
+                result = result_from_fields({name: fields.get(free_name(name, own)) for name in RESULT_FIELDS})
+                yield row.with_sampled_fields(fields), result
 
     def __enter__(self) -> Self:
         if self.path:
@@ -106,8 +109,10 @@ class JsonlSink(Sink):
         if self.path:
             close_flushed(self._out)
 
-    def write(self, measured: Sequence[Measured]) -> None:
-        write_lines(self._out, [_merged(row, result.to_dict()) for row, result in measured], self.path)
+    def write(self, measured: Sequence[MeasuredRow]) -> None:
+        write_lines(
+            self._out, [_output_line(row.fields or {}, result.to_dict()) for row, result in measured], self.path
+        )
 
     def clear(self) -> None:
         if self.path:
@@ -115,82 +120,83 @@ class JsonlSink(Sink):
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines(Before):
-    """The first and the last line that an earlier run wrote, and who drew the responses, where they were drawn."""
+class _JsonlOutput(ExistingOutput):
+    """The fields of the first and the last line."""
 
     written: int
+    drawn: dict[str, Any]
     first: dict[str, Any]
     last: dict[str, Any]
-    drawn: dict[str, Any]
 
-    def holds(self, first: Row, last: Row) -> bool:
-        return _came_from(self.first, first) and _came_from(self.last, last)
+    def comes_from(self, first: InputRow, last: InputRow) -> bool:
+        return _has_fields_of(first, self.first) and _has_fields_of(last, self.last)
 
-    def settings(self, last: Row) -> Mapping[str, Any]:
-        found = self.last.get(free_name("provenance", last.fields or {}))
-        return found if isinstance(found, dict) else {}
+    def settings(self, last: InputRow) -> Mapping[str, Any]:
+        provenance = self.last.get(free_name("provenance", last.fields or {}))
+        return provenance if isinstance(provenance, dict) else {}
 
 
-def _came_from(result: dict[str, Any], row: Row) -> bool:
-    """Whether the row's own fields stand in the result as they are."""
-    own = json.loads(_encode(row.own))
-    return all(key in result and json.dumps(result[key]) == json.dumps(value) for key, value in own.items())
+def _has_fields_of(row: InputRow, output: dict[str, Any]) -> bool:
+    """Whether the output row has all fields of the input row, with equal values."""
+    own = json.loads(_encode(row.input_fields))
+    return all(name in output and json.dumps(output[name]) == json.dumps(value) for name, value in own.items())
 
 
 def _fields(line: bytes) -> dict[str, Any]:
     fields = json.loads(line)
     if not isinstance(fields, dict):
-        raise ValueError(f"a line holds a {type(fields).__name__}")  # noqa: TRY004  # as json.loads says it
+        raise ValueError(f"a line holds a {type(fields).__name__}")  # noqa: TRY004  # json.loads raises ValueError too
     return fields
 
 
-def _merged(row: Row, result: dict[str, Any]) -> str:
-    own = row.fields or {}
-    return _encode(own | {free_name(key, own): value for key, value in result.items()})
+def _output_line(own: dict[str, Any], result: dict[str, Any]) -> str:
+    return _encode(own | {free_name(name, own): value for name, value in result.items()})
 
 
 def _encode(fields: Mapping[str, Any]) -> str:
-    """One line; a NaN among the row's own fields stays what it is, as Python's json reads and writes it."""
+    """One line. A NaN in the row's own fields stays NaN, as Python's json reads and writes it."""
     try:
         return to_json_line(fields)
     except TypeError:
-        return json.dumps(fields, default=_plain)
+        return json.dumps(fields, default=_cell_as_text)
     except ValueError:
         return json.dumps(fields)
 
 
-def _plain(value: object) -> str:
+def _cell_as_text(value: object) -> str:
     if isinstance(value, _AS_TEXT):
         return str(value)
     raise InputError(f"JSON lines cannot hold {value!r}, a {type(value).__name__}: write to a .parquet file")
 
 
-def _drawn(fields: dict[str, Any]) -> dict[str, Any]:
-    """What a result says of who drew its responses; empty where it was nobody."""
+def _sampling(fields: dict[str, Any]) -> dict[str, Any]:
+    """`FIXED_SAMPLING` of an output row; empty if its responses were not sampled."""
     names = [f"{'result_' * times}provenance" for times in range(len(fields))]
-    found = [how for name in reversed(names) if isinstance(how := fields.get(name), dict)][:1]  # the latest is its own
-    return {name: how[name] for how in found if how.get("sampler") for name in DRAWN if name in how}
+    found = [value for name in reversed(names) if isinstance(value := fields.get(name), dict)]
+    provenance = found[0] if found else {}  # the longest prefix is the latest result: its own
+    return (
+        {name: provenance[name] for name in FIXED_SAMPLING if name in provenance} if provenance.get("sampler") else {}
+    )
 
 
-_UNDRAWN = b'"sampler": null'  # in the line of a row that came with its responses; in a text its quotes are escaped
+_NO_SAMPLER = b'"sampler": null'  # marks a result of given responses; inside a text, the quotes would be escaped
 
 
-def _ends(path: Path) -> tuple[tuple[bytes, bytes], int, bytes]:
-    """The first and the last complete line of a file, how many there are, and the last with drawn responses."""
-    first, last, count, drawn = b"", b"", 0, b""
+def _scan(path: Path) -> tuple[bytes, bytes, int, bytes]:
+    """The first complete line, the last, the number of complete lines, and the last whose responses were sampled."""
+    first, last, count, sampled = b"", b"", 0, b""
     with path.open("rb") as lines:
         for line in lines:
-            if line.endswith(b"\n"):  # the last may have been cut short
+            if line.endswith(b"\n"):  # otherwise a kill cut the last line short
                 first, last, count = first or line, line, count + 1
-                drawn = drawn if _UNDRAWN in line else line
-            elif not count and not line.startswith(b"{"):  # no result cut short: someone else's only line
+                sampled = sampled if _NO_SAMPLER in line else line
+            elif not count and not line.startswith(b"{"):  # not a partial result: a text without an end of line
                 first = last = line + b"\n"
-    return (first, last), count, drawn
+    return first, last, count, sampled
 
 
 @contextlib.contextmanager
-def _open(name: str) -> Iterator[IO[bytes]]:
-    """A file, or standard input for "-"."""
+def _open_input(name: str) -> Iterator[IO[bytes]]:
     if name == "-":
         yield sys.stdin.buffer
         return

@@ -1,8 +1,7 @@
-"""Rows on their way through a file: what a source yields, what a sink takes, and where a result finds its name.
+"""Rows of files, and the two interfaces that a file format implements: `RowReader` and `ResultWriter`.
 
-A run (`files`) knows these two interfaces; JSON lines (`jsonl`) and Parquet (`parquet`, `parquet_parts`) fulfil them.
-Whatever the format, results are written in the order of the input, whole or not at all, and a sink can say which rows
-it already holds: that is all that resumption needs.
+In every format, results are written in the order of the input rows, a row is written completely or not at all, and a
+writer can say how many rows its file already has. `FileRun` needs nothing else to continue an interrupted run.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.types import Group, Result
 
-SETTINGS = (
+FIXED_SETTINGS = (
     "convention",
     "equivalence",
     "equivalence_reason",
@@ -25,137 +24,144 @@ SETTINGS = (
     "extract",
     "invalid",
 )
-"""What of a result's provenance must be the same in all rows of an output."""
-DRAWN = ("sampler", "n")
-"""What must be the same in all rows whose responses were drawn."""
+"""Fields of `Provenance` that must be equal in all rows of an output."""
+FIXED_SAMPLING = ("sampler", "n")
+"""Fields of `Provenance` that must be equal in all rows whose responses a sampler drew."""
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the input: its fields, or what is wrong with it.
+class InputRow:
+    """A row of the input: its fields and the group to measure, or the problem that prevents measuring it.
 
-    `number` counts from 1 (lines of a text file, rows of a table); `text` shows the row to a reader; `cells` is what a
-    table's sink needs to copy it as it is: the record batch it lies in, and its index there. `drawn` is the group that
-    a sampler drew for it, where it came with a question alone, and `filled` the fields that came of it. `again`: what
-    is wrong is not the row's own, and may be otherwise another time. `told`: the fields that tell a table's row from
-    another, whichever of its columns were read; None: all.
+    Attributes:
+        number: counts from 1: lines of a text file, rows of a table.
+        text: the row as text, for the file of rejected rows.
+        fields: the row's values by name; None if the row is not an object.
+        group: the checked responses, question and log-probabilities; None if there is a problem.
+        problem: what is wrong with the row; None: nothing.
+        batch: for a Parquet row, the record batch that holds it and its index there: a writer copies these cells.
+        sampled: the names of the fields that a sampler filled.
+        retry: whether the problem may disappear in another run, because the server failed and not the row.
+        identity: the fields that a Parquet output compares to recognise its input; None: all fields.
     """
 
     number: int
     text: str
     fields: dict[str, Any] | None
-    problem: str | None
-    cells: tuple[Any, int] | None = None
-    drawn: Group | None = None
-    filled: frozenset[str] = frozenset()
-    again: bool = False
-    told: tuple[str, ...] | None = None
+    group: Group | None = None
+    problem: str | None = None
+    batch: tuple[Any, int] | None = None
+    sampled: frozenset[str] = frozenset()
+    retry: bool = False
+    identity: tuple[str, ...] | None = None
 
-    def lacks(self, field: str) -> bool:
-        """Whether it has a question, and no responses in this field."""
+    def needs_responses(self, field: str) -> bool:
+        """Whether the row has a question and no responses in this field."""
         question = (self.fields or {}).get("question")
         return isinstance(question, str) and bool(question.strip()) and not (self.fields or {}).get(field)
 
-    def bare(self, field: str) -> Row:
-        """Where it lacks responses, marked as one whose responses are not its own."""
-        return replace(self, filled=frozenset((field, "logprobs"))) if self.lacks(field) else self
+    def marked_as_sampled(self, field: str) -> InputRow:
+        """The row; if it needs responses, with `sampled` naming the fields that a sampler fills."""
+        return replace(self, sampled=frozenset((field, "logprobs"))) if self.needs_responses(field) else self
+
+    def with_sampled_fields(self, output: Mapping[str, Any]) -> InputRow:
+        """The row with the values of the fields in `sampled` taken from its output row."""
+        filled = {name: output[name] for name in sorted(self.sampled) if output.get(name) is not None}
+        return replace(self, fields={**(self.fields or {}), **filled}, problem=None)
 
     @property
-    def own(self) -> dict[str, Any]:
-        """Its fields as they came."""
-        return {name: value for name, value in (self.fields or {}).items() if name not in self.filled}
-
-    def with_filled(self, written: Mapping[str, Any]) -> Row:
-        """With the drawn responses that an output has for it; `filled` says in which fields."""
-        drawn = {name: written[name] for name in sorted(self.filled) if written.get(name) is not None}
-        return replace(self, fields={**(self.fields or {}), **drawn}, problem=None)
+    def input_fields(self) -> dict[str, Any]:
+        """The fields as they were in the input: without those that a sampler filled."""
+        return {name: value for name, value in (self.fields or {}).items() if name not in self.sampled}
 
 
-Measured = tuple[Row, Result]
+MeasuredRow = tuple[InputRow, Result]
 
 
-class Source(ABC):
-    """Where rows come from. `unit` is what its numbers count, and `key` the field that holds one in the bad rows."""
+class RowReader(ABC):
+    """Reads the rows of a file. `unit`: what row numbers count. `number_key`: their name in the rejected rows."""
 
     unit: ClassVar[str]
-    key: ClassVar[str]
+    number_key: ClassVar[str]
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @abstractmethod
-    def rows(self) -> Generator[Row, None, None]:
-        """All rows in order, each checked."""
+    def rows(self) -> Generator[InputRow, None, None]:
+        """All rows in order, each one checked."""
 
     def total(self) -> int | None:
-        """How many there are; None where that cannot be known beforehand."""
+        """The number of rows; None if it cannot be known before reading."""
         return None
 
 
-class Before(ABC):
-    """What an earlier run left: how many results, of which rows and settings, and what `DRAWN` says of the last that
-    has drawn responses (empty: none has).
+class ExistingOutput(ABC):
+    """What an earlier run wrote.
+
+    Attributes:
+        written: the number of results.
+        drawn: the `FIXED_SAMPLING` of the last result whose responses a sampler drew; empty if there is none.
     """
 
     written: int
     drawn: Mapping[str, Any]
 
     @abstractmethod
-    def holds(self, first: Row, last: Row) -> bool:
-        """Whether its first and its last result are those of these rows."""
+    def comes_from(self, first: InputRow, last: InputRow) -> bool:
+        """Whether the first and the last result are results of these rows."""
 
     @abstractmethod
-    def settings(self, last: Row) -> Mapping[str, Any]:
-        """The provenance of its last result, which is that of this row."""
+    def settings(self, last: InputRow) -> Mapping[str, Any]:
+        """The provenance of the last result, which is the result of this row."""
 
 
-class Sink(ABC):
-    """Where results go. `with sink:` opens it for writing; `finish` when all is written."""
+class ResultWriter(ABC):
+    """Writes rows with their results. `with writer:` opens it; call `finish` after the last row."""
 
     name: str
 
     @abstractmethod
-    def before(self) -> Before | None:
-        """What is already there, be it no row yet; changes nothing. None: no such output.
+    def existing(self) -> ExistingOutput | None:
+        """What an earlier run wrote, which may be no row yet; None: there is no output. Changes nothing.
 
         Raises:
-            InputError: something else is there.
+            InputError: the file holds something else.
         """
 
     @property
     def is_final(self) -> bool:
-        """Whether nothing can be added to what is there."""
+        """Whether the output is finished and no row can be appended."""
         return False
 
     @abstractmethod
-    def held(self, rows: Iterable[Row]) -> Iterator[Measured]:
-        """What is there, given the rows that it came from, in order; closed and finished."""
+    def read_back(self, rows: Iterable[InputRow]) -> Iterator[MeasuredRow]:
+        """The results in a finished output. `rows`: the input rows that they came from, in order."""
 
     @abstractmethod
     def __enter__(self) -> Self:
-        """Open it, and remove what a kill left half done."""
+        """Open the output, and remove what a kill left incomplete."""
 
     @abstractmethod
     def __exit__(self, *_: object) -> None: ...
 
     @abstractmethod
-    def write(self, measured: Sequence[Measured]) -> None:
-        """Write these rows with their results: all of them or, where it raises, a part that `before` can count."""
+    def write(self, measured: Sequence[MeasuredRow]) -> None:
+        """Write these rows. If this raises, the rows before the failure are written and `existing` counts them."""
 
-    def finish(self) -> None:  # noqa: B027  # what is written row by row is finished
-        """All rows are written."""
+    def finish(self) -> None:  # noqa: B027  # a format that appends row by row has nothing to do
+        """Complete the output: all rows are written."""
 
     @abstractmethod
     def clear(self) -> None:
-        """Remove what is there."""
+        """Remove the output."""
 
 
-def problem_of(fields: Mapping[str, Any], field: str) -> str | None:
-    """What is wrong with a row whose responses are in `field`, if anything."""
+def check_row(fields: Mapping[str, Any], field: str) -> tuple[Group | None, str | None]:
+    """The group of a row whose responses are in `field`, and the problem that prevents measuring it; one is None."""
     if field not in fields:
-        return f"no field {field!r}; it has {', '.join(fields) or 'none'}"
+        return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
     try:
-        one_group(fields[field], fields.get("question"), fields.get("logprobs"))
+        return one_group(fields[field], fields.get("question"), fields.get("logprobs")), None
     except InputError as error:
-        return str(error)
-    return None
+        return None, str(error)

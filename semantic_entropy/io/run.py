@@ -1,385 +1,398 @@
-"""Many groups from a file to another: written as it goes, resumable, bad rows set aside.
+"""One pass over a file: measure every row, write the results as they come, and continue after an interruption.
 
-Where it was after a kill follows from the files alone. Results and bad rows are written in the order of the input, the
-bad rows of a chunk before its results; so the results written, plus the numbers in the file of bad rows, say which row
-is next. Rows that were set aside for no fault of their own are tried again at the end (`asked_again`). The formats
-(`jsonl`, `parquet`) add only what is theirs: how a row is read, and how a write is made whole.
+The files alone say where an interrupted run stopped. Results and rejected rows are written in input order, and the
+rejected rows of a chunk before its results. So the number of results plus the row numbers in the file of rejected rows
+give the next row. Rejected rows that can be retried are measured again at the end. The formats (`jsonl`, `parquet`)
+only define how a row is read, and how a write is made complete.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import EvidenceError, InputError
-from semantic_entropy.files import try_lock
-from semantic_entropy.io.drawn_rows import AskedRows
-from semantic_entropy.io.jsonl import STANDARD_OUTPUT, JsonlSink, JsonlSource
-from semantic_entropy.io.rejected import Entry, SetAside, entry_of
-from semantic_entropy.io.retried import beside, insert
-from semantic_entropy.io.rows import DRAWN, SETTINGS, Before, Measured, Row, Sink, Source
-from semantic_entropy.io.summary import Done
+from semantic_entropy.files import locked_output
+from semantic_entropy.io.formats import is_parquet, open_reader, open_writer
+from semantic_entropy.io.jsonl import STANDARD_OUTPUT
+from semantic_entropy.io.rejected import (
+    RejectedRows,
+    Rejection,
+    can_retry,
+    insert_results,
+    second_path,
+    to_rejection,
+)
+from semantic_entropy.io.rows import (
+    FIXED_SAMPLING,
+    FIXED_SETTINGS,
+    ExistingOutput,
+    InputRow,
+    MeasuredRow,
+    ResultWriter,
+)
+from semantic_entropy.io.sampled_rows import RowSampler
 from semantic_entropy.progress import progress_bar
 from semantic_entropy.scorer import Scorer
-from semantic_entropy.types import Group, Result
+from semantic_entropy.types import Provenance, Result
 
 _CHUNK = 256  # rows in one pipeline run at most: enough pairs to fill a model's batch
-_SECONDS = 2.0  # that a chunk should take at most: what is lost at a kill, and how long a progress bar stands still
-_SHOWN = 10  # bad rows on standard error at most, where a file holds them all
-_PARQUET = (".parquet", ".pq")
+_CHUNK_SECONDS = 2.0  # for one chunk at most: a kill loses a chunk, and a progress bar stands still during one
+_SHOWN = 10  # rejected rows printed at most, if a file holds all of them
+
+_Problem = tuple[InputRow, str]
 
 
-def is_parquet(name: str | None) -> bool:
-    """Whether a name's suffix says Parquet."""
-    return name is not None and Path(name).suffix.lower() in _PARQUET
+@dataclass(frozen=True, slots=True)
+class RunSummary:
+    """What a run over a file did. `str()` is the line for the user.
 
-
-def open_source(name: str, field: str, *, copied: bool = False, asked: bool = False) -> Source:
-    """The source that the suffix names; "-" is standard input.
-
-    `copied`: to a sink that takes a table's cells. `asked`: a sampler asks the questions that come without responses.
-
-    Raises:
-        InputError: no such file, or not of its suffix's format.
-        MissingDependencyError: Parquet without pyarrow.
+    Attributes:
+        rows: measured in this run.
+        skipped: measured in earlier runs.
+        rejected: rejected in this run.
+        rejected_file: the file of the rejected rows; empty: there is none.
+        seconds: the time that the run took.
+        rejected_before: rejected in earlier runs.
+        retryable: rejected rows that the next run tries again.
+        empty_input: the name of the input if it has no rows, else empty.
+        hint: what the user can do about rejected rows.
     """
-    if name != "-" and (not Path(name).exists() or Path(name).is_dir()):
-        raise InputError(f"{name}: no such file")
-    if not is_parquet(name):
-        return JsonlSource(name, field)
-    from semantic_entropy.io.parquet_reader import ParquetSource
 
-    return ParquetSource(name, field, batch=_CHUNK, whole=not copied, asked=asked)
+    rows: int
+    skipped: int
+    rejected: int
+    rejected_file: str
+    seconds: float
+    rejected_before: int = 0
+    retryable: int = 0
+    empty_input: str = ""
+    hint: str = ""
+
+    def __str__(self) -> str:
+        if self.empty_input:
+            return f"{self.empty_input} has no rows"
+        rate = "" if self.rejected else " (nothing left to do)"
+        if self.seconds > 0 and self.rows:
+            rate = f" ({self.rows / self.seconds:,.0f} rows/s)"
+        parts = [f"{self.rows} rows in {self.seconds:.1f} s{rate}"]
+        if self.skipped:
+            parts.append(f"{self.skipped} rows were done before (--overwrite measures them again)")
+        if self.rejected:
+            parts.append(f"{self.rejected} bad rows" + (f": see {self.rejected_file}" if self.rejected_file else ""))
+        if self.rejected_before:
+            parts.append(f"{self.rejected_before} bad rows from an earlier run: see {self.rejected_file}")
+        if self.retryable:
+            parts.append(f"{self.retryable} of the bad rows got no response: run the same command again to retry them")
+        return "; ".join(parts) + ("\n" + self.hint if self.hint else "")
 
 
-def open_sink(name: str | None, source: Source) -> Sink:
-    """The sink that the suffix names; None and "-" are standard output. Raises as `open_source`."""
-    if name is None or name == "-":
-        return JsonlSink(None)
-    if source.name != "-" and Path(name).resolve() == Path(source.name).resolve():
-        raise InputError(f"{name} is both input and output: choose another output")
-    if not is_parquet(name):
-        return JsonlSink(Path(name))
-    from semantic_entropy.io.json_columns import JsonColumns
-    from semantic_entropy.io.parquet_reader import ArrowColumns, ParquetSource
-    from semantic_entropy.io.parquet_writer import ParquetSink
+class FileRun:
+    """One pass over a file.
 
-    if isinstance(source, ParquetSource) and not source.whole:
-        return ParquetSink(Path(name), ArrowColumns(source.schema))
-    return ParquetSink(Path(name), JsonColumns())
-
-
-def find_row(name: str, row_id: str | None) -> dict[str, Any]:
-    """The row with this id, or the first.
-
-    Raises:
-        InputError: no such row, or it is not usable.
+    Args:
+        scorer: measures the rows, and samples responses if it has a sampler.
+        source: the input file; "-": standard input.
+        output: the output file; None or "-": standard output.
+        field: the input field that holds the responses.
+        overwrite: measure all rows again, instead of continuing an existing output.
+        strict: stop at the first bad row, instead of writing it to the file of rejected rows.
     """
-    source = open_source(name, "responses")
-    for row in source.rows():
-        if row.problem and row_id is None:
-            raise InputError(f"{name}, {source.unit} {row.number}: {row.problem}")
-        if row.fields and not row.problem and (row_id is None or str(row.fields.get("id")) == row_id):
-            return row.fields
-    raise InputError(f"{name} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
-
-
-class Run:
-    """One pass over a file. `source` and `output` may be standard streams ("-" and None)."""
 
     def __init__(
         self, scorer: Scorer, source: str, output: str | None, *, field: str, overwrite: bool, strict: bool
     ) -> None:
         self.scorer, self.field, self.strict, self.overwrite = scorer, field, strict, overwrite
-        self.asking = AskedRows(scorer.sampler, scorer.n, scorer.store, field) if scorer.sampler else None
-        asked = self.asking is not None
-        self.source = open_source(source, field, copied=is_parquet(output) and not asked, asked=asked)
-        self.sink = open_sink(output, self.source)
-        self.aside = None if output in (None, "-") else SetAside(Path(f"{output}.bad.jsonl"), self.source.key)
+        self.row_sampler = RowSampler(scorer.sampler, scorer.n, scorer.store, field) if scorer.sampler else None
+        has_sampler = self.row_sampler is not None
+        copies_cells = is_parquet(output) and not has_sampler
+        self.reader = open_reader(source, field, copies_cells=copies_cells, has_sampler=has_sampler)
+        self.writer = open_writer(output, self.reader)
+        self.rejected = (
+            None if output in (None, "-") else RejectedRows(Path(f"{output}.bad.jsonl"), self.reader.number_key)
+        )
         self.rows = 0  # measured and written so far
-        self._bad = 0
-        self._unanswered = 0  # of them, those that another run asks again
-        self._unasked, self._similar = 0, ""  # rows with a question alone and nobody to ask; a field like responses
+        self._bad = 0  # rejected so far
+        self._retryable = 0  # of these, rows that the next run tries again
+        self._unanswered = 0  # rows with a question and no responses, in a run without a sampler
+        self._similar_field = ""  # a field of such rows that may hold the responses
 
-    def execute(self, progress: bool) -> Done:
-        """Measure what is not done yet.
+    def execute(self, progress: bool) -> RunSummary:
+        """Measure the rows that have no result yet.
 
         Raises:
-            InputError: a bad row under `strict`, or an output that belongs to another input or other settings.
-            SemanticEntropyError: the disk is full or the output cannot be written; what was written stays.
+            InputError: a bad row if `strict`; or the output belongs to another input, or was made with other settings.
+            SemanticEntropyError: the output cannot be written, for example because the disk is full; the rows written
+                so far stay.
         """
-        with _alone(self.sink.name):
+        lock = contextlib.nullcontext() if self.writer.name == STANDARD_OUTPUT else locked_output(self.writer.name)
+        with lock:
             return self._execute(progress)
 
-    def _execute(self, progress: bool) -> Done:
+    def _execute(self, progress: bool) -> RunSummary:
         start = time.perf_counter()
         if self.overwrite:
-            self.sink.clear()
-        if self.aside:
-            self.aside.recover(self._fresh(), beside(Path(self.sink.name)))
-        before = self.sink.before()
-        if before and self.source.name == "-":
-            raise InputError(f"{self.sink.name} exists, and standard input cannot be resumed: use --overwrite")
-        aside = self._set_aside_before(before)
-        with contextlib.closing(self.source.rows()) as every:
-            left: Generator[Row, None, None] = (row for row in every if row.number not in aside)
-            written, last = self._skip(left, before) if before else (0, 0)
-            self._take_up(aside, last)
-            total = self.source.total() if progress else None
-            with self.sink, self._asked(left) as complete, progress_bar("rows", total, progress, self._life) as advance:
-                advance(written + len(aside))
-                for good in self._measured(complete, advance, untried=not written):
-                    self.sink.write(good)
-                    self.rows += len(good)
-                self.sink.finish()
-        answered = self._ask_again(aside, progress)
-        empty = "" if written or self.rows or self._bad or aside else self.source.name
-        seconds, bad_file = time.perf_counter() - start, str(self.aside.path if self.aside else "")
-        before_ = len(aside) - answered
-        return Done(self.rows, written, self._bad, bad_file, seconds, before_, self._unanswered, empty, self._hint())
+            self.writer.clear()
+        if self.rejected:
+            self.rejected.recover(self._second_writer(), second_path(Path(self.writer.name)))
+        existing = self.writer.existing()
+        if existing and self.reader.name == "-":
+            raise InputError(f"{self.writer.name} exists, and standard input cannot be resumed: use --overwrite")
+        rejections = self._earlier_rejections(existing)
+        with contextlib.closing(self.reader.rows()) as all_rows:
+            left: Generator[InputRow, None, None] = (row for row in all_rows if row.number not in rejections)
+            skipped, last = self._skip_written(left, existing) if existing else (0, 0)
+            self._retry_in_order(rejections, last)
+            total = self.reader.total() if progress else None
+            with (
+                self.writer,
+                self._with_responses(left) as rows,
+                progress_bar("rows", total, progress, self._activity) as advance,
+            ):
+                advance(skipped + len(rejections))
+                for measured in self._measure_chunks(rows, advance, is_first_run=not skipped):
+                    self.writer.write(measured)
+                    self.rows += len(measured)
+                self.writer.finish()
+        retried = self._retry_rejected(rejections, progress)
+        has_rows = skipped or self.rows or self._bad or rejections
+        return RunSummary(
+            rows=self.rows,
+            skipped=skipped,
+            rejected=self._bad,
+            rejected_file=str(self.rejected.path) if self.rejected else "",
+            seconds=time.perf_counter() - start,
+            rejected_before=len(rejections) - retried,
+            retryable=self._retryable,
+            empty_input="" if has_rows else self.reader.name,
+            hint=self._hint(),
+        )
 
-    def _measured(
-        self, rows: Generator[Row, None, None], advance: Callable[[int], object], *, untried: bool
-    ) -> Iterator[list[Measured]]:
-        """Chunk by chunk what has a result; what has none is set aside before it."""
+    # Measuring
+
+    def _measure_chunks(
+        self, rows: Generator[InputRow, None, None], advance: Callable[[int], object], *, is_first_run: bool
+    ) -> Iterator[list[MeasuredRow]]:
+        """Yield the measured rows of each chunk, after rejecting the bad rows of that chunk."""
         size = _CHUNK // 8
         while chunk := _take(rows, size):
             began = time.perf_counter()
-            good, problems = self._measure(chunk, untried=untried and not self.rows)
+            good, problems = self._measure(chunk, is_first=is_first_run and not self.rows)
             if problems and self.strict:
                 yield [(row, result) for row, result in good if row.number < problems[0][0].number]
-                raise InputError(self._said(*problems[0]))
-            self._set_aside(problems)
+                raise InputError(self._located(*problems[0]))
+            self._reject(problems)
             yield good
             advance(len(chunk))
             size = _next_size(size, time.perf_counter() - began)
 
-    def _fresh(self) -> Sink:
-        return open_sink(str(beside(Path(self.sink.name))), self.source)
-
-    def _take_up(self, aside: dict[int, Entry], last: int) -> None:
-        """Rows set aside for no fault of their own come back among the rest where no row after them is written."""
-        back = [number for number, entry in aside.items() if number > last and entry.get("again")]
-        if back and self.asking and self.aside and not self.sink.is_final:
-            for number in back:
-                del aside[number]
-            self.aside.replace(aside)
-
-    def _ask_again(self, aside: dict[int, Entry], progress: bool) -> int:
-        """Try the others of them, which earlier runs set aside; how many have a result now."""
-        again = {number for number, entry in aside.items() if entry.get("again")}
-        if not again or not self.asking or not self.aside:
-            return 0
-        every = self.source.rows()
-        rows: Generator[Row, None, None] = (row for row in every if row.number in again)
-        new: dict[int, Measured] = {}
-        with (
-            contextlib.closing(every),
-            self._asked(rows) as complete,
-            progress_bar("rows again", len(again), progress, self._life) as advance,
-        ):
-            while chunk := _take(complete, _CHUNK):
-                good, problems = self._measure(chunk, untried=False)
-                if problems and self.strict:
-                    raise InputError(self._said(*problems[0]))
-                new.update((row.number, (row, result)) for row, result in good)
-                self._unanswered += sum(row.again for row, _ in problems)
-                refused = {row.number: self._entry(row, said) for row, said in problems if not row.again}
-                if refused:  # by now they are wrong in themselves
-                    self.aside.replace({**self.aside.read(), **refused})
-                advance(len(chunk))
-        if new:
-            insert(new, self.sink, self._fresh(), self.source, self.field, self.aside)
-            self.rows += len(new)
-        return len(new)
-
-    def _asked(self, left: Generator[Row, None, None]) -> contextlib.closing[Generator[Row, None, None]]:
-        return contextlib.closing(self.asking.filled(left) if self.asking else left)
-
-    def _life(self) -> str:
-        """What goes on while no row is finished."""
-        drawn = f", {self.scorer.store.added} responses" if self.scorer.store else ""
-        return f"{self.scorer.cache.arrived} verdicts{drawn}"
-
-    def _measure(self, chunk: list[Row], *, untried: bool) -> tuple[list[Measured], list[_Problem]]:
-        """The rows that have a result, with it; and those that have none, with what is wrong."""
+    def _measure(self, chunk: list[InputRow], *, is_first: bool) -> tuple[list[MeasuredRow], list[_Problem]]:
+        """The rows that can be measured with their results, and the others with their problems."""
         problems = [(row, row.problem) for row in chunk if row.problem]
         good = [row for row in chunk if not row.problem]
         try:
-            return list(zip(good, self._estimate(good), strict=True)), problems
-        except EvidenceError:  # a row lacks what an estimator asked for by name needs: find out which
-            measured, lacking = self._one_by_one(good)
-        if lacking and untried and not measured:  # all of them: a mistake in the call, not in the rows
-            raise InputError(f"{self.source.name}: no row has what --estimator asks for: {lacking[0][1]}")
+            return self._estimate(good), problems
+        except EvidenceError:  # some row lacks the evidence of an estimator that the user named: find out which
+            measured, lacking = self._estimate_each(good)
+        if lacking and is_first and not measured:  # every row lacks it: the command is wrong, not the rows
+            raise InputError(f"{self.reader.name}: no row has what --estimator needs: {lacking[0][1]}")
         return measured, sorted(problems + lacking, key=lambda problem: problem[0].number)
 
-    def _estimate(self, rows: list[Row]) -> list[Result]:
-        if not rows:
-            return []
-        return [replace(result, samples=None) for result in self.scorer.measure(list(map(self._group, rows)))]
+    def _estimate(self, rows: list[InputRow]) -> list[MeasuredRow]:
+        results = self.scorer.measure([row.group for row in rows if row.group]) if rows else []
+        return list(zip(rows, map(_without_samples, results), strict=True))
 
-    def _group(self, row: Row) -> Group:
-        fields = row.fields or {}
-        return row.drawn or one_group(fields[self.field], fields.get("question"), fields.get("logprobs"))
-
-    def _one_by_one(self, rows: list[Row]) -> tuple[list[Measured], list[_Problem]]:
+    def _estimate_each(self, rows: list[InputRow]) -> tuple[list[MeasuredRow], list[_Problem]]:
         measured, lacking = [], []
         for row in rows:
             try:
-                measured.append((row, self._estimate([row])[0]))
+                measured += self._estimate([row])
             except EvidenceError as error:
                 lacking.append((row, str(error)))
         return measured, lacking
 
-    def _set_aside(self, problems: list[_Problem]) -> None:
+    def _with_responses(
+        self, rows: Generator[InputRow, None, None]
+    ) -> contextlib.closing[Generator[InputRow, None, None]]:
+        return contextlib.closing(self.row_sampler.fill(rows) if self.row_sampler else rows)
+
+    def _activity(self) -> str:
+        """Shown beside the progress bar: it changes while no row is complete yet."""
+        drawn = f", {self.scorer.store.added} responses" if self.scorer.store else ""
+        return f"{self.scorer.cache.arrived} verdicts{drawn}"
+
+    # Rejected rows
+
+    def _reject(self, problems: list[_Problem]) -> None:
         for row, problem in problems:
             self._bad += 1
-            if not self.aside or self._bad <= _SHOWN:
-                sys.stderr.write(self._said(row, problem) + "\n")
-        if self.aside and self._bad > _SHOWN >= self._bad - len(problems):
-            sys.stderr.write(f"... and so on, all of them in {self.aside.path}\n")
-        unanswerable = [row for row, _ in problems if not self.asking and row.fields and not row.fields.get(self.field)]
-        self._unasked += sum(row.lacks(self.field) for row in unanswerable)
-        self._similar = self._similar or next(filter(None, map(_similar, unanswerable)), "")
-        self._unanswered += sum(row.again for row, _ in problems)
-        if problems and self.aside:
-            self.aside.add(self._entry(row, said) for row, said in problems)
+            if not self.rejected or self._bad <= _SHOWN:
+                sys.stderr.write(self._located(row, problem) + "\n")
+            if not self.row_sampler and row.fields and not row.fields.get(self.field):
+                self._unanswered += row.needs_responses(self.field)
+                self._similar_field = self._similar_field or _field_of_texts(row) or ""
+            self._retryable += row.retry
+        if self.rejected and self._bad > _SHOWN >= self._bad - len(problems):
+            sys.stderr.write(f"... and more bad rows: all of them are in {self.rejected.path}\n")
+        if problems and self.rejected:
+            self.rejected.add(self._rejection(row, problem) for row, problem in problems)
 
-    def _entry(self, row: Row, problem: str) -> Entry:
-        unasked = not self.asking and row.lacks(self.field)
-        return entry_of(self.source.key, row, problem, again=row.again or unasked)
+    def _rejection(self, row: InputRow, problem: str) -> Rejection:
+        unanswered = not self.row_sampler and row.needs_responses(self.field)
+        return to_rejection(self.reader.number_key, row, problem, retry=row.retry or unanswered)
+
+    def _located(self, row: InputRow, problem: str) -> str:
+        return f"{self.reader.name}, {self.reader.unit} {row.number}: {problem}"
 
     def _hint(self) -> str:
-        """What would help rows that have a question and no responses."""
         hints = []
-        if self._unasked:
-            hints.append(f"hint: {self._unasked} rows have a question and no responses: --sampler NAME asks a model")
-        if self._similar:
-            hints.append(f"hint: the field {self._similar!r} holds texts: --responses {self._similar} takes them")
+        if self._unanswered:
+            hints.append(
+                f"hint: {self._unanswered} rows have a question and no responses: add --sampler NAME to ask a model"
+            )
+        if self._similar_field:
+            hints.append(
+                f"hint: the field {self._similar_field!r} holds texts: add --responses {self._similar_field} to use it"
+            )
         return "\n".join(hints)
 
-    def _said(self, row: Row, problem: str) -> str:
-        return f"{self.source.name}, {self.source.unit} {row.number}: {problem}"
-
-    def _set_aside_before(self, before: Before | None) -> dict[int, Entry]:
-        """The rows that an earlier run set aside, by number; those of an output that is gone go too."""
-        if not self.aside:
+    def _earlier_rejections(self, existing: ExistingOutput | None) -> dict[int, Rejection]:
+        """The rejections of earlier runs by row number. Those of an output that no longer exists are removed."""
+        if not self.rejected:
             return {}
-        if before is None:
-            self.aside.clear()
-        return self.aside.read()
+        if existing is None:
+            self.rejected.clear()
+        return self.rejected.read()
 
-    def _skip(self, rows: Iterator[Row], before: Before) -> tuple[int, int]:
-        """Pass over the rows whose results are written; they must be this input's, and made with these settings.
+    def _retry_in_order(self, rejections: dict[int, Rejection], last: int) -> None:
+        """Forget the rejections that can be retried after the last written row: they are measured with the rest."""
+        numbers = [number for number, rejection in rejections.items() if number > last and can_retry(rejection)]
+        if numbers and self.row_sampler and self.rejected and not self.writer.is_final:
+            for number in numbers:
+                del rejections[number]
+            self.rejected.replace(rejections)
 
-        Returns how many they are, and the number of the last.
+    def _retry_rejected(self, rejections: dict[int, Rejection], progress: bool) -> int:
+        """Retry rejected rows before the last written row; returns how many have a result now."""
+        numbers = {number for number, rejection in rejections.items() if can_retry(rejection)}
+        if not numbers or not self.row_sampler or not self.rejected:
+            return 0
+        all_rows = self.reader.rows()
+        left: Generator[InputRow, None, None] = (row for row in all_rows if row.number in numbers)
+        new: dict[int, MeasuredRow] = {}
+        with (
+            contextlib.closing(all_rows),
+            self._with_responses(left) as rows,
+            progress_bar("retried rows", len(numbers), progress, self._activity) as advance,
+        ):
+            while chunk := _take(rows, _CHUNK):
+                good, problems = self._measure(chunk, is_first=False)
+                if problems and self.strict:
+                    raise InputError(self._located(*problems[0]))
+                new.update((row.number, (row, result)) for row, result in good)
+                self._retryable += sum(row.retry for row, _ in problems)
+                final = {row.number: self._rejection(row, problem) for row, problem in problems if not row.retry}
+                if final:  # the row itself is wrong: do not retry it any more
+                    self.rejected.replace({**self.rejected.read(), **final})
+                advance(len(chunk))
+        if new:
+            insert_results(new, self.writer, self._second_writer(), self.reader, self.field, self.rejected)
+            self.rows += len(new)
+        return len(new)
+
+    def _second_writer(self) -> ResultWriter:
+        return open_writer(str(second_path(Path(self.writer.name))), self.reader)
+
+    # Continuing an output
+
+    def _skip_written(self, rows: Iterator[InputRow], existing: ExistingOutput) -> tuple[int, int]:
+        """Skip the rows that have results, and check that the results are of this input and of these settings.
+
+        Returns the number of results, and the row number of the last.
         """
-        if not before.written:
+        if not existing.written:
             return 0, 0
-        done = islice(rows, before.written)
-        first = last = next(done, None)
+        written = islice(rows, existing.written)
+        first = last = next(written, None)
         count = int(first is not None)
-        for last in done:  # noqa: B007  # the last one is what is wanted
+        for last in written:  # noqa: B007  # the loop is for its last value
             count += 1
         if first and last:
-            first, last = first.bare(self.field), last.bare(self.field)
-        if first is None or last is None or count < before.written or not before.holds(first, last):
-            raise InputError(f"{self.sink.name} holds results of another input: remove it, or use --overwrite")
-        self._check_drawn(before)
-        self._check_settings(before, last)
+            first, last = first.marked_as_sampled(self.field), last.marked_as_sampled(self.field)
+        if first is None or last is None or count < existing.written or not existing.comes_from(first, last):
+            raise InputError(f"{self.writer.name} holds results of another input: remove it, or use --overwrite")
+        self._check_sampling(existing)
+        self._check_settings(existing, last)
         return count, last.number
 
-    def _check_drawn(self, before: Before) -> None:
-        """Who drew responses, and how many a row, must be as it was."""
+    def _check_sampling(self, existing: ExistingOutput) -> None:
+        """Refuse another sampler, or another number of responses, than those of the existing results."""
         sampler = self.scorer.sampler
-        now = {"sampler": sampler.describe(), "n": self.scorer.n} if sampler else dict.fromkeys(DRAWN)
-        for name, then in before.drawn.items():
+        now = {"sampler": sampler.describe(), "n": self.scorer.n} if sampler else dict.fromkeys(FIXED_SAMPLING)
+        for name, then in existing.drawn.items():
             if then != now[name]:
-                raise self._made_otherwise(name, then, now[name])
+                raise self._different(name, then, now[name])
 
-    def _made_otherwise(self, name: str, then: object, now: object) -> InputError:
-        but = "and now there is none" if now is None else f"not {now!r}"
-        return InputError(f"{self.sink.name} was made with {name} {then!r}, {but}: use --overwrite, or another output")
-
-    def _check_settings(self, before: Before, last: Row) -> None:
-        """Measure the last row again: what it says of itself must be what is written."""
-        if self.asking:
-            last = self.asking.again(last, self.sink.name)
+    def _check_settings(self, existing: ExistingOutput, last: InputRow) -> None:
+        """Measure the last written row again: its provenance must be the one in the output."""
+        if self.row_sampler:
+            last = self.row_sampler.restore(last, self.writer.name)
         try:
-            again = self._estimate([last])[0].provenance
+            now = self._measured_provenance(last)
         except InputError as error:
-            raise InputError(f"{self.sink.name} was made with other settings ({error}): use --overwrite") from error
-        written = before.settings(last)
-        for name in SETTINGS:
-            if written.get(name) != getattr(again, name):
-                raise self._made_otherwise(name, written.get(name), getattr(again, name))
+            raise InputError(f"{self.writer.name} was made with other settings ({error}): use --overwrite") from error
+        written = existing.settings(last)
+        for name in FIXED_SETTINGS:
+            if written.get(name) != getattr(now, name):
+                raise self._different(name, written.get(name), getattr(now, name))
+
+    def _measured_provenance(self, row: InputRow) -> Provenance:
+        if row.problem:
+            raise InputError(row.problem)
+        ((_, result),) = self._estimate([row])
+        return result.provenance
+
+    def _different(self, name: str, then: object, now: object) -> InputError:
+        but = "and now there is none" if now is None else f"not {now!r}"
+        return InputError(
+            f"{self.writer.name} was made with {name} {then!r}, {but}: use --overwrite, or another output"
+        )
 
 
-_Problem = tuple[Row, str]
+def _without_samples(result: Result) -> Result:
+    """The result without its samples: the output row has the responses."""
+    return result if result.samples is None else replace(result, samples=None)
 
 
-def _similar(row: Row) -> str | None:
-    """A field of the row that could be its responses: a list of texts."""
+def _field_of_texts(row: InputRow) -> str | None:
+    """A field of the row that may be its responses: a list of texts."""
     fields = (row.fields or {}).items()
-    return next((name for name, value in fields if value and isinstance(value, list) and _texts(value)), None)
+    return next((name for name, value in fields if value and isinstance(value, list) and _are_texts(value)), None)
 
 
-def _texts(values: list[Any]) -> bool:
+def _are_texts(values: list[Any]) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _take(rows: Iterator[Row], size: int) -> list[Row]:
-    """The next rows, `size` at most: those that come within a time in which a reader wants to see progress."""
-    taken: list[Row] = []
+def _take(rows: Iterator[InputRow], size: int) -> list[InputRow]:
+    """The next rows: at most `size`, and at most those that arrive in `_CHUNK_SECONDS`."""
+    taken: list[InputRow] = []
     began = time.perf_counter()
     for row in rows:
         taken.append(row)
-        if len(taken) == size or time.perf_counter() - began > _SECONDS:
+        if len(taken) == size or time.perf_counter() - began > _CHUNK_SECONDS:
             break
     return taken
 
 
 def _next_size(size: int, seconds: float) -> int:
-    """How many rows to take next: as many as keep a chunk's time in bounds."""
-    if seconds > _SECONDS:
+    """The size of the next chunk, given that one of `size` rows took so many seconds."""
+    if seconds > _CHUNK_SECONDS:
         return max(1, size // 2)
-    return min(_CHUNK, 2 * size) if seconds < _SECONDS / 4 else size
-
-
-@contextlib.contextmanager
-def _alone(name: str) -> Iterator[None]:
-    """Hold an output against other runs; the system lets go of it when this one dies, however it dies."""
-    if name == STANDARD_OUTPUT or sys.platform == "win32":
-        yield
-        return
-    place = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
-    with _opened(Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{place}.lock") as lock:
-        if not try_lock(lock):
-            raise InputError(f"another run is writing {name}: wait for it, or choose another output")
-        yield
-
-
-@contextlib.contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A file to lock, which this neither reads nor writes: anyone may have put something else there, such as a link."""
-    try:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
-    except OSError as error:
-        raise InputError(
-            f"{path}, which keeps two runs off one output, cannot be opened: {error.strerror}. Remove it, or set "
-            "TMPDIR to a folder of your own"
-        ) from error
-    try:
-        yield lock
-    finally:
-        os.close(lock)
+    return min(_CHUNK, 2 * size) if seconds < _CHUNK_SECONDS / 4 else size

@@ -318,8 +318,8 @@ def test_after_an_outage_the_same_command_requests_the_missing_responses(tmp_pat
         command += ["--sampler-option", "model=m", "--sampler-option", f"base_url={server.url}"]
         down = CliRunner().invoke(main, [*command, "--sampler-option", "retries=0"])
         port = server.port
-    assert "17 bad rows set aside" in down.output
-    assert "17 of the bad rows got no answer: the same command asks them again" in down.output
+    assert "17 bad rows: see" in down.output
+    assert "17 of the bad rows got no response: run the same command again to retry them" in down.output
     with ChatServer(samples(), port=port):
         up = CliRunner().invoke(main, command)
     assert up.exit_code == 0, up.output

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import InputError, Scorer, SemanticEntropyError
-from semantic_entropy.io.run import Run, find_row
+from semantic_entropy.io import FileRun, find_row
 
 ROWS = [
     {"id": 1, "question": "Capital of France?", "responses": ["Paris", "It is Paris", "Rome"]},
@@ -46,7 +46,7 @@ def read(path: Path):
 
 def measure(source: Path, output: Path, *, overwrite=False, strict=False, field="responses", **choices):
     with Scorer(choices.pop("equivalence", "exact"), **choices) as scorer:
-        run = Run(scorer, str(source), str(output), field=field, overwrite=overwrite, strict=strict)
+        run = FileRun(scorer, str(source), str(output), field=field, overwrite=overwrite, strict=strict)
         return run.execute(progress=False)
 
 
@@ -160,7 +160,7 @@ def same(given, kept):
 def test_bad_rows_of_a_table_are_set_aside_with_their_number(tmp_path, capsys):
     rows = [{"responses": ["a"]}, {"responses": []}, {"responses": None}, {"responses": ["b"]}]
     done = measure(write(tmp_path / "in.parquet", rows), tmp_path / "out.parquet")
-    assert (done.rows, done.bad) == (2, 2)
+    assert (done.rows, done.rejected) == (2, 2)
     aside = read(tmp_path / "out.parquet.bad.jsonl")
     assert [row["row_number"] for row in aside] == [2, 3]
     assert "responses is empty" in aside[0]["problem"]
@@ -173,7 +173,7 @@ def test_bad_rows_of_a_table_are_set_aside_with_their_number(tmp_path, capsys):
 def test_a_row_without_the_evidence_asked_for_is_a_bad_row_and_all_of_them_a_mistake(tmp_path):
     source = write(tmp_path / "in.jsonl", ROWS)
     done = measure(source, tmp_path / "out.jsonl", estimator="likelihood")
-    assert (done.rows, done.bad) == (1, 2)
+    assert (done.rows, done.rejected) == (1, 2)
     assert [row["line"] for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [1, 3]
     with pytest.raises(InputError, match="needs logprobs"):
         measure(write(tmp_path / "none.jsonl", ROWS[:1]), tmp_path / "none-out.jsonl", estimator="likelihood")
@@ -225,7 +225,7 @@ def test_other_settings_another_input_and_a_strangers_file_are_refused(tmp_path,
 def test_a_text_without_an_end_of_line_is_not_taken_for_a_result_cut_short(tmp_path):
     notes = tmp_path / "notes.jsonl"
     notes.write_text("my notes")
-    with pytest.raises(InputError, match="something else than results"):
+    with pytest.raises(InputError, match="does not hold results"):
         measure(write(tmp_path / "in.jsonl", ROWS), notes)
     assert notes.read_text() == "my notes"
 
@@ -233,7 +233,7 @@ def test_a_text_without_an_end_of_line_is_not_taken_for_a_result_cut_short(tmp_p
 def test_a_finished_table_is_not_added_to(tmp_path):
     source = write(tmp_path / "in.parquet", ROWS[:2])
     measure(source, tmp_path / "out.parquet")
-    with pytest.raises(InputError, match="cannot be added to"):
+    with pytest.raises(InputError, match="cannot be appended to"):
         measure(write(source, [*ROWS[:2], {**ROWS[1], "id": 3}]), tmp_path / "out.parquet")
 
 
@@ -308,7 +308,7 @@ def test_a_table_killed_twice_is_finished_with_nothing_lost_or_doubled(tmp_path,
         (parts / "cut short.parquet.tmp").write_bytes(b"PAR1")  # as a kill in mid-write leaves it
         assert not out.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "done before" in done.stderr
+    assert "were done before" in done.stderr
     assert [row["id"] for row in read(out)] == [i for i in range(2000) if i % 500]
     numbers = [row["line" if suffix == "jsonl" else "row_number"] for row in read(Path(f"{out}.bad.jsonl"))]
     assert numbers == [1, 501, 1001, 1501]
@@ -353,7 +353,7 @@ def test_a_disk_that_fills_up_loses_nothing_written(tmp_path, suffix):
     assert "Traceback" not in full.stderr
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "done before" in done.stderr
+    assert "were done before" in done.stderr
     assert [row["id"] for row in read(out)] == list(range(2000))
 
 

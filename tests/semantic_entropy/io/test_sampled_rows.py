@@ -102,7 +102,7 @@ def test_another_sampler_is_refused_for_an_output_that_is_there(file, dice, tmp_
     run(file, "-o", output)
     done = run(file, "-o", output, "--sampler-option", "sides=2")
     assert done.exit_code == 1
-    assert "another sampler or other options of it" in done.output
+    assert "Either the sampler or its options differ" in done.output
     assert run(file, "-o", output).output.startswith("0 rows")
     Path(f"{output}.samples.jsonl").unlink()
     assert "does not hold" in run(file, "-o", output).output
@@ -138,7 +138,7 @@ def test_what_the_server_failed_at_is_asked_again_and_comes_to_stand_in_its_plac
     source, output = written(tmp_path, suffix)
     first = run(source, "-o", output, "--sampler-option", "fails=number 3", "--sampler-option", "refuses=number 5")
     assert first.exit_code == 1
-    assert "1 of the bad rows got no answer: the same command asks them again" in first.output
+    assert "1 of the bad rows got no response: run the same command again to retry them" in first.output
     assert [row["id"] for row in results(output)] == [0, 1, 2, 4, 6, 7]
     still = run(source, "-o", output, "--sampler-option", "fails=number 3")
     assert still.exit_code == 1
@@ -202,7 +202,7 @@ def test_questions_set_aside_for_want_of_a_sampler_are_asked_once_there_is_one(d
     rows = [{**row, "responses": ["a", "b"] if row["id"] == 4 else None} for row in WIDE]
     source, output = written(tmp_path, suffix, rows)
     forgot = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
-    assert "hint: 7 rows have a question and no responses: --sampler NAME asks a model" in forgot.output
+    assert "hint: 7 rows have a question and no responses: add --sampler NAME to ask a model" in forgot.output
     assert run(source, "-o", output).exit_code == 0
     assert [row["id"] for row in results(output)] == list(range(8))
     assert not Path(f"{output}.bad.jsonl").exists()
@@ -212,8 +212,8 @@ def test_only_the_first_bad_rows_are_shown_and_a_field_like_responses_is_pointed
     source, output = written(tmp_path, "jsonl", [{"question": "q?", "texts": ["a", "b"]}] * 500)
     done = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
     assert done.output.count("no field 'responses'") == 10
-    assert f"and so on, all of them in {output}.bad.jsonl" in done.output
-    assert "hint: the field 'texts' holds texts: --responses texts takes them" in done.output
+    assert f"... and more bad rows: all of them are in {output}.bad.jsonl" in done.output
+    assert "hint: the field 'texts' holds texts: add --responses texts to use it" in done.output
     assert len(read(Path(f"{output}.bad.jsonl"))) == 500
 
 
@@ -281,7 +281,7 @@ def test_on_a_terminal_a_bar_says_what_has_been_drawn_and_ctrl_c_ends_it_with_ho
     running.send_signal(signal.SIGINT)
     assert running.wait(timeout=20) == 130
     shown += os.read(reader, 65536)
-    assert b"the same command goes on from there" in shown
+    assert b"run the same command again to continue" in shown
     os.close(reader)
     assert len(read(Path(f"{output}.samples.jsonl"))) >= 1
 

@@ -77,7 +77,7 @@ def test_bad_rows_are_reported_kept_and_do_not_stop_the_rest(tmp_path):
     assert aside[0]["row"] == "not json"
     assert "line 4: no field 'responses'; it has id" in done.stderr
     again = call("estimate", path, "-o", tmp_path / "out.jsonl")
-    assert "2 done before" in again.stderr
+    assert "2 rows were done before" in again.stderr
     assert len(read(tmp_path / "out.jsonl.bad.jsonl")) == 5
 
 
@@ -85,7 +85,7 @@ def test_running_again_does_not_hide_the_bad_rows_of_before(tmp_path):
     path = write(tmp_path / "in.jsonl", [ROWS[0], "not json"])
     first, again = (call("estimate", path, "-o", tmp_path / "out.jsonl") for _ in range(2))
     assert (first.returncode, again.returncode) == (1, 1)
-    assert "1 bad rows were set aside before" in again.stderr
+    assert "1 bad rows from an earlier run: see" in again.stderr
 
 
 def test_a_key_of_digits_is_a_text(tmp_path):
@@ -117,7 +117,7 @@ def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(tmp_path):
         process.send_signal(signal.SIGINT)
         said = process.communicate()[1]
     assert process.returncode == 130
-    assert "the same command goes on from there" in said
+    assert "run the same command again to continue" in said
     assert "Traceback" not in said
 
 
@@ -185,7 +185,7 @@ def test_killed_and_run_again_it_goes_on_with_nothing_lost_or_doubled(tmp_path):
             file.write(b'{"id": "cut sho')  # as a kill in mid-write leaves it
     assert 0 < len(out.read_bytes().splitlines()) < 1999
     done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert "done before" in done.stderr
+    assert "were done before" in done.stderr
     assert [row["id"] for row in read(out)] == [i for i in range(2000) if i % 500]
     assert [row["line"] for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [1, 501, 1001, 1501]
 
@@ -231,9 +231,9 @@ def test_a_full_disk_is_an_error_and_not_a_traceback(tmp_path):
         ),
         (["estimate", "{path}", "-e", "ngram", "--option", "threshold=abc"], "threshold='abc' must be a number"),
         (["estimate", "{path}", "-e", "ngram", "--option", "n=1.x"], "n='1.x' must be a whole number"),
-        (["estimate", "{path}", "-e", "exact", "-o", "{path}s/out.jsonl"], "make it first, or mend the path"),
-        (["estimate", "{path}", "-e", "exact", "--cache", "no/c.sqlite"], "there is no folder no: make it first"),
-        (["explain"], "give responses, or --file"),
+        (["estimate", "{path}", "-e", "exact", "-o", "{path}s/out.jsonl"], "create it first, or correct the path"),
+        (["estimate", "{path}", "-e", "exact", "--cache", "no/c.sqlite"], "there is no folder no: create it first"),
+        (["explain"], "give one of these: responses, --file"),
         (["explain", "--file", "{path}", "--id", "zz"], "no usable row with id 'zz'"),
     ],
 )
@@ -247,10 +247,10 @@ def test_a_wrong_call_says_what_to_do(tmp_path, arguments, says):
 
 def test_a_file_without_rows_and_one_whose_rows_all_lack_the_evidence_are_said_to_be_so(tmp_path):
     done = call("estimate", write(tmp_path / "in.jsonl", ["", ""]), "-o", tmp_path / "out.jsonl")
-    assert (done.returncode, done.stderr) == (0, f"{tmp_path / 'in.jsonl'} holds no rows\n")
+    assert (done.returncode, done.stderr) == (0, f"{tmp_path / 'in.jsonl'} has no rows\n")
     path = write(tmp_path / "bare.jsonl", [{"responses": ["a", "b"]}])
     done = call("estimate", path, "--estimator", "likelihood")
-    assert f"{path}: no row has what --estimator asks for: estimator 'likelihood' needs logprobs, one" in done.stderr
+    assert f"{path}: no row has what --estimator needs: estimator 'likelihood' needs logprobs, one" in done.stderr
 
 
 def test_explain_draws_the_clusters():

@@ -1,0 +1,100 @@
+"""`semantic-entropy estimate`: measure every row of a file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import click
+
+from semantic_entropy.cli.options import (
+    OutputFile,
+    cache_option,
+    judge_option,
+    open_scorer,
+    quiet_option,
+    sampling_options,
+)
+
+
+@click.command("estimate")
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("-o", "--output", type=OutputFile(), help="The file to write; default: standard output.")
+@click.option(
+    "-e",
+    "--equivalence",
+    metavar="NAME",
+    help="The judge that decides whether two answers mean the same; default: auto (math, else text).",
+)
+@judge_option
+@click.option("--clusterer", metavar="NAME", help="Default: that of the convention.")
+@click.option(
+    "--estimator",
+    "estimators",
+    multiple=True,
+    metavar="NAME",
+    help="Repeatable; the first one with probabilities gives the entropy. Default: those of the convention.",
+)
+@click.option(
+    "--convention",
+    default="default",
+    show_default=True,
+    metavar="NAME",
+    help="default, lm-polygraph, nature-2024, uqlm.",
+)
+@click.option(
+    "--extract",
+    metavar="HOW",
+    help="How to find the answer in a response: boxed, choice, number, last-line, whole, regex:PATTERN.",
+)
+@click.option(
+    "--invalid",
+    default="separate",
+    show_default=True,
+    type=click.Choice(["separate", "drop", "together"]),
+    help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
+)
+@click.option(
+    "--responses", "field", default="responses", show_default=True, help="The field that holds the responses."
+)
+@cache_option
+@sampling_options
+@click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
+@click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of writing it to OUTPUT.bad.jsonl.")
+@quiet_option
+def estimate_command(
+    *, file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **choices: Any
+) -> None:
+    """Measure every row of FILE, which is Parquet or JSON lines depending on its suffix; - is standard input.
+
+    A row has "responses" (a list of strings) and optionally "question" and "logprobs" (token log-probabilities for each
+    response, in nats). The output has the same rows with the fields of the result added. Rows are written as soon as
+    they are measured: after an interruption, run the same command again and it continues. Bad rows are written to
+    OUTPUT.bad.jsonl. A Parquet output is written to OUTPUT.parts/ and merged at the end.
+
+    With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
+    OUTPUT.samples.jsonl) and not drawn again.
+    """
+    from semantic_entropy.io import FileRun
+
+    if choices["sampler"] and output not in (None, "-"):
+        choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
+    with open_scorer(choices) as scorer:
+        run = FileRun(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
+        try:
+            summary = run.execute(progress=not quiet and sys.stderr.isatty())
+        except KeyboardInterrupt:
+            advice = "; run the same command again to continue" if output not in (None, "-") else ""
+            click.echo(f"interrupted after {run.rows} rows{advice}", err=True)
+            sys.exit(130)
+        except BrokenPipeError:  # the reader, such as `head`, ended: Python's flush at exit must not fail again
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(141)
+    click.echo(str(summary), err=True)
+    if choices["cache"]:
+        click.echo(f"cache {scorer.cache}", err=True)
+    if scorer.store:
+        click.echo(f"samples {scorer.store}", err=True)
+    if summary.rejected or summary.rejected_before:
+        sys.exit(1)

@@ -1,0 +1,80 @@
+"""`semantic-entropy explain`: draw the clusters of one question in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semantic_entropy.cli.options import judge_option, open_scorer, sampling_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from semantic_entropy.types import Result
+
+_BAR_WIDTH = 30  # characters for a cluster that has all responses
+
+
+@click.command("explain")
+@click.argument("responses", nargs=-1, metavar="[RESPONSE]...")
+@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Use a row of this file.")
+@click.option("--id", "row_id", help="The id of the row; default: the first row.")
+@click.option("-q", "--question", help="The question that was asked.")
+@click.option("-e", "--equivalence", metavar="NAME", help="The judge; default: auto (math, else text).")
+@judge_option
+@click.option("--convention", default="default", show_default=True, metavar="NAME")
+@click.option("--extract", metavar="HOW", help="How to find the answer in a response, as in `estimate`.")
+@sampling_options
+def explain_command(
+    responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **choices: Any
+) -> None:
+    """Draw the clusters of one question.
+
+    The responses are the RESPONSE arguments, a row of --file, or what --sampler draws for the question -q.
+    """
+    from semantic_entropy.io import find_row
+
+    if sum(map(bool, (responses, file, choices["sampler"]))) != 1:
+        raise click.UsageError("give one of these: responses, --file FILE, or --sampler NAME with -q QUESTION")
+    if choices["sampler"] and not question:
+        raise click.UsageError("--sampler needs a question: add -q QUESTION")
+    row: dict[str, Any] = find_row(file, row_id) if file else {"responses": list(responses), "question": question}
+    with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
+        given = row["responses"] or None
+        result = scorer.estimate(given, question=row.get("question"), logprobs=row.get("logprobs"))
+    print_clusters(result, given or [sample.text for sample in result.samples], row.get("question"))
+
+
+def print_clusters(
+    result: Result, responses: Sequence[str], question: str | None, console: Console | None = None
+) -> None:
+    """Print a bar for each cluster, the most probable first, with its responses below it."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from semantic_entropy.plain_text import one_line
+
+    console = console or Console(highlight=False)
+    if question:
+        console.print(f"[bold]{escape(one_line(question))}[/bold]")
+    console.print(
+        f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {result.normalized:.0%} of the maximum; "
+        f"{len(result.clusters)} meaning{'s' * (len(result.clusters) != 1)} in {len(responses)} responses"
+    )
+    for cluster in sorted(result.clusters, key=lambda c: -c.share):
+        name = "[dim](no answer)[/dim]" if cluster.representative is None else escape(one_line(cluster.representative))
+        filled = round(cluster.share * _BAR_WIDTH)
+        bar = f"[cyan]{'█' * filled}[/cyan][dim]{'·' * (_BAR_WIDTH - filled)}[/dim]"
+        console.print(f"\n{bar} {cluster.share:6.1%}  {name}")
+        for index in cluster.indices:
+            line = f"    [dim]{index:>3}[/dim]  {escape(one_line(responses[index]))}"
+            console.print(line, overflow="ellipsis", no_wrap=True)
+    provenance = result.provenance
+    judged_by = f"{provenance.equivalence} ({provenance.equivalence_reason})"
+    console.print(f"\n[dim]{escape(f'{judged_by}; {provenance.clusterer}; {provenance.estimator}')}[/dim]")
+    for line in provenance.costs():
+        console.print(f"[dim]{escape(line)}[/dim]")
+    for warning in result.warnings:
+        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")

@@ -1,0 +1,110 @@
+"""Options that several commands share, and the scorer that they describe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from semantic_entropy.errors import InputError
+
+_CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
+_ALWAYS_TEXT = frozenset(("api_key",))  # component options that stay texts even if they look like a number
+
+
+class OutputFile(click.Path):
+    """A file to write. Its folder must exist: a typing mistake must not create one."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        folder = Path(value).parent
+        if not folder.is_dir():
+            self.fail(f"{value}: there is no folder {folder}: create it first, or correct the path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+judge_option = click.option(
+    "--option", "options", multiple=True, metavar="K=V", help="An option of the judge, as key=value; repeatable."
+)
+cache_option = click.option(
+    "--cache", type=OutputFile(), help="An SQLite file that stores the judge's verdicts for later runs."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
+
+_SAMPLING_OPTIONS = (
+    click.option(
+        "--sampler",
+        metavar="NAME",
+        help="The sampler that draws responses to questions without responses: hf, openai, vllm.",
+    ),
+    click.option(
+        "--sampler-option",
+        "sampler_options",
+        multiple=True,
+        metavar="K=V",
+        help="An option of the sampler, as key=value; repeatable.",
+    ),
+    click.option("-n", "n", default=10, show_default=True, type=click.IntRange(1), help="Responses per question."),
+    click.option("--samples", type=OutputFile(), help="The file that stores drawn responses, one JSON line each."),
+)
+
+
+def sampling_options(command: _CommandT) -> _CommandT:
+    """Add the options for drawing responses to a command."""
+    for option in reversed(_SAMPLING_OPTIONS):
+        command = option(command)
+    return command
+
+
+def parse_options(texts: Iterable[str]) -> dict[str, Any]:
+    """The options of a component from texts of the form key=value; a value that is JSON becomes its Python value.
+
+    Raises:
+        InputError: a text has another form.
+    """
+    options: dict[str, Any] = {}
+    for text in texts:
+        key, separator, value = text.partition("=")
+        if not separator or not key:
+            raise InputError(f"--option {text!r} is not of the form key=value")
+        options[key] = value
+        if key not in _ALWAYS_TEXT:
+            with contextlib.suppress(ValueError):
+                options[key] = json.loads(value)
+    return options
+
+
+@contextlib.contextmanager
+def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
+    """The scorer that the options describe; closed at the end, with the components that were loaded for it.
+
+    `choices`: the values of the command line by the name of the parameter, for `Scorer` and its components.
+    """
+    from semantic_entropy import Scorer, load_equivalence, load_sampler
+    from semantic_entropy.progress import show_waits
+
+    options, equivalence = choices.pop("options"), choices.pop("equivalence")
+    sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
+    estimators = choices.pop("estimators", ())
+    with contextlib.ExitStack() as stack:
+        if not sys.stderr.isatty():  # on a terminal, the progress bar shows activity
+            stack.enter_context(show_waits())
+        if options:
+            if equivalence in (None, "auto"):
+                raise InputError("--option needs --equivalence NAME: it sets an option of that judge")
+            equivalence = load_equivalence(equivalence, **parse_options(options))
+            stack.callback(equivalence.close)
+        if sampler:
+            sampler = load_sampler(sampler, **parse_options(sampler_options))
+            stack.callback(sampler.close)
+        elif sampler_options or choices["samples"]:
+            raise InputError("--sampler-option and --samples need --sampler NAME: they set how responses are drawn")
+        yield stack.enter_context(Scorer(equivalence, estimator=list(estimators) or None, sampler=sampler, **choices))

@@ -1,0 +1,88 @@
+"""Rows with a question and no responses: a sampler draws the responses.
+
+Rows come out in input order, each one as soon as it and all rows before it are complete. The sampler works ahead.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterator
+from dataclasses import replace
+
+from semantic_entropy.errors import InputError
+from semantic_entropy.io.rows import InputRow
+from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, SamplingRun
+
+
+class RowSampler:
+    """Draws the responses of rows that have a question and nothing in `field`."""
+
+    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None, field: str) -> None:
+        self.run, self.field = SamplingRun(sampler, n, store), field
+
+    def fill(self, rows: Iterator[InputRow]) -> Generator[InputRow, None, None]:
+        """Yield all rows in order, with responses.
+
+        Raises:
+            SamplingError: the sampler cannot continue; the complete rows at the front have been yielded.
+        """
+        waiting: deque[tuple[InputRow, int | None]] = deque()  # each row, and the index of its question if it has one
+        complete: dict[int, SampledQuestion] = {}
+        groups = self.run.groups(self._questions(rows, waiting))
+        try:
+            for sampled in groups:
+                complete[sampled.index] = sampled
+                yield from self._take_complete(waiting, complete)
+            yield from self._take_complete(waiting, complete)
+        finally:
+            groups.close()
+
+    def restore(self, row: InputRow, output: str) -> InputRow:
+        """A row of an existing output, with the responses that were drawn for it.
+
+        Raises:
+            InputError: the sample store does not have them, for example because another sampler drew them.
+        """
+        if not row.needs_responses(self.field):
+            return row
+        question, store = _question(row), self.run.store
+        samples = store.get(self.run.sampler, question, self.run.n) if store else []
+        if not samples:
+            missing = f"{store.path} does not hold" if store else "no --samples file holds"
+            raise InputError(
+                f"{output} was made with responses that {missing}. Either the sampler or its options differ, or the "
+                "file is gone: use --overwrite, or another output"
+            )
+        return self._filled(row, SampledQuestion(0, question, tuple(samples)))
+
+    def _questions(self, rows: Iterator[InputRow], waiting: deque[tuple[InputRow, int | None]]) -> Iterator[str]:
+        index = 0
+        for row in rows:
+            if not row.needs_responses(self.field):
+                waiting.append((row, None))
+                continue
+            waiting.append((row, index))
+            index += 1
+            yield _question(row)
+
+    def _take_complete(
+        self, waiting: deque[tuple[InputRow, int | None]], complete: dict[int, SampledQuestion]
+    ) -> Iterator[InputRow]:
+        while waiting and (waiting[0][1] is None or waiting[0][1] in complete):
+            row, index = waiting.popleft()
+            yield row if index is None else self._filled(row, complete.pop(index))
+
+    def _filled(self, row: InputRow, sampled: SampledQuestion) -> InputRow:
+        if not sampled.samples:
+            problem = f"no response from {self.run.sampler.describe()}: {sampled.problem}"
+            return replace(row, problem=problem, retry=sampled.failure is not None and sampled.failure.transient)
+        group = self.run.to_group(sampled)
+        fields = {**(row.fields or {}), self.field: list(group.responses)}
+        if group.logprobs:
+            fields["logprobs"] = [list(tokens) for tokens in group.logprobs]
+        return replace(row.marked_as_sampled(self.field), fields=fields, problem=None, group=group)
+
+
+def _question(row: InputRow) -> str:
+    question = (row.fields or {}).get("question")
+    return question if isinstance(question, str) else ""
