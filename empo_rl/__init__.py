@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from empo_rl.core.provider import EmpoProvider
     from empo_rl.core.rewards import RewardSignal, ScoredGroup
     from empo_rl.monitor import Alarm, Firing, Monitor
+    from empo_rl.plugin import register_reward
     from empo_rl.trainers.reward_function import reward_function
     from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
     from empo_rl.trainers.trl.monitor_callback import MonitorCallback
@@ -39,6 +40,7 @@ __all__ = [
     "ShareWindow",
     "group_by_position",
     "preset",
+    "register_reward",
     "reward_function",
     "smallest_positive_entropy",
 ]
@@ -59,6 +61,7 @@ _HOME = {
     "ShareWindow": "core.filters",
     "group_by_position": "core.groups",
     "preset": "core.presets",
+    "register_reward": "plugin",
     "reward_function": "trainers.reward_function",
     "smallest_positive_entropy": "core.filters",
 }

@@ -1,36 +1,78 @@
-"""The reward signals that ship with the package, announced by the same hook as a stranger's."""
+"""The extension point of `empo_rl`: reward signals, found by the entry-point group `empo_rl`.
+
+A plugin announces its signals in a light module that an entry point of the group `empo_rl` names:
+
+    from empo_rl.plugin import Component, hookimpl
+
+    def load():
+        from my_rewards.brevity import Brevity   # heavy imports wait until the signal is used
+        return Brevity
+
+    @hookimpl
+    def empo_rl_rewards():
+        return [Component("brevity", load, "shorter completions are paid more")]
+
+`register_reward("brevity", Brevity)` makes a signal known in this process alone. The built-in signals come in through
+the same entry-point group: this module is their plugin too.
+"""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable, Iterable
 from importlib import import_module
 from typing import Any
 
-from semantic_entropy.plugin import Component, hookimpl
+import pluggy
 
-_SIGNALS = (
+from semantic_entropy.plugin import Component, Registry
+
+GROUP = "empo_rl"
+hookspec = pluggy.HookspecMarker(GROUP)
+hookimpl = pluggy.HookimplMarker(GROUP)
+
+
+@hookspec
+def empo_rl_rewards() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Reward signals: factories of `empo_rl.RewardSignal`."""
+
+
+rewards = Registry(GROUP, {"reward": empo_rl_rewards})
+"""All reward signals that are installed, by name."""
+
+_BUILT_IN = (
     ("empo", "agreement", "EmpoReward", "the share of the group that means the same (EMPO)"),
-    ("log_share", "agreement", "LogShareReward", "its logarithm, whose policy gradient is that of -H"),
+    ("log_share", "agreement", "LogShareReward", "the logarithm of that share: its policy gradient is that of -H"),
     ("majority", "agreement", "MajorityReward", "1 in the largest cluster (TTRL)"),
-    ("golden", "labels", "GoldenReward", "1 where the answer is the gold answer (GRPO with labels)"),
-    ("semi_supervised", "labels", "SemiSupervisedReward", "golden where there is a gold answer, empo elsewhere"),
-    ("self_certainty", "confidence", "SelfCertaintyReward", "KL of uniform to the token distributions, in the mean"),
+    ("golden", "labels", "GoldenReward", "1 if the answer is the gold answer (GRPO with labels)"),
+    ("semi_supervised", "labels", "SemiSupervisedReward", "golden if the prompt has a gold answer, empo if not"),
+    ("self_certainty", "confidence", "SelfCertaintyReward", "mean KL from uniform to the token distributions"),
     ("token_entropy", "confidence", "TokenEntropyReward", "minus the mean entropy of the token distributions"),
     ("random", "controls", "RandomReward", "a fair coin: the control that must not learn"),
-    ("format", "controls", "FormatReward", "1 where there is an answer, or where a pattern is found"),
-    ("composite", "composite", "CompositeReward", "a weighted sum of others"),
+    ("format", "controls", "FormatReward", "1 if an answer can be extracted, or if a pattern is found"),
+    ("composite", "composite", "CompositeReward", "a weighted sum of other signals"),
 )
 
 
-@hookimpl
-def semantic_entropy_rewards() -> list[Component]:
-    """Each is imported when it is asked for."""
-    return [Component(name, _Load(module, cls), summary) for name, module, cls, summary in _SIGNALS]
+@hookimpl(specname="empo_rl_rewards")
+def built_in_rewards() -> list[Component]:
+    """The built-in signals. Each is imported when someone asks for it."""
+    return [Component(name, functools.partial(_load, module, cls), summary) for name, module, cls, summary in _BUILT_IN]
 
 
-class _Load:
-    def __init__(self, module: str, name: str) -> None:
-        self._where = (module, name)
+def register_reward(name: str, factory: Callable[..., Any], summary: str = "") -> None:
+    """Make a reward signal known by name in this process.
 
-    def __call__(self) -> Any:
-        module, name = self._where
-        return getattr(import_module(f"empo_rl.core.rewards.{module}"), name)
+    Args:
+        name: not empty and without a slash; takes precedence over a plugin's signal of the same name.
+        factory: a `RewardSignal` class, or a function that returns an instance. Its keyword arguments are the options.
+        summary: one line for listings.
+
+    Raises:
+        InputError: the name is not valid, or the factory is not callable.
+    """
+    rewards.register("reward", name, factory, summary)
+
+
+def _load(module: str, name: str) -> Any:
+    return getattr(import_module(f"empo_rl.core.rewards.{module}"), name)

@@ -55,15 +55,12 @@ def require_equivalences(names: Iterable[str]) -> None:
 
 
 def load_component(kind: str, name: str, **options: Any) -> Any:
-    """The component of this kind and name, for a package that brings a kind of its own (`reward`). Raises as
-    `load_equivalence`.
-    """
+    """The component of this kind and name, built with these options. Raises as `load_equivalence`."""
     return default_registry().create(kind, name, **options)
 
 
 def register(kind: str, name: str, factory: Callable[..., Any], summary: str = "") -> None:
-    """Make a component of this process known by name: kind "equivalence", "clusterer", "estimator", "sampler" or
-    "reward".
+    """Make a component of this process known by name: kind "equivalence", "clusterer", "estimator" or "sampler".
 
     `factory(**options)` returns the component; a class will do. Raises InputError on an unknown kind.
     """

@@ -67,19 +67,19 @@ def semantic_entropy_samplers() -> Iterable[Component]:  # type: ignore[empty-bo
     """Samplers: factories of `Sampler`."""
 
 
-@hookspec
-def semantic_entropy_rewards() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Reward signals: factories of `empo_rl.RewardSignal`, which the toolkit itself does not use."""
-
-
 KINDS = {
     "equivalence": semantic_entropy_equivalences,
     "clusterer": semantic_entropy_clusterers,
     "estimator": semantic_entropy_estimators,
     "sampler": semantic_entropy_samplers,
-    "reward": semantic_entropy_rewards,
 }
 """Each kind of component and the hook that announces it."""
 
-MOVED_KINDS: Mapping[str, MovedKind] = {}
+MOVED_KINDS: Mapping[str, MovedKind] = {
+    "reward": MovedKind(
+        "semantic_entropy_rewards",
+        "reward signals belong to empo_rl: announce them with the hook empo_rl_rewards in the entry-point group "
+        "'empo_rl' (from empo_rl.plugin import hookimpl), or call empo_rl.register_reward(name, factory)",
+    )
+}
 """Kinds that were announced here in an earlier release. A plugin that still does is listed with the message."""

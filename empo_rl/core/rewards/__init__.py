@@ -11,8 +11,8 @@
                  format       1 where there is an answer, or where a pattern is found
     composite    a weighted sum of others
 
-A new one is a class; a plugin announces it by the hook `semantic_entropy_rewards`, and `register("reward", name, cls)`
-does for one process. The provider does not change.
+A new one is a class; a plugin announces it (`empo_rl.plugin`), or `empo_rl.register_reward(name, cls)` makes it known
+in one process. The provider does not change.
 """
 
 from empo_rl.core.rewards.base import (

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.groups import RolloutGroup
-from semantic_entropy import InputError, Result, load_component
+from empo_rl.plugin import rewards
+from semantic_entropy import InputError, Result
 
 InvalidPolicy = Literal["singleton_zero", "singleton_prob", "drop", "penalty"]
 PENALTY = -0.5  # what the official natural-reasoning code pays for an empty answer
@@ -88,7 +89,7 @@ def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> Reward
     """A signal from its name and options, a `RewardSignal` class, or an instance (which has its options already)."""
     given = dict(options or {})
     if isinstance(reward, str):
-        made = load_component("reward", reward, **given)
+        made = rewards.create("reward", reward, **given)
     elif isinstance(reward, type):
         made = reward(**given)
     elif given:

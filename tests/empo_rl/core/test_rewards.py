@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empo_rl import EmpoProvider, RolloutGroup
-from semantic_entropy import InputError, register
+from empo_rl import EmpoProvider, RolloutGroup, register_reward
+from semantic_entropy import InputError
 
 
 def box(answer):
@@ -219,7 +219,7 @@ def test_a_registered_signal_is_found_by_name():
         def rewards(self, scored):
             return np.array([[self.factor * len(text) for text in item.group.completions] for item in scored])
 
-    register("reward", "longest", Longest)
+    register_reward("longest", Longest)
     with EmpoProvider("exact", extract="whole", reward="longest", reward_options={"factor": 2}) as provider:
         assert provider.step([["a", "bbb"]]).rewards.tolist() == [2, 6]
     with pytest.raises(InputError, match="is built already"):

@@ -232,9 +232,8 @@ def test_a_hook_that_moved_is_listed_with_the_new_place_and_the_rest_of_the_plug
     rewards = HOOK + "rewards():\n    return []\n"
     plugin("two_kinds", GOOD + rewards)
     plugin("one_kind", rewards)
-    kinds = {kind: hook for kind, hook in KINDS.items() if kind != "reward"}
     moved = {"reward": MovedKind("semantic_entropy_rewards", "announce rewards in the group 'kitchen'")}
-    registry = Registry(PROJECT, kinds, moved)
+    registry = Registry(PROJECT, KINDS, moved)
     assert registry.create("equivalence", "same-length").name == "same-length"
     listed = [(failure.plugin, failure.reason) for failure in registry.failures() if "kind" in failure.plugin]
     assert listed == [(name, "announce rewards in the group 'kitchen'") for name in ("one_kind", "two_kinds")]
