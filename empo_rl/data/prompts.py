@@ -88,7 +88,7 @@ def _records(config: Config) -> list[Record]:
     if data.path is not None:
         path = Path(data.path)
         if data.made_with is not None and not path.exists():
-            raise InputError(f"data.path: {path} does not exist. This command makes it: {data.made_with}")
+            raise InputError(f"data.path: {path} does not exist. Make it with: {data.made_with}")
         return jsonl_records(path)
     if data.dataset == "demo":
         from empo_rl.data.arithmetic import chain, split
