@@ -13,22 +13,27 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Generator, Iterator, Sequence
+from typing import Any
 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.errors import SemanticEntropyError
+from semantic_entropy.errors import SamplingError, SemanticEntropyError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.pipeline import ask, by_first_appearance
-from semantic_entropy.sampling import Sampler
-from semantic_entropy.sampling.rules import QUESTIONS, sampler_rules
-from semantic_entropy.types import Evidence, Pair, Verdict
+from semantic_entropy.sampling import Request, SampleFailure, Sampler
+from semantic_entropy.types import Evidence, Pair, Sample, Usage, Verdict
 
 ANSWERS = (
     *("Paris", "paris.", "It is Paris", "Rome", "42", "42.0", "forty-two", r"\frac{1}{2}", "0.5"),
     *("yes", "no", "\u6771\u4eac", "a\x00b", "1" * 400, "(((", " "),
 )
 """What a judge may meet: words, numbers, LaTeX, another script, a null byte, long, broken and blank text."""
+
+QUESTIONS = ("What is the capital of France?", "2 + 2 = ?", "\u6771\u4eac?", "a\x00b", "Why?\n\nBecause {question}.")
+"""Questions that a sampler must handle: plain questions, another script, a null byte, braces and several lines."""
+_MANY_REQUESTS = 10_000  # far more than a sampler can start on before its first sample
 
 
 class ConformanceError(AssertionError):
@@ -66,7 +71,7 @@ def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int
     And `settings` in plain values that stay the same, texts that are texts, log-probabilities that can be some. It
     draws 2 n samples for each question, and starts on a long list of more: mind what that costs where you pay.
     """
-    _report(sampler.name, sampler_rules(sampler, list(dict.fromkeys(questions)), n))
+    _report(sampler.name, _sampler_rules(sampler, list(dict.fromkeys(questions)), n))
 
 
 def _report(name: str, rules: Iterator[str]) -> None:
@@ -194,3 +199,121 @@ def _estimates(estimator: EntropyEstimator, labels: tuple[int, ...], draw: rando
             yield f"labels {labels} give {len(estimate.probabilities)} probabilities, not one a cluster"
         elif not math.isclose(sum(estimate.probabilities), 1.0, rel_tol=1e-9):
             yield f"probabilities for labels {labels} sum to {sum(estimate.probabilities)}"
+
+
+def _sampler_rules(sampler: Sampler, questions: Sequence[str], n: int) -> Iterator[str]:
+    if not sampler.name:
+        yield "name is empty: results could not name the sampler"
+    if not isinstance(sampler.describe(), str) or not sampler.describe():
+        yield f"describe() returned {sampler.describe()!r}: it must return a text that is not empty"
+    yield from _settings_rules(sampler)
+    if outcomes := _stream(sampler, []):
+        yield f"without a request, it drew {outcomes[0]!r:.80}"
+    for first in (0, n):
+        requests = [Request(index, question, n, first) for index, question in enumerate(questions)]
+        yield from _outcome_rules(requests, _stream(sampler, requests))
+    yield from _laziness_rules(sampler, questions)
+
+
+def _settings_rules(sampler: Sampler) -> Iterator[str]:
+    if sampler.settings != sampler.settings:
+        yield "settings differ from one reading to the next: no sample on disk would be found again"
+    if wrong := [value for value in _leaves(sampler.settings) if not isinstance(value, str | int | float | None)]:
+        yield (
+            f"settings hold {wrong[0]!r:.80}, a {type(wrong[0]).__name__}: use only plain values, which are equal in "
+            "every process"
+        )
+
+
+def _leaves(value: object) -> Iterator[object]:
+    if isinstance(value, tuple | frozenset):
+        for item in value:
+            yield from _leaves(item)
+    else:
+        yield value
+
+
+def _stream(sampler: Sampler, requests: Sequence[Request]) -> list[Any]:
+    try:
+        return list(sampler.stream(iter(requests)))
+    except SemanticEntropyError:
+        raise
+    except Exception as error:
+        raise SamplingError(f"stream() raised {type(error).__name__}: {error}") from error
+
+
+def _outcome_rules(requests: Sequence[Request], outcomes: Sequence[Any]) -> Iterator[str]:
+    by_request: dict[Request, list[Any]] = {request: [] for request in requests}
+    for outcome in outcomes:
+        if not isinstance(outcome, tuple) or len(outcome) != 2 or outcome[0] not in by_request:
+            yield f"it yielded {outcome!r:.80}: it must yield pairs of a given request and its sample or failure"
+            return
+        by_request[outcome[0]].append(outcome[1])
+    for request, results in by_request.items():
+        samples = [result for result in results if isinstance(result, Sample)]
+        failures = [result for result in results if isinstance(result, SampleFailure)]
+        if len(samples) + len(failures) != len(results):
+            yield f"for {request} it yielded something that is neither a Sample nor a SampleFailure: {results!r:.80}"
+        elif len(samples) > request.n:
+            yield f"for {request} it drew {len(samples)} samples"
+        elif len(samples) < request.n and not (len(failures) == 1 and results[-1] is failures[0]):
+            yield (
+                f"for {request} it drew {len(samples)} samples and {len(failures)} failures: missing samples need "
+                "exactly one failure, which comes last"
+            )
+        elif len(samples) == request.n and failures:
+            yield f"for {request} it drew all samples, and then failed: {failures[0].reason}"
+        for failure in failures:
+            yield from _usage_rules("failure", failure.usage)
+        for sample in samples:
+            yield from _usage_rules("sample", sample.usage)
+            yield from _sample_rules(sample)
+
+
+def _usage_rules(owner: str, usage: Any) -> Iterator[str]:
+    if usage is not None and not isinstance(usage, Usage):
+        yield f"a {owner}'s usage is {usage!r:.80}: it must be a Usage or None"
+
+
+def _sample_rules(sample: Sample) -> Iterator[str]:
+    if not isinstance(sample.text, str):
+        yield f"a sample's text is {sample.text!r:.80}, a {type(sample.text).__name__}: it must be a str"
+    texts = (sample.finish_reason, sample.reasoning)
+    if not all(text is None or isinstance(text, str) for text in texts):
+        yield f"a sample's finish_reason and reasoning are {texts!r:.80}: each must be a str or None"
+    for name, highest in (("logprobs", 1e-3), ("token_entropies", math.inf), ("hidden_state", math.inf)):
+        values = getattr(sample, name)
+        if values is None:
+            continue
+        if not isinstance(values, tuple) or not all(isinstance(v, float) and math.isfinite(v) for v in values):
+            yield f"a sample's {name} are {values!r:.80}: they must be a tuple of finite floats, or None"
+        elif any(value > highest for value in values):
+            yield f"a sample's {name} hold {max(values)}: the logarithm of a probability is at most 0"
+    if sample.logprobs and sample.token_entropies and len(sample.logprobs) != len(sample.token_entropies):
+        yield f"a sample has {len(sample.logprobs)} logprobs and {len(sample.token_entropies)} token_entropies"
+
+
+def _laziness_rules(sampler: Sampler, questions: Sequence[str]) -> Iterator[str]:
+    taken = 0
+
+    def requests() -> Iterator[Request]:
+        nonlocal taken
+        for index in range(_MANY_REQUESTS):
+            taken += 1
+            yield Request(index, f"{questions[index % len(questions)]} ({index})", 1)
+
+    stream = sampler.stream(requests())
+    if not isinstance(stream, Generator):
+        yield f"stream() returned a {type(stream).__name__}: it must return a generator, which can be closed"
+        return
+    next(stream, None)
+    if taken == _MANY_REQUESTS:
+        yield (
+            f"it took all of {_MANY_REQUESTS} requests before its first sample: it must take a request only when it "
+            "can start on it"
+        )
+    stream.close()
+    at_close = taken
+    time.sleep(0.1)  # time for a thread that was not stopped to take more requests
+    if taken != at_close:
+        yield f"it did not stop when closed: it took {taken - at_close} more requests"

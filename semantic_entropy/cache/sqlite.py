@@ -1,14 +1,14 @@
-"""Verdict cache in an SQLite file: kept from run to run, and shared by processes.
+"""Verdict cache in an SQLite file: kept between runs, and shared by processes.
 
-Write-ahead logging: readers never wait, writers take turns, and a writer that is killed leaves what it had committed.
-Every thread of every process has a connection of its own, so neither threads nor forks share one.
+The file uses write-ahead logging: readers never wait, writers take turns, and a killed writer leaves what it committed.
+Each thread of each process has its own connection, so neither threads nor forks share a connection.
 
 A key means the same in every process. It is made of the judge's class (`class_identity`), `settings` and `versions`,
 `RULES`, the question if the judge uses it, and the two answers. The file holds its SHA-256, not the texts. A judge
 whose settings are not plain values (texts, numbers, tuples of them) means nothing to another process: a plain function,
 or an `Equivalence` that does not override `settings`. Its verdicts stay in memory, and `str()` says so.
 
-Left out: forgetting. The file grows by about 100 bytes a verdict; delete it to begin anew.
+Left out: deletion of old verdicts. The file grows by about 100 bytes for each verdict; delete it to start again.
 """
 
 from __future__ import annotations
@@ -29,43 +29,43 @@ from semantic_entropy.clusters.equivalence import Unsaid
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.types import Verdict, class_identity
 
-_MARK = 0x53456E74  # "SEnt": tells our files from other SQLite files (PRAGMA application_id)
-_FORMAT = 2  # PRAGMA user_version
+_APPLICATION_ID = 0x53456E74  # "SEnt", PRAGMA application_id: marks the files of this module
+_FORMAT = 2  # PRAGMA user_version: version of the table
 RULES = "0.1.0"
 """Part of every key: the last release in which a judge's verdicts changed. Other upgrades keep all verdicts."""
-_PATIENCE = 30.0  # seconds to wait for other writers; one holds the file for milliseconds
-_LITTLE = 1 << 20  # bytes: with fewer, SQLite cannot make the files that it needs beside its own
+_LOCK_TIMEOUT = 30.0  # seconds to wait for other writers; a write takes milliseconds
+_MIN_FREE = 1 << 20  # bytes: with less free space, SQLite cannot create its auxiliary files
 _TABLE = """
 CREATE TABLE IF NOT EXISTS verdicts
 (key BLOB PRIMARY KEY, same INTEGER NOT NULL, score REAL, reason TEXT, by TEXT) WITHOUT ROWID
 """
-_Connections = dict[tuple[int, int], sqlite3.Connection]  # by process and thread
+_Connections = dict[tuple[int, int], sqlite3.Connection]  # by process id and thread id
 
 
 class CacheFile(VerdictCache):
-    """Verdicts in memory, as `VerdictCache`, in front of those in the file.
+    """A `VerdictCache` in memory in front of the verdicts in a file.
 
     Raises:
-        InputError: the file cannot be opened, or is something else; at construction.
-        SemanticEntropyError: it is damaged, full or locked for half a minute; when that shows.
+        InputError: at construction: the file cannot be opened, or is not a verdict cache.
+        SemanticEntropyError: at any call: the file is damaged, or locked for half a minute, or the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str], size: int = 100_000) -> None:
         super().__init__(size)
         self.path = Path(path)
         self.found = self.added = 0
-        self._unkept: dict[str, str] = {}  # by the judge's name: why its verdicts are not in the file
+        self._not_stored: dict[str, str] = {}  # judge name -> why its verdicts are not in the file
         self._connections: _Connections = {}
         weakref.finalize(self, _close, self._connections)
         self._connection()
 
     def get(self, key: Hashable) -> Verdict | None:
         verdict = super().get(key)
-        if verdict is not None or (kept := self._kept(key)) is None:
+        if verdict is not None or (digest := self._digest(key)) is None:
             return verdict
         with self._errors():
             query = "SELECT same, score, reason, by FROM verdicts WHERE key = ?"
-            row = self._connection().execute(query, (kept,)).fetchone()
+            row = self._connection().execute(query, (digest,)).fetchone()
         if row is None:
             return None
         self.found += 1
@@ -80,8 +80,8 @@ class CacheFile(VerdictCache):
         rows = []
         for key, verdict in verdicts:
             super().put(key, verdict)
-            if verdict.same is not None and (kept := self._kept(key)) is not None:
-                rows.append((kept, *_row(verdict)))
+            if verdict.same is not None and (digest := self._digest(key)) is not None:
+                rows.append((digest, *_to_row(verdict)))
         if not rows:
             return
         with self._errors(), _transaction(self._connection()) as connection:
@@ -89,35 +89,34 @@ class CacheFile(VerdictCache):
         self.added += len(rows)
 
     def close(self) -> None:
-        """Close this process's connections; the next call opens them anew."""
+        """Close the connections of this process; the next call opens them again."""
         _close(self._connections)
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {self.found} verdicts found, {self.added} added"]
-        lines += [f"  {judge}: nothing is kept, since {why}" for judge, why in sorted(self._unkept.items())]
+        lines += [f"  {judge}: no verdict is stored, because {why}" for judge, why in sorted(self._not_stored.items())]
         if not self.found + self.added and self.free:
-            lines.append(
-                f"  {', '.join(sorted(self.free))}: nothing is kept, since asking again costs less than a look"
-            )
+            judges = ", ".join(sorted(self.free))
+            lines.append(f"  {judges}: no verdict is stored, because asking again is faster than reading the file")
         return "\n".join(lines)
 
-    def _kept(self, key: Hashable) -> bytes | None:
-        """The key as the file has it; None for one that no other process would understand."""
+    def _digest(self, key: Hashable) -> bytes | None:
+        """The key in the file; None for a key that means nothing to another process."""
         if not isinstance(key, tuple) or not isinstance(key[0], type):
             return None
         judge = key[0]
         try:
-            text = repr((*class_identity(judge), RULES, _plain(key[1:])))
-        except _NotPlainError as found:
-            self._unkept[str(getattr(judge, "name", judge.__qualname__))] = str(found)
+            text = repr((*class_identity(judge), RULES, _to_plain(key[1:])))
+        except _NotPlainError as error:
+            self._not_stored[str(getattr(judge, "name", judge.__qualname__))] = str(error)
             return None
         return hashlib.sha256(text.encode()).digest()
 
     def _connection(self) -> sqlite3.Connection:
-        who = os.getpid(), threading.get_ident()
-        if who not in self._connections:
-            self._connections[who] = _opened(self.path)
-        return self._connections[who]
+        owner = os.getpid(), threading.get_ident()
+        if owner not in self._connections:
+            self._connections[owner] = _open_database(self.path)
+        return self._connections[owner]
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -128,38 +127,42 @@ class CacheFile(VerdictCache):
 
 
 class _NotPlainError(Exception):
-    """A value means nothing outside this process; says which."""
+    """A value in a key means nothing to another process. The message names the value."""
 
 
-def _plain(value: object) -> object:
-    """The value in types of which repr() says all, in any process.
+def _to_plain(value: object) -> object:
+    """The value in types whose repr() is complete and equal in every process.
 
-    A subclass's repr() may say anything, so that the exact type counts: of a text's the text is taken, any other is not
-    plain.
+    The exact type counts, because the repr() of a subclass may be anything. Only a subclass of str (such as torch's
+    version) is accepted: as its text.
     """
     if type(value) is tuple:
-        return tuple(map(_plain, value))
+        return tuple(map(_to_plain, value))
     if isinstance(value, str):
         return str.__str__(value)
     if type(value) in (int, float, bool, bytes, type(None)):
         return value
     if isinstance(value, Unsaid):
-        raise _NotPlainError("it does not say its settings: only this run knows it")
-    raise _NotPlainError(f"its settings hold {value!r:.80}, a {type(value).__name__}, which only this run understands")
+        raise _NotPlainError("it does not override `settings`: its verdicts mean nothing to another run")
+    raise _NotPlainError(
+        f"its settings hold {value!r:.80}, a {type(value).__name__}: use only texts, numbers, None and tuples of these"
+    )
 
 
-def _row(verdict: Verdict) -> tuple[bool, float | None, str | None, str | None]:
-    """A verdict in SQLite's types: a score may be numpy's, a reason may quote what UTF-8 cannot hold."""
+def _to_row(verdict: Verdict) -> tuple[bool, float | None, str | None, str | None]:
+    """A verdict in SQLite's types. A score may be a numpy number; a reason may contain a lone surrogate."""
     score = None if verdict.score is None else float(verdict.score)
     reason = verdict.reason and verdict.reason.encode("utf-8", "backslashreplace").decode()
     return bool(verdict.same), score, reason, verdict.by
 
 
-def _opened(path: Path) -> sqlite3.Connection:
+def _open_database(path: Path) -> sqlite3.Connection:
     try:
-        connection = sqlite3.connect(path, timeout=_PATIENCE, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=_LOCK_TIMEOUT, isolation_level=None, check_same_thread=False)
     except sqlite3.Error as error:
-        raise InputError(f"verdict cache {path}: {error}: it needs a folder that exists and can be written") from error
+        raise InputError(
+            f"verdict cache {path}: {error}: name a file in a folder that exists and is writable"
+        ) from error
     try:
         _prepare(connection, path)
     except sqlite3.Error as error:
@@ -172,43 +175,47 @@ def _opened(path: Path) -> sqlite3.Connection:
 
 
 def _advice(error: sqlite3.Error, path: Path) -> str:
-    """What to do about it. A file that is not known to be ours is nobody's to delete."""
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the other bits say where it happened
+    """What the user can do. Never tells the user to delete a file that may hold something else."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the other bits give details
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR as code:
-            is_full = code == sqlite3.SQLITE_FULL or shutil.disk_usage(path.parent).free < _LITTLE
-            what = "the disk is full" if is_full else "the disk is full to you (a quota, a limit), or it fails"
-            return f"{what}: free some space and run again; the verdicts in the file stay"
+            is_full = code == sqlite3.SQLITE_FULL or shutil.disk_usage(path.parent).free < _MIN_FREE
+            what = "the disk is full" if is_full else "a quota or a limit on file sizes is reached, or the disk fails"
+            return f"{what}: free some space and run again; the verdicts in the file are kept"
         case sqlite3.SQLITE_NOTADB:
-            return "it holds something else: name another file"
+            return "it is not a verdict cache: name another file"
         case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
-            return "another process has held it for half a minute: try again, or name another file"
+            return "another process has locked it for half a minute: try again, or name another file"
         case sqlite3.SQLITE_CORRUPT:
-            return "it is damaged: name another file; if it held verdicts alone, it can be deleted"
+            return "it is damaged: name another file; if it held nothing but verdicts, you can delete it"
         case _:
-            return "name another file, in a folder that can be written"
+            return "name another file, in a folder that is writable"
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the table where the file is new; leave a file alone that is not ours."""
-    with _transaction(connection, "BEGIN"):  # one look at all three: another process may be making the file
-        mark, made_by = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+    """Create the table in a new file. A file of another application is an error and stays unchanged."""
+    with _transaction(
+        connection, "BEGIN"
+    ):  # read all three in one transaction: another process may be creating the file
+        application, file_format = _pragma(connection, "application_id"), _pragma(connection, "user_version")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    if mark != _MARK and (mark or made_by or tables):
-        raise InputError(f"{path} is an SQLite file of something else: use another file as verdict cache")
-    if mark == _MARK and made_by != _FORMAT:
-        raise InputError(f"verdict cache {path} has format {made_by}, this version reads {_FORMAT}: use another file")
-    if mark != _MARK:
+    if application != _APPLICATION_ID and (application or file_format or tables):
+        raise InputError(f"{path} is an SQLite file of another application: use another file as verdict cache")
+    if application == _APPLICATION_ID and file_format != _FORMAT:
+        raise InputError(
+            f"verdict cache {path} has format {file_format}, this version reads {_FORMAT}: use another file"
+        )
+    if application != _APPLICATION_ID:
         _write_ahead(connection)
         with _transaction(connection):
             connection.execute(_TABLE)
-            connection.execute(f"PRAGMA application_id = {_MARK}")
+            connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
-    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may cost the last verdicts, never the file
+    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut can lose the last verdicts, not the file
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging. SQLite does not wait here for another process that does the same: we do."""
-    deadline = time.monotonic() + _PATIENCE
+    """Switch to write-ahead logging. While another process does the same, SQLite fails: retry."""
+    deadline = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -238,6 +245,6 @@ def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE")
 
 
 def _close(connections: _Connections) -> None:
-    """Close this process's own; a forked child must not touch its parent's."""
-    for who in [who for who in connections if who[0] == os.getpid()]:
-        connections.pop(who).close()
+    """Close the connections of this process. A forked child must not touch those of its parent."""
+    for owner in [owner for owner in connections if owner[0] == os.getpid()]:
+        connections.pop(owner).close()

@@ -1,10 +1,10 @@
-"""Samples on disk: written one by one as they arrive, and not asked for again.
+"""Samples on disk: written as they arrive, and not drawn again.
 
-One JSON line a sample: who drew it (a digest of the sampler's class and settings, its description for a reader), the
-question, the sample. The file is only ever appended to; a line that a kill or a power cut left unfinished is removed at
-the next opening. In memory are only the places of the lines.
+Each sample is a JSON line with a key (a digest of the sampler's class, its settings and the question), the sampler's
+description, the question and the sample. Lines are only appended; a line that a kill or a power cut left incomplete is
+removed when the file is opened again. Only the offsets of the lines are in memory.
 
-Left out: forgetting. Delete the file to have everything drawn anew.
+Left out: deletion of old samples. Delete the file to draw everything again.
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.types import Sample, Usage, class_identity
 
-_BEGIN = b'{"key": "'  # of every line
-_HERE: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # what this process holds
+_LINE_START = b'{"key": "'  # of every line
+_OPEN: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # the stores of this process
 
 
 class SampleStore:
-    """The samples in a file, by sampler and question; of one process at a time, and of any of its threads.
+    """The samples in a file, by sampler and question. One process at a time can open it; its threads can share it.
 
     Raises:
-        InputError: the file holds something else, or another process is writing to it.
-        SemanticEntropyError: it cannot be written, or the disk is full; what it holds stays whole.
+        InputError: the file is not a sample store, or another process has it open.
+        SemanticEntropyError: the file cannot be written, for example because the disk is full; the samples in it stay.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
         self.path = Path(path)
         self.found = self.added = 0
         self._lock = threading.Lock()
-        self._places: dict[str, list[int]] = {}
+        self._offsets: dict[str, list[int]] = {}
         self._out = open_append(self.path)
         try:
-            self._hold()
-            self._read()
+            self._lock_file()
+            self._read_offsets()
             drop_partial_line(self.path)
         except BaseException:
             close_flushed(self._out)
             raise
 
     def get(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
-        """The first samples of this sampler for this question, n at most, counted as found."""
+        """The first samples of this sampler for this question, at most n; counted in `found`."""
         samples = self.read(sampler, question, n)
         with self._lock:
             self.found += len(samples)
         return samples
 
     def read(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
-        """As `get`, without counting them: this run has had them before."""
+        """As `get`, without counting: for samples that this run drew or counted already."""
         with self._lock:
-            places = self._places.get(_key(sampler, question), [])[:n]
-            if not places:
+            offsets = self._offsets.get(_key(sampler, question), [])[:n]
+            if not offsets:
                 return []
             with self.path.open("rb") as file:
-                return [_sample(_line(file, place)["sample"]) for place in places]
+                return [_to_sample(_read_line(file, offset)["sample"]) for offset in offsets]
 
     def add(self, sampler: Sampler, question: str, sample: Sample) -> None:
-        """Write one sample down."""
+        """Append one sample."""
         key = _key(sampler, question)
-        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": _fields(sample)}
+        line = {"key": key, "sampler": sampler.describe(), "question": question, "sample": _to_fields(sample)}
         with self._lock:
-            place = self._out.tell()
+            offset = self._out.tell()
             write_lines(self._out, [to_json_line(line)], self.path)
-            self._places.setdefault(key, []).append(place)
+            self._offsets.setdefault(key, []).append(offset)
             self.added += 1
 
     def close(self) -> None:
@@ -82,50 +82,50 @@ class SampleStore:
         close_flushed(self._out)
 
     def __str__(self) -> str:
-        held = sum(map(len, self._places.values()))
+        held = sum(map(len, self._offsets.values()))
         return f"{self.path}: {held} responses, {self.added} of them new"
 
-    def _hold(self) -> None:
+    def _lock_file(self) -> None:
         if not try_lock(self._out.fileno()):
-            raise InputError(self._held())
-        _HERE[self.path.resolve()] = self
+            raise InputError(self._lock_problem())
+        _OPEN[self.path.resolve()] = self
 
-    def _held(self) -> str:
-        here = _HERE.get(self.path.resolve())
-        if here is None or here._out.closed:  # noqa: SLF001  # its like
+    def _lock_problem(self) -> str:
+        other = _OPEN.get(self.path.resolve())
+        if other is None or other._out.closed:  # noqa: SLF001  # the same class
             return f"another run is writing {self.path}: wait for it, or choose another file"
         return (
-            f"this process is writing {self.path} already: ask all questions in one list, or share one "
-            "Scorer(sampler=..., samples=...) among the tasks and threads that ask"
+            f"this process is already writing {self.path}: pass all questions in one list, or share one "
+            "Scorer(sampler=..., samples=...) between the tasks and threads"
         )
 
-    def _read(self) -> None:
-        place = 0
+    def _read_offsets(self) -> None:
+        offset = 0
         with self.path.open("rb") as lines:
             for number, line in enumerate(lines, start=1):
-                written = line.rstrip(b"\0")  # a power cut may leave space that was never written
-                if not line.endswith(b"\n") and written[: len(_BEGIN)] == _BEGIN[: len(written)]:
-                    return  # cut short by a kill
+                written = line.rstrip(b"\0")  # a power cut can leave zeros at the end
+                if not line.endswith(b"\n") and written[: len(_LINE_START)] == _LINE_START[: len(written)]:
+                    return  # a kill cut the line short
                 try:
                     fields = json.loads(line)
-                    _sample(fields["sample"])
+                    _to_sample(fields["sample"])
                     key = str(fields["key"])
                 except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise InputError(
                         f"{self.path}, line {number}: not a sample ({type(error).__name__}: {error}): use another file"
                     ) from None
-                self._places.setdefault(key, []).append(place)
-                place += len(line)
+                self._offsets.setdefault(key, []).append(offset)
+                offset += len(line)
 
 
 def _key(sampler: Sampler, question: str) -> str:
-    """Who drew it and for what, the same in every process. Settings are plain values: their repr says all of them."""
+    """A digest of sampler and question, equal in every process, because `settings` are plain values."""
     text = repr((*class_identity(type(sampler)), sampler.settings, question))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
-def _fields(sample: Sample) -> dict[str, Any]:
-    """The sample for JSON, which knows no nan: numbers of which one is not finite are no evidence, and are left out."""
+def _to_fields(sample: Sample) -> dict[str, Any]:
+    """The sample as JSON fields. A list of numbers with a nan or infinity, which JSON lacks, becomes None."""
     fields = dataclasses.asdict(sample)
     for name in ("logprobs", "token_entropies", "hidden_state"):
         if fields[name] is not None and not all(map(math.isfinite, fields[name])):
@@ -133,17 +133,17 @@ def _fields(sample: Sample) -> dict[str, Any]:
     return fields
 
 
-def _line(file: Any, place: int) -> dict[str, Any]:
-    file.seek(place)
+def _read_line(file: Any, offset: int) -> dict[str, Any]:
+    file.seek(offset)
     fields: dict[str, Any] = json.loads(file.readline())
     return fields
 
 
-def _sample(fields: dict[str, Any]) -> Sample:
-    """A sample as `dataclasses.asdict` wrote it. Raises TypeError where it is something else."""
+def _to_sample(fields: dict[str, Any]) -> Sample:
+    """The inverse of `_to_fields`. Raises TypeError if the fields are not those of a sample."""
     usage = fields.get("usage")
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     sample = Sample(**{**fields, **lists, "usage": Usage(**usage) if usage else None})
     if not isinstance(sample.text, str):
-        raise TypeError("its text is not a text")
+        raise TypeError("its text is not a str")
     return sample

@@ -141,10 +141,13 @@ def test_a_text_of_another_kind_is_kept_as_the_text_it_is(path):
 @pytest.mark.parametrize(
     ("judge", "says"),
     [
-        (Unsaid(), "  Unsaid: nothing is kept, since it does not say its settings"),
-        (lambda a, b: a == b, "  FunctionEquivalence: nothing is kept, since it does not say its settings"),
-        (Kept(("kept", np.float64(1))), "  Kept: nothing is kept, since its settings hold np.float64(1.0), a float64"),
-        ("exact", "  exact: nothing is kept, since asking again costs less than a look"),
+        (Unsaid(), "  Unsaid: no verdict is stored, because it does not override `settings`"),
+        (lambda a, b: a == b, "  FunctionEquivalence: no verdict is stored, because it does not override `settings`"),
+        (
+            Kept(("kept", np.float64(1))),
+            "  Kept: no verdict is stored, because its settings hold np.float64(1.0), a float64",
+        ),
+        ("exact", "  exact: no verdict is stored, because asking again is faster than reading the file"),
         (Kept(), None),
     ],
 )
@@ -206,15 +209,15 @@ def test_what_is_no_cache_is_an_error_and_stays_as_it_is(path, tmp_path):
         b"my notes, longer than the header of a database is, so that nobody can take them for a new one" * 9
     )
     notes = path.read_bytes()
-    with pytest.raises(InputError, match="not a database: it holds something else: name another file$"):
+    with pytest.raises(InputError, match="not a database: it is not a verdict cache: name another file$"):
         Scorer(cache=path)
     assert path.read_bytes() == notes
     other = sqlite3.connect(tmp_path / "other.sqlite")
     other.execute("CREATE TABLE mine (x)")
     other.close()
-    with pytest.raises(InputError, match="SQLite file of something else"):
+    with pytest.raises(InputError, match="SQLite file of another application"):
         Scorer(cache=tmp_path / "other.sqlite")
-    with pytest.raises(InputError, match="a folder that exists"):
+    with pytest.raises(InputError, match="a folder that exists and is writable"):
         Scorer(cache=tmp_path / "nowhere" / "verdicts.sqlite")
     CacheFile(tmp_path / "new.sqlite").close()
     newer = sqlite3.connect(tmp_path / "new.sqlite")
@@ -269,7 +272,9 @@ CacheFile(sys.argv[1]).put_all([((Equivalence, ("x",), (), None, str(i), "x"), V
 
 def test_what_the_system_does_not_let_it_write_is_no_reason_to_delete_it(path):
     done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=False)
-    assert "disk I/O error: the disk is full to you (a quota, a limit), or it fails: free some space" in done.stderr
+    assert (
+        "disk I/O error: a quota or a limit on file sizes is reached, or the disk fails: free some space" in done.stderr
+    )
 
 
 def test_threads_share_a_file(path):

@@ -118,7 +118,7 @@ def test_two_at_once_are_refused(path):
     again = "import sys; from semantic_entropy.sampling.store import SampleStore; SampleStore(sys.argv[1])"
     other = subprocess.run([sys.executable, "-c", again, path], cwd=ROOT, capture_output=True, text=True, check=False)
     assert "InputError: another run is writing" in other.stderr
-    with pytest.raises(InputError, match=r"this process is writing .*share one Scorer\("):
+    with pytest.raises(InputError, match=r"this process is already writing .*share one Scorer\("):
         SampleStore(path.parent / "." / path.name)
     store.close()
     SampleStore(path).close()

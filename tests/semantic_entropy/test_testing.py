@@ -1,4 +1,4 @@
-"""The conformance check for samplers: it passes those that keep the rules and names each rule that is broken."""
+"""`check_sampler`: a correct sampler passes, and each broken rule is named."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from semantic_entropy.testing import ConformanceError, check_sampler
 from tests.semantic_entropy.sampling.dice import Dice
 
 
-def test_a_sampler_that_keeps_the_rules_passes():
+def test_a_correct_sampler_passes():
     check_sampler(Dice())
     check_sampler(Dice(refuses="Why"))
     check_sampler(Dice(short=2), questions=["a", "b"], n=5)
@@ -38,10 +38,10 @@ class Greedy(Dice):
 
 
 class Unstoppable(Dice):
-    """Goes on in a thread that nobody stops."""
+    """Continues in a thread that is not stopped."""
 
     def stream(self, requests):
-        def go_on():
+        def continue_reading():
             for _ in requests:
                 threading.Event().wait(0.001)
 
@@ -49,19 +49,19 @@ class Unstoppable(Dice):
         if first is None:
             return
         if first.n == 1:
-            threading.Thread(target=go_on, daemon=True).start()
+            threading.Thread(target=continue_reading, daemon=True).start()
             yield first, Sample("x")
         else:
             yield from super().stream([first, *requests])
 
 
-def drawing(*came):
-    """A sampler that draws this for each request, whatever was asked for."""
+def drawing(*outcomes):
+    """A sampler that yields these outcomes for each request, whatever the request is."""
 
     class Drawing(Dice):
         def stream(self, requests):
             for request in requests:
-                yield from ((request, one) for one in came)
+                yield from ((request, one) for one in outcomes)
 
     return Drawing()
 
@@ -78,25 +78,25 @@ FAILURE = SampleFailure("refused")
     ("sampler", "says"),
     [
         (Unpredictable(), "settings differ from one reading to the next"),
-        (Opaque(), "settings hold <object.*a object: only plain values"),
+        (Opaque(), "settings hold <object.*a object: use only plain values"),
         (Greedy(), "it took all of 10000 requests before its first sample"),
-        (Unstoppable(), "closed, it went on"),
-        (drawing(GOOD), "drew 1 samples and 0 failures"),
+        (Unstoppable(), "it did not stop when closed"),
+        (drawing(GOOD), "drew 1 samples and 0 failures: missing samples need exactly one failure"),
         (drawing(), "drew 0 samples and 0 failures"),
         (drawing(FAILURE, GOOD), "drew 1 samples and 1 failures"),
         (drawing(GOOD, FAILURE, FAILURE), "drew 1 samples and 2 failures"),
         (drawing(*[GOOD] * 3), "drew 3 samples"),
-        (drawing(GOOD, GOOD, FAILURE), "drew all samples, and failed: refused"),
+        (drawing(GOOD, GOOD, FAILURE), "drew all samples, and then failed: refused"),
         (drawing(GOOD, "text"), "neither a Sample nor a SampleFailure"),
-        (drawing(GOOD, Sample(None)), "text is None, a NoneType"),
-        (drawing(GOOD, Sample("x", (0.5,))), "logprobs hold 0.5: no logarithm of a probability"),
+        (drawing(GOOD, Sample(None)), "text is None, a NoneType: it must be a str"),
+        (drawing(GOOD, Sample("x", (0.5,))), "logprobs hold 0.5: the logarithm of a probability is at most 0"),
         (drawing(GOOD, Sample("x", (float("nan"),))), "logprobs are .*a tuple of finite floats"),
         (drawing(GOOD, Sample("x", [-0.5])), "logprobs are .*a tuple of finite floats"),
         (drawing(GOOD, Sample("x", (-0.5,), token_entropies=(1.0, 2.0))), "1 logprobs and 2 token_entropies"),
         (drawing(GOOD, Sample("x", finish_reason=3)), "finish_reason and reasoning"),
         (drawing(GOOD, Sample("x", usage=3)), "sample's usage is 3"),
         (drawing(GOOD, SampleFailure("refused", usage=3)), "failure's usage is 3"),
-        (broken_stream(lambda self, requests: iter([("who?", GOOD)])), "no pair of a request that was made"),
+        (broken_stream(lambda self, requests: iter([("who?", GOOD)])), "it must yield pairs of a given request"),
         (broken_stream(lambda self, requests: iter([])), "stream.. returned a list_iterator"),
         (broken_stream(lambda self, requests: 1 / 0), "raised ZeroDivisionError"),
         (Dice(breaks_after=1), "the server is away"),
