@@ -1,4 +1,4 @@
-"""Causal language models for sampler tests: of many architectures, and one that has learned its answers."""
+"""Causal language models for sampler tests: of many architectures, and one that is trained on its answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import transformers
 from tests.plugins.tiny_models import SIZE, tiny_causal_lm
 
 CERTAIN, OPEN = "What is the capital?", "Yes or no?"
-"""One question with one meaning, worded in two ways, and one with two meanings."""
+"""A question whose answers have one meaning in two wordings, and a question whose answers have two meanings."""
 ANSWERS = {CERTAIN: ("it is Paris", "Paris in France"), OPEN: ("yes", "no")}
 WINDOW = 512
 
@@ -38,7 +38,7 @@ def _config(kind: str, vocabulary: int) -> Any:
     return make[kind]()
 
 
-WAYS = {
+MODES = {
     "qwen2": "sharing prompts",
     "llama": "sharing prompts",
     "mistral, sliding window": "sharing prompts",
@@ -46,9 +46,9 @@ WAYS = {
     "gpt2, learned positions": "sharing prompts",
     "bloom, alibi": "sharing prompts",
     "mamba, states": "in padded batches",
-    "rwkv, states": "one by one",  # in batches, transformers 5 generates what no text alone would
+    "rwkv, states": "one by one",  # in batches, transformers 5 generates wrong texts
 }
-"""How each kind can be run."""
+"""The generation mode of each kind."""
 
 
 def checkpoint(path: Path, kind: str = "qwen2", *, ends: Any = None, pad: str | None = "<|pad|>") -> Path:
@@ -64,7 +64,7 @@ def checkpoint(path: Path, kind: str = "qwen2", *, ends: Any = None, pad: str | 
     return path
 
 
-def taught(path: Path, lessons: Mapping[str, tuple[str, ...]] = ANSWERS) -> Path:
+def trained(path: Path, lessons: Mapping[str, tuple[str, ...]] = ANSWERS) -> Path:
     """Write a chat model that answers these questions, each answer equally often, and then ends."""
     tiny_causal_lm(path, initializer_range=0.05)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)

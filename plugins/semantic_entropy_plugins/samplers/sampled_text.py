@@ -1,12 +1,13 @@
-"""From generated tokens to a response: its text, the reasoning before it, and which of the tokens are the text's.
+"""Reads a response from generated tokens: its text, the reasoning before the text, and which tokens are the text's.
 
-    tokens:  <think> ... </think>  t_first ... t_last-1  [stop string]  [end token]
-             reasoning             the text's            not the text's
+    tokens:  <think> ... </think>  t_start ... t_end-1  [stop string]  [end token]
+             reasoning             text                 neither
 
-A reasoning block at the beginning is set aside; where the prompt has opened it, there is no tag to see. One that never
-closes (the tokens ran out) leaves an empty text. The text ends before the first stop string.
+A reasoning block at the beginning is removed from the text; if the prompt has opened the block, only its end is in the
+tokens. If a block never closes, because the tokens ran out, the text is empty. The text ends before the first stop
+string.
 
-Left out: reasoning formats without <think>; blocks further on in the text (`strip_reasoning` finds those).
+Left out: reasoning formats without <think>; later blocks in the text (`strip_reasoning` removes those).
 """
 
 from __future__ import annotations
@@ -16,78 +17,81 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-_OPEN = re.compile(r"\s*<think>", re.IGNORECASE)
+_OPEN_AT_START = re.compile(r"\s*<think>", re.IGNORECASE)
 _CLOSE = re.compile(r"</think>\s*", re.IGNORECASE)
-_ANY_OPEN = re.compile(r"<think>", re.IGNORECASE)
+_OPEN = re.compile(r"<think>", re.IGNORECASE)
 
 
 class Response(NamedTuple):
-    """What was said. first, last: the text's tokens are ids[first:last]; neither the stop string's nor an end token."""
+    """A response. The tokens of its text are ids[start:end], without stop string and end token."""
 
     text: str
     reasoning: str | None
     finish_reason: str
-    first: int
-    last: int
+    start: int
+    end: int
 
-    def kept(self, tokens: int, *, whole: bool) -> slice:
-        """Whose log-probabilities to keep, of so many tokens.
+    def logprob_slice(self, tokens: int, *, with_end: bool) -> slice:
+        """The tokens whose log-probabilities the sample holds: those of the text.
 
-        The text's; where it is empty and nothing else was said, the end token's alone, as in the Nature 2024 code.
-        whole: all tokens from the text's first, end token and stop string included.
+        If the end token is the only token, its log-probability is held, as in the code of the Nature 2024 paper.
+
+        Args:
+            tokens: the number of generated tokens.
+            with_end: include the stop string and the end token.
         """
-        nothing_else = tokens == 1 and self.last == 0
-        return slice(self.first, tokens if whole or nothing_else else self.last)
+        only_end_token = tokens == 1 and self.end == 0
+        return slice(self.start, tokens if with_end or only_end_token else self.end)
 
 
-def read(
+def read_response(
     decode: Callable[[Sequence[int]], str],
     ids: Sequence[int],
     *,
     ended: bool,
     stops: Sequence[str] = (),
-    opened: bool = False,
+    starts_in_reasoning: bool = False,
 ) -> Response:
     """Read a response.
 
     Args:
         decode: from tokens to text, without special tokens.
-        ids: all tokens that were generated.
-        ended: whether the last of them is an end token.
+        ids: all generated tokens.
+        ended: the last token is an end token.
         stops: stop strings.
-        opened: whether the prompt has opened a reasoning block.
+        starts_in_reasoning: the prompt ends inside a <think> block.
     """
     tokens = ids[:-1] if ended else ids
-    whole = decode(tokens)
-    end = min((at for stop in stops if (at := whole.find(stop)) >= 0), default=len(whole))
-    last = len(tokens) if end == len(whole) else _reaching(decode, tokens, end)
-    finish_reason = "stop" if ended or end < len(whole) else "length"
-    reasoning, start = _reasoning(whole[:end], opened)
+    text = decode(tokens)
+    text_end = min((place for stop in stops if (place := text.find(stop)) >= 0), default=len(text))
+    end = len(tokens) if text_end == len(text) else _tokens_until(decode, tokens, text_end)
+    finish_reason = "stop" if ended or text_end < len(text) else "length"
+    reasoning, text_start = _split_reasoning(text[:text_end], starts_in_reasoning)
     if reasoning is None:
-        return Response(whole[:end], None, finish_reason, 0, last)
-    first = min(_beyond(decode, tokens, start), last) if start < end else last
-    return Response(whole[start:end], reasoning, finish_reason, first, last)
+        return Response(text[:text_end], None, finish_reason, 0, end)
+    start = min(_first_token_after(decode, tokens, text_start), end) if text_start < text_end else end
+    return Response(text[text_start:text_end], reasoning, finish_reason, start, end)
 
 
-def _reasoning(text: str, opened: bool) -> tuple[str | None, int]:
-    """The reasoning without its tags, and where the text after it begins."""
-    opening = _OPEN.match(text)
-    close = _CLOSE.search(text)
-    if opening is None and not opened:
-        later = _ANY_OPEN.search(text)
-        if close is None or (later and later.start() < close.start()):
+def _split_reasoning(text: str, starts_in_reasoning: bool) -> tuple[str | None, int]:
+    """The reasoning without its tags, and the position at which the text after it begins."""
+    opening = _OPEN_AT_START.match(text)
+    closing = _CLOSE.search(text)
+    if opening is None and not starts_in_reasoning:
+        later = _OPEN.search(text)
+        if closing is None or (later and later.start() < closing.start()):
             return None, 0
     begin = opening.end() if opening else 0
-    if close is None:
+    if closing is None:
         return text[begin:].strip(), len(text)
-    return text[begin : close.start()].strip(), close.end()
+    return text[begin : closing.start()].strip(), closing.end()
 
 
-def _reaching(decode: Callable[[Sequence[int]], str], ids: Sequence[int], end: int) -> int:
-    """How many tokens it takes to write the first `end` characters."""
-    return bisect_left(range(len(ids)), end, key=lambda count: len(decode(ids[:count])))
+def _tokens_until(decode: Callable[[Sequence[int]], str], ids: Sequence[int], position: int) -> int:
+    """How many tokens it takes to write the first `position` characters."""
+    return bisect_left(range(len(ids)), position, key=lambda count: len(decode(ids[:count])))
 
 
-def _beyond(decode: Callable[[Sequence[int]], str], ids: Sequence[int], start: int) -> int:
-    """The first token that writes anything after the first `start` characters."""
-    return max(0, bisect_right(range(len(ids) + 1), start, key=lambda count: len(decode(ids[:count]))) - 1)
+def _first_token_after(decode: Callable[[Sequence[int]], str], ids: Sequence[int], position: int) -> int:
+    """The first token that writes a character after the first `position` characters."""
+    return max(0, bisect_right(range(len(ids) + 1), position, key=lambda count: len(decode(ids[:count]))) - 1)

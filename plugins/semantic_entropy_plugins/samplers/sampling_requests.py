@@ -1,7 +1,7 @@
-"""A request on its way: what is to be drawn for it, and what comes of it.
+"""The state of a request: which responses are missing, and the samples or the failure that it yields.
 
-A failure is said once, when all other responses to its question have come; the first of them carries the request and
-the prompt's tokens as its cost, each its own tokens.
+The first sample of a request carries the request and the prompt's tokens in its usage; every sample carries its own
+tokens. A failure comes once, after the samples.
 """
 
 from __future__ import annotations
@@ -12,73 +12,82 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage
-from semantic_entropy_plugins.samplers.sampling_prompts import Prompts, opens_reasoning
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, opens_reasoning
 
-Outcome: TypeAlias = tuple[Request, Sample | SampleFailure]
+SampleOutcome: TypeAlias = tuple[Request, Sample | SampleFailure]
 
 
 @dataclass(slots=True)
-class Asked:
-    """A request on its way.
+class OpenRequest:
+    """A request with missing responses.
 
-    opened: whether its prompt has opened a reasoning block. copies: how often each response is given. left: how many
-    are to be drawn still.
+    Attributes:
+        request: the reader's request.
+        prompt: tokens of the prompt.
+        starts_in_reasoning: the prompt ends inside a <think> block.
+        copies: how often each response is yielded.
+        missing: responses to draw.
+        problem: why a response cannot be drawn.
+        prompt_counted: a sample carries the prompt's tokens already.
     """
 
     request: Request
     prompt: list[int]
-    opened: bool
+    starts_in_reasoning: bool
     copies: int
-    left: int
+    missing: int
     problem: str | None = None
-    paid: bool = False
+    prompt_counted: bool = False
 
-    def places(self) -> Iterator[Place]:
-        """One for each response that has to be drawn."""
+    def missing_responses(self) -> Iterator[MissingResponse]:
+        """Each response to draw."""
         first = self.request.first
-        return (Place(self, number) for number in range(first, first + self.left))
+        return (MissingResponse(self, number) for number in range(first, first + self.missing))
 
-    def take(self, drawn: Sample | str, tokens: int) -> list[Outcome]:
-        """A response that cost so many tokens, or why there is none: that is said once, when all others have come."""
-        self.left -= 1
-        outcomes: list[Outcome] = []
+    def add(self, drawn: Sample | str, tokens: int) -> list[SampleOutcome]:
+        """What to yield for a drawn response of so many tokens, or for the reason why there is none."""
+        self.missing -= 1
+        outcomes: list[SampleOutcome] = []
         if isinstance(drawn, str):
             self.problem = drawn
         else:
-            cost = Usage(0, 0, tokens) if self.paid else Usage(1, len(self.prompt), tokens)
-            self.paid = True
-            samples = [dataclasses.replace(drawn, usage=one) for one in (cost, *[Usage()] * (self.copies - 1))]
-            outcomes += [(self.request, sample) for sample in samples]
-        if self.problem and not self.left:
+            usage = Usage(0, 0, tokens) if self.prompt_counted else Usage(1, len(self.prompt), tokens)
+            self.prompt_counted = True
+            usages = (usage, *[Usage()] * (self.copies - 1))
+            outcomes += [(self.request, dataclasses.replace(drawn, usage=usage)) for usage in usages]
+        if self.problem and not self.missing:
             outcomes.append((self.request, SampleFailure(self.problem)))
         return outcomes
 
 
-class Place(NamedTuple):
-    """A response's place in a batch: whose it is, and its number among those to its question."""
+class MissingResponse(NamedTuple):
+    """A response to draw. number: its position among all responses to the question."""
 
-    asked: Asked
+    open_request: OpenRequest
     number: int
 
 
-def asked(request: Request, prompts: Prompts, *, window: int | None, new: int, greedy: bool) -> Asked:
-    """The request with its prompt, or with the problem that leaves nothing to be drawn.
+def start_request(
+    request: Request, prompts: PromptWriter, *, window: int | None, max_tokens: int, greedy: bool
+) -> OpenRequest:
+    """The request with its prompt; `problem` is set if nothing can be drawn.
 
     Args:
-        request: what is asked for.
-        prompts: how prompts are written.
-        window: tokens that the model takes, prompt and response together; None: it states no limit.
-        new: tokens of a response at most.
-        greedy: whether all responses are equal, so that one is drawn and given n times.
+        request: the reader's request.
+        prompts: writes the prompt.
+        window: the model's limit for prompt and response, in tokens; None: no limit.
+        max_tokens: the most tokens of a response.
+        greedy: all responses are equal: one is drawn and yielded n times.
     """
     text = prompts.text(request.question)
     prompt = prompts.ids(text)
-    copies, drawn = (request.n, 1) if greedy else (1, request.n)
-    made = Asked(request, prompt, opens_reasoning(text), copies, drawn)
-    if window is not None and len(prompt) + new > window:
-        made.problem = (
-            f"a prompt of {len(prompt)} tokens and {new} new ones (max_tokens) are over the model's window of {window}"
+    copies, missing = (request.n, 1) if greedy else (1, request.n)
+    started = OpenRequest(request, prompt, opens_reasoning(text), copies, missing)
+    if window is not None and len(prompt) + max_tokens > window:
+        started.problem = (
+            f"a prompt of {len(prompt)} tokens and {max_tokens} new tokens (max_tokens) exceed the model's window of "
+            f"{window}"
         )
     elif not prompt:
-        made.problem = "the prompt has no tokens"
-    return made
+        started.problem = "the prompt has no tokens"
+    return started

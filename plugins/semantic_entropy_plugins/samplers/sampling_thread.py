@@ -1,8 +1,7 @@
-"""Work in a thread of its own, so that drawing goes on while the reader judges what it has.
+"""Draws samples in a thread of its own, ahead of the reader, so that the model works while the reader judges.
 
-The thread runs ahead by what it works on and one finished batch; there it waits for the reader. Closing the iterator,
-Ctrl-C in the reader, or a cancelled task for which it reads, sets an event that the work looks at, and waits for the
-thread to end.
+The thread is ahead by one finished batch and the batch it works on. If the reader closes the iterator, gets Ctrl-C, or
+runs for a task that is cancelled, an event tells the work to stop, and the reader waits until the thread has ended.
 """
 
 from __future__ import annotations
@@ -18,61 +17,60 @@ from semantic_entropy.plugin import errors, is_stopped
 
 T = TypeVar("T")
 
-_LOOK = 0.5  # seconds between looks whether anyone waits for the samples
+_POLL = 0.5  # seconds between checks for cancellation
 
 
-class _Ended(NamedTuple):
-    """The work is over; error: what ended it."""
+class _End(NamedTuple):
+    """The end of the work. error: the exception that ended it, if any."""
 
     error: BaseException | None
 
 
 def in_background(work: Callable[[threading.Event], Generator[Sequence[T]]], name: str) -> Iterator[T]:
-    """What the batches that `work` yields hold, one by one. What it raises is raised here, after what came before.
+    """The items of the batches that `work` yields. An exception in `work` is raised after the earlier items.
 
     Args:
-        work: gets the event that says that nobody wants more.
-        name: the thread's.
+        work: a generator function; its argument is an event that is set when the items are no longer wanted.
+        name: the name of the thread.
     """
-    stop = threading.Event()
-    batches: queue.Queue[Sequence[T] | _Ended] = queue.Queue(maxsize=1)
+    cancelled = threading.Event()
+    batches: queue.Queue[Sequence[T] | _End] = queue.Queue(maxsize=1)
 
     def run() -> None:
         error = None
         try:
-            with contextlib.closing(work(stop)) as made:
-                for batch in made:
+            with contextlib.closing(work(cancelled)) as running:
+                for batch in running:
                     batches.put(batch)
-                    if stop.is_set():
+                    if cancelled.is_set():
                         break
         except BaseException as raised:  # noqa: BLE001  # raised in the reader's thread
             error = raised
-        batches.put(_Ended(error))
+        batches.put(_End(error))
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     try:
-        while not isinstance(batch := _next(batches), _Ended):
+        while not isinstance(batch := _next_batch(batches), _End):
             yield from batch
         if batch.error:
             raise batch.error
     finally:
-        stop.set()
-        _end(thread, batches)
+        cancelled.set()
+        _join(thread, batches)
 
 
-def _next(batches: queue.Queue[Sequence[T] | _Ended]) -> Sequence[T] | _Ended:
-    """The next batch, as long as anyone waits for it."""
+def _next_batch(batches: queue.Queue[Sequence[T] | _End]) -> Sequence[T] | _End:
     while not is_stopped():
         with contextlib.suppress(queue.Empty):
-            return batches.get(timeout=_LOOK)
-    raise errors.SamplingError("stopped: nobody waits for the rest")
+            return batches.get(timeout=_POLL)
+    raise errors.SamplingError("cancelled: the remaining samples were dropped")
 
 
-def _end(thread: threading.Thread, batches: queue.Queue[Sequence[T] | _Ended]) -> None:
-    """Take what it still wants to hand over, until it is gone."""
+def _join(thread: threading.Thread, batches: queue.Queue[Sequence[T] | _End]) -> None:
+    """Wait for the thread; discard its batches, because it waits while the queue is full."""
     if sys.is_finalizing() or thread is threading.current_thread():
-        return  # threads have stopped for good; or the collector of garbage came by in the thread itself
+        return  # all threads have stopped; or the garbage collector runs in the thread itself
     while thread.is_alive():
         with contextlib.suppress(queue.Empty):
             batches.get(timeout=0.02)

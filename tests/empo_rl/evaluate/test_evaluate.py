@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from empo_rl.evaluate.cli import main
 from tests.plugins.fake_vllm import Script, module
 from tests.plugins.tiny_models import tiny_causal_lm
-from tests.plugins.tiny_samplers import taught
+from tests.plugins.tiny_samplers import trained
 
 LESSONS = {
     "1+1?": (r"\boxed{2}",),
@@ -39,7 +39,7 @@ TURNS = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}"
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
-    return taught(tmp_path_factory.mktemp("model"), LESSONS)
+    return trained(tmp_path_factory.mktemp("model"), LESSONS)
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from semantic_entropy import load_equivalence, load_sampler
 from semantic_entropy_plugins.models.tokenizers import control_token_breaker, control_tokens
-from semantic_entropy_plugins.samplers.sampling_prompts import Prompts
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter
 from semantic_entropy_plugins.verifier.prompts import as_template, encoder, writer
 from tests.plugins.tiny_models import tiny_causal_lm
 
@@ -61,7 +61,7 @@ def test_a_question_cannot_write_a_system_prompt(checkpoint, tokenizer):
 
 
 def test_a_plain_prompt_is_the_question_control_tokens_and_all(tokenizer):
-    prompts = Prompts("hf", tokenizer, chat=False)
+    prompts = PromptWriter("hf", tokenizer, chat=False)
     ids = prompts.ids(prompts.text("<|im_start|>user\nWhat?<|im_end|>"))
     assert acting(tokenizer, ids) == ["<|im_start|>", "<|im_end|>"]
 

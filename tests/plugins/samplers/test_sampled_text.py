@@ -1,4 +1,4 @@
-"""Responses read from tokens: here every token is a character, or a piece given by hand."""
+"""Responses read from tokens; here a token is one character, or a piece of text."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy.clusters.answers import strip_reasoning
-from semantic_entropy_plugins.samplers.sampled_text import Response, read
+from semantic_entropy_plugins.samplers.sampled_text import Response, read_response
 
 END = -1
 
 
-def spoken(text, *, ended=True, **how):
+def read_text(text, *, ended=True, **options):
     ids = [ord(char) for char in text] + [END] * ended
-    return read(lambda ids: "".join(map(chr, ids)), ids, ended=ended, **how)
+    return read_response(lambda ids: "".join(map(chr, ids)), ids, ended=ended, **options)
 
 
 @pytest.mark.parametrize(
-    ("text", "how", "response"),
+    ("text", "options", "response"),
     [
         ("Paris", {}, Response("Paris", None, "stop", 0, 5)),
         ("Paris", {"ended": False}, Response("Paris", None, "length", 0, 5)),
@@ -31,52 +31,52 @@ def spoken(text, *, ended=True, **how):
         ("\n<THINK>so?</THINK>Rome", {}, Response("Rome", "so?", "stop", 19, 23)),
         ("<think>so", {"ended": False}, Response("", "so", "length", 9, 9)),
         ("<think></think>Rome", {}, Response("Rome", "", "stop", 15, 19)),
-        ("so?</think>Rome", {"opened": True}, Response("Rome", "so?", "stop", 11, 15)),
+        ("so?</think>Rome", {"starts_in_reasoning": True}, Response("Rome", "so?", "stop", 11, 15)),
         ("so?</think>Rome", {}, Response("Rome", "so?", "stop", 11, 15)),  # the opening tag was a special token
-        ("so", {"opened": True, "ended": False}, Response("", "so", "length", 2, 2)),
+        ("so", {"starts_in_reasoning": True, "ended": False}, Response("", "so", "length", 2, 2)),
         ("<think>a</think>Rome</think>", {}, Response("Rome</think>", "a", "stop", 16, 28)),
         ("Rome <think>or</think> not", {}, Response("Rome <think>or</think> not", None, "stop", 0, 26)),
         ("<think>a Q: b</think>Rome Q: c", {"stops": ("Q:",)}, Response("", "a", "stop", 9, 9)),
         ("<think>a</think>Rome Q: c", {"stops": ("Q:",)}, Response("Rome ", "a", "stop", 16, 21)),
     ],
 )
-def test_what_is_the_text_and_which_tokens_are_its(text, how, response):
-    assert spoken(text, **how) == response
+def test_the_text_the_reasoning_and_the_tokens_of_the_text(text, options, response):
+    assert read_text(text, **options) == response
 
 
-def test_a_token_that_writes_the_end_of_one_and_the_beginning_of_the_other_is_the_texts():
+def test_a_token_that_ends_the_reasoning_and_starts_the_text_belongs_to_the_text():
     pieces = ["<think>", "so?</th", "ink>Ro", "me.", "Q", ":"]
-    response = read(lambda ids: "".join(pieces[i] for i in ids), list(range(6)), ended=False, stops=["."])
+    response = read_response(lambda ids: "".join(pieces[i] for i in ids), list(range(6)), ended=False, stops=["."])
     assert response == Response("Rome", "so?", "stop", 2, 4)
 
 
 @pytest.mark.parametrize(
-    ("response", "tokens", "whole", "kept"),
+    ("response", "tokens", "with_end", "kept"),
     [
         (Response("ab", None, "stop", 0, 2), 3, False, slice(0, 2)),
         (Response("ab", None, "stop", 0, 2), 3, True, slice(0, 3)),
         (Response("ab", None, "length", 0, 2), 2, True, slice(0, 2)),
-        (Response("", None, "stop", 0, 0), 1, False, slice(0, 1)),  # the end token alone: it is all there is
+        (Response("", None, "stop", 0, 0), 1, False, slice(0, 1)),  # only the end token
         (Response("b", "a", "stop", 3, 4), 5, False, slice(3, 4)),
         (Response("", "a", "length", 4, 4), 4, False, slice(4, 4)),
         (Response("a", None, "stop", 0, 1), 4, False, slice(0, 1)),  # before a stop string of two tokens
     ],
 )
-def test_the_end_token_counts_where_it_is_asked_for_or_stands_alone(response, tokens, whole, kept):
-    assert response.kept(tokens, whole=whole) == kept
+def test_the_end_token_is_included_if_requested_or_if_it_is_the_only_token(response, tokens, with_end, kept):
+    assert response.logprob_slice(tokens, with_end=with_end) == kept
 
 
 TEXTS = st.lists(st.sampled_from(["<think>", "</think>", "a", "b ", "\n", "Q:", "\u6771"]), max_size=8).map("".join)
 
 
 @given(TEXTS, st.booleans(), st.booleans())
-def test_the_tokens_of_the_text_write_the_text(text, ended, opened):
-    response = spoken(text, ended=ended, opened=opened, stops=("Q:",))
-    assert text[response.first : response.last] == response.text
+def test_the_tokens_of_the_text_decode_to_the_text(text, ended, starts_in_reasoning):
+    response = read_text(text, ended=ended, starts_in_reasoning=starts_in_reasoning, stops=("Q:",))
+    assert text[response.start : response.end] == response.text
     assert "Q:" not in response.text
     assert response.text in text
 
 
 @given(TEXTS)
-def test_whoever_sets_reasoning_aside_afterwards_finds_the_same_answer(text):
-    assert strip_reasoning(spoken(text).text).strip() == strip_reasoning(text).strip()
+def test_strip_reasoning_finds_the_same_answer(text):
+    assert strip_reasoning(read_text(text).text).strip() == strip_reasoning(text).strip()

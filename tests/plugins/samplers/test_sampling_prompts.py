@@ -1,11 +1,11 @@
-"""Prompts by chat templates that public models have, in short, and by plain text."""
+"""Prompts by short versions of the chat templates of public models, and by plain text."""
 
 from __future__ import annotations
 
 import pytest
 
 from semantic_entropy.plugin import errors
-from semantic_entropy_plugins.samplers.sampling_prompts import Prompts, opens_reasoning
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, opens_reasoning
 from tests.plugins.tiny_models import CHAT
 
 TURNS = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}\n{% endfor %}"
@@ -28,13 +28,13 @@ def tokenizer(tmp_path_factory):
     return transformers.AutoTokenizer.from_pretrained(tiny_causal_lm(tmp_path_factory.mktemp("m")))
 
 
-def prompts(tokenizer, written, **how):
-    tokenizer.chat_template = written
-    return Prompts("hf", tokenizer, **how)
+def prompts(tokenizer, own_template, **options):
+    tokenizer.chat_template = own_template
+    return PromptWriter("hf", tokenizer, **options)
 
 
 @pytest.mark.parametrize(
-    ("template", "how", "text"),
+    ("template", "options", "text"),
     [
         (None, {}, "Why?"),
         (None, {"template": "Q: {question}\nA:"}, "Q: Why?\nA:"),
@@ -51,43 +51,45 @@ def prompts(tokenizer, written, **how):
         (TURNS + THINKS, {"chat_template_kwargs": {"enable_thinking": False}}, "[user] Why?\n<think>\n\n</think>"),
     ],
 )
-def test_a_prompt_is_written_as_it_says(tokenizer, template, how, text):
-    how = dict(how)
-    how["options"] = how.pop("chat_template_kwargs", None)
-    made = prompts(tokenizer, template, **how)
-    assert made.text("Why?") == text
-    assert tokenizer.decode(made.ids(text)) == text
+def test_a_question_is_written_as_a_prompt(tokenizer, template, options, text):
+    writer = prompts(tokenizer, template, **options)
+    assert writer.text("Why?") == text
+    assert tokenizer.decode(writer.ids(text)) == text
     assert opens_reasoning(text) == text.endswith("<think>\n")
 
 
 @pytest.mark.parametrize(
-    ("template", "how", "says"),
+    ("template", "options", "message"),
     [
         (None, {"chat": True}, "no chat template: use chat=False"),
-        (None, {"system": "Be brief."}, "system is for a chat template.*template="),
-        (None, {"options": {"a": 1}}, "chat_template_kwargs is for a chat template"),
-        (CHAT, {"chat": False, "system": "Be brief."}, "system is for a chat template"),
-        (CHAT, {"chat": False, "chat_template": CHAT}, "chat_template is given, and chat=False leaves it unused"),
+        (None, {"system": "Be brief."}, "system needs a chat template.*template="),
+        (None, {"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs needs a chat template"),
+        (CHAT, {"chat": False, "system": "Be brief."}, "system needs a chat template"),
+        (CHAT, {"chat": False, "chat_template": CHAT}, "chat_template is given, but chat=False does not use it"),
         (CHAT, {"template": "Why?"}, "template='Why\\?' has no {question}"),
-        (CHAT, {"options": {"a": {1}}}, "not an object that JSON can hold"),
-        (CHAT, {"options": {"tokenize": True}}, "holds 'tokenize'"),
-        (REFUSES + CHAT, {"system": "Be brief."}, "refuses a system prompt .System role not supported.: leave system="),
-        (DROPS + TURNS + LEAD, {"system": "Be brief."}, "leaves the system prompt out"),
+        (CHAT, {"chat_template_kwargs": {"a": {1}}}, "not an object that JSON can hold"),
+        (CHAT, {"chat_template_kwargs": {"tokenize": True}}, "holds 'tokenize'"),
+        (
+            REFUSES + CHAT,
+            {"system": "Be brief."},
+            "does not accept a system prompt .System role not supported.: leave system=",
+        ),
+        (DROPS + TURNS + LEAD, {"system": "Be brief."}, "drops the system prompt"),
         ("{{ 1 / 0 }}", {}, "cannot be used: ZeroDivisionError"),
         ("{{ raise_exception('tools only') }}", {}, "cannot be used: TemplateError: tools only"),
         ({"rag": CHAT}, {}, "cannot be used: ValueError"),
     ],
 )
-def test_what_a_template_cannot_do_is_said_at_once(tokenizer, template, how, says):
-    with pytest.raises(errors.OptionError, match=f"(?s)hf: .*{says}"):
-        prompts(tokenizer, template, **how)
+def test_an_unsuitable_template_is_refused_at_construction(tokenizer, template, options, message):
+    with pytest.raises(errors.OptionError, match=f"(?s)hf: .*{message}"):
+        prompts(tokenizer, template, **options)
 
 
-def test_a_named_default_among_several_chat_templates_is_the_one(tokenizer):
+def test_of_several_chat_templates_the_default_is_used(tokenizer):
     assert prompts(tokenizer, {"default": TURNS + LEAD, "rag": "x"}).text("Why?") == "[user] Why?\n[assistant] "
 
 
-def test_a_plain_prompt_gets_the_tokenizers_own_special_tokens_and_a_chat_prompt_no_second_ones():
+def test_the_tokenizer_adds_special_tokens_to_a_plain_prompt_only():
     class Tokenizer:
         chat_template = None
 
@@ -97,14 +99,14 @@ def test_a_plain_prompt_gets_the_tokenizers_own_special_tokens_and_a_chat_prompt
         def apply_chat_template(self, messages, **_):
             return messages[-1]["content"]
 
-    assert Prompts("hf", Tokenizer()).ids("x") == [0, 1]
+    assert PromptWriter("hf", Tokenizer()).ids("x") == [0, 1]
     Tokenizer.chat_template = "{{ messages }}"
-    assert Prompts("hf", Tokenizer()).ids("x") == [1]
+    assert PromptWriter("hf", Tokenizer()).ids("x") == [1]
 
 
 @pytest.mark.parametrize("question", ["\ud800", "a\x00b", "\u6771\u4eac", "{question} {{ x }}", ""])
-def test_any_question_can_be_put_into_a_prompt(tokenizer, question):
-    made = prompts(tokenizer, CHAT)
-    text = made.text(question)
-    assert made.ids(text)
+def test_any_question_can_be_written_as_a_prompt(tokenizer, question):
+    writer = prompts(tokenizer, CHAT)
+    text = writer.text(question)
+    assert writer.ids(text)
     assert question.replace("\ud800", "\ufffd") in text

@@ -1,4 +1,4 @@
-"""Work ahead of its reader: in order, no further than a batch, and gone when nobody reads."""
+"""Work ahead of its reader: in order, at most one batch ahead, and ended with the reader."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def running():
     return [thread for thread in threading.enumerate() if thread.name == NAME]
 
 
-def test_what_batches_hold_comes_one_by_one_in_order():
+def test_the_items_of_batches_arrive_one_by_one_in_order():
     assert list(in_background(lambda _: iter_batches([[1, 2], [], [3]]), NAME)) == [1, 2, 3]
     assert not running()
 
@@ -28,7 +28,7 @@ def iter_batches(batches):
     yield from batches
 
 
-def test_work_goes_on_while_the_reader_is_busy_but_no_further_than_a_batch_that_waits():
+def test_work_continues_while_the_reader_is_busy_until_one_batch_waits():
     begun = []
     reached = threading.Event()
 
@@ -41,13 +41,13 @@ def test_work_goes_on_while_the_reader_is_busy_but_no_further_than_a_batch_that_
 
     stream = in_background(work, NAME)
     assert next(stream) == 0
-    assert reached.wait(60)  # 0 is read, 1 waits, and 2 is under way
+    assert reached.wait(60)  # 0 is read, 1 waits, and 2 is in work
     stream.close()
-    assert begun in ([0, 1, 2], [0, 1, 2, 3])  # what it hands over in the end lets it look once more
+    assert begun in ([0, 1, 2], [0, 1, 2, 3])  # the end may let the work start one more batch
     assert not running()
 
 
-def test_closing_sets_the_event_and_waits_until_the_work_has_ended():
+def test_closing_sets_the_event_and_waits_for_the_work():
     ended = []
 
     def work(stop):
@@ -65,7 +65,7 @@ def test_closing_sets_the_event_and_waits_until_the_work_has_ended():
     assert not running()
 
 
-def test_an_error_in_the_work_is_raised_in_the_reader_after_what_came_before():
+def test_an_error_in_the_work_is_raised_after_the_earlier_items():
     def work(stop):
         yield [1, 2]
         raise LookupError("gone")
@@ -91,12 +91,12 @@ def test_an_error_in_the_reader_ends_the_work():
     assert not running()
 
 
-def test_a_reader_whose_task_is_cancelled_waits_for_no_batch():
+def test_a_reader_in_a_cancelled_task_does_not_wait_for_a_batch():
     begun, raised = threading.Event(), []
 
     def work(stop):
         begun.set()
-        stop.wait(20)  # seconds, after which a reader that does not look gets a batch
+        stop.wait(20)  # seconds; then a reader that ignores the cancellation gets a batch
         yield []
 
     def read():
@@ -112,6 +112,6 @@ def test_a_reader_whose_task_is_cancelled_waits_for_no_batch():
         with pytest.raises(asyncio.CancelledError):
             await task
 
-    asyncio.run(cancelled())  # which waits for its threads
-    assert raised == ["stopped: nobody waits for the rest"]
+    asyncio.run(cancelled())  # waits for its threads
+    assert raised == ["cancelled: the remaining samples were dropped"]
     assert not running()

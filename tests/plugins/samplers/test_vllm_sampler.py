@@ -1,6 +1,6 @@
-"""The vllm sampler against a stand-in for vLLM 0.33.0 (`fake_vllm`): what it asks for, and what it makes of answers.
+"""The sampler `vllm` against a fake of vLLM 0.33.0 (`fake_vllm`): the engine's arguments, and the samples.
 
-What only a GPU can show is not tested: that a real engine starts, and draws what it is asked for.
+Not tested, because it needs a GPU: that a real engine starts and draws from the requested distribution.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def draw(made, *questions, n=2, first=0):
     return list(outcomes.values())
 
 
-def test_what_the_engine_and_each_request_are_given(script):
+def test_the_arguments_of_the_engine_and_of_each_request(script):
     options = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 32, "stop": "\n\n", "revision": "v1"}
     made = VLLMSampler("owner/model", **options, seed=4, engine={"max_model_len": 64, "tensor_parallel_size": 2})
     (started,) = script.started
@@ -68,7 +68,7 @@ def test_what_the_engine_and_each_request_are_given(script):
         ({}, "processed_logprobs", 0),
     ],
 )
-def test_log_probabilities_are_those_that_are_asked_for(script, options, engine, logprobs):
+def test_log_probabilities_are_requested_as_the_option_says(script, options, engine, logprobs):
     made = VLLMSampler("m", **options)
     assert script.started[0]["logprobs_mode"] == engine
     ((sample, _),) = draw(made, "Why?")
@@ -76,7 +76,7 @@ def test_log_probabilities_are_those_that_are_asked_for(script, options, engine,
     assert (sample.logprobs is None) == (logprobs is None)
 
 
-def test_texts_reasoning_log_probabilities_and_costs_are_read_as_the_hf_sampler_reads_them(script):
+def test_texts_reasoning_log_probabilities_and_usage(script):
     script.says = ["Paris", "<think>Rome?</think>yes", ""]
     (a, b, c) = draw(VLLMSampler("m"), "Why?", n=3)[0]
     prompt, paris = (len(script.tokenizer(text)["input_ids"]) for text in ("Why?", "Paris"))
@@ -85,13 +85,13 @@ def test_texts_reasoning_log_probabilities_and_costs_are_read_as_the_hf_sampler_
     assert a.usage == Usage(1, prompt, paris + 1)
     assert (b.text, b.reasoning) == ("yes", "Rome?")
     assert len(b.logprobs) < b.usage.output_tokens - 1
-    assert (c.text, c.logprobs, c.usage) == ("", (-0.5,), Usage(0, 0, 1))  # the end token alone
+    assert (c.text, c.logprobs, c.usage) == ("", (-0.5,), Usage(0, 0, 1))  # only the end token
     script.says = ["Paris"]
     ((d,),) = draw(VLLMSampler("m", end_token=True), "Why?", n=1)
     assert len(d.logprobs) == paris + 1
 
 
-def test_a_stop_string_is_no_end_token_and_a_cut_response_has_none(script):
+def test_a_stop_string_is_not_an_end_token_and_a_cut_response_has_none(script):
     script.says = ["yes no"]
     ((stopped,),) = draw(VLLMSampler("m", stop=" no"), "Why?", n=1)
     assert (stopped.text, stopped.finish_reason) == ("yes", "stop")
@@ -102,7 +102,7 @@ def test_a_stop_string_is_no_end_token_and_a_cut_response_has_none(script):
     assert len(cut.logprobs) == cut.usage.output_tokens
 
 
-def test_with_a_seed_the_ith_response_is_the_same_whenever_it_is_asked_for(script):
+def test_with_a_seed_a_response_is_the_same_whenever_it_is_requested(script):
     made = VLLMSampler("m", seed=1)
 
     def texts(n, first=0, question="Why?"):
@@ -115,21 +115,21 @@ def test_with_a_seed_the_ith_response_is_the_same_whenever_it_is_asked_for(scrip
     assert [sample.text for sample in draw(other, "Why?", n=5)[0]] != texts(5)
 
 
-def test_without_one_a_restarted_engine_does_not_draw_the_same_again(script):
+def test_without_a_seed_a_restarted_engine_draws_other_responses(script):
     first, second = draw(VLLMSampler("m"), "Why?", n=5), draw(VLLMSampler("m"), "Why?", n=5)
     assert first != second
     assert script.calls[0][1][0].seed is None
     assert script.started[0]["seed"] != script.started[1]["seed"]
 
 
-def test_at_temperature_zero_one_response_is_drawn_and_given_n_times(script):
+def test_at_temperature_zero_one_response_is_drawn_and_yielded_n_times(script):
     (samples,) = draw(VLLMSampler("m", temperature=0), "Why?", n=3)
     assert script.calls[0][1][0].n == 1
     assert len({sample.text for sample in samples}) == 1
     assert [sample.usage.requests for sample in samples] == [1, 0, 0]
 
 
-def test_requests_are_taken_a_call_at_a_time(script):
+def test_requests_are_taken_for_one_call_at_a_time(script):
     taken = []
 
     def requests():
@@ -144,16 +144,16 @@ def test_requests_are_taken_a_call_at_a_time(script):
     assert len(taken) <= 2 * 4
 
 
-def test_a_prompt_that_leaves_no_room_fails_alone_and_never_reaches_the_engine(script):
+def test_a_prompt_that_leaves_no_room_fails_alone_and_does_not_reach_the_engine(script):
     made = VLLMSampler("m", max_tokens=20, engine={"max_model_len": 40})
     long, short = draw(made, "Why? " * 30, "Why?")
     assert len(short) == 2
     (failure,) = long
-    assert "20 new ones (max_tokens) are over the model's window of 40" in failure.reason
+    assert "20 new tokens (max_tokens) exceed the model's window of 40" in failure.reason
     assert len(script.calls[0][0]) == 1
 
 
-def test_responses_that_do_not_come_are_one_failure(script):
+def test_missing_responses_are_one_failure(script):
     script.fewer = 1
     (outcomes,) = draw(VLLMSampler("m"), "Why?", n=3)
     assert [type(one).__name__ for one in outcomes] == ["Sample", "Sample", "SampleFailure"]
@@ -161,7 +161,7 @@ def test_responses_that_do_not_come_are_one_failure(script):
     assert draw(VLLMSampler("m"), "Why?") == [[SampleFailure("vLLM ended a response with 'abort'")]]
 
 
-def test_an_engine_that_dies_has_given_what_it_had_and_says_what_vllm_said(script):
+def test_an_engine_that_stops_raises_vllm_s_message_after_the_earlier_samples(script):
     script.dies_after = 2
     read = []
     with pytest.raises(errors.SamplingError, match="vllm.model='m'.* stopped: RuntimeError: EngineCore encountered"):
@@ -170,34 +170,38 @@ def test_an_engine_that_dies_has_given_what_it_had_and_says_what_vllm_said(scrip
 
 
 @pytest.mark.parametrize(
-    ("options", "kind", "says"),
+    ("options", "kind", "message"),
     [
         (
             {"engine": {"gpu_memory_utilization": 2.0}},
             errors.SamplingError,
             "does not start: RuntimeError: Engine core",
         ),
-        ({"engine": {"max_modle_len": 2}}, errors.OptionError, "does not take these engine arguments: .*max_modle_len"),
-        ({"engine": {"seed": 2}}, errors.OptionError, "engine holds 'seed': give it as the option of that name"),
-        ({"engine": {"trust_remote_code": True}}, errors.OptionError, "no code comes with a model"),
-        ({"engine": {"load_format": "pt"}}, errors.OptionError, "allow_pickle=True leaves"),
-        ({"temperature": 3.0}, errors.OptionError, "vLLM refuses these options: temperature must be in"),
+        (
+            {"engine": {"max_modle_len": 2}},
+            errors.OptionError,
+            "does not accept these engine arguments: .*max_modle_len",
+        ),
+        ({"engine": {"seed": 2}}, errors.OptionError, "engine holds 'seed': use the option of the same name"),
+        ({"engine": {"trust_remote_code": True}}, errors.OptionError, "code of the model's author is never run"),
+        ({"engine": {"load_format": "pt"}}, errors.OptionError, "with allow_pickle=True vLLM decides"),
+        ({"temperature": 3.0}, errors.OptionError, "vLLM does not accept these options: temperature must be in"),
         ({"temperature": -1}, errors.OptionError, "temperature=-1 must be"),
         ({"per_call": 0}, errors.OptionError, "per_call=0 must be"),
-        ({"system": "Be brief."}, errors.OptionError, "system is for a chat template"),
+        ({"system": "Be brief."}, errors.OptionError, "system needs a chat template"),
     ],
 )
-def test_what_cannot_be_says_what_to_do(script, options, kind, says):
-    with pytest.raises(kind, match=f"vllm: .*{says}"):
+def test_an_invalid_option_is_refused_with_the_fix(script, options, kind, message):
+    with pytest.raises(kind, match=f"vllm: .*{message}"):
         VLLMSampler("m", **options)
 
 
-def test_pickled_weights_are_read_only_where_that_is_asked_for(script):
+def test_pickled_weights_are_read_only_with_allow_pickle(script):
     VLLMSampler("m", allow_pickle=True)
     assert "load_format" not in script.started[0]
 
 
-def test_chat_templates_settings_and_closing_are_as_with_the_hf_sampler(script):
+def test_chat_templates_settings_and_closing(script):
     script.tokenizer.chat_template = CHAT
     made = VLLMSampler("m", system="Be brief.")
     draw(made, "Why?")
@@ -213,7 +217,7 @@ def test_chat_templates_settings_and_closing_are_as_with_the_hf_sampler(script):
         draw(made, "Why?")
 
 
-def test_it_keeps_the_rules_of_samplers_and_answers_questions_alone(script):
+def test_it_passes_the_conformance_checks_and_samples_for_estimate(script):
     check_sampler(VLLMSampler("m", seed=3, per_call=4))
     result = estimate(question="Why?", sampler=VLLMSampler("m", seed=3), n=4)
     assert len(result.samples) == 4
@@ -221,12 +225,12 @@ def test_it_keeps_the_rules_of_samplers_and_answers_questions_alone(script):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("vllm") is not None, reason="vllm is installed here")
-def test_where_vllm_is_not_installed_its_name_says_how_to_get_it():
+def test_without_vllm_the_error_says_how_to_install_it():
     with pytest.raises(errors.MissingDependencyError, match="sampler 'vllm' needs vllm: pip install 'vllm'"):
         load_sampler("vllm", model="m")
 
 
-def test_a_variant_works_on_the_same_engine_under_other_options(script):
+def test_a_variant_uses_the_same_engine_with_other_options(script):
     made = VLLMSampler("owner/model", temperature=0, max_tokens=8, logprobs=False)
     other = made.variant(temperature=0.5, chat_template=CHAT, system="Be brief.")
     assert len(script.started) == 1
@@ -237,18 +241,18 @@ def test_a_variant_works_on_the_same_engine_under_other_options(script):
     assert (
         written == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     )
-    with pytest.raises(errors.OptionError, match="vllm: logprobs is settled when the engine starts"):
+    with pytest.raises(errors.OptionError, match="vllm: logprobs cannot change after the model is loaded"):
         made.variant(logprobs="model")
 
 
-def test_a_variant_waits_for_the_engine_and_a_forked_process_for_nobody(script, monkeypatch):
+def test_a_variant_waits_for_the_engine_but_a_forked_process_does_not(script, monkeypatch):
     made = VLLMSampler("owner/model")
     other = made.variant(temperature=0.5)
     (held,) = {id(one._lock.current): one._lock.current for one in (made, other)}.values()
     drawn = []
     reader = threading.Thread(target=lambda: drawn.extend(draw(other, "Why?")[0]), daemon=True)
     with held:
-        monkeypatch.setattr("os.getpid", lambda: 1)  # as in a process that was forked meanwhile
+        monkeypatch.setattr("os.getpid", lambda: 1)  # as in a forked process
         reader.start()
         reader.join(30)
         assert len(drawn) == 2

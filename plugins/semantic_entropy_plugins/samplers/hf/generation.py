@@ -1,15 +1,15 @@
-"""Many responses to many prompts by `generate`, with a key-value cache that goes from one call of it to the next.
+"""Generates many responses to many prompts by `generate`, with a key-value cache that is kept between its calls.
 
-    prompts (P, longest)     run once each, whatever the number of responses
-    rows (R, longest + t)    their caches repeated for each response; all rows draw a token a step
-                             once half of the rows are done, they are dropped and the rest goes on
+    prompts (P, longest)     processed once each, however many responses
+    rows (R, longest + t)    the prompts' cache, repeated for each response; every step draws one token per row;
+                             when half of the rows are done, they are dropped and the others continue
 
-Prompts are padded on the left. The model's own generation settings (top_k, repetition penalty, ...) are put aside, save
-for its end tokens: the responses come from the distribution that was asked for and no other.
+Prompts are padded on the left. Of the model's own generation settings (top_k, repetition penalty, end tokens, ...) only
+the end tokens are used: responses come from the requested distribution.
 
-That is the first of the ways in `hf_sampler.ways`, which finds out which of them a model can go.
+This is the first mode of `generation_modes`, which finds out which modes a model supports.
 
-Left out: filling the places of finished rows with new ones, which a serving engine does (see the sampler `vllm`).
+Left out: new rows in the places of finished rows, as serving engines do (see the sampler `vllm`).
 """
 
 from __future__ import annotations
@@ -22,63 +22,71 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList, StoppingCriteriaList
 
 from semantic_entropy_plugins.models.loading import LoadedModel
-from semantic_entropy_plugins.samplers.hf.model_probes import Way, pick_way
-from semantic_entropy_plugins.samplers.hf.token_draws import Drawing, Draws, Finished, How, Tokens
+from semantic_entropy_plugins.samplers.hf.generation_modes import GenerationMode, choose_mode
+from semantic_entropy_plugins.samplers.hf.token_draws import (
+    DrawnTokens,
+    DrawOptions,
+    DrawProcessor,
+    DrawStoppingCriteria,
+    TokenDrawer,
+)
 
 
-class Row(NamedTuple):
-    """A response to be drawn: the prompt's tokens, the question, and the response's number among those to it."""
+class ResponseRow(NamedTuple):
+    """A response to draw: the prompt's tokens, the question, and its number among the responses to the question."""
 
     prompt: list[int]
     question: str
     number: int
 
 
-class HaltedError(Exception):
-    """Nobody wants the rest."""
+class CancelledDrawError(Exception):
+    """The responses are no longer wanted."""
 
 
 class Generation:
-    """A model that draws.
+    """A model that draws responses.
 
     Attributes:
-        way: how it is run.
-        tokens: that have gone through the model, padding included.
+        mode: how the model runs batches.
+        tokens: tokens that the model has processed, with padding.
+        end_ids: the end tokens of the model and its tokenizer.
 
     Args:
         loaded: the model; its generation settings are replaced.
-        how: how tokens are drawn.
+        options: how tokens are drawn.
     """
 
-    def __init__(self, loaded: LoadedModel, how: How) -> None:
-        own, tokenizer = loaded.generation_config, loaded.tokenizer
-        self._model, self._device, self._how = loaded.model, loaded.device, how
+    def __init__(self, loaded: LoadedModel, options: DrawOptions) -> None:
+        config, tokenizer = loaded.generation_config, loaded.tokenizer
+        self._model, self._device, self._options = loaded.model, loaded.device, options
         self._tokenizer = tokenizer
-        self.ends = sorted({*_ids(own.eos_token_id), *_ids(tokenizer.eos_token_id)})
-        self._pad = next((one for one in (tokenizer.pad_token_id, own.pad_token_id, *self.ends) if one is not None), 0)
+        self.end_ids = sorted({*_as_list(config.eos_token_id), *_as_list(tokenizer.eos_token_id)})
+        pad_ids = (tokenizer.pad_token_id, config.pad_token_id, *self.end_ids)
+        self._pad = next((token for token in pad_ids if token is not None), 0)
         self._model.generation_config = GenerationConfig(pad_token_id=self._pad)
         self.tokens = 0
-        self.way = pick_way(loaded, self.ends, self._run)
-        self.tokens = 0  # but those of the trial
+        self.mode = choose_mode(loaded, self.end_ids, self._generate_all)
+        self.tokens = 0  # without the test of the modes
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The text of these tokens, special ones left out."""
+        """The text of these tokens, without special tokens."""
         text: str = self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return text
 
-    def draw(self, rows: Sequence[Row], halt: threading.Event) -> list[Tokens]:
+    def draw(self, rows: Sequence[ResponseRow], cancelled: threading.Event) -> list[DrawnTokens]:
         """A response for each row.
 
         Raises:
-            HaltedError: `halt` was set.
+            CancelledDrawError: `cancelled` was set.
         """
         keys = [(row.question, row.number) for row in rows]
-        draws = Draws(self._how, keys, self.ends, self._device, self.decode, halt)
-        return self._run(self.way, [row.prompt for row in rows], draws)
+        drawer = TokenDrawer(self._options, keys, self.end_ids, self._device, self.decode, cancelled)
+        return self._generate_all(self.mode, [row.prompt for row in rows], drawer)
 
     @torch.inference_mode()
     def hidden_states(self, texts: Sequence[list[int]]) -> list[list[float]]:
-        """(d,) of the last layer at the last token of each of these texts, in one more pass of the model's body."""
+        """The last layer's state (d,) at the last token of each text; one more pass of the model's body."""
         longest = max(map(len, texts))
         ids = torch.tensor([[*text, *[self._pad] * (longest - len(text))] for text in texts], device=self._device)
         states = self._states(ids)
@@ -87,70 +95,79 @@ class Generation:
         return chosen
 
     def _states(self, ids: torch.Tensor) -> torch.Tensor:
-        """(rows, tokens, d) of the last layer. Padding on the right is behind what a token sees: no mask is needed."""
+        """States (rows, tokens, d) of the last layer. Padding on the right is not seen by earlier tokens: no mask."""
         out = self._model.base_model(input_ids=ids, use_cache=False)
-        if (states := getattr(out, "last_hidden_state", None)) is None:  # this model calls its body otherwise
+        if (states := getattr(out, "last_hidden_state", None)) is None:  # this model's body has another output
             states = self._model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states[-1]
         assert isinstance(states, torch.Tensor)
         return states
 
     @torch.inference_mode()
-    def _run(self, way: Way, prompts: Sequence[list[int]], draws: Draws) -> list[Tokens]:
-        draws.thins = way.shares
-        ids, mask, cache = self._begun(way, prompts)
-        width = ids.shape[1]
-        while len(draws.active):
-            ids, cache = self._generate(ids, mask, cache, draws)
-            if draws.halted:
-                raise HaltedError
-            draws.step = ids.shape[1] - width
-            alive = draws.alive
-            draws.active, ids = draws.active[alive], ids[alive]
-            mask = torch.nn.functional.pad(mask[alive], (0, ids.shape[1] - mask.shape[1]), value=1)
+    def _generate_all(
+        self, mode: GenerationMode, prompts: Sequence[list[int]], drawer: TokenDrawer
+    ) -> list[DrawnTokens]:
+        """Call `generate` until all rows are done; between calls, drop the rows that are done."""
+        drawer.drops_rows = mode.shares_prompts
+        ids, mask, cache = self._start(mode, prompts)
+        prompt_length = ids.shape[1]
+        while len(drawer.active):
+            ids, cache = self._generate(ids, mask, cache, drawer)
+            if drawer.cancelled:
+                raise CancelledDrawError
+            drawer.step = ids.shape[1] - prompt_length
+            unfinished = drawer.unfinished
+            drawer.active, ids = drawer.active[unfinished], ids[unfinished]
+            mask = torch.nn.functional.pad(mask[unfinished], (0, ids.shape[1] - mask.shape[1]), value=1)
             if cache is not None:
-                cache.reorder_cache(alive)
-        return draws.tokens()
+                cache.reorder_cache(unfinished)
+        return drawer.responses()
 
-    def _begun(self, way: Way, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """Ids and mask (R, longest), and the cache of all but their last tokens, where prompts are shared."""
-        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
-        of_rows = torch.tensor([places[tuple(prompt)] for prompt in prompts], device=self._device)
-        ids, mask = self._padded([list(prompt) for prompt in places])
+    def _start(self, mode: GenerationMode, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
+        """Ids and mask (R, longest); and if prompts are shared, the cache of all but their last tokens."""
+        distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
+        places = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=self._device)
+        ids, mask = self._pad_left([list(prompt) for prompt in distinct])
         cache = None
-        if way.shares and len(places) < len(prompts) and min(map(len, prompts)) > 1:
+        if mode.shares_prompts and len(distinct) < len(prompts) and min(map(len, prompts)) > 1:
             cache = self._call(ids[:, :-1], mask[:, :-1], 1).past_key_values
-            cache.reorder_cache(of_rows)
+            cache.reorder_cache(places)
             self.tokens += ids[:, :-1].numel()
-        return ids[of_rows], mask[of_rows], cache
+        return ids[places], mask[places], cache
 
-    def _generate(self, ids: torch.Tensor, mask: torch.Tensor, cache: Any, draws: Draws) -> tuple[torch.Tensor, Any]:
-        """All ids after a call of `generate`, and, where it is wanted, the cache of all but the last."""
-        begun = cache.get_seq_length() if cache is not None else 0
+    def _generate(
+        self, ids: torch.Tensor, mask: torch.Tensor, cache: Any, drawer: TokenDrawer
+    ) -> tuple[torch.Tensor, Any]:
+        """All ids after one call of `generate`; and if another call may follow, the cache of all but the last id."""
+        cached = cache.get_seq_length() if cache is not None else 0
         out = self._call(
             ids,
             mask,
-            draws.left,
+            drawer.steps_left,
             past_key_values=cache,
-            logits_processor=LogitsProcessorList([Drawing(draws)]),
-            stopping_criteria=StoppingCriteriaList([Finished(draws)]),
+            logits_processor=LogitsProcessorList([DrawProcessor(drawer)]),
+            stopping_criteria=StoppingCriteriaList([DrawStoppingCriteria(drawer)]),
         )
-        self.tokens += ids.shape[0] * (out.sequences.shape[1] - 1 - begun)
-        return out.sequences, out.past_key_values if draws.thins else None
+        self.tokens += ids.shape[0] * (out.sequences.shape[1] - 1 - cached)
+        return out.sequences, out.past_key_values if drawer.drops_rows else None
 
-    def _call(self, ids: torch.Tensor, mask: torch.Tensor, new: int, **more: Any) -> Any:
-        settings = GenerationConfig(
-            do_sample=False, max_new_tokens=new, pad_token_id=self._pad, use_cache=True, return_dict_in_generate=True
+    def _call(self, ids: torch.Tensor, mask: torch.Tensor, new_tokens: int, **more: Any) -> Any:
+        config = GenerationConfig(
+            do_sample=False,
+            max_new_tokens=new_tokens,
+            pad_token_id=self._pad,
+            use_cache=True,
+            return_dict_in_generate=True,
         )
         given = {name: value for name, value in more.items() if value is not None}
-        return self._model.generate(input_ids=ids, attention_mask=mask, generation_config=settings, **given)
+        return self._model.generate(input_ids=ids, attention_mask=mask, generation_config=config, **given)
 
-    def _padded(self, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _pad_left(self, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor]:
         longest = max(map(len, prompts))
-        gaps = [longest - len(prompt) for prompt in prompts]
-        ids = [[self._pad] * gap + prompt for gap, prompt in zip(gaps, prompts, strict=True)]
-        mask = [[0] * gap + [1] * (longest - gap) for gap in gaps]
+        padding = [longest - len(prompt) for prompt in prompts]
+        ids = [[self._pad] * count + prompt for count, prompt in zip(padding, prompts, strict=True)]
+        mask = [[0] * count + [1] * (longest - count) for count in padding]
         return torch.tensor(ids, device=self._device), torch.tensor(mask, device=self._device)
 
 
-def _ids(ends: list[int] | int | None) -> list[int]:
-    return [] if ends is None else [ends] if isinstance(ends, int) else list(ends)
+def _as_list(ids: list[int] | int | None) -> list[int]:
+    return [] if ids is None else [ids] if isinstance(ids, int) else list(ids)

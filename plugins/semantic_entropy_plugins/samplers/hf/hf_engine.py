@@ -1,7 +1,12 @@
-"""A loaded model at work: requests in, batches of outcomes out.
+"""Draws samples with a loaded model: requests in, batches of outcomes out.
 
-A prompt that leaves no room for the response in the model's window is a failure, and so is one that does not fit into
-memory alone; nothing is cut.
+    rows in a batch x (longest prompt + max_tokens) <= budget
+
+The responses to one question stay side by side, because they share their prompt. A request that does not fit as a whole
+continues in the next batch.
+
+A prompt that leaves no room for the response in the model's window is a failure, and so is a response that does not fit
+into memory alone. No prompt is cut.
 """
 
 from __future__ import annotations
@@ -15,23 +20,23 @@ from dataclasses import dataclass
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.batches import TokenBudget
 from semantic_entropy_plugins.models.loading import LoadedModel
-from semantic_entropy_plugins.samplers.hf.draw_batches import packed
-from semantic_entropy_plugins.samplers.hf.generation import Generation, HaltedError, Row
-from semantic_entropy_plugins.samplers.hf.token_draws import How, Tokens
-from semantic_entropy_plugins.samplers.sampled_text import Response, read
-from semantic_entropy_plugins.samplers.sampling_prompts import Prompts
-from semantic_entropy_plugins.samplers.sampling_requests import Outcome, Place, asked
+from semantic_entropy_plugins.samplers.hf.generation import CancelledDrawError, Generation, ResponseRow
+from semantic_entropy_plugins.samplers.hf.token_draws import DrawnTokens, DrawOptions
+from semantic_entropy_plugins.samplers.local_sampler import NOT_A_NUMBER
+from semantic_entropy_plugins.samplers.sampled_text import Response, read_response
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter
+from semantic_entropy_plugins.samplers.sampling_requests import MissingResponse, SampleOutcome, start_request
 
-# Tokens of a batch, new ones included, where the user names none. A step of a GPU takes nearly as long for one row as
-# for a hundred; a CPU's grows with the rows, and what is under way at Ctrl-C is lost.
-BATCH_TOKENS = {"cpu": 8192}
-BATCH_TOKENS_GPU = 32768
-_LOOK = 0.1  # seconds between looks whether anybody still waits, while another thread has the model
+# Tokens of a batch, with new ones, if the user sets no limit. A step of a GPU takes almost the same time for one row
+# and for a hundred; a CPU's step takes longer with each row, and Ctrl-C loses the batch.
+_BATCH_TOKENS = {"cpu": 8192}
+_BATCH_TOKENS_GPU = 32768
+_POLL = 0.1  # seconds between checks for cancellation while another thread uses the model
 
 
 @dataclass(frozen=True, slots=True)
-class Keep:
-    """What a sample holds beside its text. end_token: logprobs and entropies go on to the end token."""
+class KeptValues:
+    """What a sample holds beside its text. end_token: log-probabilities and entropies include the end token."""
 
     logprobs: bool
     end_token: bool
@@ -39,118 +44,170 @@ class Keep:
     hidden_states: bool
 
 
-class Engine:
-    """Draws what is asked for. Any number of threads may; they take turns, batch by batch.
+class SamplingEngine:
+    """Draws samples. Several threads may use it; they take turns, batch by batch.
 
     Args:
         loaded: the model.
-        prompts: how they are written.
-        how: how tokens are drawn.
-        keep: what is kept of them.
-        batch_tokens: of a batch; None: a default for the device.
+        prompts: writes the prompts.
+        options: how tokens are drawn.
+        kept: what samples hold.
+        batch_tokens: the budget of a batch; None: a default for the device.
 
     Raises:
         OptionError: the window leaves no room for a prompt.
-        SamplingError: the model does not run here.
+        SamplingError: the model does not run on this machine.
     """
 
-    def __init__(self, loaded: LoadedModel, prompts: Prompts, how: How, keep: Keep, batch_tokens: int | None) -> None:
-        self._prompts, self._how, self._keep, self._window = prompts, how, keep, loaded.max_length
-        if self._window is not None and how.max_tokens >= self._window:
+    def __init__(
+        self,
+        loaded: LoadedModel,
+        prompts: PromptWriter,
+        options: DrawOptions,
+        kept: KeptValues,
+        batch_tokens: int | None,
+    ) -> None:
+        self._prompts, self._options, self._kept, self._window = prompts, options, kept, loaded.max_length
+        if self._window is not None and options.max_tokens >= self._window:
             raise errors.OptionError(
-                f"hf: max_tokens={how.max_tokens} leaves no room for a prompt in the window of {self._window} tokens "
-                f"of model={loaded.name!r}: use fewer"
+                f"hf: max_tokens={options.max_tokens} leaves no room for a prompt in the window of {self._window} "
+                f"tokens of model={loaded.name!r}: use fewer"
             )
-        self._said = f"hf: model={loaded.name!r}, on {loaded.device} in {loaded.dtype},"
-        self._lock = loaded.lock  # that of all variants on this model
-        with _explained(self._said):
-            self.generation = Generation(loaded, how)
+        self._subject = f"hf: model={loaded.name!r}, on {loaded.device} in {loaded.dtype},"
+        self._lock = loaded.lock  # shared with all variants that use this model
+        with _generation_errors(self._subject):
+            self.generation = Generation(loaded, options)
         self._budget = TokenBudget(
-            batch_tokens or BATCH_TOKENS.get(loaded.device.type, BATCH_TOKENS_GPU),
-            rows=None if self.generation.way.batches else 1,
+            batch_tokens or _BATCH_TOKENS.get(loaded.device.type, _BATCH_TOKENS_GPU),
+            rows=None if self.generation.mode.batches else 1,
         )
 
-    def batches(self, requests: Iterable[Request], halt: threading.Event) -> Generator[list[Outcome], None, None]:
-        """The outcomes of one batch after the other, until `halt` is set."""
-        failed: list[Outcome] = []
-        places = self._places(requests, failed)
-        with contextlib.suppress(HaltedError):
-            for batch in packed(places, self._budget, self._how.max_tokens, pads=self.generation.way.pads):
-                outcomes = self._draw(batch, halt)
+    def batches(
+        self, requests: Iterable[Request], cancelled: threading.Event
+    ) -> Generator[list[SampleOutcome], None, None]:
+        """The outcomes of each batch, until `cancelled` is set."""
+        failed: list[SampleOutcome] = []
+        responses = self._missing_responses(requests, failed)
+        pads = self.generation.mode.pads
+        with contextlib.suppress(CancelledDrawError):
+            for batch in pack_batches(responses, self._budget, self._options.max_tokens, pads=pads):
+                outcomes = self._draw(batch, cancelled)
                 yield [*failed, *outcomes]
                 failed.clear()
             yield failed
 
-    def _places(self, requests: Iterable[Request], failed: list[Outcome]) -> Iterator[Place]:
-        new, greedy = self._how.max_tokens, not self._how.temperature
+    def _missing_responses(self, requests: Iterable[Request], failed: list[SampleOutcome]) -> Iterator[MissingResponse]:
+        max_tokens, greedy = self._options.max_tokens, not self._options.temperature
         for request in requests:
-            one = asked(request, self._prompts, window=self._window, new=new, greedy=greedy)
-            if one.problem:
-                failed.append((request, SampleFailure(one.problem)))
+            started = start_request(request, self._prompts, window=self._window, max_tokens=max_tokens, greedy=greedy)
+            if started.problem:
+                failed.append((request, SampleFailure(started.problem)))
             else:
-                yield from one.places()
+                yield from started.missing_responses()
 
-    def _draw(self, batch: list[Place], halt: threading.Event) -> list[Outcome]:
-        def draw(places: list[Place]) -> list[tuple[Sample | str, int]]:
-            rows = [Row(place.asked.prompt, place.asked.request.question, place.number) for place in places]
-            return self._samples(places, self.generation.draw(rows, halt))
+    def _draw(self, batch: list[MissingResponse], cancelled: threading.Event) -> list[SampleOutcome]:
+        def draw(responses: list[MissingResponse]) -> list[tuple[Sample | str, int]]:
+            rows = [
+                ResponseRow(each.open_request.prompt, each.open_request.request.question, each.number)
+                for each in responses
+            ]
+            return self._samples(responses, self.generation.draw(rows, cancelled))
 
-        lengths = [len(place.asked.prompt) + self._how.max_tokens for place in batch]
-        outcomes: list[Outcome] = []
-        with self._turn(halt), _explained(self._said):
-            for index, (drawn, cost) in self._budget.run(batch, lengths, draw, _too_large):
-                outcomes += batch[index].asked.take(drawn, cost)
+        lengths = [len(each.open_request.prompt) + self._options.max_tokens for each in batch]
+        outcomes: list[SampleOutcome] = []
+        with self._model_lock(cancelled), _generation_errors(self._subject):
+            for index, (sample, tokens) in self._budget.run(batch, lengths, draw, _out_of_memory):
+                outcomes += batch[index].open_request.add(sample, tokens)
         return outcomes
 
-    def _samples(self, places: Sequence[Place], drawn: Sequence[Tokens]) -> list[tuple[Sample | str, int]]:
-        """A sample for each response, or why it is none; and how many tokens it cost."""
-        responses = [
-            read(self.generation.decode, one.ids, ended=one.ended, stops=self._how.stop, opened=place.asked.opened)
-            for place, one in zip(places, drawn, strict=True)
+    def _samples(
+        self, responses: Sequence[MissingResponse], drawn: Sequence[DrawnTokens]
+    ) -> list[tuple[Sample | str, int]]:
+        """For each response its sample, or the reason why there is none; and its number of tokens."""
+        texts = [
+            read_response(
+                self.generation.decode,
+                tokens.ids,
+                ended=tokens.ended,
+                stops=self._options.stop,
+                starts_in_reasoning=response.open_request.starts_in_reasoning,
+            )
+            for response, tokens in zip(responses, drawn, strict=True)
         ]
         states: Sequence[list[float] | None] = [None] * len(drawn)
-        if self._keep.hidden_states:
-            said = zip(places, drawn, responses, strict=True)
+        if self._kept.hidden_states:
             states = self.generation.hidden_states(
-                [place.asked.prompt + one.ids[: response.last] for place, one, response in said]
+                [
+                    response.open_request.prompt + tokens.ids[: text.end]
+                    for response, tokens, text in zip(responses, drawn, texts, strict=True)
+                ]
             )
         return [
-            (self._sample(one, response, state), len(one.ids))
-            for one, response, state in zip(drawn, responses, states, strict=True)
+            (self._sample(tokens, text, state), len(tokens.ids))
+            for tokens, text, state in zip(drawn, texts, states, strict=True)
         ]
 
-    def _sample(self, drawn: Tokens, response: Response, state: list[float] | None) -> Sample | str:
+    def _sample(self, drawn: DrawnTokens, text: Response, state: list[float] | None) -> Sample | str:
         if not all(map(math.isfinite, drawn.logprobs)):
-            return "the model's output is not a number; dtype='float32' may help"
-        kept = response.kept(len(drawn.ids), whole=self._keep.end_token)
+            return NOT_A_NUMBER
+        kept = text.logprob_slice(len(drawn.ids), with_end=self._kept.end_token)
         return Sample(
-            response.text,
-            (tuple(drawn.logprobs[kept]) or None) if self._keep.logprobs else None,
-            response.finish_reason,
-            response.reasoning or None,
-            (tuple(drawn.entropies[kept]) or None) if self._keep.entropies else None,
+            text.text,
+            (tuple(drawn.logprobs[kept]) or None) if self._kept.logprobs else None,
+            text.finish_reason,
+            text.reasoning or None,
+            (tuple(drawn.entropies[kept]) or None) if self._kept.entropies else None,
             None if state is None else tuple(state),
         )
 
     @contextlib.contextmanager
-    def _turn(self, halt: threading.Event) -> Iterator[None]:
+    def _model_lock(self, cancelled: threading.Event) -> Iterator[None]:
         lock = self._lock.current
-        while not lock.acquire(timeout=_LOOK):
-            if halt.is_set():
-                raise HaltedError
+        while not lock.acquire(timeout=_POLL):
+            if cancelled.is_set():
+                raise CancelledDrawError
         try:
             yield
         finally:
             lock.release()
 
 
-def _too_large(_: Place, length: int) -> tuple[Sample | str, int]:
-    return f"out of memory at {length} tokens, prompt and response", 0
+def pack_batches(
+    responses: Iterable[MissingResponse], budget: TokenBudget, max_tokens: int, *, pads: bool
+) -> Iterator[list[MissingResponse]]:
+    """Batches of responses, taken as they fit.
+
+    Args:
+        responses: the responses to draw, in order.
+        budget: the limit of a batch; it may change between batches.
+        max_tokens: the most tokens of a response.
+        pads: prompts of different lengths may share a batch.
+    """
+    batch: list[MissingResponse] = []
+    longest = 0
+    for response in responses:
+        length = len(response.open_request.prompt) + max_tokens
+        is_full = (len(batch) + 1) * max(longest, length) > budget.tokens
+        if batch and (is_full or not (pads or length == longest)):
+            yield batch
+            batch, longest = [], 0
+        batch.append(response)
+        longest = max(longest, length)
+        # A batch that has no room for a further row is drawn now: the next request is taken only when it can start.
+        if (len(batch) + 1) * longest > budget.tokens:
+            yield batch
+            batch, longest = [], 0
+    if batch:
+        yield batch
+
+
+def _out_of_memory(_: MissingResponse, length: int) -> tuple[Sample | str, int]:
+    return f"out of memory at {length} tokens of prompt and response", 0
 
 
 @contextlib.contextmanager
-def _explained(who: str) -> Iterator[None]:
+def _generation_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise errors.SamplingError(f"{who} does not generate: {type(error).__name__}: {error}") from error
+        raise errors.SamplingError(f"{subject} does not generate: {type(error).__name__}: {error}") from error

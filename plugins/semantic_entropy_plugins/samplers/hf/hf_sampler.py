@@ -1,93 +1,87 @@
-"""Samples from a causal language model on this machine, by transformers' `generate`.
+"""Samples from a causal language model in this process, by transformers' `generate`.
 
     requests -> prompts -> batches over questions and responses -> tokens -> samples
 
-Requests are taken as a batch has room for them. Drawing goes on in a thread of its own while the reader judges what it
-has. Prompts are in `sampling_prompts`, batches in `hf_sampler.engine` and `hf_sampler.generation`, tokens in
-`hf_sampler.draws`, texts in `sampled_text`, the thread in `sampling_thread`.
+A request is taken when a batch has room for it. A thread draws samples while the reader judges earlier ones. Prompts:
+`sampling_prompts`; batches: `hf_engine` and `generation`; tokens: `token_draws`; texts: `sampled_text`; the thread:
+`sampling_thread`.
 
-Log-probabilities are in nats, of the distribution that was drawn from, after temperature, top_k and top_p: what Monte
-Carlo estimators are defined on, and what the Nature 2024 code takes (`compute_transition_scores` on `scores`).
-`logprobs="model"` gives those of the model itself, at temperature 1, as lm-polygraph does. They are the text's alone:
-as in both codes the end token has none, unless there is nothing else, or `end_token=True` asks for it; then their sum
-is the logarithm of the whole response's probability.
+Log-probabilities are in nats. With `logprobs="drawn"` they belong to the distribution that the tokens are drawn from,
+after temperature, top_k and top_p: Monte Carlo estimators are defined on them, and the code of the Nature 2024 paper
+uses them (`compute_transition_scores` on `scores`). With `logprobs="model"` they belong to the model at temperature 1,
+as in lm-polygraph. They cover the tokens of the text. As in both codes, the end token has none, unless it is the only
+token, or `end_token=True` requests it; then their sum is the log-probability of the whole response.
 
-At temperature 0 all responses to a question are equal: one is generated and given n times, its cost once. Its
-log-probabilities are the model's own, since the distribution drawn from says nothing (all are 0).
+At temperature 0 all responses to a question are equal: one is generated and yielded n times, and its cost is counted
+once. Its log-probabilities are the model's own, because in the drawn distribution they are all 0.
 
-What is under way when the reader stops is lost: one batch that is being drawn and one that waits.
+When the reader stops, at most two batches are lost: the batch that is being drawn and the batch that waits.
 
 Left out: several GPUs for one model, quantised weights, adapters, serving many users (see `vllm` and `openai`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
 import transformers
 
-from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, errors
-from semantic_entropy_plugins.models.checkpoints import model_identity
+from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
-from semantic_entropy_plugins.options import describe_component
-from semantic_entropy_plugins.samplers.hf.hf_engine import Engine, Keep
-from semantic_entropy_plugins.samplers.hf.token_draws import How
-from semantic_entropy_plugins.samplers.sampling_options import (
-    checked_logprobs,
-    checked_seed,
-    checked_stops,
-    checked_temperature,
-    checked_text,
-    checked_top_p,
-    checked_whole,
-)
-from semantic_entropy_plugins.samplers.sampling_prompts import TEMPLATE, Prompts
+from semantic_entropy_plugins.options import checked_number, describe_component
+from semantic_entropy_plugins.samplers.hf.hf_engine import KeptValues, SamplingEngine
+from semantic_entropy_plugins.samplers.hf.token_draws import DrawOptions
+from semantic_entropy_plugins.samplers.local_sampler import LocalSampler
+from semantic_entropy_plugins.samplers.sampling_prompts import TEMPLATE
 from semantic_entropy_plugins.samplers.sampling_thread import in_background
 
 
-class HFSampler(Sampler):
+class HFSampler(LocalSampler):
     """Draws responses from a causal language model.
 
-    A seed settles each response by itself: the i-th to a question is drawn under (seed, question, i), whoever shares
-    its batch and however many are asked for. So more responses asked for later are others, and 4 are the first 4 of
-    10. What batches do change is the rounding of the model's outputs, by which a token can tip over now and then,
-    seldom in float32 and more often in half precision. torch's own generators are neither read nor set.
+    A seed determines each response separately: response i to a question is drawn with (seed, question, i), whatever
+    else is in its batch and however many responses are requested. So later requests for more responses yield new ones,
+    and 4 responses are the first 4 of 10. Batches change only the rounding of the model's outputs, which can change a
+    token: rarely in float32, more often in half precision. torch's own generators are neither read nor set.
 
     Args:
         model: a causal language model on the Hugging Face hub, or a folder.
-        temperature: 0 takes the likeliest token each time.
-        top_p: draw from the fewest tokens whose probabilities come to this much; 1: from all.
-        top_k: draw from the k likeliest tokens; None: from all, whatever the model's own generation settings say.
-        max_tokens: new tokens of a response at most, reasoning included.
-        seed: None: other responses each time.
-        stop: a text, or several, before which a response ends.
+        temperature: 0: greedy decoding.
+        top_p: draw from the fewest tokens whose probabilities add up to this value; 1: from all tokens.
+        top_k: draw from the k likeliest tokens; None: from all tokens, also if the model's own generation settings have
+            a top_k.
+        max_tokens: the most new tokens of a response, with reasoning.
+        seed: None: different responses each time.
+        stop: stop strings, one or several; a response ends before the first.
         system: the system prompt, for a chat template.
-        chat: whether the tokenizer's chat template writes the prompt; None: where it has one.
-        template: the user's turn, or without a chat template the whole prompt, with {question} in it.
+        chat: write the prompt with the tokenizer's chat template; None: if the tokenizer has one.
+        template: the user's turn; without a chat template, the whole prompt. It contains {question}.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
-        chat_template: Jinja text in place of the tokenizer's own chat template.
-        logprobs: "drawn", of the distribution that was drawn from; "model", of the model's own; False: none.
-        end_token: whether log-probabilities and entropies go on to the end token, which is their last then.
+        chat_template: a Jinja text that replaces the tokenizer's own chat template.
+        logprobs: "drawn": of the distribution that the tokens are drawn from; "model": of the model's own distribution;
+            False: none.
+        end_token: log-probabilities and entropies include the end token, as the last one.
         token_entropies: keep the entropy at each token, of the distribution that `logprobs` names.
-        hidden_states: keep the last layer's state at the text's last token: one more pass of the model for each batch.
-        revision: a branch, tag or commit on the hub; None: its main branch.
-        device: "cpu", "cuda", "cuda:1", ...; None: "cuda" where there is one, else "cpu".
-        dtype: "float32", "bfloat16", "float16"; None: bfloat16 on a GPU that has it, else float16; float32 on a CPU.
-        batch_tokens: responses in a batch times the tokens of the longest prompt and `max_tokens`; halved where memory
-            runs out. None: a default for the device.
-        allow_pickle: read pickled weights where the model has no others.
+        hidden_states: keep the last layer's state at the text's last token; takes one more pass of the model per batch.
+        revision: a branch, tag or commit on the hub; None: the main branch.
+        device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
+        dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, float16 on another GPU,
+            float32 on a CPU.
+        batch_tokens: the most tokens of a batch: responses times (longest prompt + `max_tokens`). It is halved when
+            memory runs out. None: a default for the device.
+        allow_pickle: read pickled weights if the model has no others.
         compile: `torch.compile` the model.
 
     Raises:
-        OptionError: an option cannot be, or there is no such model; says what there is.
-        SamplingError: the model cannot be had now: no network, no permission, no space, no memory.
+        OptionError: an option is not valid, or there is no such model; the message names the alternatives.
+        SamplingError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
 
     name = "hf"
     cache_identity = "semantic_entropy_plugins.hf_sampler:HFSampler"
+    _model_options = frozenset(("model", "revision", "device", "dtype", "allow_pickle", "compile"))
 
     def __init__(
         self,
@@ -116,104 +110,84 @@ class HFSampler(Sampler):
         compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
         _loaded: LoadedModel | None = None,
     ) -> None:
-        under = checked_logprobs(self.name, logprobs)
-        how = How(
-            temperature=checked_temperature(self.name, temperature),
-            top_p=checked_top_p(self.name, top_p),
-            top_k=checked_whole(self.name, "top_k", top_k, optional=True),
-            max_tokens=checked_whole(self.name, "max_tokens", max_tokens),
-            stop=checked_stops(self.name, stop),
-            seed=checked_seed(self.name, seed),
-            own=under == "model",
-            entropies=bool(token_entropies),
-        )
-        keep = Keep(bool(under), bool(end_token), bool(token_entropies), bool(hidden_states))
-        checked_text(self.name, "system", system)
-        checked_text(self.name, "chat_template", chat_template)
-        checked_whole(self.name, "batch_tokens", batch_tokens, optional=True)
-        loaded = _loaded or _load(model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile)
-        prompts = Prompts(
-            self.name,
-            loaded.tokenizer,
-            chat=chat,
+        self._set_options(
+            model=model,
+            temperature=temperature,
+            top_p=top_p,
+            top_k=top_k,
+            max_tokens=max_tokens,
+            seed=seed,
+            stop=stop,
             system=system,
+            chat=chat,
             template=template,
-            options=chat_template_kwargs,
+            chat_template_kwargs=chat_template_kwargs,
             chat_template=chat_template,
+            logprobs=logprobs,
+            end_token=end_token,
+            token_entropies=bool(token_entropies),
+            hidden_states=bool(hidden_states),
+            revision=revision,
+            dtype=dtype,
         )
+        options = self._options
+        draw_options = DrawOptions(
+            temperature=options["temperature"],
+            top_p=options["top_p"],
+            top_k=options["top_k"],
+            max_tokens=options["max_tokens"],
+            stop=options["stop"] or (),
+            seed=options["seed"],
+            model_logprobs=options["logprobs"] == "model",
+            entropies=options["token_entropies"],
+        )
+        kept = KeptValues(
+            bool(options["logprobs"]), options["end_token"], options["token_entropies"], options["hidden_states"]
+        )
+        self._batch_tokens = checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
+        loaded = _loaded or _load(model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile)
         self._model: LoadedModel | None = loaded
-        self._more = {"batch_tokens": batch_tokens, "chat_template_kwargs": chat_template_kwargs}
-        self._engine: Engine | None = Engine(loaded, prompts, how, keep, batch_tokens)
-        self._dtype, self._commit = str(loaded.dtype).removeprefix("torch."), loaded.commit
-        self._known = model_identity(model, loaded.commit)
-        self._options = {
-            "model": model,
-            "temperature": how.temperature,
-            "top_p": how.top_p,
-            "top_k": top_k,
-            "max_tokens": max_tokens,
-            "seed": seed,
-            "stop": how.stop or None,
-            "system": system,
-            "chat": chat,
-            "template": template,
-            "chat_template_kwargs": chat_template_kwargs and json.dumps(dict(chat_template_kwargs), sort_keys=True),
-            "logprobs": under,
-            "end_token": keep.end_token,
-            "token_entropies": keep.entropies,
-            "hidden_states": keep.hidden_states,
-            "revision": revision,
-            "dtype": dtype,
-            **({} if chat_template is None else {"chat_template": chat_template}),
-        }
+        self._set_model(loaded.dtype, loaded.commit)
+        prompts = self._prompt_writer(loaded.tokenizer)
+        self._engine: SamplingEngine | None = SamplingEngine(loaded, prompts, draw_options, kept, batch_tokens)
 
-    @property
-    def settings(self) -> Hashable:
-        return (self.name, *{**self._options, "model": self._known.key}.values(), self._dtype, self._commit)
-
-    @property
-    def versions(self) -> Mapping[str, str]:
-        libraries = {"torch": torch.__version__, "transformers": transformers.__version__}
-        return libraries if self._commit is None else {**libraries, self._known.shown: self._commit}
+    def _library_versions(self) -> Mapping[str, str]:
+        return {"torch": torch.__version__, "transformers": transformers.__version__}
 
     @property
     def forward_tokens(self) -> int:
-        """Tokens that have gone through the model so far, padding included."""
-        return self._working.generation.tokens
+        """Tokens that the model has processed so far, with padding."""
+        return self._open_engine.generation.tokens
 
     def describe(self) -> str:
         return describe_component(HFSampler, self.name, self._options)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
-        engine = self._working
-        return in_background(lambda halt: engine.batches(requests, halt), "semantic-entropy hf")
+        engine = self._open_engine
+        return in_background(lambda cancelled: engine.batches(requests, cancelled), "semantic-entropy hf")
 
     def variant(self, **changes: Any) -> HFSampler:
-        """A sampler of the same model, which is not loaded again, under other options (temperature, system, ...).
+        """A sampler with the same model and other options (temperature, system, ...). The model is not loaded again.
 
         Raises:
-            OptionError: an option cannot be, or is one of the loaded model's: revision, device, dtype, compile.
+            OptionError: an option is not valid, or belongs to the loaded model: revision, device, dtype, compile.
         """
         if self._model is None:
-            raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
-        if fixed := _FIXED.intersection(changes):
-            raise errors.OptionError(f"hf: {min(fixed)} is settled when a model is loaded: make a new sampler")
-        return HFSampler(**{**self._options, **self._more, **changes}, _loaded=self._model)
+            raise self._closed_error()
+        options = {"batch_tokens": self._batch_tokens, **self._variant_options(changes)}
+        return HFSampler(**options, _loaded=self._model)
 
     def close(self) -> None:
-        """Let go of the model, when what is being drawn has been; variants keep theirs."""
+        """Drop the model, after the batch that is being drawn; variants keep it."""
         self._engine = self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     @property
-    def _working(self) -> Engine:
+    def _open_engine(self) -> SamplingEngine:
         if self._engine is None:
-            raise errors.SamplingError(f"{self.describe()} is closed: make a new one")
+            raise self._closed_error()
         return self._engine
-
-
-_FIXED = frozenset(("model", "revision", "device", "dtype", "allow_pickle", "compile"))
 
 
 def _load(
@@ -230,8 +204,8 @@ def _load(
             tokenizer_as_saved=True,
             purpose=HFSampler.name,
         )
-    except errors.EquivalenceError as error:  # it cannot be had now
+    except errors.EquivalenceError as error:  # the model is unavailable
         raise errors.SamplingError(str(error)) from error
     if compiled:
-        loaded.model.compile(dynamic=True)  # in place: `generate` of a wrapped model would call the one inside
+        loaded.model.compile(dynamic=True)  # in place: `generate` of a wrapped model would call the model inside
     return loaded

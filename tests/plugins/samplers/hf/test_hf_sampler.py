@@ -1,4 +1,4 @@
-"""The sampler on real architectures of transformers: what it draws is what the model says, one prompt at a time."""
+"""The sampler `hf` on architectures of transformers: samples agree with the model on one text at a time."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.testing import check_sampler
 from semantic_entropy_plugins.samplers.hf.hf_sampler import HFSampler
 from tests.plugins.tiny_models import CHAT
-from tests.plugins.tiny_samplers import CERTAIN, OPEN, WAYS, WINDOW, checkpoint, taught
+from tests.plugins.tiny_samplers import CERTAIN, MODES, OPEN, WINDOW, checkpoint, trained
 
 QUESTIONS = ("What is the capital?", "The quick brown fox jumps over the lazy dog. 0 1 2 3 4", "Yes", "is it Rome?")
 END_IDS = list(range(2, 60))  # so many end tokens that random weights end at every length
@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def learned(tmp_path_factory):
-    return taught(tmp_path_factory.mktemp("taught"))
+    return trained(tmp_path_factory.mktemp("taught"))
 
 
 def sampler(folder, **options):
@@ -54,8 +54,8 @@ def texts(drawn):
     return [[sample.text for sample in samples] for samples in drawn]
 
 
-class Alone:
-    """The model by itself, one text at a time, without padding or cache."""
+class SingleTexts:
+    """The model on one text at a time, without padding or cache."""
 
     def __init__(self, folder, dtype=torch.float32):
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -67,12 +67,12 @@ class Alone:
         return self.model(input_ids=torch.tensor([prompt + ids])).logits[0, len(prompt) - 1 : -1].float()
 
 
-# What is drawn is the model's.
+# Agreement with the model.
 
 
 def spy(made, monkeypatch):
-    """What the engine draws, token by token."""
-    generation, seen = made._working.generation, []
+    """Record the rows and the tokens that the engine draws."""
+    generation, seen = made._open_engine.generation, []
     original = generation.draw
 
     def draw(rows, halt):
@@ -85,12 +85,12 @@ def spy(made, monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:hf. model=:RuntimeWarning")
-@pytest.mark.parametrize("kind", WAYS)
-def test_what_is_known_of_the_tokens_is_what_the_model_says_of_each_response_alone(tmp_path, kind, monkeypatch):
+@pytest.mark.parametrize("kind", MODES)
+def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_texts(tmp_path, kind, monkeypatch):
     checkpoint(tmp_path, kind, ends=END_IDS)
     options = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "token_entropies": True, "hidden_states": True}
-    made, alone = sampler(tmp_path, end_token=True, **options), Alone(tmp_path)
-    assert made._working.generation.way.name == WAYS[kind]
+    made, alone = sampler(tmp_path, end_token=True, **options), SingleTexts(tmp_path)
+    assert made._open_engine.generation.mode.name == MODES[kind]
     seen = spy(made, monkeypatch)
     drawn = draw(made, *QUESTIONS, n=4)
     assert len(seen) == 16
@@ -119,11 +119,11 @@ def test_what_is_known_of_the_tokens_is_what_the_model_says_of_each_response_alo
             with torch.inference_mode():
                 states = alone.model(input_ids=torch.tensor([prompt + said]), output_hidden_states=True).hidden_states
             assert sample.hidden_state == pytest.approx(states[-1][0, -1].tolist(), abs=1e-4)
-    assert len(lengths) > 3  # rows that ended early did not disturb the others
+    assert len(lengths) > 3  # so rows that end early are covered
 
 
 @pytest.mark.parametrize("own", [{"top_k": 2}, {"repetition_penalty": 9.0}, {"temperature": 9.0}, {"min_p": 0.5}])
-def test_the_models_own_generation_settings_do_not_sneak_in(folder, tmp_path, own):
+def test_the_models_own_generation_settings_are_not_used(folder, tmp_path, own):
     for name in folder.iterdir():
         (tmp_path / name.name).write_bytes(name.read_bytes())
     path = tmp_path / "generation_config.json"
@@ -131,12 +131,12 @@ def test_the_models_own_generation_settings_do_not_sneak_in(folder, tmp_path, ow
     assert texts(draw(sampler(tmp_path), *QUESTIONS)) == texts(draw(sampler(folder), *QUESTIONS))
 
 
-def test_log_probabilities_can_be_the_models_own_or_left_out(folder):
+def test_log_probabilities_of_the_model_or_none(folder):
     hot = {"temperature": 2.0, "top_k": 30}
     (of_drawn,), (own,), (none,) = (
         draw(sampler(folder, **hot, logprobs=logprobs), CERTAIN) for logprobs in ("drawn", "model", False)
     )
-    alone = Alone(folder)
+    alone = SingleTexts(folder)
     for a, b, c in zip(of_drawn, own, none, strict=True):
         assert a.text == b.text == c.text
         assert c.logprobs is None
@@ -147,7 +147,7 @@ def test_log_probabilities_can_be_the_models_own_or_left_out(folder):
     assert alone.model.config.vocab_size > 30
 
 
-def test_the_end_token_has_no_log_probability_unless_it_is_all_there_is_or_asked_for(folder):
+def test_the_end_token_has_a_log_probability_only_if_requested_or_if_it_is_the_only_token(folder):
     (plain,), (whole,) = (draw(sampler(folder, end_token=end), CERTAIN, n=40) for end in (False, True))
     empty = 0
     for a, b in zip(plain, whole, strict=True):
@@ -163,19 +163,19 @@ def test_the_end_token_has_no_log_probability_unless_it_is_all_there_is_or_asked
 
 
 @pytest.mark.parametrize("pad", ["<|pad|>", "<|im_end|>", None])
-def test_it_makes_no_difference_which_token_pads_nor_whether_there_is_one(tmp_path, pad):
+def test_the_padding_token_makes_no_difference(tmp_path, pad):
     usual = draw(sampler(checkpoint(tmp_path / "usual", "gpt2, learned positions", ends=END_IDS)), *QUESTIONS)
     assert (
         draw(sampler(checkpoint(tmp_path / "m", "gpt2, learned positions", ends=END_IDS, pad=pad)), *QUESTIONS) == usual
     )
 
 
-def test_the_tokenizers_end_token_ends_a_response_where_the_models_settings_name_another(tmp_path):
+def test_the_end_tokens_of_the_model_and_of_the_tokenizer_end_a_response(tmp_path):
     made = sampler(checkpoint(tmp_path, ends=[3, 5]))
-    assert made._working.generation.ends == [2, 3, 5]
+    assert made._open_engine.generation.end_ids == [2, 3, 5]
 
 
-def test_half_precision_gives_log_probabilities_of_what_was_drawn_from(folder):
+def test_half_precision_gives_log_probabilities_of_the_drawn_distribution(folder):
     made = sampler(folder, dtype="bfloat16", top_k=1)
     for sample in itertools.chain(*draw(made, *QUESTIONS)):
         assert sample.logprobs == pytest.approx([0.0] * len(sample.logprobs), abs=1e-6)
@@ -185,7 +185,7 @@ def test_half_precision_gives_log_probabilities_of_what_was_drawn_from(folder):
 # Seeds.
 
 
-def test_with_a_seed_a_response_depends_on_its_question_and_number_alone(folder):
+def test_with_a_seed_a_response_depends_only_on_its_question_and_number(folder):
     made = sampler(folder)
     together = texts(draw(made, *QUESTIONS, n=6))
     assert texts(draw(made, *QUESTIONS, n=6)) == together
@@ -198,7 +198,7 @@ def test_with_a_seed_a_response_depends_on_its_question_and_number_alone(folder)
     assert texts(draw(sampler(folder, seed=1), *QUESTIONS, n=6)) != together
 
 
-def test_without_one_responses_are_others_each_time_and_torchs_generator_is_left_alone(folder):
+def test_without_a_seed_responses_differ_each_time_and_torch_s_generator_is_not_used(folder):
     made = sampler(folder, seed=None)
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -208,8 +208,8 @@ def test_without_one_responses_are_others_each_time_and_torchs_generator_is_left
     assert texts(draw(made, *QUESTIONS)) != texts(first)
 
 
-def test_at_temperature_zero_one_response_is_generated_as_transformers_would_and_given_n_times(folder):
-    made, alone = sampler(folder, temperature=0), Alone(folder)
+def test_at_temperature_zero_one_greedy_response_is_yielded_n_times(folder):
+    made, alone = sampler(folder, temperature=0), SingleTexts(folder)
     (samples,) = draw(made, OPEN, n=4)
     ids = alone.tokenizer(OPEN, return_tensors="pt")["input_ids"]
     expected = alone.model.generate(ids, do_sample=False, max_new_tokens=12, pad_token_id=0)[0, ids.shape[1] :].tolist()
@@ -221,37 +221,37 @@ def test_at_temperature_zero_one_response_is_generated_as_transformers_would_and
     assert [sample.usage for sample in samples] == [Usage(1, ids.shape[1], len(expected)), *[Usage()] * 3]
 
 
-# Requests, batches, cost.
+# Requests, batches, usage.
 
 
-def test_the_prompt_is_paid_once_a_question_and_each_response_by_its_own_tokens(folder):
+def test_usage_counts_the_prompt_once_per_question_and_each_response_by_its_tokens(folder):
     made = sampler(folder, end_token=True)
     for question, samples in zip(QUESTIONS, draw(made, *QUESTIONS, n=4), strict=True):
-        prompt = len(Alone(folder).tokenizer(question)["input_ids"])
+        prompt = len(SingleTexts(folder).tokenizer(question)["input_ids"])
         assert sorted(sample.usage.input_tokens for sample in samples) == [0, 0, 0, prompt]
         assert sum(sample.usage.requests for sample in samples) == 1
         assert all(sample.usage.output_tokens == len(sample.logprobs) for sample in samples)
 
 
-def test_a_prompt_runs_once_however_many_responses_and_rows_that_are_done_are_dropped(tmp_path):
+def test_a_prompt_is_processed_once_and_finished_rows_are_dropped(tmp_path):
     long, n = "0 1 2 3 4 5 6 7 8 9 " * 12, 8
     made = sampler(checkpoint(tmp_path / "a", ends=END_IDS))
     (samples,) = draw(made, long, n=n)
     prompt, drawn = samples[0].usage.input_tokens, [sample.usage.output_tokens for sample in samples]
     assert prompt > 100
-    assert made.forward_tokens <= prompt + 2 * sum(drawn)  # more than half of the rows in each step are alive
+    assert made.forward_tokens <= prompt + 2 * sum(drawn)  # more than half of the rows in each step are unfinished
 
 
-def test_a_model_that_cannot_go_the_fast_way_says_which_way_it_goes_and_why(tmp_path):
-    with pytest.warns(RuntimeWarning, match="run 'in padded batches', not 'sharing prompts' .*slower, with the same"):
+def test_a_warning_names_the_slower_generation_mode_and_the_reason(tmp_path):
+    with pytest.warns(RuntimeWarning, match="runs 'in padded batches', not 'sharing prompts' .*slower, with the same"):
         sampler(checkpoint(tmp_path / "a", "mamba, states"))
     with pytest.warns(
-        RuntimeWarning, match="run 'one by one', .*not 'in batches of one length' .log-probabilities differ"
+        RuntimeWarning, match="runs 'one by one', .*not 'in batches of one length' .log-probabilities differ"
     ):
         sampler(checkpoint(tmp_path / "b", "rwkv, states"))
 
 
-def test_requests_are_taken_as_a_batch_has_room(folder):
+def test_a_request_is_taken_when_a_batch_has_room(folder):
     taken = []
 
     def requests():
@@ -259,34 +259,34 @@ def test_requests_are_taken_as_a_batch_has_room(folder):
             taken.append(number)
             yield Request(number, CERTAIN, 4)
 
-    length = len(Alone(folder).tokenizer(CERTAIN)["input_ids"]) + 12
+    length = len(SingleTexts(folder).tokenizer(CERTAIN)["input_ids"]) + 12
     stream = sampler(folder, batch_tokens=8 * length).stream(requests())
     first = [next(stream)[0].index for _ in range(8)]
     stream.close()
     assert first == [0, 0, 0, 0, 1, 1, 1, 1]
-    assert len(taken) <= 3 * 2  # what was read, what waited, and what was under way
+    assert len(taken) <= 3 * 2  # of the batches that were read, that waited, and that were drawn
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 40, 100, 400, 10_000])
-def test_batches_of_any_size_bring_all_of_it(folder, batch_tokens):
+def test_batches_of_any_size_yield_all_responses(folder, batch_tokens):
     drawn = draw(sampler(folder, batch_tokens=batch_tokens), *QUESTIONS, n=5)
     assert [len(samples) for samples in drawn] == [5] * 4
 
 
-def test_a_prompt_that_leaves_no_room_for_the_response_fails_alone_and_is_not_cut(folder):
+def test_a_prompt_that_leaves_no_room_for_the_response_fails_alone(folder):
     long = "0 1 2 3 4 5 6 7 8 9 " * 60
     (a, b, c) = draw(sampler(folder), CERTAIN, long, OPEN)
-    tokens = len(Alone(folder).tokenizer(long)["input_ids"])
+    tokens = len(SingleTexts(folder).tokenizer(long)["input_ids"])
     assert tokens > WINDOW
     assert b == [
         SampleFailure(
-            f"a prompt of {tokens} tokens and 12 new ones (max_tokens) are over the model's window of {WINDOW}"
+            f"a prompt of {tokens} tokens and 12 new tokens (max_tokens) exceed the model's window of {WINDOW}"
         )
     ]
     assert len(a) == len(c) == 3
 
 
-def test_a_prompt_that_just_fits_is_answered_to_the_last_token_of_the_window(tmp_path):
+def test_a_response_may_end_with_the_last_token_of_the_window(tmp_path):
     made = sampler(checkpoint(tmp_path, "gpt2, learned positions"), max_tokens=WINDOW - 5)
     (samples,) = draw(made, CERTAIN, n=2)
     assert {sample.usage.output_tokens for sample in samples if sample.finish_reason == "length"} <= {WINDOW - 5}
@@ -294,8 +294,8 @@ def test_a_prompt_that_just_fits_is_answered_to_the_last_token_of_the_window(tmp
 
 
 def short_of_memory(made, monkeypatch, rows):
-    """A model that runs out of memory with more rows than these."""
-    generation, sizes = made._working.generation, []
+    """Make the model run out of memory with more rows than these; returns the sizes of the batches."""
+    generation, sizes = made._open_engine.generation, []
     original = generation.draw
 
     def draw(batch, halt):
@@ -308,7 +308,7 @@ def short_of_memory(made, monkeypatch, rows):
     return sizes
 
 
-def test_where_memory_runs_out_batches_are_halved_and_stay_so(folder, monkeypatch):
+def test_when_memory_runs_out_batches_are_halved_and_stay_small(folder, monkeypatch):
     made, usual = sampler(folder), draw(sampler(folder), *QUESTIONS)
     sizes = short_of_memory(made, monkeypatch, 3)
     assert texts(draw(made, *QUESTIONS)) == texts(usual)
@@ -318,7 +318,7 @@ def test_where_memory_runs_out_batches_are_halved_and_stay_so(folder, monkeypatc
     assert max(sizes) <= 3
 
 
-def test_a_row_that_does_not_fit_alone_is_a_failure_said_once(folder, monkeypatch):
+def test_a_response_that_does_not_fit_alone_is_one_failure(folder, monkeypatch):
     made = sampler(folder)
     short_of_memory(made, monkeypatch, 0)
     for outcomes in draw(made, CERTAIN, OPEN):
@@ -326,7 +326,7 @@ def test_a_row_that_does_not_fit_alone_is_a_failure_said_once(folder, monkeypatc
         assert failure.reason.startswith("out of memory at ")
 
 
-def test_weights_that_are_no_numbers_are_failures_and_no_texts(tmp_path):
+def test_weights_that_are_nan_give_failures(tmp_path):
     checkpoint(tmp_path)
     model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path)
     with torch.no_grad():
@@ -340,7 +340,7 @@ def test_weights_that_are_no_numbers_are_failures_and_no_texts(tmp_path):
 # Texts.
 
 
-def test_a_stop_string_ends_a_response_before_it(folder):
+def test_a_response_ends_before_a_stop_string(folder):
     made, free = sampler(folder, stop=["a", "e "], max_tokens=40), sampler(folder, max_tokens=40)
     cut = 0
     for samples, whole in zip(draw(made, *QUESTIONS, n=6), draw(free, *QUESTIONS, n=6), strict=True):
@@ -354,12 +354,12 @@ def test_a_stop_string_ends_a_response_before_it(folder):
     assert cut
 
 
-def test_a_block_of_reasoning_goes_to_a_place_of_its_own_with_its_log_probabilities(learned, tmp_path, monkeypatch):
+def test_reasoning_and_its_log_probabilities_are_removed_from_the_text(learned, tmp_path, monkeypatch):
     for name in learned.iterdir():
         (tmp_path / name.name).write_bytes(name.read_bytes())
     (tmp_path / "chat_template.jinja").write_text(CHAT.replace("assistant\n", "assistant\n<think>\n"))
     made = HFSampler(str(tmp_path), max_tokens=12, seed=0)
-    generation = made._working.generation
+    generation = made._open_engine.generation
     said = generation._tokenizer("yes</think>\n\nno<|im_end|>", add_special_tokens=False)["input_ids"]
     original = generation.draw
 
@@ -378,7 +378,7 @@ def test_a_block_of_reasoning_goes_to_a_place_of_its_own_with_its_log_probabilit
 # With the pipeline.
 
 
-def test_questions_alone_become_results(learned):
+def test_estimate_samples_responses_to_questions(learned):
     with contextlib.closing(load_sampler("hf", model=str(learned), seed=0, max_tokens=12, temperature=0.5)) as made:
         certain, open_ = estimate(question=[CERTAIN, OPEN], sampler=made, n=12)
     assert certain.entropy == 0
@@ -390,12 +390,12 @@ def test_questions_alone_become_results(learned):
     assert open_.provenance.sampler == f"hf(model={str(learned)!r}, temperature=0.5, max_tokens=12, seed=0)"
 
 
-def test_it_keeps_the_rules_of_samplers(learned, folder):
+def test_it_passes_the_conformance_checks(learned, folder):
     check_sampler(HFSampler(str(learned), max_tokens=8, token_entropies=True, hidden_states=True))
     check_sampler(HFSampler(str(folder), max_tokens=8, temperature=0, chat=False))
 
 
-def test_settings_tell_apart_what_draws_differently_and_nothing_else(folder, learned):
+def test_settings_hold_exactly_what_samples_depend_on(folder, learned):
     usual = sampler(folder)
     assert sampler(folder, batch_tokens=50).settings == usual.settings
     assert sampler(folder, logprobs=True).settings == usual.settings
@@ -413,7 +413,7 @@ def test_settings_tell_apart_what_draws_differently_and_nothing_else(folder, lea
     )
 
 
-def test_drawing_goes_on_while_the_reader_is_busy(folder):
+def test_drawing_continues_while_the_reader_is_busy(folder):
     made = sampler(folder, batch_tokens=60)
     taken = threading.Event()
 
@@ -429,7 +429,7 @@ def test_drawing_goes_on_while_the_reader_is_busy(folder):
     assert len(list(stream)) == 5
 
 
-def test_closing_stops_in_the_middle_of_a_response(tmp_path):
+def test_closing_stops_during_a_response(tmp_path):
     made = sampler(checkpoint(tmp_path, ends=None), max_tokens=WINDOW - 50, batch_tokens=1)
     stream = made.stream(Request(i, CERTAIN, 1) for i in range(1000))
     next(stream)
@@ -440,7 +440,7 @@ def test_closing_stops_in_the_middle_of_a_response(tmp_path):
     assert made.forward_tokens - before < 3 * WINDOW
 
 
-def test_what_breaks_in_the_readers_requests_or_in_the_model_is_raised_in_the_reader(folder, monkeypatch):
+def test_errors_in_the_requests_and_in_the_model_are_raised_in_the_reader(folder, monkeypatch):
     def requests():
         yield Request(0, CERTAIN, 2)
         raise LookupError("the file has ended early")
@@ -454,12 +454,12 @@ def test_what_breaks_in_the_readers_requests_or_in_the_model_is_raised_in_the_re
     def broken(*_):
         raise RuntimeError("CUDA error: an illegal memory access")
 
-    monkeypatch.setattr(made._working.generation, "draw", broken)
+    monkeypatch.setattr(made._open_engine.generation, "draw", broken)
     with pytest.raises(errors.SamplingError, match="hf: model=.* does not generate: RuntimeError: CUDA error"):
         draw(made, CERTAIN)
 
 
-def test_two_readers_share_a_model_batch_by_batch(folder):
+def test_several_readers_share_a_model_batch_by_batch(folder):
     made, expected = sampler(folder, batch_tokens=60), texts(draw(sampler(folder), *QUESTIONS))
     results = []
     threads = [threading.Thread(target=lambda: results.append(texts(draw(made, *QUESTIONS)))) for _ in range(3)]
@@ -470,11 +470,11 @@ def test_two_readers_share_a_model_batch_by_batch(folder):
     assert results == [expected] * 3
 
 
-def test_threads_of_the_cpu_stay_as_they_were_set(folder, monkeypatch):
+def test_the_number_of_cpu_threads_is_not_changed(folder, monkeypatch):
     made, seen = sampler(folder), []
-    original = made._working.generation.draw
+    original = made._open_engine.generation.draw
     monkeypatch.setattr(
-        made._working.generation, "draw", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1]
+        made._open_engine.generation, "draw", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1]
     )
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -485,7 +485,7 @@ def test_threads_of_the_cpu_stay_as_they_were_set(folder, monkeypatch):
     assert set(seen) == {1}
 
 
-def test_closed_it_says_so(folder):
+def test_a_closed_sampler_raises(folder):
     made = sampler(folder)
     made.close()
     made.close()
@@ -493,11 +493,11 @@ def test_closed_it_says_so(folder):
         draw(made, CERTAIN)
 
 
-# What cannot be.
+# Invalid options and models.
 
 
 @pytest.mark.parametrize(
-    ("options", "says"),
+    ("options", "message"),
     [
         ({"temperature": -1}, "temperature=-1 must be"),
         ({"temperature": float("nan")}, "temperature=nan must be"),
@@ -514,7 +514,7 @@ def test_closed_it_says_so(folder):
         ({"stop": ["a", 3]}, "stop=\\['a', 3\\] must be"),
         ({"stop": 3}, "stop=3 must be"),
         ({"system": " "}, "system=' ' must be"),
-        ({"system": "Be brief."}, "system is for a chat template"),
+        ({"system": "Be brief."}, "system needs a chat template"),
         ({"template": "Why?"}, "has no {question}"),
         ({"logprobs": "drwan"}, "logprobs='drwan' is unknown. Did you mean 'drawn'"),
         ({"logprobs": 1}, "logprobs=1 is unknown"),
@@ -523,12 +523,12 @@ def test_closed_it_says_so(folder):
         ({"dtype": "float8"}, "dtype='float8' is unknown"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused_at_construction(folder, options, says):
-    with pytest.raises(errors.OptionError, match=f"hf: .*{says}"):
+def test_an_invalid_option_is_refused_at_construction(folder, options, message):
+    with pytest.raises(errors.OptionError, match=f"hf: .*{message}"):
         sampler(folder, **options)
 
 
-def test_a_model_that_is_not_there_or_cannot_be_had_says_what_to_do(tmp_path, monkeypatch):
+def test_a_missing_or_unavailable_model_is_reported(tmp_path, monkeypatch):
     with pytest.raises(errors.OptionError, match="hf: model='.*' is not a model saved by `save_pretrained`"):
         sampler(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
@@ -536,7 +536,7 @@ def test_a_model_that_is_not_there_or_cannot_be_had_says_what_to_do(tmp_path, mo
         sampler("nobody/nothing")
 
 
-def test_a_model_that_loads_but_does_not_run_says_so(tmp_path, monkeypatch):
+def test_a_model_that_loads_but_does_not_run_is_reported(tmp_path, monkeypatch):
     checkpoint(tmp_path)
 
     def broken(*_, **__):
@@ -547,7 +547,7 @@ def test_a_model_that_loads_but_does_not_run_says_so(tmp_path, monkeypatch):
         sampler(tmp_path)
 
 
-def test_compiling_is_done_in_place_so_that_generate_uses_it(folder, monkeypatch):
+def test_the_model_is_compiled_in_place(folder, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append((type(self).__name__, how)))
     sampler(folder, compile=True)
@@ -569,8 +569,8 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a SIGINT to another process is a POSIX affair")
-def test_ctrl_c_ends_it_within_a_step_and_what_was_drawn_is_not_drawn_again(tmp_path):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows cannot send SIGINT to another process")
+def test_ctrl_c_ends_sampling_within_a_step_and_kept_samples_are_not_drawn_again(tmp_path):
     model, file, new = checkpoint(tmp_path / "m", ends=None), tmp_path / "s.jsonl", 40
     command = [sys.executable, "-c", LONG, str(model), str(file), str(new), "200"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
@@ -613,17 +613,17 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
-def test_a_process_that_is_forked_while_another_thread_draws_draws_too(folder):
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+def test_a_process_that_is_forked_while_another_thread_draws_can_draw(folder):
     command = [sys.executable, "-c", FORK, str(folder)]
     done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-# Other options on the same model.
+# Variants.
 
 
-def test_a_variant_waits_while_another_draws_with_the_model(learned):
+def test_a_variant_waits_while_another_sampler_draws_with_the_model(learned):
     made = HFSampler(str(learned), temperature=0, max_tokens=12)
     drawn = made.variant(temperature=1.0).stream([Request(0, CERTAIN, 1)])
     found = []
@@ -636,7 +636,7 @@ def test_a_variant_waits_while_another_draws_with_the_model(learned):
     assert found
 
 
-def test_a_variant_draws_as_a_sampler_made_anew_without_loading_the_model_again(learned):
+def test_a_variant_draws_like_a_new_sampler_and_does_not_load_the_model_again(learned):
     made = HFSampler(str(learned), temperature=0, max_tokens=12, seed=0)
     other = made.variant(temperature=1.0, system="Be brief.", chat_template=CHAT)
     anew = HFSampler(str(learned), temperature=1.0, max_tokens=12, seed=0, system="Be brief.", chat_template=CHAT)
@@ -647,14 +647,14 @@ def test_a_variant_draws_as_a_sampler_made_anew_without_loading_the_model_again(
     assert draw(other, CERTAIN, n=1)  # it keeps the model
 
 
-def test_a_variant_ends_at_the_model_s_own_end_tokens_too(folder):
+def test_a_variant_uses_the_model_s_end_tokens(folder):
     made = sampler(folder)
     other = made.variant(temperature=0.5)
-    assert made._working.generation.ends == other._working.generation.ends == END_IDS
+    assert made._open_engine.generation.end_ids == other._open_engine.generation.end_ids == END_IDS
     assert texts(draw(made.variant(), *QUESTIONS)) == texts(draw(made, *QUESTIONS))
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"revision": "v2"}, {"temperature": -1}])
-def test_a_variant_cannot_change_the_loaded_model_and_checks_the_rest(learned, changes):
+def test_a_variant_cannot_change_options_of_the_loaded_model(learned, changes):
     with pytest.raises(errors.OptionError, match=f"hf: {next(iter(changes))}"):
         HFSampler(str(learned), temperature=0, max_tokens=12).variant(**changes)

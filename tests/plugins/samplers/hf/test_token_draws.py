@@ -1,4 +1,4 @@
-"""Tokens drawn from known logits: how often, by which probability, and under which seed."""
+"""Tokens drawn from known logits: their frequency, their log-probability, and the seed."""
 
 from __future__ import annotations
 
@@ -11,36 +11,38 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from semantic_entropy_plugins.samplers.hf.token_draws import Draws, How
+from semantic_entropy_plugins.samplers.hf.token_draws import DrawOptions, TokenDrawer
 
 LOGITS = torch.tensor([1.0, 0.0, -1.0, 2.0, -torch.inf, 0.5])
 
 
-def how(**options):
-    usual = {"temperature": 1.0, "top_p": 1.0, "top_k": None, "max_tokens": 1, "stop": (), "seed": 0}
-    return How(**{**usual, "own": False, "entropies": True, **options})
+def draw_options(**options):
+    defaults = {"temperature": 1.0, "top_p": 1.0, "top_k": None, "max_tokens": 1, "stop": (), "seed": 0}
+    return DrawOptions(**{**defaults, "model_logprobs": False, "entropies": True, **options})
 
 
-def draws(rows, ends=(), decode=str, halt=None, **options):
+def drawer(rows, end_ids=(), decode=str, cancelled=None, **options):
     keys = [("q", number) for number in range(rows)]
-    return Draws(how(**options), keys, ends, torch.device("cpu"), decode, halt or threading.Event())
+    return TokenDrawer(
+        draw_options(**options), keys, end_ids, torch.device("cpu"), decode, cancelled or threading.Event()
+    )
 
 
-def drawn(logits, **options):
-    """What each row draws in one step from its logits."""
-    made = draws(len(logits), **options)
+def draw_once(logits, **options):
+    """The token that each row draws from its logits in one step."""
+    made = drawer(len(logits), **options)
     scores = logits.clone()
     made.draw(scores)
-    tokens = made.tokens()
-    assert scores.argmax(-1).tolist() == [one.ids[0] for one in tokens]  # what `generate` will take
+    tokens = made.responses()
+    assert scores.argmax(-1).tolist() == [one.ids[0] for one in tokens]  # the token that `generate` chooses
     assert (scores.exp().sum(-1) == 1).all()
     return tokens
 
 
 @pytest.mark.parametrize("options", [{}, {"temperature": 0.5}, {"temperature": 3.0, "top_k": 4}, {"top_p": 0.8}])
-def test_tokens_come_as_often_as_their_probabilities_say(options):
+def test_tokens_are_drawn_with_their_probabilities(options):
     rows = 20_000
-    tokens = drawn(LOGITS.repeat(rows, 1), **options)
+    tokens = draw_once(LOGITS.repeat(rows, 1), **options)
     expected = probabilities(**options)
     for token, p in enumerate(expected.tolist()):
         share = sum(one.ids[0] == token for one in tokens) / rows
@@ -48,7 +50,7 @@ def test_tokens_come_as_often_as_their_probabilities_say(options):
 
 
 def probabilities(temperature=1.0, top_k=None, top_p=1.0, **_):
-    """By transformers' own filters, in the order in which `generate` applies them."""
+    """By the filters of transformers, in the order of `generate`."""
     scores = LOGITS[None]
     for made, value, neutral in (
         (TemperatureLogitsWarper, temperature, 1.0),
@@ -62,28 +64,28 @@ def probabilities(temperature=1.0, top_k=None, top_p=1.0, **_):
 @pytest.mark.parametrize(
     "options", [{}, {"temperature": 0.3}, {"top_k": 2}, {"top_p": 0.6}, {"temperature": 2.0, "top_k": 4, "top_p": 0.9}]
 )
-def test_what_is_known_of_a_token_is_of_the_distribution_it_was_drawn_from(options):
+def test_log_probabilities_and_entropies_belong_to_the_drawn_distribution(options):
     expected = probabilities(**options)
     entropy = -(expected[expected > 0] * expected[expected > 0].log()).sum().item()
-    for one in drawn(LOGITS.repeat(50, 1), **options):
+    for one in draw_once(LOGITS.repeat(50, 1), **options):
         assert one.logprobs == [pytest.approx(expected[one.ids[0]].log().item(), abs=1e-6)]
         assert one.entropies == [pytest.approx(entropy, abs=1e-6)]
 
 
-@pytest.mark.parametrize("options", [{"own": True, "temperature": 0.3, "top_k": 2}, {"temperature": 0.0}])
-def test_or_of_the_models_own_as_it_always_is_where_nothing_is_left_to_chance(options):
+@pytest.mark.parametrize("options", [{"model_logprobs": True, "temperature": 0.3, "top_k": 2}, {"temperature": 0.0}])
+def test_log_probabilities_belong_to_the_model_if_requested_and_at_temperature_zero(options):
     expected = LOGITS.softmax(-1)
-    for one in drawn(LOGITS.repeat(50, 1), **options):
+    for one in draw_once(LOGITS.repeat(50, 1), **options):
         assert one.logprobs == [pytest.approx(expected[one.ids[0]].log().item(), abs=1e-6)]
         assert one.entropies == [pytest.approx(torch.special.entr(expected).sum().item(), abs=1e-6)]
 
 
 def test_at_temperature_zero_the_likeliest_token_is_drawn():
-    assert {one.ids[0] for one in drawn(LOGITS.repeat(9, 1), temperature=0.0)} == {3}
+    assert {one.ids[0] for one in draw_once(LOGITS.repeat(9, 1), temperature=0.0)} == {3}
 
 
-class Given(random.Random):
-    """A source of one number."""
+class FixedRandom(random.Random):
+    """Always returns the same number."""
 
     def __init__(self, number):
         super().__init__()
@@ -98,12 +100,12 @@ class Given(random.Random):
     st.lists(st.sampled_from([-torch.inf, -80.0, -20.0, 0.0, 1.0]), min_size=2, max_size=30),
     st.sampled_from([0.0, 5e-324, 0.5, 1 - 2**-24, 1 - 2**-53]),
 )
-def test_no_number_draws_a_token_of_probability_zero(logits, number):
+def test_a_token_of_probability_zero_is_never_drawn(logits, number):
     if max(logits) == -torch.inf:
         logits[0] = 0.0
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("semantic_entropy_plugins.samplers.hf.token_draws.random.Random", lambda _: Given(number))
-        (one,) = drawn(torch.tensor([logits]))
+        patched.setattr("semantic_entropy_plugins.samplers.hf.token_draws.random.Random", lambda _: FixedRandom(number))
+        (one,) = draw_once(torch.tensor([logits]))
     assert logits[one.ids[0]] > -torch.inf
 
 
@@ -111,39 +113,41 @@ def test_a_rare_token_of_a_large_vocabulary_is_not_rounded_away():
     logits = torch.zeros(1, 150_000)
     logits[0, -1] = -6.0
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("semantic_entropy_plugins.samplers.hf.token_draws.random.Random", lambda _: Given(1 - 1e-9))
-        assert drawn(logits)[0].ids == [149_999]
+        patched.setattr(
+            "semantic_entropy_plugins.samplers.hf.token_draws.random.Random", lambda _: FixedRandom(1 - 1e-9)
+        )
+        assert draw_once(logits)[0].ids == [149_999]
 
 
-def test_a_seed_settles_each_response_by_its_question_and_number_alone():
-    many = [one.ids for one in walk(draws(6, max_tokens=20))]
-    assert [one.ids for one in walk(draws(3, max_tokens=20))] == many[:3]
+def test_with_a_seed_a_response_depends_only_on_its_question_and_number():
+    many = [one.ids for one in draw_all(drawer(6, max_tokens=20))]
+    assert [one.ids for one in draw_all(drawer(3, max_tokens=20))] == many[:3]
     assert len({tuple(ids) for ids in many}) == 6
-    assert [one.ids for one in walk(draws(6, max_tokens=20, seed=1))] != many
-    assert [one.ids for one in walk(draws(6, max_tokens=20, seed=None))] != many
+    assert [one.ids for one in draw_all(drawer(6, max_tokens=20, seed=1))] != many
+    assert [one.ids for one in draw_all(drawer(6, max_tokens=20, seed=None))] != many
 
 
-def walk(made):
-    """Draw from the same logits, step by step, as `generate` would."""
+def draw_all(made):
+    """Draw all steps from the same logits, as `generate` does."""
     while len(made.active):
         made.draw(LOGITS.repeat(len(made.active), 1))
         made.finished()
-        made.active = made.active[made.alive]
-    return made.tokens()
+        made.active = made.active[made.unfinished]
+    return made.responses()
 
 
-def test_no_generator_but_its_own_is_used():
+def test_global_random_generators_are_not_used():
     torch.manual_seed(3)
     random.seed(3)
     before = torch.get_rng_state(), random.getstate()
-    walk(draws(4, max_tokens=5))
-    walk(draws(4, max_tokens=5, seed=None))
+    draw_all(drawer(4, max_tokens=5))
+    draw_all(drawer(4, max_tokens=5, seed=None))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
 
 
-def test_a_row_ends_with_the_first_of_several_end_tokens_and_keeps_it():
-    tokens = walk(draws(200, ends=(0, 5), max_tokens=6))
+def test_a_row_ends_with_its_first_end_token():
+    tokens = draw_all(drawer(200, end_ids=(0, 5), max_tokens=6))
     for one in tokens:
         ends = [place for place, token in enumerate(one.ids) if token in (0, 5)]
         assert ends == ([len(one.ids) - 1] if one.ended else [])
@@ -152,11 +156,11 @@ def test_a_row_ends_with_the_first_of_several_end_tokens_and_keeps_it():
     assert {one.ended for one in tokens} == {True, False}
 
 
-def test_a_row_ends_where_its_text_holds_a_stop_string_however_many_tokens_that_takes():
+def test_a_row_ends_when_its_text_contains_a_stop_string_of_several_tokens():
     def decode(ids):
         return "".join("abcdef"[token] for token in ids)
 
-    for one in walk(draws(200, decode=decode, stop=("da", "ff"), max_tokens=12)):
+    for one in draw_all(drawer(200, decode=decode, stop=("da", "ff"), max_tokens=12)):
         text = decode(one.ids)
         assert "da" not in text[:-1]
         assert "ff" not in text[:-1]
@@ -164,25 +168,25 @@ def test_a_row_ends_where_its_text_holds_a_stop_string_however_many_tokens_that_
         assert not one.ended
 
 
-def test_a_call_ends_when_half_of_its_rows_are_done_or_nobody_wants_the_rest():
-    halt = threading.Event()
-    made = draws(4, ends=(3,), halt=halt, max_tokens=9)
+def test_a_call_ends_when_half_of_its_rows_are_done_or_it_is_cancelled():
+    cancelled = threading.Event()
+    made = drawer(4, end_ids=(3,), cancelled=cancelled, max_tokens=9)
     made.draw(torch.tensor([[0.0, -99, -99, 99], [99, 0, 0, 0], [99, 0, 0, 0], [99, 0, 0, 0]]))
     assert made.finished().tolist() == [True, False, False, False]
-    made.thins = True
+    made.drops_rows = True
     assert made.finished().tolist() == [True, False, False, False]
     made.draw(torch.tensor([[0.0, 0, 0, 0], [0, -99, -99, 99], [99, 0, 0, 0], [99, 0, 0, 0]]))
     assert made.finished().tolist() == [True] * 4
-    assert made.alive.tolist() == [2, 3]
-    made.thins = False
+    assert made.unfinished.tolist() == [2, 3]
+    made.drops_rows = False
     assert made.finished().tolist() == [True, True, False, False]
-    halt.set()
+    cancelled.set()
     assert made.finished().tolist() == [True] * 4
 
 
-def test_a_step_too_many_changes_nothing():
-    made = draws(2)
+def test_a_step_after_the_last_changes_nothing():
+    made = drawer(2)
     made.draw(LOGITS.repeat(2, 1))
-    before = made.tokens()
+    before = made.responses()
     made.draw(LOGITS.repeat(2, 1))
-    assert made.tokens() == before
+    assert made.responses() == before

@@ -1,0 +1,124 @@
+"""What the samplers with a model in this process share: their common options, settings, versions and variants."""
+
+from __future__ import annotations
+
+import json
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from semantic_entropy.plugin import Sampler, errors
+from semantic_entropy_plugins.models.checkpoints import model_identity
+from semantic_entropy_plugins.options import (
+    checked_logprobs,
+    checked_number,
+    checked_seed,
+    checked_stops,
+    checked_temperature,
+    checked_text,
+    checked_top_p,
+)
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, checked_chat_template_kwargs
+
+NOT_A_NUMBER = "the model's output is not a number; dtype='float32' may help"
+"""The reason of a `SampleFailure` for a response with a log-probability that is nan or infinite."""
+
+
+class LocalSampler(Sampler):
+    """Base of the samplers with a model in this process.
+
+    A constructor calls `_set_options` before it loads the model, and `_set_model` after that.
+    """
+
+    _model_options: ClassVar[frozenset[str]]
+    """Options of the loaded model, which a variant cannot change."""
+
+    def _set_options(
+        self,
+        *,
+        model: str,
+        temperature: float,
+        top_p: float,
+        top_k: int | None,
+        max_tokens: int,
+        seed: int | None,
+        stop: str | Sequence[str] | None,
+        system: str | None,
+        chat: bool | None,
+        template: str,
+        chat_template_kwargs: Mapping[str, Any] | None,
+        chat_template: str | None,
+        logprobs: str | bool,
+        end_token: bool,
+        revision: str | None,
+        dtype: str | None,
+        **own: bool,
+    ) -> None:
+        """Check the options and keep them, with the subclass's `own` options. Raises OptionError.
+
+        Sample stores find samples by `settings`, so the order of these options must not change.
+        """
+        name = self.name
+        self._chat_template_kwargs = checked_chat_template_kwargs(name, chat_template_kwargs)
+        self._options: dict[str, Any] = {
+            "model": model,
+            "temperature": float(checked_temperature(name, temperature)),
+            "top_p": float(checked_top_p(name, top_p)),
+            "top_k": checked_number(name, "top_k", top_k, 1, whole=True, optional=True),
+            "max_tokens": checked_number(name, "max_tokens", max_tokens, 1, whole=True),
+            "seed": checked_seed(name, seed),
+            "stop": checked_stops(name, stop) or None,
+            "system": checked_text(name, "system", system, optional=True),
+            "chat": chat,
+            "template": template,
+            "chat_template_kwargs": json.dumps(self._chat_template_kwargs, sort_keys=True)
+            if self._chat_template_kwargs
+            else None,
+            "logprobs": checked_logprobs(name, logprobs),
+            "end_token": bool(end_token),
+            **own,
+            "revision": revision,
+            "dtype": dtype,
+        }
+        if chat_template is not None:  # only if used: sample stores from before this option must be found
+            self._options["chat_template"] = checked_text(name, "chat_template", chat_template)
+
+    def _set_model(self, dtype: object, commit: str | None) -> None:
+        """Keep the identity of the loaded model. commit: on the hub, or a digest of a local folder."""
+        self._dtype, self._commit = str(dtype).removeprefix("torch."), commit
+        self._identity = model_identity(self._options["model"], commit)
+
+    def _prompt_writer(self, tokenizer: Any) -> PromptWriter:
+        return PromptWriter(
+            self.name,
+            tokenizer,
+            chat=self._options["chat"],
+            system=self._options["system"],
+            template=self._options["template"],
+            chat_template_kwargs=self._chat_template_kwargs,
+            chat_template=self._options.get("chat_template"),
+        )
+
+    @property
+    def settings(self) -> Hashable:
+        return (self.name, *{**self._options, "model": self._identity.key}.values(), self._dtype, self._commit)
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        commit = {self._identity.shown: self._commit} if self._commit else {}
+        return {**self._library_versions(), **commit}
+
+    @abstractmethod
+    def _library_versions(self) -> Mapping[str, str]:
+        """The versions of the libraries that run the model."""
+
+    def _variant_options(self, changes: Mapping[str, Any]) -> dict[str, Any]:
+        """The constructor's arguments for a variant. Raises OptionError for an option of the loaded model."""
+        if fixed := self._model_options.intersection(changes):
+            raise errors.OptionError(
+                f"{self.name}: {min(fixed)} cannot change after the model is loaded: make a new sampler"
+            )
+        return {**self._options, "chat_template_kwargs": self._chat_template_kwargs, **changes}
+
+    def _closed_error(self) -> errors.SamplingError:
+        return errors.SamplingError(f"{self.describe()} is closed: make a new sampler")
