@@ -31,8 +31,8 @@ from typing import Any
 from math_verify import LatexExtractionConfig, parse, verify
 
 from semantic_entropy import Pair, Scorer, load_equivalence
-from semantic_entropy.pipeline import by_first_appearance
 from semantic_entropy.plugin import boxed
+from semantic_entropy.types import by_first_appearance
 from tests.shared_data import SHARED, rows
 
 SECONDS = 5  # math-verify's own limit: without one, its way can hang

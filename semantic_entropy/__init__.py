@@ -1,16 +1,14 @@
-"""Semantic entropy: how much a language model is guessing.
+"""Semantic entropy: a measure of how much a language model is guessing.
 
-Ask the same question several times. If the answers mean the same, the model probably knows; if they scatter, it is
-guessing. Cluster the answers by meaning, p(c) = |c| / n, H = -sum p ln p (nats).
+Ask a model the same question several times. If the answers mean the same, the model probably knows the answer; if they
+differ, it is guessing. Cluster the answers by meaning: p(c) = |c| / n, H = -sum p ln p (nats).
 
     >>> from semantic_entropy import estimate
     >>> estimate(["Paris", "It is Paris.", "Rome"], question="What is the capital of France?").labels
     (0, 0, 1)
 """
 
-from semantic_entropy.clusters.answers import load_extractor
-from semantic_entropy.clusters.clusterers import Clusterer
-from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.clusters import Clusterer, Equivalence, load_extractor
 from semantic_entropy.errors import (
     AmbiguousComponentError,
     EquivalenceError,
@@ -24,9 +22,8 @@ from semantic_entropy.errors import (
     UnknownComponentError,
     nearest,
 )
-from semantic_entropy.estimators.base import EntropyEstimator
-from semantic_entropy.oneshot import aestimate, estimate
-from semantic_entropy.registry.components import (
+from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.registry import (
     load_clusterer,
     load_component,
     load_equivalence,
@@ -34,9 +31,10 @@ from semantic_entropy.registry.components import (
     load_sampler,
     register,
 )
+from semantic_entropy.results import BatchResult, Cluster, Provenance, Result
 from semantic_entropy.sampling import Sampler
-from semantic_entropy.scorer import Scorer
-from semantic_entropy.types import BatchResult, Cluster, Pair, Provenance, Result, Sample, Usage, Verdict
+from semantic_entropy.scorer import Scorer, aestimate, estimate
+from semantic_entropy.types import Pair, Sample, Usage, Verdict
 
 __version__ = "0.2.0"
 

@@ -1,6 +1,6 @@
-"""All that a plugin's author imports.
+"""Everything that the author of a plugin imports.
 
-Two files make a plugin. The class, wherever you like (`my_judge/soundex.py`):
+A plugin has two files. The class, in any module (`my_judge/soundex.py`):
 
     from semantic_entropy.plugin import Equivalence, Verdict
 
@@ -10,23 +10,23 @@ Two files make a plugin. The class, wherever you like (`my_judge/soundex.py`):
         def judge(self, pairs):
             return [Verdict(code(pair.left) == code(pair.right)) for pair in pairs]
 
-And a light module that announces it (`my_judge/__init__.py`), named by an entry point of the group `semantic_entropy`:
+And a light module that announces it (`my_judge/__init__.py`). An entry point of the group `semantic_entropy` names it:
 
     from semantic_entropy.plugin import Component, hookimpl
 
     def load():
-        from my_judge.soundex import Soundex   # heavy imports wait until the judge is used
+        from my_judge.soundex import Soundex   # heavy imports, when the judge is first used
         return Soundex
 
     @hookimpl
     def semantic_entropy_equivalences():
         return [Component("soundex", load, "equal Soundex codes mean the same")]
 
-`semantic_entropy.testing` holds the checks that your component should pass.
+`semantic_entropy.testing` has the checks that your component should pass.
 """
 
 from semantic_entropy import errors
-from semantic_entropy.cache.lru import LRUCache
+from semantic_entropy.cache import LRUCache
 from semantic_entropy.clusters.answers import boxed, is_refusal, load_extractor, strip_reasoning
 from semantic_entropy.clusters.answers import number as last_number
 from semantic_entropy.clusters.clusterers import Clusterer, Components, Flow, LastMatch, Representative
@@ -38,7 +38,8 @@ from semantic_entropy.clusters.equivalence import (
     combine_directions,
     needs_reverse,
 )
-from semantic_entropy.estimators.base import (
+from semantic_entropy.contracts import stream_verdicts
+from semantic_entropy.estimators import (
     Discrete,
     EntropyEstimator,
     Likelihood,
@@ -46,13 +47,12 @@ from semantic_entropy.estimators.base import (
     NumSets,
     Predictive,
 )
+from semantic_entropy.identity import class_identity
 from semantic_entropy.plain_text import has_surrogate, replace_surrogates
 from semantic_entropy.progress import is_cancelled, is_stopped
-from semantic_entropy.registry.components import load_equivalence, require_equivalences
-from semantic_entropy.registry.discovery import Registry
-from semantic_entropy.registry.hookspecs import Component, MovedKind, hookimpl
+from semantic_entropy.registry import Component, MovedKind, Registry, hookimpl, load_equivalence, require_equivalences
 from semantic_entropy.sampling import Request, SampleFailure, Sampler
-from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict, class_identity
+from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
 
 __all__ = [
     "POLICIES",
@@ -99,5 +99,6 @@ __all__ = [
     "needs_reverse",
     "replace_surrogates",
     "require_equivalences",
+    "stream_verdicts",
     "strip_reasoning",
 ]

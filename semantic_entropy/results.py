@@ -1,66 +1,299 @@
-"""From a group's clustering to its Result: the invalid policy, the estimators, and what a reader should be warned of.
+"""The result of one group: built from its answers and clusters, printed, and converted to JSON.
 
-With n responses of which n_valid gave an answer, an invalid answer counts
+With n responses of which n_valid gave an answer, `invalid=` says how an invalid answer counts:
 
     separate    as a cluster of its own: p = 1/n over all n responses
-    together    with all other invalid ones as one cluster: p over all n
+    together    in one cluster with all other invalid answers: p over all n
     drop        not at all: its label is -1 and p is over the n_valid
 
-and `normalized` = min(1, H / ln n_valid) under each (0 where n_valid <= 1).
+`normalized` = min(1, H / ln n_valid) in all three cases (0 where n_valid <= 1). Entropies are in nats. Shapes: G
+responses, M clusters.
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, overload
 
-from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.errors import PluginError
-from semantic_entropy.estimators.base import Discrete, EntropyEstimator
-from semantic_entropy.pipeline import by_first_appearance
+from semantic_entropy.contracts import run_estimator
+from semantic_entropy.estimators import Discrete, EntropyEstimator
+from semantic_entropy.plain_text import shorten, to_json_line
 from semantic_entropy.types import (
-    Cluster,
     Clustering,
-    DecidedBy,
     Estimate,
     Evidence,
     Group,
     Labels,
-    Provenance,
-    Result,
-    Undecided,
+    Sample,
     Usage,
+    by_first_appearance,
 )
 
 DROPPED = -1
+_MAX_CLUSTERS_SHOWN = 8  # in a repr: what fits on a screen
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
-    """All that a result is made of."""
+class Cluster:
+    """Responses that mean the same: their indices, the answer that represents them, and their probability."""
 
-    group: Group
-    answers: tuple[str | None, ...]
-    clustering: Clustering
-    invalid: str
-    estimators: Sequence[EntropyEstimator]
+    indices: tuple[int, ...]
+    representative: str | None
+    share: float
+
+    @property
+    def size(self) -> int:
+        """How many responses."""
+        return len(self.indices)
+
+
+@dataclass(frozen=True, slots=True)
+class Undecided:
+    """Two answers that the judge could not decide on, and why: they count as different."""
+
+    left: str
+    right: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DecidedBy:
+    """How many pairs a judge decided; a cascade has an entry for each of its judges."""
+
+    judge: str
+    pairs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Provenance:
+    """How a result was produced, so that it can be compared with another.
+
+    Attributes:
+        convention: the convention that filled in the choices that were not given.
+        equivalence: the judge, with the options that differ from the default.
+        equivalence_reason: why this judge: "as asked", or how `auto` chose it.
+        clusterer: with the options that differ from the default.
+        estimator: the estimator that gave the entropy.
+        extract: how the answers were found.
+        invalid: what an invalid answer counts as.
+        asked: pairs of distinct answers that were sent to the judge.
+        cached: pairs that were in the verdict cache.
+        undecided: pairs without a verdict.
+        versions: of this package and of what the judge uses.
+        decided_by: how many pairs each judge decided.
+        usage: what the verdicts cost, if anything.
+        sampler: the sampler that drew the responses; None where the caller gave them.
+        sampling_usage: what drawing them cost, if anything.
+        n: how many responses the sampler was asked for.
+    """
+
     convention: str
-    equivalence: Equivalence
+    equivalence: str
+    equivalence_reason: str
+    clusterer: str
+    estimator: str
+    extract: str
+    invalid: str
+    asked: int
+    cached: int
+    undecided: int
+    versions: Mapping[str, str]
+    decided_by: tuple[DecidedBy, ...] = ()
+    usage: Usage | None = None
+    sampler: str | None = None
+    sampling_usage: Usage | None = None
+    n: int | None = None
+
+    def costs(self) -> list[str]:
+        """Lines for a reader: which judges decided if there are several, who drew the responses, and what each cost."""
+        lines = []
+        if len(self.decided_by) > 1:
+            lines.append("decided by " + ", ".join(f"{each.judge} {each.pairs}" for each in self.decided_by))
+        if self.usage:
+            lines.append(f"judging took {self.usage}")
+        if self.sampler:
+            lines.append(f"drawn by {self.sampler}" + (f": {self.sampling_usage}" if self.sampling_usage else ""))
+        return lines
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Result:
+    """The uncertainty of one group, with the evidence.
+
+    Attributes:
+        entropy: semantic entropy over the clusters, in nats; nan where no response counts.
+        normalized: entropy / ln(n_valid), at most 1; 0 where n_valid <= 1.
+        probabilities: (M,) of the clusters, by label.
+        labels: (G,) cluster of each response; -1 where an invalid answer was dropped.
+        clusters: (M,) by label.
+        answer: representative of the most probable valid cluster (the first to appear of several), or None.
+        answers: (G,) what was extracted from each response; None is invalid.
+        n_valid: how many responses gave an answer.
+        invalid: how many did not (empty, refusal, nothing to extract).
+        scores: every estimator's value, by name.
+        warnings: what a reader should know before trusting the number.
+        provenance: convention, judge, versions, and counts of pairs.
+        undecided: the pairs without a verdict, with reasons.
+        samples: (G,) the responses as a sampler drew them; else None.
+    """
+
+    entropy: float
+    normalized: float
+    probabilities: tuple[float, ...]
+    labels: Labels
+    clusters: tuple[Cluster, ...]
+    answer: str | None
+    answers: tuple[str | None, ...]
+    n_valid: int
+    invalid: int
+    scores: Mapping[str, float]
+    warnings: tuple[str, ...]
+    provenance: Provenance
+    undecided: tuple[Undecided, ...] = ()
+    samples: tuple[Sample, ...] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists, dicts, strings and numbers; None for nan, which JSON lacks. `samples` only if there are some."""
+        fields: dict[str, Any] = {
+            "entropy": _finite(self.entropy),
+            "normalized": _finite(self.normalized),
+            "probabilities": _finite_list(self.probabilities),
+            "labels": list(self.labels),
+            "clusters": [
+                {"indices": list(c.indices), "representative": c.representative, "share": _finite(c.share)}
+                for c in self.clusters
+            ],
+            "answer": self.answer,
+            "answers": list(self.answers),
+            "n_valid": self.n_valid,
+            "invalid": self.invalid,
+            "scores": {name: _finite(score) for name, score in self.scores.items()},
+            "warnings": list(self.warnings),
+            "provenance": _provenance_fields(self.provenance),
+            "undecided": [{"left": u.left, "right": u.right, "reason": u.reason} for u in self.undecided],
+        }
+        if self.samples:
+            fields["samples"] = list(map(_sample_fields, self.samples))
+        return fields
+
+    def to_json(self) -> str:
+        """One line of JSON."""
+        return to_json_line(self.to_dict())
+
+    def __repr__(self) -> str:
+        share = f" ({self.normalized:.0%} of the maximum)" if self.n_valid > 1 else ""
+        meanings = f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
+        lines = [f"Result: entropy {self.entropy:.3f} nats{share}, {meanings}"]
+        ranked = sorted(self.clusters, key=lambda cluster: -cluster.share)
+        lines += [
+            f"  {c.share:6.1%}  {c.size:>3} x  {shorten(c.representative or '(no answer)')}"
+            for c in ranked[:_MAX_CLUSTERS_SHOWN]
+        ]
+        if len(ranked) > _MAX_CLUSTERS_SHOWN:
+            lines.append(f"  ... and {len(ranked) - _MAX_CLUSTERS_SHOWN} more")
+        if self.invalid:
+            lines.append(f"  invalid answers: {self.invalid}")
+        lines += [f"  warning: {warning}" for warning in self.warnings]
+        judge = self.provenance.equivalence + " (auto)" * self.provenance.equivalence_reason.startswith("auto")
+        pairs = self.provenance.asked + self.provenance.cached
+        compared = f"{pairs} pair{'s' * (pairs != 1)} compared"
+        return "\n".join([*lines, f"  judge: {judge} \u00b7 {compared} \u00b7 details: result.provenance"])
+
+
+class BatchResult(Sequence[Result]):
+    """The results of many groups, in order, from one pipeline run. Behaves like a list of `Result`."""
+
+    __slots__ = ("_results",)
+
+    def __init__(self, results: Sequence[Result]) -> None:
+        self._results = tuple(results)
+
+    @overload
+    def __getitem__(self, index: int) -> Result: ...
+    @overload
+    def __getitem__(self, index: slice) -> BatchResult: ...
+    def __getitem__(self, index: int | slice) -> Result | BatchResult:
+        return BatchResult(self._results[index]) if isinstance(index, slice) else self._results[index]
+
+    def __len__(self) -> int:
+        return len(self._results)
+
+    def __iter__(self) -> Iterator[Result]:
+        return iter(self._results)
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, BatchResult | list | tuple):
+            return self._results == tuple(other)
+        return NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # a Result holds dicts, which have no hash
+
+    @property
+    def entropies(self) -> tuple[float, ...]:
+        """(B,) in nats."""
+        return tuple(result.entropy for result in self._results)
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        """One plain dict for each group."""
+        return [result.to_dict() for result in self._results]
+
+    def __repr__(self) -> str:
+        finite = [h for h in self.entropies if not math.isnan(h)]
+        mean = f", mean entropy {sum(finite) / len(finite):.3f} nats" if finite else ""
+        return f"BatchResult: {len(self)} groups{mean}"
+
+
+@dataclass(frozen=True, slots=True)
+class NamedEstimator:
+    """An estimator with its name in `Result.scores` and its name in the provenance."""
+
+    estimator: EntropyEstimator
+    name: str
+    description: str
+
+
+def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimator]:
+    """A score is named by the estimator's name; by its description where two estimators share the name."""
+    names = Counter(estimator.name for estimator in estimators)
+    return [
+        NamedEstimator(estimator, described if names[estimator.name] > 1 else estimator.name, described)
+        for estimator, described in ((estimator, estimator.describe()) for estimator in estimators)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """How groups were measured: the part of the provenance that the groups of a call share."""
+
+    convention: str
+    equivalence: str
     equivalence_reason: str
     clusterer: str
     extract: str
+    invalid: str
+    versions: Mapping[str, str]
 
 
-def assemble(judged: Judged) -> Result:
-    """Apply the invalid policy, run the estimators, gather clusters, warnings and provenance."""
-    labels = _labels(judged)
-    n_valid = sum(answer is not None for answer in judged.answers)
-    scores, main, estimator = _estimates(judged, labels)
+def build_result(
+    group: Group,
+    answers: tuple[str | None, ...],
+    clustering: Clustering,
+    estimators: Sequence[NamedEstimator],
+    method: Method,
+) -> Result:
+    """Apply the invalid policy, run the estimators, and gather clusters, warnings and provenance.
+
+    answers (G,); `clustering` has the labels of those that are not None, in order.
+    """
+    n_valid = len(answers) - answers.count(None)
+    labels = _labels(answers, clustering.labels, method.invalid)
+    scores, main, main_name = _estimates(_evidence(labels, group), estimators)
     probabilities = main.probabilities or ()
-    clusters = _clusters(labels, judged.answers, probabilities)
+    clusters = _clusters(labels, answers, probabilities)
     return Result(
         entropy=main.value,
         normalized=_normalized(main.value, n_valid),
@@ -68,94 +301,79 @@ def assemble(judged: Judged) -> Result:
         labels=labels,
         clusters=clusters,
         answer=_answer(clusters),
-        answers=judged.answers,
+        answers=answers,
         n_valid=n_valid,
         invalid=len(labels) - n_valid,
         scores=scores,
-        warnings=_warnings(judged, n_valid),
+        warnings=_warnings(group, answers, n_valid, clustering, method.invalid),
         provenance=Provenance(
-            convention=judged.convention,
-            equivalence=judged.equivalence.describe(),
-            equivalence_reason=judged.equivalence_reason,
-            clusterer=judged.clusterer,
-            estimator=estimator,
-            extract=judged.extract,
-            invalid=judged.invalid,
-            asked=judged.clustering.asked,
-            cached=judged.clustering.cached,
-            undecided=len(judged.clustering.undecided),
-            versions={"semantic-entropy": _own_version(), **judged.equivalence.versions},
-            decided_by=tuple(DecidedBy(judge, pairs) for judge, pairs in judged.clustering.decided.items()),
-            usage=judged.clustering.usage,
-            sampler=judged.group.sampler,
-            sampling_usage=_paid(judged.group),
-            n=judged.group.n,
+            convention=method.convention,
+            equivalence=method.equivalence,
+            equivalence_reason=method.equivalence_reason,
+            clusterer=method.clusterer,
+            estimator=main_name,
+            extract=method.extract,
+            invalid=method.invalid,
+            asked=clustering.asked,
+            cached=clustering.cached,
+            undecided=len(clustering.undecided),
+            versions=method.versions,
+            decided_by=tuple([DecidedBy(judge, pairs) for judge, pairs in clustering.decided.items()]),
+            usage=clustering.usage,
+            sampler=group.sampler,
+            sampling_usage=_sampling_usage(group) if group.samples or group.lost_usage else None,
+            n=group.n,
         ),
         undecided=tuple(
-            Undecided(pair.left, pair.right, reason or "no reason given")
-            for pair, reason in judged.clustering.undecided
+            [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]
         ),
-        samples=judged.group.samples,
+        samples=group.samples,
     )
 
 
-def _paid(group: Group) -> Usage | None:
-    """For all that was asked, what did not come included."""
+def _sampling_usage(group: Group) -> Usage | None:
+    """What drawing the responses cost, including those that did not arrive."""
     paid = [usage for usage in (*(sample.usage for sample in group.samples or ()), group.lost_usage) if usage]
     return sum(paid, Usage()) if paid else None
 
 
-def _labels(judged: Judged) -> Labels:
-    """(G,) by first appearance; the valid answers' labels come from the clustering, in order."""
-    valid = iter(judged.clustering.labels)
-    names: list[object] = []
-    for index, answer in enumerate(judged.answers):
-        if answer is not None:
-            names.append(next(valid))
-        else:
-            names.append(("invalid", index if judged.invalid == "separate" else None))
-    if judged.invalid != "drop":
-        return by_first_appearance(names)
-    kept = iter(by_first_appearance([name for name in names if isinstance(name, int)]))
-    return tuple(next(kept) if isinstance(name, int) else DROPPED for name in names)
-
-
-def _estimates(judged: Judged, labels: Labels) -> tuple[dict[str, float], Estimate, str]:
-    """Every estimator's value by name; the estimate that gives the entropy and the clusters' probabilities; its name.
-
-    That is the first which has probabilities; discrete where none has.
-    """
-    evidence = _evidence(labels, judged.group)
-    names = Counter(estimator.name for estimator in judged.estimators)
-    scores: dict[str, float] = {}
-    main: tuple[Estimate, str] | None = None
-    for estimator in judged.estimators:
-        estimate = _estimate(estimator, evidence)
-        described = estimator.describe()
-        scores[described if names[estimator.name] > 1 else estimator.name] = estimate.value
-        if main is None and estimate.probabilities is not None:
-            main = estimate, described
-    return scores, *(main or (_estimate(Discrete(), evidence), Discrete.name))
-
-
-def _estimate(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
-    if not evidence.labels:
-        return Estimate(math.nan, ())  # no response counts: neither certain nor uncertain, unknown
-    estimator.check(evidence)
-    estimate = estimator.estimate(evidence)
-    clusters = len(set(evidence.labels))
-    if math.isnan(estimate.value) or len(estimate.probabilities or range(clusters)) != clusters:
-        raise PluginError(
-            f"estimator {estimator.name!r} returned {estimate!r:.200} for {clusters} clusters; "
-            "it returns a number, and one probability a cluster or none at all"
-        )
-    return estimate
+def _labels(answers: Sequence[str | None], valid_labels: Labels, invalid: str) -> Labels:
+    """(G,) by first appearance, from the labels of the valid answers."""
+    if len(valid_labels) == len(answers):
+        return valid_labels
+    valid = iter(valid_labels)
+    if invalid == "drop":
+        return tuple([DROPPED if answer is None else next(valid) for answer in answers])
+    clusters: list[object] = [
+        ("invalid", index if invalid == "separate" else None) if answer is None else next(valid)
+        for index, answer in enumerate(answers)
+    ]
+    return by_first_appearance(clusters)
 
 
 def _evidence(labels: Labels, group: Group) -> Evidence:
+    """The labels and the log-probabilities of the responses that count."""
+    if DROPPED not in labels:
+        return Evidence(labels, group.logprobs or None)
     counted = [i for i, label in enumerate(labels) if label != DROPPED]
-    logprobs = tuple(group.logprobs[i] for i in counted) if group.logprobs else None
-    return Evidence(tuple(labels[i] for i in counted), logprobs)
+    logprobs = tuple([group.logprobs[i] for i in counted]) if group.logprobs else None
+    return Evidence(tuple([labels[i] for i in counted]), logprobs)
+
+
+def _estimates(evidence: Evidence, estimators: Sequence[NamedEstimator]) -> tuple[dict[str, float], Estimate, str]:
+    """Every estimator's value by name; the estimate that gives the entropy and the probabilities; its description.
+
+    That is the first estimate with probabilities, and the discrete one if no estimate has any.
+    """
+    scores: dict[str, float] = {}
+    main: Estimate | None = None
+    main_name = Discrete.name
+    for named in estimators:
+        estimate = run_estimator(named.estimator, evidence)
+        scores[named.name] = estimate.value
+        if main is None and estimate.probabilities is not None:
+            main, main_name = estimate, named.description
+    return scores, main or run_estimator(Discrete(), evidence), main_name
 
 
 def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequence[float]) -> tuple[Cluster, ...]:
@@ -164,17 +382,19 @@ def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequ
         if label != DROPPED:
             members[label].append(index)
     return tuple(
-        Cluster(tuple(indices), _representative([answers[i] for i in indices]), share)
-        for indices, share in zip(members, probabilities, strict=True)
+        [
+            Cluster(tuple(indices), _representative([answers[i] for i in indices]), share)
+            for indices, share in zip(members, probabilities, strict=True)
+        ]
     )
 
 
 def _representative(answers: Sequence[str | None]) -> str | None:
-    """The cluster's most frequent wording, then the shortest, then by text: the same in any order of responses."""
-    if len(answers) == 1:
+    """The most frequent answer of a cluster, then the shortest, then by text: independent of the responses' order."""
+    if answers.count(answers[0]) == len(answers):
         return answers[0]
     counts = Counter(answer for answer in answers if answer is not None)
-    return min(counts, key=lambda text: (-counts[text], len(text), text)) if counts else None
+    return min(counts, key=lambda text: (-counts[text], len(text), text))
 
 
 def _answer(clusters: Sequence[Cluster]) -> str | None:
@@ -188,19 +408,22 @@ def _normalized(entropy: float, n_valid: int) -> float:
     return min(1.0, entropy / math.log(n_valid)) if n_valid > 1 else 0.0
 
 
-_TREATED = {
+_INVALID_COUNTS_AS = {
     "separate": "each counts as a cluster of its own",
     "together": "together they count as one cluster",
     "drop": "left out",
 }
 
 
-def _warnings(judged: Judged, n_valid: int) -> tuple[str, ...]:
-    n, undecided = len(judged.answers), judged.clustering.undecided
-    warnings = [judged.group.note] if judged.group.note else []
+def _warnings(
+    group: Group, answers: Sequence[str | None], n_valid: int, clustering: Clustering, invalid: str
+) -> tuple[str, ...]:
+    n, undecided = len(answers), clustering.undecided
+    warnings = [group.note] if group.note else []
     if n_valid < n:
         warnings.append(
-            f"{n - n_valid} of {n} answers are invalid (empty, refusal, nothing to extract): {_TREATED[judged.invalid]}"
+            f"{n - n_valid} of {n} answers are invalid (empty, refusal, nothing to extract): "
+            f"{_INVALID_COUNTS_AS[invalid]}"
         )
     if n_valid < 2:
         warnings.append(f"{n_valid} valid answer{'s' * (n_valid != 1)}: nothing to compare, the entropy says little")
@@ -213,8 +436,61 @@ def _warnings(judged: Judged, n_valid: int) -> tuple[str, ...]:
     return tuple(warnings)
 
 
+def _finite(value: float | None) -> float | None:
+    return value if value is None or math.isfinite(value) else None
+
+
+def _finite_list(values: Sequence[float] | None) -> list[float | None] | None:
+    return None if values is None else [value if math.isfinite(value) else None for value in values]
+
+
+def _usage_fields(usage: Usage | None) -> dict[str, Any] | None:
+    if usage is None:
+        return None
+    return {
+        "requests": usage.requests,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "cost": _finite(usage.cost),
+    }
+
+
+def _provenance_fields(provenance: Provenance) -> dict[str, Any]:
+    return {
+        "convention": provenance.convention,
+        "equivalence": provenance.equivalence,
+        "equivalence_reason": provenance.equivalence_reason,
+        "clusterer": provenance.clusterer,
+        "estimator": provenance.estimator,
+        "extract": provenance.extract,
+        "invalid": provenance.invalid,
+        "asked": provenance.asked,
+        "cached": provenance.cached,
+        "undecided": provenance.undecided,
+        "versions": dict(provenance.versions),
+        "decided_by": [{"judge": each.judge, "pairs": each.pairs} for each in provenance.decided_by],
+        "usage": _usage_fields(provenance.usage),
+        "sampler": provenance.sampler,
+        "sampling_usage": _usage_fields(provenance.sampling_usage),
+        "n": provenance.n,
+    }
+
+
+def _sample_fields(sample: Sample) -> dict[str, Any]:
+    return {
+        "text": sample.text,
+        "logprobs": _finite_list(sample.logprobs),
+        "finish_reason": sample.finish_reason,
+        "reasoning": sample.reasoning,
+        "token_entropies": _finite_list(sample.token_entropies),
+        "hidden_state": _finite_list(sample.hidden_state),
+        "usage": _usage_fields(sample.usage),
+    }
+
+
 @lru_cache(maxsize=1)
-def _own_version() -> str:
+def package_version() -> str:
+    """The installed version of this package."""
     from importlib.metadata import version  # a fifth of this package's import time
 
     return version("semantic-entropy")

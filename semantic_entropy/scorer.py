@@ -1,72 +1,124 @@
-"""Scorer: the choices made once. `estimate` makes one for a single call.
+"""The front door: `estimate` for one call, `Scorer` for choices that many calls share.
 
     responses -> groups -> answers -> clusters -> probabilities -> entropy -> Result
 
-A scorer owns what is dear to make: judges loaded by name (their worker processes and models) and the verdict cache.
-It may be used from any thread, and closes what it loaded; a judge that you built and handed in stays yours to close.
+A scorer owns what is expensive to make: judges loaded by name (their worker processes and models) and the verdict
+cache. All calls of `estimate` in a process share one set of them.
 """
 
 from __future__ import annotations
 
+import atexit
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Self, TypeAlias, get_args, overload
+from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack, get_args, overload
 
-from semantic_entropy.cache.memory import VerdictCache
-from semantic_entropy.clusters.answers import load_extractor, strip_reasoning
-from semantic_entropy.clusters.clusterers import Clusterer
-from semantic_entropy.clusters.conventions import load_convention
-from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.clusters.groups import is_batch, many_groups, one_group
+from semantic_entropy.cache import LRUCache, VerdictCache
+from semantic_entropy.clusters import (
+    Clusterer,
+    Equivalence,
+    is_batch,
+    load_convention,
+    load_extractor,
+    many_groups,
+    one_group,
+    strip_reasoning,
+)
+from semantic_entropy.contracts import extract_answers
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.estimators.base import EntropyEstimator
-from semantic_entropy.pipeline import Job, extracted, run
+from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.pipeline import Job, run
 from semantic_entropy.progress import run_cancellable
-from semantic_entropy.registry.components import (
+from semantic_entropy.registry import (
+    Entry,
     as_clusterer,
     as_equivalence,
     as_estimator,
     as_sampler,
+    default_registry,
     load_clusterer,
+    load_equivalence,
 )
-from semantic_entropy.resources import Resources
-from semantic_entropy.results import Judged, assemble
+from semantic_entropy.results import BatchResult, Method, Result, build_result, name_estimators, package_version
 from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun, check_questions, sample_and_measure
 from semantic_entropy.tables import TableT, as_table, measure_table
-from semantic_entropy.types import BatchResult, Clustering, Extractor, Group, Result
+from semantic_entropy.types import Clustering, Extractor, Group
 
 AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]
 AnyEstimator: TypeAlias = str | EntropyEstimator
 InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
 
-AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # the first that suits a group's responses judges it
+AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # the first judge that suits a group's responses
+
+
+class Choices(TypedDict, total=False):
+    """How responses are measured: the arguments that `estimate` and `aestimate` pass on to `Scorer`."""
+
+    equivalence: AnyEquivalence | None
+    clusterer: str | Clusterer | None
+    estimator: AnyEstimator | Sequence[AnyEstimator] | None
+    convention: str
+    extract: str | Extractor | None
+    invalid: InvalidPolicy
+
+
+class SamplingChoices(Choices, total=False):
+    """`Choices`, and how a sampler draws the responses."""
+
+    n: int
+    samples: str | PathLike[str] | None
+
+
+class Resources:
+    """Judges loaded by name, and the verdict cache. Several scorers may share them."""
+
+    def __init__(self, cache_size: int = 100_000, cache: str | PathLike[str] | None = None) -> None:
+        self.cache = VerdictCache(cache_size) if cache is None else _open_cache_file(cache, cache_size)
+        self._judges: dict[Entry, Equivalence] = {}
+        self._lock = threading.RLock()
+
+    def judge(self, name: str) -> Equivalence:
+        """The judge of this name with its default options: loaded once, and again if the name is registered anew."""
+        entry = default_registry().find("equivalence", name)
+        with self._lock:
+            if entry not in self._judges:
+                self._judges[entry] = load_equivalence(name)
+            return self._judges[entry]
+
+    def close(self) -> None:
+        """Close the judges and the cache; the next call loads the judges again."""
+        with self._lock:
+            judges, self._judges = list(self._judges.values()), {}
+        for judge in judges:
+            judge.close()
+        self.cache.close()
 
 
 class Scorer:
-    """Semantic entropy with the choices made once.
+    """Semantic entropy with the choices made once. Any thread may use it. Close it to close the judges it loaded.
 
     Args:
-        equivalence: who means the same: a name, an `Equivalence`, or a function of two strings. None or "auto": `math`
-            where the responses are mathematics, else `text`, decided group by group.
+        equivalence: the judge, which decides whether two answers mean the same: a name, an `Equivalence`, or a function
+            of two strings. None or "auto": `math` where the responses are mathematics, else `text`, for each group.
         clusterer: a name or a `Clusterer`. None: the convention's.
         estimator: a name, an `EntropyEstimator`, or a list of them; the first that has probabilities gives the
-            entropy. None: all of the convention's whose evidence is there.
+            entropy. None: all estimators of the convention whose evidence is given.
         convention: fills in what is None: "default", "lm-polygraph", "nature-2024", "uqlm".
         extract: how an answer is found in a response: "boxed", "choice", "number", "last-line", "whole",
-            "regex:PATTERN", or a function. None: the equivalence's own way.
+            "regex:PATTERN", or a function. None: the judge's own way.
         invalid: what an invalid answer counts as: "separate" (a cluster of its own), "drop", "together" (one cluster).
-        cache_size: how many verdicts to remember.
-        cache: an SQLite file that keeps verdicts from run to run and shares them with other processes. Only those of
-            judges that say their `settings` in plain values; a plain function's stay in memory.
-        sampler: who draws the responses where you give a question alone: a name or a `Sampler`.
+        cache_size: how many verdicts to keep in memory.
+        cache: an SQLite file that keeps verdicts from run to run and shares them with other processes. It keeps
+            verdicts of judges whose `settings` are plain values; those of a plain function stay in memory.
+        sampler: draws the responses if you pass only a question: a name or a `Sampler`.
         n: how many responses to draw for a question.
-        samples: a file (JSON lines) that keeps every response as it is drawn; what it holds is not asked for again.
+        samples: a file (JSON lines) that keeps every response when it is drawn; stored responses are not drawn again.
 
     Raises:
-        InputError: a choice that does not exist; at construction, not in the middle of a run.
+        InputError: a choice that does not exist; at construction.
         UnknownComponentError: no component of that name; lists those that exist.
         MissingDependencyError: names the extra to install.
     """
@@ -88,27 +140,25 @@ class Scorer:
         _resources: Resources | None = None,
     ) -> None:
         if n < 1:
-            raise InputError(f"n={n} must be at least 1: it is how many responses to draw for a question")
+            raise InputError(f"n={n} must be at least 1: it is the number of responses to draw for a question")
         if samples is not None and sampler is None:
-            raise InputError(f"samples={str(samples)!r} keeps what a sampler draws: pass sampler= too")
+            raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
         self._owned = None if _resources else Resources(cache_size, cache)
         self._resources = _resources or self._owned or Resources()
         self.invalid: InvalidPolicy = invalid
         self.convention = load_convention(convention)
-        usual = self.convention.clusterer, dict(self.convention.clusterer_options)
-        self.clusterer = load_clusterer(usual[0], **usual[1]) if clusterer is None else as_clusterer(clusterer)
-        self._thorough = (
-            load_clusterer(usual[0], **usual[1], pick="all")
-            if clusterer is None and self.convention.thorough
-            else self.clusterer
+        self.clusterer = (
+            load_clusterer(self.convention.clusterer, **self.convention.clusterer_options)
+            if clusterer is None
+            else as_clusterer(clusterer)
         )
-        self._estimators = None if estimator is None else _estimators(estimator)
-        self._usual = _estimators(self.convention.estimators)
+        self._requires_evidence = estimator is not None  # the convention's estimators are skipped without theirs
+        self._estimators = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
-        self._equivalence = self._judge(equivalence)
+        self._equivalence = self._load_judge(equivalence)
         self.n = n
         self.sampler = None if sampler is None else as_sampler(sampler)
         self._close_sampler = isinstance(sampler, str)
@@ -117,7 +167,7 @@ class Scorer:
 
     @property
     def cache(self) -> VerdictCache:
-        """The verdicts it remembers; its str() counts what came from the file and went there."""
+        """The verdict cache; its str() counts the verdicts that were found in the file and added to it."""
         return self._resources.cache
 
     @overload
@@ -155,21 +205,21 @@ class Scorer:
 
         A pandas or polars frame, or a `datasets.Dataset`, comes back with the fields of each row's `Result` as columns.
         Without responses, this scorer's sampler draws them for the question, or for each of a list of questions; groups
-        are judged while others are being drawn.
+        are measured while others are still being drawn.
 
         Args:
             responses: (G,) sampled responses to one question, or (B, G) ragged, or a table with a row for each group.
-            question: the question, or (B,) questions; of a table the column, "question" where there is one.
-            logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens); of a table the column,
-                "logprobs" where there is one.
-            column: of a table, the column that holds the responses; None: "responses".
-            progress: a progress bar while questions are asked; None: for several of them, on a terminal.
+            question: the question, or (B,) questions; for a table the column, "question" if there is one.
+            logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens); for a table the column,
+                "logprobs" if there is one.
+            column: for a table, the column that holds the responses; None: "responses".
+            progress: show a progress bar while responses are drawn; None: for several questions, on a terminal.
 
         Raises:
             InputError: names the group, the response and the value.
-            EvidenceError: an estimator asked for by name lacks its evidence; names the response that has none.
-            EquivalenceError: the judge broke its contract, or its model or server is away.
-            SamplingError: the sampler's model or server is away, or refuses; `samples=` keeps what it had drawn.
+            EvidenceError: an estimator that was asked for by name lacks its evidence; names the response without it.
+            EquivalenceError: the judge broke its contract, or its model or server is not available.
+            SamplingError: the sampler's model or server is not available, or refuses; `samples=` keeps what was drawn.
         """
         return self._estimate(responses, question, logprobs, column, progress)
 
@@ -182,27 +232,35 @@ class Scorer:
         column: str | None = None,
         progress: bool | None = None,
     ) -> Any:
-        """`estimate` without blocking the event loop; the same arguments, and what it returns.
+        """`estimate` without blocking the event loop: the same arguments, the same return value.
 
-        A cancelled task asks sampler and judge for nothing more: within half a second, of those that look at
-        `semantic_entropy.plugin.is_cancelled` (all that talk to a server), else after what is under way.
+        When the task is cancelled, sampler and judge start no new work. They stop within half a second if they poll
+        `semantic_entropy.plugin.is_cancelled` (all that talk to a server do), else after their current call.
         """
         return await run_cancellable(self._estimate, responses, question, logprobs, column, progress)
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
-        """Groups that have been checked, in one pipeline run. Raises as `estimate`."""
-        prepared = [self._prepare(group) for group in groups]
-        jobs = [
-            Job(
-                p.group.question, [a for a in p.answers if a is not None], p.equivalence, self._clusterer(p.equivalence)
-            )
-            for p in prepared
-        ]
+        """Measure checked groups in one pipeline run. Raises as `estimate`."""
+        candidates = self._candidates()
+        clusterers: dict[int, Clusterer] = {}  # by the id of the judge
+        chosen: list[tuple[Equivalence, str]] = []
+        answers: list[tuple[str | None, ...]] = []
+        jobs: list[Job] = []
+        for group in groups:
+            found = tuple(map(self._extract, group.responses)) if self._extract else None
+            judge, reason = _first_suited(candidates, group, found)
+            found = extract_answers(judge, group.responses) if found is None else found
+            if id(judge) not in clusterers:
+                clusterers[id(judge)] = self.clusterer.for_judge(judge)
+            valid = [answer for answer in found if answer is not None]
+            jobs.append(Job(group.question, valid, judge, clusterers[id(judge)]))
+            chosen.append((judge, reason))
+            answers.append(found)
         clusterings = run(jobs, self._resources.cache)
-        return [self._result(p, clustering) for p, clustering in zip(prepared, clusterings, strict=True)]
+        return self._results(groups, answers, jobs, chosen, clusterings)
 
     def close(self) -> None:
-        """Close the judges this scorer loaded. It cannot be used afterwards; may be called twice."""
+        """Close the judges this scorer loaded. A closed scorer cannot be used; closing twice is allowed."""
         self._closed = True
         if self._owned:
             self._owned.close()
@@ -222,8 +280,8 @@ class Scorer:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
         if responses is None:
             if logprobs is not None or column is not None:
-                raise InputError("logprobs and column belong to responses, and none were given")
-            return self._ask(question, progress)
+                raise InputError("logprobs and column belong to responses: pass responses too")
+            return self._sample(question, progress)
         if table := as_table(responses):
             return measure_table(table, self.measure, column, question, logprobs)
         if column is not None:
@@ -232,7 +290,7 @@ class Scorer:
             return BatchResult(self.measure(many_groups(responses, question, logprobs)))
         return self.measure([one_group(responses, question, logprobs)])[0]
 
-    def _ask(self, question: Any, progress: bool | None) -> Any:
+    def _sample(self, question: Any, progress: bool | None) -> Any:
         if self.sampler is None or question is None:
             raise InputError(
                 "estimate() needs responses (several answers to one question, as a list of str), or a question and a "
@@ -240,67 +298,199 @@ class Scorer:
             )
         questions = check_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
-        sampling_run = SamplingRun(self.sampler, self.n, self.store)
-        results = sample_and_measure(sampling_run, questions, self.measure, progress=shown)
+        run = SamplingRun(self.sampler, self.n, self.store)
+        results = sample_and_measure(run, questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
 
-    def _prepare(self, group: Group) -> _Prepared:
-        answers = tuple(map(self._extract, group.responses)) if self._extract else None
-        equivalence, reason = self._choose(group, answers)
-        return _Prepared(group, equivalence, reason, answers or extracted(equivalence, group.responses))
-
-    def _choose(self, group: Group, answers: Sequence[str | None] | None) -> tuple[Equivalence, str]:
-        """The judge as asked; else the first candidate that suits what there is to compare."""
+    def _candidates(self) -> list[tuple[Equivalence, str]]:
+        """The judges to choose from, each with the reason that a result states; the last judge fits all responses."""
         if self._equivalence:
-            return self._equivalence, "as asked"
-        shown = [a or "" for a in answers] if answers else list(map(strip_reasoning, group.responses))
-        *candidates, fallback = map(self._resources.judge, AUTO)
-        for judge in candidates:
-            if judge.suits(shown):
-                return judge, f"auto: the responses suit {judge.name}"
-        return fallback, f"auto: the responses are not {' or '.join(judge.name for judge in candidates)}"
+            return [(self._equivalence, "as asked")]
+        *judges, fallback = map(self._resources.judge, AUTO)
+        suited = [(judge, f"auto: the responses suit {judge.name}") for judge in judges]
+        return [*suited, (fallback, f"auto: the responses are not {' or '.join(judge.name for judge in judges)}")]
 
-    def _clusterer(self, equivalence: Equivalence) -> Clusterer:
-        return self._thorough if equivalence.thorough else self.clusterer
+    def _results(
+        self,
+        groups: Sequence[Group],
+        answers: Sequence[tuple[str | None, ...]],
+        jobs: Sequence[Job],
+        chosen: Sequence[tuple[Equivalence, str]],
+        clusterings: Sequence[Clustering],
+    ) -> list[Result]:
+        methods: dict[tuple[int, str], Method] = {}
+        results = []
+        for group, found, job, (judge, reason), clustering in zip(
+            groups, answers, jobs, chosen, clusterings, strict=True
+        ):
+            key = id(judge), reason
+            if key not in methods:  # after the run: a judge may know its versions only when its model is loaded
+                methods[key] = Method(
+                    convention=self.convention.name,
+                    equivalence=judge.describe(),
+                    equivalence_reason=reason,
+                    clusterer=job.clusterer.describe(),
+                    extract=self._extract_name if self._extract else f"default of {judge.name}",
+                    invalid=self.invalid,
+                    versions={"semantic-entropy": package_version(), **judge.versions},
+                )
+            estimators = [
+                named for named in self._estimators if self._requires_evidence or _has_evidence(named.estimator, group)
+            ]
+            results.append(build_result(group, found, clustering, estimators, methods[key]))
+        return results
 
-    def _result(self, prepared: _Prepared, clustering: Clustering) -> Result:
-        return assemble(
-            Judged(
-                group=prepared.group,
-                answers=prepared.answers,
-                clustering=clustering,
-                invalid=self.invalid,
-                estimators=self._estimators or [e for e in self._usual if _fed(e, prepared.group)],
-                convention=self.convention.name,
-                equivalence=prepared.equivalence,
-                equivalence_reason=prepared.reason,
-                clusterer=self._clusterer(prepared.equivalence).describe(),
-                extract=self._extract_name if self._extract else f"default of {prepared.equivalence.name}",
-            )
-        )
-
-    def _judge(self, equivalence: AnyEquivalence | None) -> Equivalence | None:
+    def _load_judge(self, equivalence: AnyEquivalence | None) -> Equivalence | None:
         if equivalence is None or equivalence == "auto":
             return None
         return self._resources.judge(equivalence) if isinstance(equivalence, str) else as_equivalence(equivalence)
 
 
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """A group with its judge and its extracted answers."""
+@overload
+def estimate(
+    responses: Sequence[str],
+    *,
+    question: str | None = None,
+    logprobs: Tokens | None = None,
+    **choices: Unpack[Choices],
+) -> Result: ...
+@overload
+def estimate(
+    responses: Sequence[list[str] | tuple[str, ...]],
+    *,
+    question: Sequence[str | None] | None = None,
+    logprobs: Sequence[Tokens | None] | None = None,
+    **choices: Unpack[Choices],
+) -> BatchResult: ...
+@overload
+def estimate(
+    responses: TableT,
+    *,
+    question: str | None = None,
+    logprobs: str | None = None,
+    column: str | None = None,
+    **choices: Unpack[Choices],
+) -> TableT: ...
+@overload
+def estimate(
+    responses: None = None, *, question: str, sampler: str | Sampler, **choices: Unpack[SamplingChoices]
+) -> Result: ...
+@overload
+def estimate(
+    responses: None = None,
+    *,
+    question: list[str] | tuple[str, ...],
+    sampler: str | Sampler,
+    progress: bool | None = None,
+    **choices: Unpack[SamplingChoices],
+) -> BatchResult: ...
+def estimate(
+    responses: Any = None,
+    *,
+    question: Any = None,
+    logprobs: Any = None,
+    column: str | None = None,
+    progress: bool | None = None,
+    **choices: Any,
+) -> Any:
+    """Semantic entropy of the responses to one question, or to many.
 
-    group: Group
-    equivalence: Equivalence
-    reason: str
-    answers: tuple[str | None, ...]
+    `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run; a
+    pandas or polars frame, or a `datasets.Dataset`, with a column `responses` comes back with the results as columns.
+    `estimate(question="...", sampler=load_sampler("openai", model=...), n=10)` draws the responses first.
+
+    The arguments are those of `Scorer.estimate`, and of `Scorer` except its cache: `equivalence`, `clusterer`,
+    `estimator`, `convention`, `extract`, `invalid`, `sampler`, `n`, `samples`. All calls of the process share the
+    judges that are loaded by name, and their verdicts.
+
+    Raises:
+        InputError: names the group, the response and the value.
+        EvidenceError: an estimator that was asked for by name lacks its evidence.
+        UnknownComponentError: no component of that name; lists those that exist.
+        MissingDependencyError: names the extra to install.
+        EquivalenceError: the judge broke its contract, or its model or server is not available.
+        SamplingError: the sampler's model or server is not available, or refuses; `samples=` keeps what was drawn.
+
+    Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
+    """
+    return _estimate_once(choices, responses, question, logprobs, column, progress)
+
+
+async def aestimate(
+    responses: Any = None,
+    *,
+    question: Any = None,
+    logprobs: Any = None,
+    column: str | None = None,
+    progress: bool | None = None,
+    sampler: str | Sampler | None = None,
+    **choices: Unpack[SamplingChoices],
+) -> Any:
+    """`estimate` without blocking the event loop: the same arguments, the same return value.
+
+    When the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
+    """
+    given = {**choices, "sampler": sampler}
+    return await run_cancellable(_estimate_once, given, responses, question, logprobs, column, progress)
+
+
+_CHOICES = {*SamplingChoices.__annotations__, "sampler"}
+_shared = Resources()
+_scorers: LRUCache[Any, Scorer] = LRUCache(32)  # of `estimate`, by their choices
+atexit.register(_shared.close)
+
+
+def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
+    """One call of a scorer with these choices, on the shared judges and verdicts."""
+    if unknown := choices.keys() - _CHOICES:
+        raise TypeError(f"estimate() got an unexpected keyword argument {min(unknown)!r}")
+    key = _choices_key(choices)
+    if key is None:
+        with Scorer(**choices, _resources=_shared) as scorer:
+            return scorer._estimate(*call)  # noqa: SLF001  # the arguments of `estimate`
+    kept = _scorers.get(key)
+    if kept is None:
+        kept = Scorer(**choices, _resources=_shared)
+        _scorers.put(key, kept)
+    return kept._estimate(*call)  # noqa: SLF001
+
+
+def _choices_key(choices: Mapping[str, Any]) -> Any:
+    """A key for choices that are names; None if there is an object among them, or a file that must be closed."""
+    if choices.get("sampler") is not None or choices.get("samples") is not None:
+        return None
+    values = [tuple(value) if isinstance(value, list) else value for value in choices.values()]
+    for value in values:
+        if not all(isinstance(each, str | int | None) for each in (value if isinstance(value, tuple) else (value,))):
+            return None
+    return default_registry().state, *sorted(zip(choices, values, strict=True))
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:
     many = list(given) if isinstance(given, list | tuple) else [given]
     if not many:
         raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
-    return [as_estimator(one) for one in many]
+    return [as_estimator(each) for each in many]
 
 
-def _fed(estimator: EntropyEstimator, group: Group) -> bool:
+def _first_suited(
+    candidates: Sequence[tuple[Equivalence, str]], group: Group, answers: Sequence[str | None] | None
+) -> tuple[Equivalence, str]:
+    """The first judge that suits the answers, or the responses where no answers are extracted yet."""
+    *special, general = candidates
+    if special:
+        shown = [answer or "" for answer in answers] if answers else list(map(strip_reasoning, group.responses))
+        for candidate in special:
+            if candidate[0].suits(shown):
+                return candidate
+    return general
+
+
+def _has_evidence(estimator: EntropyEstimator, group: Group) -> bool:
     return all(getattr(group, need, None) is not None for need in estimator.requires)
+
+
+def _open_cache_file(path: str | PathLike[str], size: int) -> VerdictCache:
+    from semantic_entropy.cache.sqlite import CacheFile  # importing sqlite3 takes time, and few users need it
+
+    return CacheFile(path, size)

@@ -19,11 +19,11 @@ from typing import Any
 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.contracts import judge_pairs
 from semantic_entropy.errors import SamplingError, SemanticEntropyError
-from semantic_entropy.estimators.base import EntropyEstimator
-from semantic_entropy.pipeline import ask, by_first_appearance
+from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.sampling import Request, SampleFailure, Sampler
-from semantic_entropy.types import Evidence, Pair, Sample, Usage, Verdict
+from semantic_entropy.types import Evidence, Pair, Sample, Usage, Verdict, by_first_appearance
 
 ANSWERS = (
     *("Paris", "paris.", "It is Paris", "Rome", "42", "42.0", "forty-two", r"\frac{1}{2}", "0.5"),
@@ -87,9 +87,9 @@ def _report(name: str, rules: Iterator[str]) -> None:
 def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: str | None) -> Iterator[str]:
     if not equivalence.name:
         yield "name is empty: results could not say who judged"
-    ask(equivalence, [])
+    judge_pairs(equivalence, [])
     pairs = [Pair(question, left, right) for left, right in itertools.combinations(answers, 2)]
-    judged = dict(zip(pairs, ask(equivalence, pairs), strict=True))
+    judged = dict(zip(pairs, judge_pairs(equivalence, pairs), strict=True))
     yield from _symmetry(equivalence, judged)
     yield from _batches(equivalence, judged)
     yield from _keys(equivalence, answers, question)
@@ -98,7 +98,7 @@ def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: s
 
 
 def _symmetry(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator[str]:
-    swapped = ask(equivalence, [Pair(p.question, p.right, p.left) for p in judged])
+    swapped = judge_pairs(equivalence, [Pair(p.question, p.right, p.left) for p in judged])
     for (pair, there), back in zip(judged.items(), swapped, strict=True):
         if there.same != back.same:
             yield f"asymmetric: {pair.left!r}, {pair.right!r} -> {there.same}, but the other way round {back.same}"
@@ -108,13 +108,13 @@ def _symmetry(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator
 def _batches(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator[str]:
     shuffled = list(judged)
     random.Random(0).shuffle(shuffled)
-    in_one = ask(equivalence, shuffled)
+    in_one = judge_pairs(equivalence, shuffled)
     for pair, verdict in zip(shuffled, in_one, strict=True):
         if verdict.same != judged[pair].same:
             yield f"depends on the order of the batch: {pair} -> {judged[pair].same}, in another order {verdict.same}"
             return
     for pair in shuffled[:20]:  # enough to meet a batch effect; each is a call
-        (alone,) = ask(equivalence, [pair])
+        (alone,) = judge_pairs(equivalence, [pair])
         if alone.same != judged[pair].same:
             yield f"depends on the rest of the batch: {pair} -> {judged[pair].same}, alone {alone.same}"
             return
@@ -134,7 +134,7 @@ def _keys(equivalence: Equivalence, answers: list[str], question: str | None) ->
         yield "a key depends on the order of the answers, or changes from call to call"
     for (left, one), (right, other) in itertools.combinations(zip(answers, keys, strict=True), 2):
         if one is not None and one == other:
-            (verdict,) = ask(equivalence, [Pair(question, left, right)])
+            (verdict,) = judge_pairs(equivalence, [Pair(question, left, right)])
             if verdict.same is False:
                 yield f"{left!r} and {right!r} have equal keys, but the judge says they differ"
 

@@ -1,7 +1,7 @@
-"""Verdict cache: what has been judged is not asked again.
+"""The verdict cache in memory.
 
-A key holds everything a verdict depends on: the judge's settings, the question where it matters, and the two answers,
-in an order that does not matter. Undecided verdicts are not kept: the next time may go better.
+A key holds everything that a verdict depends on: the judge's class, settings and versions, the question if the judge
+uses it, and the two answers in sorted order. Undecided verdicts are not kept, because the next attempt may succeed.
 """
 
 from __future__ import annotations
@@ -13,35 +13,36 @@ from semantic_entropy.types import Verdict
 
 
 class VerdictCache:
-    """The `size` most recently used verdicts, in memory.
+    """The `size` most recently used verdicts.
 
-    Any thread may use it, and a process forked in the middle of it: there is no lock to be left held, each step is one
-    operation of the dict.
+    Threads and forked processes may use it at any time: it has no lock that a fork could leave held, because each step
+    is one operation of the dict.
     """
 
     def __init__(self, size: int = 100_000) -> None:
         self.size = size
-        self.arrived = 0  # verdicts that judges have given, for whoever waits for many
-        self.free: set[str] = set()  # judges whose verdicts cost less than a look here
+        self.arrived = 0  # verdicts that judges have given, for a progress display
+        self.free: set[str] = set()  # judges whose verdicts cost less than a look into the cache
         self._verdicts: LRUCache[Hashable, Verdict] = LRUCache(size)
 
     def get(self, key: Hashable) -> Verdict | None:
-        """The verdict kept under this key."""
+        """The verdict under this key."""
         return self._verdicts.get(key)
 
     def put(self, key: Hashable, verdict: Verdict) -> None:
-        """Keep a decided verdict; the least recently used goes when the cache is full."""
+        """Keep a decided verdict; the least recently used verdict is removed when the cache is full."""
         if verdict.same is None or self.size <= 0:
             return
-        self._verdicts.put(key, verdict if verdict.usage is None else verdict._replace(usage=None))  # paid for once
+        # without its usage: a verdict is paid for once
+        self._verdicts.put(key, verdict if verdict.usage is None else verdict._replace(usage=None))
 
     def put_all(self, verdicts: Iterable[tuple[Hashable, Verdict]]) -> None:
-        """Keep those of many that are decided."""
+        """Keep the decided ones of many verdicts."""
         for key, verdict in verdicts:
             self.put(key, verdict)
 
     def close(self) -> None:
-        """Let go of files; here there are none."""
+        """Release files; a cache in memory has none."""
 
     def __len__(self) -> int:
         return len(self._verdicts)

@@ -25,9 +25,9 @@ from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 
 from semantic_entropy.cache.memory import VerdictCache
-from semantic_entropy.clusters.equivalence import Unsaid
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.types import Verdict, class_identity
+from semantic_entropy.identity import PrivateSettings, class_identity
+from semantic_entropy.types import Verdict
 
 _APPLICATION_ID = 0x53456E74  # "SEnt", PRAGMA application_id: marks the files of this module
 _FORMAT = 2  # PRAGMA user_version: version of the table
@@ -142,7 +142,7 @@ def _to_plain(value: object) -> object:
         return str.__str__(value)
     if type(value) in (int, float, bool, bytes, type(None)):
         return value
-    if isinstance(value, Unsaid):
+    if isinstance(value, PrivateSettings):
         raise _NotPlainError("it does not override `settings`: its verdicts mean nothing to another run")
     raise _NotPlainError(
         f"its settings hold {value!r:.80}, a {type(value).__name__}: use only texts, numbers, None and tuples of these"

@@ -12,7 +12,7 @@ from semantic_entropy.cli.options import judge_option, open_scorer, sampling_opt
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from semantic_entropy.types import Result
+    from semantic_entropy.results import Result
 
 _BAR_WIDTH = 30  # characters for a cluster that has all responses
 

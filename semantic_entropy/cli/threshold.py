@@ -49,7 +49,7 @@ def threshold_command(
     """
     from semantic_entropy import load_equivalence
     from semantic_entropy.decisions import read_labelled_pairs, tune_threshold
-    from semantic_entropy.resources import Resources
+    from semantic_entropy.scorer import Resources
 
     pairs = read_labelled_pairs(file, fields)
     verdicts = Resources(cache=cache).cache

@@ -1,1 +1,20 @@
-"""From responses to clusters: answers, groups, judges, clusterers and conventions."""
+"""From responses to clusters: checked groups, extracted answers, judges, clusterers and conventions."""
+
+from semantic_entropy.clusters.answers import load_extractor, strip_reasoning
+from semantic_entropy.clusters.clusterers import Clusterer
+from semantic_entropy.clusters.conventions import Convention, load_convention
+from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.clusters.groups import is_batch, many_groups, one_group
+
+__all__ = [
+    "Clusterer",
+    "Convention",
+    "Equivalence",
+    "FunctionEquivalence",
+    "is_batch",
+    "load_convention",
+    "load_extractor",
+    "many_groups",
+    "one_group",
+    "strip_reasoning",
+]

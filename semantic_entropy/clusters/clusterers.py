@@ -1,18 +1,19 @@
 """Clusterers: from pairwise verdicts to a partition of a group's distinct answers.
 
-A clusterer is a generator that does no IO: it yields the index pairs it needs to know about, is sent their verdicts (an
-undecided one arrives as False), and returns labels. Whoever drives it can so ask one judge for many groups at once.
+A clusterer is a generator that does no IO: it yields the index pairs that it needs, receives their verdicts (an
+undecided verdict arrives as False), and returns labels. The pipeline can therefore ask one judge for many groups at
+once.
 
     representative   Algorithm 1 of the EMPO paper: compare with one member of each cluster, the first match wins;
-                     or with all of them (`pick="all"`), which keeps a judge that is not transitive from chaining.
-    components       all that is linked, directly or through others, is one cluster.
-    last-match       the Nature 2024 code's: a later representative takes back what an earlier one had.
+                     `pick="all"` compares with every member, which prevents chains if the judge is not transitive.
+    components       answers that are linked, directly or through others, are one cluster.
+    last-match       of the Nature 2024 code: a later representative takes back an answer from an earlier one.
 
-Algorithm 1 as printed also opens a new cluster after a match; that is an erratum, not followed here.
+Algorithm 1 as printed also opens a new cluster after a match; this is an erratum, not followed here.
 
 Order. Judges are not transitive, so the partition can depend on the order of comparison. By default the distinct
-answers are taken in a canonical order (most frequent first, then shortest, then by text), so that the order of the
-responses cannot change the entropy. `order="given"` is the order of first appearance, as printed.
+answers come in a canonical order (most frequent first, then shortest, then by text), so the order of the responses
+cannot change the entropy. `order="given"` is the order of first appearance, as printed.
 """
 
 from __future__ import annotations
@@ -23,10 +24,11 @@ from collections.abc import Generator
 from itertools import combinations
 from typing import ClassVar, Literal, TypeVar, get_args
 
+from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.errors import OptionError
 
 Order = Literal["canonical", "given"]
-Pick = Literal["first", "random", "all"]
+Pick = Literal["first", "random", "all", "auto"]
 _T = TypeVar("_T", bound=str)
 Flow = Generator[list[tuple[int, int]], list[bool], list[int]]
 
@@ -37,46 +39,63 @@ class Clusterer(ABC):
     name: str = ""
     order: Order = "canonical"
     distinct: ClassVar[bool] = True
-    """Whether it clusters distinct answers (those with equal keys are one) or every response by itself."""
+    """Whether it clusters distinct answers (answers with equal keys are one), or every response separately."""
 
     @abstractmethod
     def flow(self, size: int) -> Flow:
-        """Cluster `size` answers: yield index pairs (i, j), be sent a bool for each, return labels (size,)."""
+        """Cluster `size` answers: yield index pairs (i, j), receive a bool for each, return labels (size,)."""
+
+    def for_judge(self, equivalence: Equivalence) -> Clusterer:
+        """The clusterer to use with this judge; results state its `describe()`. Default: this clusterer."""
+        return self
 
     def describe(self) -> str:
-        """The name with the choices that set it apart, for a result's provenance."""
+        """The name with the options that differ from the default: for a result's provenance."""
         return f"{self.name}(order={self.order})"
 
 
 class Representative(Clusterer):
-    """Algorithm 1: an answer joins the first cluster whose representative means the same, else opens one.
+    """Algorithm 1: an answer joins the first cluster whose representative means the same, else opens a new cluster.
 
-    With `pick="first"` the representative is the cluster's first member, and all that is left is compared with one
-    representative a round: the same pairs and the same partition as one answer after the other, in as many rounds as
-    there are clusters. With `pick="random"` it is a random member, drawn anew each time (seeded, the same for a group
-    whatever else is in the call), and answers go one after the other. With `pick="all"` an answer joins only where it
-    means the same as every member: more pairs, for judges that cost nothing.
+    Args:
+        order: "canonical", or "given" as printed.
+        pick: which member of a cluster is the representative.
+            "first": the first member. All remaining answers are compared with one representative in each round: the
+            same pairs and the same partition as one answer after another, in as many rounds as there are clusters.
+            "random": a random member, drawn anew each time, so answers are compared one after another.
+            "all": every member; an answer joins only if it means the same as all of them. More pairs.
+            "auto": "all" with a judge that is `thorough`, else "first". The result states which.
+        seed: of "random". A group's draws do not depend on the other groups of a call.
     """
 
     name = "representative"
 
     def __init__(self, order: Order = "canonical", pick: Pick = "first", seed: int = 0) -> None:
-        self.order = _one_of("order", order, get_args(Order))
-        self.pick = _one_of("pick", pick, get_args(Pick))
+        self.order = _check_choice("order", order, get_args(Order))
+        self.pick = _check_choice("pick", pick, get_args(Pick))
         self.seed = seed
 
+    def for_judge(self, equivalence: Equivalence) -> Clusterer:
+        if self.pick != "auto":
+            return self
+        return Representative(self.order, "all" if equivalence.thorough else "first")
+
     def flow(self, size: int) -> Flow:
-        flows = {"first": self._first_member, "random": self._random_member, "all": self._all_members}
-        return flows[self.pick](size)
+        flows = {"random": self._random_member, "all": self._all_members}
+        return flows.get(self.pick, self._first_member)(size)
 
     def _first_member(self, size: int) -> Flow:
         labels, left, label = [0] * size, list(range(size)), 0
         while left:
             representative, *others = left
             same = (yield [(representative, other) for other in others]) if others else []
-            for index in [representative, *(o for o, s in zip(others, same, strict=True) if s)]:
-                labels[index] = label
-            left = [o for o, s in zip(others, same, strict=True) if not s]
+            labels[representative] = label
+            left = []
+            for other, is_same in zip(others, same, strict=True):
+                if is_same:
+                    labels[other] = label
+                else:
+                    left.append(other)
             label += 1
         return labels
 
@@ -85,16 +104,20 @@ class Representative(Clusterer):
         while left:
             members, others = left[:1], left[1:]
             same = (yield [(members[0], other) for other in others]) if others else []
-            close = [o for o, s in zip(others, same, strict=True) if s]
-            pairs = list(combinations(close, 2))
-            verdicts = (yield pairs) if pairs else []
-            linked = {pair for pair, s in zip(pairs, verdicts, strict=True) if s}
-            for candidate in close:
-                if all((member, candidate) in linked for member in members[1:]):
-                    members.append(candidate)
+            candidates = [other for other, is_same in zip(others, same, strict=True) if is_same]
+            if len(candidates) > 1:
+                pairs = list(combinations(candidates, 2))
+                verdicts = yield pairs
+                linked = {pair for pair, is_same in zip(pairs, verdicts, strict=True) if is_same}
+                for candidate in candidates:
+                    if all((member, candidate) in linked for member in members[1:]):
+                        members.append(candidate)
+            else:
+                members += candidates
             for member in members:
                 labels[member] = label
-            left = [o for o in others if o not in set(members)]
+            joined = set(members)
+            left = [other for other in others if other not in joined]
             label += 1
         return labels
 
@@ -109,15 +132,19 @@ class Representative(Clusterer):
                     break
             else:
                 clusters.append([index])
-        return _labels(clusters, size)
+        labels = [0] * size
+        for label, members in enumerate(clusters):
+            for member in members:
+                labels[member] = label
+        return labels
 
     def describe(self) -> str:
-        pick = {"first": "", "random": f", pick=random, seed={self.seed}", "all": ", pick=all"}[self.pick]
-        return f"{self.name}(order={self.order}{pick})"
+        options = {"first": "", "random": f", pick=random, seed={self.seed}"}
+        return f"{self.name}(order={self.order}{options.get(self.pick, f', pick={self.pick}')})"
 
 
 class Components(Clusterer):
-    """Connected components: the same as anything in a cluster is the same as all of it."""
+    """Connected components: an answer that means the same as one member of a cluster joins the cluster."""
 
     name = "components"
 
@@ -129,8 +156,8 @@ class Components(Clusterer):
                 member = frontier.pop(0)
                 labels[member] = label
                 same = (yield [(member, other) for other in left]) if left else []
-                frontier += [o for o, s in zip(left, same, strict=True) if s]
-                left = [o for o, s in zip(left, same, strict=True) if not s]
+                frontier += [other for other, is_same in zip(left, same, strict=True) if is_same]
+                left = [other for other, is_same in zip(left, same, strict=True) if not is_same]
             label += 1
         return labels
 
@@ -139,10 +166,10 @@ class Components(Clusterer):
 
 
 class LastMatch(Clusterer):
-    """The Nature 2024 code's: each response that no cluster has yet opens one and claims all later ones it matches.
+    """Of the Nature 2024 code: each response without a cluster opens one and takes all later responses that match.
 
-    It goes over responses, not distinct answers: where the judge is not transitive, that code can put equal texts into
-    different clusters, and its numbers follow from it.
+    It works on responses, not on distinct answers: where the judge is not transitive, that code can put equal texts
+    into different clusters, and its numbers depend on this.
     """
 
     name = "last-match"
@@ -160,22 +187,14 @@ class LastMatch(Clusterer):
             labels[index] = label
             later = range(index + 1, size)
             same = (yield [(index, other) for other in later]) if later else []
-            for other, claimed in zip(later, same, strict=True):
-                if claimed:
+            for other, is_same in zip(later, same, strict=True):
+                if is_same:
                     labels[other] = label
             label += 1
         return labels
 
 
-def _labels(clusters: list[list[int]], size: int) -> list[int]:
-    labels = [0] * size
-    for label, members in enumerate(clusters):
-        for member in members:
-            labels[member] = label
-    return labels
-
-
-def _one_of(option: str, value: _T, choices: tuple[str, ...]) -> _T:
+def _check_choice(option: str, value: _T, choices: tuple[str, ...]) -> _T:
     if value not in choices:
         raise OptionError(f"{option}={value!r} is unknown: use one of {', '.join(map(repr, choices))}")
     return value

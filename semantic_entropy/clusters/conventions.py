@@ -1,8 +1,8 @@
-"""Conventions: what "semantic entropy" means in the code it is named after.
+"""Conventions: what "semantic entropy" means in the code that a convention is named after.
 
-With the same NLI logits, three public codes agree in 4 of 24 cases; so every result names its convention. A
-convention fills in what is not given: clusterer and estimators here. The judge stays yours (`equivalence=`), since no
-convention downloads a model unasked: docs/explanation/conventions.md says which judge each one's own code uses.
+With the same NLI logits, three public codes agree in 4 of 24 cases; so every result names its convention. A convention
+fills in the clusterer and the estimators that are not given. It does not choose the judge (`equivalence=`), because no
+convention downloads a model unasked: docs/explanation/conventions.md says which judge each code uses.
 """
 
 from __future__ import annotations
@@ -21,18 +21,16 @@ class Convention:
     name: str
     clusterer: str
     clusterer_options: Mapping[str, Any] = field(default_factory=dict)
-    thorough: bool = False
-    """Whether a judge that costs nothing is asked about every member of a cluster (`pick="all"`)."""
     estimators: tuple[str, ...] = tuple(
         f"semantic-entropy/{name}" for name in ("discrete", "num_sets", "majority", "likelihood", "predictive")
     )
-    """Those that need evidence which was not given are passed over."""
+    """Estimators whose evidence is missing are skipped."""
 
 
 CONVENTIONS = {
     convention.name: convention
     for convention in (
-        Convention("default", "semantic-entropy/representative", thorough=True),
+        Convention("default", "semantic-entropy/representative", {"pick": "auto"}),
         Convention("lm-polygraph", "semantic-entropy/representative", {"order": "given"}),
         Convention("nature-2024", "semantic-entropy/last-match"),
         Convention("uqlm", "semantic-entropy/representative", {"order": "given"}),
@@ -48,6 +46,6 @@ def load_convention(name: str) -> Convention:
     """
     if name not in CONVENTIONS:
         raise InputError(
-            f"convention={name!r} is unknown.{nearest(str(name), CONVENTIONS)} There are: {', '.join(CONVENTIONS)}"
+            f"convention={name!r} is unknown.{nearest(str(name), CONVENTIONS)} Use one of: {', '.join(CONVENTIONS)}"
         )
     return CONVENTIONS[name]

@@ -17,9 +17,10 @@ from typing import Any, NamedTuple
 
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.contracts import judge_pairs
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 from semantic_entropy.errors import EquivalenceError, InputError
-from semantic_entropy.pipeline import ask, identity, verdict_key
+from semantic_entropy.pipeline import judge_key, verdict_key
 from semantic_entropy.plain_text import one_line
 from semantic_entropy.types import Pair, Verdict
 
@@ -162,7 +163,7 @@ def tune_threshold(
         EquivalenceError: a verdict has no score, or the judge broke its contract.
     """
     watched = _CachedJudge(judge, advance, VerdictCache(0) if cache is None else cache)
-    verdicts = ask(watched, [labelled.pair for labelled in pairs])
+    verdicts = judge_pairs(watched, [labelled.pair for labelled in pairs])
     decided = [
         (labelled, verdict, _score(judge, verdict))
         for labelled, verdict in zip(pairs, verdicts, strict=True)
@@ -212,7 +213,7 @@ class _CachedJudge(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        judge, judge_identity = self._judge, identity(self._judge)
+        judge, judge_identity = self._judge, judge_key(self._judge)
         keys = [verdict_key(judge_identity, judge, pair) for pair in pairs]
         if judge.cheap:
             self._cache.free.add(judge.name)

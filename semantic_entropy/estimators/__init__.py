@@ -1,1 +1,7 @@
-"""From clusters to scores: probabilities and entropy estimators."""
+"""From clusters to scores: the `EntropyEstimator` interface and one module for each family of estimators."""
+
+from semantic_entropy.estimators.base import EntropyEstimator
+from semantic_entropy.estimators.counts import Discrete, Majority, NumSets
+from semantic_entropy.estimators.likelihood import Likelihood, Predictive
+
+__all__ = ["Discrete", "EntropyEstimator", "Likelihood", "Majority", "NumSets", "Predictive"]

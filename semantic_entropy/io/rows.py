@@ -13,7 +13,8 @@ from typing import Any, ClassVar, Self
 
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import InputError
-from semantic_entropy.types import Group, Result
+from semantic_entropy.results import Result
+from semantic_entropy.types import Group
 
 FIXED_SETTINGS = (
     "convention",

@@ -39,8 +39,8 @@ from semantic_entropy.io.rows import (
 )
 from semantic_entropy.io.sampled_rows import RowSampler
 from semantic_entropy.progress import progress_bar
+from semantic_entropy.results import Provenance, Result
 from semantic_entropy.scorer import Scorer
-from semantic_entropy.types import Provenance, Result
 
 _CHUNK = 256  # rows in one pipeline run at most: enough pairs to fill a model's batch
 _CHUNK_SECONDS = 2.0  # for one chunk at most: a kill loses a chunk, and a progress bar stands still during one

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
 from semantic_entropy.errors import InputError, PluginError
-from semantic_entropy.estimators.base import EntropyEstimator
+from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.registry.discovery import default_registry
 from semantic_entropy.sampling import Sampler
 

@@ -90,8 +90,15 @@ class Registry:
         self.group, self.kinds, self.moved = group, dict(kinds), dict(moved or {})
         self._entries: list[Entry] = []
         self._failures: list[Failure] = []
+        self._found: dict[tuple[str, str], Entry] = {}  # by kind and name
+        self._registered = 0
         self._discovered = False
         self._lock = threading.RLock()
+
+    @property
+    def state(self) -> tuple[Registry, int]:
+        """Changes when a name may mean another component: for caches of what was built by name."""
+        return self, self._registered
 
     def entries(self, kind: str | None = None) -> list[Entry]:
         """Every component, of one kind or of all."""
@@ -115,6 +122,8 @@ class Registry:
             replaced = (kind, name, IN_PROCESS)
             self._entries = [e for e in self._entries if (e.kind, e.component.name, e.source) != replaced]
             self._entries.append(Entry(kind, Component(name, lambda: factory, summary), IN_PROCESS))
+            self._found = {}
+            self._registered += 1
 
     def create(self, kind: str, name: str, **options: Any) -> Any:
         """Load the component of this name and build it with these options.
@@ -166,6 +175,11 @@ class Registry:
         self._check_kind(kind)
         if not isinstance(name, str):
             raise InputError(f"{kind}={name!r} is not a name: pass a str")
+        if (kind, name) not in self._found:
+            self._found[kind, name] = self._find(kind, name)
+        return self._found[kind, name]
+
+    def _find(self, kind: str, name: str) -> Entry:
         entries = self.entries(kind)
         found = [e for e in entries if name in (e.component.name, e.full_name)]
         registered = [e for e in found if e.source == IN_PROCESS]

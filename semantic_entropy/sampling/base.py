@@ -8,10 +8,10 @@ complete groups while other groups are still being drawn.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
+from semantic_entropy.identity import Identified
 from semantic_entropy.types import Sample, Usage
 
 
@@ -47,17 +47,8 @@ class SampleFailure:
     transient: bool = False
 
 
-class Sampler(ABC):
+class Sampler(Identified, ABC):
     """Base class of every sampler: implement `stream`. Plugins register samplers in `semantic_entropy_samplers`."""
-
-    name: str = ""
-    cache_identity: ClassVar[str | None] = None
-    """ "module:Name" under which sample stores know this class; None: where it is defined. See `class_identity`."""
-
-    def __init_subclass__(cls) -> None:
-        super().__init_subclass__()
-        if not cls.name:
-            cls.name = cls.__name__
 
     @property
     @abstractmethod
@@ -68,21 +59,6 @@ class Sampler(ABC):
         out secrets, and options that do not change the samples (such as concurrency).
         """
 
-    @property
-    def versions(self) -> Mapping[str, str]:
-        """Versions of the software that produces the samples, for a result's provenance."""
-        return {}
-
-    def describe(self) -> str:
-        """The name, with the model and the options that matter, for a result's provenance."""
-        return self.name
-
-    def __repr__(self) -> str:
-        try:
-            return f"<{self.describe()}>"
-        except AttributeError:  # a traceback may show a sampler whose constructor did not finish
-            return f"<{self.name}>"
-
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         """Yield samples as they arrive: `request.n` for each request, or fewer and then one `SampleFailure`.
@@ -92,6 +68,3 @@ class Sampler(ABC):
         Raises:
             SamplingError: no request can succeed any more (no server, wrong key, no model); says what to do.
         """
-
-    def close(self) -> None:  # noqa: B027  # many samplers hold nothing that needs closing
-        """Release models and connections; may be called twice."""

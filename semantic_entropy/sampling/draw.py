@@ -16,9 +16,10 @@ from typing import Any
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.progress import cancel_event, progress_bar
+from semantic_entropy.results import Result
 from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
 from semantic_entropy.sampling.store import SampleStore
-from semantic_entropy.types import Group, Result, Sample
+from semantic_entropy.types import Group, Sample
 
 _MAX_GROUPS = 64  # groups measured in one pipeline run at most: enough pairs to fill a model's batch
 _MAX_WAIT = 2.0  # seconds that a complete group waits for others at most

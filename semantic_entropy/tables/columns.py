@@ -17,7 +17,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.types import Result
+from semantic_entropy.results import Result
 
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 

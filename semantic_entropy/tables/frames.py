@@ -17,8 +17,9 @@ from typing import Any, Protocol, TypeVar
 
 from semantic_entropy.clusters.groups import many_groups
 from semantic_entropy.errors import InputError, nearest
+from semantic_entropy.results import Result
 from semantic_entropy.tables.columns import Shape, free_name, open_keys, result_columns, result_shape
-from semantic_entropy.types import Group, Result
+from semantic_entropy.types import Group
 
 
 class _HasColumns(Protocol):

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from semantic_entropy import OptionError, estimate, load_clusterer
 from semantic_entropy.clusters.clusterers import Clusterer, Components, LastMatch, Representative
-from semantic_entropy.pipeline import by_first_appearance
 from semantic_entropy.testing import ConformanceError, check_clusterer
+from semantic_entropy.types import by_first_appearance
 
 ALL = [
     Representative(),

@@ -1,0 +1,159 @@
+"""The contracts of judges, clusterers and estimators, checked in one place.
+
+Every caller of a component goes through these functions. They raise an error that names the component and the value
+when the component raises, returns the wrong number or the wrong type of values, or returns a nan. A verdict that
+arrived before the error has been yielded.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Hashable, Sequence
+from typing import Any, NoReturn
+
+from semantic_entropy.clusters.clusterers import Clusterer, Flow
+from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.errors import EquivalenceError, PluginError, SemanticEntropyError
+from semantic_entropy.estimators.base import EntropyEstimator
+from semantic_entropy.types import Estimate, Evidence, Pair, Verdict
+
+
+def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tuple[int, Verdict], None, None]:
+    """The judge's verdicts as they arrive: (index of the pair, verdict), exactly one for each pair.
+
+    Close the generator if you stop early: this closes the judge's stream and so ends its pending calls.
+
+    Raises:
+        EquivalenceError: the judge raised, left out a pair, judged one twice, or returned something else.
+    """
+    missing = set(range(len(pairs)))
+    stream: Any = None
+    try:
+        stream = judge.stream(pairs)
+        for index, verdict in stream:
+            if index not in missing:
+                _reject_count(judge, pairs, len(pairs) - len(missing) + 1 + sum(1 for _ in stream))
+            if not isinstance(verdict, Verdict) or verdict.same not in (True, False, None):
+                _reject_verdict(judge, pairs[index], verdict)
+            missing.remove(index)
+            yield index, verdict
+        if missing:
+            _reject_count(judge, pairs, len(pairs) - len(missing))
+    except SemanticEntropyError:
+        raise
+    except Exception as error:
+        raise _raised(judge, error, f"judge() on {len(pairs)} pairs, the first {pairs[:1]}") from error
+    finally:
+        if hasattr(stream, "close"):
+            stream.close()
+
+
+def judge_pairs(judge: Equivalence, pairs: Sequence[Pair]) -> list[Verdict]:
+    """The judge's verdicts in the order of the pairs. Raises as `stream_verdicts`."""
+    verdicts = dict(stream_verdicts(judge, pairs))
+    return [verdicts[index] for index in range(len(pairs))]
+
+
+def extract_answers(judge: Equivalence, responses: Sequence[str]) -> tuple[str | None, ...]:
+    """The answers that the judge extracts: one for each response, None (invalid) where there is no text.
+
+    Raises:
+        EquivalenceError: the judge raised, or returned something else.
+    """
+    answers = _list(judge, f"extract() on {len(responses)} responses", judge.extract, responses)
+    if len(answers) != len(responses) or not all(a is None or isinstance(a, str) for a in answers):
+        raise EquivalenceError(
+            f"equivalence {judge.name!r} extracted {answers!r:.200} from {len(responses)} responses; "
+            "extract() returns one str or None for each"
+        )
+    return tuple(a if a and not a.isspace() else None for a in answers)
+
+
+def answer_keys(judge: Equivalence, question: str | None, answers: Sequence[str]) -> list[Hashable | None]:
+    """The judge's key for each answer. Raises as `extract_answers`."""
+    keys = _list(judge, f"keys() on {len(answers)} answers", judge.keys, question, answers)
+    if len(keys) != len(answers) or not all(isinstance(key, Hashable) for key in keys):
+        raise EquivalenceError(
+            f"equivalence {judge.name!r} returned the keys {keys!r:.200} for {len(answers)} answers; "
+            "keys() returns one hashable key or None for each"
+        )
+    return keys
+
+
+def checked_flow(clusterer: Clusterer, size: int) -> Flow:
+    """The clusterer's flow on `size` answers. It yields no empty list: a flow that asks for no pair is continued.
+
+    Raises:
+        PluginError: the flow raised, asked for a pair that does not exist, or returned no list of `size` labels.
+    """
+    try:
+        flow = clusterer.flow(size)
+        wanted = next(flow)
+        while True:
+            for i, j in wanted:
+                if not (0 <= i < size and 0 <= j < size):
+                    _reject_flow(clusterer, size, f"asked for the pairs {wanted!r:.200}")
+            verdicts = (yield wanted) if wanted else []
+            wanted = flow.send(verdicts)
+    except StopIteration as end:
+        labels = end.value
+    except PluginError:
+        raise
+    except Exception as error:  # noqa: BLE001  # it is raised again with the clusterer's name
+        _reject_flow(clusterer, size, f"raised {type(error).__name__}: {error}", error)
+    if not isinstance(labels, list) or len(labels) != size:
+        _reject_flow(clusterer, size, f"returned {labels!r:.200}; flow(size) returns a list of one label for each")
+    return labels
+
+
+def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
+    """The estimator's value; nan without probabilities where no response counts: neither certain nor uncertain.
+
+    Raises:
+        EvidenceError: evidence that the estimator requires is missing.
+        PluginError: the value is nan, or the number of probabilities is not the number of clusters.
+    """
+    if not evidence.labels:
+        return Estimate(math.nan, ())
+    estimator.check(evidence)
+    estimate = estimator.estimate(evidence)
+    clusters = max(evidence.labels) + 1
+    if math.isnan(estimate.value) or (
+        estimate.probabilities is not None and len(estimate.probabilities) not in (0, clusters)
+    ):
+        raise PluginError(
+            f"estimator {estimator.name!r} returned {estimate!r:.200} for {clusters} clusters; "
+            "it returns a number, and one probability for each cluster or none at all"
+        )
+    return estimate
+
+
+def _list(judge: Equivalence, call: str, method: Callable[..., Any], *arguments: Any) -> list[Any]:
+    try:
+        return list(method(*arguments))
+    except SemanticEntropyError:
+        raise
+    except Exception as error:
+        raise _raised(judge, error, call) from error
+
+
+def _raised(judge: Equivalence, error: Exception, call: str) -> EquivalenceError:
+    return EquivalenceError(f"equivalence {judge.name!r} raised {type(error).__name__}: {error} in {call}")
+
+
+def _reject_count(judge: Equivalence, pairs: Sequence[Pair], count: int) -> NoReturn:
+    raise EquivalenceError(
+        f"equivalence {judge.name!r} returned {count} verdicts for {len(pairs)} pairs; "
+        "it returns one verdict for each pair: judge() in order, stream() with the index of each"
+    )
+
+
+def _reject_verdict(judge: Equivalence, pair: Pair, verdict: object) -> NoReturn:
+    raise EquivalenceError(
+        f"equivalence {judge.name!r} returned {verdict!r} for {pair!r}; "
+        "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
+    )
+
+
+def _reject_flow(clusterer: Clusterer, size: int, defect: str, cause: Exception | None = None) -> NoReturn:
+    raise PluginError(f"clusterer {clusterer.name!r}, on {size} answers, {defect}") from cause

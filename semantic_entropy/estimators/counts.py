@@ -1,0 +1,50 @@
+"""Estimators that use the sizes of the clusters alone.
+
+discrete     H = -sum p(c) ln p(c), p(c) = |c| / n     EMPO Eq. 1-2; Farquhar et al. 2024
+num_sets     M, the number of clusters                 Lin et al. 2024
+majority     max p(c): higher is MORE certain
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from semantic_entropy.estimators.base import EntropyEstimator, entropy
+from semantic_entropy.types import Estimate, Evidence
+
+
+class Discrete(EntropyEstimator):
+    """Discrete semantic entropy: p(c) = |c| / n."""
+
+    name = "discrete"
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        shares = cluster_shares(evidence.labels)
+        return Estimate(entropy(shares), tuple(shares))
+
+
+class NumSets(EntropyEstimator):
+    """The number of clusters."""
+
+    name = "num_sets"
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        return Estimate(float(len(set(evidence.labels))))
+
+
+class Majority(EntropyEstimator):
+    """Share of the largest cluster, in (0, 1]: a confidence."""
+
+    name = "majority"
+    higher_is_uncertain = False
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        return Estimate(max(cluster_shares(evidence.labels)))
+
+
+def cluster_shares(labels: Sequence[int]) -> list[float]:
+    """(G,) labels in 0..M-1 -> (M,) shares of the clusters."""
+    counts = [0] * (max(labels) + 1)
+    for label in labels:
+        counts[label] += 1
+    return [count / len(labels) for count in counts]
