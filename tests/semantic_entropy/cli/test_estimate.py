@@ -97,7 +97,8 @@ def test_a_key_of_digits_is_a_text(tmp_path):
 
 
 def test_two_runs_do_not_write_one_output(tmp_path):
-    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"]}] * 600), tmp_path / "out.jsonl"
+    rows = [{"responses": ["a", f"b{i}"]} for i in range(2400)]  # every chunk asks the slow judge: seconds in all
+    path, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
         while not out.exists():
@@ -105,7 +106,7 @@ def test_two_runs_do_not_write_one_output(tmp_path):
         second = call("estimate", path, "-o", out)
         assert first.wait() == 0
     assert "another run is writing" in second.stderr
-    assert len(read(out)) == 600
+    assert len(read(out)) == 2400
 
 
 def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(tmp_path):
