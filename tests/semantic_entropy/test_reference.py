@@ -26,6 +26,8 @@ def test_the_plugin_page_lists_or_links_every_name_that_a_plugin_imports():
 
 def test_the_plugin_page_lists_every_conformance_check():
     page = (REFERENCE / "plugins.md").read_text(encoding="utf-8")
-    (members,) = re.findall(r"^::: semantic_entropy\.testing\n    options:\n      members: \[(.*)\]$", page, re.MULTILINE)
+    (members,) = re.findall(
+        r"^::: semantic_entropy\.testing\n    options:\n      members: \[(.*)\]$", page, re.MULTILINE
+    )
     own = [name for name, value in vars(testing).items() if getattr(value, "__module__", "") == testing.__name__]
     assert sorted(members.split(", ")) == sorted(name for name in own if not name.startswith("_"))
