@@ -1,4 +1,4 @@
-"""An equivalence that understands physical units, announced. Light: pint is imported when it is first used."""
+"""The hook of the plugin: it offers the judge `units`. Light: pint is imported when the judge is first used."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from semantic_entropy.plugin import Component, hookimpl
 
 
 def load() -> Callable[..., Any]:
-    """The judge, with pint behind it."""
+    """Import and return the judge; this imports pint."""
     from semantic_entropy_units.judge import Units
 
     return Units
@@ -17,6 +17,6 @@ def load() -> Callable[..., Any]:
 
 @hookimpl
 def semantic_entropy_equivalences() -> list[Component]:
-    """The one judge of this distribution."""
+    """Offer the judge of this distribution."""
     summary = "equal physical quantities, whatever their units (pint)"
     return [Component("units", load, summary, requires=("pint",), extra="semantic-entropy-units")]

@@ -1,8 +1,8 @@
-r"""From an answer as written to one plain line: LaTeX and typography become the few signs that the grammar knows.
+r"""Convert an answer to one plain line: LaTeX and typography become the few signs of the grammar.
 
-`5\,\mathrm{m/s^2}`, `5 m·s⁻²` and `5 m/s²` come out alike. Text is replaced, never evaluated; each step is one pass.
+`5\,\mathrm{m/s^2}`, `5 m·s⁻²` and `5 m/s²` become equal. Text is replaced, never evaluated; each step is one pass.
 
-Left out: mathematics. A command with a value of its own (`\sqrt`, `\int`) makes the answer unreadable here.
+Not supported: mathematics. An answer with a command that has a value (`\sqrt`, `\int`) cannot be read.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SIGNS = str.maketrans(
         "÷": "/",
         "\N{FRACTION SLASH}": "/",
         "\N{DIVISION SLASH}": "/",
-        "º": "°",  # the ordinal indicator, which keyboards have
+        "º": "°",  # the ordinal indicator, which people type for a degree sign
     }
 )
 _INVISIBLE = re.compile("[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff\x00]")
@@ -52,7 +52,7 @@ _DEGREES = re.compile(
 
 
 def clean(text: str) -> str | None:
-    """The answer as one plain line, or None where it holds a LaTeX command that is not understood."""
+    """The answer as one plain line, or None if it contains an unknown LaTeX command."""
     line = _plain_latex(text)
     if line is None:
         return None
@@ -84,7 +84,7 @@ def _division(found: re.Match[str]) -> str:
 
 
 def _vulgar(char: str) -> str:
-    """One half as ` 1/2`: the space keeps five and a half from becoming 51/2."""
+    """Convert ½ to ` 1/2`. The space prevents that five and a half becomes 51/2."""
     if char > "\x7f" and unicodedata.decomposition(char).startswith("<fraction>"):
         return " " + unicodedata.normalize("NFKC", char).translate(_SIGNS)
     return char

@@ -1,11 +1,11 @@
-"""What pint knows: which words are units, and what a product of units is in SI base units.
+"""Units from pint: which words are units, and the value of a product of units in SI base units.
 
-pint's own parser of strings builds and evaluates expressions: `9**9**9 m`, a million digits, or one word of a million
-letters keep it busy for hours. It is therefore never given an answer's text: only single words of at most 32 letters,
-and tables of word -> exponent. The registry counts in fractions, so that conversions are exact; where pi or a measured
-constant enters, they are as exact as pint's decimals.
+pint's parser of strings builds and evaluates expressions: `9**9**9 m`, a million digits, or one word of a million
+letters keep it busy for hours. So pint never gets the text of an answer. It gets only single words of at most 32
+letters, and tables of word -> exponent. The registry uses fractions, so conversions are exact; with pi or a measured
+constant, they are as exact as pint's decimals.
 
-Left out: logarithmic units (dB), for they have no sum, and words that pint reads as units and a text does not.
+Not supported: logarithmic units (dB), because they cannot be added; and English words that pint reads as units.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ import pint
 
 LONGEST_NAME = 32  # letters; "micrometers_per_second" has 22
 Factor = tuple[str, int]
-"""A unit by pint's name for it, and its exponent."""
+"""Pint's name of a unit, and its exponent."""
 
 
 class Scale(NamedTuple):
-    """From a number of some unit to SI base units: number * factor + offset. Only temperature scales have an offset."""
+    """Conversion to SI base units: number * factor + offset. Only temperature scales have an offset."""
 
     factor: Fraction
     offset: Fraction
@@ -32,33 +32,33 @@ class Scale(NamedTuple):
 
 
 LOGARITHMIC = frozenset("decibel decibelmilliwatt decibelmicrowatt decibelwatt neper octave decade".split())
-# pint puts any prefix before any unit, and "cat" is a centi-at to it, "care" a centi-are. Here those units take one
-# that do so in texts.
+# pint accepts any prefix before any unit: it reads "cat" as a centi-at and "care" as a centi-are. Here only the units
+# below take a prefix, because texts use prefixes only with them.
 PREFIXABLE = frozenset(
     "meter gram second ampere kelvin mole candela hertz newton pascal joule watt coulomb volt farad ohm siemens weber "
     "tesla henry lumen lux becquerel gray sievert katal liter bar electron_volt calorie watt_hour ampere_hour byte bit "
     "parsec molar gauss metric_ton volt_ampere radian poise stokes curie torr dalton meter_Hg force_gram "
     "arcsecond".split()
 )
-# What stands behind a number in English and is not meant as pint means it: as a unit, or as a constant of nature.
+# English words that follow a number, and that pint reads as a unit or as a constant of nature.
 NOT_UNITS = frozenset(
     "a alpha am are as at bag blob chain chains circle circles count counts dot dots e fifth gamma gravity hand hands "
     "has k lambda link links mu pm point points pole poles quarter quarters quad section sections shot shots sigma "
     "zeta At R".split()
 )
 
-_LOCK = threading.Lock()  # a registry fills its caches as it is asked
+_LOCK = threading.Lock()  # a registry fills its caches while it is used
 
 
 @lru_cache(maxsize=1)
 def registry() -> pint.UnitRegistry[Fraction]:
-    """The one registry; half a second, and 1,000 units."""
+    """The only registry. Creating it takes half a second; it has 1,000 units."""
     return pint.UnitRegistry(non_int_type=Fraction)
 
 
 @lru_cache(maxsize=4096)
 def unit(word: str) -> str | None:
-    """The name that pint has for this unit, or None. A capital where pint knows none (`Meters`, `KM`) is forgiven."""
+    """Pint's name of this unit, or None. Wrong capitals are accepted (`Meters`, `KM`)."""
     if len(word) > LONGEST_NAME or word in NOT_UNITS:
         return None
     lower = word.lower()
@@ -75,7 +75,7 @@ def _known(word: str) -> str | None:
 
 @lru_cache(maxsize=4096)
 def scale(units: tuple[Factor, ...]) -> Scale:
-    """The scale of a product of units. Alone, a temperature is a point on its scale; in a product, a difference."""
+    """The scale of a product of units. A temperature alone is a point on its scale; in a product it is a difference."""
     with _LOCK:
         container = registry().UnitsContainer(_total(units))
         zero, one = (registry().Quantity(Fraction(n), container).to_base_units() for n in (0, 1))
@@ -95,6 +95,6 @@ def _total(units: Iterable[Factor]) -> dict[str, int]:
 
 
 def _difference(name: str) -> str:
-    """The unit of differences on a temperature scale; any other unit is its own."""
+    """The unit of differences on a temperature scale; any other unit is returned unchanged."""
     delta = f"delta_{name}"
     return delta if registry().parse_unit_name(delta) else name

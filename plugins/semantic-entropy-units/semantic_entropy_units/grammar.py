@@ -1,13 +1,13 @@
-"""Numbers and their units in a plain line, by a small grammar of its own: nothing is evaluated, every size has a limit.
+"""A small grammar for numbers and their units in a plain line. It evaluates nothing, and every size has a limit.
 
     quantity   = number [unit]                 5 cm   5cm   1,000 g   1 1/2 in   3*10^8 m/s   6.02e23/mol
     number     = [sign] (decimal | a/b | a b/c) [e±n | *10^n]
     unit       = factor {[* | / | per] factor}  left to right, as in kg m/s^2, J/(kg K), miles per hour
     factor     = [square | cubic] name [squared | cubed | ^n | n]  |  "(" factors ")"
 
-A number with a word behind it that is no unit ("3 tries", "30 dB") is no quantity.
+A number before a word that is not a unit ("3 tries", "30 dB") is not a quantity.
 
-Left out: decimal commas (1,5 m), dates and times of day, sums and products of numbers: they are not read at all.
+Not supported: decimal commas (1,5 m), dates and times of day, sums and products of numbers. They are not read.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import NamedTuple
 
 from semantic_entropy_units.dictionary import Factor, unit
 
-MOST_DIGITS, MOST_FACTORS = 60, 12  # of a number and of a product of units: what no answer needs more of
+MOST_DIGITS, MOST_FACTORS = 60, 12  # limits of a number and of a product of units; no answer needs more
 
 
 class Amount(NamedTuple):
-    """A number with the factors of its unit, and where it stands in the line.
+    """A number with the factors of its unit, and its position in the line.
 
-    Without factors it is a bare number, unless it counts something else ("3 tries", "30 dB"): then it is `foreign`.
+    Without factors it is a bare number; if it counts something else ("3 tries", "30 dB"), it is `foreign`.
     """
 
     number: Fraction
@@ -39,8 +39,8 @@ _GROUPED = r"[0-9]{1,3}(?:(?:,[0-9]{3})+|(?: [0-9]{3})+)(?![0-9])(?:\.[0-9]+)?"
 _DECIMAL = rf"(?:{_GROUPED}|[0-9]+(?:\.[0-9]*)?|\.[0-9]+)"
 _EXPONENT = r"\s?\^\s?\(?(?P<{}>[-+]?[0-9]{{1,3}})\)?(?![0-9])"
 _NUMBER = re.compile(
-    r"(?<![\w.,^:£€¥$])"  # not inside a word, another number, an exponent or a time of day, and no price
-    r"(?P<sign>(?<![0-9)] )(?<![)])[-+])?"  # a sign, unless it is the minus of a difference
+    r"(?<![\w.,^:£€¥$])"  # not inside a word, another number, an exponent or a time of day, and not a price
+    r"(?P<sign>(?<![0-9)] )(?<![)])[-+])?"  # a sign, but not the minus of a difference
     rf"(?:10{_EXPONENT.format('power')}"
     r"|(?:(?:(?P<whole>[0-9]+) )?(?P<above>[0-9]+)/(?P<below>[0-9]+)(?!\.?[0-9])"
     rf"|(?P<decimal>{_DECIMAL}))(?:[eE](?P<e>[-+]?[0-9]{{1,3}})(?![0-9])|\s?[*x]\s?10{_EXPONENT.format('ten')})?)"
@@ -54,8 +54,8 @@ _POWERS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _WORD = re.compile(r"[^\W\d_]+")
 _TWO_WORDS = re.compile(r"([^\W\d_]+)[ -]([^\W\d_]+)(?!\w)")  # nautical miles, light-years
 _JOIN = re.compile(r"\s*(?:(?P<over>/|per\b)|\*(?!\*))?\s*")
-_INCH_IN_PROSE = re.compile(r"\s+(?!(?:and|or|by|to|x)\b)\w")  # "5 in total": here "in" is no inch
-# Units that are things as well: after a unit they are what is measured, as in "a 5 m rod".
+_INCH_IN_PROSE = re.compile(r"\s+(?!(?:and|or|by|to|x)\b)\w")  # "5 in total": here "in" is not an inch
+# Units that are also things: after another unit they are the measured thing, as in "a 5 m rod".
 _THINGS = frozenset(
     "bar bars barrel barrels barn cup cups foot feet pint pints rod rods slug stone stones yard".split()
 )
@@ -95,7 +95,7 @@ def _number(found: re.Match[str]) -> Fraction | None:
 
 
 def _units(line: str, position: int) -> tuple[tuple[Factor, ...], int]:
-    """The factors of the unit that begins here, and where it ends; none where no unit begins."""
+    """The factors of the unit that begins here, and its end; no factors if no unit begins here."""
     begin = position + 1 if line[position : position + 1] == "-" else position  # "a 5-inch pipe"
     factors: list[Factor] = []
     end, sign, depth, nested = position, 1, 0, 1
@@ -122,7 +122,7 @@ def _units(line: str, position: int) -> tuple[tuple[Factor, ...], int]:
 
 
 def _factor(line: str, at: int) -> tuple[str, int, int] | None:
-    """The unit's name, its exponent, and where it ends."""
+    """The name of the unit, its exponent, and its end."""
     power = 1
     before = _WORD.match(line, at)
     if before and before[0].lower() in _POWERS:

@@ -1,16 +1,17 @@
 """The judge: equal physical quantities mean the same, whatever their units.
 
-1. The quantity of an answer is the last one in it that has a unit; else the last number by itself. `reading` finds it.
-2. It becomes an exact rational number of SI base units, and a dimension. Equal numbers of equal dimension are equal
-   keys; numbers within `tolerance` of each other, relative to the larger, are the same too.
-3. Two dimensions differ: the answers differ. A number without a unit has no dimension: it is compared with percent,
-   radians and the like as the number it is (0.5 = 50 %, 50 is not 50 %), and against a length it is undecided, for its
-   unit may stand in the question.
-4. No quantity in one answer: undecided. In neither: the same if the texts are, case and spaces aside, else undecided.
+1. The quantity of an answer is the last quantity with a unit, or the last number if there is no unit (`reading`).
+2. It is converted to SI base units: an exact rational number and a dimension. Equal numbers of equal dimension have
+   equal keys. Numbers whose difference is within `tolerance`, relative to the larger number, are the same too.
+3. Answers with different dimensions differ. A number without a unit has no dimension. It is compared with percent,
+   radians and similar units as a number (0.5 = 50 %, but 50 is not 50 %). Compared with a length it is undecided,
+   because its unit can be in the question.
+4. If one answer has no quantity, the pair is undecided. If neither has one, the answers are the same if their texts are
+   equal except for case and spaces, else undecided.
 
 Symmetric by construction: each answer is read by itself, and the comparison has no order.
 
-Left out: what a quantity is of. A torque in N m and an energy in J have one dimension, so 5 N m = 5 J.
+Not supported: kinds of quantities. A torque in N m and an energy in J have the same dimension, so 5 N m = 5 J.
 """
 
 from __future__ import annotations
@@ -28,8 +29,9 @@ class Units(Equivalence):
     """Equal physical quantities mean the same.
 
     Args:
-        tolerance: relative difference that is forgiven. The default forgives the sixth digit, as of pi; 0.01 forgives
-            rounding such as 1.6 km for a mile, at the price of a relation that is no longer transitive.
+        tolerance: largest relative difference of equal quantities, in [0, 1). The default accepts a difference in the
+            sixth digit, for example of pi. 0.01 accepts rounding such as 1.6 km for a mile; then "the same" is no
+            longer transitive.
     """
 
     name = "units"
@@ -53,7 +55,7 @@ class Units(Equivalence):
         return f"{self.name}(tolerance={self.tolerance:g})"
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
-        """The last box; else the whole text, in which the judge finds the last quantity."""
+        """The last box, else the whole text; the judge takes the last quantity of it."""
         return [_EXTRACT(response) for response in responses]
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
@@ -83,7 +85,7 @@ _EXTRACT = load_extractor(_answer)
 
 
 def _read(answer: str) -> Quantity | None:
-    return _remembered(answer) if len(answer) <= LONGEST else None  # the cache holds no megabytes
+    return _remembered(answer) if len(answer) <= LONGEST else None  # keeps long texts out of the cache
 
 
 _remembered = lru_cache(maxsize=4096)(read)

@@ -1,7 +1,8 @@
-"""The quantity that an answer states: its last one with a unit, else its last bare number, in SI base units.
+"""The quantity of an answer: its last quantity with a unit, else its last bare number, in SI base units.
 
-Quantities of one dimension in a row, each smaller than the one before, are one: `5 ft 10 in`, `1 h and 30 min`.
-A range, a choice, a tolerance or a calculation (`3-10 cm`, `3 or 4 m`, `5 ± 1 g`, `2 m * 3 m`) states no single one.
+Several quantities of one dimension in a row, each unit smaller than the one before, are one quantity: `5 ft 10 in`,
+`1 h and 30 min`. A range, a choice, a tolerance or a calculation (`3-10 cm`, `3 or 4 m`, `5 ± 1 g`, `2 m * 3 m`) is not
+a single quantity.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ from semantic_entropy_units.cleaning import clean
 from semantic_entropy_units.dictionary import scale
 from semantic_entropy_units.grammar import Amount, amounts
 
-LONGEST = 2000  # characters of an answer; what is longer is a solution, of which the answer is to be extracted first
+LONGEST = 2000  # characters of an answer; a longer text is a solution, from which the answer must be extracted first
 _JOINED = frozenset({"", "and", ",", ", and"})
 _OPERATOR = re.compile(r"[-+*/^±x]+|to|or|by|through|plus|minus|times")
 
 
 class Quantity(NamedTuple):
-    """So many SI base units of a dimension; bare where the answer names no unit at all."""
+    """A number of SI base units, and its dimension. `bare`: the answer names no unit."""
 
     value: Fraction
     dimension: str
@@ -29,7 +30,7 @@ class Quantity(NamedTuple):
 
 
 def read(answer: str) -> Quantity | None:
-    """The quantity of an answer, or None where it states none, or no single one."""
+    """The quantity of an answer, or None if it states no quantity or not a single one."""
     line = clean(answer) if len(answer) <= LONGEST else None
     if line is None:
         return None
@@ -56,7 +57,7 @@ def _gap(line: str, one: Amount, other: Amount) -> str:
 
 
 def _sum(line: str, found: list[Amount]) -> Quantity:
-    """The last amount, with those before it that belong to it."""
+    """The last amount, plus the amounts before it that belong to it."""
     total = single = _quantity(found[-1])
     for one, other in zip(found[-2::-1], found[:0:-1], strict=True):
         larger = _quantity(one)

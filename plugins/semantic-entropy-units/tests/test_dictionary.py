@@ -1,4 +1,4 @@
-"""Every unit of pint converts, or is left out by name; English words are no units; what the modules import."""
+"""Every unit of pint converts, or is excluded by name; English words are not units; imports of the modules."""
 
 import ast
 import subprocess
@@ -22,20 +22,20 @@ def test_every_unit_of_pint_has_a_scale_unless_it_is_logarithmic():
         assert scale(((name, 1),)).factor != 0, name
 
 
-def test_the_names_left_out_or_given_prefixes_are_pints_own():
+def test_excluded_and_prefixable_names_exist_in_pint():
     assert all(registry().parse_unit_name(name) for name in LOGARITHMIC | PREFIXABLE)
     assert all(registry().parse_unit_name(name) for name in NOT_UNITS)
 
 
 @pytest.mark.parametrize("word", ["cat", "are", "has", "mat", "rare", "care", "points", "dB", "the", "i", "", "m" * 99])
-def test_words_that_pint_takes_for_units_and_no_text_means_so_are_none(word):
+def test_english_words_that_pint_reads_as_units_are_not_units(word):
     assert unit(word) is None
 
 
 @pytest.mark.parametrize(
     ("word", "name"), [("km", "kilometer"), ("KM", "kilometer"), ("Pa", "pascal"), ("min", "minute")]
 )
-def test_units_are_found_by_symbol_name_and_forgiven_capitals(word, name):
+def test_units_are_found_by_symbol_by_name_and_with_wrong_capitals(word, name):
     assert unit(word) == name
 
 
@@ -58,12 +58,12 @@ def test_threads_share_the_registry():
     assert all(one == found[0] for one in found)
 
 
-def test_the_module_that_announces_the_judge_loads_no_pint():
+def test_the_hook_module_does_not_import_pint():
     look = "import sys, semantic_entropy_units as u; u.semantic_entropy_equivalences(); sys.exit('pint' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", look], check=False).returncode == 0
 
 
-def test_it_enters_semantic_entropy_by_the_plugins_door_alone():
+def test_it_imports_only_semantic_entropy_plugin():
     modules = sorted(Path(semantic_entropy_units.__file__).parent.glob("*.py"))
     imported = [
         node.module or ""

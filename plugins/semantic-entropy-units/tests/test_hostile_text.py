@@ -1,4 +1,4 @@
-"""No text can hang the judge, make it evaluate, or fill its memory. pint alone hangs on most of these for hours."""
+"""No text can hang the judge, make it run code, or fill its memory. pint alone hangs on most of these for hours."""
 
 import random
 import time
@@ -43,7 +43,7 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_hostile_text_gets_its_verdict_within_a_second(text):
     judge = Units()
-    judge.keys(None, ["5 cm"])  # half a second, once: the registry
+    judge.keys(None, ["5 cm"])  # creates the registry, which takes half a second once
     begin = time.perf_counter()
     key, _ = judge.keys(None, [text, "5 cm"])
     (there,) = judge.judge([Pair(None, text, "5 cm")])
@@ -53,14 +53,14 @@ def test_hostile_text_gets_its_verdict_within_a_second(text):
     hash(key)
 
 
-def test_what_hides_a_quantity_is_not_read_as_a_part_of_it():
+def test_a_part_of_an_unreadable_quantity_is_not_read():
     hidden = ["9**9**9**9 m", "5 m**99999999", "1e999999999 m", "1" * 1990 + " m", "5 " + "m " * 990]
     for text in hidden:
         (verdict,) = Units().judge([Pair(None, text, "9 m")])
         assert verdict.same is None, text[:40]
 
 
-def test_random_text_of_the_grammars_own_pieces_is_read_in_time_and_symmetrically():
+def test_random_text_from_pieces_of_the_grammar_is_read_in_time_and_symmetrically():
     pieces = [*"5 9 0 . , / * ^ ( ) - + ± % ° ² ½ $ { } \\".split(), " ", "in", "per", "m", "kg", "10", "e", r"\frac{"]
     draw = random.Random(0)
     texts = ["".join(draw.choices(pieces, k=draw.randint(1, 400))) for _ in range(300)]

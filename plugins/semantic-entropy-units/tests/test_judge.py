@@ -1,4 +1,4 @@
-"""What the judge holds the same, what not, and what it leaves open: the decisions of the README, as a table."""
+"""The decisions of the README as a table: pairs that are the same, different, or undecided."""
 
 import pytest
 
@@ -63,7 +63,7 @@ DIFFERENT = [
     ("5", "6"),
 ]
 UNDECIDED = [
-    ("5", "5 cm"),  # the question may say "in centimetres", or not
+    ("5", "5 cm"),  # the question can say "in centimetres", or not
     ("0", "0 m"),
     ("about as long as a thumb", "5 cm"),
     ("long", "short"),
@@ -98,7 +98,7 @@ def verdict(left, right, **options):
     ("same", "left", "right"),
     [(same, *pair) for same, pairs in ((True, SAME), (False, DIFFERENT), (None, UNDECIDED)) for pair in pairs],
 )
-def test_each_decision_holds_both_ways_round(same, left, right):
+def test_each_decision_holds_in_both_orders(same, left, right):
     assert verdict(left, right).same is same
     assert verdict(right, left).same is same
 
@@ -114,18 +114,18 @@ def test_it_passes_the_conformance_kit(tolerance):
     check_equivalence(Units(tolerance=tolerance), answers=[*ANSWERS, *QUANTITIES])
 
 
-def test_a_wider_tolerance_forgives_rounding():
+def test_a_wider_tolerance_accepts_rounding():
     assert verdict("1 mile", "1.6 km", tolerance=0.01).same is True
     assert verdict("180°", "3.14159265 rad", tolerance=0).same is False
 
 
 @pytest.mark.parametrize("tolerance", [-1, 1, float("nan")])
-def test_a_tolerance_that_is_none_is_refused(tolerance):
+def test_an_invalid_tolerance_is_refused(tolerance):
     with pytest.raises(errors.OptionError, match="tolerance"):
         Units(tolerance=tolerance)
 
 
-def test_what_is_undecided_says_why():
+def test_an_undecided_verdict_has_a_reason():
     assert verdict("5", "5 cm").reason == "a number without a unit against a quantity with one"
     assert verdict("5 cm", "a thumb").reason == "no quantity in one of the answers"
     assert verdict("big", "small").reason == "no quantity in either answer"
@@ -137,6 +137,6 @@ def test_the_answer_is_the_last_box_else_the_whole_text():
     assert Units().extract([long, "  5 cm ", "I don't know.", ""]) == [r"5\text{ cm}", "5 cm", None, None]
 
 
-def test_settings_tell_tolerances_apart_and_versions_name_pint():
+def test_settings_contain_the_tolerance_and_versions_contain_pint():
     assert Units().settings == Units().settings != Units(tolerance=0.01).settings
     assert set(Units().versions) == {"pint", "semantic-entropy-units"}
