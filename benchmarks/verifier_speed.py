@@ -35,11 +35,15 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
-from semantic_entropy_plugins.verifier.prefix import share
-from semantic_entropy_plugins.verifier.prefix_cache import Row, continued, kept
-from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical, encoder, writer
+from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical_order, prompt_encoder, prompt_writer
+from semantic_entropy_plugins.verifier.shared_prefixes import (
+    Continuation,
+    cache_prefixes,
+    continue_prefixes,
+    group_by_prefix,
+)
 from semantic_entropy_plugins.verifier.verifier_judge import Verifier
-from semantic_entropy_plugins.verifier.yes_no_tokens import Words, find_words, with_word
+from semantic_entropy_plugins.verifier.yes_no_scores import YesNoTokens, before_decision, find_yes_no
 from tests.shared_data import SHARED, rows
 
 CANDIDATES, QUESTIONS, REACHED = 16, 3, 7.0
@@ -157,7 +161,7 @@ def table(loaded: LoadedModel, template: str, asked: list[Question], options: ar
     by_hand = ByHand(loaded, template)
     pairs = [pair for question in asked for pair in question.pairs]
     prompts = by_hand.prompts(pairs)
-    lengths, prefixes = [len(ids) for ids in prompts], [group.prefix for group in share(prompts)]
+    lengths, prefixes = [len(ids) for ids in prompts], [group.prefix for group in group_by_prefix(prompts)]
     print(f"### {template}: {len(asked)} x {CANDIDATES} prompts, {min(lengths)} to {max(lengths)} tokens long, shared")
     print(f"prefixes of {', '.join(map(str, prefixes))}\n")
     ways: dict[str, Callable[[], Scores]] = {
@@ -242,14 +246,14 @@ class ByHand:
     def __init__(self, loaded: LoadedModel, template: str) -> None:
         self._device, self._model = loaded.device, loaded.model
         self.calls = self.tokens = 0
-        self._write = writer(TEMPLATES[template], loaded.tokenizer, chat=False, lead=True)
-        self._encode = encoder(TEMPLATES[template], loaded.tokenizer, chat=False)
-        self._words: Words = find_words(loaded.tokenizer, self._encode, self._write("Why?", "So", "Thus"))
+        self._write = prompt_writer(TEMPLATES[template], loaded.tokenizer, chat=False, lead=True)
+        self._encode = prompt_encoder(TEMPLATES[template], loaded.tokenizer, chat=False)
+        self._words: YesNoTokens = find_yes_no(loaded.tokenizer, self._encode, self._write("Why?", "So", "Thus"))
 
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]:
         """The tokens that the judge reads."""
-        texts = [self._write(pair.question, *canonical(pair.left, pair.right)) for pair in pairs]
-        return [ids or [] for ids in with_word(self._encode, self._words)(texts)]
+        texts = [self._write(pair.question, *canonical_order(pair.left, pair.right)) for pair in pairs]
+        return [ids or [] for ids in before_decision(self._encode, self._words)(texts)]
 
     @torch.inference_mode()
     def all_logits(self, prompts: list[Prompt]) -> Scores:
@@ -277,12 +281,14 @@ class ByHand:
     @torch.inference_mode()
     def shared(self, prompts: list[Prompt]) -> Scores:
         """Prefixes once, in one batch; then all rows, in one batch; the head sees each row's last position alone."""
-        groups = share(prompts)
-        held = kept(self._call, [prompts[group.rows[0]][: group.prefix] for group in groups], self._device)
+        groups = group_by_prefix(prompts)
+        held = cache_prefixes(self._call, [prompts[group.rows[0]][: group.prefix] for group in groups], self._device)
         rows = [
-            Row(row, prompts[row][group.prefix :], index) for index, group in enumerate(groups) for row in group.rows
+            Continuation(row, prompts[row][group.prefix :], index)
+            for index, group in enumerate(groups)
+            for row in group.rows
         ]
-        inputs, last = continued(held[0][0], rows)
+        inputs, last = continue_prefixes(held[0][0], rows)
         self._count(inputs)
         hidden = self._model.base_model(**inputs).last_hidden_state
         scores = self._scores(self._model.get_output_embeddings()(hidden[torch.arange(len(rows)), last]))

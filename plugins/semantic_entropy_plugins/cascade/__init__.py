@@ -1,1 +1,4 @@
-"""The cascade judge: inexpensive judges first, expensive judges only for undecided pairs."""
+"""The cascade judge: inexpensive judges first; expensive judges only for undecided pairs.
+
+`cascade_judge` holds the judge, `cascade_stages` reads and asks its stages.
+"""

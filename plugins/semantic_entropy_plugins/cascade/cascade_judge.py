@@ -1,17 +1,19 @@
-"""The cascade: cheap judges first, dear ones for what they leave open.
+"""The cascade judge: inexpensive judges first; expensive judges only for undecided pairs.
 
-All pairs go to the first stage in one call, what it leaves open to the second in one call, and so on, so that the
-batches of a dear judge stay full. A stage
+All pairs go to the first stage in one call, the pairs that it leaves undecided to the second stage in one call, and so
+on, so that the batches of an expensive judge are full. A stage
 
-1. is asked about the pairs whose two answers it suits (`Equivalence.suits`: `math` takes mathematics alone), the last
-   stage about all that is left;
-2. settles those on which it is trusted: with "same", with "different", or with both; where it has a band [low, high],
-   by its score instead of its verdict: the same from `high` on, different below `low`, open in between;
-3. passes on the rest, and what it could not judge.
+1. judges the pairs whose two answers suit it (`Equivalence.suits`: `math` takes only mathematics); the last stage
+judges
+   all remaining pairs;
+2. decides the pairs for which it is trusted: for "same", for "different", or for both. With a band [low, high] its
+score
+   decides instead of its verdict: the same from `high` on, different below `low`, undecided in between;
+3. passes on the other pairs, and those that it could not judge.
 
-What the last stage leaves open is undecided, with every stage's reason.
+A pair that the last stage leaves undecided is undecided, with the reason of every stage.
 
-Left out: voting and weighing of judges. The first that is trusted decides.
+Left out: votes and weights. The first trusted stage decides.
 """
 
 from __future__ import annotations
@@ -21,32 +23,33 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from semantic_entropy.plugin import Equivalence, Pair, Usage, Verdict, load_extractor, strip_reasoning
-from semantic_entropy_plugins.cascade.cascade_stages import Stage, close, read_stages
+from semantic_entropy_plugins.cascade.cascade_stages import Stage, read_stages
 
-DEFAULT = ("exact", "math", "text")  # those that need no model: what `auto` does group by group, pair by pair
+DEFAULT = ("exact", "math", "text")  # the judges of `auto`, which need no model; `auto` chooses by group, not by pair
 
 
 class Cascade(Equivalence):
-    """Several judges in order: the first that is trusted with a pair decides it, and the verdict says which.
+    """Several judges in order: the first one that is trusted with a pair decides it, and the verdict names the judge.
 
         load_equivalence("cascade", judges=["exact", "math", {"judge": "embedding", "band": [0.1, 0.9]}, "nli"])
 
-    An element is a judge (a name, an `Equivalence`, a function of two strings), or a mapping with that as "judge" and
+    An element of `judges` is a judge (a name, an `Equivalence`, or a function of two strings), or a mapping with this
+    judge as "judge" and
 
-    - "options": of a judge given by name, such as {"model": ..., "threshold": 0.8};
-    - "trust": "both", "same" or "different": which of its verdicts count;
-    - "band": [low, high], in [0, 1]: its score decides instead of its verdict.
+    - "options": the options of a judge given by name, such as {"model": ..., "threshold": 0.8};
+    - "trust": "both", "same" or "different": the verdicts of the judge that count;
+    - "band": [low, high] in [0, 1]: the score of the judge decides instead of its verdict.
 
-    An element that says neither "trust" nor "band" decides all it can; save that before the last one, `exact` and
-    `embedding` count for "same" alone and `text` has the band [0.01, 0.6]: the same by its rule, different where two
-    answers share no word or contradict each other. A judge that you built and handed in stays yours to close.
+    Without "trust" and "band", all verdicts of a judge count, with these exceptions before the last stage: of `exact`
+    and `embedding` only "same" counts, and `text` has the band [0.01, 0.6]: the same by its rule, different where two
+    answers share no word or contradict each other. The cascade closes only judges that it has loaded by name.
 
     Args:
-        judges: the stages, the cheapest first.
+        judges: the stages, the least expensive first.
 
     Raises:
-        OptionError: no judges, an element that cannot be read, a band out of order.
-        UnknownComponentError: no judge of that name; lists those that exist.
+        OptionError: no judges, an invalid element, or a band with its ends in the wrong order.
+        UnknownComponentError: no judge of this name; the message lists the available judges.
     """
 
     name = "cascade"
@@ -68,11 +71,12 @@ class Cascade(Equivalence):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """Of all stages; what two of them have in different versions is said for each."""
+        """The versions of all stages. A component in two versions is listed for each stage."""
         found: dict[str, str] = {}
         for stage in self.stages:
-            for what, which in stage.judge.versions.items():
-                found[what if found.get(what, which) == which else f"{what} ({stage.name})"] = which
+            for component, version in stage.judge.versions.items():
+                is_known = found.get(component, version) == version
+                found[component if is_known else f"{component} ({stage.name})"] = version
         return found
 
     def describe(self) -> str:
@@ -82,15 +86,18 @@ class Cascade(Equivalence):
         return any(stage.judge.suits(responses) for stage in self.stages)
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
-        """As the first stage does that has a way of its own and suits the responses; else the whole text."""
-        shown = [strip_reasoning(response) for response in responses]
+        """The extraction of the first stage that suits the responses and has its own `extract`; else the whole text."""
+        texts = [strip_reasoning(response) for response in responses]
         for stage in self.stages:
-            if type(stage.judge).extract is not Equivalence.extract and stage.judge.suits(shown):
+            if type(stage.judge).extract is not Equivalence.extract and stage.judge.suits(texts):
                 return stage.judge.extract(responses)
-        return [_WHOLE(response) for response in responses]
+        return [_whole_text(response) for response in responses]
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        """The coarsest that are sound: none of the stages before it may hold two answers of equal keys different."""
+        """Each answer's key comes from the last stage that suits it, up to the first that can decide "different".
+
+        Later stages give no keys, because an earlier stage could call two answers with equal keys different.
+        """
         keys: list[Hashable | None] = list(answers)
         for number, stage in enumerate(self.stages):
             if stage.can_say_same:
@@ -105,31 +112,32 @@ class Cascade(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """A pair's verdict as soon as a stage has decided it; after the last stage, those that none did."""
-        left = {index: _Trail() for index in range(len(pairs))}
+        """Yields a pair's verdict as soon as a stage decides it; the undecided pairs follow after the last stage."""
+        undecided = {index: _History() for index in range(len(pairs))}
         for stage in self.stages:
-            asked = [index for index in left if stage.takes(pairs[index])]
-            for place, verdict in stage.ask([pairs[index] for index in asked]):
-                trail = left[asked[place]]
-                trail.add(stage, verdict)
+            taken = [index for index in undecided if stage.takes(pairs[index])]
+            for position, verdict in stage.ask([pairs[index] for index in taken]):
+                index = taken[position]
+                history = undecided[index]
+                history.add(stage, verdict)
                 if verdict.same is not None:
-                    del left[asked[place]]
-                    yield asked[place], trail.verdict(stage, verdict)
-        for index, trail in left.items():
-            yield index, trail.undecided()
+                    del undecided[index]
+                    yield index, history.decided(stage, verdict)
+        for index, history in undecided.items():
+            yield index, history.undecided()
 
     def close(self) -> None:
-        """Close the judges that were loaded here by name."""
+        """Close the judges that the cascade has loaded by name."""
         for stage in self.stages:
-            close(stage)
+            stage.close()
 
 
-_WHOLE = load_extractor("whole")
+_whole_text = load_extractor("whole")
 
 
 @dataclass(slots=True)
-class _Trail:
-    """What the stages so far said of a pair, and what that cost."""
+class _History:
+    """The reasons of the stages that have judged a pair so far, and the cost."""
 
     reasons: list[str] = field(default_factory=list)
     usage: Usage | None = None
@@ -140,7 +148,7 @@ class _Trail:
         if verdict.usage is not None:
             self.usage = verdict.usage if self.usage is None else self.usage + verdict.usage
 
-    def verdict(self, stage: Stage, verdict: Verdict) -> Verdict:
+    def decided(self, stage: Stage, verdict: Verdict) -> Verdict:
         by = stage.name if verdict.by is None else f"{stage.name} > {verdict.by}"
         return verdict._replace(by=by, usage=self.usage)
 

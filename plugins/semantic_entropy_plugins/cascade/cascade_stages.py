@@ -1,4 +1,4 @@
-"""The stages of a cascade: read from what a user writes, asked with their contract checked, and what counts of it."""
+"""The stages of a cascade: built from a user's list, checked against their contract, restricted by trust and band."""
 
 from __future__ import annotations
 
@@ -18,24 +18,25 @@ from semantic_entropy.plugin import (
     load_equivalence,
     require_equivalences,
 )
+from semantic_entropy_plugins.options import checked_choice
 
 Trust = Literal["both", "same", "different"]
 Band = tuple[float, float]
 
 _PARTS = ("judge", "options", "trust", "band")
-# How far a judge counts that is not the last one and of which nothing is said. Text, on 8,293 labelled pairs of short
-# answers (benchmarks/judges.py): its "same" is right in 94%, its "different" in 87% where the answers share no word or
-# contradict each other, and in 48% where they share some. Embedding, there: 94% and 48%.
-_USUAL_TRUST: Mapping[str, Trust] = {"exact": "same", "embedding": "same"}
-_USUAL_BAND: Mapping[str, Band] = {"text": (0.01, 0.6)}
+# The defaults for a judge before the last stage. On 8,293 labelled pairs of short answers (benchmarks/judges.py),
+# "same" from `text` is right in 94%; "different" in 87% where the answers share no word or contradict each other, and
+# in 48% where they share some words. `embedding`: 94% for "same", 48% for "different".
+_DEFAULT_TRUST: Mapping[str, Trust] = {"exact": "same", "embedding": "same"}
+_DEFAULT_BAND: Mapping[str, Band] = {"text": (0.01, 0.6)}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A judge, and what counts of its verdicts.
+    """A judge, and which of its verdicts count.
 
-    name: the judge's, numbered where it occurs again. last: asked about all that is left, whatever it suits. owned:
-    loaded here by name, so closed here.
+    name: the judge's name, with a number if it occurs again. last: the stage judges all remaining pairs, whatever suits
+    the judge. owned: the judge was loaded here by name, so it is closed here.
     """
 
     judge: Equivalence
@@ -47,43 +48,48 @@ class Stage:
 
     @property
     def can_say_same(self) -> bool:
-        """Whether it may settle that two answers mean the same."""
+        """Whether the stage may decide that two answers mean the same."""
         return self.trust != "different"
 
     @property
     def can_say_different(self) -> bool:
-        """Whether it may settle that two answers differ."""
+        """Whether the stage may decide that two answers differ."""
         return self.trust != "same"
 
     @property
     def settings(self) -> Hashable:
-        """All that its part in a verdict depends on."""
+        """Everything that the stage's part in a verdict depends on."""
         return (*class_identity(type(self.judge)), self.judge.settings, self.trust, self.band)
 
     def describe(self) -> str:
-        """The judge, and what restricts it."""
-        said = [] if self.trust == "both" else [f"trust={self.trust}"]
-        said += [] if self.band is None else [f"band={list(self.band)}"]
-        return " ".join([self.judge.describe(), *said])
+        """The judge, with the trust and band that restrict it."""
+        restrictions = [] if self.trust == "both" else [f"trust={self.trust}"]
+        restrictions += [] if self.band is None else [f"band={list(self.band)}"]
+        return " ".join([self.judge.describe(), *restrictions])
 
     def takes(self, pair: Pair) -> bool:
-        """Whether it is asked about this pair."""
+        """Whether the stage judges this pair."""
         return self.last or self.judge.suits([pair.left, pair.right])
 
+    def close(self) -> None:
+        """Close a judge that was loaded here."""
+        if self.owned:
+            self.judge.close()
+
     def ask(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """The verdicts as they come, `same` being None where this stage leaves the pair open, with the reason.
+        """Yields the verdicts as they come; `same` is None, with the reason, where this stage does not decide.
 
         Raises:
             EquivalenceError: the judge raised, left a pair out, or has a band and gives no score; names the stage.
         """
-        left = set(range(len(pairs)))
+        remaining = set(range(len(pairs)))
         for index, verdict in self._stream(pairs) if pairs else ():
-            if index not in left or not isinstance(verdict, Verdict):
-                raise self._broken(f"answered ({index!r}, {verdict!r}) to {len(pairs)} pairs")
-            left.remove(index)
-            yield index, self._counts(verdict)
-        if left:
-            raise self._broken(f"gave no verdict on {len(left)} of {len(pairs)} pairs")
+            if index not in remaining or not isinstance(verdict, Verdict):
+                raise self._error(f"returned ({index!r}, {verdict!r}) for {len(pairs)} pairs")
+            remaining.remove(index)
+            yield index, self._trusted(verdict)
+        if remaining:
+            raise self._error(f"gave no verdict on {len(remaining)} of {len(pairs)} pairs")
 
     def _stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
         try:
@@ -91,10 +97,10 @@ class Stage:
         except errors.SemanticEntropyError:
             raise
         except Exception as error:
-            raise self._broken(f"raised {type(error).__name__}: {error}") from error
+            raise self._error(f"raised {type(error).__name__}: {error}") from error
 
-    def _counts(self, verdict: Verdict) -> Verdict:
-        """The verdict as far as it counts."""
+    def _trusted(self, verdict: Verdict) -> Verdict:
+        """The verdict after trust and band; undecided where it does not count."""
         same, reason = verdict.same, verdict.reason
         if same is None:
             return verdict
@@ -102,28 +108,28 @@ class Stage:
             same, reason = self._by_score(verdict.score)
         if same is None or self.trust == "both" or (self.trust == "same") == same:
             return verdict._replace(same=same, reason=reason if same is None else verdict.reason)
-        return verdict._replace(same=None, reason=f"it says {'same' if same else 'different'}, which does not count")
+        return verdict._replace(same=None, reason=f"its verdict {'same' if same else 'different'} does not count")
 
     def _by_score(self, score: float | None) -> tuple[bool | None, str | None]:
         assert self.band is not None
         if score is None:
             raise errors.EquivalenceError(
-                f"cascade: {self.name!r} gives no score, so that its band {list(self.band)} says nothing: "
-                'leave the band out, or restrict it with "trust": "same" or "different"'
+                f"cascade: {self.name!r} gives no score, which its band {list(self.band)} needs: remove the band, or "
+                'restrict the judge with "trust": "same" or "different"'
             )
         low, high = self.band
         if math.isnan(score):
-            return None, f"its score is not a number, so that its band {list(self.band)} says nothing"
+            return None, f"its score is not a number, so its band {list(self.band)} does not apply"
         if low <= score < high:
-            return None, f"its score {score:.3f} lies in the band {list(self.band)}"
+            return None, f"its score {score:.3f} is in the band {list(self.band)}"
         return score >= high, None
 
-    def _broken(self, how: str) -> errors.EquivalenceError:
-        return errors.EquivalenceError(f"cascade: {self.name!r} {how}")
+    def _error(self, problem: str) -> errors.EquivalenceError:
+        return errors.EquivalenceError(f"cascade: {self.name!r} {problem}")
 
 
 def read_stages(judges: Any) -> tuple[Stage, ...]:
-    """Stages from what a user writes; `Cascade` says what that may be."""
+    """Build the stages from a user's list, which `Cascade` describes."""
     if not isinstance(judges, list | tuple) or not judges:
         raise errors.OptionError(
             f"cascade: judges={judges!r} must be a list of at least one judge, such as ['exact', 'math', 'text']"
@@ -136,27 +142,23 @@ def read_stages(judges: Any) -> tuple[Stage, ...]:
         for number, element in enumerate(judges, start=1):
             stages.append(_stage(element, seen, last=number == len(judges)))
     except Exception:
-        for stage in stages:  # a slip in the last element must not leave the models of the others behind
-            close(stage)
+        for stage in stages:  # an error in a later element must not leave loaded models behind
+            stage.close()
         raise
     return tuple(stages)
-
-
-def close(stage: Stage) -> None:
-    """Close a judge that was loaded here."""
-    if stage.owned:
-        stage.judge.close()
 
 
 def _stage(element: Any, seen: Counter[str], *, last: bool) -> Stage:
     parts = dict(element) if isinstance(element, Mapping) else {"judge": element}
     if "judge" not in parts or (unknown := [part for part in parts if part not in _PARTS]):
-        wrong = f"has no {_PARTS[0]!r}" if "judge" not in parts else f"has {unknown[0]!r}"
-        raise errors.OptionError(f"cascade: {element!r} {wrong}; a stage has {', '.join(_PARTS)}")
-    trust, band = _trust(parts.get("trust")), _band(parts.get("band"))
+        problem = f"has no {_PARTS[0]!r}" if "judge" not in parts else f"has {unknown[0]!r}"
+        raise errors.OptionError(f"cascade: {element!r} {problem}; a stage has {', '.join(_PARTS)}")
+    trust, band = parts.get("trust"), _band(parts.get("band"))
+    if trust is not None:
+        checked_choice("cascade", "trust", trust, get_args(Trust))
     judge, owned = _judge(parts["judge"], parts.get("options") or {})
     if trust is None and band is None and not last:
-        trust, band = _USUAL_TRUST.get(judge.name), _USUAL_BAND.get(judge.name)
+        trust, band = _DEFAULT_TRUST.get(judge.name), _DEFAULT_BAND.get(judge.name)
     seen[judge.name] += 1
     name = judge.name if seen[judge.name] == 1 else f"{judge.name} {seen[judge.name]}"
     return Stage(judge, name, trust or "both", band, last, owned)
@@ -168,19 +170,14 @@ def _judge(judge: Any, options: Any) -> tuple[Equivalence, bool]:
             raise errors.OptionError(f"cascade: the options {options!r} of {judge!r} must be a mapping")
         return load_equivalence(judge, **options), True
     if options:
-        raise errors.OptionError(f"cascade: options are for a judge given by name, and {judge!r} is built already")
+        raise errors.OptionError(f"cascade: only a judge given by name takes options, and {judge!r} is an object")
     if isinstance(judge, Equivalence):
         return judge, False
     if callable(judge) and not isinstance(judge, type):
         return FunctionEquivalence(judge), False
-    raise errors.OptionError(f"cascade: {judge!r} is no judge: give a name, an Equivalence, or a function of two texts")
-
-
-def _trust(trust: Any) -> Trust | None:
-    if trust is not None and trust not in get_args(Trust):
-        raise errors.OptionError(f"cascade: trust={trust!r} is unknown: use one of {', '.join(get_args(Trust))}")
-    known: Trust | None = trust
-    return known
+    raise errors.OptionError(
+        f"cascade: {judge!r} is not a judge: use a name, an Equivalence, or a function of two texts"
+    )
 
 
 def _band(band: Any) -> Band | None:
@@ -191,5 +188,5 @@ def _band(band: Any) -> Band | None:
         raise errors.OptionError(f"cascade: band={band!r} must be two numbers in [0, 1]: [low, high]")
     low, high = map(float, numbers)
     if low > high:
-        raise errors.OptionError(f"cascade: band={band!r} has its low end above its high end")
+        raise errors.OptionError(f"cascade: band={band!r} has a low end above its high end")
     return low, high

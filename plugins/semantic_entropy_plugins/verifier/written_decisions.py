@@ -1,14 +1,15 @@
-"""What a causal language model writes about each of many prompts, and the decision in it.
+"""The decision in a text that a causal language model writes about each of many prompts.
 
-The model generates greedily, after its own prompt format, and ends by itself or after `max_new_tokens`. The decision is
-the last "Final Decision: Yes" or "Final Decision: No" after its reasoning block; a text that is nothing but Yes or No
-is one too. None found: undecided, with the text's end. A text that `max_new_tokens` cut off may quote the task ("output
-Final Decision: Yes if ...") and have gone on to decide otherwise: it is undecided, unless it ends with a decision.
+The model generates greedily after a prompt in its own format, until it ends the text or reaches `max_new_tokens`. The
+last "Final Decision: Yes" or "Final Decision: No" after the reasoning block is the decision; a text of nothing but Yes
+or No is one too. Without a decision the verdict is undecided, with the end of the text as the reason. A text that
+`max_new_tokens` has cut off may quote the task ("output Final Decision: Yes if ...") before it decides otherwise: it is
+undecided unless it ends with a decision.
 
-The checkpoint's own generation settings (temperature, repetition penalty) are put aside, save for the tokens that end a
-text: a verdict is the model's likeliest text, always the same.
+The checkpoint's generation settings (temperature, repetition penalty) are ignored, except for the tokens that end a
+text: the verdict comes from the most likely text, which is always the same.
 
-Left out: shared prefixes (what is generated costs more than what is read); several samples and a vote.
+Left out: shared prefixes (writing costs more than reading); several samples and a vote.
 """
 
 from __future__ import annotations
@@ -22,21 +23,20 @@ from transformers import GenerationConfig
 from semantic_entropy.plugin import Verdict, strip_reasoning
 from semantic_entropy_plugins.models.batches import TokenBudget
 from semantic_entropy_plugins.models.loading import LoadedModel
+from semantic_entropy_plugins.verifier.shared_prefixes import TokenIds
 
-Prompt = list[int]
-
-# Tokens in one batch. Each of the new ones is a forward pass of one token a row, which takes many rows to be worth it.
+# Tokens in one batch. Each new token is a forward pass of one token per row, which is efficient only with many rows.
 BATCH_TOKENS = {"cpu": 16384}
 BATCH_TOKENS_GPU = 131072
 
 _DECISION = re.compile(r"final\s+decision[\W_]{0,12}(yes|no)\b", re.IGNORECASE)
-_AT_THE_END = re.compile(rf"{_DECISION.pattern}[\s.*_]*\Z", re.IGNORECASE)
+_FINAL_DECISION = re.compile(rf"{_DECISION.pattern}[\s.*_]*\Z", re.IGNORECASE)
 _BARE = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
-_SHOWN = 80  # characters of a text without a decision
+_END_LENGTH = 80  # characters of the end of a text
 
 
 def read_decision(text: str) -> bool | None:
-    """True for yes, False for no, None where there is no decision.
+    """True for yes, False for no, None without a decision.
 
     >>> read_decision("0.5 = 1/2, so they are equal. Final Decision: Yes")
     True
@@ -49,21 +49,21 @@ def read_decision(text: str) -> bool | None:
 
 
 def ends_decided(text: str) -> bool:
-    """Whether a decision is the last that the text says.
+    """Whether the text ends with a decision.
 
     >>> ends_decided("Final Decision: **Yes**."), ends_decided('Write "Final Decision: Yes" if they are equal. First')
     (True, False)
     """
-    return bool(_AT_THE_END.search(text[-_SHOWN:]))
+    return bool(_FINAL_DECISION.search(text[-_END_LENGTH:]))
 
 
-class Decisions:
-    """One model's verdicts on prompts, by what it writes.
+class WrittenDecisions:
+    """Verdicts of one model on prompts, by the texts that it writes.
 
     Args:
         loaded: the model; its generation settings are replaced.
-        tokens: in one batch, at most, new ones included; None: a default for the device.
-        max_new_tokens: how many it may write.
+        tokens: the largest number of tokens in one batch, including new tokens; None: a default for the device.
+        max_new_tokens: the largest number of tokens that the model writes.
     """
 
     def __init__(self, loaded: LoadedModel, *, tokens: int | None, max_new_tokens: int) -> None:
@@ -74,18 +74,18 @@ class Decisions:
         ends = own.eos_token_id if own.eos_token_id is not None else loaded.tokenizer.eos_token_id
         self._ends = frozenset(() if ends is None else ends if isinstance(ends, list) else [ends])
         self._pad = next(
-            (one for one in (loaded.tokenizer.pad_token_id, own.pad_token_id, _first(ends)) if one is not None), 0
+            (token for token in (loaded.tokenizer.pad_token_id, own.pad_token_id, _first(ends)) if token is not None), 0
         )
         loaded.model.generation_config = GenerationConfig(
             do_sample=False, max_new_tokens=max_new_tokens, eos_token_id=ends, pad_token_id=self._pad
         )
 
-    def verdicts(self, prompts: Sequence[Prompt]) -> Iterator[tuple[int, Verdict]]:
-        """(index of the prompt, its verdict) as batches are done."""
-        return self._budget.run(prompts, [len(prompt) + self._new for prompt in prompts], self._decide, _no_room)
+    def verdicts(self, prompts: Sequence[TokenIds]) -> Iterator[tuple[int, Verdict]]:
+        """Yields (index of the prompt, its verdict) after each batch."""
+        return self._budget.run(prompts, [len(prompt) + self._new for prompt in prompts], self._decide, _too_large)
 
     @torch.inference_mode()
-    def _decide(self, prompts: list[Prompt]) -> list[Verdict]:
+    def _decide(self, prompts: list[TokenIds]) -> list[Verdict]:
         device, longest = self._loaded.device, max(map(len, prompts))
         gaps = [longest - len(prompt) for prompt in prompts]
         ids = torch.tensor([[self._pad] * gap + ids for gap, ids in zip(gaps, prompts, strict=True)], device=device)
@@ -97,14 +97,14 @@ class Decisions:
 
     def _verdict(self, written: list[int]) -> Verdict:
         text = self._loaded.tokenizer.decode(written, skip_special_tokens=True)
-        same, end = read_decision(text), f"...{text[-_SHOWN:]!r}"
+        same, end = read_decision(text), f"...{text[-_END_LENGTH:]!r}"
         if self._ends and self._ends.isdisjoint(written) and not ends_decided(text):
-            return Verdict(None, reason=f"cut off before it decided: {end}. Raise max_new_tokens={self._new}")
-        return Verdict(same, reason=None if same is not None else f"no final decision, but {end}")
+            return Verdict(None, reason=f"cut off before the decision: {end}. Raise max_new_tokens={self._new}")
+        return Verdict(same, reason=None if same is not None else f"no final decision in {end}")
 
 
-def _no_room(_: Prompt, length: int) -> Verdict:
-    return Verdict(None, reason=f"out of memory at {length} tokens, new ones included")
+def _too_large(_: TokenIds, length: int) -> Verdict:
+    return Verdict(None, reason=f"out of memory at {length} tokens, including new tokens")
 
 
 def _first(ids: list[int] | int | None) -> int | None:

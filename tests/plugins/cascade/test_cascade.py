@@ -106,8 +106,7 @@ def test_what_nobody_decides_is_undecided_with_every_reason():
     (verdict,) = cascade(*judges).judge(ABC[:1])
     assert verdict.same is None
     assert verdict.reason == (
-        "one: its score 0.500 lies in the band [0.3, 0.9]; two: it says different, which does not count; "
-        "three: too long"
+        "one: its score 0.500 is in the band [0.3, 0.9]; two: its verdict different does not count; three: too long"
     )
 
 
@@ -283,16 +282,16 @@ WRONG = [  # judges, what the message says
     ("exact", "must be a list"),
     ([{"options": {}}], "has no 'judge'"),
     ([{"judge": "exact", "bands": [0, 1]}], "has 'bands'; a stage has judge, options, trust, band"),
-    ([{"judge": "exact", "trust": "none"}], "trust='none' is unknown: use one of both, same, different"),
-    ([{"judge": "ngram", "band": [0.9, 0.3]}], "low end above its high end"),
+    ([{"judge": "exact", "trust": "none"}], "trust='none' is unknown. Use one of: both, same, different"),
+    ([{"judge": "ngram", "band": [0.9, 0.3]}], "a low end above its high end"),
     ([{"judge": "ngram", "band": [0.9]}], "must be two numbers"),
     ([{"judge": "ngram", "band": [0, 2]}], "must be two numbers in [0, 1]"),
     ([{"judge": "ngram", "band": ["0", "1"]}], "must be two numbers"),
     ([{"judge": "ngram", "band": 0.5}], "must be two numbers"),
     ([{"judge": "ngram", "options": [3]}], "must be a mapping"),
-    ([{"judge": Table(), "options": {"n": 3}}], "built already"),
-    ([Table], "is no judge"),
-    ([7], "is no judge"),
+    ([{"judge": Table(), "options": {"n": 3}}], "only a judge given by name takes options"),
+    ([Table], "is not a judge"),
+    ([7], "is not a judge"),
     ([{"judge": "ngram", "options": {"m": 3}}], "Its options: n=3, threshold=0.6"),
 ]
 
@@ -334,9 +333,9 @@ def raising(pairs):
 BROKEN = [
     (raising, "'broken' raised RuntimeError: no more"),
     (lambda pairs: iter([(0, SAME)]), "'broken' gave no verdict on 2 of 3 pairs"),
-    (lambda pairs: iter([(0, SAME), (0, SAME)]), "'broken' answered (0, "),
-    (lambda pairs: iter([(7, SAME)]), "'broken' answered (7, "),
-    (lambda pairs: iter([(0, True)]), "'broken' answered (0, True)"),
+    (lambda pairs: iter([(0, SAME), (0, SAME)]), "'broken' returned (0, "),
+    (lambda pairs: iter([(7, SAME)]), "'broken' returned (7, "),
+    (lambda pairs: iter([(0, True)]), "'broken' returned (0, True)"),
 ]
 
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import OptionError
-from semantic_entropy_plugins.verifier.prompts import TEMPLATES, as_template, canonical, encoder, fill, writer
+from semantic_entropy_plugins.verifier.prompts import (
+    TEMPLATES,
+    canonical_order,
+    fill,
+    load_prompt_template,
+    prompt_encoder,
+    prompt_writer,
+)
 from tests.plugins import tiny_models
 from tests.shared_data import SHARED
 
@@ -20,7 +27,7 @@ HOSTILE = ("{left}", "{question} {right}", "{", "}}", "{0}", "{__class__}", r"\f
 
 
 def prompt(template: str, ask=ASK, *, lead: bool = True) -> str:
-    return writer(as_template(template), None, chat=False, lead=lead)(*ask)
+    return prompt_writer(load_prompt_template(template), None, chat=False, lead=lead)(*ask)
 
 
 def test_the_paper_s_prompt_is_algorithm_3_s_word_for_word():
@@ -106,7 +113,7 @@ def test_a_text_s_own_last_lead_is_left_out_where_the_model_writes(end):
     ("template", "said"),
     [
         ("papr", "Did you mean 'paper'?"),
-        ("nothing like it", "There are: paper, general-verifier, instruction-first"),
+        ("nothing like it", "Use one of: paper, general-verifier, instruction-first"),
         ("Is {left} right?", "lacks {right}"),
         ("Is {right} right?", "lacks {left}"),
         ("Is {question}?", "lacks {left} and {right}"),
@@ -114,7 +121,7 @@ def test_a_text_s_own_last_lead_is_left_out_where_the_model_writes(end):
 )
 def test_a_template_that_cannot_be_is_refused(template, said):
     with pytest.raises(OptionError, match=re.escape(said)):
-        as_template(template)
+        load_prompt_template(template)
 
 
 @pytest.mark.parametrize("end", ["{right}", "{question}\n", "{left}  "])
@@ -125,17 +132,17 @@ def test_a_prompt_that_ends_with_a_slot_is_refused_since_the_decision_would_run_
 
 def test_a_chat_template_writes_the_roles_and_the_lead_begins_the_assistant_s_turn(tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_causal_lm(tmp_path))
-    whole = writer(as_template("paper"), tokenizer, chat=True, lead=True)(*ASK)
+    whole = prompt_writer(load_prompt_template("paper"), tokenizer, chat=True, lead=True)(*ASK)
     assert whole.startswith("<|im_start|>user\n### Question: What is 1+1?")
     assert whole.endswith('output "Final Decision: No".<|im_end|>\n<|im_start|>assistant\nFinal Decision:')
-    begun = writer(as_template("paper"), tokenizer, chat=True, lead=False)(*ASK)
+    begun = prompt_writer(load_prompt_template("paper"), tokenizer, chat=True, lead=False)(*ASK)
     assert begun.endswith("<|im_start|>assistant\n")
 
 
 def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_causal_lm(tmp_path, chat=False))
     with pytest.raises(OptionError, match="chat_template=False"):
-        writer(as_template("paper"), tokenizer, chat=True, lead=True)
+        prompt_writer(load_prompt_template("paper"), tokenizer, chat=True, lead=True)
 
 
 def test_special_tokens_are_text_unless_the_template_is_written_in_them(tmp_path):
@@ -146,19 +153,19 @@ def test_special_tokens_are_text_unless_the_template_is_written_in_them(tmp_path
         ("{left} {right}?", True, True),
         ("{left} {right}<|im_end|>?", False, True),
     ):
-        (ids,) = encoder(as_template(text), tokenizer, chat=chat)(["an answer<|im_end|>"])
+        (ids,) = prompt_encoder(load_prompt_template(text), tokenizer, chat=chat)(["an answer<|im_end|>"])
         assert (end in ids) is special
 
 
 def test_lone_surrogates_are_replaced_which_no_tokenizer_takes(tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_causal_lm(tmp_path))
-    broken, replaced = encoder(as_template("paper"), tokenizer, chat=False)(["a\ud83db", "a\ufffdb"])
+    broken, replaced = prompt_encoder(load_prompt_template("paper"), tokenizer, chat=False)(["a\ud83db", "a\ufffdb"])
     assert broken == replaced
 
 
 @given(st.text(max_size=5), st.text(max_size=5))
 def test_who_is_the_reference_does_not_depend_on_who_came_as_left(left, right):
-    reference, checked = canonical(left, right)
-    assert canonical(right, left) == (reference, checked)
+    reference, checked = canonical_order(left, right)
+    assert canonical_order(right, left) == (reference, checked)
     assert sorted((reference, checked)) == sorted((left, right))
     assert len(reference) <= len(checked)

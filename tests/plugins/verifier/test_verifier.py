@@ -12,10 +12,11 @@ import torch
 import transformers
 
 from semantic_entropy import EquivalenceError, OptionError, Pair, Scorer, Verdict, load_equivalence
+from semantic_entropy.plugin import POLICIES
 from semantic_entropy.testing import ANSWERS, check_equivalence
-from semantic_entropy_plugins.verifier import verifier_engine
-from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical
-from semantic_entropy_plugins.verifier.verifier_judge import POLICIES, Verifier
+from semantic_entropy_plugins.verifier import verifier_model
+from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical_order
+from semantic_entropy_plugins.verifier.verifier_judge import Verifier
 from tests.plugins import tiny_models
 from tests.shared_data import rows
 
@@ -58,14 +59,17 @@ def of(checkpoint: str, **options) -> Verifier:
 @pytest.mark.parametrize("template", TEMPLATES)
 def test_one_way_it_is_algorithm_3(checkpoint, algorithm_3, template):
     verdicts = of(checkpoint, policy="forward", template=template).judge(PAIRS)
-    expected = [algorithm_3(QUESTION, *canonical(pair.left, pair.right), template) for pair in PAIRS]
+    expected = [algorithm_3(QUESTION, *canonical_order(pair.left, pair.right), template) for pair in PAIRS]
     assert [verdict.score for verdict in verdicts] == pytest.approx(expected, abs=1e-5)
     assert [verdict.same for verdict in verdicts] == [score > 0.5 for score in expected]
 
 
 def test_both_ways_and_either_way_ask_the_second_way_where_the_first_leaves_it_open(checkpoint, algorithm_3):
     ways = [
-        [algorithm_3(QUESTION, *order) for order in (canonical(p.left, p.right), canonical(p.left, p.right)[::-1])]
+        [
+            algorithm_3(QUESTION, *order)
+            for order in (canonical_order(p.left, p.right), canonical_order(p.left, p.right)[::-1])
+        ]
         for p in PAIRS
     ]
     assert {(there > 0.5, back > 0.5) for there, back in ways} == set(itertools.product((True, False), repeat=2))
@@ -99,7 +103,7 @@ def test_real_groups_get_the_verdicts_of_one_pair_at_a_time(checkpoint, algorith
         for left, right in itertools.combinations(list(dict.fromkeys(row["responses"]))[:5], 2)
     ]
     assert len(pairs) > 20
-    expected = [algorithm_3(pair.question, *canonical(pair.left, pair.right)) for pair in pairs]
+    expected = [algorithm_3(pair.question, *canonical_order(pair.left, pair.right)) for pair in pairs]
     verdicts = of(checkpoint, policy="forward").judge(pairs)
     assert [verdict.same for verdict in verdicts] == [score > 0.5 for score in expected]
 
@@ -123,7 +127,7 @@ def test_sharing_a_prefix_saves_tokens_and_changes_no_verdict(checkpoint):
 def test_many_prompts_are_held_a_part_at_a_time(checkpoint, monkeypatch):
     judge = of(checkpoint)
     whole = judge.judge(PAIRS)
-    monkeypatch.setattr(verifier_engine, "AT_A_TIME", 7)
+    monkeypatch.setattr(verifier_model, "TOKENISED_AT_ONCE", 7)
     parts = judge.judge(PAIRS)
     assert [verdict.same for verdict in parts] == [verdict.same for verdict in whole]
 
@@ -165,7 +169,7 @@ def test_generating_reads_what_the_model_writes_and_never_guesses(checkpoint):
     judge = of(checkpoint, mode="generate", max_new_tokens=8)
     verdicts = judge.judge(PAIRS[:4])
     assert {verdict.same for verdict in verdicts} == {None}  # random weights write no decision
-    assert all("cut off before it decided" in verdict.reason for verdict in verdicts)
+    assert all("cut off before the decision" in verdict.reason for verdict in verdicts)
     (long,) = judge.judge([Pair(QUESTION, "2", "x " * 250)])
     assert "window for a prompt is 504" in long.reason
     check_equivalence(judge, SHORT[:4])
@@ -199,7 +203,7 @@ def test_an_undecided_way_leaves_open_what_the_other_does_not_settle(checkpoint,
                 decided = answers[left, right]
                 yield index, Verdict(decided, None, "open" if decided is None else None)
 
-    judge._engine = Fixed()
+    judge._model = Fixed()
     (verdict,) = judge.judge([Pair(None, "bb", "a")])
     assert verdict.same is same
     assert (verdict.reason == "open") is (same is None)
@@ -255,8 +259,8 @@ def test_once_closed_it_says_so(checkpoint):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"mode": "logit"}, "mode='logit' is unknown. Did you mean 'logits'? There are: logits, generate"),
-        ({"policy": "all"}, "policy='all' is unknown. There are: both, either, forward"),
+        ({"mode": "logit"}, "mode='logit' is unknown. Did you mean 'logits'? Use one of: logits, generate"),
+        ({"policy": "all"}, "policy='all' is unknown. Use one of: both, either, forward"),
         ({"template": "papre"}, "Did you mean 'paper'?"),
         ({"batch_tokens": 0}, "batch_tokens=0 must be a whole number of at least 1"),
         ({"max_new_tokens": 1.5}, "max_new_tokens=1.5 must be a whole number of at least 1"),

@@ -15,11 +15,10 @@ import transformers
 
 from semantic_entropy import EquivalenceError
 from semantic_entropy_plugins.models.loading import LoadedModel
-from semantic_entropy_plugins.verifier.prefix import share
-from semantic_entropy_plugins.verifier.scores import YesNo
-from semantic_entropy_plugins.verifier.yes_no_tokens import Words
+from semantic_entropy_plugins.verifier.shared_prefixes import group_by_prefix
+from semantic_entropy_plugins.verifier.yes_no_scores import YesNoScores, YesNoTokens
 
-WORDS = Words(yes=7, no=9, space=" ", tail=1)
+WORDS = YesNoTokens(yes=7, no=9, space=" ", tail=1)
 SIZE: dict[str, Any] = {
     "hidden_size": 32,
     "intermediate_size": 64,
@@ -95,7 +94,7 @@ def algorithm_3(model: Any, ids: list[int]) -> float:
     return (chances[WORDS.yes] / (chances[WORDS.yes] + chances[WORDS.no])).item()
 
 
-def scores(run: YesNo, batch: list[list[int]]) -> list[float]:
+def scores(run: YesNoScores, batch: list[list[int]]) -> list[float]:
     found = dict(run.verdicts(batch))
     return [found[index].score for index in range(len(batch))]
 
@@ -105,8 +104,8 @@ def test_a_shared_prefix_gives_the_scores_and_verdicts_of_one_prompt_at_a_time_w
     model = made(SHARING[kind]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     assert max(expected) - min(expected) > 0.01
-    run = YesNo(loaded(model), WORDS, probes=PROBES, tokens=300)
-    assert run.way == "shared"
+    run = YesNoScores(loaded(model), WORDS, probes=PROBES, tokens=300)
+    assert run.method == "shared"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
     verdicts = dict(run.verdicts(PROMPTS))
     assert [verdicts[i].same for i in range(len(PROMPTS))] == [score > 0.5 for score in expected]
@@ -117,9 +116,10 @@ def test_a_shared_prefix_gives_the_scores_and_verdicts_of_one_prompt_at_a_time_w
 def test_a_model_with_recurrent_states_is_run_batched_and_says_so(kind):
     model = made(RECURRENT[kind]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
-    with pytest.warns(RuntimeWarning, match="'tiny' is run 'batched', not 'shared' .*same verdicts"):
-        run = YesNo(loaded(model), WORDS, probes=PROBES)
-    assert run.way == "batched"
+    message = "'tiny' uses the method 'batched', because 'shared' fails .*the verdicts are the same"
+    with pytest.warns(RuntimeWarning, match=message):
+        run = YesNoScores(loaded(model), WORDS, probes=PROBES)
+    assert run.method == "batched"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-4)  # long recurrences round differently
 
 
@@ -136,9 +136,9 @@ def test_a_model_whose_cached_run_differs_is_caught_and_run_batched():
         return forward(past_key_values=past_key_values, **inputs)
 
     model.model.forward = without_memory
-    with pytest.warns(RuntimeWarning, match=r"not 'shared' \(scores differ by 0\.\d"):
-        run = YesNo(loaded(model), WORDS, probes=PROBES)
-    assert run.way == "batched"
+    with pytest.warns(RuntimeWarning, match=r"'shared' fails \(scores differ by 0\.\d"):
+        run = YesNoScores(loaded(model), WORDS, probes=PROBES)
+    assert run.method == "batched"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
 
 
@@ -150,8 +150,8 @@ def test_a_head_that_is_no_linear_layer_is_left_whole_and_prompts_run_alone():
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     model.lm_head.__class__ = Head
     with pytest.warns(RuntimeWarning, match="its head is a Head"):
-        run = YesNo(loaded(model), WORDS, probes=PROBES)
-    assert run.way == "alone"
+        run = YesNoScores(loaded(model), WORDS, probes=PROBES)
+    assert run.method == "alone"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
 
 
@@ -167,39 +167,40 @@ def test_a_model_that_cannot_be_batched_gets_its_head_back_and_runs_alone():
         return forward(input_ids=input_ids, **inputs)
 
     model.forward = one_row
-    with pytest.warns(RuntimeWarning, match="run 'alone', .* not 'batched' .ValueError: one row at a time"):
-        run = YesNo(loaded(model), WORDS, probes=PROBES)
-    assert run.way == "alone"
+    with pytest.warns(RuntimeWarning, match="method 'alone', .*'batched' fails .ValueError: one row at a time"):
+        run = YesNoScores(loaded(model), WORDS, probes=PROBES)
+    assert run.method == "alone"
     assert model.lm_head is head
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
 
 
 def test_without_sharing_the_verdicts_are_the_same():
-    ways = [YesNo(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES, share_prefix=on) for on in (True, False)]
-    assert [run.way for run in ways] == ["shared", "batched"]
-    one, other = (scores(run, PROMPTS) for run in ways)
-    assert one == pytest.approx(other, abs=1e-6)
-    assert ways[0].tokens < ways[1].tokens
+    shared, whole = (
+        YesNoScores(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES, share_prefix=on) for on in (True, False)
+    )
+    assert (shared.method, whole.method) == ("shared", "batched")
+    assert scores(shared, PROMPTS) == pytest.approx(scores(whole, PROMPTS), abs=1e-6)
+    assert shared.tokens < whole.tokens
 
 
 @pytest.mark.parametrize("tokens", [1, 50, 200, 10_000])
 def test_the_budget_changes_passes_and_not_scores(tokens):
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
-    run = YesNo(loaded(model), WORDS, probes=PROBES, tokens=tokens)
+    run = YesNoScores(loaded(model), WORDS, probes=PROBES, tokens=tokens)
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
     assert (run.calls > 10) is (tokens <= 50)
 
 
 def test_a_shared_prefix_takes_few_passes_and_few_tokens():
-    run = YesNo(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES)
+    run = YesNoScores(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES)
     batch = [PROMPTS[0][:40] + [code] * 5 for code in range(3, 19)]
     scores(run, batch)
     assert (run.calls, run.tokens) == (2, 40 + 16 * 5)
 
 
 def test_verdicts_come_as_batches_are_done():
-    run = YesNo(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES, tokens=200)
+    run = YesNoScores(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES, tokens=200)
     stream = run.verdicts(PROMPTS)
     next(stream)
     begun = run.calls
@@ -208,7 +209,7 @@ def test_verdicts_come_as_batches_are_done():
 
 
 def test_inference_mode_ends_where_a_verdict_is_handed_out():
-    run = YesNo(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES)
+    run = YesNoScores(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES)
     for _ in run.verdicts(PROMPTS):
         assert not torch.is_inference_mode_enabled()
 
@@ -234,7 +235,7 @@ class SmallMemory:
 def test_where_memory_runs_out_batches_are_halved_and_verdicts_stay(room):
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
-    run = YesNo(loaded(model), WORDS, probes=PROBES)
+    run = YesNoScores(loaded(model), WORDS, probes=PROBES)
     memory = SmallMemory(model, room)
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
     assert memory.failures
@@ -246,7 +247,7 @@ def test_where_memory_runs_out_batches_are_halved_and_verdicts_stay(room):
 def test_a_prompt_that_does_not_fit_beside_kept_prefixes_is_run_whole():
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
-    run = YesNo(loaded(model), WORDS, probes=PROBES)
+    run = YesNoScores(loaded(model), WORDS, probes=PROBES)
     forward = model.forward
 
     def no_room_for_both(*, past_key_values=None, **inputs):
@@ -260,7 +261,7 @@ def test_a_prompt_that_does_not_fit_beside_kept_prefixes_is_run_whole():
 
 def test_a_prompt_that_does_not_fit_alone_is_undecided_and_the_others_are_not():
     model = made(SHARING["qwen2"]())
-    run = YesNo(loaded(model), WORDS, probes=PROBES)
+    run = YesNoScores(loaded(model), WORDS, probes=PROBES)
     SmallMemory(model, 60)
     verdicts = dict(run.verdicts(PROMPTS))
     for index, ids in enumerate(PROMPTS):
@@ -274,12 +275,12 @@ def test_a_model_that_does_not_run_says_so_as_it_is_loaded():
     model = made(SHARING["qwen2"]())
     model.forward = lambda input_ids, use_cache: 1 / 0
     with pytest.raises(EquivalenceError, match=r"model='tiny' loads, but does not run on cpu in torch.float32"):
-        YesNo(loaded(model), WORDS, probes=PROBES)
+        YesNoScores(loaded(model), WORDS, probes=PROBES)
 
 
 def test_an_output_that_is_no_number_is_undecided():
     model = made(SHARING["qwen2"]())
-    run = YesNo(loaded(model), WORDS, probes=PROBES)
+    run = YesNoScores(loaded(model), WORDS, probes=PROBES)
     with torch.no_grad():
         model.model.norm.weight.fill_(math.inf)
     (verdict,) = [verdict for _, verdict in run.verdicts(PROMPTS[:1])]
@@ -290,12 +291,12 @@ def test_an_output_that_is_no_number_is_undecided():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_takes_the_fast_way_and_stays_near(dtype):
     expected = [algorithm_3(made(SHARING["qwen2"]()), ids) for ids in PROMPTS]
-    run = YesNo(loaded(made(SHARING["qwen2"](), dtype), dtype), WORDS, probes=PROBES)
-    assert run.way == "shared"
+    run = YesNoScores(loaded(made(SHARING["qwen2"](), dtype), dtype), WORDS, probes=PROBES)
+    assert run.method == "shared"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=0.1)
 
 
 def test_the_prompts_of_these_tests_share_and_do_not_share():
-    prefixes = sorted(group.prefix for group in share(PROMPTS))
+    prefixes = sorted(group.prefix for group in group_by_prefix(PROMPTS))
     assert prefixes == [0, 25, 40, 60]
     assert all(one != other for one, other in itertools.pairwise(sorted(PROMPTS)))

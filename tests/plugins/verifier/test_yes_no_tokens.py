@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import models, normalizers, pre_tokenizers, processors, trainers
 
 from semantic_entropy import EquivalenceError
-from semantic_entropy_plugins.verifier.prompts import as_template, encoder
-from semantic_entropy_plugins.verifier.yes_no_tokens import find_words, with_word
+from semantic_entropy_plugins.verifier.prompts import load_prompt_template, prompt_encoder
+from semantic_entropy_plugins.verifier.yes_no_scores import before_decision, find_yes_no
 
 PROMPT = "Student Answer: 2.\nAssistant: Final Decision:"
 KNOWN = (PROMPT, "Yes No Yes No Yes No", "Final Decision: Yes", "Final Decision: No", "the answer is 42, or 3.14")
@@ -87,7 +87,7 @@ def wrapped(core: tokenizers.Tokenizer):
 
 
 def plain(tokenizer):
-    return encoder(as_template("{left} {right}?"), tokenizer, chat=False)
+    return prompt_encoder(load_prompt_template("{left} {right}?"), tokenizer, chat=False)
 
 
 @pytest.mark.parametrize("kind", MAKERS)
@@ -96,8 +96,8 @@ def test_the_ids_are_those_that_follow_the_prompt(kind, end):
     make, pieces = MAKERS[kind]
     tokenizer = wrapped(make())
     encode, prompt = plain(tokenizer), PROMPT + end
-    found = find_words(tokenizer, encode, prompt)
-    (before,) = with_word(encode, found)([prompt])
+    found = find_yes_no(tokenizer, encode, prompt)
+    (before,) = before_decision(encode, found)([prompt])
     for word, first in (("Yes", found.yes), ("No", found.no)):
         (whole,) = encode([prompt + found.space + word])
         assert whole[: len(before)] == before
@@ -111,9 +111,9 @@ def test_the_ids_are_those_that_follow_the_prompt(kind, end):
 def test_the_model_reads_the_prompt_up_to_the_word_whatever_the_answer(kind, answer):
     tokenizer = TOKENIZERS.setdefault(kind, wrapped(MAKERS[kind][0]()))
     encode = plain(tokenizer)
-    found = find_words(tokenizer, encode, PROMPT)
+    found = find_yes_no(tokenizer, encode, PROMPT)
     prompt = f"Student Answer: {answer}\nAssistant: Final Decision:"
-    (before,) = with_word(encode, found)([prompt])
+    (before,) = before_decision(encode, found)([prompt])
     assert encode([prompt + found.space + "Yes"])[0][: len(before) + 1] == [*before, found.yes]
 
 
@@ -123,8 +123,8 @@ TOKENIZERS: dict[str, object] = {}
 @pytest.mark.parametrize("known", ["Student Answer", "Yes", "No"])
 def test_a_tokenizer_that_lacks_a_word_is_an_error_that_shows_the_ids(known):
     tokenizer = wrapped(words(f"{known} : . Final Decision Assistant"))
-    with pytest.raises(EquivalenceError, match=r"' Yes' \[.*'No' \[.*0 stands for the unknown.*mode='generate'"):
-        find_words(tokenizer, plain(tokenizer), PROMPT)
+    with pytest.raises(EquivalenceError, match=r"' Yes' \[.*'No' \[.*0 is the id of unknown tokens.*mode='generate'"):
+        find_yes_no(tokenizer, plain(tokenizer), PROMPT)
 
 
 def test_a_prompt_after_which_the_word_is_cut_in_another_way_has_no_ids():
@@ -136,5 +136,5 @@ def test_a_prompt_after_which_the_word_is_cut_in_another_way_has_no_ids():
         vocabulary[one + other] = len(vocabulary)
     tokenizer = wrapped(tokenizers.Tokenizer(models.BPE(vocabulary, merges, unk_token="<unk>")))
     encode = plain(tokenizer)
-    found = find_words(tokenizer, encode, "a:")
-    assert with_word(encode, found)(["b:", "x:"]) == [[vocabulary["b"]], None]
+    found = find_yes_no(tokenizer, encode, "a:")
+    assert before_decision(encode, found)(["b:", "x:"]) == [[vocabulary["b"]], None]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy_plugins.verifier.prefix import SHORTEST, Group, common_prefix, share
+from semantic_entropy_plugins.verifier.shared_prefixes import SHORTEST, PrefixGroup, common_prefix, group_by_prefix
 
 IDS = st.lists(st.integers(0, 2), min_size=1, max_size=12)
 PROMPTS = st.lists(IDS, max_size=25, unique_by=tuple)
 
 
-def cost(groups: list[Group], prompts: list[list[int]]) -> int:
+def cost(groups: list[PrefixGroup], prompts: list[list[int]]) -> int:
     """Tokens that go through the model."""
     return sum(g.prefix + sum(len(prompts[row]) - g.prefix for row in g.rows) for g in groups)
 
@@ -23,7 +23,7 @@ def prompts_of(question: int, pairs: list[tuple[int, int]], *, text: int = 40) -
 
 @given(PROMPTS)
 def test_every_prompt_is_in_one_group_and_keeps_a_token_of_its_own(prompts):
-    groups = share(prompts, shortest=1)
+    groups = group_by_prefix(prompts, shortest=1)
     assert sorted(row for group in groups for row in group.rows) == list(range(len(prompts)))
     for group in groups:
         assert len({tuple(prompts[row][: group.prefix]) for row in group.rows}) <= 1
@@ -33,7 +33,7 @@ def test_every_prompt_is_in_one_group_and_keeps_a_token_of_its_own(prompts):
 
 @given(PROMPTS)
 def test_sharing_never_costs_more_tokens_than_it_saves(prompts):
-    assert cost(share(prompts, shortest=1), prompts) <= sum(map(len, prompts))
+    assert cost(group_by_prefix(prompts, shortest=1), prompts) <= sum(map(len, prompts))
 
 
 @given(PROMPTS, st.randoms())
@@ -41,7 +41,9 @@ def test_the_order_of_the_prompts_does_not_matter(prompts, random):
     shuffled = random.sample(prompts, len(prompts))
 
     def shapes(batch):
-        return sorted((g.prefix, sorted(tuple(batch[row]) for row in g.rows)) for g in share(batch, shortest=1))
+        return sorted(
+            (g.prefix, sorted(tuple(batch[row]) for row in g.rows)) for g in group_by_prefix(batch, shortest=1)
+        )
 
     assert shapes(shuffled) == shapes(prompts)
 
@@ -55,37 +57,37 @@ def test_the_common_prefix_by_bisection_is_that_of_a_plain_loop(one, other):
 
 
 def test_candidates_of_one_reference_share_question_and_reference():
-    (group,) = share(prompts_of(0, [(0, b) for b in range(16)]))
-    assert group == Group(tuple(range(16)), 5 + 40 + 20)
+    (group,) = group_by_prefix(prompts_of(0, [(0, b) for b in range(16)]))
+    assert group == PrefixGroup(tuple(range(16)), 5 + 40 + 20)
 
 
 def test_the_other_way_round_shares_the_question():
-    (group,) = share(prompts_of(0, [(a, 0) for a in range(16)]))
+    (group,) = group_by_prefix(prompts_of(0, [(a, 0) for a in range(16)]))
     assert group.prefix == 5 + 40
 
 
 def test_questions_share_apart():
     prompts = [prompt for question in range(3) for prompt in prompts_of(question, [(0, b) for b in range(4)])]
-    assert sorted(group.rows for group in share(prompts)) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)]
+    assert sorted(group.rows for group in group_by_prefix(prompts)) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)]
 
 
 def test_a_pair_of_references_that_is_asked_often_leaves_the_question_to_the_others():
     pairs = [(0, b) for b in range(10)] + [(a, 0) for a in range(1, 4)]
-    groups = {group.prefix: group.rows for group in share(prompts_of(0, pairs))}
+    groups = {group.prefix: group.rows for group in group_by_prefix(prompts_of(0, pairs))}
     assert groups == {65: tuple(range(10)), 45: (10, 11, 12)}
 
 
 def test_a_prompt_alone_and_a_prefix_too_short_to_pay_share_nothing():
     alone = prompts_of(0, [(0, 0)]) + prompts_of(1, [(0, 0)])  # five tokens of a template in common
-    assert share(alone) == [Group((0, 1), 0)]
+    assert group_by_prefix(alone) == [PrefixGroup((0, 1), 0)]
     assert SHORTEST > 5
 
 
 def test_no_prompts_no_groups():
-    assert share([]) == []
+    assert group_by_prefix([]) == []
 
 
 def test_thousands_of_nested_prompts_need_no_deep_stack():
     """Each a prefix of the next, the deepest tree there can be."""
     prompts = [[1] * 100 + [2] * length for length in range(1, 3000)]
-    assert sorted(row for group in share(prompts) for row in group.rows) == list(range(2999))
+    assert sorted(row for group in group_by_prefix(prompts) for row in group.rows) == list(range(2999))

@@ -1,4 +1,4 @@
-"""Decisions that a model writes: what counts as one, and a model that has learned by heart what to write."""
+"""WrittenDecisions that a model writes: what counts as one, and a model that has learned by heart what to write."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import transformers
 
 from semantic_entropy_plugins.models.loading import load_model
-from semantic_entropy_plugins.verifier.written_decisions import Decisions, ends_decided, read_decision
+from semantic_entropy_plugins.verifier.written_decisions import WrittenDecisions, ends_decided, read_decision
 from tests.plugins import tiny_models
 
 TEXTS = [  # what a model wrote, its decision
@@ -94,9 +94,11 @@ def learn(model: Any, tokenizer: Any) -> None:
     raise AssertionError(f"the tiny model did not learn its replies: loss {loss:.2g}")
 
 
-def decisions(checkpoint: Path, *, tokens: int | None = None, new: int = 24) -> tuple[Decisions, list[list[int]]]:
+def decisions(
+    checkpoint: Path, *, tokens: int | None = None, new: int = 24
+) -> tuple[WrittenDecisions, list[list[int]]]:
     loaded = load_model("AutoModelForCausalLM", str(checkpoint), device="cpu")
-    return Decisions(loaded, tokens=tokens, max_new_tokens=new), loaded.tokenizer(list(REPLIES))["input_ids"]
+    return WrittenDecisions(loaded, tokens=tokens, max_new_tokens=new), loaded.tokenizer(list(REPLIES))["input_ids"]
 
 
 @pytest.mark.parametrize("tokens", [None, 1, 100])
@@ -104,7 +106,7 @@ def test_decisions_are_read_and_a_text_without_one_is_undecided_with_its_end(che
     run, prompts = decisions(checkpoint, tokens=tokens)
     found = [verdict for _, verdict in sorted(run.verdicts(prompts))]
     assert [verdict.same for verdict in found] == [True, False, True, None]
-    assert found[3].reason == "no final decision, but ...'The quick brown fox'"
+    assert found[3].reason == "no final decision in ...'The quick brown fox'"
     assert {verdict.score for verdict in found} == {None}
     assert run.calls > 0
 
@@ -113,7 +115,7 @@ def test_a_text_that_is_cut_off_before_its_decision_is_undecided(checkpoint):
     run, prompts = decisions(checkpoint, new=4)
     (verdict,) = [verdict for _, verdict in run.verdicts(prompts[:1])]
     assert verdict.same is None
-    assert verdict.reason.startswith("cut off before it decided: ...'They")
+    assert verdict.reason.startswith("cut off before the decision: ...'They")
     assert verdict.reason.endswith("Raise max_new_tokens=4")
 
 
@@ -140,6 +142,6 @@ def test_out_of_memory_makes_batches_smaller_and_reports_what_does_not_fit(check
 
     run._loaded.model.generate = small
     found = dict(run.verdicts(prompts))
-    assert found[longest].reason == f"out of memory at {len(prompts[longest]) + 24} tokens, new ones included"
+    assert found[longest].reason == f"out of memory at {len(prompts[longest]) + 24} tokens, including new tokens"
     assert [found[index].same for index in range(4) if index != longest] == [True, False, None]
     assert seen[0] > 1
