@@ -27,7 +27,8 @@ def is_cancelled() -> bool:
 
     A component that waits should call this about twice a second, and raise an error of this package when it is true.
     """
-    return cancel_event().is_set()
+    event = _EVENT.get()
+    return event is not None and event.is_set()
 
 
 is_stopped = is_cancelled  # the name in 0.1.0

@@ -1,4 +1,4 @@
-"""The command line, as real processes on real files: output, resumption after kill -9, bad rows, a full disk."""
+"""`semantic-entropy estimate` as a process: output, continuing after kill -9, bad rows, a full disk, wrong calls."""
 
 from __future__ import annotations
 
@@ -12,30 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.semantic_entropy.cli.command import COMMAND, ROWS, call, read, write
 from tests.shared_data import SHARED
 
-COMMAND = [sys.executable, "-m", "semantic_entropy"]
-ROWS = [
-    {"id": "a", "question": "Capital of France?", "responses": ["Paris", "It is Paris", "Rome"], "gold": "Paris"},
-    {"id": "b", "responses": [r"\boxed{\frac12}", r"\boxed{0.5}"], "logprobs": [[-0.1], [-0.2, -0.3]]},
-    {"id": "c", "responses": ["x"], "answer": "the row's own", "entropy": "also the row's own"},
-]
 
-
-def call(*arguments, **options):
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, check=False, **options)
-
-
-def write(path: Path, rows) -> Path:
-    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
-    return path
-
-
-def read(path: Path):
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def test_estimate_adds_the_result_and_leaves_the_rows_own_fields(tmp_path):
+def test_the_output_has_the_fields_of_the_row_and_of_the_result(tmp_path):
     done = call("estimate", write(tmp_path / "in.jsonl", ROWS), "-o", tmp_path / "out.jsonl")
     assert done.returncode == 0, done.stderr
     assert "3 rows in" in done.stderr
@@ -48,7 +29,7 @@ def test_estimate_adds_the_result_and_leaves_the_rows_own_fields(tmp_path):
     assert (out[2]["result_answer"], out[2]["result_entropy"]) == ("x", 0)
 
 
-def test_standard_streams_work_as_files_do(tmp_path):
+def test_standard_input_and_output_work_as_files(tmp_path):
     text = write(tmp_path / "in.jsonl", ROWS).read_text()
     done = call("estimate", "-", input=text)
     assert done.returncode == 0, done.stderr
@@ -65,30 +46,30 @@ def test_options_reach_the_components(tmp_path):
     assert row["provenance"]["equivalence"] == "ngram(n=2, threshold=0.5)"
 
 
-def test_bad_rows_are_reported_kept_and_do_not_stop_the_rest(tmp_path):
+def test_bad_rows_are_printed_and_stored_and_do_not_stop_the_run(tmp_path):
     bad = ["not json", [1], {"id": "no responses"}, {"responses": ["a", 1]}, {"responses": ["a"], "logprobs": [None]}]
     path = write(tmp_path / "in.jsonl", [ROWS[0], *bad, "", ROWS[1]])
     done = call("estimate", path, "-o", tmp_path / "out.jsonl")
     assert done.returncode == 1
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["a", "b"]
-    aside = read(tmp_path / "out.jsonl.bad.jsonl")
-    assert [row["line"] for row in aside] == [2, 3, 4, 5, 6]
-    assert "response 1 is 1, a int" in aside[3]["problem"]
-    assert aside[0]["row"] == "not json"
+    rejected = read(tmp_path / "out.jsonl.bad.jsonl")
+    assert [row["line"] for row in rejected] == [2, 3, 4, 5, 6]
+    assert "response 1 is 1, a int" in rejected[3]["problem"]
+    assert rejected[0]["row"] == "not json"
     assert "line 4: no field 'responses'; it has id" in done.stderr
     again = call("estimate", path, "-o", tmp_path / "out.jsonl")
     assert "2 rows were done before" in again.stderr
     assert len(read(tmp_path / "out.jsonl.bad.jsonl")) == 5
 
 
-def test_running_again_does_not_hide_the_bad_rows_of_before(tmp_path):
+def test_a_second_run_reports_the_bad_rows_of_the_first(tmp_path):
     path = write(tmp_path / "in.jsonl", [ROWS[0], "not json"])
     first, again = (call("estimate", path, "-o", tmp_path / "out.jsonl") for _ in range(2))
     assert (first.returncode, again.returncode) == (1, 1)
     assert "1 bad rows from an earlier run: see" in again.stderr
 
 
-def test_a_key_of_digits_is_a_text(tmp_path):
+def test_an_api_key_of_digits_stays_a_text(tmp_path):
     path = write(tmp_path / "in.jsonl", [{"question": "q"}])
     options = ["model=m", "base_url=http://127.0.0.1:9/v1", "api_key=12345678"]
     given = [part for option in options for part in ("--sampler-option", option)]
@@ -96,33 +77,46 @@ def test_a_key_of_digits_is_a_text(tmp_path):
     assert "cannot be reached" in done.stderr
 
 
-def test_two_runs_do_not_write_one_output(tmp_path):
-    rows = [{"responses": ["a", f"b{i}"]} for i in range(2400)]  # every chunk asks the slow judge: seconds in all
-    path, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
-    command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as first:
+HELD = """
+import sys
+from semantic_entropy import Equivalence, Verdict, register
+class Held(Equivalence):
+    def judge(self, pairs):
+        sys.stdin.read()
+        return [Verdict(p.left == p.right) for p in pairs]
+register("equivalence", "held", Held)
+from semantic_entropy.cli import main
+main()
+"""  # waits in its first call until standard input is closed
+
+
+def test_a_second_run_on_the_same_output_is_refused(tmp_path):
+    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"]}] * 600), tmp_path / "out.jsonl"
+    command = [sys.executable, "-c", HELD, "estimate", str(path), "-o", str(out), "-e", "held"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as first:
         while not out.exists():
             time.sleep(0.02)
         second = call("estimate", path, "-o", out)
+        first.stdin.close()
         assert first.wait() == 0
     assert "another run is writing" in second.stderr
-    assert len(read(out)) == 2400
+    assert len(read(out)) == 600
 
 
-def test_ctrl_c_says_how_far_it_came_and_how_to_go_on(tmp_path):
+def test_ctrl_c_prints_the_rows_done_and_how_to_continue(tmp_path):
     path, out = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"]}] * 2000), tmp_path / "out.jsonl"
     command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not out.exists() or not out.stat().st_size:
             time.sleep(0.02)
         process.send_signal(signal.SIGINT)
-        said = process.communicate()[1]
+        printed = process.communicate()[1]
     assert process.returncode == 130
-    assert "run the same command again to continue" in said
-    assert "Traceback" not in said
+    assert "run the same command again to continue" in printed
+    assert "Traceback" not in printed
 
 
-def test_a_reader_that_wants_no_more_ends_it_quietly(tmp_path):
+def test_a_closed_pipe_ends_the_command_without_a_message(tmp_path):
     path = write(tmp_path / "in.jsonl", [{"responses": ["a", "b"] * 50}] * 3000)
     with subprocess.Popen([*COMMAND, "estimate", str(path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.readline()
@@ -131,7 +125,7 @@ def test_a_reader_that_wants_no_more_ends_it_quietly(tmp_path):
     assert process.returncode == 141
 
 
-def test_a_pipe_is_a_file_and_a_poor_terminal_gets_utf_8(tmp_path):
+def test_a_pipe_can_be_the_input_and_the_output_is_utf_8_in_any_terminal(tmp_path):
     line = json.dumps({"responses": ["K\u00f6ln", "\u6771\u4eac"]}, ensure_ascii=False)
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m semantic_entropy estimate <(cat) --quiet"],
@@ -144,7 +138,7 @@ def test_a_pipe_is_a_file_and_a_poor_terminal_gets_utf_8(tmp_path):
     assert json.loads(done.stdout)["answers"] == ["K\u00f6ln", "\u6771\u4eac"]
 
 
-def test_strict_keeps_what_stands_before_the_bad_row(tmp_path):
+def test_strict_writes_the_rows_before_the_bad_row(tmp_path):
     path = write(tmp_path / "in.jsonl", [ROWS[0], ROWS[1], "not json", ROWS[2]])
     assert call("estimate", path, "-o", tmp_path / "out.jsonl", "--strict").returncode == 1
     assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["a", "b"]
@@ -170,11 +164,11 @@ main()
 """
 
 
-def test_killed_and_run_again_it_goes_on_with_nothing_lost_or_doubled(tmp_path):
+def test_a_killed_run_continues_without_lost_or_repeated_rows(tmp_path):
     rows = [{"id": i, "responses": ["a", "b"]} if i % 500 else "bad row" for i in range(2000)]
     path, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
     command = [sys.executable, "-c", SLOW, "estimate", str(path), "-o", str(out), "-e", "slow"]
-    for _ in range(2):  # killed twice, the second time while it is going on from the first
+    for _ in range(2):  # the second kill interrupts the continued run
         before = out.stat().st_size if out.exists() else 0
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
@@ -183,7 +177,7 @@ def test_killed_and_run_again_it_goes_on_with_nothing_lost_or_doubled(tmp_path):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         with out.open("ab") as file:
-            file.write(b'{"id": "cut sho')  # as a kill in mid-write leaves it
+            file.write(b'{"id": "cut sho')  # what a kill during a write leaves
     assert 0 < len(out.read_bytes().splitlines()) < 1999
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "were done before" in done.stderr
@@ -191,7 +185,7 @@ def test_killed_and_run_again_it_goes_on_with_nothing_lost_or_doubled(tmp_path):
     assert [row["line"] for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [1, 501, 1001, 1501]
 
 
-def test_going_on_with_other_settings_or_another_input_is_refused(tmp_path):
+def test_continuing_with_other_settings_or_another_input_is_refused(tmp_path):
     path, out = write(tmp_path / "in.jsonl", ROWS[:2]), tmp_path / "out.jsonl"
     assert call("estimate", path, "-o", out).returncode == 0
     other = call("estimate", path, "-o", out, "--invalid", "drop")
@@ -201,13 +195,13 @@ def test_going_on_with_other_settings_or_another_input_is_refused(tmp_path):
     assert "holds results of another input" in swapped.stderr
     asked = call("estimate", path, "-o", out, "-e", "text")
     assert "was made with" in asked.stderr
-    anew = call("estimate", path, "-o", out, "--invalid", "drop", "--overwrite")
-    assert anew.returncode == 0
+    overwritten = call("estimate", path, "-o", out, "--invalid", "drop", "--overwrite")
+    assert overwritten.returncode == 0
     assert len(read(out)) == 2
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full, the disk that is always full, is Linux's")
-def test_a_full_disk_is_an_error_and_not_a_traceback(tmp_path):
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full, a disk that is always full")
+def test_a_full_disk_is_an_error_without_a_traceback(tmp_path):
     path = write(tmp_path / "in.jsonl", ROWS)
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(
@@ -238,7 +232,7 @@ def test_a_full_disk_is_an_error_and_not_a_traceback(tmp_path):
         (["explain", "--file", "{path}", "--id", "zz"], "no usable row with id 'zz'"),
     ],
 )
-def test_a_wrong_call_says_what_to_do(tmp_path, arguments, says):
+def test_a_wrong_call_is_an_error_that_says_what_to_do(tmp_path, arguments, says):
     path = write(tmp_path / "in.jsonl", ROWS)
     done = call(*(argument.format(path=path) for argument in arguments))
     assert done.returncode != 0
@@ -246,7 +240,7 @@ def test_a_wrong_call_says_what_to_do(tmp_path, arguments, says):
     assert "Traceback" not in done.stderr
 
 
-def test_a_file_without_rows_and_one_whose_rows_all_lack_the_evidence_are_said_to_be_so(tmp_path):
+def test_a_file_without_rows_and_a_file_without_needed_evidence_get_a_message(tmp_path):
     done = call("estimate", write(tmp_path / "in.jsonl", ["", ""]), "-o", tmp_path / "out.jsonl")
     assert (done.returncode, done.stderr) == (0, f"{tmp_path / 'in.jsonl'} has no rows\n")
     path = write(tmp_path / "bare.jsonl", [{"responses": ["a", "b"]}])
@@ -254,36 +248,7 @@ def test_a_file_without_rows_and_one_whose_rows_all_lack_the_evidence_are_said_t
     assert f"{path}: no row has what --estimator needs: estimator 'likelihood' needs logprobs, one" in done.stderr
 
 
-def test_explain_draws_the_clusters():
-    done = call("explain", "-q", "Capital of France?", "Paris", "It is Paris", "Rome [sic]", "")
-    assert done.returncode == 0, done.stderr
-    assert "50.0%  Paris" in done.stdout
-    assert "Rome [sic]" in done.stdout
-    assert "(no answer)" in done.stdout
-
-
-def test_explain_takes_a_row_of_a_file(tmp_path):
-    done = call("explain", "--file", write(tmp_path / "in.jsonl", ROWS), "--id", "b")
-    assert "1 meaning in 2 responses" in done.stdout
-    assert "math (auto" in done.stdout
-
-
-def test_doctor_tries_the_math_workers_and_names_every_extra():
-    done = call("doctor", "--json")
-    findings = {one["name"]: one for one in json.loads(done.stdout)}
-    assert findings["math"]["ok"]
-    assert {"python", "plugins", "nli", "verifier", "embedding", "judge", "rl", "parquet", "ray"} <= set(findings)
-    for one in findings.values():
-        assert one["ok"] or "pip install" in one["fix"] or "planned" in one["detail"]
-    assert done.returncode == 0
-
-
-def test_help_names_every_command():
-    text = call("--help").stdout
-    assert all(command in text for command in ("estimate", "explain", "plugins", "doctor"))
-
-
-def test_all_real_samples_go_through(tmp_path):
+def test_all_shared_samples_can_be_measured(tmp_path):
     source = SHARED / "data" / "samples.jsonl"
     if not source.exists():
         pytest.skip("data/samples.jsonl is not beside this checkout")

@@ -1,4 +1,4 @@
-"""Files whose rows hold a question alone."""
+"""Files with rows that have a question and no responses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def read(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_questions_are_answered_responses_are_taken_and_bad_rows_set_aside(file, dice, tmp_path):
+def test_questions_are_sampled_given_responses_are_used_and_bad_rows_are_rejected(file, dice, tmp_path):
     output = tmp_path / "out.jsonl"
     done = run(file, "-o", output, "--sampler-option", "refuses=secret")
     assert done.exit_code == 1  # there are bad rows
@@ -66,15 +66,15 @@ def test_questions_are_answered_responses_are_taken_and_bad_rows_set_aside(file,
     assert rows[0]["responses"] == rows[3]["responses"]
     assert rows[0]["logprobs"] == [[-0.1, -0.2]] * 4
     assert [row["provenance"]["sampler"] for row in rows] == ["dice", None, "dice", "dice"]
-    aside = read(Path(f"{output}.bad.jsonl"))
-    assert [(row["line"], row["problem"]) for row in aside] == [
+    rejected = read(Path(f"{output}.bad.jsonl"))
+    assert [(row["line"], row["problem"]) for row in rejected] == [
         (4, "no response from dice: refused"),
         (5, "no field 'responses'; it has id"),
     ]
     assert "8 responses, 8 of them new" in done.output
 
 
-def test_an_interrupted_run_goes_on_and_asks_for_nothing_twice(file, dice, tmp_path):
+def test_an_interrupted_run_continues_and_draws_no_response_twice(file, dice, tmp_path):
     output = tmp_path / "out.jsonl"
     assert run(file, "-o", output, "--sampler-option", "breaks_after=6").exit_code == 1
     done = run(file, "-o", output)
@@ -88,7 +88,7 @@ def test_an_interrupted_run_goes_on_and_asks_for_nothing_twice(file, dice, tmp_p
     assert [row["id"] for row in read(output)] == [1, 2, 3, 4, 6]
 
 
-def test_overwriting_measures_anew_and_asks_for_nothing(file, dice, tmp_path):
+def test_overwrite_measures_again_and_draws_nothing(file, dice, tmp_path):
     output = tmp_path / "out.jsonl"
     run(file, "-o", output)
     first = read(output)
@@ -97,7 +97,7 @@ def test_overwriting_measures_anew_and_asks_for_nothing(file, dice, tmp_path):
     assert [row["responses"] for row in read(output)] == [row["responses"] for row in first]
 
 
-def test_another_sampler_is_refused_for_an_output_that_is_there(file, dice, tmp_path):
+def test_another_sampler_is_refused_for_an_existing_output(file, dice, tmp_path):
     output = tmp_path / "out.jsonl"
     run(file, "-o", output)
     done = run(file, "-o", output, "--sampler-option", "sides=2")
@@ -113,7 +113,7 @@ WIDE = [{"id": i, "question": f"number {i}?", "n": i if i % 2 else i / 2, "entro
 
 
 def written(tmp_path, suffix, rows=WIDE):
-    """A file of questions, and where its results go."""
+    """A file of questions, and the path of its output."""
     source, output = tmp_path / f"q.{suffix}", tmp_path / f"out.{suffix}"
     if suffix == "parquet":
         pyarrow = pytest.importorskip("pyarrow")
@@ -134,7 +134,7 @@ def files(folder):
 
 
 @FORMATS
-def test_what_the_server_failed_at_is_asked_again_and_comes_to_stand_in_its_place(dice, tmp_path, suffix):
+def test_a_row_that_the_server_failed_is_retried_and_inserted_in_its_place(dice, tmp_path, suffix):
     source, output = written(tmp_path, suffix)
     first = run(source, "-o", output, "--sampler-option", "fails=number 3", "--sampler-option", "refuses=number 5")
     assert first.exit_code == 1
@@ -150,24 +150,22 @@ def test_what_the_server_failed_at_is_asked_again_and_comes_to_stand_in_its_plac
     straight = tmp_path / "straight" / output.name
     straight.parent.mkdir()
     run(source, "-o", straight, "--sampler-option", "refuses=number 5")
-    assert list(map(told, results(output))) == list(map(told, results(straight)))
+    assert list(map(without_counts, results(output))) == list(map(without_counts, results(straight)))
     assert [row["problem"] for row in read(Path(f"{output}.bad.jsonl"))] == ["no response from dice: refused"]
     assert run(source, "-o", output).output.startswith("0 rows")
     assert dice[-1].asked == []
     assert files(tmp_path) == [*files(tmp_path / "straight"), source.name, "straight"]
 
 
-def told(row):
-    """A result without what differs from run to run: which verdicts were remembered."""
-    how = row["result_provenance"] if "result_provenance" in row else row["provenance"]
-    return {**row, "provenance": {**how, "asked": 0, "cached": 0, "decided_by": []}}
+def without_counts(row):
+    """A result without the counts that differ between runs, because verdicts are cached."""
+    provenance = row["result_provenance"] if "result_provenance" in row else row["provenance"]
+    return {**row, "provenance": {**provenance, "asked": 0, "cached": 0, "decided_by": []}}
 
 
 @FORMATS
 @pytest.mark.parametrize("step", range(5))
-def test_a_kill_while_asked_again_rows_are_put_in_their_places_costs_and_doubles_nothing(
-    dice, tmp_path, suffix, step, monkeypatch
-):
+def test_a_kill_while_retried_rows_are_inserted_loses_and_repeats_nothing(dice, tmp_path, suffix, step, monkeypatch):
     source, output = written(tmp_path, suffix)
     run(source, "-o", output, "--sampler-option", "fails=number 3", "--sampler-option", "refuses=number 5")
     replace, done = Path.replace, []
@@ -188,7 +186,7 @@ def test_a_kill_while_asked_again_rows_are_put_in_their_places_costs_and_doubles
     assert [name for name in files(tmp_path) if "again" in name] == []
 
 
-def test_after_an_outage_that_ended_the_run_the_same_command_asks_all_the_rest(dice, tmp_path):
+def test_after_an_outage_the_same_command_samples_the_remaining_questions(dice, tmp_path):
     source, output = written(tmp_path, "jsonl")
     run(source, "-o", output, "--sampler-option", "fails=number")
     assert results(output) == []
@@ -198,17 +196,17 @@ def test_after_an_outage_that_ended_the_run_the_same_command_asks_all_the_rest(d
 
 
 @FORMATS
-def test_questions_set_aside_for_want_of_a_sampler_are_asked_once_there_is_one(dice, tmp_path, suffix):
+def test_questions_rejected_without_a_sampler_are_sampled_in_a_run_with_one(dice, tmp_path, suffix):
     rows = [{**row, "responses": ["a", "b"] if row["id"] == 4 else None} for row in WIDE]
     source, output = written(tmp_path, suffix, rows)
-    forgot = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
-    assert "hint: 7 rows have a question and no responses: add --sampler NAME to ask a model" in forgot.output
+    without_sampler = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
+    assert "hint: 7 rows have a question and no responses: add --sampler NAME to ask a model" in without_sampler.output
     assert run(source, "-o", output).exit_code == 0
     assert [row["id"] for row in results(output)] == list(range(8))
     assert not Path(f"{output}.bad.jsonl").exists()
 
 
-def test_only_the_first_bad_rows_are_shown_and_a_field_like_responses_is_pointed_out(tmp_path):
+def test_only_the_first_bad_rows_are_printed_and_a_hint_names_a_similar_field(tmp_path):
     source, output = written(tmp_path, "jsonl", [{"question": "q?", "texts": ["a", "b"]}] * 500)
     done = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
     assert done.output.count("no field 'responses'") == 10
@@ -218,10 +216,10 @@ def test_only_the_first_bad_rows_are_shown_and_a_field_like_responses_is_pointed
 
 
 @FORMATS
-def test_another_n_and_no_sampler_any_more_are_refused_for_an_output_that_is_there(dice, tmp_path, suffix):
+def test_another_n_and_a_missing_sampler_are_refused_for_an_existing_output(dice, tmp_path, suffix):
     rows = [{**row, "responses": None} for row in WIDE] + [
         {**WIDE[0], "responses": ["a", "b"]}
-    ]  # the last tells nothing of the sampler
+    ]  # the last row has no sampler in its provenance
     source, output = written(tmp_path, suffix, rows)
     assert run(source, "-o", output).exit_code == 0
     before = output.read_bytes()
@@ -233,7 +231,7 @@ def test_another_n_and_no_sampler_any_more_are_refused_for_an_output_that_is_the
 
 
 @pytest.mark.parametrize("kind", ["parquet", "jsonl"])
-def test_parquet_holds_questions_and_takes_responses(file, dice, tmp_path, kind):
+def test_questions_can_come_from_parquet_and_results_go_to_both_formats(file, dice, tmp_path, kind):
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     table = pyarrow.table({"id": [1, 2], "question": ["one?", "two?"]})
@@ -246,12 +244,12 @@ def test_parquet_holds_questions_and_takes_responses(file, dice, tmp_path, kind)
     assert rows[0]["provenance"]["sampling_usage"]["output_tokens"] == 8
 
 
-def test_options_of_a_sampler_without_a_sampler_are_refused(file):
+def test_sampler_options_without_a_sampler_are_refused(file):
     done = CliRunner().invoke(main, ["estimate", str(file), "--samples", "s.jsonl"])
     assert "need --sampler NAME" in done.output
 
 
-def test_explain_asks_a_question(dice):
+def test_explain_samples_a_question(dice):
     done = CliRunner().invoke(main, ["explain", "-q", "one?", "--sampler", "dice", "-n", "4"])
     assert "in 4 responses" in done.output
     assert "drawn by dice: 4 requests, 12 tokens in, 8 out" in done.output
@@ -260,7 +258,7 @@ def test_explain_asks_a_question(dice):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of its own")
-def test_on_a_terminal_a_bar_says_what_has_been_drawn_and_ctrl_c_ends_it_with_how_to_go_on(file, tmp_path):
+def test_on_a_terminal_a_bar_counts_responses_and_ctrl_c_says_how_to_continue(file, tmp_path):
     measure = (
         "from semantic_entropy import register\n"
         "from tests.semantic_entropy.sampling.dice import Dice\n"
@@ -287,7 +285,7 @@ def test_on_a_terminal_a_bar_says_what_has_been_drawn_and_ctrl_c_ends_it_with_ho
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
-def test_a_finished_output_is_recognised_when_it_is_run_again(file, dice, tmp_path, suffix):
+def test_a_finished_output_draws_nothing_again(file, dice, tmp_path, suffix):
     output = tmp_path / f"out.{suffix}"
     run(file, "-o", output)
     again = run(file, "-o", output)

@@ -1,4 +1,4 @@
-"""A sampler without a model, for tests: what it draws follows from the question and the number of the sample."""
+"""A sampler without a model, for tests: the question and the number of the sample determine the text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ANSWERS = ("Paris", "It is Paris.", "Rome", "Bern")
 
 
 class Dice(Sampler):
-    """Counts what it is asked for; refuses, stops short, or breaks down where told to."""
+    """Records its requests. Options make it refuse, draw too few samples, or fail."""
 
     name = "dice"
 
@@ -43,4 +43,4 @@ class Dice(Sampler):
                 answer = random.Random(f"{request.question} {number}").choice(ANSWERS[: self.sides])
                 yield request, Sample(answer, (-0.1, -0.2), "stop", usage=Usage(1, 3, 2))
             if self.short:
-                yield request, SampleFailure("it had enough")
+                yield request, SampleFailure("the limit is reached")

@@ -1,4 +1,4 @@
-"""Questions alone: what is asked, in what order results come, and what failures cost."""
+"""Questions without responses: which requests are made, the order of results, failures, and cancellation."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from semantic_entropy.sampling.store import SampleStore
 from tests.semantic_entropy.sampling.dice import Dice
 
 
-def test_a_question_alone_gives_a_result_with_the_responses_in_it():
+def test_a_question_gives_a_result_with_its_samples():
     result = estimate(question="Capital of France?", sampler=Dice(), n=6)
     assert len(result.samples) == len(result.labels) == 6
     assert [sample.text for sample in result.samples] == list(result.answers)
@@ -26,11 +26,11 @@ def test_a_question_alone_gives_a_result_with_the_responses_in_it():
     assert result == asyncio.run(aestimate(question="Capital of France?", sampler=Dice(), n=6))
 
 
-def test_responses_of_ones_own_give_a_result_without_samples():
+def test_given_responses_give_a_result_without_samples():
     assert "samples" not in estimate(["a", "b"]).to_dict()
 
 
-def test_many_questions_come_back_in_order_and_an_equal_one_is_asked_once():
+def test_results_are_in_order_and_equal_questions_are_requested_once():
     dice = Dice()
     questions = [f"question {i % 70}" for i in range(100)]
     results = estimate(question=questions, sampler=dice, n=3)
@@ -39,15 +39,15 @@ def test_many_questions_come_back_in_order_and_an_equal_one_is_asked_once():
         assert result.answers == estimate(question=question, sampler=Dice(), n=3).answers
 
 
-class Remembered(Sample):
+class WeakSample(Sample):
     __slots__ = ("__weakref__",)
 
 
-def test_samples_on_disk_are_not_kept_in_memory_and_an_equal_question_gets_them_again(tmp_path):
+def test_stored_samples_do_not_stay_in_memory_and_an_equal_question_gets_them_again(tmp_path):
     class Counts(Dice):
         def stream(self, requests):
             for request, drawn in super().stream(requests):
-                sample = Remembered(drawn.text)
+                sample = WeakSample(drawn.text)
                 alive.append(weakref.ref(sample))
                 yield request, sample
 
@@ -61,7 +61,7 @@ def test_samples_on_disk_are_not_kept_in_memory_and_an_equal_question_gets_them_
     store.close()
 
 
-def test_what_is_on_disk_is_not_asked_for_again_and_more_is_topped_up(tmp_path):
+def test_only_samples_that_are_not_stored_are_requested(tmp_path):
     for n, asked in ((3, ("q", 3, 0)), (5, ("q", 2, 3)), (4, None)):
         dice = Dice()
         result = estimate(question="q", sampler=dice, n=n, samples=tmp_path / "s.jsonl")
@@ -69,24 +69,24 @@ def test_what_is_on_disk_is_not_asked_for_again_and_more_is_topped_up(tmp_path):
         assert result.answers == estimate(question="q", sampler=Dice(), n=n).answers
 
 
-def test_a_refusal_is_a_result_that_says_so_and_costs_the_others_nothing():
+def test_a_refused_question_has_a_warning_and_the_others_are_measured():
     results = estimate(question=["a", "secret", "c"], sampler=Dice(refuses="secret"), n=3)
     assert [len(result.answers) for result in results] == [3, 0, 3]
     assert results[1].warnings[0] == "0 of 3 responses: refused"
-    assert results[1].entropy != results[1].entropy  # unknown
+    assert results[1].entropy != results[1].entropy  # nan
 
 
-def test_fewer_responses_than_asked_are_measured_and_said():
+def test_fewer_samples_than_requested_are_measured_with_a_warning():
     result = estimate(question="q", sampler=Dice(short=2), n=6)
-    assert (len(result.samples), result.warnings[0]) == (4, "4 of 6 responses: it had enough")
+    assert (len(result.samples), result.warnings[0]) == (4, "4 of 6 responses: the limit is reached")
 
 
-def test_where_no_question_gets_a_response_it_is_an_error_with_the_reason():
+def test_no_response_to_any_question_is_an_error_with_the_reason():
     with pytest.raises(SamplingError, match="no response from dice: 0 of 3 responses: refused"):
         estimate(question=["secret", "secret 2"], sampler=Dice(refuses="secret"), n=3)
 
 
-def test_a_sampler_that_breaks_down_has_yielded_what_was_complete_and_all_of_it_is_on_disk(tmp_path):
+def test_when_a_sampler_fails_complete_groups_were_yielded_and_all_samples_are_stored(tmp_path):
     store = SampleStore(tmp_path / "s.jsonl")
     complete = []
     with pytest.raises(SamplingError, match="start it"):
@@ -99,7 +99,7 @@ def test_a_sampler_that_breaks_down_has_yielded_what_was_complete_and_all_of_it_
     store.close()
 
 
-def test_logprobs_that_cannot_be_used_cost_the_likelihood_not_the_responses():
+def test_unusable_logprobs_are_left_out_and_the_responses_are_measured():
     class Odd(Dice):
         def stream(self, requests):
             for request in requests:
@@ -111,7 +111,7 @@ def test_logprobs_that_cannot_be_used_cost_the_likelihood_not_the_responses():
     assert "log-probabilities left out" in result.warnings[0]
 
 
-def test_requests_are_taken_one_by_one_and_closing_stops_the_sampler():
+def test_requests_are_made_one_at_a_time_and_closing_stops_the_sampler():
     dice = Dice()
     groups = SamplingRun(dice, 2).groups(f"question {i}" for i in range(1000))
     assert [next(groups).index, next(groups).index] == [0, 1]
@@ -119,7 +119,7 @@ def test_requests_are_taken_one_by_one_and_closing_stops_the_sampler():
     assert len(dice.asked) <= 3
 
 
-def test_a_sampler_may_take_requests_from_a_thread_of_its_own():
+def test_a_sampler_can_take_requests_in_its_own_thread():
     class Threaded(Dice):
         def stream(self, requests):
             drawn = []
@@ -133,7 +133,7 @@ def test_a_sampler_may_take_requests_from_a_thread_of_its_own():
     assert [drawn.question for drawn in groups] == questions
 
 
-def test_more_samples_than_asked_for_break_the_contract():
+def test_more_samples_than_requested_are_an_error():
     class Generous(Dice):
         def stream(self, requests):
             for request in requests:
@@ -157,12 +157,12 @@ def test_more_samples_than_asked_for_break_the_contract():
         ({"question": "q", "sampler": 3}, "sampler=3 is not usable"),
     ],
 )
-def test_a_call_that_cannot_be_answered_says_what_to_pass(call, says):
+def test_an_unusable_call_is_an_error_that_says_what_to_pass(call, says):
     with pytest.raises(InputError, match=says):
         estimate(**call)
 
 
-def test_a_scorer_asks_too_and_keeps_its_file_open_until_it_is_closed(tmp_path):
+def test_a_scorer_samples_and_closes_its_store_when_it_is_closed(tmp_path):
     with Scorer(sampler=Dice(), n=2, samples=tmp_path / "s.jsonl") as scorer:
         first = scorer.estimate(question="q")
         assert scorer.estimate(question="q") == first
@@ -170,7 +170,7 @@ def test_a_scorer_asks_too_and_keeps_its_file_open_until_it_is_closed(tmp_path):
     SampleStore(tmp_path / "s.jsonl").close()
 
 
-def test_a_cancelled_task_asks_for_nothing_more_and_what_was_drawn_is_kept(tmp_path):
+def test_a_cancelled_task_requests_nothing_more_and_its_samples_are_stored(tmp_path):
     async def cancelled():
         dice = Dice(wait=0.05)
         questions = [f"question {i}" for i in range(50)]
@@ -182,14 +182,14 @@ def test_a_cancelled_task_asks_for_nothing_more_and_what_was_drawn_is_kept(tmp_p
             await task
         return dice
 
-    dice = asyncio.run(cancelled())  # which waits for its threads
+    dice = asyncio.run(cancelled())  # waits for its threads
     assert dice.drawn <= 5
     store = SampleStore(tmp_path / "s.jsonl")
     assert len(store.get(dice, "question 0", 9)) == 2
     store.close()
 
 
-def test_a_cancelled_task_does_not_read_a_long_request_to_its_end():
+def test_a_cancelled_task_stops_in_the_middle_of_a_request():
     async def cancelled():
         dice = Dice(wait=0.01)
         task = asyncio.create_task(aestimate(question="q", sampler=dice, n=1000))
@@ -203,7 +203,7 @@ def test_a_cancelled_task_does_not_read_a_long_request_to_its_end():
     assert asyncio.run(cancelled()).drawn < 1000
 
 
-def test_a_cancelled_task_asks_the_judge_for_nothing_more():
+def test_a_cancelled_task_asks_the_judge_nothing_more():
     class Waits(Equivalence):
         asked, held, go = 0, threading.Event(), threading.Event()
 
@@ -223,11 +223,11 @@ def test_a_cancelled_task_asks_the_judge_for_nothing_more():
         judge.go.set()
 
     judge, one_pair_a_round = Waits(), load_clusterer("representative", pick="random")
-    asyncio.run(cancelled())  # which waits for its threads
+    asyncio.run(cancelled())  # waits for its threads
     assert judge.asked == 3
 
 
-def test_another_task_goes_on_when_one_is_cancelled():
+def test_cancelling_one_task_does_not_stop_another():
     async def both():
         dice = Dice(wait=0.01)
         one, other = (asyncio.create_task(aestimate(question=q, sampler=dice, n=20)) for q in "ab")

@@ -1,4 +1,4 @@
-"""Samples on disk: kept whole through kills and full disks, found again under what they depend on."""
+"""Samples on disk: found again by sampler and question, and complete after kills and full disks."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ samples = st.builds(
 
 
 @given(st.lists(st.tuples(st.text(), samples), max_size=8))
-def test_what_is_added_is_found_again_by_another_process(tmp_path_factory, drawn):
+def test_added_samples_are_found_when_the_file_is_opened_again(tmp_path_factory, drawn):
     path = tmp_path_factory.mktemp("store") / "samples.jsonl"
     store, dice = SampleStore(path), Dice()
     for question, sample in drawn:
@@ -56,7 +56,7 @@ def test_what_is_added_is_found_again_by_another_process(tmp_path_factory, drawn
     again.close()
 
 
-def test_other_settings_and_other_questions_are_kept_apart(path):
+def test_samples_differ_by_settings_and_by_question(path):
     store = SampleStore(path)
     store.add(Dice(sides=2), "q", Sample("a"))
     assert store.get(Dice(sides=3), "q", 9) == store.get(Dice(sides=2), "p", 9) == []
@@ -64,7 +64,7 @@ def test_other_settings_and_other_questions_are_kept_apart(path):
     store.close()
 
 
-def test_a_line_that_a_kill_cut_short_is_removed_and_the_rest_stands(path):
+def test_a_partial_last_line_is_removed_and_the_rest_stays(path):
     store = SampleStore(path)
     for text in "abc":
         store.add(Dice(), "q", Sample(text))
@@ -79,7 +79,7 @@ def test_a_line_that_a_kill_cut_short_is_removed_and_the_rest_stands(path):
 
 
 @pytest.mark.parametrize("kept", [0, 1, 30])
-def test_zeros_at_the_end_which_a_power_cut_leaves_are_removed_with_the_line_before_them(path, kept):
+def test_zeros_at_the_end_are_removed_with_the_partial_line_before_them(path, kept):
     store = SampleStore(path)
     for text in "abc":
         store.add(Dice(), "q", Sample(text))
@@ -92,7 +92,7 @@ def test_zeros_at_the_end_which_a_power_cut_leaves_are_removed_with_the_line_bef
     assert path.read_bytes() == b"".join(whole)
 
 
-def test_numbers_that_are_not_finite_cost_no_sample(path):
+def test_numbers_that_are_not_finite_are_left_out_and_the_sample_is_stored(path):
     store = SampleStore(path)
     kept = {"logprobs": (-1.0,), "token_entropies": (0.5,), "hidden_state": (2.0,)}
     for name, bad in (("logprobs", math.nan), ("token_entropies", math.inf), ("hidden_state", -math.inf)):
@@ -105,7 +105,7 @@ OTHER = ["notes", "[]", "{}", '{"key": 1, "sample": 2}']
 
 
 @pytest.mark.parametrize("content", [*OTHER, *(f"{line}\n" for line in OTHER), '{"key": "k", "sample": {"text": 3}}\n'])
-def test_a_file_of_something_else_is_refused_by_line_and_left_alone(path, content):
+def test_a_file_that_is_not_a_store_is_an_error_with_the_line_and_stays_unchanged(path, content):
     path.write_text(content)
     with pytest.raises(InputError, match=r"samples\.jsonl, line 1: not a sample"):
         SampleStore(path)
@@ -113,7 +113,7 @@ def test_a_file_of_something_else_is_refused_by_line_and_left_alone(path, conten
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
-def test_two_at_once_are_refused(path):
+def test_a_second_open_store_is_refused(path):
     store = SampleStore(path)
     again = "import sys; from semantic_entropy.sampling.store import SampleStore; SampleStore(sys.argv[1])"
     other = subprocess.run([sys.executable, "-c", again, path], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -125,9 +125,9 @@ def test_two_at_once_are_refused(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no flock there")
-def test_tasks_that_ask_at_once_share_a_file_through_one_scorer(path):
-    async def ask(one):
-        return await asyncio.gather(*(one(question=f"question {i}") for i in range(3)))
+def test_concurrent_tasks_share_a_file_through_one_scorer(path):
+    async def ask(estimate):
+        return await asyncio.gather(*(estimate(question=f"question {i}") for i in range(3)))
 
     with Scorer(sampler=Dice(wait=0.01), n=2, samples=path) as scorer:
         assert [len(result.samples) for result in asyncio.run(ask(scorer.aestimate))] == [2, 2, 2]
@@ -135,7 +135,7 @@ def test_tasks_that_ask_at_once_share_a_file_through_one_scorer(path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no limit on file sizes there")
-def test_a_full_disk_is_an_error_that_says_how_to_go_on_and_what_is_written_stays_whole(path):
+def test_a_full_disk_is_an_error_that_says_how_to_continue_and_stored_samples_stay(path):
     fill = (
         "import resource, signal, sys\n"
         "from semantic_entropy.errors import SemanticEntropyError\n"
@@ -160,7 +160,7 @@ def test_a_full_disk_is_an_error_that_says_how_to_go_on_and_what_is_written_stay
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kill -9")
-def test_a_run_that_is_killed_asks_for_no_response_twice(path, tmp_path):
+def test_a_killed_run_draws_no_response_twice(path, tmp_path):
     questions, output = tmp_path / "q.jsonl", tmp_path / "out.jsonl"
     questions.write_text("".join(f'{{"id": {i}, "question": "question {i}?"}}\n' for i in range(30)))
     measure = (

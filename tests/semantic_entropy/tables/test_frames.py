@@ -1,4 +1,4 @@
-"""Tables of other libraries, the real ones: the same kind comes back, and says what lists say."""
+"""Real tables of other libraries: the same kind comes back, with the results that lists give."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def column(table, name):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_table_comes_back_as_its_kind_with_what_lists_give(kind):
+def test_a_table_comes_back_as_its_kind_with_the_results_of_lists(kind):
     table = KINDS[kind](DATA)
     out = estimate(table)
     assert type(out) is type(table)
     names = list(table.column_names if kind == "datasets" else table.columns)
     added = ["result_answer" if field == "answer" else field for field in FIELDS]
     assert list(out.column_names if kind == "datasets" else out.columns) == [*DATA, *added]
-    assert names == list(DATA)  # the one handed in stays as it is
+    assert names == list(DATA)  # the given table is unchanged
     assert column(out, "answer")[0] == "the row's own"
     assert column(out, "result_answer") == [result.answer for result in LISTS]
     assert column(out, "entropy") == list(LISTS.entropies)
@@ -52,7 +52,7 @@ def test_a_table_comes_back_as_its_kind_with_what_lists_give(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_columns_may_have_other_names(kind):
+def test_columns_can_have_other_names(kind):
     data = {"samples": DATA["responses"], "prompt": DATA["question"], "tokens": DATA["logprobs"]}
     out = estimate(KINDS[kind](data), column="samples", question="prompt", logprobs="tokens")
     assert column(out, "entropy") == list(LISTS.entropies)
@@ -81,7 +81,7 @@ def test_a_table_without_rows_gets_the_columns_and_no_rows(kind):
         ({"estimator": "likelihood"}, "needs logprobs"),
     ],
 )
-def test_a_column_that_cannot_be_used_is_an_error_that_lists_those_that_exist(kind, choices, says):
+def test_an_unusable_column_is_an_error_that_lists_the_columns(kind, choices, says):
     with pytest.raises(InputError, match=says):
         estimate(KINDS[kind](DATA), **choices)
 
@@ -97,13 +97,13 @@ def test_a_pandas_frame_keeps_its_index_attributes_and_types():
     pd.testing.assert_frame_equal(out[list(DATA)], frame)
 
 
-def test_an_unknown_entropy_is_a_nan_in_pandas_and_null_elsewhere():
+def test_an_unknown_entropy_is_nan_in_pandas_and_null_in_polars():
     data = {"responses": [[""], ["a"]]}
     assert np.isnan(estimate(pd.DataFrame(data), invalid="drop")["entropy"][0])
     assert estimate(pl.DataFrame(data), invalid="drop")["entropy"].to_list() == [None, 0.0]
 
 
-def test_a_frame_read_from_parquet_holds_arrays_and_is_measured_all_the_same(tmp_path):
+def test_a_pandas_frame_with_arrays_from_parquet_is_measured(tmp_path):
     pd.DataFrame(DATA).to_parquet(tmp_path / "data.parquet")
     frame = pd.read_parquet(tmp_path / "data.parquet")
     assert isinstance(frame["responses"][0], np.ndarray)
@@ -111,17 +111,17 @@ def test_a_frame_read_from_parquet_holds_arrays_and_is_measured_all_the_same(tmp
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), pd.NA])
-def test_what_pandas_puts_for_a_missing_question_is_no_question(missing):
+def test_missing_values_of_pandas_mean_no_question(missing):
     frame = pd.DataFrame({"responses": [["a"], ["b"]], "question": pd.Series(["q", missing], dtype=object)})
     assert len(estimate(frame)) == 2
 
 
-def test_a_missing_response_is_named_by_its_row():
+def test_a_missing_response_is_an_error_with_its_group():
     with pytest.raises(InputError, match="group 1: response 1 is None"):
         estimate(pl.DataFrame({"responses": [["a"], ["b", None]]}))
 
 
-def test_polars_and_datasets_get_types_of_their_own():
+def test_polars_and_datasets_columns_have_their_types():
     frame = estimate(pl.DataFrame(DATA))
     assert frame.schema["labels"] == pl.List(pl.Int64)
     assert frame.select(pl.col("scores").struct.field("discrete")).to_series().to_list() == list(LISTS.entropies)
@@ -160,17 +160,17 @@ def test_subclasses_of_a_frame_are_frames():
         (pa.table({"a": [1]}), "is a Table; pass a list of str"),
     ],
 )
-def test_a_relative_of_a_table_says_what_to_pass_instead(value, says):
+def test_an_unsupported_table_class_is_an_error_that_says_what_to_pass(value, says):
     with pytest.raises(InputError, match=says):
         estimate(value)
 
 
-def test_a_column_named_for_a_list_is_an_error():
+def test_column_without_a_table_is_an_error():
     with pytest.raises(InputError, match="column='a' is for a table, and responses is a list"):
         estimate(["a"], column="a")
 
 
-def test_scorers_and_async_callers_take_tables_too():
+def test_scorers_and_async_calls_accept_tables():
     frame = pl.DataFrame(DATA)
     with Scorer() as scorer:
         assert scorer.estimate(frame).drop("provenance").equals(estimate(frame).drop("provenance"))
@@ -184,7 +184,7 @@ def test_scorers_and_async_callers_take_tables_too():
     st.lists(st.lists(st.text(st.characters(codec="utf-8"), max_size=3), min_size=1, max_size=4), max_size=4),
     st.sampled_from(list(KINDS)),
 )
-def test_any_texts_give_what_lists_give(groups, kind):
+def test_any_texts_give_the_results_of_lists(groups, kind):
     typed = pa.table({"responses": pa.array(groups, pa.list_(pa.string()))})
     if kind == "pandas":
         table = pd.DataFrame({"responses": groups})
@@ -195,9 +195,9 @@ def test_any_texts_give_what_lists_give(groups, kind):
 
 
 def test_measuring_lists_imports_no_table_library():
-    look = (
+    code = (
         "import sys, semantic_entropy as s; s.estimate([['a'], ['b']])\n"
         "print([m for m in ('pandas', 'polars', 'datasets', 'pyarrow', 'sqlite3') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -1,4 +1,4 @@
-"""The verdict cache in a file: what is kept, for whom, and what processes do to it, killed ones included."""
+"""The verdict cache in a file: what is stored, how keys differ, and concurrent and killed processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from semantic_entropy.cache.sqlite import CacheFile
 
 
 class Kept(Equivalence):
-    """Same first letter; says its settings, so that its verdicts may be kept. Counts what it is asked."""
+    """Same first letter means the same. Has settings, so its verdicts are stored. Counts the pairs it is asked."""
 
     release = "1"
 
@@ -47,12 +47,12 @@ class Asking(Kept):
     uses_question = True
 
 
-class Later(Kept):
+class NewVersion(Kept):
     release = "2"
 
 
-class Unsaid(Equivalence):
-    """Leaves its settings as they are."""
+class NoSettings(Equivalence):
+    """Does not override `settings`."""
 
     def __init__(self):
         self.asked = 0
@@ -62,14 +62,14 @@ class Unsaid(Equivalence):
         return [Verdict(False) for _ in pairs]
 
 
-class Nested(Unsaid):
+class Nested(NoSettings):
     @property
     def settings(self):
         return ("nested", super().settings)
 
 
 def asked(path, judge, responses=("aa", "ab", "ba"), question=None):
-    """How often a scorer of its own, as in another process, has to ask."""
+    """The number of pairs that a new scorer asks the judge, as in another process."""
     before = judge.asked
     with Scorer(judge, cache=path) as scorer:
         result = scorer.estimate(list(responses), question=question)
@@ -82,7 +82,7 @@ def path(tmp_path):
     return tmp_path / "verdicts.sqlite"
 
 
-def test_what_one_scorer_was_told_the_next_one_knows(path):
+def test_a_verdict_is_found_by_the_next_scorer(path):
     assert asked(path, Kept()) == 2
     assert asked(path, Kept()) == 0
     assert asked(path, Kept(), ["ba", "ab", "aa"]) == 0
@@ -93,25 +93,27 @@ def test_what_one_scorer_was_told_the_next_one_knows(path):
         assert str(scorer.cache) == f"{path}: 2 verdicts found, 0 added"
 
 
-@pytest.mark.parametrize("other", [Kept(("kept", 2)), Kept(("kept", 1.0)), Kept(("kept", True)), Later(), Asking()])
-def test_other_settings_versions_and_classes_have_verdicts_of_their_own(path, other):
+@pytest.mark.parametrize(
+    "other", [Kept(("kept", 2)), Kept(("kept", 1.0)), Kept(("kept", True)), NewVersion(), Asking()]
+)
+def test_verdicts_differ_by_settings_version_and_class(path, other):
     assert asked(path, Kept()) == 2
     assert asked(path, other) == 2
 
 
-def test_a_release_that_changes_what_judges_decide_asks_again(path, monkeypatch):
+def test_verdicts_of_older_rules_are_not_found(path, monkeypatch):
     assert asked(path, Kept()) == 2
     monkeypatch.setattr("semantic_entropy.cache.sqlite.RULES", "99")
     assert asked(path, Kept()) == 2
 
 
-def test_a_question_keeps_verdicts_apart_only_where_it_matters(path):
+def test_verdicts_differ_by_question_only_for_a_judge_that_uses_it(path):
     assert [asked(path, Kept(), question=question) for question in ("q1", "q2")] == [2, 0]
     assert [asked(path, Asking(), question=question) for question in ("q1", "q2", "q1")] == [2, 2, 0]
 
 
-@pytest.mark.parametrize("judge", [Unsaid(), Nested(), Kept(("kept", object())), Kept(("kept", np.float64(1)))])
-def test_a_judge_known_to_this_process_alone_is_not_kept(path, judge):
+@pytest.mark.parametrize("judge", [NoSettings(), Nested(), Kept(("kept", object())), Kept(("kept", np.float64(1)))])
+def test_verdicts_without_plain_settings_are_not_stored(path, judge):
     asked(path, judge)
     with sqlite3.connect(path) as file:
         assert file.execute("SELECT count(*) FROM verdicts").fetchone() == (0,)
@@ -120,7 +122,7 @@ def test_a_judge_known_to_this_process_alone_is_not_kept(path, judge):
 
 
 class Word(str):
-    """A text of a kind of its own, as torch's version is, whose repr() says where it is."""
+    """A subclass of str, like torch's version, whose repr() is its address."""
 
     __slots__ = ()
 
@@ -128,20 +130,20 @@ class Word(str):
         return f"<Word at {id(self)}>"
 
 
-class Worded(Kept):
+class WordVersion(Kept):
     release = Word("1")
 
 
-def test_a_text_of_another_kind_is_kept_as_the_text_it_is(path):
-    assert asked(path, Worded((Word("kept"), 1))) == 2
-    assert asked(path, Worded((Word("kept"), 1))) == 0
-    assert asked(path, Worded(("kept", 1))) == 0
+def test_a_subclass_of_str_in_a_key_counts_as_its_text(path):
+    assert asked(path, WordVersion((Word("kept"), 1))) == 2
+    assert asked(path, WordVersion((Word("kept"), 1))) == 0
+    assert asked(path, WordVersion(("kept", 1))) == 0
 
 
 @pytest.mark.parametrize(
     ("judge", "says"),
     [
-        (Unsaid(), "  Unsaid: no verdict is stored, because it does not override `settings`"),
+        (NoSettings(), "  NoSettings: no verdict is stored, because it does not override `settings`"),
         (lambda a, b: a == b, "  FunctionEquivalence: no verdict is stored, because it does not override `settings`"),
         (
             Kept(("kept", np.float64(1))),
@@ -151,24 +153,24 @@ def test_a_text_of_another_kind_is_kept_as_the_text_it_is(path):
         (Kept(), None),
     ],
 )
-def test_where_nothing_can_be_kept_it_says_why(path, judge, says):
+def test_the_summary_says_why_nothing_is_stored(path, judge, says):
     with Scorer(judge, cache=path) as scorer:
         scorer.estimate(["aa", "ba"])
         _, *why = str(scorer.cache).splitlines()
     assert (why == []) if says is None else why[0].startswith(says)
 
 
-def test_neither_are_functions_nor_free_judges(path):
+def test_verdicts_of_functions_and_of_free_judges_are_not_stored(path):
     with Scorer(lambda a, b: a == b, cache=path) as scorer:
         scorer.estimate(["a", "b"])
         assert scorer.cache.added == 0
-        assert scorer.estimate(["a", "b"]).provenance.cached == 1  # in memory it is
+        assert scorer.estimate(["a", "b"]).provenance.cached == 1  # it is in memory
     with Scorer("text", cache=path) as scorer:
         assert scorer.estimate(["the cat sat", "a dog ran"]).provenance.asked == 1
         assert scorer.cache.added == 0
 
 
-def test_undecided_is_not_kept_and_scores_and_reasons_are(path):
+def test_scores_and_reasons_are_stored_and_undecided_is_not(path):
     assert asked(path, Kept(verdict=Verdict(None, reason="too long"))) == 3
     assert asked(path, Kept(verdict=Verdict(False, np.float32(0.25), "far \udc80 apart"))) == 3
     cache = CacheFile(path)
@@ -183,7 +185,7 @@ texts = st.text(max_size=5)
 
 
 @given(texts, texts, st.sampled_from([Verdict(True), Verdict(False, 0.5), Verdict(True, None, "why")]))
-def test_any_text_is_found_again_in_either_order(tmp_path_factory, left, right, verdict):
+def test_any_text_is_found_again(tmp_path_factory, left, right, verdict):
     path = tmp_path_factory.mktemp("any") / "verdicts.sqlite"
     caches = CacheFile(path), CacheFile(path)
     caches[0].put((Kept, ("x",), (), None, left, right), verdict)
@@ -193,7 +195,7 @@ def test_any_text_is_found_again_in_either_order(tmp_path_factory, left, right, 
         cache.close()
 
 
-def test_the_math_judge_keeps_what_took_a_worker_to_find_out(path):
+def test_verdicts_of_the_math_workers_are_stored(path):
     group = [r"\boxed{(x+1)^2}", r"\boxed{x^2+2x+1}", r"\boxed{x^2}"]
     provenances = []
     for _ in range(2):
@@ -204,7 +206,7 @@ def test_the_math_judge_keeps_what_took_a_worker_to_find_out(path):
     assert again.asked == 0
 
 
-def test_what_is_no_cache_is_an_error_and_stays_as_it_is(path, tmp_path):
+def test_a_file_that_is_not_a_cache_is_an_error_and_stays_unchanged(path, tmp_path):
     path.write_bytes(
         b"my notes, longer than the header of a database is, so that nobody can take them for a new one" * 9
     )
@@ -227,7 +229,7 @@ def test_what_is_no_cache_is_an_error_and_stays_as_it_is(path, tmp_path):
         Scorer(cache=str(tmp_path / "new.sqlite"))
 
 
-def test_a_file_damaged_in_the_middle_is_an_error_that_names_it(path):
+def test_a_damaged_file_is_an_error_that_names_it(path):
     cache = CacheFile(path)
     cache.put_all([((Kept, ("x",), (), None, str(i), "x"), Verdict(True)) for i in range(5000)])
     cache.close()
@@ -249,7 +251,7 @@ def many(cache, count=5000):
     cache.put_all([((Kept, ("x",), (), None, str(i), "x"), Verdict(True)) for i in range(count)])
 
 
-def test_a_full_disk_is_said_and_costs_nothing_that_was_kept(path):
+def test_a_full_disk_is_an_error_and_loses_no_stored_verdict(path):
     cache = CacheFile(path)
     many(cache, 10)
     cache._connection().execute("PRAGMA max_page_count = 4")
@@ -270,7 +272,7 @@ CacheFile(sys.argv[1]).put_all([((Equivalence, ("x",), (), None, str(i), "x"), V
 """
 
 
-def test_what_the_system_does_not_let_it_write_is_no_reason_to_delete_it(path):
+def test_a_file_size_limit_is_an_error_that_does_not_tell_to_delete_the_file(path):
     done = subprocess.run([sys.executable, "-c", LIMITED, path], capture_output=True, text=True, check=False)
     assert (
         "disk I/O error: a quota or a limit on file sizes is reached, or the disk fails: free some space" in done.stderr
@@ -299,7 +301,7 @@ def forked(scorer, results):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_process_opens_the_file_anew(path):
+def test_a_forked_process_opens_its_own_connection(path):
     with Scorer(Kept(), cache=path) as scorer:
         scorer.estimate(["aa", "ab", "ba"])
         context = get_context("fork")
@@ -335,7 +337,7 @@ def writer(path, name, rounds):
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-BEGINNER = """
+CREATOR = """
 import os, sys
 from semantic_entropy.cache.sqlite import CacheFile
 from semantic_entropy import Equivalence, Verdict
@@ -350,8 +352,8 @@ for i in range(40):
 """
 
 
-def test_processes_that_begin_a_file_together_agree(tmp_path):
-    commands = [[sys.executable, "-c", BEGINNER, str(tmp_path), str(i)] for i in range(4)]
+def test_processes_can_create_a_file_at_the_same_time(tmp_path):
+    commands = [[sys.executable, "-c", CREATOR, str(tmp_path), str(i)] for i in range(4)]
     processes = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
     for i in range(40):
         (tmp_path / f"{i}.go").touch()
@@ -371,19 +373,19 @@ def rows_of(path):
         file.close()
 
 
-def test_a_writer_killed_in_the_middle_of_writing_harms_nobody(path):
+def test_a_killed_writer_leaves_whole_transactions(path):
     others = [writer(path, str(i), 60) for i in range(2)]
     for attempt in range(5):
         victim = writer(path, f"victim {attempt}", 1_000_000)
         assert victim.stdout.readline() == "open\n"
         time.sleep(0.05 + 0.07 * attempt)
-        os.kill(victim.pid, signal.SIGKILL)  # it does nothing but write
+        os.kill(victim.pid, signal.SIGKILL)  # the victim is always writing
         victim.communicate()
         assert victim.returncode == -signal.SIGKILL
     for process in others:
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 0, errors
-    assert rows_of(path) % 200 == 0  # every transaction whole or not at all
+    assert rows_of(path) % 200 == 0  # each transaction has 200 verdicts
     cache = CacheFile(path)
     for name in ("0", "1"):
         for i, j in ((0, 0), (30, 7), (59, 199)):
@@ -404,17 +406,17 @@ main()
 """
 
 
-def test_the_command_line_keeps_verdicts_from_run_to_run(path, tmp_path):
+def test_the_command_line_stores_verdicts_for_later_runs(path, tmp_path):
     rows = [{"responses": [f"{i} a", f"{i} b", "c"]} for i in range(5)]
     (tmp_path / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    said = []
+    printed = []
     for out in ("1.jsonl", "2.jsonl"):
         arguments = ["estimate", "in.jsonl", "-o", out, "-e", "counting", "--cache", path.name]
         command = [sys.executable, "-c", COUNTING, *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
-        said.append(done.stderr.splitlines()[-1])
-    assert said == [
+        printed.append(done.stderr.splitlines()[-1])
+    assert printed == [
         "cache verdicts.sqlite: 0 verdicts found, 15 added",
         "cache verdicts.sqlite: 15 verdicts found, 0 added",
     ]
