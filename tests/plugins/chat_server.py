@@ -1,6 +1,6 @@
-"""A real HTTP server on the loopback address that answers chat completions, or misbehaves as its script says.
+"""An HTTP server on the loopback address that answers chat completions, or fails in a scripted way.
 
-    with ChatServer(says("yes"), status(500)) as server:   # the first request, the second; then the last one for ever
+    with ChatServer(says("yes"), status(500)) as server:  # the first request gets "yes", all others a status 500
         Endpoint(server.url)
 
 A behaviour is a function of (exchange, body): `exchange` sends bytes, `body` is the request's JSON. Standard library
@@ -25,10 +25,10 @@ Behaviour = Callable[["Exchange", Body], None]
 
 
 class Exchange(BaseHTTPRequestHandler):
-    """One connection; every request on it is counted, kept and answered by the next behaviour of the script."""
+    """One connection; each of its requests is recorded, and answered by the next behaviour of the script."""
 
     protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # else every answer waits 40 ms for an acknowledgement
+    disable_nagle_algorithm = True  # otherwise every answer waits 40 ms for an acknowledgement
     owner: ChatServer
 
     def do_POST(self) -> None:
@@ -50,7 +50,7 @@ class Exchange(BaseHTTPRequestHandler):
     def send(
         self, value: Any, status: int = 200, headers: Mapping[str, str] | None = None, length: int | None = None
     ) -> None:
-        """JSON, or bytes as they are; `length` is what Content-Length claims."""
+        """Send JSON, or bytes unchanged. length: the value of Content-Length, if it is not the true one."""
         data = value if isinstance(value, bytes) else json.dumps(value).encode()
         self.send_response(status)
         for name, text in {"Content-Type": "application/json", **(headers or {})}.items():
@@ -60,19 +60,27 @@ class Exchange(BaseHTTPRequestHandler):
         self.wfile.write(data)
         self.wfile.flush()
 
-    def hang_up(self, rudely: bool = False) -> None:
-        """Close the connection; rudely: with a reset."""
-        if rudely:
+    def hang_up(self, by_reset: bool = False) -> None:
+        """Close the connection, or reset it."""
+        if by_reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR) if not rudely else self.connection.close()
+        self.connection.shutdown(socket.SHUT_RDWR) if not by_reset else self.connection.close()
 
     def log_message(self, *_: object) -> None:
-        """Keep quiet."""
+        """Log nothing."""
 
 
 class ChatServer:
-    """Serves until the block ends. `requests` are the bodies, `headers` theirs; `peak` is the most at a time."""
+    """Serves until the `with` block ends.
+
+    Attributes:
+        requests: the bodies of the requests.
+        headers: their headers.
+        gets: path and headers of each GET request.
+        peak: the most requests at the same time.
+        stopped: set when the block ends.
+    """
 
     def __init__(self, *script: Behaviour, models: list[str] | None = None, port: int = 0) -> None:
         self._script, self.models, self._port = list(script), models, port
@@ -81,7 +89,7 @@ class ChatServer:
         self.gets: list[tuple[str, dict[str, str]]] = []
         self.peak = self._now = 0
         self._lock = threading.Lock()
-        self.over = threading.Event()
+        self.stopped = threading.Event()
 
     def __enter__(self) -> Self:
         handler = type("Handler", (Exchange,), {"owner": self})
@@ -91,7 +99,7 @@ class ChatServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.over.set()
+        self.stopped.set()
         self._http.shutdown()
         self._http.drop_connections()
         self._http.server_close()
@@ -137,16 +145,16 @@ class _Quiet(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def drop_connections(self) -> None:
-        for one in list(self._open):
+        for connection in list(self._open):
             with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, *_: object) -> None:
-        """A client that went away is what half of the tests are about."""
+        """Print nothing: many tests close the connection."""
 
 
 def completion(*texts: str | None, usage: tuple[int, int] | None = (10, 2), **choice: Any) -> Body:
-    """The JSON of a reply with these contents; `choice` goes into each choice, `message` into its message."""
+    """The JSON of a reply with these contents. `choice` is added to each choice, `message` to its message."""
     message = choice.pop("message", {})
     choices = [
         {
@@ -157,17 +165,17 @@ def completion(*texts: str | None, usage: tuple[int, int] | None = (10, 2), **ch
         }
         for i, text in enumerate(texts)
     ]
-    told = {} if usage is None else {"usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1]}}
-    return {"id": "x", "object": "chat.completion", "choices": choices, **told}
+    reported = {} if usage is None else {"usage": {"prompt_tokens": usage[0], "completion_tokens": usage[1]}}
+    return {"id": "x", "object": "chat.completion", "choices": choices, **reported}
 
 
 def says(*texts: str | None, **options: Any) -> Behaviour:
-    """A reply with these contents, whatever was asked."""
+    """Send a reply with these contents."""
     return lambda exchange, body: exchange.send(completion(*texts, **options))
 
 
 def samples(most: int | None = None, **options: Any) -> Behaviour:
-    """`n` numbered choices, of which no two are equal; at most `most` a request."""
+    """Send `n` different choices, at most `most` per request."""
     numbers = itertools.count()
 
     def behave(exchange: Exchange, body: Body) -> None:
@@ -178,58 +186,58 @@ def samples(most: int | None = None, **options: Any) -> Behaviour:
 
 
 def status(code: int, body: Any = None, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """An error, in OpenAI's form where `body` is a text."""
+    """Send an error; a text is sent in OpenAI's form."""
     value = {"error": {"message": body or "it went wrong"}} if isinstance(body, str | None) else body
     return lambda exchange, _: exchange.send(value, code, headers)
 
 
 def sends(data: bytes, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """A 200 with these bytes."""
+    """Send these bytes with status 200."""
     return lambda exchange, _: exchange.send(data, headers=headers)
 
 
-def half(exchange: Exchange, _: Body) -> None:
-    """Half an answer: the connection ends before what Content-Length claims."""
+def truncated(exchange: Exchange, _: Body) -> None:
+    """Send half a reply, and close the connection."""
     data = json.dumps(completion("half of this")).encode()
     exchange.send(data[: len(data) // 2], length=len(data))
     exchange.hang_up()
 
 
 def reset(exchange: Exchange, _: Body) -> None:
-    """No answer: the connection is reset."""
-    exchange.hang_up(rudely=True)
+    """Reset the connection."""
+    exchange.hang_up(by_reset=True)
 
 
 def silent(exchange: Exchange, _: Body) -> None:
-    """Never answers, until the server ends."""
-    exchange.owner.over.wait()
+    """Send nothing until the server stops."""
+    exchange.owner.stopped.wait()
     exchange.close_connection = True
 
 
 def trickle(exchange: Exchange, _: Body) -> None:
-    """A byte at a time, so that no time-out between bytes is ever reached."""
+    """Send one byte at a time, so that a timeout between two bytes is never reached."""
     data = json.dumps(completion("slow")).encode()
     exchange.send(b"", length=len(data) + 10_000)
     with contextlib.suppress(OSError):
         for byte in itertools.cycle(data):
             exchange.wfile.write(bytes([byte]))
-            if exchange.owner.over.wait(0.02):
+            if exchange.owner.stopped.wait(0.02):
                 break
     exchange.close_connection = True
 
 
 def slow(seconds: float, then: Behaviour) -> Behaviour:
-    """`then`, a little later."""
+    """Wait, and then do `then`."""
 
     def behave(exchange: Exchange, body: Body) -> None:
-        exchange.owner.over.wait(seconds)
+        exchange.owner.stopped.wait(seconds)
         then(exchange, body)
 
     return behave
 
 
-def by(choose: Callable[[Body], Behaviour]) -> Behaviour:
-    """The behaviour that the request asks for."""
+def choose_by(choose: Callable[[Body], Behaviour]) -> Behaviour:
+    """Choose the behaviour by the request's body."""
     return lambda exchange, body: choose(body)(exchange, body)
 
 

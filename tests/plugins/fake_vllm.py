@@ -1,7 +1,7 @@
-"""What the sampler uses of vLLM, without a GPU: classes with the fields, arguments and refusals of vLLM 0.33.0.
+"""A fake of vLLM 0.33.0 for tests without a GPU: the classes that the sampler uses, with their fields and errors.
 
-Written from its source (`vllm/entrypoints/llm.py`, `sampling_params.py`, `outputs.py`, `logprobs.py`); a real engine
-has not been run. It draws digits, by the seeds that the real one gives to each of n responses.
+Written from the source of vLLM (`vllm/entrypoints/llm.py`, `sampling_params.py`, `outputs.py`, `logprobs.py`); not
+compared with a running engine. The fake draws digits, with the seed that vLLM gives to each of n responses.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-ENGINE_ARGUMENTS = ("logprobs_mode", "load_format", "max_model_len", "enforce_eager")  # some of EngineArgs' fields
+ENGINE_ARGUMENTS = ("logprobs_mode", "load_format", "max_model_len", "enforce_eager")  # some fields of EngineArgs
 
 
 class VLLMValidationError(Exception):
@@ -75,7 +75,7 @@ class Engine:
 
 @dataclass
 class Script:
-    """What the next engine does: `says` are the responses in turn, "" ends one at once; None: digits by the seed."""
+    """What the next engine does. says: the responses, one after the other ("": only an end token); None: digits."""
 
     tokenizer: Any
     says: list[str] | None = None
@@ -87,7 +87,7 @@ class Script:
 
 
 def module(script: Script) -> Any:
-    """A module to stand in for `vllm`."""
+    """A module that replaces `vllm`."""
     made = type(random)("vllm")
     made.SamplingParams = SamplingParams
 
@@ -126,13 +126,13 @@ def module(script: Script) -> Any:
             return [
                 RequestOutput(
                     str(number),
-                    one["prompt_token_ids"],
-                    [self._said(params, i) for i in range(params.n - script.fewer)],
+                    prompt["prompt_token_ids"],
+                    [self._respond(params, i) for i in range(params.n - script.fewer)],
                 )
-                for number, (one, params) in enumerate(zip(prompts, sampling_params, strict=True))
+                for number, (prompt, params) in enumerate(zip(prompts, sampling_params, strict=True))
             ]
 
-        def _said(self, params: SamplingParams, index: int) -> CompletionOutput:
+        def _respond(self, params: SamplingParams, index: int) -> CompletionOutput:
             source = self._engine_random if params.seed is None else random.Random(params.seed + index)
             text = script.says.pop(0) if script.says else "".join(source.choices("0123456789", k=3))
             ids = script.tokenizer(text, add_special_tokens=False)["input_ids"]

@@ -1,7 +1,7 @@
 """Chat completions from any server with OpenAI's protocol: vLLM, Ollama, llama.cpp, hosted ones.
 
-`Endpoint.stream(calls)` sends calls as slots become free and yields the outcomes as they arrive. If the next call
-depends on earlier outcomes, write a `CallPlan` and pass it to `Endpoint.run_plan(plan)`.
+A caller writes a `CallPlan`, which decides what to send next, given the outcomes so far. `Endpoint.run_plan(plan)`
+sends its calls as slots become free, and yields its results as they arrive.
 
 Retries, waits and fatal errors: `endpoint.retry`. The API key: `endpoint.key`. httpx reads proxies and certificates
 from the environment. Redirects are not followed, so that the key is sent to `base_url` only.
@@ -113,20 +113,17 @@ class Endpoint:
         """The usage with its cost, if prices are given and the server reported tokens."""
         return self._options.with_cost(usage)
 
-    def stream(self, calls: Iterable[Call]) -> Iterator[tuple[Call, Reply | Failure]]:
-        """Each call with its outcome, in the order in which the calls end.
+    def run_plan(self, plan: CallPlan[T_co]) -> Iterator[T_co]:
+        """The plan's results, in the order in which the calls end.
 
-        `calls` is read in the caller's thread, one call as a slot becomes free. Closing the iterator and Ctrl-C drop
-        the calls in flight at once.
+        The plan is asked in the caller's thread, for one call as a slot becomes free. Closing the iterator and Ctrl-C
+        drop the calls in flight at once.
 
         Raises:
             SemanticEntropyError: (or the type that was given) no call can succeed; the message says what to do. The
-                calls in flight are yielded first if they end within 30 seconds.
+                results of the calls in flight are yielded first if they arrive within 30 seconds.
+            Exception: any exception of the plan, after the results of the calls in flight.
         """
-        return self.run_plan(_FixedPlan(iter(calls)))
-
-    def run_plan(self, plan: CallPlan[T_co]) -> Iterator[T_co]:
-        """The plan's results, as calls end. Raises what `stream` raises, and the plan's own exceptions."""
         first = plan.next_call()
         if first is None:
             return
@@ -186,19 +183,6 @@ class Endpoint:
     def _check_key(self) -> None:
         if problem := self._key.problem:
             raise errors.OptionError(f"{self._owner}: {problem}")
-
-
-class _FixedPlan:
-    """The plan for calls that do not depend on outcomes."""
-
-    def __init__(self, calls: Iterator[Call]) -> None:
-        self._calls = calls
-
-    def next_call(self) -> Call | None:
-        return next(self._calls, None)
-
-    def results(self, call: Call, outcome: Reply | Failure) -> Iterable[tuple[Call, Reply | Failure]]:
-        return [(call, outcome)]
 
 
 @functools.cache

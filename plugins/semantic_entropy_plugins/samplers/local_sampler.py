@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from abc import abstractmethod
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar
 
 from semantic_entropy.plugin import Sampler, errors
@@ -33,54 +33,29 @@ class LocalSampler(Sampler):
     _model_options: ClassVar[frozenset[str]]
     """Options of the loaded model, which a variant cannot change."""
 
-    def _set_options(
-        self,
-        *,
-        model: str,
-        temperature: float,
-        top_p: float,
-        top_k: int | None,
-        max_tokens: int,
-        seed: int | None,
-        stop: str | Sequence[str] | None,
-        system: str | None,
-        chat: bool | None,
-        template: str,
-        chat_template_kwargs: Mapping[str, Any] | None,
-        chat_template: str | None,
-        logprobs: str | bool,
-        end_token: bool,
-        revision: str | None,
-        dtype: str | None,
-        **own: bool,
-    ) -> None:
-        """Check the options and keep them, with the subclass's `own` options. Raises OptionError.
+    def _set_options(self, *, chat_template: str | None, **options: Any) -> None:
+        """Check the constructor's options and keep them. Raises OptionError.
 
-        Sample stores find samples by `settings`, so the order of these options must not change.
+        Sample stores find samples by `settings`, which hold the options in the order of this call: never change the
+        order. An option that was added later is kept only if it is used, so that older stores are still found.
         """
         name = self.name
-        self._chat_template_kwargs = checked_chat_template_kwargs(name, chat_template_kwargs)
-        self._options: dict[str, Any] = {
-            "model": model,
-            "temperature": float(checked_temperature(name, temperature)),
-            "top_p": float(checked_top_p(name, top_p)),
-            "top_k": checked_number(name, "top_k", top_k, 1, whole=True, optional=True),
-            "max_tokens": checked_number(name, "max_tokens", max_tokens, 1, whole=True),
-            "seed": checked_seed(name, seed),
-            "stop": checked_stops(name, stop) or None,
-            "system": checked_text(name, "system", system, optional=True),
-            "chat": chat,
-            "template": template,
+        self._chat_template_kwargs = checked_chat_template_kwargs(name, options["chat_template_kwargs"])
+        self._options = options | {
+            "temperature": float(checked_temperature(name, options["temperature"])),
+            "top_p": float(checked_top_p(name, options["top_p"])),
+            "top_k": checked_number(name, "top_k", options["top_k"], 1, whole=True, optional=True),
+            "max_tokens": checked_number(name, "max_tokens", options["max_tokens"], 1, whole=True),
+            "seed": checked_seed(name, options["seed"]),
+            "stop": checked_stops(name, options["stop"]) or None,
+            "system": checked_text(name, "system", options["system"], optional=True),
             "chat_template_kwargs": json.dumps(self._chat_template_kwargs, sort_keys=True)
             if self._chat_template_kwargs
             else None,
-            "logprobs": checked_logprobs(name, logprobs),
-            "end_token": bool(end_token),
-            **own,
-            "revision": revision,
-            "dtype": dtype,
+            "logprobs": checked_logprobs(name, options["logprobs"]),
+            "end_token": bool(options["end_token"]),
         }
-        if chat_template is not None:  # only if used: sample stores from before this option must be found
+        if chat_template is not None:
             self._options["chat_template"] = checked_text(name, "chat_template", chat_template)
 
     def _set_model(self, dtype: object, commit: str | None) -> None:

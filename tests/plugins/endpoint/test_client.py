@@ -18,15 +18,13 @@ from hypothesis import strategies as st
 from semantic_entropy import SemanticEntropyError
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.endpoint.call_thread import CallThread
-from semantic_entropy_plugins.endpoint.client import Endpoint
 from semantic_entropy_plugins.endpoint.failures import FailedAttempt, Failure, read_answer, read_retry_after
 from semantic_entropy_plugins.endpoint.key import Key
 from semantic_entropy_plugins.endpoint.replies import Reply
 from semantic_entropy_plugins.endpoint.retry import LONGEST_WAIT, Call
 from tests.plugins.chat_server import (
     ChatServer,
-    by,
-    half,
+    choose_by,
     prompt,
     reset,
     says,
@@ -35,7 +33,9 @@ from tests.plugins.chat_server import (
     slow,
     status,
     trickle,
+    truncated,
 )
+from tests.plugins.endpoint.streaming import StreamingEndpoint
 
 BACKOFF = 0.005  # seconds before the first retry
 GOOD = says("good")
@@ -60,7 +60,7 @@ def send_one(endpoint):
 
 
 def endpoint(server, **options):
-    return Endpoint(server.url, **{"backoff": BACKOFF, "timeout": 10.0, **options})
+    return StreamingEndpoint(server.url, **{"backoff": BACKOFF, "timeout": 10.0, **options})
 
 
 RETRIED = [  # an answer that is retried, and the reason in the failure after all retries
@@ -78,7 +78,7 @@ RETRIED = [  # an answer that is retried, and the reason in the failure after al
     (sends(b'{"choices": [{"text": "an older form"}]}'), "holds no choices"),
     (sends(b'{"error": {"message": "upstream failed"}}'), "upstream failed"),
     (sends(b"abc", {"Content-Encoding": "gzip"}), "the connection broke"),
-    (half, "the connection broke"),
+    (truncated, "the connection broke"),
     (reset, "the connection broke"),
 ]
 
@@ -122,7 +122,7 @@ def test_the_timeout_covers_the_whole_answer(behaviour):
 
 
 def test_a_call_without_an_answer_fails_alone():
-    with ChatServer(by(lambda body: silent if prompt(body) == "1" else GOOD)) as server:
+    with ChatServer(choose_by(lambda body: silent if prompt(body) == "1" else GOOD)) as server:
         outcomes = {c.tag: o for c, o in endpoint(server, timeout=0.2, retries=1, concurrency=1).stream(calls(3))}
     assert "no complete answer within 0.2 s" in outcomes[1].reason
     assert isinstance(outcomes[0], Reply)
@@ -186,7 +186,7 @@ FATAL = [
 def test_a_status_that_concerns_every_call_stops_all_calls_at_once(code, body, message):
     with ChatServer(status(code, body)) as server:
         with pytest.raises(errors.EquivalenceError) as raised:
-            send_one(Endpoint(server.url, "key-of-the-test", error=errors.EquivalenceError))
+            send_one(StreamingEndpoint(server.url, "key-of-the-test", error=errors.EquivalenceError))
         assert len(server.requests) == 1
     assert message in str(raised.value)
     assert server.url in str(raised.value)
@@ -212,7 +212,7 @@ def test_a_redirect_is_not_followed():
     with ChatServer(GOOD) as other:
         elsewhere = {"Location": f"http://user:word@127.0.0.1:{other.port}/v1/chat/completions?secret=1"}
         with ChatServer(status(307, headers=elsewhere)) as server, pytest.raises(SemanticEntropyError) as raised:
-            send_one(Endpoint(server.url, "key-of-the-test"))
+            send_one(StreamingEndpoint(server.url, "key-of-the-test"))
         assert other.requests == []
     assert f"moved to 'http://127.0.0.1:{other.port}/v1/chat/completions'" in str(raised.value)
 
@@ -231,7 +231,7 @@ def free_port():
 def test_a_server_that_does_not_run_is_reported_at_once():
     url = f"http://127.0.0.1:{free_port()}/v1"
     with pytest.raises(SemanticEntropyError) as raised:
-        list(Endpoint(url, backoff=1000.0).stream(calls(3)))  # a retry would take longer than the test
+        list(StreamingEndpoint(url, backoff=1000.0).stream(calls(3)))  # a retry would take longer than the test
     assert f"{url} cannot be reached: connection refused. Is the server running?" in str(raised.value)
 
 
@@ -243,12 +243,12 @@ def test_an_unknown_host_name_is_reported_at_once(monkeypatch):
 
     monkeypatch.setattr("socket.getaddrinfo", fail)
     with pytest.raises(SemanticEntropyError, match="the host name cannot be resolved .Name or service not known"):
-        send_one(Endpoint("http://no-such-host.example/v1", backoff=1000.0))
+        send_one(StreamingEndpoint("http://no-such-host.example/v1", backoff=1000.0))
 
 
 def test_https_to_a_server_without_tls_is_reported():
     with ChatServer(GOOD) as server, pytest.raises(SemanticEntropyError, match="use http:// instead of https://"):
-        send_one(Endpoint(server.url.replace("http:", "https:"), backoff=1000.0))
+        send_one(StreamingEndpoint(server.url.replace("http:", "https:"), backoff=1000.0))
 
 
 def test_a_server_that_never_answered_is_a_fatal_error_after_the_retries():
@@ -297,7 +297,7 @@ def test_calls_in_flight_are_completed_before_a_fatal_error_is_raised(monkeypatc
         assert seen.wait(20)  # seconds: until the caller's thread has seen the error
         GOOD(exchange, body)
 
-    picky = by(lambda body: status(401, "key withdrawn") if prompt(body) == "3" else late)
+    picky = choose_by(lambda body: status(401, "key withdrawn") if prompt(body) == "3" else late)
     with ChatServer(picky) as server:
         outcomes = []
         with pytest.raises(SemanticEntropyError, match="key withdrawn"):
@@ -371,7 +371,7 @@ def test_an_error_of_the_source_is_raised_after_the_calls_in_flight():
 
 
 def test_without_calls_no_connection_is_opened():
-    assert list(Endpoint("http://127.0.0.1:9/v1").stream([])) == []
+    assert list(StreamingEndpoint("http://127.0.0.1:9/v1").stream([])) == []
 
 
 def threads():
@@ -409,7 +409,7 @@ def test_another_thread_can_end_the_stream_by_closing_the_endpoint():
 
 
 def test_the_garbage_collector_can_close_a_stream_in_its_own_thread(caplog):
-    thread = Endpoint("http://127.0.0.1:9/v1")._start_thread()
+    thread = StreamingEndpoint("http://127.0.0.1:9/v1")._start_thread()
     thread._loop.call_soon_threadsafe(thread.close)  # a thread cannot join itself
     thread._thread.join(20)
     assert not thread._thread.is_alive()
@@ -515,7 +515,7 @@ def test_a_parameter_that_the_server_refuses_is_not_sent_again():
     def body(refused):
         return {"model": "m", "messages": [], **({} if "logprobs" in refused else {"logprobs": True})}
 
-    picky = by(lambda sent: status(400, "logprobs is not supported") if "logprobs" in sent else GOOD)
+    picky = choose_by(lambda sent: status(400, "logprobs is not supported") if "logprobs" in sent else GOOD)
     with ChatServer(picky) as server:
         client = endpoint(server, concurrency=1)
         outcomes = [o for _, o in client.stream([Call(i, body, ("logprobs",)) for i in range(3)])]
@@ -609,19 +609,19 @@ OPTIONS = [
 @pytest.mark.parametrize(("options", "message"), OPTIONS)
 def test_an_invalid_option_is_refused_at_construction(options, message):
     with pytest.raises(errors.OptionError) as raised:
-        Endpoint(**{"base_url": "http://127.0.0.1:9/v1", **options})
+        StreamingEndpoint(**{"base_url": "http://127.0.0.1:9/v1", **options})
     assert message in str(raised.value)
 
 
 @pytest.mark.parametrize("end", ["", "/", "/chat/completions", "/chat/completions/"])
 def test_the_end_of_the_address_is_normalised(end):
-    assert Endpoint(f"http://127.0.0.1:9/v1{end}").base_url == "http://127.0.0.1:9/v1"
+    assert StreamingEndpoint(f"http://127.0.0.1:9/v1{end}").base_url == "http://127.0.0.1:9/v1"
 
 
 def test_an_invalid_proxy_is_reported(monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "gopher://127.0.0.1:1")
     with pytest.raises(SemanticEntropyError, match="the proxy that the environment sets cannot be used"):
-        send_one(Endpoint("http://host.example/v1"))
+        send_one(StreamingEndpoint("http://host.example/v1"))
 
 
 def test_the_error_names_the_proxy_when_the_server_cannot_be_reached(monkeypatch):
@@ -629,12 +629,12 @@ def test_the_error_names_the_proxy_when_the_server_cannot_be_reached(monkeypatch
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     with pytest.raises(SemanticEntropyError, match="through the proxy from the environment"):
-        send_one(Endpoint("http://127.0.0.1:9/v1"))
+        send_one(StreamingEndpoint("http://127.0.0.1:9/v1"))
 
 
 def test_a_fatal_error_does_not_wait_for_a_silent_server(monkeypatch):
     monkeypatch.setattr("semantic_entropy_plugins.endpoint.call_thread._GRACE", 0.1)
-    picky = by(lambda body: silent if prompt(body) == "0" else status(401))
+    picky = choose_by(lambda body: silent if prompt(body) == "0" else status(401))
     with ChatServer(picky) as server, pytest.raises(SemanticEntropyError, match="HTTP 401"):
         next(endpoint(server, timeout=3600).stream(calls(2)))
     assert threads() == []

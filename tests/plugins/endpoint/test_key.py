@@ -21,6 +21,7 @@ from semantic_entropy_plugins.endpoint.key import VARIABLE, Key
 from semantic_entropy_plugins.judge.llm_judge import Judge
 from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
 from tests.plugins.chat_server import ChatServer, says, sends, silent, status, with_fast_retries
+from tests.plugins.endpoint.streaming import StreamingEndpoint
 
 SECRET = "sk-test-0123456789abcdefghijklmnop"
 
@@ -105,7 +106,11 @@ def test_a_bug_in_the_client_does_not_show_the_key():
     from semantic_entropy_plugins.endpoint.retry import Call
 
     with ChatServer(says("x")) as server, pytest.raises(SemanticEntropyError) as raised:
-        list(Endpoint(server.url, SECRET).stream([Call(0, lambda refused: {"mistake": object(), "key": SECRET})]))
+        list(
+            StreamingEndpoint(server.url, SECRET).stream(
+                [Call(0, lambda refused: {"mistake": object(), "key": SECRET})]
+            )
+        )
     assert "unexpected TypeError" in str(raised.value)
     assert SECRET not in full_report(raised.value).replace('"key": SECRET', "")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins.chat_server import ChatServer, by, prompt, says, silent
+from tests.plugins.chat_server import ChatServer, choose_by, prompt, says, silent
 
 LIMIT = 60  # seconds: far more than a test takes, and far less than the timeout of its calls
 ROOT = Path(__file__).parents[3]
@@ -26,7 +26,7 @@ PAIRS = [Pair("q", "a", f"{i} b") for i in range(20)]
 judge = Judge("m", URL, "a-key-of-this-test", timeout=3600, concurrency=4)
 sampler = OpenAISampler("m", URL, "a-key-of-this-test", timeout=3600, concurrency=4)
 """
-ONE_ANSWER = by(lambda body: says("yes") if prompt(body).count("0 b") or prompt(body) == "0" else silent)
+ONE_ANSWER = choose_by(lambda body: says("yes") if prompt(body).count("0 b") or prompt(body) == "0" else silent)
 
 INTERRUPTED = {
     "judge": "for index, verdict in judge.stream(PAIRS): print(index, verdict.same, flush=True)",

@@ -18,7 +18,7 @@ from semantic_entropy_plugins.endpoint.replies import Choice, Token
 from semantic_entropy_plugins.judge.judge_prompts import PRESETS, REPLY_FORMAT, SCHEMA, fill_template
 from semantic_entropy_plugins.judge.llm_judge import Judge
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
-from tests.plugins.chat_server import ChatServer, by, prompt, says, silent, status, with_fast_retries
+from tests.plugins.chat_server import ChatServer, choose_by, prompt, says, silent, status, with_fast_retries
 
 PAIR = Pair("What is it?", "b", "a")
 YES, NO = says('{"same": true}'), says('{"same": false}')
@@ -145,7 +145,9 @@ def test_an_own_template_is_filled_once_and_other_braces_stay():
 
 
 def test_a_server_without_response_format_is_asked_for_a_word():
-    plain = by(lambda body: status(400, "unknown field response_format") if "response_format" in body else says("No."))
+    plain = choose_by(
+        lambda body: status(400, "unknown field response_format") if "response_format" in body else says("No.")
+    )
     with ChatServer(plain) as server:
         asked = judge(server, concurrency=1)
         verdicts = asked.judge([Pair("q", "a", str(i)) for i in range(3)])
@@ -163,7 +165,7 @@ def test_structured_false_sends_no_response_format():
 
 
 def test_max_completion_tokens_replaces_max_tokens_if_the_server_requires_it():
-    picky = by(
+    picky = choose_by(
         lambda body: (
             status(
                 400,
@@ -190,7 +192,7 @@ def test_log_probabilities_give_a_score_and_are_not_sent_to_a_server_that_refuse
         verdict = judge_one(server, logprobs=True)
     assert (server.requests[0]["logprobs"], server.requests[0]["top_logprobs"]) == (True, 5)
     assert verdict.score == pytest.approx(1 / (1 + math.exp(-1.9)))
-    refuses = by(lambda body: status(400, "logprobs are not supported") if "logprobs" in body else YES)
+    refuses = choose_by(lambda body: status(400, "logprobs are not supported") if "logprobs" in body else YES)
     with ChatServer(refuses) as server:
         verdict = judge_one(server, logprobs=True)
     assert (verdict.same, verdict.score) == (True, None)
@@ -200,7 +202,7 @@ def test_log_probabilities_give_a_score_and_are_not_sent_to_a_server_that_refuse
 def directions(forward, reverse):
     """Replies `forward` to a before b, and `reverse` to b before a; None is prose."""
     replies = {True: "yes", False: "no", None: "well"}
-    return by(lambda body: says(replies[forward if "1=a" in prompt(body) else reverse]))
+    return choose_by(lambda body: says(replies[forward if "1=a" in prompt(body) else reverse]))
 
 
 POLICY_CASES = [  # policy, a before b, b before a, the verdict, the number of calls
@@ -239,7 +241,7 @@ def test_the_default_policy_of_the_preset_entails_is_both():
 
 
 def test_a_failed_call_leaves_its_pair_undecided_with_the_reason():
-    picky = by(lambda body: status(400, "context too long") if "long" in prompt(body) else YES)
+    picky = choose_by(lambda body: status(400, "context too long") if "long" in prompt(body) else YES)
     with ChatServer(picky) as server:
         verdicts = judge(server).judge([Pair("q", "a", "b"), Pair("q", "long", "b"), Pair("q", "a", "c")])
     assert [verdict.same for verdict in verdicts] == [True, None, True]
@@ -255,7 +257,7 @@ def test_verdicts_arrive_before_a_later_fatal_error():
 
 
 def test_a_fast_pair_does_not_wait_for_a_slow_one():
-    with ChatServer(by(lambda body: silent if "slow" in prompt(body) else YES)) as server:
+    with ChatServer(choose_by(lambda body: silent if "slow" in prompt(body) else YES)) as server:
         stream = judge(server, timeout=3600).stream([Pair("q", "a", "slow"), Pair("q", "a", "b")])
         assert next(stream)[0] == 1
         stream.close()
@@ -283,13 +285,13 @@ def fold(body):
 
 
 def test_it_passes_the_conformance_checks():
-    with ChatServer(by(fold)) as server:
+    with ChatServer(choose_by(fold)) as server:
         answers = ["Paris", "paris.", "Rome", "42", "\u6771\u4eac", "a\x00b", "{left}", "(((", " "]
         check_equivalence(judge(server, template="[[{left}]] [[{right}]]"), answers=answers)
 
 
 def test_estimate_uses_it():
-    with ChatServer(by(fold)) as server:
+    with ChatServer(choose_by(fold)) as server:
         asked = judge(server, template="[[{left}]] [[{right}]]")
         result = estimate(["Paris", "paris!", "Rome", "PARIS"], question="Capital of France?", equivalence=asked)
     assert [len(cluster.indices) for cluster in result.clusters] == [3, 1]

@@ -18,7 +18,7 @@ from semantic_entropy.testing import check_sampler
 from semantic_entropy_plugins.samplers.openai_sampler import OpenAISampler
 from tests.plugins.chat_server import (
     ChatServer,
-    by,
+    choose_by,
     completion,
     prompt,
     samples,
@@ -82,13 +82,13 @@ def test_missing_responses_are_requested_and_no_later_request_asks_for_more_than
 def limited(most, message="n must be smaller"):
     """A server that refuses a request for more than `most` responses."""
     numbers = samples()
-    return by(lambda body: status(400, message) if body.get("n", 1) > most else numbers)
+    return choose_by(lambda body: status(400, message) if body.get("n", 1) > most else numbers)
 
 
 @pytest.mark.parametrize("code", [400, 422])
 def test_a_server_that_refuses_n_is_asked_for_one_response_per_request(code):
     numbers = samples()
-    with ChatServer(by(lambda body: status(code, "one choice only") if "n" in body else numbers)) as server:
+    with ChatServer(choose_by(lambda body: status(code, "one choice only") if "n" in body else numbers)) as server:
         client = sampler(server, concurrency=4)
         drawn = list(client.stream(Request(i, "q", 3) for i in range(30)))
         assert len({sample.text for _, sample in drawn}) == len(drawn) == 90
@@ -104,7 +104,7 @@ def test_many_refusals_of_n_at_the_same_time_do_not_stop_all_calls():
         barrier.wait()
         status(400, "one choice only")(exchange, body)
 
-    with ChatServer(by(lambda body: refuse if "n" in body else singles)) as server:
+    with ChatServer(choose_by(lambda body: refuse if "n" in body else singles)) as server:
         assert len(draw(server, *(Request(i, "q", 2) for i in range(25)), concurrency=25)) == 50
 
 
@@ -117,7 +117,7 @@ def test_after_a_refusal_requests_ask_for_as_many_as_the_server_sent_before():
 
 def test_a_refusal_for_another_reason_sets_no_limit():
     picky = samples()
-    behaviour = by(lambda body: status(400, "context too long") if "long" in prompt(body) else picky)
+    behaviour = choose_by(lambda body: status(400, "context too long") if "long" in prompt(body) else picky)
     with ChatServer(behaviour) as server:
         client = sampler(server, concurrency=1)
         drawn = list(client.stream([Request(0, "long", 3), Request(1, "q", 3), Request(2, "long", 3)]))
@@ -144,13 +144,17 @@ def test_without_a_seed_no_seed_is_sent():
 
 def test_responses_that_arrived_are_kept_when_a_later_call_fails():
     numbers = itertools.count()
-    behaviour = by(lambda body: says(f"s{next(numbers)}") if len(server.requests) < 4 else status(400, "filtered"))
+    behaviour = choose_by(
+        lambda body: says(f"s{next(numbers)}") if len(server.requests) < 4 else status(400, "filtered")
+    )
     with ChatServer(behaviour) as server:
         drawn = draw(server, Request(0, "q", 9), concurrency=2)
     texts = [entry.text for _, entry in drawn[:-1]]
     assert len(texts) == len(set(texts)) == 3
     failure = drawn[-1][1]
-    assert failure == SampleFailure("HTTP 400: filtered", Usage(len(server.requests) - 3))
+    assert failure.reason == "HTTP 400: filtered"
+    # A sample that arrives after a refusal carries the refusal's usage, the failure carries the rest.
+    assert sum(entry.usage.requests for _, entry in drawn if entry.usage) == len(server.requests)
 
 
 def test_the_failure_of_a_request_comes_after_its_samples():
@@ -159,7 +163,7 @@ def test_the_failure_of_a_request_comes_after_its_samples():
         if number == 1:
             says("first")(exchange, body)
         elif number == 2:
-            exchange.owner.over.wait(0.2)
+            exchange.owner.stopped.wait(0.2)
             says("late")(exchange, body)
         else:
             status(400, "filtered")(exchange, body)
@@ -185,7 +189,7 @@ def test_a_request_is_taken_only_when_a_slot_is_free():
 
 
 def test_samples_arrive_with_their_reply():
-    with ChatServer(by(lambda body: silent if prompt(body) == "slow" else samples())) as server:
+    with ChatServer(choose_by(lambda body: silent if prompt(body) == "slow" else samples())) as server:
         stream = sampler(server, timeout=3600).stream([Request(0, "slow", 2), Request(1, "q", 2)])
         assert [next(stream)[0].index, next(stream)[0].index] == [1, 1]
         stream.close()
@@ -207,7 +211,7 @@ def test_a_request_for_zero_responses_is_ignored():
 )
 def test_every_request_gets_all_its_responses_whatever_the_server_sends(wanted, most, refuses, concurrency):
     numbers = samples(most)
-    with ChatServer(by(lambda body: status(400, "n") if body.get("n", 1) > refuses else numbers)) as server:
+    with ChatServer(choose_by(lambda body: status(400, "n") if body.get("n", 1) > refuses else numbers)) as server:
         drawn = draw(server, *(Request(i, "q", n) for i, n in enumerate(wanted)), concurrency=concurrency)
         came = [request.index for request, _ in drawn]
     assert [came.count(i) for i in range(len(wanted))] == wanted
@@ -229,7 +233,7 @@ def test_samples_have_no_log_probabilities_if_the_server_sends_none(logprobs):
 
 
 def test_refused_log_probabilities_are_not_requested_again():
-    picky = by(lambda body: status(400, "logprobs are not available") if "logprobs" in body else samples())
+    picky = choose_by(lambda body: status(400, "logprobs are not available") if "logprobs" in body else samples())
     with ChatServer(picky) as server:
         drawn = draw(server, Request(0, "q", 2), Request(1, "q", 2), concurrency=1)
         assert ["logprobs" in body for body in server.requests] == [True, False, False]

@@ -78,7 +78,13 @@ class _ForcedDrawer(TokenDrawer):
     """Draws given tokens, so that the rows are known; a row ends early if an end token is given."""
 
     def __init__(self, rows: Sequence[Sequence[int]], end_ids: Sequence[int], device: torch.device) -> None:
-        options = DrawOptions(0.0, 1.0, None, _STEPS, (), None, model_logprobs=False, entropies=True)
+        options = DrawOptions(
+            *(0.0, 1.0, None, _STEPS, None, None),
+            logprobs="drawn",
+            end_token=True,
+            token_entropies=True,
+            hidden_states=False,
+        )
         super().__init__(options, [("", 0)] * len(rows), end_ids, device, str, threading.Event())
         self._given = torch.tensor(rows, device=device)
 

@@ -15,7 +15,6 @@ import contextlib
 import math
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.batches import TokenBudget
@@ -34,24 +33,13 @@ _BATCH_TOKENS_GPU = 32768
 _POLL = 0.1  # seconds between checks for cancellation while another thread uses the model
 
 
-@dataclass(frozen=True, slots=True)
-class KeptValues:
-    """What a sample holds beside its text. end_token: log-probabilities and entropies include the end token."""
-
-    logprobs: bool
-    end_token: bool
-    entropies: bool
-    hidden_states: bool
-
-
 class SamplingEngine:
     """Draws samples. Several threads may use it; they take turns, batch by batch.
 
     Args:
         loaded: the model.
         prompts: writes the prompts.
-        options: how tokens are drawn.
-        kept: what samples hold.
+        options: how tokens are drawn, and what samples hold.
         batch_tokens: the budget of a batch; None: a default for the device.
 
     Raises:
@@ -60,14 +48,9 @@ class SamplingEngine:
     """
 
     def __init__(
-        self,
-        loaded: LoadedModel,
-        prompts: PromptWriter,
-        options: DrawOptions,
-        kept: KeptValues,
-        batch_tokens: int | None,
+        self, loaded: LoadedModel, prompts: PromptWriter, options: DrawOptions, batch_tokens: int | None
     ) -> None:
-        self._prompts, self._options, self._kept, self._window = prompts, options, kept, loaded.max_length
+        self._prompts, self._options, self._window = prompts, options, loaded.max_length
         if self._window is not None and options.max_tokens >= self._window:
             raise errors.OptionError(
                 f"hf: max_tokens={options.max_tokens} leaves no room for a prompt in the window of {self._window} "
@@ -129,13 +112,13 @@ class SamplingEngine:
                 self.generation.decode,
                 tokens.ids,
                 ended=tokens.ended,
-                stops=self._options.stop,
+                stops=self._options.stop or (),
                 starts_in_reasoning=response.open_request.starts_in_reasoning,
             )
             for response, tokens in zip(responses, drawn, strict=True)
         ]
         states: Sequence[list[float] | None] = [None] * len(drawn)
-        if self._kept.hidden_states:
+        if self._options.hidden_states:
             states = self.generation.hidden_states(
                 [
                     response.open_request.prompt + tokens.ids[: text.end]
@@ -150,13 +133,13 @@ class SamplingEngine:
     def _sample(self, drawn: DrawnTokens, text: Response, state: list[float] | None) -> Sample | str:
         if not all(map(math.isfinite, drawn.logprobs)):
             return NOT_A_NUMBER
-        kept = text.logprob_slice(len(drawn.ids), with_end=self._kept.end_token)
+        kept = text.logprob_slice(len(drawn.ids), with_end=self._options.end_token)
         return Sample(
             text.text,
-            (tuple(drawn.logprobs[kept]) or None) if self._kept.logprobs else None,
+            (tuple(drawn.logprobs[kept]) or None) if self._options.logprobs else None,
             text.finish_reason,
             text.reasoning or None,
-            (tuple(drawn.entropies[kept]) or None) if self._kept.entropies else None,
+            (tuple(drawn.entropies[kept]) or None) if self._options.token_entropies else None,
             None if state is None else tuple(state),
         )
 

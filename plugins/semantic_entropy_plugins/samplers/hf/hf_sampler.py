@@ -23,6 +23,7 @@ Left out: several GPUs for one model, quantised weights, adapters, serving many 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
@@ -31,7 +32,7 @@ import transformers
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
 from semantic_entropy_plugins.options import checked_number, describe_component
-from semantic_entropy_plugins.samplers.hf.hf_engine import KeptValues, SamplingEngine
+from semantic_entropy_plugins.samplers.hf.hf_engine import SamplingEngine
 from semantic_entropy_plugins.samplers.hf.token_draws import DrawOptions
 from semantic_entropy_plugins.samplers.local_sampler import LocalSampler
 from semantic_entropy_plugins.samplers.sampling_prompts import TEMPLATE
@@ -130,26 +131,13 @@ class HFSampler(LocalSampler):
             revision=revision,
             dtype=dtype,
         )
-        options = self._options
-        draw_options = DrawOptions(
-            temperature=options["temperature"],
-            top_p=options["top_p"],
-            top_k=options["top_k"],
-            max_tokens=options["max_tokens"],
-            stop=options["stop"] or (),
-            seed=options["seed"],
-            model_logprobs=options["logprobs"] == "model",
-            entropies=options["token_entropies"],
-        )
-        kept = KeptValues(
-            bool(options["logprobs"]), options["end_token"], options["token_entropies"], options["hidden_states"]
-        )
         self._batch_tokens = checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
         loaded = _loaded or _load(model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile)
         self._model: LoadedModel | None = loaded
         self._set_model(loaded.dtype, loaded.commit)
         prompts = self._prompt_writer(loaded.tokenizer)
-        self._engine: SamplingEngine | None = SamplingEngine(loaded, prompts, draw_options, kept, batch_tokens)
+        options = DrawOptions(**{field.name: self._options[field.name] for field in fields(DrawOptions)})
+        self._engine: SamplingEngine | None = SamplingEngine(loaded, prompts, options, self._batch_tokens)
 
     def _library_versions(self) -> Mapping[str, str]:
         return {"torch": torch.__version__, "transformers": transformers.__version__}

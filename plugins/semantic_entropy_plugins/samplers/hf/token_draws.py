@@ -36,20 +36,21 @@ _ROWS = 32  # drawn at a time: with a vocabulary of 150,000, sums and logarithms
 
 @dataclass(frozen=True, slots=True)
 class DrawOptions:
-    """How tokens are drawn. Temperature 0: the likeliest token.
+    """The options of `HFSampler` with the same names: how tokens are drawn, and what samples hold.
 
-    model_logprobs: keep log-probabilities and entropies of the model's own distribution instead of the distribution
-    that is drawn from. At temperature 0 they always belong to the model's own.
+    At temperature 0 the likeliest token is drawn, and log-probabilities always belong to the model's own distribution.
     """
 
     temperature: float
     top_p: float
     top_k: int | None
     max_tokens: int
-    stop: tuple[str, ...]
+    stop: tuple[str, ...] | None
     seed: int | None
-    model_logprobs: bool
-    entropies: bool
+    logprobs: str | bool
+    end_token: bool
+    token_entropies: bool
+    hidden_states: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class TokenDrawer:
         self._numbers = torch.tensor(numbers, dtype=self._sum_dtype, device=device)
         self._tokens = torch.zeros(rows, steps, dtype=torch.long, device=device)
         self._logprobs = torch.zeros(rows, steps, device=device)
-        self._entropies = torch.zeros(rows, steps if options.entropies else 0, device=device)
+        self._entropies = torch.zeros(rows, steps if options.token_entropies else 0, device=device)
         self._lengths = torch.full((rows,), steps, device=device)
         self._ended = torch.zeros(rows, dtype=torch.bool, device=device)
         self._done = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -158,11 +159,11 @@ class TokenDrawer:
             filtered = apply_filter(None, filtered)
         logprobs = filtered.log_softmax(-1)
         tokens = self._choose(logprobs, rows)
-        if self._options.model_logprobs:
+        if self._options.logprobs == "model":
             logprobs = scores.log_softmax(-1)
         self._tokens[rows, self.step] = tokens
         self._logprobs[rows, self.step] = logprobs.gather(1, tokens[:, None])[:, 0]
-        if self._options.entropies:
+        if self._options.token_entropies:
             self._entropies[rows, self.step] = torch.special.entr(logprobs.exp()).sum(-1)
         return tokens
 
@@ -186,9 +187,10 @@ class TokenDrawer:
 
     def _has_stop_string(self) -> torch.Tensor:
         """(k,) whether a row's text contains a stop string that its last token completes."""
-        reach = _BYTES_PER_CHARACTER * max(map(len, self._options.stop)) + 1
+        stops = self._options.stop or ()
+        reach = _BYTES_PER_CHARACTER * max(map(len, stops)) + 1
         recent = self._tokens[self.active, max(0, self.step + 1 - reach) : self.step + 1].tolist()
-        found = [any(stop in text for stop in self._options.stop) for text in map(self._decode, recent)]
+        found = [any(stop in text for stop in stops) for text in map(self._decode, recent)]
         return torch.tensor(found, device=self._tokens.device)
 
 

@@ -17,8 +17,9 @@ LOGITS = torch.tensor([1.0, 0.0, -1.0, 2.0, -torch.inf, 0.5])
 
 
 def draw_options(**options):
-    defaults = {"temperature": 1.0, "top_p": 1.0, "top_k": None, "max_tokens": 1, "stop": (), "seed": 0}
-    return DrawOptions(**{**defaults, "model_logprobs": False, "entropies": True, **options})
+    drawn = {"temperature": 1.0, "top_p": 1.0, "top_k": None, "max_tokens": 1, "stop": None, "seed": 0}
+    kept = {"logprobs": "drawn", "end_token": True, "token_entropies": True, "hidden_states": False}
+    return DrawOptions(**{**drawn, **kept, **options})
 
 
 def drawer(rows, end_ids=(), decode=str, cancelled=None, **options):
@@ -72,7 +73,7 @@ def test_log_probabilities_and_entropies_belong_to_the_drawn_distribution(option
         assert one.entropies == [pytest.approx(entropy, abs=1e-6)]
 
 
-@pytest.mark.parametrize("options", [{"model_logprobs": True, "temperature": 0.3, "top_k": 2}, {"temperature": 0.0}])
+@pytest.mark.parametrize("options", [{"logprobs": "model", "temperature": 0.3, "top_k": 2}, {"temperature": 0.0}])
 def test_log_probabilities_belong_to_the_model_if_requested_and_at_temperature_zero(options):
     expected = LOGITS.softmax(-1)
     for one in draw_once(LOGITS.repeat(50, 1), **options):
