@@ -1,29 +1,29 @@
-"""Every job of this repository, each with the set-up it needs.
+"""All jobs of this repository. Each job installs what it needs.
 
-Run as a script, on a machine with Python >= 3.11 and pip alone:
+Run it as a script; it needs only Python >= 3.11 and pip:
 
-    python3 noxfile.py demo            EMPO on a tiny model, before and after, without a network
-    python3 noxfile.py tests [...]     pytest, on up to four cores and with coverage; what follows goes to it instead
+    python3 noxfile.py demo            train a tiny model with EMPO, without a network; measure it before and after
+    python3 noxfile.py tests [...]     pytest on up to four cores, with coverage; arguments replace these options
     python3 noxfile.py lint            ruff and the import direction
     python3 noxfile.py types           mypy --strict on the three packages
-    python3 noxfile.py docs            the documentation, a warning being a failure; `docs serve` shows it
-    python3 noxfile.py build           sdist and wheel, and a look at what the wheel brings
-    python3 noxfile.py benchmarks      every benchmarks/*.py; `benchmarks NAME [...]` that one, with arguments
+    python3 noxfile.py docs            build the documentation; a warning is a failure; `docs serve` shows it
+    python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
+    python3 noxfile.py benchmarks      all benchmarks/*.py; `benchmarks NAME [...]` runs one, with arguments
 
-The same sessions run under an installed nox: `nox -s tests -- -k entropy`.
+An installed nox runs the same sessions: `nox -s tests -- -k entropy`.
 
-Two environments lie under .nox/ for each version of Python in use: `tools` (nox, ruff, import-linter,
-build) and `project` (this project, editable, with its `dev` extra). Nox gives each session an environment
-of its own; with torch in it, sharing one is worth the few lines of `environment` below. It installs under a
-lock and leaves a stamp only when it has finished: two commands at once take turns, an interrupted
-installation is done over, and an unchanged one costs a hash.
+Each version of Python has two environments under .nox/: `tools` (nox, ruff, import-linter, build) and `project` (this
+project, editable, with its extra `dev`). By default nox creates one environment for each session. An environment with
+torch is large, so sessions share one; `environment` below does this. It installs under a lock, and writes a stamp when
+it has finished. So two commands at the same time take turns, an interrupted installation is repeated, and an unchanged
+one only costs a hash.
 
-What it leaves out: choosing a build of torch. pip's own settings do that (docs/install.md).
+Not supported: choosing a build of torch. Use pip's own settings (docs/install.md).
 """
 
 import sys
 
-# Before all else: an old Python should meet this sentence, not a traceback. This file parses on Python 3.6.
+# This check comes first, so that an old Python prints this message and no traceback. The file parses on Python 3.6.
 if sys.version_info < (3, 11):  # noqa: UP036
     sys.exit(
         f"semantic-entropy needs Python 3.11 or newer; {sys.executable} is {sys.version.split()[0]}.\n"
@@ -50,12 +50,12 @@ OLDEST_NOX = (2025, 2)
 
 
 class SetupError(Exception):
-    """The machine lacks something that only its user can bring."""
+    """The machine lacks something that only its user can install."""
 
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Hold `path` against other processes. The system lets go of it when its holder dies, however it dies."""
+    """Lock `path` against other processes. The system releases the lock when its process ends, even after a kill."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as handle:
         if sys.platform == "win32":
@@ -79,19 +79,19 @@ def locked(path: Path) -> Iterator[None]:
 
 
 def scripts(environment: Path) -> Path:
-    """The folder of an environment's executables."""
+    """The folder with the executables of an environment."""
     return environment / ("Scripts" if os.name == "nt" else "bin")
 
 
 def executable(environment: Path, name: str) -> Path:
-    """One of them."""
+    """The path of an executable in an environment."""
     return scripts(environment) / (f"{name}.exe" if os.name == "nt" else name)
 
 
 def fingerprint(path: Path, requirements: tuple[str, ...]) -> str:
-    """Where the environment lies (it cannot be moved), and a hash of all that decides what it holds.
+    """The path of the environment (it cannot be moved), and a hash of everything that decides its content.
 
-    The tables of tools in pyproject.toml decide nothing, so that a new lint rule installs nothing.
+    The tables of tools in pyproject.toml are not part of the hash, so a new lint rule installs nothing.
     """
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     decisive = [
@@ -105,21 +105,21 @@ def fingerprint(path: Path, requirements: tuple[str, ...]) -> str:
 
 
 def create_venv(path: Path) -> None:
-    """An empty environment with pip at `path`, in place of whatever lay there."""
+    """Create an empty environment with pip at `path`; delete the folder first if it exists."""
     shutil.rmtree(path, ignore_errors=True)
     command = [sys.executable, "-m", "venv", str(path)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise SetupError(
-            f"{sys.executable} could not make a virtual environment at {path}:\n\n"
+            f"{sys.executable} could not create a virtual environment at {path}:\n\n"
             f"{(made.stderr + made.stdout).strip()}\n\n"
-            "Its venv module (with ensurepip) is missing or broken. On Debian and Ubuntu it is a package of\n"
-            f"its own: apt install python{PYTHON}-venv. Any other Python >= 3.11 with pip will do as well."
+            "Its venv module (with ensurepip) is missing or broken. On Debian and Ubuntu it is a separate package:\n"
+            f"apt install python{PYTHON}-venv. Or use another Python >= 3.11 with pip."
         )
 
 
 def installed(path: Path) -> str | None:
-    """The fingerprint left at `path` by an installation that finished there and still runs, else None."""
+    """The fingerprint of a finished and working installation at `path`, or None."""
     stamp = path / "installed.txt"
     if not (stamp.exists() and executable(path, "python").exists()):
         return None
@@ -128,7 +128,7 @@ def installed(path: Path) -> str | None:
 
 
 def environment(name: str, *requirements: str) -> Path:
-    """The environment `name` with `requirements` under constraints.txt; at once where it already is so."""
+    """The environment `name` with `requirements` under constraints.txt; installs only if something changed."""
     path = ENVIRONMENTS / f"{name}-{PYTHON}"
     wanted = fingerprint(path, requirements)
     with locked(ENVIRONMENTS / f"{path.name}.lock"):
@@ -136,7 +136,7 @@ def environment(name: str, *requirements: str) -> Path:
         if found == wanted:
             return path
         print(f"installing {' '.join(requirements)} into {path.relative_to(ROOT)}", flush=True)
-        if found is None:  # nothing there, or an installation cut off halfway, which pip does not always mend
+        if found is None:  # nothing there, or an interrupted installation, which pip cannot always repair
             create_venv(path)
         stamp = path / "installed.txt"
         stamp.unlink(missing_ok=True)
@@ -146,26 +146,26 @@ def environment(name: str, *requirements: str) -> Path:
 
 
 def install(path: Path, *requirements: str) -> None:
-    """Install into `path` under constraints.txt. pip may talk: silenced, it keeps the reason of a conflict."""
+    """Install into `path` under constraints.txt. pip prints its output: with --quiet it hides the reason of a conflict."""
     pip = [str(executable(path, "python")), "-m", "pip", "install", "--disable-pip-version-check"]
     bar = [] if sys.stdout.isatty() else ["--progress-bar", "off"]
     done = subprocess.run([*pip, *bar, "-c", "constraints.txt", *requirements], cwd=ROOT, check=False)
     if done.returncode != 0:
-        raise SetupError(f"pip could not install {' '.join(requirements)}; its reason stands above.")
+        raise SetupError(f"pip could not install {' '.join(requirements)}; pip printed the reason above.")
 
 
 def tools() -> Path:
-    """The small environment: what needs none of the project's dependencies."""
+    """The small environment, for jobs that need none of the project's dependencies."""
     return environment("tools", *TOOLS)
 
 
 def project() -> Path:
-    """The environment of everything that runs the project's code."""
+    """The environment for jobs that run the project's code."""
     return environment("project", "-e", ".[dev]")
 
 
 def python_with_nox() -> str:
-    """This Python where it has a nox that is new enough, else that of the tools environment."""
+    """This Python if it has a recent nox, else the Python of the tools environment."""
     try:
         version = importlib.metadata.version("nox")
     except importlib.metadata.PackageNotFoundError:
@@ -175,7 +175,7 @@ def python_with_nox() -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Run one session, bringing nox first where it is missing."""
+    """Run one session; install nox first if it is missing."""
     if not arguments or arguments[0] in {"-h", "--help"}:
         print(__doc__)
         return 0 if arguments else 2
@@ -194,7 +194,7 @@ def main(arguments: list[str]) -> int:
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
 
-# From here on it is nox that reads this file.
+# Only nox reads the file from here on.
 import nox  # noqa: E402
 
 nox.needs_version = f">={OLDEST_NOX[0]}.{OLDEST_NOX[1]}"
@@ -203,7 +203,7 @@ nox.options.sessions = ["tests", "lint", "types", "docs"]
 
 
 def ready(session: nox.Session, prepare: Callable[[], Path]) -> Path:
-    """An environment for `session`; a failure to make it is the session's failure."""
+    """An environment for `session`; the session fails if it cannot be installed."""
     try:
         return prepare()
     except SetupError as error:
@@ -211,7 +211,7 @@ def ready(session: nox.Session, prepare: Callable[[], Path]) -> Path:
 
 
 def run(session: nox.Session, place: Path, command: str, *arguments: str, **variables: str) -> None:
-    """Run `command` as installed in the environment `place`, with that environment active."""
+    """Run `command` of the environment `place`, with this environment active."""
     path = os.pathsep.join([str(scripts(place)), os.environ.get("PATH", os.defpath)])
     active = {"VIRTUAL_ENV": str(place), "PATH": path, **variables}
     session.run(str(executable(place, command)), *arguments, env=active, external=True)
@@ -219,23 +219,23 @@ def run(session: nox.Session, place: Path, command: str, *arguments: str, **vari
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """The main job: train a tiny model on the entropy of its own answers, and show it before and after."""
+    """Train a tiny model on the entropy of its own answers, and measure it before and after."""
     run(session, ready(session, project), "empo-train", "demo", *session.posargs)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests, a file at a time on each core, with coverage; with arguments, what they choose, on one and without."""
+    """All tests in parallel, with coverage. With arguments: the chosen tests, on one core, without coverage."""
     cores = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # each worker loads torch: four take 3 GB
     chosen = session.posargs or [*cores, "--cov", "--cov-report=term:skip-covered"]
-    # The measuring core of Python 3.12 and newer costs a fraction of the tracer that 3.11 has.
+    # On Python 3.12 and newer coverage uses sys.monitoring, which is much faster than the tracer of 3.11.
     core = {"COVERAGE_CORE": "sysmon"} if sys.version_info >= (3, 12) else {}
     run(session, ready(session, project), "pytest", *chosen, **core)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Ruff's rules and format, and the import direction; `lint fix` mends what can be mended."""
+    """Ruff's rules and format, and the import direction; `lint fix` repairs what ruff can repair."""
     place = ready(session, tools)
     if session.posargs == ["fix"]:
         run(session, place, "ruff", "check", "--fix", ".")
@@ -248,21 +248,21 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """The packages under mypy --strict."""
+    """Check the types of the packages with mypy --strict."""
     run(session, ready(session, project), "mypy", *session.posargs)
 
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation into site/, a warning being a failure; `docs serve` shows it while one writes."""
-    # The theme's notice about its successor is no warning about these pages.
+    """Build the documentation into site/; a warning is a failure. `docs serve` shows it while you write."""
+    # Hides the theme's notice about its successor: it is not about these pages.
     quiet = {"NO_MKDOCS_2_WARNING": "1"}
     run(session, ready(session, project), "mkdocs", *(session.posargs or ["build", "--strict"]), **quiet)
 
 
 @nox.session
 def build(session: nox.Session) -> None:
-    """An sdist and a wheel in dist/, and the wheel installed alone: complete, typed, and without torch."""
+    """Build an sdist and a wheel in dist/; check that the installed wheel is complete, typed, and without torch."""
     shutil.rmtree(ROOT / "dist", ignore_errors=True)
     run(session, ready(session, tools), "python", "-m", "build", "--outdir", "dist", ".")
     alone = ENVIRONMENTS / f"wheel-{PYTHON}"
@@ -275,7 +275,7 @@ def build(session: nox.Session) -> None:
         "import importlib.resources as r, importlib.util as u, sys\n"
         "untyped = [p for p in sys.argv[1:] if not (r.files(p) / 'py.typed').is_file()]\n"
         "heavy = [m for m in ('torch', 'transformers', 'trl') if u.find_spec(m)]\n"
-        "sys.exit(f'without py.typed: {untyped}; brought along: {heavy}' if untyped or heavy else 0)\n"
+        "sys.exit(f'without py.typed: {untyped}; installs also: {heavy}' if untyped or heavy else 0)\n"
     )
     run(session, alone, "python", "-I", "-c", look, *PACKAGES)
     run(session, alone, "semantic-entropy", "plugins")
@@ -283,11 +283,11 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Every benchmarks/*.py in turn, or the one named with its own arguments: each prints its numbers."""
+    """Run all benchmarks/*.py one after another, or the named one with its arguments. Each prints its numbers."""
     known = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
     name, *arguments = session.posargs or [None]
     if name is not None and name not in known:
-        session.error(f"no benchmark {name!r}; there are: {', '.join(known) or 'none'}")
+        session.error(f"no benchmark {name!r}. Available: {', '.join(known) or 'none'}")
     place = ready(session, project)
     for path in known.values() if name is None else [known[name]]:
         run(session, place, "python", str(path), *arguments)
