@@ -1,19 +1,20 @@
-r"""What clustering mathematics costs: `math` against the two ways of the official EMPO code, in one run.
+r"""Compare the cost of clustering mathematics: `math`, and the two methods of the official EMPO code, in one run.
 
     python benchmarks/clustering_math.py [--groups 12] [--seed 0]
 
-(a) parse every response's answer, then verify each against the representatives so far, first match wins;
-(b) parse every answer and compare the strings of what came out.
+(a) parses the answer of each response, then verifies it against the representatives so far; the first match wins.
+(b) parses each answer and compares the strings of the results.
 
-Both are written from their description, in this process, on math-verify alone. `math` goes through the whole pipeline,
-with nothing remembered from group to group but what its workers have parsed; they are started before the clock. The
-floor finds the boxed text and looks it up in a dict. Regimes, all of G responses, made from ../shared/data:
+Both are written from their description, and run in this process, with math-verify alone. `math` runs the whole
+pipeline. Between groups only its workers remember parsed answers; they start before the time is measured. The floor
+finds the boxed text and looks it up in a dict. The groups have G responses each, and are made from ../shared/data:
 
-    own         a question's own responses, drawn with repetition
-    distinct    integers, fractions, decimals and roots of which no two texts are equal
-    mixed       answers of several hard questions, each in surface variants: what keys cannot always decide
+    own         responses of one question, drawn with repetition
+    distinct    integers, fractions, decimals and roots; no two texts are equal
+    mixed       answers of several hard questions in surface variants; keys cannot decide all pairs
 
-Partitions are compared with (a)'s; every difference is listed. Milliseconds are per group, medians over groups.
+The partitions are compared with those of (a), and every difference is listed. Times are milliseconds for one group,
+medians over the groups.
 """
 
 from __future__ import annotations
@@ -32,16 +33,16 @@ from math_verify import LatexExtractionConfig, parse, verify
 
 from semantic_entropy import Pair, Scorer, load_equivalence
 from semantic_entropy.plugin import boxed
-from semantic_entropy.types import by_first_appearance
 from tests.shared_data import SHARED, rows
 
-SECONDS = 5  # math-verify's own limit: without one, its way can hang
+SECONDS = 5  # the limit of math-verify; without a limit it can hang
 CONFIG = (LatexExtractionConfig(boxed_match_priority=0),)
-Way = Callable[[Sequence[str]], tuple[int, ...]]
+Method = Callable[[Sequence[str]], tuple[int, ...]]
+"""Responses of one group -> their cluster labels."""
 
 
 def parse_and_verify(responses: Sequence[str]) -> tuple[int, ...]:
-    """(a): Algorithm 1 and 2 of the paper, one response after the other."""
+    """Method (a): Algorithms 1 and 2 of the paper, one response after the other."""
     parsed = [parse(response, extraction_config=CONFIG, parsing_timeout=SECONDS) for response in responses]
     labels: list[int] = []
     representatives: list[Any] = []
@@ -57,18 +58,24 @@ def parse_and_verify(responses: Sequence[str]) -> tuple[int, ...]:
 
 
 def parse_and_compare_strings(responses: Sequence[str]) -> tuple[int, ...]:
-    """(b)."""
+    """Method (b)."""
     parsed = [parse(response, extraction_config=CONFIG, parsing_timeout=SECONDS) for response in responses]
     return by_first_appearance([str(one[0]) if one else i for i, one in enumerate(parsed)])
 
 
+def by_first_appearance(keys: Sequence[object]) -> tuple[int, ...]:
+    """Equal keys get equal labels; labels count from 0 in the order of their first appearance."""
+    labels: dict[object, int] = {}
+    return tuple(labels.setdefault(key, len(labels)) for key in keys)
+
+
 def floor(responses: Sequence[str]) -> tuple[int, ...]:
-    """The boxed text, one dict lookup."""
+    """The floor: the boxed text, and one dict lookup."""
     return by_first_appearance([boxed(response) for response in responses])
 
 
 def keys_alone(responses: Sequence[str]) -> tuple[int, ...]:
-    """The boxed text and its exact key, nothing else."""
+    """The boxed text and its exact key; no verdicts."""
     answers = [boxed(response) or "" for response in responses]
     keys = JUDGE.keys(None, answers)
     return by_first_appearance([a if k is None else k for a, k in zip(answers, keys, strict=True)])
@@ -79,23 +86,23 @@ SCORER = Scorer(JUDGE, extract="boxed", convention="lm-polygraph", estimator="di
 
 
 def ours(responses: Sequence[str]) -> tuple[int, ...]:
-    """`math`, through the whole pipeline, without a verdict cache."""
+    """`math` in the whole pipeline, without a verdict cache."""
     return SCORER.estimate(list(responses)).labels
 
 
 def own(size: int, count: int, draw: random.Random) -> list[list[str]]:
-    """A question's own responses, resampled."""
+    """Responses of one question, drawn with repetition."""
     questions = [row for row in rows("samples.jsonl") if row["source"] == "qwen_math_cot_100"]
     return [draw.choices(row["responses"], k=size) for row in draw.sample(questions, count)]
 
 
 def distinct(size: int, count: int, draw: random.Random) -> list[list[str]]:
-    """No two texts are equal, many mean the same: only a key can tell without asking."""
+    """No two texts are equal, but many mean the same."""
     return [[wrapped(spelling) for spelling in spellings(size, draw)] for _ in range(count)]
 
 
 def spellings(size: int, draw: random.Random) -> list[str]:
-    """Different ways to write a few rationals."""
+    """Different texts for a few rational numbers."""
     values = [Fraction(draw.randint(1, 60), draw.choice((1, 1, 2, 4, 5, 8))) for _ in range(max(2, size // 8))]
     found: dict[str, None] = {}
     while len(found) < size:
@@ -108,7 +115,7 @@ def spellings(size: int, draw: random.Random) -> list[str]:
 
 
 def mixed(size: int, count: int, draw: random.Random) -> list[list[str]]:
-    """Hard final answers of several questions, each as it stands and in variants."""
+    """Hard final answers of several questions, unchanged and in variants."""
     hard = ("olympiadbench", "minerva_math", "math500", "aime24")
     answers = [row["answer"].strip("$ ") for row in rows("questions.jsonl") if row["source"] in hard]
     answers = [answer for answer in answers if len(answer) < 80 and "\n" not in answer]
@@ -119,22 +126,22 @@ def mixed(size: int, count: int, draw: random.Random) -> list[list[str]]:
 
 
 def variant(answer: str, draw: random.Random) -> str:
-    """The same mathematics, written another way."""
+    """The same mathematics as another text."""
     sized = answer if "left" in answer else answer.replace("(", r"\left(").replace(")", r"\right)")
     return draw.choice([answer, answer.replace(r"\frac", r"\dfrac"), f" {answer} ", sized])
 
 
 def wrapped(answer: str) -> str:
-    """As a model writes it."""
+    """The answer in a sentence, as a model writes it."""
     return rf"Let us work it out step by step. Therefore the final answer is \boxed{{{answer}}}."
 
 
-def measure(way: Way, groups: Sequence[Sequence[str]]) -> tuple[float, list[tuple[int, ...]]]:
-    """Median milliseconds a group, and the partitions."""
+def measure(method: Method, groups: Sequence[Sequence[str]]) -> tuple[float, list[tuple[int, ...]]]:
+    """Median milliseconds for one group, and the partitions."""
     times, partitions = [], []
     for group in groups:
         start = time.perf_counter()
-        partitions.append(way(group))
+        partitions.append(method(group))
         times.append(1000 * (time.perf_counter() - start))
     return statistics.median(times), partitions
 
@@ -146,7 +153,7 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=0)
     chosen = options.parse_args()
     if not (SHARED / "data").exists():
-        print("the data is not beside this checkout (docs/explanation/data.md): nothing to measure")
+        print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to measure")
         return 0
     logging.disable(logging.CRITICAL)
     JUDGE.judge([Pair(None, "x+1", "1+x"), Pair(None, "y+1", "1+y")])
@@ -172,7 +179,7 @@ RUNS = (1, 8, 64, 512)
 
 
 def in_one_run(count: int, seed: int) -> float:
-    """Milliseconds a group where `estimate` is given this many at once."""
+    """Milliseconds for one group if `estimate` gets `count` groups in one call."""
     draw = random.Random(seed)
     groups = [group for _ in range(-(-count // 8)) for group in own(16, 8, draw)][:count]
     start = time.perf_counter()
@@ -184,7 +191,7 @@ GROWTH = (8, 16, 32, 64, 128, 256, 512)
 
 
 def one_row(regime: str, size: int, groups: Sequence[Sequence[str]]) -> list[str]:
-    """A row of the table; the differences from (a)."""
+    """Print a row of the table; return the differences from (a)."""
     slow, expected = measure(parse_and_verify, groups)
     strings, _ = measure(parse_and_compare_strings, groups)
     fast, found = measure(ours, groups)

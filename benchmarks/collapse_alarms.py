@@ -1,18 +1,17 @@
-"""How early which alarm fires in runs that collapse, and how often in runs that do not: a markdown table on stdout.
+"""How early each alarm fires in runs that collapse, and how often in healthy runs: a markdown table on stdout.
 
-    python benchmarks/collapse_alarms.py --directory DIR [--runs healthy-2 rate-1e-3-2 ...]   records what is missing
+    python benchmarks/collapse_alarms.py --directory DIR [--runs healthy-2 rate-1e-3-2 ...]   trains missing runs
     python benchmarks/collapse_alarms.py --directory DIR --replay [--alarms '{"concentration": {"share": 0.3}}']
 
-DIR holds the recordings of benchmarks/collapse_runs.py, one JSON a run: alarms are judged on them without training
-again.
-Accuracy, on held-out questions, judges the alarms and is shown to none of them.
+DIR holds the recordings of benchmarks/collapse_runs.py, one JSON file for each run. The alarms run on the recordings,
+without new training. The accuracy on held-out questions evaluates the alarms; no alarm reads it.
 
-    fell     the first measured step from which accuracy stays more than 10% under the best it had reached by then
-    fired    an alarm's first step, and how many steps before (-) or after (+) the fall that is
-    when it fired, kept   the accuracy at the first alarm's step, as measured last; and at the checkpoint that it keeps,
-                          of one every 10 steps, 0 being the base model
+    fell     the first measured step from which the accuracy stays more than 10% below its best value so far
+    fired    the first step of an alarm, and the number of steps before (-) or after (+) the fall
+    last two columns   the accuracy at its last measurement before the first alarm, and at the protected checkpoint;
+                       there is a checkpoint every 10 steps, and step 0 is the base model
 
-The defaults were chosen on seed 0. The runs of other seeds are the report; all take about 20 minutes of one core.
+The defaults were chosen on seed 0. The report uses other seeds. All runs take about 20 minutes of one core.
 """
 
 from __future__ import annotations
@@ -24,8 +23,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from empo_rl import Firing, Monitor
+
+# Internal: recordings hold the observed numbers of each step, and `Monitor.update` takes only whole decisions.
 from empo_rl.core.guards import plain
-from empo_rl.monitor import ALARMS, Firing, Monitor, Seen
+from empo_rl.monitor import ALARMS, Seen
 
 FALL = 0.1  # of the best accuracy so far
 SAVE_EVERY = 10  # steps
@@ -38,7 +40,7 @@ REPORT += [
 
 
 def seen(step: Mapping[str, Any]) -> Seen:
-    """What the alarms see of a recorded step."""
+    """The numbers of a recorded step that alarms watch."""
     return Seen(
         size=len(step["answers"][0]),
         entropies=tuple(step["entropies"]),
@@ -49,7 +51,7 @@ def seen(step: Mapping[str, Any]) -> Seen:
 
 
 def replay(recording: Mapping[str, Any], alarms: Mapping[str, Any]) -> list[Firing]:
-    """All that fires in a recorded run."""
+    """All firings in a recorded run."""
     monitor = Monitor(alarms)
     return [firing for step in recording["steps"] for firing in monitor.see(seen(step), step["step"])]
 
@@ -60,9 +62,9 @@ def accuracies(recording: Mapping[str, Any]) -> dict[int, float]:
 
 
 def fell(accuracy: Mapping[int, float]) -> int | None:
-    """The first measured step from which accuracy stays under the best so far; None where it did not fall."""
+    """The first measured step from which the accuracy stays below its best value so far; None if it did not fall."""
     steps = sorted(accuracy)
-    for place, step in enumerate(steps[:-1]):  # a dip in the last measurement alone is no fall yet
+    for place, step in enumerate(steps[:-1]):  # a dip only in the last measurement is not a fall
         least = (1 - FALL) * max(accuracy[earlier] for earlier in steps[: place + 1])
         if all(accuracy[later] < least for later in steps[place:]):
             return step
@@ -70,14 +72,14 @@ def fell(accuracy: Mapping[int, float]) -> int | None:
 
 
 def kept(firings: Sequence[Firing]) -> int | None:
-    """The step of the checkpoint that the first firing keeps; None where it keeps none, 0 being the base model."""
+    """The step of the checkpoint that the first firing protects; None without a firing; 0 is the base model."""
     if not firings:
         return None
     return max(firings[0].began - 2, 0) // SAVE_EVERY * SAVE_EVERY
 
 
 def fired(name: str, firings: Sequence[Firing], fall: int | None) -> str:
-    """`34 (-6)`: six steps before the fall."""
+    """For example `34 (-6)`: step 34, six steps before the fall."""
     first = next((firing.step for firing in firings if firing.alarm == name), None)
     if first is None:
         return "-"
@@ -85,7 +87,7 @@ def fired(name: str, firings: Sequence[Firing], fall: int | None) -> str:
 
 
 def row(name: str, recording: Mapping[str, Any], alarms: Mapping[str, Any]) -> str:
-    """One run's line of the table."""
+    """The line of one run in the table."""
     accuracy, firings = accuracies(recording), replay(recording, alarms)
     fall, last = fell(accuracy), max(accuracy)
     best = max(accuracy, key=lambda step: accuracy[step])
@@ -100,18 +102,20 @@ def row(name: str, recording: Mapping[str, Any], alarms: Mapping[str, Any]) -> s
 
 
 def main() -> int:
-    """Record what is missing, replay, print."""
+    """Record missing runs, replay all runs, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--runs", nargs="+", default=REPORT, metavar="KIND-SEED")
-    parser.add_argument("--replay", action="store_true", help="of --runs those that are recorded; train nothing")
-    parser.add_argument("--alarms", type=json.loads, default={}, help="options as JSON, on top of the defaults")
+    parser.add_argument("--replay", action="store_true", help="use only the recorded runs of --runs; train nothing")
+    parser.add_argument(
+        "--alarms", type=json.loads, default={}, help="options as JSON; they replace the defaults of the same name"
+    )
     options = parser.parse_args()
     if not options.replay:
         from collapse_runs import record_all
 
         record_all(options.directory, options.runs)
-    print(f"| run | pass@1 at first, at best, at last | fell | {' | '.join(ALARMS)} | when it fired | kept |")
+    print(f"| run | pass@1 first, best, last | fell | {' | '.join(ALARMS)} | at the first alarm | at the checkpoint |")
     print(f"|---|---|---|{'---|' * len(ALARMS)}---|---|")
     for name in options.runs:
         file = options.directory / f"{name}.json"

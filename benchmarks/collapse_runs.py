@@ -1,12 +1,13 @@
-r"""Runs of the tiny model that stay healthy and runs that collapse, recorded for benchmarks/collapse_alarms.py.
+r"""Record healthy and collapsing runs of the tiny model, for benchmarks/collapse_alarms.py.
 
     python benchmarks/collapse_runs.py --directory DIR [--runs healthy-2 rate-1e-3-2 ...]
 
-A recording holds what a run without labels knows of each step (answers, entropies, lengths) and, for judging the alarms
-alone, the accuracy on held-out questions. A recorded run lies in DIR as KIND-SEED.json and is not run again.
+A recording holds the values of each step that are known without labels (answers, entropies, lengths). It also holds
+the accuracy on held-out questions, which is only used to evaluate the alarms. A recorded run is the file
+KIND-SEED.json in DIR, and is not run again.
 
-    healthy          lr 1e-4, the demo's own settings
-    rate-5e-4 ...    the same at a higher learning rate
+    healthy          lr 1e-4, the settings of the demo
+    rate-5e-4 ...    the same with a higher learning rate
     undertrained     a base model with half of the pre-training, lr 1.5e-3
     noise-8, -40     a base model whose chains are wrong with probability 8% or 40% in each step, lr 1e-4 and 5e-4
 """
@@ -31,6 +32,8 @@ from transformers.trainer_callback import PrinterCallback
 from trl import GRPOConfig
 
 from empo_rl import BatchDecision, EmpoGRPOTrainer, EmpoProvider
+
+# Internal: the demo's task, corpus and base model, which have no public names.
 from empo_rl.data.arithmetic import (
     DIRECT_IF_EASY,
     DIRECT_IF_HARD,
@@ -46,12 +49,12 @@ from empo_rl.demo.training import GENERATIONS, PROMPTS, WARMUP, training_rows
 from empo_rl.run.tiny_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain, prompt_text
 from semantic_entropy.plugin import boxed
 
-MEASURE_EVERY = 5  # steps between two looks at the held-out questions
+MEASURE_EVERY = 5  # steps between two evaluations on the held-out questions
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """One kind of run. `base`: runs of the same base share the pre-trained model of a seed."""
+    """One kind of run. Runs with the same `base` and seed share the pre-trained model."""
 
     learning_rate: float
     steps: int
@@ -73,7 +76,7 @@ PRETRAINING = {"undertrained": PRETRAIN_STEPS // 2}
 
 
 def noisy_answer(question: ArithmeticQuestion, dice: random.Random, noise: float) -> str:
-    """As the demo's corpus, but each of a chain's three results is off by 1 to 10 with probability `noise`."""
+    """A text as in the demo's corpus; each result of a chain is wrong by 1 to 10 with probability `noise`."""
 
     def off(value: int) -> int:
         return abs(value + dice.randint(1, 10) * dice.choice((-1, 1))) if dice.random() < noise else value
@@ -93,7 +96,7 @@ def noisy_answer(question: ArithmeticQuestion, dice: random.Random, noise: float
 
 
 def base_model(directory: Path, base: str, seed: int) -> Path:
-    """The pre-trained model of this seed, made once."""
+    """The folder of the pre-trained model of this seed; the model is made if it does not exist."""
     folder = directory / f"base-{base}-{seed}"
     if not folder.exists():
         tokenizer = make_tokenizer()
@@ -108,7 +111,7 @@ def base_model(directory: Path, base: str, seed: int) -> Path:
 
 
 class Recorded(EmpoProvider):
-    """A provider that notes what it decided about."""
+    """A provider that records its decisions."""
 
     def __init__(self, golds: dict[str, str], **choices: Any) -> None:
         super().__init__(**choices)
@@ -135,7 +138,7 @@ class Recorded(EmpoProvider):
 
 
 class HeldOut(TrainerCallback):
-    """pass@1 on the held-out questions, greedy, by step; 0 is the base model."""
+    """Greedy pass@1 on the held-out questions, by step; step 0 is the base model."""
 
     def __init__(self, model: Any, tokenizer: Any, questions: Sequence[ArithmeticQuestion], steps: int) -> None:
         self.accuracy: dict[int, float] = {}
@@ -153,7 +156,7 @@ class HeldOut(TrainerCallback):
 
 
 def record(directory: Path, name: str, seed: int) -> dict[str, Any]:
-    """One run, or the recording that lies there of it."""
+    """The recording of a run; the run is trained if it is not recorded."""
     kept = directory / f"{name}-{seed}.json"
     if not kept.exists():
         kind, tokenizer, questions = KINDS[name], make_tokenizer(), split(seed)
@@ -187,7 +190,7 @@ def record(directory: Path, name: str, seed: int) -> dict[str, Any]:
 
 
 def arguments(directory: Path, kind: Kind, seed: int) -> GRPOConfig:
-    """The demo's, at this kind's rate and length."""
+    """The arguments of the demo, with the learning rate and length of this kind."""
     return GRPOConfig(
         output_dir=str(directory),
         seed=seed,
@@ -211,7 +214,7 @@ def arguments(directory: Path, kind: Kind, seed: int) -> GRPOConfig:
 
 
 def record_all(directory: Path, runs: Sequence[str]) -> None:
-    """Record what has not been recorded; a line a run on stderr."""
+    """Record all runs without a recording; print a line for each run on stderr."""
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
     torch.set_num_threads(1)
@@ -224,7 +227,7 @@ def record_all(directory: Path, runs: Sequence[str]) -> None:
 
 
 def main() -> int:
-    """Record what has not been recorded."""
+    """Record all runs without a recording."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--directory", type=Path, required=True)
     parser.add_argument("--runs", nargs="+", required=True, metavar="KIND-SEED")

@@ -1,13 +1,15 @@
-"""What the core costs and matches, as markdown tables on stdout.
+"""The cost of the core, and its agreement with other code: markdown tables on stdout.
 
     python benchmarks/core_numbers.py
 
-1. import: `import semantic_entropy` in a fresh process, over the bare interpreter, and the heavy modules it loads.
-2. conventions: the largest difference from the outputs of the code each is named after (needs ../shared/golden).
-3. real data: `semantic-entropy estimate` over all of ../shared/data/samples.jsonl, a whole process.
+1. import: the time of `import semantic_entropy` in a new process, minus the time of the bare interpreter, and the heavy
+   modules that it loads.
+2. conventions: the largest difference from the outputs of the code that a convention is named after (needs
+   ../shared/golden).
+3. real data: `semantic-entropy estimate` over ../shared/data/samples.jsonl, a whole process.
 
-Exits with 1 where an import takes 0.25 s or more over the bare interpreter (the median of nine), a heavy module is
-loaded, or a convention is off by more than 1e-9.
+Exits with 1 if the import takes 0.25 s or more (the median of nine), if a heavy module is loaded, or if a convention
+differs by more than 1e-9.
 """
 
 from __future__ import annotations
@@ -29,10 +31,10 @@ HEAVY = ("torch", "sympy", "transformers", "math_verify", "trl", "numpy", "pydan
 
 
 def main() -> int:
-    """Print the tables; 1 where a number is not reached."""
+    """Print the tables; return 1 if a limit is exceeded."""
     reached = imports()
     if not (SHARED / "golden").exists():
-        print("the data is not beside this checkout (docs/explanation/data.md): no more to measure")
+        print("the folder ../shared/golden is missing (docs/explanation/data.md): the other tables are skipped")
         return 0 if reached else 1
     reached &= conventions()
     real_data()
@@ -40,7 +42,7 @@ def main() -> int:
 
 
 def imports() -> bool:
-    """Cost of the import, paired with the bare interpreter."""
+    """Print the cost of the import; each run is paired with a run of the bare interpreter."""
     over = []
     for _ in range(RUNS):
         bare = seconds("pass")
@@ -50,19 +52,19 @@ def imports() -> bool:
     median = statistics.median(over)
     print("| import semantic_entropy | |\n|---|---|")
     print(f"| over the bare interpreter, median of {RUNS} | {median:.3f} s (from {min(over):.3f} to {max(over):.3f}) |")
-    print(f"| of {', '.join(HEAVY)} it loads | {loaded} |\n")
+    print(f"| heavy modules that it loads, of {', '.join(HEAVY)} | {loaded} |\n")
     return median < IMPORT_SECONDS and loaded == "[]"
 
 
 def seconds(code: str) -> float:
-    """Wall clock of a fresh interpreter that runs this."""
+    """Wall time of a new interpreter that runs this code."""
     start = time.perf_counter()
     subprocess.run([sys.executable, "-c", code], check=True)
     return time.perf_counter() - start
 
 
 def conventions() -> bool:
-    """Largest difference from the original code, a row a quantity."""
+    """Print the largest difference from the original code, one row for each quantity."""
     print("| convention | judge | quantity | cases | largest difference |\n|---|---|---|---|---|")
     worst = 0.0
     for convention, rule, quantity, differences in quantities():
@@ -73,7 +75,7 @@ def conventions() -> bool:
 
 
 def agreeing() -> str:
-    """How often the discrete entropies of three codes, as they printed them, are one number."""
+    """How often the discrete entropies of the three original codes are equal."""
     polygraph = golden("expected_lm_polygraph.json")["results"]
     nature, uqlm = golden("expected_jlko_kuhn.json"), golden("expected_uqlm.json")["results"]
     cases = golden("cases.json")
@@ -89,7 +91,7 @@ def agreeing() -> str:
 
 
 def quantities() -> Iterator[tuple[str, str, str, list[float]]]:
-    """Convention, rule of the judge, quantity, and the differences over all cases."""
+    """For each quantity: convention, rule of the judge, name, and the differences over all cases."""
     cases = golden("cases.json")
     polygraph = golden("expected_lm_polygraph.json")["results"]
     yield difference("lm-polygraph", "strict", "discrete", "SemanticEntropy[frequency,mean]", cases, polygraph)
@@ -114,7 +116,7 @@ def difference(
 
 
 def real_data() -> None:
-    """The command line over every real sample."""
+    """Print the time of the command line over all real samples."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "out.jsonl"
         command = [sys.executable, "-m", "semantic_entropy", "estimate", str(SHARED / "data" / "samples.jsonl")]
@@ -123,7 +125,7 @@ def real_data() -> None:
         wall = time.perf_counter() - start
         rows = len(output.read_text(encoding="utf-8").splitlines())
     print("| semantic-entropy estimate samples.jsonl | |\n|---|---|")
-    print(f"| rows written | {rows} |\n| whole process | {wall:.1f} s |\n| it says | {said.strip()} |")
+    print(f"| rows written | {rows} |\n| whole process | {wall:.1f} s |\n| its last lines | {said.strip()} |")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""The demo over several seeds, with the labelled comparison and the random control: a markdown table on stdout.
+"""The demo with several seeds, with labels, and with the random reward: a markdown table on stdout.
 
     python benchmarks/demo_seeds.py [--seeds 0 1 2] [--rewards empo golden random] [--directory DIR]
 
-Each row is a process of its own, `empo-train demo --seed S --reward R`, one after another; CPU seconds are the
-process's and its workers', imports included. `golden` runs on the first seed alone. Exits with 1 where an EMPO row
-misses RISE, FALL or CPU_SECONDS, or the random control rises by more than NOISE.
+Each row is a separate process, `empo-train demo --seed S --reward R`, one after another. CPU seconds count the
+process and its workers, with imports. `golden` runs only on the first seed. Exits with 1 if an EMPO row misses RISE,
+FALL or CPU_SECONDS, or if the random control rises by more than NOISE.
 """
 
 from __future__ import annotations
@@ -15,18 +15,19 @@ import os
 import resource
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 
-# What a run must reach: accuracy up by a quarter, entropy down by 0.6 nats, within three minutes of one core.
+# The targets of a run: accuracy up by 0.25, entropy down by 0.6 nats, within three minutes of one core.
 RISE, FALL, CPU_SECONDS = 0.25, 0.6, 180.0
-NOISE = 0.0625  # two standard errors of a share near one half of 256 questions
+NOISE = 0.0625  # two standard errors of a share near one half over 256 questions
 
 
 def run(seed: int, reward: str, directory: Path) -> dict[str, object]:
-    """One demo; its summary, and the CPU seconds of the process and its workers."""
+    """Run one demo; return its summary, with the CPU seconds of the process and its workers."""
     output = directory / f"{reward}-{seed}"
-    command = [sys.executable, "-m", "empo_rl.cli", "demo", "--seed", str(seed), "--reward", reward]
+    command = [str(Path(sysconfig.get_path("scripts")) / "empo-train"), "demo", "--seed", str(seed), "--reward", reward]
     before = _children_seconds()
     done = subprocess.run(
         [*command, "--output-dir", str(output)],
@@ -59,7 +60,7 @@ def row(result: dict[str, object]) -> str:
 
 
 def reached(result: dict[str, object]) -> bool:
-    """Whether an EMPO run learned, or the random control did not."""
+    """Whether an EMPO run reached its targets, or the random control did not rise."""
     base, final = result["base"], result["final"]
     assert isinstance(base, dict)
     assert isinstance(final, dict)
@@ -71,7 +72,7 @@ def reached(result: dict[str, object]) -> bool:
 
 
 def main() -> int:
-    """Run all, print as they come."""
+    """Run all demos, and print each row when it is finished."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--rewards", nargs="+", default=["empo", "golden", "random"])
@@ -87,7 +88,7 @@ def main() -> int:
             print(row(result), flush=True)
             if not reached(result):
                 missed.append(f"{reward} seed {seed}")
-    print(f"\nmissed: {', '.join(missed)}" if missed else "\nall runs reached the numbers", flush=True)
+    print(f"\nmissed: {', '.join(missed)}" if missed else "\nall runs reached their targets", flush=True)
     return bool(missed)
 
 

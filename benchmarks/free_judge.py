@@ -1,10 +1,10 @@
-"""What everything but judging costs: 200 groups of 10 responses with judges that cost nothing.
+"""The cost of everything except judging: 200 groups of 10 responses with judges that cost nothing.
 
     python benchmarks/free_judge.py
 
-Each group scatters over three meanings, each in two wordings, which differ from group to group so that every group
-asks. One call of `Scorer.estimate` holds all groups; a new scorer for each run, so that none finds another's verdicts.
-Exits with 1 where a median reaches 0.05 s.
+Each group has three meanings in two wordings each. The wordings differ between groups, so every group needs verdicts.
+One call of `Scorer.estimate` takes all groups. Each run has a new scorer, so no run finds the verdicts of another
+run. Exits with 1 if a median reaches 0.05 s.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ GROUPS, RESPONSES, RUNS, SECONDS = 200, 10, 15, 0.05
 
 
 class FirstLetter(Equivalence):
-    """Free, and said to be so: nothing is looked up."""
+    """A free judge that says so (`cheap`): its verdicts are not cached."""
 
     cheap = True
 
@@ -28,20 +28,20 @@ class FirstLetter(Equivalence):
         return [Verdict(pair.left[0] == pair.right[0]) for pair in pairs]
 
 
-class Remembered(FirstLetter):
-    """As free, but taken for dear: every verdict passes through the cache."""
+class CachedFirstLetter(FirstLetter):
+    """The same judge without `cheap`: every verdict goes through the cache."""
 
     cheap = False
 
 
 def main() -> int:
-    """Print the table; 1 where a median is not under the limit."""
+    """Print the table; return 1 if a median reaches the limit."""
     groups = [[f"{'abc'[i % 3]} {group} {i // 5}" for i in range(RESPONSES)] for group in range(GROUPS)]
     print(f"| {GROUPS} groups of {RESPONSES}, median of {RUNS} runs | seconds | from | to |\n|---|---|---|---|")
     judges: dict[str, Callable[[], object]] = {
         "equal texts (`exact`)": lambda: "exact",
         "a free judge (`cheap`)": FirstLetter,
-        "a judge whose verdicts are kept": Remembered,
+        "a judge whose verdicts are kept": CachedFirstLetter,
         "a function of two strings": lambda: lambda left, right: left[0] == right[0],
     }
     medians = [report(name, judge, groups) for name, judge in judges.items()]
@@ -49,7 +49,7 @@ def main() -> int:
 
 
 def report(name: str, judge: Callable[[], object], groups: list[list[str]]) -> float:
-    """Measure one judge and print its line."""
+    """Measure one judge, print its row, return its median seconds."""
     seconds = sorted(once(judge(), groups) for _ in range(RUNS))
     median = statistics.median(seconds)
     print(f"| {name} | {median:.3f} | {seconds[0]:.3f} | {seconds[-1]:.3f} |")

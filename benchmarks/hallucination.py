@@ -1,12 +1,13 @@
-"""How well entropy tells wrong answers from right ones without a model: AUROC on ../shared/data/samples.jsonl.
+"""How well entropy without a model detects wrong answers: AUROC on ../shared/data/samples.jsonl.
 
     python benchmarks/hallucination.py
 
-A group counts as wrong by the human label of its main answer where there is one, else where under half of its
-responses are right; `preds` (final answers, extracted) are judged where a row has them. Columns: `string`, clusters of
-equal normalised strings (the floor); `auto`, the default of `estimate`. The two last sources are the failure mode of
-all consistency methods, confidently wrong: reported, in no average. A second table: accuracy of the `text` judge on
-labelled pairs, beside containment of one normalised text in the other.
+If the main answer of a group has a human label, the label decides whether the group is wrong. Otherwise the group is
+wrong if less than half of its responses are right. If a row has `preds` (extracted final answers), these are
+compared. Columns: `string`, clusters of equal normalised strings (the floor); `auto`, the default of `estimate`. In
+the last two sources the model is confidently wrong, which no consistency method can detect: they are reported, but
+not in the average. The second table shows the accuracy of the `text` judge on labelled pairs, and of a simple rule:
+one normalised text contains the other.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Pair, estimate, load_equivalence
+
+# Internal: the baseline must normalise words as the `text` judge does.
 from semantic_entropy_plugins.text.content_words import tokens
 from tests.shared_data import SHARED, rows
 
@@ -35,7 +38,7 @@ MATHEMATICS = ("gsm8k", "qwen_math", "math_verify", "nemo")
 def main() -> int:
     """Print both tables."""
     if not (SHARED / "data").exists():
-        print("the data is not beside this checkout (docs/explanation/data.md): nothing to measure")
+        print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to measure")
         return 0
     samples = rows("samples.jsonl")
     print("| source | groups | wrong | string | auto | auto - string, 95% | judged by |\n|---|---|---|---|---|---|---|")
@@ -49,7 +52,7 @@ def main() -> int:
 
 
 def one_source(source: str, samples: list[dict[str, Any]]) -> tuple[float, float]:
-    """One row of the first table; the two AUROC."""
+    """Print a row of the first table; return both AUROC."""
     groups = [row for row in samples if row["source"] == source]
     wrong = [is_wrong(row) for row in groups]
     responses = [[answer or "" for answer in row.get("preds", row["responses"])] for row in groups]
@@ -67,13 +70,13 @@ def one_source(source: str, samples: list[dict[str, Any]]) -> tuple[float, float
 
 
 def interval(wrong: list[bool], one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """95% of the differences in AUROC (other - one) over paired bootstrap samples of the groups."""
+    """95% interval of the difference in AUROC (other - one), by a paired bootstrap over the groups."""
     draw = np.random.default_rng(0)
     truth, first, second = np.array(wrong), np.array(one), np.array(other)
     differences = []
     while len(differences) < RESAMPLED:
         chosen = draw.integers(0, len(truth), len(truth))
-        if 0 < truth[chosen].sum() < len(truth):  # an AUROC needs both kinds
+        if 0 < truth[chosen].sum() < len(truth):  # an AUROC needs wrong and right groups
             pair = [roc_auc_score(truth[chosen], column[chosen]) for column in (first, second)]
             differences.append(pair[1] - pair[0])
     low, high = np.quantile(differences, (0.025, 0.975))
@@ -81,21 +84,21 @@ def interval(wrong: list[bool], one: Sequence[float], other: Sequence[float]) ->
 
 
 def is_wrong(row: dict[str, Any]) -> bool:
-    """By the human label of the main answer, else by the majority of the responses."""
+    """Use the human label of the main answer, else the majority of the responses."""
     if "answer_correct" in row:
         return not row["answer_correct"]
     return sum(row["correct"]) < len(row["correct"]) / 2
 
 
 def normalised(text: str) -> str:
-    """Folded words and numbers, in order."""
+    """The words and numbers of a text in order, in lower case."""
     return " ".join(tokens(text))
 
 
 def pairs() -> None:
-    """Accuracy on labelled pairs."""
+    """Print the accuracy on labelled pairs."""
     judge, table = load_equivalence("text"), rows("pairs.jsonl")
-    print("\n| pairs | n | containment | text | of it wrongly the same |\n|---|---|---|---|---|")
+    print("\n| pairs | n | containment | text | text: wrongly the same |\n|---|---|---|---|---|")
     for source in dict.fromkeys(row["source"] for row in table if not row["source"].startswith(MATHEMATICS)):
         some = [row for row in table if row["source"] == source]
         truth = [row["equivalent"] for row in some]
@@ -107,13 +110,13 @@ def pairs() -> None:
 
 
 def contains(left: str, right: str) -> bool:
-    """Whether one normalised text holds the other."""
+    """Whether one normalised text contains the other."""
     one, other = f" {normalised(left)} ", f" {normalised(right)} "
     return one in other or other in one
 
 
 def accuracy(verdicts: list[bool], truth: list[bool]) -> float:
-    """Share of verdicts that are right."""
+    """Share of right verdicts."""
     return sum(v == t for v, t in zip(verdicts, truth, strict=True)) / len(truth)
 
 

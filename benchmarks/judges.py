@@ -1,15 +1,16 @@
-"""Who judges well: every judge that can run here, on ../shared/data.
+"""The quality of all judges that can run here, on ../shared/data.
 
     python benchmarks/judges.py [--quick]
 
-First accuracy, precision and recall on labelled pairs; then how well the entropy of each judge's clusters tells wrong
-answers from right ones (AUROC, as in benchmarks/hallucination.py). The embedding judge has the real all-MiniLM-L6-v2;
-the NLI judge a small model of its own making (benchmarks/sick_nli.py), which is made first where it is not there.
+The first tables show accuracy, precision and recall on labelled pairs. The next tables show how well the entropy of
+each judge's clusters detects wrong answers (AUROC, as in benchmarks/hallucination.py). The embedding judge uses the
+real all-MiniLM-L6-v2. The NLI judge uses a small model that benchmarks/sick_nli.py trains first if it does not exist.
 
-What is tuned ("tuned") is chosen on the pairs of one half of the EVOUNA questions; no number below is measured on a
-question of that half. Three defaults are older, and were picked on labelled pairs of both halves: the embedding's
-threshold, the 60% of `text`, and the band that `text` has in a cascade. Of a source as many pairs and groups are drawn,
-with a fixed seed, as the tables say: these judges are slow on a CPU. `--quick`: a tenth of all.
+The thresholds of the rows with "tuned" are chosen on pairs of one half of the EVOUNA questions. No number below is
+measured on a question of this half. Three defaults are older, and were chosen on labelled pairs of both halves: the
+threshold of the embedding, the 60% of `text`, and the band of `text` in a cascade. Only some pairs and groups of each
+source are used (drawn with a fixed seed; the tables show how many), because these judges are slow on a CPU. `--quick`
+uses a tenth of these.
 """
 
 from __future__ import annotations
@@ -27,25 +28,27 @@ from sick_nli import MINILM, cached
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
+
+# Internal: the command `semantic-entropy threshold` uses these, but has no Python function with a public name.
 from semantic_entropy.decisions import Quality, best_threshold, quality
 from tests.shared_data import SHARED, rows
 
-TUNING, PAIRS, GROUPS, NLI_GROUPS = 1500, 150, 300, 40  # in all; then of a source, at most; fewer for NLI alone
-NLI_SOURCES = ("uqnlg_triviaqa", "sac3_nq", "sac3_hotpot")  # one model's samples: what entropy is for
-HINDSIGHT = (0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)  # thresholds of the embedding
+TUNING, PAIRS, GROUPS, NLI_GROUPS = 1500, 150, 300, 40  # total; maximum of a source; the same for NLI alone
+NLI_SOURCES = ("uqnlg_triviaqa", "sac3_nq", "sac3_hotpot")  # samples of one model, which is the use of entropy
+HINDSIGHT = (0.35, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95)  # thresholds of the embedding for the last tables
 TEXT = {"judge": "text", "band": [0.01, 0.6]}
-TRUSTED = 0.9  # how precise an embedding's verdicts must be to count before a dearer judge is asked
-MATHEMATICAL = "mathematics"  # the sources of pairs that are about it, together
+TRUSTED = 0.9  # minimum precision of the embedding's verdicts, if a more expensive judge follows
+MATHEMATICAL = "mathematics"  # the column for all sources of mathematical pairs
 Row = dict[str, Any]
 
 
 def main() -> int:
     """Print all tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="a tenth of the pairs and groups: whether it runs")
+    parser.add_argument("--quick", action="store_true", help="use a tenth of the pairs and groups, to test the script")
     share = 0.1 if parser.parse_args().quick else 1.0
     if not (SHARED / "data").exists():
-        print("the data is not beside this checkout (docs/explanation/data.md): nothing to measure")
+        print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to measure")
         return 0
     tuning, measured = split(rows("pairs.jsonl"), share)
     judges = Judges(tuning)
@@ -56,7 +59,7 @@ def main() -> int:
 
 
 class Remembered(Equivalence):
-    """A dear judge whose verdicts are wanted by several tables."""
+    """An expensive judge; its verdicts are kept, because several tables need them."""
 
     def __init__(self, judge: Equivalence) -> None:
         self.name, self._judge = judge.name, judge
@@ -74,7 +77,7 @@ class Remembered(Equivalence):
 
 
 class Judges:
-    """All judges, with thresholds chosen on these pairs."""
+    """All judges. Their thresholds are chosen on the pairs of `tuning`."""
 
     def __init__(self, tuning: Sequence[Row]) -> None:
         self.embedding = Remembered(load_equivalence("embedding", model=str(MINILM)))
@@ -94,7 +97,7 @@ class Judges:
         self.unsure = len(unsure) / len(tuning)
 
     def all(self) -> dict[str, Equivalence]:
-        """By what the tables call them."""
+        """All judges by their names in the tables."""
         free: dict[str, Equivalence] = {name: load_equivalence(name) for name in ("exact", "text", "ngram", "math")}
         return {
             **free,
@@ -110,7 +113,7 @@ class Judges:
         }
 
     def cascades(self) -> dict[str, Equivalence]:
-        """`text` before another judge has its band; `nli` is by the rule strict."""
+        """All cascades. `text` has its band before another judge; `nli` uses the rule strict."""
         settled = {"judge": self.embedding, "band": [self.chosen["embedding where text is unsure"]] * 2}
         between = {"judge": self.embedding, "band": list(self.band)}
         chains = {
@@ -123,22 +126,22 @@ class Judges:
 
 
 def cascade(*judges: object) -> Equivalence:
-    """These after `exact` and `math`."""
+    """A cascade of `exact`, `math` and these judges."""
     return load_equivalence("cascade", judges=["exact", "math", *judges])
 
 
 def at(judge: Equivalence, threshold: float) -> Equivalence:
-    """The judge with another threshold on its score."""
+    """The judge with another threshold for its score."""
     return load_equivalence("cascade", judges=[{"judge": judge, "band": [threshold, threshold]}])
 
 
 def picked(judge: Equivalence, table: Sequence[Row]) -> float:
-    """The threshold that is right most often on these pairs."""
+    """The threshold with the most right verdicts on these pairs."""
     return best_threshold(*scored(judge, table))
 
 
 def trusted_band(judge: Equivalence, table: Sequence[Row]) -> tuple[float, float]:
-    """Outside of it the score is precise enough, either way; as wide as [0, 1] where it never is."""
+    """The band outside which the score has the precision TRUSTED, for both verdicts; [0, 1] if it never has."""
     scores, truth = scored(judge, table)
     ends = []
     for values, same in ((scores, truth), ([1 - score for score in scores], [not one for one in truth])):
@@ -150,19 +153,19 @@ def trusted_band(judge: Equivalence, table: Sequence[Row]) -> tuple[float, float
 
 
 def scored(judge: Equivalence, table: Sequence[Row]) -> tuple[list[float], list[bool]]:
-    """Scores of the pairs that it decides, and the truth."""
+    """The scores of the decided pairs, and their labels."""
     verdicts = zip(asked(judge, table), table, strict=True)
     found = [(v.score, row["equivalent"]) for v, row in verdicts if v.same is not None and v.score is not None]
     return [score for score, _ in found], [same for _, same in found]
 
 
 def asked(judge: Equivalence, table: Sequence[Row]) -> Sequence[Verdict]:
-    """Its verdicts on labelled pairs."""
+    """The verdicts of the judge on labelled pairs."""
     return judge.judge([Pair(row["question"] or None, row["a"], row["b"]) for row in table])
 
 
 def split(table: Sequence[Row], share: float) -> tuple[list[Row], list[Row]]:
-    """The pairs to tune on, and those to measure on: of each source as many as are wanted."""
+    """The pairs to tune on, and the pairs to measure on: at most PAIRS of each source."""
     tuning = [row for row in table if for_tuning(row)]
     by_source: dict[str, list[Row]] = {}
     for row in table:
@@ -174,18 +177,20 @@ def split(table: Sequence[Row], share: float) -> tuple[list[Row], list[Row]]:
 
 
 def for_tuning(row: Row) -> bool:
-    """Whether a row's question is of the half that thresholds are chosen on."""
+    """Whether the question of a row is in the half for choosing thresholds."""
     return row["source"].startswith("evouna") and hashlib.sha256(row["question"].encode()).digest()[0] % 2 == 0
 
 
 def drawn(table: Sequence[Row], size: int) -> list[Row]:
-    """At most so many, the same every time."""
+    """At most `size` rows, the same in every run."""
     return list(table) if len(table) <= size else random.Random(0).sample(list(table), size)
 
 
 def print_chosen(judges: Judges, tuning: Sequence[Row]) -> None:
-    """What was tuned."""
-    print(f"Chosen on {len(tuning)} pairs of half of the EVOUNA questions; `text` is unsure of {judges.unsure:.0%}.\n")
+    """Print the chosen thresholds."""
+    print(
+        f"Chosen on {len(tuning)} pairs of half of the EVOUNA questions; `text` leaves {judges.unsure:.0%} undecided.\n"
+    )
     print("| threshold | |\n|---|---|")
     for name, threshold in judges.chosen.items():
         print(f"| {name} | {threshold:.3f} |")
@@ -194,7 +199,7 @@ def print_chosen(judges: Judges, tuning: Sequence[Row]) -> None:
 
 
 def print_pairs(judges: Mapping[str, Equivalence], table: Sequence[Row]) -> None:
-    """Accuracy, precision and recall, each a table: judges by sources. Undecided counts as different, as in use."""
+    """Print a table of judges by sources for accuracy, precision and recall. Undecided pairs count as different."""
     by_source: dict[str, list[Row]] = {}
     for row in table:
         kind = MATHEMATICAL if row["source"].startswith(MATHEMATICS) else row["source"]
@@ -227,18 +232,18 @@ def print_pairs(judges: Mapping[str, Equivalence], table: Sequence[Row]) -> None
 
 
 def short(source: str) -> str:
-    """A column's head."""
+    """The head of a column."""
     return source.replace("_vs_answer", "").replace("_", " ")
 
 
 def one_for_all(table: Sequence[Row]) -> str:
-    """Accuracy of whoever says the same of every pair."""
+    """The best accuracy of one verdict for all pairs."""
     same = sum(row["equivalent"] for row in table) / len(table)
     return f"{max(same, 1 - same):.3f}"
 
 
 def print_groups(judges: Judges, share: float) -> None:
-    """AUROC by source, how far the cascades differ from `auto`, and NLI alone on few groups beside `auto`."""
+    """Print the AUROC by source, the gain of the cascades over `auto`, and NLI alone on few groups."""
     samples = [row for row in rows("samples.jsonl") if not for_tuning(row)]
     of = {
         source: drawn([row for row in samples if row["source"] == source], max(25, int(GROUPS * share)))
@@ -263,14 +268,14 @@ def print_groups(judges: Judges, share: float) -> None:
 def print_auroc(
     of: Mapping[str, Sequence[Row]], judges: Mapping[str, Equivalence | None]
 ) -> dict[str, dict[str, Sequence[float]]]:
-    """The table; what it was made of: for each source and judge the entropies."""
+    """Print a table of AUROC; return the entropies for each source and judge."""
     print(f"\n| AUROC | groups | wrong | string | {' | '.join(judges)} |")
     print("|---" * (len(judges) + 4) + "|")
     measured: dict[str, dict[str, Sequence[float]]] = {}
     averaged = []
     for source, groups in of.items():
         wrong = [is_wrong(row) for row in groups]
-        if len(set(wrong)) < 2:  # an AUROC needs both kinds
+        if len(set(wrong)) < 2:  # an AUROC needs wrong and right groups
             print(f"| {source} | {len(groups)} | {sum(wrong)} |" + " |" * (len(judges) + 1))
             continue
         values = {"string": entropies(groups, "exact", normalised)}
@@ -286,7 +291,7 @@ def print_auroc(
 
 
 def print_hindsight(of: Mapping[str, Sequence[Row]], judges: Judges) -> None:
-    """What the embedding could reach at best, alone and after `text`, were the threshold known: it is not."""
+    """Print the AUROC of the embedding for each threshold, which is known only afterwards; alone and after `text`."""
     print(f"\n| AUROC by threshold | {' | '.join(map(str, HINDSIGHT))} |")
     print("|---" * (len(HINDSIGHT) + 1) + "|")
     for name, made in {
@@ -303,7 +308,7 @@ def print_hindsight(of: Mapping[str, Sequence[Row]], judges: Judges) -> None:
 def entropies(
     groups: Sequence[Row], equivalence: str | Equivalence | None, extract: Callable[[str], str] | None = None
 ) -> Sequence[float]:
-    """Of each group's responses, or of the final answers where it has them."""
+    """The entropies of the groups: of their final answers if a row has them, else of their responses."""
     responses = [[answer or "" for answer in row.get("preds", row["responses"])] for row in groups]
     with Scorer(equivalence, extract=extract) as scorer:
         return scorer.estimate(responses, question=[row["question"] for row in groups]).entropies

@@ -1,22 +1,20 @@
-"""What judging costs of a training step: the `math` judge in `EmpoProvider` and the official way of clustering, in one
-run.
+"""The share of judging in a training step: the `math` judge in `EmpoProvider`, and the official method, in one run.
 
     python benchmarks/judging_cost.py [--prompts 256] [--generations 16] [--steps 2] [--step-seconds 392]
 
-A step has 256 prompts with 16 completions, as the paper's 7B mathematics runs. The default length of a step is the
-paper's: 8.5 hours of its GRPO run on 8 A100s (Table 4) over 20,000 / 256 steps of one epoch, 392 s; give the length of
-your own. All completions are judged in one place, as for one process that trains on all of them; more processes share
-the work.
+A step has 256 prompts with 16 completions, as in the paper's 7B runs on mathematics. The default duration of a step,
+392 s, is that of the paper: its GRPO run took 8.5 hours on 8 A100s (Table 4) for 20,000 / 256 steps of one epoch.
+Give the duration of your own step. One process judges all completions; several processes would share the work.
 
-    own        a question's own responses, drawn with repetition, every question of a step another one: 66 competition
-               questions answered by one model and, for the rest, school questions answered by six systems
-    mixed      final answers of several competition questions, each in surface variants: harder than a policy's own
-               answers, and no two groups agree
+    own        responses of one question, drawn with repetition; all questions of a step differ: 66 competition
+               questions answered by one model, the others school questions answered by six systems
+    mixed      final answers of several competition questions in surface variants; this is harder than the answers of
+               a policy, and no two groups are equal
 
-`official` is the way of the official TRL code written from its description, one group after the other: parse each
-response with math-verify, then compare it with the representatives so far by `verify`; its seconds are those of
-`--sample` groups scaled to the step. Nothing is remembered from step to step. Beside each row stand its distinct
-answers and the mean semantic entropy of a group: what there is to judge. Ends with 1 where `own` takes 1% of the step.
+`official` is the method of the official TRL code, written from its description, one group after the other: it parses
+each response with math-verify, and compares it with the representatives so far by `verify`. Its seconds are those of
+`--sample` groups, scaled to the step. Nothing is remembered between steps. Each row also shows the mean number of
+distinct answers and the mean semantic entropy of a group. Exits with 1 if `own` takes 1% of the step or more.
 """
 
 from __future__ import annotations
@@ -46,23 +44,23 @@ def steps_of(regime: str, count: int, prompts: int, size: int) -> list[list[list
 
 
 def own_answers(size: int, count: int, draw: random.Random) -> list[list[str]]:
-    """Each group another question: as many competition questions as there are, then school questions."""
+    """Groups of different questions: first all competition questions, then school questions."""
     by_source = {source: [row for row in rows("samples.jsonl") if row["source"] == source] for source in SOURCES}
     competition, school = (draw.sample(found, len(found)) for found in by_source.values())
     questions = [*competition[:count], *school][:count]
     if len(questions) < count:
-        raise SystemExit(f"--prompts {count}: there are {len(questions)} questions with answers of real models")
+        raise SystemExit(f"--prompts {count}: only {len(questions)} questions have answers of real models")
     return [draw.choices([boxed_text(row, i) for i in range(len(row["responses"]))], k=size) for row in questions]
 
 
 def boxed_text(row: Mapping[str, Any], index: int) -> str:
-    """The response, or where it has no box its final answer in one."""
+    """The response; if it has no box, its final answer is added in a box."""
     response: str = row["responses"][index]
     return response if boxed(response) is not None else f"{response}\n{wrapped(row['preds'][index])}"
 
 
 def ours(batches: list[list[list[str]]]) -> tuple[float, float]:
-    """Median seconds of a step, workers started before the clock; and the mean H of its groups, in nats."""
+    """Median seconds of a step, without the start of the workers; mean entropy of its groups, in nats."""
     times, entropies = [], []
     for batch in batches:
         with EmpoProvider("math", extract="boxed") as provider:
@@ -75,7 +73,7 @@ def ours(batches: list[list[list[str]]]) -> tuple[float, float]:
 
 
 def official(groups: list[list[str]], prompts: int) -> float:
-    """Seconds of a step, from a part of its groups."""
+    """Seconds of a step, estimated from a part of its groups."""
     start = time.perf_counter()
     for group in groups:
         parse_and_verify(group)
@@ -83,21 +81,21 @@ def official(groups: list[list[str]], prompts: int) -> float:
 
 
 def main() -> int:
-    """Both regimes, a row each."""
+    """Print a row for each regime."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prompts", type=int, default=256)
     parser.add_argument("--generations", type=int, default=16)
     parser.add_argument("--steps", type=int, default=2)
-    parser.add_argument("--sample", type=int, default=32, help="groups that the official way is timed on")
+    parser.add_argument("--sample", type=int, default=32, help="number of groups for the time of the official method")
     parser.add_argument("--step-seconds", type=float, default=PAPER_STEP)
     options = parser.parse_args()
     if not SHARED.exists():
-        print("the answers of real models are not beside this checkout: nothing to judge", file=sys.stderr)
+        print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to judge", file=sys.stderr)
         return 1
-    logging.disable(logging.WARNING)  # math-verify reports each of its time-outs
+    logging.disable(logging.WARNING)  # math-verify logs each timeout
     print(
         f"{options.prompts} prompts x {options.generations} completions a step of {options.step_seconds:.0f} s\n\n"
-        "| answers | answers a group | H, nats | `math`, s | of the step | official, s | of the step | times faster |\n"
+        "| answers | distinct answers a group | H, nats | `math`, s | share | official, s | share | times faster |\n"
         "|---|---|---|---|---|---|---|---|"
     )
     worst = 0.0

@@ -1,19 +1,20 @@
-"""What an NLI judge costs: one pair at a time against all pairs together, on the same model and answers.
+"""The cost of an NLI judge: one pair at a time, and all pairs together, with the same model and answers.
 
     python benchmarks/nli_speed.py [--groups 64] [--size 16] [--model NAME] [--device cpu] [--dtype float32] [--runs 3]
 
-(a) the way of the Nature 2024 and the EMPO code, written from their description: greedy clustering, first match wins;
-for each pair of responses tokenise one pair, run the model, argmax, and the same for the other direction. They ask
-about equal texts too; here the model runs on those, but they are taken for the same whatever it says, since a model
-with random weights may say otherwise. A second line leaves that part out.
-(b) `nli` through `Scorer`, with the convention that clusters the same way. No verdict is remembered from run to run.
+(a) is the method of the Nature 2024 code and of the EMPO code, written from their description: greedy clustering,
+where the first match wins. For each pair of responses it tokenises one pair, runs the model, takes the argmax, and
+does the same for the other direction. It also runs the model on equal texts. Here equal texts always count as the
+same, because a model with random weights can decide otherwise. A second row leaves out the time for equal texts. (b)
+is `nli` in a `Scorer`, with the convention that clusters in the same way. No verdict is kept between runs.
 
-Answers are the first G of a question's samples, 64 questions of ../shared/data/samples.jsonl (uqnlg_triviaqa: one
-model, 20 samples a question), else made up. Models are those of `small_nli` in three sizes (hidden x layers), or the
-one that --model names. Wall is the best of --runs, the model loaded and warm.
+The answers are the first G samples of 64 questions of ../shared/data/samples.jsonl (uqnlg_triviaqa: one model, 20
+samples a question); without the data they are generated. The models are those of `small_nli` in three sizes (hidden x
+layers), or the model of --model. The wall time is the best of --runs, with a loaded and warm model.
 
-The second table compares directions a second of (b)'s judge, tokenising and all, with the model's own forward pass on
-one full batch of the same mean length. With a --dtype other than float32: how many verdicts differ from float32.
+The second table compares the directions per second of the judge in (b), with tokenising, with the forward pass of the
+model alone on one full batch of the same mean length. With another --dtype than float32, the script also prints how
+many verdicts differ from float32.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ import transformers
 from small_nli import Groups, all_pairs, in_full, load_groups, make_model
 
 from semantic_entropy import Scorer
+
+# Internal: (a) must run the same loaded model as the judge, and the tables need its counters of forward passes.
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
 from semantic_entropy_plugins.nli.nli_judge import NLI
 from semantic_entropy_plugins.nli.pair_classifier import batch_tokens
@@ -40,7 +43,7 @@ SIZES = ((64, 2), (128, 2), (256, 4))
 
 
 class Run(NamedTuple):
-    """One way's cost, and the clusters it found: seconds, forward passes, directions that the model judged."""
+    """The cost of a method (seconds, forward passes, judged directions), and the clusters that it found."""
 
     seconds: float
     calls: int
@@ -51,7 +54,7 @@ class Run(NamedTuple):
 
 
 def main() -> int:
-    """Print the tables; 1 where the two ways do not find the same clusters in float32."""
+    """Print the tables; return 1 if the two methods find different clusters in float32."""
     chosen = _arguments()
     transformers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
@@ -69,7 +72,7 @@ def main() -> int:
 
 
 def report(model: str, what: str, groups: Groups, chosen: argparse.Namespace) -> int:
-    """Both ways, best of the runs, and the tables."""
+    """Run both methods, take the best run of each, and print the tables."""
     place = {"device": chosen.device, "dtype": chosen.dtype}
     judge = NLI(model, **place)
     loaded = load_model("AutoModelForSequenceClassification", model, **place)
@@ -95,7 +98,7 @@ def report(model: str, what: str, groups: Groups, chosen: argparse.Namespace) ->
 
 
 def one_pair_at_a_time(loaded: LoadedModel, groups: Groups) -> Run:
-    """(a)."""
+    """Method (a)."""
     entailment = [label.lower() for _, label in sorted(loaded.model.config.id2label.items())].index("entailment")
     calls, equal_calls, equal_seconds = 0, 0, 0.0
 
@@ -121,7 +124,7 @@ def one_pair_at_a_time(loaded: LoadedModel, groups: Groups) -> Run:
 
 
 def clustered(responses: list[str], same: Callable[[str, str], bool]) -> tuple[int, ...]:
-    """Each response joins the first cluster whose first member means the same, else opens one."""
+    """Each response joins the first cluster whose first member means the same; otherwise it opens a new cluster."""
     labels: list[int] = []
     representatives: list[str] = []
     for response in responses:
@@ -133,7 +136,7 @@ def clustered(responses: list[str], same: Callable[[str, str], bool]) -> tuple[i
 
 
 def together(judge: NLI, groups: Groups) -> Run:
-    """(b)."""
+    """Method (b)."""
     calls, rows = judge.forward_calls, judge.forward_rows
     with Scorer(judge, convention="lm-polygraph", estimator="discrete", extract="whole", cache_size=0) as scorer:
         start = time.perf_counter()
@@ -144,12 +147,12 @@ def together(judge: NLI, groups: Groups) -> Run:
 
 
 def best(run: Callable[[], Run], times: int) -> Run:
-    """The quickest of several."""
+    """The fastest of several runs."""
     return min((run() for _ in range(times)), key=lambda one: one.seconds)
 
 
 def throughput(judge: NLI, loaded: LoadedModel, groups: Groups) -> None:
-    """Directions a second in one call on all pairs, against the bare model on full batches of the mean length."""
+    """Print directions per second: one call for all pairs, and the model alone on full batches of the mean length."""
     pairs = all_pairs(groups)
     judge.judge(pairs)
     before, start = judge.forward_rows, time.perf_counter()
@@ -174,7 +177,7 @@ def bare_forward(loaded: LoadedModel, batch: torch.Tensor) -> float:
 
 
 def differences(judge: NLI, loaded: LoadedModel, groups: Groups) -> None:
-    """The share of verdicts that differ from float32."""
+    """Print the share of verdicts that differ from float32."""
     pairs, exact = all_pairs(groups), NLI(loaded.name, device=str(loaded.device), dtype="float32")
     both = zip(judge.judge(pairs), exact.judge(pairs), strict=True)
     count = sum(one.same != other.same for one, other in both)

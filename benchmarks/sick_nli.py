@@ -1,11 +1,12 @@
-"""A small NLI model, so that the `nli` judge can be measured where no real one can be had.
+"""Train a small NLI model, to measure the `nli` judge where no real model is available.
 
     python benchmarks/sick_nli.py
 
-The packaged MiniLM encoder with a classifier on it, its word embeddings left as they are, fine-tuned for some minutes
-on ../shared/data/nli_sick.jsonl: SICK's training pairs, its trial pairs being held out. SICK's licence is CC BY-NC-SA,
-so the model stays in ~/.cache/semantic-entropy (or $XDG_CACHE_HOME), outside this repository. Prints the accuracy on
-what was held out. Seeded, so that one machine makes the same model again.
+The model is the packaged MiniLM encoder with a classifier. It is fine-tuned for some minutes on
+../shared/data/nli_sick.jsonl, with frozen word embeddings: SICK's training pairs are used for training, its trial
+pairs are held out. SICK's licence is CC BY-NC-SA, so the model stays in ~/.cache/semantic-entropy (or
+$XDG_CACHE_HOME), outside this repository. The script prints the accuracy on the held-out pairs. With its fixed seed,
+one machine makes the same model again.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ EPOCHS, BATCH, RATE, WARM_UP = 3, 32, 2e-4, 0.1  # the rate rises over a tenth o
 
 
 def main() -> int:
-    """Train it where it is not there yet, and say how good it is."""
+    """Train the model if it does not exist, and print its accuracy."""
     if not (SHARED / "data").exists():
-        print("the data is not beside this checkout (docs/explanation/data.md): nothing to train on")
+        print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to train on")
         return 0
     start = time.perf_counter()
     folder = cached()
@@ -41,10 +42,10 @@ def main() -> int:
 
 
 def cached() -> Path:
-    """The model's folder, made where it is not there yet."""
+    """The folder of the model; the model is trained if it does not exist."""
     folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "semantic-entropy" / "minilm-sick"
     if not folder.exists():
-        made = folder.with_name(f"{folder.name}.{os.getpid()}")  # takes its place when it is whole
+        made = folder.with_name(f"{folder.name}.{os.getpid()}")  # renamed when it is complete
         try:
             train(made)
             made.rename(folder)
@@ -54,14 +55,14 @@ def cached() -> Path:
 
 
 def train(folder: Path) -> None:
-    """Fine-tune and save."""
+    """Fine-tune the model and save it."""
     torch.manual_seed(0)
     tokenizer = transformers.AutoTokenizer.from_pretrained(MINILM)
     names = dict(enumerate(LABELS))
     model = transformers.AutoModelForSequenceClassification.from_pretrained(
         MINILM, num_labels=len(LABELS), id2label=names, label2id={name: index for index, name in names.items()}
     )
-    model.get_input_embeddings().requires_grad_(False)  # half of the weights, and few words to learn from
+    model.get_input_embeddings().requires_grad_(False)  # they are half of the weights, and the data has few words
     examples = sorted(split("SICK_train"), key=lambda row: len(row["premise"] + row["hypothesis"]))
     batches = [examples[start : start + BATCH] for start in range(0, len(examples), BATCH)]
     trained = [weight for weight in model.parameters() if weight.requires_grad]
@@ -84,7 +85,7 @@ def train(folder: Path) -> None:
 
 
 def accuracy(folder: Path) -> float:
-    """Share of the pairs held out whose label it says."""
+    """Share of held-out pairs with the right label."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     model = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
     examples = split("SICK_trial")
@@ -98,7 +99,7 @@ def accuracy(folder: Path) -> float:
 
 
 def most_frequent() -> float:
-    """What a model that always says one label has at best."""
+    """The best accuracy of a model that always predicts one label."""
     labels = [row["label"] for row in split("SICK_trial")]
     return max(labels.count(label) for label in LABELS) / len(labels)
 
@@ -109,7 +110,7 @@ def split(source: str) -> list[dict[str, Any]]:
 
 
 def encoded(tokenizer: Any, batch: list[dict[str, Any]]) -> Any:
-    """Premises and hypotheses as the model reads them."""
+    """Premises and hypotheses as tokens."""
     premises, hypotheses = ([row[part] for row in batch] for part in ("premise", "hypothesis"))
     return tokenizer(premises, hypotheses, padding=True, truncation=True, return_tensors="pt")
 

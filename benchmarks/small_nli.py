@@ -1,8 +1,8 @@
-"""A small NLI model and real answers, for benchmarks that ask how fast a judge is.
+"""A small NLI model and real answers, for benchmarks of the speed of a judge.
 
-The model is a DeBERTa as microsoft/deberta-large-mnli is one, smaller and with random weights. The bias of its
-entailment is set so that half of the directions between answers to one question entail: there are both verdicts, and
-clusters of several answers.
+The model is a DeBERTa like microsoft/deberta-large-mnli, but smaller and with random weights. The bias of its label
+entailment is set so that half of the directions between answers to one question entail. So both verdicts occur, and
+there are clusters of several answers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LABELS = ("CONTRADICTION", "NEUTRAL", "ENTAILMENT")
 
 
 def all_pairs(groups: Groups) -> list[Pair]:
-    """Every pair of distinct answers to one question."""
+    """All pairs of distinct answers to the same question."""
     return [
         Pair(question, *pair)
         for question, responses in groups
@@ -33,15 +33,15 @@ def all_pairs(groups: Groups) -> list[Pair]:
 
 
 def in_full(pair: Pair) -> tuple[str, str]:
-    """Both texts as the model reads them."""
+    """Both texts as the judge passes them to the model."""
     return f"{pair.question} {pair.left}", f"{pair.question} {pair.right}"
 
 
 def load_groups(count: int, size: int) -> Groups:
-    """Questions and their responses: real ones where they lie beside the checkout."""
+    """Questions and their responses: real ones if the data exists, else generated ones."""
     if not (SHARED / "data" / "samples.jsonl").exists():
-        print("../shared/data is not beside this checkout: the answers are made up\n")
-        return [made_up(number, size) for number in range(count)]
+        print("the folder ../shared/data is missing: the answers are generated\n")
+        return [generated(number, size) for number in range(count)]
     real = [row for row in rows("samples.jsonl") if row["source"] == "uqnlg_triviaqa"]
     many = itertools.cycle(row for row in real if len(row["responses"]) >= min(size, 20))
     draw = random.Random(0)
@@ -51,8 +51,8 @@ def load_groups(count: int, size: int) -> Groups:
     ]
 
 
-def made_up(number: int, size: int) -> tuple[str, list[str]]:
-    """A question with a few answers, each in several wordings."""
+def generated(number: int, size: int) -> tuple[str, list[str]]:
+    """A question with four answers in several wordings."""
     draw = random.Random(number)
     names = [f"{draw.choice(FIRST)} {draw.choice(LAST)}" for _ in range(4)]
     answers = [draw.choice(WORDINGS).format(draw.choice(names)) for _ in range(size)]
@@ -64,7 +64,7 @@ WORDINGS = ("{}", "It was {}", "{} did", "That chapter is by {}")
 
 
 def make_model(folder: Path, groups: Groups, hidden: int, layers: int) -> str:
-    """A DeBERTa with random weights and a tokenizer trained on these texts; half of the directions entail."""
+    """Make a DeBERTa with random weights, and a tokenizer trained on these texts; half of the directions entail."""
     texts = [text for pair in all_pairs(groups) for text in in_full(pair)]
     tokenizer = make_tokenizer(texts)
     torch.manual_seed(0)
@@ -94,7 +94,7 @@ def make_model(folder: Path, groups: Groups, hidden: int, layers: int) -> str:
 
 
 def make_tokenizer(texts: list[str]) -> Any:
-    """Byte-level BPE, as DeBERTa's is."""
+    """Train a byte-level BPE tokenizer, like DeBERTa's."""
     specials = ("[PAD]", "[CLS]", "[SEP]", "[UNK]", "[MASK]")
     core = tokenizers.Tokenizer(tokenizers.models.BPE())
     core.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)

@@ -1,15 +1,16 @@
-"""What each reward makes of the tiny model, and what clustering mistakes cost: two markdown tables on stdout.
+"""Train the tiny model with each reward, and with clustering mistakes: two markdown tables on stdout.
 
     python benchmarks/tiny_rewards.py [--directory DIR] [--seeds 0 1 2] [--arms none random empo ...]
 
-One base model a seed; every arm starts from it and trains 50 steps with the demo's settings. `flip-P` is `empo` with
-a judge that is asked about every pair of completions (equal texts too) and wrong with probability P/100: it merges what
-differs and splits what is equal (the paper's Appendix I asks what clustering quality costs). Intervals: 95%,
-percentile bootstrap over seeds and, within each, over its questions; paired with the base model on the same seed and
-questions, and so is what an arm has beyond `golden`. Three seeds are few, and the intervals say so.
+Each seed has one base model. Every arm starts from it and trains 50 steps with the settings of the demo. The arm
+`flip-P` is `empo` with a judge that gets every pair of completions (equal texts too), and is wrong with probability
+P/100: it merges different answers and splits equal answers (Appendix I of the paper is about the quality of
+clustering). Intervals are 95%, by a percentile bootstrap over seeds and, within each seed, over its questions. They
+are paired: with the base model, or with `golden`, on the same seeds and questions. With three seeds the intervals are
+wide.
 
-A finished run lies in DIR as JSON and is not run again: interrupted, the same command goes on. One to two minutes of
-one core a run.
+A finished run is a JSON file in DIR, and is not run again. After an interruption, the same command continues. A run
+takes one to two minutes of one core.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ import transformers
 from transformers import AutoModelForCausalLM
 
 from empo_rl import EmpoProvider
+
+# Internal: the task, the base model and the training of the demo have no public names.
 from empo_rl.data.arithmetic import split
 from empo_rl.demo.evaluation import Evaluation, evaluate
 from empo_rl.demo.training import EvaluationsAlong, train
@@ -46,9 +49,9 @@ QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entro
 
 
 class Flipped(Equivalence):
-    """A judge of numbered answers whose verdict is wrong with the given probability.
+    """A judge of numbered answers whose verdicts are wrong with the given probability.
 
-    Which are wrong follows from the pair and the seed, so that asking again gives the same verdict.
+    The pair and the seed decide which verdicts are wrong, so a repeated call gives the same verdict.
     """
 
     def __init__(self, judge: Equivalence, probability: float, seed: int) -> None:
@@ -73,7 +76,7 @@ class Flipped(Equivalence):
 
 
 class Numbered:
-    """The boxed answer and a number of its own, so that a judge is asked about equal texts too."""
+    """An extractor that adds a unique number to the boxed answer, so that the judge gets equal texts too."""
 
     def __init__(self) -> None:
         self._numbers = itertools.count()
@@ -84,12 +87,12 @@ class Numbered:
 
 
 def without_number(answer: str) -> str:
-    """The answer that was numbered."""
+    """The answer without its number."""
     return answer.rpartition("#")[0]
 
 
 def base_model(directory: Path, seed: int) -> Path:
-    """The pre-trained model of this seed, made once."""
+    """The folder of the pre-trained model of this seed; the model is made if it does not exist."""
     folder = directory / f"base-{seed}"
     if not folder.exists():
         tokenizer = make_tokenizer()
@@ -102,7 +105,7 @@ def base_model(directory: Path, seed: int) -> Path:
 
 
 def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
-    """One arm of one seed: the evaluation of its final model."""
+    """Run one arm of one seed; return the evaluation of its final model."""
     kept = directory / f"{arm}-{seed}.json"
     if not kept.exists():
         tokenizer, questions = make_tokenizer(), split(seed)
@@ -137,7 +140,7 @@ def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
 
 
 def provider(arm: str, seed: int) -> EmpoProvider:
-    """The reward of this arm; on verdicts some of which are wrong where it is called flip-P."""
+    """The provider of this arm; with some wrong verdicts if the arm is flip-P."""
     kind, _, percent = arm.partition("-")
     if kind != "flip":
         return EmpoProvider("math", extract="boxed", reward=arm, seed=seed)
@@ -146,7 +149,7 @@ def provider(arm: str, seed: int) -> EmpoProvider:
 
 
 def per_question(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-    """(seeds, questions) of each quantity."""
+    """For each quantity, an array of shape (seeds, questions)."""
     return {
         "pass@1": np.array([1 - np.array(result["wrong"], dtype=float) for result in results]),
         "mean@8": np.array([result["right"] for result in results]),
@@ -155,8 +158,9 @@ def per_question(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
 
 
 def resampled(values: np.ndarray) -> np.ndarray:
-    """(draws,) means of (seeds, questions): seeds drawn with repetition, then questions in each; always the same draws,
-    so that what is compared is compared on the same seeds and questions.
+    """Bootstrap means (draws,) of values (seeds, questions): draws seeds with repetition, then questions in each seed.
+
+    The draws are always the same, so that differences are computed on the same seeds and questions.
     """
     dice = np.random.default_rng(0)
     count, questions = values.shape
@@ -166,18 +170,18 @@ def resampled(values: np.ndarray) -> np.ndarray:
 
 
 def interval(draws: np.ndarray, form: str = "+.3f") -> str:
-    """95% of the draws."""
+    """The 95% interval of the draws, as text."""
     low, high = np.nanpercentile(draws, [2.5, 97.5])
     return f"{low:{form}} to {high:{form}}"
 
 
 def change(before: np.ndarray, after: np.ndarray) -> str:
-    """`before -> after (95% of the change)`."""
+    """The text `before -> after (95% interval of the change)`."""
     return f"{before.mean():.3f} -> {after.mean():.3f} ({interval(resampled(after - before))})"
 
 
 def table(results: Mapping[str, Sequence[Mapping[str, Any]]], arms: Sequence[str]) -> str:
-    """A row an arm; with `golden` among them, the share of its gain in mean@8, and what there is beyond it."""
+    """A row for each arm; with `golden`, also the share of its gain in mean@8 and the difference from it."""
     base = per_question(results["none"])
     last = ["mean@8 by seed", "of the gain with labels", "mean@8 beyond `golden`"]
     columns = ["reward", *QUANTITIES.values(), *last]
@@ -186,14 +190,14 @@ def table(results: Mapping[str, Sequence[Mapping[str, Any]]], arms: Sequence[str
         after = per_question(results[arm])
         cells = [change(base[name], after[name]) for name in QUANTITIES]
         seeds = " ".join(f"{mean:.3f}" for mean in after["mean@8"].mean(axis=1))
-        lines.append(f"| {arm} | {' | '.join([*cells, seeds, *beside_labels(results, base, after)])} |")
+        lines.append(f"| {arm} | {' | '.join([*cells, seeds, *compared_with_golden(results, base, after)])} |")
     return "\n".join(lines)
 
 
-def beside_labels(
+def compared_with_golden(
     results: Mapping[str, Sequence[Mapping[str, Any]]], base: Mapping[str, np.ndarray], after: Mapping[str, np.ndarray]
 ) -> tuple[str, str]:
-    """The share of the gain in mean@8 that `golden` has, and the difference from it, with intervals."""
+    """The gain in mean@8 as a share of the gain of `golden`, and the difference from `golden`, with intervals."""
     if "golden" not in results:
         return "-", "-"
     labelled = per_question(results["golden"])["mean@8"]
@@ -205,7 +209,7 @@ def beside_labels(
 
 
 def main() -> int:
-    """Run what has not been run, and print."""
+    """Run all missing runs, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--arms", nargs="+", default=ARMS)

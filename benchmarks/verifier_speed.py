@@ -4,14 +4,14 @@
     python benchmarks/verifier_speed.py --model TIGER-Lab/general-verifier --device cuda --dtype bfloat16
 
 One question with 16 candidates, each against the same reference, and three such questions. The first row is the
-official EMPO code's way: one prompt at a time, logits for every position and word, a softmax. Each further row adds one
-thing to the row above; the last is the judge as it ships (`policy="forward"`: one way, as there). Below the table the
-judge inside a `Scorer` is held against the official way on the pairs that the scorer asked.
+official EMPO code's way: one prompt at a time, logits for every position and word, a softmax. Each further row adds
+one thing to the row above; the last is the judge as it ships (`policy="forward"`: one way, as there). Below the table
+the judge inside a `Scorer` is held against the official way on the pairs that the scorer asked.
 
 The checkpoint has random weights and the shape of a small Qwen2. How much each row gains depends on the output head's
-share of the weights and on how much of a prompt is shared: both are printed, with the tokens that each row puts through
-the model, padding included. Each row is timed `--runs` times, the rows in turn; medians. On a machine that others use,
-set OMP_NUM_THREADS=1: threads that wait for each other measure the neighbours.
+share of the weights and on how much of a prompt is shared: both are printed, with the tokens that each row puts
+through the model, padding included. Each row is timed `--runs` times, the rows in turn; medians. On a machine that
+others use, set OMP_NUM_THREADS=1: threads that wait for each other measure the neighbours.
 
 Exits with 1 where float32 verdicts differ, or (checkpoint made here, CPU) where the judge does not reach 7 times the
 official way with the template `instruction-first`.
