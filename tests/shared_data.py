@@ -1,4 +1,4 @@
-"""Real data and other codes' outputs, which lie beside the checkout: tests skip where they are absent."""
+"""Real data, and outputs of other code, in the folder ../shared. A test is skipped if a file is missing."""
 
 from __future__ import annotations
 
@@ -24,5 +24,5 @@ def rows(name: str) -> list[dict[str, Any]]:
 def _path(folder: str, name: str) -> Path:
     path = SHARED / folder / name
     if not path.exists():
-        pytest.skip(f"{folder}/{name} is not beside this checkout")
+        pytest.skip(f"{folder}/{name} is missing in ../shared")
     return path

@@ -1,4 +1,4 @@
-"""What no single module can promise: import direction, import weight, versions, and what git keeps."""
+"""Rules for the whole repository: import direction, import cost, layout, names, versions, and tracked files."""
 
 import json
 import subprocess
@@ -16,14 +16,14 @@ import semantic_entropy
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 HEAVY = ("torch", "transformers", "sympy", "trl", "math_verify", "datasets", "sklearn", "matplotlib")
-LARGEST_TRACKED_FILE = 1_000_000  # bytes; what is larger is data or a build, and belongs elsewhere
+LARGEST_TRACKED_FILE = 1_000_000  # bytes; a larger file is data or a build result, which git should not track
 
 
 def tracked_files() -> list[Path]:
-    """All files that git keeps and that are there."""
+    """All tracked files that exist."""
     listing = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
     if listing.returncode != 0:
-        pytest.skip("not a git checkout (an unpacked sdist): git cannot list what it keeps")
+        pytest.skip("not a git checkout (an unpacked sdist): git cannot list the tracked files")
     return [path for name in listing.stdout.split("\0") if name and (path := ROOT / name).is_file()]
 
 
@@ -40,35 +40,35 @@ def test_a_fresh_import_loads_nothing_heavy(module):
     assert json.loads(loaded.stdout) == []
 
 
-def test_the_front_door_is_sorted_and_everything_on_it_exists():
+def test_the_exported_names_are_sorted_and_exist():
     assert semantic_entropy.__all__ == sorted(semantic_entropy.__all__)
     for name in semantic_entropy.__all__:
         assert getattr(semantic_entropy, name) is not None
 
 
-def test_one_version_everywhere():
+def test_all_places_have_the_same_version():
     declared = PYPROJECT["project"]["version"]
     assert semantic_entropy.__version__ == declared
     assert version("semantic-entropy") == declared
     assert f"## [{declared}]" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_every_package_in_the_wheel_says_that_it_is_typed():
+def test_every_package_in_the_wheel_has_a_py_typed_file():
     for package in PYPROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]:
         assert (ROOT / package / "py.typed").is_file(), package
 
 
-def test_git_keeps_no_large_file():
+def test_git_tracks_no_large_file():
     sizes = {path.relative_to(ROOT).as_posix(): path.stat().st_size for path in tracked_files()}
     assert {name: size for name, size in sizes.items() if size > LARGEST_TRACKED_FILE} == {}
 
 
-def test_every_direct_dependency_has_a_tested_version_within_its_declared_range():
+def test_the_tested_version_of_every_direct_dependency_is_within_its_declared_range():
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     pins = [line.partition("#")[0].strip().split("==") for line in lines if line and not line.startswith("#")]
     tested = {canonicalize_name(name): pin for name, pin in pins}
     project = PYPROJECT["project"]
-    # ray is the one extra no test runs with yet: no version of it can be called tested.
+    # No test uses the extra ray yet, so no version of it is tested.
     extras = [lines for extra, lines in project["optional-dependencies"].items() if extra != "ray"]
     for requirement in map(Requirement, sum(extras, project["dependencies"])):
         name = canonicalize_name(requirement.name)

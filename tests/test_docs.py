@@ -1,14 +1,14 @@
-"""The documentation is run: what a page shows is what happens.
+"""Run the documentation: its examples work, and the shown output is the real output.
 
-Every ```python block runs, each page from top to bottom in one namespace and in an empty folder of its own, as
-a reader would type it. A block that cannot run here (a GPU, a model to download) says why above its fence:
+Every ```python block runs. The blocks of a page run from top to bottom, in one namespace and in one empty folder, as a
+reader would type them. The line above a block that cannot run here (a GPU, a model to download) gives the reason:
 
     <!-- not run: needs an NLI model from the hub -->
 
-A ```console block under the line `<!-- checked -->` runs each of its `$ ` lines in that folder, and what follows
-must be what the command prints; `...` stands for any text, as in doctest.
+A ```console block under the line `<!-- checked -->` runs each of its `$ ` lines in that folder. The lines after a
+command must equal its output; `...` matches any text, as in doctest.
 
-A ```text block under the line `<!-- printed -->` must be what the python block before it prints.
+A ```text block under the line `<!-- printed -->` must equal the output of the python block before it.
 
 Pages: README.md, docs/**/*.md, plugins/**/README.md.
 """
@@ -32,7 +32,7 @@ COMMAND = re.compile(r"^\$ (?P<command>.*)\n?(?P<shown>(?:(?!\$ ).*\n?)*)", re.M
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, the number of its first line, and the line above its fence."""
+    """A fenced block: language, text, number of its first line, and the line above its fence."""
 
     language: str
     text: str
@@ -69,11 +69,11 @@ def blocks(page: Path) -> Iterator[Block]:
 
 
 def run_python(block: Block, name: str, namespace: dict[str, object]) -> None:
-    """Run a block in the page's namespace, its lines numbered as on the page: a failure names its own."""
+    """Run a block in the namespace of the page, with the line numbers of the page: a failure names the page's line."""
     source = "\n" * (block.line - 1) + block.text
     try:
         exec(compile(source, name, "exec"), namespace)
-    except Exception as error:  # noqa: BLE001 - whatever it raises is the page's failure
+    except Exception as error:  # noqa: BLE001 - any exception is a failure of the page
         trace = error.__traceback__
         lines = []
         while trace is not None:
@@ -85,7 +85,7 @@ def run_python(block: Block, name: str, namespace: dict[str, object]) -> None:
 
 
 def run_console(block: Block, name: str) -> None:
-    """Run a block's commands one by one and compare what each prints with what the page shows."""
+    """Run the commands of a block one by one, and compare each output with the page."""
     searched = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     commands = list(COMMAND.finditer(block.text))
     assert commands, f"{name}:{block.line}: a checked console block without a `$ ` line"
@@ -111,7 +111,7 @@ PAGES_THAT_RUN = [page for page in PAGES if any(block.is_run or block.is_checked
 
 
 @pytest.mark.parametrize("page", PAGES_THAT_RUN, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch, capsys):
+def test_the_examples_of_a_page_run_and_print_what_it_shows(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     name = page.relative_to(ROOT).as_posix()
     namespace = {"__name__": "__main__"}
@@ -125,7 +125,7 @@ def test_what_a_page_shows_is_what_happens(page, tmp_path, monkeypatch, capsys):
             run_console(block, name)
 
 
-def test_the_readme_begins_with_two_commands_that_need_only_python():
+def test_the_readme_starts_with_two_commands_that_need_only_python():
     first = next(blocks(ROOT / "README.md"))
     assert first.text.splitlines() == ["python3 noxfile.py demo", "python3 noxfile.py tests"]
 
@@ -136,7 +136,7 @@ def test_every_python_block_of_the_readme_runs():
     assert all(block.is_run for block in examples)
 
 
-def test_a_failing_block_is_named_by_page_and_line(tmp_path):
+def test_a_failing_block_is_reported_with_page_and_line(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("# A page\n\n```python\nx = 1\n```\n\ntext\n\n```python\ny = x\nassert y == 2\n```\n")
     namespace: dict[str, object] = {}
@@ -146,7 +146,7 @@ def test_a_failing_block_is_named_by_page_and_line(tmp_path):
         run_python(second, "page.md", namespace)
 
 
-def test_a_console_block_whose_output_has_drifted_is_named_by_page_and_line(tmp_path):
+def test_a_changed_output_of_a_console_block_is_reported_with_page_and_line(tmp_path):
     page = tmp_path / "page.md"
     page.write_text("<!-- checked -->\n```console\n$ echo one\none\n$ echo two\nthree\n```\n")
     (block,) = blocks(page)

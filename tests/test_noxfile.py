@@ -1,4 +1,4 @@
-"""The entrance: what `python3 noxfile.py NAME` promises about its environments, without installing one."""
+"""`python3 noxfile.py NAME`: when it creates environments and when it installs; nothing is really installed here."""
 
 import ast
 import importlib.util
@@ -14,7 +14,7 @@ NOXFILE = Path(__file__).resolve().parent.parent / "noxfile.py"
 
 @pytest.fixture(scope="module")
 def noxfile():
-    """noxfile.py as nox imports it; once, since nox keeps a list of sessions."""
+    """noxfile.py as nox imports it; imported once, because nox keeps a list of sessions."""
     spec = importlib.util.spec_from_file_location("noxfile_under_test", NOXFILE)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -23,13 +23,13 @@ def noxfile():
 
 @pytest.fixture
 def steps():
-    """What has been done to environments, in order."""
+    """The steps that were done to environments, in order."""
     return []
 
 
 @pytest.fixture
-def entrance(noxfile, steps, tmp_path, monkeypatch):
-    """noxfile.py with its environments in an empty folder, and its two slow steps noted, not taken."""
+def sandboxed(noxfile, steps, tmp_path, monkeypatch):
+    """noxfile.py with environments in an empty folder; its two slow steps are recorded instead of done."""
 
     def create(path):
         steps.append("create")
@@ -52,61 +52,61 @@ def write_pyproject(folder, *, dependency, line_length):
     )
 
 
-def test_an_unchanged_environment_is_not_touched(entrance, steps):
-    entrance.environment("tools", "nox")
-    entrance.environment("tools", "nox")
+def test_an_unchanged_environment_is_not_touched(sandboxed, steps):
+    sandboxed.environment("tools", "nox")
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "install"]
 
 
-def test_a_changed_dependency_is_installed_into_the_environment_that_is_there(entrance, steps, tmp_path):
-    entrance.environment("tools", "nox")
+def test_a_changed_dependency_is_installed_into_the_existing_environment(sandboxed, steps, tmp_path):
+    sandboxed.environment("tools", "nox")
     write_pyproject(tmp_path, dependency="numpy>=2", line_length=110)
-    entrance.environment("tools", "nox")
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "install", "install"]
 
 
-def test_a_changed_constraint_is_installed(entrance, steps, tmp_path):
-    entrance.environment("tools", "nox")
+def test_a_changed_constraint_is_installed(sandboxed, steps, tmp_path):
+    sandboxed.environment("tools", "nox")
     (tmp_path / "constraints.txt").write_text("nox==2\n")
-    entrance.environment("tools", "nox")
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "install", "install"]
 
 
-def test_a_changed_lint_rule_installs_nothing(entrance, steps, tmp_path):
-    entrance.environment("tools", "nox")
+def test_a_changed_lint_rule_installs_nothing(sandboxed, steps, tmp_path):
+    sandboxed.environment("tools", "nox")
     write_pyproject(tmp_path, dependency="numpy", line_length=100)
-    entrance.environment("tools", "nox")
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "install"]
 
 
-def test_an_interrupted_installation_is_done_over_from_an_empty_environment(entrance, steps, monkeypatch):
+def test_an_interrupted_installation_is_repeated_from_an_empty_environment(sandboxed, steps, monkeypatch):
     def interrupted(path, *requirements):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as once:
-        once.setattr(entrance, "install", interrupted)
+        once.setattr(sandboxed, "install", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            entrance.environment("tools", "nox")
-    entrance.environment("tools", "nox")
+            sandboxed.environment("tools", "nox")
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "create", "install"]
 
 
-def test_an_environment_whose_python_is_gone_is_made_anew(entrance, steps):
-    place = entrance.environment("tools", "nox")
-    entrance.executable(place, "python").unlink()
-    entrance.environment("tools", "nox")
+def test_an_environment_without_its_python_is_created_again(sandboxed, steps):
+    place = sandboxed.environment("tools", "nox")
+    sandboxed.executable(place, "python").unlink()
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "install"] * 2
 
 
-def test_an_environment_that_was_moved_is_made_anew(entrance, steps, tmp_path, monkeypatch):
-    entrance.environment("tools", "nox")
+def test_a_moved_environment_is_created_again(sandboxed, steps, tmp_path, monkeypatch):
+    sandboxed.environment("tools", "nox")
     (tmp_path / ".nox").rename(tmp_path / "moved")
-    monkeypatch.setattr(entrance, "ENVIRONMENTS", tmp_path / "moved")
-    entrance.environment("tools", "nox")
+    monkeypatch.setattr(sandboxed, "ENVIRONMENTS", tmp_path / "moved")
+    sandboxed.environment("tools", "nox")
     assert steps == ["create", "install"] * 2
 
 
-def test_a_second_process_waits_for_the_first_to_finish_installing(entrance, tmp_path):
+def test_a_second_process_waits_for_the_first_to_finish_installing(sandboxed, tmp_path):
     waits = textwrap.dedent(
         """
         import importlib.util, pathlib, sys
@@ -118,7 +118,7 @@ def test_a_second_process_waits_for_the_first_to_finish_installing(entrance, tmp
         """
     )
     lock = tmp_path / "tools.lock"
-    with entrance.locked(lock):
+    with sandboxed.locked(lock):
         command = [sys.executable, "-c", waits, str(NOXFILE), str(lock)]
         second = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert "waiting for another command" in second.stdout.readline()
@@ -128,8 +128,8 @@ def test_a_second_process_waits_for_the_first_to_finish_installing(entrance, tmp
     assert second.returncode == 0
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for a broken Python is a shell script")
-def test_a_python_without_venv_is_told_what_to_install(noxfile, tmp_path, monkeypatch):
+@pytest.mark.skipif(sys.platform == "win32", reason="the test double of a broken Python is a shell script")
+def test_the_error_for_a_missing_venv_module_says_what_to_install(noxfile, tmp_path, monkeypatch):
     broken = tmp_path / "python"
     broken.write_text("#!/bin/sh\necho No module named venv >&2\nexit 1\n")
     broken.chmod(0o755)
@@ -138,14 +138,14 @@ def test_a_python_without_venv_is_told_what_to_install(noxfile, tmp_path, monkey
         noxfile.create_venv(tmp_path / "environment")
 
 
-def test_an_old_python_can_read_the_file_far_enough_to_refuse_it():
+def test_an_old_python_can_parse_the_file_and_print_its_error():
     tree = ast.parse(NOXFILE.read_text(encoding="utf-8"), feature_version=(3, 7))
     first = next(node for node in tree.body if isinstance(node, ast.If))
     assert "sys.version_info < (3, 11)" in ast.unparse(first.test)
 
 
-def test_without_arguments_the_sessions_are_explained():
-    asked = subprocess.run([sys.executable, str(NOXFILE)], capture_output=True, text=True, check=False)
-    assert asked.returncode == 2
+def test_without_arguments_the_help_lists_all_sessions():
+    help_run = subprocess.run([sys.executable, str(NOXFILE)], capture_output=True, text=True, check=False)
+    assert help_run.returncode == 2
     for session in ("demo", "tests", "lint", "types", "docs", "build", "benchmarks"):
-        assert f"python3 noxfile.py {session}" in asked.stdout
+        assert f"python3 noxfile.py {session}" in help_run.stdout

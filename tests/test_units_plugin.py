@@ -1,8 +1,8 @@
-"""A stranger's plugin, for real: built, installed into a fresh environment, found, used, and beside a broken one.
+"""A third-party plugin from start to end: build, install into a new environment, list, use, and a broken plugin.
 
-The environment sees what is installed here through a .pth file, so that nothing is downloaded; the two distributions
-under test (the one in plugins/semantic-entropy-units, and the one that its README builds from an empty folder) are
-built into wheels and installed by pip as anyone would.
+Nothing is downloaded: a .pth file makes the packages of this environment visible in the new one. pip builds and
+installs the two distributions under test as a user would: plugins/semantic-entropy-units, and the one that its README
+builds from an empty folder.
 """
 
 import importlib.util
@@ -38,7 +38,7 @@ broken = "broken_plugin"
 
 @dataclass(frozen=True)
 class Environment:
-    """A virtual environment, and the commands of this test in it."""
+    """A virtual environment, with methods that run commands in it."""
 
     path: Path
 
@@ -65,12 +65,12 @@ class Environment:
         self.run("-m", "pip", "install", *offline, folder)
 
     def command(self, *arguments):
-        """`semantic-entropy ...`, as installed here, under that environment's Python."""
+        """The output of `semantic-entropy ...`: the script of this environment, run by the Python of the new one."""
         script = Path(sysconfig.get_path("scripts")) / "semantic-entropy"
         return self.run(script, *arguments).stdout
 
     def equivalences(self):
-        """Name -> source."""
+        """The source of each judge, by name."""
         listed = json.loads(self.command("plugins", "--json"))
         return {one["name"]: one["source"] for one in listed["components"]["equivalence"]}
 
@@ -80,14 +80,14 @@ def fresh(path):
     environment = Environment(path)
     here = sysconfig.get_path("purelib")
     there = environment.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").stdout.strip()
-    # addsitedir, because the .pth files of this environment (an editable installation) count there too.
+    # addsitedir also reads the .pth files of this environment (an editable installation).
     (Path(there) / "what_is_installed_here.pth").write_text(f"import site; site.addsitedir({here!r})\n")
     return environment
 
 
 @pytest.fixture(scope="module")
 def environment(tmp_path_factory):
-    """A fresh environment with semantic-entropy-units installed, and nothing else of its own."""
+    """A new environment in which only semantic-entropy-units is installed."""
     made = fresh(tmp_path_factory.mktemp("fresh") / "venv")
     assert "units" not in made.equivalences()
     source = tmp_path_factory.mktemp("source") / "units"
@@ -115,14 +115,14 @@ def test_the_installed_plugin_is_found_by_its_name(environment):
     environment.run("-c", look)
 
 
-def test_the_command_line_takes_its_options(environment):
+def test_the_command_line_passes_options_to_the_judge(environment):
     exact = environment.command("explain", "-e", "units", "1 mile", "1.6 km")
     rounded = environment.command("explain", "-e", "units", "--option", "tolerance=0.01", "1 mile", "1.6 km")
     assert "entropy 0.693 nats" in exact
     assert "entropy 0.000 nats" in rounded
 
 
-def test_its_own_tests_pass_where_it_is_installed(environment, tmp_path):
+def test_the_tests_of_the_installed_plugin_pass(environment, tmp_path):
     shutil.copytree(UNITS / "tests", tmp_path / "tests")
     shutil.copy(UNITS / "pyproject.toml", tmp_path)
     done = environment.run("-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
@@ -145,7 +145,7 @@ def test_the_readme_builds_a_plugin_from_an_empty_folder(environment, tmp_path):
     assert "2 passed" in done.stdout
 
 
-def test_a_broken_plugin_beside_it_is_shown_with_its_reason_and_takes_nothing_down(environment, tmp_path):
+def test_a_broken_plugin_is_listed_with_its_reason_and_does_not_affect_the_others(environment, tmp_path):
     (tmp_path / "broken_plugin").mkdir()
     (tmp_path / "broken_plugin" / "__init__.py").write_text("import a_module_that_nobody_has\n")
     (tmp_path / "pyproject.toml").write_text(BROKEN)
