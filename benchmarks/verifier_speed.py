@@ -1,20 +1,21 @@
-"""What the verifier costs against one pair at a time with all logits, as markdown tables on stdout.
+"""The cost of the verifier, compared with one pair at a time and all logits: markdown tables on stdout.
 
-    python benchmarks/verifier_speed.py                       # a checkpoint made on the spot, on the CPU
+    python benchmarks/verifier_speed.py                       # with a generated checkpoint, on the CPU
     python benchmarks/verifier_speed.py --model TIGER-Lab/general-verifier --device cuda --dtype bfloat16
 
-One question with 16 candidates, each against the same reference, and three such questions. The first row is the
-official EMPO code's way: one prompt at a time, logits for every position and word, a softmax. Each further row adds
-one thing to the row above; the last is the judge as it ships (`policy="forward"`: one way, as there). Below the table
-the judge inside a `Scorer` is held against the official way on the pairs that the scorer asked.
+The pairs are one question with 16 candidates, each compared with the same reference, and three such questions. The
+first row is the method of the official EMPO code: one prompt at a time, logits for every position and token, a
+softmax. Each further row adds one change to the row above it. The last row is the judge itself (`policy="forward"`:
+one order, as in the official code). Below the table, the judge in a `Scorer` is compared with the official method on
+the pairs of the scorer.
 
-The checkpoint has random weights and the shape of a small Qwen2. How much each row gains depends on the output head's
-share of the weights and on how much of a prompt is shared: both are printed, with the tokens that each row puts
-through the model, padding included. Each row is timed `--runs` times, the rows in turn; medians. On a machine that
-others use, set OMP_NUM_THREADS=1: threads that wait for each other measure the neighbours.
+The checkpoint has random weights and the shape of a small Qwen2. The gain of each row depends on the output head's
+share of the weights, and on the shared part of the prompts. Both are printed, with the number of tokens in the model,
+with padding. Each row is timed `--runs` times, the rows in turn; the table shows medians. On a shared machine, set
+OMP_NUM_THREADS=1: otherwise the time depends on the other processes.
 
-Exits with 1 where float32 verdicts differ, or (checkpoint made here, CPU) where the judge does not reach 7 times the
-official way with the template `instruction-first`.
+Exits with 1 if float32 verdicts differ, or (with the generated checkpoint, on the CPU) if the judge is less than 7
+times faster than the official method with the template `instruction-first`.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ import transformers
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict
+
+# Internal: the methods before the judge's must use the same model, prompts and shared prefixes as the judge.
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
 from semantic_entropy_plugins.verifier.prompts import TEMPLATES, canonical_order, prompt_encoder, prompt_writer
 from semantic_entropy_plugins.verifier.shared_prefixes import (
@@ -56,7 +59,7 @@ Scores = list[float]
 
 
 class Question(NamedTuple):
-    """A question, the answer that stands as the reference, and its candidates."""
+    """A question, its reference answer, and its candidates."""
 
     text: str
     reference: str
@@ -64,12 +67,12 @@ class Question(NamedTuple):
 
     @property
     def pairs(self) -> list[Pair]:
-        """The reference with each candidate."""
+        """The pairs of the reference and each candidate."""
         return [Pair(self.text, self.reference, candidate) for candidate in self.candidates]
 
 
 def main() -> int:
-    """Print the tables; 1 where a number is not reached."""
+    """Print the tables; return 1 if a target is not reached."""
     options = arguments()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
@@ -88,7 +91,7 @@ def main() -> int:
 def arguments() -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a causal language model; none: one is made")
+    parser.add_argument("--model", help="a causal language model; default: generate one")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--runs", type=int, default=5)
@@ -99,7 +102,7 @@ def arguments() -> argparse.Namespace:
 
 
 def questions() -> list[Question]:
-    """Questions with 17 different answers: TriviaQA with 20 samples each, or made up where the data is absent."""
+    """Questions with 17 different answers: TriviaQA with 20 samples each, or generated ones without the data."""
     found = []
     if (SHARED / "data").exists():
         for row in rows("samples.jsonl"):
@@ -116,7 +119,7 @@ def questions() -> list[Question]:
 
 
 def make_checkpoint(folder: Path, options: argparse.Namespace) -> Path:
-    """A Qwen2 with random weights, and a byte-level tokenizer trained on the templates, questions and answers."""
+    """Make a Qwen2 with random weights, and a byte-level tokenizer trained on the templates, questions and answers."""
     texts = ["".join(template) for template in TEMPLATES.values()] * 4
     texts += [" ".join([question.text, *question.candidates]) for question in questions()]
     if (SHARED / "data").exists():
@@ -136,7 +139,7 @@ def make_checkpoint(folder: Path, options: argparse.Namespace) -> Path:
         num_hidden_layers=options.layers,
         num_attention_heads=options.hidden // 64,
         num_key_value_heads=max(1, options.hidden // 256),
-        initializer_range=0.1,  # wide, so that verdicts vary from pair to pair
+        initializer_range=0.1,  # large, so that verdicts differ between pairs
     )
     transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -144,19 +147,19 @@ def make_checkpoint(folder: Path, options: argparse.Namespace) -> Path:
 
 
 def describe(loaded: LoadedModel, options: argparse.Namespace) -> None:
-    """Say what is measured."""
+    """Print what is measured."""
     model = loaded.model
     head, words = model.get_output_embeddings().weight, model.get_input_embeddings().weight
     passed = sum(parameter.numel() for parameter in model.parameters()) - (0 if head is words else words.numel())
     print(
-        f"{type(model).__name__}, {options.model or 'random weights, made here'}: {passed / 1e6:.0f} M weights to pass "
-        f"through for a token, {head.numel() / passed:.0%} of them the output head's (others: {HEADS}); "
+        f"{type(model).__name__}, {options.model or 'generated, random weights'}: a token uses {passed / 1e6:.0f} M "
+        f"weights, {head.numel() / passed:.0%} of them in the output head (other models: {HEADS}); "
         f"{loaded.device}, {loaded.dtype}, {torch.get_num_threads()} threads\n"
     )
 
 
 def table(loaded: LoadedModel, template: str, asked: list[Question], options: argparse.Namespace) -> bool:
-    """Time and compare the ways with one template, and print; whether what is to be reached is."""
+    """Time and compare the methods with one template, and print; return whether the targets are reached."""
     judge = Verifier(options.name, template=template, policy="forward", device=options.device, dtype=options.dtype)
     by_hand = ByHand(loaded, template)
     pairs = [pair for question in asked for pair in question.pairs]
@@ -164,7 +167,7 @@ def table(loaded: LoadedModel, template: str, asked: list[Question], options: ar
     lengths, prefixes = [len(ids) for ids in prompts], [group.prefix for group in group_by_prefix(prompts)]
     print(f"### {template}: {len(asked)} x {CANDIDATES} prompts, {min(lengths)} to {max(lengths)} tokens long, shared")
     print(f"prefixes of {', '.join(map(str, prefixes))}\n")
-    ways: dict[str, Callable[[], Scores]] = {
+    methods: dict[str, Callable[[], Scores]] = {
         "one pair at a time, all logits": lambda: by_hand.all_logits(prompts),
         "the last position's logits": lambda: by_hand.last_logits(prompts),
         "+ batched": lambda: by_hand.batched(prompts),
@@ -172,23 +175,25 @@ def table(loaded: LoadedModel, template: str, asked: list[Question], options: ar
         "+ Yes/No rows only: the judge": lambda: [verdict.score or 0.0 for verdict in judge.judge(pairs)],
     }
     scores, calls, tokens = {}, {}, {}
-    for way, run in ways.items():
-        run()  # to warm up; the judge checks its ways on first use
+    for method, run in methods.items():
+        run()  # warm-up; the judge tests its methods at the first use
         before = by_hand.calls + judge.forward_calls, by_hand.tokens + judge.forward_tokens
-        scores[way] = run()
-        calls[way] = by_hand.calls + judge.forward_calls - before[0]
-        tokens[way] = by_hand.tokens + judge.forward_tokens - before[1]
-    seconds = timed(ways, options.runs)
-    first, *_, last = ways
+        scores[method] = run()
+        calls[method] = by_hand.calls + judge.forward_calls - before[0]
+        tokens[method] = by_hand.tokens + judge.forward_tokens - before[1]
+    seconds = timed(methods, options.runs)
+    first, *_, last = methods
     print(f"{sum(score > 0.5 for score in scores[first])} of {len(pairs)} verdicts are Yes.\n")
-    print("| way | seconds | times faster | forward calls | tokens | largest difference of a score | same verdicts |")
+    print(
+        "| method | seconds | times faster | forward calls | tokens | largest difference of a score | same verdicts |"
+    )
     print("|---|---|---|---|---|---|---|")
-    for way in ways:
-        both = list(zip(scores[way], scores[first], strict=True))
+    for method in methods:
+        both = list(zip(scores[method], scores[first], strict=True))
         same, off = sum((a > 0.5) == (b > 0.5) for a, b in both), max(abs(a - b) for a, b in both)
-        ratio = seconds[first] / seconds[way]
-        count = f"{calls[way]} | {tokens[way]}"
-        print(f"| {way} | {seconds[way]:.3f} | {ratio:.1f} | {count} | {off:.1e} | {same} of {len(both)} |")
+        ratio = seconds[first] / seconds[method]
+        count = f"{calls[method]} | {tokens[method]}"
+        print(f"| {method} | {seconds[method]:.3f} | {ratio:.1f} | {count} | {off:.1e} | {same} of {len(both)} |")
     print()
     if len(asked) == 1:
         through_scorer(by_hand, judge, asked[0], options.runs)
@@ -199,38 +204,38 @@ def table(loaded: LoadedModel, template: str, asked: list[Question], options: ar
 
 
 def through_scorer(by_hand: ByHand, judge: Verifier, asked: Question, runs: int) -> None:
-    """Two lines for the pairs that a scorer asks of this group, and only those."""
+    """Print the cost of only the pairs that a scorer needs for this group."""
     responses = [asked.reference, *asked.candidates]
-    noted = Noted(judge)
+    recorder = RecordingJudge(judge)
 
     def estimate(equivalence: Equivalence) -> None:
         with Scorer(equivalence=equivalence, extract="whole") as scorer:
             scorer.estimate(responses, question=asked.text)
 
-    estimate(noted)
-    prompts, before = by_hand.prompts(noted.pairs), judge.forward_calls
+    estimate(recorder)
+    prompts, before = by_hand.prompts(recorder.pairs), judge.forward_calls
     estimate(judge)
     calls = judge.forward_calls - before
     seconds = timed({"one": lambda: by_hand.all_logits(prompts), "all": lambda: estimate(judge)}, runs)
-    print(f"Through the whole `Scorer`: {len(prompts)} pairs asked, {calls} forward calls, {seconds['all']:.3f} s.")
+    print(f"Through the whole `Scorer`: {len(prompts)} pairs, {calls} forward calls, {seconds['all']:.3f} s.")
     print(
         f"These one at a time with all logits: {seconds['one']:.3f} s, {seconds['one'] / seconds['all']:.1f} times.\n"
     )
 
 
-def timed(ways: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
-    """Median seconds of each, the ways in turn, so that a busy minute of the machine falls on all."""
-    found: dict[str, list[float]] = {way: [] for way in ways}
+def timed(methods: dict[str, Callable[[], Any]], runs: int) -> dict[str, float]:
+    """Median seconds of each method. They run in turn, so that a busy minute of the machine affects all of them."""
+    found: dict[str, list[float]] = {method: [] for method in methods}
     for _ in range(runs):
-        for way, run in ways.items():
+        for method, run in methods.items():
             start = time.perf_counter()
             run()
-            found[way].append(time.perf_counter() - start)
-    return {way: statistics.median(seconds) for way, seconds in found.items()}
+            found[method].append(time.perf_counter() - start)
+    return {method: statistics.median(seconds) for method, seconds in found.items()}
 
 
-class Noted(Equivalence):
-    """A judge that writes down what it is asked."""
+class RecordingJudge(Equivalence):
+    """A judge that records its pairs."""
 
     def __init__(self, judge: Equivalence) -> None:
         self.judge_itself, self.pairs = judge, list[Pair]()
@@ -241,7 +246,7 @@ class Noted(Equivalence):
 
 
 class ByHand:
-    """The ways before the judge's, on a model with its whole head. Scores are lists, to wait for the device."""
+    """The methods before the judge's, with the whole output head. Scores are lists: making a list waits for the device."""
 
     def __init__(self, loaded: LoadedModel, template: str) -> None:
         self._device, self._model = loaded.device, loaded.model
@@ -251,18 +256,18 @@ class ByHand:
         self._words: YesNoTokens = find_yes_no(loaded.tokenizer, self._encode, self._write("Why?", "So", "Thus"))
 
     def prompts(self, pairs: Sequence[Pair]) -> list[Prompt]:
-        """The tokens that the judge reads."""
+        """The tokens of the judge's prompts."""
         texts = [self._write(pair.question, *canonical_order(pair.left, pair.right)) for pair in pairs]
         return [ids or [] for ids in before_decision(self._encode, self._words)(texts)]
 
     @torch.inference_mode()
     def all_logits(self, prompts: list[Prompt]) -> Scores:
-        """The official code's way."""
+        """The method of the official code."""
         return [self._scores(self._call(input_ids=self._ids([ids])).logits[:, -1])[0] for ids in prompts]
 
     @torch.inference_mode()
     def last_logits(self, prompts: list[Prompt]) -> Scores:
-        """One pair at a time; the head sees the last position alone."""
+        """One pair at a time; the output head gets only the last position."""
         return [
             self._scores(self._call(input_ids=self._ids([ids]), use_cache=False, logits_to_keep=1).logits[:, -1])[0]
             for ids in prompts
@@ -270,7 +275,7 @@ class ByHand:
 
     @torch.inference_mode()
     def batched(self, prompts: list[Prompt]) -> Scores:
-        """All in one batch, padded at the left, so that the last position is the same for all."""
+        """All prompts in one batch, padded on the left, so that the last position is the same for all."""
         longest = max(map(len, prompts))
         ids = self._ids([[ids[0]] * (longest - len(ids)) + ids for ids in prompts])
         mask = self._ids([[0] * (longest - len(ids)) + [1] * len(ids) for ids in prompts])
@@ -280,7 +285,7 @@ class ByHand:
 
     @torch.inference_mode()
     def shared(self, prompts: list[Prompt]) -> Scores:
-        """Prefixes once, in one batch; then all rows, in one batch; the head sees each row's last position alone."""
+        """All prefixes in one batch, then all rows in one batch; the head gets only the last position of each row."""
         groups = group_by_prefix(prompts)
         held = cache_prefixes(self._call, [prompts[group.rows[0]][: group.prefix] for group in groups], self._device)
         rows = [
@@ -306,7 +311,7 @@ class ByHand:
         return torch.tensor(ids, device=self._device)
 
     def _scores(self, logits: torch.Tensor) -> Scores:
-        """Of logits (rows, words): a softmax over all words, as the official code has it, then Yes against No."""
+        """Scores from logits (rows, words): a softmax over all words as in the official code, then Yes against No."""
         chances = torch.softmax(logits.float(), dim=-1)
         yes, no = chances[:, self._words.yes], chances[:, self._words.no]
         scores: Scores = (yes / (yes + no)).tolist()
