@@ -8,9 +8,9 @@ are not sent are the server's choice: vLLM takes top_k and others from the model
 them).
 
 Reasoning that the server sends separately (`reasoning_content`) becomes `Sample.reasoning`. Its log-probabilities are
-dropped; if they cannot be told from the text's, all are dropped. A `<think>` block inside the text stays in the text,
-with its log-probabilities: answer extraction removes it (`strip_reasoning`). An empty response is a sample, whatever
-the reason for it.
+dropped; if they cannot be distinguished from those of the text, all are dropped. A `<think>` block inside the text
+stays in the text, with its log-probabilities: answer extraction removes it (`strip_reasoning`). An empty response is a
+sample, whatever the reason for it.
 
 Left out: token entropies and hidden states, which these servers do not send.
 """
@@ -178,6 +178,6 @@ def _text_logprobs(choice: Choice) -> tuple[float, ...] | None:
     text = choice.text.strip().encode(errors="replace")
     start = b"".join(token.data for token in tokens).rfind(text)
     if not text or start < 0:
-        return None  # the tokens of text and reasoning cannot be told apart
+        return None  # the tokens of the text cannot be distinguished
     ends = itertools.accumulate(len(token.data) for token in tokens)
     return tuple(token.logprob for token, end in zip(tokens, ends, strict=True) if end > start)

@@ -46,11 +46,11 @@ def log():
 def full_report(error):
     """A traceback as a crash reporter shows it: causes, notes and local variables, without those of this test."""
     seen, errors_seen = [], [error]
-    for one in errors_seen:
-        seen += [str(one), repr(one), repr(one.args), *getattr(one, "__notes__", ())]
-        frames = traceback.StackSummary.extract(traceback.walk_tb(one.__traceback__), capture_locals=True)
+    for current in errors_seen:
+        seen += [str(current), repr(current), repr(current.args), *getattr(current, "__notes__", ())]
+        frames = traceback.StackSummary.extract(traceback.walk_tb(current.__traceback__), capture_locals=True)
         seen += [repr(frame.locals) + str(frame) for frame in frames if "semantic_entropy_plugins" in frame.filename]
-        errors_seen += [cause for cause in (one.__cause__, one.__context__) if cause is not None]
+        errors_seen += [cause for cause in (current.__cause__, current.__context__) if cause is not None]
     return "\n".join(seen)
 
 

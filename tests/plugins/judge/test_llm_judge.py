@@ -29,12 +29,12 @@ def no_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
-def judge(server, **options):
+def make_judge(server, **options):
     return with_fast_retries(Judge("m", server.url, **{"timeout": 10.0, **options}))
 
 
 def judge_one(server, pair=PAIR, **options):
-    (verdict,) = judge(server, **options).judge([pair])
+    (verdict,) = make_judge(server, **options).judge([pair])
     return verdict
 
 
@@ -149,8 +149,8 @@ def test_a_server_without_response_format_is_asked_for_a_word():
         lambda body: status(400, "unknown field response_format") if "response_format" in body else says("No.")
     )
     with ChatServer(plain) as server:
-        asked = judge(server, concurrency=1)
-        verdicts = asked.judge([Pair("q", "a", str(i)) for i in range(3)])
+        judge = make_judge(server, concurrency=1)
+        verdicts = judge.judge([Pair("q", "a", str(i)) for i in range(3)])
         assert ["response_format" in body for body in server.requests] == [True, False, False, False]
     assert [verdict.same for verdict in verdicts] == [False] * 3
     assert verdicts[0].usage.requests == 2
@@ -243,29 +243,29 @@ def test_the_default_policy_of_the_preset_entails_is_both():
 def test_a_failed_call_leaves_its_pair_undecided_with_the_reason():
     picky = choose_by(lambda body: status(400, "context too long") if "long" in prompt(body) else YES)
     with ChatServer(picky) as server:
-        verdicts = judge(server).judge([Pair("q", "a", "b"), Pair("q", "long", "b"), Pair("q", "a", "c")])
+        verdicts = make_judge(server).judge([Pair("q", "a", "b"), Pair("q", "long", "b"), Pair("q", "a", "c")])
     assert [verdict.same for verdict in verdicts] == [True, None, True]
     assert verdicts[1].reason == "HTTP 400: context too long"
 
 
 def test_verdicts_arrive_before_a_later_fatal_error():
     with ChatServer(YES, YES, status(401, "key withdrawn")) as server:
-        came = []
+        arrived = []
         with pytest.raises(EquivalenceError, match="key withdrawn"):
-            came += judge(server, concurrency=1).stream([Pair("q", "a", str(i)) for i in range(9)])
-    assert [(index, verdict.same) for index, verdict in came] == [(0, True), (1, True)]
+            arrived += make_judge(server, concurrency=1).stream([Pair("q", "a", str(i)) for i in range(9)])
+    assert [(index, verdict.same) for index, verdict in arrived] == [(0, True), (1, True)]
 
 
 def test_a_fast_pair_does_not_wait_for_a_slow_one():
     with ChatServer(choose_by(lambda body: silent if "slow" in prompt(body) else YES)) as server:
-        stream = judge(server, timeout=3600).stream([Pair("q", "a", "slow"), Pair("q", "a", "b")])
+        stream = make_judge(server, timeout=3600).stream([Pair("q", "a", "slow"), Pair("q", "a", "b")])
         assert next(stream)[0] == 1
         stream.close()
 
 
 def test_pairs_beyond_the_budget_are_undecided_and_cost_nothing():
     with ChatServer(YES) as server:
-        verdicts = judge(server, token_budget=20, concurrency=1).judge([Pair("q", "a", str(i)) for i in range(4)])
+        verdicts = make_judge(server, token_budget=20, concurrency=1).judge([Pair("q", "a", str(i)) for i in range(4)])
     assert [verdict.same for verdict in verdicts] == [True, True, None, None]
     assert verdicts[2].reason == "the token budget of 20 is spent"
     assert verdicts[2].usage is None
@@ -287,13 +287,13 @@ def fold(body):
 def test_it_passes_the_conformance_checks():
     with ChatServer(choose_by(fold)) as server:
         answers = ["Paris", "paris.", "Rome", "42", "\u6771\u4eac", "a\x00b", "{left}", "(((", " "]
-        check_equivalence(judge(server, template="[[{left}]] [[{right}]]"), answers=answers)
+        check_equivalence(make_judge(server, template="[[{left}]] [[{right}]]"), answers=answers)
 
 
 def test_estimate_uses_it():
     with ChatServer(choose_by(fold)) as server:
-        asked = judge(server, template="[[{left}]] [[{right}]]")
-        result = estimate(["Paris", "paris!", "Rome", "PARIS"], question="Capital of France?", equivalence=asked)
+        judge = make_judge(server, template="[[{left}]] [[{right}]]")
+        result = estimate(["Paris", "paris!", "Rome", "PARIS"], question="Capital of France?", equivalence=judge)
     assert [len(cluster.indices) for cluster in result.clusters] == [3, 1]
 
 
@@ -371,31 +371,31 @@ def test_a_template_without_the_question_judges_a_pair_once_for_all_questions():
     groups, questions = [["a", "b"]] * 3, ["p", "q", "r"]
     for template, calls in (("Same? {left} / {right}", 1), ("{question}: same? {left} / {right}", 3)):
         with ChatServer(NO) as server:
-            estimate(groups, question=questions, equivalence=judge(server, template=template))
+            estimate(groups, question=questions, equivalence=make_judge(server, template=template))
             assert len(server.requests) == calls
 
 
 def test_a_cancelled_task_waits_for_no_call_and_sends_no_other():
     class Counts(Judge):
-        came = 0
+        arrived = 0
 
         def stream(self, pairs):
             for one in super().stream(pairs):
-                self.came += 1
+                self.arrived += 1
                 yield one
 
     async def cancelled(server):
-        asked = with_fast_retries(
+        judge = with_fast_retries(
             Counts("m", server.url, concurrency=1, retries=0, timeout=20.0)
         )  # then a call has failed
-        task = asyncio.create_task(aestimate(list("abcdef"), question="q", equivalence=asked))
+        task = asyncio.create_task(aestimate(list("abcdef"), question="q", equivalence=judge))
         while len(server.requests) < 4:  # noqa: ASYNC110  # a thread counts
             await asyncio.sleep(0.01)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        return asked
+        return judge
 
     with ChatServer(NO, NO, NO, silent) as server:
-        asked = asyncio.run(cancelled(server))  # which waits for its threads
-        assert (len(server.requests), asked.came) == (4, 3)
+        judge = asyncio.run(cancelled(server))  # which waits for its threads
+        assert (len(server.requests), judge.arrived) == (4, 3)

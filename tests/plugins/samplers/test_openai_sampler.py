@@ -35,12 +35,12 @@ def no_key(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
 
 
-def sampler(server, **options):
+def make_sampler(server, **options):
     return with_fast_retries(OpenAISampler("m", server.url, **{"timeout": 10.0, **options}))
 
 
 def draw(server, *requests, **options):
-    return list(sampler(server, **options).stream(requests))
+    return list(make_sampler(server, **options).stream(requests))
 
 
 def draw_one(server, **options):
@@ -69,11 +69,11 @@ def test_one_request_asks_for_all_responses():
 @pytest.mark.parametrize("most", [1, 2, 3, 4])
 def test_missing_responses_are_requested_and_no_later_request_asks_for_more_than_arrived(most):
     with ChatServer(samples(most)) as server:
-        client = sampler(server, concurrency=1)
-        first = list(client.stream([Request(0, "q", 7)]))
+        sampler = make_sampler(server, concurrency=1)
+        first = list(sampler.stream([Request(0, "q", 7)]))
         assert len({sample.text for _, sample in first}) == len(first) == 7
         server.requests.clear()
-        second = list(client.stream([Request(0, "q", 7)]))
+        second = list(sampler.stream([Request(0, "q", 7)]))
         assert len({sample.text for _, sample in second}) == len(second) == 7
         assert sum(body.get("n", 1) for body in server.requests) == 7
         assert max(body.get("n", 1) for body in server.requests) == most
@@ -89,11 +89,11 @@ def limited(most, message="n must be smaller"):
 def test_a_server_that_refuses_n_is_asked_for_one_response_per_request(code):
     numbers = samples()
     with ChatServer(choose_by(lambda body: status(code, "one choice only") if "n" in body else numbers)) as server:
-        client = sampler(server, concurrency=4)
-        drawn = list(client.stream(Request(i, "q", 3) for i in range(30)))
+        sampler = make_sampler(server, concurrency=4)
+        drawn = list(sampler.stream(Request(i, "q", 3) for i in range(30)))
         assert len({sample.text for _, sample in drawn}) == len(drawn) == 90
         server.requests.clear()
-        assert len(list(client.stream([Request(0, "q", 3)]))) == 3
+        assert len(list(sampler.stream([Request(0, "q", 3)]))) == 3
         assert not any("n" in body for body in server.requests)
 
 
@@ -110,8 +110,8 @@ def test_many_refusals_of_n_at_the_same_time_do_not_stop_all_calls():
 
 def test_after_a_refusal_requests_ask_for_as_many_as_the_server_sent_before():
     with ChatServer(limited(4)) as server:
-        client = sampler(server, concurrency=1)
-        assert len(list(client.stream([Request(0, "q", 4), Request(1, "q", 10), Request(2, "q", 10)]))) == 24
+        sampler = make_sampler(server, concurrency=1)
+        assert len(list(sampler.stream([Request(0, "q", 4), Request(1, "q", 10), Request(2, "q", 10)]))) == 24
         assert [body.get("n", 1) for body in server.requests] == [4, 10, 1, 4, 4, 1, 4, 4, 2]
 
 
@@ -119,8 +119,8 @@ def test_a_refusal_for_another_reason_sets_no_limit():
     picky = samples()
     behaviour = choose_by(lambda body: status(400, "context too long") if "long" in prompt(body) else picky)
     with ChatServer(behaviour) as server:
-        client = sampler(server, concurrency=1)
-        drawn = list(client.stream([Request(0, "long", 3), Request(1, "q", 3), Request(2, "long", 3)]))
+        sampler = make_sampler(server, concurrency=1)
+        drawn = list(sampler.stream([Request(0, "long", 3), Request(1, "q", 3), Request(2, "long", 3)]))
         assert [body.get("n", 1) for body in server.requests] == [3, 1, 3, 3]
     failures = [(request.index, entry.reason) for request, entry in drawn if isinstance(entry, SampleFailure)]
     assert failures == [(0, "HTTP 400: context too long"), (2, "HTTP 400: context too long")]
@@ -129,9 +129,9 @@ def test_a_refusal_for_another_reason_sets_no_limit():
 
 def test_every_response_to_a_question_has_its_own_seed():
     with ChatServer(samples(1)) as server:
-        client = sampler(server, seed=100, concurrency=1)
-        list(client.stream([Request(0, "q", 4)]))
-        list(client.stream([Request(0, "q", 3, first=4)]))
+        sampler = make_sampler(server, seed=100, concurrency=1)
+        list(sampler.stream([Request(0, "q", 4)]))
+        list(sampler.stream([Request(0, "q", 3, first=4)]))
     seeds = [body["seed"] for body in server.requests]
     assert seeds == [100, 101, 102, 103, 104, 105, 106]
 
@@ -182,7 +182,7 @@ def test_a_request_is_taken_only_when_a_slot_is_free():
             yield Request(index, str(index), 2)
 
     with ChatServer(samples()) as server:
-        stream = sampler(server, concurrency=3).stream(source())
+        stream = make_sampler(server, concurrency=3).stream(source())
         next(stream)
         assert len(taken) == 3
         stream.close()
@@ -190,7 +190,7 @@ def test_a_request_is_taken_only_when_a_slot_is_free():
 
 def test_samples_arrive_with_their_reply():
     with ChatServer(choose_by(lambda body: silent if prompt(body) == "slow" else samples())) as server:
-        stream = sampler(server, timeout=3600).stream([Request(0, "slow", 2), Request(1, "q", 2)])
+        stream = make_sampler(server, timeout=3600).stream([Request(0, "slow", 2), Request(1, "q", 2)])
         assert [next(stream)[0].index, next(stream)[0].index] == [1, 1]
         stream.close()
 
@@ -213,8 +213,8 @@ def test_every_request_gets_all_its_responses_whatever_the_server_sends(wanted, 
     numbers = samples(most)
     with ChatServer(choose_by(lambda body: status(400, "n") if body.get("n", 1) > refuses else numbers)) as server:
         drawn = draw(server, *(Request(i, "q", n) for i, n in enumerate(wanted)), concurrency=concurrency)
-        came = [request.index for request, _ in drawn]
-    assert [came.count(i) for i in range(len(wanted))] == wanted
+        arrived = [request.index for request, _ in drawn]
+    assert [arrived.count(i) for i in range(len(wanted))] == wanted
     assert len({sample.text for _, sample in drawn}) == sum(wanted)
 
 
@@ -337,9 +337,9 @@ def test_a_long_wait_is_logged_by_the_cli_only(monkeypatch, capfd, tmp_path):
     with ChatServer(busy, busy, busy, samples()) as server:
         options = ["model=m", f"base_url={server.url}"]
         command = ["estimate", str(tmp_path / "q.jsonl"), "-n", "1", "--sampler", "openai"]
-        done = CliRunner().invoke(main, [*command, *(part for one in options for part in ("--sampler-option", one))])
-        said = [line for line in done.stderr.splitlines() if line.startswith("waiting: ")]
-        assert said == [f"waiting: {server.url}: HTTP 503: no room; trying again in {said[0].split()[-2]} s"]
+        result = CliRunner().invoke(main, [*command, *(part for one in options for part in ("--sampler-option", one))])
+        lines = [line for line in result.stderr.splitlines() if line.startswith("waiting: ")]
+        assert lines == [f"waiting: {server.url}: HTTP 503: no room; trying again in {lines[0].split()[-2]} s"]
     with ChatServer(busy, samples()) as server:
         draw(server, Request(0, "q", 1))
     assert "no room" not in capfd.readouterr().err
@@ -364,21 +364,21 @@ def test_samples_arrive_before_a_later_fatal_error():
     with ChatServer(says("a", "b"), status(401, "key withdrawn")) as server:
         drawn = []
         with pytest.raises(errors.SamplingError, match="key withdrawn"):
-            drawn += sampler(server, concurrency=1).stream(Request(i, "q", 2) for i in range(5))
+            drawn += make_sampler(server, concurrency=1).stream(Request(i, "q", 2) for i in range(5))
     assert [sample.text for _, sample in drawn] == ["a", "b"]
 
 
 @pytest.mark.parametrize("most", [None, 1, 2])
 def test_it_passes_the_conformance_checks(most):
     with ChatServer(samples(most)) as server:
-        check_sampler(sampler(server, seed=1))
+        check_sampler(make_sampler(server, seed=1))
 
 
 def test_settings_hold_exactly_what_a_sample_depends_on():
-    def made(**options):
+    def settings_of(**options):
         return OpenAISampler(**{"model": "m", "base_url": "http://127.0.0.1:1/v1", **options}).settings
 
-    assert made() == made(api_key="another-key", concurrency=2, timeout=5, retries=0, token_budget=5)
+    assert settings_of() == settings_of(api_key="another-key", concurrency=2, timeout=5, retries=0, token_budget=5)
     different = [
         {"model": "n"},
         {"base_url": "http://127.0.0.1:2/v1"},
@@ -390,8 +390,8 @@ def test_settings_hold_exactly_what_a_sample_depends_on():
         {"logprobs": False},
         {"extra": {"top_k": 1}},
     ]
-    assert len({made(), *(made(**options) for options in different)}) == len(different) + 1
-    assert json.loads(json.dumps(made())) == list(made())
+    assert len({settings_of(), *(settings_of(**options) for options in different)}) == len(different) + 1
+    assert json.loads(json.dumps(settings_of())) == list(settings_of())
 
 
 def test_it_is_found_by_name_and_describe_shows_the_options_that_are_not_defaults():
@@ -422,9 +422,9 @@ def test_an_invalid_option_is_refused_at_construction(options, message):
 def measured_usage(*behaviours, questions, n=1, **options):
     """The usage in each question's result, and the tokens that the endpoint counted."""
     with ChatServer(*behaviours) as server:
-        client = sampler(server, concurrency=1, retries=0, input_price=1.0, output_price=1.0, **options)
-        results = estimate(question=questions, sampler=client, n=n)
-    return [result.provenance.sampling_usage for result in results], client.endpoint.tokens_used
+        sampler = make_sampler(server, concurrency=1, retries=0, input_price=1.0, output_price=1.0, **options)
+        results = estimate(question=questions, sampler=sampler, n=n)
+    return [result.provenance.sampling_usage for result in results], sampler.endpoint.tokens_used
 
 
 def test_the_usage_of_a_call_without_responses_is_in_the_result():

@@ -27,22 +27,22 @@ def tokenizer(tmp_path_factory):
 
 @pytest.fixture
 def script(tokenizer, monkeypatch):
-    made = Script(tokenizer)
+    script = Script(tokenizer)
     tokenizer.chat_template = None
-    monkeypatch.setitem(sys.modules, "vllm", module(made))
-    return made
+    monkeypatch.setitem(sys.modules, "vllm", module(script))
+    return script
 
 
-def draw(made, *questions, n=2, first=0):
+def draw(sampler, *questions, n=2, first=0):
     outcomes = {question: [] for question in questions}
-    for request, outcome in made.stream(Request(i, question, n, first) for i, question in enumerate(questions)):
+    for request, outcome in sampler.stream(Request(i, question, n, first) for i, question in enumerate(questions)):
         outcomes[request.question].append(outcome)
     return list(outcomes.values())
 
 
 def test_the_arguments_of_the_engine_and_of_each_request(script):
     options = {"temperature": 0.7, "top_p": 0.9, "top_k": 20, "max_tokens": 32, "stop": "\n\n", "revision": "v1"}
-    made = VLLMSampler("owner/model", **options, seed=4, engine={"max_model_len": 64, "tensor_parallel_size": 2})
+    sampler = VLLMSampler("owner/model", **options, seed=4, engine={"max_model_len": 64, "tensor_parallel_size": 2})
     (started,) = script.started
     assert started == {
         "model": "owner/model",
@@ -53,7 +53,7 @@ def test_the_arguments_of_the_engine_and_of_each_request(script):
         "load_format": "safetensors",
         "max_model_len": 64,
     }
-    draw(made, "Why?", n=3)
+    draw(sampler, "Why?", n=3)
     ((prompts, (params,)),) = script.calls
     assert prompts == [{"prompt_token_ids": script.tokenizer("Why?")["input_ids"]}]
     assert (params.n, params.temperature, params.top_p, params.top_k) == (3, 0.7, 0.9, 20)
@@ -69,9 +69,9 @@ def test_the_arguments_of_the_engine_and_of_each_request(script):
     ],
 )
 def test_log_probabilities_are_requested_as_the_option_says(script, options, engine, logprobs):
-    made = VLLMSampler("m", **options)
+    sampler = VLLMSampler("m", **options)
     assert script.started[0]["logprobs_mode"] == engine
-    ((sample, _),) = draw(made, "Why?")
+    ((sample, _),) = draw(sampler, "Why?")
     assert script.calls[0][1][0].logprobs == logprobs
     assert (sample.logprobs is None) == (logprobs is None)
 
@@ -103,10 +103,10 @@ def test_a_stop_string_is_not_an_end_token_and_a_cut_response_has_none(script):
 
 
 def test_with_a_seed_a_response_is_the_same_whenever_it_is_requested(script):
-    made = VLLMSampler("m", seed=1)
+    sampler = VLLMSampler("m", seed=1)
 
     def texts(n, first=0, question="Why?"):
-        return [sample.text for sample in draw(made, question, n=n, first=first)[0]]
+        return [sample.text for sample in draw(sampler, question, n=n, first=first)[0]]
 
     assert texts(2) + texts(3, first=2) == texts(5)
     assert len(set(texts(5))) == 5
@@ -145,8 +145,8 @@ def test_requests_are_taken_for_one_call_at_a_time(script):
 
 
 def test_a_prompt_that_leaves_no_room_fails_alone_and_does_not_reach_the_engine(script):
-    made = VLLMSampler("m", max_tokens=20, engine={"max_model_len": 40})
-    long, short = draw(made, "Why? " * 30, "Why?")
+    sampler = VLLMSampler("m", max_tokens=20, engine={"max_model_len": 40})
+    long, short = draw(sampler, "Why? " * 30, "Why?")
     assert len(short) == 2
     (failure,) = long
     assert "20 new tokens (max_tokens) exceed the model's window of 40" in failure.reason
@@ -203,18 +203,18 @@ def test_pickled_weights_are_read_only_with_allow_pickle(script):
 
 def test_chat_templates_settings_and_closing(script):
     script.tokenizer.chat_template = CHAT
-    made = VLLMSampler("m", system="Be brief.")
-    draw(made, "Why?")
+    sampler = VLLMSampler("m", system="Be brief.")
+    draw(sampler, "Why?")
     sent = script.tokenizer.decode(script.calls[0][0][0]["prompt_token_ids"])
     assert sent.startswith("<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?")
-    assert made.describe() == "vllm(model='m', system='Be brief.')"
-    assert made.settings != VLLMSampler("m").settings
+    assert sampler.describe() == "vllm(model='m', system='Be brief.')"
+    assert sampler.settings != VLLMSampler("m").settings
     assert VLLMSampler("m", per_call=3).settings == VLLMSampler("m").settings
-    assert made.settings[-2:] == ("bfloat16", None)
-    made.close()
-    made.close()
+    assert sampler.settings[-2:] == ("bfloat16", None)
+    sampler.close()
+    sampler.close()
     with pytest.raises(errors.SamplingError, match="is closed"):
-        draw(made, "Why?")
+        draw(sampler, "Why?")
 
 
 def test_it_passes_the_conformance_checks_and_samples_for_estimate(script):
@@ -231,8 +231,8 @@ def test_without_vllm_the_error_says_how_to_install_it():
 
 
 def test_a_variant_uses_the_same_engine_with_other_options(script):
-    made = VLLMSampler("owner/model", temperature=0, max_tokens=8, logprobs=False)
-    other = made.variant(temperature=0.5, chat_template=CHAT, system="Be brief.")
+    sampler = VLLMSampler("owner/model", temperature=0, max_tokens=8, logprobs=False)
+    other = sampler.variant(temperature=0.5, chat_template=CHAT, system="Be brief.")
     assert len(script.started) == 1
     draw(other, "Why?", n=1)
     ((prompts, (params,)),) = script.calls
@@ -242,13 +242,13 @@ def test_a_variant_uses_the_same_engine_with_other_options(script):
         written == "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nWhy?<|im_end|>\n<|im_start|>assistant\n"
     )
     with pytest.raises(errors.OptionError, match="vllm: logprobs cannot change after the model is loaded"):
-        made.variant(logprobs="model")
+        sampler.variant(logprobs="model")
 
 
 def test_a_variant_waits_for_the_engine_but_a_forked_process_does_not(script, monkeypatch):
-    made = VLLMSampler("owner/model")
-    other = made.variant(temperature=0.5)
-    (held,) = {id(one._lock.current): one._lock.current for one in (made, other)}.values()
+    sampler = VLLMSampler("owner/model")
+    other = sampler.variant(temperature=0.5)
+    (held,) = {id(one._lock.current): one._lock.current for one in (sampler, other)}.values()
     drawn = []
     reader = threading.Thread(target=lambda: drawn.extend(draw(other, "Why?")[0]), daemon=True)
     with held:

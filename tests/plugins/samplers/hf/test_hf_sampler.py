@@ -38,14 +38,14 @@ def learned(tmp_path_factory):
     return trained(tmp_path_factory.mktemp("taught"))
 
 
-def sampler(folder, **options):
+def make_sampler(folder, **options):
     return HFSampler(str(folder), **{"max_tokens": 12, "seed": 0, "chat": False, **options})
 
 
-def draw(made, *questions, n=3, first=0):
+def draw(sampler, *questions, n=3, first=0):
     """The outcomes of each question."""
     outcomes = {question: [] for question in questions}
-    for request, outcome in made.stream(Request(i, question, n, first) for i, question in enumerate(questions)):
+    for request, outcome in sampler.stream(Request(i, question, n, first) for i, question in enumerate(questions)):
         outcomes[request.question].append(outcome)
     return list(outcomes.values())
 
@@ -70,13 +70,13 @@ class SingleTexts:
 # Agreement with the model.
 
 
-def spy(made, monkeypatch):
+def spy(sampler, monkeypatch):
     """Record the rows and the tokens that the engine draws."""
-    generation, seen = made._open_engine.generation, []
+    generation, seen = sampler._open_engine.generation, []
     original = generation.draw
 
-    def draw(rows, halt):
-        tokens = original(rows, halt)
+    def draw(rows, cancelled):
+        tokens = original(rows, cancelled)
         seen.extend(zip(rows, tokens, strict=True))
         return tokens
 
@@ -89,10 +89,10 @@ def spy(made, monkeypatch):
 def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_texts(tmp_path, kind, monkeypatch):
     checkpoint(tmp_path, kind, ends=END_IDS)
     options = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "token_entropies": True, "hidden_states": True}
-    made, alone = sampler(tmp_path, end_token=True, **options), SingleTexts(tmp_path)
-    assert made._open_engine.generation.mode.name == MODES[kind]
-    seen = spy(made, monkeypatch)
-    drawn = draw(made, *QUESTIONS, n=4)
+    sampler, alone = make_sampler(tmp_path, end_token=True, **options), SingleTexts(tmp_path)
+    assert sampler._open_engine.generation.mode.name == MODES[kind]
+    seen = spy(sampler, monkeypatch)
+    drawn = draw(sampler, *QUESTIONS, n=4)
     assert len(seen) == 16
     lengths = set()
     samples = {(row.question, row.number): one for row, one in seen}
@@ -113,11 +113,13 @@ def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_t
             assert sample.logprobs == pytest.approx(expected[range(len(ids)), ids].tolist(), abs=1e-4)
             entropy = torch.special.entr(expected.exp()).sum(-1)
             assert sample.token_entropies == pytest.approx(entropy.tolist(), abs=1e-4)
-            said = ids[:-1] if ended else ids
-            assert sample.text == alone.tokenizer.decode(said, skip_special_tokens=True)
+            text_ids = ids[:-1] if ended else ids
+            assert sample.text == alone.tokenizer.decode(text_ids, skip_special_tokens=True)
             assert sample.finish_reason == ("stop" if ended else "length")
             with torch.inference_mode():
-                states = alone.model(input_ids=torch.tensor([prompt + said]), output_hidden_states=True).hidden_states
+                states = alone.model(
+                    input_ids=torch.tensor([prompt + text_ids]), output_hidden_states=True
+                ).hidden_states
             assert sample.hidden_state == pytest.approx(states[-1][0, -1].tolist(), abs=1e-4)
     assert len(lengths) > 3  # so rows that end early are covered
 
@@ -128,27 +130,27 @@ def test_the_models_own_generation_settings_are_not_used(folder, tmp_path, own):
         (tmp_path / name.name).write_bytes(name.read_bytes())
     path = tmp_path / "generation_config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "do_sample": True, **own}))
-    assert texts(draw(sampler(tmp_path), *QUESTIONS)) == texts(draw(sampler(folder), *QUESTIONS))
+    assert texts(draw(make_sampler(tmp_path), *QUESTIONS)) == texts(draw(make_sampler(folder), *QUESTIONS))
 
 
 def test_log_probabilities_of_the_model_or_none(folder):
     hot = {"temperature": 2.0, "top_k": 30}
     (of_drawn,), (own,), (none,) = (
-        draw(sampler(folder, **hot, logprobs=logprobs), CERTAIN) for logprobs in ("drawn", "model", False)
+        draw(make_sampler(folder, **hot, logprobs=logprobs), CERTAIN) for logprobs in ("drawn", "model", False)
     )
     alone = SingleTexts(folder)
     for a, b, c in zip(of_drawn, own, none, strict=True):
         assert a.text == b.text == c.text
         assert c.logprobs is None
         assert a.logprobs != b.logprobs
-    (cold,) = draw(sampler(folder, logprobs="model"), CERTAIN)
-    (same,) = draw(sampler(folder, logprobs="drawn"), CERTAIN)
+    (cold,) = draw(make_sampler(folder, logprobs="model"), CERTAIN)
+    (same,) = draw(make_sampler(folder, logprobs="drawn"), CERTAIN)
     assert [sample.logprobs for sample in cold] == [sample.logprobs for sample in same]  # at temperature 1
     assert alone.model.config.vocab_size > 30
 
 
 def test_the_end_token_has_a_log_probability_only_if_requested_or_if_it_is_the_only_token(folder):
-    (plain,), (whole,) = (draw(sampler(folder, end_token=end), CERTAIN, n=40) for end in (False, True))
+    (plain,), (whole,) = (draw(make_sampler(folder, end_token=end), CERTAIN, n=40) for end in (False, True))
     empty = 0
     for a, b in zip(plain, whole, strict=True):
         assert a.text == b.text
@@ -164,59 +166,62 @@ def test_the_end_token_has_a_log_probability_only_if_requested_or_if_it_is_the_o
 
 @pytest.mark.parametrize("pad", ["<|pad|>", "<|im_end|>", None])
 def test_the_padding_token_makes_no_difference(tmp_path, pad):
-    usual = draw(sampler(checkpoint(tmp_path / "usual", "gpt2, learned positions", ends=END_IDS)), *QUESTIONS)
+    usual = draw(make_sampler(checkpoint(tmp_path / "usual", "gpt2, learned positions", ends=END_IDS)), *QUESTIONS)
     assert (
-        draw(sampler(checkpoint(tmp_path / "m", "gpt2, learned positions", ends=END_IDS, pad=pad)), *QUESTIONS) == usual
+        draw(make_sampler(checkpoint(tmp_path / "m", "gpt2, learned positions", ends=END_IDS, pad=pad)), *QUESTIONS)
+        == usual
     )
 
 
 def test_the_end_tokens_of_the_model_and_of_the_tokenizer_end_a_response(tmp_path):
-    made = sampler(checkpoint(tmp_path, ends=[3, 5]))
-    assert made._open_engine.generation.end_ids == [2, 3, 5]
+    sampler = make_sampler(checkpoint(tmp_path, ends=[3, 5]))
+    assert sampler._open_engine.generation.end_ids == [2, 3, 5]
 
 
 def test_half_precision_gives_log_probabilities_of_the_drawn_distribution(folder):
-    made = sampler(folder, dtype="bfloat16", top_k=1)
-    for sample in itertools.chain(*draw(made, *QUESTIONS)):
+    sampler = make_sampler(folder, dtype="bfloat16", top_k=1)
+    for sample in itertools.chain(*draw(sampler, *QUESTIONS)):
         assert sample.logprobs == pytest.approx([0.0] * len(sample.logprobs), abs=1e-6)
-    assert "bfloat16" in made.settings
+    assert "bfloat16" in sampler.settings
 
 
 # Seeds.
 
 
 def test_with_a_seed_a_response_depends_only_on_its_question_and_number(folder):
-    made = sampler(folder)
-    together = texts(draw(made, *QUESTIONS, n=6))
-    assert texts(draw(made, *QUESTIONS, n=6)) == together
-    assert [texts(draw(made, question, n=6))[0] for question in QUESTIONS] == together
+    sampler = make_sampler(folder)
+    together = texts(draw(sampler, *QUESTIONS, n=6))
+    assert texts(draw(sampler, *QUESTIONS, n=6)) == together
+    assert [texts(draw(sampler, question, n=6))[0] for question in QUESTIONS] == together
     assert [
         a + b
-        for a, b in zip(texts(draw(made, *QUESTIONS, n=2)), texts(draw(made, *QUESTIONS, n=4, first=2)), strict=True)
+        for a, b in zip(
+            texts(draw(sampler, *QUESTIONS, n=2)), texts(draw(sampler, *QUESTIONS, n=4, first=2)), strict=True
+        )
     ] == together
-    assert texts(draw(sampler(folder, batch_tokens=1), *QUESTIONS, n=6)) == together
-    assert texts(draw(sampler(folder, seed=1), *QUESTIONS, n=6)) != together
+    assert texts(draw(make_sampler(folder, batch_tokens=1), *QUESTIONS, n=6)) == together
+    assert texts(draw(make_sampler(folder, seed=1), *QUESTIONS, n=6)) != together
 
 
 def test_without_a_seed_responses_differ_each_time_and_torch_s_generator_is_not_used(folder):
-    made = sampler(folder, seed=None)
+    sampler = make_sampler(folder, seed=None)
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first = draw(made, *QUESTIONS)
+    first = draw(sampler, *QUESTIONS)
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(5)
-    assert texts(draw(made, *QUESTIONS)) != texts(first)
+    assert texts(draw(sampler, *QUESTIONS)) != texts(first)
 
 
 def test_at_temperature_zero_one_greedy_response_is_yielded_n_times(folder):
-    made, alone = sampler(folder, temperature=0), SingleTexts(folder)
-    (samples,) = draw(made, OPEN, n=4)
+    sampler, alone = make_sampler(folder, temperature=0), SingleTexts(folder)
+    (samples,) = draw(sampler, OPEN, n=4)
     ids = alone.tokenizer(OPEN, return_tensors="pt")["input_ids"]
     expected = alone.model.generate(ids, do_sample=False, max_new_tokens=12, pad_token_id=0)[0, ids.shape[1] :].tolist()
-    said = [token for token in expected if token not in END_IDS]
-    assert len(said) > 2
-    assert {sample.text for sample in samples} == {alone.tokenizer.decode(said, skip_special_tokens=True)}
-    known = alone.logits(ids[0].tolist(), said).log_softmax(-1)[range(len(said)), said].tolist()
+    text_ids = [token for token in expected if token not in END_IDS]
+    assert len(text_ids) > 2
+    assert {sample.text for sample in samples} == {alone.tokenizer.decode(text_ids, skip_special_tokens=True)}
+    known = alone.logits(ids[0].tolist(), text_ids).log_softmax(-1)[range(len(text_ids)), text_ids].tolist()
     assert samples[0].logprobs == pytest.approx(known, abs=1e-4)
     assert [sample.usage for sample in samples] == [Usage(1, ids.shape[1], len(expected)), *[Usage()] * 3]
 
@@ -225,8 +230,8 @@ def test_at_temperature_zero_one_greedy_response_is_yielded_n_times(folder):
 
 
 def test_usage_counts_the_prompt_once_per_question_and_each_response_by_its_tokens(folder):
-    made = sampler(folder, end_token=True)
-    for question, samples in zip(QUESTIONS, draw(made, *QUESTIONS, n=4), strict=True):
+    sampler = make_sampler(folder, end_token=True)
+    for question, samples in zip(QUESTIONS, draw(sampler, *QUESTIONS, n=4), strict=True):
         prompt = len(SingleTexts(folder).tokenizer(question)["input_ids"])
         assert sorted(sample.usage.input_tokens for sample in samples) == [0, 0, 0, prompt]
         assert sum(sample.usage.requests for sample in samples) == 1
@@ -235,20 +240,20 @@ def test_usage_counts_the_prompt_once_per_question_and_each_response_by_its_toke
 
 def test_a_prompt_is_processed_once_and_finished_rows_are_dropped(tmp_path):
     long, n = "0 1 2 3 4 5 6 7 8 9 " * 12, 8
-    made = sampler(checkpoint(tmp_path / "a", ends=END_IDS))
-    (samples,) = draw(made, long, n=n)
+    sampler = make_sampler(checkpoint(tmp_path / "a", ends=END_IDS))
+    (samples,) = draw(sampler, long, n=n)
     prompt, drawn = samples[0].usage.input_tokens, [sample.usage.output_tokens for sample in samples]
     assert prompt > 100
-    assert made.forward_tokens <= prompt + 2 * sum(drawn)  # more than half of the rows in each step are unfinished
+    assert sampler.forward_tokens <= prompt + 2 * sum(drawn)  # more than half of the rows in each step are unfinished
 
 
 def test_a_warning_names_the_slower_generation_mode_and_the_reason(tmp_path):
     with pytest.warns(RuntimeWarning, match="runs 'in padded batches', not 'sharing prompts' .*slower, with the same"):
-        sampler(checkpoint(tmp_path / "a", "mamba, states"))
+        make_sampler(checkpoint(tmp_path / "a", "mamba, states"))
     with pytest.warns(
         RuntimeWarning, match="runs 'one by one', .*not 'in batches of one length' .log-probabilities differ"
     ):
-        sampler(checkpoint(tmp_path / "b", "rwkv, states"))
+        make_sampler(checkpoint(tmp_path / "b", "rwkv, states"))
 
 
 def test_a_request_is_taken_when_a_batch_has_room(folder):
@@ -260,7 +265,7 @@ def test_a_request_is_taken_when_a_batch_has_room(folder):
             yield Request(number, CERTAIN, 4)
 
     length = len(SingleTexts(folder).tokenizer(CERTAIN)["input_ids"]) + 12
-    stream = sampler(folder, batch_tokens=8 * length).stream(requests())
+    stream = make_sampler(folder, batch_tokens=8 * length).stream(requests())
     first = [next(stream)[0].index for _ in range(8)]
     stream.close()
     assert first == [0, 0, 0, 0, 1, 1, 1, 1]
@@ -269,13 +274,13 @@ def test_a_request_is_taken_when_a_batch_has_room(folder):
 
 @pytest.mark.parametrize("batch_tokens", [1, 40, 100, 400, 10_000])
 def test_batches_of_any_size_yield_all_responses(folder, batch_tokens):
-    drawn = draw(sampler(folder, batch_tokens=batch_tokens), *QUESTIONS, n=5)
+    drawn = draw(make_sampler(folder, batch_tokens=batch_tokens), *QUESTIONS, n=5)
     assert [len(samples) for samples in drawn] == [5] * 4
 
 
 def test_a_prompt_that_leaves_no_room_for_the_response_fails_alone(folder):
     long = "0 1 2 3 4 5 6 7 8 9 " * 60
-    (a, b, c) = draw(sampler(folder), CERTAIN, long, OPEN)
+    (a, b, c) = draw(make_sampler(folder), CERTAIN, long, OPEN)
     tokens = len(SingleTexts(folder).tokenizer(long)["input_ids"])
     assert tokens > WINDOW
     assert b == [
@@ -287,41 +292,41 @@ def test_a_prompt_that_leaves_no_room_for_the_response_fails_alone(folder):
 
 
 def test_a_response_may_end_with_the_last_token_of_the_window(tmp_path):
-    made = sampler(checkpoint(tmp_path, "gpt2, learned positions"), max_tokens=WINDOW - 5)
-    (samples,) = draw(made, CERTAIN, n=2)
+    sampler = make_sampler(checkpoint(tmp_path, "gpt2, learned positions"), max_tokens=WINDOW - 5)
+    (samples,) = draw(sampler, CERTAIN, n=2)
     assert {sample.usage.output_tokens for sample in samples if sample.finish_reason == "length"} <= {WINDOW - 5}
     assert len(samples) == 2
 
 
-def short_of_memory(made, monkeypatch, rows):
+def short_of_memory(sampler, monkeypatch, rows):
     """Make the model run out of memory with more rows than these; returns the sizes of the batches."""
-    generation, sizes = made._open_engine.generation, []
+    generation, sizes = sampler._open_engine.generation, []
     original = generation.draw
 
-    def draw(batch, halt):
+    def draw(batch, cancelled):
         sizes.append(len(batch))
         if len(batch) > rows:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return original(batch, halt)
+        return original(batch, cancelled)
 
     monkeypatch.setattr(generation, "draw", draw)
     return sizes
 
 
 def test_when_memory_runs_out_batches_are_halved_and_stay_small(folder, monkeypatch):
-    made, usual = sampler(folder), draw(sampler(folder), *QUESTIONS)
-    sizes = short_of_memory(made, monkeypatch, 3)
-    assert texts(draw(made, *QUESTIONS)) == texts(usual)
+    sampler, usual = make_sampler(folder), draw(make_sampler(folder), *QUESTIONS)
+    sizes = short_of_memory(sampler, monkeypatch, 3)
+    assert texts(draw(sampler, *QUESTIONS)) == texts(usual)
     assert sum(size > 3 for size in sizes) <= 3
     sizes.clear()
-    draw(made, *QUESTIONS)
+    draw(sampler, *QUESTIONS)
     assert max(sizes) <= 3
 
 
 def test_a_response_that_does_not_fit_alone_is_one_failure(folder, monkeypatch):
-    made = sampler(folder)
-    short_of_memory(made, monkeypatch, 0)
-    for outcomes in draw(made, CERTAIN, OPEN):
+    sampler = make_sampler(folder)
+    short_of_memory(sampler, monkeypatch, 0)
+    for outcomes in draw(sampler, CERTAIN, OPEN):
         (failure,) = outcomes
         assert failure.reason.startswith("out of memory at ")
 
@@ -332,7 +337,7 @@ def test_weights_that_are_nan_give_failures(tmp_path):
     with torch.no_grad():
         model.lm_head.weight.fill_(torch.nan)
     model.save_pretrained(tmp_path)
-    assert draw(sampler(tmp_path), CERTAIN) == [
+    assert draw(make_sampler(tmp_path), CERTAIN) == [
         [SampleFailure("the model's output is not a number; dtype='float32' may help")]
     ]
 
@@ -341,9 +346,9 @@ def test_weights_that_are_nan_give_failures(tmp_path):
 
 
 def test_a_response_ends_before_a_stop_string(folder):
-    made, free = sampler(folder, stop=["a", "e "], max_tokens=40), sampler(folder, max_tokens=40)
+    sampler, free = make_sampler(folder, stop=["a", "e "], max_tokens=40), make_sampler(folder, max_tokens=40)
     cut = 0
-    for samples, whole in zip(draw(made, *QUESTIONS, n=6), draw(free, *QUESTIONS, n=6), strict=True):
+    for samples, whole in zip(draw(sampler, *QUESTIONS, n=6), draw(free, *QUESTIONS, n=6), strict=True):
         for a, b in zip(samples, whole, strict=True):
             ends = [b.text.find(stop) for stop in ("a", "e ") if stop in b.text]
             assert a.text == b.text[: min(ends, default=None)]
@@ -358,29 +363,29 @@ def test_reasoning_and_its_log_probabilities_are_removed_from_the_text(learned, 
     for name in learned.iterdir():
         (tmp_path / name.name).write_bytes(name.read_bytes())
     (tmp_path / "chat_template.jinja").write_text(CHAT.replace("assistant\n", "assistant\n<think>\n"))
-    made = HFSampler(str(tmp_path), max_tokens=12, seed=0)
-    generation = made._open_engine.generation
-    said = generation._tokenizer("yes</think>\n\nno<|im_end|>", add_special_tokens=False)["input_ids"]
+    sampler = HFSampler(str(tmp_path), max_tokens=12, seed=0)
+    generation = sampler._open_engine.generation
+    text_ids = generation._tokenizer("yes</think>\n\nno<|im_end|>", add_special_tokens=False)["input_ids"]
     original = generation.draw
 
-    def draw_this(rows, halt):
-        (one, *_) = original(rows, halt)
-        return [type(one)(said, [-float(i) for i in range(len(said))], [], True) for _ in rows]
+    def draw_this(rows, cancelled):
+        (one, *_) = original(rows, cancelled)
+        return [type(one)(text_ids, [-float(i) for i in range(len(text_ids))], [], True) for _ in rows]
 
     monkeypatch.setattr(generation, "draw", draw_this)
-    (samples,) = draw(made, OPEN)
+    (samples,) = draw(sampler, OPEN)
     assert {(sample.text, sample.reasoning) for sample in samples} == {("no", "yes")}
     (no,) = generation._tokenizer("no", add_special_tokens=False)["input_ids"]
-    assert samples[0].logprobs == (-float(said.index(no)),)
-    assert samples[0].usage.output_tokens == len(said)
+    assert samples[0].logprobs == (-float(text_ids.index(no)),)
+    assert samples[0].usage.output_tokens == len(text_ids)
 
 
 # With the pipeline.
 
 
 def test_estimate_samples_responses_to_questions(learned):
-    with contextlib.closing(load_sampler("hf", model=str(learned), seed=0, max_tokens=12, temperature=0.5)) as made:
-        certain, open_ = estimate(question=[CERTAIN, OPEN], sampler=made, n=12)
+    with contextlib.closing(load_sampler("hf", model=str(learned), seed=0, max_tokens=12, temperature=0.5)) as sampler:
+        certain, open_ = estimate(question=[CERTAIN, OPEN], sampler=sampler, n=12)
     assert certain.entropy == 0
     assert set(certain.answers) <= {"it is Paris", "Paris in France"}
     assert set(open_.answers) == {"yes", "no"}
@@ -396,25 +401,25 @@ def test_it_passes_the_conformance_checks(learned, folder):
 
 
 def test_settings_hold_exactly_what_samples_depend_on(folder, learned):
-    usual = sampler(folder)
-    assert sampler(folder, batch_tokens=50).settings == usual.settings
-    assert sampler(folder, logprobs=True).settings == usual.settings
+    usual = make_sampler(folder)
+    assert make_sampler(folder, batch_tokens=50).settings == usual.settings
+    assert make_sampler(folder, logprobs=True).settings == usual.settings
     others = [
         *({"seed": 1}, {"temperature": 0.5}, {"top_p": 0.5}, {"top_k": 5}, {"max_tokens": 9}, {"stop": "a"}),
         *({"template": "Q: {question}"}, {"chat": None}, {"logprobs": "model"}, {"end_token": True}),
         *({"token_entropies": True}, {"hidden_states": True}, {"dtype": "bfloat16"}),
     ]
-    settings = [sampler(folder, **other).settings for other in others]
-    assert len({usual.settings, sampler(learned).settings, *settings}) == len(others) + 2
+    settings = [make_sampler(folder, **other).settings for other in others]
+    assert len({usual.settings, make_sampler(learned).settings, *settings}) == len(others) + 2
     assert usual.versions[folder.name] in usual.settings
     assert (
-        sampler(folder, stop=["a"]).describe()
+        make_sampler(folder, stop=["a"]).describe()
         == f"hf(model={str(folder)!r}, max_tokens=12, seed=0, stop=('a',), chat=False)"
     )
 
 
 def test_drawing_continues_while_the_reader_is_busy(folder):
-    made = sampler(folder, batch_tokens=60)
+    sampler = make_sampler(folder, batch_tokens=60)
     taken = threading.Event()
 
     def requests():
@@ -423,21 +428,21 @@ def test_drawing_continues_while_the_reader_is_busy(folder):
                 taken.set()
             yield Request(number, CERTAIN, 1)
 
-    stream = made.stream(requests())
+    stream = sampler.stream(requests())
     next(stream)
     assert taken.wait(60)  # nobody reads meanwhile
     assert len(list(stream)) == 5
 
 
 def test_closing_stops_during_a_response(tmp_path):
-    made = sampler(checkpoint(tmp_path, ends=None), max_tokens=WINDOW - 50, batch_tokens=1)
-    stream = made.stream(Request(i, CERTAIN, 1) for i in range(1000))
+    sampler = make_sampler(checkpoint(tmp_path, ends=None), max_tokens=WINDOW - 50, batch_tokens=1)
+    stream = sampler.stream(Request(i, CERTAIN, 1) for i in range(1000))
     next(stream)
-    before = made.forward_tokens
+    before = sampler.forward_tokens
     stream.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "semantic-entropy hf"]
     time.sleep(0.1)
-    assert made.forward_tokens - before < 3 * WINDOW
+    assert sampler.forward_tokens - before < 3 * WINDOW
 
 
 def test_errors_in_the_requests_and_in_the_model_are_raised_in_the_reader(folder, monkeypatch):
@@ -445,24 +450,24 @@ def test_errors_in_the_requests_and_in_the_model_are_raised_in_the_reader(folder
         yield Request(0, CERTAIN, 2)
         raise LookupError("the file has ended early")
 
-    made = sampler(folder, batch_tokens=30)
+    sampler = make_sampler(folder, batch_tokens=30)
     read = []
     with pytest.raises(LookupError, match="ended early"):
-        read.extend(made.stream(requests()))
+        read.extend(sampler.stream(requests()))
     assert len(read) == 2
 
     def broken(*_):
         raise RuntimeError("CUDA error: an illegal memory access")
 
-    monkeypatch.setattr(made._open_engine.generation, "draw", broken)
+    monkeypatch.setattr(sampler._open_engine.generation, "draw", broken)
     with pytest.raises(errors.SamplingError, match="hf: model=.* does not generate: RuntimeError: CUDA error"):
-        draw(made, CERTAIN)
+        draw(sampler, CERTAIN)
 
 
 def test_several_readers_share_a_model_batch_by_batch(folder):
-    made, expected = sampler(folder, batch_tokens=60), texts(draw(sampler(folder), *QUESTIONS))
+    sampler, expected = make_sampler(folder, batch_tokens=60), texts(draw(make_sampler(folder), *QUESTIONS))
     results = []
-    threads = [threading.Thread(target=lambda: results.append(texts(draw(made, *QUESTIONS)))) for _ in range(3)]
+    threads = [threading.Thread(target=lambda: results.append(texts(draw(sampler, *QUESTIONS)))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -471,26 +476,26 @@ def test_several_readers_share_a_model_batch_by_batch(folder):
 
 
 def test_the_number_of_cpu_threads_is_not_changed(folder, monkeypatch):
-    made, seen = sampler(folder), []
-    original = made._open_engine.generation.draw
+    sampler, seen = make_sampler(folder), []
+    original = sampler._open_engine.generation.draw
     monkeypatch.setattr(
-        made._open_engine.generation, "draw", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1]
+        sampler._open_engine.generation, "draw", lambda *a: (seen.append(torch.get_num_threads()), original(*a))[1]
     )
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        draw(made, CERTAIN)
+        draw(sampler, CERTAIN)
     finally:
         torch.set_num_threads(before)
     assert set(seen) == {1}
 
 
 def test_a_closed_sampler_raises(folder):
-    made = sampler(folder)
-    made.close()
-    made.close()
+    sampler = make_sampler(folder)
+    sampler.close()
+    sampler.close()
     with pytest.raises(errors.SamplingError, match="is closed"):
-        draw(made, CERTAIN)
+        draw(sampler, CERTAIN)
 
 
 # Invalid options and models.
@@ -525,15 +530,15 @@ def test_a_closed_sampler_raises(folder):
 )
 def test_an_invalid_option_is_refused_at_construction(folder, options, message):
     with pytest.raises(errors.OptionError, match=f"hf: .*{message}"):
-        sampler(folder, **options)
+        make_sampler(folder, **options)
 
 
 def test_a_missing_or_unavailable_model_is_reported(tmp_path, monkeypatch):
     with pytest.raises(errors.OptionError, match="hf: model='.*' is not a model saved by `save_pretrained`"):
-        sampler(tmp_path)
+        make_sampler(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(errors.SamplingError, match="hf: model='nobody/nothing'"):
-        sampler("nobody/nothing")
+        make_sampler("nobody/nothing")
 
 
 def test_a_model_that_loads_but_does_not_run_is_reported(tmp_path, monkeypatch):
@@ -544,13 +549,13 @@ def test_a_model_that_loads_but_does_not_run_is_reported(tmp_path, monkeypatch):
 
     monkeypatch.setattr(transformers.Qwen2ForCausalLM, "generate", broken)
     with pytest.raises(errors.SamplingError, match="on cpu in torch.float32, does not generate: RuntimeError"):
-        sampler(tmp_path)
+        make_sampler(tmp_path)
 
 
 def test_the_model_is_compiled_in_place(folder, monkeypatch):
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self, **how: compiled.append((type(self).__name__, how)))
-    sampler(folder, compile=True)
+    make_sampler(folder, compile=True)
     assert compiled == [("Qwen2ForCausalLM", {"dynamic": True})]
 
 
@@ -580,19 +585,19 @@ def test_ctrl_c_ends_sampling_within_a_step_and_kept_samples_are_not_drawn_again
         running.send_signal(signal.SIGINT)
         out, error = running.communicate(timeout=60)
     assert "interrupted" in out, error
-    made = sampler(model, max_tokens=new, batch_tokens=200)
+    sampler = make_sampler(model, max_tokens=new, batch_tokens=200)
     store = SampleStore(file)
-    kept = store.get(made, "question 0", 2)
-    found = [i for i in range(100) if len(store.get(made, f"question {i}", 2)) == 2]
+    kept = store.get(sampler, "question 0", 2)
+    found = [i for i in range(100) if len(store.get(sampler, f"question {i}", 2)) == 2]
     store.close()
     assert all(isinstance(sample, Sample) for sample in kept)
     assert len(kept) == 2
     assert found[:4] == [0, 1, 2, 3]
-    before = made.forward_tokens
-    again = estimate(question=["question 0", "question 3"], sampler=made, n=2, samples=file)
-    assert made.forward_tokens == before
+    before = sampler.forward_tokens
+    again = estimate(question=["question 0", "question 3"], sampler=sampler, n=2, samples=file)
+    assert sampler.forward_tokens == before
     assert again[0].samples == tuple(kept)
-    (fresh,) = draw(made, "question 0", n=2)
+    (fresh,) = draw(sampler, "question 0", n=2)
     assert texts([kept]) == texts([fresh])  # another process, the same seed
 
 
@@ -601,14 +606,14 @@ import os, sys
 from semantic_entropy.plugin import Request
 from semantic_entropy_plugins.samplers.hf.hf_sampler import HFSampler
 
-made = HFSampler(sys.argv[1], max_tokens=4, chat=False)
+sampler = HFSampler(sys.argv[1], max_tokens=4, chat=False)
 draw = lambda of: len(list(of.stream([Request(0, "a question", 2)])))
-other = made.variant(temperature=0.5)
-draw(made)
-with made._model.lock.current:  # as if another thread were drawing
+other = sampler.variant(temperature=0.5)
+draw(sampler)
+with sampler._model.lock.current:  # as if another thread were drawing
     child = os.fork()
     if child == 0:
-        os._exit(0 if draw(made) == draw(other) == 2 else 1)
+        os._exit(0 if draw(sampler) == draw(other) == 2 else 1)
 sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
 
@@ -624,11 +629,11 @@ def test_a_process_that_is_forked_while_another_thread_draws_can_draw(folder):
 
 
 def test_a_variant_waits_while_another_sampler_draws_with_the_model(learned):
-    made = HFSampler(str(learned), temperature=0, max_tokens=12)
-    drawn = made.variant(temperature=1.0).stream([Request(0, CERTAIN, 1)])
+    sampler = HFSampler(str(learned), temperature=0, max_tokens=12)
+    drawn = sampler.variant(temperature=1.0).stream([Request(0, CERTAIN, 1)])
     found = []
     reader = threading.Thread(target=lambda: found.append(next(drawn)))
-    with made._model.lock.current:
+    with sampler._model.lock.current:
         reader.start()
         reader.join(0.3)
         assert not found
@@ -637,21 +642,21 @@ def test_a_variant_waits_while_another_sampler_draws_with_the_model(learned):
 
 
 def test_a_variant_draws_like_a_new_sampler_and_does_not_load_the_model_again(learned):
-    made = HFSampler(str(learned), temperature=0, max_tokens=12, seed=0)
-    other = made.variant(temperature=1.0, system="Be brief.", chat_template=CHAT)
+    sampler = HFSampler(str(learned), temperature=0, max_tokens=12, seed=0)
+    other = sampler.variant(temperature=1.0, system="Be brief.", chat_template=CHAT)
     anew = HFSampler(str(learned), temperature=1.0, max_tokens=12, seed=0, system="Be brief.", chat_template=CHAT)
-    assert other._model is made._model
-    assert other.settings == anew.settings != made.settings
+    assert other._model is sampler._model
+    assert other.settings == anew.settings != sampler.settings
     assert texts(draw(other, *QUESTIONS)) == texts(draw(anew, *QUESTIONS))
-    made.close()
+    sampler.close()
     assert draw(other, CERTAIN, n=1)  # it keeps the model
 
 
 def test_a_variant_uses_the_model_s_end_tokens(folder):
-    made = sampler(folder)
-    other = made.variant(temperature=0.5)
-    assert made._open_engine.generation.end_ids == other._open_engine.generation.end_ids == END_IDS
-    assert texts(draw(made.variant(), *QUESTIONS)) == texts(draw(made, *QUESTIONS))
+    sampler = make_sampler(folder)
+    other = sampler.variant(temperature=0.5)
+    assert sampler._open_engine.generation.end_ids == other._open_engine.generation.end_ids == END_IDS
+    assert texts(draw(sampler.variant(), *QUESTIONS)) == texts(draw(sampler, *QUESTIONS))
 
 
 @pytest.mark.parametrize("changes", [{"dtype": "float32"}, {"revision": "v2"}, {"temperature": -1}])

@@ -22,7 +22,7 @@ def draw_options(**options):
     return DrawOptions(**{**drawn, **kept, **options})
 
 
-def drawer(rows, end_ids=(), decode=str, cancelled=None, **options):
+def make_drawer(rows, end_ids=(), decode=str, cancelled=None, **options):
     keys = [("q", number) for number in range(rows)]
     return TokenDrawer(
         draw_options(**options), keys, end_ids, torch.device("cpu"), decode, cancelled or threading.Event()
@@ -31,10 +31,10 @@ def drawer(rows, end_ids=(), decode=str, cancelled=None, **options):
 
 def draw_once(logits, **options):
     """The token that each row draws from its logits in one step."""
-    made = drawer(len(logits), **options)
+    drawer = make_drawer(len(logits), **options)
     scores = logits.clone()
-    made.draw(scores)
-    tokens = made.responses()
+    drawer.draw(scores)
+    tokens = drawer.responses()
     assert scores.argmax(-1).tolist() == [one.ids[0] for one in tokens]  # the token that `generate` chooses
     assert (scores.exp().sum(-1) == 1).all()
     return tokens
@@ -53,12 +53,12 @@ def test_tokens_are_drawn_with_their_probabilities(options):
 def probabilities(temperature=1.0, top_k=None, top_p=1.0, **_):
     """By the filters of transformers, in the order of `generate`."""
     scores = LOGITS[None]
-    for made, value, neutral in (
+    for drawer, value, neutral in (
         (TemperatureLogitsWarper, temperature, 1.0),
         (TopKLogitsWarper, top_k, None),
         (TopPLogitsWarper, top_p, 1.0),
     ):
-        scores = made(value)(None, scores) if value != neutral else scores
+        scores = drawer(value)(None, scores) if value != neutral else scores
     return scores.softmax(-1)[0]
 
 
@@ -121,34 +121,34 @@ def test_a_rare_token_of_a_large_vocabulary_is_not_rounded_away():
 
 
 def test_with_a_seed_a_response_depends_only_on_its_question_and_number():
-    many = [one.ids for one in draw_all(drawer(6, max_tokens=20))]
-    assert [one.ids for one in draw_all(drawer(3, max_tokens=20))] == many[:3]
+    many = [one.ids for one in draw_all(make_drawer(6, max_tokens=20))]
+    assert [one.ids for one in draw_all(make_drawer(3, max_tokens=20))] == many[:3]
     assert len({tuple(ids) for ids in many}) == 6
-    assert [one.ids for one in draw_all(drawer(6, max_tokens=20, seed=1))] != many
-    assert [one.ids for one in draw_all(drawer(6, max_tokens=20, seed=None))] != many
+    assert [one.ids for one in draw_all(make_drawer(6, max_tokens=20, seed=1))] != many
+    assert [one.ids for one in draw_all(make_drawer(6, max_tokens=20, seed=None))] != many
 
 
-def draw_all(made):
+def draw_all(drawer):
     """Draw all steps from the same logits, as `generate` does."""
-    while len(made.active):
-        made.draw(LOGITS.repeat(len(made.active), 1))
-        made.finished()
-        made.active = made.active[made.unfinished]
-    return made.responses()
+    while len(drawer.active):
+        drawer.draw(LOGITS.repeat(len(drawer.active), 1))
+        drawer.finished()
+        drawer.active = drawer.active[drawer.unfinished]
+    return drawer.responses()
 
 
 def test_global_random_generators_are_not_used():
     torch.manual_seed(3)
     random.seed(3)
     before = torch.get_rng_state(), random.getstate()
-    draw_all(drawer(4, max_tokens=5))
-    draw_all(drawer(4, max_tokens=5, seed=None))
+    draw_all(make_drawer(4, max_tokens=5))
+    draw_all(make_drawer(4, max_tokens=5, seed=None))
     assert torch.equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
 
 
 def test_a_row_ends_with_its_first_end_token():
-    tokens = draw_all(drawer(200, end_ids=(0, 5), max_tokens=6))
+    tokens = draw_all(make_drawer(200, end_ids=(0, 5), max_tokens=6))
     for one in tokens:
         ends = [place for place, token in enumerate(one.ids) if token in (0, 5)]
         assert ends == ([len(one.ids) - 1] if one.ended else [])
@@ -161,7 +161,7 @@ def test_a_row_ends_when_its_text_contains_a_stop_string_of_several_tokens():
     def decode(ids):
         return "".join("abcdef"[token] for token in ids)
 
-    for one in draw_all(drawer(200, decode=decode, stop=("da", "ff"), max_tokens=12)):
+    for one in draw_all(make_drawer(200, decode=decode, stop=("da", "ff"), max_tokens=12)):
         text = decode(one.ids)
         assert "da" not in text[:-1]
         assert "ff" not in text[:-1]
@@ -171,23 +171,23 @@ def test_a_row_ends_when_its_text_contains_a_stop_string_of_several_tokens():
 
 def test_a_call_ends_when_half_of_its_rows_are_done_or_it_is_cancelled():
     cancelled = threading.Event()
-    made = drawer(4, end_ids=(3,), cancelled=cancelled, max_tokens=9)
-    made.draw(torch.tensor([[0.0, -99, -99, 99], [99, 0, 0, 0], [99, 0, 0, 0], [99, 0, 0, 0]]))
-    assert made.finished().tolist() == [True, False, False, False]
-    made.drops_rows = True
-    assert made.finished().tolist() == [True, False, False, False]
-    made.draw(torch.tensor([[0.0, 0, 0, 0], [0, -99, -99, 99], [99, 0, 0, 0], [99, 0, 0, 0]]))
-    assert made.finished().tolist() == [True] * 4
-    assert made.unfinished.tolist() == [2, 3]
-    made.drops_rows = False
-    assert made.finished().tolist() == [True, True, False, False]
+    drawer = make_drawer(4, end_ids=(3,), cancelled=cancelled, max_tokens=9)
+    drawer.draw(torch.tensor([[0.0, -99, -99, 99], [99, 0, 0, 0], [99, 0, 0, 0], [99, 0, 0, 0]]))
+    assert drawer.finished().tolist() == [True, False, False, False]
+    drawer.drops_rows = True
+    assert drawer.finished().tolist() == [True, False, False, False]
+    drawer.draw(torch.tensor([[0.0, 0, 0, 0], [0, -99, -99, 99], [99, 0, 0, 0], [99, 0, 0, 0]]))
+    assert drawer.finished().tolist() == [True] * 4
+    assert drawer.unfinished.tolist() == [2, 3]
+    drawer.drops_rows = False
+    assert drawer.finished().tolist() == [True, True, False, False]
     cancelled.set()
-    assert made.finished().tolist() == [True] * 4
+    assert drawer.finished().tolist() == [True] * 4
 
 
 def test_a_step_after_the_last_changes_nothing():
-    made = drawer(2)
-    made.draw(LOGITS.repeat(2, 1))
-    before = made.responses()
-    made.draw(LOGITS.repeat(2, 1))
-    assert made.responses() == before
+    drawer = make_drawer(2)
+    drawer.draw(LOGITS.repeat(2, 1))
+    before = drawer.responses()
+    drawer.draw(LOGITS.repeat(2, 1))
+    assert drawer.responses() == before
