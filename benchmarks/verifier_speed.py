@@ -246,7 +246,7 @@ class RecordingJudge(Equivalence):
 
 
 class ByHand:
-    """The methods before the judge's, with the whole output head. Scores are lists: making a list waits for the device."""
+    """The methods before the judge's, with the whole output head. Scores are lists, which waits for the device."""
 
     def __init__(self, loaded: LoadedModel, template: str) -> None:
         self._device, self._model = loaded.device, loaded.model
