@@ -26,8 +26,8 @@ from typing import Any
 from empo_rl import Firing, Monitor
 
 # Internal: recordings hold the observed numbers of each step, and `Monitor.update` takes only whole decisions.
-from empo_rl.core.guards import plain
-from empo_rl.monitor import ALARMS, Seen
+from empo_rl.core.guards import normalize_answer
+from empo_rl.monitor import ALARMS, Observation
 
 FALL = 0.1  # of the best accuracy so far
 SAVE_EVERY = 10  # steps
@@ -39,13 +39,13 @@ REPORT += [
 ]
 
 
-def seen(step: Mapping[str, Any]) -> Seen:
+def observation_of(step: Mapping[str, Any]) -> Observation:
     """The numbers of a recorded step that alarms watch."""
-    return Seen(
+    return Observation(
         size=len(step["answers"][0]),
         entropies=tuple(step["entropies"]),
-        main=tuple(None if answer is None else plain(answer) for answer in step["main"]),
-        unread=sum(answer is None for group in step["answers"] for answer in group),
+        main_answers=tuple(None if answer is None else normalize_answer(answer) for answer in step["main"]),
+        invalid=sum(answer is None for group in step["answers"] for answer in group),
         lengths=tuple(float(count) for group in step["tokens"] for count in group),
     )
 
@@ -53,7 +53,7 @@ def seen(step: Mapping[str, Any]) -> Seen:
 def replay(recording: Mapping[str, Any], alarms: Mapping[str, Any]) -> list[Firing]:
     """All firings in a recorded run."""
     monitor = Monitor(alarms)
-    return [firing for step in recording["steps"] for firing in monitor.see(seen(step), step["step"])]
+    return [firing for step in recording["steps"] for firing in monitor.observe(observation_of(step), step["step"])]
 
 
 def accuracies(recording: Mapping[str, Any]) -> dict[int, float]:

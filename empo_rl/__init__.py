@@ -11,18 +11,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from empo_rl.core.decision import BatchDecision
     from empo_rl.core.filters import EntropyWindow, ShareWindow, smallest_positive_entropy
     from empo_rl.core.groups import RolloutGroup, group_by_position
     from empo_rl.core.guards import Guard
     from empo_rl.core.presets import preset
-    from empo_rl.core.provider import EmpoProvider
+    from empo_rl.core.provider import BatchDecision, EmpoProvider
     from empo_rl.core.rewards import RewardSignal, ScoredGroup
     from empo_rl.monitor import Alarm, Firing, Monitor
     from empo_rl.plugin import register_reward
     from empo_rl.trainers.reward_function import reward_function
+    from empo_rl.trainers.trl.callbacks import MonitorCallback
     from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
-    from empo_rl.trainers.trl.monitor_callback import MonitorCallback
 
 __all__ = [
     "Alarm",
@@ -47,14 +46,14 @@ __all__ = [
 
 _HOME = {
     "Alarm": "monitor",
-    "BatchDecision": "core.decision",
+    "BatchDecision": "core.provider",
     "EmpoGRPOTrainer": "trainers.trl.grpo_trainer",
     "EmpoProvider": "core.provider",
     "EntropyWindow": "core.filters",
     "Firing": "monitor",
     "Guard": "core.guards",
     "Monitor": "monitor",
-    "MonitorCallback": "trainers.trl.monitor_callback",
+    "MonitorCallback": "trainers.trl.callbacks",
     "RewardSignal": "core.rewards",
     "RolloutGroup": "core.groups",
     "ScoredGroup": "core.rewards",

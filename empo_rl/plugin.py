@@ -45,12 +45,12 @@ _BUILT_IN = (
     ("log_share", "agreement", "LogShareReward", "the logarithm of that share: its policy gradient is that of -H"),
     ("majority", "agreement", "MajorityReward", "1 in the largest cluster (TTRL)"),
     ("golden", "labels", "GoldenReward", "1 if the answer is the gold answer (GRPO with labels)"),
-    ("semi_supervised", "labels", "SemiSupervisedReward", "golden if the prompt has a gold answer, empo if not"),
-    ("self_certainty", "confidence", "SelfCertaintyReward", "mean KL from uniform to the token distributions"),
-    ("token_entropy", "confidence", "TokenEntropyReward", "minus the mean entropy of the token distributions"),
-    ("random", "controls", "RandomReward", "a fair coin: the control that must not learn"),
-    ("format", "controls", "FormatReward", "1 if an answer can be extracted, or if a pattern is found"),
-    ("composite", "composite", "CompositeReward", "a weighted sum of other signals"),
+    ("semi_supervised", "combined", "SemiSupervisedReward", "golden if the prompt has a gold answer, empo if not"),
+    ("self_certainty", "per_completion", "SelfCertaintyReward", "mean KL from uniform to the token distributions"),
+    ("token_entropy", "per_completion", "TokenEntropyReward", "minus the mean entropy of the token distributions"),
+    ("random", "per_completion", "RandomReward", "a fair coin: the control that must not learn"),
+    ("format", "per_completion", "FormatReward", "1 if an answer can be extracted, or if a pattern is found"),
+    ("composite", "combined", "CompositeReward", "a weighted sum of other signals"),
 )
 
 

@@ -1,1 +1,1 @@
-"""From answers to advantages: rewards, filters, guards and the provider. Imports neither torch nor a trainer."""
+"""From completions to advantages: groups, rewards, filters, guards, provider. Imports no torch and no trainer."""

@@ -1,10 +1,9 @@
 """Group-normalised advantages: A_i = (r_i - mean) / (std + 1e-4).
 
-mean is the group's. `scale` says what the difference is divided by: `group`, the std of the group; `batch`,
-the std of all rewards of the batch that are in the loss; `none`, nothing. std is the sample standard
-deviation (ddof 1) and the constant is 1e-4, both as in TRL's GRPOTrainer (1.16), so that either gives the
-same numbers; TRL computes in float32, this in float64. Leaves out advantages per token, and baselines other
-than the group's mean.
+mean is the mean of the group. `scale` says what the difference is divided by: `group`, the std of the group; `batch`,
+the std of all rewards of the batch that are in the loss; `none`, nothing. std is the sample standard deviation (ddof 1)
+and the constant is 1e-4, both as in TRL's GRPOTrainer (1.16), so that both give the same numbers; TRL computes in
+float32, this module in float64. Leaves out advantages per token, and baselines other than the mean of the group.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ EPSILON = 1e-4  # TRL 1.16's; it also keeps a group of equal rewards at exactly 
 
 
 def check_scale(scale: str) -> Scale:
-    """The scale, or an error that lists those that exist."""
+    """The scale, or an error that lists the existing scales."""
     if scale not in get_args(Scale):
         raise InputError(f"scale={scale!r} does not exist. Choose one of: {', '.join(get_args(Scale))}.")
     return scale  # type: ignore[return-value]  # narrowed by the check above
 
 
 def group_advantages(rewards: NDArray[np.float64], scale: Scale = "group") -> NDArray[np.float64]:
-    """(B, G) rewards to (B, G) advantages. A nan reward is left out of every mean and std, and gets advantage 0."""
+    """(B, G) rewards to (B, G) advantages. A nan reward is left out of each mean and std, and its advantage is 0."""
     centred = rewards - _rows(rewards, _mean)
     if scale == "group":
         centred = centred / (_rows(rewards, _std) + EPSILON)

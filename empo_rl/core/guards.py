@@ -1,14 +1,14 @@
-"""Guards: named rules about single completions that agreement alone would reward.
+"""Guards: named rules about single completions which a reward for agreement alone would pay.
 
     empty          no answer could be extracted
-    copied         the answer is part of the question, or ROUGE-L precision against it is above a threshold
-    overlong       the completion ran into the token limit, or has more than `most` words
-    repetition     too much of the completion repeats itself
-    concentration  many prompts share one answer: the collapse that a reward per prompt cannot see
+    copied         the answer is part of the question, or its ROUGE-L precision against it is above a threshold
+    overlong       the token limit cut the completion off, or it has more than `most` words
+    repetition     the completion repeats itself too much
+    concentration  many prompts share one answer: a collapse that is invisible to a reward computed per prompt
 
-Each guard says which completions it flags, and what those are paid instead: a number, or nothing (`pays=None` takes
-the row out of the loss). The provider counts every flag. `copied` is the rule of the official natural-reasoning code
-(threshold 0.8). Leaves out guards on a whole run, which are the monitor's alarms.
+A guard flags completions and says what these are paid instead of the reward: a number, or None, which takes the
+completion out of the loss. The provider counts the flags. `copied` is the rule of the official natural-reasoning code
+(threshold 0.8). Leaves out rules about a whole run, which are the monitor's alarms.
 """
 
 from __future__ import annotations
@@ -21,18 +21,21 @@ from typing import Any
 from empo_rl.core.rewards import ScoredGroup
 from semantic_entropy import InputError
 
-_RUN = 40  # characters without a space that are still a word
+_LONGEST_WORD = 40  # characters; a longer run without a space is counted by its characters
 
 Flags = list[list[bool]]
 """(B, G): the completions that a guard flags."""
 
 
 class Guard(ABC):
-    """One rule. `pays`: what a flagged completion gets instead of its reward; None takes it out of the loss.
+    """A rule about single completions.
+
+    Args:
+        pays: what a flagged completion is paid instead of its reward; None takes it out of the loss.
 
     Attributes:
-        stateful: whether its flags depend on batches before. Several processes then decide about the global batch as
-            one, since each would remember its own part alone.
+        stateful: whether the flags depend on earlier batches. Several processes then make one decision about the
+            global batch, because each would remember only its own part.
     """
 
     name: str
@@ -43,14 +46,14 @@ class Guard(ABC):
 
     @abstractmethod
     def flags(self, scored: Sequence[ScoredGroup]) -> Flags:
-        """Which completions it flags, (B, G)."""
+        """(B, G): whether the guard flags each completion."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What must survive a restart, as JSON has it."""
+        """The state that a restart needs, as JSON."""
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there; a guard without a state has nothing to do."""
+        """Continue from this state. A guard without a state does nothing."""
         del state
 
 
@@ -64,11 +67,12 @@ class Empty(Guard):
 
 
 class Copied(Guard):
-    """The answer stands in the question.
+    """The answer is part of the question.
 
     Args:
-        pays: as for every guard.
-        threshold: of ROUGE-L precision, the longest common subsequence of words over the answer's words.
+        pays: as for each guard.
+        threshold: for the ROUGE-L precision, which is the length of the longest common subsequence of words divided by
+            the number of words in the answer.
     """
 
     name = "copied"
@@ -83,20 +87,20 @@ class Copied(Guard):
     def _copied(self, question: str | None, answer: str | None) -> bool:
         if not question or answer is None:
             return False
-        asked, said = question.lower(), answer.lower()
-        return said in asked or self._overlaps(said.split(), asked.split())
+        question, answer = question.lower(), answer.lower()
+        return answer in question or self._overlaps(answer.split(), question.split())
 
-    def _overlaps(self, said: list[str], asked: list[str]) -> bool:
-        shared = (Counter(said) & Counter(asked)).total()  # no subsequence is longer, and it is cheap to count
-        return shared > self.threshold * len(said) and _rouge_l_precision(said, asked) > self.threshold
+    def _overlaps(self, answer: list[str], question: list[str]) -> bool:
+        shared = (Counter(answer) & Counter(question)).total()  # an upper bound that is inexpensive to compute
+        return shared > self.threshold * len(answer) and _rouge_l_precision(answer, question) > self.threshold
 
 
 class Overlong(Guard):
-    """Cut off at the token limit (`measures["truncated"]`, which EmpoGRPOTrainer gives), or too many words.
+    """The token limit cut the completion off (`measures["truncated"]`, given by EmpoGRPOTrainer), or it is too long.
 
     Args:
-        pays: as for every guard.
-        most: words; None looks at the token limit alone.
+        pays: as for each guard.
+        most: the largest allowed number of words; None checks the token limit alone.
     """
 
     name = "overlong"
@@ -111,20 +115,20 @@ class Overlong(Guard):
     def _group(self, item: ScoredGroup) -> list[bool]:
         completions = item.group.completions
         if self.most is None:
-            return [bool(cut) for cut in item.group.measured("truncated", "guard overlong")]
-        cut = item.group.measures.get("truncated", [0.0] * len(completions))
-        return [bool(c) or len(text.split()) > self.most for text, c in zip(completions, cut, strict=True)]
+            return [bool(flag) for flag in item.group.measured("truncated", "guard overlong")]
+        truncated = item.group.measures.get("truncated", [0.0] * len(completions))
+        return [bool(flag) or len(text.split()) > self.most for text, flag in zip(completions, truncated, strict=True)]
 
 
 class Repetition(Guard):
-    """What repeats itself, loops of any length, makes up more than `share` of the completion.
+    """More than `share` of the completion's words are in n-grams that occur more than twice: loops of any length.
 
-    An n-gram of words repeats itself where it occurs more than twice; counted are the words in such n-grams. A run of
-    more than 40 characters without a space (Chinese, or one digit over and over) counts by its characters. Of 528
-    sampled solutions of competition problems the most repetitive one had 0.43; a loop that fills a completion has 1.
+    A run of more than 40 characters without a space (Chinese, or one digit repeated) is counted by its characters. Of
+    528 sampled solutions of competition problems the most repetitive one had a share of 0.43; a completion that is one
+    loop has 1.
 
     Args:
-        pays: as for every guard.
+        pays: as for each guard.
         n: words in an n-gram.
         share: of the completion's words.
     """
@@ -139,25 +143,25 @@ class Repetition(Guard):
         return [[self._repeats(text) for text in item.group.completions] for item in scored]
 
     def _repeats(self, text: str) -> bool:
-        words = [unit for word in text.split() for unit in (word if len(word) > _RUN else [word])]
+        words = [part for word in text.split() for part in (word if len(word) > _LONGEST_WORD else [word])]
         grams = list(zip(*(words[start:] for start in range(self.n)), strict=False))
         counts = Counter(grams)
         covered, end = 0, 0
         for start, gram in enumerate(grams):
-            if counts[gram] > 2:  # two occurrences are no repetition in a short text
+            if counts[gram] > 2:  # a short text may contain an n-gram twice
                 covered += start + self.n - max(start, end)
                 end = start + self.n
         return covered > self.share * len(words)
 
 
 class Concentration(Guard):
-    """An answer that is the largest cluster's in more than `share` of the last `window` groups.
+    """The answer is the most frequent one in more than `share` of the last `window` groups.
 
     Args:
-        pays: as for every guard.
-        share: of groups.
-        window: groups looked back at, these included.
-        fewest: groups seen before it speaks.
+        pays: as for each guard.
+        share: of the groups.
+        window: how many of the last groups are counted, including the current batch.
+        fewest: the number of groups before the guard flags anything.
     """
 
     name = "concentration"
@@ -166,21 +170,21 @@ class Concentration(Guard):
     def __init__(self, pays: float | None = 0.0, share: float = 0.5, window: int = 256, fewest: int = 16) -> None:
         super().__init__(pays)
         self.share, self.fewest = share, fewest
-        self._seen: deque[str] = deque(maxlen=window)
+        self._answers: deque[str] = deque(maxlen=window)
 
     def flags(self, scored: Sequence[ScoredGroup]) -> Flags:
-        self._seen += [plain(item.result.answer) for item in scored if item.result.answer is not None]
-        counts = Counter(self._seen)
-        common = {answer for answer, count in counts.items() if count > self.share * len(self._seen)}
-        if len(self._seen) < self.fewest:
+        self._answers += [normalize_answer(item.result.answer) for item in scored if item.result.answer is not None]
+        counts = Counter(self._answers)
+        common = {answer for answer, count in counts.items() if count > self.share * len(self._answers)}
+        if len(self._answers) < self.fewest:
             common = set()
-        return [[a is not None and plain(a) in common for a in item.result.answers] for item in scored]
+        return [[a is not None and normalize_answer(a) in common for a in item.result.answers] for item in scored]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"seen": list(self._seen)}
+        return {"seen": list(self._answers)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._seen = deque(state["seen"], maxlen=self._seen.maxlen)
+        self._answers = deque(state["seen"], maxlen=self._answers.maxlen)
 
 
 GUARDS: Mapping[str, type[Guard]] = {
@@ -195,34 +199,35 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
     made = []
     for name, choice in guards.items():
         if name not in GUARDS:
-            raise InputError(f"guard {name!r} does not exist. Choose of: {', '.join(GUARDS)}.")
+            raise InputError(f"guard {name!r} does not exist. Choose one of: {', '.join(GUARDS)}.")
         options = dict(choice) if isinstance(choice, Mapping) else {"pays": choice}
         try:
             made.append(GUARDS[name](**options))
         except TypeError as error:
-            raise InputError(f"guard {name!r} refuses {options}: {error}.") from error
+            raise InputError(f"guard {name!r} does not accept the options {options}: {error}.") from error
     return tuple(made)
 
 
 def answer_concentration(scored: Sequence[ScoredGroup]) -> float:
-    """The largest share of the batch's groups whose most frequent answer is the same text; nan where there is none."""
-    answers = Counter(plain(item.result.answer) for item in scored if item.result.answer is not None)
+    """The largest share of groups in the batch with the same most frequent answer; nan if no group has an answer."""
+    answers = Counter(normalize_answer(item.result.answer) for item in scored if item.result.answer is not None)
     return max(answers.values()) / answers.total() if answers else float("nan")
 
 
-def plain(answer: str) -> str:
-    """An answer without the case and spaces in which equal ones may differ."""
+def normalize_answer(answer: str) -> str:
+    """An answer in lower case with single spaces, so that equal answers are equal texts more often."""
     return " ".join(answer.lower().split())
 
 
-def _rouge_l_precision(said: Sequence[str], asked: Sequence[str]) -> float:
-    if not said:
+def _rouge_l_precision(answer: Sequence[str], question: Sequence[str]) -> float:
+    """Dynamic programming, one row of the table at a time."""
+    if not answer:
         return 0.0
-    row = [0] * (len(asked) + 1)
-    for word in said:
-        before = 0
-        for place, other in enumerate(asked, start=1):
-            above = row[place]
-            row[place] = before + 1 if word == other else max(row[place], row[place - 1])
-            before = above
-    return row[-1] / len(said)
+    row = [0] * (len(question) + 1)
+    for word in answer:
+        diagonal = 0
+        for column, other in enumerate(question, start=1):
+            above = row[column]
+            row[column] = diagonal + 1 if word == other else max(row[column], row[column - 1])
+            diagonal = above
+    return row[-1] / len(answer)

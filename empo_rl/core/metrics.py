@@ -1,6 +1,6 @@
-"""The numbers of a batch, for a log: means over all its groups, before filtering.
+"""The metrics of a batch for a log: means over all of its groups, before filtering.
 
-Never nan: a mean of nothing is left out. Leaves out alarms, which the monitor makes of these numbers over time.
+A metric without any value is left out, so none is nan. Leaves out alarms: the monitor watches a run over time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from empo_rl.core.guards import answer_concentration
 from empo_rl.core.rewards import ScoredGroup
 
 
-def of_batch(
+def batch_metrics(
     scored: Sequence[ScoredGroup],
     rewards: NDArray[np.float64],
     reasons: Sequence[str | None],
@@ -25,7 +25,7 @@ def of_batch(
     right: NDArray[np.float64] | None,
     seconds: float,
 ) -> dict[str, float]:
-    """Shapes: rewards (B, G), keep (B,), flags of guards and right answers (B, G); seconds is what judging took."""
+    """The metrics by name. Shapes: rewards, flags of each guard and right (B, G), keep (B,). seconds: of judging."""
     results = [item.result for item in scored]
     values = {
         "entropy": _mean([result.entropy for result in results]),
@@ -57,7 +57,7 @@ def _mean(values: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 def _correlation(rewards: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """Pearson's r over the completions that have both; nan where one of the two does not vary."""
+    """Pearson's r over the completions that have both; nan if one of the two does not vary."""
     both = ~np.isnan(rewards) & ~np.isnan(right)
     paid, correct = rewards[both], right[both]
     if paid.size < 2 or np.ptp(paid) == 0 or np.ptp(correct) == 0:

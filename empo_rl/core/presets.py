@@ -1,10 +1,11 @@
-"""Sets of choices of an `EmpoProvider` by name: the paper's, those of its official code, and TTRL's.
+"""Settings of an `EmpoProvider` by name: those of the paper, of its official code, and of TTRL.
 
     EmpoProvider(**preset("official-trl-natural"), equivalence="verifier")
 
-A preset says how agreement is paid, not who judges it: `equivalence` and `extract` stay yours. The official code
-compares mathematics as strings, so that 1/2 and 0.5 differ; `equivalence="exact"` does that. It puts all answers
-that it cannot read into one cluster, where here each is its own, since an answer that cannot be read is no meaning.
+A preset sets how agreement is paid. It does not set the judge: choose `equivalence` and `extract` yourself. The
+official code compares mathematics as strings, so that 1/2 and 0.5 differ; `equivalence="exact"` does that. It puts all
+answers that cannot be extracted into one cluster. Here each such answer is its own cluster, because two answers that
+cannot be extracted do not mean the same.
 """
 
 from __future__ import annotations
@@ -18,9 +19,9 @@ from semantic_entropy import InputError
 _NO_WINDOW: Mapping[str, Any] = {"delta_low": -math.inf, "delta_high": math.inf}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # Eq. 1-3. The paper prints no value for either bound: groups that agree entirely go, no other.
+    # Eq. 1-3. The paper gives no value for either bound: only groups with full agreement are dropped.
     "paper": {"reward": "empo", "invalid": "singleton_zero", "delta_low": 0.0, "delta_high": math.inf},
-    # p where H < ln G, else 0; unreadable answers 0. Groups stay in the loss.
+    # p if H < ln G, otherwise 0; invalid answers 0. All groups stay in the loss.
     "official-trl-math": {
         "reward": "empo",
         "invalid": "singleton_zero",
@@ -29,7 +30,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "delta_units": "normalized",
         "outside": "zero",
     },
-    # p; unreadable answers -0.5; copied from the question 0; a largest share below 0.2 pays 0.
+    # p; invalid answers -0.5; answers copied from the question 0; 0 if the largest share is below 0.2.
     "official-trl-natural": {
         "reward": "empo",
         "invalid": "penalty",
@@ -38,15 +39,15 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "outside": "zero",
         "guards": {"copied": 0.0},
     },
-    # count / n for every answer, readable or not.
+    # count / n for all answers, valid or not.
     "official-verl": {"reward": "empo", "invalid": "singleton_prob", **_NO_WINDOW},
-    # The majority's answer as if it were the gold one.
+    # The majority answer is used as the gold answer.
     "ttrl": {"reward": "majority", "invalid": "singleton_zero"},
 }
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The keyword arguments of `EmpoProvider` that make up the preset, as a fresh dict."""
+    """The keyword arguments of `EmpoProvider` for this preset, as a new dict."""
     if name not in PRESETS:
         raise InputError(f"preset {name!r} does not exist. Choose one of: {', '.join(PRESETS)}.")
     return dict(PRESETS[name])

@@ -128,7 +128,7 @@ class _Demo:
                 output_dir=self._directory,
                 along=along,
                 report=lambda step, total, logs: self._report("training", step, total, _note(logs)),
-                keep={"seconds": self._watch},
+                stateful={"seconds": self._watch},
                 checkpoint=checkpoint,
                 save_every=SAVE_EVERY,
             )

@@ -94,7 +94,7 @@ def train(
     output_dir: Path,
     along: EvaluationsAlong,
     report: Callable[[int, int, dict[str, float]], None],
-    keep: Mapping[str, Stateful] | None = None,
+    stateful: Mapping[str, Stateful] | None = None,
     checkpoint: Path | None = None,
     save_every: int | None = None,
 ) -> None:
@@ -110,7 +110,7 @@ def train(
         args=_arguments(output_dir, steps, learning_rate, seed, save_every),
         train_dataset=Dataset.from_list(training_rows(questions, labelled=provider.reward == "golden")),
         processing_class=tokenizer,
-        keep={"evaluations": along, **(keep or {})},
+        stateful={"evaluations": along, **(stateful or {})},
         callbacks=[along, WriteMetrics(metrics, along.columns), ReportProgress(report)],
     )
     trainer.remove_callback(PrinterCallback)  # it prints every row to stdout

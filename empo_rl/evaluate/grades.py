@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from empo_rl.core.grading import Grader
+from empo_rl.core.rewards.labels import Grader
 from empo_rl.data.suites import AnswerKind
 from empo_rl.evaluate.questions import Question
 from empo_rl.evaluate.responses import Response

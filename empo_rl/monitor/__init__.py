@@ -1,16 +1,16 @@
-"""Alarms without labels: what a run can notice about itself before anyone measures its accuracy.
+"""Alarms that need no labels: signs of a collapse that a run can notice itself, before anyone measures its accuracy.
 
-seen     the numbers of one step that alarms watch
-alarm    what every alarm is: a number, a limit, a count of steps
-alarms   the alarms by name
-monitor  all of them over a run
+observation  the numbers of one step that alarms watch
+base         the interface of an alarm: a number, a limit, a count of steps
+alarms       the alarms by name
+monitor      all alarms over a run
 """
 
 from __future__ import annotations
 
-from empo_rl.monitor.alarm import Action, Alarm, Firing, Reading
 from empo_rl.monitor.alarms import ALARMS, load_alarms
+from empo_rl.monitor.base import Action, Alarm, Firing, Reading
 from empo_rl.monitor.monitor import Monitor, RunStoppedError
-from empo_rl.monitor.seen import Seen
+from empo_rl.monitor.observation import Observation
 
-__all__ = ["ALARMS", "Action", "Alarm", "Firing", "Monitor", "Reading", "RunStoppedError", "Seen", "load_alarms"]
+__all__ = ["ALARMS", "Action", "Alarm", "Firing", "Monitor", "Observation", "Reading", "RunStoppedError", "load_alarms"]

@@ -1,14 +1,15 @@
-"""The alarms, by name. Each watches one number that needs no label.
+"""The alarms by name. Each watches one number that needs no label.
 
-    entropy_floor  the mean semantic entropy is under a floor
-    entropy_rise   the mean semantic entropy has come back from its lowest
-    concentration  one and the same answer is the main answer of too many of the last prompts
-    variety        the last prompts' main answers are fewer different ones than at the run's start
-    unparsable     too many completions hold no answer that can be extracted
-    length_drift   the mean length has left what it was at the run's start
+    entropy_floor  the mean semantic entropy is below a floor
+    entropy_rise   the mean semantic entropy has risen from its lowest value
+    concentration  one answer is the main answer of too many of the last prompts
+    variety        the last prompts have fewer different main answers than the first prompts of the run
+    unparsable     too many completions have no extractable answer
+    length_drift   the mean length differs from that at the start of the run
 
-The main answer of a prompt is its largest cluster's. Answers of different prompts are compared as texts, without case
-and spaces: 1/2 and 0.5 count as two. The defaults come from runs of the tiny model (benchmarks/collapse_alarms.py).
+The main answer of a prompt is the most frequent answer of its group. Answers of different prompts are compared as
+texts, without case and extra spaces: 1/2 and 0.5 count as two answers. The defaults come from runs of the tiny model
+(benchmarks/collapse_alarms.py).
 """
 
 from __future__ import annotations
@@ -19,28 +20,28 @@ from collections import Counter, deque
 from collections.abc import Mapping
 from typing import Any, Literal, get_args
 
-from empo_rl.monitor.alarm import Action, Alarm, Reading, Start, whole, within
-from empo_rl.monitor.seen import Seen
+from empo_rl.monitor.base import Action, Alarm, Reading, StartMean, check_count, check_range
+from empo_rl.monitor.observation import Observation
 from semantic_entropy import InputError
 
 Units = Literal["normalized", "nats"]
 
 
 class EntropyFloor(Alarm):
-    """The batch's mean semantic entropy is under `floor`.
+    """The mean semantic entropy of the batch is below `floor`.
 
     Args:
         floor: exclusive.
-        units: of the floor: `normalized`, a share of ln G, or `nats`.
-        steps: as for every alarm.
-        action: as for every alarm.
+        units: of the floor: `normalized`, which is a share of ln G, or `nats`.
+        steps: as for each alarm.
+        action: as for each alarm.
     """
 
     name = "entropy_floor"
     meaning = (
-        "The samples of a prompt agree almost always: the reward has little left to teach, and what is agreed on may "
-        "be wrong. Look at a few completions; stop here if they are right, else go back to an earlier checkpoint with "
-        "a lower learning rate."
+        "The completions of a prompt agree almost always. The reward has little left to teach, and the agreed answer "
+        "may be wrong. Read a few completions: if they are right, stop here; if not, go back to an earlier checkpoint "
+        "with a lower learning rate."
     )
 
     def __init__(
@@ -48,46 +49,46 @@ class EntropyFloor(Alarm):
     ) -> None:
         super().__init__(steps=steps, action=action)
         if units not in get_args(Units):
-            raise InputError(f"alarm {self.name}: units is {units!r}: choose of {', '.join(get_args(Units))}.")
+            raise InputError(f"alarm {self.name}: units is {units!r}: choose one of {', '.join(get_args(Units))}.")
         self.units = units
-        self.floor = within(self.name, "floor", floor, 0.0, 1.0 if units == "normalized" else math.inf)
+        self.floor = check_range(self.name, "floor", floor, 0.0, 1.0 if units == "normalized" else math.inf)
 
-    def read(self, seen: Seen) -> Reading | None:
-        if seen.entropy is None or seen.size < 2:
+    def read(self, observation: Observation) -> Reading | None:
+        if observation.entropy is None or observation.size < 2:
             return None
         share = self.units == "normalized"
-        value = seen.entropy / math.log(seen.size) if share else seen.entropy
+        value = observation.entropy / math.log(observation.size) if share else observation.entropy
         unit = " of ln G" if share else " nats"
-        words = f"mean semantic entropy is {value:.3f}{unit}, under {self.floor:g}{unit}"
+        words = f"mean semantic entropy is {value:.3f}{unit}, below {self.floor:g}{unit}"
         return Reading(value, self.floor, value < self.floor, words)
 
 
 class EntropyRise(Alarm):
-    """The mean semantic entropy of the last `over` steps is above the lowest such mean of the run by more than `rise`.
+    """The mean semantic entropy of the last `over` steps is more than `rise` above the lowest such mean of the run.
 
     Args:
         rise: a share of ln G, exclusive.
-        over: steps in a mean.
-        steps: as for every alarm.
-        action: as for every alarm.
+        over: the number of steps in a mean.
+        steps: as for each alarm.
+        action: as for each alarm.
     """
 
     name = "entropy_rise"
     meaning = (
-        "A reward for agreement brings entropy down; where it comes back, the model is losing what it agreed on, and "
-        "what it finds next need not be right. Go back to a checkpoint from before, with a lower learning rate."
+        "A reward for agreement lowers the entropy. If the entropy rises again, the model is losing the answers it "
+        "agreed on, and the next ones may be wrong. Go back to an earlier checkpoint, with a lower learning rate."
     )
 
     def __init__(self, *, rise: float = 0.05, over: int = 5, steps: int = 2, action: Action | None = None) -> None:
         super().__init__(steps=steps, action=action)
-        self.rise = within(self.name, "rise", rise, 0.0, 1.0)
-        self._last: deque[float] = deque(maxlen=whole(self.name, "over", over))
+        self.rise = check_range(self.name, "rise", rise, 0.0, 1.0)
+        self._last: deque[float] = deque(maxlen=check_count(self.name, "over", over))
         self._lowest = math.inf
 
-    def read(self, seen: Seen) -> Reading | None:
-        if seen.entropy is None or seen.size < 2:
+    def read(self, observation: Observation) -> Reading | None:
+        if observation.entropy is None or observation.size < 2:
             return None
-        self._last.append(seen.entropy / math.log(seen.size))
+        self._last.append(observation.entropy / math.log(observation.size))
         if len(self._last) < (self._last.maxlen or 0):
             return None
         mean = math.fsum(self._last) / len(self._last)
@@ -95,59 +96,62 @@ class EntropyRise(Alarm):
         value = mean - self._lowest
         words = (
             f"mean semantic entropy of the last {len(self._last)} steps is {mean:.3f} of ln G, {value:.3f} above its "
-            f"lowest, over {self.rise:g}"
+            f"lowest value, more than {self.rise:g}"
         )
         return Reading(value, self.rise, value > self.rise, words)
 
-    def memory(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         lowest = None if math.isinf(self._lowest) else self._lowest  # JSON has no infinity
-        return {"last": list(self._last), "lowest": lowest}
+        return {**super().state_dict(), "last": list(self._last), "lowest": lowest}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        self._last = deque(memory["last"], maxlen=self._last.maxlen)
-        self._lowest = math.inf if memory["lowest"] is None else memory["lowest"]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._last = deque(state["last"], maxlen=self._last.maxlen)
+        self._lowest = math.inf if state["lowest"] is None else state["lowest"]
 
 
-class _OverPrompts(Alarm):
+class _PromptWindowAlarm(Alarm):
     """An alarm about the main answers of the last `window` prompts."""
 
     def __init__(self, *, window: int, steps: int, action: Action | None) -> None:
         super().__init__(steps=steps, action=action)
-        self.window = whole(self.name, "window", window)
+        self.window = check_count(self.name, "window", window)
         self._answers: deque[str] = deque(maxlen=self.window)
 
-    def _look_back(self, seen: Seen) -> Counter[str]:
-        """How often each main answer stands in the window, this step's included."""
-        self._answers += [answer for answer in seen.main if answer is not None]
+    def _count_answers(self, observation: Observation) -> Counter[str]:
+        """How often each main answer occurs in the window, which includes this step."""
+        self._answers += [answer for answer in observation.main_answers if answer is not None]
         return Counter(self._answers)
 
-    def memory(self) -> dict[str, Any]:
-        return {"answers": list(self._answers)}
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "answers": list(self._answers)}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        self._answers = deque(memory["answers"], maxlen=self.window)
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._answers = deque(state["answers"], maxlen=self.window)
 
 
-class Concentration(_OverPrompts):
-    """One answer is the main answer of more than `share` of the last `window` prompts, and of more than `times` what
-    the commonest one's share was at the run's start.
+class Concentration(_PromptWindowAlarm):
+    """One answer is the main answer of more than `share` of the last `window` prompts.
+
+    Its share must also be more than `times` the share of the most common answer at the start of the run.
 
     Args:
-        share: of prompts, exclusive.
-        times: of the mean share over the first steps; 0 compares with the start not at all. A task with few possible
-            answers (A to D) has a large share from the start.
-        window: prompts looked back at.
-        fewest: prompts that must have been seen.
-        start: steps at the beginning that are compared with.
-        steps: as for every alarm.
-        action: as for every alarm.
+        share: of the prompts, exclusive.
+        times: a factor for the mean share over the first steps; 0 does not compare with the start. A task with few
+            possible answers (A to D) has a large share from the start.
+        window: how many of the last prompts are counted.
+        fewest: the number of prompts before the first reading.
+        start: the number of first steps to compare with.
+        steps: as for each alarm.
+        action: as for each alarm.
     """
 
     name = "concentration"
     meaning = (
-        "Different questions get one answer: the model may be learning to say the same whatever it is asked, which a "
-        "reward per prompt cannot see. Go back to a checkpoint from before, with a lower learning rate or a better "
-        "base."
+        "Different questions get the same answer: the model may be learning one answer for all questions, which is "
+        "invisible to a reward computed per prompt. Go back to an earlier checkpoint, with a lower learning rate or a "
+        "better base model."
     )
 
     def __init__(
@@ -162,56 +166,58 @@ class Concentration(_OverPrompts):
         action: Action | None = None,
     ) -> None:
         super().__init__(window=window, steps=steps, action=action)
-        self.share = within(self.name, "share", share, 0.0, 1.0)
-        self.times = within(self.name, "times", times, 0.0, math.inf)
-        self.fewest = whole(self.name, "fewest", fewest)
-        self._start = Start(whole(self.name, "start", start))
+        self.share = check_range(self.name, "share", share, 0.0, 1.0)
+        self.times = check_range(self.name, "times", times, 0.0, math.inf)
+        self.fewest = check_count(self.name, "fewest", fewest)
+        self._start = StartMean(check_count(self.name, "start", start))
 
-    def read(self, seen: Seen) -> Reading | None:
-        counts = self._look_back(seen)
+    def read(self, observation: Observation) -> Reading | None:
+        counts = self._count_answers(observation)
         if len(self._answers) < min(self.fewest, self.window):
             return None
         answer, count = max(counts.items(), key=lambda item: (item[1], item[0]))
         value = count / len(self._answers)
-        start = self._start.take(value)
+        start = self._start.update(value)
         if start is None and self.times > 0:
             return None
         limit = max(self.share, self.times * (start or 0.0))
         prompts = len(self._answers)
-        words = f"{answer[:40]!r} is the main answer of {value:.0%} of the last {prompts} prompts, over {limit:.0%}"
+        words = (
+            f"{answer[:40]!r} is the main answer of {value:.0%} of the last {prompts} prompts, more than {limit:.0%}"
+        )
         return Reading(value, limit, value > limit, words)
 
-    def memory(self) -> dict[str, Any]:
-        return {**super().memory(), "start": self._start.seen}
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "start": self._start.values}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        super().recall(memory)
-        self._start.seen = list(memory["start"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._start.values = list(state["start"])
 
 
-class Variety(_OverPrompts):
-    """The last `window` prompts' main answers hold fewer than `share` as many different ones as the first `window` did.
+class Variety(_PromptWindowAlarm):
+    """The number of different main answers in the last `window` prompts is below `share` of that in the first `window`.
 
     Args:
         share: of the number at the start, exclusive.
-        window: prompts looked back at, and at the start.
-        steps: as for every alarm.
-        action: as for every alarm.
+        window: how many prompts are counted, at the end and at the start.
+        steps: as for each alarm.
+        action: as for each alarm.
     """
 
     name = "variety"
     meaning = (
-        "Different questions share a shrinking set of answers: the answers may be losing their dependence on the "
-        "question. Go back to a checkpoint from before, with a lower learning rate or a better base."
+        "The set of answers to different questions shrinks: the answers may no longer depend on the question. Go back "
+        "to an earlier checkpoint, with a lower learning rate or a better base model."
     )
 
     def __init__(self, *, share: float = 0.75, window: int = 128, steps: int = 3, action: Action | None = None) -> None:
         super().__init__(window=window, steps=steps, action=action)
-        self.share = within(self.name, "share", share, 0.0, 1.0)
+        self.share = check_range(self.name, "share", share, 0.0, 1.0)
         self._first: int | None = None
 
-    def read(self, seen: Seen) -> Reading | None:
-        distinct = len(self._look_back(seen))
+    def read(self, observation: Observation) -> Reading | None:
+        distinct = len(self._count_answers(observation))
         if len(self._answers) < self.window:
             return None
         if self._first is None:
@@ -219,49 +225,50 @@ class Variety(_OverPrompts):
             return None
         value = distinct / self._first
         words = (
-            f"the last {self.window} prompts' main answers hold {distinct} different ones, {value:.0%} of the "
-            f"{self._first} at the start, under {self.share:.0%}"
+            f"the last {self.window} prompts have {distinct} different main answers, {value:.0%} of the {self._first} "
+            f"at the start, less than {self.share:.0%}"
         )
         return Reading(value, self.share, value < self.share, words)
 
-    def memory(self) -> dict[str, Any]:
-        return {**super().memory(), "first": self._first}
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "first": self._first}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        super().recall(memory)
-        self._first = memory["first"]
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._first = state["first"]
 
 
-class _SinceStart(Alarm):
-    """An alarm about a number that is compared with its mean over the run's first `start` steps."""
+class _SinceStartAlarm(Alarm):
+    """An alarm that compares a number with its mean over the first `start` steps of the run."""
 
     def __init__(self, *, start: int, steps: int, action: Action | None) -> None:
         super().__init__(steps=steps, action=action)
-        self._start = Start(whole(self.name, "start", start))
+        self._start = StartMean(check_count(self.name, "start", start))
 
-    def memory(self) -> dict[str, Any]:
-        return {"start": self._start.seen}
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "start": list(self._start.values)}
 
-    def recall(self, memory: Mapping[str, Any]) -> None:
-        self._start.seen = list(memory["start"])
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._start.values = list(state["start"])
 
 
-class Unparsable(_SinceStart):
-    """The share of completions without an extractable answer is over `most`, or over the start's by more than `rise`.
+class Unparsable(_SinceStartAlarm):
+    """The share of completions without an extractable answer is above `most`, or more than `rise` above the start.
 
     Args:
-        most: of completions, exclusive; 1 looks at the rise alone.
-        rise: in shares of completions, exclusive; 1 looks at `most` alone.
-        start: steps at the beginning that are compared with.
-        steps: as for every alarm.
-        action: as for every alarm.
+        most: a share of the completions, exclusive; 1 checks the rise alone.
+        rise: a share of the completions, exclusive; 1 checks `most` alone.
+        start: the number of first steps to compare with.
+        steps: as for each alarm.
+        action: as for each alarm.
     """
 
     name = "unparsable"
     meaning = (
-        "Answers that cannot be extracted agree with nothing, and what is left to agree on shrinks. Look at a few "
-        "completions: cut off at the token limit (raise rollout.max_completion_tokens), another format (the template, "
-        "empo.extract), or text that has fallen apart (go back to a checkpoint from before)."
+        "Answers that cannot be extracted agree with nothing, so fewer answers are left to agree. Read a few "
+        "completions. If the token limit cuts them off, raise rollout.max_completion_tokens. If they have another "
+        "format, change the template or empo.extract. If the text is broken, go back to an earlier checkpoint."
     )
 
     def __init__(
@@ -274,33 +281,32 @@ class Unparsable(_SinceStart):
         action: Action | None = None,
     ) -> None:
         super().__init__(start=start, steps=steps, action=action)
-        self.most = within(self.name, "most", most, 0.0, 1.0)
-        self.rise = within(self.name, "rise", rise, 0.0, 1.0)
+        self.most = check_range(self.name, "most", most, 0.0, 1.0)
+        self.rise = check_range(self.name, "rise", rise, 0.0, 1.0)
 
-    def read(self, seen: Seen) -> Reading | None:
-        value = seen.unread_fraction
-        start = self._start.take(value)
+    def read(self, observation: Observation) -> Reading | None:
+        value = observation.invalid_fraction
+        start = self._start.update(value)
         limit = self.most if start is None else min(self.most, start + self.rise)
-        words = f"{value:.0%} of the completions hold no answer that can be extracted, over {limit:.0%}"
+        words = f"{value:.0%} of the completions have no extractable answer, more than {limit:.0%}"
         return Reading(value, limit, value > limit, words)
 
 
-class LengthDrift(_SinceStart):
-    """The mean length of the completions, over that of the run's start, is under `shrink` or over `grow`.
+class LengthDrift(_SinceStartAlarm):
+    """The mean length of the completions, divided by that at the start of the run, is below `shrink` or above `grow`.
 
     Args:
-        shrink: a ratio, exclusive; 0 looks at growth alone.
-        grow: a ratio, exclusive; None looks at shrinking alone, since a model that learns to reason writes more.
-        start: steps at the beginning that are compared with.
-        steps: as for every alarm.
-        action: as for every alarm.
+        shrink: a ratio, exclusive; 0 checks growth alone.
+        grow: a ratio, exclusive; None checks shrinking alone, because a model that learns to reason writes more.
+        start: the number of first steps to compare with.
+        steps: as for each alarm.
+        action: as for each alarm.
     """
 
     name = "length_drift"
     meaning = (
-        "A model that drops its chain of thought, or rambles into the token limit, can agree with itself all the "
-        "better. Read a few completions beside some from the start; if the working is gone, go back to a checkpoint "
-        "from before."
+        "A model that drops its chain of thought, or writes until the token limit, can agree with itself more. Compare "
+        "a few completions with some from the start; if the chain of thought is gone, go back to an earlier checkpoint."
     )
 
     def __init__(
@@ -313,21 +319,21 @@ class LengthDrift(_SinceStart):
         action: Action | None = None,
     ) -> None:
         super().__init__(start=start, steps=steps, action=action)
-        self.shrink = within(self.name, "shrink", shrink, 0.0, 1.0)
-        self.grow = math.inf if grow is None else within(self.name, "grow", grow, 1.0, math.inf)
+        self.shrink = check_range(self.name, "shrink", shrink, 0.0, 1.0)
+        self.grow = math.inf if grow is None else check_range(self.name, "grow", grow, 1.0, math.inf)
 
-    def read(self, seen: Seen) -> Reading | None:
-        if seen.length is None:
+    def read(self, observation: Observation) -> Reading | None:
+        if observation.length is None:
             return None
-        start = self._start.take(seen.length)
+        start = self._start.update(observation.length)
         if not start:
             return None
-        value = seen.length / start
+        value = observation.length / start
         long = value > 1 and self.grow < math.inf
         limit = self.grow if long else self.shrink
         words = (
-            f"completions are {value:.2f} times as long as at the start ({seen.length:.1f} against {start:.1f}), "
-            f"{'over' if long else 'under'} {limit:g}"
+            f"completions are {value:.2f} times as long as at the start ({observation.length:.1f} and {start:.1f}), "
+            f"{'above' if long else 'below'} {limit:g}"
         )
         return Reading(value, limit, value > limit if long else value < limit, words)
 
@@ -338,25 +344,25 @@ ALARMS: Mapping[str, type[Alarm]] = {
 
 
 def load_alarms(choices: Mapping[str, Any] | None = None) -> tuple[Alarm, ...]:
-    """All alarms with their defaults, but as `choices` has it: a name with its options, or None, which leaves it out.
+    """All alarms with their default options, changed by `choices`: options by name, or None to leave an alarm out.
 
     `{"concentration": {"share": 0.3, "action": "stop"}, "length_drift": None}`
     """
     chosen = dict(choices or {})
     for name in chosen:
         if name not in ALARMS:
-            raise InputError(f"alarm {name!r} does not exist. Choose of: {', '.join(ALARMS)}.")
-    return tuple(_made(name, chosen.get(name, {})) for name in ALARMS if chosen.get(name, {}) is not None)
+            raise InputError(f"alarm {name!r} does not exist. Choose one of: {', '.join(ALARMS)}.")
+    return tuple(_make_alarm(name, chosen.get(name, {})) for name in ALARMS if chosen.get(name, {}) is not None)
 
 
-def _made(name: str, options: Any) -> Alarm:
+def _make_alarm(name: str, options: Any) -> Alarm:
     if not isinstance(options, Mapping):
         raise InputError(
-            f"alarm {name}: {options!r} is no set of options: give {{steps: 5}} for example, {{}} for the defaults, or "
-            "null to leave the alarm out."
+            f"alarm {name}: {options!r} is not a mapping of options: set {{steps: 5}} for example, {{}} for the "
+            "defaults, or null to leave the alarm out."
         )
     try:
         return ALARMS[name](**options)
     except TypeError as error:
         known = ", ".join(option for option in inspect.signature(ALARMS[name]).parameters)
-        raise InputError(f"alarm {name} refuses {dict(options)}: its options are {known}.") from error
+        raise InputError(f"alarm {name} does not accept {dict(options)}: its options are {known}.") from error

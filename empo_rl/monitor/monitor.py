@@ -1,4 +1,4 @@
-"""Alarms over a run: fed once a step with what the run knows without labels, it says which alarms fire.
+"""All alarms over a run: call `update` once a step; it returns the alarms that fire.
 
     monitor = Monitor(action="stop")
     for step in ...:
@@ -6,7 +6,7 @@
         for firing in monitor.update(decision, lengths=lengths, step=step): print(firing.message)
         if monitor.stopping: break
 
-Knows no trainer, reads no label, writes no file. `adapters.monitoring` has the callback for TRL.
+Knows no trainer, reads no label, writes no file. `empo_rl.trainers.trl.callbacks` has the callback for TRL.
 """
 
 from __future__ import annotations
@@ -14,29 +14,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from empo_rl.core.decision import BatchDecision
-from empo_rl.monitor.alarm import ACTIONS, Action, Alarm, Firing
+from empo_rl.core.provider import BatchDecision
 from empo_rl.monitor.alarms import load_alarms
-from empo_rl.monitor.seen import Seen
+from empo_rl.monitor.base import ACTIONS, Action, Alarm, Firing
+from empo_rl.monitor.observation import Observation
 from semantic_entropy import InputError, SemanticEntropyError
 
 
 class RunStoppedError(SemanticEntropyError):
-    """An alarm stopped the run; the message says which, and how to go on."""
+    """An alarm stopped the run; the message names the alarm and says how to continue."""
 
 
 class Monitor:
-    """A set of alarms and what follows from them.
+    """A set of alarms.
 
     Args:
-        alarms: by name with their options, on top of the defaults: `{"variety": None, "concentration": {"share": .3}}`;
-            or `Alarm` instances, and then those alone.
-        action: of every alarm that has none of its own: `warn` or `stop`.
+        alarms: changes to the default alarms, by name: `{"variety": None, "concentration": {"share": .3}}`; or `Alarm`
+            instances, which replace the default alarms.
+        action: `warn` or `stop`, for each alarm without an action of its own.
     """
 
     def __init__(self, alarms: Mapping[str, Any] | Sequence[Alarm] | None = None, *, action: Action = "warn") -> None:
         if action not in ACTIONS:
-            raise InputError(f"action is {action!r}: choose of {', '.join(ACTIONS)}.")
+            raise InputError(f"action is {action!r}: choose one of {', '.join(ACTIONS)}.")
         self.action: Action = action
         by_name = alarms is None or isinstance(alarms, Mapping)
         self.alarms: tuple[Alarm, ...] = load_alarms(alarms) if by_name else tuple(alarms)  # type: ignore[arg-type]
@@ -45,44 +45,44 @@ class Monitor:
     def update(
         self, decision: BatchDecision, *, lengths: Sequence[float] | None = None, step: int | None = None
     ) -> list[Firing]:
-        """Take in a step, and return the alarms that fire in it.
+        """Take in one step. Returns the alarms that fire in it.
 
         Args:
-            decision: the provider's, about all groups of the step.
-            lengths: (B*G,) of the completions, group after group, in any unit; without them `length_drift` is silent.
-            step: its number; None counts on from the last one.
+            decision: the provider's decision about all groups of the step.
+            lengths: (B*G,) of the completions, group after group, in any unit; `length_drift` needs them.
+            step: the number of the step; None counts on from the last one.
         """
-        return self.see(Seen.of(decision, lengths), self._step + 1 if step is None else step)
+        return self.observe(Observation.of(decision, lengths), self._step + 1 if step is None else step)
 
-    def see(self, seen: Seen, step: int) -> list[Firing]:
-        """As `update`, from what was gathered of several processes."""
+    def observe(self, observation: Observation, step: int) -> list[Firing]:
+        """As `update`, from an observation that was gathered from several processes."""
         if step <= self._step:
-            raise InputError(f"step {step} after step {self._step}: a monitor is fed each step once, in order.")
+            raise InputError(f"step {step} after step {self._step}: give a monitor each step once, in order.")
         self._step = step
-        firings = (alarm.update(seen, step, self.action) for alarm in self.alarms)
+        firings = (alarm.update(observation, step, self.action) for alarm in self.alarms)
         return [firing for firing in firings if firing is not None]
 
     @property
     def step(self) -> int:
-        """The last step it was fed; 0 before the first."""
+        """The last step that it took in; 0 before the first."""
         return self._step
 
     @property
     def stopping(self) -> tuple[str, ...]:
-        """The names of the alarms that are on and stop the run."""
+        """The names of the alarms that are on and whose action is `stop`."""
         return tuple(alarm.name for alarm in self.alarms if alarm.on and (alarm.action or self.action) == "stop")
 
     @property
     def suspect_since(self) -> int | None:
         """The first step of the earliest condition that holds now, whether its alarm fired yet or not.
 
-        What the step showed are samples of the weights before it: the last good weights are those of step
-        `suspect_since - 2`, whose samples, in the step after, were still unsuspected.
+        The completions of a step are sampled from the weights after the step before it. The last good weights are
+        therefore those after step `suspect_since - 2`: their completions, in the next step, were not suspect.
         """
         return min((alarm.began for alarm in self.alarms if alarm.began is not None), default=None)
 
     def columns(self) -> dict[str, float]:
-        """For a log: `alarm/NAME` is 1 while the alarm is on, else 0; `watch/NAME` is the number it watches."""
+        """For a log: `alarm/NAME` is 1 while the alarm is on, otherwise 0; `watch/NAME` is the watched number."""
         columns: dict[str, float] = {}
         for alarm in self.alarms:
             columns[f"alarm/{alarm.name}"] = float(alarm.on)
@@ -91,11 +91,11 @@ class Monitor:
         return columns
 
     def state_dict(self) -> dict[str, Any]:
-        """What must survive a restart, as JSON has it."""
+        """The state that a restart needs, as JSON."""
         return {"step": self._step, "alarms": {alarm.name: alarm.state_dict() for alarm in self.alarms}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from there. An alarm that the state does not know begins anew."""
+        """Continue from this state. An alarm that is not in the state starts from the beginning."""
         self._step = state["step"]
         for alarm in self.alarms:
             if alarm.name in state["alarms"]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from empo_rl.files.cost_summary import COST_PARTS, COST_PREFIX
 from empo_rl.plot.run_files import Run
 from empo_rl.plot.style import QUIET, hatch, look
-from empo_rl.trainers.trl.costs import PARTS, PREFIX
 
 _PAIRS = (("eval/semantic_entropy", "eval/pass@1"), ("empo/entropy", "empo/accuracy"))
 _PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # differ in lightness, too
@@ -15,21 +15,21 @@ _PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # differ in lightness, too
 
 def has_cost(run: Run) -> bool:
     """Whether its steps say what they cost."""
-    return bool(run.series(f"{PREFIX}step_seconds"))
+    return bool(run.series(f"{COST_PREFIX}step_seconds"))
 
 
 def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
     """A bar a run: the mean seconds of a step, by part, with each part's share, and the peak memory."""
     names = [run.name for run in runs]
     for number, run in enumerate(runs):
-        left, means = 0.0, [_mean(run, part) for part in PARTS]
-        for index, (part, mean) in enumerate(zip(PARTS, means, strict=True)):
+        left, means = 0.0, [_mean(run, part) for part in COST_PARTS]
+        for index, (part, mean) in enumerate(zip(COST_PARTS, means, strict=True)):
             kind = {"color": _PART_COLOURS[index], "hatch": hatch(index), "edgecolor": "white", "linewidth": 0}
             axes.barh(number, mean, left=left, height=0.6, label=part if number == 0 else None, **kind)
             left += mean
         if left:
             shares = ", ".join(f"{mean / left:.0%}" for mean in means)
-            peak = max(run.series(f"{PREFIX}peak_memory_gib").values, default=None)
+            peak = max(run.series(f"{COST_PREFIX}peak_memory_gib").values, default=None)
             memory = "" if peak is None else f"\n peak memory {peak:.1f} GiB"
             axes.annotate(f" {shares}{memory}", (left, number), va="center", fontsize=8)
     axes.set_yticks(range(len(names)), names)
@@ -38,7 +38,7 @@ def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
     axes.set_xlim(left=0)
     axes.grid(visible=False, axis="y")
     axes.set_xlabel("mean time of a training step (seconds)")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(PARTS))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=len(COST_PARTS))
 
 
 def scatter_columns(runs: Sequence[Run]) -> tuple[str, str] | None:
@@ -73,7 +73,7 @@ def draw_scatter(axes: Any, runs: Sequence[Run]) -> None:
 
 
 def _mean(run: Run, part: str) -> float:
-    values = run.series(f"{PREFIX}{part}_seconds").values
+    values = run.series(f"{COST_PREFIX}{part}_seconds").values
     return sum(values) / len(values) if values else 0.0
 
 

@@ -21,15 +21,14 @@ from empo_rl.config.trl_arguments import training_arguments
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
 from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_atomically
+from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
 from empo_rl.run import final_model
 from empo_rl.run.device import fit_to_device
 from empo_rl.run.models import count_tokens, load_model, load_tokenizer, make_demo_model
 from empo_rl.run.trainer_choice import make_trainer
-from empo_rl.trainers.trl import costs
-from empo_rl.trainers.trl.callbacks import ReportProgress, WriteMetrics
-from empo_rl.trainers.trl.monitor_callback import MonitorCallback
+from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics
 
 Progress = Callable[[str, int, int, str], None]
 Say = Callable[[str], None]
@@ -98,7 +97,7 @@ def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Sa
             if watch is None or not watch.stopped:
                 final = final_model.save(trainer, config, directory)
             if state.is_main_process:
-                tell(costs.sentence(_write_costs(directory, trainer.memory)))
+                tell(cost_sentence(_write_costs(directory, trainer.memory)))
     if watch is not None and watch.stopped:
         raise RunStoppedError(watch.stopped)
     return _push(final, config, state, tell)
@@ -118,7 +117,7 @@ def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
 
 
 def _write_costs(directory: Path, memory: str) -> dict[str, Any]:
-    spent = costs.summary(read_metrics(directory / run_directory.METRICS), memory)
+    spent = summarize_costs(read_metrics(directory / run_directory.METRICS), memory)
     write_atomically(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
     return spent
 

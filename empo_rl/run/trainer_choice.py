@@ -10,7 +10,7 @@ from datasets import Dataset
 from empo_rl.config.schema import Config
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.run.models import lora_config
-from empo_rl.trainers.trl.monitor_callback import MonitorCallback
+from empo_rl.trainers.trl.callbacks import MonitorCallback
 
 
 def make_trainer(
@@ -47,4 +47,4 @@ def make_trainer(
     assert watch is not None, "EMPO is watched"
     common["callbacks"] = [watch, *callbacks]
     monitor = watch.monitor
-    return RunTrainer(provider=provider, keep={"monitor": monitor}, columns=monitor.columns, **common)
+    return RunTrainer(provider=provider, stateful={"monitor": monitor}, columns=monitor.columns, **common)

@@ -1,14 +1,14 @@
-"""Signals made of the group's own clusters: no labels.
+"""Signals that are computed from the clusters of a group, without labels.
 
 `empo` maximises the expected collision probability sum p^2, a surrogate of -H. `log_share` has expectation -H in a
-group and its exact policy gradient: of sum p ln p, the gradient is sum (ln p + 1) grad p, and sum grad p = 0
-(docs/empo/errata.md). `majority` is the pseudo-label of test-time RL.
+group, and its policy gradient is exactly that of -H: the gradient of sum p ln p is sum (ln p + 1) grad p, and
+sum grad p = 0 (docs/empo/errata.md). `majority` is the pseudo-label of test-time RL.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -21,23 +21,23 @@ Ties = Literal["first", "random", "all", "none"]
 
 
 class EmpoReward(RewardSignal):
-    """p of the completion's own cluster; an invalid answer by the policy."""
+    """p of the completion's cluster; an invalid answer is paid by the policy."""
 
     name = "empo"
     windowed = True
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        return by_group(scored, lambda item: _paid(item.result, lambda p: p, self._unreadable()))
+        return by_group(scored, lambda item: _cluster_rewards(item.result, lambda p: p, self._invalid_reward()))
 
-    def _unreadable(self) -> float | None:
+    def _invalid_reward(self) -> float | None:
         return {"singleton_prob": None, "penalty": PENALTY}.get(self.context.invalid, 0.0)
 
 
 class LogShareReward(RewardSignal):
-    """ln p of the completion's own cluster, in nats, at most 0.
+    """ln p of the completion's cluster, in nats, at most 0.
 
-    An invalid answer is a cluster of its own and paid ln(1/G), the least there is: 0 would be the most. `penalty` adds
-    -0.5 to that.
+    An invalid answer is its own cluster and is paid ln(1/G), the lowest value; 0 would be the highest. `penalty` adds
+    -0.5.
     """
 
     name = "log_share"
@@ -47,16 +47,17 @@ class LogShareReward(RewardSignal):
         return by_group(scored, self._group)
 
     def _group(self, item: ScoredGroup) -> Iterable[float]:
-        least = math.log(1 / len(item.result.answers))
-        return _paid(item.result, math.log, least + (PENALTY if self.context.invalid == "penalty" else 0.0))
+        lowest = math.log(1 / len(item.result.answers))
+        penalty = PENALTY if self.context.invalid == "penalty" else 0.0
+        return _cluster_rewards(item.result, math.log, lowest + penalty)
 
 
 class MajorityReward(RewardSignal):
-    """1 in the largest cluster of valid answers, else 0; an invalid answer 0, or -0.5 under `penalty`.
+    """1 in the largest cluster of valid answers, otherwise 0; an invalid answer is paid 0, or -0.5 with `penalty`.
 
     Args:
-        ties: of several largest clusters, the `first` to appear wins; or one drawn at `random`; or `all` of them are
-            paid; or `none` is, and the group teaches nothing.
+        ties: which of several largest clusters is paid: the `first` to appear, a `random` one, `all` of them, or
+            `none`, so that the group trains nothing.
     """
 
     name = "majority"
@@ -69,7 +70,7 @@ class MajorityReward(RewardSignal):
 
     def bind(self, context: SignalContext) -> None:
         super().bind(context)
-        self._dice = np.random.default_rng(context.seed)
+        self._random = np.random.default_rng(context.seed)
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         return by_group(scored, self._group)
@@ -78,9 +79,9 @@ class MajorityReward(RewardSignal):
         result = item.result
         valid = [label for label, answer in zip(result.labels, result.answers, strict=True) if answer is not None]
         winners = self._winners(valid)
-        unreadable = PENALTY if self.context.invalid == "penalty" else 0.0
+        invalid_reward = PENALTY if self.context.invalid == "penalty" else 0.0
         return [
-            unreadable if answer is None else float(label in winners)
+            invalid_reward if answer is None else float(label in winners)
             for label, answer in zip(result.labels, result.answers, strict=True)
         ]
 
@@ -90,22 +91,22 @@ class MajorityReward(RewardSignal):
         if len(largest) < 2 or self.ties == "all":
             return set(largest)
         if self.ties == "random":
-            return {largest[int(self._dice.integers(len(largest)))]}
+            return {largest[int(self._random.integers(len(largest)))]}
         return {largest[0]} if self.ties == "first" else set()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"dice": self._dice.bit_generator.state}
+        return {"dice": self._random.bit_generator.state}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._dice.bit_generator.state = state["dice"]
+        self._random.bit_generator.state = state["dice"]
 
 
-def _paid(result: Result, value: Any, unreadable: float | None) -> Iterable[float]:
-    """`value(p)` for each answer; `unreadable` for those that are none, or as the others where that is None."""
+def _cluster_rewards(result: Result, reward: Callable[[float], float], invalid_reward: float | None) -> Iterator[float]:
+    """`reward(p)` for each answer, where p is the share of its cluster; None pays invalid answers like the others."""
     for label, answer in zip(result.labels, result.answers, strict=True):
         if label < 0:  # left out by invalid="drop"
             yield math.nan
-        elif answer is None and unreadable is not None:
-            yield unreadable
+        elif answer is None and invalid_reward is not None:
+            yield invalid_reward
         else:
-            yield value(result.probabilities[label])
+            yield reward(result.probabilities[label])

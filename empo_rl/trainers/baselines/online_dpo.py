@@ -1,10 +1,11 @@
-"""The paper's baseline online DPO, on TRL's own trainer.
+"""The paper's baseline online DPO on TRL's own trainer.
 
-`OnlineDPOTrainer` lives in `trl.experimental`: its name and behaviour may change with any release of TRL. It draws two
-completions a prompt, takes the one with the higher reward as the better, and where both have the same reward the first.
-The reward is whether the answer is right, as in the Online-DPO-R1 setting, so pairs with two right or two wrong answers
-are such ties: `pairs/tied` says how many. They push the first draw against the second, which is noise without a
-direction; Online-DPO-R1 itself leaves such pairs out. Leaves out more than two completions a prompt.
+`OnlineDPOTrainer` lives in `trl.experimental`: its name and behaviour may change with any release of TRL. It samples
+two completions of each prompt and prefers the one with the higher reward, or the first one if both rewards are equal.
+The reward is whether the answer is right, as in the Online-DPO-R1 setting, so a pair with two right or two wrong
+answers is tied; `pairs/tied` is the share of such pairs. A tied pair pushes the first completion against the second,
+which is noise without a direction. Online-DPO-R1 itself leaves tied pairs out. Leaves out more than two completions of
+a prompt.
 """
 
 from __future__ import annotations
@@ -12,27 +13,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from trl.experimental.online_dpo import OnlineDPOTrainer
 
+from empo_rl.core.groups import group_by_position
 from empo_rl.core.provider import EmpoProvider
+from empo_rl.trainers.trl.costs import CostsMixin
 from empo_rl.trainers.trl.distributed import decide
-from empo_rl.trainers.trl.rollouts import Rows
-from empo_rl.trainers.trl.step_costs import Costed
+from empo_rl.trainers.trl.rollouts import Columns, placeholder_reward, trl_columns
 
 
-class OnlineDpoRunTrainer(Costed, OnlineDPOTrainer):
-    """OnlineDPOTrainer whose reward is the provider's, and which says what a step costs."""
+class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
+    """OnlineDPOTrainer with the provider's rewards, which logs the costs of each step."""
 
     def __init__(self, model: Any, provider: EmpoProvider, args: Any, **kwargs: Any) -> None:
         self._provider = provider
         self._tied: list[float] = []
-        super().__init__(model=model, reward_funcs=self._reward_function(), args=args, **kwargs)
+        super().__init__(model=model, reward_funcs=placeholder_reward(provider.reward), args=args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None is written: for a model made in memory it names nothing as its base."""
+        """Writes no model card: for a model made in memory, TRL's card names no base."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log, with the share of pairs that this process could not tell apart."""
+        """TRL's log with the share of tied pairs in this process."""
         if "loss" in logs and self._tied:
             logs = {**logs, "pairs/tied": sum(self._tied) / len(self._tied)}
             self._tied.clear()
@@ -46,33 +50,24 @@ class OnlineDpoRunTrainer(Costed, OnlineDPOTrainer):
         with self.costs.part("generation"):
             return super()._generate_vllm(*args, **kwargs)  # type: ignore[no-untyped-call]  # untyped in TRL
 
-    def _calculate_rewards_from_functions(self, *args: Any, **kwargs: Any) -> Any:
+    def _calculate_rewards_from_functions(
+        self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids_list: Any, **columns: Any
+    ) -> torch.Tensor:
+        """(2 B,): as TRL's batch, the first completions of all prompts and then the second completions."""
         with self.costs.part("judging"):
-            return super()._calculate_rewards_from_functions(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def _reward_function(self) -> Any:
-        """What TRL calls: the first completions of all prompts, then the second ones."""
-
-        def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
-            share = decide(
-                lambda: _in_pairs(Rows.of_trl(prompts, completions, columns)),
-                lambda rows: self._provider.step(rows.groups(2), training=False),
-                as_one=False,
+            decision, _ = decide(
+                lambda: _interleave(trl_columns(prompts, completions, columns)),
+                lambda batch: self._provider.step(group_by_position(num_generations=2, **batch), training=False),
+                globally=False,
             )
-            pairs = [(float(a), float(b)) for a, b in share.rewards.reshape(-1, 2)]
-            self._tied += [float(first == second) for first, second in pairs]
-            return [first for first, _ in pairs] + [second for _, second in pairs]
-
-        reward.__name__ = self._provider.reward
-        return reward
+        pairs = decision.rewards.reshape(-1, 2)
+        self._tied += [float(first == second) for first, second in pairs]
+        rewards = np.nan_to_num(pairs, nan=0.0).T.ravel()
+        return torch.tensor(rewards, dtype=torch.float32, device=self.accelerator.device)
 
 
-def _in_pairs(rows: Rows) -> Rows:
-    """Both completions of a prompt one after the other."""
-    half = len(rows.completions) // 2
-    order = [place for first in range(half) for place in (first, first + half)]
-    return Rows(
-        [rows.completions[place] for place in order],
-        [rows.questions[place] for place in order],
-        [rows.golds[place] for place in order],
-    )
+def _interleave(columns: Columns) -> Columns:
+    """The two completions of each prompt next to each other."""
+    half = len(columns["completions"]) // 2
+    order = [row for first in range(half) for row in (first, first + half)]
+    return {name: [columns[name][row] for row in order] for name in ("completions", "questions", "golds")}

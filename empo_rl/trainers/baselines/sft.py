@@ -1,4 +1,4 @@
-"""The paper's baseline SFT, on TRL's own trainer: the loss is that of the response's tokens alone."""
+"""The paper's baseline SFT on TRL's own trainer: the loss is that of the response's tokens alone."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from typing import Any
 
 from trl import SFTTrainer
 
-from empo_rl.trainers.trl.step_costs import Costed
+from empo_rl.trainers.trl.costs import CostsMixin
 
 
-class SftRunTrainer(Costed, SFTTrainer):
-    """SFTTrainer that says what a step costs."""
+class SftRunTrainer(CostsMixin, SFTTrainer):
+    """SFTTrainer that logs the costs of each step."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None is written: for a model made in memory it names nothing as its base."""
+        """Writes no model card: for a model made in memory, TRL's card names no base."""

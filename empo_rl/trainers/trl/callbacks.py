@@ -1,31 +1,161 @@
-"""What happens beside the training steps of a run: metrics to a file, and a progress bar to stderr."""
+"""Callbacks of a TRL run: the monitor's alarms, the metrics file, the progress bar.
+
+    monitor = Monitor(action="stop")
+    GRPOTrainer(..., callbacks=[MonitorCallback(monitor, provider)])      any trainer that uses the provider
+
+    alarms.jsonl   one line for each alarm that fired, if `directory` is given
+    log rows       `alarm/NAME` and `watch/NAME` of the step
+
+With several processes, the observations of a step are gathered: each process makes the same decision about the whole
+batch, and all processes stop after the same step.
+
+From the moment the condition of an alarm holds, the last earlier checkpoint is protected from deletion: the trainer's
+`best_model_checkpoint` names it, which transformers never deletes. A run that selects its best model by a metric
+protects that checkpoint instead.
+
+Leaves out the state of the monitor: `RunTrainer(stateful={"monitor": monitor})` saves it in checkpoints.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback
 
+from empo_rl.core.groups import RolloutGroup
+from empo_rl.core.provider import BatchDecision, EmpoProvider
+from empo_rl.files import checkpoints
 from empo_rl.files.metrics_file import MetricsFile
+from empo_rl.files.run_directory import ALARMS
+from empo_rl.monitor import Firing, Monitor, Observation, RunStoppedError
+
+
+class MonitorCallback(TrainerCallback):
+    """Gives a monitor the decisions of a provider, step by step.
+
+    Args:
+        monitor: the alarms.
+        provider: the trainer's provider; the callback listens to its decisions.
+        directory: where `alarms.jsonl` is written; None writes none.
+        say: called with a message for each alarm that fires, in the first process alone.
+
+    Attributes:
+        stopped: why the callback stopped the run, as a sentence; None if it did not.
+    """
+
+    def __init__(
+        self,
+        monitor: Monitor,
+        provider: EmpoProvider,
+        *,
+        directory: Path | None = None,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.monitor = monitor
+        self.stopped: str | None = None
+        self._say = say
+        self._directory = directory
+        self._file: MetricsFile | None = None
+        self._observations: list[Observation] = []
+        provider.listeners.append(self._observe)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Start `alarms.jsonl`, or cut it back to the checkpoint. A run that an alarm stopped is not continued.
+
+        Raises:
+            RunStoppedError: the run was stopped, and the alarm's action is still `stop`.
+        """
+        if PartialState().num_processes > 1:  # a process that joins a resumed run has no state of its own
+            (monitor_state,) = broadcast_object_list([self.monitor.state_dict()])
+            self.monitor.load_state_dict(monitor_state)
+        if self.monitor.stopping:
+            raise RunStoppedError(f"the run was stopped after step {self.monitor.step}. {self._advice(state, args)}")
+        if self._directory and state.is_world_process_zero:
+            self._file = MetricsFile(self._directory / ALARMS, after=state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Forget the decisions of an evaluation between two steps."""
+        self._observations.clear()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Update the alarms. A step that trains on completions of an earlier step has nothing new."""
+        parts = self._observations if PartialState().num_processes == 1 else gather_object(self._observations)
+        observation = Observation.join(parts)
+        self._observations.clear()
+        if observation is None:
+            return
+        firings = self.monitor.observe(observation, state.global_step)
+        good = self._protect_checkpoint(state, args)
+        for firing in firings:
+            self._report(firing, good, state)
+        if self.monitor.stopping:
+            control.should_training_stop = True
+            control.should_save = args.save_strategy != "no"
+            self.stopped = f"stopped after step {state.global_step}. {self._advice(state, args)}"
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        """Add the monitor's columns to the trainer's history, and for the callbacks after this one."""
+        if "loss" in logs:
+            logs.update(self.monitor.columns())
+            state.log_history[-1].update(self.monitor.columns())
+
+    def _observe(self, groups: Sequence[RolloutGroup], decision: BatchDecision) -> None:
+        self._observations.append(Observation.of(decision, _lengths(groups)))
+
+    def _protect_checkpoint(self, state: Any, args: Any) -> Path | None:
+        """The last checkpoint before the alarm's condition began; rotation does not delete it from now on."""
+        since = self.monitor.suspect_since
+        good = None if since is None else checkpoints.latest(Path(args.output_dir), before=since - 1)[0]
+        if args.metric_for_best_model is None and state.is_world_process_zero:
+            state.best_model_checkpoint = good and str(good)
+        return good
+
+    def _report(self, firing: Firing, good: Path | None, state: Any) -> None:
+        if not state.is_world_process_zero:
+            return
+        kept = f"{good} is from before this and is kept." if good else "There is no checkpoint from before this."
+        self._say(f"{firing.message} {kept}")
+        if self._file:
+            self._file.append({**asdict(firing), "checkpoint": good and good.name})
+
+    def _advice(self, state: Any, args: Any) -> str:
+        """How to continue after an alarm has stopped the run."""
+        names = self.monitor.stopping
+        alarms = " and ".join(names)
+        warn = " ".join(f"monitor.alarms.{name}.action=warn" for name in names)
+        good = checkpoints.latest(Path(args.output_dir), before=(self.monitor.suspect_since or 1) - 1)[0]
+        restart = (
+            f"The last checkpoint from before the alarm's condition began is {good}: train from it"
+            if good
+            else "There is no checkpoint from before the alarm's condition began: start a new run"
+        )
+        return (
+            f"Alarm {alarms} is on, and its action is stop. {restart} with a lower learning rate. If the alarm was "
+            f"false, continue with --resume {warn}"
+        )
 
 
 class WriteMetrics(TrainerCallback):
-    """A row of `metrics.jsonl` for every logged step; `extra(step)` may add columns of its own."""
+    """Writes a row of `metrics.jsonl` for each logged step; `extra(step)` may add columns."""
 
     def __init__(self, file: MetricsFile, extra: Callable[[int], dict[str, float]] | None = None) -> None:
         self._file = file
         self._extra = extra
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or "loss" not in logs:  # the summary at the end is no step
+        if not state.is_world_process_zero or "loss" not in logs:  # the summary at the end of the run has no loss
             return
         extra = self._extra(state.global_step) if self._extra else {}
         self._file.append({"step": state.global_step, **logs, **extra})
 
 
 class ReportProgress(TrainerCallback):
-    """Calls `report(step, steps, logs)` after every logged step."""
+    """Calls `report(step, steps, logs)` after each logged step."""
 
     def __init__(self, report: Callable[[int, int, dict[str, float]], None]) -> None:
         self._report = report
@@ -33,3 +163,10 @@ class ReportProgress(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and "loss" in logs:
             self._report(state.global_step, state.max_steps, logs)
+
+
+def _lengths(groups: Sequence[RolloutGroup]) -> list[float]:
+    """In tokens if the trainer counted them, otherwise in characters."""
+    if all("tokens" in group.measures for group in groups):
+        return [float(count) for group in groups for count in group.measures["tokens"]]
+    return [float(len(text)) for group in groups for text in group.completions]

@@ -1,97 +1,78 @@
-"""One decision over several processes, and one failure: where one of them fails, all do, with its message.
+"""One decision over several processes, and one failure: if one process fails, all processes fail with its message.
 
-    whole groups in every process      each decides about its own
-    groups cut between processes, one  all rows go to process 0, which decides about the global batch as one process
-    std for the batch, or something    would, and each process gets its part
-    that draws or remembers
+    every process has whole groups     each process decides about its own groups
+    groups are cut between processes,  all rows go to process 0, which decides about the global batch as a single
+    or the decision depends on the     process would; each process takes the rows that are its own
+    whole batch
 
-Without it a process that fails leaves the others waiting in the trainer's next collective call. A failure before this
-point (in generation, say) ends its process, and the launcher (torchrun, accelerate) ends the others.
+Without this, a process that fails would leave the others waiting in the trainer's next collective call. A failure at
+another point (in generation, for example) ends its process, and the launcher (torchrun, accelerate) ends the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeVar
+import itertools
+from collections.abc import Callable
+from typing import TypeVar
 
-import numpy as np
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
-from numpy.typing import NDArray
 
-from empo_rl.core.decision import BatchDecision
-from empo_rl.trainers.trl.rollouts import Rows
+from empo_rl.core.provider import BatchDecision
+from empo_rl.trainers.trl.rollouts import Columns, join_columns
 from semantic_entropy import SemanticEntropyError
 
-Decide = Callable[[Rows], BatchDecision]
-_Made = TypeVar("_Made")
+_Value = TypeVar("_Value")
 
 
-@dataclass(frozen=True, slots=True)
-class Share:
-    """What a decision says of one process's rows, (n,) each, and of the batch."""
-
-    rewards: NDArray[np.float64]
-    advantages: NDArray[np.float64]
-    loss_mask: NDArray[np.bool_]
-    metrics: Mapping[str, float]
-
-    @classmethod
-    def of(cls, decision: BatchDecision, start: int = 0, stop: int | None = None) -> Share:
-        """The rows from `start` to `stop`."""
-        rows = slice(start, stop)
-        return cls(decision.rewards[rows], decision.advantages[rows], decision.loss_mask[rows], decision.metrics)
-
-
-def decide(rows_of: Callable[[], Rows], decide_about: Decide, *, as_one: bool) -> Share:
-    """This process's share of the decision.
+def decide(
+    make_columns: Callable[[], Columns], decide_about: Callable[[Columns], BatchDecision], *, globally: bool
+) -> tuple[BatchDecision, slice]:
+    """A decision, and which of its rows belong to this process.
 
     Args:
-        rows_of: makes this process's rows. It may fail too.
-        decide_about: from whole groups to a decision.
-        as_one: the global batch must be decided about as one.
+        make_columns: collects the rows of this process. A failure in it is reported to all processes too.
+        decide_about: decides about rows that are whole groups.
+        globally: whether the global batch needs one decision.
 
     Raises:
         SemanticEntropyError: another process failed; its number and message.
-        Exception: this one did, as it was raised.
+        Exception: this process failed; the original exception.
     """
     if PartialState().num_processes == 1:
-        return Share.of(decide_about(rows_of()))
-    if as_one:
-        return _decide_as_one(rows_of, decide_about)
-    share, error = _attempt(lambda: Share.of(decide_about(rows_of())))
-    _fail_together(error)
-    assert share is not None, "no process failed"
-    return share
+        return decide_about(make_columns()), slice(None)
+    if globally:
+        return _decide_globally(make_columns, decide_about)
+    decision, error = _attempt(lambda: decide_about(make_columns()))
+    _fail_everywhere(error)
+    assert decision is not None, "no process failed"
+    return decision, slice(None)
 
 
-def _decide_as_one(rows_of: Callable[[], Rows], decide_about: Decide) -> Share:
+def _decide_globally(
+    make_columns: Callable[[], Columns], decide_about: Callable[[Columns], BatchDecision]
+) -> tuple[BatchDecision, slice]:
     state = PartialState()
-    rows, error = _attempt(rows_of)
-    _fail_together(error)
-    parts: list[Rows] = gather_object([rows])
-    shares: list[Any] | None = [None] * state.num_processes
+    columns, error = _attempt(make_columns)
+    _fail_everywhere(error)
+    parts: list[Columns] = gather_object([columns])
+    decision = None
     if state.is_main_process:
-        shares, error = _attempt(lambda: _shares(decide_about(Rows.joined(parts)), parts))
-    _fail_together(error)
-    share: Share = broadcast_object_list(shares)[state.process_index]
-    return share
+        decision, error = _attempt(lambda: decide_about(join_columns(parts)))
+    _fail_everywhere(error)
+    decision = broadcast_object_list([decision])[0]
+    ends = [0, *itertools.accumulate(len(part["completions"]) for part in parts)]
+    return decision, slice(ends[state.process_index], ends[state.process_index + 1])
 
 
-def _shares(decision: BatchDecision, parts: list[Rows]) -> list[Share]:
-    ends = np.cumsum([len(part.completions) for part in parts]).tolist()
-    return [Share.of(decision, start, end) for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def _attempt(make: Callable[[], _Made]) -> tuple[_Made | None, Exception | None]:
+def _attempt(make: Callable[[], _Value]) -> tuple[_Value | None, Exception | None]:
     try:
         return make(), None
-    except Exception as error:  # noqa: BLE001  # whatever it is, the other processes have to hear of it
+    except Exception as error:  # noqa: BLE001  # the other processes must be told of every error
         return None, error
 
 
-def _fail_together(error: Exception | None) -> None:
+def _fail_everywhere(error: Exception | None) -> None:
     messages: list[str | None] = gather_object([error and f"{type(error).__name__}: {error}"])
     if error is not None:
         raise error

@@ -1,61 +1,67 @@
-"""EMPO on TRL's GRPOTrainer (1.16): one group step, and a loss from which dropped groups are exactly gone.
+"""EMPO on TRL's GRPOTrainer (1.16): rewards and advantages from a provider, and a loss without the dropped groups.
 
-TRL asks a reward function for one reward per completion; its batch is complete at the end of
-`_generate_and_score_completions`. After TRL's own version of it has run, this trainer
+TRL calls `_calculate_rewards` once for each generated batch and normalises its own advantages from the result. This
+trainer overrides that method:
 
-    1. replaces the advantages by the provider's: normalised among the kept rows, 0 elsewhere;
-    2. multiplies the decision's loss mask into `tool_mask`, which TRL applies to the loss, not to the attention;
-    3. recounts `num_items_in_batch`, the denominator of the token-level losses (dapo, cispo, vespo);
-    4. for losses that average over all rows (grpo, dr_grpo, sapo, luspo): advantages times rows / kept rows of the
-       optimizer step they are in.
+    1. the provider decides about the batch; TRL receives the rewards, for its log;
+    2. the provider's advantages (normalised over the kept rows, 0 elsewhere) replace TRL's, in the batch and in the
+       table of completions;
+    3. the loss mask is multiplied into `tool_mask`, which TRL applies to the loss and not to the attention;
+    4. `num_items_in_batch`, the denominator of the token-level losses (dapo, cispo, vespo), is counted again;
+    5. for the losses that average over all rows (grpo, dr_grpo, sapo, luspo), the advantages of each optimizer step are
+       multiplied by rows / kept rows of that step.
 
-The loss then equals that of training on the kept rows alone. For bnpo it does so where the kept rows share one
-micro-batch, whose own token count is bnpo's denominator by definition; for the token-level losses where a step uses all
-that was generated: TRL counts the tokens of the whole generation and gives each step an equal part. An optimizer step
-in which no row is left is skipped and counted (`empo/step_skipped`), so that momentum and weight decay move nothing
-either; the learning-rate schedule goes on.
+The loss then equals the loss of the kept rows alone. Two conditions: with bnpo, whose denominator is the token count of
+a micro-batch by definition, the kept rows must be in one micro-batch; with the token-level losses, one step must use
+all that was generated, because TRL divides the token count of a generation equally among its steps. An optimizer step
+without any kept row is skipped and counted (`empo/step_skipped`), so that momentum and weight decay change nothing
+either; the learning-rate schedule advances.
 
-Groups may be cut between processes: they are then gathered, and process 0 decides about the global batch. A process
-that fails in deciding makes all of them fail (`together`). What the provider needs of the tokens is measured where
-they are generated.
+Groups may be cut between processes (`empo_rl.trainers.trl.distributed`). The measures of tokens that the provider needs
+are computed right after the generation.
 
-Leaves out KL (`beta` must be 0: the paper removes it) and other reward functions beside the provider's. Under
-DeepSpeed, whose engine steps by itself, a step without any kept row is counted but not skipped: its gradient is zero,
-momentum and decay act. The ratio's clip is TRL's epsilon; on-policy the ratio is 1 and the clip inactive.
+Leaves out KL (`beta` must be 0: the paper removes it) and other reward functions. DeepSpeed's engine makes its steps
+itself, so a step without a kept row is counted but not skipped: the gradient is zero, momentum and weight decay act.
+The clip of the ratio is TRL's epsilon; on-policy the ratio is 1 and the clip is inactive.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
-from empo_rl.core.provider import EmpoProvider
-from empo_rl.trainers.reward_function import group_size, rows_per_process
-from empo_rl.trainers.trl.distributed import Share, decide
-from empo_rl.trainers.trl.rollouts import Rows
+from empo_rl.core.groups import group_by_position
+from empo_rl.core.provider import BatchDecision, EmpoProvider
+from empo_rl.trainers.trl.distributed import decide
+from empo_rl.trainers.trl.rollouts import (
+    Columns,
+    completions_per_process,
+    group_size,
+    placeholder_reward,
+    trl_columns,
+)
 from empo_rl.trainers.trl.token_measures import MEASURES, measure_tokens
-from semantic_entropy import InputError, SemanticEntropyError
+from semantic_entropy import InputError
 
 AVERAGE_OVER_ROWS = frozenset({"grpo", "dr_grpo", "sapo", "luspo"})
 
 
 class EmpoGRPOTrainer(GRPOTrainer):
-    """GRPOTrainer whose reward, filter and advantages come from an `EmpoProvider`.
+    """GRPOTrainer with rewards, filter and advantages from an `EmpoProvider`.
 
-    The dataset has a `prompt` column. A `question` column, where present, is what the equivalence is told the
-    answers are about; otherwise it is the prompt's last user message. A `gold` column is read where the provider
-    grades.
+    The dataset has a `prompt` column. The optional `question` column is the question that the judge is given; without
+    it, the question is the last user message of the prompt. The `gold` column is read if the provider grades answers.
 
     Args:
         model: as for GRPOTrainer.
-        provider: the decisions. The caller closes it.
-        args: `beta` must be 0, and `scale_rewards` the provider's scale.
+        provider: decides about the batches. The caller closes it.
+        args: `beta` must be 0, and `scale_rewards` must equal the provider's scale.
         kwargs: as for GRPOTrainer.
 
     Attributes:
@@ -66,37 +72,76 @@ class EmpoGRPOTrainer(GRPOTrainer):
         _check_config(args, provider)
         self.provider = provider
         self.skipped_steps = 0
-        self._share: Share | None = None
-        self._rows_in_window = 0
-        self._generated: tuple[Sequence[Sequence[int]], Sequence[Sequence[int]]] = ((), ())
+        self._decision: tuple[BatchDecision, slice] | None = None
+        self._rows_in_step = 0
+        self._prompt_ids: Sequence[Sequence[int]] = ()
         self._training_size = group_size(args)
         self._evaluation_size = args.num_generations_eval or self._training_size
-        super().__init__(model=model, reward_funcs=self._reward_function(), args=args, **kwargs)
-        self.add_callback(_BeforeStep(self))
+        names_the_columns = placeholder_reward(provider.reward)  # rewards/empo/mean
+        super().__init__(model=model, reward_funcs=names_the_columns, args=args, **kwargs)
+        self.add_callback(_BeforeOptimizerStep(self))
 
     def _generate(self, prompts: list[Any]) -> Any:
-        """TRL's generation; keeps the token ids, of which the provider may need measures."""
+        """TRL's generation; keeps the token ids of the prompts for `measure_tokens`."""
         output = super()._generate(prompts)
-        self._generated = output[0], output[1]
+        self._prompt_ids = output[0]
         return output
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
+    ) -> torch.Tensor:
+        """Decide about the batch. Returns (rows of all processes, 1): the rewards that TRL logs."""
+        training = self._is_training()
+        size = self._training_size if training else self._evaluation_size
+        local_rows = completions_per_process(self.args) if training else self.args.per_device_eval_batch_size
+        columns: dict[str, Any] = {
+            name: [row[name] for row in inputs] for name in ("question", "gold") if name in inputs[0]
+        }
+
+        def decide_about(batch: Columns) -> BatchDecision:
+            return self.provider.step(group_by_position(num_generations=size, **batch), training=training)
+
+        decision, rows = self._decision = decide(
+            lambda: trl_columns(prompts, completions, columns, self._measures(completion_ids_list)),
+            decide_about,
+            globally=local_rows % size != 0 or self.provider.decides_as_one,
+        )
+        for name, value in decision.metrics.items():
+            self._log_metric(f"empo/{name}", value)
+        # A nan reward (invalid="drop") is out of the loss already; TRL would warn about it in every step.
+        rewards = torch.as_tensor(np.nan_to_num(decision.rewards[rows], nan=0.0), dtype=torch.float32)
+        gathered: torch.Tensor = self.accelerator.gather(rewards.unsqueeze(1).to(self.accelerator.device))
+        return gathered
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        share, self._share = self._share, None
-        if share is None:
-            raise SemanticEntropyError("TRL scored a batch without calling the reward function.")
-        return self._restrict_to_kept(output, share) if self._is_training() else output
+        assert self._decision is not None, "_calculate_rewards was called"
+        decision, rows = self._decision
+        self._decision = None
+        if self._is_training():
+            self._apply_decision(output, decision, rows)
+        return output
 
-    def _restrict_to_kept(self, output: dict[str, Any], share: Share) -> dict[str, Any]:
-        """The batch with the loss of the kept rows alone. Rows are still in order: TRL shuffles afterwards."""
+    def _apply_decision(self, output: dict[str, Any], decision: BatchDecision, rows: slice) -> None:
+        """Restrict the loss of the batch to the kept rows. The rows are still in order: TRL shuffles later."""
         completion_mask = output["completion_mask"]
-        rows = torch.as_tensor(share.loss_mask, device=completion_mask.device)
+        loss_mask = torch.as_tensor(decision.loss_mask[rows], device=completion_mask.device)
         tool_mask = output.get("tool_mask", torch.ones_like(completion_mask))
-        output["tool_mask"] = tool_mask * rows.unsqueeze(1).to(tool_mask.dtype)
+        output["tool_mask"] = tool_mask * loss_mask.unsqueeze(1).to(tool_mask.dtype)
         tokens = (completion_mask * output["tool_mask"]).sum()
         output["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
-        output["advantages"] = torch.as_tensor(share.advantages, dtype=output["advantages"].dtype, device=rows.device)
-        return output
+        advantages = torch.as_tensor(
+            decision.advantages[rows], dtype=output["advantages"].dtype, device=loss_mask.device
+        )
+        output["advantages"] = advantages
+        self._log_advantages(self.accelerator.gather(advantages).tolist())
+
+    def _log_advantages(self, advantages: list[float]) -> None:
+        """Replace TRL's advantages of this batch, the last ones in its table of completions."""
+        logged: Any = self._logs["advantages"]
+        for _ in advantages:
+            logged.pop()
+        logged.extend(advantages)
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         before = self._buffered_inputs
@@ -106,33 +151,34 @@ class EmpoGRPOTrainer(GRPOTrainer):
         return inputs
 
     def _average_over_kept_rows(self, batches: list[dict[str, Any]]) -> None:
-        """Scale the advantages of what was just generated, by optimizer steps (`gradient_accumulation_steps` of the
-        micro-batches): TRL divides by all rows of a step, and now by those that are kept.
+        """Scale the advantages of the micro-batches just generated, one optimizer step after another.
+
+        TRL divides the loss of a step by all of its rows; the scale makes that the kept rows.
         """
         size = self.args.gradient_accumulation_steps
         steps = [batches[start : start + size] for start in range(0, len(batches), size)]
         rows = torch.tensor([sum(len(batch["tool_mask"]) for batch in step) for step in steps])
         kept = torch.stack([sum(batch["tool_mask"].any(dim=1).sum() for batch in step) for step in steps])
-        everywhere = self.accelerator.gather(kept.unsqueeze(0)).sum(dim=0).clamp(min=1)
-        scales = rows.to(everywhere.device) * self.accelerator.num_processes / everywhere
+        kept_everywhere = self.accelerator.gather(kept.unsqueeze(0)).sum(dim=0).clamp(min=1)
+        scales = rows.to(kept_everywhere.device) * self.accelerator.num_processes / kept_everywhere
         for step, scale in zip(steps, scales, strict=True):
             for batch in step:
                 batch["advantages"] = batch["advantages"] * scale
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """TRL's loss; counts the rows that are in it, for `begin_optimizer_step`."""
+        """TRL's loss; counts the rows in it for `before_optimizer_step`."""
         if self._is_training():
             in_loss = (inputs["completion_mask"] * inputs["tool_mask"]).any(dim=1)
-            self._rows_in_window += int(in_loss.sum())
+            self._rows_in_step += int(in_loss.sum())
         return super().compute_loss(model, inputs, *args, **kwargs)
 
-    def begin_optimizer_step(self) -> None:
-        """Take the gradients away where no process had a row in the loss.
+    def before_optimizer_step(self) -> None:
+        """Remove the gradients if no process had a row in the loss.
 
-        torch's optimizers leave a weight without gradient, and its moments, as they are.
+        torch's optimizers do not change a weight without gradient, nor its moments.
         """
-        rows = torch.tensor(self._rows_in_window, device=self.accelerator.device)
-        self._rows_in_window = 0
+        rows = torch.tensor(self._rows_in_step, device=self.accelerator.device)
+        self._rows_in_step = 0
         empty = int(self.accelerator.gather(rows).sum()) == 0
         skipped = empty and not self.is_deepspeed_enabled
         if skipped:
@@ -142,39 +188,17 @@ class EmpoGRPOTrainer(GRPOTrainer):
         self._metrics["train"]["empo/step_skipped"].append(float(skipped))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """None is written: TRL's names GRPO as the method and, for a model made in memory, nothing as its base."""
+        """Writes no model card: TRL's card names GRPO as the method, and no base for a model made in memory."""
 
     def _is_training(self) -> bool:
         return bool(self.model is not None and self.model.training)
 
-    def _reward_function(self) -> Any:
-        """What TRL calls: flat rows in, a reward a row out."""
-
-        def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float]:
-            training = self._is_training()
-            size = self._training_size if training else self._evaluation_size
-            held = rows_per_process(self.args) if training else self.args.per_device_eval_batch_size
-            as_one = held % size != 0 or self.provider.decides_as_one
-            self._share = decide(
-                lambda: Rows.of_trl(prompts, completions, columns, self._measures()),
-                lambda rows: self.provider.step(rows.groups(size), training=training),
-                as_one=as_one,
-            )
-            for name, value in self._share.metrics.items():
-                columns["log_metric"](f"empo/{name}", value)
-            # A nan reward (invalid="drop") is out of the loss already; for a None TRL warns in every step.
-            return [0.0 if math.isnan(paid) else float(paid) for paid in self._share.rewards]
-
-        reward.__name__ = self.provider.reward  # TRL names its columns after it: rewards/empo/mean
-        return reward
-
-    def _measures(self) -> dict[str, list[float]]:
-        """Of each completion: its tokens, whether the limit cut it off, and what the provider needs of its tokens."""
-        prompts, completions = self._generated
-        ends = {*self.eos_token_ids, self._tokenizer.pad_token_id}
+    def _measures(self, completion_ids: Sequence[Sequence[int]]) -> dict[str, list[float]]:
+        """For each completion: its tokens, whether the limit cut it off, and the measures that the provider needs."""
+        end_tokens = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         measures: dict[str, list[float]] = {
-            "tokens": [float(len(ids)) for ids in completions],
-            "truncated": [float(not ids or ids[-1] not in ends) for ids in completions],
+            "tokens": [float(len(ids)) for ids in completion_ids],
+            "truncated": [float(not ids or ids[-1] not in end_tokens) for ids in completion_ids],
         }
         if self.provider.needs.intersection(MEASURES):
             model: Any = self.model
@@ -182,8 +206,8 @@ class EmpoGRPOTrainer(GRPOTrainer):
             with disable_gradient_checkpointing(model, kwargs):
                 measures |= measure_tokens(
                     model,
-                    prompts,
-                    completions,
+                    self._prompt_ids,
+                    completion_ids,
                     temperature=self.temperature,
                     batch_size=self.args.per_device_train_batch_size,
                     pad=self._tokenizer.pad_token_id,
@@ -191,14 +215,12 @@ class EmpoGRPOTrainer(GRPOTrainer):
         return measures
 
 
-class _BeforeStep(TrainerCallback):
-    """The trainer's own word before every optimizer step."""
-
+class _BeforeOptimizerStep(TrainerCallback):
     def __init__(self, trainer: EmpoGRPOTrainer) -> None:
         self._trainer = trainer
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._trainer.begin_optimizer_step()
+        self._trainer.before_optimizer_step()
 
 
 def _check_config(args: GRPOConfig, provider: EmpoProvider) -> None:
@@ -207,13 +229,13 @@ def _check_config(args: GRPOConfig, provider: EmpoProvider) -> None:
     if args.scale_rewards != provider.scale:
         raise InputError(
             f"GRPOConfig.scale_rewards={args.scale_rewards!r} and EmpoProvider.scale={provider.scale!r} differ. "
-            "Set both to the same; the provider's advantages are the ones that are used."
+            "Set both to the same value."
         )
     accumulation, generated = args.gradient_accumulation_steps, args.steps_per_generation or 1
     if args.loss_type in AVERAGE_OVER_ROWS and generated % accumulation:
         raise InputError(
-            f"steps_per_generation={generated} is no multiple of gradient_accumulation_steps={accumulation}: an "
-            f"optimizer step would mix two generations, and loss_type={args.loss_type!r} could not be taken over the "
-            "kept rows alone. Change one of the two."
+            f"steps_per_generation={generated} is not a multiple of gradient_accumulation_steps={accumulation}: an "
+            f"optimizer step would mix two generations, and the loss {args.loss_type!r} could not be averaged over the "
+            "kept rows alone. Change one of the two numbers."
         )
     provider.check(group_size(args))

@@ -1,52 +1,76 @@
-"""From the flat rows that TRL hands to a reward function to rollout groups."""
+"""From the flat rows of a TRL batch to whole rollout groups.
+
+TRL deals out rows, one completion each, to the processes. A group may be cut between two processes, so what travels
+between processes is columns (`trl_columns`), the keyword arguments of `group_by_position`: a dict of lists of the n
+rows of one process. `join_columns` puts the columns of all processes together before the groups are made.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from empo_rl.core.groups import RolloutGroup, group_by_position
+from semantic_entropy import InputError
+
+Columns = dict[str, Any]
+"""completions, questions, golds: (n,) each; measures: a dict of columns."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What one process has of a batch, (n,) each, in the order of the global batch; groups may be cut at its ends."""
+def trl_columns(
+    prompts: Sequence[Any],
+    completions: Sequence[Any],
+    columns: Mapping[str, Any],
+    measures: Mapping[str, Sequence[float]] | None = None,
+) -> Columns:
+    """Columns from what TRL gives a reward function.
 
-    completions: Sequence[str]
-    questions: Sequence[str | None]
-    golds: Sequence[str | None]
-    measures: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    Args:
+        prompts: (n,) strings or conversations.
+        completions: (n,) likewise.
+        columns: the dataset's columns, of which `question` and `gold` are read. Without a `question` column, the
+            question is the last user message of the prompt.
+        measures: numbers about each completion, (n,) each.
+    """
+    return {
+        "completions": [_completion_text(completion) for completion in completions],
+        "questions": columns.get("question") or [_question_text(prompt) for prompt in prompts],
+        "golds": columns.get("gold") or [None] * len(completions),
+        "measures": dict(measures or {}),
+    }
 
-    @classmethod
-    def of_trl(
-        cls,
-        prompts: Sequence[Any],
-        completions: Sequence[Any],
-        columns: Mapping[str, Any],
-        measures: Mapping[str, Sequence[float]] | None = None,
-    ) -> Rows:
-        """The reward function's arguments; a `question` column is preferred to the prompt's last user message."""
-        return cls(
-            [_completion_text(completion) for completion in completions],
-            columns.get("question") or [_question_text(prompt) for prompt in prompts],
-            columns.get("gold") or [None] * len(completions),
-            measures or {},
-        )
 
-    @classmethod
-    def joined(cls, parts: Sequence[Rows]) -> Rows:
-        """The parts of all processes, one after the other."""
-        return cls(
-            [text for part in parts for text in part.completions],
-            [question for part in parts for question in part.questions],
-            [gold for part in parts for gold in part.golds],
-            {name: [value for part in parts for value in part.measures[name]] for name in parts[0].measures},
-        )
+def join_columns(parts: Sequence[Columns]) -> Columns:
+    """The rows of all processes, in the order of the global batch."""
+    joined: Columns = {
+        name: [value for part in parts for value in part[name]] for name in ("completions", "questions", "golds")
+    }
+    names = parts[0]["measures"]
+    return {
+        **joined,
+        "measures": {name: [value for part in parts for value in part["measures"][name]] for name in names},
+    }
 
-    def groups(self, num_generations: int) -> list[RolloutGroup]:
-        """Whole groups by position: prompts may repeat."""
-        return group_by_position(self.completions, num_generations, self.questions, self.golds, self.measures)
+
+def group_size(args: Any) -> int:
+    """G, the completions of one prompt."""
+    if args.num_generations is None:  # TRL's type allows None
+        raise InputError("num_generations is None: set it to the group size G.")
+    return int(args.num_generations)
+
+
+def completions_per_process(args: Any) -> int:
+    """How many completions one process generates at a time."""
+    return int(args.per_device_train_batch_size * (args.steps_per_generation or 1))
+
+
+def placeholder_reward(name: str) -> Callable[..., Any]:
+    """The reward function that TRL wants when a trainer is built. It names the log columns and is never called."""
+
+    def reward(**_: Any) -> Any:
+        raise NotImplementedError(f"the trainer takes the rewards {name!r} from its provider")
+
+    reward.__name__ = name
+    return reward
 
 
 def _completion_text(completion: Any) -> str:
@@ -56,5 +80,5 @@ def _completion_text(completion: Any) -> str:
 def _question_text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
-    asked = [turn["content"] for turn in prompt if turn["role"] == "user"]
-    return str(asked[-1] if asked else prompt[-1]["content"])
+    user_messages = [message["content"] for message in prompt if message["role"] == "user"]
+    return str(user_messages[-1] if user_messages else prompt[-1]["content"])

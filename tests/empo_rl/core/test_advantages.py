@@ -15,7 +15,7 @@ def test_the_group_is_centred_and_divided_by_its_sample_deviation():
     np.testing.assert_allclose(group_advantages(rewards), expected)
 
 
-def test_equal_rewards_give_no_advantage():
+def test_equal_rewards_give_advantage_zero():
     assert not group_advantages(np.full((2, 4), 0.25)).any()
 
 
@@ -26,7 +26,7 @@ def test_a_nan_reward_is_left_out_of_mean_and_deviation():
     np.testing.assert_allclose(with_gap[0, [0, 2, 3]], without[0])
 
 
-def test_a_group_of_nothing_has_no_advantage():
+def test_a_group_of_nan_rewards_has_advantage_zero():
     assert not group_advantages(np.full((1, 3), np.nan)).any()
 
 
@@ -73,6 +73,6 @@ def test_trl_computes_the_same_numbers(scale, model, tokenizer, tmp_path):
     np.testing.assert_allclose(batch["advantages"].numpy(), group_advantages(rewards, scale).ravel(), atol=1e-5)
 
 
-def test_an_unknown_scale_lists_those_that_exist():
+def test_an_unknown_scale_lists_the_existing_scales():
     with pytest.raises(InputError, match="scale='std' does not exist. Choose one of: group, batch, none"):
         check_scale("std")

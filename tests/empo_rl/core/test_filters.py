@@ -29,7 +29,7 @@ def test_a_bound_is_met_despite_rounding():
         assert EntropyWindow(0, ln8).drop_reason(entropy) == DROPPED_HIGH
 
 
-def test_a_group_without_a_valid_answer_has_no_entropy_and_goes():
+def test_a_group_without_a_valid_answer_is_outside():
     assert EntropyWindow().drop_reason(math.nan) == DROPPED_NO_ANSWER
 
 
@@ -41,31 +41,31 @@ def test_the_default_window_removes_only_full_agreement():
 
 
 @pytest.mark.parametrize(("low", "high"), [(1.0, 1.0), (2.0, 1.0), (math.nan, 1.0)])
-def test_a_window_between_nothing_is_refused(low, high):
+def test_an_empty_window_is_refused(low, high):
     with pytest.raises(InputError, match="must be smaller than delta_high"):
         EntropyWindow(low, high)
 
 
-def test_a_delta_low_that_changes_nothing_is_said():
+def test_a_delta_low_without_effect_gives_a_note():
     (note,) = EntropyWindow(0.3).check(8)
     assert "0.377" in note
     assert "only groups with H=0" in note
     assert EntropyWindow(0.3).check(12) == []
 
 
-def test_a_delta_high_that_changes_nothing_is_said():
+def test_a_delta_high_without_effect_gives_a_note():
     (note,) = EntropyWindow(0, 3.0).check(8)
     assert "ln G = 2.079" in note
 
 
 @pytest.mark.parametrize("window", [EntropyWindow(2.1), EntropyWindow(0, 0.3), EntropyWindow(0.4, 0.5)])
-def test_a_window_that_keeps_nothing_at_this_group_size_is_refused(window):
+def test_a_window_that_keeps_no_group_of_this_size_is_refused(window):
     with pytest.raises(InputError, match="keeps no group at G=8"):
         window.check(8)
 
 
 @pytest.mark.parametrize("size", [5, 24, 25, 64])
-def test_a_window_that_keeps_something_is_not_refused(size):
+def test_a_window_that_keeps_some_groups_is_accepted(size):
     assert EntropyWindow(smallest_positive_entropy(size) - 1e-3, smallest_positive_entropy(size) + 1e-3).check(size)
     assert EntropyWindow(math.log(size) - 1e-3).check(size) == []
     assert EntropyWindow(-1.0, 0.1).check(size) == []

@@ -24,17 +24,17 @@ def test_a_remainder_is_refused_with_the_numbers():
         group_by_position(["x"] * 7, 3)
 
 
-def test_a_column_of_another_length_is_refused():
+def test_a_column_with_another_length_is_refused():
     with pytest.raises(InputError, match="golds has 3 entries for 4 completions"):
         group_by_position(["x"] * 4, 2, golds=["1"] * 3)
 
 
-def test_interleaved_groups_are_noticed_where_the_questions_tell():
-    with pytest.raises(InputError, match=r"questions\[0:2\] holds 2 different values"):
+def test_interleaved_groups_are_refused_if_their_questions_differ():
+    with pytest.raises(InputError, match=r"questions\[0:2\] has 2 different values"):
         group_by_position(["x"] * 4, 2, questions=["p", "q", "p", "q"])
 
 
-def test_a_group_is_made_of_strings_and_is_no_string():
+def test_a_single_string_is_not_a_group():
     assert RolloutGroup(["a", "b"]).completions == ("a", "b")
     with pytest.raises(InputError, match="completions is one string, 'abc'"):
         RolloutGroup("abc")

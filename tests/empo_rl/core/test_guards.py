@@ -24,7 +24,7 @@ def step(completions, guards, question=None, measures=None, **options):
         return chosen.step([RolloutGroup(tuple(completions), question, measures=measures or {})])
 
 
-def test_empty_pays_an_unreadable_answer_what_it_is_told_to():
+def test_the_empty_guard_pays_a_missing_answer_its_number():
     decision = step([box(1), box(1), "none"], {"empty": -0.25})
     assert decision.rewards.tolist() == pytest.approx([2 / 3, 2 / 3, -0.25])
     assert decision.metrics["guard_empty"] == pytest.approx(1 / 3)
@@ -67,7 +67,7 @@ def test_rouge_l_is_that_of_all_subsequences(said, asked):
     assert _rouge_l_precision(said, asked) == (longest / len(said) if said else 0.0)
 
 
-def test_overlong_is_what_the_limit_cut_off_or_has_too_many_words():
+def test_overlong_flags_truncated_completions_and_too_many_words():
     completions = [box(1), "a b c d e f " + box(1), box(2)]
     assert step(completions, {"overlong": {"pays": -1.0, "most": 5}}).rewards.tolist()[1] == -1
     cut = step(completions, {"overlong": 0.0}, measures={"truncated": (1.0, 0.0, 0.0)})
@@ -98,12 +98,12 @@ SENTENCE = "First we add two and three, which gives five, and then we double it 
         (SENTENCE + "2 + 3 = 5, " * 3, False),
     ],
 )
-def test_repetition_is_what_loops_through_most_of_a_completion_whatever_the_loop(text, repeats):
+def test_repetition_flags_a_loop_of_any_length_that_fills_most_of_the_completion(text, repeats):
     decision = step([text + box(1), box(1)], {"repetition": 0.0})
     assert decision.rewards.tolist() == [0.0 if repeats else 1.0, 1.0]
 
 
-def test_repetition_counts_n_grams_of_the_size_asked_for():
+def test_repetition_counts_n_grams_of_the_given_size():
     text = "a b c d. " * 4 + box(1)
     assert step([text, box(1)], {"repetition": {"n": 3}}).rewards[0] == 0
     assert step([text, box(1)], {"repetition": {"n": 17}}).rewards[0] == 1
@@ -116,7 +116,7 @@ def test_of_several_guards_the_last_counts():
     assert step([box(1), "a b c d"], reverse).rewards.tolist() == [0.5, -0.25]
 
 
-def test_concentration_forgets_what_lies_further_back_than_its_window():
+def test_concentration_forgets_answers_before_its_window():
     def batch(answer, size):
         return [RolloutGroup((box(answer), box(answer), box("x")), f"q{number}") for number in range(size)]
 
@@ -125,14 +125,14 @@ def test_concentration_forgets_what_lies_further_back_than_its_window():
         assert chosen.step([g for n in range(20) for g in batch(n, 1)]).metrics["guard_concentration"] == 0
 
 
-def test_an_evaluation_leaves_no_trace_in_what_a_guard_has_seen():
+def test_an_evaluation_does_not_change_the_memory_of_a_guard():
     with provider(guards={"concentration": 0.0}, reward="random") as chosen:
         before = json.dumps(chosen.state_dict())
         chosen.step([RolloutGroup((box(7), box(7)), f"q{number}") for number in range(20)], training=False)
         assert json.dumps(chosen.state_dict()) == before
 
 
-def test_concentration_sees_one_answer_to_many_questions():
+def test_concentration_flags_one_answer_to_many_questions():
     groups = [RolloutGroup((box(7), box(7), box(number)), f"q{number}") for number in range(100, 120)]
     with provider(guards={"concentration": 0.0}) as chosen:
         decision = chosen.step(groups)
@@ -143,7 +143,7 @@ def test_concentration_sees_one_answer_to_many_questions():
         assert chosen.step(varied).metrics["guard_concentration"] == 0
 
 
-def test_concentration_looks_back_over_batches_and_over_a_restart():
+def test_concentration_counts_earlier_batches_and_survives_a_restart():
     def batch(number):
         return [RolloutGroup((box(7), box(7), box("x")), f"q{number}-{place}") for place in range(10)]
 
@@ -155,7 +155,7 @@ def test_concentration_looks_back_over_batches_and_over_a_restart():
         assert first.step(batch(2)).metrics["guard_concentration"] > 0
 
 
-def test_a_guarded_row_keeps_its_pay_in_a_group_that_is_zeroed():
+def test_a_flagged_row_keeps_its_payment_in_a_zeroed_group():
     decision = step([box(1), box(2), box(3), "none"], {"empty": -0.5}, delta_high=1.0, outside="zero")
     assert decision.rewards.tolist() == [0, 0, 0, -0.5]
     assert decision.keep.tolist() == [True]

@@ -1,4 +1,4 @@
-"""Presets on cases worked by hand from what they are named after."""
+"""Presets on cases with known results, derived from their sources."""
 
 import pytest
 
@@ -44,7 +44,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("name", "answers"), [(name, answers) for name, cases in CASES.items() for answers in cases])
-def test_a_preset_pays_what_it_is_named_after(name, answers):
+def test_a_preset_pays_what_its_source_pays(name, answers):
     assert step(name, group(answers)).rewards.tolist() == pytest.approx(CASES[name][answers])
 
 
@@ -57,13 +57,13 @@ def test_the_paper_drops_a_group_that_agrees_and_the_official_code_keeps_it_in_t
     assert step(name, group("aaaa")).keep.tolist() == [kept]
 
 
-def test_the_natural_preset_pays_nothing_for_an_answer_that_stands_in_the_question():
+def test_the_natural_preset_pays_zero_for_an_answer_copied_from_the_question():
     question = "Is it the red or the blue wire?"
     paid = step("official-trl-natural", group(["the red", "the red", "both of them"], question)).rewards
     assert paid.tolist() == pytest.approx([0, 0, 1 / 3])
 
 
-def test_a_preset_can_be_changed_and_an_unknown_one_lists_those_there_are():
+def test_a_preset_can_be_changed_and_an_unknown_preset_lists_the_existing_ones():
     choices = {**preset("official-trl-natural"), "max_p_low": 0.3}
     with EmpoProvider("exact", extract="boxed", **choices) as provider:
         assert provider.step([group("abcd")]).rewards.tolist() == [0] * 4

@@ -57,7 +57,7 @@ def test_full_agreement_is_dropped_by_default():
     assert not decision.loss_mask.any()
 
 
-def test_full_disagreement_stays_unless_delta_high_says_otherwise():
+def test_full_disagreement_is_kept_unless_delta_high_excludes_it():
     group = [box(n) for n in range(4)]
     assert step([group]).keep.tolist() == [True]
     assert step([group], delta_high=math.log(4)).drop_reasons == (DROPPED_HIGH,)
@@ -81,7 +81,7 @@ EMPTY = ["", "no box here"]
         ("drop", [1, 1, math.nan, math.nan], 0.0),
     ],
 )
-def test_what_an_invalid_answer_is_worth(invalid, rewards, entropy):
+def test_an_invalid_answer_is_paid_by_the_policy(invalid, rewards, entropy):
     decision = step([[box(4), box(4), *EMPTY]], invalid=invalid)
     np.testing.assert_allclose(decision.rewards, rewards)
     assert decision.entropies[0] == pytest.approx(entropy)
@@ -104,7 +104,7 @@ def test_two_empty_answers_do_not_agree():
     assert not decision.advantages.any()
 
 
-def test_a_group_without_a_valid_answer_is_named_where_invalid_answers_are_dropped():
+def test_with_invalid_drop_a_group_without_a_valid_answer_has_its_own_drop_reason():
     decision = step([["", "", "", ""], [box(1), box(1), box(2), ""]], invalid="drop")
     assert decision.drop_reasons == (DROPPED_NO_ANSWER, None)
     assert not any(math.isnan(value) for value in decision.metrics.values())
@@ -146,7 +146,7 @@ def test_random_is_a_coin_that_the_seed_repeats():
     assert first.mean() == pytest.approx(0.5, abs=0.1)
 
 
-def test_a_signal_of_ones_own_needs_no_other_provider():
+def test_the_provider_accepts_a_custom_signal():
     class Shortest(RewardSignal):
         name = "shortest"
 
@@ -157,7 +157,7 @@ def test_a_signal_of_ones_own_needs_no_other_provider():
     assert decision.rewards.tolist() == [-1, -3]
 
 
-def test_a_signal_of_the_wrong_shape_is_named():
+def test_a_signal_that_returns_a_wrong_shape_is_named():
     class Flat(RewardSignal):
         name = "flat"
 
@@ -169,19 +169,19 @@ def test_a_signal_of_the_wrong_shape_is_named():
 
 
 def test_groups_of_two_sizes_are_refused_with_both():
-    with pytest.raises(InputError, match="group 1 holds 3 completions and group 0 holds 2"):
+    with pytest.raises(InputError, match="group 1 has 3 completions and group 0 has 2"):
         step([["a", "b"], ["a", "b", "c"]])
 
 
-@pytest.mark.parametrize(("groups", "message"), [([], "no groups"), ([[]], "group 0 holds no completions")])
+@pytest.mark.parametrize(("groups", "message"), [([], "no groups"), ([[]], "group 0 has no completions")])
 def test_an_empty_batch_is_refused(groups, message):
     with pytest.raises(InputError, match=message):
         step(groups)
 
 
 @pytest.mark.parametrize("group", ["text", [1, 2], [None, "a"]])
-def test_what_is_no_list_of_strings_is_refused(group):
-    with pytest.raises(InputError, match="group 0 is .* give a RolloutGroup or a list of strings"):
+def test_a_group_that_is_not_a_list_of_strings_is_refused(group):
+    with pytest.raises(InputError, match="group 0 is .* pass a RolloutGroup or a list of strings"):
         step([group])
 
 
@@ -192,23 +192,23 @@ def test_what_is_no_list_of_strings_is_refused(group):
         ({"outside": "skip"}, "Choose one of: drop, zero"),
         ({"delta_units": "bits"}, "Choose one of: nats, normalized"),
         ({"max_p_low": 0.5, "max_p_high": 0.4}, "0 <= max_p_low <= max_p_high <= 1"),
-        ({"guards": {"copy": 0.0}}, "guard 'copy' does not exist. Choose of: empty, copied"),
-        ({"guards": {"copied": {"pay": 0.0}}}, "guard 'copied' refuses"),
+        ({"guards": {"copy": 0.0}}, "guard 'copy' does not exist. Choose one of: empty, copied"),
+        ({"guards": {"copied": {"pay": 0.0}}}, "guard 'copied' does not accept the options"),
         ({"reward": "majority", "reward_options": {"ties": "last"}}, "Choose one of: first, random, all, none"),
         ({"reward": "majority", "reward_options": {"tie": "first"}}, "tie"),
-        ({"reward": "composite", "reward_options": {"weights": {}}}, "names no part"),
-        ({"reward": "format", "reward_options": {"pattern": "("}}, "is no regular expression"),
+        ({"reward": "composite", "reward_options": {"weights": {}}}, "has no part"),
+        ({"reward": "format", "reward_options": {"pattern": "("}}, "is not a regular expression"),
         ({"invalid": "zero"}, "Choose one of: singleton_zero, singleton_prob, drop, penalty"),
         ({"scale": "std"}, "Choose one of: group, batch, none"),
         ({"delta_low": 2.0, "delta_high": 1.0}, "must be smaller"),
     ],
 )
-def test_an_unknown_choice_lists_those_that_exist(option, message):
+def test_an_unknown_setting_lists_the_existing_ones(option, message):
     with pytest.raises(SemanticEntropyError, match=message):
         provider(**option)
 
 
-def test_a_scorer_that_treats_invalid_answers_otherwise_is_refused():
+def test_a_scorer_with_another_invalid_policy_is_refused():
     with (
         Scorer(equivalence="exact", invalid="together") as scorer,
         pytest.raises(InputError, match="invalid='together'.*invalid='separate'"),
@@ -224,18 +224,18 @@ def test_a_scorer_that_was_passed_in_stays_open():
 
 
 @pytest.mark.parametrize("reward", ["empo", "random"])
-def test_a_group_of_one_carries_no_signal(reward):
-    with pytest.raises(InputError, match="G=1: a completion alone agrees with nobody"):
+def test_a_group_of_one_is_refused_in_training(reward):
+    with pytest.raises(InputError, match="G=1: the advantage of a single completion is always 0"):
         step([["a"]], reward=reward)
 
 
-def test_a_window_that_keeps_nothing_at_this_size_is_refused():
+def test_a_window_that_keeps_no_group_at_this_size_is_refused():
     with pytest.raises(InputError, match=r"the window 3 < H < inf \(nats\) keeps no group at G=4: .* ln G = 1\.386"):
         step([[box(1), box(2), box(3), box(4)]], delta_low=3)
     assert step([[box(1), box(2)]], delta_low=3, reward="random").keep.all()  # which has no window
 
 
-def test_evaluation_is_refused_nothing():
+def test_evaluation_accepts_groups_that_training_refuses():
     with provider(delta_low=3) as chosen:
         assert chosen.step([[box(1)]], training=False).entropies.tolist() == [0]
 
@@ -251,7 +251,7 @@ def test_rewards_sum_to_g_times_the_collision_probability(group):
 
 
 @given(ANSWERS, st.randoms(use_true_random=False))
-def test_the_order_of_a_group_decides_nothing(group, dice):
+def test_the_order_of_completions_changes_no_decision(group, dice):
     order = list(range(len(group)))
     dice.shuffle(order)
     given_, shuffled = step([group, [group[i] for i in order]]).rewards.reshape(2, -1)
@@ -267,7 +267,7 @@ def test_a_kept_group_has_an_entropy_inside_the_window(group):
     assert 0 <= decision.entropies[0] <= math.log(len(group)) + 1e-12
 
 
-def test_measured_gold_is_reported_and_trains_nothing():
+def test_measured_gold_is_reported_and_does_not_change_the_training():
     groups = [
         RolloutGroup((box(4), box(4), box(4), box(5)), gold="4"),
         RolloutGroup((box(7), box(8), box(8), box(8)), gold="7"),
@@ -283,14 +283,14 @@ def test_measured_gold_is_reported_and_trains_nothing():
     assert agreeing.metrics["golden_correlation"] == pytest.approx(1)
 
 
-def test_a_gold_answer_is_text_and_a_blank_one_is_none():
+def test_a_gold_answer_is_a_string_and_a_blank_one_counts_as_none():
     assert RolloutGroup(("a", "b"), gold="  ").gold is None
-    with pytest.raises(InputError, match="gold is 25, a int: give it as a string, '25'"):
+    with pytest.raises(InputError, match="gold is 25, a int: pass a string, '25'"):
         RolloutGroup(("a", "b"), gold=25)
 
 
-def test_a_scorer_of_ones_own_needs_a_grader_where_answers_are_graded(math_scorer):
-    with pytest.raises(InputError, match="give grader= too"):
+def test_a_scorer_that_was_passed_in_needs_a_grader_if_answers_are_graded(math_scorer):
+    with pytest.raises(InputError, match="pass grader= too"):
         EmpoProvider(scorer=math_scorer, reward="golden")
     with EmpoProvider(scorer=math_scorer, reward="golden", grader="exact") as chosen:
         decision = chosen.step([RolloutGroup((box("0.5"), box("1/2")), gold="1/2")])
@@ -304,12 +304,12 @@ def test_a_scorer_of_ones_own_needs_a_grader_where_answers_are_graded(math_score
         {"reward": "composite", "reward_options": {"weights": {"empo": 1.0, "format": 0.1}}},
     ],
 )
-def test_a_window_that_keeps_nothing_is_refused_for_what_is_made_of_windowed_parts(options):
+def test_a_window_that_keeps_no_group_is_refused_for_signals_with_windowed_parts(options):
     with pytest.raises(InputError, match="keeps no group at G=4"):
         step([["a"] * 4], delta_low=3.0, **options)
 
 
-def test_normalised_bounds_under_drop_count_the_valid_answers_alone():
+def test_with_invalid_drop_normalised_bounds_count_valid_answers_alone():
     group = [box(1), box(2), "none", "none"]  # of two valid answers, none agree: H = ln 2, all there can be
     high = {"delta_high": 0.9, "delta_units": "normalized"}
     assert step([group], invalid="drop", **high).drop_reasons == (DROPPED_HIGH,)

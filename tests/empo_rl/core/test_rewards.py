@@ -1,4 +1,4 @@
-"""Each signal on cases worked by hand: ties, empties, all the same, all different."""
+"""Each signal on cases with known results: ties, empty answers, all the same, all different."""
 
 import json
 import math
@@ -17,7 +17,7 @@ def box(answer):
 
 
 def group(answers, **more):
-    """One letter an answer; a dot is a completion without one."""
+    """One letter for each answer; a dot is a completion without an answer."""
     return RolloutGroup(tuple("no idea" if a == "." else box(a) for a in answers), **more)
 
 
@@ -44,11 +44,11 @@ LN = math.log
         ("....", [LN(1 / 4)] * 4),
     ],
 )
-def test_log_share_pays_the_logarithm_of_the_share_and_an_unreadable_answer_the_least(answers, expected):
+def test_log_share_pays_the_logarithm_of_the_share_and_an_invalid_answer_the_lowest_value(answers, expected):
     assert pay(answers, "log_share") == pytest.approx(expected)
 
 
-def test_log_share_under_the_other_policies():
+def test_log_share_with_the_other_invalid_policies():
     assert pay("aa..", "log_share", invalid="singleton_prob") == pytest.approx([LN(1 / 2)] * 2 + [LN(1 / 4)] * 2)
     assert pay("aa..", "log_share", invalid="penalty") == pytest.approx([LN(1 / 2)] * 2 + [LN(1 / 4) - 0.5] * 2)
     dropped = pay("aab.", "log_share", invalid="drop")
@@ -94,34 +94,34 @@ def test_majority_pays_the_largest_cluster_of_valid_answers(answers, ties, expec
     assert pay(answers, "majority", reward_options={"ties": ties}) == expected
 
 
-def test_a_tie_drawn_at_random_pays_one_of_the_tied_and_each_of_them_now_and_then():
+def test_random_ties_pay_one_of_the_largest_clusters_and_each_of_them_sometimes():
     with EmpoProvider("exact", extract="boxed", reward="majority", reward_options={"ties": "random"}) as provider:
         decision = provider.step([group("aabb")] * 64)
     paid = {tuple(row) for row in decision.rewards.reshape(64, 4).tolist()}
     assert paid == {(1, 1, 0, 0), (0, 0, 1, 1)}
 
 
-def test_majority_under_penalty_and_drop():
+def test_majority_with_penalty_and_drop():
     assert pay("aa.", "majority", invalid="penalty") == [1, 1, -0.5]
     dropped = pay("aa.", "majority", invalid="drop")
     assert dropped[:2] == [1, 1]
     assert math.isnan(dropped[2])
 
 
-def test_golden_pays_what_is_right_and_the_semi_supervised_signal_does_so_where_it_can():
+def test_golden_pays_right_answers_and_semi_supervised_does_so_in_labelled_groups():
     labelled, unlabelled = group("aab", gold="b"), group("aab")
     assert step([labelled], reward="golden").rewards.tolist() == [0, 0, 1]
     decision = step([labelled, unlabelled], reward="semi_supervised")
     np.testing.assert_allclose(decision.rewards, [0, 0, 1, 2 / 3, 2 / 3, 1 / 3])
 
 
-def test_the_window_drops_unlabelled_groups_alone_in_a_semi_supervised_batch():
+def test_in_a_semi_supervised_batch_the_window_drops_unlabelled_groups_alone():
     decision = step([group("aaa", gold="a"), group("aaa")], reward="semi_supervised")
     assert decision.keep.tolist() == [True, False]
     assert decision.metrics["labelled_fraction"] == 0.5
 
 
-def test_a_grader_of_its_own_compares_with_gold():
+def test_a_separate_grader_compares_with_gold():
     def longer(left, right):
         return left.lower() == right.lower()
 
@@ -129,13 +129,13 @@ def test_a_grader_of_its_own_compares_with_gold():
     assert pay("ab", "golden", gold="A", grader=longer) == [1, 0]
 
 
-def test_confidence_signals_pay_what_the_trainer_measured():
+def test_confidence_signals_pay_the_measures_of_the_trainer():
     measures = {"self_certainty": (1.0, 2.0), "token_entropy": (0.5, 0.25)}
     assert pay("ab", "self_certainty", measures=measures) == [1, 2]
     assert pay("ab", "token_entropy", measures=measures) == [-0.5, -0.25]
 
 
-def test_a_signal_without_its_measure_says_who_gives_it():
+def test_a_signal_without_its_measure_names_the_trainer_that_measures_it():
     with pytest.raises(InputError, match=r"self_certainty needs measures\['self_certainty'\].*EmpoGRPOTrainer"):
         pay("ab", "self_certainty")
     with pytest.raises(InputError, match="has 1 numbers for 2 completions"):
@@ -147,7 +147,7 @@ def test_format_pays_an_answer_or_a_pattern():
     assert pay("a.", "format", reward_options={"pattern": "idea"}) == [0, 1]
 
 
-def test_a_composite_is_the_weighted_sum_and_is_filtered_as_its_parts_are():
+def test_a_composite_is_the_weighted_sum_and_is_filtered_like_its_parts():
     weights = {"empo": 1.0, "format": 0.1}
     assert pay("aab.", "composite", reward_options={"weights": weights}) == pytest.approx([0.6, 0.6, 0.35, 0.0])
     options = {"weights": {"majority": 1.0}, "options": {"majority": {"ties": "none"}}}
@@ -157,7 +157,7 @@ def test_a_composite_is_the_weighted_sum_and_is_filtered_as_its_parts_are():
 
 
 @pytest.mark.parametrize("reward", ["random", "majority", "semi_supervised", "composite"])
-def test_a_signal_that_draws_goes_on_where_its_state_was_saved(reward):
+def test_a_random_signal_continues_from_its_saved_state(reward):
     options = {
         "majority": {"ties": "random"},
         "composite": {"weights": {"random": 1, "empo": 1}},
@@ -194,13 +194,13 @@ VOTE = {"reward": "semi_supervised", "reward_options": {"unlabelled": "majority"
         (GUESS, {"reward": "semi_supervised"}),
     ],
 )
-def test_the_state_of_what_is_another_signal_since_is_left(saved, resumed):
+def test_the_state_of_another_signal_is_not_loaded(saved, resumed):
     with EmpoProvider("exact", **saved) as one, EmpoProvider("exact", **resumed) as other:
         other.load_state_dict(json.loads(json.dumps(one.state_dict())))
         assert other.step([["a", "a", "b"]]).rewards.shape == (3,)
 
 
-def test_parts_that_are_the_same_since_go_on_where_they_were():
+def test_the_parts_that_a_new_composite_shares_continue_from_their_state():
     with EmpoProvider("exact", seed=1, **COIN) as one, EmpoProvider("exact", seed=2, **TWO_COINS) as other:
         one.step([["a"] * 9])
         other.load_state_dict(one.state_dict())
@@ -230,8 +230,8 @@ ANSWERS = st.lists(st.sampled_from("abc."), min_size=2, max_size=9)
 
 
 @given(ANSWERS)
-def test_signals_of_agreement_order_completions_as_cluster_sizes_do(answers):
-    """None pays a smaller cluster more than a larger one, nor an unreadable answer most."""
+def test_agreement_signals_pay_larger_clusters_at_least_as_much(answers):
+    """No signal pays a smaller cluster more than a larger one, and an invalid answer is never paid most."""
     paid = {name: pay(answers, name) for name in ("empo", "log_share", "majority")}
     size = [0 if a == "." else answers.count(a) for a in answers]
     for rewards in paid.values():

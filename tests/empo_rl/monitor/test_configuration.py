@@ -8,16 +8,16 @@ from semantic_entropy import InputError
 
 
 def test_every_alarm_warns_unless_the_configuration_says_otherwise():
-    plain = load_config("tiny").monitor.make_monitor()
-    assert [alarm.name for alarm in plain.alarms] == list(ALARMS)
-    assert plain.action == "warn"
+    default = load_config("tiny").monitor.make_monitor()
+    assert [alarm.name for alarm in default.alarms] == list(ALARMS)
+    assert default.action == "warn"
     assert load_config("tiny", ["monitor.action=stop"]).monitor.make_monitor().action == "stop"
 
 
 def test_an_option_reaches_its_alarm():
     config = load_config("tiny", ["monitor.alarms.concentration.share=0.3", "monitor.alarms.variety=null"])
-    made = config.monitor.make_monitor()
-    by_name = {alarm.name: alarm for alarm in made.alarms}
+    monitor = config.monitor.make_monitor()
+    by_name = {alarm.name: alarm for alarm in monitor.alarms}
     assert by_name["concentration"].share == 0.3
     assert "variety" not in by_name
 
@@ -27,17 +27,17 @@ def test_an_option_reaches_its_alarm():
     [
         (
             "monitor.alarms.varieties.share=1",
-            "command line: monitor: alarm 'varieties' does not exist. Choose of: entropy",
+            "command line: monitor: alarm 'varieties' does not exist. Choose one of: entropy",
         ),
         (
             "monitor.alarms.variety.sharp=1",
-            "command line: monitor: alarm variety refuses {'sharp': 1}: its options are share",
+            "command line: monitor: alarm variety does not accept {'sharp': 1}: its options are share",
         ),
         ("monitor.alarm.variety.share=1", "monitor.alarm is not a key. Did you mean 'monitor.alarms'"),
         ("monitor.action=halt", "command line: monitor.action: Input should be 'warn' or 'stop'"),
     ],
 )
-def test_what_is_wrong_is_said_with_what_there_is(override, message):
+def test_an_unknown_alarm_key_or_action_is_refused_with_the_known_ones(override, message):
     with pytest.raises(InputError) as caught:
         load_config("tiny", [override])
     assert message in str(caught.value)

@@ -1,4 +1,4 @@
-"""The monitor in a loop of one's own, over a real provider's decisions."""
+"""The monitor in a plain training loop, with the decisions of a real provider."""
 
 import json
 
@@ -27,16 +27,16 @@ def provider():
 ALARMS = {"concentration": {"share": 0.5, "times": 0, "window": 4, "fewest": 4, "steps": 2}, "unparsable": None}
 
 
-def test_a_loop_of_ones_own_is_told_which_alarm_fires_and_whether_to_stop(provider):
+def test_a_plain_loop_learns_which_alarm_fires_and_whether_to_stop(provider):
     monitor = Monitor(ALARMS, action="stop")
-    said = []
+    firings_by_step = []
     for step, answers in enumerate(["abcd", "abcd", "aaab", "aaac", "aaad"], start=1):
         decision = provider.step(batch(*answers))
-        said.append(monitor.update(decision, lengths=[9.0] * 12, step=step))
+        firings_by_step.append(monitor.update(decision, lengths=[9.0] * 12, step=step))
         if monitor.stopping:
             break
-    assert [len(firings) for firings in said] == [0, 0, 0, 1]
-    (firing,) = said[-1]
+    assert [len(firings) for firings in firings_by_step] == [0, 0, 0, 1]
+    (firing,) = firings_by_step[-1]
     assert (firing.alarm, firing.step, firing.began, firing.value, firing.action) == (
         "concentration",
         4,
@@ -52,7 +52,7 @@ def test_a_loop_of_ones_own_is_told_which_alarm_fires_and_whether_to_stop(provid
     assert monitor.suspect_since == 3
 
 
-def test_what_it_sees_is_the_decisions_entropy_and_unread_answers(provider):
+def test_the_watched_numbers_are_the_entropy_and_the_invalid_answers_of_the_decision(provider):
     monitor = Monitor({"entropy_floor": {"units": "nats"}})
     decision = provider.step(batch(*"ab"))
     monitor.update(decision)
@@ -63,7 +63,7 @@ def test_what_it_sees_is_the_decisions_entropy_and_unread_answers(provider):
     assert "watch/length_drift" not in columns
 
 
-def test_an_alarms_own_action_counts_before_the_monitors(provider):
+def test_the_action_of_an_alarm_overrides_that_of_the_monitor(provider):
     warned = {**ALARMS, "concentration": {**ALARMS["concentration"], "action": "warn"}}
     monitor = Monitor(warned, action="stop")
     fired = [f for _ in range(4) for f in monitor.update(provider.step(batch(*"aaab")))]
@@ -71,7 +71,7 @@ def test_an_alarms_own_action_counts_before_the_monitors(provider):
     assert monitor.stopping == ()
 
 
-def test_a_monitor_that_was_saved_goes_on_with_the_same_alarms(provider):
+def test_a_restored_monitor_continues_with_the_same_alarms(provider):
     whole, before, after = Monitor(ALARMS), Monitor(ALARMS), Monitor(ALARMS)
     decisions = [provider.step(batch(*answers)) for answers in ("abcd", "aaab", "aaab", "aaab")]
     expected = [whole.update(decision) for decision in decisions]
@@ -89,5 +89,5 @@ def test_wrong_numbers_are_refused(provider):
     monitor.update(decision, step=3)
     with pytest.raises(InputError, match="step 3 after step 3"):
         monitor.update(decision, step=3)
-    with pytest.raises(InputError, match="action is 'halt': choose of warn, stop"):
+    with pytest.raises(InputError, match="action is 'halt': choose one of warn, stop"):
         Monitor(action="halt")

@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 import torch
+from accelerate import PartialState
 from peft import PeftModel
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
@@ -18,7 +19,8 @@ from empo_rl.run.final_model import PushError, push
 from empo_rl.run.models import load_model, load_tokenizer
 from empo_rl.run.tiny_model import make_tokenizer
 from empo_rl.run.train import run_training
-from empo_rl.trainers.trl.rollouts import Rows
+from empo_rl.trainers.trl.costs import StepTimer
+from empo_rl.trainers.trl.rollouts import trl_columns
 from semantic_entropy import InputError
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
@@ -131,19 +133,21 @@ def test_the_loss_of_sft_is_that_of_the_responses_tokens_alone(tmp_path):
 
 
 def test_online_dpo_prefers_the_right_answer_and_says_how_many_pairs_are_tied(tmp_path, monkeypatch):
-    """By hand: TRL hands over the first completions of all prompts, then the second ones."""
-    from empo_rl.adapters import online_dpo
+    """TRL's batch is the first completions of all prompts, then the second completions."""
     from empo_rl.core.provider import EmpoProvider
+    from empo_rl.trainers.baselines import online_dpo
 
     with EmpoProvider("exact", extract="boxed", reward="golden") as provider:
         trainer = object.__new__(online_dpo.OnlineDpoRunTrainer)
-        trainer._provider, trainer._tied = provider, []
+        trainer._provider, trainer._tied, trainer.costs = provider, [], StepTimer()
+        trainer.accelerator = PartialState()
         # both draws of "a" wrong, and of "b" the first right: no order of the four but TRL's gives these rewards
         completions = [r"\boxed{1}", r"\boxed{5}", r"\boxed{3}", r"\boxed{4}"]
         columns = {"question": ["a", "b"] * 2, "gold": ["2", "5"] * 2}
-        assert trainer._reward_function()(["a", "b"] * 2, completions, **columns) == [0.0, 1.0, 0.0, 0.0]
+        rewards = trainer._calculate_rewards_from_functions(["a", "b"] * 2, completions, [], **columns)
+        assert rewards.tolist() == [0.0, 1.0, 0.0, 0.0]
         assert trainer._tied == [1.0, 0.0]
-    assert online_dpo._in_pairs(Rows.of_trl(["a", "b"] * 2, completions, columns)).completions == [
+    assert online_dpo._interleave(trl_columns(["a", "b"] * 2, completions, columns))["completions"] == [
         completions[0],
         completions[2],
         completions[1],

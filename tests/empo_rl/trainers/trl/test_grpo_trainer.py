@@ -1,10 +1,12 @@
-"""EmpoGRPOTrainer against TRL itself: real trainers, real rollouts of a tiny model, real gradients."""
+"""EmpoGRPOTrainer compared with TRL: real trainers, real rollouts of a tiny model, real gradients."""
 
 import math
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from datasets import Dataset
@@ -19,7 +21,7 @@ ROWS = [{"prompt": f"What is ({n}+2)*3+4?", "gold": str((n + 2) * 3 + 4)} for n 
 
 
 def coarse(text):
-    """An answer that an untrained model gives now and then twice. Three answers: H is at most 1.04 nats at G=4."""
+    """Three answers, so that an untrained model repeats some. H is at most 1.04 nats at G=4."""
     return str(len(text) % 3)
 
 
@@ -68,7 +70,7 @@ def trainer_of(model, tokenizer, directory, provider, optimizer=None, **options)
 
 
 def rollout(trainer):
-    """A generation batch as the trainer itself makes it, and the decision about it."""
+    """A generation batch of the trainer, and the decision about it."""
     decisions = []
     step = trainer.provider.step
     trainer.provider.step = lambda groups, **how: decisions.append(step(groups, **how)) or decisions[-1]
@@ -88,7 +90,7 @@ def loss_and_gradients(trainer, batch):
 
 
 def kept_rows_alone(batch, decision, part=slice(None)):
-    """The batch, a part of what was decided about, in which the dropped rows never were, as plain TRL would have it."""
+    """The batch without its dropped rows, as plain TRL has it; `part` is the batch's slice of the decision."""
     rows = torch.as_tensor(decision.loss_mask)[part]
     names = ("prompt_ids", "prompt_mask", "completion_ids", "completion_mask")
     alone = {name: batch[name][rows] for name in names}
@@ -134,7 +136,7 @@ def test_loss_and_gradients_are_those_of_the_kept_rows_alone(loss_type, invalid,
     assert_same_gradients(gradients, expected_gradients)
 
 
-def test_zero_advantage_alone_would_not_do(provider, model, tokenizer, tmp_path):
+def test_zero_advantages_without_the_mask_would_dilute_the_gradient(provider, model, tokenizer, tmp_path):
     trainer = trainer_of(model, tokenizer, tmp_path, provider, loss_type="dapo")
     batch, _ = rollout(trainer)
     naive = {**batch, "tool_mask": torch.ones_like(batch["tool_mask"])}
@@ -161,15 +163,15 @@ def test_accumulation_over_micro_batches_changes_nothing(loss_type, provider, mo
         gradient_accumulation_steps=3,
         max_steps=1,
     )
-    seen = []
+    made = []
     make = trainer._generate_and_score_completions
     step = provider.step
-    provider.step = lambda groups, **how: seen.append(step(groups, **how)) or seen[-1]
-    trainer._generate_and_score_completions = lambda inputs: seen.append(make(inputs)) or seen[-1]
+    provider.step = lambda groups, **how: made.append(step(groups, **how)) or made[-1]
+    trainer._generate_and_score_completions = lambda inputs: made.append(make(inputs)) or made[-1]
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     trainer.train()
     moved = {name: before[name] - p.detach() for name, p in model.named_parameters()}
-    decision, batch = seen
+    decision, batch = made
     assert 0 < decision.keep.sum() < PROMPTS
     model.load_state_dict(before, strict=False)
     plain = plain_trainer(model, tokenizer, tmp_path, loss_type)
@@ -178,7 +180,7 @@ def test_accumulation_over_micro_batches_changes_nothing(loss_type, provider, mo
 
 
 @pytest.mark.parametrize("loss_type", ["grpo", "dr_grpo", "sapo", "luspo"])
-def test_several_steps_on_one_generation_average_each_over_its_own_kept_rows(
+def test_each_of_several_steps_on_one_generation_averages_over_its_own_kept_rows(
     loss_type, model, tokenizer, tmp_path, monkeypatch
 ):
     monkeypatch.setattr("trl.trainer.grpo_trainer.shuffle_sequence_dict", lambda batch: batch)  # rows stay in order
@@ -186,7 +188,7 @@ def test_several_steps_on_one_generation_average_each_over_its_own_kept_rows(
     layout = {"per_device_train_batch_size": size, "steps_per_generation": 3, "gradient_accumulation_steps": 1}
     ratio = "sequence" if loss_type == "luspo" else "token"
     options = {**layout, "loss_type": loss_type, "importance_sampling_level": ratio}
-    provider = make_provider(delta_low=0.8, delta_high=9.0)  # two of four answers the same: some are paid more
+    provider = make_provider(delta_low=0.8, delta_high=9.0)  # two of four answers are the same, so rewards differ
     trainer = trainer_of(model, tokenizer, tmp_path, provider, **options)
     decisions = []
     decide = provider.step
@@ -194,24 +196,26 @@ def test_several_steps_on_one_generation_average_each_over_its_own_kept_rows(
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1
     plain = plain_trainer(model, tokenizer, tmp_path, loss_type, importance_sampling_level=ratio)
-    shares, compared = [], []
+    kept_counts, compared = [], []
     for number in range(3):
         trainer._step = number
         batch = trainer._prepare_inputs([row for row in ROWS[:PROMPTS] for _ in range(G)])
         alone = kept_rows_alone(batch, decisions[0], slice(number * size, (number + 1) * size))
-        shares.append(len(alone["advantages"]))
+        kept_counts.append(len(alone["advantages"]))
         _, gradients = loss_and_gradients(trainer, {**batch, "old_per_token_logps": None})
-        if alone["advantages"].any():  # two answers of two each have none
+        if alone["advantages"].any():  # two pairs of equal answers have no advantage
             assert_same_gradients(gradients, loss_and_gradients(plain, alone)[1])
-            compared.append(shares[-1])
+            compared.append(kept_counts[-1])
     provider.close()
     assert len(decisions) == 1
-    assert any(3 * kept != sum(shares) for kept in compared)  # another share of the step than of the generation
+    assert any(
+        3 * kept != sum(kept_counts) for kept in compared
+    )  # the kept share of a step differs from that of the generation
 
 
 def test_a_step_that_would_mix_two_generations_is_refused(provider, model, tokenizer, tmp_path):
     layout = {"steps_per_generation": 2, "gradient_accumulation_steps": 4}
-    with pytest.raises(InputError, match="steps_per_generation=2 is no multiple of gradient_accumulation_steps=4"):
+    with pytest.raises(InputError, match="steps_per_generation=2 is not a multiple of gradient_accumulation_steps=4"):
         trainer_of(model, tokenizer, tmp_path, provider, **layout)
 
 
@@ -243,8 +247,8 @@ def test_a_step_without_a_kept_group_is_skipped_and_counted(model, tokenizer, tm
     assert trainer.state.global_step == 2
 
 
-def test_momentum_moves_nothing_in_a_skipped_step(model, tokenizer, tmp_path):
-    """First step kept, second filtered: the weights after both are those after the first."""
+def test_momentum_does_not_move_the_weights_in_a_skipped_step(model, tokenizer, tmp_path):
+    """The first step keeps groups, the second keeps none: the weights after both are those after the first."""
     windows = iter([(0.0, 9.0), (1.2, 11.0)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01, weight_decay=0.5)
     with make_provider() as provider:
@@ -272,6 +276,25 @@ def test_the_log_carries_the_providers_metrics(provider, model, tokenizer, tmp_p
     assert row["rewards/empo/mean"] == pytest.approx(row["empo/reward"])
 
 
+@pytest.mark.parametrize("invalid", ["singleton_zero", "drop"])
+def test_the_table_of_completions_shows_the_advantages_that_are_trained_on(invalid, model, tokenizer, tmp_path):
+    def extract(text):
+        return None if len(text) % 7 == 0 else coarse(text)
+
+    with make_provider(invalid=invalid, extract=extract) as provider:
+        decisions = []
+        step = provider.step
+        provider.step = lambda groups, **how: decisions.append(step(groups, **how)) or decisions[-1]
+        trainer_of(model, tokenizer, tmp_path, provider, max_steps=1, log_completions=True).train()
+    (decision,) = decisions
+    assert decision.advantages.any()
+    assert not decision.keep.all()
+    (table,) = (tmp_path / "completions").iterdir()
+    table = pd.read_parquet(table)
+    assert table["advantage"].to_numpy() == pytest.approx(decision.advantages, abs=1e-6)
+    assert table["empo"].to_numpy() == pytest.approx(np.nan_to_num(decision.rewards))
+
+
 def test_evaluation_may_sample_a_single_completion(provider, model, tokenizer, tmp_path):
     trainer = EmpoGRPOTrainer(
         model=model,
@@ -296,7 +319,7 @@ def test_golden_reads_the_gold_column(model, tokenizer, tmp_path):
 
 
 @pytest.mark.parametrize("reward", ["self_certainty", "token_entropy"])
-def test_a_reward_on_token_distributions_is_measured_where_they_are_generated(reward, model, tokenizer, tmp_path):
+def test_the_trainer_measures_token_distributions_for_a_signal_that_needs_them(reward, model, tokenizer, tmp_path):
     with EmpoProvider("exact", extract=coarse, reward=reward) as chosen:
         trainer = trainer_of(model, tokenizer, tmp_path, chosen, temperature=0.8)
         batch, decision = rollout(trainer)
@@ -315,7 +338,7 @@ def test_a_reward_on_token_distributions_is_measured_where_they_are_generated(re
     assert decision.keep.all()
 
 
-def test_a_guard_on_what_the_limit_cut_off_is_told_by_the_trainer(model, tokenizer, tmp_path):
+def test_the_trainer_tells_the_overlong_guard_what_the_token_limit_cut_off(model, tokenizer, tmp_path):
     with EmpoProvider("exact", extract=coarse, guards={"overlong": -1.0}) as chosen:
         batch, decision = rollout(trainer_of(model, tokenizer, tmp_path, chosen))
     ended = (batch["completion_ids"] == tokenizer.eos_token_id).any(dim=1)
@@ -374,8 +397,8 @@ def test_a_window_that_keeps_nothing_is_refused_before_any_rollout(model, tokeni
 
 @pytest.mark.timeout(240)
 def test_two_processes_step_as_one(tmp_path):
-    """Real processes over gloo; what each checks stands in two_processes.py."""
-    script = Path(__file__).with_name("two_processes.py")
+    """Real processes over gloo; loss_in_two_processes.py has the checks."""
+    script = Path(__file__).with_name("loss_in_two_processes.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
     done = subprocess.run([*command, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]

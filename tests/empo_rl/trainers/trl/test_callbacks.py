@@ -1,4 +1,4 @@
-"""The monitor in real runs of TRL: said, written down, stopped, resumed; in one process and in two."""
+"""The monitor in real TRL runs: alarms are reported and written, stop a run, and survive a resume."""
 
 import json
 import os
@@ -14,13 +14,13 @@ from empo_rl import EmpoProvider, Monitor, MonitorCallback, reward_function
 
 G = 4
 STOPPED = 3
-# Eight prompts a step: it holds from the third step on, whatever is answered, and fires in the fifth.
+# Eight prompts a step: the condition holds from step 3 on, for any answers, and the alarm fires in step 5.
 ALARM = {"share": 0.0, "times": 0, "window": 24, "fewest": 24, "steps": 3}
 COMMAND = [
     *(sys.executable, "-m", "empo_rl.cli", "tiny", "training.save_every=1", "training.keep_checkpoints=2"),
     *("training.prompts_per_step=8", "training.prompts_per_micro_batch=8", "data.limit=64", "demo.pretrain_steps=2"),
     *("rollout.max_completion_tokens=6", "rollout.num_generations=4", "empo.equivalence=exact"),
-    # what a model that knows nothing writes is an answer, so that there are main answers to count
+    # the whole text is the answer, so that an untrained model has main answers to count
     *("empo.extract=whole", "training.steps=7"),
     *(f"monitor.alarms.concentration={json.dumps(ALARM)}", "monitor.alarms.concentration.action=stop"),
 ]
@@ -39,30 +39,30 @@ def lines(file):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """A run that its alarm stops."""
-    directory = tmp_path_factory.mktemp("monitored") / "run"
+    """A run that is stopped by an alarm."""
+    directory = tmp_path_factory.mktemp("stopped") / "run"
     return directory, empo_train(directory)
 
 
 @pytest.mark.timeout(280)
-def test_an_alarm_stops_the_run_with_a_status_of_its_own_and_says_why(stopped):
+def test_an_alarm_stops_the_run_with_exit_status_3_and_a_message(stopped):
     directory, done = stopped
     assert done.returncode == STOPPED, done.stderr[-3000:]
     assert "Traceback" not in done.stderr
     assert "alarm concentration at step 5: " in done.stderr
     assert "since step 3" in done.stderr
-    assert f"The last good checkpoint, from before the alarm's condition began, is {directory / 'checkpoint-1'}" in (
+    assert f"The last checkpoint from before the alarm's condition began is {directory / 'checkpoint-1'}: train" in (
         done.stderr
     )
     assert not (directory / "final").exists()
 
 
-def test_the_last_good_checkpoint_survives_rotation_beside_the_latest(stopped):
+def test_rotation_keeps_the_last_good_checkpoint_and_the_latest(stopped):
     directory, _ = stopped
     assert sorted(entry.name for entry in directory.glob("checkpoint-*")) == ["checkpoint-1", "checkpoint-5"]
 
 
-def test_each_step_logs_the_alarms_and_a_firing_is_one_line(stopped):
+def test_each_step_logs_the_alarms_and_each_firing_is_one_line(stopped):
     directory, _ = stopped
     rows = lines(directory / "metrics.jsonl")
     assert [row["alarm/concentration"] for row in rows] == [0, 0, 0, 0, 1]
@@ -74,7 +74,7 @@ def test_each_step_logs_the_alarms_and_a_firing_is_one_line(stopped):
 
 
 @pytest.mark.timeout(280)
-def test_a_stopped_run_stays_stopped_until_its_alarm_only_warns(stopped):
+def test_a_stopped_run_is_not_resumed_until_the_alarm_action_is_warn(stopped):
     directory, _ = stopped
     again = empo_train(directory, "--resume")
     assert again.returncode == STOPPED, again.stderr[-3000:]
@@ -84,11 +84,11 @@ def test_a_stopped_run_stays_stopped_until_its_alarm_only_warns(stopped):
     warned = empo_train(directory, "--resume", "monitor.alarms.concentration.action=warn")
     assert warned.returncode == 0, warned.stderr[-3000:]
     assert [row["alarm/concentration"] for row in lines(directory / "metrics.jsonl")] == [0, 0, 0, 0, 1, 1, 1]
-    assert len(lines(directory / "alarms.jsonl")) == 1  # on since step 5, and said then
+    assert len(lines(directory / "alarms.jsonl")) == 1  # on since step 5, when it was reported
     assert (directory / "final" / "model.safetensors").exists()
 
 
-def test_trls_own_trainer_is_watched_as_well(model, tokenizer, tmp_path):
+def test_the_callback_works_with_the_stock_grpo_trainer(model, tokenizer, tmp_path):
     args = GRPOConfig(
         output_dir=str(tmp_path),
         per_device_train_batch_size=2 * G,
@@ -104,7 +104,7 @@ def test_trls_own_trainer_is_watched_as_well(model, tokenizer, tmp_path):
         bf16=False,
         gradient_checkpointing=False,
     )
-    said = []
+    messages = []
     monitor = Monitor({"unparsable": {"most": 0.5, "steps": 2}}, action="stop")
     with EmpoProvider("exact", extract=lambda _: None) as provider:
         trainer = GRPOTrainer(
@@ -113,28 +113,28 @@ def test_trls_own_trainer_is_watched_as_well(model, tokenizer, tmp_path):
             args=args,
             train_dataset=Dataset.from_list([{"prompt": f"What is {n}+2?"} for n in range(1, 9)]),
             processing_class=tokenizer,
-            callbacks=[watch := MonitorCallback(monitor, provider, say=said.append)],
+            callbacks=[callback := MonitorCallback(monitor, provider, say=messages.append)],
         )
         trainer.train()
     assert trainer.state.global_step == 2
-    assert len(said) == 1
-    assert "100% of the completions hold no answer that can be extracted, over 50%" in said[0]
-    assert "There is no checkpoint from before" in said[0]
-    assert watch.stopped.startswith("stopped after step 2")
+    assert len(messages) == 1
+    assert "100% of the completions have no extractable answer, more than 50%" in messages[0]
+    assert "There is no checkpoint from before this" in messages[0]
+    assert callback.stopped.startswith("stopped after step 2")
     logged = [row["alarm/unparsable"] for row in trainer.state.log_history if "loss" in row]
     assert logged == [0.0, 1.0]
 
 
 @pytest.mark.timeout(240)
-def test_two_processes_decide_on_the_whole_batch_and_stop_together(tmp_path):
-    """Real processes over gloo; what they do stands in monitored.py."""
-    script = Path(__file__).with_name("monitored.py")
+def test_two_processes_observe_the_whole_batch_and_stop_after_the_same_step(tmp_path):
+    """Real processes over gloo; monitor_in_two_processes.py has the script."""
+    script = Path(__file__).with_name("monitor_in_two_processes.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
     done = subprocess.run([*command, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (json.loads((tmp_path / f"rank-{rank}.json").read_text()) for rank in (0, 1))
     assert first["step"] == second["step"] == 2
     assert first["state"] == second["state"]
-    assert "50% of the completions" in first["said"][0]
-    assert second["said"] == []
+    assert "50% of the completions" in first["messages"][0]
+    assert second["messages"] == []
     assert len(lines(tmp_path / "alarms.jsonl")) == 1

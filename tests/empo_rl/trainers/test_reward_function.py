@@ -1,4 +1,4 @@
-"""The provider as a reward function of TRL's own trainers."""
+"""The provider as a reward function for TRL's own trainers."""
 
 import pytest
 from datasets import Dataset
@@ -29,27 +29,27 @@ def coarse(text):
 
 
 @pytest.mark.parametrize(("trainer", "configuration"), [(GRPOTrainer, GRPOConfig), (RLOOTrainer, RLOOConfig)])
-def test_trls_own_trainers_train_on_it(trainer, configuration, model, tokenizer, tmp_path):
+def test_stock_trainers_train_with_the_reward_function(trainer, configuration, model, tokenizer, tmp_path):
     args = configuration(output_dir=str(tmp_path), per_device_train_batch_size=2 * G, **SMALL)
     with EmpoProvider("exact", extract=coarse) as provider:
         decisions = []
         step = provider.step
         provider.step = lambda groups, **how: decisions.append(step(groups, **how)) or decisions[-1]
-        made = trainer(
+        built = trainer(
             model=model,
             reward_funcs=reward_function(provider, args),
             args=args,
             train_dataset=Dataset.from_list(ROWS),
             processing_class=tokenizer,
         )
-        made.train()
+        built.train()
     assert len(decisions) == 2
-    first = next(row for row in made.state.log_history if "rewards/empo/mean" in row)
+    first = next(row for row in built.state.log_history if "rewards/empo/mean" in row)
     paid = decisions[0].rewards * decisions[0].loss_mask
     assert first["rewards/empo/mean"] == pytest.approx(paid.mean())
 
 
-def test_what_it_returns_is_out_of_the_loss_where_the_decision_says_so(tmp_path):
+def test_dropped_groups_get_equal_rewards_and_dropped_rows_get_none(tmp_path):
     args = GRPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=2 * G, **SMALL)
     same, mixed = [r"\boxed{1}"] * G, [r"\boxed{1}", r"\boxed{1}", r"\boxed{2}", "none"]
     logged = {}
@@ -64,23 +64,29 @@ def test_what_it_returns_is_out_of_the_loss_where_the_decision_says_so(tmp_path)
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"per_device_train_batch_size": 6}, "= 6 rows a process is no multiple of num_generations=4. Set per_device"),
+        (
+            {"per_device_train_batch_size": 6},
+            "= 6 rows per process is not a multiple of num_generations=4. Set per_device",
+        ),
         ({"num_generations_eval": 1}, "num_generations_eval=1 is not"),
-        ({"eval_strategy": "steps", "per_device_eval_batch_size": 6}, "per_device_eval_batch_size=6 is no multiple of"),
+        (
+            {"eval_strategy": "steps", "per_device_eval_batch_size": 6},
+            "per_device_eval_batch_size=6 is not a multiple of",
+        ),
         ({"beta": 0.05}, "beta=0.05: EMPO has no KL term"),
         ({"scale_rewards": "batch"}, "would count dropped groups as zeros"),
         ({"scale_rewards": "none"}, "scale_rewards='none' and EmpoProvider.scale='group' differ"),
     ],
 )
-def test_a_layout_that_it_cannot_serve_is_refused_with_the_numbers(options, message, tmp_path):
+def test_an_unsuitable_configuration_is_refused_with_the_numbers(options, message, tmp_path):
     args = GRPOConfig(output_dir=str(tmp_path), **{**SMALL, "per_device_train_batch_size": 8})
-    for name, value in options.items():  # as on two processes, which TRL itself would accept
+    for name, value in options.items():  # set after construction: TRL accepts these on two processes
         setattr(args, name, value)
     with EmpoProvider("exact") as provider, pytest.raises(InputError, match=message):
         reward_function(provider, args)
 
 
-def test_measures_that_a_reward_function_is_not_given_are_refused(tmp_path):
+def test_a_signal_that_needs_token_measures_is_refused(tmp_path):
     args = GRPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=G, **SMALL)
     with EmpoProvider("exact", reward="self_certainty") as provider, pytest.raises(InputError, match="EmpoGRPOTrainer"):
         reward_function(provider, args)

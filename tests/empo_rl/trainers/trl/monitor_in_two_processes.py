@@ -1,6 +1,6 @@
-"""Run by torchrun with two processes: all answers of rank 1 are unreadable, none of rank 0's; the monitor stops both.
+"""Run by torchrun with two processes: all answers of rank 1 are invalid, none of rank 0; the monitor stops both.
 
-Each process by itself would see a share of 0 or of 1; together they see a half, and the alarm is over two fifths.
+The invalid share is 0 or 1 in each process alone and 1/2 in the whole batch; the limit of the alarm is 2/5.
 """
 
 import json
@@ -37,7 +37,7 @@ def main():
         gradient_checkpointing=False,
         save_strategy="no",
     )
-    said = []
+    messages = []
     with EmpoProvider("exact", extract=lambda text: None if state.process_index else str(len(text) % 2)) as provider:
         monitor = Monitor({"unparsable": {"most": 0.4, "steps": 2}}, action="stop")
         trainer = EmpoGRPOTrainer(
@@ -46,15 +46,15 @@ def main():
             args=args,
             train_dataset=Dataset.from_list(ROWS),
             processing_class=tokenizer,
-            callbacks=[MonitorCallback(monitor, provider, directory=directory, say=said.append)],
+            callbacks=[MonitorCallback(monitor, provider, directory=directory, say=messages.append)],
         )
         trainer.train()
-    seen = {"step": trainer.state.global_step, "state": monitor.state_dict(), "said": said}
-    (directory / f"rank-{state.process_index}.json").write_text(json.dumps(seen))
+    record = {"step": trainer.state.global_step, "state": monitor.state_dict(), "messages": messages}
+    (directory / f"rank-{state.process_index}.json").write_text(json.dumps(record))
     state.wait_for_everyone()
     state.destroy_process_group()
     sys.stdout.flush()
-    os._exit(0)  # now and then one of gloo's threads aborts a process that ends in the usual way
+    os._exit(0)  # a thread of gloo sometimes aborts a process that exits normally
 
 
 main()

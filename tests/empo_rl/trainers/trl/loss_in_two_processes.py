@@ -1,6 +1,6 @@
-"""Run by torchrun with two processes: rank 0 has every group dropped, rank 1 keeps some; one SGD step each loss.
+"""Run by torchrun with two processes: rank 0 drops all groups, rank 1 keeps some; one SGD step for each loss.
 
-Both ranks must end with the weights that training on the kept rows alone gives in one process.
+Both ranks must end with the weights of a single process that trains on the kept rows alone.
 """
 
 import os
@@ -102,7 +102,7 @@ def main():
     state.wait_for_everyone()
     state.destroy_process_group()
     sys.stdout.flush()
-    os._exit(0)  # now and then one of gloo's threads aborts a process that ends in the usual way
+    os._exit(0)  # a thread of gloo sometimes aborts a process that exits normally
 
 
 main()

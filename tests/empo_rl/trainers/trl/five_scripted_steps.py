@@ -1,10 +1,11 @@
-"""Run alone or by torchrun: five steps whose completions follow from the step, the prompt and the place in the group.
+"""Run alone or by torchrun: five steps with completions that depend on the step, the prompt and the row in the group.
 
-    deterministic.py DIRECTORY ROWS_A_PROCESS LOSS SCALE [fail|fail-first|fail-rows|kill|stateful]
+    five_scripted_steps.py DIRECTORY ROWS_A_PROCESS LOSS SCALE [fail|fail-first|fail-rows|kill|stateful]
 
-Process 0 writes what was decided and the final weights to DIRECTORY/PROCESSES-ROWS.pt. In the third step, with `fail`
-the judge of the last process raises; with `fail-first` that of the first; with `fail-rows` what comes before the last
-one's; with `kill` the last process ends itself. `stateful`: a reward that draws, and a guard that remembers.
+Process 0 writes the decisions and the final weights to DIRECTORY/PROCESSES-ROWS.pt. In the third step, an error is
+raised: with `fail` in the judge of the last process, with `fail-first` in the judge of the first process, with
+`fail-rows` before the judge of the last process. With `kill` the last process kills itself. `stateful` uses a reward
+that draws random numbers and a guard with a memory.
 """
 
 import os
@@ -34,9 +35,9 @@ STATEFUL = {
 
 
 class Scripted(EmpoGRPOTrainer):
-    """The same completions for the same global batch, however it is dealt out."""
+    """The same completions for the same global batch, on any number of processes."""
 
-    seen = None
+    decided = None
 
     def _generate_single_turn(self, prompt_ids, *args, **kwargs):
         first = PartialState().process_index * len(prompt_ids)
@@ -48,13 +49,13 @@ class Scripted(EmpoGRPOTrainer):
         digits = self.processing_class.convert_tokens_to_ids(list("0123456789"))
         return [*dice.choices(digits, k=length), self.processing_class.eos_token_id]
 
-    def _restrict_to_kept(self, output, share):
-        restricted = super()._restrict_to_kept(output, share)
-        self.seen.append((share.rewards.tolist(), share.loss_mask.tolist(), share.advantages.tolist()))
-        return restricted
+    def _apply_decision(self, output, decision, rows):
+        super()._apply_decision(output, decision, rows)
+        columns = (decision.rewards, decision.loss_mask, decision.advantages)
+        self.decided.append(tuple(column[rows].tolist() for column in columns))
 
 
-def trouble(kind, trainer):
+def fail_in_third_step(kind, trainer):
     state = PartialState()
     index = 0 if kind == "fail-first" else state.num_processes - 1
     if state.process_index == index and trainer.state.global_step == 2:
@@ -74,7 +75,7 @@ def main():
 
     def extract(text):
         if kind in {"fail", "fail-first", "kill"}:
-            trouble(kind, trainer)
+            fail_in_third_step(kind, trainer)
         return str(len(text) % 3)
 
     with EmpoProvider("exact", extract=extract, delta_low=0.6, scale=scale, **choices) as provider:
@@ -87,7 +88,7 @@ def main():
                 num_generations=G,
                 max_completion_length=8,
                 max_steps=5,
-                optim="sgd",  # Adam divides by the size of a gradient: where that is rounding alone, its sign decides
+                optim="sgd",  # Adam divides by the size of a gradient, even if it is rounding error alone
                 learning_rate=1.0,
                 lr_scheduler_type="constant",
                 loss_type=loss,
@@ -104,10 +105,10 @@ def main():
         )
         if kind == "fail-rows":
             measures = trainer._measures
-            trainer._measures = lambda: trouble(kind, trainer) or measures()
-        trainer.seen = []
+            trainer._measures = lambda ids: fail_in_third_step(kind, trainer) or measures(ids)
+        trainer.decided = []
         trainer.train()
-    parts = gather_object([trainer.seen])
+    parts = gather_object([trainer.decided])
     if state.is_main_process:
         decided = [
             [[value for part in column for value in part] for column in zip(*step, strict=True)]
@@ -117,7 +118,7 @@ def main():
     state.wait_for_everyone()
     state.destroy_process_group()
     sys.stdout.flush()
-    os._exit(0)  # now and then one of gloo's threads aborts a process that ends in the usual way
+    os._exit(0)  # a thread of gloo sometimes aborts a process that exits normally
 
 
 main()

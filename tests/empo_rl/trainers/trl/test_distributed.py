@@ -1,4 +1,4 @@
-"""Two real processes over gloo: the same decisions and weights as one, and one failure for both."""
+"""Two real processes over gloo decide and learn as one process does, and fail together."""
 
 import subprocess
 import sys
@@ -9,7 +9,7 @@ import torch
 
 from empo_rl.run.tiny_model import make_model, make_tokenizer
 
-SCRIPT = Path(__file__).with_name("deterministic.py")
+SCRIPT = Path(__file__).with_name("five_scripted_steps.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
 
 
@@ -26,9 +26,9 @@ def run(directory, rows, *, processes=2, loss="grpo", scale="group", kind=""):
 @pytest.mark.parametrize(
     ("rows", "loss", "scale", "kind"),
     [(12, "grpo", "group", ""), (6, "dapo", "group", ""), (6, "grpo", "batch", ""), (12, "grpo", "group", "stateful")],
-    ids=["whole groups", "groups cut between processes", "one deviation for the batch", "dice and memory"],
+    ids=["whole groups", "groups cut between processes", "scale of the batch", "stateful reward and guard"],
 )
-def test_two_processes_decide_and_learn_as_one_does(rows, loss, scale, kind, tmp_path):
+def test_two_processes_decide_and_learn_as_one_process(rows, loss, scale, kind, tmp_path):
     decided, weights = run(tmp_path, rows, loss=loss, scale=scale, kind=kind)
     expected, expected_weights = run(tmp_path, 2 * rows, processes=1, loss=loss, scale=scale, kind=kind)
     assert [step[:2] for step in decided] == [step[:2] for step in expected]  # rewards and masks, exactly
@@ -46,9 +46,9 @@ def test_two_processes_decide_and_learn_as_one_does(rows, loss, scale, kind, tmp
 @pytest.mark.parametrize(
     ("rows", "kind", "number"),
     [(12, "fail", 1), (6, "fail-rows", 1), (6, "fail-first", 0)],
-    ids=["judge", "before the judge", "judge of them all"],
+    ids=["judge", "before the judge", "judge of the global batch"],
 )
-def test_where_one_process_fails_the_other_ends_with_its_message(rows, kind, number, tmp_path):
+def test_if_one_process_fails_the_other_ends_with_its_message(rows, kind, number, tmp_path):
     done = run(tmp_path, rows, kind=kind)
     assert done.returncode != 0
     assert "OSError: the judge is gone" in done.stderr
@@ -56,7 +56,7 @@ def test_where_one_process_fails_the_other_ends_with_its_message(rows, kind, num
 
 
 @pytest.mark.timeout(240)
-def test_where_one_process_is_killed_the_other_does_not_wait_for_it(tmp_path):
+def test_if_one_process_is_killed_the_other_does_not_wait(tmp_path):
     done = run(tmp_path, 12, kind="kill")
     assert done.returncode != 0
     assert "SIGKILL" in done.stderr

@@ -1,0 +1,101 @@
+"""Signals that are made of other signals: `semi_supervised` chooses by group, `composite` adds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, load_reward
+from semantic_entropy import InputError
+
+
+class CombinedReward(RewardSignal):
+    """A signal with parts. It needs what its parts need, and its state is the states of its parts."""
+
+    def __init__(self, parts: Mapping[str, RewardSignal]) -> None:
+        self._parts = dict(parts)
+        self.needs = frozenset[str]().union(*(part.needs for part in parts.values()))
+        self.windowed = any(part.windowed for part in parts.values())
+        self.stateful = any(part.stateful for part in parts.values())
+        self.reads_gold = any(part.reads_gold for part in parts.values())
+
+    def bind(self, context: SignalContext) -> None:
+        super().bind(context)
+        for part in self._parts.values():
+            part.bind(context)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {name: part.state_dict() for name, part in self._parts.items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        for name in self._parts.keys() & state.keys():  # the state may be from a run with other parts
+            self._parts[name].load_state_dict(state[name])
+
+
+class SemiSupervisedReward(CombinedReward):
+    """`labelled` for prompts with a gold answer, `unlabelled` for the others: both kinds in one run.
+
+    The paper leaves this setting as future work. Advantages are normalised in each group, so the two scales of reward
+    do not mix, except with `scale="none"` or `"batch"`.
+
+    Args:
+        labelled: name of the signal for groups with a gold answer.
+        unlabelled: name of the signal for the other groups. The filters apply to a group if they apply to its signal.
+    """
+
+    name = "semi_supervised"
+
+    def __init__(self, labelled: str = "golden", unlabelled: str = "empo") -> None:
+        self._labelled, self._unlabelled = load_reward(labelled), load_reward(unlabelled)
+        super().__init__(
+            {f"labelled {self._labelled.name}": self._labelled, f"unlabelled {self._unlabelled.name}": self._unlabelled}
+        )
+        self.windowed = self._unlabelled.windowed
+        self.reads_gold = True
+
+    def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
+        paid = np.empty((len(scored), len(scored[0].group.completions)))
+        for part in (self._labelled, self._unlabelled):
+            rows = [row for row, item in enumerate(scored) if self._part_of(item) is part]
+            if rows:
+                paid[rows] = part.rewards([scored[row] for row in rows])
+        return paid
+
+    def filtered(self, item: ScoredGroup) -> bool:
+        return self._part_of(item).filtered(item)
+
+    def _part_of(self, item: ScoredGroup) -> RewardSignal:
+        return self._unlabelled if item.group.gold is None else self._labelled
+
+
+class CompositeReward(CombinedReward):
+    """A weighted sum: r_i = sum over parts k of w_k r_ik. A completion is out (nan) if it is out for one part.
+
+    The filters apply to a group if they apply to it for one of the parts.
+
+    Args:
+        weights: the weight of each part, by name.
+        options: the options of parts, by name.
+    """
+
+    name = "composite"
+
+    def __init__(self, weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
+        if not weights or not hasattr(weights, "items"):
+            raise InputError(f"composite: weights={weights!r} has no part: pass {{'empo': 1.0, 'format': 0.1}}.")
+        options = dict(options or {})
+        if unknown := set(options) - set(weights):
+            raise InputError(f"composite: options for {sorted(unknown)}, which have no weight. Parts: {list(weights)}.")
+        self.weights = {name: float(weight) for name, weight in weights.items()}
+        super().__init__({name: load_reward(name, options.get(name)) for name in weights})
+
+    def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
+        paid = [self.weights[name] * part.rewards(scored) for name, part in self._parts.items()]
+        total: NDArray[np.float64] = np.sum(paid, axis=0, dtype=np.float64)
+        return total
+
+    def filtered(self, item: ScoredGroup) -> bool:
+        return any(part.filtered(item) for part in self._parts.values())

@@ -1,0 +1,89 @@
+"""The numbers of one training step that alarms watch. None of them needs a label.
+
+An observation is small, so that every process can send its own to all others and each alarm is decided on the whole
+batch. Sums are exact (`math.fsum`): the order of the groups, and their distribution to processes, changes no digit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from empo_rl.core.guards import normalize_answer
+from empo_rl.core.provider import BatchDecision
+from semantic_entropy import InputError
+
+ANSWER_LENGTH = 200  # characters of an answer that are compared and stored; free text can be long
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """B groups of G completions.
+
+    Attributes:
+        size: G.
+        entropies: (B,) in nats; nan for a group without a valid answer.
+        main_answers: (B,) the most frequent answer of each group, normalised; None if the group has no valid answer.
+        invalid: the number of completions without an extractable answer.
+        lengths: (B*G,) of the completions, always in the same unit; empty if no lengths were measured.
+    """
+
+    size: int
+    entropies: tuple[float, ...]
+    main_answers: tuple[str | None, ...]
+    invalid: int
+    lengths: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, decision: BatchDecision, lengths: Sequence[float] | None = None) -> Self:
+        """From a provider's decision and the lengths of the completions, if they are known."""
+        if lengths is not None and len(lengths) != len(decision.rewards):
+            raise InputError(
+                f"lengths has {len(lengths)} numbers for {len(decision.rewards)} completions: pass one for each, group "
+                "after group."
+            )
+        results = decision.results
+        return cls(
+            size=decision.num_generations,
+            entropies=tuple(float(entropy) for entropy in decision.entropies),
+            main_answers=tuple(
+                None if result.answer is None else normalize_answer(result.answer)[:ANSWER_LENGTH] for result in results
+            ),
+            invalid=sum(result.invalid for result in results),
+            lengths=tuple(float(length) for length in lengths or ()),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self | None:
+        """One observation from those of several processes or batches in one step; None if there are no parts."""
+        if not parts:
+            return None
+        return cls(
+            size=parts[0].size,
+            entropies=tuple(entropy for part in parts for entropy in part.entropies),
+            main_answers=tuple(answer for part in parts for answer in part.main_answers),
+            invalid=sum(part.invalid for part in parts),
+            lengths=tuple(length for part in parts for length in part.lengths),
+        )
+
+    @property
+    def entropy(self) -> float | None:
+        """Mean semantic entropy in nats; None if no group has a valid answer."""
+        return _mean(entropy for entropy in self.entropies if not math.isnan(entropy))
+
+    @property
+    def invalid_fraction(self) -> float:
+        """The share of completions without an extractable answer."""
+        return self.invalid / (len(self.main_answers) * self.size)
+
+    @property
+    def length(self) -> float | None:
+        """Mean length; None if no lengths were measured."""
+        return _mean(self.lengths)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    numbers = list(values)
+    return math.fsum(numbers) / len(numbers) if numbers else None
