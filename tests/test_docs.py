@@ -160,3 +160,19 @@ def test_every_page_is_in_the_menu_once():
     menu = config[config.index("\nnav:") : config.index("\ntheme:")]
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in (ROOT / "docs").glob("**/*.md")]
     assert sorted(re.findall(r"[\w./-]+\.md", menu)) == sorted(pages)
+
+
+def test_the_files_that_contributing_names_exist():
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    missing = []
+    package = folder = ROOT
+    for line in page[page.index("## Where does") : page.index("## Rules")].splitlines():
+        if started := re.match(r"`([\w/]+/)`", line):
+            package = ROOT / started[1]
+        if line.startswith("|") and "*new*" not in line:
+            for name in re.findall(r"`([\w/]+(?:/|\.py))`", line.split("|")[2]):
+                if (package / name).exists():
+                    folder = package / name
+                elif not (folder / name).exists():  # a name in parentheses is in the folder before it
+                    missing.append(f"{package.name}/{name}")
+    assert missing == []
