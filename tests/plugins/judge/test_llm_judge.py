@@ -8,16 +8,12 @@ import math
 import re
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from semantic_entropy import EquivalenceError, Pair, aestimate, estimate, load_equivalence
 from semantic_entropy.plugin import Usage, errors
 from semantic_entropy.testing import check_equivalence
-from semantic_entropy_plugins.endpoint.replies import Choice, Token
-from semantic_entropy_plugins.judge.judge_prompts import PRESETS, REPLY_FORMAT, SCHEMA, fill_template
+from semantic_entropy_plugins.judge.judge_prompts import REPLY_FORMAT, SCHEMA
 from semantic_entropy_plugins.judge.llm_judge import Judge
-from semantic_entropy_plugins.judge.verdict_reading import read_verdict
 from tests.plugins.chat_server import ChatServer, choose_by, prompt, says, silent, status, with_fast_retries
 
 PAIR = Pair("What is it?", "b", "a")
@@ -38,83 +34,6 @@ def judge_one(server, pair=PAIR, **options):
     return verdict
 
 
-REPLIES = [  # a reply, its verdict
-    ('{"same": true}', True),
-    ('{"same": false}', False),
-    (' \n{"same":\ttrue} ', True),
-    ('```json\n{"same": true}\n```', True),
-    ("```\nno\n```", False),
-    ('{"same": true, "why": "both name Paris"}', True),
-    ('<think>yes? no!</think>{"same": false}', False),
-    ("yes", True),
-    ("Yes.", True),
-    ("**No**", False),
-    ("TRUE", True),
-    ("false", False),
-    ("`no`", False),
-    ("<think>hm</think>\n\nYes", True),
-    ('{"same": "true"}', None),
-    ('{"same": 1}', None),
-    ('{"same": null}', None),
-    ('{"same": true, "same": false}', None),
-    ('{"different": true}', None),
-    ('[["same", true]]', None),
-    ('[{"same": true}]', None),
-    ("Yes, but no", None),
-    ("Yes, they mean the same.", None),
-    ('The verdict is {"same": true}', None),
-    ("yes no", None),
-    ("I cannot decide that.", None),
-    ("maybe", None),
-    ("1", None),
-    ("", None),
-    ("<think>yes", None),
-    ('{"same": tru', None),
-    ("[" * 100_000, None),
-]
-
-
-@pytest.mark.parametrize(("reply", "same"), REPLIES)
-def test_a_verdict_is_a_json_boolean_or_a_bare_word(reply, same):
-    verdict = read_verdict(Choice(reply))
-    assert verdict.same is same
-    assert (verdict.reason is None) == (same is not None)
-
-
-@given(st.text())
-def test_no_reply_raises(reply):
-    verdict = read_verdict(Choice(reply))
-    assert verdict.same is not None or verdict.reason
-
-
-def test_the_reason_shows_the_reply_and_whether_it_was_cut_off():
-    assert "I cannot tell" in read_verdict(Choice("I cannot tell " * 50)).reason
-    assert len(read_verdict(Choice("I cannot tell " * 50)).reason) < 150
-    assert "raise max_tokens=" in read_verdict(Choice("<think>well", finish_reason="length")).reason
-    assert "content_filter" in read_verdict(Choice("", finish_reason="content_filter")).reason
-
-
-def token(text, p, **top):
-    return Token(text.encode(), math.log(p), tuple((other, math.log(q)) for other, q in top.items()))
-
-
-SCORES = [  # tokens, P(yes) / (P(yes) + P(no))
-    ([token("yes", 0.6, yes=0.6, no=0.2, Yes=0.1)], 0.7 / 0.9),
-    ([token('{"', 1), token("same", 1), token('":', 1), token(" true", 0.9, **{" true": 0.9, " false": 0.1})], 0.9),
-    ([token("No", 0.8, No=0.8)], 0.0),
-    ([token("no", 0.5), token("</think>", 1), token("yes", 0.9, no=0.1)], 0.9),
-    ([token("\u0120yes", 0.5, **{"\u2581no": 0.25})], 2 / 3),
-    ([token("ye", 1), token("s", 1)], None),
-    ([], None),
-]
-
-
-@pytest.mark.parametrize(("tokens", "score"), SCORES)
-def test_the_score_is_the_probability_of_yes_at_the_deciding_token(tokens, score):
-    found = read_verdict(Choice("yes", tokens=tuple(tokens))).score
-    assert found == (None if score is None else pytest.approx(score))
-
-
 def test_the_prompt_holds_the_texts_between_marked_tags_and_the_reply_format():
     with ChatServer(YES) as server:
         assert judge_one(server).same is True
@@ -127,21 +46,6 @@ def test_the_prompt_holds_the_texts_between_marked_tags_and_the_reply_format():
     assert f"<answer 2 {mark}>\nb\n</answer 2 {mark}>" in message["content"]
     assert f"<question {mark}>\nWhat is it?\n</question {mark}>" in message["content"]
     assert message["content"].endswith(REPLY_FORMAT[True])
-
-
-@pytest.mark.parametrize("preset", PRESETS)
-@given(left=st.text(), right=st.text(), question=st.none() | st.text())
-def test_no_answer_can_write_its_own_end_tag(preset, left, right, question):
-    prompt_text = fill_template(PRESETS[preset], Pair(question, left, right))
-    mark = re.search(r"marked (\w{12})", prompt_text)[1]
-    assert mark not in left + right + (question or "")
-    assert prompt_text.count(f"</answer 1 {mark}>") == prompt_text.count(f"</answer 2 {mark}>") == 1
-
-
-def test_an_own_template_is_filled_once_and_other_braces_stay():
-    template = 'Q={question} L={left} R={right} {"same": {mark}} {left}'
-    prompt_text = fill_template(template, Pair(None, "{right}", "x{left}{0}"))
-    assert re.fullmatch(r'Q=\(not given\) L=\{right\} R=x\{left\}\{0\} \{"same": \w{12}\} \{right\}', prompt_text)
 
 
 def test_a_server_without_response_format_is_asked_for_a_word():
