@@ -15,3 +15,23 @@
 Training needs no labels. Answers of a source are kept for measurements, and for baselines that train with labels.
 The comparison does not find translations, or paraphrases that share few words.
 """
+
+from empo_rl.data.prompts import PromptSet, drop_long_prompts, prompt_columns, prompt_token_limit, read_prompts
+from empo_rl.data.records import hub_records, jsonl_records, open_records
+from empo_rl.data.suites import SETS, SUITES, QuestionSet, SetColumns, select_sets
+
+__all__ = [
+    "SETS",
+    "SUITES",
+    "PromptSet",
+    "QuestionSet",
+    "SetColumns",
+    "drop_long_prompts",
+    "hub_records",
+    "jsonl_records",
+    "open_records",
+    "prompt_columns",
+    "prompt_token_limit",
+    "read_prompts",
+    "select_sets",
+]

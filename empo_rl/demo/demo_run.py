@@ -25,7 +25,7 @@ from empo_rl.demo.training import SAVE_EVERY, EvaluationsAlong, train
 from empo_rl.files import checkpoints, explain_disk_full, write_atomically
 from empo_rl.files.metrics_file import read_metrics
 from empo_rl.files.run_directory import BASE, FINAL, METRICS
-from empo_rl.plot.figures import Material, draw
+from empo_rl.plot.figures import PlotData, draw_figure
 from empo_rl.plot.run_files import SUMMARY, demo_run
 from empo_rl.run.tiny_model import make_model, make_tokenizer, pretrain, save_whole
 from semantic_entropy import Scorer
@@ -44,8 +44,8 @@ def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, rep
         evaluations = _Demo(directory, options, report, watch).run(start.checkpoint)
         rows = read_metrics(directory / METRICS)
         title = f"EMPO demo: seed {options.seed}, reward {options.reward}, learning rate {options.learning_rate:g}"
-        drawn = Material((demo_run(directory.name, rows, evaluations[0].to_dict()),))
-        draw(("entropy", "accuracy"), drawn, [directory / output.PICTURE], title)
+        drawn = PlotData((demo_run(directory.name, rows, evaluations[0].to_dict()),))
+        draw_figure(("entropy", "accuracy"), drawn, [directory / output.PICTURE], title)
     run = options.to_dict()
     base = evaluations[0]
     summary = {

@@ -1,1 +1,20 @@
-"""`empo-eval`: greedy accuracy, pass@k and entropy of a model on the paper's evaluation sets."""
+"""The command `empo-eval`: greedy accuracy, pass@k, majority and semantic entropy on the paper's evaluation sets.
+
+    plan.py                  checks the options, loads the questions, makes the prompts
+      questions.py             questions with their gold answers
+      prompt_builder.py        template, few-shot examples, chat template
+    responses.py             samples responses and stores them; reads them back
+    grades.py                compares answers with gold answers
+    results.py, numbers.py   metrics of a set with confidence intervals
+    table.py                 results as Markdown
+    evaluation_directory.py  the files of an evaluation
+    evaluation_run.py        runs these steps
+    cli.py                   options of the command
+
+The evaluation sets are defined in `empo_rl.data.suites`.
+"""
+
+from empo_rl.evaluate.evaluation_directory import RESULTS
+from empo_rl.evaluate.numbers import pass_at_k
+
+__all__ = ["RESULTS", "pass_at_k"]

@@ -1,10 +1,10 @@
-r"""`empo-eval`: a model on the paper's evaluation sets, or on questions of your own.
+r"""`empo-eval`: evaluate a model on the paper's evaluation sets, or on your own questions.
 
-    empo-eval MODEL --suite math                      ask, grade, print the table
-    empo-eval --regrade DIR                           grade again what DIR keeps, without the model
-    empo-eval --table DIR DIR ...                     several evaluations in one table
+    empo-eval MODEL --suite math                      sample responses, grade them, print the table
+    empo-eval --regrade DIR                           grade the responses in DIR again, without the model
+    empo-eval --table DIR DIR ...                     print several evaluations in one table
 
-Light at import: torch is loaded when something has to be generated.
+The module is light to import: torch is imported when responses are sampled.
 """
 
 from __future__ import annotations
@@ -23,103 +23,145 @@ from empo_rl.config.templates import TEMPLATES
 from empo_rl.data.suites import SETS, SUITES, QuestionSet, SetColumns, select_sets
 from semantic_entropy import InputError, SemanticEntropyError
 
-_USES = """\
+_EXAMPLES = """\
 empo-eval MODEL --suite math              MATH-500, Minerva, OlympiadBench, AIME24, AMC23
 empo-eval MODEL --suite natural           MMLU-Pro, GPQA diamond
 empo-eval MODEL --suite omni --samples 8  Omni-MATH, with pass@k, majority@8, entropy
-empo-eval MODEL --data FILE --kind math   questions of your own (JSONL)
-empo-eval --regrade DIR                   grade again, without the model
+empo-eval MODEL --data FILE --kind math   your own questions (JSONL)
+empo-eval --regrade DIR                   grade stored responses again, without the model
 empo-eval --table DIR DIR ...             several evaluations in one table
 """
-_AS_GIVEN = (
+_COPIED_OPTIONS = (
     *("source_column", "engine", "max_tokens", "samples", "temperature", "top_p", "seed", "template", "system", "user"),
     *("chat_template", "plain", "few_shot", "few_shot_file", "limit"),
 )
 _TEMPLATE_OF_KIND = {"math": "math", "choice": "mmlu-pro", "text": "natural"}
 
 
-def _pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
-    """NAME=VALUE, several times."""
+def _parse_pairs(_: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    """Convert repeated NAME=VALUE values to a dict."""
     found = {}
     for value in values:
         name, equals, rest = value.partition("=")
         if not (name and equals and rest):
-            raise click.BadParameter(f"{value!r} is not of the form NAME=VALUE.", param=parameter)
+            raise click.BadParameter(f"{value!r}: write NAME=VALUE.", param=parameter)
         found[name] = rest
     return found
 
 
 @click.command(
     context_settings={"help_option_names": ["-h", "--help"]},
-    help=f"Evaluate a language model: greedy accuracy, pass@k, majority, semantic entropy.\n\n\b\n{_USES}",
+    help=f"Evaluate a language model: greedy accuracy, pass@k, majority, semantic entropy.\n\n\b\n{_EXAMPLES}",
 )
 @click.argument("targets", nargs=-1, metavar="MODEL|DIR...")
-@click.option("--suite", "suites", multiple=True, metavar="NAME", help=f"{', '.join((*SUITES, *SETS))}; repeatable.")
+@click.option(
+    "--suite",
+    "suites",
+    multiple=True,
+    metavar="NAME",
+    help=f"Suite or set to evaluate: {', '.join((*SUITES, *SETS))}; repeatable.",
+)
 @click.option(
     "--suite-file",
-    callback=_pairs,
+    callback=_parse_pairs,
     multiple=True,
     metavar="NAME=FILE",
-    help="JSONL in place of the hub, for a set or a suite.",
+    help="JSONL file that replaces the hub dataset of a set or a suite; repeatable.",
 )
-@click.option("--source-column", help="Column of such a file that holds the set's name, if it holds several sets.")
-@click.option("--data", type=click.Path(path_type=Path), help="A JSONL file of your own questions.")
+@click.option("--source-column", help="Column with the name of the set, if a --suite-file contains several sets.")
+@click.option("--data", type=click.Path(path_type=Path), help="JSONL file with your own questions.")
 @click.option(
-    "--kind", type=click.Choice(["math", "choice", "text"]), default="math", show_default=True, help="Of --data."
+    "--kind",
+    type=click.Choice(["math", "choice", "text"]),
+    default="math",
+    show_default=True,
+    help="Kind of the answers in --data.",
 )
-@click.option("--question-column", default="question", show_default=True, help="Of --data.")
-@click.option("--answer-column", default="answer", show_default=True, help="Of --data.")
-@click.option("--options-column", default="options", show_default=True, help="Of --data: the choices, a list.")
-@click.option("--output-dir", type=click.Path(path_type=Path), help="[default: runs/eval-MODEL]")
-@click.option("--label", help="The row's name in a table.  [default: the model]")
-@click.option("--limit", type=click.IntRange(min=1), help="Questions of a set at most, drawn under the seed.")
-@click.option("--samples", type=click.IntRange(min=0), default=0, show_default=True, help="Beside the greedy response.")
+@click.option("--question-column", default="question", show_default=True, help="Question column of --data.")
+@click.option("--answer-column", default="answer", show_default=True, help="Answer column of --data.")
+@click.option("--options-column", default="options", show_default=True, help="Choices column of --data.")
 @click.option(
-    "--temperature", type=click.FloatRange(min=0, min_open=True), default=1.0, show_default=True, help="Of --samples."
+    "--output-dir",
+    type=click.Path(path_type=Path),
+    help="EvaluationDirectory of the evaluation.  [default: runs/eval-MODEL]",
 )
+@click.option("--label", help="Name of the evaluation in tables.  [default: the model]")
+@click.option("--limit", type=click.IntRange(min=1), help="Largest number of questions of a set, chosen with the seed.")
 @click.option(
-    "--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True, help="Of --samples."
-)
-@click.option("--max-tokens", type=click.IntRange(min=1), default=2048, show_default=True, help="Of a response.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--template", type=click.Choice(list(TEMPLATES)), help="[default: the set's]")
-@click.option("--system", help="System turn in place of the template's; '' for none.")
-@click.option("--user", help="User turn in place of the template's, with {question} in it.")
-@click.option("--chat-template", help="Jinja text, or a file of it, in place of the model's.")
-@click.option("--plain", is_flag=True, help="No chat template: the model continues the plain text.")
-@click.option(
-    "--few-shot", type=click.IntRange(min=0), default=0, show_default=True, help="Examples before a question."
+    "--samples",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Sampled responses to each question, in addition to the greedy response.",
 )
 @click.option(
-    "--few-shot-file", type=click.Path(path_type=Path), help="Whence the examples; JSONL in the set's columns."
+    "--temperature",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Temperature of --samples.",
 )
-@click.option("--engine", type=click.Choice(["hf", "vllm"]), default="hf", show_default=True)
+@click.option(
+    "--top-p",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=1.0,
+    show_default=True,
+    help="Top-p of --samples.",
+)
+@click.option(
+    "--max-tokens",
+    type=click.IntRange(min=1),
+    default=2048,
+    show_default=True,
+    help="Largest number of tokens of a response.",
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Random seed.")
+@click.option(
+    "--template", type=click.Choice(list(TEMPLATES)), help="Prompt template.  [default: the template of the set]"
+)
+@click.option("--system", help="System message that replaces that of the template; '' for none.")
+@click.option("--user", help="User message that replaces that of the template; it must contain {question}.")
+@click.option("--chat-template", help="Jinja text or file that replaces the chat template of the model.")
+@click.option("--plain", is_flag=True, help="Use no chat template: the model continues plain text.")
+@click.option(
+    "--few-shot", type=click.IntRange(min=0), default=0, show_default=True, help="Examples before each question."
+)
+@click.option(
+    "--few-shot-file", type=click.Path(path_type=Path), help="JSONL file with the examples, in the columns of the set."
+)
+@click.option(
+    "--engine", type=click.Choice(["hf", "vllm"]), default="hf", show_default=True, help="Library that runs the model."
+)
 @click.option(
     "--engine-option",
-    callback=_pairs,
+    callback=_parse_pairs,
     multiple=True,
     metavar="NAME=VALUE",
-    help="Of the sampler: dtype, device, batch_tokens, engine, ...; JSON or text.",
+    help="Sampler option: dtype, device, batch_tokens, engine, ...; JSON or text; repeatable.",
 )
-@click.option("--grader", help="A judge by name.  [default: math; none for free text]")
+@click.option("--grader", help="Judge that compares answers with gold answers.  [default: math; none for free text]")
 @click.option(
-    "--grader-option", callback=_pairs, multiple=True, metavar="NAME=VALUE", help="Of the judge; JSON or text."
+    "--grader-option",
+    callback=_parse_pairs,
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Option of the judge; JSON or text; repeatable.",
 )
-@click.option("--extract", help="How an answer is found: boxed, number, ...  [default: the judge's own way]")
-@click.option("--regrade", is_flag=True, help="Grade again what DIR keeps.")
+@click.option("--extract", help="Extractor that finds the answer: boxed, number, ...  [default: that of the judge]")
+@click.option("--regrade", is_flag=True, help="Grade the responses in DIR again.")
 @click.option("--table", is_flag=True, help="Print the table of the evaluations in DIR...")
 @click.version_option(package_name="semantic-entropy")
-def main(targets: tuple[str, ...], regrade: bool, table: bool, **choices: Any) -> None:
-    """The front door."""
+def main(targets: tuple[str, ...], regrade: bool, table: bool, **options: Any) -> None:
+    """Entry point of the command."""
     if regrade and table:
-        raise click.UsageError("--regrade grades one directory again, --table prints several: give one of them.")
+        raise click.UsageError("--regrade grades one directory, --table prints several: use only one of these options.")
     try:
         if table:
             _table(targets)
         elif regrade:
-            _regrade(targets, choices)
+            _regrade(targets, options)
         else:
-            _evaluate(targets, choices)
+            _evaluate(targets, options)
     except SemanticEntropyError as error:
         raise click.ClickException(str(error)) from error
 
@@ -128,86 +170,91 @@ def _table(targets: tuple[str, ...]) -> None:
     from empo_rl.evaluate.evaluation_run import tables
 
     if not targets:
-        raise click.UsageError("--table needs directories of evaluations.")
-    click.echo(tables([Path(one) for one in targets]), nl=False)
+        raise click.UsageError("--table needs one or more directories of evaluations.")
+    click.echo(tables([Path(target) for target in targets]), nl=False)
 
 
-def _regrade(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
-    from empo_rl.evaluate.evaluation_directory import Directory
+def _regrade(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
+    from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
     from empo_rl.evaluate.evaluation_run import regrade
     from empo_rl.run.progress import StageProgress
 
     if len(targets) != 1:
         raise click.UsageError("--regrade needs one directory.")
-    judges = _judges(choices)
+    judges = _judges(options)
     try:
         with StageProgress() as progress:
-            shown = regrade(Directory(Path(targets[0])), judges, choices["label"], progress)
+            text = regrade(EvaluationDirectory(Path(targets[0])), judges, options["label"], progress)
     except KeyboardInterrupt:
-        _stop("interrupted: the responses are untouched, and the same command grades them")
+        _stop("interrupted: the responses are unchanged; the same command grades them")
     finally:
         judges.close()
-    click.echo(shown, nl=False)
+    click.echo(text, nl=False)
 
 
-def _evaluate(targets: tuple[str, ...], choices: Mapping[str, Any]) -> None:
-    from empo_rl.evaluate.evaluation_directory import Directory
+def _evaluate(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
+    from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
     from empo_rl.evaluate.evaluation_run import evaluate
-    from empo_rl.evaluate.plan import Wanted
+    from empo_rl.evaluate.plan import EvaluationOptions
     from empo_rl.run.progress import StageProgress
 
     if len(targets) != 1:
-        raise click.UsageError("needs one MODEL: a name on the hub, or a folder.")
-    sets, files = _sets(choices)
-    options = _json_or_text(choices["engine_option"])
-    wanted = Wanted(targets[0], sets, files, engine_options=options, **{name: choices[name] for name in _AS_GIVEN})
-    path = choices["output_dir"] or Path("runs") / f"eval-{_slug(targets[0])}"
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers would warn about it
-    judges = _judges(choices)
+        raise click.UsageError("needs one MODEL: the name of a Hugging Face model, or a folder.")
+    sets, files = _sets(options)
+    evaluation = EvaluationOptions(
+        targets[0],
+        sets,
+        files,
+        engine_options=_json_or_text(options["engine_option"]),
+        **{name: options[name] for name in _COPIED_OPTIONS},
+    )
+    path = options["output_dir"] or Path("runs") / f"eval-{_slug(targets[0])}"
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # avoids a warning in forked workers
+    judges = _judges(options)
     try:
         with StageProgress() as progress:
-            shown = evaluate(wanted, Directory(path), judges, choices["label"], progress)
+            text = evaluate(evaluation, EvaluationDirectory(path), judges, options["label"], progress)
     except KeyboardInterrupt:
-        _stop(f"{progress.interrupted()}. What has been drawn is kept in {path}: the same command goes on.")
+        _stop(f"{progress.interrupted()}. {path} keeps the sampled responses: the same command continues.")
     finally:
         judges.close()
-    click.echo(f"{shown}\nwritten to {path}")
+    click.echo(f"{text}\nwritten to {path}")
 
 
-def _sets(choices: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path]]:
-    if not choices["suites"] and choices["data"] is None:
-        raise click.UsageError(f"what to ask? --suite {'|'.join(SUITES)}, or --data FILE.")
-    sets = select_sets(choices["suites"])
-    given = {name: Path(file) for name, file in choices["suite_file"].items()}
-    files = {one: file for name, file in given.items() for one in SUITES.get(name, (name,))}
-    if (data := choices["data"]) is None:
+def _sets(options: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path]]:
+    if not options["suites"] and options["data"] is None:
+        raise click.UsageError(f"no questions: give --suite {'|'.join(SUITES)}, or --data FILE.")
+    sets = select_sets(options["suites"])
+    given = {name: Path(file) for name, file in options["suite_file"].items()}
+    files = {set_name: file for name, file in given.items() for set_name in SUITES.get(name, (name,))}
+    if (data := options["data"]) is None:
         return sets, files
     name = _slug(data.stem)
     if name in {*SETS, *SUITES}:
         raise InputError(
-            f"--data: {data} is called like the set {name!r}: rename it, or use --suite-file {name}={data}."
+            f"--data: {data} has the name of the set {name!r}: rename the file, or use --suite-file {name}={data}."
         )
     columns = SetColumns(
-        question=(choices["question_column"],),
-        answer=(choices["answer_column"],),
-        options=(choices["options_column"],),
+        question=(options["question_column"],),
+        answer=(options["answer_column"],),
+        options=(options["options_column"],),
     )
-    kind = choices["kind"]
+    kind = options["kind"]
     own = QuestionSet(name, data.stem, "", "", kind, _TEMPLATE_OF_KIND[kind], columns=columns)
     return [*sets, own], {**files, name: data}
 
 
-def _judges(choices: Mapping[str, Any]) -> Any:
+def _judges(options: Mapping[str, Any]) -> Any:
     from empo_rl.evaluate.grades import Judges
 
-    return Judges(choices["grader"], _json_or_text(choices["grader_option"]), choices["extract"])
+    return Judges(options["grader"], _json_or_text(options["grader_option"]), options["extract"])
 
 
-def _json_or_text(options: Mapping[str, str]) -> dict[str, Any]:
-    return {name: _read(value) for name, value in options.items()}
+def _json_or_text(values: Mapping[str, str]) -> dict[str, Any]:
+    return {name: _parse_value(value) for name, value in values.items()}
 
 
-def _read(value: str) -> Any:
+def _parse_value(value: str) -> Any:
     try:
         return json.loads(value)
     except ValueError:
@@ -219,7 +266,7 @@ def _slug(name: str) -> str:
 
 
 def _stop(line: str) -> NoReturn:
-    """The end of a run that its user interrupted; 130 is what shells expect after Ctrl-C."""
+    """Print a line and exit with status 130, which shells expect after Ctrl-C."""
     click.echo(line, err=True)
     raise SystemExit(130)
 

@@ -1,12 +1,11 @@
-r"""From responses to which are right.
+r"""Grade responses: decide which answers are right.
 
-    math    the answer in the last \boxed{} (else as the math judge finds one), equal to the gold mathematics: by the
-            math judge in worker processes that are killed when they run over their time
-    choice  the letter, by the extractor "choice"
-    text    the answer means the same as the gold, by a judge named by the user
+    math    the answer in the last \boxed{}, else the answer that the math judge finds. The math judge compares it with
+            the gold answer, in worker processes that are killed at a time limit.
+    choice  the letter that the extractor "choice" finds
+    text    a judge that the user names decides whether the answer means the same as the gold answer
 
-A comparison that could not be decided, and a response with no answer in it, are not right; both are counted. So is a
-response that never came.
+These are counted, and are not right: an undecided comparison, a response without an answer, a missing response.
 """
 
 from __future__ import annotations
@@ -18,19 +17,26 @@ from typing import Any
 
 from empo_rl.core.rewards.labels import Grader
 from empo_rl.data.suites import AnswerKind
-from empo_rl.evaluate.questions import Question
+from empo_rl.evaluate.questions import EvaluationQuestion
 from empo_rl.evaluate.responses import Response
 from semantic_entropy import Equivalence, InputError, Result, Scorer, load_equivalence
 
-_CHUNK = 256  # questions between two reports of progress
+_CHUNK = 256  # questions graded between two progress reports
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """Of one question's n responses, (n,) each: answers (None: none found, or no response), right, undecided.
+    """The grades of the n responses to one question.
 
-    present: how many responses there are. entropy in nats, nan where there are none. majority: whether the answer of
-    the largest cluster is right; the first to appear of several.
+    Attributes:
+        answers: (n,) answers; None if the response has no answer or is missing.
+        right: (n,) whether the answer equals the gold answer.
+        undecided: (n,) whether the judge could not decide.
+        present: number of responses that are not missing.
+        cut_off: number of responses that reached the token limit.
+        tokens: tokens of all responses.
+        entropy: semantic entropy in nats; nan if there are no responses.
+        majority: whether the answer of the largest cluster is right; of equally large clusters, the first counts.
     """
 
     answers: tuple[str | None, ...]
@@ -44,7 +50,7 @@ class Grade:
 
 
 class Judges:
-    """What grades each kind, loaded when it is needed."""
+    """The judge for each kind of answer, loaded on first use."""
 
     def __init__(
         self, grader: str | None = None, options: Mapping[str, Any] | None = None, extract: str | None = None
@@ -53,59 +59,59 @@ class Judges:
         self._loaded: dict[str, Equivalence] = {}
 
     def name(self, kind: AnswerKind) -> str:
-        """Of the equivalence that grades this kind.
+        """The name of the judge for this kind of answer.
 
         Raises:
-            InputError: nothing has been named that grades free text.
+            InputError: the user has not named a judge for free text.
         """
         if kind == "choice":
             return "exact"
         if self._grader is None and kind == "text":
-            raise InputError("free text has no default grader: name a judge, such as --grader verifier.")
+            raise InputError("free text has no default judge: choose a judge, for example --grader verifier.")
         return self._grader or "math"
 
     def extract(self, kind: AnswerKind) -> str | None:
-        """How an answer is found; None: the judge's own way."""
+        """The extractor that finds the answer in a response; None: the default of the judge."""
         return self._extract or ("choice" if kind == "choice" else None)
 
     def load(self, kind: AnswerKind) -> Equivalence:
-        """The judge of this kind."""
+        """The judge for this kind of answer."""
         name = self.name(kind)
         if name not in self._loaded:
             self._loaded[name] = load_equivalence(name, **(self._options if name == self._grader else {}))
         return self._loaded[name]
 
     def check(self, kinds: Iterable[AnswerKind]) -> None:
-        """Load each judge once, and let go of it: hours of generating are to end with a judge that can be had.
+        """Load each judge, then release it. Called before hours of sampling, to find errors early.
 
         Raises:
-            SemanticEntropyError: there is none of that name, with these options, or it cannot be loaded.
+            SemanticEntropyError: a judge does not exist, does not accept the options, or cannot be loaded.
         """
         for kind in kinds:
             self.load(kind)
         self.close()
 
     def describe(self, kind: AnswerKind) -> dict[str, Any]:
-        """For the results."""
+        """Judge, extractor and versions, for `results.json`."""
         judge = self.load(kind)
         return {"judge": judge.describe(), "extract": self.extract(kind) or "the judge's own", **judge.versions}
 
     def close(self) -> None:
-        """End worker processes, let go of models."""
+        """Stop worker processes and release models."""
         for judge in self._loaded.values():
             judge.close()
         self._loaded.clear()
 
 
 def grade(
-    questions: Sequence[Question],
+    questions: Sequence[EvaluationQuestion],
     responses: Sequence[Sequence[Response]],
     n: int,
     kind: AnswerKind,
     judges: Judges,
     progress: Callable[[int, int], None],
 ) -> list[Grade]:
-    """One grade for each question, from the first n responses to it."""
+    """The grade of each question, from its first n responses."""
     judge, grades = judges.load(kind), []
     grader = Grader(judge)
     with Scorer(equivalence=judge, extract=judges.extract(kind), invalid="separate") as scorer:
@@ -118,12 +124,17 @@ def grade(
 
 
 def _grade(
-    questions: Sequence[Question], responses: Sequence[Sequence[Response]], n: int, scorer: Scorer, grader: Grader
+    questions: Sequence[EvaluationQuestion],
+    responses: Sequence[Sequence[Response]],
+    n: int,
+    scorer: Scorer,
+    grader: Grader,
 ) -> list[Grade]:
-    given = [i for i, ones in enumerate(responses) if ones]
-    texts = [[one.text for one in responses[i]] for i in given]
-    measured = scorer.estimate(texts, question=[questions[i].text for i in given]) if given else []
-    results = dict(zip(given, measured, strict=True))
+    with_responses = [i for i, group in enumerate(responses) if group]
+    texts = [[response.text for response in responses[i]] for i in with_responses]
+    asked = [questions[i].text for i in with_responses]
+    measured = scorer.estimate(texts, question=asked) if with_responses else []
+    results = dict(zip(with_responses, measured, strict=True))
     pairs = list(
         dict.fromkeys(
             (questions[i].text, answer, questions[i].gold)
@@ -133,11 +144,13 @@ def _grade(
         )
     )
     verdicts = dict(zip(pairs, grader.verdicts(pairs), strict=True))
-    return [_of(question, responses[i], n, results.get(i), verdicts) for i, question in enumerate(questions)]
+    return [
+        _question_grade(question, responses[i], n, results.get(i), verdicts) for i, question in enumerate(questions)
+    ]
 
 
-def _of(
-    question: Question,
+def _question_grade(
+    question: EvaluationQuestion,
     responses: Sequence[Response],
     n: int,
     result: Result | None,
@@ -145,15 +158,15 @@ def _of(
 ) -> Grade:
     missing = n - len(responses)
     answers = (*(result.answers if result else ()), *[None] * missing)
-    said = [None if a is None else verdicts[question.text, a, question.gold] for a in answers]
+    decided = [None if a is None else verdicts[question.text, a, question.gold] for a in answers]
     majority = result.answer if result else None
     return Grade(
         answers=answers,
-        right=tuple(verdict is True for verdict in said),
-        undecided=tuple(verdict is None and a is not None for verdict, a in zip(said, answers, strict=True)),
+        right=tuple(verdict is True for verdict in decided),
+        undecided=tuple(verdict is None and a is not None for verdict, a in zip(decided, answers, strict=True)),
         present=len(responses),
-        cut_off=sum(one.cut_off for one in responses),
-        tokens=sum(one.tokens for one in responses),
+        cut_off=sum(response.cut_off for response in responses),
+        tokens=sum(response.tokens for response in responses),
         entropy=result.entropy if result else math.nan,
         majority=majority is not None and verdicts[question.text, majority, question.gold] is True,
     )

@@ -1,12 +1,12 @@
-"""The numbers over questions, and how far they would move with other questions.
+"""Metrics over questions, and their confidence intervals over the choice of questions.
 
-pass@k   1 - C(n - c, k) / C(n, k) of a question with c right samples of n, averaged over questions: the unbiased
+pass@k   1 - C(n - c, k) / C(n, k) for a question with c right samples of n, averaged over questions: the unbiased
          estimator of Chen et al. 2021 (Codex), Eq. 1. pass@1 is the share c / n.
-AUROC    the probability that a question whose greedy answer is wrong has a higher entropy than one whose greedy
-         answer is right; equal entropies count half.
-interval the 2.5th and 97.5th percentile over 1,000 resamples of the questions, seeded (Efron's percentile
-         bootstrap). It is about the choice of questions alone: not about sampling, nor about seeds of training.
-         Where every question has the same value it has no width, and says too little.
+AUROC    the probability that a question with a wrong greedy answer has a higher entropy than a question with a right
+         greedy answer; equal entropies count half.
+interval the 2.5th and the 97.5th percentile over 1,000 bootstrap resamples of the questions, with a seed (Efron's
+         percentile bootstrap). It covers only the choice of questions, not the sampling of responses and not the seeds
+         of training. If every question has the same value, the interval has no width, and is too narrow.
 """
 
 from __future__ import annotations
@@ -21,30 +21,32 @@ from numpy.typing import NDArray
 
 from semantic_entropy import InputError
 
-RESAMPLES = 1000  # the ends of a 95% interval then move by about a twentieth of its width from seed to seed
-_DIGITS = 9  # clusters of the same sizes in another order give entropies that differ in the last bits: those are ties
+RESAMPLES = 1000  # between seeds, the ends of a 95% interval then differ by about 1/20 of its width
+_DIGITS = 9  # entropies are rounded: the order of clusters changes their last bits, and these must count as ties
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
 class Number:
-    """A value and its 95% interval; all nan where there is nothing to say."""
+    """A value and its 95% interval; nan if the value or the interval is undefined."""
 
     value: float
     low: float
     high: float
 
     def to_dict(self) -> dict[str, float | None]:
-        """For JSON, which has no nan."""
+        """A dict for JSON, with None in place of nan."""
         return {name: _or_none(getattr(self, name)) for name in ("value", "low", "high")}
 
 
 def pass_at_k(n: int, c: int, k: int) -> float:
-    """Of n samples c are right: the probability that of k drawn without replacement at least one is.
+    """The probability that at least one of k samples is right, if c of n samples are right.
+
+    The k samples are chosen from the n without replacement.
 
     Raises:
-        InputError: not 1 <= k <= n, or not 0 <= c <= n.
+        InputError: unless 1 <= k <= n and 0 <= c <= n.
     """
     if not 0 <= c <= n or not 1 <= k <= n:
         raise InputError(f"pass@k: n={n}, c={c}, k={k}: needs 0 <= c <= n and 1 <= k <= n.")
@@ -52,34 +54,34 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def powers_up_to(n: int) -> list[int]:
-    """1, 2, 4, ... and n itself: the k of a pass@k curve."""
+    """1, 2, 4, ... and n: the values of k in a pass@k curve."""
     return sorted({2**i for i in range(n.bit_length())} | {n})
 
 
-def resamples(questions: int, seed: int, name: str) -> list[NDArray[np.int32]]:
-    """RESAMPLES draws of (questions,) indices with replacement; the same for the same seed and name."""
+def bootstrap_indices(questions: int, seed: int, name: str) -> list[NDArray[np.int32]]:
+    """RESAMPLES arrays of (questions,) indices, chosen with replacement; equal for equal seeds and names."""
     digest = hashlib.sha256(f"bootstrap {seed} {name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     return [rng.integers(0, questions, questions, dtype=np.int32) for _ in range(RESAMPLES)]
 
 
 def mean(values: Floats) -> float:
-    """Of those that are not nan."""
+    """The mean of the values that are not nan."""
     known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else math.nan
 
 
 def with_interval(
-    statistic: Callable[[Floats], float], values: Floats, draws: Sequence[NDArray[np.int32]]
+    statistic: Callable[[Floats], float], values: Floats, resamples: Sequence[NDArray[np.int32]]
 ) -> tuple[Number, Floats]:
-    """The statistic of values (questions, ...), and (RESAMPLES,) what it was in each resample."""
-    spread = np.array([statistic(values[draw]) for draw in draws])
-    return number(statistic(values), spread), spread
+    """The statistic of values (questions, ...) with its interval, and its value in each resample (RESAMPLES,)."""
+    resampled = np.array([statistic(values[indices]) for indices in resamples])
+    return number(statistic(values), resampled), resampled
 
 
-def number(value: float, spread: Floats) -> Number:
-    """A value with the interval of its resamples; those without a value (a single class) say nothing."""
-    known = spread[~np.isnan(spread)]
+def number(value: float, resampled: Floats) -> Number:
+    """A value with the interval of its resamples. Undefined resamples (AUROC of a single class) are left out."""
+    known = resampled[~np.isnan(resampled)]
     if math.isnan(value) or not len(known):
         return Number(value, math.nan, math.nan)
     low, high = np.percentile(known, [2.5, 97.5])
@@ -87,7 +89,7 @@ def number(value: float, spread: Floats) -> Number:
 
 
 def auroc(pairs: Floats) -> float:
-    """Of (questions, 2): wrong (1 or 0), entropy. nan where all are right or all are wrong."""
+    """The AUROC of (questions, 2): wrong (1 or 0), entropy. nan if all questions are right or all are wrong."""
     from sklearn.metrics import roc_auc_score
 
     known = pairs[~np.isnan(pairs).any(axis=1)]

@@ -1,4 +1,4 @@
-"""What a command asks for, checked before anything is generated: sets, questions, and how they are asked."""
+"""Check the options of an evaluation, load its questions and make its prompts, before any response is sampled."""
 
 from __future__ import annotations
 
@@ -13,27 +13,40 @@ from pydantic import ValidationError
 
 from empo_rl.config.templates import Template
 from empo_rl.data.suites import SETS, QuestionSet
-from empo_rl.evaluate.asking import Asking, check_examples, examples_for
-from empo_rl.evaluate.evaluation_directory import Directory
-from empo_rl.evaluate.questions import Question, load_questions
-from empo_rl.evaluate.sampled_responses import Task
+from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
+from empo_rl.evaluate.prompt_builder import PromptBuilder, check_examples, load_examples
+from empo_rl.evaluate.questions import EvaluationQuestion, load_questions
+from empo_rl.evaluate.responses import SamplingTask
 from semantic_entropy import InputError
 
-# Options of a sampler that this command sets itself, and those that change no response.
-_FLAGS = frozenset(
+# Sampler options that empo-eval sets itself, and sampler options that do not change the responses.
+_OWN_OPTIONS = frozenset(
     "model temperature top_p max_tokens seed system chat template chat_template logprobs end_token token_entropies "
     "hidden_states".split()
 )
-_NO_PART = frozenset("device batch_tokens per_call engine compile allow_pickle".split())
+_NEUTRAL_OPTIONS = frozenset("device batch_tokens per_call engine compile allow_pickle".split())
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """The choices of a command that the responses depend on.
+class EvaluationOptions:
+    """The options of `empo-eval` that the responses depend on.
 
-    sets: to ask. files: in place of the hub, by set; source_column: of these files, if one holds several sets.
-    template, system, user, chat_template: in place of the set's own template. limit: questions of a set at most, drawn
-    under the seed. samples: beside the greedy response, under temperature and top_p.
+    Attributes:
+        model: name on the hub, or a folder.
+        sets: the evaluation sets.
+        files: set name -> JSONL file that replaces the dataset on the hub.
+        source_column: column with the name of the set, for files that contain several sets.
+        engine: "hf" or "vllm".
+        engine_options: other options of the sampler.
+        max_tokens: largest number of tokens of a response.
+        samples: sampled responses to each question, in addition to the greedy response.
+        temperature, top_p: for the sampled responses.
+        seed: for sampling, the choice of questions (`limit`) and the order of choices.
+        template, system, user, chat_template: replace parts of the template of a set.
+        plain: use no chat template.
+        few_shot: number of examples before each question.
+        few_shot_file: JSONL file with the examples.
+        limit: largest number of questions of a set, chosen at random.
     """
 
     model: str
@@ -58,110 +71,114 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
-    """A set with its questions, the way they are asked, and the texts that ask them."""
+class PlannedSet:
+    """A set with its questions and their prompts."""
 
-    one: QuestionSet
-    questions: Sequence[Question]
-    asking: Asking
+    question_set: QuestionSet
+    questions: Sequence[EvaluationQuestion]
+    builder: PromptBuilder
     prompts: Sequence[str]
 
 
-def plan(wanted: Wanted, directory: Directory) -> list[Planned]:
-    """Read the questions, or take those that the directory keeps; keep them there, and the settings.
+def plan(options: EvaluationOptions, directory: EvaluationDirectory) -> list[PlannedSet]:
+    """Load the questions from the data or from the directory, and store them and the settings in the directory.
 
     Raises:
-        InputError: a set, a template, an example or the directory is not as it must be.
+        InputError: a set, a template, the examples or the directory cannot be used.
     """
-    if unknown := [name for name in wanted.files if name not in {one.name for one in wanted.sets}]:
-        raise InputError(f"--suite-file: {unknown[0]!r} is none of the sets asked for: {_names(wanted.sets)}.")
-    if taken := sorted(_FLAGS & wanted.engine_options.keys()):
-        raise InputError(f"--engine-option {taken[0]}: a flag of its own sets that.")
-    found = [_planned(one, wanted, directory) for one in wanted.sets]
-    directory.keep_settings(settings(wanted, found))
-    for planned in found:
-        directory.keep_questions(planned.one.name, planned.questions, planned.prompts)
-    return found
+    names = [question_set.name for question_set in options.sets]
+    if unknown := [name for name in options.files if name not in names]:
+        raise InputError(f"--suite-file: {unknown[0]!r} is not in the evaluated sets: {', '.join(names)}.")
+    if taken := sorted(_OWN_OPTIONS & options.engine_options.keys()):
+        raise InputError(f"--engine-option {taken[0]}: empo-eval sets this option itself; see empo-eval --help.")
+    planned = [_plan_set(question_set, options, directory) for question_set in options.sets]
+    directory.write_settings(_settings(options, planned))
+    for planned_set in planned:
+        directory.write_questions(planned_set.question_set.name, planned_set.questions, planned_set.prompts)
+    return planned
 
 
-def settings(wanted: Wanted, planned: Sequence[Planned]) -> dict[str, Any]:
-    """All that the responses depend on; device and batch size are no part of it."""
-    sampled = wanted.samples > 0
+def _settings(options: EvaluationOptions, planned: Sequence[PlannedSet]) -> dict[str, Any]:
+    """Everything that the responses depend on. Device and batch size do not change responses."""
+    sampled = options.samples > 0
     sets = {
-        one.one.name: {
-            "title": one.one.title,
-            "kind": one.one.kind,
-            "source": str(wanted.files.get(one.one.name, one.one.dataset)),
-            **one.asking.describe(),
+        planned_set.question_set.name: {
+            "title": planned_set.question_set.title,
+            "kind": planned_set.question_set.kind,
+            "source": str(options.files.get(planned_set.question_set.name, planned_set.question_set.dataset)),
+            **planned_set.builder.settings(),
         }
-        for one in planned
+        for planned_set in planned
     }
-    options = {key: value for key, value in sorted(wanted.engine_options.items()) if key not in _NO_PART}
+    engine_options = {
+        key: value for key, value in sorted(options.engine_options.items()) if key not in _NEUTRAL_OPTIONS
+    }
     return {
-        "model": wanted.model,
-        "engine": wanted.engine,
-        "engine_options": options,
-        "max_tokens": wanted.max_tokens,
-        "samples": wanted.samples,
-        "temperature": wanted.temperature if sampled else None,
-        "top_p": wanted.top_p if sampled else None,
-        "seed": wanted.seed,
-        "chat_template": planned[0].asking.template.chat_template_text() if planned else None,
-        "plain": wanted.plain,
-        "few_shot": wanted.few_shot,
-        "few_shot_file": str(wanted.few_shot_file) if wanted.few_shot_file else None,
-        "limit": wanted.limit,
+        "model": options.model,
+        "engine": options.engine,
+        "engine_options": engine_options,
+        "max_tokens": options.max_tokens,
+        "samples": options.samples,
+        "temperature": options.temperature if sampled else None,
+        "top_p": options.top_p if sampled else None,
+        "seed": options.seed,
+        "chat_template": planned[0].builder.template.chat_template_text() if planned else None,
+        "plain": options.plain,
+        "few_shot": options.few_shot,
+        "few_shot_file": str(options.few_shot_file) if options.few_shot_file else None,
+        "limit": options.limit,
         "sets": sets,
     }
 
 
-def tasks(planned: Sequence[Planned], wanted: Wanted) -> list[Task]:
-    """What has to be drawn: of each set the greedy responses, then the samples."""
-    found = []
-    for one in planned:
-        common = {**one.asking.sampler_options(), "max_tokens": wanted.max_tokens, "seed": wanted.seed}
-        ids = [question.id for question in one.questions]
+def sampling_tasks(planned: Sequence[PlannedSet], options: EvaluationOptions) -> list[SamplingTask]:
+    """For each set the greedy responses, then the samples."""
+    tasks = []
+    for planned_set in planned:
+        name = planned_set.question_set.name
+        common = {**planned_set.builder.sampler_options(), "max_tokens": options.max_tokens, "seed": options.seed}
+        ids = [question.id for question in planned_set.questions]
         greedy = {**common, "temperature": 0.0, "top_p": 1.0}
-        found.append(Task(one.one.name, "greedy", one.prompts, ids, 1, greedy))
-        if wanted.samples:
-            drawn = {**common, "temperature": wanted.temperature, "top_p": wanted.top_p}
-            found.append(Task(one.one.name, "samples", one.prompts, ids, wanted.samples, drawn))
-    return found
+        tasks.append(SamplingTask(name, "greedy", planned_set.prompts, ids, 1, greedy))
+        if options.samples:
+            sampled = {**common, "temperature": options.temperature, "top_p": options.top_p}
+            tasks.append(SamplingTask(name, "samples", planned_set.prompts, ids, options.samples, sampled))
+    return tasks
 
 
-def _planned(one: QuestionSet, wanted: Wanted, directory: Directory) -> Planned:
-    """A hub's set that has been asked here is not loaded again: it may have changed, or be out of reach."""
-    file = wanted.files.get(one.name)
-    kept = directory.questions(one.name) if directory.holds_responses() else None
-    if kept is not None and file is None and wanted.few_shot_file is None:
-        return Planned(one, kept, _asking(one, wanted, ()), directory.prompts(one.name))
-    asking = _asking(one, wanted, examples_for(one, wanted.few_shot, wanted.few_shot_file))
-    questions = _questions(one, wanted, file)
-    check_examples(asking, questions)
-    return Planned(one, questions, asking, [asking.text(question) for question in questions])
+def _plan_set(question_set: QuestionSet, options: EvaluationOptions, directory: EvaluationDirectory) -> PlannedSet:
+    """Plan one set. Stored questions of a hub set are not loaded again: the hub can be unreachable or have changed."""
+    file = options.files.get(question_set.name)
+    stored = directory.questions(question_set.name) if directory.has_responses() else None
+    if stored is not None and file is None and options.few_shot_file is None:
+        builder = _prompt_builder(question_set, options, ())
+        return PlannedSet(question_set, stored, builder, directory.prompts(question_set.name))
+    examples = load_examples(question_set, options.few_shot, options.few_shot_file)
+    builder = _prompt_builder(question_set, options, examples)
+    questions = _questions(question_set, options, file)
+    check_examples(builder, questions)
+    return PlannedSet(question_set, questions, builder, [builder.prompt(question) for question in questions])
 
 
-def _asking(one: QuestionSet, wanted: Wanted, pool: Sequence[Question]) -> Asking:
-    given = {"system": wanted.system, "user": wanted.user, "chat_template": wanted.chat_template}
+def _prompt_builder(
+    question_set: QuestionSet, options: EvaluationOptions, pool: Sequence[EvaluationQuestion]
+) -> PromptBuilder:
+    given = {"system": options.system, "user": options.user, "chat_template": options.chat_template}
     chosen = {key: value for key, value in given.items() if value is not None}
     if chosen.get("system") == "":
-        chosen["system"] = None  # type: ignore[assignment]  # --system "" leaves the template's out
+        chosen["system"] = None  # type: ignore[assignment]  # --system "" removes the system message of the template
     try:
-        template = Template.model_validate({"name": wanted.template or one.template, **chosen})
+        template = Template.model_validate({"name": options.template or question_set.template, **chosen})
     except ValidationError as error:
-        said = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise InputError(f"--template/--system/--user: {said}") from error
-    return Asking(template, wanted.plain, wanted.few_shot, tuple(pool))
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise InputError(f"--template/--system/--user: {reason}") from error
+    return PromptBuilder(template, options.plain, options.few_shot, tuple(pool))
 
 
-def _questions(one: QuestionSet, wanted: Wanted, file: Path | None) -> list[Question]:
-    column = wanted.source_column if one.name in SETS else None
-    questions = load_questions(one, file, source_column=column, seed=wanted.seed)
-    if wanted.limit is not None and wanted.limit < len(questions):
-        dice = random.Random(f"questions {wanted.seed} {one.name}")
-        questions = [questions[i] for i in sorted(dice.sample(range(len(questions)), wanted.limit))]
+def _questions(question_set: QuestionSet, options: EvaluationOptions, file: Path | None) -> list[EvaluationQuestion]:
+    column = options.source_column if question_set.name in SETS else None
+    questions = load_questions(question_set, file, source_column=column, seed=options.seed)
+    if options.limit is not None and options.limit < len(questions):
+        rng = random.Random(f"questions {options.seed} {question_set.name}")
+        questions = [questions[i] for i in sorted(rng.sample(range(len(questions)), options.limit))]
     return questions
-
-
-def _names(sets: Sequence[QuestionSet]) -> str:
-    return ", ".join(one.name for one in sets)

@@ -1,10 +1,9 @@
-"""Results as Markdown: one row an evaluation, in the shape of the paper's tables, and below it every number.
+"""Results as Markdown: the paper's tables with one row for each evaluation, and a table of all numbers.
 
     math      MATH, Minerva, Olympiad, AIME24, AMC23, Avg.            Tables 1 and 3
     natural   STEM, Humanities, Social, Other, Avg., GPQA             Table 2
 
-Accuracies are greedy pass@1 in percent. A column that an evaluation does not have is "-"; an average over columns needs
-all of them.
+Accuracies are greedy pass@1 in percent. A missing value is "-". An average over columns needs every column.
 """
 
 from __future__ import annotations
@@ -14,51 +13,50 @@ from typing import Any
 
 from empo_rl.data.suites import MMLU_PRO_GROUPS, SETS, SUITES
 
-_NONE = "-"
+_MISSING = "-"
 
 
 def paper_tables(results: Sequence[Mapping[str, Any]]) -> str:
-    """The tables of the suites that any of these evaluations has a set of; the other sets in one of their own."""
+    """One table for each suite that an evaluation has a set of, and one table for the other sets."""
     tables = []
     for suite, names in SUITES.items():
-        if held := [one for one in results if any(name in one["sets"] for name in names)]:
-            tables.append(_markdown(["", *_columns(suite)], [[one["label"], *_row(suite, one)] for one in held]))
-    others = list(dict.fromkeys(name for one in results for name in one["sets"] if name not in _in_a_suite()))
+        if rows := [found for found in results if any(name in found["sets"] for name in names)]:
+            tables.append(_markdown(["", *_columns(suite)], [[found["label"], *_row(suite, found)] for found in rows]))
+    others = list(dict.fromkeys(name for found in results for name in found["sets"] if name not in _in_a_suite()))
     if others:
-        titles = [next(one["sets"][name]["title"] for one in results if name in one["sets"]) for name in others]
-        rows = [[one["label"], *(_accuracy(one["sets"].get(name)) for name in others)] for one in results]
-        tables.append(_markdown(["", *titles], rows))
+        titles = [next(found["sets"][name]["title"] for found in results if name in found["sets"]) for name in others]
+        cells = [[found["label"], *(_accuracy(found["sets"].get(name)) for name in others)] for found in results]
+        tables.append(_markdown(["", *titles], cells))
     return "\n".join(["Accuracy (%), greedy pass@1.\n", *tables])
 
 
 def all_numbers(results: Mapping[str, Any]) -> str:
-    """Every number with its 95% interval, a row a set; and what went wrong, a row a set and part."""
+    """Two tables: every number with its 95% interval for each set, and counts of responses for each set and part."""
     sets: Mapping[str, Mapping[str, Any]] = results["sets"]
-    keys = list(dict.fromkeys(key for one in sets.values() for key, value in one.items() if _is_number(value)))
+    keys = list(dict.fromkeys(key for entry in sets.values() for key, value in entry.items() if _is_number(value)))
     rows = [
-        [one["title"], str(one["questions"]), *(_interval(key, one.get(key)) for key in keys)] for one in sets.values()
+        [entry["title"], str(entry["questions"]), *(_interval(key, entry.get(key)) for key in keys)]
+        for entry in sets.values()
     ]
     rows += [
-        [f"{suite}, average", "", *(_interval(key, one.get(key)) for key in keys)]
-        for suite, one in results["averages"].items()
+        [f"{suite}, average", "", *(_interval(key, entry.get(key)) for key in keys)]
+        for suite, entry in results["averages"].items()
     ]
-    counted = list(_counted(sets))
+    counts = list(_counts(sets))
     return "\n".join(
         [
             "Each number with its 95% interval over questions; shares in %, entropy in nats, AUROC from 0 to 1.\n",
             _markdown(["", "questions", *keys], rows),
-            "Responses, and what was amiss with them: none of these counts as right.\n",
-            _markdown(
-                ["", "part", *counted[0][2]], [[title, part, *map(str, c.values())] for title, part, c in counted]
-            ),
+            "Counts of responses. Missing, unanswered and undecided responses count as wrong.\n",
+            _markdown(["", "part", *counts[0][2]], [[title, part, *map(str, c.values())] for title, part, c in counts]),
         ]
     )
 
 
-def _counted(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, int]]]:
-    for one in sets.values():
-        for part, counts in one["counts"].items():
-            yield one["title"], part, counts
+def _counts(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, int]]]:
+    for entry in sets.values():
+        for part, counts in entry["counts"].items():
+            yield entry["title"], part, counts
 
 
 def _columns(suite: str) -> list[str]:
@@ -84,7 +82,7 @@ def _in_a_suite() -> set[str]:
 
 def _accuracy(found: Mapping[str, Any] | None) -> str:
     value = (found or {}).get("pass@1", {}).get("value")
-    return _NONE if value is None else f"{100 * value:.1f}"
+    return _MISSING if value is None else f"{100 * value:.1f}"
 
 
 def _is_number(value: Any) -> bool:
@@ -93,7 +91,7 @@ def _is_number(value: Any) -> bool:
 
 def _interval(key: str, found: Mapping[str, Any] | None) -> str:
     if found is None or found["value"] is None:
-        return _NONE
+        return _MISSING
     scale, digits = (1, 3) if key in ("semantic_entropy", "auroc") else (100, 1)
     value, low, high = (
         None if found[at] is None else f"{scale * found[at]:.{digits}f}" for at in ("value", "low", "high")

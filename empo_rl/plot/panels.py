@@ -1,7 +1,7 @@
-"""What there is to draw along the training steps: a panel a quantity, the columns that it reads, and its axis.
+"""The table of panels: the columns of `metrics.jsonl` that each panel reads, its axis, and the figure it belongs to.
 
-A panel draws what the runs have. One run shows all of a panel's curves; several are compared on one curve each for
-training and for held-out questions, so that what differs between two lines is the run.
+A panel draws the columns that the runs have. With one run, a panel shows all its curves. With several runs, it shows
+one curve for training and one for held-out questions, so two lines of a kind always differ by the run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from empo_rl.plot.run_files import Run
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """column: of metrics.jsonl. held_out: measured now and then on held-out questions, so drawn with marks."""
+    """One column of `metrics.jsonl`. held_out: measured at some steps on held-out questions, and drawn with markers."""
 
     column: str
     label: str
@@ -23,8 +23,14 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class StepPanel:
-    """axis: with its unit. low, high: of the axis; None where the data decide. marks: columns whose nonzero steps are
-    marked at the foot, with their names.
+    """A panel along the training steps.
+
+    Attributes:
+        name: name in `--only`.
+        axis: label of the y axis, with the unit.
+        curves: the curves that the panel can show.
+        low, high: limits of the y axis; None: chosen from the data.
+        marks: columns whose nonzero steps get a mark at the bottom of the panel.
     """
 
     name: str
@@ -34,14 +40,14 @@ class StepPanel:
     high: float | None = None
     marks: tuple[Curve, ...] = ()
 
-    def found(self, runs: Sequence[Run]) -> tuple[Curve, ...]:
-        """The curves that a run has; for several runs at most one of each kind, preferring what most of them have."""
-        having = {curve: sum(bool(run.series(curve.column)) for run in runs) for curve in self.curves}
-        there = [curve for curve in self.curves if having[curve]]
+    def available_curves(self, runs: Sequence[Run]) -> tuple[Curve, ...]:
+        """The curves to draw. With several runs, at most one of each kind: the one that most runs have."""
+        counts = {curve: sum(bool(run.series(curve.column)) for run in runs) for curve in self.curves}
+        available = [curve for curve in self.curves if counts[curve]]
         if len(runs) == 1:
-            return tuple(there)
-        kinds = ([curve for curve in there if curve.held_out == kind] for kind in (False, True))
-        return tuple(max(kind, key=having.__getitem__) for kind in kinds if kind)
+            return tuple(available)
+        kinds = ([curve for curve in available if curve.held_out == kind] for kind in (False, True))
+        return tuple(max(kind, key=counts.__getitem__) for kind in kinds if kind)
 
 
 TRAINED, HELD_OUT = "training batches", "held-out questions"
@@ -99,7 +105,7 @@ FIGURES = {
     "scatter": (SCATTER,),
     "pass-at-k": (PASS_AT_K,),
 }
-"""The file that each panel goes to where the output is a directory. `training` is the paper's Figure 2."""
+"""File name -> its panels, if the output is a directory. `training` corresponds to the paper's Figure 2."""
 
 NAMES = tuple(name for names in FIGURES.values() for name in names)
 BY_NAME = {panel.name: panel for panel in STEP_PANELS}

@@ -1,11 +1,11 @@
-"""A run's directory, read for drawing: finished, killed or still running.
+"""Read the directory of a run for plotting. The run can be finished, killed or still running.
 
-    metrics.jsonl   one line a step; an unfinished last line is left out, which a note says
-    summary.json    the demo's: what the model could do before step 1, under `base`
-    alarms.jsonl    what the monitor reported: {step, alarm, value, limit, ...}; else the steps at
-                    which a column alarm/NAME, 1 while that alarm is on, became 1
+    metrics.jsonl   one line for each step; an unfinished last line is left out with a note
+    summary.json    only in a demo run: `base` has the results of the model before step 1
+    alarms.jsonl    the alarms of the monitor: {step, alarm, value, limit, ...}. If the file is missing, an alarm is
+                    raised at each step where the column alarm/NAME changes to 1
 
-Leaves out checkpoints and weights. Writes nothing.
+Checkpoints and weights are not read. Nothing is written.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _ALARM, _EVAL = "alarm/", "eval/"
 
 
 @dataclass(frozen=True, slots=True)
-class Alarm:
-    """One alarm of the monitor."""
+class RaisedAlarm:
+    """An alarm of the monitor, and the step at which it was raised."""
 
     step: int
     name: str
@@ -35,7 +35,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """A column along the steps that have it; both (steps,)."""
+    """The values of a column, and the steps that have a value; both (steps,)."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
@@ -46,36 +46,40 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """name: as the legend has it. rows: of metrics.jsonl. base: columns of the model before step 1."""
+    """The data of one run.
+
+    Attributes:
+        name: name in legends.
+        rows: rows of `metrics.jsonl`.
+        base: columns of the model before step 1.
+        alarms: alarms in the order of the steps.
+        notes: messages for the user.
+    """
 
     name: str
     rows: tuple[Mapping[str, Any], ...]
     base: Mapping[str, float]
-    alarms: tuple[Alarm, ...]
+    alarms: tuple[RaisedAlarm, ...]
     notes: tuple[str, ...] = ()
 
     def series(self, column: str) -> Series:
-        """The steps at which the column holds a number, step 0 being the model before training."""
+        """The steps at which the column contains a number. Step 0 is the model before training."""
         rows = ({"step": 0, **self.base}, *self.rows)
         found = [(row["step"], float(row[column])) for row in rows if isinstance(row.get(column), int | float)]
         return Series(tuple(step for step, _ in found), tuple(value for _, value in found))
 
-    def columns(self) -> set[str]:
-        """All that any step has."""
-        return {name for row in self.rows for name in row}
-
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
-    """Each with the shortest end of its path that tells it from the others.
+    """Read several runs. The name of a run is the shortest end of its path that is unique.
 
     Raises:
-        InputError: one is no run, or has no complete step yet.
+        InputError: a directory is not a run, or has no complete step yet.
     """
     return [_read(directory, name) for directory, name in zip(directories, short_names(directories), strict=True)]
 
 
 def short_names(paths: Sequence[Path]) -> list[str]:
-    """`math/seed-0` and `natural/seed-0` where `seed-0` would be two."""
+    """The shortest unique ends of the paths, for example `math/seed-0` and `natural/seed-0`."""
     parts = [path.resolve().parts for path in paths]
     length = 1
     while len({part[-length:] for part in parts}) < len(set(parts)):
@@ -84,51 +88,49 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def demo_run(name: str, rows: Iterable[Mapping[str, Any]], base: Mapping[str, float]) -> Run:
-    """A demo that has not written its summary yet."""
+    """The data of a demo run that has not written its summary yet."""
     return Run(name, tuple(rows), {f"{_EVAL}{column}": value for column, value in base.items()}, ())
 
 
 def _read(directory: Path, name: str) -> Run:
     if not directory.is_dir():
-        what = "is a file" if directory.exists() else "does not exist"
-        raise InputError(f"{directory} {what}: name a run's directory, the output_dir of `empo-train`.")
+        problem = "is a file" if directory.exists() else "does not exist"
+        raise InputError(f"{directory} {problem}: name the directory of a run, the output_dir of `empo-train`.")
     path = directory / METRICS
     if not path.is_file():
-        raise InputError(f"{directory} is no run: it has no {METRICS}. Name the output_dir of an `empo-train` run.")
+        raise InputError(f"{directory} is not a run: it has no {METRICS}. Name the output_dir of an `empo-train` run.")
     rows, unfinished = read_rows(path)
     if not rows:
-        raise InputError(f"{path} has no complete line: the run has not ended its first step. Try again when it has.")
+        raise InputError(f"{path} has no complete line: the run has not finished its first step. Try again later.")
     for number, row in enumerate(rows, 1):
         if not isinstance(row.get("step"), int):
-            raise InputError(f"{path}, line {number}: no whole number under 'step', which every row of a run has.")
-    note = f"{path}: the last line is unfinished (the run goes on, or was killed), and left out"
+            raise InputError(f"{path}, line {number}: 'step' is missing or is not an integer.")
+    note = f"{path}: the last line is unfinished (the run continues, or was killed) and is left out"
     return Run(name, tuple(rows), _base(directory / SUMMARY), _alarms(directory, rows), (note,) if unfinished else ())
 
 
 def _base(path: Path) -> dict[str, float]:
-    """The columns of step 0. A training run's directory has no summary, and a demo's only once it is finished."""
+    """The columns of step 0. Only a finished demo has a summary."""
     if not path.is_file():
         return {}
     try:
         base = json.loads(path.read_text(encoding="utf-8")).get("base", {})
     except (ValueError, AttributeError) as error:
-        raise InputError(f"{path} is not the summary of a demo ({error}): move it away to draw without it.") from error
+        raise InputError(f"{path} is not the summary of a demo ({error}): move the file to plot without it.") from error
     return {f"{_EVAL}{name}": value for name, value in base.items()}
 
 
-def _alarms(directory: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[Alarm, ...]:
+def _alarms(directory: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[RaisedAlarm, ...]:
     path = directory / ALARMS
     if path.is_file():
-        told = read_metrics(path)
-        for number, row in enumerate(told, 1):
+        raised = read_metrics(path)
+        for number, row in enumerate(raised, 1):
             if not isinstance(row.get("step"), int) or not isinstance(row.get("alarm"), str):
-                raise InputError(
-                    f"{path}, line {number}: an alarm has a whole number under 'step', text under 'alarm'."
-                )
-        return tuple(Alarm(row["step"], row["alarm"]) for row in told)
+                raise InputError(f"{path}, line {number}: an alarm needs an integer as 'step' and text as 'alarm'.")
+        return tuple(RaisedAlarm(row["step"], row["alarm"]) for row in raised)
     return tuple(
-        Alarm(row["step"], name.removeprefix(_ALARM))
-        for before, row in pairwise(({}, *rows))
+        RaisedAlarm(row["step"], name.removeprefix(_ALARM))
+        for previous, row in pairwise(({}, *rows))
         for name, value in row.items()
-        if name.startswith(_ALARM) and value and not before.get(name)
+        if name.startswith(_ALARM) and value and not previous.get(name)
     )

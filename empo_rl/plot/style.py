@@ -1,7 +1,7 @@
-"""How runs are told apart: by colour, by dashes and by the form of their marks, so that grey paper tells them too.
+"""How runs are distinguished: by colour, dashes and marker, so a printout without colours is readable, too.
 
-Colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which the colour-blind tell apart, in an order in
-which neighbours differ in lightness; yellow, too light for a line on white, is left out.
+The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can distinguish.
+Neighbours in this order differ in lightness. Yellow is left out because it is too light for lines on white.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any
 
 _COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#CC79A7", "#009E73")
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 3)))
-_MARKS = ("o", "s", "^", "D", "v", "P", "X")
+_MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HATCHES = ("", "///", "...")
-QUIET = "#555555"  # of what belongs to no run
+NEUTRAL = "#555555"  # for things that belong to no run
 SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -23,25 +23,25 @@ SETTINGS: dict[Any, Any] = {
     "legend.frameon": False,
     "legend.fontsize": 9,
     "legend.handlelength": 3,  # long enough to show the dashes
-    "svg.fonttype": "path",  # looks the same where the font is missing
-    "svg.hashsalt": "empo",  # the same picture is the same file
+    "svg.fonttype": "path",  # the text looks the same on a machine without the font
+    "svg.hashsalt": "empo",  # equal figures give equal files
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """Of one run, or of one curve of a single run."""
+class LineStyle:
+    """The style of one run, or of one curve if there is only one run."""
 
     colour: str
     dashes: Any
-    mark: str
+    marker: str
 
 
-def look(index: int) -> Look:
-    """The seven colours, five dashes and seven marks repeat together only after 35 runs."""
-    return Look(_COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)], _MARKS[index % len(_MARKS)])
+def line_style(index: int) -> LineStyle:
+    """The style with this index. The combinations of colour, dashes and marker repeat after 35."""
+    return LineStyle(_COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)], _MARKERS[index % len(_MARKERS)])
 
 
 def hatch(index: int) -> str:
-    """Of a part of a bar."""
+    """The hatch pattern for a part of a bar."""
     return _HATCHES[index % len(_HATCHES)]

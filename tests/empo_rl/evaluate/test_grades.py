@@ -1,4 +1,4 @@
-r"""Grading by the real judges: golds against themselves and others, another harness's verdicts, what is not right."""
+r"""Grading with the real judges: gold answers against themselves and others, and the verdicts of another harness."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from empo_rl.data.suites import SETS, SUITES
 from empo_rl.evaluate.grades import Judges, grade
-from empo_rl.evaluate.questions import Question, load_questions
+from empo_rl.evaluate.questions import EvaluationQuestion, load_questions
 from empo_rl.evaluate.responses import Response
 from empo_rl.evaluate.results import measure
 from semantic_entropy import InputError, register
@@ -24,46 +24,50 @@ def judges():
 
 
 def graded(judges, golds, texts, kind="math"):
-    """Of one question for each gold, with these response texts."""
-    questions = [Question(f"q-{i}", f"Question {i}?", gold, f"q:{i}") for i, gold in enumerate(golds)]
+    """The grades of one question for each gold answer, with these response texts."""
+    questions = [EvaluationQuestion(f"q-{i}", f"Question {i}?", gold, f"q:{i}") for i, gold in enumerate(golds)]
     responses = [[Response(text, False, 1) for text in group] for group in texts]
     n = max(map(len, texts))
     return grade(questions, responses, n, kind, judges, lambda done, total: None)
 
 
 def rewritten(gold):
-    """The same mathematics as a model would write it."""
+    """The same mathematics in the notation of a model."""
     text = gold.strip().strip("$")
     return text.replace("\\frac", "\\dfrac").replace("\\left", "").replace("\\right", "").replace("\\%", "%")
 
 
 @pytest.mark.parametrize("name", SUITES["math"])
-def test_every_gold_of_the_real_suites_is_right_as_it_stands_and_rewritten_and_its_neighbours_is_not(judges, name):
+def test_every_gold_answer_is_right_for_itself_also_rewritten_and_wrong_for_another_question(judges, name):
     rows("questions.jsonl")
     found = load_questions(SETS[name], SHARED / "data" / "questions.jsonl", source_column="source")
     golds = [question.gold for question in found]
     boxed = [[rf"So it is \boxed{{{form}}}." for form in (gold, rewritten(gold))] for gold in golds]
     found = graded(judges, golds, boxed)
     assert [(gold, one) for gold, one in zip(golds, found, strict=True) if one.right != (True, True)] == []
-    few = range(0, len(golds), 5)  # what differs is what takes time
-    found = graded(judges, [golds[i] for i in few], [[rf"So it is \boxed{{{golds[i - 1]}}}."] for i in few])
-    said = [(golds[i], golds[i - 1], one.right[0], one.undecided[0]) for i, one in zip(few, found, strict=True)]
-    assert [one for one in said if one[2] != (one[0] == one[1]) or one[3]] == []
+    every_fifth = range(0, len(golds), 5)  # comparing different answers takes time
+    found = graded(
+        judges, [golds[i] for i in every_fifth], [[rf"So it is \boxed{{{golds[i - 1]}}}."] for i in every_fifth]
+    )
+    verdicts = [
+        (golds[i], golds[i - 1], one.right[0], one.undecided[0]) for i, one in zip(every_fifth, found, strict=True)
+    ]
+    assert [one for one in verdicts if one[2] != (one[0] == one[1]) or one[3]] == []
 
 
-def test_real_chains_of_thought_are_graded_as_another_harness_did():
+def test_real_chains_of_thought_get_the_grades_of_another_harness():
     real = [row for row in rows("samples.jsonl") if row["source"] == "qwen_math_cot_100"]
     judges = Judges()
     found = graded(judges, [row["gold"] for row in real], [row["responses"] for row in real])
     judges.close()
-    said = [
+    verdicts = [
         (row["gold"], answer, ours, theirs)
         for row, one in zip(real, found, strict=True)
         for answer, ours, theirs in zip(one.answers, one.right, row["correct"], strict=True)
     ]
-    assert len(said) > 500
-    # "10{,}000" is 10000: their grader missed it
-    assert [one for one in said if one[2] != one[3]] == [("10{,}000", "10000", True, False)]
+    assert len(verdicts) > 500
+    # "10{,}000" is 10000; the other harness misses it
+    assert [one for one in verdicts if one[2] != one[3]] == [("10{,}000", "10000", True, False)]
 
 
 def test_letters_are_graded_as_letters(judges):
@@ -75,13 +79,13 @@ def test_letters_are_graded_as_letters(judges):
     assert one.entropy == pytest.approx(-(0.5 * math.log(0.5) + 2 * 0.25 * math.log(0.25)))
 
 
-def test_a_wrong_majority_is_wrong_though_a_minority_is_right(judges):
+def test_a_wrong_majority_is_wrong_if_a_minority_is_right(judges):
     (one,) = graded(judges, [r"\frac{1}{2}"], [[r"\boxed{0.5}", r"\boxed{3}", r"\boxed{3}"]])
     assert one.right == (True, False, False)
     assert not one.majority
 
 
-def test_a_response_that_never_came_is_not_right_and_known_as_missing(judges):
+def test_a_missing_response_is_not_right(judges):
     here, none = graded(judges, ["1", "1"], [[r"\boxed{1}", r"\boxed{1}"], []])
     assert (here.present, none.present) == (2, 0)
     assert none.answers == (None, None)
@@ -89,15 +93,17 @@ def test_a_response_that_never_came_is_not_right_and_known_as_missing(judges):
     assert math.isnan(none.entropy)
 
 
-def test_a_response_that_never_came_counts_among_the_n_of_a_mean(judges):
+def test_a_missing_response_counts_in_the_denominator_of_the_mean(judges):
     sampled = graded(judges, ["1", "1"], [[r"\boxed{1}"] * 4, [r"\boxed{1}"]])
     greedy = graded(judges, ["1", "1"], [[r"\boxed{1}"]] * 2)
-    found = measure("sums", [Question(f"q-{i}", "1?", "1", "q:1") for i in (0, 1)], greedy, sampled, 4, seed=0)
+    found = measure(
+        "sums", [EvaluationQuestion(f"q-{i}", "1?", "1", "q:1") for i in (0, 1)], greedy, sampled, 4, seed=0
+    )
     assert found.numbers["mean@4"].value == (4 / 4 + 1 / 4) / 2
     assert found.counts["samples"]["missing"] == 3
 
 
-def test_an_undecided_comparison_is_not_right_and_counted():
+def test_an_undecided_comparison_is_counted_and_not_right():
     def puzzled(left, right):
         return None if left == right[::-1] else left == right
 
@@ -108,13 +114,13 @@ def test_an_undecided_comparison_is_not_right_and_counted():
     assert one.right == (False, True, False)
 
 
-def test_free_text_needs_a_judge_by_name(judges):
-    with pytest.raises(InputError, match="free text has no default grader.*--grader verifier"):
+def test_free_text_needs_a_named_judge(judges):
+    with pytest.raises(InputError, match="free text has no default judge.*--grader verifier"):
         judges.name("text")
     assert Judges("verifier").name("choice") == "exact"
 
 
-def test_an_answer_that_would_hang_the_grader_is_undecided_and_the_others_are_graded():
+def test_an_answer_that_would_hang_the_judge_is_undecided_and_the_others_are_graded():
     judges = Judges("math", {"timeout": 1.0})
     hang, right = graded(judges, ["x+7", "x+7"], [[r"\boxed{9^{9^{9^{9}}}}"], [r"\boxed{7+x}"]])
     judges.close()

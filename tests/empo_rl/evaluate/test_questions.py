@@ -1,4 +1,4 @@
-"""Rows in the shapes that the hub's sets have, from local files."""
+"""Questions from local files with the columns of the datasets on the hub."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def load(tmp_path):
         ("aime24", {"problem": "1+1?", "answer": 2}, "1+1?", "2"),
         ("olympiadbench", {"question": "1+1?", "final_answer": ["$2$"]}, "1+1?", "$2$"),
         ("olympiadbench", {"question": "Roots?", "final_answer": ["1", "2"]}, "Roots?", "1, 2"),
-        # cut at the first closing brace, this gold would be \frac{1
+        # a search for the first closing brace would give \frac{1
         (
             "minerva_math",
             {"problem": "Half?", "solution": r"So \boxed{\frac{1}{2 \mathrm{~s}}}."},
@@ -39,24 +39,24 @@ def load(tmp_path):
         ("minerva_math", {"problem": "?", "solution": r"\boxed{1} then \boxed{\{2\}}"}, "?", r"\{2\}"),
     ],
 )
-def test_a_row_gives_its_question_and_its_gold(load, name, record, text, gold):
+def test_a_row_gives_its_question_and_its_gold_answer(load, name, record, text, gold):
     (question,) = load(name, record)
     assert (question.text, question.gold) == (text, gold)
 
 
-def test_mmlu_pros_choices_have_letters_and_its_category_a_group(load):
+def test_choices_of_mmlu_pro_get_letters_and_its_categories_a_group(load):
     record = {"question": "Which?", "options": ["one", "two", "three"], "answer": "C", "category": "law"}
     (question,) = load("mmlu_pro", record)
     assert question.text == "Which?\nA. one\nB. two\nC. three\n"
     assert (question.gold, question.category, question.group) == ("C", "law", "Humanities")
 
 
-def test_gpqas_choices_are_shuffled_under_the_seed_and_the_gold_follows(load):
+def test_choices_of_gpqa_are_shuffled_with_the_seed_together_with_the_gold_answer(load):
     record = {"Question": "Which?", "Correct Answer": "yes", **{f"Incorrect Answer {i}": f"no {i}" for i in (1, 2, 3)}}
-    asked = [load("gpqa_diamond", *[record] * 40, seed=seed) for seed in (0, 0, 1)]
-    assert asked[0] == asked[1] != asked[2]
-    assert {question.gold for question in asked[0]} == set("ABCD")
-    assert all(f"{question.gold}. yes" in question.text.splitlines() for question in asked[0])
+    loaded = [load("gpqa_diamond", *[record] * 40, seed=seed) for seed in (0, 0, 1)]
+    assert loaded[0] == loaded[1] != loaded[2]
+    assert {question.gold for question in loaded[0]} == set("ABCD")
+    assert all(f"{question.gold}. yes" in question.text.splitlines() for question in loaded[0])
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_gpqas_choices_are_shuffled_under_the_seed_and_the_gold_follows(load):
             "rows.jsonl:1: no question.*'question', 'problem'.*Columns: text, answer",
         ),
         ("math500", {"question": "1+1?"}, "no answer: none of the columns 'answer', 'final_answer'"),
-        ("minerva_math", {"question": "?", "solution": r"so \boxed{1"}, "no answer, and the solution has no"),
+        ("minerva_math", {"question": "?", "solution": r"so \boxed{1"}, "no answer, and the solution has no complete"),
         (
             "mmlu_pro",
             {"question": "?", "options": ["a", "b"], "answer": "C", "category": "law"},
@@ -77,20 +77,20 @@ def test_gpqas_choices_are_shuffled_under_the_seed_and_the_gold_follows(load):
         (
             "mmlu_pro",
             {"question": "?", "options": ["a", "b"], "answer": "A", "category": "arts"},
-            "category 'arts' is none of math",
+            "unknown category 'arts'. Choose from: math",
         ),
         ("gpqa_diamond", {"Question": "?", "Correct Answer": "ab"}, "must be a letter A-P, not 'ab'"),
     ],
 )
-def test_what_a_row_lacks_is_said_with_its_place(load, name, record, says):
+def test_the_error_for_an_incomplete_row_names_its_place(load, name, record, says):
     with pytest.raises(InputError, match=says):
         load(name, record)
 
 
-def test_a_file_of_several_sets_gives_the_rows_of_the_one_that_is_asked_for(load):
+def test_a_file_of_several_sets_gives_the_rows_of_the_requested_set(load):
     mixed = [{"source": "amc23", "question": "a", "answer": "1"}, {"source": "aime24", "question": "b", "answer": "2"}]
     assert [question.text for question in load("aime24", *mixed, source_column="source")] == ["b"]
-    with pytest.raises(InputError, match="holds no question with source='math500'"):
+    with pytest.raises(InputError, match="contains no questions with source='math500'"):
         load("math500", *mixed, source_column="source")
     with pytest.raises(InputError, match="no column 'set' .--source-column"):
         load("aime24", *mixed, source_column="set")

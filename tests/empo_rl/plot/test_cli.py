@@ -1,4 +1,4 @@
-"""The command, on directories as runs leave them."""
+"""The command `empo-plot`, with directories that have the files of runs."""
 
 import json
 import subprocess
@@ -34,7 +34,7 @@ def evaluation(tmp_path):
     return directory
 
 
-def test_a_directory_gets_a_png_and_an_svg_of_each_figure_and_what_is_missing_is_told(run, tmp_path):
+def test_a_directory_gets_a_png_and_an_svg_of_each_figure_and_missing_panels_are_reported(run, tmp_path):
     done = plot(run, "-o", tmp_path / "plots")
     assert done.exit_code == 0, done.output
     names = ["dynamics.png", "dynamics.svg", "training.png", "training.svg"]
@@ -44,14 +44,14 @@ def test_a_directory_gets_a_png_and_an_svg_of_each_figure_and_what_is_missing_is
     assert "left out: pass@k: no directory of `empo-eval` is given" in done.stderr
 
 
-def test_a_file_gets_all_that_was_asked_for(run, evaluation, tmp_path):
+def test_a_file_contains_all_requested_panels(run, evaluation, tmp_path):
     done = plot(run, evaluation, "-o", tmp_path / "new" / "all.svg", "--only", "pass@k,entropy")
     assert done.exit_code == 0, done.output
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["all.svg"]
     assert done.stderr == ""
 
 
-def test_a_run_whose_last_line_is_half_written_is_drawn_without_it(run, tmp_path):
+def test_an_unfinished_last_line_of_a_run_is_left_out(run, tmp_path):
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "em')
     done = plot(run, "-o", tmp_path / "x.png", "--only", "entropy")
@@ -62,14 +62,14 @@ def test_a_run_whose_last_line_is_half_written_is_drawn_without_it(run, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--only", "entropi"], "'entropi' is none of entropy, accuracy"),
-        (["--only", ","], "names nothing"),
+        (["--only", "entropi"], "'entropi': choose from entropy, accuracy"),
+        (["--only", ","], "no panel is named"),
         (["--smooth", "0"], "0 is not in the range"),
-        (["-o", "picture.pdf"], "a file ends in .png or .svg"),
+        (["-o", "picture.pdf"], "the suffix of a file must be .png or .svg"),
         (["--only", "correlation"], "nothing to draw"),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments, message, run, tmp_path, monkeypatch):
+def test_an_error_has_a_message_and_writes_no_file(arguments, message, run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = plot(run, *arguments)
     assert done.exit_code in (1, 2)
@@ -81,29 +81,32 @@ def test_a_mistake_is_one_sentence(arguments, message, run, tmp_path, monkeypatc
     ("text", "message"),
     [
         ("{", "is not JSON"),
-        ("[1]", "has a list, not 'sets'"),
-        ('{"tables": 1}', "has the keys ['tables'], not 'sets'"),
-        ('{"sets": {"m": {"n": 0, "pass@1": {"value": 0.5}}}}', "no pass@k: evaluate with several samples a question"),
-        ('{"sets": {"m": {"n": 2, "pass@2": 0.5}}}', "a pass@k of m is not {value, low, high}"),
+        ("[1]", "contains a list, not 'sets'"),
+        ('{"tables": 1}', "contains the keys ['tables'], not 'sets'"),
+        (
+            '{"sets": {"m": {"n": 0, "pass@1": {"value": 0.5}}}}',
+            "no pass@k: evaluate with several samples for each question",
+        ),
+        ('{"sets": {"m": {"n": 2, "pass@2": 0.5}}}', "a pass@k of m does not have the form {value, low, high}"),
     ],
 )
-def test_an_evaluation_of_a_shape_that_is_not_known_is_refused(text, message, evaluation):
+def test_an_evaluation_with_an_unknown_structure_is_refused(text, message, evaluation):
     (evaluation / "results.json").write_text(text)
     done = plot(evaluation)
     assert done.exit_code == 1
     assert message in done.stderr
 
 
-def test_without_matplotlib_the_command_that_brings_it_is_named_and_help_works(run):
-    block = (
+def test_without_matplotlib_the_error_names_the_pip_command_and_help_works(run):
+    code = (
         "import sys, importlib.util as u; real = u.find_spec\n"
         "u.find_spec = lambda name, *more: None if name == 'matplotlib' else real(name, *more)\n"
         "sys.modules['matplotlib'] = None\n"
         "from empo_rl.plot.cli import main; main()"
     )
-    command = [sys.executable, "-c", block]
+    command = [sys.executable, "-c", code]
     done = subprocess.run([*command, str(run)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert "Error: empo-plot needs matplotlib" in done.stderr
+    assert "Error: empo-plot needs matplotlib, which is not installed" in done.stderr
     assert "pip install 'semantic-entropy[report]'" in done.stderr
     assert subprocess.run([*command, "--help"], capture_output=True, text=True, check=False).returncode == 0

@@ -11,20 +11,20 @@ EVALUATED = run("evaluated", {"step": 1, "eval/mean@8": 0.4})
 
 
 def columns(name, *runs):
-    return [curve.column for curve in BY_NAME[name].found(runs)]
+    return [curve.column for curve in BY_NAME[name].available_curves(runs)]
 
 
-def test_one_run_shows_all_curves_that_it_has():
+def test_one_run_shows_all_its_curves():
     assert columns("accuracy", BOTH) == ["empo/accuracy", "eval/pass@1", "eval/mean@8"]
     assert columns("entropy", BOTH) == []
 
 
-def test_several_runs_are_compared_on_the_curve_that_most_of_them_have():
+def test_several_runs_show_the_curve_that_most_runs_have():
     assert columns("accuracy", BOTH, EVALUATED) == ["empo/accuracy", "eval/mean@8"]
     assert columns("accuracy", BOTH, BOTH) == ["empo/accuracy", "eval/pass@1"]
 
 
-def test_every_panel_is_in_one_figure():
+def test_every_panel_is_in_exactly_one_figure():
     assert sorted(NAMES) == sorted(set(NAMES))
     assert set(BY_NAME) < set(NAMES)
     assert sum(map(len, FIGURES.values())) == len(NAMES)

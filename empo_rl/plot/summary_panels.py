@@ -1,4 +1,4 @@
-"""What is not drawn along the steps: what a step costs, and entropy against accuracy."""
+"""Draw panels that summarise a run: the cost of a training step, and accuracy against entropy."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from typing import Any
 
 from empo_rl.files.cost_summary import COST_PARTS, COST_PREFIX
 from empo_rl.plot.run_files import Run
-from empo_rl.plot.style import QUIET, hatch, look
+from empo_rl.plot.style import NEUTRAL, hatch, line_style
 
 _PAIRS = (("eval/semantic_entropy", "eval/pass@1"), ("empo/entropy", "empo/accuracy"))
-_PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # differ in lightness, too
+_PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # they also differ in lightness
 
 
 def has_cost(run: Run) -> bool:
-    """Whether its steps say what they cost."""
+    """True if the run has the columns `cost/*`."""
     return bool(run.series(f"{COST_PREFIX}step_seconds"))
 
 
 def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
-    """A bar a run: the mean seconds of a step, by part, with each part's share, and the peak memory."""
+    """Draw one bar for each run: the mean seconds of each part of a step, with their shares, and the peak memory."""
     names = [run.name for run in runs]
     for number, run in enumerate(runs):
         left, means = 0.0, [_mean(run, part) for part in COST_PARTS]
@@ -42,34 +42,35 @@ def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
 
 
 def scatter_columns(runs: Sequence[Run]) -> tuple[str, str] | None:
-    """Entropy and accuracy: on held-out questions where a run has both, else on the training batches."""
-    having = [pair for pair in _PAIRS if any(len(_points(run, pair)) > 1 for run in runs)]
-    return having[0] if having else None
+    """The columns of entropy and accuracy: on held-out questions if a run has both, else on training batches."""
+    return next((pair for pair in _PAIRS if any(len(_points(run, pair)) > 1 for run in runs)), None)
 
 
 def draw_scatter(axes: Any, runs: Sequence[Run]) -> None:
-    """A point a step; the lighter, the earlier. The legend has Pearson's r over a run's steps."""
+    """Draw one point for each step; earlier steps are lighter. The legend shows Pearson's r over the steps of a run."""
     import numpy as np
 
     pair = scatter_columns(runs)
-    assert pair is not None
+    assert pair is not None, "the caller checks this"
     for number, run in enumerate(runs):
         points = _points(run, pair)
         if not points:
             continue
-        style, (x, y) = look(number), np.array(points).T
+        style, (x, y) = line_style(number), np.array(points).T
         varies = len(points) > 2 and np.ptp(x) > 0 and np.ptp(y) > 0
         name = f"{run.name}: " if len(runs) > 1 else ""
         r = f"r = {np.corrcoef(x, y)[0, 1]:.2f}, {len(points)} steps" if varies else f"{len(points)} steps"
         fading = np.linspace(0.25, 1, len(points))
-        axes.scatter(x, y, c=style.colour, marker=style.mark, s=25, alpha=fading, linewidths=0)
-        axes.scatter([], [], c=style.colour, marker=style.mark, s=25, label=f"{name}{r}")
+        axes.scatter(x, y, c=style.colour, marker=style.marker, s=25, alpha=fading, linewidths=0)
+        axes.scatter([], [], c=style.colour, marker=style.marker, s=25, label=f"{name}{r}")
     where = "held-out questions" if pair[0].startswith("eval/") else "training batches"
     axes.set_xlabel(f"semantic entropy (nats), {where}")
     axes.set_ylabel(f"{pair[1].split('/')[1]} (share right)")
     axes.set_xlim(left=0)
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(title="earlier steps lighter", frameon=True, edgecolor=QUIET)  # a mark of it is no point
+    axes.legend(
+        title="earlier steps lighter", frameon=True, edgecolor=NEUTRAL
+    )  # the frame separates its markers from the points
 
 
 def _mean(run: Run, part: str) -> float:

@@ -1,8 +1,8 @@
-r"""The whole command on a real checkpoint of a few thousand weights that has learned four answers by heart.
+r"""The command `empo-eval` with a real checkpoint of a few thousand weights, which was trained on four answers.
 
 1+1?  \boxed{2}                  always right
-2+2?  \boxed{4} or \boxed{5}     right about half the time
-3+3?  \boxed{7}                  wrong, and sure of it
+2+2?  \boxed{4} or \boxed{5}     right in about half of the samples
+3+3?  \boxed{7}                  always wrong, with the same answer
 9+9?  no idea                    no answer
 """
 
@@ -61,7 +61,7 @@ def run(*arguments):
 
 @pytest.fixture(scope="module")
 def finished(model, sums, tmp_path_factory):
-    """A finished evaluation's directory: copy it, or leave it as it is."""
+    """The directory of a finished evaluation. Tests that change it make a copy."""
     out = tmp_path_factory.mktemp("out") / "run"
     done = run(*command(model, sums, out))
     assert done.exit_code == 0, done.output
@@ -69,9 +69,9 @@ def finished(model, sums, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def straight(model, sums, tmp_path_factory):
-    """What a killed run should end as: 200 samples without a break."""
-    out = tmp_path_factory.mktemp("straight") / "run"
+def uninterrupted(model, sums, tmp_path_factory):
+    """An evaluation with 200 samples that was not interrupted: the expected result of an interrupted run."""
+    out = tmp_path_factory.mktemp("uninterrupted") / "run"
     assert run(*command(model, sums, out, samples=200)).exit_code == 0
     return out
 
@@ -84,14 +84,16 @@ def lines(path):
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
-def test_the_numbers_are_those_of_what_the_model_learned(finished):
+def test_the_numbers_agree_with_what_the_model_has_learned(finished):
     found = results(finished)["sets"]["sums"]
     rows = {row["id"]: row for row in lines(finished / "grades" / "sums.jsonl")}
     fours = sum(rows["sums-1"]["samples"]["right"])
     assert 0 < fours < SAMPLES
     greedy = rows["sums-1"]["greedy"]["right"]
     assert found["pass@1"]["value"] == (1 + greedy) / 4
-    assert found["mean@16"]["value"] == pytest.approx((1 + fours / SAMPLES) / 4, abs=0.02)  # a rare slip of the model
+    assert found["mean@16"]["value"] == pytest.approx(
+        (1 + fours / SAMPLES) / 4, abs=0.02
+    )  # the model rarely gives another answer
     assert found["pass@16"]["value"] == 0.5
     assert found["mean@16"]["value"] < found["pass@2"]["value"] < found["pass@16"]["value"]
     assert rows["sums-1"]["samples"]["entropy"] > 0.3
@@ -101,7 +103,7 @@ def test_the_numbers_are_those_of_what_the_model_learned(finished):
     assert found["pass@1"]["low"] <= found["pass@1"]["value"] <= found["pass@1"]["high"]
 
 
-def test_every_response_is_kept_and_grading_them_again_needs_no_model(finished, model, tmp_path):
+def test_regrade_uses_the_stored_responses_without_the_model(finished, model, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     before = results(out)
@@ -115,10 +117,10 @@ def test_every_response_is_kept_and_grading_them_again_needs_no_model(finished, 
     other = run("--regrade", out, "--extract", "regex:(5)")
     assert other.exit_code == 0, other.output
     assert results(out)["sets"]["sums"]["grading"]["extract"] == "regex:(5)"
-    assert results(out)["sets"]["sums"]["pass@16"]["value"] == 0.0  # "5" is nobody's gold
+    assert results(out)["sets"]["sums"]["pass@16"]["value"] == 0.0  # "5" is not a gold answer
 
 
-def test_the_same_command_again_draws_nothing_and_more_samples_draw_the_difference(finished, model, sums, tmp_path):
+def test_repeating_a_command_samples_nothing_and_more_samples_add_the_difference(finished, model, sums, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     assert run(*command(model, sums, out)).exit_code == 0
@@ -132,7 +134,7 @@ def test_the_same_command_again_draws_nothing_and_more_samples_draw_the_differen
 
 
 @pytest.mark.parametrize(
-    ("more", "says"),
+    ("more", "message"),
     [
         (["--temperature", "0.5"], "temperature: 1.0 -> 0.5"),
         (["--seed", "1"], "seed: 0 -> 1"),
@@ -142,13 +144,13 @@ def test_the_same_command_again_draws_nothing_and_more_samples_draw_the_differen
         (["--engine-option", "top_k=5"], "engine_options: {} -> {'top_k': 5}"),
     ],
 )
-def test_a_directory_with_other_settings_is_refused_with_what_differs(finished, model, sums, more, says):
+def test_a_directory_with_other_settings_is_refused_with_the_differences(finished, model, sums, more, message):
     refused = run(*command(model, sums, finished), *more)
     assert refused.exit_code == 1
-    assert says in refused.output
+    assert message in refused.output
 
 
-def test_questions_that_have_changed_are_refused(finished, model, sums, tmp_path):
+def test_changed_questions_are_refused(finished, model, sums, tmp_path):
     out, data = tmp_path / "run", tmp_path / "sums.jsonl"
     shutil.copytree(finished, out)
     settings = json.loads((out / "settings.json").read_text())
@@ -157,7 +159,10 @@ def test_questions_that_have_changed_are_refused(finished, model, sums, tmp_path
     data.write_text(sums.read_text().replace('"4"', '"5"'))
     refused = run(*command(model, data, out))
     assert refused.exit_code == 1
-    assert "sums.jsonl:2 is not the question sums-1 as it was asked here" in refused.output
+    assert (
+        "sums.jsonl:2 differs from the stored question sums-1: its text, gold answer or examples have changed"
+        in refused.output
+    )
 
 
 def test_other_weights_under_the_same_name_are_refused(finished, model, sums, tmp_path):
@@ -173,14 +178,14 @@ def test_other_weights_under_the_same_name_are_refused(finished, model, sums, tm
     assert "other weights or precision (['float32', '0123456789abcdef'])" in refused.output
 
 
-def test_a_label_stays_whatever_is_done_again_until_another_is_given(finished, model, sums, tmp_path):
+def test_a_label_stays_until_another_label_is_given(finished, model, sums, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     assert results(out)["label"] == str(model)
     for again in (("--label", "mine"), ()):
         assert run("--regrade", out, *again).exit_code == 0
         assert results(out)["label"] == "mine"
-    assert run(*command(model, sums, out)).exit_code == 0  # a label is no setting that responses depend on
+    assert run(*command(model, sums, out)).exit_code == 0  # responses do not depend on the label
     assert results(out)["label"] == "mine"
     assert run(*command(model, sums, out), "--label", "ours").exit_code == 0
     assert run("--regrade", out).exit_code == 0
@@ -188,7 +193,7 @@ def test_a_label_stays_whatever_is_done_again_until_another_is_given(finished, m
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/outside", "a/b", "..\\\\outside"])
-def test_a_directory_of_someone_else_reads_and_writes_nothing_outside_of_itself(name, finished, tmp_path):
+def test_an_untrusted_directory_cannot_read_or_write_outside_itself(name, finished, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished, out)
     for file in ("settings.json", "generation.json"):
@@ -198,7 +203,7 @@ def test_a_directory_of_someone_else_reads_and_writes_nothing_outside_of_itself(
     (tmp_path / "outside.jsonl").write_text("{}\n")
     refused = run("--regrade", out)
     assert refused.exit_code == 1
-    assert "is no name of a set" in refused.output
+    assert "is not a valid name of a set" in refused.output
     assert (tmp_path / "outside.jsonl").read_text() == "{}\n"
 
 
@@ -211,59 +216,59 @@ def test_several_evaluations_make_one_table(finished, tmp_path):
     rows = [line for line in shown.output.splitlines() if line.startswith("|")]
     assert len(rows) == 4
     assert rows[3].startswith("| another")
-    assert "no evaluation has been finished" in run("--table", tmp_path).output
+    assert "it contains no finished evaluation" in run("--table", tmp_path).output
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["m", "--suite", "maths"], "'maths' is neither a suite nor a set. Did you mean 'math'?"),
-        (["m"], "what to ask?"),
+        (["m"], "no questions: give --suite"),
         ([], "needs one MODEL"),
         (
             ["m", "--suite", "math500", "--suite-file", "math500=nowhere.jsonl"],
-            "set 'math500': nowhere.jsonl is no file",
+            "set 'math500': nowhere.jsonl does not exist or is not a file",
         ),
-        (["m", "--suite", "amc23", "--suite-file", "math500=x"], "'math500' is none of the sets asked for: amc23"),
-        (["m", "--data", "DATA", "--user", "Why?"], "has no {question}"),
-        (["m", "--data", "DATA", "--kind", "text"], "name a judge, such as --grader verifier"),
+        (["m", "--suite", "amc23", "--suite-file", "math500=x"], "'math500' is not in the evaluated sets: amc23"),
+        (["m", "--data", "DATA", "--user", "Why?"], "does not contain {question}"),
+        (["m", "--data", "DATA", "--kind", "text"], "choose a judge, for example --grader verifier"),
         (["m", "--data", "DATA", "--answer-column", "gold"], "none of the columns 'gold'"),
-        (["m", "--data", "DATA", "--few-shot", "2"], "has no examples of its own"),
-        (["m", "--data", "EMPTY"], "holds no question"),
-        (["m", "--data", "DATA", "--engine-option", "temperature=0"], "temperature: a flag of its own sets that"),
+        (["m", "--data", "DATA", "--few-shot", "2"], "has no examples. Give a JSONL file"),
+        (["m", "--data", "EMPTY"], "contains no questions"),
+        (["m", "--data", "DATA", "--engine-option", "temperature=0"], "temperature: empo-eval sets this option itself"),
         (["m", "--data", "DATA", "--grader", "maths"], "no equivalence named 'maths'. Did you mean 'math'?"),
         (["./no/such/model", "--data", "DATA"], "no/such/model"),
-        (["--regrade", "nowhere"], "nowhere holds no evaluation"),
-        (["--table"], "--table needs directories"),
+        (["--regrade", "nowhere"], "nowhere contains no evaluation"),
+        (["--table"], "--table needs one or more directories"),
     ],
 )
-def test_what_is_amiss_is_said_before_anything_is_generated(arguments, says, sums, tmp_path, monkeypatch):
+def test_errors_are_reported_before_any_response_is_sampled(arguments, message, sums, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "empty.jsonl").touch()
     places = {"DATA": str(sums), "EMPTY": "empty.jsonl"}
     done = run(*(places.get(one, one) for one in arguments))
     assert done.exit_code in (1, 2)
-    assert says in " ".join(done.output.split())
+    assert message in " ".join(done.output.split())
     assert not list(tmp_path.glob("runs/*/responses/*"))
 
 
-def test_a_mistyped_model_leaves_a_directory_that_the_right_one_can_use(model, sums, tmp_path):
+def test_the_directory_of_a_command_with_a_wrong_model_name_can_be_used_again(model, sums, tmp_path):
     assert run(*command(tmp_path / "nowhere", sums, tmp_path / "run", samples=0)).exit_code == 1
     done = run(*command(model, sums, tmp_path / "run", samples=0))
     assert done.exit_code == 0, done.output
     assert "pass@2" not in results(tmp_path / "run")["sets"]["sums"]
 
 
-def test_what_a_kill_left_of_the_first_file_is_no_earlier_evaluation_and_other_files_are(model, sums, tmp_path):
+def test_a_temporary_file_of_a_killed_run_is_ignored_and_other_files_are_refused(model, sums, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "settings.json.tmp").write_text('{"mod')
     assert run(*command(model, sums, tmp_path / "run", samples=0)).exit_code == 0
     (tmp_path / "thesis").mkdir()
     (tmp_path / "thesis" / "chapter.tex").touch()
-    assert "is not empty, and holds no evaluation" in run(*command(model, sums, tmp_path / "thesis")).output
+    assert "is not empty, and contains no evaluation" in run(*command(model, sums, tmp_path / "thesis")).output
 
 
-def test_a_prompt_too_long_for_the_model_is_missing_and_the_rest_counts(model, tmp_path):
+def test_a_prompt_that_is_too_long_for_the_model_counts_as_missing(model, tmp_path):
     data = tmp_path / "long.jsonl"
     data.write_text("".join(json.dumps({"question": q, "answer": "2"}) + "\n" for q in ("1+1?", "1+1? " * 500)))
     done = run(*command(model, data, tmp_path / "run", samples=2))
@@ -274,7 +279,7 @@ def test_a_prompt_too_long_for_the_model_is_missing_and_the_rest_counts(model, t
     assert "over the model's window" in found["failures"]["greedy"]["long-1"]
 
 
-def test_the_suites_of_tables_1_and_2_end_in_the_papers_columns_and_options_reach_the_model(model, tmp_path):
+def test_the_tables_have_the_columns_of_the_paper_and_options_reach_the_model(model, tmp_path):
     sums, law = tmp_path / "math.jsonl", tmp_path / "law.jsonl"
     names = ("math500", "minerva_math", "olympiadbench", "aime24", "amc23")
     sums.write_text("".join(json.dumps({"set": n, "question": "1+1?", "answer": "2"}) + "\n" for n in names))
@@ -299,16 +304,16 @@ def test_the_suites_of_tables_1_and_2_end_in_the_papers_columns_and_options_reac
     assert json.loads((tmp_path / "natural" / "settings.json").read_text())["chat_template"] == TURNS
 
 
-def test_a_model_without_a_chat_template_is_told_the_flags_and_can_be_asked_plainly(sums, tmp_path):
+def test_the_error_for_a_model_without_a_chat_template_names_the_options(sums, tmp_path):
     base = tiny_causal_lm(tmp_path / "base", chat=False)
     refused = run(*command(base, sums, tmp_path / "run", samples=0))
     assert refused.exit_code == 1
     assert "no chat template" in refused.output
-    assert "--chat-template gives a chat template, --plain goes without" in refused.output
+    assert "--chat-template sets a chat template, --plain uses none" in refused.output
     assert run(*command(base, sums, tmp_path / "run", "--plain", samples=0)).exit_code == 0
 
 
-def test_vllm_draws_greedily_and_then_samples_on_one_engine(sums, tmp_path, monkeypatch):
+def test_vllm_uses_one_engine_for_greedy_and_sampled_responses(sums, tmp_path, monkeypatch):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_causal_lm(tmp_path / "m"))
     script = Script(tokenizer)
     fake = module(script)
@@ -318,8 +323,8 @@ def test_vllm_draws_greedily_and_then_samples_on_one_engine(sums, tmp_path, monk
     done = run(*command("owner/model", sums, tmp_path / "run", *engine, samples=3))
     assert done.exit_code == 0, done.output
     assert len(script.started) == 1
-    drawn = [(one.temperature, one.n) for _, params in script.calls for one in params]
-    assert drawn == [(0.0, 1)] * 4 + [(1.0, 3)] * 4
+    parameters = [(one.temperature, one.n) for _, params in script.calls for one in params]
+    assert parameters == [(0.0, 1)] * 4 + [(1.0, 3)] * 4
     assert results(tmp_path / "run")["sets"]["sums"]["counts"]["samples"]["responses"] == 12
 
 
@@ -338,48 +343,48 @@ def wait_for(path, count, process):
     raise AssertionError(f"{path} did not get {count} lines in a minute")
 
 
-# One response a batch: each is written before the next is drawn.
+# One response in each batch: each response is written before the next is sampled.
 SLOWLY = ("--engine-option", "batch_tokens=1")
 
 
-@pytest.mark.parametrize(("blow", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
-def test_a_run_that_is_killed_or_interrupted_goes_on_and_ends_as_if_it_had_not_been(
-    model, sums, straight, tmp_path, blow, code
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGKILL, -9), (signal.SIGINT, 130)])
+def test_a_killed_or_interrupted_run_continues_and_gives_the_same_results(
+    model, sums, uninterrupted, tmp_path, sent, code
 ):
-    out, drawn = tmp_path / "run", tmp_path / "run" / "responses" / "sums.samples.jsonl"
+    out, stored = tmp_path / "run", tmp_path / "run" / "responses" / "sums.samples.jsonl"
     arguments = command(model, sums, out, *SLOWLY, samples=200)
     process = start(arguments, tmp_path)
-    wait_for(drawn, 20, process)
-    process.send_signal(blow)
+    wait_for(stored, 20, process)
+    process.send_signal(sent)
     _, said = process.communicate(timeout=60)
     assert process.returncode == code
-    if blow == signal.SIGINT:
-        assert f"What has been drawn is kept in {out}: the same command goes on." in said
-    kept = drawn.read_bytes()
+    if sent == signal.SIGINT:
+        assert f"{out} keeps the sampled responses: the same command continues." in said
+    kept = stored.read_bytes()
     whole = kept[: kept.rfind(b"\n") + 1]
     assert 20 <= whole.count(b"\n") < 800
     assert "not complete" in run("--regrade", out).output
     done = run(*command(model, sums, out, samples=200))
     assert done.exit_code == 0, done.output
-    assert drawn.read_bytes().startswith(whole)  # nothing that was there has been drawn or written again
+    assert stored.read_bytes().startswith(whole)  # stored responses are neither sampled nor written again
     assert results(out)["drawn"] == 800 - whole.count(b"\n")
-    assert len(lines(drawn)) == 800
-    assert results(out)["sets"] == results(straight)["sets"]
+    assert len(lines(stored)) == 800
+    assert results(out)["sets"] == results(uninterrupted)["sets"]
 
 
-def test_a_hub_set_without_a_network_names_the_dataset_and_the_local_way(tmp_path):
+def test_the_error_without_a_network_names_the_dataset_and_the_local_alternative(tmp_path):
     env = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)}
     code = [sys.executable, "-m", "empo_rl.evaluate.cli", "m", "--suite", "math500"]
     done = subprocess.run(code, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
     said = " ".join(done.stderr.split())
-    assert "the hub's 'HuggingFaceH4/MATH-500'" in said
+    assert "cannot load 'HuggingFaceH4/MATH-500'" in said
     assert "--suite-file math500=FILE" in said
 
 
-def test_help_names_the_uses_and_loads_no_torch(tmp_path):
+def test_help_shows_the_examples_and_does_not_import_torch(tmp_path):
     code = "import sys; from empo_rl.evaluate.cli import main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
     shown = run("--help").output
-    for use in ("empo-eval MODEL --suite math", "--regrade DIR", "--table DIR DIR ..."):
-        assert use in shown
+    for example in ("empo-eval MODEL --suite math", "--regrade DIR", "--table DIR DIR ..."):
+        assert example in shown

@@ -1,0 +1,114 @@
+r"""Make the prompt for a question: template, few-shot examples, chat template.
+
+    system message   the system message of the template
+    user message     [example, its solution,] * N, then the question, each in the words of the template
+
+With examples, this is the few-shot chain-of-thought prompt of Table 2. The paper does not print its few-shot prompt.
+Here, the examples are in the user message, separated by blank lines, and each ends with its answer in \boxed{}.
+With `plain`, no chat template is used: system and user message are one text, which the model continues.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from empo_rl.config.templates import Template
+from empo_rl.data.suites import QuestionSet
+from empo_rl.evaluate.questions import EvaluationQuestion, last_box, load_questions
+from semantic_entropy import InputError
+
+
+@dataclass(frozen=True, slots=True)
+class PromptBuilder:
+    """Makes the prompts of one set.
+
+    Attributes:
+        template: system and user message, chat template.
+        plain: use no chat template.
+        shots: number of examples before each question.
+        pool: the questions that examples are taken from.
+    """
+
+    template: Template
+    plain: bool = False
+    shots: int = 0
+    pool: tuple[EvaluationQuestion, ...] = ()
+
+    @property
+    def system(self) -> str | None:
+        """The system message; None if there is none, or if it is part of a plain prompt."""
+        return None if self.plain else self.template.system
+
+    def prompt(self, question: EvaluationQuestion) -> str:
+        """The user message with its examples, or the complete text of a plain prompt.
+
+        Raises:
+            InputError: the pool has too few examples for this question.
+        """
+        parts = [f"{self._user_text(example)}\n{_solution(example)}" for example in self._examples(question)]
+        if self.plain and self.template.system is not None:
+            parts.insert(0, self.template.system)
+        return "\n\n".join([*parts, self._user_text(question)])
+
+    def sampler_options(self) -> dict[str, Any]:
+        """Options of the sampler that depend on the prompt format."""
+        options: dict[str, Any] = {"chat": False} if self.plain else {"chat": True, "system": self.system}
+        if not self.plain and (text := self.template.chat_template_text()) is not None:
+            options["chat_template"] = text
+        return options
+
+    def settings(self) -> dict[str, Any]:
+        """The part of the prompt format that `settings.json` stores for each set."""
+        return {"system": self.template.system, "user": self.template.user}
+
+    def _user_text(self, question: EvaluationQuestion) -> str:
+        return self.template.conversation(question.text)[-1]["content"]
+
+    def _examples(self, question: EvaluationQuestion) -> list[EvaluationQuestion]:
+        if not self.shots:
+            return []
+        candidates = [
+            example
+            for example in self.pool
+            if not example.is_same_question(question)
+            and (question.category is None or example.category == question.category)
+        ]
+        if len(candidates) < self.shots:
+            category = "" if question.category is None else f" of category {question.category!r}"
+            raise InputError(
+                f"{question.place}: --few-shot {self.shots} needs more examples: there are only {len(candidates)} "
+                f"other examples{category}. Use a smaller number, or add examples with --few-shot-file."
+            )
+        return candidates[: self.shots]
+
+
+def load_examples(question_set: QuestionSet, shots: int, file: Path | None) -> tuple[EvaluationQuestion, ...]:
+    """The examples of a set: the rows of a JSONL file in their order, or the examples split of the dataset.
+
+    Raises:
+        InputError: there is no file, and the set has no examples split.
+    """
+    if not shots:
+        return ()
+    if file is None and question_set.examples is None:
+        raise InputError(
+            f"--few-shot {shots}: set {question_set.name!r} has no examples. Give a JSONL file with questions, answers "
+            "and solutions, in the columns of the set: --few-shot-file FILE."
+        )
+    return tuple(load_questions(question_set, file, split=question_set.examples))
+
+
+def check_examples(builder: PromptBuilder, questions: Sequence[EvaluationQuestion]) -> None:
+    """Raise InputError if a question does not have enough examples."""
+    for question in questions:
+        builder.prompt(question)
+
+
+def _solution(example: EvaluationQuestion) -> str:
+    worked = (example.worked or "").strip()
+    if worked and last_box(worked) is not None:
+        return worked
+    return f"{worked}\n\\boxed{{{example.gold}}}".lstrip()
