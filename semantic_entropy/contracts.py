@@ -29,11 +29,18 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
     missing = set(range(len(pairs)))
     stream: Any = None
     try:
-        stream = judge.stream(pairs)
+        if type(judge).stream is Equivalence.stream:  # all verdicts arrive at once: check them at once, which is faster
+            verdicts = judge.judge(pairs)
+            if isinstance(verdicts, list) and len(verdicts) == len(pairs) and all(map(_is_verdict, verdicts)):
+                yield from enumerate(verdicts)
+                return
+            stream = enumerate(verdicts)
+        else:
+            stream = judge.stream(pairs)
         for index, verdict in stream:
             if index not in missing:
                 _reject_count(judge, pairs, len(pairs) - len(missing) + 1 + sum(1 for _ in stream))
-            if not isinstance(verdict, Verdict) or verdict.same not in (True, False, None):
+            if not _is_verdict(verdict):
                 _reject_verdict(judge, pairs[index], verdict)
             missing.remove(index)
             yield index, verdict
@@ -66,13 +73,13 @@ def extract_answers(judge: Equivalence, responses: Sequence[str]) -> tuple[str |
             f"equivalence {judge.name!r} extracted {answers!r:.200} from {len(responses)} responses; "
             "extract() returns one str or None for each"
         )
-    return tuple(a if a and not a.isspace() else None for a in answers)
+    return tuple([a if a and not a.isspace() else None for a in answers])
 
 
 def answer_keys(judge: Equivalence, question: str | None, answers: Sequence[str]) -> list[Hashable | None]:
     """The judge's key for each answer. Raises as `extract_answers`."""
     keys = _list(judge, f"keys() on {len(answers)} answers", judge.keys, question, answers)
-    if len(keys) != len(answers) or not all(isinstance(key, Hashable) for key in keys):
+    if len(keys) != len(answers) or not _are_hashable(keys):
         raise EquivalenceError(
             f"equivalence {judge.name!r} returned the keys {keys!r:.200} for {len(answers)} answers; "
             "keys() returns one hashable key or None for each"
@@ -117,12 +124,11 @@ def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
         return Estimate(math.nan, ())
     estimator.check(evidence)
     estimate = estimator.estimate(evidence)
-    clusters = max(evidence.labels) + 1
     if math.isnan(estimate.value) or (
-        estimate.probabilities is not None and len(estimate.probabilities) not in (0, clusters)
+        estimate.probabilities and len(estimate.probabilities) != max(evidence.labels) + 1
     ):
         raise PluginError(
-            f"estimator {estimator.name!r} returned {estimate!r:.200} for {clusters} clusters; "
+            f"estimator {estimator.name!r} returned {estimate!r:.200} for {max(evidence.labels) + 1} clusters; "
             "it returns a number, and one probability for each cluster or none at all"
         )
     return estimate
@@ -135,6 +141,18 @@ def _list(judge: Equivalence, call: str, method: Callable[..., Any], *arguments:
         raise
     except Exception as error:
         raise _raised(judge, error, call) from error
+
+
+def _is_verdict(value: object) -> bool:
+    return isinstance(value, Verdict) and value.same in (True, False, None)
+
+
+def _are_hashable(keys: Sequence[object]) -> bool:
+    try:
+        set(keys)
+    except TypeError:
+        return False
+    return True
 
 
 def _raised(judge: Equivalence, error: Exception, call: str) -> EquivalenceError:

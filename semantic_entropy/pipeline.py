@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.contracts import answer_keys, checked_flow, stream_verdicts
 from semantic_entropy.errors import SemanticEntropyError
-from semantic_entropy.progress import is_cancelled
+from semantic_entropy.progress import cancel_event
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict, by_first_appearance
 
 _STORE_INTERVAL = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may lose
@@ -45,16 +44,15 @@ def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
     active = [task for task in tasks if task.wanted]
     undecided: dict[Hashable, Verdict] = {}  # the cache does not keep these; this run does not ask them again
     while active:
-        asked: dict[Hashable, _Asked] = {}
-        found = [task.look_up(cache, undecided, asked) for task in active]
-        batches: dict[int, list[_Asked]] = {}
-        for question in asked.values():
-            batches.setdefault(id(question.equivalence), []).append(question)
-        for batch in batches.values():
-            _judge(batch, cache)
-        undecided |= {key: one.verdict._replace(usage=None) for key, one in asked.items() if one.verdict.same is None}
-        for task, sources in zip(active, found, strict=True):
-            task.send(sources)
+        round_ = _Round(cache, undecided)
+        for task in active:
+            task.look_up(round_)
+        for batch in round_.batches.values():
+            if batch.pairs:
+                batch.judge(cache)
+            undecided |= batch.undecided()
+        for task in active:
+            task.advance()
         active = [task for task in active if task.wanted]
     return [task.clustering() for task in tasks]
 
@@ -71,43 +69,61 @@ def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pai
     return (*judge, question, *sorted((pair.left, pair.right)))
 
 
-@dataclass(slots=True, eq=False)
-class _Asked:
-    """A pair that a judge is asked about in this round, and the verdict when it has arrived."""
+class _Batch:
+    """The pairs that one judge is asked about in one round, and its verdicts by the same index."""
 
-    equivalence: Equivalence
-    pair: Pair
-    key: Hashable
-    verdict: Verdict = field(default=Verdict(None))
+    def __init__(self, equivalence: Equivalence) -> None:
+        self.equivalence = equivalence
+        self.pairs: list[Pair] = []
+        self.keys: list[Hashable] = []  # in the cache; none for a judge that is not cached
+        self.verdicts: list[Verdict] = []
+
+    def judge(self, cache: VerdictCache) -> None:
+        """Ask the judge. Arriving verdicts go to the cache every second, and when an error ends the call."""
+        self.verdicts = [Verdict(None)] * len(self.pairs)
+        new: list[int] = []
+        cancelled, stored_at = cancel_event().is_set, time.monotonic()
+        try:
+            with contextlib.closing(stream_verdicts(self.equivalence, self.pairs)) as stream:
+                for index, verdict in stream:
+                    self.verdicts[index] = verdict
+                    new.append(index)
+                    if time.monotonic() - stored_at > _STORE_INTERVAL:
+                        self._store(new, cache)
+                        new, stored_at = [], time.monotonic()
+                    if cancelled():
+                        raise SemanticEntropyError("cancelled; the verdicts that arrived before are in the cache")
+        finally:
+            self._store(new, cache)
+
+    def undecided(self) -> dict[Hashable, Verdict]:
+        """The undecided verdicts by key, without their usage: another group of this run does not pay for them."""
+        found = zip(self.keys, self.verdicts, strict=False)  # no keys: the judge is not cached
+        return {key: verdict._replace(usage=None) for key, verdict in found if verdict.same is None}
+
+    def _store(self, new: Sequence[int], cache: VerdictCache) -> None:
+        """Put verdicts into the cache, unless a look into the cache costs more than asking again."""
+        cache.arrived += len(new)
+        if self.equivalence.cheap:
+            cache.free.add(self.equivalence.name)
+        elif new:
+            cache.put_all((self.keys[index], self.verdicts[index]) for index in new)
 
 
-def _judge(batch: Sequence[_Asked], cache: VerdictCache) -> None:
-    """Ask one judge about its pairs of a round. Arriving verdicts go to the cache every second."""
-    equivalence = batch[0].equivalence
-    new: list[_Asked] = []
-    stored_at = time.monotonic()
-    try:
-        with contextlib.closing(stream_verdicts(equivalence, [question.pair for question in batch])) as stream:
-            for index, verdict in stream:
-                question = batch[index]
-                question.verdict = verdict
-                new.append(question)
-                if time.monotonic() - stored_at > _STORE_INTERVAL:
-                    _store(equivalence, new, cache)
-                    new, stored_at = [], time.monotonic()
-                if is_cancelled():
-                    raise SemanticEntropyError("cancelled; the verdicts that arrived before are in the cache")
-    finally:  # after an error too: what has arrived was paid for
-        _store(equivalence, new, cache)
+class _Round:
+    """The pairs of all groups in one round: a batch for each judge, and the index of each pair in its batch."""
 
+    def __init__(self, cache: VerdictCache, undecided: Mapping[Hashable, Verdict]) -> None:
+        self.cache, self.undecided = cache, undecided
+        self.batches: dict[int, _Batch] = {}  # by the id of the judge
+        self._asked: dict[Hashable, tuple[_Batch, dict[Hashable, int]]] = {}
 
-def _store(equivalence: Equivalence, new: Sequence[_Asked], cache: VerdictCache) -> None:
-    """Put verdicts into the cache, unless a look into the cache costs more than asking again."""
-    cache.arrived += len(new)
-    if equivalence.cheap:
-        cache.free.add(equivalence.name)
-    elif new:
-        cache.put_all((question.key, question.verdict) for question in new)
+    def asked(self, key: Hashable, equivalence: Equivalence) -> tuple[_Batch, dict[Hashable, int]]:
+        """The batch for pairs whose verdict key begins with `key`, and the index of each of them by its answers."""
+        if key not in self._asked:
+            batch = self.batches.setdefault(id(equivalence), _Batch(equivalence))
+            self._asked[key] = batch, {}
+        return self._asked[key]
 
 
 _EQUAL_KEYS = Verdict(same=True, reason="equal keys")
@@ -120,7 +136,7 @@ class _Task:
     """
 
     def __init__(self, job: Job, judge: tuple[Hashable, ...]) -> None:
-        self._judge, self._question, self._cheap = job.equivalence, job.question, job.equivalence.cheap
+        self._judge, self._question, self._is_cached = job.equivalence, job.question, not job.equivalence.cheap
         self._key = (*judge, job.question if job.equivalence.uses_question else None)
         distinct, self._items = _distinct(job)  # the item of each answer
         if job.clusterer.distinct:
@@ -130,82 +146,99 @@ class _Task:
             self._items = list(range(len(self._texts)))
         self._flow = checked_flow(job.clusterer, len(self._texts))
         self._labels: list[int] = []
-        self._asked: list[_Asked] = []
-        self._cached = 0
+        self._found: list[Verdict | int] = []  # for each wanted pair its verdict, or its index in the batch
+        self._own: list[int] = []  # the indices that this group added to the batch
+        self._asked = self._cached = 0
         self._undecided: list[tuple[Pair, str | None]] = []
-        self._decided: Counter[str] = Counter()
+        self._decided: dict[str, int] = {}
+        self._usage: Usage | None = None
         self.wanted: list[tuple[int, int]] = []
-        self._advance(None)
+        self._send(None)
 
-    def look_up(
-        self, cache: VerdictCache, undecided: Mapping[Hashable, Verdict], asked: dict[Hashable, _Asked]
-    ) -> list[Verdict | _Asked]:
-        """For each pair that the flow wants, the known verdict, or the place where it will arrive.
-
-        A pair that no one knows and no other group asks is added to `asked`.
-        """
-        found: list[Verdict | _Asked] = []
+    def look_up(self, round_: _Round) -> None:
+        """Find the verdicts that are known, and add the other pairs to the round's batch unless they are in it."""
+        self._batch, asked = round_.asked(self._key, self._judge)
+        pairs, texts, classes = self._batch.pairs, self._texts, self._classes
+        undecided = round_.undecided
+        first = self._key if self._is_cached else ()  # this dict of asked pairs is for one judge and one question
+        found: list[Verdict | int] = []
+        own: list[int] = []
+        self._found, self._own = found, own
         for i, j in self.wanted:
-            if self._classes[i] == self._classes[j]:
+            if classes[i] == classes[j]:
                 found.append(_EQUAL_KEYS)
                 continue
-            left, right = self._texts[i], self._texts[j]
-            key = (*self._key, left, right) if left <= right else (*self._key, right, left)
-            source: Verdict | _Asked | None = asked.get(key)
-            if source is None and not self._cheap:
-                source = cache.get(key) or undecided.get(key)
-            if source is None:
-                source = asked[key] = _Asked(self._judge, Pair(self._question, left, right), key)
-                self._asked.append(source)
+            left, right = texts[i], texts[j]
+            key = (*first, left, right) if left <= right else (*first, right, left)
+            index = asked.get(key)
+            if index is None:
+                if first:
+                    if known := round_.cache.get(key) or (undecided and undecided.get(key)):
+                        found.append(known)
+                        continue
+                    self._batch.keys.append(key)
+                index = asked[key] = len(pairs)
+                pairs.append(Pair(self._question, left, right))
+                own.append(index)
+            found.append(index)
+
+    def advance(self) -> None:
+        """Give the flow the verdicts on the pairs it wanted; undecided counts as not the same."""
+        verdicts, decided = self._batch.verdicts, self._decided
+        judged = [verdicts[source] if isinstance(source, int) else source for source in self._found]
+        same = [verdict.same for verdict in judged]
+        equal = 0
+        for place, verdict in enumerate(judged):
+            if verdict is _EQUAL_KEYS:
+                equal += 1
+            elif verdict.same is not None:
+                name = verdict.by or self._judge.name
+                decided[name] = decided.get(name, 0) + 1
             else:
-                self._cached += 1
-            found.append(source)
-        return found
+                left, right = (self._texts[item] for item in self.wanted[place])
+                self._undecided.append((Pair(self._question, left, right), verdict.reason))
+        self._asked += len(self._own)
+        self._cached += len(self._found) - len(self._own) - equal
+        if paid := [usage for index in self._own if (usage := verdicts[index].usage)]:
+            self._usage = sum(paid, self._usage or Usage())
+        self._send(list(map(bool, same)))
 
-    def send(self, sources: Sequence[Verdict | _Asked]) -> None:
-        """Give the flow its verdicts; undecided counts as not the same."""
-        same: list[bool] = []
-        for (i, j), source in zip(self.wanted, sources, strict=True):
-            verdict = source.verdict if isinstance(source, _Asked) else source
-            if verdict.same is None:
-                self._undecided.append((Pair(self._question, self._texts[i], self._texts[j]), verdict.reason))
-            elif source is not _EQUAL_KEYS:
-                self._decided[verdict.by or self._judge.name] += 1
-            same.append(bool(verdict.same))
-        self._advance(same)
-
-    def _advance(self, same: list[bool] | None) -> None:
+    def _send(self, same: list[bool] | None) -> None:
         try:
             self.wanted = next(self._flow) if same is None else self._flow.send(same)
         except StopIteration as end:
             self.wanted, self._labels = [], end.value
 
     def clustering(self) -> Clustering:
-        usage = [question.verdict.usage for question in self._asked if question.verdict.usage]
         return Clustering(
             by_first_appearance([self._labels[item] for item in self._items]),
-            len(self._asked),
+            self._asked,
             self._cached,
             tuple(self._undecided),
-            dict(self._decided),
-            sum(usage, Usage()) if usage else None,
+            self._decided,
+            self._usage,
         )
 
 
 def _distinct(job: Job) -> tuple[list[str], list[int]]:
     """One text for each key, in the clusterer's order; and for each answer of the job, the index of its text."""
-    counts = Counter(job.answers)
+    counts: dict[str, int] = {}
+    for answer in job.answers:
+        counts[answer] = counts.get(answer, 0) + 1
     texts = list(counts)
     if len(texts) < 2:
         return texts, [0] * len(job.answers)
     classes: dict[Hashable, list[str]] = {}
     for text, key in zip(texts, answer_keys(job.equivalence, job.question, texts), strict=True):
-        classes.setdefault((key is None, text if key is None else key), []).append(text)
+        classes.setdefault((True, text) if key is None else (False, key), []).append(text)
     members = list(classes.values())
-    if job.clusterer.order == "canonical":
-        for same in members:
-            if len(same) > 1:
-                same.sort(key=lambda text: (-counts[text], len(text), text))
-        members.sort(key=lambda same: (-sum([counts[text] for text in same]), len(same[0]), same[0]))
+    if job.clusterer.order == "canonical":  # most frequent first, then shortest, then by text
+        ranks = {text: (-count, len(text), text) for text, count in counts.items()}
+        if len(members) == len(texts):
+            members.sort(key=lambda same: ranks[same[0]])
+        else:
+            for same in members:
+                same.sort(key=ranks.__getitem__)
+            members.sort(key=lambda same: (sum([ranks[text][0] for text in same]), *ranks[same[0]][1:]))
     index = {text: i for i, same in enumerate(members) for text in same}
     return [same[0] for same in members], [index[answer] for answer in job.answers]

@@ -378,23 +378,25 @@ def _estimates(evidence: Evidence, estimators: Sequence[NamedEstimator]) -> tupl
 
 def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequence[float]) -> tuple[Cluster, ...]:
     members: list[list[int]] = [[] for _ in probabilities]
-    for index, label in enumerate(labels):
+    wordings: list[dict[str, int]] = [{} for _ in probabilities]
+    for index, (label, answer) in enumerate(zip(labels, answers, strict=True)):
         if label != DROPPED:
             members[label].append(index)
+            if answer is not None:
+                wordings[label][answer] = wordings[label].get(answer, 0) + 1
     return tuple(
         [
-            Cluster(tuple(indices), _representative([answers[i] for i in indices]), share)
-            for indices, share in zip(members, probabilities, strict=True)
+            Cluster(tuple(indices), _representative(counts), share)
+            for indices, counts, share in zip(members, wordings, probabilities, strict=True)
         ]
     )
 
 
-def _representative(answers: Sequence[str | None]) -> str | None:
+def _representative(counts: Mapping[str, int]) -> str | None:
     """The most frequent answer of a cluster, then the shortest, then by text: independent of the responses' order."""
-    if answers.count(answers[0]) == len(answers):
-        return answers[0]
-    counts = Counter(answer for answer in answers if answer is not None)
-    return min(counts, key=lambda text: (-counts[text], len(text), text))
+    if len(counts) < 2:
+        return next(iter(counts), None)
+    return min([(-count, len(answer), answer) for answer, count in counts.items()])[2]
 
 
 def _answer(clusters: Sequence[Cluster]) -> str | None:

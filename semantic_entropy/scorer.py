@@ -41,7 +41,15 @@ from semantic_entropy.registry import (
     load_clusterer,
     load_equivalence,
 )
-from semantic_entropy.results import BatchResult, Method, Result, build_result, name_estimators, package_version
+from semantic_entropy.results import (
+    BatchResult,
+    Method,
+    NamedEstimator,
+    Result,
+    build_result,
+    name_estimators,
+    package_version,
+)
 from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun, check_questions, sample_and_measure
 from semantic_entropy.tables import TableT, as_table, measure_table
 from semantic_entropy.types import Clustering, Extractor, Group
@@ -156,6 +164,8 @@ class Scorer:
         )
         self._requires_evidence = estimator is not None  # the convention's estimators are skipped without theirs
         self._estimators = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
+        self._needs = frozenset[str]().union(*(named.estimator.requires for named in self._estimators))
+        self._fed: dict[frozenset[str], list[NamedEstimator]] = {}
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
         self._equivalence = self._load_judge(equivalence)
@@ -334,11 +344,17 @@ class Scorer:
                     invalid=self.invalid,
                     versions={"semantic-entropy": package_version(), **judge.versions},
                 )
-            estimators = [
-                named for named in self._estimators if self._requires_evidence or _has_evidence(named.estimator, group)
-            ]
-            results.append(build_result(group, found, clustering, estimators, methods[key]))
+            results.append(build_result(group, found, clustering, self._fed_estimators(group), methods[key]))
         return results
+
+    def _fed_estimators(self, group: Group) -> Sequence[NamedEstimator]:
+        """All estimators that were asked for, or those of the convention whose evidence the group has."""
+        if self._requires_evidence:
+            return self._estimators
+        given = frozenset(need for need in self._needs if getattr(group, need, None) is not None)
+        if given not in self._fed:
+            self._fed[given] = [named for named in self._estimators if named.estimator.requires <= given]
+        return self._fed[given]
 
     def _load_judge(self, equivalence: AnyEquivalence | None) -> Equivalence | None:
         if equivalence is None or equivalence == "auto":
@@ -484,10 +500,6 @@ def _first_suited(
             if candidate[0].suits(shown):
                 return candidate
     return general
-
-
-def _has_evidence(estimator: EntropyEstimator, group: Group) -> bool:
-    return all(getattr(group, need, None) is not None for need in estimator.requires)
 
 
 def _open_cache_file(path: str | PathLike[str], size: int) -> VerdictCache:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from typing import Generic, TypeVar
 
 _K = TypeVar("_K", bound=Hashable)
@@ -26,15 +26,21 @@ class LRUCache(Generic[_K, _V]):
         """The value of this key, now the most recently used; None where there is none."""
         value = self._entries.get(key)
         if value is not None:
-            with contextlib.suppress(KeyError):  # another thread has removed it
+            try:  # noqa: SIM105  # suppress() takes longer than the rest of a lookup
                 self._entries.move_to_end(key)
+            except KeyError:  # another thread has removed it
+                pass
         return value
 
     def put(self, key: _K, value: _V) -> None:
         """Keep the value; the least recently used entry is removed when the cache is full."""
-        self._entries[key] = value
+        self.put_all([(key, value)])
+
+    def put_all(self, entries: Iterable[tuple[_K, _V]]) -> None:
+        """Keep many values, as `put`."""
+        self._entries.update(entries)
         while len(self._entries) > self.size:
-            with contextlib.suppress(KeyError):  # another thread has removed the last one
+            with contextlib.suppress(KeyError):  # another thread has removed the last entry
                 self._entries.popitem(last=False)
 
     def discard(self, key: _K) -> None:

@@ -31,15 +31,14 @@ class VerdictCache:
 
     def put(self, key: Hashable, verdict: Verdict) -> None:
         """Keep a decided verdict; the least recently used verdict is removed when the cache is full."""
-        if verdict.same is None or self.size <= 0:
-            return
-        # without its usage: a verdict is paid for once
-        self._verdicts.put(key, verdict if verdict.usage is None else verdict._replace(usage=None))
+        self.put_all([(key, verdict)])
 
     def put_all(self, verdicts: Iterable[tuple[Hashable, Verdict]]) -> None:
-        """Keep the decided ones of many verdicts."""
-        for key, verdict in verdicts:
-            self.put(key, verdict)
+        """Keep the decided ones of many verdicts, without their usage: a verdict is paid for once."""
+        if self.size > 0:
+            self._verdicts.put_all(
+                [(key, v if v.usage is None else v._replace(usage=None)) for key, v in verdicts if v.same is not None]
+            )
 
     def close(self) -> None:
         """Release files; a cache in memory has none."""

@@ -70,16 +70,13 @@ class CacheFile(VerdictCache):
             return None
         self.found += 1
         verdict = Verdict(bool(row[0]), *row[1:])
-        super().put(key, verdict)
+        super().put_all([(key, verdict)])
         return verdict
 
-    def put(self, key: Hashable, verdict: Verdict) -> None:
-        self.put_all([(key, verdict)])
-
     def put_all(self, verdicts: Iterable[tuple[Hashable, Verdict]]) -> None:
-        rows = []
-        for key, verdict in verdicts:
-            super().put(key, verdict)
+        rows, given = [], list(verdicts)
+        super().put_all(given)
+        for key, verdict in given:
             if verdict.same is not None and (digest := self._digest(key)) is not None:
                 rows.append((digest, *_to_row(verdict)))
         if not rows:

@@ -23,6 +23,8 @@ _THINK = re.compile(r"<(/?)think>", re.IGNORECASE)
 
 def strip_reasoning(response: str) -> str:
     """The response without its reasoning blocks."""
+    if "<" not in response:
+        return response
     kept: list[str] = []
     start, inside = 0, False
     for tag in _THINK.finditer(response):

@@ -21,7 +21,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Generator
-from itertools import combinations
+from itertools import combinations, compress
 from typing import ClassVar, Literal, TypeVar, get_args
 
 from semantic_entropy.clusters.equivalence import Equivalence
@@ -102,22 +102,21 @@ class Representative(Clusterer):
     def _all_members(self, size: int) -> Flow:
         labels, left, label = [0] * size, list(range(size)), 0
         while left:
-            members, others = left[:1], left[1:]
-            same = (yield [(members[0], other) for other in others]) if others else []
-            candidates = [other for other, is_same in zip(others, same, strict=True) if is_same]
-            if len(candidates) > 1:
-                pairs = list(combinations(candidates, 2))
-                verdicts = yield pairs
-                linked = {pair for pair, is_same in zip(pairs, verdicts, strict=True) if is_same}
+            first, *others = left
+            same = (yield [(first, other) for other in others]) if others else []
+            joined = list(compress(others, same))
+            if len(joined) > 1:
+                pairs = list(combinations(joined, 2))
+                linked = set(compress(pairs, (yield pairs)))
+                candidates, joined = joined, []
                 for candidate in candidates:
-                    if all((member, candidate) in linked for member in members[1:]):
-                        members.append(candidate)
-            else:
-                members += candidates
-            for member in members:
+                    if all((member, candidate) in linked for member in joined):
+                        joined.append(candidate)
+            labels[first] = label
+            for member in joined:
                 labels[member] = label
-            joined = set(members)
-            left = [other for other in others if other not in joined]
+            members = set(joined)
+            left = [other for other in others if other not in members]
             label += 1
         return labels
 

@@ -163,7 +163,7 @@ class FunctionEquivalence(Equivalence):
                 f"on {left[:80]!r} and {right[:80]!r}; "
                 "return None where it cannot decide"
             ) from error
-        if same is None or isinstance(same, bool):
+        if same is True or same is False or same is None:
             return same
         if type(same).__name__ in ("bool", "bool_"):  # numpy's
             return bool(same)

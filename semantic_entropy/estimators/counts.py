@@ -7,7 +7,7 @@ majority     max p(c): higher is MORE certain
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 from semantic_entropy.estimators.base import EntropyEstimator, entropy
 from semantic_entropy.types import Estimate, Evidence
@@ -20,7 +20,7 @@ class Discrete(EntropyEstimator):
 
     def estimate(self, evidence: Evidence) -> Estimate:
         shares = cluster_shares(evidence.labels)
-        return Estimate(entropy(shares), tuple(shares))
+        return Estimate(entropy(shares), shares)
 
 
 class NumSets(EntropyEstimator):
@@ -42,9 +42,10 @@ class Majority(EntropyEstimator):
         return Estimate(max(cluster_shares(evidence.labels)))
 
 
-def cluster_shares(labels: Sequence[int]) -> list[float]:
+@lru_cache(maxsize=1024)  # two estimators ask for the same group, and many groups have the same labels
+def cluster_shares(labels: tuple[int, ...]) -> tuple[float, ...]:
     """(G,) labels in 0..M-1 -> (M,) shares of the clusters."""
     counts = [0] * (max(labels) + 1)
     for label in labels:
         counts[label] += 1
-    return [count / len(labels) for count in counts]
+    return tuple([count / len(labels) for count in counts])
