@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import platform
-import subprocess
 import sys
 from dataclasses import asdict, dataclass
 
@@ -36,7 +34,7 @@ class Finding:
 @click.command("doctor")
 @json_option
 def doctor_command(as_json: bool) -> None:
-    """Check what is installed and what works, and print the command that repairs what does not work."""
+    """Check the installation, and print the command that repairs each problem."""
     findings = check_installation()
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
@@ -51,6 +49,7 @@ def doctor_command(as_json: bool) -> None:
 
 def check_installation() -> list[Finding]:
     """Check Python, the judge `math` (with a real question), the plugins, and every extra."""
+    import platform
     from importlib.metadata import metadata, version
 
     python = Finding("python", True, f"{platform.python_version()}, {_DISTRIBUTION} {version(_DISTRIBUTION)}")
@@ -140,6 +139,8 @@ def _accelerator(versions: dict[str, str | None]) -> str:
     """The device that torch uses. A separate process asks torch, because importing a broken torch may crash."""
     if "torch" not in versions:
         return ""
+    import subprocess
+
     asked = subprocess.run([sys.executable, "-c", _ASK_TORCH], capture_output=True, text=True, check=False)
     lines = (asked.stdout or asked.stderr).strip().splitlines()
     return f" ({lines[-1]})" if lines else ""

@@ -66,7 +66,9 @@ from semantic_entropy.cli.options import (
 def estimate_command(
     *, file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **choices: Any
 ) -> None:
-    """Measure every row of FILE, which is Parquet or JSON lines depending on its suffix; - is standard input.
+    """Measure every row of a file.
+
+    FILE and the output are Parquet if their suffix is .parquet or .pq, else JSON lines; - is standard input or output.
 
     A row has "responses" (a list of strings) and optionally "question" and "logprobs" (token log-probabilities for each
     response, in nats). The output has the same rows with the fields of the result added. Rows are written as soon as

@@ -223,7 +223,7 @@ class _CachedJudge(Equivalence):
             yield answer
         missing = [index for index in range(len(pairs)) if index not in found]
         for place, verdict in judge.stream([pairs[index] for index in missing]) if missing else ():
-            index = missing[place] if place in range(len(missing)) else place  # `ask` checks the index
+            index = missing[place] if place in range(len(missing)) else place  # `judge_pairs` checks the index
             if not judge.cheap and index in range(len(pairs)) and isinstance(verdict, Verdict):
                 self._cache.put(keys[index], verdict)
             self._advance(1)

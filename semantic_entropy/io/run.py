@@ -1,6 +1,6 @@
 """One pass over a file: measure every row, write the results as they come, and continue after an interruption.
 
-The files alone say where an interrupted run stopped. Results and rejected rows are written in input order, and the
+The files show where an interrupted run stopped. Results and rejected rows are written in input order, and the
 rejected rows of a chunk before its results. So the number of results plus the row numbers in the file of rejected rows
 give the next row. Rejected rows that can be retried are measured again at the end. The formats (`jsonl`, `parquet`)
 only define how a row is read, and how a write is made complete.
@@ -223,7 +223,7 @@ class FileRun:
         return contextlib.closing(self.row_sampler.fill(rows) if self.row_sampler else rows)
 
     def _activity(self) -> str:
-        """Shown beside the progress bar: it changes while no row is complete yet."""
+        """The note of the progress bar: it shows activity while no row is complete."""
         drawn = f", {self.scorer.store.added} responses" if self.scorer.store else ""
         return f"{self.scorer.cache.arrived} verdicts{drawn}"
 
