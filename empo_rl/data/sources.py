@@ -28,6 +28,7 @@ from typing import Any
 
 from empo_rl.data.records import column_value
 from semantic_entropy import InputError, load_extractor
+from semantic_entropy.plain_text import shorten
 
 TrainingRow = Mapping[str, Any]
 """A row of the output file."""
@@ -164,7 +165,8 @@ def _text(record: Mapping[str, Any], columns: ColumnNames, role: str, place: str
         return None
     if not isinstance(value, str | int | float):
         raise InputError(
-            f"{place}: column {columns[role]!r} (--column {role}=...) holds {_shorten(value)}, which is not text."
+            f"{place}: column {columns[role]!r} (--column {role}=...) holds {shorten(repr(value), 80)}, "
+            "which is not text."
         )
     return str(value) if str(value).strip() else None
 
@@ -179,10 +181,7 @@ def _response_texts(record: Mapping[str, Any], name: str, place: str) -> list[st
     for text in texts:
         if text is not None and not isinstance(text, str):
             fields = f" Use --column response={column}.FIELD: {', '.join(text)}." if isinstance(text, Mapping) else ""
-            raise InputError(f"{place}: column {name!r} ({key}) holds {_shorten(text)}, which is not text.{fields}")
+            raise InputError(
+                f"{place}: column {name!r} ({key}) holds {shorten(repr(text), 80)}, which is not text.{fields}"
+            )
     return [text for text in texts if text]
-
-
-def _shorten(value: Any) -> str:
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
