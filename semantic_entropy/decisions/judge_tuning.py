@@ -11,13 +11,14 @@ import json
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts import judge_pairs
+from semantic_entropy.contracts import judge_pairs, stream_verdicts
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 from semantic_entropy.errors import EquivalenceError, InputError
 from semantic_entropy.pipeline import judge_key, verdict_key
@@ -222,12 +223,15 @@ class _CachedJudge(Equivalence):
             self._advance(1)
             yield answer
         missing = [index for index in range(len(pairs)) if index not in found]
-        for place, verdict in judge.stream([pairs[index] for index in missing]) if missing else ():
-            index = missing[place] if place in range(len(missing)) else place  # `judge_pairs` checks the index
-            if not judge.cheap and index in range(len(pairs)) and isinstance(verdict, Verdict):
-                self._cache.put(keys[index], verdict)
-            self._advance(1)
-            yield index, verdict
+        if not missing:
+            return
+        with closing(stream_verdicts(judge, [pairs[index] for index in missing])) as stream:
+            for place, verdict in stream:
+                index = missing[place]
+                if not judge.cheap:
+                    self._cache.put(keys[index], verdict)
+                self._advance(1)
+                yield index, verdict
 
 
 def _read_lines(name: str) -> Iterator[bytes]:

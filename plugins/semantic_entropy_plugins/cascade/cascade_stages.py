@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -17,6 +18,7 @@ from semantic_entropy.plugin import (
     errors,
     load_equivalence,
     require_equivalences,
+    stream_verdicts,
 )
 from semantic_entropy_plugins.options import checked_choice
 
@@ -80,24 +82,13 @@ class Stage:
         """Yields the verdicts as they come; `same` is None, with the reason, where this stage does not decide.
 
         Raises:
-            EquivalenceError: the judge raised, left a pair out, or has a band and gives no score; names the stage.
+            EquivalenceError: the judge broke its contract, or has a band and gives no score; names the judge.
         """
-        remaining = set(range(len(pairs)))
-        for index, verdict in self._stream(pairs) if pairs else ():
-            if index not in remaining or not isinstance(verdict, Verdict):
-                raise self._error(f"returned ({index!r}, {verdict!r}) for {len(pairs)} pairs")
-            remaining.remove(index)
-            yield index, self._trusted(verdict)
-        if remaining:
-            raise self._error(f"gave no verdict on {len(remaining)} of {len(pairs)} pairs")
-
-    def _stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        try:
-            yield from self.judge.stream(pairs)
-        except errors.SemanticEntropyError:
-            raise
-        except Exception as error:
-            raise self._error(f"raised {type(error).__name__}: {error}") from error
+        if not pairs:
+            return
+        with closing(stream_verdicts(self.judge, pairs)) as stream:
+            for index, verdict in stream:
+                yield index, self._trusted(verdict)
 
     def _trusted(self, verdict: Verdict) -> Verdict:
         """The verdict after trust and band; undecided where it does not count."""
@@ -123,9 +114,6 @@ class Stage:
         if low <= score < high:
             return None, f"its score {score:.3f} is in the band {list(self.band)}"
         return score >= high, None
-
-    def _error(self, problem: str) -> errors.EquivalenceError:
-        return errors.EquivalenceError(f"cascade: {self.name!r} {problem}")
 
 
 def read_stages(judges: Any) -> tuple[Stage, ...]:

@@ -331,11 +331,11 @@ def raising(pairs):
 
 
 BROKEN = [
-    (raising, "'broken' raised RuntimeError: no more"),
-    (lambda pairs: iter([(0, SAME)]), "'broken' gave no verdict on 2 of 3 pairs"),
-    (lambda pairs: iter([(0, SAME), (0, SAME)]), "'broken' returned (0, "),
-    (lambda pairs: iter([(7, SAME)]), "'broken' returned (7, "),
-    (lambda pairs: iter([(0, True)]), "'broken' returned (0, True)"),
+    (raising, "equivalence 'broken' raised RuntimeError: no more"),
+    (lambda pairs: iter([(0, SAME)]), "equivalence 'broken' returned 1 verdicts for 3 pairs"),
+    (lambda pairs: iter([(0, SAME), (0, SAME)]), "equivalence 'broken' returned 2 verdicts for 3 pairs"),
+    (lambda pairs: iter([(7, SAME)]), "equivalence 'broken' returned 1 verdicts for 3 pairs"),
+    (lambda pairs: iter([(0, True)]), "equivalence 'broken' returned True for"),
 ]
 
 
