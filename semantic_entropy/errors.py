@@ -1,15 +1,15 @@
-"""Every error this package raises on purpose.
+"""The errors that this package raises on purpose.
 
     SemanticEntropyError
-    ├── InputError (ValueError)          a value handed in cannot be used: names the value and the fix
+    ├── InputError (ValueError)          an argument cannot be used: names the value and the fix
     │   ├── EvidenceError                an estimator needs evidence (token log-probabilities, ...) that is missing
-    │   └── OptionError                  a component was given an option it does not have, or a wrong value for it
+    │   └── OptionError                  a component has no such option, or rejects its value
     ├── UnknownComponentError (LookupError)   no component of that name: lists those that exist and those that failed
     ├── AmbiguousComponentError (LookupError) two plugins offer the name: lists `distribution/name` to choose from
     ├── PluginError                      a plugin exists but could not be loaded
-    ├── MissingDependencyError (ImportError)  an optional dependency is absent: names the extra that brings it
-    ├── EquivalenceError                 a judge cannot judge: it broke its contract, or its model or server is away
-    └── SamplingError                    a sampler cannot sample: its model or server is away, or refuses
+    ├── MissingDependencyError (ImportError)  an optional dependency is missing: names what to install
+    ├── EquivalenceError                 a judge broke its contract, or its model or server is not available
+    └── SamplingError                    a sampler's model or server is not available, or refuses
 
 A response that cannot be judged is not an error: it is data (an invalid answer, an undecided verdict), counted in the
 `Result`.
@@ -22,19 +22,19 @@ from collections.abc import Iterable
 
 
 class SemanticEntropyError(Exception):
-    """Root of the tree: `except SemanticEntropyError` catches all that this package raises on purpose."""
+    """Base class: `except SemanticEntropyError` catches every error that this package raises on purpose."""
 
 
 class InputError(SemanticEntropyError, ValueError):
-    """A value handed in cannot be used."""
+    """An argument cannot be used."""
 
 
 class EvidenceError(InputError):
-    """An estimator needs evidence that the group does not carry."""
+    """An estimator needs evidence that the group does not have."""
 
 
 class OptionError(InputError):
-    """A component has no such option, or refuses its value."""
+    """A component has no such option, or rejects its value."""
 
 
 class UnknownComponentError(SemanticEntropyError, LookupError):
@@ -46,19 +46,19 @@ class AmbiguousComponentError(SemanticEntropyError, LookupError):
 
 
 class PluginError(SemanticEntropyError):
-    """A plugin is there but cannot be loaded."""
+    """A plugin is installed but cannot be loaded."""
 
 
 class MissingDependencyError(SemanticEntropyError, ImportError):
-    """An optional dependency is absent."""
+    """An optional dependency is missing."""
 
 
 class EquivalenceError(SemanticEntropyError):
-    """A judge cannot judge."""
+    """A judge broke its contract, or its model or server is not available."""
 
 
 class SamplingError(SemanticEntropyError):
-    """A sampler cannot sample."""
+    """A sampler's model or server is not available, or refuses."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -1,11 +1,10 @@
-"""Conformance checks that a plugin's author runs on his own components.
+"""Conformance checks for the components of a plugin.
 
     from semantic_entropy.testing import check_equivalence
     check_equivalence(MyJudge(), answers=["5 cm", "0.05 m", "7 kg"])
 
-`check_clusterer`, `check_estimator` and `check_sampler` do the same for the other kinds.
-
-Each raises `ConformanceError` (an AssertionError), which lists every rule broken, with the values that show it.
+`check_clusterer`, `check_estimator` and `check_sampler` do the same for the other kinds. Each raises `ConformanceError`
+(an AssertionError), which lists every broken rule with the values that show it.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ ANSWERS = (
     *("Paris", "paris.", "It is Paris", "Rome", "42", "42.0", "forty-two", r"\frac{1}{2}", "0.5"),
     *("yes", "no", "\u6771\u4eac", "a\x00b", "1" * 400, "(((", " "),
 )
-"""What a judge may meet: words, numbers, LaTeX, another script, a null byte, long, broken and blank text."""
+"""Answers that a judge must handle: words, numbers, LaTeX, another script, a null byte, long, broken and blank text."""
 
 QUESTIONS = ("What is the capital of France?", "2 + 2 = ?", "\u6771\u4eac?", "a\x00b", "Why?\n\nBecause {question}.")
 """Questions that a sampler must handle: plain questions, another script, a null byte, braces and several lines."""
@@ -37,7 +36,7 @@ _MANY_REQUESTS = 10_000  # far more than a sampler can start on before its first
 
 
 class ConformanceError(AssertionError):
-    """A component breaks its interface's rules; the message lists all of them."""
+    """A component breaks rules of its interface; the message lists all of them."""
 
     def __init__(self, name: str, broken: Sequence[str]) -> None:
         super().__init__(
@@ -48,28 +47,28 @@ class ConformanceError(AssertionError):
 def check_equivalence(
     equivalence: Equivalence, answers: Sequence[str] = ANSWERS, question: str | None = "What is it?"
 ) -> None:
-    """One verdict a pair; symmetric; the same in any batch; equal keys only where the judge agrees.
+    """Check a judge: one verdict for each pair; symmetric; the same in any batch; equal keys only where it agrees.
 
-    Give answers of the kind your judge is for: rules that these do not touch are not tested.
+    Pass answers of the kind that your judge is for: a rule that none of the answers touches is not tested.
     """
     _report(equivalence.name, _equivalence_rules(equivalence, list(dict.fromkeys(answers)), question))
 
 
 def check_clusterer(clusterer: Clusterer) -> None:
-    """Finds the classes of a transitive relation in whatever order; asks sensible pairs; ends."""
+    """Check a clusterer: it finds the classes of a transitive relation in any order, asks valid pairs, and ends."""
     _report(clusterer.name, _clusterer_rules(clusterer))
 
 
 def check_estimator(estimator: EntropyEstimator) -> None:
-    """Finite; blind to the order of responses and the names of labels; probabilities (M,) that sum to 1."""
+    """Check an estimator: finite; independent of the order of responses; probabilities (M,) that sum to 1."""
     _report(estimator.name, _estimator_rules(estimator))
 
 
 def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int = 3) -> None:
-    """As many samples as asked for, or fewer and one failure; requests taken as it starts on them; closing stops it.
+    """Check a sampler: n samples, or fewer and one failure; it takes a request when it starts on it; closing stops it.
 
-    And `settings` in plain values that stay the same, texts that are texts, log-probabilities that can be some. It
-    draws 2 n samples for each question, and starts on a long list of more: mind what that costs where you pay.
+    Also: `settings` are plain values that stay the same, texts are str, log-probabilities are at most 0. The check
+    draws 2 n samples for each question and starts on a long list of further requests: this costs money on a paid API.
     """
     _report(sampler.name, _sampler_rules(sampler, list(dict.fromkeys(questions)), n))
 
@@ -78,7 +77,7 @@ def _report(name: str, rules: Iterator[str]) -> None:
     broken: list[str] = []
     try:
         broken.extend(rules)
-    except SemanticEntropyError as error:  # a broken contract ends the examination
+    except SemanticEntropyError as error:  # a broken contract ends the check
         broken.append(str(error))
     if broken:
         raise ConformanceError(name, broken)
@@ -86,7 +85,7 @@ def _report(name: str, rules: Iterator[str]) -> None:
 
 def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: str | None) -> Iterator[str]:
     if not equivalence.name:
-        yield "name is empty: results could not say who judged"
+        yield "name is empty: results could not name the judge"
     judge_pairs(equivalence, [])
     pairs = [Pair(question, left, right) for left, right in itertools.combinations(answers, 2)]
     judged = dict(zip(pairs, judge_pairs(equivalence, pairs), strict=True))
@@ -94,14 +93,14 @@ def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: s
     yield from _batches(equivalence, judged)
     yield from _keys(equivalence, answers, question)
     if equivalence.settings != equivalence.settings:
-        yield "settings differ from one reading to the next: no verdict would ever be found in the cache"
+        yield "settings differ from one reading to the next: no verdict would be found in the cache"
 
 
 def _symmetry(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator[str]:
     swapped = judge_pairs(equivalence, [Pair(p.question, p.right, p.left) for p in judged])
     for (pair, there), back in zip(judged.items(), swapped, strict=True):
         if there.same != back.same:
-            yield f"asymmetric: {pair.left!r}, {pair.right!r} -> {there.same}, but the other way round {back.same}"
+            yield f"asymmetric: {pair.left!r}, {pair.right!r} -> {there.same}, but in the other direction {back.same}"
             return
 
 
@@ -113,7 +112,7 @@ def _batches(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator[
         if verdict.same != judged[pair].same:
             yield f"depends on the order of the batch: {pair} -> {judged[pair].same}, in another order {verdict.same}"
             return
-    for pair in shuffled[:20]:  # enough to meet a batch effect; each is a call
+    for pair in shuffled[:20]:  # enough to find a batch effect; each is a call
         (alone,) = judge_pairs(equivalence, [pair])
         if alone.same != judged[pair].same:
             yield f"depends on the rest of the batch: {pair} -> {judged[pair].same}, alone {alone.same}"
@@ -128,7 +127,7 @@ def _keys(equivalence: Equivalence, answers: list[str], question: str | None) ->
     try:
         set(keys)
     except TypeError as error:
-        yield f"keys() returned a key that cannot be one: {error}"
+        yield f"keys() returned a key that cannot be hashed: {error}"
         return
     if list(equivalence.keys(question, answers[::-1]))[::-1] != keys:
         yield "a key depends on the order of the answers, or changes from call to call"
@@ -141,13 +140,13 @@ def _keys(equivalence: Equivalence, answers: list[str], question: str | None) ->
 
 def _clusterer_rules(clusterer: Clusterer) -> Iterator[str]:
     if not clusterer.name:
-        yield "name is empty: results could not say who clustered"
+        yield "name is empty: results could not name the clusterer"
     draw = random.Random(0)
     for size in (0, 1, 2, 3, 8, 20):
-        yield from _asks_sensibly(clusterer, [draw.randrange(1 + size // 3) for _ in range(size)])
+        yield from _flow_rules(clusterer, [draw.randrange(1 + size // 3) for _ in range(size)])
 
 
-def _asks_sensibly(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
+def _flow_rules(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
     size, asked = len(classes), 0
     flow = clusterer.flow(size)
     wanted: list[tuple[int, int]] = []
@@ -172,10 +171,10 @@ def _asks_sensibly(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
 
 def _estimator_rules(estimator: EntropyEstimator) -> Iterator[str]:
     if not estimator.name:
-        yield "name is empty: its score would have none"
+        yield "name is empty: its score would have no name"
     unknown = estimator.requires - set(Evidence.__dataclass_fields__)
     if unknown:
-        yield f"requires {sorted(unknown)}, which is no field of Evidence"
+        yield f"requires {sorted(unknown)}, which is not a field of Evidence"
         return
     draw = random.Random(0)
     for labels in ((0,), (0, 0, 0), (0, 1, 2), (0, 1, 0, 2, 0, 1)):
@@ -196,7 +195,7 @@ def _estimates(estimator: EntropyEstimator, labels: tuple[int, ...], draw: rando
         yield f"depends on the order of the responses: labels {labels} give {estimate.value}, reordered {again}"
     if estimate.probabilities is not None:
         if len(estimate.probabilities) != len(set(labels)):
-            yield f"labels {labels} give {len(estimate.probabilities)} probabilities, not one a cluster"
+            yield f"labels {labels} give {len(estimate.probabilities)} probabilities, not one for each cluster"
         elif not math.isclose(sum(estimate.probabilities), 1.0, rel_tol=1e-9):
             yield f"probabilities for labels {labels} sum to {sum(estimate.probabilities)}"
 

@@ -15,7 +15,7 @@ class LRUCache(Generic[_K, _V]):
     """The `size` most recently used entries. None is not a value.
 
     Threads and forked processes may share it without a lock: each step is one operation of the dict, so a fork cannot
-    leave a lock held. `functools.lru_cache` cannot be used where the value is computed later or by someone else.
+    leave a lock held. `functools.lru_cache` cannot be used where another function computes the value.
     """
 
     def __init__(self, size: int) -> None:

@@ -1,13 +1,13 @@
-"""From a response to its answer, or None where there is none.
+"""Extracts the answer from a response; None where there is no answer.
 
-An answer that cannot be extracted is not a meaning: two empty responses do not agree. What is None here is an *invalid*
-answer, counted in the result.
+An answer that cannot be extracted has no meaning: two empty responses do not agree. None is an *invalid* answer, which
+the result counts.
 
-Reasoning blocks (`<think>...</think>`) are set aside before anything else: a closed one is cut out, of an unclosed one
-(the model ran out of tokens) nothing after the opening counts, and a stray `</think>` (the prompt opened the block)
-ends one.
+Reasoning blocks (`<think>...</think>`) are removed first. A closed block is cut out. In an unclosed block (the model
+ran out of tokens), nothing after the opening tag counts. A `</think>` without an opening tag ends a block that the
+prompt opened.
 
-Left out: units, currency and formats. What an answer *means* is the equivalence's business.
+Left out: units, currency and formats. The judge decides what an answer means.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def strip_reasoning(response: str) -> str:
     for tag in _THINK.finditer(response):
         if tag[1]:
             if not inside:
-                kept.clear()  # the prompt opened the block: all before this was reasoning
+                kept.clear()  # the prompt opened the block: all text before the tag is reasoning
             start, inside = tag.end(), False
         elif not inside:
             kept.append(response[start : tag.start()])
@@ -39,7 +39,7 @@ def strip_reasoning(response: str) -> str:
 
 
 def whole(response: str) -> str | None:
-    """The whole text; a refusal is no answer."""
+    """The whole text; None for a refusal."""
     text = response.strip()
     return None if not text or is_refusal(text) else text
 
@@ -57,7 +57,7 @@ _BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
 def boxed(response: str) -> str | None:
     r"""The content of the last `\boxed{...}` (or `\fbox`) that is complete and not empty."""
     last = max(response.rfind("\\boxed{"), response.rfind("\\fbox{"))
-    if last != -1:  # nearly always complete: there is no need to read what stands before it
+    if last != -1:  # nearly always complete: the text before it need not be read
         start = response.index("{", last)
         end = response.find("}", start)
         plain = response[start + 1 : end].strip() if end != -1 else ""
@@ -70,7 +70,7 @@ def boxed(response: str) -> str | None:
 
 
 def _any_box(response: str) -> str | None:
-    """As `boxed`, where the last box is cut short, empty, or has no braces."""
+    """As `boxed`, for a last box that is cut off, empty, or without braces."""
     openings = {match.end() for match in _BOX.finditer(response)}
     complete = [(start, end) for start, end in _braces(response) if start in openings] if openings else []
     for start, end in sorted(complete, reverse=True):
@@ -82,7 +82,7 @@ def _any_box(response: str) -> str | None:
 
 
 def _braces(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
-    """Where each pair of braces opens and closes, in one pass; escaped braces are characters."""
+    """The positions of each pair of braces, in one pass; escaped braces are ordinary characters."""
     opened: list[int] = []
     for match in _BRACE.finditer(text, begin):
         if match.group() == "{":
@@ -108,7 +108,7 @@ def number(response: str) -> str | None:
     return found[-1].replace(",", "").replace("\u2212", "-").lstrip("+") if found else None
 
 
-# What may follow the letter I in a sentence that announces it; before another word it is the pronoun ("I don't know").
+# Words that may follow the option I ("the answer is I because"). Before other words I is the pronoun ("I don't know").
 _AFTER_I = "and|as|based|because|but|by|due|for|from|given|in|is|not|on|or|since|which|with"
 _LETTER = r"\(?\*{0,2}([A-P])\*{0,2}\)?"
 _CHOICE_RULES = tuple(
@@ -121,16 +121,16 @@ _CHOICE_RULES = tuple(
         ),  # "the answer is (B)"
         (r"\(([A-P])\)", 0),  # "(B)"
         (r"(?:^|\n)\W{0,4}([A-P])[).:](?=\s|$)", 0),  # "B) because", "B. because"
-        (r"\b([B-HJ-P])\b", 0),  # a lone capital that is neither an article nor a pronoun
+        (r"\b([B-HJ-P])\b", 0),  # a single capital that is neither an article nor a pronoun
     )
 )
 _LETTERS_ALONE = re.compile(r"(?:(?:[A-P]|and|or)(?:\W+|$))+")
 
 
 def choice(response: str) -> str | None:
-    """A multiple-choice letter A-P, upper case: boxed, else alone, announced, in brackets, or a list mark. The last.
+    """The last multiple-choice letter A-P, upper case: in a box, else alone, announced, in brackets, or a list mark.
 
-    A box that names several letters chooses none: it is no answer.
+    A box that names several letters is no answer.
     """
     box = boxed(response)
     text = (re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box) if box is not None else response).strip()
@@ -144,7 +144,7 @@ def choice(response: str) -> str | None:
 
 
 def regex(pattern: str) -> Extractor:
-    """The last match of the pattern: its first group where it has one, else the whole match."""
+    """An extractor of the last match of the pattern: its first group if it has one, else the whole match."""
     try:
         compiled = re.compile(pattern, re.MULTILINE)
     except re.error as error:
@@ -170,13 +170,13 @@ EXTRACTORS: dict[str, Callable[[str], str | None]] = {
 
 
 def load_extractor(extract: str | Extractor) -> Extractor:
-    """The extractor of this name (`regex:PATTERN` too), or the callable itself; reasoning blocks are set aside first.
+    """The extractor of this name (`regex:PATTERN` too), or the function itself; reasoning blocks are removed first.
 
     Raises:
         InputError: no such name; the message lists those that exist.
     """
     if callable(extract):
-        return _after_reasoning(extract, _checked=True)
+        return _after_reasoning(extract, check=True)
     if not isinstance(extract, str):
         raise InputError(f"extract={extract!r} is not usable: pass a name, or a function from response to answer")
     if extract.startswith("regex:"):
@@ -189,10 +189,10 @@ def load_extractor(extract: str | Extractor) -> Extractor:
     )
 
 
-def _after_reasoning(extract: Extractor, _checked: bool = False) -> Extractor:
+def _after_reasoning(extract: Extractor, *, check: bool = False) -> Extractor:
     def run(response: str) -> str | None:
         answer = extract(strip_reasoning(response))
-        if _checked and answer is not None and not isinstance(answer, str):
+        if check and answer is not None and not isinstance(answer, str):
             raise InputError(
                 f"extract: {getattr(extract, '__name__', extract)!r} returned {answer!r} for {response[:80]!r}; "
                 "an extractor returns the answer as a str, or None where there is none"
@@ -213,11 +213,11 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _BUT = re.compile(r"\b(?:but|however|nevertheless|that said|best guess|likely|probably)\b|\d", re.IGNORECASE)
-_REFUSAL_LENGTH = 300  # characters: a longer text says something beside its apology
+_REFUSAL_LENGTH = 300  # characters: a longer text contains more than an apology
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a short text only declines to answer (in English; what is hedged, numbered or long is an answer)."""
+    """Whether a short English text only declines to answer; a guess, a number or a long text is an answer."""
     text = text.strip().replace("\u2019", "'")
     if len(text) > _REFUSAL_LENGTH or not _REFUSAL.match(text):
         return False

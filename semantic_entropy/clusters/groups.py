@@ -1,6 +1,6 @@
-"""From what a caller hands in to checked groups.
+"""Checks the responses, questions and log-probabilities that a caller passes, and makes groups of them.
 
-Bad input is refused here, once, with the place and the value: nothing downstream has to doubt a group.
+Invalid input is rejected here with its place and value. Later stages need not check a group again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.types import Group
 
-_LEAST = -1e300  # anything below is no logarithm of a probability, and sums of it overflow
-_ABOVE_ZERO = 1e-3  # a log-probability a little above 0 is the rounding of low-precision logits, more is a mistake
+_LOWEST_LOGPROB = -1e300  # a lower number is no log-probability, and sums of such numbers overflow
+_HIGHEST_LOGPROB = 1e-3  # rounding of low-precision logits gives values slightly above 0; more is a mistake
 
 
 def is_batch(responses: Any) -> bool:
@@ -34,11 +34,11 @@ def is_batch(responses: Any) -> bool:
 
 
 def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> Group:
-    """Check one group. `where` ("group 3: ") goes in front of a message."""
+    """Check one group. `where` ("group 3: ") is the prefix of a message."""
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(f"{where}responses={_show(responses)} must be a list of str")
     if not responses:
-        raise InputError(f"{where}responses is empty: pass at least one response (two or more to measure scatter)")
+        raise InputError(f"{where}responses is empty: pass at least one response (two or more to measure uncertainty)")
     for i, response in enumerate(responses):
         if not isinstance(response, str):
             raise InputError(f"{where}response {i} is {_show(response)}, a {type(response).__name__}; it must be a str")
@@ -48,7 +48,7 @@ def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> 
 
 
 def many_groups(responses: Sequence[Any], question: Any, logprobs: Any) -> list[Group]:
-    """Check a batch: `question` and `logprobs`, where given, have one entry a group."""
+    """Check a batch: `question` and `logprobs`, if given, have one entry for each group."""
     questions = _one_each("question", question, len(responses))
     all_logprobs = _one_each("logprobs", logprobs, len(responses))
     return [
@@ -90,7 +90,7 @@ def _tokens(tokens: Any, what: str) -> tuple[float, ...]:
     if not values:
         raise EvidenceError(f"{what} are empty: pass one log-probability for each token, in nats")
     for value in values:
-        if not _LEAST < value <= _ABOVE_ZERO:
+        if not _LOWEST_LOGPROB < value <= _HIGHEST_LOGPROB:
             raise EvidenceError(f"{what} hold {value!r}; a log-probability is finite and at most 0 (nats)")
     return values
 

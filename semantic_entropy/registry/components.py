@@ -1,6 +1,6 @@
-"""From what a user writes to a component: a name, an instance, or a plain function.
+"""Components by name, and from what a user passes: a name, an instance, or a plain function.
 
-`load_equivalence("text")` builds a component with options; what it returns is accepted wherever a name is.
+`load_equivalence("text")` builds a component with options. Its return value is accepted wherever a name is.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def load_sampler(name: str, **options: Any) -> Sampler:
 
 
 def require_equivalences(names: Iterable[str]) -> None:
-    """For a judge of several others: before any of them is loaded, one error for all that they lack.
+    """Check that the modules which these judges require are installed: one error for all, before any is loaded.
 
     Raises:
         MissingDependencyError: names the command that installs what is missing.
@@ -60,9 +60,9 @@ def load_component(kind: str, name: str, **options: Any) -> Any:
 
 
 def register(kind: str, name: str, factory: Callable[..., Any], summary: str = "") -> None:
-    """Make a component of this process known by name: kind "equivalence", "clusterer", "estimator" or "sampler".
+    """Add a component of this process by name: kind "equivalence", "clusterer", "estimator" or "sampler".
 
-    `factory(**options)` returns the component; a class will do. Raises InputError on an unknown kind.
+    `factory(**options)` returns the component; so it can be a class. Raises InputError on an unknown kind.
     """
     default_registry().register(kind, name, factory, summary)
 

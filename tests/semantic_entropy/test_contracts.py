@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -190,39 +188,3 @@ def test_closing_while_others_wait_for_a_worker_leaves_nobody_waiting():
             thread.join(timeout=120)
         assert not any(thread.is_alive() for thread in threads)
     judge.close()
-
-
-FORKS = """
-import os, threading
-from semantic_entropy.cache.memory import VerdictCache
-from semantic_entropy.types import Verdict
-
-cache, done = VerdictCache(100), threading.Event()
-
-def use():
-    i = 0
-    while not done.is_set():
-        cache.put(i, Verdict(True))
-        cache.get(i - 1)
-        i += 1
-
-threads = [threading.Thread(target=use) for _ in range(4)]
-for thread in threads:
-    thread.start()
-failed = 0
-for _ in range(20):
-    child = os.fork()
-    if child == 0:
-        cache.put("x", Verdict(True))
-        os._exit(0 if cache.get("x") else 1)
-    failed += os.waitpid(child, 0)[1] != 0
-done.set()
-for thread in threads:
-    thread.join()
-assert failed == 0 and len(cache) <= 100
-"""
-
-
-def test_the_cache_serves_a_process_forked_while_threads_use_it():
-    # In a process of its own: one that measures coverage holds locks that a forked child would wait for.
-    subprocess.run([sys.executable, "-W", "ignore", "-c", FORKS], check=True, timeout=60)

@@ -90,16 +90,6 @@ def test_undecided_is_not_remembered_from_run_to_run():
     assert found.undecided == ((Pair(None, "a", "b"), "too long"),)
 
 
-def test_the_cache_forgets_what_was_used_longest_ago():
-    cache = VerdictCache(size=2)
-    for key in "ab":
-        cache.put(key, Verdict(True))
-    cache.get("a")
-    cache.put("c", Verdict(True))
-    assert [cache.get(key) is not None for key in "abc"] == [True, False, True]
-    assert len(cache) == 2
-
-
 class Planted(Equivalence):
     """A judge with one planted defect."""
 

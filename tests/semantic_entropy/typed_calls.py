@@ -14,6 +14,8 @@ def what_comes_back(one: list[str], many: list[list[str]], frame: pl.DataFrame, 
     assert_type(estimate(one, question="q", logprobs=[[-0.1]]), Result)
     assert_type(estimate(many, question=["q", None]), BatchResult)
     assert_type(estimate(frame, column="samples", question="prompt"), pl.DataFrame)
+    assert_type(estimate(question="q", sampler="openai", n=3), Result)
+    assert_type(estimate(question=one, sampler="openai", equivalence="text", invalid="drop"), BatchResult)
     assert_type(scorer.estimate(one), Result)
     assert_type(scorer.estimate(tuple(one)), Result)
     assert_type(scorer.estimate(many), BatchResult)
@@ -24,3 +26,5 @@ def what_is_refused(frame: pl.DataFrame) -> None:
     """A number is none of these, a table's question is the name of a column."""
     estimate(3)  # type: ignore[call-overload]
     estimate(frame, question=["q"])  # type: ignore[call-overload]
+    estimate(["a"], invalid="keep")  # type: ignore[call-overload]
+    estimate(["a"], equivalance="text")  # type: ignore[call-overload]

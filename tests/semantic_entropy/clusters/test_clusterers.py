@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy import OptionError, estimate, load_clusterer
+from semantic_entropy import Equivalence, OptionError, Verdict, estimate, load_clusterer
 from semantic_entropy.clusters.clusterers import Clusterer, Components, LastMatch, Representative
 from semantic_entropy.testing import ConformanceError, check_clusterer
 from semantic_entropy.types import by_first_appearance
@@ -18,6 +18,7 @@ ALL = [
     Representative("given"),
     Representative(pick="random"),
     Representative(pick="all"),
+    Representative(pick="auto"),
     Components(),
     LastMatch(),
 ]
@@ -200,3 +201,33 @@ class Broken(Clusterer):
 def test_the_conformance_checks_find_planted_defects(defect, says):
     with pytest.raises(ConformanceError, match=says):
         check_clusterer(Broken(defect))
+
+
+class Chain(Equivalence):
+    """Neighbours in the alphabet mean the same: not transitive."""
+
+    def __init__(self, cheap):
+        self.cheap = cheap
+
+    def judge(self, pairs):
+        return [Verdict(abs(ord(pair.left) - ord(pair.right)) < 2) for pair in pairs]
+
+
+@pytest.mark.parametrize(
+    ("pick", "cheap", "labels", "described"),
+    [
+        ("auto", True, (0, 0, 1), "representative(order=canonical, pick=all)"),
+        ("auto", False, (0, 0, 0), "representative(order=canonical)"),
+        ("first", True, (0, 0, 0), "representative(order=canonical)"),
+        ("all", False, (0, 0, 1), "representative(order=canonical, pick=all)"),
+        (None, True, (0, 0, 1), "representative(order=canonical, pick=all)"),
+        (None, False, (0, 0, 0), "representative(order=canonical)"),
+    ],
+)
+def test_only_the_clusterers_pick_decides_whether_all_members_are_compared_and_results_state_it(
+    pick, cheap, labels, described
+):
+    clusterer = None if pick is None else load_clusterer("representative", pick=pick)
+    result = estimate(["b", "b", "a", "c"], equivalence=Chain(cheap), clusterer=clusterer)
+    assert (result.labels[0], *result.labels[2:]) == labels
+    assert result.provenance.clusterer == described
