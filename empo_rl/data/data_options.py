@@ -112,7 +112,11 @@ _COMPARISON = (
         help="Near questions: must contain the same numbers, or can contain any numbers.",
     ),
     click.option(
-        "--show", type=click.IntRange(min=0), default=0, help="Number of pairs of each kind to print.  [default: 0]"
+        "--show",
+        type=click.IntRange(min=0),
+        default=0,
+        show_default=True,
+        help="Number of pairs of each kind to print.",
     ),
     click.option("--json", "as_json", is_flag=True, help="Print the report as JSON."),
 )

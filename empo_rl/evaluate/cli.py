@@ -83,7 +83,7 @@ def _parse_pairs(_: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path),
-    help="EvaluationDirectory of the evaluation.  [default: runs/eval-MODEL]",
+    help="Directory of the evaluation.  [default: runs/eval-MODEL]",
 )
 @click.option("--label", help="Name of the evaluation in tables.  [default: the model]")
 @click.option("--limit", type=click.IntRange(min=1), help="Largest number of questions of a set, chosen with the seed.")

@@ -114,17 +114,17 @@ def test_inserted_duplicates_and_evaluation_questions_are_found_and_dropped(tmp_
         {"name": "math500", "questions": len(math500), "same": 2, "near": 1, "questions_met": 3}
     ]
     kinds = "duplicates,near-duplicates,overlap,near-overlap"
-    empo_data(*arguments, "--drop", kinds, "--dropped", "gone.jsonl", cwd=tmp_path)
+    empo_data(*arguments, "--drop", kinds, "--dropped", "dropped.jsonl", cwd=tmp_path)
     assert len(read(tmp_path / "numina.jsonl")) == 300
-    gone = read(tmp_path / "gone.jsonl")
-    assert sorted(line["reason"] for line in gone) == [
+    dropped = read(tmp_path / "dropped.jsonl")
+    assert sorted(line["reason"] for line in dropped) == [
         "duplicates",
         "near-duplicates",
         "near-overlap",
         "overlap",
         "overlap",
     ]
-    assert {line["found"][0]["suite"] for line in gone} == {None, "math500"}
+    assert {line["found"][0]["suite"] for line in dropped} == {None, "math500"}
     assert "exact duplicates          0" in empo_data("check", "numina.jsonl", "--alone", cwd=tmp_path).stdout
 
 
@@ -149,13 +149,13 @@ def test_the_requested_number_is_kept_if_the_source_has_enough_rows(kind, asked,
     else:
         datasets.Dataset.from_list(records).to_parquet(tmp_path / "local.parquet")
     arguments = ["numina", "--from", f"local.{kind}", "--column", "source=", "--alone", "--drop", "duplicates"]
-    done = CliRunner().invoke(main, [*arguments, "--n", str(asked), "--json", "--dropped", "gone.jsonl"])
+    done = CliRunner().invoke(main, [*arguments, "--n", str(asked), "--json", "--dropped", "dropped.jsonl"])
     report = json.loads(done.stdout)
     questions = [row["question"] for row in read(tmp_path / "numina.jsonl")]
     assert len(set(questions)) == len(questions) == report["kept"] == kept
     assert (report["read"], report["removed"]) == (1001, {"no question": 1})  # each row is counted once
-    gone = read(tmp_path / "gone.jsonl")
-    assert len({line["place"] for line in gone}) == len(gone) == 1 + report["dropped"]["duplicates"]
+    dropped = read(tmp_path / "dropped.jsonl")
+    assert len({line["place"] for line in dropped}) == len(dropped) == 1 + report["dropped"]["duplicates"]
     assert report["compared"] == report["kept"] + report["dropped"]["duplicates"]
 
 
@@ -169,12 +169,12 @@ def test_natural_reports_how_many_rows_each_rule_removed(tmp_path):
         {**row, "responses": [{"response": "x" * 5000}]},
     ]
     write(tmp_path / "local.jsonl", records)
-    shown = empo_data("natural", "--from", "local.jsonl", "--alone", "--dropped", "gone.jsonl", cwd=tmp_path).stdout
+    shown = empo_data("natural", "--from", "local.jsonl", "--alone", "--dropped", "dropped.jsonl", cwd=tmp_path).stdout
     assert '2 "prove" in the question' in shown
     assert "1 no answer" in shown
     assert "1 response of 4096 characters or more" in shown
     assert read(tmp_path / "natural.jsonl") == [{"question": "Why is it so?", "answer": "So.", "response": "Because."}]
-    assert [line["place"] for line in read(tmp_path / "gone.jsonl")] == [f"local.jsonl:{n}" for n in (2, 3, 4, 5)]
+    assert [line["place"] for line in read(tmp_path / "dropped.jsonl")] == [f"local.jsonl:{n}" for n in (2, 3, 4, 5)]
 
 
 def test_a_row_with_a_lone_surrogate_is_removed_and_counted(tmp_path, monkeypatch):
@@ -182,13 +182,13 @@ def test_a_row_with_a_lone_surrogate_is_removed_and_counted(tmp_path, monkeypatc
     whole = {"problem": "Größe \U0001f600?", "solution": "x"}
     half = [{"problem": "Half \ud83d?", "solution": "x"}, {"problem": "Why?", "solution": "half \ud83d"}]
     write(tmp_path / "local.jsonl", [whole, *half])
-    arguments = ["numina", "--from", "local.jsonl", "--column", "source=", "--alone", "--dropped", "gone.jsonl"]
+    arguments = ["numina", "--from", "local.jsonl", "--column", "source=", "--alone", "--dropped", "dropped.jsonl"]
     done = CliRunner().invoke(main, arguments)
     assert done.exit_code == 0, done.output
     assert "2 half a character (a lone surrogate)" in done.stdout
     assert "Größe \U0001f600?" in (tmp_path / "numina.jsonl").read_text()
     assert [row["question"] for row in read(tmp_path / "numina.jsonl")] == ["Größe \U0001f600?"]
-    assert [line["question"] for line in read(tmp_path / "gone.jsonl")] == ["Half \ud83d?", "Why?"]
+    assert [line["question"] for line in read(tmp_path / "dropped.jsonl")] == ["Half \ud83d?", "Why?"]
 
 
 @pytest.mark.parametrize("option", [["--json"], ["--show", "1"]])
@@ -275,10 +275,10 @@ def test_ctrl_c_keeps_the_earlier_output_and_leaves_no_unfinished_file(tmp_path)
     assert process.stderr.readline().startswith("reading")
     assert list(tmp_path.glob("numina.jsonl.*.tmp"))
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said.splitlines()[-1].startswith("interrupted while reading at ")
-    assert "nothing was written" in said
+    assert stderr.splitlines()[-1].startswith("interrupted while reading at ")
+    assert "nothing was written" in stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["large.jsonl", "numina.jsonl"]
     assert (tmp_path / "numina.jsonl").read_text() == "the earlier output"
 

@@ -356,10 +356,10 @@ def test_a_killed_or_interrupted_run_continues_and_gives_the_same_results(
     process = start(arguments, tmp_path)
     wait_for(stored, 20, process)
     process.send_signal(sent)
-    _, said = process.communicate(timeout=60)
+    _, stderr = process.communicate(timeout=60)
     assert process.returncode == code
     if sent == signal.SIGINT:
-        assert f"{out} keeps the sampled responses: the same command continues." in said
+        assert f"{out} keeps the sampled responses: the same command continues." in stderr
     kept = stored.read_bytes()
     whole = kept[: kept.rfind(b"\n") + 1]
     assert 20 <= whole.count(b"\n") < 800
@@ -377,9 +377,9 @@ def test_the_error_without_a_network_names_the_dataset_and_the_local_alternative
     code = [sys.executable, "-m", "empo_rl.evaluate.cli", "m", "--suite", "math500"]
     done = subprocess.run(code, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    said = " ".join(done.stderr.split())
-    assert "cannot load 'HuggingFaceH4/MATH-500'" in said
-    assert "--suite-file math500=FILE" in said
+    stderr = " ".join(done.stderr.split())
+    assert "cannot load 'HuggingFaceH4/MATH-500'" in stderr
+    assert "--suite-file math500=FILE" in stderr
 
 
 def test_help_shows_the_examples_and_does_not_import_torch(tmp_path):
