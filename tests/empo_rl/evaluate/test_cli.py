@@ -276,7 +276,7 @@ def test_a_prompt_that_is_too_long_for_the_model_counts_as_missing(model, tmp_pa
     found = results(tmp_path / "run")["sets"]["long"]
     assert found["pass@1"]["value"] == 0.5
     assert found["counts"]["samples"] == {**found["counts"]["samples"], "responses": 2, "missing": 2}
-    assert "over the model's window" in found["failures"]["greedy"]["long-1"]
+    assert "exceed the model's window" in found["failures"]["greedy"]["long-1"]
 
 
 def test_the_tables_have_the_columns_of_the_paper_and_options_reach_the_model(model, tmp_path):
