@@ -6,78 +6,79 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from semantic_entropy.plugin import Component, hookimpl
+from semantic_entropy.plugin import (
+    Component,
+    Components,
+    Discrete,
+    LastMatch,
+    Likelihood,
+    Majority,
+    NumSets,
+    Predictive,
+    Representative,
+    hookimpl,
+)
+
+_TORCH = ("torch", "transformers")
 
 
-def _loader(module: str, name: str) -> Callable[[], Callable[..., Any]]:
+def _class(path: str) -> Callable[[], Callable[..., Any]]:
+    """A function that imports `module:class` of this package."""
+    module, _, name = path.partition(":")
+
     def load() -> Callable[..., Any]:
-        factory: Callable[..., Any] = getattr(import_module(module), name)
+        factory: Callable[..., Any] = getattr(import_module(f"{__package__}.{module}"), name)
         return factory
 
     return load
-
-
-_PLUGINS = "semantic_entropy_plugins"
-_CORE = "semantic_entropy.plugin"
-_TORCH = ("torch", "transformers")
 
 
 @hookimpl
 def semantic_entropy_equivalences() -> list[Component]:
     """The judges: first those that need no model, then the others."""
     return [
-        Component(
-            "exact",
-            _loader(f"{_PLUGINS}.text.text_judges", "Exact"),
-            "equal strings; white space at the ends is ignored",
-        ),
-        Component(
-            "text",
-            _loader(f"{_PLUGINS}.text.text_judges", "Text"),
-            "short answers with the same content words; no model",
-        ),
-        Component(
-            "ngram", _loader(f"{_PLUGINS}.text.text_judges", "NGram"), "overlap of character n-grams above a threshold"
-        ),
-        Component("regex", _loader(f"{_PLUGINS}.text.text_judges", "Regex"), "equal matches of a regular expression"),
+        Component("exact", _class("text.text_judges:Exact"), "equal strings; white space at the ends is ignored"),
+        Component("text", _class("text.text_judges:Text"), "short answers with the same content words; no model"),
+        Component("ngram", _class("text.text_judges:NGram"), "overlap of character n-grams above a threshold"),
+        Component("regex", _class("text.text_judges:Regex"), "equal matches of a regular expression"),
         Component(
             "math",
-            _loader(f"{_PLUGINS}.math.math_judge", "Math"),
+            _class("math.math_judge:Math"),
             "equal mathematics: exact arithmetic, then math-verify in worker processes",
             requires=("math_verify",),
             extra="math-verify[antlr4_13_2]",
         ),
         Component(
             "nli",
-            _loader(f"{_PLUGINS}.nli.nli_judge", "NLI"),
+            _class("nli.nli_judge:NLI"),
             "answers that entail each other, by an NLI model",
             requires=_TORCH,
             extra="semantic-entropy[nli]",
         ),
         Component(
             "verifier",
-            _loader(f"{_PLUGINS}.verifier.verifier_judge", "Verifier"),
+            _class("verifier.verifier_judge:Verifier"),
             "Algorithm 3: a causal language model says Yes or No",
             requires=_TORCH,
             extra="semantic-entropy[verifier]",
         ),
         Component(
             "embedding",
-            _loader(f"{_PLUGINS}.embedding.embedding_judge", "Embedding"),
+            _class("embedding.embedding_judge:Embedding"),
             "cosine of sentence embeddings above a threshold",
             requires=("sentence_transformers",),
             extra="semantic-entropy[embedding]",
         ),
         Component(
             "judge",
-            _loader(f"{_PLUGINS}.judge.llm_judge", "Judge"),
+            _class("judge.llm_judge:Judge"),
             "a language model at an OpenAI-compatible endpoint says yes or no",
             requires=("httpx",),
             extra="semantic-entropy[judge]",
         ),
         Component(
             "cascade",
-            _loader(f"{_PLUGINS}.cascade.cascade_judge", "Cascade"),
+            _class("cascade.cascade_judge:Cascade"),
             "inexpensive judges first; expensive judges only for undecided pairs",
         ),
     ]
@@ -88,15 +89,11 @@ def semantic_entropy_clusterers() -> list[Component]:
     """The clusterers of the core."""
     return [
         Component(
-            "representative",
-            _loader(_CORE, "Representative"),
-            "Algorithm 1: the first cluster whose representative matches",
+            "representative", lambda: Representative, "Algorithm 1: the first cluster whose representative matches"
         ),
-        Component("components", _loader(_CORE, "Components"), "connected components of the answers that match"),
+        Component("components", lambda: Components, "connected components of the answers that match"),
         Component(
-            "last-match",
-            _loader(_CORE, "LastMatch"),
-            "the Nature 2024 code: the last cluster whose representative matches",
+            "last-match", lambda: LastMatch, "the Nature 2024 code: the last cluster whose representative matches"
         ),
     ]
 
@@ -105,13 +102,11 @@ def semantic_entropy_clusterers() -> list[Component]:
 def semantic_entropy_estimators() -> list[Component]:
     """The estimators of the core."""
     return [
-        Component("discrete", _loader(_CORE, "Discrete"), "entropy of cluster shares, in nats"),
-        Component("likelihood", _loader(_CORE, "Likelihood"), "entropy of likelihood-weighted clusters, in nats"),
-        Component(
-            "predictive", _loader(_CORE, "Predictive"), "minus the mean log-likelihood of the responses, in nats"
-        ),
-        Component("num_sets", _loader(_CORE, "NumSets"), "number of clusters"),
-        Component("majority", _loader(_CORE, "Majority"), "share of the largest cluster (a confidence)"),
+        Component("discrete", lambda: Discrete, "entropy of cluster shares, in nats"),
+        Component("likelihood", lambda: Likelihood, "entropy of likelihood-weighted clusters, in nats"),
+        Component("predictive", lambda: Predictive, "minus the mean log-likelihood of the responses, in nats"),
+        Component("num_sets", lambda: NumSets, "number of clusters"),
+        Component("majority", lambda: Majority, "share of the largest cluster (a confidence)"),
     ]
 
 
@@ -121,21 +116,21 @@ def semantic_entropy_samplers() -> list[Component]:
     return [
         Component(
             "hf",
-            _loader(f"{_PLUGINS}.samplers.hf.hf_sampler", "HFSampler"),
+            _class("samplers.hf.hf_sampler:HFSampler"),
             "a causal language model on this machine, with transformers",
             requires=_TORCH,
             extra="semantic-entropy[hf]",
         ),
         Component(
             "openai",
-            _loader(f"{_PLUGINS}.samplers.openai_sampler", "OpenAISampler"),
+            _class("samplers.openai_sampler:OpenAISampler"),
             "a model at an OpenAI-compatible endpoint",
             requires=("httpx",),
             extra="semantic-entropy[openai]",
         ),
         Component(
             "vllm",
-            _loader(f"{_PLUGINS}.samplers.vllm_sampler", "VLLMSampler"),
+            _class("samplers.vllm_sampler:VLLMSampler"),
             "a model on this machine, with vLLM's offline engine",
             requires=("vllm",),
             extra="vllm",

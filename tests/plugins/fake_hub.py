@@ -1,4 +1,4 @@
-"""A model hub on the loopback address: as much of its protocol as the hub's own client asks for to load a model."""
+"""A model hub on the loopback address, with the part of the protocol that the hub's client needs to load a model."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlparse
 
 @dataclass
 class FakeHub:
-    """Repositories by name, their folders by revision; `gated` ones; pull requests as (number, author, title)."""
+    """Repositories by name, with folders by revision; gated repositories; pull requests as (number, author, title)."""
 
     repositories: dict[str, dict[str, Path]] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
@@ -26,7 +26,7 @@ class FakeHub:
 
 @contextmanager
 def running(hub: FakeHub) -> Iterator[FakeHub]:
-    """Serve it on a free port until the block ends."""
+    """Serve the hub on a free port until the block ends."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
@@ -40,7 +40,7 @@ def running(hub: FakeHub) -> Iterator[FakeHub]:
 
 
 def commit_of(name: str, revision: str) -> str:
-    """40 hexadecimal digits, as git has them."""
+    """40 hexadecimal digits, as in git."""
     return hashlib.sha1(f"{name} {revision}".encode()).hexdigest()
 
 

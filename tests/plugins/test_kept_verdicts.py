@@ -29,7 +29,7 @@ def loaded(which, models):
 
 
 @pytest.mark.parametrize("which", ["nli", "verifier", "cascade"])
-def test_a_second_run_asks_a_model_nothing_that_the_file_holds(which, models, tmp_path):
+def test_a_second_run_takes_all_verdicts_from_the_cache_file(which, models, tmp_path):
     said = []
     for _ in range(2):
         judge = loaded(which, models)

@@ -1,7 +1,7 @@
-"""Models of a few thousand weights, made on the spot: real architectures of transformers with a real tokenizer.
+"""Models with a few thousand weights, created by the tests: real architectures with a real tokenizer.
 
 `tiny_nli` and `tiny_causal_lm` write a checkpoint, as `save_pretrained` does, that any `from_pretrained` loads.
-`learn` teaches a tiny NLI model the relations of `FACTS`, so that its verdicts vary and are confident.
+`learn` trains a tiny NLI model on the relations of `MEANINGS`, so that its verdicts vary and are confident.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MEANINGS = (
     ("Rome", "it is Rome", "Rome in Italy"),
     ("Oslo", "it is Oslo"),
 )
-"""Answers by meaning; the third of a meaning says more than the others, so that it is entailed by neither."""
+"""Answers by meaning. The third answer of a meaning says more than the others, so neither of them entails it."""
 ANSWERS = tuple(answer for meaning in MEANINGS for answer in meaning)
 TEXTS = (
     *(QUESTION, *ANSWERS, "yes no Yes No", "Question: Student Answer: Ground Truth Answer: Final Decision: Yes"),
@@ -42,12 +42,12 @@ SIZE: dict[str, Any] = {
     "intermediate_size": 64,
     "num_attention_heads": 4,
     "num_hidden_layers": 2,
-    "initializer_range": 0.5,  # wide, so that the outputs of random weights differ from text to text
+    "initializer_range": 0.5,  # large, so that the outputs of random weights differ from text to text
 }
 
 
 def relation(premise: str, hypothesis: str) -> int:
-    """What the taught model should say: the fuller answer entails the shorter, which leaves the fuller open."""
+    """The relation that the trained model predicts: the longer answer entails the shorter one, not the reverse."""
     (one,) = [i for i, meaning in enumerate(MEANINGS) if premise in meaning]
     if hypothesis not in MEANINGS[one]:
         return CONTRADICTION
@@ -101,7 +101,7 @@ def tiny_causal_lm(path: Path, kind: str = "qwen2", *, chat: bool = True, seed: 
 
 
 def learn(model: Any, tokenizer: Any, *, steps: int = 500, rate: float = 3e-3) -> None:
-    """Teach a classifier `relation` on all ordered pairs of ANSWERS, with the question and without, by heart."""
+    """Train a classifier until it predicts `relation` for all ordered pairs of ANSWERS, with and without question."""
     pairs = [
         (f"{prefix}{premise}", f"{prefix}{hypothesis}", relation(premise, hypothesis))
         for prefix in ("", f"{QUESTION} ")
@@ -132,7 +132,7 @@ def _nli_config(kind: str, tokenizer: Any, positions: int, config: dict[str, Any
     relative = {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "position_biased_input": False}
     if kind == "bert":
         return transformers.BertConfig(**size | dropout | config)
-    if kind == "roberta":  # its positions count from pad_token_id + 1, and its table holds so many more
+    if kind == "roberta":  # positions count from pad_token_id + 1, so the table is larger by this number
         table = {"max_position_embeddings": positions + tokenizer.pad_token_id + 1}
         return transformers.RobertaConfig(**size | dropout | {"type_vocab_size": 1} | table | config)
     if kind == "deberta":
@@ -173,7 +173,7 @@ def _nli_tokenizer(kind: str, positions: int) -> Any:
     )
 
 
-# The trainers of these two give another vocabulary in each process; theirs is written out instead.
+# The trainers of these two create another vocabulary in each process, so the vocabulary is written here.
 def _word_piece(specials: tuple[str, ...]) -> tokenizers.Tokenizer:
     words = _words([text.lower() for text in TEXTS])
     characters = sorted(set("".join(words)))

@@ -2,3 +2,7 @@
 
 `cascade_judge` holds the judge, `cascade_stages` reads and asks its stages.
 """
+
+from semantic_entropy_plugins.cascade.cascade_judge import Cascade
+
+__all__ = ["Cascade"]

@@ -75,8 +75,8 @@ class Cascade(Equivalence):
         found: dict[str, str] = {}
         for stage in self.stages:
             for component, version in stage.judge.versions.items():
-                is_known = found.get(component, version) == version
-                found[component if is_known else f"{component} ({stage.name})"] = version
+                is_same = found.get(component, version) == version
+                found[component if is_same else f"{component} ({stage.name})"] = version
         return found
 
     def describe(self) -> str:

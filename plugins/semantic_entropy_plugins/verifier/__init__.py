@@ -2,5 +2,22 @@
 
 `verifier_judge` holds the judge. `prompts` writes what the model reads, `verifier_model` goes from two answers to a
 verdict, by comparing Yes with No (`yes_no_scores`, with `shared_prefixes` for speed) or by reading what the model
-writes (`written_decisions`). This module imports nothing, because the judge imports torch.
+writes (`written_decisions`). The judge is imported at its first use, because it imports torch.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from semantic_entropy_plugins.verifier.verifier_judge import Verifier
+
+__all__ = ["Verifier"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from semantic_entropy_plugins.verifier import verifier_judge
+
+    return getattr(verifier_judge, name)

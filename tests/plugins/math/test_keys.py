@@ -1,4 +1,4 @@
-"""Exact keys: what is equal, what is not, what the grammar leaves to math-verify, and nothing that takes long."""
+"""Exact keys: equal and different numbers, texts outside the grammar, and limits on time."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from semantic_entropy_plugins.math.keys import LONGEST_EXACT, parse_exact
 
-SAME = [  # every spelling in a row has one key
+SAME = [  # all spellings in a row have one key
     ("1/2", "0.5", ".5", r"\frac{1}{2}", r"\frac12", r"\dfrac{1}{2}", "$0.50$", "\u00bd", "2^{-1}", r"\frac{2}{4}"),
     ("1000", "1,000", "1{,}000", "10^3", "1e3", r"\$1000", "1000.", r"10 \cdot 100", r"\text{1000}"),
     ("-3", "\u22123", "- 3", r"\frac{-6}{2}", "0-3", r"-\frac{6}{2}"),
@@ -67,7 +67,7 @@ LARGE = [
 
 
 @pytest.mark.parametrize("text", OUTSIDE + LARGE, ids=lambda text: text[:20])
-def test_what_the_grammar_does_not_cover_has_no_key(text):
+def test_a_text_outside_the_grammar_has_no_key(text):
     assert parse_exact(text) is None
 
 
@@ -87,7 +87,7 @@ def test_roots_are_reduced(n, k):
 
 
 @given(st.text(alphabet="0123456789+-*/^(){}[].,%\\ fracsqtpi$eE\u00bd\u221a\u22120", max_size=120))
-def test_no_text_is_slow_or_raises(text):
+def test_no_text_is_slow_or_raises_an_error(text):
     start = time.process_time()
     parse_exact(text)
-    assert time.process_time() - start < 1  # a hang, not a speed
+    assert time.process_time() - start < 1  # detects a hang, measures no speed

@@ -1,4 +1,4 @@
-"""Token budgets: what is in a batch, and what happens where memory runs out."""
+"""Token budgets: the content of batches, and the reaction to out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LENGTHS = st.lists(st.integers(1, 50), max_size=40)
 
 
 class Device:
-    """Runs batches of rows, each row its own length; out of memory above so many tokens."""
+    """Runs batches of rows, each of which is its own length; out of memory above a number of tokens."""
 
     def __init__(self, memory: int = 10**9) -> None:
         self.memory, self.batches, self.failures = memory, [], 0
@@ -31,7 +31,7 @@ def run(budget: TokenBudget, device: Device, lengths: list[int]) -> list[tuple[i
 
 
 @given(LENGTHS, st.integers(1, 200), st.none() | st.integers(1, 5))
-def test_every_item_is_run_once_and_no_batch_is_over_the_budget(lengths, tokens, most):
+def test_every_item_runs_once_and_no_batch_exceeds_the_budget(lengths, tokens, most):
     device = Device()
     results = run(TokenBudget(tokens, most), device, lengths)
     assert sorted(results) == [(index, f"done {length}") for index, length in enumerate(lengths)]
@@ -40,7 +40,7 @@ def test_every_item_is_run_once_and_no_batch_is_over_the_budget(lengths, tokens,
 
 
 @given(LENGTHS, st.integers(1, 200))
-def test_the_longest_rows_go_first_and_a_batch_is_as_full_as_the_budget_lets_it_be(lengths, tokens):
+def test_the_longest_rows_run_first_in_full_batches(lengths, tokens):
     device = Device()
     run(TokenBudget(tokens), device, lengths)
     assert [row for rows in device.batches for row in rows] == sorted(lengths, reverse=True)
@@ -49,7 +49,7 @@ def test_the_longest_rows_go_first_and_a_batch_is_as_full_as_the_budget_lets_it_
 
 
 @given(LENGTHS, st.integers(1, 400), st.integers(1, 60))
-def test_out_of_memory_makes_batches_smaller_until_they_fit_and_reports_what_never_does(lengths, tokens, memory):
+def test_batches_shrink_until_they_fit_and_a_row_that_never_fits_is_reported(lengths, tokens, memory):
     device = Device(memory)
     results = dict(run(TokenBudget(tokens), device, lengths))
     assert results == {
@@ -59,7 +59,7 @@ def test_out_of_memory_makes_batches_smaller_until_they_fit_and_reports_what_nev
 
 
 @given(st.lists(st.integers(1, 50), min_size=1), st.integers(50, 400))
-def test_the_smaller_budget_is_remembered_for_the_next_call(lengths, memory):
+def test_the_smaller_budget_applies_to_the_next_call(lengths, memory):
     device, budget = Device(memory), TokenBudget(10**6)
     run(budget, device, lengths)
     before = device.failures
@@ -67,21 +67,21 @@ def test_the_smaller_budget_is_remembered_for_the_next_call(lengths, memory):
     assert device.failures == before
 
 
-def test_each_failure_halves_what_the_failing_batch_held():
+def test_each_failure_halves_the_tokens_of_the_failed_batch():
     device, budget = Device(memory=30), TokenBudget(10**6)
     run(budget, device, [10] * 16)  # 160 tokens fail, 80 fail, 40 fail, 20 fit
     assert (device.failures, budget.tokens) == (3, 20)
     assert [len(rows) for rows in device.batches] == [2] * 8
 
 
-def test_results_come_as_each_batch_is_done():
+def test_results_are_yielded_after_each_batch():
     device = Device()
     results = TokenBudget(10).run([5] * 4, [5] * 4, device.forward, lambda row, tokens: "")
     next(results)
     assert len(device.batches) == 1
 
 
-def test_another_error_is_not_taken_for_a_lack_of_memory():
+def test_another_error_is_not_treated_as_out_of_memory():
     def broken(rows: list[int]) -> list[str]:
         raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
 
@@ -89,7 +89,7 @@ def test_another_error_is_not_taken_for_a_lack_of_memory():
         list(TokenBudget(10).run([1], [1], broken, lambda row, tokens: ""))
 
 
-def test_the_lack_of_memory_that_torch_reports_on_a_cpu_is_recognised():
+def test_torchs_out_of_memory_error_on_a_cpu_is_recognised():
     with pytest.raises(RuntimeError) as caught:
         torch.empty(2**60, dtype=torch.uint8)
     assert is_out_of_memory(caught.value)
@@ -106,5 +106,5 @@ def test_the_lack_of_memory_that_torch_reports_on_a_cpu_is_recognised():
         (ValueError("out of memory"), False),
     ],
 )
-def test_out_of_memory_is_told_from_other_errors(error, expected):
+def test_out_of_memory_errors_are_distinguished_from_other_errors(error, expected):
     assert is_out_of_memory(error) is expected

@@ -1,4 +1,4 @@
-"""Loading models: what is loaded, and what each way to fail says. The hub is one on the loopback address."""
+"""Loading models: the result, and the message of each failure. The hub is a server on the loopback address."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KIND = "AutoModelForSequenceClassification"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
-    """One tiny model for all tests here: copy it before you change it."""
+    """One tiny model for all tests in this file: copy it before changing it."""
     return tiny_nli(tmp_path_factory.mktemp("models") / "bert")
 
 
@@ -53,7 +53,7 @@ def load(folder: Path | str, **options):
 
 
 @pytest.mark.parametrize("kind", NLI_KINDS)
-def test_a_model_comes_in_eval_mode_in_float32_on_a_cpu_with_its_tokenizer(kind, tmp_path):
+def test_a_model_is_loaded_in_eval_mode_in_float32_on_a_cpu_with_its_tokenizer(kind, tmp_path):
     loaded = load(tiny_nli(tmp_path / kind, kind, positions=64))
     assert not loaded.model.training
     assert (loaded.device.type, loaded.dtype, loaded.revision) == ("cpu", torch.float32, None)
@@ -63,11 +63,11 @@ def test_a_model_comes_in_eval_mode_in_float32_on_a_cpu_with_its_tokenizer(kind,
 
 
 @pytest.mark.parametrize("kind", NLI_KINDS)
-def test_the_window_is_what_the_model_really_takes(kind, tmp_path):
-    """Where a table of positions ends, one token more is an index error; relative positions have no such end."""
+def test_the_window_is_the_longest_input_that_the_model_takes(kind, tmp_path):
+    """One token after the end of a table of positions is an index error; relative positions have no end."""
     folder = tiny_nli(tmp_path / kind, kind, positions=48)
     config = json.loads((folder / "tokenizer_config.json").read_text())
-    config["model_max_length"] = 10**30  # as many tokenizers on the hub have it
+    config["model_max_length"] = 10**30  # as in many tokenizers on the hub
     (folder / "tokenizer_config.json").write_text(json.dumps(config))
     loaded = load(folder)
     assert loaded.max_length == 48
@@ -86,28 +86,28 @@ def test_a_model_without_a_limit_has_no_window():
 
 @pytest.mark.parametrize(("name", "dtype"), [("bfloat16", torch.bfloat16), ("float16", torch.float16)])
 @pytest.mark.parametrize("kind", NLI_KINDS)
-def test_precision_is_as_asked_and_the_model_runs_in_it(kind, name, dtype, tmp_path):
-    """DeBERTa's from_pretrained leaves two biases of each layer in float32, and then does not run."""
+def test_the_model_runs_in_the_requested_precision(kind, name, dtype, tmp_path):
+    """DeBERTa's from_pretrained leaves two biases of each layer in float32, with which it does not run."""
     loaded = load(tiny_nli(tmp_path / kind, kind), dtype=name)
     assert loaded.dtype == dtype
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {dtype}
     assert loaded.model(**loaded.tokenizer(["Paris"], return_tensors="pt")).logits.dtype == dtype
 
 
-def test_what_a_model_computes_its_positions_with_stays_in_float32(tmp_path):
+def test_rotary_embeddings_stay_in_float32(tmp_path):
     loaded = load_model("AutoModelForCausalLM", str(tiny_causal_lm(tmp_path / "model")), dtype="bfloat16")
     assert loaded.model.model.rotary_emb.inv_freq.dtype == torch.float32
 
 
-def test_threads_of_the_cpu_are_left_alone(made):
+def test_loading_does_not_change_the_number_of_threads(made):
     before = torch.get_num_threads()
     load(made)
     assert torch.get_num_threads() == before
 
 
-def test_a_folder_is_known_by_its_content(made, copy):
+def test_the_commit_of_a_folder_is_a_digest_of_its_content(made, copy):
     commit = load(made).commit
-    assert load(copy).commit == commit  # another path and another time, the same content
+    assert load(copy).commit == commit  # another path and time, the same content
     weights = load_file(copy / "model.safetensors")
     weights["classifier.bias"] += 1  # the same names, shapes and sizes
     save_file(weights, copy / "model.safetensors", metadata={"format": "pt"})
@@ -160,7 +160,7 @@ def broken_tokenizer(folder: Path) -> None:
         (with_config(model_type="unheard-of"), [f"cannot be loaded as {KIND}", "unheard-of"]),
     ],
 )
-def test_a_folder_that_is_not_a_whole_model_is_an_error_that_says_what_is_missing(copy, change, parts):
+def test_an_incomplete_folder_is_an_error_that_says_what_is_missing(copy, change, parts):
     change(copy)
     with pytest.raises(OptionError) as caught:
         load(copy)
@@ -168,7 +168,7 @@ def test_a_folder_that_is_not_a_whole_model_is_an_error_that_says_what_is_missin
         assert part in str(caught.value)
 
 
-def test_a_model_of_another_kind_says_which_to_choose_and_lists_no_classes(made, tmp_path, capfd):
+def test_another_kind_of_model_is_an_error_that_says_which_to_choose(made, tmp_path, capfd):
     deberta = tiny_nli(tmp_path / "deberta", "deberta-v2")
     for folder in (made, deberta):
         with pytest.raises(OptionError, match="choose a causal language model") as caught:
@@ -177,7 +177,7 @@ def test_a_model_of_another_kind_says_which_to_choose_and_lists_no_classes(made,
     assert "LOAD REPORT" not in capfd.readouterr().err
 
 
-def test_a_model_that_would_bring_code_is_refused_and_its_code_is_not_run(copy, tmp_path):
+def test_a_model_with_code_of_its_author_is_refused_and_the_code_does_not_run(copy, tmp_path):
     mark = tmp_path / "ran"
     (copy / "own.py").write_text(f"open({str(mark)!r}, 'w')\n")
     with_config(model_type="own", auto_map={"AutoConfig": "own.Config", KIND: "own.Model"})(copy)
@@ -186,21 +186,21 @@ def test_a_model_that_would_bring_code_is_refused_and_its_code_is_not_run(copy, 
     assert not mark.exists()
 
 
-def test_pickled_weights_alone_are_refused_with_the_reason_and_the_option(pickled):
+def test_only_pickled_weights_are_refused_with_the_reason_and_the_option(pickled):
     with pytest.raises(OptionError) as caught:
         load(pickled)
     assert "can run any code" in str(caught.value)
     assert "allow_pickle=True" in str(caught.value)
 
 
-def test_pickled_weights_are_read_where_that_is_asked_for(pickled, made):
+def test_pickled_weights_are_read_with_allow_pickle(pickled, made):
     inputs = {"input_ids": torch.tensor([[1, 7, 2]])}
     asked = load(pickled, allow_pickle=True).model(**inputs).logits
     assert torch.allclose(asked, load(made).model(**inputs).logits, atol=1e-5)
 
 
 class Touch:
-    """What a hostile pickle holds."""
+    """The content of a hostile pickle."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -209,13 +209,13 @@ class Touch:
         return os.mkdir, (str(self.path),)
 
 
-def test_a_pickle_with_code_in_it_is_refused_even_where_pickles_are_allowed(pickled, tmp_path):
+def test_a_pickle_with_code_is_refused_even_with_allow_pickle(pickled, tmp_path):
     folder = Path(shutil.copytree(pickled, tmp_path / "hostile"))
     torch.save({"weight": Touch(tmp_path / "ran")}, folder / "pytorch_model.bin")
     with pytest.raises(OptionError, match=f"cannot be loaded as {KIND}"):
         load(folder, allow_pickle=True)
     assert not (tmp_path / "ran").exists()
-    pickle.loads(pickle.dumps(Touch(tmp_path / "ran")))  # the pickle is one that would
+    pickle.loads(pickle.dumps(Touch(tmp_path / "ran")))  # such a pickle runs code where it is read
     assert (tmp_path / "ran").exists()
 
 
@@ -227,7 +227,7 @@ def test_a_pickle_with_code_in_it_is_refused_even_where_pickles_are_allowed(pick
         ({"attn_implementation": "fast"}, "cannot be loaded as"),
     ],
 )
-def test_an_option_that_cannot_be_is_named_with_its_alternatives(made, options, part):
+def test_an_invalid_option_is_an_error_with_the_alternatives(made, options, part):
     with pytest.raises(InputError) as caught:
         load(made, **options)
     assert part in str(caught.value)
@@ -235,12 +235,12 @@ def test_an_option_that_cannot_be_is_named_with_its_alternatives(made, options, 
 
 @pytest.mark.skipif(torch.cuda.device_count() > 8, reason="there is such a device here")
 @pytest.mark.parametrize("device", ["cuda:8"])
-def test_a_gpu_that_is_not_there_is_an_error_with_the_ways_out(made, device):
+def test_a_missing_gpu_is_an_error_that_says_what_to_do(made, device):
     with pytest.raises(OptionError, match=r"torch finds \d+ CUDA devices.*device='cpu'"):
         load(made, device=device)
 
 
-def test_no_memory_at_load_says_what_would_need_less(made, monkeypatch):
+def test_out_of_memory_during_loading_says_what_needs_less(made, monkeypatch):
     def full(self, *_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -257,7 +257,7 @@ def test_no_memory_at_load_says_what_would_need_less(made, monkeypatch):
         OSError(errno.EDQUOT, "Disk quota exceeded"),
     ],
 )
-def test_a_full_disk_is_named_with_the_space_that_is_left_and_the_variable_to_set(error, monkeypatch):
+def test_a_full_disk_is_an_error_with_the_free_space_and_the_variable_to_set(error, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise error
 
@@ -267,7 +267,7 @@ def test_a_full_disk_is_named_with_the_space_that_is_left_and_the_variable_to_se
 
 
 @pytest.mark.parametrize("name", ["/no/such/folder", "./neither", "a b", "a/b/c"])
-def test_a_name_that_is_neither_a_folder_nor_one_of_the_hub_is_an_error(name):
+def test_a_name_that_is_neither_a_folder_nor_on_the_hub_is_an_error(name):
     with pytest.raises(OptionError, match="neither a local folder nor a model name"):
         load(name)
 
@@ -288,7 +288,7 @@ for line in sys.stdin:
 
 
 class Client:
-    """A fresh process that loads what it is told to: the hub's client reads its address once, at import."""
+    """A new process that loads models on request, because the hub's client reads its address at import."""
 
     def __init__(self, url: str, home: Path, **variables: str) -> None:
         environment = {key: value for key, value in os.environ.items() if key != "HF_HUB_OFFLINE"}
@@ -310,7 +310,7 @@ class Client:
 
 @pytest.fixture(scope="module")
 def told(made, pickled, tmp_path_factory):
-    """What clients of a hub were told: while it is up, once it is down, and where the network is switched off."""
+    """The results of clients of a hub: while it runs, after it has stopped, and with the network switched off."""
     other = tmp_path_factory.mktemp("other")
     (other / "model.gguf").write_text("another format")
     title = "Adding `safetensors` variant of this model"
@@ -351,25 +351,25 @@ def told(made, pickled, tmp_path_factory):
     return said, hub
 
 
-def test_a_model_of_the_hub_is_known_by_its_commit(told):
+def test_a_model_on_the_hub_has_the_commit_of_its_revision(told):
     said, _ = told
     assert said["fine"] == ["loaded", f"None {commit_of('owner/fine', 'main')}"]
     assert said["revision"] == ["loaded", f"v1 {commit_of('owner/fine', 'v1')}"]
     assert said["commit"] == ["loaded", f"{commit_of('owner/fine', 'v1')} {commit_of('owner/fine', 'v1')}"]
 
 
-def test_weights_that_the_hubs_bot_converted_are_found_in_its_pull_request_and_in_nobody_elses(told):
+def test_converted_weights_come_only_from_the_pull_request_of_the_hubs_bot(told):
     said, _ = told
     assert said["converted"] == ["loaded", f"refs/pr/3 {commit_of('owner/converted', 'refs/pr/3')}"]
-    assert said["main asked"][0] == "OptionError"  # a revision that was asked for is not changed for another
+    assert said["main asked"][0] == "OptionError"  # a requested revision is not replaced
 
 
-def test_nothing_is_sent_to_the_hub_but_questions(told):
+def test_only_read_requests_are_sent_to_the_hub(told):
     _, hub = told
     assert {line.split()[0] for line in hub.asked} == {"GET", "HEAD"}
 
 
-def test_what_is_in_the_cache_needs_no_network(told):
+def test_a_cached_model_needs_no_network(told):
     said, _ = told
     for how in ("down", "offline"):
         assert said[f"{how}: owner/fine"] == said["fine"]
@@ -388,25 +388,25 @@ def test_what_is_in_the_cache_needs_no_network(told):
         ("offline: owner/new", "EquivalenceError", ["HF_HUB_OFFLINE is set", "hf download"]),
     ],
 )
-def test_what_the_hub_refuses_is_an_error_that_says_what_to_do(told, case, kind, parts):
+def test_a_refusal_of_the_hub_is_an_error_that_says_what_to_do(told, case, kind, parts):
     said, _ = told
     assert said[case][0] == kind
     for part in ["nli: model='owner/", *parts]:
         assert part in said[case][1]
 
 
-def test_pickled_weights_of_the_hub_are_read_where_that_is_asked_for(told):
+def test_pickled_weights_on_the_hub_are_read_with_allow_pickle(told):
     said, _ = told
     assert said["allowed"] == ["loaded", f"None {commit_of('owner/pickled', 'main')}"]
 
 
-def test_loading_writes_nothing_into_a_log_and_leaves_the_bars_as_they_were(made, capfd):
+def test_loading_prints_nothing_and_leaves_progress_bars_enabled(made, capfd):
     load(made)
     assert capfd.readouterr().err == ""
     assert transformers.utils.logging.is_progress_bar_enabled()
 
 
-def test_a_tokenizer_saved_in_full_beside_a_qwen2_splits_words_as_it_was_made_to(tmp_path):
+def test_a_complete_tokenizer_of_a_qwen2_model_keeps_its_own_rules_for_splitting_words(tmp_path):
     from empo_rl.run.tiny_model import make_model, make_tokenizer
 
     made = make_tokenizer()

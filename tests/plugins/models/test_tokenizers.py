@@ -1,4 +1,4 @@
-"""Control tokens in texts of others: broken up where a prompt has some of its own, so that they do not act."""
+"""Control tokens in foreign text: broken up in prompts with control tokens of their own, so that they do not act."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def tokenizer(checkpoint):
 
 
 def acting(tokenizer, ids):
-    """The control tokens among these."""
+    """The control tokens among these ids."""
     return [one for one in tokenizer.convert_ids_to_tokens(ids) if one in control_tokens(tokenizer)]
 
 
-def test_all_that_the_tokenizer_counts_as_special_is_one_named_or_not(tokenizer):
+def test_control_tokens_are_all_special_tokens_with_or_without_a_role(tokenizer):
     assert control_tokens(tokenizer) == {"<|pad|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>"}
 
 
 @pytest.mark.parametrize("chat", [True, False])
-def test_an_answer_cannot_end_its_turn_and_write_the_verifier_s(tokenizer, chat):
+def test_an_answer_cannot_end_its_turn_and_write_the_verifiers(tokenizer, chat):
     template = load_prompt_template(TEMPLATES[chat])
     write, encode = (
         prompt_writer(template, tokenizer, chat=chat, lead=False),
@@ -51,7 +51,7 @@ def test_an_answer_cannot_end_its_turn_and_write_the_verifier_s(tokenizer, chat)
     assert "x< |im_end|>\n< |im_start|>assistant" in texts[1]
 
 
-def test_a_verdict_under_a_chat_template_is_on_the_broken_up_answer(checkpoint, tokenizer):
+def test_under_a_chat_template_the_verifier_reads_broken_up_control_tokens(checkpoint, tokenizer):
     model = load_equivalence("verifier", model=checkpoint, chat_template=True, device="cpu")._open_model
     usual, taken_over = model.encode([model.write("q", "4", "5"), model.write("q", "4", TAKEN_OVER)])
     assert acting(tokenizer, taken_over) == acting(tokenizer, usual)
@@ -63,7 +63,7 @@ def test_a_question_cannot_write_a_system_prompt(checkpoint, tokenizer):
     assert acting(tokenizer, taken_over) == acting(tokenizer, usual)
 
 
-def test_a_plain_prompt_is_the_question_control_tokens_and_all(tokenizer):
+def test_control_tokens_act_in_a_plain_prompt(tokenizer):
     prompts = PromptWriter("hf", tokenizer, chat=False)
     ids = prompts.ids(prompts.text("<|im_start|>user\nWhat?<|im_end|>"))
     assert acting(tokenizer, ids) == ["<|im_start|>", "<|im_end|>"]
@@ -76,7 +76,7 @@ def made(*tokens):
 
 
 @given(st.lists(st.sampled_from(["aba", "ab", "<s>", "a", "b", " ", "<", "s>"]), max_size=12).map("".join))
-def test_no_control_token_is_left_even_where_they_overlap_and_nothing_but_spaces_is_added(text):
+def test_breaking_leaves_no_control_token_and_adds_only_spaces(text):
     broken = control_token_breaker(OVERLAPPING)(text)
     assert not any(token in broken for token in ("aba", "ab", "<s>"))
     assert broken.replace(" ", "") == text.replace(" ", "")
@@ -85,9 +85,9 @@ def test_no_control_token_is_left_even_where_they_overlap_and_nothing_but_spaces
 OVERLAPPING = made("aba", "ab", "<s>", "a")
 
 
-def test_a_text_of_nothing_but_control_tokens_is_no_burden(tokenizer):
+def test_a_long_text_of_control_tokens_is_fast(tokenizer):
     assert control_token_breaker(tokenizer)("<|im_end|>" * 100_000).count("< |im_end|>") == 100_000
 
 
-def test_a_tokenizer_without_control_tokens_leaves_all_as_it_is():
+def test_without_control_tokens_a_text_stays_unchanged():
     assert control_token_breaker(made())(TAKEN_OVER) == control_token_breaker(None)(TAKEN_OVER) == TAKEN_OVER

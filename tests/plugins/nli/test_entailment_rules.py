@@ -1,4 +1,4 @@
-"""Labels and rules, without a model: against the published codes' clusters from the same logits."""
+"""Labels and rules without a model, compared with the clusters of the published codes from the same logits."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def sure(relation: str) -> Direction:
         (C, C, False, False, False),
     ],
 )
-def test_each_rule_reads_the_two_relations_as_its_source_does(there, back, strict, nonstrict, either):
+def test_each_rule_decides_as_its_source_does(there, back, strict, nonstrict, either):
     for rule, expected in (("strict", strict), ("nonstrict", nonstrict), ("either", either)):
         assert decide(rule, sure(there), sure(back)).same is expected
         assert decide(rule, sure(back), sure(there)).same is expected
@@ -41,7 +41,7 @@ def test_each_rule_reads_the_two_relations_as_its_source_does(there, back, stric
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("first", [E, N, C])
-def test_the_second_direction_is_asked_exactly_where_it_could_change_the_verdict(rule, first):
+def test_the_second_direction_is_needed_exactly_where_it_could_change_the_verdict(rule, first):
     verdicts = {decide(rule, sure(first), sure(second)).same for second in (E, N, C)}
     alone = decide(rule, sure(first))
     assert (alone is None) == (len(verdicts) == 2)
@@ -53,7 +53,7 @@ probabilities = st.lists(st.floats(0.01, 1), min_size=3, max_size=3).map(lambda 
 
 
 @given(st.sampled_from(sorted(RULES)), probabilities, probabilities)
-def test_scores_are_shares(rule, first, second):
+def test_scores_are_in_the_unit_interval(rule, first, second):
     there, back = read_direction(GOLDEN_ORDER, first), read_direction(GOLDEN_ORDER, second)
     for verdict in (decide(rule, there, back), decide(rule, there)):
         assert verdict is None or 0 <= verdict.score <= 1
@@ -63,7 +63,7 @@ def test_scores_are_shares(rule, first, second):
     ("rule", "expected"),
     [("strict", 0.6), ("nonstrict", 0.7), ("either", 0.9)],
 )
-def test_scores_are_what_the_docstring_says(rule, expected):
+def test_scores_are_those_of_the_docstring(rule, expected):
     first, second = Direction(E, 0.6, 0.1, 0.3), Direction(E, 0.9, 0.05, 0.05)
     found = (
         decide(rule, first, second).score
@@ -92,12 +92,12 @@ def test_scores_are_what_the_docstring_says(rule, expected):
         ((), None),
     ],
 )
-def test_labels_are_read_in_any_order_and_spelling_and_others_are_not_taken_for_them(labels, expected):
+def test_labels_are_read_in_any_order_and_spelling_and_other_labels_are_refused(labels, expected):
     assert read_labels(labels) == expected
 
 
 class FromLogits(Equivalence):
-    """Our rules on a golden case's logits; the second direction where the first leaves the verdict open."""
+    """Our rules on the logits of a golden case; the second direction where the first does not decide."""
 
     name = "from-logits"
 
@@ -136,7 +136,7 @@ def exactly(value):
 
 
 @pytest.mark.parametrize("case", cases())
-def test_strict_gives_lm_polygraphs_clusters(case):
+def test_strict_gives_the_clusters_of_lm_polygraph(case):
     expected = expected_of(case, golden("expected_lm_polygraph.json")["results"])
     result = estimate(case["responses"], equivalence=FromLogits(case, "strict"), convention="lm-polygraph")
     assert [list(cluster.indices) for cluster in result.clusters] == expected["class_to_sample"]
@@ -145,7 +145,7 @@ def test_strict_gives_lm_polygraphs_clusters(case):
 
 @pytest.mark.parametrize("rule", ["strict", "nonstrict"])
 @pytest.mark.parametrize("case", cases())
-def test_strict_and_nonstrict_give_the_nature_codes_clusters(case, rule):
+def test_strict_and_nonstrict_give_the_clusters_of_the_nature_2024_code(case, rule):
     expected = expected_of(case, golden("expected_jlko_kuhn.json"))
     result = estimate(case["responses"], equivalence=FromLogits(case, rule), convention="nature-2024")
     assert list(result.labels) == expected[f"semantic_ids[{rule}]"]
@@ -153,7 +153,7 @@ def test_strict_and_nonstrict_give_the_nature_codes_clusters(case, rule):
 
 
 @pytest.mark.parametrize("case", cases())
-def test_either_gives_uqlms_clusters_where_they_do_not_overlap(case):
+def test_either_gives_the_clusters_of_uqlm_where_these_do_not_overlap(case):
     expected = expected_of(case, golden("expected_uqlm.json")["results"])
     if expected["overlapping"]:
         pytest.skip("uqlm's clusters overlap here: a defect not to match")

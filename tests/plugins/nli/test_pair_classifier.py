@@ -1,4 +1,4 @@
-"""Classifiers that are no encoders: padding on the left, or no padding at all."""
+"""Decoders as classifiers: padding on the left, or without padding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PAIRS = [
 
 
 def decoder(path: Path, *, padded: bool, side: str, pad: int | str | None = "tokenizer's") -> Path:
-    """A Qwen2 with a classifier on its last token, as larger NLI models have it; `pad`: in its configuration."""
+    """A Qwen2 with a classifier on its last token, as in larger NLI models; `pad`: the id in its configuration."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_causal_lm(path))
     tokenizer.pad_token, tokenizer.padding_side = ("<|pad|>" if padded else None), side
     pad = tokenizer.pad_token_id if pad == "tokenizer's" else pad
@@ -35,7 +35,7 @@ def decoder(path: Path, *, padded: bool, side: str, pad: int | str | None = "tok
 
 
 @pytest.mark.parametrize(("padded", "side", "calls"), [(True, "left", 1), (True, "right", 1), (False, "right", 4)])
-def test_a_decoder_gives_in_batches_what_it_gives_one_at_a_time(tmp_path, padded, side, calls):
+def test_a_decoder_gives_the_same_probabilities_in_batches_and_one_by_one(tmp_path, padded, side, calls):
     folder = decoder(tmp_path / "model", padded=padded, side=side)
     classifier = PairClassifier(load_model("AutoModelForSequenceClassification", str(folder)))
     found = dict(classifier.run(PAIRS))
@@ -49,7 +49,7 @@ def test_a_decoder_gives_in_batches_what_it_gives_one_at_a_time(tmp_path, padded
 
 
 @pytest.mark.parametrize("pad", [2, None])
-def test_a_decoder_whose_configuration_has_another_padding_token_gives_in_batches_what_it_gives_alone(tmp_path, pad):
+def test_the_padding_id_of_the_tokenizer_replaces_that_of_the_configuration(tmp_path, pad):
     folder = str(decoder(tmp_path / "model", padded=True, side="right", pad=pad))
     untouched = transformers.AutoModelForSequenceClassification.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
@@ -63,13 +63,13 @@ def test_a_decoder_whose_configuration_has_another_padding_token_gives_in_batche
 
 
 @pytest.mark.parametrize(("deaf", "said"), [(True, "probabilities differ by"), (False, "IndexError: no batches here")])
-def test_a_model_whose_padded_batches_will_not_do_is_run_row_by_row_and_says_so(tmp_path, deaf, said):
+def test_a_model_that_fails_with_padded_batches_runs_row_by_row_with_a_warning(tmp_path, deaf, said):
     loaded = load_model("AutoModelForSequenceClassification", str(decoder(tmp_path / "m", padded=True, side="left")))
     forward = loaded.model.forward
 
     def particular(input_ids, attention_mask, **inputs):
         if deaf:
-            return forward(input_ids=input_ids, **inputs)  # padding on the left is read as text
+            return forward(input_ids=input_ids, **inputs)  # the model reads padding on the left as text
         if len(input_ids) > 1:
             raise IndexError("no batches here")
         return forward(input_ids=input_ids, attention_mask=attention_mask, **inputs)
@@ -83,7 +83,7 @@ def test_a_model_whose_padded_batches_will_not_do_is_run_row_by_row_and_says_so(
     assert classifier.forward_calls == calls + len(PAIRS)
 
 
-def test_pairs_beyond_one_portion_keep_their_places(tmp_path, monkeypatch):
+def test_pairs_that_are_tokenised_in_parts_keep_their_index(tmp_path, monkeypatch):
     monkeypatch.setattr("semantic_entropy_plugins.nli.pair_classifier.TOKENISED_AT_ONCE", 3)
     folder = decoder(tmp_path / "model", padded=True, side="left")
     classifier = PairClassifier(load_model("AutoModelForSequenceClassification", str(folder)))
@@ -93,7 +93,7 @@ def test_pairs_beyond_one_portion_keep_their_places(tmp_path, monkeypatch):
         assert in_portions[index] == pytest.approx(alone, abs=1e-5)
 
 
-def test_the_model_keeps_nothing_for_gradients_and_whoever_takes_a_result_may(tmp_path):
+def test_inference_mode_is_on_in_the_model_and_off_where_results_are_yielded(tmp_path):
     loaded = load_model("AutoModelForSequenceClassification", str(decoder(tmp_path / "m", padded=True, side="left")))
     modes = []
     loaded.model.register_forward_hook(lambda *_: modes.append(torch.is_inference_mode_enabled()))

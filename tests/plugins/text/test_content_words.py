@@ -15,7 +15,7 @@ CASES = [
     (
         "\u6771\u4eac\u30bf\u30ef\u30fc",
         ("\u6771", "\u4eac", "\u30bf", "\u30ef", "\u30fc"),
-    ),  # no spaces: a character each
+    ),  # no spaces: one token per character
     (
         "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e",
         ("\u0928\u092e\u0938\u094d\u0924\u0947", "\u0926\u0941\u0928\u093f\u092f\u093e"),
@@ -45,7 +45,7 @@ def test_a_text_becomes_its_words_and_numbers(text, words):
 
 
 @given(st.text(max_size=60))
-def test_words_are_folded_and_hold_no_separators(text):
+def test_words_are_folded_and_contain_no_separators(text):
     for word in tokens(text):
         assert word
         assert not any(char.isspace() for char in word)
@@ -74,11 +74,11 @@ def spell(n: int) -> str:
     return f"{spell(n // 1000)} thousand" + (f" {spell(n % 1000)}" if n % 1000 else "")
 
 
-def test_fold_leaves_ascii_to_case_folding_alone():
+def test_fold_only_case_folds_ascii():
     assert fold("ABC def") == "abc def"
 
 
-@pytest.mark.timeout(60)  # each takes a second; anything quadratic takes hours
+@pytest.mark.timeout(60)  # one second each; a quadratic algorithm would take hours
 @pytest.mark.parametrize(
     "piece", ["one ", "hundred and ", "a. ", "1,000,", "don't ", "\u6771", "\u0301", "\u0301\u0323", "J.K.", "-1"]
 )

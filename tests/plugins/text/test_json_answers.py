@@ -1,4 +1,4 @@
-"""What stands inside a fence, and that a degenerate text costs no more than its length."""
+"""Markdown fences: what is removed, and that a degenerate text is read once."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from semantic_entropy_plugins.text.json_answers import without_fence
         ("```Python no```", (), "no"),
         ("```json\n[1]```", ("json",), "[1]"),
         ("```python\n[1]\n```", ("json",), "python\n[1]"),
-        ("```\n[1]", (), "```\n[1]"),  # never closed
+        ("```\n[1]", (), "```\n[1]"),  # not closed
         ("`````", (), "`````"),  # too short to open and close
         ("``````", (), ""),
-        ("it is ```no```", (), "it is ```no```"),  # not around the whole
+        ("it is ```no```", (), "it is ```no```"),  # not around the whole text
         ("  no ", (), "no"),
     ],
 )
-def test_a_fence_around_the_whole_is_taken_off(text, languages, inside):
+def test_a_fence_around_the_whole_text_is_removed(text, languages, inside):
     assert without_fence(text, *languages) == inside
 
 
-@pytest.mark.timeout(60)  # a reader that tries every division of the line breaks would need days
+@pytest.mark.timeout(60)  # an algorithm that tries every division of the line breaks would take days
 @pytest.mark.parametrize("text", ["```" + "\n" * 100_000 + "x", "```" + " " * 100_000 + "x" + " " * 100_000])
-def test_a_fence_that_never_closes_is_read_once_however_long_it_is(text):
+def test_an_unclosed_fence_of_any_length_is_read_once(text):
     assert load_equivalence("text").judge([Pair("q", text, "y")])[0].same is False
     assert read_verdict(Choice(text)).same is None

@@ -1,4 +1,4 @@
-"""The judges that read strings: the stated rule case by case, and the conformance checks."""
+"""The judges that compare strings: the rule of `text` case by case, and the conformance checks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEXT = [  # question, one answer, another, the same?
     ("Is 7 prime?", "Yes, 7 is prime.", "No, 7 is not prime.", False),
     ("Is 7 prime?", "Yes", "yes, it is", True),
     (None, "not guilty", "guilty", False),
-    ("Ford or Howard?", "Ford", "Howard", False),  # all of it stands in the question
+    ("Ford or Howard?", "Ford", "Howard", False),  # all words are in the question
     ("Ford or Howard?", "Ford", "It is Ford", True),
     (None, "Wilhelm Conrad R\u00f6ntgen", "Wilhelm Rontgen", True),
     (None, "the red big house", "a big red house with garden", True),  # three of three
@@ -42,8 +42,8 @@ TEXT = [  # question, one answer, another, the same?
     (None, "-5", "5", False),
     (None, "1/2", "2", False),
     ("Capital of Australia?", "It is Canberra, not Sydney.", "Sydney", True),  # wrong, and documented
-    (None, "John F. Kennedy", "Robert F. Kennedy", True),  # as this
-    (None, "1945", "nineteen forty-five", False),  # and this
+    (None, "John F. Kennedy", "Robert F. Kennedy", True),  # also wrong, and documented
+    (None, "1945", "nineteen forty-five", False),  # also wrong, and documented
     (None, "before 1990", "after 1990", False),
     (None, "I think Paris", "think paris", True),
 ]
@@ -80,7 +80,7 @@ def test_text_is_symmetric_reflexive_and_its_keys_agree_with_it(question, one, o
         assert there.same is True
 
 
-# Accuracy of the first crude rule on these pairs, which is the least to expect of this one.
+# The accuracy of the first, crude rule on these pairs: the lower limit.
 PAIRS = {
     "evouna_nq_gold_vs_answer": 0.889,
     "evouna_tq_gold_vs_answer": 0.907,
@@ -90,7 +90,7 @@ PAIRS = {
 
 
 @pytest.mark.parametrize("source", PAIRS)
-def test_text_agrees_with_people_on_labelled_pairs(source):
+def test_text_agrees_with_human_labels(source):
     table = [row for row in rows("pairs.jsonl") if row["source"] == source]
     verdicts = load_equivalence("text").judge([Pair(row["question"], row["a"], row["b"]) for row in table])
     right = sum(bool(v.same) == row["equivalent"] for row, v in zip(table, verdicts, strict=True))
@@ -105,7 +105,7 @@ def test_ngram_scores_overlap_and_decides_by_the_threshold():
     assert loose.judge([pair])[0].score == tight.judge([pair])[0].score == pytest.approx(11 / 14)
 
 
-def test_regex_compares_what_the_pattern_finds():
+def test_regex_compares_the_matches_of_the_pattern():
     judge = load_equivalence("regex", pattern=r"(\d{4})-(\d\d)")
     check_equivalence(judge)
     pairs = [Pair(None, "2020-01-05", "on 2020-01"), Pair(None, "2020-01", "2020-02"), Pair(None, "2020-01", "never")]

@@ -1,4 +1,4 @@
-"""Prompts of the verifier: the presets against their sources, texts of users, and what answers may hold."""
+"""The prompts of the verifier: named templates and their sources, templates of users, and hostile answers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prompt(template: str, ask=ASK, *, lead: bool = True) -> str:
     return prompt_writer(load_prompt_template(template), None, chat=False, lead=lead)(*ask)
 
 
-def test_the_paper_s_prompt_is_algorithm_3_s_word_for_word():
+def test_the_paper_template_is_algorithm_3_word_for_word():
     paper = SHARED / "paper" / "empo.txt"
     if not paper.exists():
         pytest.skip("the paper's text is not beside this checkout")
@@ -41,7 +41,7 @@ def test_the_paper_s_prompt_is_algorithm_3_s_word_for_word():
     assert "".join(TEMPLATES["paper"]).split() == said.split()
 
 
-def test_the_paper_s_prompt_as_a_model_reads_it():
+def test_the_paper_template_gives_this_prompt():
     assert prompt("paper") == (
         "User: ### Question: What is 1+1?\n\n### Ground Truth Answer: 2\n\n### Student Answer: It is 2.\n\n"
         "For the above question, please verify if the student's answer is equivalent to the ground truth answer.\n"
@@ -51,7 +51,7 @@ def test_the_paper_s_prompt_as_a_model_reads_it():
     )
 
 
-def test_the_general_verifier_s_prompt_ends_where_its_card_lets_it_write():
+def test_the_prompt_of_the_general_verifier_ends_as_on_its_model_card():
     assert prompt("general-verifier", lead=False).endswith(
         "If the student's answer is correct, output \"Final Decision: Yes\". If the student's answer is incorrect, "
         'output "Final Decision: No". Assistant:'
@@ -59,20 +59,20 @@ def test_the_general_verifier_s_prompt_ends_where_its_card_lets_it_write():
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_every_preset_holds_what_it_must_and_leads_to_the_decision(name):
+def test_every_named_template_has_all_slots_and_leads_to_the_decision(name):
     assert all(slot in TEMPLATES[name].body for slot in ("{question}", "{left}", "{right}"))
     assert prompt(name).endswith("Final Decision:")
     assert not prompt(name, lead=False).endswith("Final Decision:")
 
 
-def test_all_but_the_second_answer_of_instruction_first_is_a_prefix():
+def test_instruction_first_ends_with_the_second_answer():
     one, other = (prompt("instruction-first", ("Q?", "A", second)) for second in ("B", "C"))
     assert len(one[: one.index("B\n\nFinal")]) > 0.9 * len(one)
     assert one.replace("B\n\nFinal", "C\n\nFinal") == other
 
 
 @given(question=TEXT, left=TEXT, right=TEXT)
-def test_texts_go_into_a_prompt_as_they_are(question, left, right):
+def test_texts_are_inserted_unchanged(question, left, right):
     assert fill("<{question}|{left}|{right}>", question, left, right) == f"<{question}|{left}|{right}>"
 
 
@@ -82,7 +82,7 @@ def test_braces_in_an_answer_are_text(text):
     assert whole.count(text) == prompt("paper", ("#", "#", "#")).replace("###", "").count("#")
 
 
-def test_other_braces_of_a_template_stay():
+def test_other_braces_of_a_template_are_text():
     template = 'Reply as JSON {"same": ...}, {x}. {left} {right} Same?'
     assert prompt(template) == 'Reply as JSON {"same": ...}, {x}. 2 It is 2. Same?'
 
@@ -97,13 +97,13 @@ def test_other_braces_of_a_template_stay():
         ("A: {left}\nB: {right}\nQ: {question}\n\nSame?", "A: 2\nB: It is 2.\nSame?"),
     ],
 )
-def test_without_a_question_its_line_is_left_out_or_the_question_is_empty(template, written):
+def test_without_a_question_its_line_is_removed_or_the_question_is_empty(template, written):
     assert written in prompt(template, (None, *ASK[1:]))
     assert "{question}" not in prompt(template, (None, *ASK[1:]))
 
 
 @pytest.mark.parametrize("end", ["Final Decision:", "\n final decision : \n", " Final  Decision:"])
-def test_a_text_s_own_last_lead_is_left_out_where_the_model_writes(end):
+def test_the_lead_of_a_text_template_is_omitted_where_the_model_writes(end):
     template = f"{{left}} = {{right}}?{end}"
     assert prompt(template) == f"2 = It is 2.?{end}"
     assert prompt(template, lead=False) == "2 = It is 2.?"
@@ -119,18 +119,18 @@ def test_a_text_s_own_last_lead_is_left_out_where_the_model_writes(end):
         ("Is {question}?", "lacks {left} and {right}"),
     ],
 )
-def test_a_template_that_cannot_be_is_refused(template, said):
+def test_an_invalid_template_is_refused(template, said):
     with pytest.raises(OptionError, match=re.escape(said)):
         load_prompt_template(template)
 
 
 @pytest.mark.parametrize("end", ["{right}", "{question}\n", "{left}  "])
-def test_a_prompt_that_ends_with_a_slot_is_refused_since_the_decision_would_run_into_it(end):
+def test_a_template_that_ends_with_a_slot_is_refused(end):
     with pytest.raises(OptionError, match="ends with a slot"):
         prompt("{left} {right} " + end)
 
 
-def test_a_chat_template_writes_the_roles_and_the_lead_begins_the_assistant_s_turn(tmp_path):
+def test_a_chat_template_writes_the_roles_and_the_lead_begins_the_assistants_turn(tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_causal_lm(tmp_path))
     whole = prompt_writer(load_prompt_template("paper"), tokenizer, chat=True, lead=True)(*ASK)
     assert whole.startswith("<|im_start|>user\n### Question: What is 1+1?")
@@ -145,7 +145,7 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path):
         prompt_writer(load_prompt_template("paper"), tokenizer, chat=True, lead=True)
 
 
-def test_special_tokens_are_text_unless_the_template_is_written_in_them(tmp_path):
+def test_special_tokens_are_text_unless_the_template_contains_some(tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_causal_lm(tmp_path))
     end = tokenizer.eos_token_id
     for text, chat, special in (
@@ -157,14 +157,14 @@ def test_special_tokens_are_text_unless_the_template_is_written_in_them(tmp_path
         assert (end in ids) is special
 
 
-def test_lone_surrogates_are_replaced_which_no_tokenizer_takes(tmp_path):
+def test_lone_surrogates_are_replaced(tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_models.tiny_causal_lm(tmp_path))
     broken, replaced = prompt_encoder(load_prompt_template("paper"), tokenizer, chat=False)(["a\ud83db", "a\ufffdb"])
     assert broken == replaced
 
 
 @given(st.text(max_size=5), st.text(max_size=5))
-def test_who_is_the_reference_does_not_depend_on_who_came_as_left(left, right):
+def test_the_reference_does_not_depend_on_which_answer_is_left(left, right):
     reference, checked = canonical_order(left, right)
     assert canonical_order(right, left) == (reference, checked)
     assert sorted((reference, checked)) == sorted((left, right))

@@ -1,4 +1,4 @@
-"""Groups of prompts by what they have in common: properties over random prompts, and the shapes that judging makes."""
+"""Groups of prompts by common prefix: properties on random prompts, and the groups of typical pairs."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ PROMPTS = st.lists(IDS, max_size=25, unique_by=tuple)
 
 
 def cost(groups: list[PrefixGroup], prompts: list[list[int]]) -> int:
-    """Tokens that go through the model."""
+    """The number of tokens that the model reads."""
     return sum(g.prefix + sum(len(prompts[row]) - g.prefix for row in g.rows) for g in groups)
 
 
 def prompts_of(question: int, pairs: list[tuple[int, int]], *, text: int = 40) -> list[list[int]]:
-    """As a template makes them: question, reference, answer, and an end that all have."""
+    """Prompts as from a template: question, reference, answer, and a common end."""
     return [[7] * 5 + [100 + question] * text + [200 + a] * 20 + [300 + b] * 10 + [9] * 30 for a, b in pairs]
 
 
 @given(PROMPTS)
-def test_every_prompt_is_in_one_group_and_keeps_a_token_of_its_own(prompts):
+def test_every_prompt_is_in_one_group_and_keeps_a_token_after_the_prefix(prompts):
     groups = group_by_prefix(prompts, shortest=1)
     assert sorted(row for group in groups for row in group.rows) == list(range(len(prompts)))
     for group in groups:
@@ -49,7 +49,7 @@ def test_the_order_of_the_prompts_does_not_matter(prompts, random):
 
 
 @given(IDS, IDS)
-def test_the_common_prefix_by_bisection_is_that_of_a_plain_loop(one, other):
+def test_the_common_prefix_by_bisection_equals_that_of_a_loop(one, other):
     length = 0
     while length < min(len(one), len(other)) - 1 and one[length] == other[length]:
         length += 1
@@ -61,23 +61,23 @@ def test_candidates_of_one_reference_share_question_and_reference():
     assert group == PrefixGroup(tuple(range(16)), 5 + 40 + 20)
 
 
-def test_the_other_way_round_shares_the_question():
+def test_reversed_pairs_share_the_question():
     (group,) = group_by_prefix(prompts_of(0, [(a, 0) for a in range(16)]))
     assert group.prefix == 5 + 40
 
 
-def test_questions_share_apart():
+def test_prompts_of_different_questions_form_different_groups():
     prompts = [prompt for question in range(3) for prompt in prompts_of(question, [(0, b) for b in range(4)])]
     assert sorted(group.rows for group in group_by_prefix(prompts)) == [(0, 1, 2, 3), (4, 5, 6, 7), (8, 9, 10, 11)]
 
 
-def test_a_pair_of_references_that_is_asked_often_leaves_the_question_to_the_others():
+def test_a_frequent_reference_has_a_group_and_the_other_prompts_share_the_question():
     pairs = [(0, b) for b in range(10)] + [(a, 0) for a in range(1, 4)]
     groups = {group.prefix: group.rows for group in group_by_prefix(prompts_of(0, pairs))}
     assert groups == {65: tuple(range(10)), 45: (10, 11, 12)}
 
 
-def test_a_prompt_alone_and_a_prefix_too_short_to_pay_share_nothing():
+def test_a_short_prefix_is_not_shared():
     alone = prompts_of(0, [(0, 0)]) + prompts_of(1, [(0, 0)])  # five tokens of a template in common
     assert group_by_prefix(alone) == [PrefixGroup((0, 1), 0)]
     assert SHORTEST > 5
@@ -88,6 +88,6 @@ def test_no_prompts_no_groups():
 
 
 def test_thousands_of_nested_prompts_need_no_deep_stack():
-    """Each a prefix of the next, the deepest tree there can be."""
+    """Each prompt is a prefix of the next one, which gives the deepest possible tree."""
     prompts = [[1] * 100 + [2] * length for length in range(1, 3000)]
     assert sorted(row for group in group_by_prefix(prompts) for row in group.rows) == list(range(2999))

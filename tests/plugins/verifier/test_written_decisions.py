@@ -1,4 +1,4 @@
-"""WrittenDecisions that a model writes: what counts as one, and a model that has learned by heart what to write."""
+"""Decisions that a model writes: which texts contain one, and a model that has memorised its replies."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ TEXTS = [  # what a model wrote, its decision
     ("**Final Decision:** No", False),
     ("final decision:\nyes", True),
     ('Output "Final Decision: Yes" if equal. They are not.\nFinal Decision: No', False),  # the last one counts
-    ("Final Decision: $\\boxed{Yes}$", None),  # letters between: no form that a model was trained on
+    ("Final Decision: $\\boxed{Yes}$", None),  # letters in between: no model was trained on this form
     ("<think>Final Decision: No? Wait.</think>Final Decision: Yes", True),
-    ("<think>Final Decision: Yes", None),  # never came to an end
+    ("<think>Final Decision: Yes", None),  # the reasoning does not end
     ("Yes", True),
     (" No.\n", False),
     ("Yes, but the unit is missing.", None),
@@ -34,7 +34,7 @@ TEXTS = [  # what a model wrote, its decision
 
 
 @pytest.mark.parametrize(("text", "same"), TEXTS)
-def test_what_counts_as_a_decision(text, same):
+def test_which_texts_contain_a_decision(text, same):
     assert read_decision(text) is same
 
 
@@ -49,7 +49,7 @@ def test_what_counts_as_a_decision(text, same):
         ("", False),
     ],
 )
-def test_whether_a_decision_is_the_last_that_a_text_says(text, decided):
+def test_whether_a_text_ends_with_a_decision(text, decided):
     assert ends_decided(text) is decided
 
 
@@ -60,12 +60,12 @@ REPLIES = {
     "Rome?": "The quick brown fox",
 }
 LONG = ("Who?", "If yes, Final Decision: Yes. If no, Final Decision: No. The answers are one. Final Decision: Yes")
-"""A reply that quotes both decisions before it comes to its own."""
+"""A reply that quotes both decisions before its own."""
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> Path:
-    """A tiny model that has learned its replies by heart, with generation settings that would disturb them."""
+    """A tiny model that has memorised its replies, with generation settings that would change them."""
     path = tiny_models.tiny_causal_lm(tmp_path_factory.mktemp("writer"), initializer_range=0.1)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path)
     model = transformers.AutoModelForCausalLM.from_pretrained(path)
@@ -119,7 +119,7 @@ def test_a_text_that_is_cut_off_before_its_decision_is_undecided(checkpoint):
     assert verdict.reason.endswith("Raise max_new_tokens=4")
 
 
-def test_a_decision_that_a_text_quotes_is_none_where_the_text_is_cut_off(checkpoint):
+def test_a_quoted_decision_does_not_count_where_the_text_is_cut_off(checkpoint):
     run, _ = decisions(checkpoint, new=1)
     ids, said = (run._loaded.tokenizer([text])["input_ids"] for text in LONG)
     assert read_decision(run._loaded.tokenizer.decode(said[0][:-8])) is False

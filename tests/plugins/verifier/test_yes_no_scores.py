@@ -1,4 +1,4 @@
-"""Yes against No: every way of running a model against Algorithm 3's own, on real architectures with random weights."""
+"""Yes against No: every method compared with Algorithm 3, on real architectures with random weights."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def loaded(model: Any, dtype: torch.dtype = torch.float32) -> LoadedModel:
 
 
 def prompts() -> list[list[int]]:
-    """Three questions of five pairs each, and a prompt that shares nothing; all far longer than the windows."""
+    """Three questions of five pairs each, and a prompt that shares nothing; all longer than the sliding windows."""
     draw = random.Random(0)
 
     def some(count: int) -> list[int]:
@@ -100,7 +100,7 @@ def scores(run: YesNoScores, batch: list[list[int]]) -> list[float]:
 
 
 @pytest.mark.parametrize("kind", SHARING)
-def test_a_shared_prefix_gives_the_scores_and_verdicts_of_one_prompt_at_a_time_with_all_logits(kind):
+def test_a_shared_prefix_gives_the_scores_and_verdicts_of_one_prompt_at_a_time(kind):
     model = made(SHARING[kind]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     assert max(expected) - min(expected) > 0.01
@@ -113,7 +113,7 @@ def test_a_shared_prefix_gives_the_scores_and_verdicts_of_one_prompt_at_a_time_w
 
 
 @pytest.mark.parametrize("kind", RECURRENT)
-def test_a_model_with_recurrent_states_is_run_batched_and_says_so(kind):
+def test_a_model_with_recurrent_states_runs_batched_with_a_warning(kind):
     model = made(RECURRENT[kind]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     message = "'tiny' uses the method 'batched', because 'shared' fails .*the verdicts are the same"
@@ -123,13 +123,13 @@ def test_a_model_with_recurrent_states_is_run_batched_and_says_so(kind):
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-4)  # long recurrences round differently
 
 
-def test_a_model_whose_cached_run_differs_is_caught_and_run_batched():
+def test_a_model_whose_scores_differ_with_a_cache_runs_batched():
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     forward = model.model.forward
 
     def without_memory(*, past_key_values=None, **inputs):
-        """Keeps keys and values, and does not look back at them."""
+        """Ignores the cached keys and values."""
         if past_key_values is not None and past_key_values.get_seq_length():
             past_key_values, inputs["position_ids"] = None, None
             inputs.pop("attention_mask", None)
@@ -142,7 +142,7 @@ def test_a_model_whose_cached_run_differs_is_caught_and_run_batched():
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_head_that_is_no_linear_layer_is_left_whole_and_prompts_run_alone():
+def test_with_a_head_that_is_not_a_linear_layer_prompts_run_alone():
     class Head(torch.nn.Linear):
         pass
 
@@ -155,7 +155,7 @@ def test_a_head_that_is_no_linear_layer_is_left_whole_and_prompts_run_alone():
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_model_that_cannot_be_batched_gets_its_head_back_and_runs_alone():
+def test_a_model_that_cannot_run_batches_keeps_its_head_and_runs_alone():
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     head, forward = model.lm_head, model.forward
@@ -184,7 +184,7 @@ def test_without_sharing_the_verdicts_are_the_same():
 
 
 @pytest.mark.parametrize("tokens", [1, 50, 200, 10_000])
-def test_the_budget_changes_passes_and_not_scores(tokens):
+def test_the_budget_changes_the_number_of_passes_but_no_score(tokens):
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     run = YesNoScores(loaded(model), WORDS, probes=PROBES, tokens=tokens)
@@ -199,7 +199,7 @@ def test_a_shared_prefix_takes_few_passes_and_few_tokens():
     assert (run.calls, run.tokens) == (2, 40 + 16 * 5)
 
 
-def test_verdicts_come_as_batches_are_done():
+def test_verdicts_are_yielded_after_each_batch():
     run = YesNoScores(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES, tokens=200)
     stream = run.verdicts(PROMPTS)
     next(stream)
@@ -208,14 +208,14 @@ def test_verdicts_come_as_batches_are_done():
     assert run.calls > begun
 
 
-def test_inference_mode_ends_where_a_verdict_is_handed_out():
+def test_inference_mode_is_off_where_verdicts_are_yielded():
     run = YesNoScores(loaded(made(SHARING["qwen2"]())), WORDS, probes=PROBES)
     for _ in run.verdicts(PROMPTS):
         assert not torch.is_inference_mode_enabled()
 
 
 class SmallMemory:
-    """A model's forward that runs out of memory above so many tokens, kept ones included."""
+    """A forward method that runs out of memory above a number of tokens, including cached tokens."""
 
     def __init__(self, model: Any, tokens: int) -> None:
         self.forward, self.tokens, self.failures = model.forward, tokens, 0
@@ -232,7 +232,7 @@ class SmallMemory:
 
 
 @pytest.mark.parametrize("room", [100, 250])
-def test_where_memory_runs_out_batches_are_halved_and_verdicts_stay(room):
+def test_out_of_memory_halves_batches_and_changes_no_verdict(room):
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     run = YesNoScores(loaded(model), WORDS, probes=PROBES)
@@ -244,7 +244,7 @@ def test_where_memory_runs_out_batches_are_halved_and_verdicts_stay(room):
     assert not memory.failures
 
 
-def test_a_prompt_that_does_not_fit_beside_kept_prefixes_is_run_whole():
+def test_a_prompt_that_does_not_fit_with_cached_prefixes_runs_whole():
     model = made(SHARING["qwen2"]())
     expected = [algorithm_3(model, ids) for ids in PROMPTS]
     run = YesNoScores(loaded(model), WORDS, probes=PROBES)
@@ -259,7 +259,7 @@ def test_a_prompt_that_does_not_fit_beside_kept_prefixes_is_run_whole():
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_prompt_that_does_not_fit_alone_is_undecided_and_the_others_are_not():
+def test_only_a_prompt_that_does_not_fit_alone_is_undecided():
     model = made(SHARING["qwen2"]())
     run = YesNoScores(loaded(model), WORDS, probes=PROBES)
     SmallMemory(model, 60)
@@ -271,14 +271,14 @@ def test_a_prompt_that_does_not_fit_alone_is_undecided_and_the_others_are_not():
             assert verdicts[index].same is not None
 
 
-def test_a_model_that_does_not_run_says_so_as_it_is_loaded():
+def test_a_model_that_does_not_run_is_an_error_at_construction():
     model = made(SHARING["qwen2"]())
     model.forward = lambda input_ids, use_cache: 1 / 0
     with pytest.raises(EquivalenceError, match=r"model='tiny' loads, but does not run on cpu in torch.float32"):
         YesNoScores(loaded(model), WORDS, probes=PROBES)
 
 
-def test_an_output_that_is_no_number_is_undecided():
+def test_an_output_that_is_not_a_number_is_undecided():
     model = made(SHARING["qwen2"]())
     run = YesNoScores(loaded(model), WORDS, probes=PROBES)
     with torch.no_grad():
@@ -289,14 +289,14 @@ def test_an_output_that_is_no_number_is_undecided():
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_takes_the_fast_way_and_stays_near(dtype):
+def test_half_precision_uses_a_shared_prefix_and_gives_similar_scores(dtype):
     expected = [algorithm_3(made(SHARING["qwen2"]()), ids) for ids in PROMPTS]
     run = YesNoScores(loaded(made(SHARING["qwen2"](), dtype), dtype), WORDS, probes=PROBES)
     assert run.method == "shared"
     assert scores(run, PROMPTS) == pytest.approx(expected, abs=0.1)
 
 
-def test_the_prompts_of_these_tests_share_and_do_not_share():
+def test_some_prompts_of_these_tests_share_a_prefix():
     prefixes = sorted(group.prefix for group in group_by_prefix(PROMPTS))
     assert prefixes == [0, 25, 40, 60]
     assert all(one != other for one, other in itertools.pairwise(sorted(PROMPTS)))

@@ -1,4 +1,4 @@
-"""Where Yes and No part, for tokenizers of every kind, trained here; and for two words that a tokenizer cannot tell."""
+"""The tokens of Yes and No, for tokenizers of every kind, and for tokenizers that cannot distinguish the words."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def unigram(scheme: str) -> tokenizers.Tokenizer:
 
 
 def lone_space() -> tokenizers.Tokenizer:
-    """Pieces without a space of their own: the space is a piece, as where SentencePiece knows no piece with it."""
+    """Pieces without a space: the space is a piece of its own, as where SentencePiece has no piece with a space."""
     pieces = ["<unk>", "\u2581", "Yes", "No", *ASCII[1:]]
     core = tokenizers.Tokenizer(models.Unigram([(piece, -1.0 - (len(piece) == 1)) for piece in pieces], unk_id=0))
     core.pre_tokenizer = pre_tokenizers.Metaspace()
@@ -92,7 +92,7 @@ def plain(tokenizer):
 
 @pytest.mark.parametrize("kind", MAKERS)
 @pytest.mark.parametrize("end", ["", " ", "\n"])
-def test_the_ids_are_those_that_follow_the_prompt(kind, end):
+def test_the_ids_of_yes_and_no_follow_the_prompt(kind, end):
     make, pieces = MAKERS[kind]
     tokenizer = wrapped(make())
     encode, prompt = plain(tokenizer), PROMPT + end
@@ -121,14 +121,14 @@ TOKENIZERS: dict[str, object] = {}
 
 
 @pytest.mark.parametrize("known", ["Student Answer", "Yes", "No"])
-def test_a_tokenizer_that_lacks_a_word_is_an_error_that_shows_the_ids(known):
+def test_a_tokenizer_without_one_of_the_words_is_an_error_that_shows_the_ids(known):
     tokenizer = wrapped(words(f"{known} : . Final Decision Assistant"))
     with pytest.raises(EquivalenceError, match=r"' Yes' \[.*'No' \[.*0 is the id of unknown tokens.*mode='generate'"):
         find_yes_no(tokenizer, plain(tokenizer), PROMPT)
 
 
-def test_a_prompt_after_which_the_word_is_cut_in_another_way_has_no_ids():
-    """Merges that reach over the space: after "x:" the word is one piece with what stands before it."""
+def test_a_prompt_after_which_the_word_is_split_differently_has_no_ids():
+    """Merges across the space: after "x:" the word is one piece with the text before it."""
     core = characters()
     vocabulary = core.get_vocab()
     merges = [(":", " "), (": ", "Y"), ("x", ": Y")]

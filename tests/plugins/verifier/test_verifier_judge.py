@@ -1,4 +1,4 @@
-"""The verifier judge: real tiny checkpoints against Algorithm 3 written out, its policies, windows and provenance."""
+"""The verifier judge: tiny checkpoints compared with Algorithm 3; policies, windows and provenance."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ OWN = "Q: {question}\nA: {left}\nB: {right}\nFinal Decision:"
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory) -> str:
-    """Random weights, with a seed that finds some of SHORT's pairs the same, some not, and some one way only."""
+    """Random weights; with this seed some pairs of SHORT are the same, some differ, some depend on the direction."""
     return str(tiny_models.tiny_causal_lm(tmp_path_factory.mktemp("verifier"), seed=2))
 
 
 @pytest.fixture(scope="module")
 def algorithm_3(checkpoint):
-    """p(Yes) / (p(Yes) + p(No)) as the paper prints it: one prompt, all logits, a softmax, two of its entries."""
+    """p(Yes) / (p(Yes) + p(No)) as in the paper: one prompt, all logits, a softmax, two of its entries."""
     tokenizer = transformers.AutoTokenizer.from_pretrained(checkpoint)
     model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint).eval()
 
@@ -57,14 +57,14 @@ def of(checkpoint: str, **options) -> Verifier:
 
 
 @pytest.mark.parametrize("template", TEMPLATES)
-def test_one_way_it_is_algorithm_3(checkpoint, algorithm_3, template):
+def test_the_policy_forward_is_algorithm_3(checkpoint, algorithm_3, template):
     verdicts = of(checkpoint, policy="forward", template=template).judge(PAIRS)
     expected = [algorithm_3(QUESTION, *canonical_order(pair.left, pair.right), template) for pair in PAIRS]
     assert [verdict.score for verdict in verdicts] == pytest.approx(expected, abs=1e-5)
     assert [verdict.same for verdict in verdicts] == [score > 0.5 for score in expected]
 
 
-def test_both_ways_and_either_way_ask_the_second_way_where_the_first_leaves_it_open(checkpoint, algorithm_3):
+def test_both_and_either_judge_the_reverse_direction_where_the_first_does_not_decide(checkpoint, algorithm_3):
     ways = [
         [
             algorithm_3(QUESTION, *order)
@@ -94,7 +94,7 @@ def test_it_is_found_by_name_and_judges_groups(checkpoint):
     assert 1 < len(set(result.labels)) < len(SHORT)
 
 
-def test_real_groups_get_the_verdicts_of_one_pair_at_a_time(checkpoint, algorithm_3):
+def test_real_groups_get_the_same_verdicts_as_one_pair_at_a_time(checkpoint, algorithm_3):
     chosen = [row for row in rows("samples.jsonl") if row["source"] in ("uqnlg_triviaqa", "sac3_hotpot")]
     chosen = [row for row in chosen if max(map(len, row["responses"])) < 150][:60:10]
     pairs = [
@@ -108,7 +108,7 @@ def test_real_groups_get_the_verdicts_of_one_pair_at_a_time(checkpoint, algorith
     assert [verdict.same for verdict in verdicts] == [score > 0.5 for score in expected]
 
 
-def test_what_is_asked_twice_is_run_once_and_answered_twice(checkpoint):
+def test_equal_pairs_run_once_and_get_the_same_verdict(checkpoint):
     judge = of(checkpoint, policy="forward")
     pair = PAIRS[0]
     one, other, again = judge.judge([pair, Pair(pair.question, pair.right, pair.left), pair])
@@ -124,7 +124,7 @@ def test_sharing_a_prefix_saves_tokens_and_changes_no_verdict(checkpoint):
     assert shared.forward_tokens < 0.9 * whole.forward_tokens
 
 
-def test_many_prompts_are_held_a_part_at_a_time(checkpoint, monkeypatch):
+def test_many_prompts_are_tokenised_in_parts(checkpoint, monkeypatch):
     judge = of(checkpoint)
     whole = judge.judge(PAIRS)
     monkeypatch.setattr(verifier_model, "TOKENISED_AT_ONCE", 7)
@@ -132,7 +132,7 @@ def test_many_prompts_are_held_a_part_at_a_time(checkpoint, monkeypatch):
     assert [verdict.same for verdict in parts] == [verdict.same for verdict in whole]
 
 
-def test_verdicts_that_one_way_settles_come_before_the_second_way_is_asked(checkpoint):
+def test_verdicts_of_one_direction_are_yielded_before_the_reverse_direction_runs(checkpoint):
     judge = of(checkpoint)
     final = judge.judge(PAIRS)
     calls = judge.forward_calls
@@ -150,7 +150,7 @@ def test_a_prompt_longer_than_the_window_is_undecided_with_its_length(checkpoint
     assert short.same is not None
 
 
-def test_a_question_is_left_out_where_there_is_none_or_the_template_has_no_place_for_it(checkpoint):
+def test_the_prompt_has_no_question_if_the_pair_or_the_template_has_none(checkpoint):
     with_question, none = of(checkpoint).judge([Pair(QUESTION, "2", "two"), Pair(None, "2", "two")])
     assert with_question.score != none.score
     judge = of(checkpoint, template="{left} = {right}? Final Decision:")
@@ -165,7 +165,7 @@ def test_hostile_answers_are_judged_as_text(checkpoint):
     assert None not in {verdict.same for verdict in of(checkpoint).judge(pairs)}
 
 
-def test_generating_reads_what_the_model_writes_and_never_guesses(checkpoint):
+def test_generate_reads_the_decision_and_never_guesses(checkpoint):
     judge = of(checkpoint, mode="generate", max_new_tokens=8)
     verdicts = judge.judge(PAIRS[:4])
     assert {verdict.same for verdict in verdicts} == {None}  # random weights write no decision
@@ -193,7 +193,9 @@ def test_generating_reads_what_the_model_writes_and_never_guesses(checkpoint):
         ("forward", None, True, None),
     ],
 )
-def test_an_undecided_way_leaves_open_what_the_other_does_not_settle(checkpoint, policy, there, back, same):
+def test_an_undecided_direction_makes_the_pair_undecided_unless_the_other_decides(
+    checkpoint, policy, there, back, same
+):
     judge = of(checkpoint, policy=policy)
     answers = {("a", "bb"): there, ("bb", "a"): back}
 
@@ -209,7 +211,7 @@ def test_an_undecided_way_leaves_open_what_the_other_does_not_settle(checkpoint,
     assert (verdict.reason == "open") is (same is None)
 
 
-def test_the_cache_keeps_apart_whatever_changes_a_verdict(checkpoint):
+def test_settings_contain_exactly_what_a_verdict_depends_on(checkpoint):
     judges = [
         of(checkpoint, **options)
         for options in (
@@ -236,7 +238,7 @@ def test_settings_are_plain_values(checkpoint):
     assert plain(of(checkpoint).settings)
 
 
-def test_provenance_names_the_model_its_weights_and_the_choices(checkpoint):
+def test_provenance_names_the_model_its_weights_and_the_options(checkpoint):
     judge = of(checkpoint, policy="either", template=OWN)
     assert judge.describe() == f"verifier(model={checkpoint!r}, template={OWN!r}, policy='either')"
     assert set(judge.versions) == {"torch", "transformers", Path(checkpoint).name}
@@ -248,7 +250,7 @@ def test_a_chat_template_changes_the_prompt(checkpoint):
     check_equivalence(of(checkpoint, chat_template=True), SHORT[:5])
 
 
-def test_once_closed_it_says_so(checkpoint):
+def test_a_closed_judge_raises_an_error_and_can_be_closed_twice(checkpoint):
     judge = of(checkpoint)
     judge.close()
     judge.close()
@@ -269,17 +271,17 @@ def test_once_closed_it_says_so(checkpoint):
         ({"dtype": "float8"}, "dtype='float8' is unknown"),
     ],
 )
-def test_an_option_that_cannot_be_is_refused(checkpoint, options, said):
+def test_an_invalid_option_is_refused(checkpoint, options, said):
     with pytest.raises(OptionError, match=re.escape(said)):
         of(checkpoint, **options)
 
 
-def test_a_model_that_is_no_causal_language_model_is_refused(tmp_path):
+def test_a_folder_without_a_causal_language_model_is_refused(tmp_path):
     with pytest.raises(OptionError, match=str(tmp_path)):
         of(str(tmp_path))
 
 
-def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(checkpoint, monkeypatch):
+def test_a_compiled_model_gives_the_same_verdicts(checkpoint, monkeypatch):
     graphs = []
 
     def eager(graph, _):  # no C++ compiler needed

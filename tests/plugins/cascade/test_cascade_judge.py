@@ -1,4 +1,4 @@
-"""The cascade: who is asked what, who decides, and what a user may write."""
+"""The cascade: which stage judges and decides which pairs, and the elements of its list."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from semantic_entropy.types import Usage
 
 
 class Table(Equivalence):
-    """Says what it was told to say of a pair, in either order, and remembers what it was asked."""
+    """A judge with a table of verdicts, in either order of a pair, that records its calls."""
 
     def __init__(self, name="table", settings=None, **verdicts):
         self.name, self.calls, self._settings, self.closed = name, [], settings or name, 0
@@ -45,7 +45,7 @@ def cascade(*judges):
     return load_equivalence("cascade", judges=list(judges))
 
 
-def test_each_stage_is_asked_once_for_what_the_stages_before_it_left_open():
+def test_each_stage_judges_the_undecided_pairs_in_one_call():
     first, second = Table("first", ab=SAME), Table("second", ac=DIFFERENT, bc=SAME)
     verdicts = cascade(first, second).judge(ABC)
     assert [(v.same, v.by) for v in verdicts] == [(True, "first"), (False, "second"), (True, "second")]
@@ -53,13 +53,13 @@ def test_each_stage_is_asked_once_for_what_the_stages_before_it_left_open():
     assert second.calls == [["ac", "bc"]]
 
 
-def test_a_stage_is_not_called_where_nothing_is_left():
+def test_a_stage_is_not_called_without_undecided_pairs():
     second = Table("second")
     cascade(Table("first", ab=SAME, ac=SAME, bc=SAME), second).judge(ABC)
     assert second.calls == []
 
 
-def test_what_is_decided_is_yielded_before_the_next_stage_is_asked():
+def test_verdicts_are_yielded_before_the_next_stage_is_called():
     second = Table("second", ac=SAME, bc=SAME)
     stream = cascade(Table("first", ab=SAME), second).stream(ABC)
     assert next(stream) == (0, Verdict(same=True, by="first"))
@@ -67,7 +67,7 @@ def test_what_is_decided_is_yielded_before_the_next_stage_is_asked():
     assert [index for index, _ in stream] == [1, 2]
 
 
-TRUSTED = [  # trust, band, the first judge's verdict, what the cascade makes of it: None is passed on
+TRUSTED = [  # trust, band, the first judge's verdict, the verdict of the cascade: None is passed on
     (None, None, Verdict(same=True, score=0.2), True),
     (None, None, Verdict(same=None), None),
     ("same", None, SAME, True),
@@ -81,14 +81,14 @@ TRUSTED = [  # trust, band, the first judge's verdict, what the cascade makes of
     (None, (0.5, 0.5), Verdict(same=False, score=0.5), True),  # a plain threshold
     (None, (0, 1), Verdict(same=False, score=0.0), None),
     (None, (0, 1), Verdict(same=False, score=1.0), True),
-    (None, (0.3, 0.9), Verdict(same=None, score=1.0), None),  # what the judge could not judge stays so
+    (None, (0.3, 0.9), Verdict(same=None, score=1.0), None),  # an undecided pair stays undecided
     ("same", (0.3, 0.9), Verdict(same=False, score=0.1), None),
     ("different", (0.3, 0.9), Verdict(same=False, score=0.95), None),
 ]
 
 
 @pytest.mark.parametrize(("trust", "band", "verdict", "same"), TRUSTED)
-def test_what_counts_of_a_verdict(trust, band, verdict, same):
+def test_trust_and_band_restrict_a_verdict(trust, band, verdict, same):
     first = {"judge": Table("first", ab=verdict), "trust": trust, "band": band}
     (found,) = cascade(first, Table("last", ab=Verdict(None, reason="asleep"))).judge(ABC[:1])
     assert found.same is same
@@ -97,7 +97,7 @@ def test_what_counts_of_a_verdict(trust, band, verdict, same):
         assert found.score == verdict.score
 
 
-def test_what_nobody_decides_is_undecided_with_every_reason():
+def test_an_undecided_pair_has_the_reasons_of_all_stages():
     judges = [
         {"judge": Table("one", ab=Verdict(same=True, score=0.5)), "band": [0.3, 0.9]},
         {"judge": Table("two", ab=DIFFERENT), "trust": "same"},
@@ -110,7 +110,7 @@ def test_what_nobody_decides_is_undecided_with_every_reason():
     )
 
 
-def test_what_every_stage_cost_is_in_the_verdict():
+def test_a_verdict_contains_the_cost_of_all_stages():
     first = Table("first", ab=Verdict(None, usage=Usage(1, 10, 2, 0.5)))
     second = Table("second", ab=Verdict(same=True, usage=Usage(1, 20, 1)))
     (verdict,) = cascade(first, Table("free"), second).judge(ABC[:1])
@@ -123,30 +123,30 @@ def test_a_judge_that_occurs_twice_has_two_names():
     assert [v.by for v in verdicts] == ["ngram", "ngram 2"]
 
 
-def test_a_cascade_in_a_cascade_says_who_it_was():
+def test_a_cascade_in_a_cascade_names_the_inner_judge():
     inner = cascade({"judge": Table("one", ab=SAME), "trust": "same"}, Table("two", ac=SAME, bc=DIFFERENT))
     assert [v.by for v in cascade("exact", inner).judge(ABC)] == ["cascade > one", "cascade > two", "cascade > two"]
 
 
-DEFAULT = [  # question, one answer, another, the same?, who says so
+DEFAULT = [  # question, one answer, another, the same?, the judge that decides
     (None, "Paris", " Paris ", True, "exact"),
     (None, "42", "42.0", True, "math"),
     (None, r"\frac{1}{2}", "0.5", True, "math"),
     (None, "41", "42", False, "math"),
     ("Capital of France?", "Paris", "It is Paris.", True, "text"),
     ("Capital of France?", "Paris", "Rome", False, "text"),
-    ("Six times seven?", "42", "It is forty-two", True, "text"),  # one of them is no mathematics
+    ("Six times seven?", "42", "It is forty-two", True, "text"),  # one of them is not mathematics
     ("Six times seven?", "42", "forty-three", False, "text"),
 ]
 
 
 @pytest.mark.parametrize(("question", "left", "right", "same", "by"), DEFAULT)
-def test_the_default_needs_no_model_and_asks_each_about_what_it_is_for(question, left, right, same, by):
+def test_the_default_needs_no_model_and_asks_each_judge_about_the_pairs_that_suit_it(question, left, right, same, by):
     (verdict,) = load_equivalence("cascade").judge([Pair(question, left, right)])
     assert (verdict.same, verdict.by) == (same, by)
 
 
-def test_before_others_text_leaves_open_what_it_is_unsure_of():
+def test_before_the_last_stage_text_passes_on_pairs_with_a_middle_score():
     last = Table("last")
     question = "What did he discover?"
     answers = [
@@ -162,31 +162,31 @@ def test_before_others_text_leaves_open_what_it_is_unsure_of():
 
 
 @pytest.mark.parametrize("other", ['{"a": 2}', "!!", '{"a": 1.0}'])
-def test_text_gives_a_score_for_whatever_it_compares(other):
+def test_text_gives_every_pair_a_score(other):
     verdicts = cascade("text", Table("last")).judge([Pair(None, '{"a": 1}', other), Pair(None, "??", other)])
     assert [v.by for v in verdicts] == ["text", "text"]
 
 
-def test_before_others_an_embedding_counts_for_same_alone():
+def test_before_the_last_stage_only_same_counts_of_an_embedding():
     near, far = Verdict(same=True, score=0.95), Verdict(same=False, score=0.5)
     last = Table("last")
     cascade(Table("embedding", ab=near, ac=far), last).judge(ABC)
     assert last.calls == [["ac", "bc"]]
 
 
-def test_the_last_stage_is_asked_about_all_that_is_left():
+def test_the_last_stage_judges_all_remaining_pairs():
     verdicts = cascade("exact", "math").judge([Pair(None, "Paris", "Rome"), Pair(None, "1", "1.0")])
     assert [(v.same, v.by) for v in verdicts] == [(False, "math"), (True, "math")]
 
 
-def test_the_answer_is_extracted_as_the_stage_does_that_suits_the_responses():
+def test_the_first_stage_that_suits_the_responses_extracts_the_answers():
     judge = load_equivalence("cascade")
     assert judge.extract([r"So it is \boxed{5}.", r"\boxed{\frac12}"]) == ["5", r"\frac12"]
     assert judge.extract(["<think>5 or 6?</think>Paris", "Rome"]) == ["Paris", "Rome"]
     assert judge.extract(["", "I don't know."]) == [None, None]
 
 
-def test_keys_spare_the_question_wherever_no_earlier_stage_could_deny_them():
+def test_a_stage_gives_keys_if_no_earlier_stage_can_decide_different():
     answers = ["42", "42.0", " Paris", "Paris", "It is Paris"]
     one, two, three, four, five = load_equivalence("cascade").keys(None, answers)
     assert one == two
@@ -201,7 +201,7 @@ WORDS = st.lists(st.sampled_from("paris rome not yes 42 42.0 \\frac{1}{2} 0.5 th
 
 
 @given(WORDS, WORDS)
-def test_symmetric_and_true_to_its_keys(one, other):
+def test_verdicts_are_symmetric_and_agree_with_the_keys(one, other):
     judge = cascade("exact", {"judge": "ngram", "band": [0.05, 0.9]}, "text")
     left, right = " ".join(one), " ".join(other)
     there, back = judge.judge([Pair("Who?", left, right), Pair("Who?", right, left)])
@@ -217,20 +217,20 @@ def test_it_passes_the_conformance_checks(judges):
     with_answers.close()
 
 
-def test_it_is_cheap_and_asks_for_the_question_as_its_stages_do():
+def test_it_is_cheap_and_uses_the_question_if_its_stages_do():
     assert cascade("exact", "ngram").cheap
     assert not cascade("exact", "ngram").uses_question
     assert cascade("exact", "text").uses_question
     assert not cascade("math", "text").cheap
 
 
-def test_settings_are_plain_and_hold_what_decides(tmp_path):
+def test_settings_are_plain_values_and_contain_what_decides(tmp_path):
     given = [["exact", "text"], ["text", "exact"], [{"judge": "exact", "trust": "both"}, "text"]]
     given += [["exact", {"judge": "text", "band": [0.5, 0.5]}], ["exact", {"judge": "text", "trust": "same"}]]
     settings = [load_equivalence("cascade", judges=judges).settings for judges in given]
     assert len(set(settings)) == len(given)
     answers = ["Paris", "Rome", "It is Paris"]
-    for found in (0, 3):  # a second process would find them so
+    for found in (0, 3):  # as in a second process
         with Scorer(cascade("exact", Slow()), cache=tmp_path / "verdicts") as scorer:
             scorer.estimate(answers)
             assert isinstance(scorer.cache, CacheFile)
@@ -245,7 +245,7 @@ class Slow(Equivalence):
         return [Verdict(pair.left[-5:] == pair.right[-5:]) for pair in pairs]
 
 
-def test_versions_are_those_of_all_stages():
+def test_versions_contain_those_of_all_stages():
     class Versioned(Table):
         @property
         def versions(self):
@@ -256,12 +256,12 @@ def test_versions_are_those_of_all_stages():
     assert (found["model"], found["model (two)"]) == ("one", "two")
 
 
-def test_describe_shows_the_chain():
+def test_describe_shows_all_stages():
     judge = cascade("exact", "math", {"judge": "ngram", "band": [0.3, 0.9]}, "text")
     assert judge.describe() == ("cascade(exact trust=same > math > ngram(n=3, threshold=0.6) band=[0.3, 0.9] > text)")
 
 
-def test_it_closes_what_it_loaded_and_nothing_else():
+def test_it_closes_only_the_judges_that_it_has_loaded():
     mine = Table("mine")
     judge = cascade("math", mine)
     closed = []
@@ -277,7 +277,7 @@ def test_a_function_of_two_texts_is_a_judge():
     assert [v.by for v in cascade(lambda a, b: a != b, "exact").judge(ABC)] == ["<lambda>"] * 3
 
 
-WRONG = [  # judges, what the message says
+WRONG = [  # judges, a part of the message
     ([], "at least one judge"),
     ("exact", "must be a list"),
     ([{"options": {}}], "has no 'judge'"),
@@ -297,18 +297,18 @@ WRONG = [  # judges, what the message says
 
 
 @pytest.mark.parametrize(("judges", "message"), WRONG)
-def test_a_slip_is_an_error_that_says_what_to_write(judges, message):
+def test_an_invalid_list_is_an_error_that_says_what_to_write(judges, message):
     with pytest.raises(InputError) as caught:
         load_equivalence("cascade", judges=judges)
     assert message in str(caught.value)
 
 
-def test_an_unknown_name_lists_those_that_exist():
+def test_an_unknown_judge_is_an_error_with_a_suggestion():
     with pytest.raises(UnknownComponentError, match="Did you mean 'embedding'"):
         cascade("exact", "embeding")
 
 
-def test_a_slip_in_the_last_element_closes_what_was_loaded(monkeypatch):
+def test_an_error_in_the_last_element_closes_the_loaded_judges(monkeypatch):
     closed = []
     monkeypatch.setattr("semantic_entropy_plugins.math.math_judge.Math.close", lambda judge: closed.append(judge.name))
     with pytest.raises(OptionError):
@@ -340,14 +340,14 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("how", "message"), BROKEN)
-def test_a_stage_that_breaks_its_contract_is_named(how, message):
+def test_the_error_names_a_stage_that_breaks_its_contract(how, message):
     with pytest.raises(EquivalenceError) as caught:
         cascade("exact", Broken("broken", how), Table("last")).judge(ABC)
     assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("same", [True, False])
-def test_a_score_that_is_not_a_number_leaves_a_pair_open(same):
+def test_a_score_that_is_not_a_number_does_not_decide(same):
     first = {"judge": Table("first", ab=Verdict(same, float("nan"))), "band": [0.2, 0.8]}
     (verdict,) = cascade(first, Table("second", ab=SAME)).judge(ABC[:1])
     assert (verdict.same, verdict.by) == (True, "second")
@@ -361,7 +361,7 @@ def test_a_band_on_a_judge_without_a_score_is_an_error_that_says_what_to_do():
         cascade({"judge": "exact", "band": [0.2, 0.8]}, "text").judge(ABC)
 
 
-def test_the_command_line_takes_the_list_as_json(tmp_path):
+def test_the_command_line_accepts_the_list_as_json(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps({"question": "Capital?", "responses": ["Paris", "It is Paris", "Rome"]}) + "\n")
     judges = 'judges=["exact", "math", {"judge": "ngram", "band": [0.1, 0.9]}, "text"]'

@@ -1,4 +1,4 @@
-"""The nli judge on tiny real models: against one pair at a time, and against facts that one of them has learned."""
+"""The NLI judge on tiny models: compared with one pair at a time, and with the facts that one model has learned."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SWAPPED = [Pair(question, right, left) for question, left, right in PAIRS]
 
 
 SEEDS = {"bert": 2, "roberta": 5, "deberta": 2, "deberta-v2": 2, "modernbert": 5}
-"""Of random weights whose verdicts vary under each rule."""
+"""Seeds of random weights with which the verdicts vary under each rule."""
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def hard_pairs() -> list[Pair]:
 
 
 def one_at_a_time(folder: str, rule: str, pair: Pair) -> tuple[bool, float]:
-    """The published codes' way: one pair, one forward pass, argmax, both directions always."""
+    """As in the published codes: one pair per forward pass, argmax, always both directions."""
     model = _reference(folder)
     left, right = (
         (text if pair.question is None else f"{pair.question} {text}").replace("\ud800", "\ufffd")
@@ -88,25 +88,25 @@ def _reference(folder: str):
 
 @pytest.mark.parametrize("rule", RULES)
 @pytest.mark.parametrize("kind", NLI_KINDS)
-def test_verdicts_and_scores_are_those_of_one_pair_at_a_time(folders, kind, rule):
+def test_verdicts_and_scores_equal_those_of_one_pair_at_a_time(folders, kind, rule):
     pairs = hard_pairs()
     verdicts = NLI(folders[kind], rule=rule, batch_tokens=256).judge(pairs)
     expected = [one_at_a_time(folders[kind], rule, pair) for pair in pairs]
     assert [verdict.same for verdict in verdicts] == [same for same, _ in expected]
     assert [verdict.score for verdict in verdicts] == pytest.approx([score for _, score in expected], abs=1e-5)
-    assert len({same for same, _ in expected}) == 2, "these pairs test nothing: all verdicts are the same"
+    assert len({same for same, _ in expected}) == 2, "all verdicts are the same, so these pairs test nothing"
 
 
 @pytest.mark.parametrize(
     ("left", "right", "strict", "nonstrict", "either"),
     [
         ("Paris", "it is Paris", True, True, True),
-        ("Paris", "Paris in France", False, True, True),  # the fuller answer entails the shorter, not the reverse
+        ("Paris", "Paris in France", False, True, True),  # the longer answer entails the shorter one, not the reverse
         ("Paris", "Rome", False, False, False),
         ("Rome in Italy", "it is Oslo", False, False, False),
     ],
 )
-def test_a_model_that_has_learned_its_facts_judges_by_them(taught, left, right, strict, nonstrict, either):
+def test_a_trained_model_judges_by_the_facts_it_has_learned(taught, left, right, strict, nonstrict, either):
     for rule, expected in (("strict", strict), ("nonstrict", nonstrict), ("either", either)):
         judge = _judge(taught, rule)
         for pair in (Pair(QUESTION, left, right), Pair(QUESTION, right, left), Pair(None, left, right)):
@@ -126,12 +126,12 @@ def test_verdict_and_score_do_not_depend_on_which_answer_is_left(taught, rule):
 
 
 @pytest.mark.parametrize("kind", NLI_KINDS)
-def test_the_judge_is_one_by_the_conformance_kit(folders, kind):
+def test_it_passes_the_conformance_checks(folders, kind):
     check_equivalence(load_equivalence("nli", model=folders[kind]))
 
 
 @pytest.mark.parametrize(("rule", "direction"), [("strict", 0), ("either", 1)])
-def test_the_second_direction_is_asked_only_where_the_first_leaves_it_open(taught, rule, direction):
+def test_the_second_direction_is_judged_only_where_the_first_does_not_decide(taught, rule, direction):
     judge, run = NLI(taught, rule=rule), _reference(taught)
     judge.judge(PAIRS)
     texts = [sorted((f"{QUESTION} {p.left}", f"{QUESTION} {p.right}"), key=lambda t: (len(t), t)) for p in PAIRS]
@@ -148,7 +148,7 @@ def test_each_distinct_direction_runs_once_in_a_call(taught):
     assert often.forward_rows == once.forward_rows
 
 
-def test_a_pair_longer_than_the_window_is_undecided_and_leaves_the_rest_alone(taught):
+def test_a_pair_longer_than_the_window_is_undecided_and_does_not_affect_the_others(taught):
     judge = _judge(taught)
     long = Pair(None, "Paris " * 300, "Rome")
     alone, *others = judge.judge([long, *PAIRS])
@@ -158,20 +158,20 @@ def test_a_pair_longer_than_the_window_is_undecided_and_leaves_the_rest_alone(ta
     assert others == judge.judge(PAIRS)
 
 
-def test_a_pair_that_just_fills_the_window_is_judged(folders):
+def test_a_pair_that_exactly_fills_the_window_is_judged(folders):
     judge = NLI(folders["bert"], rule="either")
     fits, longer = judge.judge([Pair(None, "42 " * 124, "4"), Pair(None, "42 " * 125, "4")])
-    assert fits.same is not None  # 124 + 1 tokens, and the three that the tokenizer adds
+    assert fits.same is not None  # 124 + 1 tokens, and three special tokens
     assert longer.reason == "too long: 129 tokens, and the model's window is 128"
 
 
 @pytest.mark.parametrize("batch_tokens", [1, 40, 10_000])
-def test_the_size_of_batches_changes_no_verdict(taught, batch_tokens):
+def test_verdicts_do_not_depend_on_the_batch_size(taught, batch_tokens):
     judge = NLI(taught, batch_tokens=batch_tokens)
     assert [v.same for v in judge.judge(PAIRS)] == [v.same for v in _judge(taught).judge(PAIRS)]
 
 
-def test_verdicts_stream_while_others_are_still_to_be_judged(taught):
+def test_verdicts_are_yielded_before_all_pairs_are_judged(taught):
     judge = NLI(taught, batch_tokens=40)
     verdicts = judge.stream(PAIRS)
     next(verdicts)
@@ -181,7 +181,7 @@ def test_verdicts_stream_while_others_are_still_to_be_judged(taught):
 
 
 class Crowded:
-    """A model on a device with room for so many tokens."""
+    """A model on a device with memory for this many tokens."""
 
     def __init__(self, model: object, tokens: int) -> None:
         self.model, self.tokens = model, tokens
@@ -203,14 +203,14 @@ def test_out_of_memory_makes_batches_smaller_and_changes_no_verdict(taught):
     assert [v.same for v in judge.judge(PAIRS)] == [v.same for v in _judge(taught).judge(PAIRS)]
 
 
-def test_a_pair_for_which_there_is_no_memory_is_undecided_with_the_reason(taught):
+def test_a_pair_that_does_not_fit_into_memory_is_undecided_with_the_reason(taught):
     verdicts = crowded(NLI(taught), 12).judge([Pair(None, "Paris " * 20, "Rome"), Pair(None, "Paris", "Rome")])
     assert verdicts[0].same is None
     assert verdicts[0].reason.startswith("out of memory at ")
     assert verdicts[1].same is False
 
 
-def test_an_output_that_is_not_a_number_is_undecided_and_says_so(taught):
+def test_an_output_that_is_not_a_number_is_undecided_with_the_reason(taught):
     judge = NLI(taught)
     with torch.no_grad():
         judge._classifier._loaded.model.classifier.out_proj.bias[1] = float("nan")
@@ -219,7 +219,7 @@ def test_an_output_that_is_not_a_number_is_undecided_and_says_so(taught):
     assert "not a number" in verdict.reason
 
 
-def test_the_question_can_be_left_out_and_verdicts_are_then_shared_between_questions(taught):
+def test_without_the_question_verdicts_are_shared_between_questions(taught):
     questions, groups = ["Where?", "When?"], [["Paris", "Rome"], ["Paris", "Rome"]]
     for question, asked in ((True, 2), (False, 1)):
         judge = NLI(taught, question=question)
@@ -229,7 +229,7 @@ def test_the_question_can_be_left_out_and_verdicts_are_then_shared_between_quest
     assert judge.judge([Pair("Where?", "Paris", "Rome")]) == judge.judge([Pair(None, "Paris", "Rome")])
 
 
-def test_the_template_is_filled_in_and_nothing_in_it_is_evaluated(taught):
+def test_the_template_is_filled_and_nothing_in_it_is_evaluated(taught):
     judge = NLI(taught, template="{answer} <- {question} {answer.__class__} {0}")
     assert judge._text("Q {answer}", "A {question}") == "A {question} <- Q {answer} {answer.__class__} {0}"
     assert judge._text(None, "A") == "A"
@@ -247,14 +247,14 @@ def test_the_template_is_filled_in_and_nothing_in_it_is_evaluated(taught):
         ({"batch_tokens": 0}, "batch_tokens=0 must be a whole number of at least 1 or None"),
     ],
 )
-def test_an_option_that_cannot_be_is_an_error_before_any_model_is_loaded(options, part):
+def test_an_invalid_option_is_an_error_before_a_model_is_loaded(options, part):
     with pytest.raises(OptionError) as caught:
         NLI("no/such-model", **options)
     assert part in str(caught.value)
 
 
 @pytest.mark.parametrize("labels", [("NEGATIVE", "NEUTRAL", "POSITIVE"), ("LABEL_0", "LABEL_1", "LABEL_2")])
-def test_a_model_that_is_none_for_nli_is_an_error_that_shows_its_labels(tmp_path, labels):
+def test_a_model_without_nli_labels_is_an_error_that_shows_its_labels(tmp_path, labels):
     folder = tiny_nli(tmp_path / "model", labels=labels)
     with pytest.raises(OptionError) as caught:
         NLI(str(folder))
@@ -274,7 +274,7 @@ def test_labels_that_do_not_number_the_outputs_are_an_error(tmp_path, numbers):
 
 
 def test_labels_in_another_order_are_read_from_the_model(tmp_path, folders):
-    """The same weights with the last layer's rows and the labels reversed."""
+    """The same weights, with the rows of the last layer and the labels in reverse order."""
     loaded = transformers.AutoModelForSequenceClassification.from_pretrained(folders["bert"])
     with torch.no_grad():
         loaded.classifier.weight.copy_(loaded.classifier.weight.flip(0))
@@ -287,7 +287,7 @@ def test_labels_in_another_order_are_read_from_the_model(tmp_path, folders):
         assert [v.same for v in NLI(str(tmp_path), rule=rule).judge(PAIRS)] == [v.same for v in expected]
 
 
-def test_a_model_with_two_labels_serves_the_rules_that_need_no_more(tmp_path):
+def test_a_model_with_two_labels_works_with_strict_and_either(tmp_path):
     folder = str(tiny_nli(tmp_path / "model", labels=("entailment", "not_entailment"), num_labels=2, seed=2))
     assert {verdict.same for verdict in NLI(folder, rule="either").judge(PAIRS)} == {True, False}
     assert len(NLI(folder).judge(PAIRS)) == len(PAIRS)
@@ -295,13 +295,13 @@ def test_a_model_with_two_labels_serves_the_rules_that_need_no_more(tmp_path):
         NLI(folder, rule="nonstrict")
 
 
-def test_a_model_that_does_not_run_here_says_so_at_construction(tmp_path):
+def test_a_model_that_does_not_run_here_is_an_error_at_construction(tmp_path):
     folder = tiny_nli(tmp_path / "model", type_vocab_size=1)  # its tokenizer has two kinds of segment
     with pytest.raises(EquivalenceError, match="loads, but does not run on cpu in torch.float32"):
         NLI(str(folder))
 
 
-def test_settings_hold_what_a_verdict_depends_on_and_nothing_else(taught, folders):
+def test_settings_contain_exactly_what_a_verdict_depends_on(taught, folders):
     base = NLI(taught)
     assert NLI(taught, batch_tokens=7).settings == base.settings
     others = [
@@ -316,7 +316,7 @@ def test_settings_hold_what_a_verdict_depends_on_and_nothing_else(taught, folder
     assert base.versions[Path(taught).name] != others[0].versions[Path(folders["roberta"]).name]
 
 
-def test_it_is_described_by_the_options_that_are_not_the_default(taught):
+def test_describe_shows_the_options_that_are_not_defaults(taught):
     assert NLI(taught).describe() == f"nli(model={taught!r})"
     assert NLI(taught, rule="either", question=False).describe() == (
         f"nli(model={taught!r}, rule='either', question=False)"
@@ -325,15 +325,15 @@ def test_it_is_described_by_the_options_that_are_not_the_default(taught):
 
 @pytest.mark.parametrize("kind", NLI_KINDS)
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-def test_half_precision_gives_nearly_the_same_scores(kind, dtype, tmp_path):
+def test_half_precision_gives_similar_scores(kind, dtype, tmp_path):
     folder = str(tiny_nli(tmp_path / kind, kind, initializer_range=0.1))
     exact, half = NLI(folder, rule="nonstrict").judge(PAIRS), NLI(folder, rule="nonstrict", dtype=dtype).judge(PAIRS)
     both = [pair for pair in zip(exact, half, strict=True) if pair[0].same == pair[1].same]
-    assert len(both) >= len(PAIRS) - 4  # random weights: some pairs are close calls
+    assert len(both) >= len(PAIRS) - 4  # random weights: some decisions are close
     assert [v.score for _, v in both] == pytest.approx([v.score for v, _ in both], abs=0.02)
 
 
-def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(taught, monkeypatch):
+def test_a_compiled_model_gives_the_same_verdicts(taught, monkeypatch):
     graphs = []
 
     def eager(graph, _):  # no C++ compiler needed
@@ -345,7 +345,7 @@ def test_a_compiled_model_is_compiled_and_gives_the_same_verdicts(taught, monkey
     assert graphs
 
 
-def test_a_closed_judge_says_so_and_may_be_closed_twice(taught):
+def test_a_closed_judge_raises_an_error_and_can_be_closed_twice(taught):
     judge = NLI(taught)
     judge.close()
     judge.close()
@@ -376,15 +376,15 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
-def test_a_forked_process_judges_too(taught):
-    """With two threads: OpenMP's do not survive a fork, and a process that waits for them never ends."""
+def test_a_forked_process_can_use_the_judge(taught):
+    """With two threads, because a fork does not copy OpenMP's threads, and torch would wait for them forever."""
     done = subprocess.run(
         [sys.executable, "-c", FORK, taught], timeout=120, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
 
 
-def test_no_pairs_are_no_work(taught):
+def test_no_pairs_need_no_forward_pass(taught):
     judge = NLI(taught)
     assert judge.judge([]) == []
     assert judge.forward_calls == 0

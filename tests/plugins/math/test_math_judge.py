@@ -1,4 +1,4 @@
-"""The math judge: decisions, hostile answers from every kind of thread and process, and no worker left behind."""
+"""The math judge: decisions, hostile answers in threads and forked processes, and the end of the workers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ EXTRACTION = [
 
 
 @pytest.mark.parametrize(("response", "answer"), EXTRACTION)
-def test_the_answer_is_the_box_else_the_whole_else_the_last_number(math, response, answer):
+def test_the_answer_is_the_box_else_the_whole_text_else_the_last_number(math, response, answer):
     assert list(math.extract([response])) == [answer]
 
 
@@ -101,8 +101,8 @@ def test_prose_is_not_mathematics(text, is_one):
     assert is_mathematics(text) is is_one
 
 
-def test_math_verifys_own_tests_come_out_as_it_expects_them(math):
-    """Its own cases, where both sides are answers alone: finding one in prose is another matter."""
+def test_the_test_cases_of_math_verify_get_the_expected_verdicts(math):
+    """Only cases in which both sides are answers without prose: extraction is another task."""
     table = [row for row in rows("pairs.jsonl") if row["source"] == "math_verify_tests"]
     table = [row for row in table if is_mathematics(row["a"]) and is_mathematics(row["b"])]
     verdicts = math.judge([Pair(None, row["a"], row["b"]) for row in table])
@@ -135,23 +135,23 @@ HOSTILE = [
 
 @pytest.fixture(scope="module")
 def quick():
-    """A second is enough to show that a limit holds."""
+    """A judge with a timeout of one second, to show that a limit holds."""
     judge = load_equivalence("math", timeout=1.0)
     yield judge
     judge.close()
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text[:24]))
-def test_a_hostile_answer_gets_a_verdict_or_none_and_the_next_task_is_served(quick, text):
+def test_after_a_hostile_answer_the_next_task_is_judged(quick, text):
     start = time.monotonic()
     (verdict,) = quick.judge([Pair(None, text, "x+1")])
     assert verdict.same in (None, False)
     assert same(quick, "x+1", "1+x") is True
-    assert time.monotonic() - start < 30  # limits of one second each, and a worker to start
+    assert time.monotonic() - start < 30  # limits of one second each, and the start of a worker
 
 
-@pytest.mark.timeout(60)  # a full time-out for each would be minutes
-def test_a_group_of_hostile_answers_is_done_in_seconds_and_the_honest_ones_are_compared():
+@pytest.mark.timeout(60)  # a whole timeout for each would take minutes
+def test_a_group_of_hostile_answers_takes_seconds_and_the_other_answers_are_compared():
     answers = [rf"\sum_{{i=1}}^{{10^9}} i^i + {k}" for k in range(14)] + ["x+1", "1+x"]
     judge = load_equivalence("math")
     result = estimate([rf"\boxed{{{answer}}}" for answer in answers], equivalence=judge)
@@ -159,14 +159,14 @@ def test_a_group_of_hostile_answers_is_done_in_seconds_and_the_honest_ones_are_c
     assert result.labels == (*range(15), 14)
 
 
-def test_what_ran_over_is_not_tried_again(quick):
+def test_an_answer_that_timed_out_is_not_tried_again(quick):
     text = r"\sum_{i=1}^{10^9} i^i + 1"
     for other in ("y", "z", "w"):
         (verdict,) = quick.judge([Pair(None, text, other)])
     assert "exceeded its limit of time or memory before" in verdict.reason
 
 
-def test_an_answer_over_the_limit_is_undecided_and_says_so(math):
+def test_an_answer_over_the_length_limit_is_undecided_with_the_reason(math):
     (verdict,) = math.judge([Pair(None, "x" * (LONGEST + 1), "x")])
     assert verdict.same is None
     assert f"{LONGEST + 1} characters" in verdict.reason
@@ -174,13 +174,13 @@ def test_an_answer_over_the_limit_is_undecided_and_says_so(math):
 
 @settings(max_examples=60)
 @given(st.text(alphabet=r"\{}()[]^_+-*/=<>,.%$ 0123456789abxyfracsqrtpisumlntexdot", max_size=40))
-def test_fuzzed_latex_always_gets_an_answer(quick, text):
+def test_random_latex_always_gets_a_verdict(quick, text):
     (verdict,) = quick.judge([Pair(None, text, "x+1")])
     assert verdict.same in (True, False, None)
 
 
 def all_hostile(judge):
-    """Every hostile answer in one group, beside two that mean the same."""
+    """Every hostile answer in one group, with two answers that mean the same."""
     answers = [*HOSTILE, "x+1", "1+x"]
     result = estimate(
         [f"\\boxed{{{answer}}}" for answer in answers], equivalence=judge, extract=lambda text: text[7:-1]
@@ -204,9 +204,9 @@ def in_a_forked_process(judge):
     return os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # that is the point
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # the test forks deliberately
 @pytest.mark.parametrize("somewhere", [all_hostile, in_a_thread, in_asyncio, in_a_forked_process])
-def test_the_hostile_list_is_survived(somewhere):
+def test_the_judge_survives_all_hostile_answers_in_one_group(somewhere):
     judge = load_equivalence("math", timeout=1.0)
     assert somewhere(judge)
     judge.close()
@@ -227,9 +227,9 @@ def test_it_works_from_asyncio():
     assert asyncio.run(aestimate(GROUP)).labels == (0, 0, 1)
 
 
-@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # that is the point
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # the test forks deliberately
 def test_it_works_in_a_forked_process(math):
-    assert same(math, "x+1", "1+x")  # the parent's workers run
+    assert same(math, "x+1", "1+x")  # starts workers of the parent
     child = os.fork()
     if child == 0:
         os._exit(0 if same(math, "y+2", "2+y") else 1)
@@ -238,10 +238,10 @@ def test_it_works_in_a_forked_process(math):
 
 
 def workers_of(pid):
-    """Process ids of the math workers that this process started, and of their children, that still run."""
+    """The ids of the running math workers that this process has started, and of their children."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):  # it may end while we look
+        with contextlib.suppress(OSError):  # the process may end meanwhile
             state, parent, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
             if state != "Z" and b"math/worker.py" in (folder / "cmdline").read_bytes():
                 found.append((folder.name, parent, session))
@@ -263,7 +263,7 @@ def test_closing_ends_the_workers():
     judge.close()
     judge.close()
     assert len(workers_of(os.getpid())) == before - 2  # the worker and its child
-    assert same(judge, "x+1", "1+x")  # and it starts again when asked
+    assert same(judge, "x+1", "1+x")  # new workers start at the next use
     judge.close()
 
 
@@ -282,7 +282,7 @@ def alive(pid):
 
 
 @needs_proc
-def test_a_killed_parent_leaves_no_worker_even_one_in_mid_task():
+def test_workers_end_after_the_parent_was_killed_even_during_a_task():
     parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
     assert parent.stdout.readline() == "ready\n"
     time.sleep(0.5)
@@ -324,13 +324,13 @@ def test_no_text_is_ever_evaluated(math, tmp_path):
     [
         ([r"so \boxed{1}", r"\boxed{2}", "I lost count"], True),
         ([r"\boxed{\frac12}", "so it is 0.5", "$1/2$"], True),
-        (["42", "42", "forty-two"], False),  # a number word is for `text` to read
+        (["42", "42", "forty-two"], False),  # `text` reads number words
         (["1912", "in 1912", "the year 1912"], False),
         (["Paris", "Rome"], False),
         (["", " "], False),
     ],
 )
-def test_auto_takes_math_where_it_can_read_the_answers(math, responses, suits):
+def test_math_suits_responses_whose_answers_it_can_read(math, responses, suits):
     assert math.suits(responses) is suits
 
 
@@ -364,6 +364,6 @@ print(math_worker._serve_in_child(Greedy(), sys.stdout) == math_worker.OUT_OF_ME
 """
 
 
-def test_a_task_that_needs_more_memory_than_allowed_ends_its_child_and_says_so():
+def test_a_task_over_the_memory_limit_ends_its_child_with_a_status_of_its_own():
     done = subprocess.run([sys.executable, "-c", GREEDY], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "True"

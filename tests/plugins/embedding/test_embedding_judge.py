@@ -1,4 +1,4 @@
-"""The embedding judge, on the real all-MiniLM-L6-v2 and on tiny models that this file makes."""
+"""The embedding judge on all-MiniLM-L6-v2 and on tiny models that this file creates."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def judge():
 
 @pytest.fixture
 def encoded(monkeypatch):
-    """Every text that goes through a model, batch by batch."""
+    """A list of the batches of texts that models encode."""
     batches: list[list[str]] = []
     encode = SentenceModel.encode
 
@@ -51,7 +51,7 @@ def encoded(monkeypatch):
 
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory):
-    """A sentence-transformers model with a layer on top of its encoder: copy it before you change it."""
+    """A sentence-transformers model with a layer on top of its encoder: copy it before changing it."""
     folder = tmp_path_factory.mktemp("models")
     transformer = Transformer(str(tiny_nli(folder / "encoder", positions=32)))
     size = transformer.get_embedding_dimension()
@@ -71,7 +71,7 @@ def pairs(*texts, question=None):
     return [Pair(question, left, right) for left, right in zip(texts[::2], texts[1::2], strict=True)]
 
 
-def test_scores_are_the_cosines_that_the_library_gives(judge):
+def test_scores_are_the_cosines_of_the_library(judge):
     texts = ["Paris", "It is Paris.", "Rome", "the mitochondrion", "Paris is the capital of France", ""]
     found = judge.judge([Pair(None, one, other) for one in texts for other in texts])
     vectors = SentenceTransformer(str(MINILM), device="cpu").encode(texts, normalize_embeddings=True)
@@ -91,14 +91,14 @@ WORDS = st.lists(st.sampled_from("paris rome not the 1912 \u6771\u4eac \ud800 \x
 
 @settings(max_examples=30)
 @given(WORDS, WORDS)
-def test_scores_are_symmetric_in_range_and_whole_for_equal_texts(judge, one, other):
+def test_scores_are_symmetric_in_range_and_one_for_equal_texts(judge, one, other):
     there, back, self_ = judge.judge(pairs(one, other, other, one, one, one))
     assert there.score == back.score
     assert 0 <= there.score <= 1
     assert self_.score == pytest.approx(1, abs=1e-6)
 
 
-def test_each_text_is_encoded_once_and_remembered(judge, encoded):
+def test_each_text_is_encoded_once(judge, encoded):
     judge.judge(pairs("one apple", "two apples", "two apples", "one apple", "one apple", "three apples"))
     assert sorted(text for batch in encoded for text in batch) == ["one apple", "three apples", "two apples"]
     encoded.clear()
@@ -106,7 +106,7 @@ def test_each_text_is_encoded_once_and_remembered(judge, encoded):
     assert encoded == [["a pear"]]
 
 
-def test_only_so_many_are_remembered(tiny, encoded, monkeypatch):
+def test_the_cache_of_embeddings_is_limited(tiny, encoded, monkeypatch):
     monkeypatch.setattr("semantic_entropy_plugins.embedding.embedding_judge._CACHE_SIZE", 2)
     judge = load_equivalence("embedding", model=str(tiny))
     judge.judge(pairs("Paris", "Rome", "Oslo", "Paris"))
@@ -115,7 +115,7 @@ def test_only_so_many_are_remembered(tiny, encoded, monkeypatch):
     assert len(encoded[0]) == 1
 
 
-def test_a_group_asks_for_each_answer_once_over_all_rounds(judge, encoded):
+def test_each_answer_of_a_group_is_encoded_once_over_all_rounds(judge, encoded):
     answers = ["a red apple", "a green apple", "the capital of France", "Lyon", "a red apple!"]
     with Scorer(judge) as scorer:
         scorer.estimate(answers * 2)
@@ -123,7 +123,7 @@ def test_a_group_asks_for_each_answer_once_over_all_rounds(judge, encoded):
     assert sorted(texts) == sorted(set(answers))
 
 
-def test_batches_hold_what_the_budget_allows_longest_first(tiny, encoded):
+def test_batches_respect_the_budget_and_begin_with_the_longest_texts(tiny, encoded):
     judge = load_equivalence("embedding", model=str(tiny), batch_tokens=12)
     judge.judge(pairs("Paris", "Rome", "Paris in France", "Rome in Italy"))
     assert len(encoded) > 1
@@ -133,7 +133,7 @@ def test_batches_hold_what_the_budget_allows_longest_first(tiny, encoded):
     assert flat == sorted(flat, reverse=True)
 
 
-def test_memory_that_runs_out_halves_the_batches(tiny, monkeypatch):
+def test_out_of_memory_halves_the_batches(tiny, monkeypatch):
     def full(self, texts):
         if len(texts) > 1:
             raise torch.OutOfMemoryError("CUDA out of memory.")
@@ -154,15 +154,15 @@ def test_a_verdict_comes_as_soon_as_both_texts_are_encoded(tiny, encoded):
     assert [index for index, _ in stream] == [0]
 
 
-def test_a_text_longer_than_the_window_is_undecided_and_never_cut(judge, encoded):
-    fitting, longer = "a " * 254, "a " * 255  # two marks around them: 256 tokens is MiniLM's window
+def test_a_text_longer_than_the_window_is_undecided_and_not_truncated(judge, encoded):
+    fitting, longer = "a " * 254, "a " * 255  # with two special tokens: 256 tokens is MiniLM's window
     verdicts = judge.judge(pairs(fitting, "a", longer, "a", longer, fitting))
     assert [v.same is None for v in verdicts] == [False, True, True]
     assert verdicts[1].reason == "too long: 257 tokens, and the model's window is 256"
     assert longer not in [text for batch in encoded for text in batch]
 
 
-def test_the_window_ends_where_the_encoder_does(copy):
+def test_the_window_is_at_most_that_of_the_encoder(copy):
     for name, key in (("sentence_bert_config.json", "max_seq_length"), ("tokenizer_config.json", "model_max_length")):
         path = copy / name
         config = json.loads(path.read_text())
@@ -171,7 +171,7 @@ def test_the_window_ends_where_the_encoder_does(copy):
     assert verdict.reason == "too long: 42 tokens, and the model's window is 32"
 
 
-def test_the_question_is_embedded_before_the_answer_where_asked_for(encoded):
+def test_the_option_question_puts_the_question_before_the_answer(encoded):
     judge = load_equivalence("embedding", model=str(MINILM), question=True)
     judge.judge(pairs("Paris", "Rome", question="Capital?"))
     assert sorted(encoded[0]) == ["Capital? Paris", "Capital? Rome"]
@@ -181,7 +181,7 @@ def test_the_question_is_embedded_before_the_answer_where_asked_for(encoded):
     assert sorted(encoded[0]) == ["Paris", "Rome"]
 
 
-def test_a_prompt_stands_before_every_text_and_counts_in_its_length():
+def test_a_prompt_precedes_every_text_and_counts_in_its_length():
     plain = load_equivalence("embedding", model=str(MINILM))
     prompted = load_equivalence("embedding", model=str(MINILM), prompt="query: ")
     (one,), (other,) = plain.judge(pairs("query: Paris", "query: Rome")), prompted.judge(pairs("Paris", "Rome"))
@@ -191,11 +191,11 @@ def test_a_prompt_stands_before_every_text_and_counts_in_its_length():
     assert plain.settings != prompted.settings
 
 
-def test_settings_and_versions_hold_what_a_score_depends_on(tiny, copy):
+def test_settings_and_versions_contain_what_a_score_depends_on(tiny, copy):
     given = [{}, {"threshold": 0.9}, {"question": True}, {"dtype": "bfloat16"}, {"prompt": "query: "}]
     found = [load_equivalence("embedding", model=str(tiny), **options).settings for options in given]
     assert len(set(found)) == len(given)
-    assert load_equivalence("embedding", model=str(copy)).settings == found[0]  # the same model, wherever it lies
+    assert load_equivalence("embedding", model=str(copy)).settings == found[0]  # the same model in another folder
     assert load_equivalence("embedding", model=str(tiny), batch_tokens=7).settings == found[0]
     before = load_equivalence("embedding", model=str(copy)).versions[copy.name]
     assert before == load_equivalence("embedding", model=str(tiny)).versions[tiny.name]
@@ -205,7 +205,7 @@ def test_settings_and_versions_hold_what_a_score_depends_on(tiny, copy):
     assert changed.settings != found[0]
 
 
-def test_describe_says_what_is_not_the_default():
+def test_describe_shows_the_options_that_are_not_defaults():
     judge = load_equivalence("embedding", model=str(MINILM), threshold=0.5, question=True)
     assert judge.describe() == f"embedding(model={str(MINILM)!r}, threshold=0.5, question=True)"
 
@@ -223,7 +223,7 @@ def test_an_output_that_is_not_a_number_is_undecided(tiny, monkeypatch):
     assert "dtype='float32' may help" in verdict.reason
 
 
-def test_several_threads_may_ask_one_judge(judge):
+def test_several_threads_may_use_one_judge(judge):
     alone = [v.score for v in judge.judge(pairs(*ANSWERS[:8]))]
     found: list[list[float]] = []
 
@@ -256,14 +256,14 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no fork there")
-def test_a_forked_process_judges_too():
-    """With two threads, which a fork does not copy; and a lock that it does copy, held."""
+def test_a_forked_process_can_use_the_judge():
+    """With two threads, which a fork does not copy, and with a held lock, which a fork copies."""
     command = [sys.executable, "-c", FORK, str(MINILM)]
     done = subprocess.run(command, timeout=120, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_closed_judge_says_so(tiny):
+def test_a_closed_judge_raises_an_error_and_can_be_closed_twice(tiny):
     judge = load_equivalence("embedding", model=str(tiny))
     judge.close()
     judge.close()
@@ -314,7 +314,7 @@ def truncated(folder: Path) -> None:
         (lambda folder: (folder / "modules.json").write_text("[1]"), "modules.json that cannot be read"),
     ],
 )
-def test_a_folder_that_is_no_model_is_an_error_that_says_why(copy, change, part):
+def test_a_folder_without_a_valid_model_is_an_error_with_the_reason(copy, change, part):
     change(copy)
     with pytest.raises(OptionError) as caught:
         load_equivalence("embedding", model=str(copy))
@@ -324,13 +324,13 @@ def test_a_folder_that_is_no_model_is_an_error_that_says_why(copy, change, part)
 
 
 def encoder(path: Path) -> Path:
-    """A folder of an encoder alone, as some sentence models are published, with weights that nobody needs."""
+    """A folder with only an encoder, as some sentence models are published, and with unexpected weights."""
     config = json.loads((tiny_nli(path) / "config.json").read_text())
     (path / "config.json").write_text(json.dumps({**config, "architectures": ["BertForMaskedLM"]}))
     return path
 
 
-def test_a_classifier_is_no_sentence_model_and_an_encoder_is_taken_without_a_table(tmp_path, capfd):
+def test_a_classifier_is_refused_and_an_encoder_loads_without_a_report(tmp_path, capfd):
     with pytest.raises(OptionError, match=r"is a BertForSequenceClassification, not a sentence model.*modules\.json"):
         load_equivalence("embedding", model=str(tiny_nli(tmp_path / "nli")))
     load_equivalence("embedding", model=str(encoder(tmp_path / "encoder")))
@@ -338,7 +338,7 @@ def test_a_classifier_is_no_sentence_model_and_an_encoder_is_taken_without_a_tab
 
 
 @pytest.mark.parametrize("place", [".", "2_Dense"])
-def test_pickled_weights_are_read_where_that_is_asked_for(tiny, copy, place):
+def test_pickled_weights_are_read_with_allow_pickle(tiny, copy, place):
     pickled(place)(copy)
     found = load_equivalence("embedding", model=str(copy), allow_pickle=True).judge(pairs(*ANSWERS[:4]))
     expected = load_equivalence("embedding", model=str(tiny)).judge(pairs(*ANSWERS[:4]))
@@ -356,13 +356,13 @@ def test_pickled_weights_are_read_where_that_is_asked_for(tiny, copy, place):
         ({"model": "/nowhere/at/all"}, "neither a local folder nor a model name"),
     ],
 )
-def test_an_option_that_cannot_be_is_named(options, part):
+def test_an_invalid_option_is_an_error(options, part):
     with pytest.raises(InputError) as caught:
         load_equivalence("embedding", **options)
     assert part in str(caught.value)
 
 
-def test_a_model_that_is_not_here_without_a_network_says_what_to_do():
+def test_without_a_network_a_missing_model_is_an_error_that_says_what_to_do():
     with pytest.raises(EquivalenceError, match=r"HF_HUB_OFFLINE is set.*use a local folder"):
         load_equivalence("embedding", model="nobody/such-model")
 
@@ -376,8 +376,8 @@ print(judge.versions[sys.argv[1]], judge.settings[2], round(verdict.score, 4))
 """
 
 
-def test_a_model_of_the_hub_comes_without_its_pickles_and_later_from_the_cache(tmp_path):
-    """A fresh process: the hub's client reads its address once, at import."""
+def test_a_model_on_the_hub_is_downloaded_without_pickles_and_later_read_from_the_cache(tmp_path):
+    """In a new process, because the hub's client reads its address at import."""
     folder = encoder(tmp_path / "model")
     (folder / "pytorch_model.bin").write_bytes(b"not to be fetched")
     hub = FakeHub({"owner/name": {"main": folder, "v1": folder}})
