@@ -196,16 +196,16 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
     """Guards from `{"copied": 0.0, "overlong": None, "repetition": {"pays": 0.0, "n": 3}}`, or instances."""
     if not isinstance(guards, Mapping):
         return tuple(guards)
-    made = []
+    loaded = []
     for name, choice in guards.items():
         if name not in GUARDS:
             raise InputError(f"guard {name!r} does not exist. Choose one of: {', '.join(GUARDS)}.")
         options = dict(choice) if isinstance(choice, Mapping) else {"pays": choice}
         try:
-            made.append(GUARDS[name](**options))
+            loaded.append(GUARDS[name](**options))
         except TypeError as error:
             raise InputError(f"guard {name!r} does not accept the options {options}: {error}.") from error
-    return tuple(made)
+    return tuple(loaded)
 
 
 def answer_concentration(scored: Sequence[ScoredGroup]) -> float:
