@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from empo_rl.config.batch_layout import pass_problems
 from empo_rl.config.templates import Template
 from empo_rl.core.advantages import Scale
-from empo_rl.core.filters import EntropyWindow, Outside, ShareWindow, Units
+from empo_rl.core.filters import EntropyUnits, EntropyWindow, Outside, ShareWindow
 from empo_rl.core.presets import preset
 from empo_rl.core.rewards import InvalidPolicy, RewardSignal, load_reward
 from empo_rl.monitor import Action, Monitor
@@ -70,7 +70,7 @@ class Empo(Section):
     invalid: InvalidPolicy = "singleton_zero"
     delta_low: float = 0.0
     delta_high: float = math.inf
-    delta_units: Units = "nats"
+    delta_units: EntropyUnits = "nats"
     max_p_low: float = 0.0
     max_p_high: float = 1.0
     outside: Outside = "drop"

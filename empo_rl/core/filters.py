@@ -21,7 +21,7 @@ from typing import Literal, get_args
 from semantic_entropy import InputError, Result
 
 Outside = Literal["drop", "zero"]
-Units = Literal["nats", "normalized"]
+EntropyUnits = Literal["nats", "normalized"]
 
 DROPPED_LOW = "entropy not above delta_low"
 DROPPED_HIGH = "entropy not below delta_high"
@@ -73,11 +73,13 @@ class EntropyWindow:
 
     low: float = 0.0
     high: float = math.inf
-    units: Units = "nats"
+    units: EntropyUnits = "nats"
 
     def __post_init__(self) -> None:
-        if self.units not in get_args(Units):
-            raise InputError(f"delta_units={self.units!r} does not exist. Choose one of: {', '.join(get_args(Units))}.")
+        if self.units not in get_args(EntropyUnits):
+            raise InputError(
+                f"delta_units={self.units!r} does not exist. Choose one of: {', '.join(get_args(EntropyUnits))}."
+            )
         if math.isnan(self.low) or math.isnan(self.high) or self.low >= self.high:
             raise InputError(
                 f"delta_low={self.low} must be smaller than delta_high={self.high} ({self.units}): no entropy is "

@@ -57,7 +57,7 @@ class Guard(ABC):
         del state
 
 
-class Empty(Guard):
+class EmptyGuard(Guard):
     """No answer could be extracted."""
 
     name = "empty"
@@ -66,7 +66,7 @@ class Empty(Guard):
         return [[answer is None for answer in item.result.answers] for item in scored]
 
 
-class Copied(Guard):
+class CopiedGuard(Guard):
     """The answer is part of the question.
 
     Args:
@@ -95,7 +95,7 @@ class Copied(Guard):
         return shared > self.threshold * len(answer) and _rouge_l_precision(answer, question) > self.threshold
 
 
-class Overlong(Guard):
+class OverlongGuard(Guard):
     """The token limit cut the completion off (`measures["truncated"]`, given by EmpoGRPOTrainer), or it is too long.
 
     Args:
@@ -120,7 +120,7 @@ class Overlong(Guard):
         return [bool(flag) or len(text.split()) > self.most for text, flag in zip(completions, truncated, strict=True)]
 
 
-class Repetition(Guard):
+class RepetitionGuard(Guard):
     """More than `share` of the completion's words are in n-grams that occur more than twice: loops of any length.
 
     A run of more than 40 characters without a space (Chinese, or one digit repeated) is counted by its characters. Of
@@ -154,7 +154,7 @@ class Repetition(Guard):
         return covered > self.share * len(words)
 
 
-class Concentration(Guard):
+class ConcentrationGuard(Guard):
     """The answer is the most frequent one in more than `share` of the last `window` groups.
 
     Args:
@@ -188,7 +188,7 @@ class Concentration(Guard):
 
 
 GUARDS: Mapping[str, type[Guard]] = {
-    guard.name: guard for guard in (Empty, Copied, Overlong, Repetition, Concentration)
+    guard.name: guard for guard in (EmptyGuard, CopiedGuard, OverlongGuard, RepetitionGuard, ConcentrationGuard)
 }
 
 

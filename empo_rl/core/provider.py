@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import check_scale, group_advantages
-from empo_rl.core.filters import EntropyWindow, ShareWindow, Units, check_outside
+from empo_rl.core.filters import EntropyUnits, EntropyWindow, ShareWindow, check_outside
 from empo_rl.core.groups import RolloutGroup, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import batch_metrics
@@ -113,7 +113,7 @@ class EmpoProvider:
         reward_options: Mapping[str, Any] | None = None,
         delta_low: float = 0.0,
         delta_high: float = math.inf,
-        delta_units: Units = "nats",
+        delta_units: EntropyUnits = "nats",
         max_p_low: float = 0.0,
         max_p_high: float = 1.0,
         outside: str = "drop",

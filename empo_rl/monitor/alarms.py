@@ -18,16 +18,15 @@ import inspect
 import math
 from collections import Counter, deque
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
+from empo_rl.core.filters import EntropyUnits
 from empo_rl.monitor.base import Action, Alarm, Reading, StartMean, check_count, check_range
 from empo_rl.monitor.observation import Observation
 from semantic_entropy import InputError
 
-Units = Literal["normalized", "nats"]
 
-
-class EntropyFloor(Alarm):
+class EntropyFloorAlarm(Alarm):
     """The mean semantic entropy of the batch is below `floor`.
 
     Args:
@@ -45,11 +44,13 @@ class EntropyFloor(Alarm):
     )
 
     def __init__(
-        self, *, floor: float = 0.02, units: Units = "normalized", steps: int = 5, action: Action | None = None
+        self, *, floor: float = 0.02, units: EntropyUnits = "normalized", steps: int = 5, action: Action | None = None
     ) -> None:
         super().__init__(steps=steps, action=action)
-        if units not in get_args(Units):
-            raise InputError(f"alarm {self.name}: units is {units!r}: choose one of {', '.join(get_args(Units))}.")
+        if units not in get_args(EntropyUnits):
+            raise InputError(
+                f"alarm {self.name}: units is {units!r}: choose one of {', '.join(get_args(EntropyUnits))}."
+            )
         self.units = units
         self.floor = check_range(self.name, "floor", floor, 0.0, 1.0 if units == "normalized" else math.inf)
 
@@ -63,7 +64,7 @@ class EntropyFloor(Alarm):
         return Reading(value, self.floor, value < self.floor, words)
 
 
-class EntropyRise(Alarm):
+class EntropyRiseAlarm(Alarm):
     """The mean semantic entropy of the last `over` steps is more than `rise` above the lowest such mean of the run.
 
     Args:
@@ -131,7 +132,7 @@ class _PromptWindowAlarm(Alarm):
         self._answers = deque(state["answers"], maxlen=self.window)
 
 
-class Concentration(_PromptWindowAlarm):
+class ConcentrationAlarm(_PromptWindowAlarm):
     """One answer is the main answer of more than `share` of the last `window` prompts.
 
     Its share must also be more than `times` the share of the most common answer at the start of the run.
@@ -195,7 +196,7 @@ class Concentration(_PromptWindowAlarm):
         self._start.values = list(state["start"])
 
 
-class Variety(_PromptWindowAlarm):
+class VarietyAlarm(_PromptWindowAlarm):
     """The number of different main answers in the last `window` prompts is below `share` of that in the first `window`.
 
     Args:
@@ -253,7 +254,7 @@ class _SinceStartAlarm(Alarm):
         self._start.values = list(state["start"])
 
 
-class Unparsable(_SinceStartAlarm):
+class UnparsableAlarm(_SinceStartAlarm):
     """The share of completions without an extractable answer is above `most`, or more than `rise` above the start.
 
     Args:
@@ -292,7 +293,7 @@ class Unparsable(_SinceStartAlarm):
         return Reading(value, limit, value > limit, words)
 
 
-class LengthDrift(_SinceStartAlarm):
+class LengthDriftAlarm(_SinceStartAlarm):
     """The mean length of the completions, divided by that at the start of the run, is below `shrink` or above `grow`.
 
     Args:
@@ -339,7 +340,15 @@ class LengthDrift(_SinceStartAlarm):
 
 
 ALARMS: Mapping[str, type[Alarm]] = {
-    alarm.name: alarm for alarm in (EntropyFloor, EntropyRise, Concentration, Variety, Unparsable, LengthDrift)
+    alarm.name: alarm
+    for alarm in (
+        EntropyFloorAlarm,
+        EntropyRiseAlarm,
+        ConcentrationAlarm,
+        VarietyAlarm,
+        UnparsableAlarm,
+        LengthDriftAlarm,
+    )
 }
 
 
