@@ -146,7 +146,7 @@ def environment(name: str, *requirements: str) -> Path:
 
 
 def install(path: Path, *requirements: str) -> None:
-    """Install into `path` under constraints.txt. pip is not silenced: with --quiet it hides the reason of a conflict."""
+    """Install into `path` under constraints.txt. Without --quiet, because it hides the reason of a conflict."""
     pip = [str(executable(path, "python")), "-m", "pip", "install", "--disable-pip-version-check"]
     bar = [] if sys.stdout.isatty() else ["--progress-bar", "off"]
     done = subprocess.run([*pip, *bar, "-c", "constraints.txt", *requirements], cwd=ROOT, check=False)
