@@ -68,7 +68,7 @@ def extract_answers(judge: Equivalence, responses: Sequence[str]) -> tuple[str |
         EquivalenceError: the judge raised, or returned something else.
     """
     answers = _list(judge, f"extract() on {len(responses)} responses", judge.extract, responses)
-    if len(answers) != len(responses) or not all(a is None or isinstance(a, str) for a in answers):
+    if len(answers) != len(responses) or not all(issubclass(kind, str | None) for kind in set(map(type, answers))):
         raise EquivalenceError(
             f"equivalence {judge.name!r} extracted {answers!r:.200} from {len(responses)} responses; "
             "extract() returns one str or None for each"

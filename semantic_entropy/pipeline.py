@@ -186,7 +186,6 @@ class _Task:
         """Give the flow the verdicts on the pairs it wanted; undecided counts as not the same."""
         verdicts, decided = self._batch.verdicts, self._decided
         judged = [verdicts[source] if isinstance(source, int) else source for source in self._found]
-        same = [verdict.same for verdict in judged]
         equal = 0
         for place, verdict in enumerate(judged):
             if verdict is _EQUAL_KEYS:
@@ -201,7 +200,7 @@ class _Task:
         self._cached += len(self._found) - len(self._own) - equal
         if paid := [usage for index in self._own if (usage := verdicts[index].usage)]:
             self._usage = sum(paid, self._usage or Usage())
-        self._send(list(map(bool, same)))
+        self._send([bool(verdict.same) for verdict in judged])
 
     def _send(self, same: list[bool] | None) -> None:
         try:

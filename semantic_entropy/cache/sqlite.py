@@ -73,8 +73,8 @@ class CacheFile(VerdictCache):
         super().put_all([(key, verdict)])
         return verdict
 
-    def put_all(self, verdicts: Iterable[tuple[Hashable, Verdict]]) -> None:
-        rows, given = [], list(verdicts)
+    def put_all(self, entries: Iterable[tuple[Hashable, Verdict]]) -> None:
+        rows, given = [], list(entries)
         super().put_all(given)
         for key, verdict in given:
             if verdict.same is not None and (digest := self._digest(key)) is not None:

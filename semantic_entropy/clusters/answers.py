@@ -41,7 +41,7 @@ def strip_reasoning(response: str) -> str:
 def whole(response: str) -> str | None:
     """The whole text; None for a refusal."""
     text = response.strip()
-    return None if not text or is_refusal(text) else text
+    return None if not text or _declines(text) else text
 
 
 def last_line(response: str) -> str | None:
@@ -218,7 +218,11 @@ _REFUSAL_LENGTH = 300  # characters: a longer text contains more than an apology
 
 def is_refusal(text: str) -> bool:
     """Whether a short English text only declines to answer; a guess, a number or a long text is an answer."""
-    text = text.strip().replace("\u2019", "'")
+    return _declines(text.strip())
+
+
+def _declines(text: str) -> bool:
+    text = text.replace("\u2019", "'")
     if len(text) > _REFUSAL_LENGTH or not _REFUSAL.match(text):
         return False
     return _BUT.search(text) is None
