@@ -77,7 +77,7 @@ def measure(
 ) -> SetResults:
     """Compute the results of one set. `sampled` is empty if there are no samples (n=0)."""
     resamples = bootstrap_indices(len(questions), seed, name)
-    values = _values(greedy, sampled, n)
+    values = values_per_question(greedy, sampled, n)
     found = {key: with_interval(mean, value, resamples) for key, value in values.items()}
     if sampled:
         pairs = np.column_stack([1 - values["pass@1"], values["semantic_entropy"]])
@@ -91,6 +91,18 @@ def measure(
         groups=_groups(name, questions, values, seed),
         counts={part: _counts(grades) for part, grades in parts.items()},
     )
+
+
+def values_per_question(greedy: Sequence[Grade], sampled: Sequence[Grade], n: int) -> dict[str, Floats]:
+    """Name -> (questions,) values, for each number that is a mean over questions."""
+    values = {"pass@1": np.array([float(grade.right[0]) for grade in greedy])}
+    if sampled:
+        right = [sum(grade.right) for grade in sampled]
+        values[f"mean@{n}"] = np.array(right) / n
+        values |= {f"pass@{k}": np.array([pass_at_k(n, c, k) for c in right]) for k in powers_up_to(n) if k > 1}
+        values[f"majority@{n}"] = np.array([float(grade.majority) for grade in sampled])
+        values["semantic_entropy"] = np.array([grade.entropy for grade in sampled])
+    return values
 
 
 def average(sets: Sequence[SetResults]) -> dict[str, Number]:
@@ -114,18 +126,6 @@ def grade_row(question: EvaluationQuestion, greedy: Grade, sampled: Grade | None
         row["samples"] = {"answers": sampled.answers, "right": sampled.right, "undecided": sampled.undecided}
         row["samples"] |= {"entropy": entropy, "majority_right": sampled.majority}
     return row
-
-
-def _values(greedy: Sequence[Grade], sampled: Sequence[Grade], n: int) -> dict[str, Floats]:
-    """Name -> (questions,) values, for each number that is a mean over questions."""
-    values = {"pass@1": np.array([float(grade.right[0]) for grade in greedy])}
-    if sampled:
-        right = [sum(grade.right) for grade in sampled]
-        values[f"mean@{n}"] = np.array(right) / n
-        values |= {f"pass@{k}": np.array([pass_at_k(n, c, k) for c in right]) for k in powers_up_to(n) if k > 1}
-        values[f"majority@{n}"] = np.array([float(grade.majority) for grade in sampled])
-        values["semantic_entropy"] = np.array([grade.entropy for grade in sampled])
-    return values
 
 
 def _groups(

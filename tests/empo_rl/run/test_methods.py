@@ -260,5 +260,5 @@ def test_sft_leaves_out_and_counts_questions_that_leave_no_room_for_a_response(t
     longest = max(count_tokens(make_tokenizer(), row["prompt"]) for row in rows_read)
     said = train(tmp_path / "some", *sft, f"sft.max_tokens={longest}", steps=1)  # which leaves no token to learn
     assert "4 prompts, 2 left out as too long" in said
-    with pytest.raises(InputError, match=r"all 6 prompts are longer than sft\.max_tokens - 1=1 allows"):
+    with pytest.raises(InputError, match=r"all 6 prompts are longer than sft\.max_tokens - 1=1 tokens"):
         train(tmp_path / "none", *sft, "sft.max_tokens=2", steps=1)
