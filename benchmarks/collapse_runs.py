@@ -29,11 +29,12 @@ import transformers
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, TrainerCallback
 from transformers.trainer_callback import PrinterCallback
-from trl import GRPOConfig
 
 from empo_rl import BatchDecision, EmpoGRPOTrainer, EmpoProvider
 
-# Internal: the demo's task, corpus and base model, which have no public names.
+# Internal: the questions, the base model and the evaluation of the demo have no public names.
+from empo_rl.config import Config, load_config
+from empo_rl.config.trl_arguments import training_arguments
 from empo_rl.data.arithmetic import (
     DIRECT_IF_EASY,
     DIRECT_IF_HARD,
@@ -43,12 +44,12 @@ from empo_rl.data.arithmetic import (
     pretraining_answer,
     split,
 )
-from empo_rl.demo.evaluation import MAX_NEW_TOKENS
-from empo_rl.demo.generate import complete
-from empo_rl.demo.training import GENERATIONS, PROMPTS, WARMUP, training_rows
+from empo_rl.data.prompts import read_prompts
+from empo_rl.demo.held_out import complete
 from empo_rl.run.tiny_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain, prompt_text
 from semantic_entropy.plugin import boxed
 
+MAX_NEW_TOKENS = load_config("tiny").rollout.max_completion_tokens
 MEASURE_EVERY = 5  # steps between two evaluations on the held-out questions
 
 
@@ -160,6 +161,7 @@ def record(directory: Path, name: str, seed: int) -> dict[str, Any]:
     kept = directory / f"{name}-{seed}.json"
     if not kept.exists():
         kind, tokenizer, questions = KINDS[name], make_tokenizer(), split(seed)
+        config = run_config(directory / "trainer", kind, seed)
         model = AutoModelForCausalLM.from_pretrained(base_model(directory, kind.base, seed))
         held_out = HeldOut(model, tokenizer, questions.evaluation, kind.steps)
         held_out.measure(0)
@@ -168,8 +170,8 @@ def record(directory: Path, name: str, seed: int) -> dict[str, Any]:
             trainer = EmpoGRPOTrainer(
                 model=model,
                 provider=provider,
-                args=arguments(directory / "trainer", kind, seed),
-                train_dataset=Dataset.from_list(training_rows(questions.unlabelled, labelled=False)),
+                args=training_arguments(config, 1),
+                train_dataset=Dataset.from_list(read_prompts(config)),
                 processing_class=tokenizer,
                 callbacks=[held_out],
             )
@@ -189,28 +191,11 @@ def record(directory: Path, name: str, seed: int) -> dict[str, Any]:
     return json.loads(kept.read_text(encoding="utf-8"))
 
 
-def arguments(directory: Path, kind: Kind, seed: int) -> GRPOConfig:
-    """The arguments of the demo, with the learning rate and length of this kind."""
-    return GRPOConfig(
-        output_dir=str(directory),
-        seed=seed,
-        max_steps=kind.steps,
-        per_device_train_batch_size=PROMPTS * GENERATIONS,
-        num_generations=GENERATIONS,
-        max_completion_length=MAX_NEW_TOKENS,
-        temperature=1.0,
-        learning_rate=kind.learning_rate,
-        lr_scheduler_type="constant_with_warmup",
-        warmup_steps=WARMUP,
-        beta=0.0,
-        loss_type="grpo",
-        save_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        use_cpu=True,
-        bf16=False,
-        gradient_checkpointing=False,
-    )
+def run_config(directory: Path, kind: Kind, seed: int) -> Config:
+    """The configuration of the demo, with the learning rate and length of this kind."""
+    training = [f"training.steps={kind.steps}", f"training.learning_rate={kind.learning_rate}"]
+    unsaved = ["training.save_every=1000"]
+    return load_config("tiny", [f"seed={seed}", f"output_dir={json.dumps(str(directory))}", *training, *unsaved])
 
 
 def record_all(directory: Path, runs: Sequence[str]) -> None:

@@ -22,28 +22,29 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM
+from datasets import Dataset
+from transformers.trainer_callback import PrinterCallback
 
-from empo_rl import EmpoProvider
+from empo_rl import EmpoGRPOTrainer, EmpoProvider
 
-# Internal: the task, the base model and the training of the demo have no public names.
-from empo_rl.data.arithmetic import split
-from empo_rl.demo.evaluation import Evaluation, evaluate
-from empo_rl.demo.training import EvaluationsAlong, train
-from empo_rl.run.tiny_model import PRETRAIN_STEPS, make_model, make_tokenizer, pretrain
-from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
+# Internal: the questions, the base model and the evaluation of the demo have no public names.
+from empo_rl.config import load_config
+from empo_rl.config.trl_arguments import training_arguments
+from empo_rl.data.prompts import read_prompts
+from empo_rl.demo.held_out import HeldOutEvaluations
+from empo_rl.run.tiny_model import PRETRAIN_STEPS, load_or_make, make_tokenizer
+from semantic_entropy import Equivalence, Pair, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 
 ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "token_entropy", "golden"]
 ARMS += ["flip-0", "flip-5", "flip-20"]
-STEPS, LEARNING_RATE = 50, 1e-4
+STEPS, LEARNING_RATE = 50, 1e-4  # of the recipe `tiny`
 DRAWS = 2000
 QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
 
@@ -91,50 +92,36 @@ def without_number(answer: str) -> str:
     return answer.rpartition("#")[0]
 
 
-def base_model(directory: Path, seed: int) -> Path:
-    """The folder of the pre-trained model of this seed; the model is made if it does not exist."""
-    folder = directory / f"base-{seed}"
-    if not folder.exists():
-        tokenizer = make_tokenizer()
-        model = make_model(tokenizer, seed)
-        pretrain(model, tokenizer, split(seed).pretraining, seed=seed, steps=PRETRAIN_STEPS)
-        unfinished = folder.with_suffix(".tmp")
-        model.save_pretrained(unfinished)
-        unfinished.rename(folder)
-    return folder
-
-
 def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
     """Run one arm of one seed; return the evaluation of its final model."""
     kept = directory / f"{arm}-{seed}.json"
     if not kept.exists():
-        tokenizer, questions = make_tokenizer(), split(seed)
-        model = AutoModelForCausalLM.from_pretrained(base_model(directory, seed))
-        with Scorer(equivalence="math", extract="boxed") as scorer:
-
-            def measure() -> Evaluation:
-                return evaluate(model, tokenizer, questions.evaluation, scorer, seed)
-
+        reward = "golden" if arm == "golden" else "empo"  # decides whether the rows have gold answers
+        folder = directory / f"{arm}-{seed}"
+        overrides = [f"seed={seed}", f"empo.reward={reward}", f"output_dir={json.dumps(str(folder))}"]
+        overrides += [f"training.steps={STEPS}", f"training.learning_rate={LEARNING_RATE}", "training.save_every=1000"]
+        config, tokenizer = load_config("tiny", overrides), make_tokenizer()
+        base = load_or_make(
+            tokenizer, directory / f"base-{seed}", seed=seed, steps=PRETRAIN_STEPS, report=lambda *_: None
+        )
+        held_out = HeldOutEvaluations(config)
+        with provider("empo" if arm == "none" else arm, seed) as chosen:
+            trainer = EmpoGRPOTrainer(
+                model=base,
+                provider=chosen,
+                args=training_arguments(config, 1),
+                train_dataset=Dataset.from_list(read_prompts(config)),
+                processing_class=tokenizer,
+                callbacks=[held_out],
+            )
+            trainer.remove_callback(PrinterCallback)
             if arm == "none":
-                result = measure()
+                held_out.evaluate(STEPS, trainer.model, tokenizer)
             else:
-                with provider(arm, seed) as chosen:
-                    along = EvaluationsAlong(measure, STEPS)
-                    train(
-                        model,
-                        tokenizer,
-                        questions.unlabelled,
-                        chosen,
-                        steps=STEPS,
-                        learning_rate=LEARNING_RATE,
-                        seed=seed,
-                        output_dir=directory / f"{arm}-{seed}",
-                        along=along,
-                        report=lambda *_: None,
-                    )
-                    result = along.by_step[STEPS]
+                trainer.train()
+        held_out.close()
         unfinished = kept.with_suffix(".tmp")
-        unfinished.write_text(json.dumps(asdict(result)), encoding="utf-8")
+        unfinished.write_text(json.dumps(held_out.by_step[STEPS]), encoding="utf-8")
         unfinished.rename(kept)
     return json.loads(kept.read_text(encoding="utf-8"))
 
@@ -150,11 +137,7 @@ def provider(arm: str, seed: int) -> EmpoProvider:
 
 def per_question(results: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
     """For each quantity, an array of shape (seeds, questions)."""
-    return {
-        "pass@1": np.array([1 - np.array(result["wrong"], dtype=float) for result in results]),
-        "mean@8": np.array([result["right"] for result in results]),
-        "semantic_entropy": np.array([result["entropies"] for result in results]),
-    }
+    return {name: np.array([result[name] for result in results]) for name in QUANTITIES}
 
 
 def resampled(values: np.ndarray) -> np.ndarray:

@@ -1,10 +1,10 @@
-"""`empo-train`: train from a configuration, or see the whole thing in a minute or two.
+"""`empo-train`: train from a configuration, run the demo, or list the recipes.
 
-    empo-train CONFIG.yaml [key=value ...]   train; CONFIG may be a recipe's name
-    empo-train demo                          make a tiny model, train it without labels, compare
-    empo-train recipes                       what ships with the package
+    empo-train CONFIG.yaml [key=value ...]   train; CONFIG may be the name of a recipe
+    empo-train demo                          create a tiny model, train it without labels, compare before and after
+    empo-train recipes                       the configurations that ship with the package
 
-Light at import: torch is loaded when a command needs it.
+Fast to import: a command imports torch when it needs torch.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Any, NoReturn
 import click
 
 _USES = """\
-empo-train demo                         a tiny model, start to end
-empo-train CONFIG.yaml [key=value ...]  a run of your own, or a recipe
-empo-train CONFIG.yaml --resume         go on from its last checkpoint
-empo-train CONFIG.yaml --overwrite      begin anew, without the old run
-empo-train CONFIG.yaml --check          say what is wrong, train nothing
-empo-train CONFIG.yaml --processes 8    on eight GPUs
-empo-train recipes                      what ships with the package
+empo-train demo                         train a tiny model, start to end
+empo-train CONFIG.yaml [key=value ...]  train from a file or a recipe
+empo-train CONFIG.yaml --resume         continue from the last checkpoint
+empo-train CONFIG.yaml --overwrite      delete the earlier run, start again
+empo-train CONFIG.yaml --check          report problems, train nothing
+empo-train CONFIG.yaml --processes 8    train on eight GPUs
+empo-train recipes                      list the recipes of the package
 """
 
 
 class _ConfigOrCommand(click.Group):
-    """The first argument names a command; anything else is a configuration to train from."""
+    """The first argument is a command, or else a configuration to train from."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -44,36 +44,36 @@ class _ConfigOrCommand(click.Group):
     cls=_ConfigOrCommand,
     context_settings={"help_option_names": ["-h", "--help"]},
     subcommand_metavar="CONFIG|COMMAND [ARGS]...",
-    help=f"Train a language model with EMPO: no labels, only agreement with itself.\n\n\b\n{_USES}",
+    help=f"Train a language model with EMPO: without labels, from the agreement of its answers.\n\n\b\n{_USES}",
 )
 @click.version_option(package_name="semantic-entropy")
 def main() -> None:
-    """The front door."""
+    """Entry point of `empo-train`."""
 
 
 @main.command()
 @click.argument("config")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--resume", is_flag=True, help="Go on from the last checkpoint in output_dir, if there is one.")
-@click.option("--overwrite", is_flag=True, help="Delete the earlier run in output_dir and begin anew.")
-@click.option("--processes", type=click.IntRange(min=1), help="As launch.processes: a process a GPU.")
+@click.option("--resume", is_flag=True, help="Continue from the last checkpoint in output_dir, if there is one.")
+@click.option("--overwrite", is_flag=True, help="Delete the earlier run in output_dir and start again.")
+@click.option("--processes", type=click.IntRange(min=1), help="Sets launch.processes: one process per GPU.")
 @click.option(
-    "--check", is_flag=True, help="Train nothing: say what is wrong with the configuration, and what it needs."
+    "--check", is_flag=True, help="Train nothing: report the problems of the configuration, and what the run needs."
 )
 def run(
     config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool, processes: int | None, check: bool
 ) -> None:
-    """Train from CONFIG, a YAML file or a recipe's name. `run` may be left out.
+    """Train from CONFIG, a YAML file or the name of a recipe. The word `run` is optional.
 
-    KEY=VALUE changes one key, nested keys with dots: training.steps=10.
+    KEY=VALUE changes one key; write nested keys with dots: training.steps=10.
     """
-    from empo_rl.config.load import load_config
+    from empo_rl.config import load_config
     from empo_rl.extras import require_extra
-    from empo_rl.run.launch import check_one_process, wait_to_be_ended, wants_launch
+    from empo_rl.run import launch
     from semantic_entropy import SemanticEntropyError
 
     if resume and overwrite:
-        raise click.UsageError("--resume goes on with the earlier run, --overwrite deletes it: give one of them.")
+        raise click.UsageError("--resume continues the earlier run and --overwrite deletes it: give one of them.")
     changes = [*overrides, *(["resume=true"] if resume else [])]
     changes += [f"launch.processes={processes}"] if processes else []
     if check:
@@ -84,21 +84,22 @@ def run(
         require_extra("empo-train")
         if checked.lora is not None:
             require_extra("lora", ("peft",), extra="lora")
-        _quiet_machinery(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
-        if wants_launch(checked):
+        _set_environment(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
+        if launch.needs_launch(checked):
             _launch(checked, ["run", config, *changes], overwrite=overwrite)
             return
-        check_one_process(checked)
+        launch.check_single_process(checked)
         final = _train(checked, overwrite)
     except SemanticEntropyError as error:
-        wait_to_be_ended(error)
+        if not launch.is_first_process():  # the first process reports an error that all processes have
+            launch.wait_for_launcher()
         raise click.ClickException(str(error)) from error
-    if _is_first_process():
+    if launch.is_first_process():
         click.echo(final)
 
 
 def _check(config: str, changes: list[str]) -> None:
-    """Exit status 1 where something is wrong."""
+    """Print the report; exit status 1 if it contains a problem."""
     from empo_rl.check import check_run, passed, report_lines
 
     findings = check_run(config, changes)
@@ -113,67 +114,65 @@ def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
     from empo_rl.files import run_directory
     from empo_rl.run.launch import EndedRunError, ProcessError, check_devices, launch
 
-    # what is wrong for all processes is said once, before there are any
+    # report a problem that all processes have once, before they start
     accumulation_steps(config, config.launch.processes)
     run_directory.plan_start(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
     check_devices(config)
     try:
         launch(config, [*command, *(["--overwrite"] if overwrite else [])])
     except EndedRunError as ended:
-        if not ended.told:
-            click.echo(f"interrupted. {_way_on(Path(config.output_dir), config.training.save_every)}", err=True)
-        raise SystemExit(ended.status) from None  # the first process has said how far it came
+        if not ended.reported:
+            click.echo(f"interrupted. {_resume_hint(config)}", err=True)
+        raise SystemExit(ended.status) from None
     except ProcessError as error:
-        way_on = _way_on(Path(config.output_dir), config.training.save_every)
-        raise click.ClickException(f"{error} {way_on}") from error
+        raise click.ClickException(f"{error} {_resume_hint(config)}") from error
 
 
 def _train(config: Any, overwrite: bool) -> Path:
     from empo_rl.monitor import RunStoppedError
-    from empo_rl.run.launch import STOPPED, end_with_the_launcher, is_one_of_many, wait_to_be_ended
-    from empo_rl.run.progress import StageProgress
+    from empo_rl.progress import StageProgress
+    from empo_rl.run.launch import STOPPED, end_with_launcher, is_one_of_many, wait_for_launcher
 
-    end_with_the_launcher()
-    if not is_one_of_many():  # what a queue sends; of several processes the launcher says the last words
+    end_with_launcher()
+    if not is_one_of_many():  # job queues send SIGTERM; of several processes, the launcher handles the signal
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with StageProgress() as progress:
         try:
             from empo_rl.run.train import run_training
 
-            _quiet_transformers()
+            _silence_libraries()
             return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
         except KeyboardInterrupt:
-            _stop(f"{progress.interrupted()}. {_way_on(Path(config.output_dir), config.training.save_every)}")
+            _exit(f"{progress.interrupted()}. {_resume_hint(config)}")
         except RunStoppedError as stop:
             progress.end()
-            _stop(str(stop), status=STOPPED)
-        except RuntimeError as error:
-            wait_to_be_ended(error)
+            _exit(str(stop), status=STOPPED)
+        except RuntimeError:  # perhaps because another process died, which the launcher reports
+            wait_for_launcher()
             raise
 
 
-def _way_on(directory: Path, save_every: int) -> str:
+def _resume_hint(config: Any) -> str:
     from empo_rl.files import checkpoints
 
-    checkpoint, _ = checkpoints.latest(directory)
+    checkpoint, _ = checkpoints.latest(Path(config.output_dir))
     if checkpoint is None:
-        return f"There is no checkpoint yet (training.save_every={save_every}): --resume begins at step 1."
-    return f"The last checkpoint is {checkpoint}: the same command with --resume goes on from there."
+        every = config.training.save_every
+        return f"There is no checkpoint yet (training.save_every={every}): --resume starts at step 1."
+    return f"The last checkpoint is {checkpoint}: the same command with --resume continues from it."
 
 
-def _stop(line: str, status: int = 130) -> NoReturn:
-    """The end of a run that its user interrupted, or an alarm stopped; 130 is what shells expect after Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would cut this line short
-    if _is_first_process():
+def _exit(line: str, status: int = 130) -> NoReturn:
+    """End a run that the user interrupted or an alarm stopped. Shells expect status 130 after Ctrl-C."""
+    from empo_rl.run.launch import is_first_process
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would cut off the line
+    if is_first_process():
         click.echo(line, err=True)
     raise SystemExit(status)
 
 
-def _is_first_process() -> bool:
-    return os.environ.get("RANK", "0") == "0"  # of those that torchrun or accelerate started
-
-
-@main.command(short_help="Make, train and measure a tiny model.")
+@main.command(short_help="Create, train and evaluate a tiny model.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--output-dir", type=click.Path(path_type=Path), help="[default: runs/demo-REWARD-SEED]")
 @click.option("--steps", type=click.IntRange(min=1), default=50, show_default=True, help="Training steps.")
@@ -182,27 +181,27 @@ def _is_first_process() -> bool:
     type=click.Choice(["empo", "random", "golden"]),
     default="empo",
     show_default=True,
-    help="empo: no labels. golden: with labels. random: the control.",
+    help="empo: without labels. golden: with labels. random: the control.",
 )
 @click.option(
     "--learning-rate",
     type=click.FloatRange(min=0, min_open=True),
     default=1e-4,
     show_default=True,
-    help="At 1e-3 entropy falls and accuracy with it.",
+    help="At 1e-3, entropy and accuracy both fall.",
 )
 @click.option("--pretrain-steps", type=click.IntRange(min=1), default=550, show_default=True)
-@click.option("--resume", is_flag=True, help="Go on with the interrupted demo in the output directory.")
+@click.option("--resume", is_flag=True, help="Continue the interrupted demo in the output directory.")
 def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> None:
-    """Make a tiny model, train it with EMPO on questions without labels, and compare before and after.
+    """Create a tiny model, train it with EMPO on questions without labels, and compare before and after.
 
-    Offline, one thread, the same numbers for the same seed. Without --resume an earlier demo in the output directory is
-    replaced.
+    Offline, on one thread; the same seed gives the same numbers. Without --resume the demo replaces an earlier demo in
+    the output directory.
     """
     from empo_rl.extras import TRAINING, require_extra
     from semantic_entropy import SemanticEntropyError
 
-    _quiet_machinery(offline=True)
+    _set_environment(offline=True)
     directory = output_dir or Path("runs") / f"demo-{reward}-{choices['seed']}"
     try:
         require_extra("empo-train demo", (*TRAINING, "matplotlib", "sklearn"))
@@ -212,33 +211,31 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
 
 
 def _demo(directory: Path, resume: bool, **choices: Any) -> None:
-    from empo_rl.demo import output
-    from empo_rl.demo.demo_options import DemoOptions
+    from empo_rl.demo.demo_directory import DemoOptions, prepare, resume_demo, resume_hint
     from empo_rl.files import run_directory
-    from empo_rl.run.progress import StageProgress
+    from empo_rl.progress import StageProgress
 
     options = DemoOptions(**choices)
     if not directory.exists():
         directory.mkdir(parents=True)
     with run_directory.lock(directory), StageProgress() as progress:
-        start = (output.resume if resume else output.prepare)(directory, options.to_dict())
+        start = resume_demo(directory, options) if resume else prepare(directory)
         for line in (*start.notes, "loading torch, transformers and trl"):
             progress.say(line)
         try:
-            from empo_rl.demo.demo_run import run_demo
-            from empo_rl.demo.demo_table import print_table
+            from empo_rl.demo.demo_run import print_table, run_demo
 
-            _quiet_transformers()
+            _silence_libraries()
             summary = run_demo(directory, start, options, progress)
         except KeyboardInterrupt:
-            _stop(f"{progress.interrupted()}. {output.way_on(directory)}")
+            _exit(f"{progress.interrupted()}. {resume_hint(directory)}")
     print_table(summary, directory)
 
 
 @main.command(short_help="List the recipes, or print one.")
 @click.argument("name", required=False)
 def recipes(name: str | None) -> None:
-    """List the recipes, or print the one called NAME, to start a configuration from."""
+    """List the recipes, or print the recipe NAME as a template for a configuration."""
     from empo_rl.config.recipes import recipe_names, recipe_text
     from semantic_entropy import nearest
 
@@ -246,15 +243,15 @@ def recipes(name: str | None) -> None:
         for known in recipe_names():
             click.echo(f"{known:<24} {recipe_text(known).splitlines()[0].lstrip('# ')}")
     elif name in recipe_names():
-        click.echo(_whole_recipe(name, recipe_text(name)), nl=False)
+        click.echo(_complete_recipe(name, recipe_text(name)), nl=False)
     else:
         raise click.ClickException(
             f"no recipe {name!r}.{nearest(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
         )
 
 
-def _whole_recipe(name: str, text: str) -> str:
-    """As it is written, or where it extends another one, its header and the keys of both."""
+def _complete_recipe(name: str, text: str) -> str:
+    """The text of the recipe; if it extends another recipe, its header and the keys of both."""
     if not any(line.startswith("extends:") for line in text.splitlines()):
         return text
     from empo_rl.config.load import read_with_bases
@@ -270,17 +267,17 @@ def _whole_recipe(name: str, text: str) -> str:
     return "".join(header) + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _quiet_machinery(*, offline: bool) -> None:
-    """Before torch is imported: one thread where the model is tiny, and no network where none is needed."""
+def _set_environment(*, offline: bool) -> None:
+    """Before torch is imported: for a tiny model one thread and no network."""
     if offline:
         os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers would warn about it
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the docs of `method: online_dpo` say what TRL would
+    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the docs of `method: online_dpo` contain the warning
 
 
-def _quiet_transformers() -> None:
-    """Its notices are for programmers: deprecations inside TRL, and a progress bar for writing 400 KB."""
+def _silence_libraries() -> None:
+    """Turn off notices for programmers: deprecations inside TRL, and a progress bar for writing 400 KB."""
     import datasets
     import transformers
 

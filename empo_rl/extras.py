@@ -1,6 +1,6 @@
-"""The `rl` extra: what training needs beyond the core, and one sentence where it is not installed.
+"""The optional dependencies: the modules that training needs, and an error that names the extra to install.
 
-Looks whether the modules can be found, which costs milliseconds; importing them takes seconds.
+The check looks for the modules without importing them: this takes milliseconds, an import takes seconds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,11 @@ TRAINING = ("torch", "transformers", "trl", "accelerate", "datasets", "yaml")
 
 
 def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING, extra: str = "rl") -> None:
-    """Raise MissingDependencyError, with the command that mends it, unless all of the modules are there."""
+    """Check that all modules are installed.
+
+    Raises:
+        MissingDependencyError: names the missing modules and the command that installs them.
+    """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         raise MissingDependencyError(
@@ -23,8 +27,8 @@ def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING, extra: str 
 
 
 def is_installed(module: str) -> bool:
-    """Whether the module can be found, without importing it."""
+    """Whether the module is installed. Does not import the module."""
     try:
         return find_spec(module) is not None
-    except ImportError:  # a finder that refuses the module
+    except ImportError:  # an import hook refuses the module
         return False

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from empo_rl.data.prepare import OutputFiles
     from empo_rl.data.report import DataReport
     from empo_rl.data.sources import DataSource
-    from empo_rl.run.progress import StageProgress
+    from empo_rl.progress import StageProgress
 
 _EXAMPLES = """\
 empo-data numina                 20,000 of NuminaMath-CoT -> numina.jsonl
@@ -223,7 +223,7 @@ def _errors_without_traceback() -> Iterator[None]:
 @contextmanager
 def _progress() -> Iterator[StageProgress]:
     """Progress bars. Ctrl-C prints a message and exits with status 130, which shells expect."""
-    from empo_rl.run.progress import StageProgress
+    from empo_rl.progress import StageProgress
 
     with StageProgress() as progress:
         try:

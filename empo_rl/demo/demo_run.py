@@ -1,152 +1,129 @@
-"""The demo from end to end: pre-train, evaluate, train with EMPO, evaluate again, and write down what happened.
+"""The demo from start to end: run the recipe `tiny` with held-out evaluations, write the summary, print the table.
 
-Offline, on one thread, and the same for the same seed on one machine, whether or not it was killed and resumed. Leaves
-out nothing that the numbers depend on: every choice is a constant of `task`, `base_model`, `evaluation` or `training`.
+Offline, on one thread. The same seed gives the same numbers on one machine, also if the demo was killed and resumed.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers import AutoModelForCausalLM
+from rich.console import Console
+from rich.table import Table
 
-from empo_rl.core.provider import EmpoProvider
-from empo_rl.data.arithmetic import ArithmeticSplit, split
-from empo_rl.demo import output
-from empo_rl.demo.demo_options import DemoOptions
-from empo_rl.demo.evaluation import Evaluation, evaluate
-from empo_rl.demo.stopwatch import Stopwatch
-from empo_rl.demo.training import SAVE_EVERY, EvaluationsAlong, train
+from empo_rl.config import Config, load_config
+from empo_rl.demo.demo_directory import PICTURE, DemoOptions, DemoStart, tidy
+from empo_rl.demo.held_out import Evaluation, HeldOutEvaluations, RunClock, entropy_auroc, summarize
 from empo_rl.files import checkpoints, explain_disk_full, write_atomically
 from empo_rl.files.metrics_file import read_metrics
-from empo_rl.files.run_directory import BASE, FINAL, METRICS
+from empo_rl.files.run_directory import BASE, METRICS
 from empo_rl.plot.figures import PlotData, draw_figure
 from empo_rl.plot.run_files import SUMMARY, demo_run
-from empo_rl.run.tiny_model import make_model, make_tokenizer, pretrain, save_whole
-from semantic_entropy import Scorer
+from empo_rl.progress import StageProgress
+from empo_rl.run.tiny_model import pretraining_seconds
+from empo_rl.run.train import RunAdditions, run_training
 
-Report = Callable[[str, int, int, str], None]
-"""stage, steps done, steps in all, a note."""
+_SAVE_EVERY = 5  # steps; writing a checkpoint of this model takes 14 ms of CPU time, a step 1 s
+_KEEP_CHECKPOINTS = 2  # the last one, and the one before if a kill damages the last one
+_LABELS = {
+    "pass@1": "pass@1, greedy",
+    "mean@8": "mean@8",
+    "majority@8": "majority@8",
+    "semantic_entropy": "semantic entropy (nats)",
+}
 
 
-def run_demo(directory: Path, start: output.DemoStart, options: DemoOptions, report: Report) -> dict[str, Any]:
-    """Run in a directory that `output.prepare` or `output.resume` made ready. Returns `summary.json`."""
+def run_demo(directory: Path, start: DemoStart, options: DemoOptions, progress: StageProgress) -> dict[str, Any]:
+    """Run in a locked directory that `demo_directory` prepared. Returns the content of `summary.json`."""
     if start.finished:
         return dict(json.loads((directory / SUMMARY).read_text(encoding="utf-8")))
-    torch.set_num_threads(1)  # as fast as two for so small a model, and the same sums in the same order
-    watch = Stopwatch()
-    with explain_disk_full(directory, "Free some space."), watch.stage("total"):
-        evaluations = _Demo(directory, options, report, watch).run(start.checkpoint)
-        rows = read_metrics(directory / METRICS)
-        title = f"EMPO demo: seed {options.seed}, reward {options.reward}, learning rate {options.learning_rate:g}"
-        drawn = PlotData((demo_run(directory.name, rows, evaluations[0].to_dict()),))
-        draw_figure(("entropy", "accuracy"), drawn, [directory / output.PICTURE], title)
-    run = options.to_dict()
-    base = evaluations[0]
+    config = demo_config(options, directory, resume=start.resumed)
+    clock = RunClock(before=pretraining_seconds(directory / BASE))
+    with closing(HeldOutEvaluations(config)) as held_out:
+        additions = RunAdditions(
+            callbacks={"held_out": held_out, "clock": clock}, settings=options.to_dict(), locked=True
+        )
+        run_training(config, overwrite=False, progress=progress, say=progress.say, additions=additions)
+    if options.steps not in held_out.by_step:  # an earlier process completed the training
+        states = _last_state(directory)
+        held_out.load_state_dict(states["held_out"])
+        clock.load_state_dict(states["clock"])
+    with explain_disk_full(directory, "Free some space."):
+        return _write_results(directory, start, options, held_out.by_step, clock)
+
+
+def demo_config(options: DemoOptions, directory: Path, *, resume: bool) -> Config:
+    """The recipe `tiny` with the options of the demo."""
+    values = {
+        "output_dir": str(directory),
+        "resume": resume,
+        "seed": options.seed,
+        "training.steps": options.steps,
+        "training.learning_rate": options.learning_rate,
+        "training.save_every": _SAVE_EVERY,
+        "training.keep_checkpoints": _KEEP_CHECKPOINTS,
+        "empo.reward": options.reward,
+        "demo.pretrain_steps": options.pretrain_steps,
+    }
+    return load_config("tiny", [f"{key}={json.dumps(value)}" for key, value in values.items()])
+
+
+def print_table(summary: Mapping[str, Any], directory: Path) -> None:
+    """Print the numbers before and after training, the AUROC, the seconds, and the output directory."""
+    console = Console()
+    table = Table(title="256 held-out questions")
+    table.add_column("")
+    for column in ("before", "after", "change"):
+        table.add_column(column, justify="right")
+    before, after = summary["base"], summary["final"]
+    for name, label in _LABELS.items():
+        table.add_row(label, f"{before[name]:.3f}", f"{after[name]:.3f}", f"{after[name] - before[name]:+.3f}")
+    console.print(table)
+    base_auroc, seconds = summary["auroc_base"], summary["seconds"]
+    auroc = "undefined (all answers are right, or all are wrong)" if base_auroc is None else f"{base_auroc:.3f}"
+    console.print(f"AUROC of entropy against wrong answers, before training: {auroc}", highlight=False)
+    console.print(
+        f"{seconds['total']:.0f} s: pre-training {seconds['pretrain']:.0f}, training {seconds['train']:.0f}, "
+        f"of which judging {seconds['judging']:.1f}",
+        highlight=False,
+    )
+    console.print(f"written to {directory}", highlight=False, soft_wrap=True)
+
+
+def _last_state(directory: Path) -> dict[str, Any]:
+    checkpoint, _ = checkpoints.latest(directory)
+    assert checkpoint is not None, "run_training found it"
+    return dict(json.loads(checkpoints.state_file(checkpoint, 0).read_text(encoding="utf-8")))
+
+
+def _write_results(
+    directory: Path, start: DemoStart, options: DemoOptions, evaluations: Mapping[int, Evaluation], clock: RunClock
+) -> dict[str, Any]:
+    """Write the picture, then `summary.json`, which marks the demo as finished; delete the checkpoints."""
+    rows = read_metrics(directory / METRICS)
+    base, final = summarize(evaluations[0]), summarize(evaluations[options.steps])
+    title = f"EMPO demo: seed {options.seed}, reward {options.reward}, learning rate {options.learning_rate:g}"
+    shown = PlotData((demo_run(directory.name, rows, base),))
+    draw_figure(("entropy", "accuracy"), shown, [directory / PICTURE], title)
+    settings, counted = options.to_dict(), clock.seconds()
+    seconds = {
+        "pretrain": pretraining_seconds(directory / BASE),
+        "train": counted["train"],
+        "judging": sum(row["empo/judging_seconds"] for row in rows),
+        "total": counted["total"],
+    }
     summary = {
-        "base": base.to_dict(),
-        "final": evaluations[options.steps].to_dict(),
-        "auroc_base": base.auroc(),
-        "seconds": _seconds(watch, rows),
+        "base": base,
+        "final": final,
+        "auroc_base": entropy_auroc(evaluations[0]),
+        "seconds": {stage: round(value, 3) for stage, value in seconds.items()},
         "resumed_from": start.resumed_from,
-        "seed": run.pop("seed"),
-        "run": run,
+        "seed": settings.pop("seed"),
+        "run": settings,
     }
     write_atomically(directory / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    output.tidy(directory)
+    tidy(directory)
     return summary
-
-
-class _Demo:
-    """The stages, each of which finds what an earlier process has done."""
-
-    def __init__(self, directory: Path, options: DemoOptions, report: Report, watch: Stopwatch) -> None:
-        self._directory = directory
-        self._options = options
-        self._report = report
-        self._watch = watch
-        self._questions: ArithmeticSplit = split(options.seed)
-        self._tokenizer = make_tokenizer()
-
-    def run(self, checkpoint: Path | None) -> dict[int, Evaluation]:
-        """Evaluations by step, the base model's at 0; both models are saved."""
-        model = self._base_model()
-        with Scorer(equivalence="math", extract="boxed") as scorer:
-
-            def measure() -> Evaluation:
-                return evaluate(model, self._tokenizer, self._questions.evaluation, scorer, self._options.seed)
-
-            along = EvaluationsAlong(measure, self._options.steps, base=None if checkpoint else measure())
-            if checkpoints.step(checkpoint) == self._options.steps:
-                assert checkpoint is not None
-                model = self._trained_model(checkpoint, along)
-            else:
-                self._train(model, along, checkpoint)
-        shutil.rmtree(self._directory / FINAL, ignore_errors=True)  # a kill may have come after it
-        save_whole(model, self._tokenizer, self._directory / FINAL)
-        return along.by_step
-
-    def _base_model(self) -> Any:
-        folder, kept = self._directory / BASE, self._directory / output.SECONDS
-        if folder.exists():
-            self._watch.load_state_dict(json.loads(kept.read_text(encoding="utf-8")))
-            return AutoModelForCausalLM.from_pretrained(folder)
-        steps = self._options.pretrain_steps
-        with self._watch.stage("pretrain"):
-            model = make_model(self._tokenizer, self._options.seed)
-            pretrain(
-                model,
-                self._tokenizer,
-                self._questions.pretraining,
-                seed=self._options.seed,
-                steps=steps,
-                on_step=lambda step, loss: self._report("pre-training", step, steps, f"loss {loss:.3f}"),
-            )
-        write_atomically(kept, json.dumps(self._watch.state_dict()))
-        save_whole(model, self._tokenizer, folder)
-        return model
-
-    def _train(self, model: Any, along: EvaluationsAlong, checkpoint: Path | None) -> None:
-        options = self._options
-        with (
-            EmpoProvider(equivalence="math", extract="boxed", reward=options.reward, seed=options.seed) as provider,
-            self._watch.stage("train"),
-        ):
-            train(
-                model,
-                self._tokenizer,
-                self._questions.unlabelled,
-                provider,
-                steps=options.steps,
-                learning_rate=options.learning_rate,
-                seed=options.seed,
-                output_dir=self._directory,
-                along=along,
-                report=lambda step, total, logs: self._report("training", step, total, _note(logs)),
-                stateful={"seconds": self._watch},
-                checkpoint=checkpoint,
-                save_every=SAVE_EVERY,
-            )
-
-    def _trained_model(self, checkpoint: Path, along: EvaluationsAlong) -> Any:
-        """From the last step's checkpoint, where a kill came after it."""
-        states = json.loads(checkpoints.state_file(checkpoint, 0).read_text(encoding="utf-8"))
-        along.load_state_dict(states["evaluations"])
-        self._watch.load_state_dict(states["seconds"])
-        return AutoModelForCausalLM.from_pretrained(checkpoint)
-
-
-def _seconds(watch: Stopwatch, rows: list[dict[str, Any]]) -> dict[str, float]:
-    counted = watch.seconds()
-    judging = sum(row["empo/judging_seconds"] for row in rows)
-    named = {"pretrain": counted["pretrain"], "train": counted["train"], "judging": judging, "total": counted["total"]}
-    return {stage: round(seconds, 3) for stage, seconds in named.items()}
-
-
-def _note(logs: Mapping[str, Any]) -> str:
-    return f"entropy {logs['empo/entropy']:.2f} nats, reward {logs['empo/reward']:.2f}"

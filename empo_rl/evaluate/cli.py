@@ -177,7 +177,7 @@ def _table(targets: tuple[str, ...]) -> None:
 def _regrade(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
     from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
     from empo_rl.evaluate.evaluation_run import regrade
-    from empo_rl.run.progress import StageProgress
+    from empo_rl.progress import StageProgress
 
     if len(targets) != 1:
         raise click.UsageError("--regrade needs one directory.")
@@ -196,7 +196,7 @@ def _evaluate(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
     from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
     from empo_rl.evaluate.evaluation_run import evaluate
     from empo_rl.evaluate.plan import EvaluationOptions
-    from empo_rl.run.progress import StageProgress
+    from empo_rl.progress import StageProgress
 
     if len(targets) != 1:
         raise click.UsageError("needs one MODEL: the name of a Hugging Face model, or a folder.")

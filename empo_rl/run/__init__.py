@@ -1,1 +1,10 @@
-"""One training run: start it, keep its files, resume it."""
+"""One training run: launch its processes, load the model, train, save the final model.
+
+    launch       start one process per GPU and end the processes together
+    train        `run_training`: from a `Config` to the folder of the trained model
+    models       the model, the tokenizer, the device and the precision
+    tiny_model   the base model of `model: demo`, created and pre-trained in the run
+    final_model  the folder `final/` and the upload to the hub
+
+Import from the modules: this `__init__` imports nothing, because `train` and `models` import torch and TRL.
+"""

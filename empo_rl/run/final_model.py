@@ -1,10 +1,10 @@
-"""What a run leaves in `final/`: the trained model, or with LoRA the adapter, and where it is pushed.
+"""The folder `final/` of a run, with the trained model or the adapter, and the upload of the folder to the hub.
 
-    lora            final/  the adapter; its config names the model it belongs to
-    lora.merge      adapter/  the adapter     final/  the model with the adapter worked in
+    lora            final/  the adapter; its config names the base model
+    lora.merge      adapter/  the adapter     final/  the model merged with the adapter
     otherwise       final/  the model
 
-It is written before anything is pushed, so that a hub that cannot be reached loses nothing.
+The folder is complete before the upload begins, so an unreachable hub loses nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _TOKENIZER = ("*token*", "*.jinja", "vocab.*", "merges.txt", "*.model")
 
 
 class PushError(SemanticEntropyError):
-    """The hub did not take the model, which lies on the disk all the same."""
+    """The upload to the hub failed. The model is complete on the disk."""
 
 
 def save(trainer: Any, config: Config, directory: Path) -> Path:
-    """Write what was trained; every process calls it, since each may hold a part of the weights."""
+    """Write the trained model or adapter. Every process calls this function, since each may hold a shard."""
     final = directory / run_directory.FINAL
     if config.lora is None or not config.lora.merge:
         trainer.save_model(str(final))
@@ -42,9 +42,9 @@ def save(trainer: Any, config: Config, directory: Path) -> Path:
 
 
 def finish_from(checkpoint: Path, config: Config, directory: Path) -> Path:
-    """The last checkpoint as the final model, for a run that was killed before it had written one."""
+    """Write the final model from the last checkpoint, for a run that was killed before it wrote the final model."""
     final = directory / run_directory.FINAL
-    if not checkpoints.weights_fault(final) and _has(final, checkpoint, _TOKENIZER):
+    if not checkpoints.weights_fault(final) and _has_files(final, checkpoint, _TOKENIZER):
         return final
     if config.lora is None:
         AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(final)
@@ -59,46 +59,46 @@ def finish_from(checkpoint: Path, config: Config, directory: Path) -> Path:
 
 
 def push(final: Path, hub: Hub) -> str:
-    """Upload the folder, and return its address.
+    """Upload the folder; returns its address.
 
     Raises:
-        PushError: it could not be uploaded; says how to do so later.
+        PushError: the upload failed; the message has the command for a later upload.
     """
     from huggingface_hub import HfApi
 
     api = HfApi()
     try:
         repo = api.create_repo(hub.repo, private=hub.private, exist_ok=True)
-        # the pickled arguments hold this machine's paths, and nobody needs them
+        # the pickled arguments contain paths of this machine, and no user of the model needs them
         api.upload_folder(repo_id=repo.repo_id, folder_path=final, ignore_patterns=["training_args.bin"])
-    except (OSError, ValueError) as error:  # both of the hub's families of errors, and the network's
+    except (OSError, ValueError) as error:  # the hub's two families of errors, and network errors
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PushError(
-            f"push_to_hub: {final} is written and complete, but {hub.repo!r} did not take it ({reason}). "
-            f"Push it later with: hf upload {hub.repo} {final}{' --private' if hub.private else ''}"
+            f"push_to_hub: {final} is complete, but the upload to {hub.repo!r} failed ({reason}). "
+            f"Upload it later with: hf upload {hub.repo} {final}{' --private' if hub.private else ''}"
         ) from error
     return str(repo)
 
 
 def _merge(config: Config, adapter: Path, final: Path) -> None:
-    """The adapter worked into its model, both from the disk: under sharding no process holds the whole."""
+    """Merge the adapter into its base model, both read from the disk: with sharding no process holds all weights."""
     import torch
     from peft import PeftModel
 
     base = adapter.parent / run_directory.BASE if config.model == "demo" else config.model
-    # merged in fp32, since bf16 would round small adapters away
+    # merge in fp32: bf16 would round small adapters to zero
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.save_pretrained(final)
     _copy(adapter, final, _TOKENIZER)
 
 
-def _has(folder: Path, source: Path, patterns: Iterable[str]) -> bool:
+def _has_files(folder: Path, source: Path, patterns: Iterable[str]) -> bool:
     return all((folder / file.name).exists() for pattern in patterns for file in source.glob(pattern))
 
 
 def _copy(source: Path, target: Path, patterns: Iterable[str]) -> None:
-    """File by file: a tokenizer that is loaded and saved again need not be the same."""
+    """Copy files: a tokenizer that is loaded and saved again may differ."""
     for pattern in patterns:
         for file in source.glob(pattern):
             shutil.copy2(file, target)

@@ -1,13 +1,13 @@
-"""`empo-train` on several processes: it starts itself once a process through accelerate, and ends with them.
+"""`empo-train` on several processes: start one process per GPU through accelerate, and end all processes together.
 
     empo-train CONFIG --processes 8          one machine
     the same command on each machine, with   launch: {machines: 2, machine_rank: 0, main_address: ..., main_port: ...}
 
-A run that torchrun or `accelerate launch` has started already starts nothing more. What each process holds of the model
-is part of the training arguments (`empo_rl.config.strategies`), not of the launch.
+A process that torchrun or `accelerate launch` started does not start others. The strategy (what each process holds of
+the model) is part of the training arguments (`empo_rl.config.trl_arguments`), not of the launch.
 
-However one of them ends, all do: a process that fails or is killed ends the others, Ctrl-C and SIGTERM reach each of
-them, and where the first one is killed the others notice (`end_with_the_launcher`).
+All processes end together: if a process fails or is killed, the launcher ends the others; Ctrl-C and SIGTERM reach all
+processes; if the launcher is killed, its processes notice (`end_with_launcher`).
 """
 
 from __future__ import annotations
@@ -19,110 +19,113 @@ import threading
 import time
 from collections.abc import Sequence
 
-from empo_rl.config.schema import Config
+from empo_rl.config import Config
 from semantic_entropy import InputError, SemanticEntropyError
 
-_STARTED_HERE = "EMPO_TRAIN_LAUNCHER"  # the launcher's process id, for those that it started
-_NOTICE_EVERY = 0.5  # seconds
-INTERRUPTED = 130  # what a process that was interrupted ends with, as shells expect
-STOPPED = 3  # an alarm stopped the run
-_PATIENCE = 10  # seconds; the launcher looks every 0.1
-_GONE = ("Connection closed by peer", "Connection reset by peer", "Broken pipe", "DistBackendError", "NCCL")
+INTERRUPTED = 130  # exit status of an interrupted process, as shells expect
+STOPPED = 3  # exit status if an alarm stopped the run
+_LAUNCHER_PID = "EMPO_TRAIN_LAUNCHER"  # environment variable of the processes that `launch` starts
+_POLL_SECONDS = 0.5
+_WAIT_SECONDS = 10  # the launcher checks its processes every 0.1 s
 
 
 class ProcessError(SemanticEntropyError):
-    """One of a run's processes failed or was killed."""
+    """A process of the run failed or was killed."""
 
 
 class EndedRunError(SemanticEntropyError):
-    """The user, a queue or an alarm ended the run.
+    """The user, a job queue or an alarm ended the run.
 
-    status: of the process. told: whether one of the run's processes has said how far it came.
+    status: the exit status. reported: whether a process of the run has printed the last completed step.
     """
 
-    def __init__(self, status: int, *, told: bool = True) -> None:
+    def __init__(self, status: int, *, reported: bool = True) -> None:
         super().__init__(f"ended with status {status}")
-        self.status, self.told = status, told
+        self.status, self.reported = status, reported
 
 
 def is_one_of_many() -> bool:
-    """Whether a launcher, ours or another's, started this process."""
+    """Whether a launcher (this one, torchrun or accelerate) started this process."""
     return "LOCAL_RANK" in os.environ or "RANK" in os.environ
 
 
-def wants_launch(config: Config) -> bool:
-    """Whether this process is to start others rather than train."""
+def is_first_process() -> bool:
+    """Whether this process has rank 0, or is the only process."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def needs_launch(config: Config) -> bool:
+    """Whether this process starts other processes instead of training."""
     return not is_one_of_many() and config.launch.processes > 1
 
 
-def check_one_process(config: Config) -> None:
-    """Refuse to share a model with nobody; and let one process see one GPU, which transformers would else split.
+def check_single_process(config: Config) -> None:
+    """Check a run of one process, and hide all GPUs but the first: transformers would split the batch among them.
 
     Raises:
-        InputError: a sharding strategy without a second process.
+        InputError: the strategy shards the model, which needs a second process.
     """
     if is_one_of_many():
         return
     if config.launch.strategy != "ddp":
         raise InputError(
-            f"launch.strategy={config.launch.strategy} shares the model among processes: give --processes 2 or more, "
+            f"launch.strategy={config.launch.strategy} shards the model among processes: give --processes 2 or more, "
             "or launch.strategy=ddp."
         )
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 def check_devices(config: Config) -> None:
-    """What each process would find out by itself, said once.
+    """Check the GPUs once, before the launch, instead of once in each process.
 
     Raises:
-        InputError: fewer GPUs are here than processes; or none, where the run needs them.
+        InputError: this machine has fewer GPUs than processes, or no GPU and the run needs one.
     """
     import torch
 
-    from empo_rl.run.device import fit_to_device
+    from empo_rl.run.models import fit_to_device
 
     if config.device == "cpu":
         return
-    count, here = torch.cuda.device_count(), config.launch.processes // config.launch.machines
+    count, local_processes = torch.cuda.device_count(), config.launch.processes // config.launch.machines
     if count == 0:
         fit_to_device(config, "cpu")
         if config.launch.strategy != "ddp":
             raise InputError(f"launch.strategy={config.launch.strategy} needs GPUs, and torch finds none here.")
-    elif count < here:
+    elif count < local_processes:
         raise InputError(
-            f"launch.processes={config.launch.processes} puts {here} processes on this machine, a GPU each, and torch "
-            f"sees {count}. Give --processes {count}, or launch.machines."
+            f"launch.processes={config.launch.processes} needs {local_processes} GPUs on this machine, one per "
+            f"process, and torch finds {count}. Give --processes {count}, or set launch.machines."
         )
 
 
 def accelerate_arguments(config: Config) -> list[str]:
-    """Of `accelerate launch`, before the module and its arguments."""
+    """The arguments of `accelerate launch` before the module and its arguments."""
     launch = config.launch
-    port = launch.main_port or 0  # 0: any free one
-    several = ["--main_process_ip", str(launch.main_address), "--same_network"] if launch.machines > 1 else []
+    port = launch.main_port or 0  # 0: any free port
+    machines = ["--main_process_ip", str(launch.main_address), "--same_network"] if launch.machines > 1 else []
     return [
         *("--num_processes", str(launch.processes), "--num_machines", str(launch.machines)),
-        *("--machine_rank", str(launch.machine_rank), "--main_process_port", str(port), *several),
-        *("--multi_gpu", "--mixed_precision", "no", "--dynamo_backend", "no"),  # precision is TrainingArguments' affair
+        *("--machine_rank", str(launch.machine_rank), "--main_process_port", str(port), *machines),
+        *("--multi_gpu", "--mixed_precision", "no", "--dynamo_backend", "no"),  # TrainingArguments set the precision
     ]
 
 
 def launch(config: Config, command: Sequence[str]) -> None:
-    """Start `empo-train COMMAND` in each process and wait for all.
+    """Start `empo-train COMMAND` in each process and wait for all processes.
 
     Raises:
-        ProcessError: one of them failed, with its number and how it ended.
-        EndedRunError: by Ctrl-C or SIGTERM, or by an alarm.
+        ProcessError: a process failed; names its rank and how it ended.
+        EndedRunError: Ctrl-C, SIGTERM or an alarm ended the run.
     """
     from accelerate.commands.launch import launch_command, launch_command_parser
     from torch.distributed.elastic.multiprocessing import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    here = config.launch.processes // config.launch.machines
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // here)))
-    os.environ[_STARTED_HERE] = str(os.getpid())
-    # the processes say themselves what went wrong, and `_failure` which of them it was
-    logging.disable(logging.CRITICAL)
+    local_processes = config.launch.processes // config.launch.machines
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // local_processes)))
+    os.environ[_LAUNCHER_PID] = str(os.getpid())
+    logging.disable(logging.CRITICAL)  # the failed process prints its error, and `_failure` names the process
     arguments = [*accelerate_arguments(config), "--module", "empo_rl.cli", *command]
     try:
         launch_command(launch_command_parser().parse_args(arguments))
@@ -132,47 +135,41 @@ def launch(config: Config, command: Sequence[str]) -> None:
             raise EndedRunError(first.exitcode) from error
         raise ProcessError(_failure(rank, first.exitcode)) from error
     except (SignalException, KeyboardInterrupt) as error:
-        silent = isinstance(error, SignalException) and error.sigval == signal.SIGTERM  # it ended them at once
-        raise EndedRunError(INTERRUPTED, told=not silent) from error
+        # SIGTERM ends the processes at once, before they can print anything
+        silent = isinstance(error, SignalException) and error.sigval == signal.SIGTERM
+        raise EndedRunError(INTERRUPTED, reported=not silent) from error
     finally:
         logging.disable(logging.NOTSET)
-        del os.environ[_STARTED_HERE]
+        del os.environ[_LAUNCHER_PID]
 
 
-def end_with_the_launcher() -> None:
-    """In a process that `launch` started: end when it is gone, since nobody else would end it."""
-    launcher = os.environ.get(_STARTED_HERE)
+def end_with_launcher() -> None:
+    """In a process that `launch` started: end when the launcher has died, since nothing else would end the process."""
+    launcher = os.environ.get(_LAUNCHER_PID)
     if launcher is None or not is_one_of_many():
         return
 
     def watch() -> None:
         while os.getppid() == int(launcher):
-            time.sleep(_NOTICE_EVERY)
-        os.kill(os.getpid(), signal.SIGKILL)  # it may wait in a collective call, which hears nothing gentler
+            time.sleep(_POLL_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)  # a process that waits in a collective call reacts to no other signal
 
     threading.Thread(target=watch, daemon=True, name="end with the launcher").start()
 
 
-def wait_to_be_ended(error: BaseException) -> None:
-    """Before a process speaks of an error that another one has to tell: the launcher ends it meanwhile.
+def wait_for_launcher() -> None:
+    """Before a process prints an error that another process or the launcher explains better: wait to be ended.
 
-    Where a peer is gone, the next collective call fails, and the launcher knows why. What is wrong for all of them, the
-    first one says.
+    If a process dies, the collective calls of the others fail too. The launcher knows which process died, and ends the
+    others within `_WAIT_SECONDS`. An error of this process itself is printed after this time.
     """
-    if _STARTED_HERE not in os.environ or not is_one_of_many():
-        return
-    if _peer_is_gone(error) or os.environ.get("RANK", "0") != "0":
-        time.sleep(_PATIENCE)
-
-
-def _peer_is_gone(error: BaseException) -> bool:
-    said = f"{type(error).__name__}: {error}"
-    return isinstance(error, RuntimeError) and any(word in said for word in _GONE)
+    if _LAUNCHER_PID in os.environ and is_one_of_many():
+        time.sleep(_WAIT_SECONDS)
 
 
 def _failure(rank: int, exitcode: int) -> str:
     if exitcode < 0:
         how = f"was killed by {signal.Signals(-exitcode).name}"
         why = " (out of memory is the usual reason)" if exitcode == -signal.SIGKILL else ""
-        return f"process {rank} {how}{why}; the others were ended."
-    return f"process {rank} failed with exit status {exitcode}; what it said stands above. The others were ended."
+        return f"process {rank} {how}{why}; the other processes were ended."
+    return f"process {rank} failed with exit status {exitcode}; its error is printed above. The others were ended."

@@ -1,25 +1,57 @@
-"""The model that a run starts from: a hub name, a local folder, or the demo's base model, made on the spot."""
+"""The model and tokenizer of a run, a hub name or a local folder, and the device and precision of the run."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
-from empo_rl.config.schema import Config
+from empo_rl.config import Config
 from semantic_entropy import InputError
 
-_GENERAL = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizer.json is all there is to these
+_GENERAL_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizers that tokenizer.json fully describes
 
-Progress = Callable[[str, int, int, str], None]
+
+def fit_to_device(config: Config, kind: str) -> tuple[Config, list[str]]:
+    """Replace `device: auto` and `training.precision: auto`; returns the new configuration, and notes for the user.
+
+    The precision becomes bf16 if the accelerator computes in bf16, else fp32; on the CPU fp32. Leaves out fp16, which
+    needs a scaled loss.
+
+    kind: the type of the torch device of this process: `cpu`, `cuda`, ...
+
+    Raises:
+        InputError: the device cannot compute in the requested precision.
+    """
+    precision = config.training.precision
+    if config.device == "cpu":
+        return _with(config, "cpu", "fp32" if precision == "auto" else precision), []
+    if kind == "cpu":
+        if precision == "bf16":
+            raise InputError(
+                "training.precision=bf16 needs a GPU, and torch finds none here. Add device=cpu "
+                "training.precision=fp32 to train on the CPU, or try `empo-train tiny`, a run for the CPU."
+            )
+        return _with(config, "cpu", "fp32"), ["no GPU found: training on the CPU in fp32"]
+    has_bf16 = is_torch_bf16_gpu_available()
+    if precision == "bf16" and not has_bf16:
+        raise InputError(
+            f"training.precision=bf16: the {kind} device here cannot compute in bf16. Use training.precision=fp32."
+        )
+    best = "bf16" if has_bf16 else "fp32"
+    return _with(config, "auto", best if precision == "auto" else precision), []
 
 
 def load_tokenizer(config: Config) -> Any:
-    """The model's own; it is needed before the model, to measure prompts."""
+    """The tokenizer of the model, with the configured chat template.
+
+    Raises:
+        InputError: the tokenizer cannot be loaded, or has no chat template.
+    """
     if config.model == "demo":
         from empo_rl.run.tiny_model import make_tokenizer
 
@@ -27,39 +59,44 @@ def load_tokenizer(config: Config) -> Any:
     try:
         tokenizer = saved_tokenizer(config.model)
     except (OSError, ValueError) as error:
-        raise InputError(f"model: {config.model!r} has no tokenizer that can be loaded: {error}") from error
+        raise InputError(f"model: cannot load the tokenizer of {config.model!r}: {error}") from error
     config.template.apply_chat_template_to(tokenizer, config.model)
     return tokenizer
 
 
 def saved_tokenizer(model: str) -> Any:
-    """As it was saved. transformers 5 takes that of any Qwen2 model to be Qwen2's own, whatever its files say, and so
-    reads the demo's words wrongly; where a local folder names the general class, that one reads it.
+    """The tokenizer as it was saved.
+
+    transformers 5 loads Qwen2's own tokenizer for any Qwen2 model, whatever the files say, and so reads the words of
+    the demo wrongly. If a local folder names the general class, this loads the general class.
     """
     settings = Path(model) / "tokenizer_config.json"
     if settings.is_file():
         kind = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
-        if kind in _GENERAL:
+        if kind in _GENERAL_CLASSES:
             return PreTrainedTokenizerFast.from_pretrained(model, padding_side="left")
     return AutoTokenizer.from_pretrained(model, padding_side="left")
 
 
 def load_model(config: Config) -> Any:
-    """In the precision its weights are kept in.
+    """The model, with weights in `config.weights_precision()`.
 
-    In bf16 a weight of .02 has neighbours 1e-4 away, so that Adam's steps at lr 1e-6 round to nothing; weights that are
-    trained are therefore kept in fp32, unless `training.weights` asks for less. Computing is `training.precision`'s
-    affair.
+    Trained weights are kept in fp32 unless `training.weights` says otherwise: in bf16 the values next to a weight of
+    0.02 are 1e-4 away, so Adam's updates at lr 1e-6 would round to zero. `training.precision` is the precision of
+    computation only.
+
+    Raises:
+        InputError: the model cannot be loaded.
     """
-    kind = torch.bfloat16 if config.weights_precision() == "bf16" else torch.float32
+    dtype = torch.bfloat16 if config.weights_precision() == "bf16" else torch.float32
     try:
-        return AutoModelForCausalLM.from_pretrained(config.model, dtype=kind)
+        return AutoModelForCausalLM.from_pretrained(config.model, dtype=dtype)
     except (OSError, ValueError) as error:
-        raise InputError(f"model: {config.model!r} could not be loaded: {error}") from error
+        raise InputError(f"model: cannot load {config.model!r}: {error}") from error
 
 
 def lora_config(config: Config) -> Any:
-    """The adapters' settings, as peft takes them; None where the model itself is trained."""
+    """The adapter settings for peft; None if all weights are trained."""
     if config.lora is None:
         return None
     from peft import LoraConfig
@@ -67,35 +104,19 @@ def lora_config(config: Config) -> Any:
     lora = config.lora
     return LoraConfig(
         r=lora.r,
-        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft divides it by r, and takes any number
+        lora_alpha=lora.alpha,  # type: ignore[arg-type]  # peft divides alpha by r, and accepts any number
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
         task_type="CAUSAL_LM",
     )
 
 
-def make_demo_model(config: Config, tokenizer: Any, base: Path, progress: Progress) -> Any:
-    """Made once; a resumed run finds it."""
-    from empo_rl.data.arithmetic import split
-    from empo_rl.run.tiny_model import make_model, pretrain, save_whole
-
-    torch.set_num_threads(1)  # as fast as two for so small a model
-    if base.exists():
-        return AutoModelForCausalLM.from_pretrained(base)
-    model, steps = make_model(tokenizer, config.seed), config.demo.pretrain_steps
-    pretrain(
-        model,
-        tokenizer,
-        split(config.seed).pretraining,
-        seed=config.seed,
-        steps=steps,
-        on_step=lambda step, loss: progress("pre-training", step, steps, f"loss {loss:.3f}"),
-    )
-    save_whole(model, tokenizer, base)
-    return model
-
-
-def count_tokens(tokenizer: Any, turns: list[dict[str, str]]) -> int:
-    """The length of a conversation as the model will see it."""
-    text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+def count_tokens(tokenizer: Any, messages: list[dict[str, str]]) -> int:
+    """The number of tokens of a conversation in the chat template."""
+    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def _with(config: Config, device: str, precision: str) -> Config:
+    training = config.training.model_copy(update={"precision": precision})
+    return config.model_copy(update={"device": device, "training": training})

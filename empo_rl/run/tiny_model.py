@@ -1,28 +1,32 @@
-"""The demo's base model, made on the spot: a word-level tokenizer, a Qwen2 of about 100,000 weights, and its
-pre-training.
+"""The tiny base model of the demo and of `model: demo`, created in the run.
 
-Pre-training is plain next-token cross-entropy on the answer alone: AdamW (.9, .95; decay .01), 20 warm-up
-steps, then linear decay to a tenth, gradient norm clipped at 1. It knows nothing of EMPO. Leaves out
-everything a real pre-training run needs.
+A word-level tokenizer, a Qwen2 with about 100,000 weights, and its pre-training.
+
+Pre-training minimises the cross-entropy of the next token, on the answers only: AdamW (betas .9 and .95, weight decay
+.01), 20 warm-up steps, linear decay to a tenth of the peak rate, gradient norm clipped at 1. It does not use EMPO.
+Leaves out everything else that a real pre-training run needs.
 """
 
 from __future__ import annotations
 
+import json
 import random
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers
-from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
 
-from empo_rl.data.arithmetic import ArithmeticQuestion, pretraining_answer
+from empo_rl.data.arithmetic import ArithmeticQuestion, pretraining_answer, split
 
 PRETRAIN_STEPS = 550
 BATCH, PEAK_RATE, WARMUP, FLOOR = 128, 6e-3, 20, 0.1
 CONTEXT = 128
-_IGNORED = -100  # torch's cross_entropy leaves this label out
+SECONDS_FILE = "pretraining.json"  # in the folder of the base model: how long pre-training took
+_IGNORED = -100  # torch's cross_entropy ignores this label
 
 CHAT_TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
@@ -34,7 +38,7 @@ _WORDS = [*"0123456789", *"()+*=?}", "\\boxed{", "What", "is", "user", "assistan
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """One token for each digit, sign and word of the task; ChatML around them."""
+    """A tokenizer with one token for each digit, sign and word of the task, and with the ChatML template."""
     vocabulary = {token: index for index, token in enumerate(_SPECIAL + _WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=_UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\\boxed\{|[A-Za-z]+|\n|."), behavior="isolated")
@@ -53,7 +57,7 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
 
 
 def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalLM:
-    """Random weights: 2 layers of width 64."""
+    """A model with random weights: 2 layers of width 64."""
     torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=len(tokenizer),
@@ -63,7 +67,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalL
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
-        initializer_range=0.05,  # the usual .02 leaves so narrow a model at the uniform distribution for long
+        initializer_range=0.05,  # with the usual .02, a model of this width stays at the uniform distribution for long
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -74,7 +78,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalL
 
 
 def prompt_text(question: ArithmeticQuestion) -> str:
-    """What the chat template makes of the question, ready for the answer."""
+    """The question in the chat template, ready for the answer."""
     return f"<|im_start|>user\n{question.text}<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -88,7 +92,7 @@ def pretrain(
     on_step: Callable[[int, float], None] | None = None,
     text: Callable[[ArithmeticQuestion, random.Random], str] = pretraining_answer,
 ) -> None:
-    """Train in place; texts are drawn anew for every batch."""
+    """Train the model in place. Each batch is drawn from the questions, with texts drawn by `text`."""
     dice = random.Random(f"pretrain {seed}")
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
@@ -105,12 +109,32 @@ def pretrain(
     model.eval()
 
 
-def save_whole(model: Any, tokenizer: Any, folder: Path) -> None:
-    """In one move: a kill leaves a whole model or none."""
-    unfinished = folder.with_name(f"{folder.name}.tmp")
-    model.save_pretrained(unfinished)
-    tokenizer.save_pretrained(unfinished)
-    unfinished.rename(folder)
+def load_or_make(
+    tokenizer: PreTrainedTokenizerFast, folder: Path, *, seed: int, steps: int, report: Callable[[int, float], None]
+) -> Any:
+    """The base model in `folder`; it is created and pre-trained if the folder does not exist.
+
+    The folder appears in one move: after a kill it is complete or absent. report: called with (step, loss).
+    """
+    torch.set_num_threads(1)  # for a model of this size one thread is as fast as two, and sums in a fixed order
+    if folder.exists():
+        return AutoModelForCausalLM.from_pretrained(folder)
+    began = time.perf_counter()
+    model = make_model(tokenizer, seed)
+    pretrain(model, tokenizer, split(seed).pretraining, seed=seed, steps=steps, on_step=report)
+    temporary = folder.with_name(f"{folder.name}.tmp")
+    model.save_pretrained(temporary)
+    tokenizer.save_pretrained(temporary)
+    seconds = {"seconds": time.perf_counter() - began}
+    (temporary / SECONDS_FILE).write_text(json.dumps(seconds), encoding="utf-8")
+    temporary.rename(folder)
+    return model
+
+
+def pretraining_seconds(folder: Path) -> float:
+    """How long the pre-training of the base model in `folder` took; 0 if the file is missing, as in version 0.1.0."""
+    file = folder / SECONDS_FILE
+    return float(json.loads(file.read_text(encoding="utf-8"))["seconds"]) if file.exists() else 0.0
 
 
 def _rate(step: int, steps: int) -> float:
@@ -122,10 +146,10 @@ def _rate(step: int, steps: int) -> float:
 def _accumulate(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[ArithmeticQuestion, str]]
 ) -> float:
-    """Add the gradient of the batch's mean loss per token, and return that loss.
+    """Add the gradient of the mean loss per token of the batch; returns this loss.
 
-    Chains are five times as long as direct answers: each kind goes through the model by itself, which saves a
-    third of the time.
+    Chains are five times as long as direct answers. The model processes the two kinds in separate batches, which saves
+    a third of the time.
     """
     chains = [text for text in texts if "\n" in text[1]]
     directs = [text for text in texts if "\n" not in text[1]]
@@ -143,9 +167,9 @@ def _accumulate(
 def _batch(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[ArithmeticQuestion, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and labels, each (batch, longest), padded on the right, where a causal model needs no mask.
+    """Ids and labels, each (batch, longest), padded on the right, so that a causal model needs no mask.
 
-    The prompt and the padding carry no label.
+    Prompt and padding tokens have no label.
     """
     prompts = tokenizer([prompt_text(question) for question, _ in texts], add_special_tokens=False)["input_ids"]
     answers = tokenizer([f"{answer}<|im_end|>" for _, answer in texts], add_special_tokens=False)["input_ids"]

@@ -1,22 +1,26 @@
-"""One run of `empo-train CONFIG.yaml`: the model, the rows, and the trainer, from a checked `Config`.
+"""One run of `empo-train CONFIG.yaml`: from a checked `Config` to the folder of the trained model.
 
-Checkpoints, schedules, mixed precision and many processes are TRL's and transformers' own; this module only
-translates. Each process of a run calls `run_training` (`empo_rl.run.launch` starts them).
+    directory and lock -> prompts -> model -> trainer of `method` (EMPO, SFT, online DPO) -> final/ -> hub
+
+TRL and transformers provide checkpoints, schedules, mixed precision and several processes. Each process of a run calls
+`run_training`; `empo_rl.run.launch` starts the processes.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
+from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback
 
-from empo_rl.config.schema import Config
+from empo_rl.config import Config
 from empo_rl.config.trl_arguments import training_arguments
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
@@ -24,90 +28,165 @@ from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_a
 from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
-from empo_rl.run import final_model
-from empo_rl.run.device import fit_to_device
-from empo_rl.run.models import count_tokens, load_model, load_tokenizer, make_demo_model
-from empo_rl.run.trainer_choice import make_trainer
+from empo_rl.run import final_model, tiny_model
+from empo_rl.run.models import count_tokens, fit_to_device, load_model, load_tokenizer, lora_config
 from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics
 
 Progress = Callable[[str, int, int, str], None]
+"""stage, completed steps, total steps, note."""
 Say = Callable[[str], None]
 
 
-def run_training(config: Config, *, overwrite: bool, progress: Progress, say: Say) -> Path:
-    """Train, and return the directory of the final model.
+@dataclass(frozen=True, slots=True)
+class RunAdditions:
+    """What a program adds to a run of `method: empo`; the demo uses it.
 
-    What can be wrong with the configuration is found before a model is loaded or made, and before anything is written.
+    callbacks: callbacks of the trainer by name. The checkpoints keep the state of each (`state_dict`,
+        `load_state_dict`).
+    settings: what `config.yaml` records instead of the configuration.
+    locked: whether the caller holds the lock of the directory.
+    """
+
+    callbacks: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] | None = None
+    locked: bool = False
+
+
+def run_training(
+    config: Config, *, overwrite: bool, progress: Progress, say: Say, additions: RunAdditions | None = None
+) -> Path:
+    """Train, and return the folder of the final model.
+
+    Every problem of the configuration is reported before a model is loaded or created, and before a file is written.
 
     Raises:
-        RunStoppedError: an alarm whose action is `stop` did; its checkpoints lie there, and no final model.
+        RunStoppedError: an alarm with the action `stop` stopped the run. The checkpoints remain; there is no final
+            model.
     """
+    additions = additions or RunAdditions()
     state = PartialState(cpu=config.device == "cpu")
-    tell = say if state.is_main_process else _silent
+    tell = say if state.is_main_process else _ignore
     config, notes = fit_to_device(config, state.device.type)
     directory = Path(config.output_dir)
     arguments = training_arguments(config, state.num_processes)
-    with ExitStack() as open_until_the_end:
-        there = _hold(directory, state, open_until_the_end)
+    with ExitStack() as stack:
+        locked = additions.locked or _lock(directory, state, stack)
         start = run_directory.plan_start(directory, resume=config.resume, overwrite=overwrite)
         for note in [*notes, *config.window_notes(), *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
-            tell(f"step {config.training.steps} is done already: nothing to train. Raise training.steps to go on.")
-            with state.main_process_first():  # it writes, and the others find it written
+            completed = f"all {config.training.steps} steps are completed"
+            tell(f"{completed}: nothing to train. Raise training.steps to train further.")
+            with state.main_process_first():  # the first process writes the files, the others find them
                 final = final_model.finish_from(start.checkpoint, config, directory)
             return _push(final, config, state, tell)
         provider = None
         if config.method != "sft":
-            choices = config.empo.choices()
-            provider = open_until_the_end.enter_context(EmpoProvider(**choices, seed=config.seed))
-        rows = read_prompts(config)
-        tokenizer = load_tokenizer(config)
-        longest, key = prompt_token_limit(config)
-        prompts = drop_long_prompts(rows, longest, lambda turns: count_tokens(tokenizer, turns), key)
-        left_out = f", {prompts.too_long} left out as too long" if prompts.too_long else ""
-        tell(f"{len(prompts.rows)} prompts{left_out}")
-        with state.main_process_first():  # it downloads, and the others find the files
+            provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
+        rows, tokenizer = _load_prompts(config, tell)
+        with state.main_process_first():  # the first process downloads, the others find the files
             model = None if config.model == "demo" else load_model(config)
         callbacks: list[Any] = []
-        state.wait_for_everyone()  # all have looked at the directory before one writes into it
-        with state.main_process_first():  # it makes a demo's base model, and the others read it
+        state.wait_for_everyone()  # every process has checked the directory before one writes into it
+        with state.main_process_first():  # the first process creates the demo's base model, the others load it
             if state.is_main_process:
-                callbacks = _begin(directory, start, config, progress, tell)
-                there = there or _hold(directory, state, open_until_the_end)
+                callbacks = _begin(directory, start, config, additions, progress, tell)
+                locked = locked or _lock(directory, state, stack)
             with explain_disk_full(directory, "Free some space."):
-                model = model or make_demo_model(config, tokenizer, directory / run_directory.BASE, progress)
-        watch = None
-        if config.method == "empo":
-            assert provider is not None, "only SFT has none"
-            watch = MonitorCallback(config.monitor.make_monitor(), provider, directory=directory, say=tell)
-        trainer = make_trainer(
+                model = model or _demo_model(config, tokenizer, directory, progress)
+        trainer, monitor_callback = _make_trainer(
             config,
             model=model,
             tokenizer=tokenizer,
             arguments=arguments,
-            rows=prompts.rows,
+            rows=rows,
             provider=provider,
-            watch=watch,
+            kept_callbacks=additions.callbacks,
             callbacks=callbacks,
+            tell=tell,
         )
-        trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
         with explain_disk_full(directory, "Free some space, or set training.keep_checkpoints=2."):
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
-            if watch is None or not watch.stopped:
+            stopped = monitor_callback.stopped if monitor_callback else None
+            if not stopped:
                 final = final_model.save(trainer, config, directory)
             if state.is_main_process:
                 tell(cost_sentence(_write_costs(directory, trainer.memory)))
-    if watch is not None and watch.stopped:
-        raise RunStoppedError(watch.stopped)
+    if stopped:
+        raise RunStoppedError(stopped)
     return _push(final, config, state, tell)
 
 
-def _hold(directory: Path, state: PartialState, until: ExitStack) -> bool:
-    """Whether the directory is there; the first process then holds it against other runs."""
+def _lock(directory: Path, state: PartialState, stack: ExitStack) -> bool:
+    """Lock the directory for the first process, until the stack closes. False if the directory does not exist yet."""
     if state.is_main_process:
-        until.enter_context(run_directory.lock(directory))
+        stack.enter_context(run_directory.lock(directory))
     return directory.is_dir()
+
+
+def _load_prompts(config: Config, tell: Say) -> tuple[Sequence[dict[str, Any]], Any]:
+    """The rows for the trainer, without prompts that are too long, and the tokenizer that measured them."""
+    rows = read_prompts(config)
+    tokenizer = load_tokenizer(config)
+    limit, key = prompt_token_limit(config)
+    prompts = drop_long_prompts(rows, limit, lambda turns: count_tokens(tokenizer, turns), key)
+    tell(f"{len(prompts.rows)} prompts{f', {prompts.too_long} too long and removed' if prompts.too_long else ''}")
+    return prompts.rows, tokenizer
+
+
+def _demo_model(config: Config, tokenizer: Any, directory: Path, progress: Progress) -> Any:
+    steps = config.demo.pretrain_steps
+    return tiny_model.load_or_make(
+        tokenizer,
+        directory / run_directory.BASE,
+        seed=config.seed,
+        steps=steps,
+        report=lambda step, loss: progress("pre-training", step, steps, f"loss {loss:.3f}"),
+    )
+
+
+def _make_trainer(
+    config: Config,
+    *,
+    model: Any,
+    tokenizer: Any,
+    arguments: Any,
+    rows: Sequence[dict[str, Any]],
+    provider: EmpoProvider | None,
+    kept_callbacks: Mapping[str, Any],
+    callbacks: Sequence[Any],
+    tell: Say,
+) -> tuple[Any, MonitorCallback | None]:
+    """The trainer of `method`, and for EMPO its monitor. provider: None for `sft`, which has no reward."""
+    common: dict[str, Any] = {
+        "model": model,
+        "args": arguments,
+        "train_dataset": Dataset.from_list(list(rows)),
+        "processing_class": tokenizer,
+        "callbacks": list(callbacks),
+        "peft_config": lora_config(config),
+    }
+    monitor_callback: MonitorCallback | None = None
+    trainer: Any
+    if provider is None:
+        from empo_rl.trainers.baselines.sft import SftRunTrainer
+
+        trainer = SftRunTrainer(**common)
+    elif config.method == "online_dpo":
+        from empo_rl.trainers.baselines.online_dpo import OnlineDpoRunTrainer
+
+        trainer = OnlineDpoRunTrainer(provider=provider, **common)
+    else:
+        from empo_rl.trainers.trl.run_trainer import RunTrainer
+
+        monitor = config.monitor.make_monitor()
+        monitor_callback = MonitorCallback(monitor, provider, directory=Path(config.output_dir), say=tell)
+        # each adds its columns to the log before WriteMetrics writes them
+        common["callbacks"] = [monitor_callback, *kept_callbacks.values(), *callbacks]
+        stateful = {"monitor": monitor, **kept_callbacks}
+        trainer = RunTrainer(provider=provider, stateful=stateful, columns=monitor.columns, **common)
+    trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
+    return trainer, monitor_callback
 
 
 def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
@@ -122,27 +201,30 @@ def _write_costs(directory: Path, memory: str) -> dict[str, Any]:
     return spent
 
 
-def _begin(directory: Path, start: run_directory.StartPlan, config: Config, progress: Progress, tell: Say) -> list[Any]:
-    """The first writes of a run."""
+def _begin(
+    directory: Path,
+    start: run_directory.StartPlan,
+    config: Config,
+    additions: RunAdditions,
+    progress: Progress,
+    tell: Say,
+) -> list[Any]:
+    """The first writes of a run; returns the callbacks that write metrics and report progress."""
     run_directory.prepare(directory, start)
-    for change in run_directory.write_config(directory, config.model_dump()):
+    for change in run_directory.write_config(directory, additions.settings or config.model_dump()):
         tell(f"changed since this run began: {change}")
-    return _callbacks(directory, checkpoints.step(start.checkpoint), progress)
-
-
-def _callbacks(directory: Path, done: int, progress: Progress) -> list[Any]:
-    metrics = MetricsFile(directory / run_directory.METRICS, after=done)
+    metrics = MetricsFile(directory / run_directory.METRICS, after=checkpoints.step(start.checkpoint))
     report = ReportProgress(lambda step, steps, logs: progress("training", step, steps, _note(logs)))
     return [WriteMetrics(metrics), report]
 
 
-def _silent(line: str) -> None:
-    """What a process other than the first has to say."""
+def _ignore(line: str) -> None:
+    """Takes the place of `say` in every process but the first."""
 
 
-def _note(logs: dict[str, float]) -> str:
-    """Under invalid=drop a batch may hold no valid answer, and so no entropy."""
+def _note(logs: Mapping[str, float]) -> str:
     if "empo/keep_fraction" not in logs:  # SFT or online DPO
         return f"loss {logs['loss']:.3f}"
+    # under invalid=drop a batch may contain no valid answer, and then has no entropy
     entropy = f"entropy {logs['empo/entropy']:.2f} nats" if "empo/entropy" in logs else "no valid answer"
     return f"{entropy}, kept {logs['empo/keep_fraction']:.0%}"

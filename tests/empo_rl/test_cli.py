@@ -1,4 +1,4 @@
-"""The command as a user runs it: real processes, real files."""
+"""`empo-train` as a user runs it: real processes, real files."""
 
 import json
 import os
@@ -41,7 +41,7 @@ def test_help_is_quick_and_names_the_three_uses(tmp_path):
     assert time.perf_counter() - started < 3  # far from the ten seconds that importing trl takes
     starts = [re.split(" {2,}", line.strip())[0] for line in shown.splitlines()]
     for use in ("demo", "CONFIG.yaml [key=value ...]", "CONFIG.yaml --resume", "CONFIG.yaml --overwrite", "recipes"):
-        assert f"empo-train {use}" in starts  # each on a line of its own
+        assert f"empo-train {use}" in starts  # each on its own line
     assert "\\b" not in shown
     assert max(map(len, shown.splitlines())) < 80
 
@@ -67,12 +67,12 @@ def test_recipes_are_listed_and_printed(tmp_path):
             "is not an argument of trl.GRPOConfig. Did you mean 'trl.use_vllm'?",
         ),
         (["tiny", "trl.beta=0.1"], "trl.beta: decided by this configuration (it is 0.0)"),
-        (["demo", "--output-dir", "."], "holds 'mine.txt', which no demo wrote"),
+        (["demo", "--output-dir", "."], "contains 'mine.txt', which is not a file of a demo"),
         (["math-1.5b-empo"], "Add device=cpu training.precision=fp32"),
-        (["math-7b-sft", "--processes", "1"], "launch.strategy=fsdp2 shares the model among processes"),
+        (["math-7b-sft", "--processes", "1"], "launch.strategy=fsdp2 shards the model among processes"),
         (["tiny", "data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl does not exist or is not a file"),
         (["tiny", "empo.equivalence=mathh"], "Did you mean 'math'?"),
-        (["tiny", "model=nowhere", "training.steps=1"], "'nowhere' has no tokenizer that can be loaded"),
+        (["tiny", "model=nowhere", "training.steps=1"], "cannot load the tokenizer of 'nowhere'"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path):
@@ -81,10 +81,10 @@ def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path
     assert done.returncode in (1, 2)
     assert message in done.stderr
     assert "Traceback" not in done.stderr
-    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]  # nothing that would block the next try
+    assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]  # no new file that would block the next attempt
 
 
-def test_a_run_from_a_file_of_ones_own(tmp_path):
+def test_a_run_on_a_users_own_file(tmp_path):
     questions = [{"problem": f"What is ({n}+1)*2+3?"} for n in range(1, 9)]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     data = ["data={path: questions.jsonl, columns: {question: problem}}", "output_dir=run", "training.steps=1"]
@@ -99,7 +99,7 @@ def test_a_run_from_a_file_of_ones_own(tmp_path):
 
 
 def started(*arguments, cwd, until):
-    """A run in a process group of its own, as a terminal makes one, once the file `until` is there."""
+    """Start a run in its own process group, as a terminal does, and wait until the file `until` exists."""
     command = [sys.executable, "-m", "empo_rl.cli", *arguments]
     process = subprocess.Popen(
         command, cwd=cwd, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
@@ -113,7 +113,7 @@ def started(*arguments, cwd, until):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_and_a_queues_signal_say_how_far_it_came_and_how_to_go_on(sent, tmp_path):
+def test_ctrl_c_and_sigterm_report_the_last_step_and_the_checkpoint(sent, tmp_path):
     run = tmp_path / "run"
     arguments = ["tiny", *TINY, "empo.equivalence=math", "output_dir=run", "training.steps=400"]
     process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-2" / "trainer_state.json")
@@ -127,24 +127,24 @@ def test_ctrl_c_and_a_queues_signal_say_how_far_it_came_and_how_to_go_on(sent, t
     assert "Aborted" not in said
 
 
-def test_a_run_stopped_before_its_first_step_does_not_block_the_next(tmp_path):
+def test_a_run_interrupted_before_its_first_step_does_not_block_the_next(tmp_path):
     run = tmp_path / "run"
     slow = ["tiny", *TINY, "demo.pretrain_steps=100000", "output_dir=run"]
     process = started(*slow, cwd=tmp_path, until=run / "config.yaml")
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "There is no checkpoint yet (training.save_every=2): --resume begins at step 1." in said
+    assert "There is no checkpoint yet (training.save_every=2): --resume starts at step 1." in said
     done = empo_train("tiny", *TINY, "output_dir=run", "training.steps=1", cwd=tmp_path)
     assert "deleting the files of a run in run that ended before its first step" in done.stderr
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1]
 
 
-def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path):
     run, arguments = tmp_path / "run", ["tiny", *TINY, "output_dir=run", "training.steps=4"]
     empo_train(*arguments, cwd=tmp_path)
     first = read_metrics(run / "metrics.jsonl")
-    assert not (run / "README.md").exists()  # TRL's card would name the wrong method and no base model
+    assert not (run / "README.md").exists()  # TRL's model card would name the wrong method and no base model
     os.truncate(run / "checkpoint-4" / "optimizer.pt", 1000)
     done = empo_train(*arguments, "--resume", cwd=tmp_path)
     assert "skipping and renaming the broken run/checkpoint-4: optimizer.pt is truncated or unreadable" in done.stderr
@@ -159,8 +159,8 @@ def test_a_damaged_checkpoint_is_passed_over_for_the_one_before(tmp_path):
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
-def test_a_killed_run_goes_on_where_it_was(tmp_path):
-    """kill -9 after the first checkpoint; the resumed run repeats no step and leaves none out."""
+def test_a_killed_run_continues_from_its_checkpoint(tmp_path):
+    """kill -9 after the first checkpoint; the resumed run repeats no step and skips none."""
     run = tmp_path / "run"
     arguments = ["tiny", *TINY, "output_dir=run", "training.steps=8"]
     process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-2" / "trainer_state.json")
@@ -182,8 +182,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path):
 def test_resuming_a_finished_run_trains_no_further_step(tmp_path):
     arguments = ["tiny", *TINY, "output_dir=run", "training.steps=2"]
     empo_train(*arguments, cwd=tmp_path)
-    shutil.rmtree(tmp_path / "run" / "final")  # as if killed between the last checkpoint and the end
+    shutil.rmtree(tmp_path / "run" / "final")  # as after a kill between the last checkpoint and the end
     done = empo_train(*arguments, "--resume", cwd=tmp_path)
-    assert "step 2 is done already" in done.stderr
+    assert "all 2 steps are completed" in done.stderr
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     assert (tmp_path / "run" / "final" / "model.safetensors").exists()

@@ -1,4 +1,4 @@
-"""empo_rl where only the core is installed: a process in which nothing of the `rl` extra can be imported."""
+"""empo_rl without the extra `rl`: a process that cannot import any library of the extra."""
 
 import subprocess
 import sys
@@ -24,21 +24,21 @@ HINT = (
 )
 
 
-def core_alone(code, *arguments, cwd, block=BLOCKED):
+def run_without_extra(code, *arguments, cwd, block=BLOCKED):
     command = [sys.executable, "-c", block + code, *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("arguments", [["recipes"], ["recipes", "tiny"], ["--help"], ["demo", "--help"]])
-def test_what_trains_nothing_works_with_the_core_alone(arguments, tmp_path):
-    done = core_alone(COMMAND, *arguments, cwd=tmp_path)
+def test_commands_that_do_not_train_work_without_the_extra(arguments, tmp_path):
+    done = run_without_extra(COMMAND, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert done.stdout
 
 
 @pytest.mark.parametrize("arguments", [["tiny"], ["demo"]])
-def test_what_trains_names_the_extra(arguments, tmp_path):
-    done = core_alone(COMMAND, *arguments, cwd=tmp_path)
+def test_commands_that_train_name_the_extra(arguments, tmp_path):
+    done = run_without_extra(COMMAND, *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
     assert "pip install 'semantic-entropy[rl]'" in done.stderr
@@ -46,15 +46,15 @@ def test_what_trains_names_the_extra(arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_missing_library_is_named_before_anything_is_loaded(tmp_path):
-    done = core_alone(COMMAND, "tiny", cwd=tmp_path, block="import sys; sys.modules['trl'] = None\n")
+def test_one_missing_library_is_named_before_other_libraries_are_loaded(tmp_path):
+    done = run_without_extra(COMMAND, "tiny", cwd=tmp_path, block="import sys; sys.modules['trl'] = None\n")
     assert done.stderr == f"Error: empo-train needs trl, {HINT}"
 
 
 @pytest.mark.parametrize(
     "use", ["from empo_rl import EmpoGRPOTrainer", "from empo_rl.config.load import load_config; load_config('tiny')"]
 )
-def test_python_gets_the_packages_own_error(use, tmp_path):
+def test_python_code_gets_an_error_of_the_package(use, tmp_path):
     code = f"""
 from semantic_entropy import MissingDependencyError
 try:
@@ -62,14 +62,14 @@ try:
 except MissingDependencyError as error:
     print(error)
 """
-    done = core_alone(code, cwd=tmp_path)
+    done = run_without_extra(code, cwd=tmp_path)
     assert done.stdout.endswith(HINT), done.stderr
 
 
-def test_the_provider_works_with_the_core_alone(tmp_path):
+def test_the_provider_works_without_the_extra(tmp_path):
     code = """
 from empo_rl import EmpoProvider
 with EmpoProvider("exact", extract="whole") as provider:
     print(provider.step([["a", "a", "b"]]).keep.tolist())
 """
-    assert core_alone(code, cwd=tmp_path).stdout == "[True]\n"
+    assert run_without_extra(code, cwd=tmp_path).stdout == "[True]\n"

@@ -1,4 +1,4 @@
-"""What `--check` finds, against real files, real models' sizes and the shipped recipes."""
+"""`--check` on real files, on the sizes of real models and on the recipes."""
 
 import json
 import os
@@ -22,7 +22,7 @@ ROW = {"question": "What is 1+1?", "answer": "2", "response": "It is 2."}
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path, monkeypatch):
-    """One with the files that empo-data would make, and without a network."""
+    """A working directory with the files that empo-data creates, without a network."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
@@ -36,7 +36,7 @@ def problems(source, *overrides):
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
-def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its_groups(recipe):
+def test_every_recipe_passes_offline_and_a_change_that_splits_groups_is_a_problem(recipe):
     findings = check_run(recipe)
     assert passed(findings), list(report_lines(findings))
     assert [finding.kind for finding in findings if finding.about in ("layout", "memory")] == (
@@ -81,19 +81,19 @@ def test_every_recipe_passes_offline_and_is_refused_where_a_change_would_cut_its
         (["empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
     ],
 )
-def test_a_mistake_is_a_problem_that_says_what_to_change(overrides, message):
+def test_a_wrong_setting_is_a_problem_with_advice(overrides, message):
     (found,) = problems("tiny", *overrides)
     assert message in found
 
 
-def test_all_problems_are_listed_not_the_first_alone():
+def test_all_problems_are_listed():
     found = problems("tiny", "launch.processes=3", "trl.beta=1", "empo.equivalence=mathh", "data={path: nowhere.jsonl}")
     assert len(found) == 4
     found = problems("tiny", "method=online_dpo", "training.prompts_per_step=33")
     assert len(found) == 3  # the reward, the number of completions, the multiple
 
 
-def test_a_dataset_whose_files_are_here_has_its_columns_checked(folder):
+def test_the_columns_of_a_local_dataset_are_checked(folder):
     (folder / "mine").mkdir()
     (folder / "mine" / "train.jsonl").write_text(json.dumps(ROW) + "\n")
     assert not problems("tiny", "data={dataset: mine}")
@@ -103,7 +103,7 @@ def test_a_dataset_whose_files_are_here_has_its_columns_checked(folder):
     assert "mine has no column 'problem' (data.columns.question). It has: ['question', 'answer', 'response']" in found
 
 
-def test_what_cannot_be_known_here_is_listed_and_fails_nothing():
+def test_unknown_facts_are_listed_and_are_no_failure():
     findings = check_run("tiny", ["model=nobody/nothing", "data={dataset: nobody/nothing}"])
     assert passed(findings)
     left = {finding.about: finding.text for finding in findings if finding.kind == "not checked"}
@@ -111,7 +111,7 @@ def test_what_cannot_be_known_here_is_listed_and_fails_nothing():
     assert "give check.parameters" in left["memory"]
 
 
-def test_a_dataset_of_which_another_subset_is_in_the_cache_is_not_known_here(folder, monkeypatch):
+def test_a_dataset_with_only_another_subset_in_the_cache_is_not_checked(folder, monkeypatch):
     import datasets
 
     there = folder / "nobody___nothing" / "other" / "0.0.0" / "hash"
@@ -125,7 +125,7 @@ def test_a_dataset_of_which_another_subset_is_in_the_cache_is_not_known_here(fol
     assert "data.dataset nobody/nothing" in {finding.about for finding in findings if finding.kind == "not checked"}
 
 
-def test_a_models_size_is_counted_from_its_config_as_torch_counts_it(folder):
+def test_the_number_of_weights_from_the_config_equals_that_of_torch(folder):
     config = LlamaConfig(
         hidden_size=512,
         intermediate_size=1536,
@@ -138,11 +138,11 @@ def test_a_models_size_is_counted_from_its_config_as_torch_counts_it(folder):
     with torch.device("meta"):
         counted = sum(weight.numel() for weight in LlamaForCausalLM(config).parameters())
     shape = model_shape(load_config("tiny", ["model=model"]))
-    assert shape.parameters == pytest.approx(counted, rel=1e-3)  # norms are left out
+    assert shape.parameters == pytest.approx(counted, rel=1e-3)  # the estimate leaves out norms
     assert (shape.hidden, shape.layers, shape.keys) == (512, 6, 128)
 
 
-def test_the_size_of_a_published_model_comes_out_right(folder):
+def test_the_number_of_weights_of_a_published_model_is_right(folder):
     """Qwen2.5-7B's config.json; its model card says 7.61B."""
     (folder / "qwen").mkdir()
     published = {
@@ -159,23 +159,23 @@ def test_the_size_of_a_published_model_comes_out_right(folder):
 
 
 @pytest.mark.parametrize(
-    ("overrides", "bytes_a_weight"),
+    ("overrides", "bytes_per_weight"),
     [
         (["launch.strategy=ddp", "launch.processes=1"], 16),  # fp32 weights, gradients, two moments
-        (["launch.strategy=ddp"], 20),  # and the gradients in the buckets that are sent
+        (["launch.strategy=ddp"], 20),  # and the gradients in communication buckets
         (["launch.strategy=fsdp2"], 16 / 8),
         (["launch.strategy=zero3"], 16 / 8),  # ZeRO, section 3.1: (2 + 2 + K) / P with K = 12
         (["launch.strategy=ddp", "launch.processes=1", "training.weights=bf16"], 8),
         (["launch.strategy=ddp", "lora={}"], 2),  # frozen in bf16; without a shape's width the adapters are few
     ],
 )
-def test_what_weights_and_optimizer_take_by_strategy(overrides, bytes_a_weight):
+def test_the_memory_of_weights_and_optimizer_by_strategy(overrides, bytes_per_weight):
     config = load_config("math-1.5b-empo", overrides)
     states = estimate(config, Shape(1e12, None, None, None, "a test"))["weights and optimizer"]
-    assert states == pytest.approx(bytes_a_weight * 1e12, rel=1e-3)
+    assert states == pytest.approx(bytes_per_weight * 1e12, rel=1e-3)
 
 
-def test_a_model_too_large_for_the_device_is_a_problem_with_ways_out():
+def test_a_model_too_large_for_the_gpu_is_a_problem_with_advice():
     (found,) = problems("math-1.5b-empo", "check.parameters=14e9")
     assert "more than 80 GiB less a tenth. Try training.completions_per_pass" in found
     assert "launch.strategy=fsdp2" in found
@@ -189,8 +189,8 @@ def test_checkpoints_that_do_not_fit_on_the_disk_are_a_problem():
 
 
 @pytest.mark.parametrize(("kept", "checkpoints"), [("3", 4), ("null", 10)])
-def test_where_old_checkpoints_are_deleted_there_is_room_for_one_more_than_is_kept(kept, checkpoints):
-    """The oldest goes when the newest is there."""
+def test_deleting_old_checkpoints_needs_space_for_one_more_than_is_kept(kept, checkpoints):
+    """The oldest checkpoint is deleted after the newest is written."""
     changes = [f"training.keep_checkpoints={kept}", "training.steps=10", "training.save_every=1"]
     (finding,) = disk_findings(
         load_config("math-1.5b-empo", changes), Shape(1e9, None, None, None, "a test"), rows=20000
@@ -215,7 +215,7 @@ def test_an_adapters_checkpoints_are_small():
     assert f"3 checkpoints of {12 * 25 * 16 * 1536 * 28 / GIB:.1f} GiB" in finding.text
 
 
-def test_the_command_lists_what_it_found_and_its_status_says_whether_all_passed():
+def test_the_command_prints_the_findings_and_its_exit_status_says_whether_all_passed():
     command = [sys.executable, "-m", "empo_rl.cli", "tiny", "--check"]
     done = subprocess.run(
         [*command, "--processes", "2", "training.prompts_per_micro_batch=4"],
@@ -257,22 +257,22 @@ QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
         ("math-7b-online-dpo", ["launch.strategy=zero3"], QWEN_7B, "weights and optimizer", (16 + 2) * 7.62e9 / 8),
     ],
 )
-def test_the_parts_of_the_memory_are_those_worked_out_by_hand(recipe, overrides, shape, part, expected):
+def test_the_parts_of_the_memory_equal_those_computed_by_hand(recipe, overrides, shape, part, expected):
     assert estimate(load_config(recipe, overrides), shape)[part] == pytest.approx(expected)
 
 
-def test_values_under_trl_are_read_as_what_they_are_and_those_of_a_gpu_are_left_to_one():
+def test_values_under_trl_are_converted_and_those_for_gpus_are_not_checked_without_a_gpu():
     config = load_config("tiny", ["trl.epsilon_high=4e-4", "trl.tf32=true"])
     assert config.trl["epsilon_high"] == "4e-4"  # YAML 1.1
     assert problems("tiny", "trl.epsilon_high=4e-4", "trl.tf32=true") == []
     assert training_arguments(load_config("tiny", ["trl.epsilon_high=4e-4"]), 1).epsilon_high == 4e-4
 
 
-def test_a_token_of_the_vocabulary_is_no_secret():
+def test_a_token_of_the_vocabulary_is_not_a_secret():
     assert problems("tiny", "method=sft", "trl.eos_token=<|end|>", "data.columns.response=response") == []
 
 
-def test_checking_from_python_leaves_the_environment_alone(monkeypatch):
+def test_a_check_does_not_change_the_environment(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     check_run("tiny")
     assert "HF_HUB_OFFLINE" not in os.environ

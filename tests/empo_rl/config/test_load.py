@@ -23,7 +23,7 @@ def file(tmp_path):
     return write
 
 
-def test_what_is_not_given_has_a_default(file):
+def test_missing_optional_keys_have_defaults(file):
     config = load_config(file())
     assert (config.empo.reward, config.empo.delta_low, config.empo.delta_high) == ("empo", 0, math.inf)
     assert config.rollout.num_generations == 8
@@ -38,12 +38,12 @@ def test_the_command_line_changes_nested_keys(file):
 
 
 @pytest.mark.parametrize("text", ["1e-6", "1.0e-6", "0.000001"])
-def test_a_learning_rate_may_be_written_as_people_write_it(text, file):
+def test_a_learning_rate_may_use_any_common_notation(text, file):
     assert load_config(file(), [f"training.learning_rate={text}"]).training.learning_rate == 1e-6
 
 
 @pytest.mark.parametrize("text", ["inf", ".inf"])
-def test_an_open_window_may_be_written_either_way(text, file):
+def test_an_infinite_bound_may_be_written_with_or_without_a_dot(text, file):
     assert load_config(file(), [f"empo.delta_high={text}"]).empo.delta_high == math.inf
 
 
@@ -78,24 +78,24 @@ def test_an_open_window_may_be_written_either_way(text, file):
         (["training.steps=[1"], "not readable as YAML"),
     ],
 )
-def test_a_mistake_names_the_key_and_the_way_out(arguments, message, file):
+def test_an_error_names_the_key_and_the_fix(arguments, message, file):
     with pytest.raises(InputError, match=message):
         load_config(file(), arguments)
 
 
-def test_a_mistake_in_the_file_names_the_file(file):
+def test_an_error_in_the_file_names_the_file(file):
     path = file(MINIMAL + "empo: {rewards: empo}\n")
     with pytest.raises(InputError, match=r"run\.yaml: empo.rewards is not a key. Did you mean 'empo.reward'"):
         load_config(path)
 
 
-def test_all_mistakes_are_told_at_once(file):
+def test_all_errors_are_reported_together(file):
     with pytest.raises(InputError, match="(?s)epochz.*seeds"):
         load_config(file(), ["seeds=1", "training.epochz=1"])
 
 
 @pytest.mark.parametrize(
-    ("arguments", "who"),
+    ("arguments", "origin"),
     [
         (["foo.bar=1"], "command line: foo is not a key"),
         (["data.columns={questoin: x}"], "command line: data.columns.questoin is not a key"),
@@ -103,12 +103,12 @@ def test_all_mistakes_are_told_at_once(file):
         (["training.prompts_per_step=3", "training.prompts_per_micro_batch=2"], r"run\.yaml with the command line: "),
     ],
 )
-def test_a_mistake_of_the_command_line_does_not_blame_the_file(arguments, who, file):
-    with pytest.raises(InputError, match=who):
+def test_an_error_on_the_command_line_names_the_command_line(arguments, origin, file):
+    with pytest.raises(InputError, match=origin):
         load_config(file(), arguments)
 
 
-def test_a_misspelt_section_is_told_once(file):
+def test_a_misspelt_section_is_reported_once(file):
     with pytest.raises(InputError) as caught:
         load_config(file(MINIMAL.replace("data:", "dta:")))
     assert "dta is not a key. Did you mean 'data'?" in str(caught.value)
@@ -116,7 +116,7 @@ def test_a_misspelt_section_is_told_once(file):
 
 
 @pytest.mark.parametrize("text", ["", "# nothing yet\n"])
-def test_an_empty_file_is_told_what_it_needs(text, file):
+def test_the_error_for_an_empty_file_lists_the_required_keys(text, file):
     with pytest.raises(InputError, match=r"run\.yaml: the file is empty: it needs model, output_dir and data\."):
         load_config(file(text))
 
@@ -129,7 +129,7 @@ def test_a_missing_key_is_named(file):
 @pytest.mark.parametrize(
     ("text", "message"), [("a: [", "not readable as YAML"), ("- a", "expected keys and values, found list")]
 )
-def test_a_file_that_is_no_mapping_is_refused(text, message, file):
+def test_a_file_without_keys_and_values_is_refused(text, message, file):
     with pytest.raises(InputError, match=message):
         load_config(file(text))
 
@@ -145,7 +145,7 @@ def test_every_recipe_is_valid_under_its_own_name():
         assert load_config(name) == load_config(f"{name}.yaml")
 
 
-def test_the_papers_recipe_holds_the_papers_choices():
+def test_the_recipe_of_the_paper_has_the_settings_of_the_paper():
     """empo.txt, section 4.1 and Appendix A; hyper-parameters of the official TRL recipe."""
     config = load_config("math-1.5b-empo")
     assert config.model == "Qwen/Qwen2.5-Math-1.5B"
@@ -165,7 +165,7 @@ def test_every_key_has_a_dotted_name():
     assert len(keys) == len(set(keys))
 
 
-def test_what_a_file_extends_is_looked_for_beside_it_wherever_the_command_is_given(tmp_path, monkeypatch):
+def test_a_base_is_looked_for_in_the_folder_of_the_file_and_not_of_the_command(tmp_path, monkeypatch):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs" / "base.yaml").write_text("extends: tiny\nseed: 7\n")
     (tmp_path / "runs" / "mine.yaml").write_text("extends: base.yaml\noutput_dir: mine\n")

@@ -1,4 +1,4 @@
-"""The shipped configurations: one for each row that the paper trains, with its numbers; files that extend another."""
+"""The recipes of the package: one for each trained row of the paper's tables, with its numbers; and `extends`."""
 
 import math
 
@@ -23,14 +23,14 @@ CONTROLS = ["control-random", "control-self-certainty", "control-token-entropy",
 REWARDS = {"empo": "empo", "grpo": "golden", "online-dpo": "golden"}
 
 
-def test_there_is_a_recipe_for_each_row_of_the_paper_for_four_controls_and_for_a_laptop():
+def test_there_are_recipes_for_every_row_of_the_paper_four_controls_and_a_laptop():
     rows = [f"{row}-{method}" for row, (_, methods) in ROWS.items() for method in methods]
     assert len(rows) == 18
     assert recipe_names() == sorted([*rows, *CONTROLS, "tiny"])
 
 
 @pytest.mark.parametrize("row", ROWS)
-def test_a_row_trains_its_model_by_its_methods(row):
+def test_a_recipe_has_the_model_and_the_method_of_its_row(row):
     model, methods = ROWS[row]
     for method in methods:
         config = load_config(f"{row}-{method}")
@@ -53,7 +53,7 @@ def test_a_row_trains_its_model_by_its_methods(row):
         ("math-7b-empo", 16, 1.0, 5e-7, 32, (1024, 3072)),
     ],
 )
-def test_the_numbers_are_those_of_the_paper_and_its_code(recipe, size, temperature, rate, prompts, tokens):
+def test_a_recipe_has_the_numbers_of_the_paper_and_its_code(recipe, size, temperature, rate, prompts, tokens):
     config = load_config(recipe)
     rollout, training = config.rollout, config.training
     assert (rollout.num_generations, rollout.temperature, training.learning_rate) == (size, temperature, rate)
@@ -71,7 +71,7 @@ def test_the_7b_run_samples_256_prompts_for_eight_steps_of_32_and_saves_between_
 
 
 @pytest.mark.parametrize("recipe", recipe_names())
-def test_a_recipe_says_how_long_on_which_gpus_and_what_is_ours_and_prints_whole(recipe, tmp_path):
+def test_a_recipe_states_its_time_and_gpus_and_is_printed_without_extends(recipe, tmp_path):
     header = [line for line in recipe_text(recipe).splitlines() if line.startswith("#")]
     if recipe != "tiny":
         assert any(
@@ -85,7 +85,7 @@ def test_a_recipe_says_how_long_on_which_gpus_and_what_is_ours_and_prints_whole(
     assert load_config(str(tmp_path / "mine.yaml")) == load_config(recipe)
 
 
-def test_a_file_may_extend_a_recipe_section_by_section(tmp_path):
+def test_a_file_overrides_the_recipe_that_it_extends_section_by_section(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("extends: math-1.5b-empo\noutput_dir: runs/mine\nempo: {delta_low: 0.5}\n")
     config = load_config(str(mine), ["rollout.temperature=0.7"])
@@ -94,7 +94,7 @@ def test_a_file_may_extend_a_recipe_section_by_section(tmp_path):
     assert config.rollout.temperature == 0.7
 
 
-def test_what_extends_nothing_or_itself_is_refused(tmp_path):
+def test_extending_itself_or_an_unknown_recipe_is_refused(tmp_path):
     mine = tmp_path / "mine.yaml"
     mine.write_text(f"extends: {mine}\n")
     with pytest.raises(InputError, match="`extends` forms a circle"):

@@ -11,19 +11,19 @@ class Tokenizer:
 
 
 @pytest.mark.parametrize("name", TEMPLATES)
-def test_every_named_template_asks_the_question_once(name):
+def test_every_named_template_contains_the_question_once(name):
     turns = Template(name=name).conversation(r"What is \frac{1}{2}?")
     assert [turn["role"] for turn in turns][-1] == "user"
     assert sum(turn["content"].count(r"What is \frac{1}{2}?") for turn in turns) == 1
 
 
-def test_what_is_given_stands_over_what_the_name_brings():
+def test_a_given_message_overrides_that_of_the_named_template():
     assert Template(name="math", system=None).conversation("1+1?") == [
         {"role": "user", "content": r"1+1? Let's think step by step and output the final answer within \boxed{}."}
     ]
 
 
-def test_an_unknown_name_lists_those_that_exist():
+def test_the_error_for_an_unknown_name_lists_the_names():
     with pytest.raises(ValidationError, match="question, math, natural, mmlu-pro, gpqa"):
         Template(name="maths")
 
@@ -37,7 +37,7 @@ def test_a_chat_template_is_text_or_a_file(tmp_path):
         assert tokenizer.chat_template == "{{ messages }}"
 
 
-def test_the_models_own_chat_template_stays_where_none_is_given():
+def test_without_a_given_chat_template_that_of_the_model_is_used():
     tokenizer = Tokenizer("own")
     Template().apply_chat_template_to(tokenizer, "m")
     assert tokenizer.chat_template == "own"
@@ -47,6 +47,6 @@ def test_the_models_own_chat_template_stays_where_none_is_given():
     ("given", "message"),
     [(None, "'m' has no chat template"), ("gone.jinja", "'gone.jinja' is neither a file nor Jinja text")],
 )
-def test_without_a_chat_template_the_error_says_what_to_give(given, message):
+def test_the_error_for_a_missing_chat_template_names_the_key(given, message):
     with pytest.raises(InputError, match=message):
         Template(chat_template=given).apply_chat_template_to(Tokenizer(), "m")

@@ -19,35 +19,35 @@ def arguments(*overrides, recipe="tiny", processes=1):
     return training_arguments(load_config(recipe, overrides), processes)
 
 
-def test_prompts_per_step_become_whole_groups_in_micro_batches():
+def test_a_step_is_divided_into_micro_batches_of_whole_groups():
     made = arguments("training.prompts_per_step=12", "training.prompts_per_micro_batch=2", processes=3)
     assert (made.per_device_train_batch_size, made.gradient_accumulation_steps) == (2 * 8, 2)
     check_whole_groups(made)
 
 
-def test_the_papers_run_divides_among_eight_processes():
+def test_the_run_of_the_paper_divides_among_eight_processes():
     made = arguments("training.precision=fp32", "device=cpu", recipe="math-1.5b-empo", processes=8)
     assert made.per_device_train_batch_size * made.gradient_accumulation_steps * 8 == 112 * 7
 
 
-def test_prompts_that_do_not_divide_among_the_processes_are_refused():
+def test_prompts_that_cannot_be_divided_among_the_processes_are_refused():
     with pytest.raises(InputError, match="prompts_per_step=32 is not a multiple of .*=32 x 3 processes = 96"):
         arguments(processes=3)
 
 
-def test_what_the_configuration_says_reaches_trl():
+def test_keys_of_the_configuration_become_arguments_of_trl():
     made = arguments("training.loss=dapo", "training.ratio=sequence", "empo.scale=none", "training.epsilon=3e-4")
     assert (made.loss_type, made.importance_sampling_level) == ("dapo", "sequence")
     assert (made.scale_rewards, made.epsilon, made.beta) == ("none", 3e-4, 0.0)
     assert (made.max_steps, made.learning_rate, made.warmup_steps) == (50, 1e-4, 5)
 
 
-def test_without_steps_the_epochs_count():
+def test_without_steps_the_number_of_epochs_is_used():
     made = arguments("training.steps=null", "training.epochs=2")
     assert (made.max_steps, made.num_train_epochs) == (-1, 2)
 
 
-def test_other_arguments_of_trl_pass_through():
+def test_other_arguments_of_trl_are_passed_on():
     made = arguments("trl.top_k=20", "trl.report_to=tensorboard")
     assert (made.top_k, made.report_to) == (20, ["tensorboard"])
     assert arguments().report_to == []
@@ -55,7 +55,7 @@ def test_other_arguments_of_trl_pass_through():
 
 @pytest.mark.parametrize("method", [[], ["method=online_dpo", "empo.reward=golden", "rollout.num_generations=2"]])
 @pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
-def test_the_engine_and_its_place_reach_trl_under_its_own_names(method):
+def test_engine_host_and_port_become_arguments_of_trl(method):
     made = arguments(*method, "rollout.engine=vllm-server", "rollout.vllm={host: gpu7, port: 9000}")
     assert (made.use_vllm, made.vllm_mode, made.vllm_server_host, made.vllm_server_port) == (
         True,
@@ -68,14 +68,14 @@ def test_the_engine_and_its_place_reach_trl_under_its_own_names(method):
     assert not arguments(*method).use_vllm
 
 
-def test_sft_and_online_dpo_have_the_same_schedule_and_batch_under_trls_names():
+def test_schedule_and_batch_of_sft_become_arguments_of_trl():
     made = arguments("method=sft", "training.prompts_per_micro_batch=4", "sft.max_tokens=77", processes=2)
     assert (made.per_device_train_batch_size, made.gradient_accumulation_steps, made.max_length) == (4, 4, 77)
     assert (made.max_steps, made.learning_rate, made.completion_only_loss) == (50, 1e-4, True)
 
 
-def test_processes_beside_the_first_report_errors_alone():
-    """transformers' default is `warning`: on resuming, each would call tied weights missing keys."""
+def test_processes_other_than_the_first_log_errors_only():
+    """The default of transformers is `warning`: on resume, each process would report tied weights as missing keys."""
     assert arguments().log_level_replica == "error"
     assert arguments("trl.log_level_replica=info").log_level_replica == "info"
 
@@ -92,7 +92,7 @@ def test_an_argument_that_is_unknown_or_decided_is_refused(override, message):
         arguments(override)
 
 
-def test_the_settings_of_fsdp2_are_those_that_transformers_and_accelerate_take(tmp_path):
+def test_transformers_and_accelerate_accept_the_settings_of_fsdp2(tmp_path):
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, **strategy_arguments(load_config("math-7b-sft")))
     plugin = FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args)
     assert (plugin.fsdp_version, plugin.reshard_after_forward) == (2, True)
@@ -100,13 +100,13 @@ def test_the_settings_of_fsdp2_are_those_that_transformers_and_accelerate_take(t
     assert set(fsdp2_settings()) <= {*arguments.fsdp_config, "version"}
 
 
-def test_the_settings_of_zero3_are_those_that_accelerate_reads():
+def test_accelerate_accepts_the_settings_of_zero3():
     from accelerate.utils.deepspeed import HfDeepSpeedConfig
 
     settings = HfDeepSpeedConfig(zero3_settings())
     assert settings.is_zero3()
     assert not settings.is_offload()
-    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: its own reading is left out")
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed, so it cannot check the settings itself")
     from accelerate.utils import DeepSpeedPlugin
 
     assert DeepSpeedPlugin(hf_ds_config=settings).zero_stage == 3

@@ -1,4 +1,4 @@
-"""`empo-train demo`, killed for real at every stage and resumed: the same numbers as a demo that nobody killed."""
+"""`empo-train demo`, killed with SIGKILL in every stage and resumed, gives the numbers of an uninterrupted demo."""
 
 import json
 import os
@@ -11,8 +11,10 @@ from safetensors.torch import load_file
 
 from empo_rl.files.metrics_file import read_metrics
 
-STEPS = 6  # one more than lie between two checkpoints
-OPTIONS = ("--steps", str(STEPS), "--pretrain-steps", "12", "--seed", "3", "--reward", "random")  # a reward that draws
+STEPS = 6  # one more than the steps between two checkpoints
+# a reward that uses random numbers
+OPTIONS = ("--steps", str(STEPS), "--pretrain-steps", "12", "--seed", "3", "--reward", "random")
+FILES = ["alarms.jsonl", "base", "config.yaml", "cost.json", "final", "metrics.jsonl", "summary.json", "training.png"]
 TIMES = ("_seconds", "step_time", "cost/")
 
 
@@ -45,7 +47,7 @@ def exists(name):
 
 
 def in_the_second_evaluation(directory):
-    """The last step's row is written after its evaluation; the step itself takes about as long as the one before."""
+    """The row of the last step is written after its evaluation; the step takes about as long as the one before."""
     rows = read_metrics(directory / "metrics.jsonl")
     if len(rows) != STEPS - 1 or not exists("checkpoint-5/trainer_state.json")(directory):
         return False
@@ -61,14 +63,14 @@ def whole(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory):
-    """One demo, killed in each of its stages; what each process said, and what the last one printed."""
+    """One demo, killed in each stage; returns the stderr of each process, and the stdout of the last."""
     directory = tmp_path_factory.mktemp("killed") / "demo"
     moments = {
         "pre-training": exists("config.yaml"),
         "first evaluation": exists("base"),
         "training": lambda run: read_metrics(run / "metrics.jsonl") and not exists("checkpoint-5")(run),
         "second evaluation": in_the_second_evaluation,
-        "drawing": exists(".training.png"),
+        "picture": exists(".training.png"),
     }
     said = {}
     for number, (stage, moment) in enumerate(moments.items()):
@@ -78,13 +80,13 @@ def killed(tmp_path_factory):
 
 
 def numbers(directory):
-    """All that a step logs but how long it took."""
+    """The logged values of each step, without times."""
     rows = read_metrics(directory / "metrics.jsonl")
     return [{k: v for k, v in row.items() if not any(word in k for word in TIMES)} for row in rows]
 
 
 @pytest.mark.timeout(900)
-def test_a_demo_killed_in_every_stage_ends_with_the_numbers_of_one_that_was_not(whole, killed):
+def test_a_demo_killed_in_every_stage_gives_the_numbers_of_an_uninterrupted_demo(whole, killed):
     assert [row["step"] for row in numbers(killed[0])] == list(range(1, STEPS + 1))
     assert numbers(killed[0]) == numbers(whole[0])
     for model in ("base", "final"):
@@ -99,24 +101,24 @@ def test_a_demo_killed_in_every_stage_ends_with_the_numbers_of_one_that_was_not(
     assert table[0] == table[1]
 
 
-def test_each_process_said_what_it_goes_on_from(killed):
+def test_each_process_reports_where_it_continues(killed):
     said = killed[1]
     assert "resum" not in said["pre-training"]
     assert "starting at step 1" in said["first evaluation"]
-    assert "the base model in" in said["training"]
+    assert "the base model" in said["training"]
     assert "starting at step 1" in said["second evaluation"]
-    assert "checkpoint-5" in said["drawing"]
+    assert "checkpoint-5" in said["picture"]
     assert f"checkpoint-{STEPS}" in said["end"]
 
 
-def test_what_is_there_afterwards_is_what_an_uninterrupted_demo_leaves(whole, killed):
+def test_a_resumed_demo_leaves_the_files_of_an_uninterrupted_demo(whole, killed):
     left = [sorted(path.name for path in run.iterdir()) for run in (killed[0], whole[0])]
-    assert left[0] == left[1] == ["base", "config.yaml", "final", "metrics.jsonl", "summary.json", "training.png"]
+    assert left[0] == left[1] == FILES
 
 
-def test_the_seconds_are_those_of_all_processes_up_to_where_each_was_gone_on_from(killed):
+def test_the_seconds_of_all_processes_count_up_to_the_checkpoint_that_the_next_one_used(killed):
     summary = json.loads((killed[0] / "summary.json").read_text())
     seconds, rows = summary["seconds"], read_metrics(killed[0] / "metrics.jsonl")
-    assert seconds["train"] > sum(row["cost/step_seconds"] for row in rows)  # five of them in an earlier process
+    assert seconds["train"] > sum(row["cost/step_seconds"] for row in rows)  # an earlier process made five of them
     assert seconds["pretrain"] > 0
     assert seconds["total"] > seconds["pretrain"] + seconds["train"]

@@ -1,4 +1,4 @@
-"""Runs of `empo-train tiny` that are killed for real, and resumed: nothing lost, nothing twice, the same numbers."""
+"""Runs of `empo-train tiny`, killed with SIGKILL and resumed: no step is lost or repeated, the numbers are equal."""
 
 import json
 import os
@@ -17,7 +17,7 @@ COMMAND = [
     *("training.prompts_per_step=8", "training.prompts_per_micro_batch=4", "training.warmup_steps=0"),
     *("demo.pretrain_steps=15", "data.limit=24", "training.learning_rate=1e-3", "rollout.max_completion_tokens=12"),
     *("empo.reward=composite", "empo.reward_options.weights.empo=1.0", "empo.reward_options.weights.random=1.0"),
-]  # three steps an epoch: the last checkpoint lies in the third; a reward that draws
+]  # three steps per epoch, so the last checkpoint is in the third epoch; a reward that uses random numbers
 
 
 def start(directory, *more, **how):
@@ -39,14 +39,14 @@ def rows(directory):
 
 
 def numbers(directory):
-    """All that a step logs but how long it took."""
+    """The logged values of each step, without times."""
     times = ("_seconds", "step_time", "cost/", "num_tokens")
     return [{k: v for k, v in row.items() if not any(word in k for word in times)} for row in rows(directory)]
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A run that nobody interrupts."""
+    """An uninterrupted run."""
     directory = tmp_path_factory.mktemp("whole") / "run"
     finish(directory)
     return directory
@@ -70,7 +70,7 @@ def exists(name):
     [lines(1), lines(5), exists("checkpoint-6"), exists("final")],
     ids=["before the first checkpoint", "in a step", "while a checkpoint is written", "while the model is written"],
 )
-def test_a_run_killed_at_any_moment_goes_on_as_if_it_had_not_been(moment, whole, tmp_path):
+def test_a_run_killed_at_any_moment_and_resumed_gives_the_numbers_of_an_uninterrupted_run(moment, whole, tmp_path):
     directory = tmp_path / "run"
     start_and_kill(directory, moment)
     finish(directory, "--resume")
@@ -96,12 +96,12 @@ def assert_as_whole(directory, whole):
 
 
 def little_space():
-    """No file may grow beyond 600 kB: the weights fit, the optimizer's state does not."""
+    """Limit every file to 600 kB: the weights fit, the state of the optimizer does not."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, 600_000))
 
 
 @pytest.mark.timeout(280)
-def test_a_disk_that_is_full_ends_the_run_with_what_to_do_and_the_checkpoint_before_stays(whole, tmp_path):
+def test_a_full_disk_ends_the_run_with_advice_and_keeps_the_checkpoint_before(whole, tmp_path):
     directory = tmp_path / "run"
     start_and_kill(directory, lines(4))
     process = start(directory, "--resume", preexec_fn=little_space)
@@ -109,19 +109,19 @@ def test_a_disk_that_is_full_ends_the_run_with_what_to_do_and_the_checkpoint_bef
     assert process.returncode == 1
     assert "Traceback" not in said
     assert "no space left to write in" in said
-    assert "keep fewer with training.keep_checkpoints=2" in said
+    assert "set training.keep_checkpoints=2" in said
     assert f"--resume continues from {directory / 'checkpoint-3'}" in said
     assert not (directory / "checkpoint-6").exists()
     finish(directory, "--resume")
     assert_as_whole(directory, whole)
 
 
-def test_a_step_says_what_it_cost_and_the_run_in_all(whole):
+def test_each_step_and_the_run_log_their_cost(whole):
     for row in rows(whole):
         parts = [row[f"cost/{part}_seconds"] for part in ("generation", "judging", "loss")]
         assert min(parts) > 0
         assert sum(parts) == pytest.approx(row["cost/step_seconds"])
-        assert row["cost/peak_memory_gib"] > 0.1  # torch alone takes so much
+        assert row["cost/peak_memory_gib"] > 0.1  # torch alone needs that much
     total = json.loads((whole / "cost.json").read_text())
     assert total["steps"] == STEPS
     assert total["seconds"]["step"] == pytest.approx(sum(row["cost/step_seconds"] for row in rows(whole)), abs=0.01)

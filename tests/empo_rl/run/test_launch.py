@@ -1,4 +1,4 @@
-"""`empo-train` that starts its own processes: real ones, interrupted, killed, resumed; and what accelerate is told."""
+"""`empo-train` on several real processes: interrupted, killed, resumed; and the arguments for accelerate."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from accelerate.commands.launch import launch_command_parser
 from safetensors.torch import load_file
 
 from empo_rl.config.load import load_config
-from empo_rl.run.launch import accelerate_arguments, check_devices, check_one_process, wants_launch
+from empo_rl.run.launch import accelerate_arguments, check_devices, check_single_process, needs_launch
 from semantic_entropy import InputError
 
 STEPS = 6
@@ -59,7 +59,7 @@ def steps(directory):
 
 
 def resumed(directory):
-    """The run once more, when it has saved something new."""
+    """Resume the run, and wait until it has written a new checkpoint."""
     kept = {entry.name for entry in directory.glob("checkpoint-*")}
     process = start(directory, "training.steps=4000", "--resume")
     while {entry.name for entry in directory.glob("checkpoint-*")} == kept:
@@ -70,7 +70,7 @@ def resumed(directory):
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory):
-    """The directory of a run on two processes, and how it ended: by Ctrl-C, by a killed process, by a queue."""
+    """A run on two processes, ended by Ctrl-C, by a killed process, by SIGTERM; returns its directory and ends."""
     directory, ends = tmp_path_factory.mktemp("two") / "run", []
     process = start(directory, "training.steps=4000")
     try:
@@ -91,7 +91,7 @@ def stopped(tmp_path_factory):
         for rank in ranks:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(rank, 0)
-                pytest.fail(f"process {rank} outlives the run")
+                pytest.fail(f"process {rank} is alive after the end of the run")
     finally:
         process.kill()
         process.communicate()
@@ -103,25 +103,22 @@ def test_ctrl_c_ends_all_processes_with_one_line_and_status_130(stopped):
     _, ((status, said), *_) = stopped
     assert status == 130
     assert said.count("interrupted in training after step") == 1
-    assert "the same command with --resume goes on from there" in said
+    assert "the same command with --resume continues from it" in said
     assert "Traceback" not in said
 
 
-def test_a_killed_process_ends_the_others_and_the_run_says_which_and_how_to_go_on(stopped):
+def test_if_a_process_is_killed_the_launcher_ends_the_others_and_names_the_process_and_the_checkpoint(stopped):
     directory, (_, (status, said), _) = stopped
     assert status == 1
     assert "resuming from" in said
-    assert (
-        "was killed by SIGKILL (out of memory is the usual reason); the others were ended. The last checkpoint is"
-        in said
-    )
+    assert "was killed by SIGKILL (out of memory is the usual reason); the other processes were ended. The last" in said
     assert "Traceback" not in said
     done = steps(directory)
     assert done == list(range(1, len(done) + 1))
 
 
 @pytest.mark.timeout(300)
-def test_processes_whose_launcher_is_killed_end_too(tmp_path):
+def test_if_the_launcher_is_killed_its_processes_end(tmp_path):
     process = start(tmp_path / "run", "training.steps=4000")
     try:
         wait_for(process, tmp_path / "run" / "checkpoint-2" / "trainer_state.json")
@@ -142,14 +139,14 @@ def test_processes_whose_launcher_is_killed_end_too(tmp_path):
 
 
 def is_alive(pid):
-    """A zombie, which only its parent could take away, is not."""
+    """Whether the process exists and is not a zombie, which only its parent can remove."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
 
 
-def test_a_queues_signal_ends_all_processes_and_the_launcher_says_how_to_go_on(stopped):
+def test_sigterm_ends_all_processes_and_the_launcher_names_the_checkpoint(stopped):
     _, (*_, (status, said)) = stopped
     assert status == 130
     assert "interrupted. The last checkpoint is" in said
@@ -157,7 +154,7 @@ def test_a_queues_signal_ends_all_processes_and_the_launcher_says_how_to_go_on(s
 
 
 @pytest.mark.timeout(300)
-def test_sharded_by_fsdp2_and_resumed_a_run_ends_where_one_with_whole_copies_does(tmp_path):
+def test_a_resumed_run_with_fsdp2_gives_the_weights_of_a_run_with_ddp(tmp_path):
     process = start(tmp_path / "ddp", f"training.steps={STEPS}")
     assert process.wait(timeout=200) == 0, process.communicate()[1][-3000:]
     process.communicate()
@@ -175,7 +172,7 @@ def test_sharded_by_fsdp2_and_resumed_a_run_ends_where_one_with_whole_copies_doe
         torch.testing.assert_close(sharded[name], weight, rtol=1e-3, atol=1e-4)
 
 
-def test_accelerate_is_told_how_many_processes_on_which_machines():
+def test_the_arguments_for_accelerate_name_processes_and_machines():
     machines = "launch={processes: 16, machines: 2, machine_rank: 1, main_address: 10.0.0.1, main_port: 29500}"
     told = launch_command_parser().parse_args([*accelerate_arguments(load_config("tiny", [machines])), "script.py"])
     assert (told.num_processes, told.num_machines, told.machine_rank) == (16, 2, 1)
@@ -187,26 +184,26 @@ def test_accelerate_is_told_how_many_processes_on_which_machines():
     ("launch", "message"),
     [
         ("{processes: 9, machines: 2, main_address: a, main_port: 1}", "must be a multiple of launch.machines=2"),
-        ("{processes: 4, machines: 2}", "needs launch.main_address and launch.main_port"),
+        ("{processes: 4, machines: 2}", "needs launch.main_address and launch.main_port of the machine with rank 0"),
         ("{machine_rank: 1}", "the ranks of 1 machines are 0 to 0"),
     ],
 )
-def test_machines_that_do_not_agree_are_refused(launch, message):
+def test_inconsistent_machine_settings_are_refused(launch, message):
     with pytest.raises(InputError, match=message):
         load_config("tiny", [f"launch={launch}"])
 
 
-def test_who_is_started_by_a_launcher_starts_nothing_more(monkeypatch):
+def test_a_process_that_a_launcher_started_starts_no_others(monkeypatch):
     config = load_config("tiny", ["launch.processes=2"])
-    assert wants_launch(config)
-    assert not wants_launch(load_config("tiny"))
+    assert needs_launch(config)
+    assert not needs_launch(load_config("tiny"))
     monkeypatch.setenv("LOCAL_RANK", "0")
-    assert not wants_launch(config)
+    assert not needs_launch(config)
 
 
-def test_fewer_gpus_than_processes_are_refused_before_any_is_started(monkeypatch):
+def test_fewer_gpus_than_processes_are_refused_before_the_launch(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match="puts 4 processes on this machine, a GPU each, and torch sees 2. Give --proc"):
+    with pytest.raises(InputError, match="needs 4 GPUs on this machine, one per process, and torch finds 2. Give"):
         check_devices(load_config("math-1.5b-empo", ["launch.processes=4"]))
     check_devices(load_config("math-1.5b-empo", ["launch.processes=2"]))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
@@ -216,9 +213,9 @@ def test_fewer_gpus_than_processes_are_refused_before_any_is_started(monkeypatch
         check_devices(load_config("math-7b-empo", ["training.precision=fp32"]))
 
 
-def test_one_process_shares_its_model_with_nobody_and_sees_one_gpu(monkeypatch):
+def test_a_single_process_uses_one_gpu_and_no_sharding(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3")
-    check_one_process(load_config("tiny"))
+    check_single_process(load_config("tiny"))
     assert os.environ["CUDA_VISIBLE_DEVICES"] == "2"
-    with pytest.raises(InputError, match="launch.strategy=fsdp2 shares the model among processes: give --processes 2"):
-        check_one_process(load_config("math-1.5b-empo", ["launch.strategy=fsdp2"]))
+    with pytest.raises(InputError, match="launch.strategy=fsdp2 shards the model among processes: give --processes 2"):
+        check_single_process(load_config("math-1.5b-empo", ["launch.strategy=fsdp2"]))

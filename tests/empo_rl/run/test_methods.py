@@ -1,4 +1,4 @@
-"""SFT, online DPO and LoRA: real runs of a few steps on the demo's model, and going on from a checkpoint."""
+"""SFT, online DPO and LoRA: real runs of a few steps on the demo's model, resumed from a checkpoint."""
 
 import json
 import shutil
@@ -60,7 +60,7 @@ def train(directory, *overrides, steps=STEPS, resume=False):
 
 @pytest.fixture(scope="module", params=METHODS)
 def whole(request, tmp_path_factory):
-    """The overrides of a method, and a run of it that nobody interrupted."""
+    """The overrides of a method, and the directory of an uninterrupted run of this method."""
     directory = tmp_path_factory.mktemp("whole") / "run"
     train(directory, *METHODS[request.param])
     return METHODS[request.param], directory
@@ -80,7 +80,7 @@ def weights(directory):
     return load_file(file)
 
 
-def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_was_never_stopped(whole, tmp_path):
+def test_a_resumed_run_gives_the_numbers_and_weights_of_an_uninterrupted_run(whole, tmp_path):
     overrides, finished = whole
     directory = tmp_path / "run"
     shutil.copytree(finished, directory)
@@ -92,7 +92,7 @@ def test_a_run_that_goes_on_from_its_checkpoint_ends_as_one_that_was_never_stopp
     assert all((weights(directory)[name] == weight).all() for name, weight in weights(finished).items())
 
 
-def test_each_step_says_what_it_cost(whole):
+def test_each_step_logs_its_cost(whole):
     _, finished = whole
     for row in rows(finished):
         parts = sum(row[f"cost/{part}_seconds"] for part in ("generation", "judging", "loss"))
@@ -100,7 +100,7 @@ def test_each_step_says_what_it_cost(whole):
     assert json.loads((finished / "cost.json").read_text())["steps"] == STEPS
 
 
-def test_a_run_killed_before_it_wrote_its_model_gets_it_from_the_last_checkpoint(whole, tmp_path):
+def test_after_a_kill_before_the_final_model_resume_writes_it_from_the_last_checkpoint(whole, tmp_path):
     overrides, finished = whole
     directory = tmp_path / "run"
     shutil.copytree(finished, directory)
@@ -113,8 +113,8 @@ def test_a_run_killed_before_it_wrote_its_model_gets_it_from_the_last_checkpoint
         assert (directory / "final" / name).read_bytes() == (finished / "final" / name).read_bytes()
 
 
-def test_the_loss_of_sft_is_that_of_the_responses_tokens_alone(tmp_path):
-    """By hand, from the base model that the run began with: one step over all rows."""
+def test_the_loss_of_sft_counts_only_the_tokens_of_the_responses(tmp_path):
+    """Computed by hand with the base model of the run: one step over all rows."""
     batch = ["data.limit=16", "training.prompts_per_step=16", "training.prompts_per_micro_batch=16"]
     train(tmp_path / "run", "method=sft", *batch, steps=1)
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "run" / "base")
@@ -132,7 +132,7 @@ def test_the_loss_of_sft_is_that_of_the_responses_tokens_alone(tmp_path):
     assert rows(tmp_path / "run")[0]["loss"] == pytest.approx(total / count, rel=1e-4)
 
 
-def test_online_dpo_prefers_the_right_answer_and_says_how_many_pairs_are_tied(tmp_path, monkeypatch):
+def test_online_dpo_prefers_the_right_answer_and_counts_tied_pairs(tmp_path, monkeypatch):
     """TRL's batch is the first completions of all prompts, then the second completions."""
     from empo_rl.core.provider import EmpoProvider
     from empo_rl.trainers.baselines import online_dpo
@@ -141,7 +141,7 @@ def test_online_dpo_prefers_the_right_answer_and_says_how_many_pairs_are_tied(tm
         trainer = object.__new__(online_dpo.OnlineDpoRunTrainer)
         trainer._provider, trainer._tied, trainer.costs = provider, [], StepTimer()
         trainer.accelerator = PartialState()
-        # both draws of "a" wrong, and of "b" the first right: no order of the four but TRL's gives these rewards
+        # both completions of "a" are wrong, of "b" the first is right: only TRL's order of the four gives these rewards
         completions = [r"\boxed{1}", r"\boxed{5}", r"\boxed{3}", r"\boxed{4}"]
         columns = {"question": ["a", "b"] * 2, "gold": ["2", "5"] * 2}
         rewards = trainer._calculate_rewards_from_functions(["a", "b"] * 2, completions, [], **columns)
@@ -155,7 +155,7 @@ def test_online_dpo_prefers_the_right_answer_and_says_how_many_pairs_are_tied(tm
     ]
 
 
-def test_without_merge_final_is_an_adapter_of_the_base_and_merged_it_is_the_same_model_whole(tmp_path):
+def test_final_holds_the_adapter_or_with_merge_the_equivalent_whole_model(tmp_path):
     directory = tmp_path / "run"
     train(directory, *METHODS["lora merged"])
     assert checkpoints.weights_fault(directory / "adapter") is None
@@ -167,7 +167,7 @@ def test_without_merge_final_is_an_adapter_of_the_base_and_merged_it_is_the_same
     assert (merged(ids).logits - base(ids).logits).abs().max() > 1e-3
 
 
-def test_a_cut_adapter_is_no_whole_checkpoint(tmp_path):
+def test_a_checkpoint_with_a_truncated_adapter_is_broken(tmp_path):
     directory = tmp_path / "run"
     train(directory, *METHODS["lora"])
     newest = directory / f"checkpoint-{STEPS}"
@@ -176,7 +176,7 @@ def test_a_cut_adapter_is_no_whole_checkpoint(tmp_path):
     assert checkpoints.latest(directory)[1] == {newest: "adapter_model.safetensors is truncated or unreadable"}
 
 
-def test_completions_in_parts_of_a_group_train_as_whole_groups_do(tmp_path):
+def test_splitting_a_group_into_several_passes_does_not_change_the_training(tmp_path):
     overrides = ["rollout.num_generations=4", "empo.reward=random"]
     train(tmp_path / "whole", *overrides, steps=2)
     train(
@@ -189,15 +189,15 @@ def test_completions_in_parts_of_a_group_train_as_whole_groups_do(tmp_path):
         torch.testing.assert_close(weights(tmp_path / "parts")[name], weight, rtol=1e-3, atol=1e-3)
 
 
-def test_a_trained_model_is_read_back_with_its_own_tokenizer(tmp_path):
-    """transformers' AutoTokenizer would read it as Qwen2's, and lose the words."""
+def test_a_trained_model_is_loaded_with_its_own_tokenizer(tmp_path):
+    """transformers' AutoTokenizer would load Qwen2's tokenizer, which does not know the words."""
     train(tmp_path / "run", "empo.reward=random", steps=1)
     read = load_tokenizer(load_config("tiny", [f"model={tmp_path / 'run' / 'final'}"]))
     text = "What is (1+2)*3+4?"
     assert read(text)["input_ids"] == make_tokenizer()(text)["input_ids"]
 
 
-def test_weights_that_are_trained_are_kept_in_fp32_and_frozen_ones_in_the_runs_precision(tmp_path):
+def test_trained_weights_are_fp32_and_frozen_weights_have_the_precision_of_the_run(tmp_path):
     train(tmp_path / "run", "empo.reward=random", steps=1)
     model = f"model={tmp_path / 'run' / 'final'}"
     kinds = {
@@ -209,18 +209,18 @@ def test_weights_that_are_trained_are_kept_in_fp32_and_frozen_ones_in_the_runs_p
         assert load_model(load_config("tiny", [model, "training.precision=bf16", *overrides])).dtype == kind
 
 
-def test_a_hub_that_cannot_be_reached_loses_nothing_and_the_error_says_how_to_push_later(tmp_path, monkeypatch):
+def test_an_unreachable_hub_loses_nothing_and_the_error_has_the_command_for_later(tmp_path, monkeypatch):
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     (tmp_path / "final").mkdir()
-    with pytest.raises(PushError, match="is written and complete.*hf upload me/model .*final --private"):
+    with pytest.raises(PushError, match="is complete, but the upload to .*hf upload me/model .*final --private"):
         push(tmp_path / "final", Hub(repo="me/model"))
     assert final_model.push is push
 
 
-def test_what_is_pushed_holds_the_model_and_not_the_arguments_of_the_run(tmp_path, monkeypatch):
-    """By the hub's own choice of files, with its network left out."""
+def test_the_upload_contains_the_model_and_not_the_arguments_of_the_run(tmp_path, monkeypatch):
+    """With the hub library's own selection of files, without the network."""
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
@@ -238,7 +238,7 @@ def test_what_is_pushed_holds_the_model_and_not_the_arguments_of_the_run(tmp_pat
     assert sent == ["model.safetensors"]
 
 
-def test_a_final_model_that_a_kill_left_without_its_tokenizer_gets_it(model, tokenizer, tmp_path):
+def test_a_final_model_without_a_tokenizer_gets_the_tokenizer_of_the_checkpoint(model, tokenizer, tmp_path):
     config = load_config("tiny", [f"output_dir={tmp_path}"])
     checkpoint, final = tmp_path / "checkpoint-2", tmp_path / "final"
     model.save_pretrained(checkpoint)
@@ -248,7 +248,7 @@ def test_a_final_model_that_a_kill_left_without_its_tokenizer_gets_it(model, tok
     assert (final / "tokenizer.json").read_bytes() == (checkpoint / "tokenizer.json").read_bytes()
 
 
-def test_sft_leaves_out_and_counts_questions_that_leave_no_room_for_a_response(tmp_path):
+def test_sft_removes_and_counts_questions_that_leave_no_room_for_a_response(tmp_path):
     from empo_rl.run.models import count_tokens
 
     short, long = "What is (1+2)*3+4?", "What is (1+2)*3+4? " * 3
@@ -258,7 +258,7 @@ def test_sft_leaves_out_and_counts_questions_that_leave_no_room_for_a_response(t
     sft = ["method=sft", f"data={{path: {tmp_path / 'q.jsonl'}, columns: {columns}}}"]
     rows_read = read_prompts(load_config("tiny", sft))
     longest = max(count_tokens(make_tokenizer(), row["prompt"]) for row in rows_read)
-    said = train(tmp_path / "some", *sft, f"sft.max_tokens={longest}", steps=1)  # which leaves no token to learn
-    assert "4 prompts, 2 left out as too long" in said
+    said = train(tmp_path / "some", *sft, f"sft.max_tokens={longest}", steps=1)  # so that no token is left to learn
+    assert "4 prompts, 2 too long and removed" in said
     with pytest.raises(InputError, match=r"all 6 prompts are longer than sft\.max_tokens - 1=1 tokens"):
         train(tmp_path / "none", *sft, "sft.max_tokens=2", steps=1)

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
+from empo_rl.config import load_config
 from empo_rl.data.arithmetic import ArithmeticQuestion, chain, split
-from empo_rl.demo.generate import complete
-from empo_rl.run.tiny_model import make_model, pretrain, prompt_text
+from empo_rl.run.tiny_model import load_or_make, make_model, pretrain, pretraining_seconds, prompt_text
 
 
-def test_every_text_of_the_task_comes_back_from_its_tokens(tokenizer):
+def test_decoding_the_tokens_of_a_task_text_gives_the_text_again(tokenizer):
     for question in (ArithmeticQuestion(1, 2, 3, 4), ArithmeticQuestion(9, 9, 9, 9)):
         text = prompt_text(question) + chain(question) + "<|im_end|>"
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -14,22 +14,19 @@ def test_every_text_of_the_task_comes_back_from_its_tokens(tokenizer):
         assert tokenizer.decode(ids) == text
 
 
-def test_the_prompt_is_what_the_chat_template_makes(tokenizer):
+def test_the_prompt_equals_the_question_in_the_chat_template(tokenizer):
     question = ArithmeticQuestion(1, 2, 3, 4)
     turns = [{"role": "user", "content": question.text}]
     assert tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False) == prompt_text(question)
 
 
-def test_the_longest_chain_fits_the_generation_limit(tokenizer):
-    from empo_rl.demo.evaluation import MAX_NEW_TOKENS
-
-    longest = max(
-        len(tokenizer(chain(ArithmeticQuestion(9, 9, c, 9)) + "<|im_end|>")["input_ids"]) for c in range(1, 10)
-    )
-    assert longest == 32 < MAX_NEW_TOKENS
+def test_the_longest_chain_fits_the_generation_limit_of_the_recipe(tokenizer):
+    texts = [chain(ArithmeticQuestion(9, 9, c, 9)) + "<|im_end|>" for c in range(1, 10)]
+    longest = max(len(tokenizer(text)["input_ids"]) for text in texts)
+    assert longest == 32 < load_config("tiny").rollout.max_completion_tokens
 
 
-def test_pretraining_lowers_the_loss_and_is_the_seeds(tokenizer):
+def test_pretraining_lowers_the_loss_and_depends_only_on_the_seed(tokenizer):
     def losses():
         seen = []
         model = make_model(tokenizer, 0)
@@ -42,7 +39,7 @@ def test_pretraining_lowers_the_loss_and_is_the_seeds(tokenizer):
 
 
 def test_the_loss_of_a_batch_is_the_mean_over_all_its_answer_tokens(model, tokenizer):
-    """Chains and direct answers go through apart; the sum is that of one padded batch."""
+    """The model processes chains and direct answers in separate batches; the sum equals that of one padded batch."""
     from empo_rl.run.tiny_model import _accumulate, _batch
 
     question = ArithmeticQuestion(2, 3, 4, 7)
@@ -58,8 +55,16 @@ def test_the_loss_of_a_batch_is_the_mean_over_all_its_answer_tokens(model, token
         torch.testing.assert_close(gradient, parameter.grad, rtol=1e-3, atol=1e-6)
 
 
-def test_padding_changes_no_greedy_completion(model, tokenizer):
-    prompts = ["What is (1+2)*3+4?", "1+2="]
-    together = complete(model, tokenizer, prompts, max_new_tokens=6, greedy=True)
-    alone = [complete(model, tokenizer, [prompt], max_new_tokens=6, greedy=True)[0] for prompt in prompts]
-    assert together == alone
+def test_a_base_model_is_created_once_and_records_the_seconds_of_its_pretraining(tokenizer, tmp_path):
+    reported = []
+    made = load_or_make(tokenizer, tmp_path / "base", seed=0, steps=2, report=lambda step, _: reported.append(step))
+    assert reported == [1, 2]
+    assert pretraining_seconds(tmp_path / "base") > 0
+    loaded = load_or_make(tokenizer, tmp_path / "base", seed=0, steps=2, report=lambda step, _: reported.append(step))
+    assert reported == [1, 2]
+    weights = dict(loaded.named_parameters())
+    assert all(torch.equal(weights[name], weight) for name, weight in made.named_parameters())
+
+
+def test_a_base_model_of_an_older_version_has_no_seconds(tmp_path):
+    assert pretraining_seconds(tmp_path) == 0

@@ -1,4 +1,4 @@
-from empo_rl.run.progress import StageProgress
+from empo_rl.progress import StageProgress
 
 
 def test_without_a_terminal_a_stage_is_ten_lines_on_stderr(capsys):

@@ -1,12 +1,12 @@
 import pytest
 
 from empo_rl.config.load import load_config
-from empo_rl.run import device
+from empo_rl.run import models
 from semantic_entropy import InputError
 
 
 def fitted(*overrides, kind="cpu", recipe="math-1.5b-empo"):
-    config, notes = device.fit_to_device(load_config(recipe, overrides), kind)
+    config, notes = models.fit_to_device(load_config(recipe, overrides), kind)
     return (config.device, config.training.precision), notes
 
 
@@ -23,13 +23,13 @@ def test_bf16_without_a_gpu_is_refused_with_the_two_keys():
 
 @pytest.mark.parametrize(("able", "precision"), [(True, "bf16"), (False, "fp32")])
 def test_a_gpu_computes_in_bf16_where_it_can(able, precision, monkeypatch):
-    monkeypatch.setattr(device, "is_torch_bf16_gpu_available", lambda: able)
+    monkeypatch.setattr(models, "is_torch_bf16_gpu_available", lambda: able)
     assert fitted("training.precision=auto", kind="cuda") == (("auto", precision), [])
 
 
 def test_a_gpu_without_bf16_is_named(monkeypatch):
-    monkeypatch.setattr(device, "is_torch_bf16_gpu_available", lambda: False)
-    with pytest.raises(InputError, match=r"the cuda device here .* Use training\.precision=fp32"):
+    monkeypatch.setattr(models, "is_torch_bf16_gpu_available", lambda: False)
+    with pytest.raises(InputError, match=r"the cuda device here cannot compute in bf16. Use training\.precision=fp32"):
         fitted(kind="cuda")
 
 

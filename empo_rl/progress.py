@@ -1,4 +1,4 @@
-"""Progress on stderr, so that stdout holds results alone: a bar a stage, or ten lines where there is no terminal."""
+"""Progress on stderr, so that stdout holds results only: a bar per stage, or ten lines per stage without a terminal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-_LINES = 10  # a stage
+_LINES = 10  # per stage
 
 
 class StageProgress:
-    """`progress(stage, done, total, note)`; the first call with a new stage opens its bar."""
+    """Call it as `progress(stage, done, total, note)`; the first call with a new stage opens a bar."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -26,7 +26,7 @@ class StageProgress:
             disable=not self.console.is_terminal,
         )
         self._tasks: dict[str, TaskID] = {}
-        self.reached: tuple[str, int, int] | None = None  # the stage, its steps done, and in all
+        self.reached: tuple[str, int, int] | None = None  # (stage, completed steps, total steps)
 
     def __call__(self, stage: str, done: int, total: int, note: str = "") -> None:
         before = self.reached[1] if self.reached is not None and self.reached[0] == stage else 0
@@ -40,7 +40,7 @@ class StageProgress:
         self._bars.update(self._tasks[stage], completed=done, note=note)
 
     def interrupted(self) -> str:
-        """How far it came, for someone who stopped it; the bars end."""
+        """The last completed step, as text for the user who interrupted the program. Ends the bars."""
         self.end()
         if self.reached is None:
             return "interrupted before the first step"
@@ -48,11 +48,11 @@ class StageProgress:
         return f"interrupted in {stage} after step {done} of {total}"
 
     def end(self) -> None:
-        """No bar is drawn any more: it would wipe what is said next."""
+        """Stop drawing bars, which would overwrite the next line."""
         self._bars.stop()
 
     def say(self, line: str) -> None:
-        """A line of its own, above the bars."""
+        """Print a line above the bars."""
         self._bars.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def __enter__(self) -> Self:

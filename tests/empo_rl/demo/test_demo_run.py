@@ -7,6 +7,10 @@ import sys
 
 import pytest
 
+from empo_rl.data.arithmetic import split
+from empo_rl.data.prompts import read_prompts
+from empo_rl.demo.demo_directory import DemoOptions
+from empo_rl.demo.demo_run import demo_config
 from empo_rl.files.metrics_file import read_metrics
 
 NUMBERS = {"pass@1", "mean@8", "majority@8", "semantic_entropy"}
@@ -58,8 +62,10 @@ def test_the_picture_and_the_models_are_there(run):
     for name in ("base", "final"):
         assert (run[0] / name / "model.safetensors").exists()
     assert sorted(entry.name for entry in run[0].iterdir()) == [
+        "alarms.jsonl",
         "base",
         "config.yaml",
+        "cost.json",
         "final",
         "metrics.jsonl",
         "summary.json",
@@ -85,10 +91,10 @@ def test_the_labelled_comparison_runs_and_an_earlier_demo_is_replaced(tmp_path):
     assert "rewards/golden/mean" in rows[0]
 
 
-def test_training_sees_no_label_unless_the_reward_is_golden():
-    from empo_rl.data.arithmetic import split
-    from empo_rl.demo.training import training_rows
-
-    questions = split(0).unlabelled[:3]
-    assert all("gold" not in row for row in training_rows(questions, labelled=False))
-    assert training_rows(questions, labelled=True)[0]["gold"] == questions[0].gold
+def test_training_reads_gold_answers_only_if_the_reward_is_golden(tmp_path):
+    questions = split(0).unlabelled
+    for reward, golds in {"empo": None, "golden": [question.gold for question in questions]}.items():
+        options = DemoOptions(seed=0, steps=2, learning_rate=1e-4, reward=reward, pretrain_steps=3)
+        rows = read_prompts(demo_config(options, tmp_path, resume=False))
+        assert [row["question"] for row in rows] == [question.text for question in questions]
+        assert all("gold" not in row for row in rows) if golds is None else [row["gold"] for row in rows] == golds
