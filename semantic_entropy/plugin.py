@@ -27,6 +27,7 @@ And a light module that announces it (`my_judge/__init__.py`). An entry point of
 
 from semantic_entropy import errors
 from semantic_entropy.cache import LRUCache
+from semantic_entropy.cache.identity import class_identity
 from semantic_entropy.clusters.answers import boxed, is_refusal, load_extractor, strip_reasoning
 from semantic_entropy.clusters.answers import number as last_number
 from semantic_entropy.clusters.clusterers import Clusterer, Components, Flow, LastMatch, Representative
@@ -47,7 +48,6 @@ from semantic_entropy.estimators import (
     NumSets,
     Predictive,
 )
-from semantic_entropy.identity import class_identity
 from semantic_entropy.plain_text import has_surrogate, replace_surrogates
 from semantic_entropy.progress import is_cancelled, is_stopped
 from semantic_entropy.registry import Component, MovedKind, Registry, hookimpl, load_equivalence, require_equivalences

@@ -1,39 +1,18 @@
-"""The result of one group: built from its answers and clusters, printed, and converted to JSON.
+"""The result of one group, as users see it: its fields, its repr and its JSON.
 
-With n responses of which n_valid gave an answer, `invalid=` says how an invalid answer counts:
-
-    separate    as a cluster of its own: p = 1/n over all n responses
-    together    in one cluster with all other invalid answers: p over all n
-    drop        not at all: its label is -1 and p is over the n_valid
-
-`normalized` = min(1, H / ln n_valid) in all three cases (0 where n_valid <= 1). Entropies are in nats. Shapes: G
-responses, M clusters.
+Entropies are in nats. Shapes: G responses, M clusters. `semantic_entropy.result_builder` fills it.
 """
 
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, overload
 
-from semantic_entropy.contracts import run_estimator
-from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.plain_text import shorten, to_json_line
-from semantic_entropy.types import (
-    Clustering,
-    Estimate,
-    Evidence,
-    Group,
-    Labels,
-    Sample,
-    Usage,
-    by_first_appearance,
-)
+from semantic_entropy.types import Labels, Sample, Usage
 
-DROPPED = -1
 _MAX_CLUSTERS_SHOWN = 8  # in a repr: what fits on a screen
 
 
@@ -247,197 +226,6 @@ class BatchResult(Sequence[Result]):
         return f"BatchResult: {len(self)} groups{mean}"
 
 
-@dataclass(frozen=True, slots=True)
-class NamedEstimator:
-    """An estimator with its name in `Result.scores` and its name in the provenance."""
-
-    estimator: EntropyEstimator
-    name: str
-    description: str
-
-
-def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimator]:
-    """A score is named by the estimator's name; by its description where two estimators share the name."""
-    names = Counter(estimator.name for estimator in estimators)
-    return [
-        NamedEstimator(estimator, described if names[estimator.name] > 1 else estimator.name, described)
-        for estimator, described in ((estimator, estimator.describe()) for estimator in estimators)
-    ]
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """How groups were measured: the part of the provenance that the groups of a call share."""
-
-    convention: str
-    equivalence: str
-    equivalence_reason: str
-    clusterer: str
-    extract: str
-    invalid: str
-    versions: Mapping[str, str]
-
-
-def build_result(
-    group: Group,
-    answers: tuple[str | None, ...],
-    clustering: Clustering,
-    estimators: Sequence[NamedEstimator],
-    method: Method,
-) -> Result:
-    """Apply the invalid policy, run the estimators, and gather clusters, warnings and provenance.
-
-    answers (G,); `clustering` has the labels of those that are not None, in order.
-    """
-    n_valid = len(answers) - answers.count(None)
-    labels = _labels(answers, clustering.labels, method.invalid)
-    scores, main, main_name = _estimates(_evidence(labels, group), estimators)
-    probabilities = main.probabilities or ()
-    clusters = _clusters(labels, answers, probabilities)
-    return Result(
-        entropy=main.value,
-        normalized=_normalized(main.value, n_valid),
-        probabilities=probabilities,
-        labels=labels,
-        clusters=clusters,
-        answer=_answer(clusters),
-        answers=answers,
-        n_valid=n_valid,
-        invalid=len(labels) - n_valid,
-        scores=scores,
-        warnings=_warnings(group, answers, n_valid, clustering, method.invalid),
-        provenance=Provenance(
-            convention=method.convention,
-            equivalence=method.equivalence,
-            equivalence_reason=method.equivalence_reason,
-            clusterer=method.clusterer,
-            estimator=main_name,
-            extract=method.extract,
-            invalid=method.invalid,
-            asked=clustering.asked,
-            cached=clustering.cached,
-            undecided=len(clustering.undecided),
-            versions=method.versions,
-            decided_by=tuple([DecidedBy(judge, pairs) for judge, pairs in clustering.decided.items()]),
-            usage=clustering.usage,
-            sampler=group.sampler,
-            sampling_usage=_sampling_usage(group) if group.samples or group.lost_usage else None,
-            n=group.n,
-        ),
-        undecided=tuple(
-            [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]
-        ),
-        samples=group.samples,
-    )
-
-
-def _sampling_usage(group: Group) -> Usage | None:
-    """What drawing the responses cost, including those that did not arrive."""
-    paid = [usage for usage in (*(sample.usage for sample in group.samples or ()), group.lost_usage) if usage]
-    return sum(paid, Usage()) if paid else None
-
-
-def _labels(answers: Sequence[str | None], valid_labels: Labels, invalid: str) -> Labels:
-    """(G,) by first appearance, from the labels of the valid answers."""
-    if len(valid_labels) == len(answers):
-        return valid_labels
-    valid = iter(valid_labels)
-    if invalid == "drop":
-        return tuple([DROPPED if answer is None else next(valid) for answer in answers])
-    clusters: list[object] = [
-        ("invalid", index if invalid == "separate" else None) if answer is None else next(valid)
-        for index, answer in enumerate(answers)
-    ]
-    return by_first_appearance(clusters)
-
-
-def _evidence(labels: Labels, group: Group) -> Evidence:
-    """The labels and the log-probabilities of the responses that count."""
-    if DROPPED not in labels:
-        return Evidence(labels, group.logprobs or None)
-    counted = [i for i, label in enumerate(labels) if label != DROPPED]
-    logprobs = tuple([group.logprobs[i] for i in counted]) if group.logprobs else None
-    return Evidence(tuple([labels[i] for i in counted]), logprobs)
-
-
-def _estimates(evidence: Evidence, estimators: Sequence[NamedEstimator]) -> tuple[dict[str, float], Estimate, str]:
-    """Every estimator's value by name; the estimate that gives the entropy and the probabilities; its description.
-
-    That is the first estimate with probabilities, and the discrete one if no estimate has any.
-    """
-    scores: dict[str, float] = {}
-    main: Estimate | None = None
-    main_name = Discrete.name
-    for named in estimators:
-        estimate = run_estimator(named.estimator, evidence)
-        scores[named.name] = estimate.value
-        if main is None and estimate.probabilities is not None:
-            main, main_name = estimate, named.description
-    return scores, main or run_estimator(Discrete(), evidence), main_name
-
-
-def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequence[float]) -> tuple[Cluster, ...]:
-    members: list[list[int]] = [[] for _ in probabilities]
-    wordings: list[dict[str, int]] = [{} for _ in probabilities]
-    for index, (label, answer) in enumerate(zip(labels, answers, strict=True)):
-        if label != DROPPED:
-            members[label].append(index)
-            if answer is not None:
-                wordings[label][answer] = wordings[label].get(answer, 0) + 1
-    return tuple(
-        [
-            Cluster(tuple(indices), _representative(counts), share)
-            for indices, counts, share in zip(members, wordings, probabilities, strict=True)
-        ]
-    )
-
-
-def _representative(counts: Mapping[str, int]) -> str | None:
-    """The most frequent answer of a cluster, then the shortest, then by text: independent of the responses' order."""
-    if len(counts) < 2:
-        return next(iter(counts), None)
-    return min([(-count, len(answer), answer) for answer, count in counts.items()])[2]
-
-
-def _answer(clusters: Sequence[Cluster]) -> str | None:
-    valid = [cluster for cluster in clusters if cluster.representative is not None]
-    return max(valid, key=lambda cluster: cluster.share).representative if valid else None
-
-
-def _normalized(entropy: float, n_valid: int) -> float:
-    if math.isnan(entropy):
-        return math.nan
-    return min(1.0, entropy / math.log(n_valid)) if n_valid > 1 else 0.0
-
-
-_INVALID_COUNTS_AS = {
-    "separate": "each counts as a cluster of its own",
-    "together": "together they count as one cluster",
-    "drop": "left out",
-}
-
-
-def _warnings(
-    group: Group, answers: Sequence[str | None], n_valid: int, clustering: Clustering, invalid: str
-) -> tuple[str, ...]:
-    n, undecided = len(answers), clustering.undecided
-    warnings = [group.note] if group.note else []
-    if n_valid < n:
-        warnings.append(
-            f"{n - n_valid} of {n} answers are invalid (empty, refusal, nothing to extract): "
-            f"{_INVALID_COUNTS_AS[invalid]}"
-        )
-    if n_valid < 2:
-        warnings.append(f"{n_valid} valid answer{'s' * (n_valid != 1)}: nothing to compare, the entropy says little")
-    if undecided:
-        pair, reason = undecided[0]
-        warnings.append(
-            f"{len(undecided)} pairs undecided, counted as different; the first: {pair.left[:60]!r} and "
-            f"{pair.right[:60]!r} ({reason or 'no reason given'})"
-        )
-    return tuple(warnings)
-
-
 def _finite(value: float | None) -> float | None:
     return value if value is None or math.isfinite(value) else None
 
@@ -488,11 +276,3 @@ def _sample_fields(sample: Sample) -> dict[str, Any]:
         "hidden_state": _finite_list(sample.hidden_state),
         "usage": _usage_fields(sample.usage),
     }
-
-
-@lru_cache(maxsize=1)
-def package_version() -> str:
-    """The installed version of this package."""
-    from importlib.metadata import version  # a fifth of this package's import time
-
-    return version("semantic-entropy")

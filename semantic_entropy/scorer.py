@@ -41,15 +41,8 @@ from semantic_entropy.registry import (
     load_clusterer,
     load_equivalence,
 )
-from semantic_entropy.results import (
-    BatchResult,
-    Method,
-    NamedEstimator,
-    Result,
-    build_result,
-    name_estimators,
-    package_version,
-)
+from semantic_entropy.result_builder import Method, NamedEstimator, build_result, name_estimators, package_version
+from semantic_entropy.results import BatchResult, Result
 from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun, check_questions, sample_and_measure
 from semantic_entropy.tables import TableT, as_table, measure_table
 from semantic_entropy.types import Clustering, Extractor, Group

@@ -24,9 +24,9 @@ import weakref
 from collections.abc import Hashable, Iterable, Iterator
 from pathlib import Path
 
+from semantic_entropy.cache.identity import PrivateSettings, class_identity
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.identity import PrivateSettings, class_identity
 from semantic_entropy.types import Verdict
 
 _APPLICATION_ID = 0x53456E74  # "SEnt", PRAGMA application_id: marks the files of this module

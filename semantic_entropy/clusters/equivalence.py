@@ -17,9 +17,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Literal, get_args
 
+from semantic_entropy.cache.identity import Identified, PrivateSettings
 from semantic_entropy.clusters.answers import strip_reasoning, whole
 from semantic_entropy.errors import EquivalenceError, InputError
-from semantic_entropy.identity import Identified, PrivateSettings
 from semantic_entropy.types import Pair, Verdict
 
 _SERIAL = itertools.count()

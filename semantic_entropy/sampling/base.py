@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from semantic_entropy.identity import Identified
+from semantic_entropy.cache.identity import Identified
 from semantic_entropy.types import Sample, Usage
 
 

@@ -19,9 +19,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from semantic_entropy.cache.identity import class_identity
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import close_flushed, drop_partial_line, open_append, try_lock, write_lines
-from semantic_entropy.identity import class_identity
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.types import Sample, Usage
