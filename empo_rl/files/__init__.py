@@ -3,7 +3,7 @@
 atomic_writes   replace a text file completely or not at all
 disk_full       recognise a full disk and explain it
 metrics_file    `metrics.jsonl`: one line a training step
-checkpoints     find the latest complete checkpoint
+checkpoints     find the latest complete checkpoint (their format is set in `config.trl_arguments`)
 run_directory   the names in a run's directory, its lock, and how a run starts in it
 """
 

@@ -1,4 +1,7 @@
-"""Decisions from scores: the threshold above which a judge's score means "the same"."""
+"""From scores to decisions. Today: the threshold above which a judge's score means "the same".
+
+This folder is also the place of labels, calibration, guarantees, drift and gates on the entropy of a group.
+"""
 
 from semantic_entropy.decisions.judge_tuning import (
     DEFAULT_FIELDS,
