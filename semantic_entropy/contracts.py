@@ -1,8 +1,8 @@
-"""The contracts of judges, clusterers and estimators, checked in one place.
+"""Functions that call judges, clusterers and estimators, and check what these components return.
 
-Every caller of a component goes through these functions. They raise an error that names the component and the value
-when the component raises, returns the wrong number or the wrong type of values, or returns a nan. A verdict that
-arrived before the error has been yielded.
+The rest of the package calls components only through these functions. If a component raises, or returns a nan, a wrong
+number of values or a value of the wrong type, the function raises an error that names the component and the value.
+`stream_verdicts` yields the verdicts that arrive before such an error.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from semantic_entropy.types import Estimate, Evidence, Pair, Verdict
 
 
 def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tuple[int, Verdict], None, None]:
-    """The judge's verdicts as they arrive: (index of the pair, verdict), exactly one for each pair.
+    """Yield (index of the pair, verdict) when a verdict arrives: exactly one verdict for each pair.
 
-    Close the generator if you stop early: this closes the judge's stream and so ends its pending calls.
+    If you stop early, close the generator. This closes the judge's stream, which ends the judge's pending calls.
 
     Raises:
-        EquivalenceError: the judge raised, left out a pair, judged one twice, or returned something else.
+        EquivalenceError: the judge raised, left out a pair, judged a pair twice, or returned a wrong value.
     """
     missing = set(range(len(pairs)))
     stream: Any = None
     try:
-        if type(judge).stream is Equivalence.stream:  # all verdicts arrive at once: check them at once, which is faster
+        if type(judge).stream is Equivalence.stream:  # all verdicts arrive together: checking them together is faster
             verdicts = judge.judge(pairs)
             if isinstance(verdicts, list) and len(verdicts) == len(pairs) and all(map(_is_verdict, verdicts)):
                 yield from enumerate(verdicts)
@@ -56,16 +56,16 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
 
 
 def judge_pairs(judge: Equivalence, pairs: Sequence[Pair]) -> list[Verdict]:
-    """The judge's verdicts in the order of the pairs. Raises as `stream_verdicts`."""
+    """Return the judge's verdicts in the order of the pairs. Raises the errors of `stream_verdicts`."""
     verdicts = dict(stream_verdicts(judge, pairs))
     return [verdicts[index] for index in range(len(pairs))]
 
 
 def extract_answers(judge: Equivalence, responses: Sequence[str]) -> tuple[str | None, ...]:
-    """The answers that the judge extracts: one for each response, None (invalid) where there is no text.
+    """Return the answer that the judge extracts from each response; None (invalid) for a missing or blank answer.
 
     Raises:
-        EquivalenceError: the judge raised, or returned something else.
+        EquivalenceError: the judge raised, or returned a wrong value.
     """
     answers = _list(judge, f"extract() on {len(responses)} responses", judge.extract, responses)
     if len(answers) != len(responses) or not all(issubclass(kind, str | None) for kind in set(map(type, answers))):
@@ -77,7 +77,7 @@ def extract_answers(judge: Equivalence, responses: Sequence[str]) -> tuple[str |
 
 
 def answer_keys(judge: Equivalence, question: str | None, answers: Sequence[str]) -> list[Hashable | None]:
-    """The judge's key for each answer. Raises as `extract_answers`."""
+    """Return the judge's key for each answer. Raises the errors of `extract_answers`."""
     keys = _list(judge, f"keys() on {len(answers)} answers", judge.keys, question, answers)
     if len(keys) != len(answers) or not _are_hashable(keys):
         raise EquivalenceError(
@@ -88,10 +88,10 @@ def answer_keys(judge: Equivalence, question: str | None, answers: Sequence[str]
 
 
 def checked_flow(clusterer: Clusterer, size: int) -> Flow:
-    """The clusterer's flow on `size` answers. It yields no empty list: a flow that asks for no pair is continued.
+    """Run the clusterer's flow on `size` answers. Empty lists of pairs are answered here, not yielded to the caller.
 
     Raises:
-        PluginError: the flow raised, asked for a pair that does not exist, or returned no list of `size` labels.
+        PluginError: the flow raised, asked for a pair that does not exist, or did not return a list of `size` labels.
     """
     try:
         flow = clusterer.flow(size)
@@ -106,7 +106,7 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
         labels = end.value
     except PluginError:
         raise
-    except Exception as error:  # noqa: BLE001  # it is raised again with the clusterer's name
+    except Exception as error:  # noqa: BLE001  # the new error names the clusterer
         _reject_flow(clusterer, size, f"raised {type(error).__name__}: {error}", error)
     if not isinstance(labels, list) or len(labels) != size:
         _reject_flow(clusterer, size, f"returned {labels!r:.200}; flow(size) returns a list of one label for each")
@@ -114,7 +114,7 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
 
 
 def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
-    """The estimator's value; nan without probabilities where no response counts: neither certain nor uncertain.
+    """Run the estimator. If no response counts, the value is nan (the uncertainty is unknown), without probabilities.
 
     Raises:
         EvidenceError: evidence that the estimator requires is missing.

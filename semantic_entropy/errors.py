@@ -1,18 +1,18 @@
 """The errors that this package raises on purpose.
 
     SemanticEntropyError
-    ├── InputError (ValueError)          an argument cannot be used: names the value and the fix
+    ├── InputError (ValueError)          an argument cannot be used; the message names value and fix
     │   ├── EvidenceError                an estimator needs evidence (token log-probabilities, ...) that is missing
     │   └── OptionError                  a component has no such option, or rejects its value
-    ├── UnknownComponentError (LookupError)   no component of that name: lists those that exist and those that failed
-    ├── AmbiguousComponentError (LookupError) two plugins offer the name: lists `distribution/name` to choose from
-    ├── PluginError                      a plugin exists but could not be loaded
-    ├── MissingDependencyError (ImportError)  an optional dependency is missing: names what to install
+    ├── UnknownComponentError (LookupError)   no component has this name; the message lists the existing names
+    ├── AmbiguousComponentError (LookupError) two plugins offer the name; the message lists the full names
+    ├── PluginError                      a plugin is installed but cannot be loaded, or breaks its contract
+    ├── MissingDependencyError (ImportError)  a dependency is missing; the message has the command
     ├── EquivalenceError                 a judge broke its contract, or its model or server is not available
-    └── SamplingError                    a sampler's model or server is not available, or refuses
+    └── SamplingError                    a sampler's model or server is not available, or refuses the requests
 
-A response that cannot be judged is not an error: it is data (an invalid answer, an undecided verdict), counted in the
-`Result`.
+A response without an answer and a pair that the judge cannot decide are not errors. The `Result` counts them as invalid
+answers and undecided pairs.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class AmbiguousComponentError(SemanticEntropyError, LookupError):
 
 
 class PluginError(SemanticEntropyError):
-    """A plugin is installed but cannot be loaded."""
+    """A plugin is installed but cannot be loaded, or its component breaks its contract."""
 
 
 class MissingDependencyError(SemanticEntropyError, ImportError):
@@ -58,10 +58,10 @@ class EquivalenceError(SemanticEntropyError):
 
 
 class SamplingError(SemanticEntropyError):
-    """A sampler's model or server is not available, or refuses."""
+    """A sampler's model or server is not available, or refuses the requests."""
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """`" Did you mean 'x'?"` for the closest choice, or an empty string: the tail of an error message."""
+    """Return `" Did you mean 'x'?"` for the closest choice, to append to a message; empty if no choice is close."""
     close = difflib.get_close_matches(word, list(choices), n=1)
     return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,7 +1,8 @@
-"""What names a component: in results, in cache files and in sample stores.
+"""The identity of a component in results, in cache files and in sample stores.
 
-Judges (`Equivalence`) and samplers (`Sampler`) share the base class `Identified`. A file finds what a component
-produced earlier by the class (`class_identity`), the `settings` and, for verdicts, the `versions`.
+Judges (`Equivalence`) and samplers (`Sampler`) share the base class `Identified`. A cache file finds verdicts by the
+judge's class (`class_identity`), `settings` and `versions`. A sample store finds samples by the sampler's class and
+`settings`.
 """
 
 from __future__ import annotations
@@ -11,15 +12,15 @@ from typing import ClassVar
 
 
 class PrivateSettings(int):
-    """Settings that mean nothing outside this process: a number for one object. Nothing under them goes into a file."""
+    """Settings that are a number for one object of this process. Files do not store verdicts with such settings."""
 
 
 def class_identity(component_class: type) -> tuple[str, str]:
-    """The (module, qualified name) by which cache files and sample stores know the class of a judge or a sampler.
+    """Return the (module, qualified name) of a component class for the keys of cache files and sample stores.
 
-    Default: where the class is defined. A class that moved pins its first place with
-    `cache_identity = "old.module:OldName"`, so that files written before the move are still found. Subclasses do not
-    inherit the pin: their verdicts and samples can differ.
+    The default is the module and the name of the class. A class that was moved or renamed keeps its old identity with
+    `cache_identity = "old.module:OldName"`, so that results stored before the move are still found. Subclasses do not
+    inherit `cache_identity`, because their verdicts and samples can differ.
     """
     pinned = component_class.__dict__.get("cache_identity")
     if pinned is None:
@@ -29,12 +30,12 @@ def class_identity(component_class: type) -> tuple[str, str]:
 
 
 class Identified:
-    """Base of components whose results are kept in files and named in a `Result`."""
+    """Base class of judges and samplers: a name, a description, versions, and an identity for files."""
 
     name: str = ""
     """The name in results; default: the name of the class."""
     cache_identity: ClassVar[str | None] = None
-    """ "module:Name" by which files know this class; None: where it is defined. See `class_identity`."""
+    """The old "module:Name" of a class that was moved or renamed; None: not moved. See `class_identity`."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -43,11 +44,11 @@ class Identified:
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """The versions that the results depend on (libraries, model revision): for a result's provenance."""
+        """Return the versions of the libraries and models that change the results, such as {"math-verify": "0.8.0"}."""
         return {}
 
     def describe(self) -> str:
-        """The name with the options that differ from the default: for a result's provenance."""
+        """Return the name with the options that differ from their defaults. `Provenance` contains this text."""
         return self.name
 
     def __repr__(self) -> str:
@@ -57,4 +58,4 @@ class Identified:
             return f"<{self.name}>"
 
     def close(self) -> None:
-        """Release worker processes, models and connections; may be called twice. Default: nothing to release."""
+        """Release worker processes, models and connections. A second call does nothing. Default: do nothing."""

@@ -12,10 +12,11 @@ _V = TypeVar("_V")
 
 
 class LRUCache(Generic[_K, _V]):
-    """The `size` most recently used entries. None is not a value.
+    """A dict that keeps the `size` most recently used entries. A value cannot be None.
 
-    Threads and forked processes may share it without a lock: each step is one operation of the dict, so a fork cannot
-    leave a lock held. `functools.lru_cache` cannot be used where another function computes the value.
+    Threads and forked processes may share the cache. It needs no lock, because each step is one operation of the dict;
+    so a fork cannot copy a locked lock. `functools.lru_cache` cannot replace this class: its function must compute the
+    value, but here the caller computes the value and puts it into the cache.
     """
 
     def __init__(self, size: int) -> None:
@@ -23,21 +24,21 @@ class LRUCache(Generic[_K, _V]):
         self._entries: OrderedDict[_K, _V] = OrderedDict()
 
     def get(self, key: _K) -> _V | None:
-        """The value of this key, now the most recently used; None where there is none."""
+        """Return the value of this key and mark it as most recently used. Return None if the key is not there."""
         value = self._entries.get(key)
         if value is not None:
-            try:  # noqa: SIM105  # suppress() takes longer than the rest of a lookup
+            try:  # noqa: SIM105  # suppress() takes longer than the lookup itself
                 self._entries.move_to_end(key)
             except KeyError:  # another thread has removed it
                 pass
         return value
 
     def put(self, key: _K, value: _V) -> None:
-        """Keep the value; the least recently used entry is removed when the cache is full."""
+        """Store the value. If the cache is full, remove the least recently used entry."""
         self.put_all([(key, value)])
 
     def put_all(self, entries: Iterable[tuple[_K, _V]]) -> None:
-        """Keep many values, as `put`."""
+        """Store many values, like `put`."""
         self._entries.update(entries)
         while len(self._entries) > self.size:
             with contextlib.suppress(KeyError):  # another thread has removed the last entry

@@ -1,7 +1,8 @@
 """The verdict cache in memory.
 
-A key holds everything that a verdict depends on: the judge's class, settings and versions, the question if the judge
-uses it, and the two answers in sorted order. Undecided verdicts are not kept, because the next attempt may succeed.
+A key contains everything that changes a verdict: the judge's class, settings and versions, the question if the judge
+uses the question, and the two answers in sorted order. Undecided verdicts are not stored, because the next attempt may
+succeed.
 """
 
 from __future__ import annotations
@@ -13,19 +14,19 @@ from semantic_entropy.types import Verdict
 
 
 class VerdictCache(LRUCache[Hashable, Verdict]):
-    """The `size` most recently used verdicts, by their keys."""
+    """A cache of the `size` most recently used verdicts. `pipeline.verdict_key` makes the keys."""
 
     def __init__(self, size: int = 100_000) -> None:
         super().__init__(size)
-        self.arrived = 0  # verdicts that judges have given, for a progress display
-        self.free: set[str] = set()  # judges whose verdicts cost less than a look into the cache
+        self.arrived = 0  # number of verdicts that judges have returned, for the progress bar
+        self.free: set[str] = set()  # names of judges that answer faster than the cache
 
     def put_all(self, entries: Iterable[tuple[Hashable, Verdict]]) -> None:
-        """Keep the decided verdicts, without their usage: a verdict is paid for once."""
+        """Store the decided verdicts without their usage, because a cached verdict costs nothing."""
         if self.size > 0:
             super().put_all(
                 [(key, v if v.usage is None else v._replace(usage=None)) for key, v in entries if v.same is not None]
             )
 
     def close(self) -> None:
-        """Release files; a cache in memory has none."""
+        """Close the cache file. A cache in memory has no file: do nothing."""

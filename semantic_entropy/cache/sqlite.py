@@ -1,14 +1,17 @@
-"""Verdict cache in an SQLite file: kept between runs, and shared by processes.
+"""The verdict cache in an SQLite file, which many runs and processes can share.
 
-The file uses write-ahead logging: readers never wait, writers take turns, and a killed writer leaves what it committed.
-Each thread of each process has its own connection, so neither threads nor forks share a connection.
+The file uses write-ahead logging: readers never wait, writers take turns, and the verdicts that a killed writer had
+committed stay in the file. Each thread of each process has its own connection, so neither threads nor forked processes
+share a connection.
 
-A key means the same in every process. It is made of the judge's class (`class_identity`), `settings` and `versions`,
-`RULES`, the question if the judge uses it, and the two answers. The file holds its SHA-256, not the texts. A judge
-whose settings are not plain values (texts, numbers, tuples of them) means nothing to another process: a plain function,
-or an `Equivalence` that does not override `settings`. Its verdicts stay in memory, and `str()` says so.
+A key contains the judge's class (`class_identity`), `settings` and `versions`, `RULES`, the question if the judge uses
+the question, and the two answers. The key has the same value in every process. The file holds the SHA-256 of the key,
+not the texts. The settings of some judges have no meaning in another process, because they are not plain values (texts,
+numbers, tuples of these): a plain function, or an `Equivalence` that does not override `settings`. The verdicts of such
+a judge stay in memory, and `str()` of the cache says this.
 
-Left out: deletion of old verdicts. The file grows by about 100 bytes for each verdict; delete it to start again.
+This module does not delete old verdicts. The file grows by about 100 bytes for each verdict; to start again, delete the
+file.
 """
 
 from __future__ import annotations
@@ -32,7 +35,7 @@ from semantic_entropy.types import Verdict
 _APPLICATION_ID = 0x53456E74  # "SEnt", PRAGMA application_id: marks the files of this module
 _FORMAT = 2  # PRAGMA user_version: version of the table
 RULES = "0.1.0"
-"""Part of every key: the last release in which a judge's verdicts changed. Other upgrades keep all verdicts."""
+"""The last release that changed verdicts of built-in judges. Each key contains it; other upgrades keep all verdicts."""
 _LOCK_TIMEOUT = 30.0  # seconds to wait for other writers; a write takes milliseconds
 _MIN_FREE = 1 << 20  # bytes: with less free space, SQLite cannot create its auxiliary files
 _TABLE = """
@@ -43,18 +46,19 @@ _Connections = dict[tuple[int, int], sqlite3.Connection]  # by process id and th
 
 
 class CacheFile(VerdictCache):
-    """A `VerdictCache` in memory in front of the verdicts in a file.
+    """A verdict cache in a file. A `VerdictCache` in memory holds the most recently used verdicts.
 
     Raises:
-        InputError: at construction: the file cannot be opened, or is not a verdict cache.
-        SemanticEntropyError: at any call: the file is damaged, or locked for half a minute, or the disk is full.
+        InputError: the constructor raises it if the file cannot be opened, or is not a verdict cache.
+        SemanticEntropyError: every method raises it if the file is damaged, another process locks the file for half a
+            minute, or the disk is full.
     """
 
     def __init__(self, path: str | os.PathLike[str], size: int = 100_000) -> None:
         super().__init__(size)
         self.path = Path(path)
         self.found = self.added = 0
-        self._not_stored: dict[str, str] = {}  # judge name -> why its verdicts are not in the file
+        self._not_stored: dict[str, str] = {}  # judge name -> the reason why the file does not store its verdicts
         self._connections: _Connections = {}
         weakref.finalize(self, _close, self._connections)
         self._connection()
@@ -86,7 +90,7 @@ class CacheFile(VerdictCache):
         self.added += len(rows)
 
     def close(self) -> None:
-        """Close the connections of this process; the next call opens them again."""
+        """Close the connections of this process. The next call opens new connections."""
         _close(self._connections)
 
     def __str__(self) -> str:
@@ -98,7 +102,7 @@ class CacheFile(VerdictCache):
         return "\n".join(lines)
 
     def _digest(self, key: Hashable) -> bytes | None:
-        """The key in the file; None for a key that means nothing to another process."""
+        """Return the SHA-256 of the key; None if the key has no meaning in another process."""
         if not isinstance(key, tuple) or not isinstance(key[0], type):
             return None
         judge = key[0]
@@ -124,14 +128,14 @@ class CacheFile(VerdictCache):
 
 
 class _NotPlainError(Exception):
-    """A value in a key means nothing to another process. The message names the value."""
+    """A value in a key has no meaning in another process. The message names the value."""
 
 
 def _to_plain(value: object) -> object:
-    """The value in types whose repr() is complete and equal in every process.
+    """Convert the value to types with a repr() that is complete and equal in every process.
 
-    The exact type counts, because the repr() of a subclass may be anything. Only a subclass of str (such as torch's
-    version) is accepted: as its text.
+    A subclass of a plain type is refused, because its repr() may be any text. A subclass of str, such as torch's
+    version, is converted to str.
     """
     if type(value) is tuple:
         return tuple(map(_to_plain, value))
@@ -147,7 +151,7 @@ def _to_plain(value: object) -> object:
 
 
 def _to_row(verdict: Verdict) -> tuple[bool, float | None, str | None, str | None]:
-    """A verdict in SQLite's types. A score may be a numpy number; a reason may contain a lone surrogate."""
+    """Convert a verdict to SQLite's types. Its score may be a numpy number; its reason may contain a lone surrogate."""
     score = None if verdict.score is None else float(verdict.score)
     reason = verdict.reason and verdict.reason.encode("utf-8", "backslashreplace").decode()
     return bool(verdict.same), score, reason, verdict.by
@@ -172,8 +176,8 @@ def _open_database(path: Path) -> sqlite3.Connection:
 
 
 def _advice(error: sqlite3.Error, path: Path) -> str:
-    """What the user can do. Never tells the user to delete a file that may hold something else."""
-    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the other bits give details
+    """Return advice for the user. The advice never says to delete a file that may hold other data."""
+    match getattr(error, "sqlite_errorcode", 0) & 0xFF:  # the low 8 bits: the primary result code
         case sqlite3.SQLITE_FULL | sqlite3.SQLITE_IOERR as code:
             is_full = code == sqlite3.SQLITE_FULL or shutil.disk_usage(path.parent).free < _MIN_FREE
             what = "the disk is full" if is_full else "a quota or a limit on file sizes is reached, or the disk fails"
@@ -189,10 +193,10 @@ def _advice(error: sqlite3.Error, path: Path) -> str:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Create the table in a new file. A file of another application is an error and stays unchanged."""
+    """Create the table in a new file. Raise InputError for a file of another application, without a change."""
     with _transaction(
         connection, "BEGIN"
-    ):  # read all three in one transaction: another process may be creating the file
+    ):  # one transaction for all three reads: another process may be creating the file
         application, file_format = _pragma(connection, "application_id"), _pragma(connection, "user_version")
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != _APPLICATION_ID and (application or file_format or tables):
@@ -207,11 +211,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(_TABLE)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {_FORMAT}")
-    connection.execute("PRAGMA synchronous = NORMAL")  # a power cut can lose the last verdicts, not the file
+    connection.execute(
+        "PRAGMA synchronous = NORMAL"
+    )  # after a power cut, the last verdicts may be lost; the file stays intact
 
 
 def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to write-ahead logging. While another process does the same, SQLite fails: retry."""
+    """Switch to write-ahead logging. Retry, because SQLite fails while another process switches."""
     deadline = time.monotonic() + _LOCK_TIMEOUT
     while True:
         try:
@@ -242,6 +248,6 @@ def _transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE")
 
 
 def _close(connections: _Connections) -> None:
-    """Close the connections of this process. A forked child must not touch those of its parent."""
+    """Close the connections of this process. A forked child must not touch its parent's connections."""
     for owner in [owner for owner in connections if owner[0] == os.getpid()]:
         connections.pop(owner).close()

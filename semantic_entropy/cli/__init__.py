@@ -1,7 +1,7 @@
-"""The command `semantic-entropy`: one module for each subcommand, and `options` for what they share.
+"""The command `semantic-entropy`: one module for each subcommand, and `options` for the options that they share.
 
-These modules import at the top only what `--help` needs. A command imports the rest when it runs, so that `--help`
-answers at once.
+At the top, these modules import only the modules that `--help` needs. A command imports all other modules when it runs,
+so that `--help` answers at once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """Prints the errors of this package as messages, without a traceback."""
+    """A click group that prints the errors of this package as messages, without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:

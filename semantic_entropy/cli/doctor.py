@@ -11,13 +11,21 @@ import click
 from semantic_entropy.cli.options import json_option
 
 _DISTRIBUTION = "semantic-entropy"
-PLANNED = frozenset(("ray",))  # extras that no code uses yet
+PLANNED = frozenset(("ray",))  # extras without any code that uses them
 _ASK_TORCH = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only')"
 
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one check. `fix`: a command; `needed`: whether the package's basic functions require it."""
+    """The result of one check.
+
+    Attributes:
+        name: the name of the checked part, such as "python" or "math".
+        ok: whether the check passed.
+        detail: the text that is printed after the name.
+        fix: a command that repairs the problem; empty if there is no problem or no command.
+        needed: whether the basic functions of the package need this part.
+    """
 
     name: str
     ok: bool
@@ -27,7 +35,7 @@ class Finding:
 
     @property
     def mark(self) -> str:
-        """The word in front of the printed line."""
+        """The first word of the printed line."""
         return "ok  " if self.ok else "FAIL" if self.needed else "none"
 
 
@@ -48,7 +56,7 @@ def doctor_command(as_json: bool) -> None:
 
 
 def check_installation() -> list[Finding]:
-    """Check Python, the judge `math` (with a real question), the plugins, and every extra."""
+    """Check Python, the judge `math` (with a real pair of answers), the plugins, and every extra."""
     import platform
     from importlib.metadata import metadata, version
 
@@ -112,7 +120,7 @@ def _check_extra(extra: str) -> Finding:
 
 
 def _required_versions(extra: str) -> dict[str, str | None]:
-    """The direct requirements of an extra with their installed versions; None: not installed."""
+    """Map each direct requirement of an extra to its installed version; None: the requirement is not installed."""
     from importlib.metadata import requires
 
     versions: dict[str, str | None] = {}
@@ -136,7 +144,7 @@ def _installed_version(name: str) -> str | None:
 
 
 def _accelerator(versions: dict[str, str | None]) -> str:
-    """The device that torch uses. A separate process asks torch, because importing a broken torch may crash."""
+    """Return the name of torch's device. A separate process imports torch, because a broken torch may crash."""
     if "torch" not in versions:
         return ""
     import subprocess

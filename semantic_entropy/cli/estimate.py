@@ -90,7 +90,7 @@ def estimate_command(
             advice = "; run the same command again to continue" if output not in (None, "-") else ""
             click.echo(f"interrupted after {run.rows} rows{advice}", err=True)
             sys.exit(130)
-        except BrokenPipeError:  # the reader, such as `head`, ended: Python's flush at exit must not fail again
+        except BrokenPipeError:  # the reader, such as `head`, has ended: the flush at exit must not fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
     click.echo(str(summary), err=True)

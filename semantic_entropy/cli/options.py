@@ -14,11 +14,11 @@ import click
 from semantic_entropy.errors import InputError
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
-_ALWAYS_TEXT = frozenset(("api_key",))  # component options that stay texts even if they look like a number
+_ALWAYS_TEXT = frozenset(("api_key",))  # options with values that stay texts, even if they look like numbers
 
 
 class OutputFile(click.Path):
-    """A file to write. Its folder must exist: a typing mistake must not create one."""
+    """The type of an option for an output file. Its folder must exist: a typing mistake must not create a folder."""
 
     def __init__(self) -> None:
         super().__init__(dir_okay=False)
@@ -58,17 +58,17 @@ _SAMPLING_OPTIONS = (
 
 
 def sampling_options(command: _CommandT) -> _CommandT:
-    """Add the options for drawing responses to a command."""
+    """Add to a command the options that set how responses are drawn."""
     for option in reversed(_SAMPLING_OPTIONS):
         command = option(command)
     return command
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:
-    """The options of a component from texts of the form key=value; a value that is JSON becomes its Python value.
+    """Convert texts of the form key=value to the options of a component. A value that is valid JSON is decoded.
 
     Raises:
-        InputError: a text has another form.
+        InputError: a text does not have the form key=value.
     """
     options: dict[str, Any] = {}
     for text in texts:
@@ -84,9 +84,10 @@ def parse_options(texts: Iterable[str]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
-    """The scorer that the options describe; closed at the end, with the components that were loaded for it.
+    """Open the scorer that the options describe. The end of the block closes the scorer and its loaded components.
 
-    `choices`: the values of the command line by the name of the parameter, for `Scorer` and its components.
+    Args:
+        choices: the options of the command line by parameter name, such as {"equivalence": "nli", "extract": "boxed"}.
     """
     from semantic_entropy import Scorer, load_equivalence, load_sampler
     from semantic_entropy.progress import show_waits
@@ -95,7 +96,7 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
     estimators = choices.pop("estimators", ())
     with contextlib.ExitStack() as stack:
-        if not sys.stderr.isatty():  # on a terminal, the progress bar shows activity
+        if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
             stack.enter_context(show_waits())
         if options:
             if equivalence in (None, "auto"):

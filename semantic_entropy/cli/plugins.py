@@ -13,7 +13,7 @@ from semantic_entropy.cli.options import json_option
 @click.command("plugins")
 @json_option
 def plugins_command(as_json: bool) -> None:
-    """List every component with the package it comes from, and every plugin that failed to load."""
+    """List every component with its package, and every plugin that failed to load."""
     listing = list_components()
     if as_json:
         click.echo(json.dumps(listing, indent=2))
@@ -28,7 +28,7 @@ def plugins_command(as_json: bool) -> None:
 
 
 def list_components() -> dict[str, Any]:
-    """The components by kind and the failed plugins, as plain data."""
+    """Return the components of each kind and the failed plugins, as lists and dicts."""
     from semantic_entropy.registry.discovery import default_registry
     from semantic_entropy.registry.hookspecs import KINDS
 

@@ -43,9 +43,9 @@ def threshold_command(
 ) -> None:
     """Choose a judge's threshold from FILE: JSON lines of labelled pairs.
 
-    A row has two answers, "a" and "b", and "equivalent" (true or false); optionally "question" and "source". The score
-    of a threshold on the pairs that it was chosen from is too good. Therefore the table also shows the 5-fold
-    cross-validated score: pairs judged by thresholds chosen from the other questions.
+    A row has two answers, "a" and "b", and "equivalent" (true or false); optionally "question" and "source". The table
+    shows two scores. The score on the pairs from which the threshold was chosen is too good. The 5-fold cross-validated
+    score is fairer: a threshold chosen from other questions judges each pair.
     """
     from semantic_entropy import load_equivalence
     from semantic_entropy.decisions import read_labelled_pairs, tune_threshold

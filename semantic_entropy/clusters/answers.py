@@ -1,13 +1,12 @@
-"""Extracts the answer from a response; None where there is no answer.
+"""Functions that extract the answer from a response. They return None if the response has no answer.
 
-An answer that cannot be extracted has no meaning: two empty responses do not agree. None is an *invalid* answer, which
-the result counts.
+None is an *invalid* answer. An invalid answer has no meaning, so two empty responses do not agree. The result counts
+invalid answers.
 
-Reasoning blocks (`<think>...</think>`) are removed first. A closed block is cut out. In an unclosed block (the model
-ran out of tokens), nothing after the opening tag counts. A `</think>` without an opening tag ends a block that the
-prompt opened.
+Reasoning blocks (`<think>...</think>`) are removed first. If a block is not closed (the model ran out of tokens), all
+text after the opening tag is removed. A `</think>` without an opening tag ends a block that the prompt opened.
 
-Left out: units, currency and formats. The judge decides what an answer means.
+This module does not interpret units, currencies or formats. The judge does this.
 """
 
 from __future__ import annotations
@@ -57,7 +56,7 @@ _BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
 def boxed(response: str) -> str | None:
     r"""The content of the last `\boxed{...}` (or `\fbox`) that is complete and not empty."""
     last = max(response.rfind("\\boxed{"), response.rfind("\\fbox{"))
-    if last != -1:  # nearly always complete: the text before it need not be read
+    if last != -1:  # the last box is nearly always complete: try it before reading the whole text
         start = response.index("{", last)
         end = response.find("}", start)
         plain = response[start + 1 : end].strip() if end != -1 else ""
@@ -70,7 +69,7 @@ def boxed(response: str) -> str | None:
 
 
 def _any_box(response: str) -> str | None:
-    """As `boxed`, for a last box that is cut off, empty, or without braces."""
+    """Like `boxed`, but slower: also works if the last box is cut off, empty, or without braces."""
     openings = {match.end() for match in _BOX.finditer(response)}
     complete = [(start, end) for start, end in _braces(response) if start in openings] if openings else []
     for start, end in sorted(complete, reverse=True):
@@ -82,7 +81,7 @@ def _any_box(response: str) -> str | None:
 
 
 def _braces(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
-    """The positions of each pair of braces, in one pass; escaped braces are ordinary characters."""
+    """Yield the positions of each pair of braces, in one pass. Escaped braces are ordinary characters."""
     opened: list[int] = []
     for match in _BRACE.finditer(text, begin):
         if match.group() == "{":
@@ -103,7 +102,7 @@ _GLUED_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?")
 
 
 def number(response: str) -> str | None:
-    """The last number: sign, thousands commas (removed), decimals, exponent, a simple fraction, percent."""
+    """The last number. It may have a sign, thousands commas (removed), decimals, an exponent, a fraction bar or %."""
     found = _NUMBER.findall(response) or _GLUED_NUMBER.findall(response)
     return found[-1].replace(",", "").replace("\u2212", "-").lstrip("+") if found else None
 
@@ -128,9 +127,11 @@ _LETTERS_ALONE = re.compile(r"(?:(?:[A-P]|and|or)(?:\W+|$))+")
 
 
 def choice(response: str) -> str | None:
-    """The last multiple-choice letter A-P, upper case: in a box, else alone, announced, in brackets, or a list mark.
+    """The last multiple-choice letter A-P, in upper case.
 
-    A box that names several letters is no answer.
+    If the response has a box, only the box is read, and a box with several letters is no answer. The first rule that
+    finds letters decides: the letter is the whole text; it follows "the answer is" or similar words; it is in brackets;
+    it is a list mark; it is a single capital except A and I.
     """
     box = boxed(response)
     text = (re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box) if box is not None else response).strip()
@@ -144,7 +145,7 @@ def choice(response: str) -> str | None:
 
 
 def regex(pattern: str) -> Extractor:
-    """An extractor of the last match of the pattern: its first group if it has one, else the whole match."""
+    """Return an extractor of the last match of the pattern: its first group, or the match if there is no group."""
     try:
         compiled = re.compile(pattern, re.MULTILINE)
     except re.error as error:
@@ -170,10 +171,13 @@ EXTRACTORS: dict[str, Callable[[str], str | None]] = {
 
 
 def load_extractor(extract: str | Extractor) -> Extractor:
-    """The extractor of this name (`regex:PATTERN` too), or the function itself; reasoning blocks are removed first.
+    """Return an extractor that removes reasoning blocks before it extracts the answer.
+
+    Args:
+        extract: a name, such as "boxed"; "regex:PATTERN"; or a function from a response to an answer (None: no answer).
 
     Raises:
-        InputError: no such name; the message lists those that exist.
+        InputError: no extractor has this name. The message lists the existing names.
     """
     if callable(extract):
         return _after_reasoning(extract, check=True)
@@ -213,11 +217,11 @@ _REFUSAL = re.compile(
     re.IGNORECASE,
 )
 _BUT = re.compile(r"\b(?:but|however|nevertheless|that said|best guess|likely|probably)\b|\d", re.IGNORECASE)
-_REFUSAL_LENGTH = 300  # characters: a longer text contains more than an apology
+_REFUSAL_LENGTH = 300  # characters: a longer text contains more than a refusal
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a short English text only declines to answer; a guess, a number or a long text is an answer."""
+    """Whether a short English text only declines to answer. A text with a guess or a number is an answer."""
     return _declines(text.strip())
 
 

@@ -1,19 +1,20 @@
 """Clusterers: from pairwise verdicts to a partition of a group's distinct answers.
 
-A clusterer is a generator that does no IO: it yields the index pairs that it needs, receives their verdicts (an
-undecided verdict arrives as False), and returns labels. The pipeline can therefore ask one judge for many groups at
-once.
+The flow of a clusterer is a generator that does no IO. It yields the index pairs that it wants to compare, receives
+their verdicts (an undecided verdict arrives as False), and returns labels. Therefore the pipeline can send the pairs of
+many groups to a judge in one batch.
 
-    representative   Algorithm 1 of the EMPO paper: compare with one member of each cluster, the first match wins;
+    representative   Algorithm 1 of the EMPO paper: compare with one member of each cluster; the first match wins.
                      `pick="all"` compares with every member, which prevents chains if the judge is not transitive.
-    components       answers that are linked, directly or through others, are one cluster.
-    last-match       of the Nature 2024 code: a later representative takes back an answer from an earlier one.
+    components       two answers are in one cluster if a chain of matching answers connects them.
+    last-match       the algorithm of the Nature 2024 code: an answer belongs to the last cluster that takes it.
 
-Algorithm 1 as printed also opens a new cluster after a match; this is an erratum, not followed here.
+Algorithm 1 in the paper also opens a new cluster after a match. This is a mistake in the paper; this module does not
+copy it.
 
-Order. Judges are not transitive, so the partition can depend on the order of comparison. By default the distinct
-answers come in a canonical order (most frequent first, then shortest, then by text), so the order of the responses
-cannot change the entropy. `order="given"` is the order of first appearance, as printed.
+Judges are not transitive, so the partition can depend on the order of comparison. By default the distinct answers are
+sorted (most frequent first, then shortest, then by text), so the order of the responses cannot change the entropy.
+`order="given"` is the order of first appearance, as in the paper.
 """
 
 from __future__ import annotations
@@ -39,18 +40,18 @@ class Clusterer(ABC):
     name: str = ""
     order: Order = "canonical"
     distinct: ClassVar[bool] = True
-    """Whether it clusters distinct answers (answers with equal keys are one), or every response separately."""
+    """Whether the items are distinct answers (answers with equal keys are one item), or single responses."""
 
     @abstractmethod
     def flow(self, size: int) -> Flow:
         """Cluster `size` answers: yield index pairs (i, j), receive a bool for each, return labels (size,)."""
 
     def for_judge(self, equivalence: Equivalence) -> Clusterer:
-        """The clusterer to use with this judge; results state its `describe()`. Default: this clusterer."""
+        """Return the clusterer to use with this judge. The result contains its `describe()`. Default: return self."""
         return self
 
     def describe(self) -> str:
-        """The name with the options that differ from the default: for a result's provenance."""
+        """Return the name with the options that differ from their defaults. `Provenance` contains this text."""
         return f"{self.name}(order={self.order})"
 
 
@@ -58,14 +59,15 @@ class Representative(Clusterer):
     """Algorithm 1: an answer joins the first cluster whose representative means the same, else opens a new cluster.
 
     Args:
-        order: "canonical", or "given" as printed.
-        pick: which member of a cluster is the representative.
-            "first": the first member. All remaining answers are compared with one representative in each round: the
-            same pairs and the same partition as one answer after another, in as many rounds as there are clusters.
-            "random": a random member, drawn anew each time, so answers are compared one after another.
-            "all": every member; an answer joins only if it means the same as all of them. More pairs.
-            "auto": "all" with a judge that is `thorough`, else "first". The result states which.
-        seed: of "random". A group's draws do not depend on the other groups of a call.
+        order: "canonical" (sorted), or "given" (by first appearance, as in the paper).
+        pick: the members of a cluster that an answer is compared with.
+            "first": the first member. Each round compares all answers without a cluster with the first member of one
+            new cluster. The pairs and the partition are those of Algorithm 1, with one round for each cluster.
+            "random": a random member, drawn again for each comparison. Answers are compared one after another.
+            "all": every member. An answer joins a cluster only if it means the same as all members. This needs more
+            pairs than "first".
+            "auto": "all" if the judge is `thorough`, else "first". The result says which of the two was used.
+        seed: the random seed of pick="random". The draws for a group do not depend on the other groups of a call.
     """
 
     name = "representative"
@@ -165,10 +167,11 @@ class Components(Clusterer):
 
 
 class LastMatch(Clusterer):
-    """Of the Nature 2024 code: each response without a cluster opens one and takes all later responses that match.
+    """The algorithm of the Nature 2024 code.
 
-    It works on responses, not on distinct answers: where the judge is not transitive, that code can put equal texts
-    into different clusters, and its numbers depend on this.
+    Each response without a cluster opens a cluster and takes all later responses that match, even from other clusters.
+    This class clusters responses, not distinct answers. If the judge is not transitive, the Nature 2024 code can put
+    equal texts into different clusters; clustering distinct answers would give other numbers.
     """
 
     name = "last-match"

@@ -1,8 +1,9 @@
-"""Conventions: what "semantic entropy" means in the code that a convention is named after.
+"""Conventions: the clusterer and the estimators that a public implementation of semantic entropy uses.
 
-With the same NLI logits, three public codes agree in 4 of 24 cases; so every result names its convention. A convention
-fills in the clusterer and the estimators that are not given. It does not choose the judge (`equivalence=`), because no
-convention downloads a model unasked: docs/explanation/conventions.md says which judge each code uses.
+With the same NLI logits, three public implementations agree in 4 of 24 cases, so every result names its convention. A
+convention sets the clusterer and the estimators that the user does not set. A convention does not set the judge
+(`equivalence=`), because the judge could download a model that the user did not ask for. The judge of each
+implementation is in docs/explanation/conventions.md.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from semantic_entropy.errors import InputError, nearest
 
 @dataclass(frozen=True, slots=True)
 class Convention:
-    """A name for a clusterer (with options) and estimators; the first estimator gives `Result.entropy`."""
+    """A named choice of a clusterer (with options) and of estimators. The first estimator computes `Result.entropy`."""
 
     name: str
     clusterer: str
@@ -24,7 +25,7 @@ class Convention:
     estimators: tuple[str, ...] = tuple(
         f"semantic-entropy/{name}" for name in ("discrete", "num_sets", "majority", "likelihood", "predictive")
     )
-    """Estimators whose evidence is missing are skipped."""
+    """Names of estimators. An estimator is skipped if its evidence is missing."""
 
 
 CONVENTIONS = {
@@ -42,7 +43,7 @@ def load_convention(name: str) -> Convention:
     """The convention of this name.
 
     Raises:
-        InputError: no such convention; lists those that exist.
+        InputError: no convention has this name. The message lists the existing names.
     """
     if name not in CONVENTIONS:
         raise InputError(

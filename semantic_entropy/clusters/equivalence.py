@@ -1,13 +1,12 @@
-"""Equivalence: the judge that decides whether two answers mean the same.
+"""The judge interface `Equivalence`: a judge decides whether two answers mean the same.
 
-A judge works on batches of pairs, from all groups of a call at once; one pair is a batch of one. Keys come first: two
-answers with equal keys mean the same, and the judge is not asked.
+A judge receives batches of pairs; a batch has pairs from all groups of a call. Before the pipeline asks a judge for
+verdicts, it compares the answers' keys: two answers with equal keys mean the same.
 
-Equivalence is symmetric by construction. The pipeline sends each unordered pair once. A judge whose question has a
-direction (a implies b) asks both directions itself and states its policy; `FunctionEquivalence` does so for a plain
-function.
+Verdicts are symmetric. The pipeline sends each unordered pair once. If a judge's test has a direction (a implies b),
+the judge tests both directions and combines them by its policy. `FunctionEquivalence` does this for a plain function.
 
-Left out: transitivity. No real judge is transitive; the clusterer decides what to do about it.
+The interface does not require transitivity, because no real judge is transitive. Clusterers work without it.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ _SERIAL = itertools.count()
 
 Policy = Literal["both", "either", "forward"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
-"""How a judge with a direction becomes symmetric: `both` directions must hold, `either` is enough, or only `forward` is
-asked (the question has no direction)."""
+"""How a judge combines its two directions: `both` must hold, `either` is enough, or only `forward` is tested (if the
+test has no direction)."""
 
 
 def needs_reverse(policy: Policy, forward: bool | None) -> bool:
@@ -36,7 +35,7 @@ def needs_reverse(policy: Policy, forward: bool | None) -> bool:
 
 
 def combine_directions(policy: Policy, forward: bool | None, reverse: bool | None) -> bool | None:
-    """The verdict of two directions.
+    """Combine the answers for the two directions into one verdict.
 
     `both`: False if one is False, else None if one is undecided, else True. `either`: True if one is True, else None if
     one is undecided, else False.
@@ -48,9 +47,9 @@ def combine_directions(policy: Policy, forward: bool | None, reverse: bool | Non
 
 
 class Equivalence(Identified, ABC):
-    """Base of every judge: implement `judge`, and `keys` where answers have a canonical form.
+    """Base class of every judge. Implement `judge`; also implement `keys` if answers have a canonical form.
 
-    A plugin's author writes two files, the class and a light module that announces it (see `semantic_entropy.plugin`):
+    The author of a plugin writes the class, and a light module that registers it (see `semantic_entropy.plugin`):
 
         class SameLength(Equivalence):
             name = "same-length"
@@ -58,29 +57,32 @@ class Equivalence(Identified, ABC):
             def judge(self, pairs):
                 return [Verdict(len(pair.left) == len(pair.right)) for pair in pairs]
 
-    The contract is `judge` and `keys`. `extract` and `suits` concern the responses. `uses_question`, `settings` and
-    `versions` tell the verdict cache what a verdict depends on. `cheap`, `thorough` and `stream` concern the cost. All
-    of these have defaults.
+    `judge` and `keys` decide whether answers mean the same. `extract` and `suits` read the responses. The verdict cache
+    makes its keys from `uses_question`, `settings` and `versions`. `cheap`, `thorough` and `stream` change the cost.
+    Only `judge` has no default.
     """
 
     # The contract
 
     @abstractmethod
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
-        """One verdict for each pair, in order. Symmetric in left and right; independent of the rest of the batch."""
+        """Return one verdict for each pair, in order.
+
+        A verdict must not change if left and right are exchanged, or if other pairs are in the batch.
+        """
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        """A key for each answer. Equal keys mean the same; None: ask `judge`. Default: the text."""
+        """Return a key for each answer. Answers with equal keys mean the same; None: ask `judge`. Default: the text."""
         return answers
 
     # The responses
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
-        """The answer in each response if the user gives no `extract=`; None is invalid. Default: the whole text."""
+        """Return the answer in each response; None: invalid. Used if the user sets no `extract=`. Default: the text."""
         return [whole(strip_reasoning(response)) for response in responses]
 
     def suits(self, responses: Sequence[str]) -> bool:
-        """Whether this judge fits these responses to one question: `auto` asks each of its candidates."""
+        """Whether this judge suits these responses to one question. `auto` uses the first judge that suits them."""
         return True
 
     # What a verdict depends on, for the verdict cache
@@ -90,14 +92,14 @@ class Equivalence(Identified, ABC):
 
     @property
     def settings(self) -> Hashable:
-        """Everything except the pair, the question and the versions that a verdict depends on.
+        """All options that can change a verdict. The question and `versions` are stored separately.
 
-        Plain values (texts, numbers, tuples of these) mean the same in every process, so a cache file can keep the
-        verdicts. The default is a number for this object, so verdicts stay in this process. The number is not
-        `id(self)`, because a later object can get the same id.
+        If the settings are plain values (texts, numbers, tuples of these), a cache file can store the verdicts, because
+        plain values are equal in every process. The default is a number for this object: verdicts stay in memory. The
+        number is not `id(self)`, because a later object can get the same id.
         """
         owner, serial = self.__dict__.get("_serial", (None, 0))
-        if owner != id(self):  # no number yet, or the number of the object from which this one was copied
+        if owner != id(self):  # no number yet, or this object is a copy with the number of the original
             serial = next(_SERIAL)
             self.__dict__["_serial"] = id(self), serial
         return PrivateSettings(serial)
@@ -105,38 +107,41 @@ class Equivalence(Identified, ABC):
     # The cost
 
     cheap: bool = False
-    """Whether a verdict costs less than a look into the cache: such verdicts are not cached."""
+    """Whether a verdict is faster than a cache lookup. The verdicts of a cheap judge are not cached."""
 
     @property
     def thorough(self) -> bool:
-        """What `Representative(pick="auto")` reads: True compares an answer with every member of a cluster.
+        """Whether `Representative(pick="auto")` compares an answer with every member of a cluster. Default: `cheap`.
 
-        More pairs, and no chains of answers where neighbours mean the same and the ends do not. Default: `cheap`.
+        True needs more pairs, but prevents chains: clusters with a first and a last answer of different meaning.
         """
         return self.cheap
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """The verdicts as they arrive: (index of the pair, verdict), each pair once, in any order.
+        """Yield (index of the pair, verdict) when a verdict arrives: each pair once, in any order.
 
-        The pipeline reads this method and keeps each verdict that it received, even if a later pair fails. A slow or
-        expensive judge overrides it and yields each verdict at once; its `judge` is then `self.collect(pairs)`.
+        The pipeline calls this method and caches each verdict that it received, even if a later pair fails. A slow or
+        expensive judge overrides `stream` to yield each verdict at once, and implements `judge` as
+        `return self.collect(pairs)`.
         """
         yield from enumerate(self.judge(pairs))
 
     def collect(self, pairs: Sequence[Pair]) -> list[Verdict]:
-        """All verdicts of `stream`, in the order of the pairs."""
+        """Return all verdicts of `stream`, in the order of the pairs."""
         found = dict(self.stream(pairs))
         return [found[index] for index in range(len(pairs))]
 
 
 class FunctionEquivalence(Equivalence):
-    """A plain function of two strings as a judge.
+    """A judge that calls a plain function of two strings.
 
-    The function returns True, False, or None (undecided). `policy` says how it becomes symmetric: `both` (default: the
-    same only if f(a, b) and f(b, a)), `either`, or `forward` (the function is symmetric: one call for each pair).
+    Args:
+        function: returns True, False, or None (undecided).
+        policy: "both" (a and b mean the same only if f(a, b) and f(b, a) are true), "either" (one is enough), or
+            "forward" (the function is symmetric: one call for each pair).
 
     Raises:
-        EquivalenceError: the function raised, or returned something else; names the pair.
+        EquivalenceError: the function raised, or returned another value. The message names the pair.
     """
 
     def __init__(self, function: Callable[[str, str], bool | None], policy: Policy = "both") -> None:
@@ -165,7 +170,7 @@ class FunctionEquivalence(Equivalence):
             ) from error
         if same is True or same is False or same is None:
             return same
-        if type(same).__name__ in ("bool", "bool_"):  # numpy's
+        if type(same).__name__ in ("bool", "bool_"):  # numpy's type is bool_
             return bool(same)
         raise EquivalenceError(
             f"equivalence {self.name!r} returned {same!r} for {left[:80]!r} and {right[:80]!r}; "

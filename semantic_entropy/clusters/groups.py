@@ -1,6 +1,6 @@
-"""Checks the responses, questions and log-probabilities that a caller passes, and makes groups of them.
+"""Functions that check the responses, questions and log-probabilities of a call, and return them as groups.
 
-Invalid input is rejected here with its place and value. Later stages need not check a group again.
+The error for an invalid value names its place and the value. Later stages do not check a group again.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from typing import Any
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.types import Group
 
-_LOWEST_LOGPROB = -1e300  # a lower number is no log-probability, and sums of such numbers overflow
-_HIGHEST_LOGPROB = 1e-3  # rounding of low-precision logits gives values slightly above 0; more is a mistake
+_LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
+_HIGHEST_LOGPROB = 1e-3  # low-precision logits round to values slightly above 0; a higher value is a mistake
 
 
 def is_batch(responses: Any) -> bool:
-    """Whether these are the responses of many groups (a list of lists), not of one.
+    """Whether `responses` belong to many groups (a list of lists of str), not to one group (a list of str).
 
     Raises:
-        InputError: it is neither; names the element that does not fit.
+        InputError: `responses` is neither of the two. The message names the first wrong element.
     """
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(
@@ -34,7 +34,7 @@ def is_batch(responses: Any) -> bool:
 
 
 def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> Group:
-    """Check one group. `where` ("group 3: ") is the prefix of a message."""
+    """Check one group. Error messages begin with `where`, such as "group 3: "."""
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(f"{where}responses={_show(responses)} must be a list of str")
     if not responses:
@@ -48,7 +48,7 @@ def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> 
 
 
 def many_groups(responses: Sequence[Any], question: Any, logprobs: Any) -> list[Group]:
-    """Check a batch: `question` and `logprobs`, if given, have one entry for each group."""
+    """Check a batch of groups. `question` and `logprobs` must be None or have one entry for each group."""
     questions = _one_each("question", question, len(responses))
     all_logprobs = _one_each("logprobs", logprobs, len(responses))
     return [

@@ -1,8 +1,8 @@
-"""From labelled pairs to a judge's threshold: read the pairs, ask the judge once, and report the quality.
+"""Choose a judge's threshold from labelled pairs: read the pairs, ask the judge once, and report the quality.
 
-A row is a JSON object with two answers and whether they mean the same, by default in the fields `a`, `b` and
-`equivalent`. Optionally, `question` gives the judge the question, and the report has a line for each value of `source`.
-Cross-validation keeps the pairs of one question in one fold.
+A row of the file is a JSON object with two answers (by default in the fields `a` and `b`) and a label, which is true if
+the answers mean the same (by default in `equivalent`). A row may also have the question (`question`) and the source of
+the pair (`source`); the report has a line for each source. Cross-validation keeps all pairs of a question in one fold.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from semantic_entropy.plain_text import one_line
 from semantic_entropy.types import Pair, Verdict
 
 DEFAULT_FIELDS = {"left": "a", "right": "b", "label": "equivalent", "question": "question", "source": "source"}
-"""The field that holds each part of a labelled pair."""
-_SHOWN = 5  # bad rows in a message
+"""The default field names of the parts of a labelled pair."""
+_SHOWN = 5  # number of bad rows that a message lists
 
 
 class LabelledPair(NamedTuple):
-    """A pair of answers, whether they mean the same, and the source of the pair."""
+    """A pair of answers, the label (True: they mean the same), and the source of the pair."""
 
     pair: Pair
     same: bool
@@ -39,7 +39,7 @@ class LabelledPair(NamedTuple):
 
 
 class QualityComparison(NamedTuple):
-    """The quality on the same pairs of the chosen threshold, and of the judge without it."""
+    """The quality of the chosen threshold, and of the judge as it was loaded, both on the same pairs."""
 
     picked: Quality
     as_is: Quality
@@ -47,17 +47,17 @@ class QualityComparison(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ThresholdReport:
-    """A threshold chosen from labelled pairs, and its quality. `str()` is a table.
+    """A threshold chosen from labelled pairs, and its quality. `str()` of the report is a table.
 
     Attributes:
-        judge: its description.
-        metric: what was maximised.
-        threshold: the best one on all pairs.
-        own_threshold: the threshold that the judge was loaded with; None: it has none.
+        judge: the description of the judge.
+        metric: the name of the metric that was maximised.
+        threshold: the best threshold on all pairs.
+        own_threshold: the threshold that the judge was loaded with; None: the judge has no threshold.
         all: the quality on all pairs.
-        held_out: the cross-validated quality; a text says why there is none.
+        held_out: the cross-validated quality; or a text that says why cross-validation was not possible.
         sources: the quality on the pairs of each source; empty if there is only one source.
-        undecided: the number of undecided pairs by reason; they count nowhere else.
+        undecided: the number of undecided pairs by reason. All other numbers leave out the undecided pairs.
     """
 
     judge: str
@@ -70,7 +70,7 @@ class ThresholdReport:
     undecided: Mapping[str, int]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values; nan becomes None."""
+        """Return the report as a dict of plain values. A nan becomes None."""
         held_out = self.held_out
         return {
             "judge": self.judge,
@@ -118,14 +118,14 @@ class ThresholdReport:
 
 
 def read_labelled_pairs(name: str, fields: Mapping[str, str] = DEFAULT_FIELDS) -> list[LabelledPair]:
-    """The pairs in a file of JSON lines.
+    """Read labelled pairs from a file of JSON lines.
 
     Args:
-        name: the file.
-        fields: the field that holds each part, as in `DEFAULT_FIELDS`.
+        name: the path of the file.
+        fields: the field name of each part of a pair, with the keys of `DEFAULT_FIELDS`.
 
     Raises:
-        InputError: the file cannot be read, has no pairs, or has bad rows; names the lines and their problems.
+        InputError: the file cannot be read, has no pairs, or has bad rows. The message names the bad lines.
     """
     pairs, problems = [], []
     for number, line in enumerate(_read_lines(name), start=1):
@@ -153,14 +153,14 @@ def tune_threshold(
     """Ask the judge about all pairs, and choose its threshold.
 
     Args:
-        judge: its verdicts must have scores.
-        pairs: labelled.
-        metric: what to maximise, as in `best_threshold`.
-        advance: called with the number of new verdicts as they arrive.
-        cache: holds verdicts that need not be asked for, and gets the new ones.
+        judge: a judge that returns verdicts with scores.
+        pairs: the labelled pairs.
+        metric: the metric to maximise: "accuracy", "f1", or "precision@P" (see `best_threshold`).
+        advance: a function that is called with the number of new verdicts, for a progress bar.
+        cache: the verdict cache. Pairs in the cache are not sent to the judge; new verdicts are added to the cache.
 
     Raises:
-        InputError: as `best_threshold`.
+        InputError: `best_threshold` raised it for these pairs.
         EquivalenceError: a verdict has no score, or the judge broke its contract.
     """
     watched = _CachedJudge(judge, advance, VerdictCache(0) if cache is None else cache)
@@ -197,7 +197,7 @@ def tune_threshold(
 
 
 class _Outcome(NamedTuple):
-    """The verdict by the chosen threshold, the judge's own verdict, and the label."""
+    """The verdict with the chosen threshold, the judge's own verdict, and the label of one pair."""
 
     picked: bool
     as_is: bool
@@ -205,7 +205,7 @@ class _Outcome(NamedTuple):
 
 
 class _CachedJudge(Equivalence):
-    """Looks verdicts up in a cache before it asks the judge, and reports the progress."""
+    """A judge that looks up verdicts in a cache before it asks another judge, and reports the progress."""
 
     def __init__(self, judge: Equivalence, advance: Callable[[int], object], cache: VerdictCache) -> None:
         self.name, self._judge, self._advance, self._cache = judge.name, judge, advance, cache
@@ -243,7 +243,7 @@ def _read_lines(name: str) -> Iterator[bytes]:
 
 
 def _parse_pair(line: bytes, fields: Mapping[str, str]) -> LabelledPair | str:
-    """The pair in a line, or what is wrong with the line."""
+    """Return the pair in a line, or a text that says what is wrong with the line."""
     try:
         row = json.loads(line)
     except (ValueError, RecursionError) as error:

@@ -1,13 +1,14 @@
-"""The threshold on scores that separates "the same" from "different" best, on pairs whose label is known.
+"""Choose the threshold on a judge's scores that fits labelled pairs best.
 
     same(pair) = score >= threshold
 
-All thresholds between two neighbouring scores give the same verdicts, so there is one candidate for each gap between
-neighbouring scores, one below all scores and one above. The result is the middle of the best gap, rounded to as few
-digits as keep it within the middle half of the gap; of several equally good gaps, the widest. The quality on the pairs
-that a threshold was chosen from is too good: `cross_validate` estimates the quality on other pairs.
+All thresholds between two neighbouring scores lead to equal verdicts. So there is one candidate for each gap between
+neighbouring scores, one candidate below all scores and one above all scores. The chosen threshold is the middle of the
+best gap (the widest gap if several are equally good). It is rounded to the smallest number of digits that keeps it in
+the middle half of the gap. The quality on the pairs from which a threshold was chosen is too good; `cross_validate`
+estimates the quality on new pairs.
 
-Left out: other costs than those of the metrics, and calibration of the scores. Numbers in, numbers out: no IO.
+This module has no metrics with costs for each kind of error, and does not calibrate scores. It does no IO.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from semantic_entropy.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class Quality:
-    """Counts of verdicts against labels; positive means "the same". A ratio with denominator 0 is nan."""
+    """Counts of right and wrong verdicts. A positive pair means the same. A ratio with denominator 0 is nan."""
 
     true_positives: int
     false_positives: int
@@ -37,17 +38,17 @@ class Quality:
 
     @property
     def accuracy(self) -> float:
-        """The share of verdicts that are right."""
+        """The share of right verdicts among all verdicts."""
         return _ratio(self.true_positives + self.true_negatives, self.pairs)
 
     @property
     def precision(self) -> float:
-        """Of the pairs judged the same, the share that are the same."""
+        """The share of pairs labelled the same among the pairs judged the same."""
         return _ratio(self.true_positives, self.true_positives + self.false_positives)
 
     @property
     def recall(self) -> float:
-        """Of the pairs that are the same, the share judged the same."""
+        """The share of pairs judged the same among the pairs labelled the same."""
         return _ratio(self.true_positives, self.true_positives + self.false_negatives)
 
     @property
@@ -58,14 +59,14 @@ class Quality:
 
 
 class CrossValidation(NamedTuple):
-    """The quality of held-out verdicts, all folds together, and the threshold of each fold."""
+    """The quality of the held-out verdicts of all folds, and the threshold of each fold."""
 
     quality: Quality
     thresholds: tuple[float, ...]
 
 
 def quality(verdicts: Sequence[bool], labels: Sequence[bool]) -> Quality:
-    """Count verdicts (n,) against labels (n,).
+    """Compare verdicts (n,) with labels (n,) and count the right and the wrong verdicts.
 
     Raises:
         InputError: the lengths differ.
@@ -79,17 +80,17 @@ def quality(verdicts: Sequence[bool], labels: Sequence[bool]) -> Quality:
 
 
 def best_threshold(scores: Sequence[float], labels: Sequence[bool], metric: str = "accuracy") -> float:
-    """The threshold in [0, 1] with the best value of the metric on these pairs.
+    """Return the threshold in [0, 1] with the best value of the metric on these pairs.
 
     Args:
-        scores: (n,) in [0, 1]; a score of at least the threshold means "the same".
-        labels: (n,) whether each pair is the same.
+        scores: (n,) in [0, 1]; a pair is judged the same if its score is at least the threshold.
+        labels: (n,) True for each pair of answers that mean the same.
         metric: "accuracy"; "f1"; or "precision@P", such as "precision@0.95": the highest recall with a precision of at
             least P.
 
     Raises:
-        InputError: no pairs, pairs of one label only, a score outside [0, 1], an unknown metric, or a precision that no
-            threshold reaches.
+        InputError: there are no pairs, all pairs have the same label, a score is outside [0, 1], the metric is unknown,
+            or no threshold reaches the precision P.
     """
     value_of = _metric(metric)
     _check(scores, labels)
@@ -114,17 +115,19 @@ def cross_validate(
     groups: Sequence[Hashable] | None = None,
     folds: int = 5,
 ) -> CrossValidation:
-    """Judge each fold with the threshold that is best on the other folds.
+    """Judge the pairs of each fold with the threshold that is best on all other folds.
 
     Args:
         scores: as in `best_threshold`.
         labels: as in `best_threshold`.
         metric: as in `best_threshold`.
-        groups: (n,) pairs with an equal value, such as the question, stay in one fold; None: all may be separated.
-        folds: the number of folds; fewer if there are fewer groups. The split is the same in every run.
+        groups: (n,) a value for each pair, such as its question. Pairs with equal values stay in one fold; None: each
+            pair is a group of its own.
+        folds: the largest number of folds; there are fewer folds if there are fewer groups. Every run splits the pairs
+            in the same way.
 
     Raises:
-        InputError: as `best_threshold`, for the pairs of some folds; or there are fewer than two groups.
+        InputError: there are fewer than two groups; or `best_threshold` raised it for the pairs of some folds.
     """
     _check(scores, labels)
     group_of = list(range(len(scores))) if groups is None else list(groups)
@@ -145,7 +148,7 @@ def cross_validate(
 
 
 def _metric(name: str) -> Callable[[Quality], float]:
-    """The function to maximise; nan excludes a threshold."""
+    """Return the function to maximise. It returns nan for a threshold that must not be chosen."""
     if name == "accuracy":
         return lambda found: found.accuracy
     if name == "f1":
@@ -167,16 +170,23 @@ def _check(scores: Sequence[float], labels: Sequence[bool]) -> None:
         raise InputError(f"the score {wrong[0]!r} is not in [0, 1]")
     distinct = set(map(bool, labels))
     if len(distinct) < 2:
-        given = f"all {len(scores)} are {'the same' if True in distinct else 'different'}" if distinct else "no pairs"
-        raise InputError(f"a threshold needs pairs that are the same and pairs that are different: {given}")
+        given = (
+            f"all {len(scores)} pairs are labelled {'same' if True in distinct else 'different'!r}"
+            if distinct
+            else "there are no pairs"
+        )
+        raise InputError(
+            f"a threshold needs pairs labelled 'same' and pairs labelled 'different', but {given}: add pairs with the missing label"
+        )
 
 
 def _gaps(scores: Sequence[float], labels: Sequence[bool]) -> list[tuple[float, float, Quality]]:
-    """Each gap (low, high] with the quality of a threshold in it, from below all scores to above all scores.
+    """Return each gap (low, high] between scores with the quality of a threshold in the gap, in ascending order.
 
-    The first gap includes 0. There is no gap above a score of 1, because every threshold accepts that score.
+    The first gap is below all scores and includes 0. The last gap is above all scores; it is missing if the highest
+    score is 1, because every threshold in [0, 1] accepts a score of 1.
     """
-    positives, negatives = [0], [0]  # counts of pairs with a score below each gap
+    positives, negatives = [0], [0]  # positives[i]: number of positive pairs with a score below gap i
     edges = sorted(set(scores))
     by_score: dict[float, list[int]] = {edge: [0, 0] for edge in edges}
     for score, same in zip(scores, labels, strict=True):
@@ -193,7 +203,7 @@ def _gaps(scores: Sequence[float], labels: Sequence[bool]) -> list[tuple[float, 
 
 
 def _round_middle(low: float, high: float) -> float:
-    """The middle of (low, high], or a nearby number with fewer digits; 0 for the gap from 0 to 0."""
+    """Return the middle of (low, high], or a nearby number with fewer digits; 0 if low and high are 0."""
     middle = low + (high - low) / 2
     for digits in range(1, 17):
         rounded = round(middle, digits)

@@ -1,4 +1,4 @@
-"""From clusters to scores: the `EntropyEstimator` interface and one module for each family of estimators."""
+"""Compute scores from clusters: the `EntropyEstimator` interface and one module for each family of estimators."""
 
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.estimators.counts import Discrete, Majority, NumSets

@@ -1,7 +1,7 @@
-"""The `EntropyEstimator` interface, and the entropy that the estimators share.
+"""The `EntropyEstimator` interface, and the function `entropy` that the estimators share.
 
-Plain floats with `math.fsum`: a group has tens of responses, where fsum is exact and faster than an array, and the
-package does not import numpy.
+The estimators use floats and `math.fsum`, not numpy. A group has tens of responses: for so few numbers, fsum is exact
+and faster than an array, and the package does not have to import numpy.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from semantic_entropy.types import Estimate, Evidence
 
 
 class EntropyEstimator(ABC):
-    """Base of every estimator: implement `estimate`, and list in `requires` the evidence that it needs."""
+    """Base class of every estimator. Implement `estimate`, and list the needed fields of `Evidence` in `requires`."""
 
     name: str = ""
     requires: ClassVar[frozenset[str]] = frozenset()
-    """Fields of `Evidence` that must be given besides the labels, such as "logprobs"."""
+    """Names of `Evidence` fields that the estimator needs in addition to the labels, such as "logprobs"."""
     higher_is_uncertain: ClassVar[bool] = True
 
     @abstractmethod
     def estimate(self, evidence: Evidence) -> Estimate:
-        """The value for one group of at least one response."""
+        """Return the estimate for one group, which has at least one response."""
 
     def check(self, evidence: Evidence) -> None:
-        """Raise EvidenceError, which names what to pass, if required evidence is missing."""
+        """Raise EvidenceError if required evidence is missing. The message names the missing evidence."""
         for requirement in sorted(self.requires):
             if not evidence.has(requirement):
                 raise EvidenceError(
@@ -36,11 +36,11 @@ class EntropyEstimator(ABC):
                 )
 
     def describe(self) -> str:
-        """The name with the options, for a result's provenance."""
+        """Return the name with the options. `Provenance` contains this text."""
         return self.name
 
 
 def entropy(probabilities: Sequence[float]) -> float:
     """-sum p ln p in nats; a p of 0 adds nothing."""
-    # max: one cluster gives 0, not -0.0 or a rounding error below it
+    # max: the entropy of one cluster is 0, not -0.0 or a negative rounding error
     return max(0.0, -math.fsum([p * math.log(p) for p in probabilities if p > 0]))

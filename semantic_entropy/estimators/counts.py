@@ -1,4 +1,4 @@
-"""Estimators that use the sizes of the clusters alone.
+"""Estimators that use only the sizes of the clusters.
 
 discrete     H = -sum p(c) ln p(c), p(c) = |c| / n     EMPO Eq. 1-2; Farquhar et al. 2024
 num_sets     M, the number of clusters                 Lin et al. 2024
@@ -33,7 +33,7 @@ class NumSets(EntropyEstimator):
 
 
 class Majority(EntropyEstimator):
-    """Share of the largest cluster, in (0, 1]: a confidence."""
+    """The share of the largest cluster, in (0, 1]. It is a confidence: higher is more certain."""
 
     name = "majority"
     higher_is_uncertain = False
@@ -42,9 +42,9 @@ class Majority(EntropyEstimator):
         return Estimate(max(cluster_shares(evidence.labels)))
 
 
-@lru_cache(maxsize=1024)  # two estimators ask for the same group, and many groups have the same labels
+@lru_cache(maxsize=1024)  # two estimators call this for the same group, and many groups have equal labels
 def cluster_shares(labels: tuple[int, ...]) -> tuple[float, ...]:
-    """(G,) labels in 0..M-1 -> (M,) shares of the clusters."""
+    """Convert labels (G,) in 0..M-1 to the shares (M,) of the clusters."""
     counts = [0] * (max(labels) + 1)
     for label in labels:
         counts[label] += 1

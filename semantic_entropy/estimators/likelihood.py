@@ -1,11 +1,11 @@
-"""Estimators that use the model's own token log-probabilities, in log space until the end.
+"""Estimators that use the token log-probabilities of the sampling model.
 
     likelihood   H over p(c) = sum_{i in c} l_i / sum_j l_j     "Rao", Farquhar et al. 2024
     predictive   -mean log l_i, no clusters                     Malinin & Gales 2021
 
-    l_i = exp(mean token log-probability), or exp(sum) if not length-normalised
+    l_i = likelihood of response i: exp(mean token log-probability), or exp(sum) if not length-normalised
 
-A sequence log-likelihood of -800 is an ordinary number.
+The computation stays in log space until the last step, because exp(-800) is 0 and a log-likelihood of -800 is common.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from semantic_entropy.types import Estimate, Evidence
 
 
 class _LogprobEstimator(EntropyEstimator):
-    """The option and the evidence that both estimators share."""
+    """Base class of both estimators: the option `length_normalized`, and the sequence log-likelihoods."""
 
     requires = frozenset({"logprobs"})
 
@@ -55,17 +55,17 @@ class Predictive(_LogprobEstimator):
 
 
 def cluster_likelihoods(labels: Sequence[int], log_likelihoods: Sequence[float]) -> list[float]:
-    """(G,) labels in 0..M-1 and (G,) log-likelihoods in nats -> (M,) normalised probabilities."""
+    """Return the probabilities (M,) of the clusters from labels (G,) in 0..M-1 and log-likelihoods (G,) in nats."""
     largest = max(log_likelihoods)
     weights: list[list[float]] = [[] for _ in range(len(set(labels)))]
     for label, log_likelihood in zip(labels, log_likelihoods, strict=True):
-        weights[label].append(math.exp(log_likelihood - largest))  # the largest is 1: they cannot all underflow
+        weights[label].append(math.exp(log_likelihood - largest))  # the largest weight is 1, so one is not 0
     sums = [math.fsum(of_cluster) for of_cluster in weights]
     total = math.fsum(sums)
     return [each / total for each in sums]
 
 
 def sequence_log_likelihood(token_logprobs: Sequence[float], length_normalized: bool = True) -> float:
-    """Sum of the token log-probabilities in nats, or their mean."""
+    """Return the mean of the token log-probabilities in nats; their sum if not `length_normalized`."""
     total = math.fsum(token_logprobs)
     return total / len(token_logprobs) if length_normalized else total

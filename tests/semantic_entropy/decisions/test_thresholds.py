@@ -138,8 +138,8 @@ def test_the_threshold_of_one_question_is_not_used_on_that_question():
 
 WRONG = [
     (([], []), "no pairs"),
-    (([0.5, 0.6], [SAME, SAME]), "all 2 are the same"),
-    (([0.5, 0.6], [DIFFERENT, DIFFERENT]), "all 2 are different"),
+    (([0.5, 0.6], [SAME, SAME]), "all 2 pairs are labelled 'same'"),
+    (([0.5, 0.6], [DIFFERENT, DIFFERENT]), "all 2 pairs are labelled 'different'"),
     (([0.5], [SAME, DIFFERENT]), "1 scores for 2 pairs"),
     (([0.5, 1.5], [SAME, DIFFERENT]), "the score 1.5 is not in [0, 1]"),
     (([0.5, math.nan], [SAME, DIFFERENT]), "the score nan is not in [0, 1]"),
