@@ -1,4 +1,4 @@
-"""Questions as data: training questions, evaluation sets, and the comparison of both.
+"""Read and prepare training questions, define the evaluation sets, and find questions that are in both.
 
     records.py           reads rows of a Hugging Face dataset, a JSONL file or a Parquet file
     prompts.py           makes the prompts that a trainer reads
@@ -8,12 +8,13 @@
     prepare.py           samples rows with a seed, compares, drops, writes
     normal_form.py       tokens of a question, and the form in which questions are compared
     overlap.py           finds duplicates, and overlap with evaluation sets (exact and near)
-    comparison_sets.py   loads the questions of evaluation sets for that comparison
+    comparison_sets.py   loads the questions of the evaluation sets that overlap.py searches
     report.py            the result of a comparison as text and as JSON
     cli.py               the command `empo-data`
 
-Training needs no labels. Answers of a source are kept for measurements, and for baselines that train with labels.
-The comparison does not find translations, or paraphrases that share few words.
+Training with EMPO needs no gold answers. The output files keep the answers of a data set for measurements, and for
+baselines that train with gold answers. The search for overlap finds no translations, and no paraphrases that share few
+words.
 """
 
 from empo_rl.data.prompts import PromptSet, drop_long_prompts, prompt_columns, prompt_token_limit, read_prompts

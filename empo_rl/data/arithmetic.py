@@ -2,12 +2,12 @@ r"""Generated questions for the demo: `What is (a+b)*c+d?` with digits 1 to 9, 6
 
 A pre-training text answers a question in one of two forms. Training with EMPO changes how often each form is used:
 
-    chain   2+3=5, 5*4=20, 20+7=27, \boxed{27}, one on each line; always correct
-    direct  \boxed{27}, without steps; wrong by 1 to 10 in 30% of the texts
+    chain   2+3=5, 5*4=20, 20+7=27, \boxed{27}: one step on each line; the answer is always correct
+    direct  \boxed{27}: no steps; in 30% of the texts, the answer is wrong by 1 to 10
 
-Most texts are direct (70% if c <= 6, else 35%), so the base model usually guesses. Its chains agree with each other
-much more often than its direct answers. This difference is the only signal for a reward that measures
-self-consistency.
+The share of direct texts is 70% if c <= 6, else 35%, so the base model usually guesses. The chains of the base model
+agree with each other much more often than its direct answers. This difference is the only signal for a reward that
+measures self-consistency.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ class ArithmeticQuestion:
 
     @property
     def sorted_digits(self) -> tuple[int, int, int, int]:
-        """The digits with a and b sorted: equal for (a+b)*c+d and (b+a)*c+d, which are the same question."""
+        """The digits, with a and b sorted. They are equal for (a+b)*c+d and (b+a)*c+d, which are the same question."""
         return min(self.a, self.b), max(self.a, self.b), self.c, self.d
 
 
 @dataclass(frozen=True, slots=True)
 class ArithmeticSplit:
-    """Three sets of questions. No evaluation question is in another set, also not with a and b swapped."""
+    """Three sets of questions. The other two sets contain no evaluation question, not even with a and b swapped."""
 
     evaluation: tuple[ArithmeticQuestion, ...]
     unlabelled: tuple[ArithmeticQuestion, ...]
@@ -62,7 +62,7 @@ class ArithmeticSplit:
 
 
 def split(seed: int) -> ArithmeticSplit:
-    """256 questions for evaluation, 2,048 for training without labels, the rest for pre-training."""
+    """Split the questions: 256 for evaluation, 2,048 for training without labels, about 4,000 for pre-training."""
     rng = random.Random(f"split {seed}")
     questions = [ArithmeticQuestion(*digits) for digits in product(range(1, 10), repeat=4)]
     rng.shuffle(questions)
@@ -79,7 +79,7 @@ def split(seed: int) -> ArithmeticSplit:
 
 
 def chain(question: ArithmeticQuestion) -> str:
-    """The answer with its steps, one on each line."""
+    """The answer with its steps, one step on each line."""
     total = question.a + question.b
     product_ = total * question.c
     lines = (
@@ -92,7 +92,7 @@ def chain(question: ArithmeticQuestion) -> str:
 
 
 def direct(question: ArithmeticQuestion, rng: random.Random) -> str:
-    """The answer without steps; wrong in 30% of the texts."""
+    """The answer without steps. In 30% of the texts, the answer is wrong."""
     answer = question.value
     if rng.random() < WRONG_DIRECT:
         off = rng.randint(1, 10) * rng.choice((-1, 1))
@@ -101,6 +101,6 @@ def direct(question: ArithmeticQuestion, rng: random.Random) -> str:
 
 
 def pretraining_answer(question: ArithmeticQuestion, rng: random.Random) -> str:
-    """The answer part of one pre-training text, in a random form."""
+    """The answer part of one pre-training text, in the form `chain` or `direct`, chosen at random."""
     prefers_direct = DIRECT_IF_EASY if question.c <= EASY_UP_TO else DIRECT_IF_HARD
     return direct(question, rng) if rng.random() < prefers_direct else chain(question)

@@ -4,7 +4,7 @@
     empo-data natural [-o FILE]      Natural Reasoning, filtered with the paper's Algorithm 4; a sample of 18,000
     empo-data check FILE             duplicates in a file, and overlap with evaluation sets; writes no file
 
-The module is light to import: datasets and datasketch are imported when a command needs them.
+The module imports datasets and datasketch only when a command needs them.
 """
 
 from __future__ import annotations
@@ -131,15 +131,15 @@ def _prepare(source: DataSource, preparation: PreparationOptions, comparison: Co
 
 
 def _output_files(out: Path, dropped: Path | None, inputs: list[str]) -> OutputFiles:
-    """The paths of the rows, the report and the dropped rows; their folders are made.
+    """Create the folders of the output files, and return the paths of the rows, the report and the dropped rows.
 
     Raises:
-        InputError: a path is a folder, or is also an input or another output.
+        InputError: a path is a folder, or two of the input and output files have the same path.
     """
     from empo_rl.data.prepare import OutputFiles
     from semantic_entropy import InputError
 
-    if out.is_dir():  # before the name of the report is made from it
+    if out.is_dir():  # check this first: the name of the report is made from `out`
         raise InputError(f"{out} is a folder: name a file in it.")
     files = OutputFiles(out, out.with_suffix(".report.json"), dropped)
     outputs = [path for path in (files.out, files.report, files.dropped) if path is not None]
@@ -148,7 +148,7 @@ def _output_files(out: Path, dropped: Path | None, inputs: list[str]) -> OutputF
     used = [Path(name.rpartition("=")[2]).resolve() for name in inputs]
     for path in outputs:
         if path.resolve() in used:
-            raise InputError(f"{path} is used twice, as an input or for another output: choose another name with -o.")
+            raise InputError(f"{path} names two files (input or output) of this command: choose another name with -o.")
         used.append(path.resolve())
         path.parent.mkdir(parents=True, exist_ok=True)
     return files
@@ -173,7 +173,7 @@ def _report_and_index(
 
 
 def _test_hub(progress: StageProgress, dataset: str | None, comparison: ComparisonOptions) -> None:
-    """If something comes from the hub, test the connection before Hugging Face's libraries are imported."""
+    """If a dataset comes from the hub, test the connection before Hugging Face's libraries are imported."""
     from empo_rl.data.records import go_offline_if_hub_unreachable, is_local
     from empo_rl.extras import require_extra
 
@@ -205,7 +205,8 @@ def _print(report: DataReport, comparison: ComparisonOptions) -> None:
         text = json.dumps(report.to_dict(), ensure_ascii=False, indent=2)
     else:
         text = "\n".join(report.lines(comparison.show))
-    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))  # a lone surrogate is printed as its escape
+    # print a lone surrogate as an escape sequence
+    click.echo(text.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 @contextmanager
@@ -222,7 +223,7 @@ def _errors_without_traceback() -> Iterator[None]:
 
 @contextmanager
 def _progress() -> Iterator[StageProgress]:
-    """Progress bars. Ctrl-C prints a message and exits with status 130, which shells expect."""
+    """Show progress bars. After Ctrl-C, print a message and exit with status 130, which shells expect."""
     from empo_rl.progress import StageProgress
 
     with StageProgress() as progress:

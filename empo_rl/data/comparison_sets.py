@@ -1,8 +1,8 @@
-"""Load the questions of the evaluation sets that training questions are compared with.
+"""Load the questions of the evaluation sets. `empo-data` compares training questions with these questions.
 
-A set comes from the hub by name, or from a local file. Only its questions are read: no answers, and no lettered
-choices, which a training question does not contain. The default is every set that `empo-eval` knows. A default set that
-cannot be loaded is reported with the reason; a set that the user asked for and that cannot be loaded is an error.
+A set comes from the hub or from a local file. Answers are not read. Lettered choices are not read either, because
+training questions contain no choices. If the user names no set, every set that `empo-eval` knows is loaded. A set that
+cannot be loaded is an error if the user named it; otherwise the report names the set and the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from empo_rl.data.records import is_file_name, open_records
 from empo_rl.data.suites import SETS, SUITES
 from semantic_entropy import InputError, nearest
 
-_QUESTION_COLUMNS = ("question", "problem", "Question", "prompt")  # in a file; the first that has text is read
+# columns of a file; the first column that contains text is read
+_QUESTION_COLUMNS = ("question", "problem", "Question", "prompt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class UnavailableSet:
 
 @dataclass(frozen=True, slots=True)
 class ComparisonSets:
-    """The sets to compare with, and the sets that could not be loaded."""
+    """The evaluation sets that were loaded, and the evaluation sets that could not be loaded."""
 
     sets: tuple[EvaluationSet, ...] = ()
     unavailable: tuple[UnavailableSet, ...] = ()
@@ -49,11 +50,11 @@ def load_comparison_sets(
     source_column: str | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> ComparisonSets:
-    """Load the requested sets; if none is requested, every set that can be loaded.
+    """Load the requested sets. If `requested` is empty, load every set that can be loaded.
 
     Args:
         requested: names of suites and sets, files, or NAME=FILE.
-        source_column: a column of the files that contains the name of each row's set.
+        source_column: the column of a file that contains the name of each row's set.
         progress: called with (stage, done, total) after each set.
 
     Raises:
@@ -79,7 +80,7 @@ def load_comparison_sets(
 
 
 def _expand(requested: Sequence[str]) -> list[tuple[str, str | None]]:
-    """(name of a set, its file or None) for each set; the name of a file without NAME= is empty."""
+    """(set name, file) for each set. file: None for a set of the hub. set name: empty for a file without NAME=."""
     if not requested:
         return [(name, None) for name in SETS]
     found: list[tuple[str, str | None]] = []

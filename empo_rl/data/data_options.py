@@ -1,4 +1,4 @@
-"""The options that several commands of `empo-data` share."""
+"""Define the options that several commands of `empo-data` have."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CommandFunction = Callable[..., None]
 
 @dataclass(frozen=True, slots=True)
 class ComparisonOptions:
-    """The evaluation sets, when two questions are near, and how the report is printed."""
+    """Options of the comparison: the evaluation sets, the definition of near questions, the format of the report."""
 
     against: tuple[str, ...]
     source_column: str | None
@@ -31,7 +31,7 @@ class ComparisonOptions:
 
 @dataclass(frozen=True, slots=True)
 class PreparationOptions:
-    """The input, the size and seed of the sample, and the output files."""
+    """Options of the preparation: the input, the size and seed of the sample, the output files."""
 
     output: Path | None
     source: str | None
@@ -44,12 +44,12 @@ class PreparationOptions:
 
 
 def comparison_options(command: CommandFunction) -> CommandFunction:
-    """Add the comparison options to a command, which gets them as its argument `comparison`."""
+    """Add the comparison options to a command. The command receives the options as its argument `comparison`."""
     return _add_options(command, "comparison", ComparisonOptions, _COMPARISON)
 
 
 def preparation_options(command: CommandFunction) -> CommandFunction:
-    """Add the preparation options to a command, which gets them as its argument `preparation`."""
+    """Add the preparation options to a command. The command receives the options as its argument `preparation`."""
     return _add_options(command, "preparation", PreparationOptions, _PREPARATION)
 
 

@@ -1,11 +1,11 @@
-r"""The tokens of a question, and the normal form in which two questions are compared.
+r"""Split a question into tokens, and make its normal form, which is compared with other questions.
 
-Two questions are equal if their tokens are equal. These differences are ignored: letter case, Unicode compatibility
+Two questions are equal if their tokens are equal. The tokens do not depend on letter case, Unicode compatibility
 forms (NFKC), white space, LaTeX commands for spacing and size (`\,`, `\quad`, `\left`, `~`), math delimiters (`$`,
-`\(`, `\[`), the size of a fraction (`\dfrac`), and the closing instruction of a prompt, if a data set stores it with
-the question.
+`\(`, `\[`), the size of a fraction (`\dfrac`), or a closing instruction such as "Please reason step by step ...", which
+some data sets store with the question.
 
-These are not ignored: braces, punctuation, word order, numbers. `x^2` and `x^{2}` are not equal, but near.
+The tokens depend on braces, punctuation, word order and numbers. `x^2` and `x^{2}` are not equal, but near.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _IGNORED = frozenset(
 )
 _SYNONYMS = {"\\dfrac": "\\frac", "\\tfrac": "\\frac", "\\leq": "\\le", "\\geq": "\\ge", "\\neq": "\\ne"}
 
-# The instruction of Qwen's prompts, which many data sets contain. The others come from Appendix A of the paper.
+# The instruction of Qwen's prompts, which many data sets contain. The paper's Appendix A has further instructions.
 _OTHER_INSTRUCTIONS = (r"Please reason step by step, and put your final answer within \boxed{}.",)
 
 
 def tokens(question: str) -> list[str]:
-    """Words, numbers, LaTeX commands and single characters, without what is ignored."""
+    """The tokens of a question: words, numbers, LaTeX commands and single characters."""
     found = _all_tokens(question)
     while True:
         length = next((len(end) for end in _instructions() if len(found) > len(end) and _ends_with(found, end)), 0)
@@ -38,7 +38,7 @@ def tokens(question: str) -> list[str]:
 
 
 def normal_form(question: str) -> str:
-    """The tokens, joined by spaces. The normal form of a normal form is the same text."""
+    """The tokens of a question, joined by spaces. A second call on the result returns the same text."""
     return " ".join(tokens(question))
 
 
@@ -48,7 +48,7 @@ def numbers(found: list[str]) -> tuple[str, ...]:
 
 
 def shingles(found: list[str], words: int) -> frozenset[str]:
-    """Every run of `words` consecutive tokens; the whole text if it has fewer tokens."""
+    """Every run of `words` consecutive tokens. If there are fewer tokens, all tokens are one run."""
     size = min(words, len(found))
     if not size:
         return frozenset()

@@ -1,13 +1,14 @@
 """Find questions that are equal, or nearly equal, to another training question or to a question of an evaluation set.
 
-Equal: the normal forms are equal. Near: let A and B be the sets of runs of three tokens; the Jaccard similarity
+Two questions are equal if their normal forms are equal. Two questions are near if the Jaccard similarity
 |A and B| / |A or B| reaches a threshold, and (by default) both questions contain the same numbers in the same order.
-"The area of a circle of radius 3" and "... of radius 5" are two different questions. MinHash (datasketch) proposes
-pairs. The similarity, computed from the texts, decides, so an estimation error never makes a pair near. A pair at the
-threshold is proposed with probability 0.99 or more; pairs above the threshold with a higher probability.
+A and B are the sets of runs of three tokens in the two questions. The numbers must be the same because "The area of a
+circle of radius 3" and "... of radius 5" are different questions. MinHash (datasketch) proposes pairs of questions; the
+similarity is then computed from the texts, so an estimation error of MinHash never makes a pair near. MinHash proposes
+a pair exactly at the threshold with a probability of at least 0.99, and a more similar pair with a higher probability.
 
-Each row is compared with the rows that were kept before it, so the first of several equal rows stays.
-Not found: paraphrases with few words in common, translations, and a question inside a longer text.
+Each row is compared with the rows that were kept before it, so the first of several equal rows is kept.
+The search does not find paraphrases with few words in common, translations, or a question inside a longer text.
 """
 
 from __future__ import annotations
@@ -25,17 +26,17 @@ if TYPE_CHECKING:
 OverlapKind = Literal["duplicates", "near-duplicates", "overlap", "near-overlap"]
 OVERLAP_KINDS: tuple[OverlapKind, ...] = ("duplicates", "near-duplicates", "overlap", "near-overlap")
 
-_PERMUTATIONS = 128  # of a MinHash
-_RECALL = 0.99  # for pairs exactly at the threshold
+_PERMUTATIONS = 128  # number of hash functions of a MinHash
+_RECALL = 0.99  # least probability that MinHash proposes a pair exactly at the threshold
 
 
 @dataclass(frozen=True, slots=True)
 class NearCriterion:
-    """When two questions are near.
+    """The criterion that decides whether two questions are near.
 
     Attributes:
-        threshold: least Jaccard similarity.
-        words: tokens in a run.
+        threshold: least Jaccard similarity, in [0, 1].
+        words: number of tokens in a run.
         numbers: "same": both questions must contain the same numbers in the same order; "any": no such condition.
     """
 
@@ -45,21 +46,21 @@ class NearCriterion:
 
     @property
     def bands(self) -> tuple[int, int]:
-        """(bands, rows in each band) of the index.
+        """The number of bands of the MinHash index, and the number of rows in each band.
 
-        The number of rows is the largest that reaches the recall, which gives the fewest wrong proposals.
+        More rows in each band give fewer wrong proposals, so the number of rows is the largest that reaches `_RECALL`.
         """
         rows = next((rows for rows in range(_PERMUTATIONS, 1, -1) if self.recall(rows) >= _RECALL), 1)
         return _PERMUTATIONS // rows, rows
 
     def recall(self, rows: int) -> float:
-        """The probability that a pair exactly at the threshold agrees in at least one band."""
+        """The probability that two questions exactly at the threshold agree in at least one band of `rows` rows."""
         return 1.0 - (1.0 - float(self.threshold**rows)) ** (_PERMUTATIONS // rows)
 
 
 @dataclass(frozen=True)
 class ComparedQuestion:
-    """The text of a question, its place (such as `data.jsonl:7`), and its tokens, computed on first use."""
+    """A question with its text and its place (such as `data.jsonl:7`). Its tokens are computed on first use."""
 
     place: str
     text: str
@@ -75,7 +76,11 @@ class ComparedQuestion:
 
 @dataclass(frozen=True, slots=True)
 class OverlapPair:
-    """`question` is equal to `other` (similarity 1), or near it. suite: the evaluation set of `other`, if any."""
+    """A pair of questions that are equal (similarity 1) or near.
+
+    Attributes:
+        suite: the evaluation set that contains `other`; None: `other` is a training question.
+    """
 
     kind: OverlapKind
     question: ComparedQuestion
@@ -87,14 +92,15 @@ class OverlapPair:
 class OverlapIndex:
     """An index of the questions of all evaluation sets, and of the training questions that are kept.
 
-    One lookup compares a question with all of them, so the cost does not depend on the number of sets.
+    One lookup searches all indexed questions, so its cost does not depend on the number of sets.
     """
 
     def __init__(self, sets: Sequence[EvaluationSet], near: NearCriterion) -> None:
         from datasketch import MinHashLSH
 
         self.near = near
-        self._indexed: list[tuple[str | None, ComparedQuestion]] = []  # with the set's name; None: a kept question
+        # (name of the evaluation set, question); None: a kept training question
+        self._indexed: list[tuple[str | None, ComparedQuestion]] = []
         self._by_form: dict[str, dict[str | None, ComparedQuestion]] = {}  # normal form -> set -> first question
         self._lsh: Any = MinHashLSH(num_perm=_PERMUTATIONS, params=near.bands)
         for evaluation_set in sets:
@@ -102,8 +108,9 @@ class OverlapIndex:
                 self._add(question, evaluation_set.name)
 
     def find(self, question: ComparedQuestion) -> list[OverlapPair]:
-        """At most one pair with a kept question, and one with each evaluation set: the equal question, else the
-        nearest.
+        """The pairs of `question`: at most one with the kept training questions, and one with each evaluation set.
+
+        Each pair contains the equal question if there is one, else the most similar near question.
         """
         nearest: dict[str | None, tuple[float, ComparedQuestion]] = {}
         for suite, other, similarity in self._near(question):
@@ -118,13 +125,13 @@ class OverlapIndex:
         ]
 
     def add(self, question: ComparedQuestion) -> None:
-        """Add a training question that is kept: the next questions are compared with it."""
+        """Add a kept training question. Later calls of `find` compare with this question, too."""
         self._add(question, None)
 
     def _add(self, question: ComparedQuestion, suite: str | None) -> None:
         same_form = self._by_form.setdefault(question.form, {})
         if suite in same_form:
-            return  # the first question represents all equal ones
+            return  # the first question represents all equal questions
         same_form[suite] = question
         self._lsh.insert(len(self._indexed), self._sketch(question))
         self._indexed.append((suite, question))
@@ -141,7 +148,7 @@ class OverlapIndex:
                 yield suite, other, similarity
 
     def _sketch(self, question: ComparedQuestion) -> Any:
-        """The MinHash of a question. It starts as a copy, because new permutations cost more than their use."""
+        """The MinHash of a question. It starts as a copy of an empty MinHash, since new permutations are slow."""
         sketch = _empty_sketch().copy()
         runs = shingles(question.tokens, self.near.words)
         sketch.update_batch([run.encode("utf-8", "surrogatepass") for run in runs])

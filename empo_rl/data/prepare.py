@@ -1,14 +1,17 @@
-"""Prepare training questions: read, remove by rules, sample with a seed, compare, drop, write. Or only compare.
+"""Prepare training questions: read rows, remove rows by rules, sample, compare, drop overlapping rows, write a file.
+
+`check` only compares the questions of a file, and writes no file.
 
 The sample does not depend on the order of the source. Each row gets a number: a hash (BLAKE2b) of the seed and the
 row's content. The rows with the smallest numbers are the sample. This is uniform sampling without replacement in one
-pass, which stores only the sampled rows. Equal rows are numbered, so each has its own chance. A sample of n rows is the
-beginning of every larger sample. Counting equal rows takes about 130 bytes for each row read.
+pass, which stores only the sampled rows. The hash of equal rows also contains a counter, so each of the equal rows has
+its own chance. A sample of n rows is the beginning of every larger sample with the same seed. The counters of equal
+rows take about 130 bytes for each row of the source.
 
-Rows are compared in the order of the sample. The next row replaces a dropped row, so the requested number of rows is
-kept as long as the source has enough. If rows may be dropped, the sample has twice the requested size. If that is too
-small, the source is read again for a sample of twice the size, and the comparison continues after the rows that it has
-already seen.
+Rows are compared in the order of the sample. The next row replaces a dropped row, so the output has the requested
+number of rows if the source has enough rows. If rows may be dropped, the sample has twice the requested size. If this
+sample is too small, the source is read again for a sample of twice the size, and the comparison continues with the
+first row that was not yet compared.
 """
 
 from __future__ import annotations
@@ -32,15 +35,16 @@ from semantic_entropy import InputError
 from semantic_entropy.plain_text import has_surrogate
 
 DataProgress = Callable[[str, int, int], None]
-"""(stage, done, total)."""
+"""A function that is called with (stage, done, total)."""
 
-LONE_SURROGATE = "half a character (a lone surrogate)"  # a rule for every data set, reported only if a row breaks it
+# a rule of every data set; the report lists the rule only if a row breaks it
+LONE_SURROGATE = "half a character (a lone surrogate)"
 _PROGRESS_INTERVAL = 500  # rows
-_SAMPLE_FACTOR = 2  # sample size / requested rows if rows may be dropped; also the growth if the sample is too small
+_SAMPLE_FACTOR = 2  # sample size / requested rows, if rows may be dropped; also the growth of a too small sample
 
 
 class SeededSample:
-    """A uniform sample of rows: call `add` for every row of the source, then `rows`."""
+    """A uniform sample of rows. Call `add` for every row of the source; `rows` then returns the sample."""
 
     def __init__(self, size: int, seed: int) -> None:
         self.size, self.seed = size, seed
@@ -51,14 +55,15 @@ class SeededSample:
     def add(self, place: str, row: TrainingRow) -> None:
         """Add a row of the source, with its place."""
         self._added += 1
-        entry = (-self._hash(row), self._added, place, row)  # the counter is unique, so rows are never compared
+        # the counter `_added` is unique, so the heap never compares two rows
+        entry = (-self._hash(row), self._added, place, row)
         if len(self._heap) < self.size:
             heapq.heappush(self._heap, entry)
         elif entry > self._heap[0]:
             heapq.heapreplace(self._heap, entry)
 
     def rows(self) -> list[tuple[str, TrainingRow]]:
-        """(place, row) for each sampled row, in the order of the hashes: shuffled by the seed."""
+        """(place, row) for each sampled row, in the order of the hashes, which is random."""
         return [(place, row) for _, _, place, row in sorted(self._heap, reverse=True)]
 
     def _hash(self, row: TrainingRow) -> int:
@@ -71,7 +76,7 @@ class SeededSample:
 
 @dataclass(frozen=True, slots=True)
 class SampleOptions:
-    """Number of rows, seed, column names, and the kinds of overlap that drop a row."""
+    """The options of a sample: number of rows, seed, column names, and the kinds of overlap that drop a row."""
 
     count: int
     seed: int
@@ -81,14 +86,14 @@ class SampleOptions:
 
 @dataclass(frozen=True, slots=True)
 class OutputFiles:
-    """The rows, the report, and optionally one line for each row that was removed or dropped."""
+    """The paths of the rows, of the report, and of the optional file with the removed and dropped rows."""
 
     out: Path
     report: Path
     dropped: Path | None = None
 
     def opened(self, stack: ExitStack) -> tuple[TextIO, TextIO, TextIO | None]:
-        """Open all files under temporary names. The end of the stack renames them; an error deletes them."""
+        """Open all files under temporary names. When `stack` closes, rename them; after an error, delete them."""
         paths = [self.out, self.report, *([self.dropped] if self.dropped else [])]
         out, report, *rest = stack.enter_context(open_atomically(*paths))
         return out, report, rest[0] if rest else None
@@ -103,7 +108,7 @@ def prepare(
     files: OutputFiles,
     progress: DataProgress,
 ) -> DataReport:
-    """Fill `report` and write all files, or none.
+    """Fill `report` and write all files. If an error occurs, write no file.
 
     Raises:
         InputError: a column does not exist, or no row is left.
@@ -127,10 +132,10 @@ def prepare(
 def check(
     stream: RecordStream, column: str, report: DataReport, index: OverlapIndex, progress: DataProgress
 ) -> DataReport:
-    """Fill `report` for every row of a file, without writing a file.
+    """Compare every row of a file, and fill `report`. This function writes no file.
 
     Raises:
-        InputError: the column does not exist, a row has no text in it, or the file has no rows.
+        InputError: the column does not exist, the column of a row contains no text, or the file has no rows.
     """
     for place, record in _with_progress(stream, "comparing", progress):
         report.read += 1
@@ -152,7 +157,7 @@ def _sampled_rows(
     dropped: TextIO | None,
     progress: DataProgress,
 ) -> Iterator[tuple[str, TrainingRow]]:
-    """Rows in the order of the sample. If rows may be dropped, the iterator grows the sample when it is used up."""
+    """Rows in the order of the sample. If rows may be dropped, the sample grows after its last row is used."""
     sample = SeededSample(options.count * (_SAMPLE_FACTOR if options.drop else 1), options.seed)
     report.removed = dict.fromkeys(source.rules, 0)
     for place, record in _with_progress(stream, "reading", progress):

@@ -1,10 +1,10 @@
-"""Make the rows that a trainer reads from a file or a Hugging Face dataset.
+"""Convert the rows of a file or a Hugging Face dataset to rows for a trainer.
 
 A row has `prompt` (a conversation), `question`, and `gold` if the reward or a measurement needs the gold answer. For
 `method: sft` a row has `prompt` and `completion` (the response to learn).
 
-Labels are not needed: without `data.columns.gold`, no answer is read. The filters of the paper's Algorithm 4 and the
-search for duplicates are not applied here; `empo-data` applies them.
+If `data.columns.gold` is not set, no gold answers are read. This module does not apply the filters of the paper's
+Algorithm 4, and does not search for duplicates; the command `empo-data` does both.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from semantic_entropy import InputError
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """The rows for the trainer, and the number of rows that were left out because their prompt is too long."""
+    """The rows for the trainer, and the number of rows that were removed because their prompt is too long."""
 
     rows: tuple[dict[str, Any], ...]
     too_long: int
@@ -54,13 +54,13 @@ def drop_long_prompts(
     count_tokens: Callable[[list[dict[str, str]]], int],
     key: str = "data.max_prompt_tokens",
 ) -> PromptSet:
-    """Leave out prompts of more than `limit` tokens.
+    """Remove the rows whose prompt has more than `limit` tokens, and count the removed rows.
 
     Args:
-        rows: rows of `read_prompts`.
-        limit: in tokens; None: keep every row.
-        count_tokens: the number of tokens of a conversation, as the model reads it.
-        key: the configuration key of the limit, for the error message.
+        rows: the rows that `read_prompts` returned.
+        limit: largest number of tokens of a prompt; None: keep every row.
+        count_tokens: a function that returns the number of tokens of a conversation in the chat template.
+        key: the configuration key that sets `limit`; the error message names this key.
 
     Raises:
         InputError: every prompt is too long.
@@ -72,9 +72,10 @@ def drop_long_prompts(
 
 
 def prompt_token_limit(config: Config) -> tuple[int | None, str]:
-    """(largest number of tokens of a prompt, or None; the configuration key that sets this limit).
+    """The largest number of tokens of a prompt, and the configuration key that sets this number. None: no limit.
 
-    SFT truncates prompt and response together at `sft.max_tokens`, so at least one token must be left to learn.
+    SFT truncates each prompt with its response at `sft.max_tokens` tokens. A prompt for SFT has at most
+    `sft.max_tokens - 1` tokens, so at least one token of the response remains.
     """
     limit = config.data.max_prompt_tokens
     sft_limit = config.sft.max_tokens - 1

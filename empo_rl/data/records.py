@@ -1,8 +1,8 @@
 """Read records (column name -> value) from a JSONL file, a Parquet file, or a Hugging Face dataset.
 
-`open_records` reads one record at a time, so a source can be larger than memory. `jsonl_records` and `hub_records`
-return lists. Each record comes with its place, for example `data.jsonl:7`. The argument `key` is the option or the
-configuration key that chose the source; error messages name it.
+`open_records` reads one record at a time, so a source can be larger than the memory. `jsonl_records` and `hub_records`
+return lists. Each record has a place, for example `data.jsonl:7`. The argument `key` is the option or the configuration
+key with the name of the source, for example `data.path`; error messages contain `key`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 from semantic_entropy import InputError, MissingDependencyError, nearest
 
 Record = tuple[str, Mapping[str, Any]]
-"""(place, columns)."""
+"""(place, columns): the place of a record, such as `data.jsonl:7`, and its columns by name."""
 
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")
 _CONNECT_TIMEOUT = 5  # seconds
@@ -28,9 +28,11 @@ _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
 @dataclass
 class RecordStream:
-    """The records of one source, which can be read once.
+    """An iterable over the records of one source. Each record can be read only once.
 
-    `done` of `total` is the progress: in bytes for a JSONL file, in rows for other sources.
+    Attributes:
+        total: size of the source: bytes of a JSONL file, rows of a Parquet file or a dataset.
+        done: the part of `total` that was read, in the same unit.
     """
 
     name: str
@@ -57,7 +59,7 @@ def open_records(
         subset: subset of the dataset.
         split: split of the dataset.
         columns: read only these columns if the source has all of them; empty: read every column.
-        key: the option or configuration key that chose the source, for error messages.
+        key: the option or configuration key with the name of the source, for error messages.
 
     Raises:
         InputError: the file or the dataset does not exist or cannot be read.
@@ -71,12 +73,12 @@ def open_records(
 
 
 def is_local(source: str) -> bool:
-    """True if `open_records` reads a local file for this source, without a network."""
+    """True if `source` is a local file, which `open_records` reads without a network."""
     return Path(source).is_file() or is_file_name(source)
 
 
 def is_file_name(source: str) -> bool:
-    """True if the text can only be the name of a local file, whether the file exists or not."""
+    """True if `source` can only be the name of a local file. The file may not exist."""
     return Path(source).suffix.lower() in _FILE_SUFFIXES or source.startswith((".", "/", "~"))
 
 
@@ -86,7 +88,7 @@ def hub_records(dataset: str, subset: str | None, split: str, key: str = "data.d
 
 
 def jsonl_records(path: Path, key: str = "data.path") -> list[Record]:
-    """Read all records of a JSONL file. Empty lines are skipped, but count in the line numbers."""
+    """Read all records of a JSONL file. Empty lines are skipped; the line numbers count them."""
     return list(_open_jsonl(path, key))
 
 
@@ -104,7 +106,7 @@ def column_value(record: Mapping[str, Any], column: str, place: str, key: str) -
 
 
 def column_text(record: Mapping[str, Any], column: str, role: str, place: str, key: str | None = None) -> str:
-    """The value of a column as text. The default of `key` is `data.columns.ROLE`.
+    """The value of a column as text. If `key` is None, error messages name the key `data.columns.ROLE`.
 
     Raises:
         InputError: the column does not exist, or its value is blank or neither text nor a number.
@@ -119,12 +121,12 @@ def column_text(record: Mapping[str, Any], column: str, role: str, place: str, k
 def go_offline_if_hub_unreachable() -> str | None:
     """Set Hugging Face's libraries to offline mode if the hub does not answer.
 
-    Without this test, each dataset is retried for half a minute. Call the function before those libraries are imported:
-    they read the environment variables at import.
+    Without offline mode, the libraries retry each dataset for half a minute. Call this function before Hugging Face's
+    libraries are imported, because they read the environment variables at import. This function does not test the hub
+    if the user has set offline mode, or if a proxy is configured.
 
     Returns:
-        A message for the user if offline mode was set here; else None. The hub is not tested where the user has set
-        offline mode, or where a proxy is configured.
+        A message for the user if this function set offline mode; else None.
     """
     if os.environ.get("HF_HUB_OFFLINE") or any(os.environ.get(name) for name in _PROXY_VARIABLES):
         return None
@@ -210,5 +212,5 @@ def _open_hub(dataset: str, subset: str | None, split: str, columns: Collection[
 
 
 def _selected_columns(columns: Collection[str], available: Sequence[str]) -> list[str] | None:
-    """The columns to read; None (all) if a column is missing, so that the error can list the available columns."""
+    """The columns to read. None (every column) if a column is missing: a later error message then lists all columns."""
     return sorted(columns) if columns and set(columns) <= set(available) else None

@@ -1,6 +1,7 @@
-"""The result of `empo-data`: how many rows were read, removed, dropped and kept, and every overlapping pair.
+"""The report of `empo-data`: the numbers of rows read, removed, dropped and kept, and every overlapping pair.
 
-`DataReport.lines` gives text for a terminal, `DataReport.to_dict` the JSON that is written beside the output file.
+`DataReport.lines` returns text for a terminal. `DataReport.to_dict` returns the content of the JSON file beside the
+output file.
 """
 
 from __future__ import annotations
@@ -13,25 +14,25 @@ from typing import Any
 from empo_rl.data.comparison_sets import EvaluationSet, UnavailableSet
 from empo_rl.data.overlap import OVERLAP_KINDS, NearCriterion, OverlapKind, OverlapPair
 
-_MAX_SHOWN = 160  # characters of a question
+_MAX_SHOWN = 160  # a printed question is cut off after this number of characters
 
 
 @dataclass
 class DataReport:
-    """Counts and pairs, filled while the rows are processed.
+    """The counts of rows and the overlapping pairs. `prepare` and `check` fill a report while they process the rows.
 
     Attributes:
         source: name of the file or data set that was read.
-        near: when two questions are near.
+        near: the criterion that decides whether two questions are near.
         sets: evaluation sets that the rows were compared with.
         unavailable: evaluation sets that could not be loaded.
         seed: seed of the sample; None if a file is only checked.
         requested: number of rows that the user asked for.
-        read: records read.
-        removed: rule -> records that it removed, in the order of the rules.
-        compared: rows compared; each of them was kept or dropped.
-        kept: rows written.
-        dropped: rows dropped, by the first kind of overlap that applies.
+        read: number of records read.
+        removed: rule -> number of records that the rule removed, in the order of the rules.
+        compared: number of rows compared. Each compared row is kept or dropped.
+        kept: number of rows written.
+        dropped: kind of overlap -> number of rows dropped. A row with several kinds counts once, for the first kind.
         pairs: every overlapping pair.
     """
 
@@ -49,11 +50,11 @@ class DataReport:
     pairs: list[OverlapPair] = field(default_factory=list)
 
     def rows(self, kind: OverlapKind, suite: str | None = None) -> int:
-        """The number of rows that have a pair of this kind (with this evaluation set, if one is given)."""
+        """The number of rows that have a pair of this kind. `suite`: count only pairs with this evaluation set."""
         return len({pair.question.place for pair in self.pairs if pair.kind == kind and suite in (None, pair.suite)})
 
     def to_dict(self) -> dict[str, Any]:
-        """The complete report for JSON; `findings` lists every pair with both places."""
+        """The complete report as a dict for JSON. The key `findings` lists every pair with both places."""
         bands, rows = self.near.bands
         return {
             "source": self.source,
@@ -79,7 +80,7 @@ class DataReport:
         }
 
     def lines(self, show: int = 0) -> list[str]:
-        """Lines for a terminal, with up to `show` pairs of each kind, the most similar first."""
+        """Lines for a terminal, with up to `show` pairs of each kind. The most similar pairs come first."""
         near = f"Jaccard of {self.near.words}-token runs >= {self.near.threshold:g}"
         same = ", the same numbers" if self.near.numbers == "same" else ""
         return [

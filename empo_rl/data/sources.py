@@ -1,23 +1,23 @@
 r"""The data sets that `empo-data` prepares: their columns, and the rules that remove records.
 
 `numina_source`: NuminaMath-CoT. The answer is the content of the last `\boxed{}` of the solution, with balanced braces,
-so `\boxed{\frac{1}{2}}` gives `\frac{1}{2}`. A proof has no answer (None); EMPO does not need answers. The paper takes
-20,000 questions "without additional data engineering" (section 4.1, Appendix G), but prints neither the seed nor the
-sampling method. The questions sampled here are therefore not those of the paper.
+so the answer of `\boxed{\frac{1}{2}}` is `\frac{1}{2}`. A proof has no answer (None); EMPO does not need answers. The
+paper takes 20,000 questions "without additional data engineering" (section 4.1, Appendix G), but prints neither the
+seed nor the sampling method. The sample of `empo-data` therefore differs from the paper's sample.
 
 `natural_source`: Natural Reasoning, filtered with the paper's Algorithm 4 (Appendix G):
 
     len(answer) > 0, len(answer) < 129, len(response) < 4096, len(question) < 512,
     neither "prove" nor "proof" in the lower-case question (so "improve" is removed, too)
 
-All lengths are in characters, as in the printed code. For the response, the paper's text says tokens and its code says
-`len`. The default follows the code; the argument `length` can count tokens instead. The dataset on the hub has changed:
-`responses` is a list of objects with a field `response`, and the paper's code reads `llama_responses`. If a record has
-several responses, the longest is measured and the first is kept. (`len` of the list would count the responses, and
-remove nothing.)
+All lengths are in characters, like in the printed code. For the length of a response, the paper's text says tokens, but
+its code says `len`. The default follows the code; the argument `length` can count tokens. The dataset on the hub has
+changed: its column `responses` is a list of objects with a field `response`; the paper's code reads the column
+`llama_responses`. If a record has several responses, the rule measures the longest response, and the row keeps the
+first response. (`len` of the list would be the number of responses, and the rule would remove no record.)
 
-A record that breaks a rule is data: `Removed`, counted for each rule. A missing column is an error, because every
-record would break the rule.
+If a record breaks a rule, `convert` returns `Removed`, and the report counts the record. If a column is missing,
+`convert` raises an error, because every record would break the rule.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ TrainingRow = Mapping[str, Any]
 ColumnNames = Mapping[str, str]
 """Role (question, answer, ...) -> name of the column; an empty name means that no column has this role."""
 
-# Algorithm 4: the smallest length that is too long
+# Algorithm 4 removes a record if a length reaches its limit
 ANSWER_LIMIT, RESPONSE_LIMIT, QUESTION_LIMIT = 129, 4096, 512
 
 NO_QUESTION = "no question"
@@ -49,23 +49,27 @@ PROVE, PROOF = '"prove" in the question', '"proof" in the question'
 
 @dataclass(frozen=True, slots=True)
 class Removed:
-    """The first rule, in the order of `DataSource.rules`, that a record breaks."""
+    """The result for a record that is left out.
+
+    Attributes:
+        rule: the first rule that the record breaks, in the order of `DataSource.rules`.
+    """
 
     rule: str
 
 
 @dataclass(frozen=True)
 class DataSource:
-    """A data set, and how its records become training rows.
+    """A data set, and the function that converts its records to training rows.
 
     Attributes:
-        name: the command of `empo-data`.
+        name: the command of `empo-data` that prepares the data set.
         dataset: name of the Hugging Face dataset.
         count: default number of sampled rows.
         columns: the column names of the dataset, by role.
-        optional: roles that need no column.
+        optional: roles that may have an empty column name.
         rules: names of the rules, in the order in which they are applied.
-        convert: (record, place, columns) -> the training row, or the rule that removes the record.
+        convert: (record, place, columns) -> the training row, or `Removed` with the rule that removes the record.
     """
 
     name: str
@@ -94,7 +98,7 @@ class DataSource:
 
 
 def numina_source(*, answered: bool = False) -> DataSource:
-    """NuminaMath-CoT. `answered`: keep only questions whose solution has a boxed answer."""
+    """The data set NuminaMath-CoT. `answered`: keep only questions whose solution has a boxed answer."""
     extract_boxed = load_extractor("boxed")
 
     def convert(record: Mapping[str, Any], place: str, columns: ColumnNames) -> TrainingRow | Removed:
@@ -120,7 +124,7 @@ def numina_source(*, answered: bool = False) -> DataSource:
 
 
 def natural_source(length: Callable[[str], int] = len, unit: str = "characters") -> DataSource:
-    """Natural Reasoning. `length` measures a response, in `unit`."""
+    """The data set Natural Reasoning. `length` returns the length of a response in `unit`, for example in tokens."""
     long_response = f"response of {RESPONSE_LIMIT} {unit} or more"
 
     def convert(record: Mapping[str, Any], place: str, columns: ColumnNames) -> TrainingRow | Removed:
@@ -172,7 +176,7 @@ def _text(record: Mapping[str, Any], columns: ColumnNames, role: str, place: str
 
 
 def _response_texts(record: Mapping[str, Any], name: str, place: str) -> list[str]:
-    """The texts of a column with one response or several; `COLUMN.FIELD` reads a field of each object."""
+    """The texts in a column with one or several responses. The name `COLUMN.FIELD` reads a field of each object."""
     key = "--column response=..."
     column, _, inner = (name, "", "") if name in record else name.partition(".")
     value = column_value(record, column, place, key)

@@ -1,4 +1,4 @@
-"""The evaluation sets: dataset on the hub, column names, prompt template, and how answers are graded.
+"""Define the evaluation sets: dataset on the hub, column names, prompt template, and kind of answers.
 
     math      MATH-500, Minerva, OlympiadBench, AIME24, AMC23      Tables 1 and 3
     natural   MMLU-Pro, GPQA diamond                               Table 2
@@ -6,7 +6,7 @@
 
 The paper names the sets, but not the datasets on the hub. The datasets here are in general use. The paper also does not
 say how the 14 categories of MMLU-Pro form the four columns of Table 2. `MMLU_PRO_GROUPS` is the map of MMLU (Hendrycks
-et al. 2021). With it, the question-weighted average of the four columns equals the printed average in each row.
+et al. 2021). With this map, the question-weighted average of the four columns equals the printed average in each row.
 """
 
 from __future__ import annotations
@@ -40,15 +40,16 @@ MMLU_PRO_GROUPS: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class SetColumns:
-    """Column names of an evaluation set. If a role has several names, the first that a row contains is read.
+    """Column names of an evaluation set. If a role has several names, the first name that a row contains is read.
 
     Attributes:
         question: the question.
-        answer: the gold answer: text, a number, or a list of these, which is joined by commas.
-        solution: if a row has no answer, the last box of its solution is the gold answer.
+        answer: the gold answer: text, a number, or a list of texts and numbers, which are joined by commas.
+        solution: a solution. If a row has no answer, the content of the last box of its solution is the gold answer.
         options: the choices of a question, in the order of their letters.
-        wrong: one column for each wrong choice; the choices are these and the answer, shuffled with the seed.
-        category: the category that decides the group of a question.
+        wrong: one column for each wrong choice. The choices of a question are the wrong choices and the answer,
+            shuffled with the seed.
+        category: the category of a question; `QuestionSet.groups` maps a category to its group.
         worked: a complete solution, for examples (`--few-shot`).
     """
 
@@ -70,12 +71,12 @@ class QuestionSet:
         title: heading of the set's column in a table.
         dataset: name of the Hugging Face dataset.
         split: split of the dataset.
-        kind: how answers are graded.
+        kind: kind of the answers, which determines the grading.
         template: a name in `empo_rl.config.templates.TEMPLATES`.
         subset: subset of the dataset.
         columns: names of the columns.
-        groups: category -> column of a table, for a set with several columns.
-        examples: the split that few-shot examples come from; None: the set has no such split.
+        groups: category -> group; each group of the set has its own column in the table.
+        examples: the split with the few-shot examples; None: the set has no split for examples.
     """
 
     name: str
@@ -133,7 +134,7 @@ SUITES: Mapping[str, tuple[str, ...]] = {
 
 
 def select_sets(names: Sequence[str]) -> list[QuestionSet]:
-    """The sets of the named suites and the named single sets, in this order, each once.
+    """The sets with these names. A suite stands for its sets. The order is that of `names`; each set is returned once.
 
     Raises:
         InputError: a name is neither a suite nor a set; the message suggests the nearest name.

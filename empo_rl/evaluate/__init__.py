@@ -8,7 +8,7 @@
     results.py, numbers.py   metrics of a set with confidence intervals
     table.py                 results as Markdown
     evaluation_directory.py  the files of an evaluation
-    evaluation_run.py        runs these steps
+    evaluation_run.py        runs the steps above, in this order
     cli.py                   options of the command
 
 The evaluation sets are defined in `empo_rl.data.suites`.

@@ -4,7 +4,7 @@ r"""`empo-eval`: evaluate a model on the paper's evaluation sets, or on your own
     empo-eval --regrade DIR                           grade the responses in DIR again, without the model
     empo-eval --table DIR DIR ...                     print several evaluations in one table
 
-The module is light to import: torch is imported when responses are sampled.
+The module imports torch only when responses are sampled.
 """
 
 from __future__ import annotations

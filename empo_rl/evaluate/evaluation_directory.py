@@ -1,15 +1,16 @@
-"""The files of an evaluation. They allow to continue a killed run, and to grade again without the model.
+"""Read and write the files of an evaluation. With these files, `empo-eval` can continue a killed run, and can grade
+again without the model.
 
-    settings.json                what the responses depend on, and the label, if one was given
+    settings.json                the options that the responses depend on, and the label, if the user gave a label
     questions/SET.jsonl          the questions with their prompts and gold answers
-    responses/SET.greedy.jsonl   one response on each line, written as it arrives
+    responses/SET.greedy.jsonl   one response on each line, written as soon as the response is sampled
     responses/SET.samples.jsonl
-    generation.json              which responses are complete, failures with reasons, versions, seconds
-    grades/SET.jsonl             one question on each line: answers, whether they are right, entropy
+    generation.json              for each set: completed parts, failures with reasons, seconds; versions
+    grades/SET.jsonl             one question on each line: answers, whether each answer is right, entropy
     results.json, table.md       the numbers
 
-Responses with different settings are never mixed: the class refuses a directory with other settings. Sets and samples
-can be added.
+A directory never contains responses with different settings: if the settings differ, `EvaluationDirectory` raises an
+error. A later run can add sets and samples.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from empo_rl.files import TEMPORARY_SUFFIX, write_atomically
 from semantic_entropy import InputError
 
 SETTINGS, GENERATION, RESULTS, TABLE = "settings.json", "generation.json", "results.json", "table.md"
-_CAN_BE_SET_LATER = ("temperature", "top_p")  # they are None until samples are requested
+_CAN_BE_SET_LATER = ("temperature", "top_p")  # these settings are None until samples are requested
 
 
 class EvaluationDirectory:
@@ -42,7 +43,7 @@ class EvaluationDirectory:
         return self._file("responses", f"{name}.{part}")
 
     def has_responses(self) -> bool:
-        """True if responses are stored here. Without responses, settings and questions may change."""
+        """True if the directory contains responses. Without responses, settings and questions may change."""
         return any(path.stat().st_size for path in self.path.glob("responses/*.jsonl"))
 
     def settings(self) -> dict[str, Any] | None:
@@ -61,16 +62,15 @@ class EvaluationDirectory:
         return settings
 
     def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Store settings. The stored label is kept.
+        """Replace the stored settings, but keep their label.
 
         Raises:
-            InputError: responses with other settings are stored here, or other files; the message lists the
-                differences.
+            InputError: the directory contains responses made with other settings (the message lists the differences),
+                or it contains files but no evaluation.
         """
         stored = self.settings()
-        others = [
-            entry for entry in self.path.glob("*") if entry.suffix != TEMPORARY_SUFFIX
-        ]  # a killed run leaves these
+        # a killed run leaves temporary files
+        others = [entry for entry in self.path.glob("*") if entry.suffix != TEMPORARY_SUFFIX]
         if stored is None and others:
             raise InputError(f"{self.path} is not empty, and contains no evaluation: choose another --output-dir.")
         if stored is not None and self.has_responses() and (changed := differences(stored, settings)):
@@ -83,7 +83,7 @@ class EvaluationDirectory:
         self._write_settings({**settings, **label})
 
     def write_label(self, label: str) -> None:
-        """Store the name of the evaluation in tables.
+        """Store the label: the name of the evaluation in tables.
 
         Raises:
             InputError: the directory contains no evaluation.
@@ -91,7 +91,7 @@ class EvaluationDirectory:
         self._write_settings({**self.require_settings(), "label": label})
 
     def questions(self, name: str) -> list[EvaluationQuestion] | None:
-        """The stored questions of a set; None if there are none."""
+        """The stored questions of a set; None if no questions are stored."""
         path = self._file("questions", name)
         if not path.exists():
             return None
@@ -102,10 +102,10 @@ class EvaluationDirectory:
         return [row["prompt"] for row in _read_rows(self._file("questions", name))]
 
     def write_questions(self, name: str, questions: Sequence[EvaluationQuestion], prompts: Sequence[str]) -> None:
-        """Store the questions of a set. If responses exist, check instead that the questions have not changed.
+        """Store the questions of a set. If responses exist, only check that the questions have not changed.
 
         Raises:
-            InputError: a question has changed; the message names the first.
+            InputError: a question has changed; the message names the first changed question.
         """
         stored = self.questions(name)
         if stored is None or not self.has_responses():
@@ -117,26 +117,26 @@ class EvaluationDirectory:
             return
         if len(stored) != len(questions):
             raise InputError(
-                f"{self.path}: set {name!r} was evaluated with {len(stored)} questions, now it has {len(questions)}. "
-                "Choose another --output-dir."
+                f"{self.path}: set {name!r} was evaluated with {len(stored)} questions, but has {len(questions)} "
+                "questions now. Choose another --output-dir."
             )
         for old, new, old_prompt, new_prompt in zip(stored, questions, self.prompts(name), prompts, strict=True):
             if (old.text, old.gold, old_prompt) != (new.text, new.gold, new_prompt):
                 raise InputError(
-                    f"{self.path}: {new.place} differs from the stored question {old.id}: its text, gold answer or "
-                    "examples have changed. Choose another --output-dir."
+                    f"{self.path}: {new.place} differs from the stored question {old.id}: the text, the gold answer or "
+                    "the examples have changed. Choose another --output-dir."
                 )
 
     def generation(self) -> dict[str, Any]:
-        """The record of sampling: which responses are complete, by set and part."""
+        """The content of `generation.json`: the completed parts of each set, and the versions of the sampler."""
         return self._read(GENERATION) or {"sampler": None, "sets": {}}
 
     def write_generation(self, record: Mapping[str, Any]) -> None:
-        """Store the record of sampling; called when a part is complete."""
+        """Store `generation.json`. The caller does this when a part is complete."""
         write_atomically(self.path / GENERATION, json.dumps(record, indent=2) + "\n")
 
     def is_complete(self, name: str, part: str, n: int) -> bool:
-        """True if n responses to each question of a set were sampled, or failed."""
+        """True if sampling tried n responses to each question of the set. Some of these responses may have failed."""
         found = self.generation()["sets"].get(name, {}).get(part)
         return found is not None and found["n"] >= n
 
@@ -165,8 +165,9 @@ class EvaluationDirectory:
         write_atomically(self.path / SETTINGS, json.dumps(settings, indent=2, ensure_ascii=False) + "\n")
 
     def _file(self, folder: str, name: str) -> Path:
-        """A file in the directory. The name of a set can come from files of other people, so it is checked: the path
-        must not leave the directory.
+        """The path of a file in `folder`, from the name of a set.
+
+        The name can come from a file of other people, so this method checks that the path stays in the directory.
         """
         if not re.fullmatch(r"[\w.-]+", name):
             raise InputError(
@@ -187,7 +188,7 @@ class EvaluationDirectory:
 
 
 def differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
-    """One line for each setting that differs. More samples, more sets and another label are not differences."""
+    """One line for each setting that differs. More samples, more sets or another label do not count as differences."""
     found = []
     for key in sorted({*stored, *requested} - {"samples", "sets", "label"}):
         old, new = stored.get(key), requested.get(key)

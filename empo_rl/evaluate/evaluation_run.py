@@ -23,7 +23,7 @@ from semantic_entropy import InputError, __version__
 
 @dataclass(frozen=True, slots=True)
 class _GradedSet:
-    """The data of a set that grading needs."""
+    """The questions of a set, with the other data that grading needs."""
 
     name: str
     title: str
@@ -42,7 +42,8 @@ def evaluate(
     """Sample responses, store them, grade them, and write the results. Returns the tables.
 
     Raises:
-        SemanticEntropyError: something cannot be loaded or used; raised before sampling if it can be known by then.
+        SemanticEntropyError: an option, the data, a judge or the model cannot be used. If possible, the error is raised
+            before sampling.
     """
     judges.check(question_set.kind for question_set in options.sets)
     if options.samples:
@@ -71,7 +72,7 @@ def evaluate(
 
 
 def regrade(directory: EvaluationDirectory, judges: Judges, label: str | None, progress: EvaluationProgress) -> str:
-    """Grade the stored responses again, without the model. Returns the tables.
+    """Grade the stored responses again, without the model, and write the results. Returns the tables.
 
     Raises:
         InputError: the directory contains no evaluation, or the responses are incomplete.
@@ -82,8 +83,8 @@ def regrade(directory: EvaluationDirectory, judges: Judges, label: str | None, p
         for part, n in (("greedy", 1), ("samples", settings["samples"])):
             if n and not directory.is_complete(name, part, n):
                 raise InputError(
-                    f"{directory.path}: the {part} responses of {name!r} are not complete. Run the command that "
-                    "started them again, then grade."
+                    f"{directory.path}: the {part} responses of {name!r} are not complete. First complete the "
+                    "responses: run the earlier empo-eval command again, without --regrade."
                 )
         questions = directory.questions(name) or []
         sets.append(_GradedSet(name, stored["title"], stored["kind"], questions, directory.prompts(name)))
@@ -96,7 +97,7 @@ def regrade(directory: EvaluationDirectory, judges: Judges, label: str | None, p
 
 
 def tables(directories: Sequence[Path]) -> str:
-    """The paper's tables, with one row for each evaluation."""
+    """The paper's tables as text, with one row for each evaluation."""
     return paper_tables([EvaluationDirectory(path).results() for path in directories])
 
 

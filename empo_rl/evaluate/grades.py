@@ -1,11 +1,11 @@
 r"""Grade responses: decide which answers are right.
 
-    math    the answer in the last \boxed{}, else the answer that the math judge finds. The math judge compares it with
-            the gold answer, in worker processes that are killed at a time limit.
-    choice  the letter that the extractor "choice" finds
-    text    a judge that the user names decides whether the answer means the same as the gold answer
+    math    The answer is in the last \boxed{}; without a box, the math judge finds the answer. The math judge compares
+            the answer with the gold answer, in worker processes that are killed at a time limit.
+    choice  The extractor "choice" finds a letter, which is compared with the gold letter.
+    text    A judge that the user names decides whether the answer means the same as the gold answer.
 
-These are counted, and are not right: an undecided comparison, a response without an answer, a missing response.
+A missing response, a response without an answer and an undecided comparison are not right. Each of these is counted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from empo_rl.evaluate.questions import EvaluationQuestion
 from empo_rl.evaluate.responses import Response
 from semantic_entropy import Equivalence, InputError, Result, Scorer, load_equivalence
 
-_CHUNK = 256  # questions graded between two progress reports
+_CHUNK = 256  # number of questions graded between two progress reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +34,10 @@ class Grade:
         undecided: (n,) whether the judge could not decide.
         present: number of responses that are not missing.
         cut_off: number of responses that reached the token limit.
-        tokens: tokens of all responses.
+        tokens: number of tokens of all responses.
         entropy: semantic entropy in nats; nan if there are no responses.
-        majority: whether the answer of the largest cluster is right; of equally large clusters, the first counts.
+        majority: whether the answer of the largest cluster is right. If several clusters are equally large, the first
+            of these clusters counts.
     """
 
     answers: tuple[str | None, ...]
@@ -82,7 +83,7 @@ class Judges:
         return self._loaded[name]
 
     def check(self, kinds: Iterable[AnswerKind]) -> None:
-        """Load each judge, then release it. Called before hours of sampling, to find errors early.
+        """Load each judge, then release it. `evaluate` calls this before hours of sampling, to find errors early.
 
         Raises:
             SemanticEntropyError: a judge does not exist, does not accept the options, or cannot be loaded.
@@ -92,7 +93,7 @@ class Judges:
         self.close()
 
     def describe(self, kind: AnswerKind) -> dict[str, Any]:
-        """Judge, extractor and versions, for `results.json`."""
+        """The names of the judge and the extractor, and the versions of the judge's libraries, for `results.json`."""
         judge = self.load(kind)
         return {"judge": judge.describe(), "extract": self.extract(kind) or "the judge's own", **judge.versions}
 
@@ -111,7 +112,7 @@ def grade(
     judges: Judges,
     progress: Callable[[int, int], None],
 ) -> list[Grade]:
-    """The grade of each question, from its first n responses."""
+    """The grade of each question, computed from its first n responses. `progress` is called with (done, total)."""
     judge, grades = judges.load(kind), []
     grader = Grader(judge)
     with Scorer(equivalence=judge, extract=judges.extract(kind), invalid="separate") as scorer:

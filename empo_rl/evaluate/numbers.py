@@ -1,12 +1,12 @@
-"""Metrics over questions, and their confidence intervals over the choice of questions.
+"""Compute metrics over questions, with confidence intervals.
 
-pass@k   1 - C(n - c, k) / C(n, k) for a question with c right samples of n, averaged over questions: the unbiased
-         estimator of Chen et al. 2021 (Codex), Eq. 1. pass@1 is the share c / n.
+pass@k   1 - C(n - c, k) / C(n, k) for a question with n samples, of which c are right; averaged over questions. This is
+         the unbiased estimator of Chen et al. 2021 (Codex), Eq. 1. For k = 1, it equals c / n.
 AUROC    the probability that a question with a wrong greedy answer has a higher entropy than a question with a right
          greedy answer; equal entropies count half.
-interval the 2.5th and the 97.5th percentile over 1,000 bootstrap resamples of the questions, with a seed (Efron's
-         percentile bootstrap). It covers only the choice of questions, not the sampling of responses and not the seeds
-         of training. If every question has the same value, the interval has no width, and is too narrow.
+interval the 2.5th and the 97.5th percentile over 1,000 seeded bootstrap resamples of the questions (Efron's percentile
+         bootstrap). The interval covers the choice of questions. It does not cover the sampling of responses or the
+         seed of a training run. If every question has the same value, the interval has width 0 and is too narrow.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from semantic_entropy import InputError
 
-RESAMPLES = 1000  # between seeds, the ends of a 95% interval then differ by about 1/20 of its width
-_DIGITS = 9  # entropies are rounded: the order of clusters changes their last bits, and these must count as ties
+RESAMPLES = 1000  # with 1,000 resamples, another seed moves the ends of a 95% interval by about 1/20 of its width
+_DIGITS = 9  # decimals of rounded entropies: equal entropies must tie, but the order of clusters changes the last bits
 
 Floats = NDArray[np.float64]
 
@@ -43,10 +43,10 @@ class Number:
 def pass_at_k(n: int, c: int, k: int) -> float:
     """The probability that at least one of k samples is right, if c of n samples are right.
 
-    The k samples are chosen from the n without replacement.
+    The k samples are chosen from the n samples without replacement.
 
     Raises:
-        InputError: unless 1 <= k <= n and 0 <= c <= n.
+        InputError: 1 <= k <= n or 0 <= c <= n is false.
     """
     if not 0 <= c <= n or not 1 <= k <= n:
         raise InputError(f"pass@k: n={n}, c={c}, k={k}: needs 0 <= c <= n and 1 <= k <= n.")
@@ -54,12 +54,12 @@ def pass_at_k(n: int, c: int, k: int) -> float:
 
 
 def powers_up_to(n: int) -> list[int]:
-    """1, 2, 4, ... and n: the values of k in a pass@k curve."""
+    """The powers of 2 below n (1, 2, 4, ...), then n. These are the values of k in a pass@k curve."""
     return sorted({2**i for i in range(n.bit_length())} | {n})
 
 
 def bootstrap_indices(questions: int, seed: int, name: str) -> list[NDArray[np.int32]]:
-    """RESAMPLES arrays of (questions,) indices, chosen with replacement; equal for equal seeds and names."""
+    """RESAMPLES arrays of (questions,) indices, chosen with replacement. `seed` and `name` determine the indices."""
     digest = hashlib.sha256(f"bootstrap {seed} {name}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(digest[:8], "big"))
     return [rng.integers(0, questions, questions, dtype=np.int32) for _ in range(RESAMPLES)]
@@ -74,13 +74,13 @@ def mean(values: Floats) -> float:
 def with_interval(
     statistic: Callable[[Floats], float], values: Floats, resamples: Sequence[NDArray[np.int32]]
 ) -> tuple[Number, Floats]:
-    """The statistic of values (questions, ...) with its interval, and its value in each resample (RESAMPLES,)."""
+    """The statistic of `values` (questions, ...) with its interval, and the statistic of each resample (RESAMPLES,)."""
     resampled = np.array([statistic(values[indices]) for indices in resamples])
     return number(statistic(values), resampled), resampled
 
 
 def number(value: float, resampled: Floats) -> Number:
-    """A value with the interval of its resamples. Undefined resamples (AUROC of a single class) are left out."""
+    """`value` with the interval of its resamples. Undefined resamples (nan: AUROC of a single class) do not count."""
     known = resampled[~np.isnan(resampled)]
     if math.isnan(value) or not len(known):
         return Number(value, math.nan, math.nan)
@@ -89,7 +89,7 @@ def number(value: float, resampled: Floats) -> Number:
 
 
 def auroc(pairs: Floats) -> float:
-    """The AUROC of (questions, 2): wrong (1 or 0), entropy. nan if all questions are right or all are wrong."""
+    """The AUROC of pairs (questions, 2): wrong (1 or 0), entropy. nan if all answers are right or all are wrong."""
     from sklearn.metrics import roc_auc_score
 
     known = pairs[~np.isnan(pairs).any(axis=1)]

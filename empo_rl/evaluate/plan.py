@@ -1,4 +1,4 @@
-"""Check the options of an evaluation, load its questions and make its prompts, before any response is sampled."""
+"""Plan an evaluation before any response is sampled: check the options, load the questions, make the prompts."""
 
 from __future__ import annotations
 
@@ -40,9 +40,10 @@ class EvaluationOptions:
         engine_options: other options of the sampler.
         max_tokens: largest number of tokens of a response.
         samples: sampled responses to each question, in addition to the greedy response.
-        temperature, top_p: for the sampled responses.
-        seed: for sampling, the choice of questions (`limit`) and the order of choices.
-        template, system, user, chat_template: replace parts of the template of a set.
+        temperature, top_p: sampling options of the sampled responses.
+        seed: seed of sampling, of the choice of questions (`limit`) and of the order of choices.
+        template: name of a template that replaces the template of each set.
+        system, user, chat_template: values that replace these parts of the template.
         plain: use no chat template.
         few_shot: number of examples before each question.
         few_shot_file: JSONL file with the examples.
@@ -81,7 +82,7 @@ class PlannedSet:
 
 
 def plan(options: EvaluationOptions, directory: EvaluationDirectory) -> list[PlannedSet]:
-    """Load the questions from the data or from the directory, and store them and the settings in the directory.
+    """Load the questions, make their prompts, and store the questions and the settings in the directory.
 
     Raises:
         InputError: a set, a template, the examples or the directory cannot be used.
@@ -99,7 +100,7 @@ def plan(options: EvaluationOptions, directory: EvaluationDirectory) -> list[Pla
 
 
 def _settings(options: EvaluationOptions, planned: Sequence[PlannedSet]) -> dict[str, Any]:
-    """Everything that the responses depend on. Device and batch size do not change responses."""
+    """The settings that the responses depend on. Device and batch size are left out: they do not change responses."""
     sampled = options.samples > 0
     sets = {
         planned_set.question_set.name: {
@@ -132,7 +133,7 @@ def _settings(options: EvaluationOptions, planned: Sequence[PlannedSet]) -> dict
 
 
 def sampling_tasks(planned: Sequence[PlannedSet], options: EvaluationOptions) -> list[SamplingTask]:
-    """For each set the greedy responses, then the samples."""
+    """The sampling tasks: for each set, the greedy responses, then the samples."""
     tasks = []
     for planned_set in planned:
         name = planned_set.question_set.name
@@ -147,7 +148,7 @@ def sampling_tasks(planned: Sequence[PlannedSet], options: EvaluationOptions) ->
 
 
 def _plan_set(question_set: QuestionSet, options: EvaluationOptions, directory: EvaluationDirectory) -> PlannedSet:
-    """Plan one set. Stored questions of a hub set are not loaded again: the hub can be unreachable or have changed."""
+    """Plan one set. If the questions of a hub set are stored, use them: the hub can be unreachable or have changed."""
     file = options.files.get(question_set.name)
     stored = directory.questions(question_set.name) if directory.has_responses() else None
     if stored is not None and file is None and options.few_shot_file is None:
@@ -166,7 +167,7 @@ def _prompt_builder(
     given = {"system": options.system, "user": options.user, "chat_template": options.chat_template}
     chosen = {key: value for key, value in given.items() if value is not None}
     if chosen.get("system") == "":
-        chosen["system"] = None  # type: ignore[assignment]  # --system "" removes the system message of the template
+        chosen["system"] = None  # type: ignore[assignment]  # --system "" removes the template's message
     try:
         template = Template.model_validate({"name": options.template or question_set.template, **chosen})
     except ValidationError as error:

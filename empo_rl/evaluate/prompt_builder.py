@@ -1,11 +1,12 @@
-r"""Make the prompt for a question: template, few-shot examples, chat template.
+r"""Make the prompt for a question from the template, few-shot examples and the chat template.
 
     system message   the system message of the template
-    user message     [example, its solution,] * N, then the question, each in the words of the template
+    user message     N examples with solutions, then the question; the template gives the words around each question
 
-With examples, this is the few-shot chain-of-thought prompt of Table 2. The paper does not print its few-shot prompt.
-Here, the examples are in the user message, separated by blank lines, and each ends with its answer in \boxed{}.
-With `plain`, no chat template is used: system and user message are one text, which the model continues.
+With examples, this is the few-shot chain-of-thought prompt of Table 2. The paper does not print its few-shot prompt. In
+this module, the user message contains the examples, separated by blank lines; each example ends with its answer in
+\boxed{}. With `plain`, no chat template is used: the system message and the user message form one text, and the model
+continues this text.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class PromptBuilder:
         template: system and user message, chat template.
         plain: use no chat template.
         shots: number of examples before each question.
-        pool: the questions that examples are taken from.
+        pool: the questions from which the examples are chosen.
     """
 
     template: Template
@@ -39,11 +40,11 @@ class PromptBuilder:
 
     @property
     def system(self) -> str | None:
-        """The system message; None if there is none, or if it is part of a plain prompt."""
+        """The system message. None if the template has no system message, or if the prompt is plain."""
         return None if self.plain else self.template.system
 
     def prompt(self, question: EvaluationQuestion) -> str:
-        """The user message with its examples, or the complete text of a plain prompt.
+        """The user message with its examples. For a plain prompt, the complete text.
 
         Raises:
             InputError: the pool has too few examples for this question.
@@ -54,7 +55,7 @@ class PromptBuilder:
         return "\n\n".join([*parts, self._user_text(question)])
 
     def sampler_options(self) -> dict[str, Any]:
-        """Options of the sampler that depend on the prompt format."""
+        """The options of the sampler that depend on the prompt format, such as the chat template."""
         options: dict[str, Any] = {"chat": False} if self.plain else {"chat": True, "system": self.system}
         if not self.plain and (text := self.template.chat_template_text()) is not None:
             options["chat_template"] = text
@@ -86,10 +87,10 @@ class PromptBuilder:
 
 
 def load_examples(question_set: QuestionSet, shots: int, file: Path | None) -> tuple[EvaluationQuestion, ...]:
-    """The examples of a set: the rows of a JSONL file in their order, or the examples split of the dataset.
+    """The examples of a set: the rows of `file` in their order, else the rows of the split `question_set.examples`.
 
     Raises:
-        InputError: there is no file, and the set has no examples split.
+        InputError: `file` is None, and the set has no split with examples.
     """
     if not shots:
         return ()

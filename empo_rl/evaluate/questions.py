@@ -1,7 +1,7 @@
 """Load the questions of an evaluation set with their gold answers, from the hub or from a local JSONL file.
 
-A file can contain several sets: the column `source_column` then contains the name of each row's set. The lettered
-choices of a question follow its text, one on each line, and are part of the text.
+If a file contains several sets, its column `source_column` contains the name of each row's set. The text of a
+multiple-choice question includes its lettered choices, one choice on each line.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ class EvaluationQuestion:
         id: unique in the set, and the same in each run.
         text: the question, with its lettered choices.
         gold: the gold answer; a letter for a multiple-choice question.
-        place: where the question comes from, such as `data.jsonl:7`, for messages.
+        place: file and line of the question, such as `data.jsonl:7`, for messages.
         category: category in the data set; few-shot examples come from the same category.
-        group: column of a table that the question belongs to.
-        worked: a complete solution, if there is one.
-        stem: for a multiple-choice question, the part that does not depend on the order of the choices: the text before
-            them, and the text of the right choice.
+        group: the column of the table in which the question counts.
+        worked: a complete solution, if the data contain a solution.
+        stem: for a multiple-choice question, the text before the choices and the text of the right choice. The stem
+            does not depend on the order of the choices.
     """
 
     id: str
@@ -50,7 +50,7 @@ class EvaluationQuestion:
     stem: str | None = None
 
     def is_same_question(self, other: EvaluationQuestion) -> bool:
-        """True if both questions are equal, ignoring the order of the choices, spaces and letter case."""
+        """True if both questions have equal normal forms. The order of the choices does not matter."""
         return _cached_form(self.stem or self.text) == _cached_form(other.stem or other.text)
 
 
@@ -72,7 +72,7 @@ def load_questions(
         file: a JSONL file that replaces the dataset on the hub.
         source_column: column with the name of the set, if the file contains several sets.
         split: a split of the dataset that replaces the split of the set.
-        seed: for the order of the choices, if the set does not define it.
+        seed: seed of the order of the choices, for a set whose rows do not define this order.
 
     Raises:
         InputError: the data cannot be loaded, a row lacks a question or an answer, or there are no questions.
@@ -87,7 +87,7 @@ def load_questions(
 
 
 def last_box(text: str) -> str | None:
-    r"""The content of the last complete `\boxed{...}`, with balanced braces; None if there is none."""
+    r"""The content of the last complete `\boxed{...}`, with balanced braces; None if no box is complete."""
     return estimate([text], equivalence="exact", extract="boxed").answers[0]
 
 
@@ -150,7 +150,10 @@ def _gold(record: Mapping[str, Any], columns: SetColumns, place: str) -> str:
 def _choices(
     record: Mapping[str, Any], question_set: QuestionSet, text: str, gold: str, place: str, rng: random.Random
 ) -> tuple[str, str, str]:
-    """(question with lettered choices, letter of the right choice, its text; "" if the choices are in the question)."""
+    """The question with lettered choices, and the letter and the text of the right choice.
+
+    The text of the right choice is "" if the data set stores the choices in the question.
+    """
     wrong = [str(record[name]).strip() for name in question_set.columns.wrong if _has_text(record, name)]
     if wrong:
         options = [gold, *wrong]
@@ -173,7 +176,7 @@ def _with_letters(text: str, options: Sequence[str], place: str) -> str:
     if not 1 < len(options) <= len(LETTERS):
         raise InputError(f"{place}: found {len(options)} choices; 2 to {len(LETTERS)} are supported.")
     lines = [f"{letter}. {option}" for letter, option in zip(LETTERS, options, strict=False)]
-    return "\n".join([text, *lines, ""])  # text that a template adds starts on a new line
+    return "\n".join([text, *lines, ""])  # the text of the template after the question starts on a new line
 
 
 def _joined_text(record: Mapping[str, Any], names: Sequence[str], role: str, place: str) -> str:

@@ -1,8 +1,8 @@
-"""Sample responses, store them as they arrive, and read them back for grading.
+"""Sample responses, store each response at once, and read the stored responses for grading.
 
-The sampler (`hf` or `vllm`) loads the model once. Each task (a set, greedy or sampled) uses a variant of that sampler
-with other options. Responses that a directory already contains are not sampled again, also if a run was killed in the
-middle of a task. Grading always reads the stored file.
+The sampler (`hf` or `vllm`) loads the model once. Each task (the greedy responses or the samples of one set) uses a
+variant of the sampler, with its own options but the same model. Stored responses are not sampled again, even if a run
+was killed in the middle of a task. Grading always reads the stored file.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
 from semantic_entropy import BatchResult, InputError, OptionError, Sampler, Scorer, load_sampler
 
 EvaluationProgress = Callable[[str, int, int, str], None]
-"""(stage, done, total, note)."""
+"""A function that is called with (stage, done, total, note)."""
 
 
 @dataclass(frozen=True, slots=True)
 class SamplingTask:
-    """n responses to each prompt of a set.
+    """The task to sample n responses to each prompt of a set.
 
     Attributes:
         name: name of the set.
         part: "greedy" or "samples".
         prompts: one prompt for each question.
         ids: the ids of the questions, in the order of the prompts.
-        n: responses to each prompt.
+        n: number of responses to each prompt.
         options: options of the sampler.
     """
 
@@ -44,7 +44,7 @@ class SamplingTask:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """The text of a response without separate reasoning, whether the token limit cut it off, its number of tokens."""
+    """A response: its text without separate reasoning, whether the token limit cut it off, its number of tokens."""
 
     text: str
     cut_off: bool
@@ -71,7 +71,7 @@ class LazyModel:
         except OptionError as error:
             raise InputError(
                 f"{error} (Options of empo-eval: --chat-template sets a chat template, --plain uses none, --system '' "
-                "removes the system message, --max-tokens and --engine-option NAME=VALUE set the others.)"
+                "removes the system message, --max-tokens and --engine-option NAME=VALUE set other sampler options.)"
             ) from error
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class LazyModel:
 
 
 class _CountingSampler(Sampler):
-    """Passes responses through, and calls `advance` for each."""
+    """A sampler that returns the responses of another sampler, and calls `advance` for each response."""
 
     def __init__(self, inner: Any, advance: Callable[[], None]) -> None:
         self._inner, self._advance = inner, advance
@@ -189,7 +189,7 @@ def _sample(task: SamplingTask, model: LazyModel, directory: EvaluationDirectory
 
 
 def _failures(task: SamplingTask, prompts: Sequence[str], results: BatchResult) -> dict[str, str]:
-    """Question id -> why responses to this question are missing."""
+    """Question id -> reason why responses to this question are missing."""
     reasons = {
         prompt: next(iter(result.warnings), "no reason given")  # the first warning comes from the sampler
         for prompt, result in zip(prompts, results, strict=True)
@@ -203,8 +203,9 @@ def _failures(task: SamplingTask, prompts: Sequence[str], results: BatchResult) 
 
 
 def _check_weights(record: dict[str, Any], sampler: Any, directory: EvaluationDirectory) -> None:
-    """Compare precision and weights, which are known after loading, with those of the stored responses."""
-    weights = json.loads(json.dumps(sampler.settings[-2:]))  # precision and digest; settings.json has the others
+    """Compare the weights and the precision of the loaded model with those of the stored responses."""
+    # precision and digest are known only after loading; settings.json has the other settings
+    weights = json.loads(json.dumps(sampler.settings[-2:]))
     if record["sampler"] is None:
         record["sampler"] = {"weights": weights, "versions": dict(sampler.versions)}
     elif record["sampler"]["weights"] != weights:

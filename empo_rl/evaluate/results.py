@@ -1,13 +1,14 @@
 """Compute the metrics of a set, of its groups, and of a suite from the grades.
 
     pass@1             share of questions with a right greedy response
-    mean@n, pass@k     from n samples (see `numbers`)
+    mean@n             share of right samples, averaged over questions
+    pass@k             estimated from n samples (see `numbers`)
     majority@n         share of questions where the answer of the largest cluster of samples is right
     semantic_entropy   mean over questions of the entropy H of the clusters of their samples, in nats
-    auroc              how well H predicts wrong greedy responses
+    auroc              AUROC of H as a predictor of wrong greedy responses
 
-The average of a suite gives each set the same weight, as in Tables 1 and 3. The average of MMLU-Pro gives each question
-the same weight, as in Table 2.
+The average of a suite gives each set the same weight, like Tables 1 and 3. The average of MMLU-Pro gives each question
+the same weight, like Table 2.
 """
 
 from __future__ import annotations
@@ -39,11 +40,12 @@ class SetResults:
 
     Attributes:
         questions: number of questions.
-        n: samples for each question; 0 if only greedy responses were graded.
+        n: number of samples for each question; 0 if only greedy responses were graded.
         numbers: name -> number with its interval.
         resampled: name -> (RESAMPLES,) values in the bootstrap resamples.
-        groups: group -> the numbers of its questions.
-        counts: part ("greedy", "samples") -> counts of responses, and of missing and undecided ones.
+        groups: group -> the numbers of the questions in the group.
+        counts: part ("greedy", "samples") -> numbers of present, missing, unanswered, undecided and cut-off responses,
+            and of tokens.
     """
 
     questions: int
@@ -94,7 +96,7 @@ def measure(
 
 
 def values_per_question(greedy: Sequence[Grade], sampled: Sequence[Grade], n: int) -> dict[str, Floats]:
-    """Name -> (questions,) values, for each number that is a mean over questions."""
+    """Number name -> (questions,) values. The dict contains each number that is a mean over questions."""
     values = {"pass@1": np.array([float(grade.right[0]) for grade in greedy])}
     if sampled:
         right = [sum(grade.right) for grade in sampled]

@@ -1,9 +1,10 @@
-"""Results as Markdown: the paper's tables with one row for each evaluation, and a table of all numbers.
+"""Print results as Markdown: the paper's tables with one row for each evaluation, and a table of all numbers.
 
     math      MATH, Minerva, Olympiad, AIME24, AMC23, Avg.            Tables 1 and 3
     natural   STEM, Humanities, Social, Other, Avg., GPQA             Table 2
 
-Accuracies are greedy pass@1 in percent. A missing value is "-". An average over columns needs every column.
+Accuracies are greedy pass@1 in percent. A missing value is printed as "-". The average of a suite is
+missing if one of the sets is missing.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _MISSING = "-"
 
 
 def paper_tables(results: Sequence[Mapping[str, Any]]) -> str:
-    """One table for each suite that an evaluation has a set of, and one table for the other sets."""
+    """One table for each suite that was evaluated at least in part, and one table for sets that are in no suite."""
     tables = []
     for suite, names in SUITES.items():
         if rows := [found for found in results if any(name in found["sets"] for name in names)]:
@@ -31,7 +32,7 @@ def paper_tables(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def all_numbers(results: Mapping[str, Any]) -> str:
-    """Two tables: every number with its 95% interval for each set, and counts of responses for each set and part."""
+    """Two tables: the numbers of each set with 95% intervals, and the counts of responses of each set and part."""
     sets: Mapping[str, Mapping[str, Any]] = results["sets"]
     keys = list(dict.fromkeys(key for entry in sets.values() for key, value in entry.items() if _is_number(value)))
     rows = [

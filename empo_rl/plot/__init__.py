@@ -1,7 +1,7 @@
-"""The command `empo-plot`: figures of training runs along their steps, and of pass@k of evaluations.
+"""The command `empo-plot`: draw the metrics of training runs at each step, and the pass@k of evaluations.
 
     run_files.py         reads the directory of a run
-    panels.py            table of the panels: columns of `metrics.jsonl`, axes, figures
+    panels.py            table of the panels: columns of `metrics.jsonl`, y axis, figure
     step_panels.py       draws curves along the training steps, and alarms
     summary_panels.py    draws the cost of a step, and entropy against accuracy
     pass_at_k_panel.py   reads `results.json` of `empo-eval`, and draws pass@k

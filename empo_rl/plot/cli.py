@@ -1,8 +1,8 @@
-"""`empo-plot`: figures of one run, or of several runs in comparison.
+"""`empo-plot`: draw one run, or compare several runs in the same figures.
 
     empo-plot RUN... [-o DIR|FILE] [--only entropy,accuracy,...] [--smooth N]
 
-The module is light to import: matplotlib is imported when a figure is drawn.
+The module imports matplotlib only when a figure is drawn.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _parse_names(_context: click.Context, _parameter: click.Parameter, text: str
 def main(directories: tuple[Path, ...], output: Path, only: tuple[str, ...], smooth: int) -> None:
     """Draw training runs (output_dir of `empo-train`) and evaluations (directories of `empo-eval`).
 
-    Several runs are drawn into the same panels. A run can still be running. The paths of the files are printed.
+    Several runs are drawn into the same panels. A run may be unfinished. The command prints the paths of its files.
     """
     from empo_rl.plot.figures import draw_figure, in_order, require_matplotlib
     from semantic_entropy import SemanticEntropyError
@@ -75,7 +75,7 @@ def main(directories: tuple[Path, ...], output: Path, only: tuple[str, ...], smo
 
 
 def _read(directories: Sequence[Path], window: int) -> Any:
-    """Read runs and evaluations. Their files tell them apart; a directory can be both."""
+    """Read runs and evaluations. A directory with `results.json` is an evaluation; it can also be a run."""
     from empo_rl.evaluate import RESULTS
     from empo_rl.files.run_directory import METRICS
     from empo_rl.plot.figures import PlotData
@@ -93,7 +93,7 @@ def _read(directories: Sequence[Path], window: int) -> Any:
 
 
 def _output_files(names: Sequence[str], output: Path) -> Iterable[tuple[list[str], list[Path]]]:
-    """(panels, files) of each figure."""
+    """The names of the panels and the paths of the files of each figure."""
     from empo_rl.plot.figures import FORMATS
     from semantic_entropy import InputError
 

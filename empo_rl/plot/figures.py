@@ -1,6 +1,7 @@
 """Draw figures with several panels, one below the other, and write them as PNG and SVG files.
 
-Panels along the training steps share the x axis. If there are several runs, one legend above the panels names them.
+Panels with training steps on the x axis share this axis. For several runs, one legend above the panels shows the names
+of the runs.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from empo_rl.plot.style import SETTINGS, line_style
 from empo_rl.plot.summary_panels import draw_cost, draw_scatter, has_cost, scatter_columns
 
 FORMATS = (".png", ".svg")
-_WIDTH, _HEIGHT, _LOW_HEIGHT = 7.0, 2.5, 1.0  # inches: width of a figure, height of a panel, and of one with rows
+_WIDTH, _HEIGHT, _LOW_HEIGHT = 7.0, 2.5, 1.0  # inches: figure width, panel height, height of a panel with rows
 _DPI = 110
 
 
@@ -29,7 +30,7 @@ class PlotData:
     Attributes:
         runs: training runs.
         evaluations: pass@k curves.
-        window: number of steps that curves are smoothed over.
+        window: number of steps of the running mean; 1: no smoothing.
     """
 
     runs: tuple[Run, ...]
@@ -72,8 +73,8 @@ def draw_figure(names: Sequence[str], data: PlotData, paths: Sequence[Path], tit
     """Draw one figure and write it to each path, in the format of its suffix.
 
     Args:
-        names: the panels; `data.missing` must be None for each.
-        data: runs and evaluations.
+        names: names of the panels; `data.missing(name)` must be None for each name.
+        data: the runs and the evaluations.
         paths: files with the suffix .png or .svg.
         title: text above the figure.
     """
@@ -84,7 +85,7 @@ def draw_figure(names: Sequence[str], data: PlotData, paths: Sequence[Path], tit
     heights = [_height(name, data) for name in names]
     with mpl.rc_context(SETTINGS):
         figure = Figure(figsize=(_WIDTH, sum(heights) + 0.6), layout="constrained")
-        FigureCanvasAgg(figure)  # works without a screen, whatever backend matplotlibrc sets
+        FigureCanvasAgg(figure)  # works without a screen and with any backend in matplotlibrc
         _add_panels(figure, names, data, heights)
         _add_heading(figure, names, data, title)
         for path in paths:
@@ -138,7 +139,7 @@ def _smoothing_note(window: int) -> str:
 
 
 def _add_heading(figure: Any, names: Sequence[str], data: PlotData, title: str | None) -> None:
-    """Add the title, and the names of several runs. Panels that do not show steps have their own legends."""
+    """Add the title. For several runs, add a legend with their names if a panel shows training steps."""
     from matplotlib.lines import Line2D
 
     if title:
@@ -153,5 +154,5 @@ def _add_heading(figure: Any, names: Sequence[str], data: PlotData, title: str |
 
 
 def in_order(names: Sequence[str]) -> list[str]:
-    """The names without repetitions, in the order of the figures."""
+    """The names of the panels in the order in which the figures contain them, without repetitions."""
     return [name for name in NAMES if name in names]

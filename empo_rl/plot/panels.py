@@ -1,7 +1,7 @@
-"""The table of panels: the columns of `metrics.jsonl` that each panel reads, its axis, and the figure it belongs to.
+"""Define the panels: the columns of `metrics.jsonl` that a panel shows, its y axis, and the figures with their panels.
 
-A panel draws the columns that the runs have. With one run, a panel shows all its curves. With several runs, it shows
-one curve for training and one for held-out questions, so two lines of a kind always differ by the run.
+A panel draws the columns that the runs have. With one run, a panel shows all its curves. With several runs, a panel
+shows one training curve and one held-out curve for each run, so two training curves always belong to different runs.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from empo_rl.plot.run_files import Run
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One column of `metrics.jsonl`. held_out: measured at some steps on held-out questions, and drawn with markers."""
+    """The curve of one column of `metrics.jsonl`.
+
+    Attributes:
+        held_out: True: the column is measured at some steps on held-out questions, and is drawn with markers.
+    """
 
     column: str
     label: str
@@ -23,13 +27,13 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class StepPanel:
-    """A panel along the training steps.
+    """A panel with training steps on the x axis.
 
     Attributes:
         name: name in `--only`.
         axis: label of the y axis, with the unit.
         curves: the curves that the panel can show.
-        low, high: limits of the y axis; None: chosen from the data.
+        low, high: limits of the y axis; None: the limit depends on the data.
         marks: columns whose nonzero steps get a mark at the bottom of the panel.
     """
 
@@ -41,7 +45,7 @@ class StepPanel:
     marks: tuple[Curve, ...] = ()
 
     def available_curves(self, runs: Sequence[Run]) -> tuple[Curve, ...]:
-        """The curves to draw. With several runs, at most one of each kind: the one that most runs have."""
+        """The curves to draw. With several runs, the training curve and the held-out curve that most runs have."""
         counts = {curve: sum(bool(run.series(curve.column)) for run in runs) for curve in self.curves}
         available = [curve for curve in self.curves if counts[curve]]
         if len(runs) == 1:
@@ -105,7 +109,7 @@ FIGURES = {
     "scatter": (SCATTER,),
     "pass-at-k": (PASS_AT_K,),
 }
-"""File name -> its panels, if the output is a directory. `training` corresponds to the paper's Figure 2."""
+"""Figure -> its panels. If the output is a directory, each figure is one file. The paper's Figure 2 is `training`."""
 
 NAMES = tuple(name for names in FIGURES.values() for name in names)
 BY_NAME = {panel.name: panel for panel in STEP_PANELS}

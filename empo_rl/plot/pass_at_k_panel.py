@@ -1,11 +1,11 @@
-"""Read pass@k from `results.json` of `empo-eval`, and draw it over k with its intervals.
+"""Read pass@k from the `results.json` of `empo-eval`, and draw pass@k and its intervals against k.
 
     {"label": NAME, "sets": {SET: {"title": ..., "n": 8, "mean@8": NUMBER, "pass@2": NUMBER, "pass@4": NUMBER, ...}}}
     NUMBER = {"value": 0.41, "low": 0.36, "high": 0.46}
 
-The first point of a curve (k = 1) is mean@n, the unbiased pass@1 of the samples. `pass@1` in the file belongs to the
-greedy responses, which are decoded differently, so it is not a point of the curve. A file with an unknown structure is
-refused.
+The first point of a curve (k = 1) is mean@n, the unbiased pass@1 of the samples. The `pass@1` in the file is that of
+the greedy responses, which are decoded differently, so the curve does not contain this value. A file with an unknown
+structure raises an error.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PASS = re.compile(r"pass@(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class PassAtKCurve:
-    """The curve of one set: k, pass@k and the ends of its interval, each (ks,); and the names for the legend."""
+    """The curve of one set: k, pass@k and both ends of the interval, each (ks,). Also the names for the legend."""
 
     model: str
     data: str
@@ -40,7 +40,7 @@ def read_evaluations(directories: Mapping[Path, str]) -> list[PassAtKCurve]:
     """The curves of all sets with more than one sample.
 
     Args:
-        directories: directory -> name; the names replace the labels if two evaluations have the same label.
+        directories: directory -> name. If two evaluations have the same label, the legend shows the names.
 
     Raises:
         InputError: a results.json has an unknown structure, or contains no pass@k.
@@ -107,7 +107,7 @@ def _curves(directory: Path, results: Mapping[str, Any], name: str) -> list[Pass
 
 
 def _points(path: Path, key: str, numbers: Mapping[str, Any]) -> list[tuple[int, float, float, float]]:
-    """(k, value, low, high) in the order of k; empty if there are no samples."""
+    """(k, value, low, high) of each point, in the order of k; empty if the set has no samples."""
     ks = {int(match[1]): name for name in numbers if (match := _PASS.fullmatch(name))}
     first = f"mean@{numbers.get('n')}"
     columns = {**ks, 1: first} if first in numbers else {k: name for k, name in ks.items() if k > 1}
@@ -121,7 +121,7 @@ def _points(path: Path, key: str, numbers: Mapping[str, Any]) -> list[tuple[int,
 
 
 def _number(entry: Mapping[str, Any]) -> tuple[float, float, float]:
-    """(value, low, high); an undefined interval (null) gets width 0."""
+    """(value, low, high) of one number. An undefined interval (null) becomes an interval of width 0."""
     value = float(entry["value"])
     low, high = (value if entry[end] is None else float(entry[end]) for end in ("low", "high"))
     return value, low, high

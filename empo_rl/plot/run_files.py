@@ -1,11 +1,11 @@
 """Read the directory of a run for plotting. The run can be finished, killed or still running.
 
-    metrics.jsonl   one line for each step; an unfinished last line is left out with a note
-    summary.json    only in a demo run: `base` has the results of the model before step 1
-    alarms.jsonl    the alarms of the monitor: {step, alarm, value, limit, ...}. If the file is missing, an alarm is
-                    raised at each step where the column alarm/NAME changes to 1
+    metrics.jsonl   one line for each step. An unfinished last line is left out, and a note tells the user.
+    summary.json    only in a finished demo: the key `base` contains the results of the model before step 1.
+    alarms.jsonl    the alarms of the monitor: {step, alarm, value, limit, ...}. If the file is missing, the alarms come
+                    from the columns alarm/NAME: an alarm was raised at each step at which its column changes to 1.
 
-Checkpoints and weights are not read. Nothing is written.
+This module does not read checkpoints or weights, and writes no file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class RaisedAlarm:
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """The values of a column, and the steps that have a value; both (steps,)."""
+    """A column of a run: the steps at which the column contains a number, and these numbers, both (steps,)."""
 
     steps: tuple[int, ...]
     values: tuple[float, ...]
@@ -51,7 +51,7 @@ class Run:
     Attributes:
         name: name in legends.
         rows: rows of `metrics.jsonl`.
-        base: columns of the model before step 1.
+        base: column name -> value for the model before step 1.
         alarms: alarms in the order of the steps.
         notes: messages for the user.
     """
@@ -63,14 +63,14 @@ class Run:
     notes: tuple[str, ...] = ()
 
     def series(self, column: str) -> Series:
-        """The steps at which the column contains a number. Step 0 is the model before training."""
+        """The steps at which the column contains a number, and these numbers. Step 0 is the model before training."""
         rows = ({"step": 0, **self.base}, *self.rows)
         found = [(row["step"], float(row[column])) for row in rows if isinstance(row.get(column), int | float)]
         return Series(tuple(step for step, _ in found), tuple(value for _, value in found))
 
 
 def read_runs(directories: Sequence[Path]) -> list[Run]:
-    """Read several runs. The name of a run is the shortest end of its path that is unique.
+    """Read several runs. The name of a run is a unique end of its path, as short as possible.
 
     Raises:
         InputError: a directory is not a run, or has no complete step yet.
@@ -88,7 +88,7 @@ def short_names(paths: Sequence[Path]) -> list[str]:
 
 
 def demo_run(name: str, rows: Iterable[Mapping[str, Any]], base: Mapping[str, float]) -> Run:
-    """The data of a demo run that has not written its summary yet."""
+    """The `Run` of a demo that has not written its summary yet. base: results of the model before step 1."""
     return Run(name, tuple(rows), {f"{_EVAL}{column}": value for column, value in base.items()}, ())
 
 
@@ -110,7 +110,7 @@ def _read(directory: Path, name: str) -> Run:
 
 
 def _base(path: Path) -> dict[str, float]:
-    """The columns of step 0. Only a finished demo has a summary."""
+    """The columns of step 0, from the summary of a finished demo. Empty if the run has no summary."""
     if not path.is_file():
         return {}
     try:

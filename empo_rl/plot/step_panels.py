@@ -1,10 +1,10 @@
-"""Draw panels along the training steps: curves, which can be smoothed, and alarms.
+"""Draw panels with training steps on the x axis: curves, smoothed on request, and alarms.
 
-`smooth` is a running mean, as in the paper's Figure 2:
+`smooth` is a running mean, like in the paper's Figure 2:
 
     smooth(x, N)[t] = mean of x[max(0, t - N + 1)], ..., x[t]
 
-The mean uses only past values, so no value has an effect before its step. The first N - 1 means use fewer values.
+The mean at step t uses only values up to step t. The first N - 1 means use fewer than N values.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def draw_alarms(axes: Any, runs: Sequence[Run]) -> None:
 
 
 def smooth(values: Sequence[float], window: int) -> list[float]:
-    """The running mean of `values` (steps,) over `window` steps. A window of 1 returns the values.
+    """The running mean of `values` (steps,) over `window` steps. If `window` is 1, the result equals `values`.
 
     Raises:
         InputError: the window is smaller than 1.
@@ -75,14 +75,14 @@ def smooth(values: Sequence[float], window: int) -> list[float]:
 
 
 def _mean(values: Sequence[float]) -> float:
-    """The mean of one window. A running sum would keep rounding errors of large values, nan and infinity."""
+    """The mean of one window. A running sum would carry rounding errors, nan and infinity to later windows."""
     if all(map(math.isfinite, values)):
         return math.fsum(values) / len(values)
-    return sum(values) / len(values)  # nan or an infinity; fsum fails on inf - inf
+    return sum(values) / len(values)  # returns nan or infinity; fsum raises an error on inf - inf
 
 
 def _draw_curve(axes: Any, series: Series, curve: Curve, style: LineStyle, window: int) -> None:
-    if curve.held_out:  # a few exact points: smoothing would hide them
+    if curve.held_out:  # the curve has a few exact points, which smoothing would hide
         marks = {"marker": style.marker, "markersize": 5, "linewidth": 0.8}
         axes.plot(series.steps, series.values, color=style.colour, linestyle=style.dashes, zorder=3, **marks)
         return
@@ -109,8 +109,10 @@ def _draw_marks(axes: Any, series: Series, style: LineStyle, row: int) -> None:
 
 
 def _set_limits(axes: Any, panel: StepPanel, runs: Sequence[Run], curves: Sequence[Curve]) -> None:
-    """Set the limits of the y axis: the full range if it is known, with space for markers at the edge; else from 0, or
-    as matplotlib chooses if there are negative values.
+    """Set the limits of the y axis.
+
+    If the panel has both limits, use both, with space for markers at the edge. Else the axis starts at 0. If a value is
+    negative, matplotlib chooses the limits.
     """
     if panel.low is not None and panel.high is not None:
         margin = 0.03 * (panel.high - panel.low)
@@ -124,7 +126,7 @@ def _set_limits(axes: Any, panel: StepPanel, runs: Sequence[Run], curves: Sequen
 
 
 def _legend_handles(panel: StepPanel, runs: Sequence[Run], curves: Sequence[Curve]) -> list[Any]:
-    """Legend entries for the curves and marks of a panel. The names of the runs are above all panels."""
+    """Legend entries for the curves and marks of a panel. The legend of the figure shows the names of the runs."""
     from matplotlib.lines import Line2D
 
     handles = []
@@ -133,7 +135,7 @@ def _legend_handles(panel: StepPanel, runs: Sequence[Run], curves: Sequence[Curv
         marked = {"marker": style.marker, "markersize": 5, "linewidth": 0.8} if curve.held_out else {"linewidth": 1.6}
         handles.append(Line2D([], [], color=style.colour, linestyle=style.dashes, label=curve.label, **marked))
     if len(handles) == 1 and not any(curve.held_out for curve in panel.curves):
-        handles = []  # the label of the axis is enough
+        handles = []  # a single curve needs only the label of the axis
     for mark in panel.marks:
         if any(any(run.series(mark.column).values) for run in runs):
             handles.append(Line2D([], [], color=NEUTRAL, linestyle="", marker="x", label=mark.label))

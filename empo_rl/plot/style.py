@@ -1,7 +1,7 @@
-"""How runs are distinguished: by colour, dashes and marker, so a printout without colours is readable, too.
+"""Define the styles of the runs. Runs differ in colour, dashes and marker, so a printout without colours is readable.
 
-The colours are those of Okabe and Ito (https://jfly.uni-koeln.de/color/), which colour-blind people can distinguish.
-Neighbours in this order differ in lightness. Yellow is left out because it is too light for lines on white.
+Colour-blind people can distinguish the colours, which come from Okabe and Ito (https://jfly.uni-koeln.de/color/).
+Neighbouring colours in the list differ in lightness. Yellow is left out because it is too light for lines on white.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _COLOURS = ("#0072B2", "#E69F00", "#000000", "#56B4E9", "#D55E00", "#CC79A7", "#
 _DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1)), (0, (5, 1, 1, 1)), (0, (8, 3)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _HATCHES = ("", "///", "...")
-NEUTRAL = "#555555"  # for things that belong to no run
+NEUTRAL = "#555555"  # colour of lines that belong to no run
 SETTINGS: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
@@ -38,7 +38,7 @@ class LineStyle:
 
 
 def line_style(index: int) -> LineStyle:
-    """The style with this index. The combinations of colour, dashes and marker repeat after 35."""
+    """The style of the run or curve with this index. After 35 styles, the combinations repeat."""
     return LineStyle(_COLOURS[index % len(_COLOURS)], _DASHES[index % len(_DASHES)], _MARKERS[index % len(_MARKERS)])
 
 

@@ -10,7 +10,7 @@ from empo_rl.plot.run_files import Run
 from empo_rl.plot.style import NEUTRAL, hatch, line_style
 
 _PAIRS = (("eval/semantic_entropy", "eval/pass@1"), ("empo/entropy", "empo/accuracy"))
-_PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # they also differ in lightness
+_PART_COLOURS = ("#0072B2", "#E69F00", "#BBBBBB")  # these colours also differ in lightness
 
 
 def has_cost(run: Run) -> bool:
@@ -19,7 +19,7 @@ def has_cost(run: Run) -> bool:
 
 
 def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
-    """Draw one bar for each run: the mean seconds of each part of a step, with their shares, and the peak memory."""
+    """Draw one bar for each run: the mean seconds and the share of each part of a step, and the peak memory."""
     names = [run.name for run in runs]
     for number, run in enumerate(runs):
         left, means = 0.0, [_mean(run, part) for part in COST_PARTS]
@@ -42,7 +42,7 @@ def draw_cost(axes: Any, runs: Sequence[Run]) -> None:
 
 
 def scatter_columns(runs: Sequence[Run]) -> tuple[str, str] | None:
-    """The columns of entropy and accuracy: on held-out questions if a run has both, else on training batches."""
+    """The columns of entropy and accuracy: from held-out questions if a run has both columns, else from training."""
     return next((pair for pair in _PAIRS if any(len(_points(run, pair)) > 1 for run in runs)), None)
 
 
@@ -68,9 +68,8 @@ def draw_scatter(axes: Any, runs: Sequence[Run]) -> None:
     axes.set_ylabel(f"{pair[1].split('/')[1]} (share right)")
     axes.set_xlim(left=0)
     axes.set_ylim(-0.03, 1.03)
-    axes.legend(
-        title="earlier steps lighter", frameon=True, edgecolor=NEUTRAL
-    )  # the frame separates its markers from the points
+    # the frame separates the markers of the legend from the points
+    axes.legend(title="earlier steps lighter", frameon=True, edgecolor=NEUTRAL)
 
 
 def _mean(run: Run, part: str) -> float:

@@ -229,7 +229,7 @@ def test_sets_that_cannot_be_loaded_are_listed_with_the_reason(tmp_path):
         (["numina", "--from", "empty.jsonl", "--alone"], "no row is left of 0 rows"),
         (
             ["numina", "--from", "rows.jsonl", "-o", "rows.jsonl"],
-            "rows.jsonl is used twice, as an input or for another output: choose another name with -o",
+            "rows.jsonl names two files (input or output) of this command: choose another name with -o",
         ),
         (["numina", "--from", "rows.jsonl", "-o", "."], ". is a folder: name a file in it"),
         (["numina", "--from", "rows.jsonl", "-o", "taken.jsonl"], "taken.report.json is a folder: name a file in it"),

@@ -160,7 +160,7 @@ def test_changed_questions_are_refused(finished, model, sums, tmp_path):
     refused = run(*command(model, data, out))
     assert refused.exit_code == 1
     assert (
-        "sums.jsonl:2 differs from the stored question sums-1: its text, gold answer or examples have changed"
+        "sums.jsonl:2 differs from the stored question sums-1: the text, the gold answer or the examples have changed"
         in refused.output
     )
 
