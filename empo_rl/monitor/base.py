@@ -76,6 +76,12 @@ class Alarm(ABC):
     name: ClassVar[str]
     meaning: ClassVar[str]  # what it means and what to do, in one or two sentences
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for removed, replacement in (("memory", "state_dict"), ("recall", "load_state_dict")):
+            if removed in cls.__dict__:  # names of 0.1.0: ignored, an alarm would lose its state at --resume
+                raise TypeError(f"{cls.__name__}.{removed}: extend Alarm.{replacement} instead; Alarm has no {removed}")
+
     def __init__(self, *, steps: int = 5, action: Action | None = None) -> None:
         self.steps = check_count(self.name, "steps", steps)
         if action not in (None, *ACTIONS):

@@ -12,7 +12,7 @@ Knows no trainer, reads no label, writes no file. `empo_rl.trainers.trl.callback
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 from empo_rl.core.provider import BatchDecision
 from empo_rl.monitor.alarms import load_alarms
@@ -61,6 +61,10 @@ class Monitor:
         self._step = step
         firings = (alarm.update(observation, step, self.action) for alarm in self.alarms)
         return [firing for firing in firings if firing is not None]
+
+    def see(self, *_: object) -> NoReturn:
+        """Removed: raises an error that names `observe`."""
+        raise AttributeError("Monitor.see(Seen(...), step) is now Monitor.observe(Observation(...), step)")
 
     @property
     def step(self) -> int:

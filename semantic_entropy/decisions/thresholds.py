@@ -176,7 +176,8 @@ def _check(scores: Sequence[float], labels: Sequence[bool]) -> None:
             else "there are no pairs"
         )
         raise InputError(
-            f"a threshold needs pairs labelled 'same' and pairs labelled 'different', but {given}: add pairs with the missing label"
+            f"a threshold needs pairs labelled 'same' and pairs labelled 'different', but {given}: add pairs with the "
+            "missing label"
         )
 
 

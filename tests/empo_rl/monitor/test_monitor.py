@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from empo_rl import EmpoProvider
+from empo_rl import Alarm, EmpoProvider, Monitor
 from empo_rl.monitor import Monitor
 from semantic_entropy import InputError
 
@@ -91,3 +91,10 @@ def test_wrong_numbers_are_refused(provider):
         monitor.update(decision, step=3)
     with pytest.raises(InputError, match="action is 'halt': choose one of warn, stop"):
         Monitor(action="halt")
+
+
+def test_names_of_0_1_0_fail_with_their_replacement():
+    with pytest.raises(TypeError, match="Old.memory: extend Alarm.state_dict instead"):
+        type("Old", (Alarm,), {"memory": lambda self: {}})
+    with pytest.raises(AttributeError, match=r"now Monitor.observe\(Observation"):
+        Monitor().see(None, 1)
