@@ -5,7 +5,6 @@ import json
 import pytest
 
 from empo_rl import Alarm, EmpoProvider, Monitor
-from empo_rl.monitor import Monitor
 from semantic_entropy import InputError
 
 
