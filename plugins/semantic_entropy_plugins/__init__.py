@@ -1,1 +1,1 @@
-"""The back ends that ship with semantic-entropy, found through the same entry points as anyone's."""
+"""The back ends that ship with semantic-entropy. They are found through entry points, like other plugins."""

@@ -1,4 +1,4 @@
-"""The built-in components, registered by the same hooks as any plugin's. Each is imported at its first use."""
+"""The built-in components, registered by the same hooks as other plugins. A component is imported at its first use."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _class(path: str) -> Callable[[], Callable[..., Any]]:
 
 @hookimpl
 def semantic_entropy_equivalences() -> list[Component]:
-    """The judges: first those that need no model, then the others."""
+    """The judges: first the judges without a model, then the judges with a model."""
     return [
         Component("exact", _class("text.text_judges:Exact"), "equal strings; white space at the ends is ignored"),
         Component("text", _class("text.text_judges:Text"), "short answers with the same content words; no model"),
@@ -112,7 +112,7 @@ def semantic_entropy_estimators() -> list[Component]:
 
 @hookimpl
 def semantic_entropy_samplers() -> list[Component]:
-    """The samplers: they draw responses from a model."""
+    """The samplers, which draw responses from a model."""
     return [
         Component(
             "hf",

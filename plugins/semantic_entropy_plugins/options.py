@@ -1,9 +1,9 @@
-"""Checks of the options that judges and samplers take, and the text that names a component with its options.
+"""Checks the options of judges and samplers, and describes a component with its options as text.
 
 Every check returns the value or raises `OptionError` with the owner, the option, the value and the values allowed.
 The checks run at construction, so that a wrong option is reported before a model is loaded or a request is sent.
 
-Left out: options of the HTTP client (address, prices, request body), which `endpoint.options` checks.
+Left out: the options of the HTTP client (address, prices, request body). The folder `endpoint` checks them.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, TypeVar, cast
 
 from semantic_entropy.plugin import errors
 
-HIGHEST_TEMPERATURE = 100.0  # a larger value is a mistake
-_LARGEST = 1e15  # the default upper limit: it excludes infinity and is not part of the message
+HIGHEST_TEMPERATURE = 100.0  # a larger value is taken for a mistake
+_LARGEST = 1e15  # the default upper limit: it excludes infinity, and messages do not show it
 
 _N = TypeVar("_N", bound=float | None)
 _S = TypeVar("_S", bound=str | None)
@@ -37,9 +37,9 @@ def checked_number(
     """The value as an int or a float; a NumPy number is converted.
 
     Args:
-        owner: the component, for the message.
-        name: the option, for the message.
-        value: the value that was given.
+        owner: the component's name, for the message.
+        name: the option's name, for the message.
+        value: the value to check.
         least: the lower limit.
         most: the upper limit.
         whole: only integers are allowed.
@@ -82,14 +82,14 @@ def checked_seed(owner: str, value: int | None) -> int | None:
 
 
 def checked_text(owner: str, name: str, value: _S, *, optional: bool = False) -> _S:
-    """A text that is not blank, or None where `optional`. Raises OptionError."""
+    """A text that is not blank, or None if `optional` is true. Raises OptionError."""
     if (value is None and optional) or (isinstance(value, str) and value.strip()):
         return value
     raise errors.OptionError(f"{owner}: {name}={value!r} must be a text that is not empty{' or None' * optional}")
 
 
 def checked_choice(owner: str, name: str, value: _S, choices: Iterable[str]) -> _S:
-    """One of the choices. Raises OptionError, with the choice that is spelled most like the value."""
+    """The value, if it is one of the choices. Raises OptionError, which suggests the most similar choice."""
     known = list(choices)
     if isinstance(value, str) and value in known:
         return value
@@ -99,7 +99,7 @@ def checked_choice(owner: str, name: str, value: _S, choices: Iterable[str]) -> 
 
 
 def checked_stops(owner: str, value: str | Sequence[str] | None) -> tuple[str, ...]:
-    """The stop strings: one, several or none. Raises OptionError."""
+    """The stop strings as a tuple; the value is one text, a list of texts, or None. Raises OptionError."""
     stops: Any = [value] if isinstance(value, str) else [] if value is None else value
     if not isinstance(stops, Sequence) or not all(isinstance(stop, str) and stop for stop in stops):
         raise errors.OptionError(f"{owner}: stop={value!r} must be a text that is not empty, or a list of such texts")
@@ -107,10 +107,10 @@ def checked_stops(owner: str, value: str | Sequence[str] | None) -> tuple[str, .
 
 
 def checked_logprobs(owner: str, value: str | bool) -> str | bool:
-    """Which distribution the log-probabilities belong to: "drawn" (also for True) or "model"; False for none.
+    """The option `logprobs`: "drawn" (also for True) or "model", the distribution of the log-probabilities; or False.
 
     Raises:
-        OptionError: another value.
+        OptionError: the value is not allowed.
     """
     if isinstance(value, bool):
         return "drawn" if value else False
@@ -126,9 +126,10 @@ def describe_component(component: type, name: str, options: Mapping[str, Any]) -
     """The component's name, followed by the options that are not its defaults: `name(option=value, ...)`.
 
     Args:
-        component: the class whose parameters the options are. Never `type(self)`: a subclass may take other parameters.
+        component: the class with these options as its parameters. Do not pass `type(self)`: a subclass may have other
+            parameters.
         name: the component's name.
-        options: values by parameter name.
+        options: the values, by parameter name.
     """
     defaults = _defaults(component)
     shown = [f"{option}={value!r}" for option, value in options.items() if value != defaults[option]]

@@ -1,17 +1,15 @@
 """The cascade judge: inexpensive judges first; expensive judges only for undecided pairs.
 
-All pairs go to the first stage in one call, the pairs that it leaves undecided to the second stage in one call, and so
-on, so that the batches of an expensive judge are full. A stage
+All pairs go to the first stage in one call. The undecided pairs go to the second stage in one call, and so on, so that
+the batches of an expensive judge are full. A stage
 
-1. judges the pairs whose two answers suit it (`Equivalence.suits`: `math` takes only mathematics); the last stage
-judges
-   all remaining pairs;
-2. decides the pairs for which it is trusted: for "same", for "different", or for both. With a band [low, high] its
-score
-   decides instead of its verdict: the same from `high` on, different below `low`, undecided in between;
-3. passes on the other pairs, and those that it could not judge.
+1. judges the pairs whose two answers suit its judge (`Equivalence.suits`: only mathematics suits `math`); the last
+   stage judges all remaining pairs;
+2. decides a pair if its verdict is trusted: only "same", only "different", or both can be trusted. With a band
+   [low, high] the score replaces the verdict: same if score >= high, different if score < low, else undecided;
+3. passes all other pairs to the next stage.
 
-A pair that the last stage leaves undecided is undecided, with the reason of every stage.
+If the last stage does not decide a pair, the pair is undecided, and the verdict has the reasons of all stages.
 
 Left out: votes and weights. The first trusted stage decides.
 """
@@ -25,31 +23,32 @@ from typing import Any
 from semantic_entropy.plugin import Equivalence, Pair, Usage, Verdict, load_extractor, strip_reasoning
 from semantic_entropy_plugins.cascade.cascade_stages import Stage, read_stages
 
-DEFAULT = ("exact", "math", "text")  # the judges of `auto`, which need no model; `auto` chooses by group, not by pair
+DEFAULT = ("exact", "math", "text")  # the judges of `auto`, without a model; `auto` chooses a judge for each group
 
 
 class Cascade(Equivalence):
-    """Several judges in order: the first one that is trusted with a pair decides it, and the verdict names the judge.
+    """Asks several judges in order. The first trusted verdict on a pair decides, and names its judge.
 
         load_equivalence("cascade", judges=["exact", "math", {"judge": "embedding", "band": [0.1, 0.9]}, "nli"])
 
-    An element of `judges` is a judge (a name, an `Equivalence`, or a function of two strings), or a mapping with this
-    judge as "judge" and
+    An element of `judges` is a judge (a name, an `Equivalence`, or a function of two strings), or a mapping. The
+    mapping has the judge under the key "judge", and these optional keys:
 
-    - "options": the options of a judge given by name, such as {"model": ..., "threshold": 0.8};
-    - "trust": "both", "same" or "different": the verdicts of the judge that count;
-    - "band": [low, high] in [0, 1]: the score of the judge decides instead of its verdict.
+    - "options": the options of a judge that is given by name, such as {"model": ..., "threshold": 0.8};
+    - "trust": the verdicts of the judge that count: "both", "same" or "different";
+    - "band": [low, high] in [0, 1], the limits of the score, which then replaces the verdict of the judge.
 
-    Without "trust" and "band", all verdicts of a judge count, with these exceptions before the last stage: of `exact`
-    and `embedding` only "same" counts, and `text` has the band [0.01, 0.6]: the same by its rule, different where two
-    answers share no word or contradict each other. The cascade closes only judges that it has loaded by name.
+    Without "trust" and "band", all verdicts of a judge count. There are three exceptions before the last stage: `exact`
+    and `embedding` are trusted only for "same", and `text` has the band [0.01, 0.6]. With this band, `text` decides
+    "same" by its rule, and "different" only if two answers share no word or contradict each other. The cascade closes
+    only judges that it has loaded by name.
 
     Args:
-        judges: the stages, the least expensive first.
+        judges: the stages; the least expensive judge comes first.
 
     Raises:
-        OptionError: no judges, an invalid element, or a band with its ends in the wrong order.
-        UnknownComponentError: no judge of this name; the message lists the available judges.
+        OptionError: there are no judges, an element is invalid, or a band has low > high.
+        UnknownComponentError: no judge has this name; the message lists the available judges.
     """
 
     name = "cascade"
@@ -62,7 +61,7 @@ class Cascade(Equivalence):
 
     @property
     def thorough(self) -> bool:
-        """Whether a stage costs nothing: it settles most of what comparing with every member adds."""
+        """Whether a stage costs nothing: it decides most of the pairs that a comparison with every member adds."""
         return any(stage.judge.cheap for stage in self.stages)
 
     @property
@@ -71,7 +70,7 @@ class Cascade(Equivalence):
 
     @property
     def versions(self) -> Mapping[str, str]:
-        """The versions of all stages. A component in two versions is listed for each stage."""
+        """The versions of all stages. If stages use different versions of a component, each stage is listed."""
         found: dict[str, str] = {}
         for stage in self.stages:
             for component, version in stage.judge.versions.items():
@@ -86,7 +85,7 @@ class Cascade(Equivalence):
         return any(stage.judge.suits(responses) for stage in self.stages)
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
-        """The extraction of the first stage that suits the responses and has its own `extract`; else the whole text."""
+        """Extract with the first stage that suits the responses and has its own `extract`; else take the whole text."""
         texts = [strip_reasoning(response) for response in responses]
         for stage in self.stages:
             if type(stage.judge).extract is not Equivalence.extract and stage.judge.suits(texts):
@@ -94,9 +93,10 @@ class Cascade(Equivalence):
         return [_whole_text(response) for response in responses]
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        """Each answer's key comes from the last stage that suits it, up to the first that can decide "different".
+        """The key of each answer, from the last of the allowed stages that suits the answer and has a key for it.
 
-        Later stages give no keys, because an earlier stage could call two answers with equal keys different.
+        The allowed stages end with the first stage that can decide "different": this stage could decide "different" for
+        two answers with equal keys of a later stage.
         """
         keys: list[Hashable | None] = list(answers)
         for number, stage in enumerate(self.stages):
@@ -112,7 +112,7 @@ class Cascade(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """Yields a pair's verdict as soon as a stage decides it; the undecided pairs follow after the last stage."""
+        """Yields (index of the pair, verdict) as soon as a stage decides the pair; undecided pairs come last."""
         undecided = {index: _History() for index in range(len(pairs))}
         for stage in self.stages:
             taken = [index for index in undecided if stage.takes(pairs[index])]
@@ -137,7 +137,7 @@ _whole_text = load_extractor("whole")
 
 @dataclass(slots=True)
 class _History:
-    """The reasons of the stages that have judged a pair so far, and the cost."""
+    """The reasons of the stages that have judged a pair so far, and the total cost of these stages."""
 
     reasons: list[str] = field(default_factory=list)
     usage: Usage | None = None

@@ -1,4 +1,4 @@
-"""The stages of a cascade: built from a user's list, checked against their contract, restricted by trust and band."""
+"""The stages of a cascade. A stage runs a judge, and restricts the judge's verdicts by trust and band."""
 
 from __future__ import annotations
 
@@ -26,19 +26,21 @@ Trust = Literal["both", "same", "different"]
 Band = tuple[float, float]
 
 _PARTS = ("judge", "options", "trust", "band")
-# The defaults for a judge before the last stage. On 8,293 labelled pairs of short answers (benchmarks/judges.py),
-# "same" from `text` is right in 94%; "different" in 87% where the answers share no word or contradict each other, and
-# in 48% where they share some words. `embedding`: 94% for "same", 48% for "different".
+# The defaults for a judge before the last stage, from 8,293 labelled pairs of short answers (benchmarks/judges.py).
+# `text`: "same" is right for 94% of pairs; "different" is right for 87% of pairs that share no word or contradict each
+# other, and for 48% of pairs that share some words. `embedding`: "same" is right for 94%, "different" for 48%.
 _DEFAULT_TRUST: Mapping[str, Trust] = {"exact": "same", "embedding": "same"}
 _DEFAULT_BAND: Mapping[str, Band] = {"text": (0.01, 0.6)}
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A judge, and which of its verdicts count.
+    """A stage: a judge, with the rule for which of its verdicts count.
 
-    name: the judge's name, with a number if it occurs again. last: the stage judges all remaining pairs, whatever suits
-    the judge. owned: the judge was loaded here by name, so it is closed here.
+    Attributes:
+        name: the judge's name; a second stage with the same judge also has a number.
+        last: whether this is the last stage, which judges all remaining pairs, even pairs that do not suit the judge.
+        owned: whether the cascade has loaded the judge by name, and therefore closes the judge.
     """
 
     judge: Equivalence
@@ -60,11 +62,11 @@ class Stage:
 
     @property
     def settings(self) -> Hashable:
-        """Everything that the stage's part in a verdict depends on."""
+        """All options of the stage that can change a verdict."""
         return (*class_identity(type(self.judge)), self.judge.settings, self.trust, self.band)
 
     def describe(self) -> str:
-        """The judge, with the trust and band that restrict it."""
+        """The judge's description, with the trust and the band of the stage."""
         restrictions = [] if self.trust == "both" else [f"trust={self.trust}"]
         restrictions += [] if self.band is None else [f"band={list(self.band)}"]
         return " ".join([self.judge.describe(), *restrictions])
@@ -74,15 +76,16 @@ class Stage:
         return self.last or self.judge.suits([pair.left, pair.right])
 
     def close(self) -> None:
-        """Close a judge that was loaded here."""
+        """Close the judge, if the cascade has loaded it."""
         if self.owned:
             self.judge.close()
 
     def ask(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """Yields the verdicts as they come; `same` is None, with the reason, where this stage does not decide.
+        """Yields (index of the pair, verdict); `same` is None, with a reason, if this stage does not decide the pair.
 
         Raises:
-            EquivalenceError: the judge broke its contract, or has a band and gives no score; names the judge.
+            EquivalenceError: the judge broke its contract, or has a band but returns no score. The message names the
+                judge.
         """
         if not pairs:
             return
@@ -91,7 +94,7 @@ class Stage:
                 yield index, self._trusted(verdict)
 
     def _trusted(self, verdict: Verdict) -> Verdict:
-        """The verdict after trust and band; undecided where it does not count."""
+        """The verdict after trust and band; undecided if the judge's verdict does not count."""
         same, reason = verdict.same, verdict.reason
         if same is None:
             return verdict

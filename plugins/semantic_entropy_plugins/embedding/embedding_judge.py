@@ -1,13 +1,13 @@
-"""The embedding judge: two answers mean the same where the cosine of their sentence embeddings reaches a threshold.
+"""The embedding judge: two answers mean the same if the cosine of their sentence embeddings reaches a threshold.
 
     score = max(0, e_left . e_right / (|e_left| |e_right|)),   same = score >= threshold
 
-A cosine measures whether two texts have the same topic, not whether they make the same claim: two dates, or two names
-of one kind, are close together whichever is right. That makes it a weak judge of short answers, alone and after `text`
-(`benchmarks/judges.py`). Each distinct text runs through the model once, in batches sorted by length, and its embedding
-is kept, because a clusterer asks about the same answers round after round.
+A cosine measures whether two texts have the same topic, not whether they make the same claim: two different dates have
+a high cosine, and so have two names of one kind. Therefore the cosine is a weak judge of short answers, alone and after
+the judge `text` (`benchmarks/judges.py`). Each distinct text runs through the model once, in batches sorted by length.
+The embeddings are cached, because a clusterer compares the same answers many times.
 
-Source: Reimers and Gurevych 2019, Sentence-BERT. Left out: approximate search; a group has few answers.
+Source: Reimers and Gurevych 2019, Sentence-BERT. Left out: approximate search, because a group has few answers.
 """
 
 from __future__ import annotations
@@ -32,35 +32,36 @@ _LIBRARIES = ("sentence-transformers", "transformers", "torch")
 _CACHE_SIZE = 20_000  # embeddings: 30 MB for the default model, whose embeddings have 384 numbers
 
 Embedded: TypeAlias = "NDArray[np.float32] | str"
-"""The unit vector (d,) of a text, or the reason why there is none."""
+"""The unit vector (d,) of a text, or the reason why the text has no embedding."""
 
 
 class Embedding(Equivalence):
-    """Two answers mean the same where the cosine of their sentence embeddings reaches `threshold`.
+    """Two answers mean the same if the cosine of their sentence embeddings reaches `threshold`.
 
     The score is the cosine. On 8,288 labelled pairs of short answers (docs/explanation/data.md, without mathematics)
-    the default model with the default threshold has a precision of 94% and a recall of 28%. The most accurate threshold
-    on these pairs is 0.34: right in 77% (`text`: 87%). But it merges different answers of one model, and the entropy
-    then detects wrong answers worse (mean AUROC of five sources .71; with 0.88 .75; `text` .86). Another model needs
-    another threshold: `semantic-entropy threshold` picks one from your own pairs.
+    the default model with the default threshold has a precision of 94% and a recall of 28%. The threshold 0.34 has the
+    highest accuracy on these pairs, 77% (the judge `text`: 87%). But with 0.34 the judge merges different answers of
+    one model, and then the entropy detects wrong answers less well: the mean AUROC of five sources is .71 with 0.34,
+    .75 with 0.88, and .86 with `text`. Another model needs another threshold: `semantic-entropy threshold` picks a
+    threshold from your own pairs.
 
     An answer that is longer than the model's window is undecided; no text is truncated.
 
     Args:
         model: a sentence-transformers model on the Hugging Face hub, or a folder.
-        threshold: the smallest cosine of two answers that mean the same, in [0, 1].
+        threshold: the smallest cosine, in [0, 1], with which two answers mean the same.
         question: put the question before each answer; this needs another threshold.
-        prompt: the text before every answer, for models that were trained with one; None: the model's default.
+        prompt: the text before every answer, for models that were trained with a prompt; None: the model's default.
         revision: a branch, tag or commit on the hub; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, else float16; float32 on a
             CPU.
-        batch_tokens: texts in one forward pass times the tokens of the longest; halved after an out-of-memory error.
-            None: a default for the device.
-        allow_pickle: read pickled weights where there are no safetensors.
+        batch_tokens: the largest size of a forward pass: (number of texts) x (tokens of the longest text). The size is
+            halved after an out-of-memory error. None: a default for the device.
+        allow_pickle: read pickled weights if there are no safetensors.
 
     Raises:
-        OptionError: no such model, or an invalid option.
+        OptionError: the model does not exist, or an option is invalid.
         EquivalenceError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
 
@@ -139,7 +140,7 @@ class Embedding(Equivalence):
         return f"{pair.question} {pair.left}", f"{pair.question} {pair.right}"
 
     def _embed(self, texts: Sequence[str]) -> Iterator[tuple[str, Embedded]]:
-        """Yields every text with its embedding: first the cached embeddings, then batch by batch."""
+        """Yields (text, embedding or reason): first the cached embeddings, then the embeddings of each batch."""
         new = []
         for text in texts:
             cached = self._embeddings.get(text)

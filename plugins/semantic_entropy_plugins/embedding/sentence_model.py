@@ -1,12 +1,12 @@
-"""Models of the sentence-transformers library: loaded safely, with errors that say what to do.
+"""Loads models of the sentence-transformers library safely, with errors that name the fix.
 
-As in `models`: weights are safetensors, no code of the model's author runs, and all files come from one commit. The
-library ensures this only for the encoder. It unpickles the layers on top of the encoder, and before version 6 it
-imports any class that the folder names. Therefore a model on the hub is first downloaded without pickles, and every
-folder is checked before the library loads it. The library also accepts a folder without a tokenizer, with which all
-texts look equal; here such a folder is an error.
+The rules of `models` apply: weights are safetensors, no code of the model's author runs, and all files come from one
+commit. The library ensures these rules only for the encoder. It unpickles the layers on top of the encoder, and before
+version 6 it imports any class that the folder names. Therefore a model on the hub is first downloaded without pickles,
+and every folder is checked before the library loads it. The library also accepts a folder without a tokenizer, and then
+all texts get equal embeddings; this module raises an error for such a folder.
 
-Left out: prompts by task, several GPUs, back ends other than torch.
+Left out: a prompt for each task, several GPUs, back ends other than torch.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from semantic_entropy_plugins.models.loading import (
 )
 from semantic_entropy_plugins.models.tokenizers import context_window
 
-_DEFAULT_OWNER = "sentence-transformers/"  # of a name without an owner, as in the library
+_DEFAULT_OWNER = "sentence-transformers/"  # the owner of a model name without an owner, as in the library
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # the files of a model, in all of its folders
 _PICKLES = "*.bin"
 _OWN_CLASSES = "sentence_transformers."
@@ -46,8 +46,12 @@ _UNLIMITED = 10**6  # tokens: a tokenizer without a limit states 10**30
 class SentenceModel:
     """A model on its device. One thread at a time uses it; other threads wait.
 
-    name, revision, prompt: as requested. commit: of the repository on the hub, or a digest of the local folder. device,
-    dtype: such as "cpu" and "float32". window: the longest text in tokens; None: no limit.
+    Attributes:
+        name, revision, prompt: the values that the user has given.
+        commit: the commit of the repository on the hub, or a digest of the local folder.
+        device: the type of the device, such as "cpu".
+        dtype: the precision, such as "float32".
+        window: the length of the longest text in tokens; None: no limit.
     """
 
     model: SentenceTransformer
@@ -61,9 +65,9 @@ class SentenceModel:
     _lock: ProcessLock = field(default_factory=ProcessLock)
 
     def lengths(self, texts: Sequence[str]) -> list[int]:
-        """Tokens of each text, including the prompt and special tokens, without truncation."""
+        """The number of tokens of each text, including the prompt and special tokens, without truncation."""
         tokenizer = self.model.tokenizer
-        if not texts or not callable(tokenizer):  # static embeddings have none to call, and take texts of any length
+        if not texts or not callable(tokenizer):  # static embeddings, which have no length limit
             return [len(text) for text in texts]
         default = self.model.prompts.get(self.model.default_prompt_name or "") or ""
         prompt = default if self.prompt is None else self.prompt
@@ -72,7 +76,7 @@ class SentenceModel:
             return [len(ids) for ids in tokenizer(prompted, truncation=False, verbose=False)["input_ids"]]
 
     def encode(self, texts: Sequence[str]) -> list[NDArray[np.float32] | str]:
-        """A unit vector (d,) for each text, or the reason why there is none; in one batch."""
+        """Embed the texts in one batch: for each text a unit vector (d,), or the reason why there is no vector."""
         readable = [replace_surrogates(text) for text in texts]
         with self._lock.current:
             found = self.model.encode(readable, prompt=self.prompt, batch_size=len(texts), show_progress_bar=False)
@@ -97,10 +101,11 @@ def load_sentence_model(
     allow_pickle: bool = False,
     purpose: str = "embedding",
 ) -> SentenceModel:
-    """Load a model. The arguments are those of `Embedding`; `purpose` names the component that loads, for messages.
+    """Load a model. `Embedding` describes the arguments; `purpose` is the component's name, for messages.
 
     Raises:
-        OptionError: no such model, revision, device or precision; pickled weights, code of the author, no tokenizer.
+        OptionError: the model, revision, device or precision does not exist; or the model has pickled weights, needs
+            code of its author, or has no tokenizer.
         EquivalenceError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
     survive_forks()
@@ -114,7 +119,7 @@ def load_sentence_model(
     try:
         with quiet_loading():
             model = SentenceTransformer(str(folder), device=str(target), local_files_only=True, model_kwargs=weights)
-    except Exception as error:  # four libraries load here, each with errors of its own
+    except Exception as error:  # four libraries take part, and each library raises its own errors
         raise _not_loaded(error, subject) from error
     _check_tokenizer(model, subject)
     return SentenceModel(
@@ -130,7 +135,7 @@ def load_sentence_model(
 
 
 def _download(name: str, revision: str | None, allow_pickle: bool, subject: str) -> Path:
-    """The folder of a model on the hub, named by its commit; without a network, the folder in the cache."""
+    """Download a model of the hub; without a network, use the cache. Returns its folder, whose name is the commit."""
     repository = name if "/" in name else f"{_DEFAULT_OWNER}{name}"
     patterns = [*_FILES, _PICKLES] if allow_pickle else list(_FILES)
     with hub_errors(subject, revision):
@@ -138,7 +143,7 @@ def _download(name: str, revision: str | None, allow_pickle: bool, subject: str)
 
 
 def _check_folder(folder: Path, allow_pickle: bool, subject: str) -> None:
-    """Refuse foreign code and pickles before the library imports or unpickles them."""
+    """Raise an error for code of the model's author and for pickles, before the library runs or reads them."""
     listing = folder / "modules.json"
     try:
         layers = json.loads(listing.read_text(encoding="utf-8")) if listing.exists() else []
@@ -161,10 +166,10 @@ def _check_folder(folder: Path, allow_pickle: bool, subject: str) -> None:
 
 
 def _check_encoder(folder: Path, subject: str) -> None:
-    """Refuse a folder without a list of layers whose encoder was trained for another task.
+    """Raise an error for an encoder without a modules.json that was trained for another task.
 
-    From such a folder the library takes the encoder and the mean over its tokens; some sentence models are published
-    in this form.
+    From a folder without a modules.json the library loads the encoder, and takes the mean over the tokens. Some
+    sentence models are published in this form, so not every such folder is an error.
     """
     try:
         architecture = json.loads((folder / "config.json").read_text(encoding="utf-8"))["architectures"][0]
@@ -199,7 +204,7 @@ def _check_tokenizer(model: SentenceTransformer, subject: str) -> None:
 
 
 def _window(model: SentenceTransformer) -> int | None:
-    """The smaller limit of the library, which truncates, and of the encoder."""
+    """The smaller of the library's limit, at which it truncates texts, and the encoder's limit."""
     limits = [model.get_max_seq_length()]
     if model.transformers_model is not None:
         limits.append(context_window(model.tokenizer, model.transformers_model))

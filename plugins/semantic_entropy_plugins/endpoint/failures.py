@@ -61,7 +61,7 @@ _REFUSALS: Mapping[Parameter, re.Pattern[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that has no reply. The other calls go on.
+    """A call without a reply. A `Failure` does not stop other calls.
 
     Attributes:
         reason: why, for the user.

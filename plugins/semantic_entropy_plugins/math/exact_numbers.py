@@ -1,7 +1,7 @@
 """Exact arithmetic on sums of q * sqrt(n) * pi^k, with a bound on every size.
 
-`OutsideError` is raised where a result would leave this form or exceed a bound: math-verify then decides. Only
-`approximate` uses floats.
+A function raises `OutsideError` if its result does not have this form or exceeds a bound. Then math-verify compares the
+answers. Only `approximate` uses floats.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from functools import lru_cache
 
 MOST_BITS = 4096  # of a numerator or denominator: about 1,200 digits
 LARGEST_EXPONENT = 256
-_LARGEST_RADICAND = 10**8  # trial division goes to its square root, 10^4
+_LARGEST_RADICAND = 10**8  # trial division goes up to the square root, 10^4
 
 ExactNumber = dict[tuple[int, int], Fraction]
-"""(square-free radicand n, power k of pi) -> coefficient q; without zero coefficients."""
+"""(square-free radicand n, power k of pi) -> coefficient q. No coefficient is zero."""
 
 
 class OutsideError(Exception):
@@ -32,7 +32,7 @@ def add(left: ExactNumber, right: ExactNumber) -> ExactNumber:
 
 
 def scale(value: ExactNumber, factor: Fraction) -> ExactNumber:
-    """The product with a rational."""
+    """The product of a number and a rational factor."""
     return {basis: coefficient * factor for basis, coefficient in value.items()}
 
 
@@ -52,7 +52,7 @@ def multiply(left: ExactNumber, right: ExactNumber) -> ExactNumber:
 
 
 def divide(left: ExactNumber, right: ExactNumber) -> ExactNumber:
-    """The quotient; the divisor has one term."""
+    """The quotient; the divisor must have exactly one term."""
     if len(right) != 1:
         if not right:
             raise ZeroDivisionError
@@ -76,7 +76,7 @@ def power(base: ExactNumber, exponent: int) -> ExactNumber:
 
 
 def root(value: ExactNumber, degree: int) -> ExactNumber:
-    """The root of a rational: every square root, and higher roots that are rational."""
+    """The root of a rational number: any square root, or a higher root if the result is rational."""
     if not value:
         return {}
     if set(value) != {(1, 0)} or value[1, 0] < 0 or not 2 <= degree <= 16:
@@ -121,7 +121,7 @@ def to_integer(value: ExactNumber) -> int:
 
 
 def without_zeros(value: ExactNumber) -> ExactNumber:
-    """The number without terms that cancelled out."""
+    """The number without terms whose coefficient is zero."""
     return {basis: coefficient for basis, coefficient in value.items() if coefficient}
 
 
@@ -133,12 +133,12 @@ def _bounded(value: ExactNumber) -> ExactNumber:
 
 
 def hashable(value: ExactNumber) -> Hashable:
-    """A key that is equal exactly where the values are equal."""
+    """A key: two keys are equal if and only if the two values are equal."""
     if not value or set(value) == {(1, 0)}:
         return value.get((1, 0), Fraction())  # a rational equals the int of the same value
     return frozenset(value.items())
 
 
 def approximate(value: ExactNumber) -> float:
-    """A float near the value, to distinguish distant values."""
+    """The value as a float, to distinguish values that are far apart."""
     return float(sum(float(q) * math.sqrt(n) * math.pi**k for (n, k), q in value.items()))

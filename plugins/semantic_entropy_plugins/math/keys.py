@@ -1,13 +1,13 @@
-r"""Exact keys for the mathematics in most final answers: no sympy, no evaluation, microseconds.
+r"""Computes exact keys for the mathematics in most final answers, in microseconds, without sympy or evaluation.
 
     value      sum of q * sqrt(n) * pi^k     q rational, n square-free; written with + - * / ^, \frac, \sqrt, \pi,
                                              decimals, scientific notation, thousands commas
     percent    value %
     container  ( ) [ ] \{ \} of values: tuples, intervals, sets
 
-`parse_exact` reads a text by recursive descent, with a bound on every size, and returns an `ExactAnswer`, or None for a
-text outside the grammar: units, variables, lists without brackets, `2(3)`, mixed numbers. math-verify compares those.
-Equal `key`s mean the same number.
+`parse_exact` reads a text by recursive descent, with a bound on every size, and returns an `ExactAnswer`. It returns
+None for a text outside the grammar (units, variables, lists without brackets, `2(3)`, mixed numbers); math-verify
+compares such texts. Two answers with equal `key`s are the same number.
 """
 
 from __future__ import annotations
@@ -41,10 +41,13 @@ LONGEST_EXACT = 300  # characters: real answers in the grammar have fewer than 6
 
 @dataclass(frozen=True, slots=True)
 class ExactAnswer:
-    """An answer in the grammar.
+    """The value of an answer in the grammar.
 
-    kind: "value", "%", or the brackets of a container. approximations: a float for each element, to distinguish distant
-    values. decimal: whether the text contains a decimal fraction, which may be rounded.
+    Attributes:
+        key: equal for two answers if their values are equal.
+        kind: "value", "%", or the brackets of a container.
+        approximations: a float for each element, to distinguish values that are far apart.
+        decimal: whether the text contains a decimal fraction, which may be rounded.
     """
 
     key: Hashable
@@ -54,7 +57,7 @@ class ExactAnswer:
 
 
 def parse_exact(text: str) -> ExactAnswer | None:
-    """The exact value of a text; None: the text is outside the grammar."""
+    """The exact value of a text, or None if the text is outside the grammar."""
     return _parse(text) if len(text) <= LONGEST_EXACT else None
 
 
@@ -81,7 +84,7 @@ _SAME_AS = (
     (
         re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*(\d+(?:\.\d+)?)"),
         r"\\sqrt{\1}",
-    ),  # the whole number, as people write it
+    ),  # the root of the whole number, as people mean it
     (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])|\u221a"), r"\\sqrt "),
     (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
     (re.compile(r"\*\*"), "^"),
@@ -102,7 +105,7 @@ _EXPONENTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 
 
 def clean(text: str) -> str:
-    """The same mathematics without dollars and spacing, and with unicode signs and fractions written in LaTeX."""
+    """The text without dollar signs and spacing commands, and with unicode signs and fractions rewritten in LaTeX."""
     if not text.isascii():
         text = _EXPONENTS.sub(lambda exponent: "^{" + exponent.group().translate(_SUPERSCRIPTS) + "}", text)
         text = "".join(_spell(char) for char in text).translate(_CHARACTERS)
@@ -114,7 +117,7 @@ def clean(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def text_key(text: str) -> str:
-    """`clean` without white space that has no meaning: the key of a text outside the grammar."""
+    """The key of a text outside the grammar: the cleaned text without meaningless white space."""
     return _SPACES.sub("", clean(text)) if len(text) <= LONGEST_EXACT else text
 
 

@@ -1,14 +1,16 @@
-r"""The math judge: equal mathematics means the same (Algorithm 2 of the EMPO paper), and no answer can block the host.
+r"""The math judge: answers that are mathematically equal mean the same (Algorithm 2 of the EMPO paper).
 
-1. Keys: answers in the exact grammar of `math.keys` are compared as numbers, here, in microseconds.
+No answer can block the host process:
+
+1. Answers in the exact grammar of `math.keys` are compared as numbers in the host process, in microseconds.
 2. The other answers go to math-verify in worker processes with hard limits on time and memory (`math.pool`).
-   math-verify is not symmetric, so `policy` says which directions count: "both" (default) must hold, "either" is
-   enough, or only "forward", as in the paper.
-3. A pair that exceeds a limit is undecided, and the answer that caused this is not tried again.
+   math-verify is not symmetric, so the option `policy` says in which direction two answers must be equal: in "both"
+   directions (the default), in "either" direction, or only "forward", as in the paper.
+3. A pair that exceeds a limit is undecided. The answer that caused the timeout is not compared again.
 
-Decisions, as in math-verify except where noted: units and currency are not compared (`5 cm` = `5 m` = 5); `50` = `50%`
-= `0.5`, though 50 is not 0.5; `x=3` = `3`; `0.333` is not 1/3, `0.333333` is (6 decimals). Unlike in math-verify,
-unicode fractions are fractions and `1e5` is 100000.
+The judge follows these conventions of math-verify: units and currency are ignored (`5 cm` = `5 m` = 5); `50%` equals
+both `50` and `0.5`, although 50 does not equal 0.5; `x=3` equals `3`; `0.333` does not equal 1/3, but `0.333333` does
+(6 decimals). Two conventions differ from math-verify: unicode fractions are fractions, and `1e5` is 100000.
 """
 
 from __future__ import annotations
@@ -40,21 +42,21 @@ from semantic_entropy_plugins.options import checked_choice, checked_number
 
 LONGEST = 2000  # characters of an answer; final answers have fewer than 300, and parsing is superlinear
 _ROUNDED = 1e-5  # math-verify rounds decimals to 1e-6: values that differ by more than ten times this are different
-_LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes: more is a mistake
+_LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes
 _CACHE_SIZE = 10_000  # answers: a few megabytes
-# The first limit, seconds of computing for a pair. Of 318 pairs of difficult final answers, one in ten takes more than
-# 0.03, one in a hundred more than 0.11, and none more than 0.18.
+# The first limit of a pair, in seconds of computing time. Of 318 pairs of difficult final answers, 10% take more than
+# 0.03 seconds, 1% take more than 0.11 seconds, and no pair takes more than 0.18 seconds.
 _QUICK = 0.3
 
 
 class Math(Equivalence):
-    """Equal mathematics means the same.
+    """Answers that are mathematically equal mean the same.
 
     Args:
-        timeout: the wall-clock limit for one pair in seconds, from the start in a worker.
+        timeout: the wall-clock limit for one pair in seconds; the time begins when a worker starts the pair.
         memory_mb: the memory limit of a worker, in addition to the memory of the imports.
         workers: the number of worker processes; None: two, or one on a machine with one core.
-        policy: "both", "either" or "forward": the directions of math-verify that must hold.
+        policy: the directions in which math-verify must find the answers equal: "both", "either" or "forward".
 
     Raises:
         OptionError: an invalid option.
@@ -75,7 +77,7 @@ class Math(Equivalence):
         self._retries = _RetryBudget(self.timeout)
         self._short = Limits(min(_QUICK, self.timeout), self.timeout)
         self._timed_out: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers that exceeded the whole timeout
-        self._slow: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers over the short limit, without a retry so far
+        self._slow: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers over the short limit that had no retry so far
         self._compared: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers of pairs that were compared in time
 
     @property
@@ -90,11 +92,11 @@ class Math(Equivalence):
         return self.name if self.policy == "both" else f"{self.name}(policy={self.policy})"
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
-        """The last box; else the whole text if it is mathematics; else the last number."""
+        """The answer of each response: the last box, else the whole text if it is mathematics, else the last number."""
         return [_extracted(response) for response in responses]
 
     def suits(self, responses: Sequence[str]) -> bool:
-        """Most responses have a box; or most have a box or are mathematics, and every one has an answer."""
+        """Whether most responses have a box, or most have a box or are mathematics and every response has an answer."""
         given = [response for response in responses if response.strip()]
         boxes = sum("\\boxed" in response for response in given)
         if 2 * boxes > len(given):
@@ -116,7 +118,7 @@ class Math(Equivalence):
         return [verdict or Verdict(None) for verdict in verdicts]
 
     def _without_worker(self, pair: Pair) -> Verdict | None:
-        """A verdict from the keys and from earlier timeouts; None: math-verify must compare the pair."""
+        """The verdict from the keys and from earlier timeouts, or None if math-verify must compare the pair."""
         left, right = parse_exact(pair.left), parse_exact(pair.right)
         if left and right:
             same = _compare(left, right)
@@ -136,7 +138,10 @@ class Math(Equivalence):
         return None
 
     def _ask_workers(self, pairs: Sequence[Pair]) -> list[Outcome]:
-        """First with a short limit. A pair that exceeds it gets the whole timeout once, while the budget allows it."""
+        """Compare pairs with a short limit. A pair over this limit gets one retry with the whole timeout.
+
+        There is no retry for a pair when the budget for retries is spent.
+        """
         if not pairs:
             return []
         outcomes = self._pool.run(_tasks(pairs), self._short)
@@ -166,8 +171,9 @@ class Math(Equivalence):
     def _culprits(self, pair: Pair, stage: str) -> list[str]:
         """The answers that caused the timeout.
 
-        The left answer, if it timed out while the worker parsed it; else the answers without a successful comparison so
-        far. If these are both answers, each is compared with 0, and those that time out again remain.
+        If the worker was parsing the left answer, the left answer is the cause. Else an answer that was compared
+        successfully before is not the cause. If both answers remain, each answer is compared with 0, and the answers
+        that time out again are the cause.
         """
         if stage == "L" and pair.left not in self._compared:
             return [pair.left]
@@ -193,8 +199,8 @@ def _add(answers: LRUCache[str, bool], *new: str) -> None:
 class _RetryBudget:
     """The seconds that may be spent on retries with the whole timeout. Thread-safe.
 
-    The budget is the time of one retry, and recovers slowly. A group of hostile answers therefore costs one whole
-    timeout and a short limit per answer, instead of a whole timeout per answer.
+    The budget covers one retry, and recovers slowly. So a group of slow answers costs one whole timeout and one short
+    limit per answer, not one whole timeout per answer.
     """
 
     _RECOVERY = 0.1  # seconds of budget a second
@@ -213,7 +219,7 @@ class _RetryBudget:
             return self._left
 
     def spend(self, seconds: float) -> bool:
-        """Whether the budget was large enough; a negative amount is returned to the budget."""
+        """Take seconds from the budget; False if the budget is too small. A negative amount is added to the budget."""
         if seconds > self.left():
             return False
         with self._lock:
@@ -227,7 +233,7 @@ def _math_verify_version() -> str:
 
 
 def _compare(left: ExactAnswer, right: ExactAnswer) -> bool | None:
-    """Compare two exact answers; None: math-verify decides about rounding and different kinds of brackets."""
+    """The verdict on two exact answers; None: math-verify decides about rounding and different brackets."""
     if left.key == right.key:
         return True
     if {left.kind, right.kind} == {"%", "value"}:
@@ -256,7 +262,7 @@ _LONGEST_WHOLE = 200  # characters: a longer text is a solution, not an answer
 
 
 def is_mathematics(text: str) -> bool:
-    """Whether a whole text is one mathematical expression: between dollars, or digits and signs without prose."""
+    """Whether the whole text is mathematics: text between dollar signs, or digits and signs without prose."""
     text = text.strip()
     return 0 < len(text) <= _LONGEST_WHOLE and "\n" not in text and _is_expression(text)
 
@@ -279,7 +285,7 @@ def _answer(response: str) -> str | None:
 
 
 _extract = load_extractor(_answer)
-_LONGEST_CACHED = 1000  # characters: a few thousand longer responses would fill the memory
+_LONGEST_CACHED = 1000  # characters: a cache of longer responses would need too much memory
 
 
 def _extracted(response: str) -> str | None:

@@ -1,9 +1,9 @@
 """Worker processes of the math judge: persistent, and safe to kill in the middle of a task.
 
-A worker is a plain process with two pipes. `multiprocessing` is not used: nothing is pickled, `__main__` is not
-imported again, and a worker starts from any thread, inside Ray, or in a forked trainer, which gets workers of its own.
-A worker computes in a child process, which kernel timers end when a task exceeds a limit. A second, longer deadline in
-the host ends the whole worker.
+A worker is a plain process with two pipes. `multiprocessing` is not used: so nothing is pickled, `__main__` is not
+imported again, and a worker can start from any thread, inside Ray, and in a forked trainer (a forked process gets its
+own workers). A worker computes in a child process. Kernel timers end the child process when a task exceeds a limit. A
+second, longer deadline in the host process ends the whole worker.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from semantic_entropy_plugins.math.worker import OUT_OF_MEMORY
 
 _WORKER = Path(__file__).with_name("worker.py")
 _CHUNK = 64  # tasks in a message: at this size the pipe costs microseconds per task
-_SMALLEST_CHUNK = 16  # so few tasks go to the worker that was used last: it has parsed most of these answers already
+_SMALLEST_CHUNK = 16  # fewer tasks go to one worker, the last used: it has parsed most of these answers already
 _STARTUP = 60.0  # seconds: importing sympy on a busy machine
 _SLACK = 2.0  # seconds per task after the worker's own limit, before the host kills the worker
 
@@ -36,7 +36,12 @@ Texts = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The limits of one task in seconds. cpu: computing time, whatever the load; None: only the wall clock counts."""
+    """The limits of one task.
+
+    Attributes:
+        wall: seconds of the wall clock.
+        cpu: seconds of computing time, which do not depend on the machine's load; None: no such limit.
+    """
 
     cpu: float | None
     wall: float
@@ -46,9 +51,11 @@ class Limits:
 class Outcome:
     """The result of one task.
 
-    same: None for undecided, with the reason. stage: where the task exceeded a limit, "" if it did not: "L" or "R"
-        while
-    the left or right answer was parsed or evaluated, "V" during the comparison.
+    Attributes:
+        same: the verdict; None: undecided.
+        reason: the reason for an undecided pair.
+        stage: "L" or "R" if the task exceeded a limit while the left or right answer was parsed or evaluated; "V" if
+            the task exceeded a limit during the comparison; "" if the task exceeded no limit.
     """
 
     same: bool | None
@@ -57,11 +64,11 @@ class Outcome:
 
 
 class MathPool:
-    """Up to `workers` processes. Any thread may call `run`.
+    """A pool of up to `workers` worker processes. Any thread may call `run`.
 
     Args:
         workers: the number of processes.
-        memory_mb: the memory limit of each, in addition to the memory of the imports.
+        memory_mb: the memory limit of each process in megabytes, in addition to the memory of the imports.
         policy: "both", "either" or "forward", see `Math`.
     """
 
@@ -70,7 +77,10 @@ class MathPool:
         self._reset()
 
     def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
-        """One outcome per task, in order. A text that times out by itself is not sent again in this run."""
+        """Compare pairs of texts: one outcome per task, in order.
+
+        A text that exceeds a limit while the worker parses it is not sent again in this run.
+        """
         if self._pid != os.getpid():
             self._reset()  # in a forked process: the existing workers belong to the parent
         chunk = min(_CHUNK, max(_SMALLEST_CHUNK, -(-len(tasks) // self.workers)))
@@ -120,7 +130,7 @@ class MathPool:
             try:
                 found = worker.run([tasks[i] for i in remaining], limits)
             except BaseException:
-                worker.kill()  # the rest of an interrupted answer would remain in its pipe
+                worker.kill()  # the unread part of the interrupted reply would remain in the worker's pipe
                 raise
             finally:
                 call.workers.discard(worker)
@@ -134,7 +144,7 @@ class MathPool:
         return [outcomes[i] for i in range(len(tasks))]
 
     def _take(self) -> _Worker:
-        """The idle worker that was used last, for the caller that has waited longest.
+        """Return the idle worker that was used last; wait for a worker if none is idle, in the order of the calls.
 
         The worker that was used last has probably parsed most of the next answers already.
         """
@@ -172,7 +182,7 @@ class _Call:
 
 
 class _Worker:
-    """A worker process with its child, seen from the host."""
+    """The host's handle of a worker process and its child."""
 
     def __init__(self, memory_mb: int, policy: str) -> None:
         self.memory_mb = memory_mb
@@ -192,7 +202,7 @@ class _Worker:
         return self.process.poll() is None
 
     def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
-        """Outcomes of the first tasks, at least one; fewer than all if one exceeded a limit."""
+        """The outcomes of the tasks in order. If a task exceeds a limit, its outcome is the last outcome."""
         deadline = _STARTUP * (not self.ready) + len(tasks) * (limits.wall + _SLACK)
         watchdog = threading.Timer(deadline, self.end)
         watchdog.daemon = True
@@ -205,7 +215,7 @@ class _Worker:
     def _exchange(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
         pipe = self.process.stdout
         assert pipe is not None
-        if not self.ready and b"ready\n" not in pipe:  # reads up to this line, past the lines of the warm-up
+        if not self.ready and b"ready\n" not in pipe:  # reads the lines of the warm-up, up to this line
             self.kill()
             raise RuntimeError(
                 "a math worker did not start: run `python -c 'import math_verify'` to see why "
@@ -249,11 +259,11 @@ class _Worker:
         return True
 
     def disown(self) -> None:
-        """In a forked process: the worker belongs to the parent, so do not wait for it."""
+        """In a forked process: the worker belongs to the parent process, so do not wait for the worker."""
         self.process.returncode = 0
 
     def end(self) -> None:
-        """Kill the process and its child. The thread that reads the pipe notices this and calls `kill`."""
+        """Kill the process and its child. The thread that reads the pipe then calls `kill`."""
         if hasattr(os, "killpg"):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)

@@ -1,17 +1,17 @@
 """A worker process of the math judge: parses and compares answers with math-verify, and may be killed at any time.
 
-`math.pool` runs this file as a script. It imports nothing of this package, so that it starts fast and stays small. It
-imports math-verify once and forks a child to do the work; when a task kills the child, the next child is ready within
-milliseconds. A message from the host is one JSON line with strings only:
+`math.pool` runs this file as a script. The script imports nothing of this package, so that the process starts fast and
+stays small. The process imports math-verify once and forks a child, which does the work. When a task kills the child,
+the next child is ready within milliseconds. A message from the host is one JSON line with strings and numbers only:
 `{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right], ...]}`. A reply line is one letter and a JSON value:
 
     L R l r V   the stage that begins: parsing left, parsing right, evaluating left, evaluating right, comparing
-    =           the verdict on the task: [same, reason]
-    !           the child died in the task: minus the signal, or the exit status
+    =           the verdict on the task: [same, reason] !           the child died during the task: the negative number
+        of the signal, or the exit status
 
-The limits are interval timers with the kernel's default action. They end the child whatever sympy is doing, also in C
-code or with the interpreter lock held, and also after the host has died. Only LaTeX is parsed: math-verify's parser of
-plain expressions calls Python's `eval`, and no text is evaluated here.
+The limits are interval timers with the kernel's default action. They end the child even in C code, while the
+interpreter lock is held, and after the host has died. Only LaTeX is parsed: math-verify's parser of plain expressions
+calls Python's `eval`, and no text is evaluated here.
 """
 
 from __future__ import annotations
@@ -56,7 +56,10 @@ def main() -> None:
 
 
 def _default_signals() -> None:
-    """Restore the default action of the timers' signals, which the host may ignore or block: a child inherits that."""
+    """Restore the default action of the timers' signals, which the host may ignore or block.
+
+    A process inherits ignored and blocked signals.
+    """
     if hasattr(signal, "setitimer"):
         timers = (signal.SIGALRM, signal.SIGPROF)
         for number in timers:
@@ -65,7 +68,7 @@ def _default_signals() -> None:
 
 
 def _serve_in_child(judge: _MathVerify, out: IO[str]) -> int:
-    """0 after stdin has closed, else the exit status of a child that died."""
+    """Run `_serve` in a child process. Returns 0 after stdin has closed, else the exit status of the child."""
     child = os.fork()
     if child:
         return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
@@ -91,7 +94,7 @@ def _serve(judge: _MathVerify, out: IO[str]) -> None:
 
 
 def _timer(name: str, seconds: float) -> None:
-    """Set a timer, or stop it with 0. Windows has no timers; there only the host's deadline applies."""
+    """Set a timer, or stop the timer (0). Windows has no timers, so only the host's deadline applies on Windows."""
     if hasattr(signal, "setitimer"):
         signal.setitimer(getattr(signal, name), seconds)
 
@@ -124,7 +127,7 @@ class _MathVerify:
             return None, "nested too deeply"
 
     def _in_stage(self, stage: str, function: Any, *arguments: Any) -> Any:
-        """Report the stage, then run it with the whole limit of computing time."""
+        """Report the stage to the host, then run the function with the whole limit of computing time."""
         print(stage, file=self._out)
         _timer("ITIMER_PROF", self.cpu)
         result = function(*arguments)
@@ -139,10 +142,10 @@ class _MathVerify:
 
 
 def _value(expression: Any) -> complex | None:
-    """The expression's value at one fixed point; None: it is not a plain expression (a set, a relation, words).
+    """The expression's value at one fixed point, or None if it is no plain expression (a set, a relation, words).
 
-    Two expressions with distant values are not equal. This avoids math-verify's simplifications, which take nearly all
-    of the time, mostly for answers that differ.
+    If the values of two expressions are far apart, the expressions are not equal. This test avoids math-verify's
+    simplifications, which take nearly all of the time, mostly for answers that differ.
     """
     from sympy import Expr, Float, Symbol, UnevaluatedExpr
 
@@ -152,7 +155,7 @@ def _value(expression: Any) -> complex | None:
         point = {symbol: Float(_coordinate(symbol.name)) for symbol in expression.free_symbols}
         value = complex(expression.subs(point).evalf(15))
     except (ArithmeticError, AttributeError, TypeError, ValueError):
-        return None  # no number: an unevaluated integral, an unknown function
+        return None  # the value is not a number: an unevaluated integral, an unknown function
     return value if abs(value) < _LARGE else None
 
 
@@ -161,7 +164,7 @@ _DIFFERENT = 1e-4  # a hundred times the rounding of math-verify
 
 
 def _coordinate(name: str) -> float:
-    """A number between 1 and 2 from the symbol's name: roots and logarithms are real there, in every process alike."""
+    """A number between 1 and 2, where roots and logarithms are real. It depends only on the symbol's name."""
     return 1 + (zlib.crc32(name.encode()) % 9973) / 9973
 
 
@@ -170,7 +173,7 @@ def _differ(one: complex | None, other: complex | None) -> bool:
 
 
 def as_latex(text: str) -> str:
-    """The answer in the form that math-verify parses: boxed if its braces balance, else between dollars."""
+    """The answer in the form that math-verify parses: boxed if its braces balance, else between dollar signs."""
     balanced = text.replace("\\{", "").replace("\\}", "")
     return rf"\boxed{{{text}}}" if balanced.count("{") == balanced.count("}") else f"${text}$"
 
@@ -184,7 +187,7 @@ def _limit_memory(megabytes: int) -> None:
 
 
 def _address_space() -> int:
-    """The memory of the imports in bytes, to which the limit is added."""
+    """The memory of the imports in bytes; the memory limit is added to this number."""
     try:
         return int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:

@@ -1,13 +1,13 @@
-"""Batches for a model: rows sorted by length and packed by a token budget, with smaller batches after out-of-memory.
+"""Forms batches for a model: sorts rows by length, and packs rows by a token budget.
 
     rows in a batch x tokens of its longest row <= budget
 
 The longest rows run first, so that an out-of-memory error occurs at the beginning. After such an error the budget
-becomes half of what the failed batch held, for this call and all later calls, and the rows run again. A row that does
-not fit alone gets the result that the caller provides for it. The rows of a batch have similar lengths, so there is
-little padding.
+becomes half of the size of the failed batch, for this call and all later calls, and the rows run again. If a single row
+does not fit into memory, its result comes from the caller's function `too_large`. The rows of a batch have similar
+lengths, so there is little padding.
 
-Left out: a larger budget once another process has released memory. Make a new budget for that.
+Left out: the budget never grows again, for example after another process has released memory. Make a new budget then.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import torch
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Texts of out-of-memory errors that have no type of their own: on a CPU, on Apple's GPUs, and inside cuBLAS.
+# Texts of out-of-memory errors that are plain RuntimeErrors: on a CPU, on Apple's GPUs, and inside cuBLAS.
 _OUT_OF_MEMORY = ("can't allocate memory", "out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
 
 
@@ -29,8 +29,8 @@ class TokenBudget:
     """The largest size of one forward pass.
 
     Args:
-        tokens: the limit of rows times tokens of the longest row; a single row always runs.
-        rows: the limit of rows, whatever their length; None: no limit.
+        tokens: the limit of (number of rows) x (tokens of the longest row). A single row always runs.
+        rows: the largest number of rows in a pass; None: no limit.
     """
 
     def __init__(self, tokens: int, rows: int | None = None) -> None:
@@ -43,13 +43,14 @@ class TokenBudget:
         forward: Callable[[list[T]], Sequence[R]],
         too_large: Callable[[T, int], R],
     ) -> Iterator[tuple[int, R]]:
-        """Run all items through `forward`: yields (index of the item, its result) after each batch, each item once.
+        """Run all items through `forward`, and yield (index of the item, result of the item) after each batch.
 
         Args:
-            items: one row of model input each.
-            lengths: tokens of each item.
-            forward: the results of one batch, in order.
-            too_large: the result of an item, with this number of tokens, that does not fit into memory alone.
+            items: the rows of model input.
+            lengths: the number of tokens of each item.
+            forward: runs one batch, and returns the results of its items in order.
+            too_large: returns the result of an item that does not fit into memory alone. Its arguments are the item and
+                the item's number of tokens.
         """
         order = sorted(range(len(items)), key=lambda index: -lengths[index])
         start = 0
@@ -83,7 +84,7 @@ def _unless_out_of_memory(forward: Callable[[list[T]], Sequence[R]], batch: list
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-    # Outside the except block: the error's traceback no longer holds the frames with the failed batch's tensors.
+    # Outside the except block, because inside the block the error's traceback would keep the failed batch's tensors.
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()

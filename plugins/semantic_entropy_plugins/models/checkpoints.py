@@ -2,14 +2,14 @@
 
 All files come from one commit, so the commit identifies the model in results and in cache keys. Weights must be
 safetensors. Some repositories have only pickled weights on the main branch, and an open pull request of the hub's
-conversion bot with the same weights as safetensors. That pull request is used, as transformers does, but nothing is
-uploaded and no conversion is requested. Pickled weights are read only with `allow_pickle`.
+conversion bot with the same weights as safetensors. This module uses that pull request, like transformers does. Unlike
+transformers, it never requests a conversion. Pickled weights are read only with `allow_pickle`.
 
-A local folder is identified by a digest of the content of its files. A path changes when the folder moves, and two
-checkpoints of one training run have equal file sizes and headers.
+A local folder is identified by a digest of the content of its files. Other identities fail: a path changes when the
+folder moves, and two checkpoints of one training run have equal file sizes and headers.
 
-Errors of the hub's client become errors that say what to do: `OptionError` where the name or revision is wrong,
-`EquivalenceError` where the model is unavailable (network, permission, disk).
+Errors of the hub's client are replaced by errors with a fix: `OptionError` if the name or revision is wrong,
+`EquivalenceError` if the model is unavailable (network, permission, disk).
 
 Left out: weights in other formats (GGUF, adapters, TensorFlow), files in sub-folders.
 """
@@ -36,7 +36,7 @@ from semantic_entropy.plugin import errors
 SAFE = ("model.safetensors", "model-*-of-*.safetensors")
 PICKLED = ("pytorch_model.bin", "pytorch_model-*-of-*.bin")
 OTHER = ("*.json", "*.txt", "*.model", "*.jinja", "*.tiktoken")
-"""Configuration, tokenizer, and the indices of weights in several files."""
+"""Files of the configuration and the tokenizer, and index files for weights in several files."""
 _BOT, _TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"
 
 
@@ -44,8 +44,10 @@ _BOT, _TITLE = "SFconvertbot", "Adding `safetensors` variant of this model"
 class Checkpoint:
     """A folder that holds a model, and the identity of its content.
 
-    revision: as requested, or the pull request that replaces the main branch. commit: of the repository; for a local
-    folder, a digest of its content.
+    Attributes:
+        folder: the folder with the model's files.
+        revision: the requested revision, or the pull request that is used instead of the main branch.
+        commit: the commit of the repository; for a local folder, a digest of the folder's content.
     """
 
     folder: Path
@@ -54,14 +56,14 @@ class Checkpoint:
 
 
 class ModelIdentity(NamedTuple):
-    """The model in cache keys (`key`), and the name beside its version in results (`shown`)."""
+    """The names of a model: `key` is part of cache keys, `shown` appears with the model's version in results."""
 
     key: str
     shown: str
 
 
 def model_identity(name: str, commit: str | None) -> ModelIdentity:
-    """A model on the hub is identified by its name; a local folder by its content, shown without its path."""
+    """The identity of a model: the name of a hub model; the digest and the folder's name of a local folder."""
     local = Path(name).expanduser()
     return ModelIdentity(commit or name, local.resolve().name) if local.is_dir() else ModelIdentity(name, name)
 
@@ -70,13 +72,13 @@ def locate(name: str, *, revision: str | None, allow_pickle: bool, purpose: str)
     """Find the files of a model; download the files that are not in the cache.
 
     Args:
-        name: a folder, or owner/name of a repository on the hub.
+        name: a folder, or a repository on the hub as owner/name.
         revision: a branch, tag or commit on the hub; None: the main branch.
-        allow_pickle: accept pickled weights where there are no safetensors.
+        allow_pickle: accept pickled weights if there are no safetensors.
         purpose: the component that loads the model, for messages.
 
     Raises:
-        OptionError: no such folder, repository or revision; or no weights in an allowed format.
+        OptionError: the folder, repository or revision does not exist, or there are no weights in an allowed format.
         EquivalenceError: the model is unavailable: no network, no permission, no disk space.
     """
     subject = f"{purpose}: model={name!r}"
@@ -96,7 +98,7 @@ def folder_digest(folder: Path, files: Iterable[Path] | None = None) -> str:
 
     Args:
         folder: paths in the digest are relative to this folder.
-        files: the files that count; None: those in the folder that a model of transformers is loaded from.
+        files: the files to read; None: the files in the folder from which transformers loads a model.
     """
     if files is None:
         patterns = (*OTHER, *SAFE, *PICKLED)
@@ -127,7 +129,7 @@ def _download(name: str, revision: str | None, weights: Sequence[str]) -> Path:
 
 
 def _conversion(name: str) -> str | None:
-    """The bot's pull request as the hub lists it; without a network, as the cache holds it."""
+    """The revision of the bot's open pull request, or None. Without a network, the cache is searched."""
     try:
         for found in huggingface_hub.HfApi().get_repo_discussions(name, author=_BOT, discussion_type="pull_request"):
             if (found.author, found.title, found.status) == (_BOT, _TITLE, "open"):
@@ -189,10 +191,10 @@ _FULL = ((errno.ENOSPC, "No space left on device"), (errno.EDQUOT, "Disk quota e
 
 @contextmanager
 def hub_errors(subject: str, revision: str | None = None) -> Iterator[None]:
-    """Replace whatever the hub's client raises by an error that says what to do.
+    """Replace every error of the hub's client by an error that names the fix.
 
     Args:
-        subject: the beginning of the message: who loads which model.
+        subject: the component and the model, such as "nli: model='x'". The message starts with this text.
         revision: the revision that was requested, for the message.
     """
     try:
@@ -227,7 +229,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _is_full(error: BaseException) -> bool:
-    """The hub's Rust downloader reports the operating system's error only in its text."""
+    """Whether the disk is full. The hub's Rust downloader reports this error only in the text of its exception."""
     number = error.errno if isinstance(error, OSError) else None
     return any(number == known or text in str(error) for known, text in _FULL)
 

@@ -1,9 +1,10 @@
-"""Models of the transformers library: loaded once and safely, with errors that say what to do.
+"""Loads models of the transformers library safely, with errors that name the fix.
 
 Device: the first CUDA device, else the CPU. Precision: bfloat16 on a GPU that supports it, float16 on an older GPU,
 float32 on a CPU. Weights come from safetensors, and no code of the model's author runs (`trust_remote_code` is off).
-The number of CPU threads stays as the user has set it, except in a process that is forked after a model was loaded:
-a fork does not copy torch's threads, torch would wait for them forever, and therefore computes with one thread there.
+The user's number of CPU threads is not changed, except in a process that is forked after a model was loaded. A fork
+does not copy torch's threads, and torch would wait for these threads forever. Therefore torch computes with one thread
+in a forked process.
 
 Left out: several GPUs for one model, quantised weights.
 """
@@ -35,9 +36,10 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch
 
 
 class ProcessLock:
-    """A lock for the threads of a process that may fork: each process has a lock of its own.
+    """A lock for the threads of a process that may fork. Each process has its own lock.
 
-    A fork copies a lock in its current state, but not the thread that holds it, so the child would wait forever.
+    A fork copies a lock that is held, but not the thread that holds the lock. A child with the copied lock would wait
+    forever.
     """
 
     def __init__(self) -> None:
@@ -53,10 +55,12 @@ class ProcessLock:
 class LoadedModel:
     """A model in eval mode on its device, and its tokenizer.
 
-    commit: of the repository on the hub; for a local folder, a digest of its content; None: unknown. max_length: the
-    context window in tokens; None: the model states no limit. generation_config: the checkpoint's generation settings,
-    kept here because generating judges and samplers replace those of the model. lock: for users of the model that must
-    not run it at the same time.
+    Attributes:
+        commit: the commit of the repository on the hub; for a local folder, a digest of its content; None: unknown.
+        max_length: the context window in tokens; None: the model states no limit.
+        generation_config: the checkpoint's generation settings. Judges and samplers that generate text replace the
+            settings in the model, so the original settings are kept here.
+        lock: a lock for users of the model that must not run the model at the same time.
     """
 
     model: Any
@@ -87,19 +91,20 @@ def load_model(
     """Load a model and its tokenizer.
 
     Args:
-        kind: one of transformers' Auto classes, such as "AutoModelForSequenceClassification".
+        kind: the name of an Auto class of transformers, such as "AutoModelForSequenceClassification".
         name: a model on the Hugging Face hub, or a folder.
         revision: a branch, tag or commit on the hub; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
-        dtype: "float32", "bfloat16" or "float16"; None: the default of the device, as above.
-        allow_pickle: read pickled weights (`pytorch_model.bin`) where there are no safetensors.
-        attn_implementation: as transformers takes it, such as "sdpa" or "eager"; None: the default of transformers.
+        dtype: "float32", "bfloat16" or "float16"; None: the device's default, see the module's docstring.
+        allow_pickle: read pickled weights (`pytorch_model.bin`) if there are no safetensors.
+        attn_implementation: the value for transformers' option of this name, such as "sdpa"; None: its default.
         compile: `torch.compile` the model.
         tokenizer_as_saved: use the tokenizer as its files describe it, see `load_tokenizer`.
         purpose: the component that loads the model, for messages.
 
     Raises:
-        OptionError: no such model, revision, device or precision; no weights or no tokenizer.
+        OptionError: the model, revision, device or precision does not exist, or the model has no weights or no
+            tokenizer.
         EquivalenceError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
     survive_forks()
@@ -131,10 +136,10 @@ def library_versions() -> dict[str, str]:
 
 @contextmanager
 def quiet_loading(*, missing_is_reported: bool = False) -> Iterator[None]:
-    """Suppress what transformers prints while it loads weights, where that only disturbs.
+    """Suppress the output of transformers while transformers loads weights.
 
-    The progress bar stays on a terminal and is hidden elsewhere, such as in a log file. The report on standard error
-    of unexpected or missing weights is hidden, except missing weights that the caller does not report.
+    The progress bar is shown only on a terminal, and hidden, for example, in a log file. The report of unexpected and
+    missing weights on standard error is hidden, unless weights are missing and `missing_is_reported` is false.
     """
 
     def is_shown(record: logging.LogRecord) -> bool:
@@ -195,7 +200,7 @@ def pick_dtype(dtype: str | None, device: torch.device, purpose: str) -> torch.d
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """The precision as the option `dtype` spells it, such as "float32"."""
+    """The name of the precision, as in the option `dtype`, such as "float32"."""
     return str(dtype).removeprefix("torch.")
 
 
@@ -208,7 +213,7 @@ def _model(kind: str, folder: Path, subject: str, **options: Any) -> Any:
     except Exception as error:  # a broken file can raise anything
         if is_out_of_memory(error):
             raise _out_of_memory(subject, "loaded") from error
-        if "Unrecognized configuration class" in str(error):  # followed by half a screen of classes
+        if "Unrecognized configuration class" in str(error):  # the rest of the message is a long list of classes
             raise errors.OptionError(f"{subject} is another kind of model: choose {_wanted(kind)}") from error
         raise errors.OptionError(f"{subject} cannot be loaded as {kind}. {transformers_error(error)}") from error
     missing = sorted(set(info["missing_keys"]).intersection(name for name, _ in model.named_parameters()))
@@ -229,9 +234,11 @@ def _wanted(kind: str) -> str:
 
 
 def _in_one_precision(model: Any, dtype: torch.dtype) -> None:
-    """Convert the weights that transformers leaves in float32: some of DeBERTa's, which does not run in a mixture.
+    """Convert all weights to one precision.
 
-    Only weights: rotary embeddings are buffers and need float32. Not in a model that asks for a mixture.
+    transformers leaves some weights of DeBERTa in float32, and DeBERTa does not run with two precisions. Buffers are
+    not converted: rotary embeddings are buffers and need float32. A model that requests several precisions is not
+    converted.
     """
     if getattr(model, "_keep_in_fp32_modules", None) or getattr(model, "_keep_in_fp32_modules_strict", None):
         return

@@ -1,8 +1,9 @@
-"""Tokenizers of the transformers library: loading, the context window, and control tokens in foreign text.
+"""Loads tokenizers of the transformers library, finds the context window, and breaks up control tokens in texts.
 
-Control tokens, such as <|im_end|>, delimit turns in a prompt. A prompt from a chat template needs them, and a tokenizer
-cannot tell them from the same characters in a question or an answer: such a text could end its turn and write the next
-turn. A space inside each control token of the text prevents this, at the price of a slightly different text:
+Control tokens, such as <|im_end|>, delimit turns in a prompt. A prompt from a chat template needs control tokens. But a
+tokenizer also reads the characters "<|im_end|>" in a question or an answer as a control token, so such a text could end
+its turn and write the next turn. Therefore a space is put into each control token in a question or an answer, which
+changes the text slightly:
 
     <|im_end|>  ->  < |im_end|>
 
@@ -29,10 +30,11 @@ def load_tokenizer(folder: Path, subject: str, *, as_saved: bool = False) -> Any
 
     Args:
         folder: the model's files.
-        subject: the beginning of the messages: who loads which model.
-        as_saved: use the tokenizer exactly as its files describe it, where they are complete and say so. AutoTokenizer
-            of transformers 5 gives a Qwen2 model Qwen2's own tokenizer class instead, which keeps the vocabulary and
-            silently replaces the rules for splitting words, so that other tokens result.
+        subject: the component and the model, such as "nli: model='x'"; error messages start with this text.
+        as_saved: load exactly the tokenizer that the files describe, if tokenizer_config.json names the class
+            TokenizersBackend and tokenizer.json exists; otherwise AutoTokenizer is used. AutoTokenizer of transformers
+            5 ignores the described class for a Qwen2 model, and loads Qwen2's own tokenizer class. This class silently
+            replaces the rules for splitting words, so a text can get other tokens.
 
     Raises:
         OptionError: the folder has no tokenizer, or the tokenizer cannot be loaded.
@@ -47,7 +49,7 @@ def load_tokenizer(folder: Path, subject: str, *, as_saved: bool = False) -> Any
             f"{subject} has no tokenizer that can be loaded. Save a tokenizer in the model's folder with "
             f"`tokenizer.save_pretrained`. {transformers_error(error)}"
         ) from error
-    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers creates an empty one where it finds no files
+    if len(tokenizer) <= len(tokenizer.all_special_ids):  # transformers creates an empty tokenizer if it finds no files
         raise errors.OptionError(
             f"{subject} has no tokenizer: {folder} holds no vocabulary. Save a tokenizer in the model's folder with "
             "`tokenizer.save_pretrained`"
@@ -62,15 +64,15 @@ def _is_complete(folder: Path) -> bool:
 
 
 def transformers_error(error: Exception) -> str:
-    """What transformers raised, on one line, for the end of a message."""
+    """The error of transformers, on one line, for the end of a message."""
     return f"transformers reports {type(error).__name__}: {' '.join(str(error).split())[:500]}"
 
 
 def context_window(tokenizer: Any, model: Any) -> int | None:
-    """The number of tokens that the model takes; None: neither the tokenizer nor the configuration states a limit.
+    """The largest number of tokens that the model accepts; None: no limit is known.
 
-    The smaller of the two limits. Models of the RoBERTa family count positions from the padding token's id + 1, so
-    their table of positions holds that many tokens fewer.
+    This is the smaller of the tokenizer's limit and the configuration's limit. Models of the RoBERTa family count
+    positions from (the padding token's id + 1), so their limit is smaller by this number.
     """
     limits = [tokenizer.model_max_length] if tokenizer.model_max_length < _UNLIMITED else []
     positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
@@ -87,14 +89,14 @@ def _first_position(model: Any) -> int:
 
 
 def control_tokens(tokenizer: Any) -> frozenset[str]:
-    """All tokens that the tokenizer marks as special, with or without a role (bos, eos, ...)."""
+    """All tokens that the tokenizer marks as special. A special token may have no role such as bos or eos."""
     added = getattr(tokenizer, "added_tokens_decoder", {}).values()
     named = getattr(tokenizer, "all_special_tokens", ())
     return frozenset(str(token) for token in (*named, *(token for token in added if token.special)) if str(token))
 
 
 def control_token_breaker(tokenizer: Any) -> Callable[[str], str]:
-    """A function that puts a space into each control token in a text and leaves the rest of the text unchanged."""
+    """A function that puts a space into each control token in a text. It changes nothing else."""
     broken = {token: _JOINT.sub(" ", token, count=1) for token in control_tokens(tokenizer)}
     longest_first = sorted((token for token in broken if broken[token] != token), key=len, reverse=True)
     if not longest_first:
@@ -102,7 +104,7 @@ def control_token_breaker(tokenizer: Any) -> Callable[[str], str]:
     any_token = re.compile("|".join(map(re.escape, longest_first)))
 
     def break_up(text: str) -> str:
-        while any_token.search(text):  # repeated, since tokens may overlap; ends, since each pass adds spaces
+        while any_token.search(text):  # repeated, because tokens may overlap
             text = any_token.sub(lambda found: broken[found[0]], text)
         return text
 

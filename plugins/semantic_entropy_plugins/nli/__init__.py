@@ -1,4 +1,4 @@
-"""The NLI judge: two answers mean the same where a natural language inference model says that they entail each other.
+"""The NLI judge: two answers mean the same if a natural language inference model says that they entail each other.
 
 `nli_judge` holds the judge, `entailment_rules` turns the model's labels into verdicts, `pair_classifier` runs the
 model. The judge is imported at its first use, because it imports torch.

@@ -1,18 +1,19 @@
-"""From the labels of an NLI model to a verdict: pure functions, no model.
+"""Computes a verdict from the labels of an NLI model: pure functions, no model.
 
 The relation of a direction (premise, hypothesis) is the label with the highest probability. Two answers mean the same
+under the rule
 
     strict      if both directions entail (Kuhn et al. 2023, Farquhar et al. 2024)
     nonstrict   if no direction contradicts and not both are neutral (Farquhar et al. 2024 without `strict`)
     either      if at least one direction entails (uqlm)
 
-The score, in [0, 1], is the probability that belongs to the rule, over the directions that the model has judged:
+The score, in [0, 1], is computed from the directions that the model has judged:
 
-    strict      the lower P(entailment)
-    nonstrict   the lowest of 1 - P(contradiction) of each direction, and, with both directions, 1 - the lower
-    P(neutral) either      the higher P(entailment)
+    strict      the minimum of P(entailment)
+    nonstrict   the minimum of 1 - P(contradiction), and of 1 - min(P(neutral)) if both directions are judged
+    either      the maximum of P(entailment)
 
-Left out: thresholds on probabilities. None of the sources of these rules has one.
+Left out: thresholds on probabilities, because the sources of these rules have no thresholds.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ _LABEL_SETS = ({"entailment", "neutral", "contradiction"}, {"entailment", "not_e
 class Direction(NamedTuple):
     """The model's output for one direction: the most probable relation, and the probabilities that the rules read.
 
-    A model with the labels entailment and not_entailment has 0 for the other two.
+    If a model has only the labels entailment and not_entailment, P(neutral) and P(contradiction) are 0.
     """
 
     relation: Relation
@@ -47,10 +48,10 @@ class Direction(NamedTuple):
 
 
 def read_labels(labels: Sequence[str]) -> tuple[Relation, ...] | None:
-    """The relations that a model's labels name, in their order; None: these are not the labels of an NLI model.
+    """The relation of each of a model's labels, in order; None: these are not the labels of an NLI model.
 
-    Case, spaces and punctuation are ignored. Either three labels (entailment, neutral, contradiction) or two
-    (entailment and its opposite, such as "not_entailment").
+    An NLI model has three labels (entailment, neutral, contradiction), or two labels (entailment and its opposite, such
+    as "not_entailment"). Case, spaces and punctuation are ignored.
     """
     read = [_SPELLINGS.get(re.sub(r"[^a-z]", "", label.lower())) for label in labels]
     relations = tuple(relation for relation in read if relation)
@@ -58,14 +59,14 @@ def read_labels(labels: Sequence[str]) -> tuple[Relation, ...] | None:
 
 
 def read_direction(relations: Sequence[Relation], probabilities: Sequence[float]) -> Direction:
-    """One direction from the probability of each label; of equal probabilities the first one counts."""
+    """The direction with these label probabilities. If two probabilities are equal, the first label counts."""
     best = max(range(len(relations)), key=probabilities.__getitem__)
     named: dict[str, float] = dict(zip(relations, probabilities, strict=True))
     return Direction(relations[best], named["entailment"], named.get("neutral", 0.0), named.get("contradiction", 0.0))
 
 
 def decide(rule: str, first: Direction, second: Direction | None = None) -> Verdict | None:
-    """The verdict of a rule; None: the first direction does not decide, and the second one is needed."""
+    """The verdict of a rule; None: the first direction does not decide, so the second direction is needed."""
     return RULES[rule](first, second)
 
 

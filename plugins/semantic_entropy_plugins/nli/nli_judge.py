@@ -3,18 +3,18 @@
     answers -> "{question} {answer}" -> the model on (premise, hypothesis), both directions -> a rule -> same or not
 
 `entailment_rules` describes the rules (`strict`, `nonstrict`, `either`) and their scores. The model judges the second
-direction only where the first one does not decide. The order of the directions depends only on the two texts, so that a
-verdict and its score do not depend on which answer is left: a shorter text seldom entails a longer one, so `strict` and
-`nonstrict` begin with the shorter text as the premise, and `either` with the longer one.
+direction only if the first direction does not decide. The order of the directions depends only on the two texts, so a
+verdict and its score do not change if the two answers are swapped. A shorter text seldom entails a longer text. So the
+first premise is the shorter text for `strict` and `nonstrict`, and the longer text for `either`.
 
-All pairs of a call run through the model together, each distinct direction once. A pair that is longer than the model's
-window is undecided; no text is truncated. In float32 a verdict does not depend on the other rows of its batch. In
-bfloat16 and float16 sums depend on the shape of the batch, so a close decision may change.
+All pairs of a call run through the model together, and each distinct direction runs once. A pair that is longer than
+the model's window is undecided; no text is truncated. In float32 a verdict does not depend on the other rows of its
+batch. In bfloat16 and float16, rounding depends on the shape of the batch, so a close decision may change.
 
 Sources: Kuhn, Gal, Farquhar 2023 (Semantic Uncertainty); Farquhar et al. 2024 (Nature 630), whose judge sees the
 question in both texts.
 
-Left out: long answers in pieces, thresholds on probabilities, several models.
+Left out: splitting long answers, thresholds on probabilities, several models.
 """
 
 from __future__ import annotations
@@ -45,25 +45,26 @@ _Texts = tuple[str, str]
 
 
 class NLI(Equivalence):
-    """Answers that entail each other mean the same, by a sequence classification model for NLI.
+    """Two answers mean the same if they entail each other, according to a sequence classification model for NLI.
 
     Args:
         model: a model on the Hugging Face hub, or a folder.
-        rule: "strict", both directions entail; "nonstrict", no contradiction and not both neutral; "either", at least
-            one direction entails.
-        question: put the question, where there is one, into both texts.
-        template: how question and answer form a text: `{question}` and `{answer}` are replaced, the rest stays.
+        rule: "strict": both directions entail; "nonstrict": no direction contradicts, and not both are neutral;
+            "either": at least one direction entails.
+        question: put the question, if there is a question, into both texts.
+        template: the text that contains `{question}` and `{answer}`, which are replaced. Nothing else is replaced.
         revision: a branch, tag or commit of the model; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, else float16; float32 on a
             CPU.
-        batch_tokens: tokens in one forward pass; halved after an out-of-memory error. None: a default for the device.
-        allow_pickle: read pickled weights where there are no safetensors.
-        attn_implementation: as transformers takes it; None: the default of transformers.
+        batch_tokens: the largest number of tokens in a forward pass. It is halved after an out-of-memory error. None: a
+            default for the device.
+        allow_pickle: read pickled weights if there are no safetensors.
+        attn_implementation: the value for transformers' option of this name; None: its default.
         compile: `torch.compile` the model.
 
     Raises:
-        OptionError: an invalid option, or a model without NLI labels; the message shows its labels.
+        OptionError: an option is invalid, or the model has no NLI labels; the message shows the model's labels.
         EquivalenceError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
 
@@ -119,12 +120,12 @@ class NLI(Equivalence):
 
     @property
     def forward_calls(self) -> int:
-        """Forward passes of the model so far."""
+        """The number of forward passes of the model so far."""
         return self._open_classifier.forward_calls
 
     @property
     def forward_rows(self) -> int:
-        """Directions of pairs that the model has judged so far."""
+        """The number of directions of pairs that the model has judged so far."""
         return self._open_classifier.forward_rows
 
     def describe(self) -> str:
@@ -134,7 +135,7 @@ class NLI(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """Yields (index of the pair, its verdict) as soon as one direction, or both, decide."""
+        """Yields (index of the pair, verdict on the pair) as soon as the verdict is known."""
         members: dict[_Texts, list[int]] = {}
         for index, pair in enumerate(pairs):
             members.setdefault(self._first_direction(pair), []).append(index)
@@ -159,7 +160,7 @@ class NLI(Equivalence):
         return re.sub(r"\{question\}|\{answer\}", lambda found: parts[found[0]], self.template)
 
     def _verdicts(self, pairs: list[_Texts]) -> Iterator[tuple[_Texts, Verdict]]:
-        """Yields verdicts as they come: first those that one direction decides."""
+        """Yields (two texts, verdict), and begins with the verdicts that need only one direction."""
         first: dict[int, Direction] = {}
         for index, found in self._directions(pairs):
             if isinstance(found, str):
@@ -172,7 +173,7 @@ class NLI(Equivalence):
         for position, found in self._directions([pairs[index][::-1] for index in undecided]):
             index = undecided[position]
             verdict = Verdict(None, reason=found) if isinstance(found, str) else decide(self.rule, first[index], found)
-            assert verdict is not None  # two directions decide every rule
+            assert verdict is not None  # with two directions every rule has a verdict
             yield pairs[index], verdict
 
     def _directions(self, pairs: Sequence[_Texts]) -> Iterator[tuple[int, Direction | str]]:
@@ -187,7 +188,7 @@ class NLI(Equivalence):
 
 
 def _relations(loaded: LoadedModel, rule: str) -> tuple[Relation, ...]:
-    """The relation that each of the model's outputs stands for, by the model's own labels."""
+    """The relation of each of the model's outputs, read from the model's own labels."""
     named = loaded.model.config.id2label
     if sorted(named) != list(range(len(named))):  # otherwise labels would be assigned to the wrong outputs
         raise errors.OptionError(

@@ -1,16 +1,17 @@
-"""A sequence classification model on pairs of texts: the probability of each label, or the reason why there is none.
+"""Runs a sequence classification model on pairs of texts, to get the probability of each label.
 
-    p = softmax(logits(first text, second text)), in float32 whatever the precision of the model
+    p = softmax(logits(first text, second text)), in float32, for every precision of the model
 
 The two texts of a pair are tokenised together, and pairs run in batches of similar length (`models.batches`). A text
-that occurs in many pairs is tokenised once, where the tokenizer permits this. A pair that is longer than the model's
+that occurs in many pairs is tokenised once, if the tokenizer permits this. A pair that is longer than the model's
 window has no probabilities; no text is truncated.
 
-A classifier that reads the last token finds this token by the padding id in its configuration. This id is often unset
-or not the tokenizer's, so it is set to the tokenizer's. Before the first pair is judged, a padded batch is compared
-with the same rows one by one. Where they differ, the model runs row by row, with a warning.
+Some classifiers read only the last token, which they find by the padding id in their configuration. This padding id is
+often not set, or differs from the tokenizer's padding id. So it is replaced by the tokenizer's padding id. Before the
+first pair is judged, a padded batch is compared with the same rows one by one. If the probabilities differ, the model
+runs row by row, with a warning.
 
-Several threads may use one classifier, and a process may fork meanwhile: there is no lock.
+Several threads may use one classifier, and a process may fork at any time, because there is no lock.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from semantic_entropy.plugin import errors, replace_surrogates
 from semantic_entropy_plugins.models.batches import TokenBudget
 from semantic_entropy_plugins.models.loading import LoadedModel
 
-# Pairs that are tokenised at once: enough to fill batches with pairs of one length, few enough for the memory.
+# The number of pairs that are tokenised together: large enough to find pairs of equal length, small enough for memory.
 TOKENISED_AT_ONCE = 16384
-# A padded batch of these pairs is checked, with the largest allowed difference of a probability.
+# The pairs of the padded batch that is checked, and the largest allowed difference of a probability.
 _PROBES = (("a", "b"), ("a b c", "a b c d e f g h"))
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
 
@@ -36,18 +37,18 @@ _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
 def batch_tokens(device: torch.device) -> int:
     """The default number of tokens in one forward pass.
 
-    A GPU needs many. On a CPU the time per row is constant from 300 to 8,000 tokens (DeBERTa and BERT with 2 to 6
-    layers, rows of 39 tokens) and a fifth longer at 16,000, where the data no longer fit into the caches.
+    A GPU needs many tokens. On a CPU the time per row is the same from 300 to 8,000 tokens (DeBERTa and BERT with 2 to
+    6 layers, rows of 39 tokens). At 16,000 tokens it is 20% longer, because the data no longer fit into the caches.
     """
     return 4096 if device.type == "cpu" else 32768
 
 
 class PairClassifier:
-    """Probabilities of labels for pairs of texts.
+    """Computes the probabilities of labels for pairs of texts.
 
     Attributes:
-        forward_calls: forward passes so far; approximate where threads share a classifier.
-        forward_rows: rows in these forward passes.
+        forward_calls: the number of forward passes so far; approximate if several threads share a classifier.
+        forward_rows: the number of rows in these forward passes.
 
     Args:
         loaded: the model.
@@ -65,13 +66,16 @@ class PairClassifier:
         self.forward_calls = self.forward_rows = 0
 
     def run(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[float] | str]]:
-        """Yields, after each batch, (index of the pair, the probability of each label or the reason for none)."""
+        """Yields (index of the pair, probability of each label) after each batch.
+
+        A text in place of the probabilities is the reason why there are none.
+        """
         for start in range(0, len(pairs), TOKENISED_AT_ONCE):
             for index, result in self._run(pairs[start : start + TOKENISED_AT_ONCE]):
                 yield start + index, result
 
     def _check_model(self) -> None:
-        """Run short pairs, so that a model that does not work here fails at construction."""
+        """Run short pairs: a model that does not work on this machine fails at construction."""
         self.forward_calls = self.forward_rows = 0
         try:
             result, other = (alone for pair in _PROBES for _, alone in self.run([pair]))
@@ -101,7 +105,7 @@ class PairClassifier:
         )
 
     def _disagreement(self, expected: list[list[float]]) -> str | None:
-        """Why a padded batch of the probes fails; None: it gives the expected probabilities."""
+        """Why a padded batch of the probes fails; None: the batch has the expected probabilities."""
         try:
             found = self._forward(self._tokenizer.rows(_PROBES))
         except Exception as error:  # noqa: BLE001  # a model that cannot take padding can raise anything
@@ -143,7 +147,7 @@ def _difference(one: float, other: float) -> float:
 
 
 class TokenizedPair(NamedTuple):
-    """A pair as model input: token ids, and segment ids where the model has them."""
+    """A pair as model input: token ids, and segment ids if the model uses segment ids."""
 
     ids: list[int]
     segments: list[int] | None
@@ -152,11 +156,11 @@ class TokenizedPair(NamedTuple):
 class PairTokenizer:
     """Tokenises and pads pairs of texts with the same result as the model's tokenizer.
 
-    Fast tokenizers encode each text separately and then join the two. A text that occurs in many pairs is therefore
-    encoded once. Where a tokenizer is not fast, or joins texts differently, pairs are tokenised one by one.
+    Fast tokenizers encode the two texts of a pair separately and then join them. Therefore a text that occurs in many
+    pairs is encoded once. If a tokenizer is not fast, or joins texts differently, pairs are tokenised one by one.
 
-    The tokenizer's state (no truncation, no padding) stays the same from the first call on: a change would disturb
-    other threads that use it.
+    The tokenizer's state (no truncation, no padding) does not change after the first call, because a change would
+    disturb other threads that use the tokenizer.
     """
 
     def __init__(self, tokenizer: Any) -> None:

@@ -1,9 +1,9 @@
 """From a text to its content words, in any script.
 
-For all scripts: NFKC, case folding, and one token per word, or one per character where a script has no spaces between
-words. Accents are removed from Latin, Greek and Cyrillic letters, where they mark variants of spelling; in other
-scripts marks carry the vowels and stay. Numbers lose their thousands commas and trailing zeros. For English, in
-addition: number words become digits; `STOP_WORDS` lists the articles and function words.
+In every script, the text is normalised (NFKC) and case-folded. A token is a word, or a character if the script has no
+spaces between words. Accents are removed from Latin, Greek and Cyrillic letters, because there they mark variants of
+spelling. In other scripts the marks stay, because there they can be vowels. Thousands commas and trailing zeros are
+removed from numbers. English number words become digits. `STOP_WORDS` lists the English articles and function words.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _WORD = re.compile(
     r"|[^\d\s\ue000\ue001\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u0e00-\u0e7f]+"
 )
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
-_MARK_RUN = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")  # 30 is Unicode's own limit for text in a stream
+_MARK_RUN = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")  # 30: the limit of Unicode's stream-safe format
 
 
 class _Separators(dict[int, str]):
@@ -69,11 +69,11 @@ _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 
 
 def tokens(text: str) -> tuple[str, ...]:
-    """All words and numbers of the text in order, folded."""
+    """All words and numbers of the text, in order and folded."""
     return _cached_tokens(text) if len(text) <= LONGEST_CACHED else _tokens(text)
 
 
-LONGEST_CACHED = 1000  # characters: a few thousand longer texts would fill the memory
+LONGEST_CACHED = 1000  # characters: a cache of longer texts would need too much memory
 
 
 def _tokens(text: str) -> tuple[str, ...]:
@@ -141,7 +141,7 @@ def _with_digits(words: list[str]) -> list[str]:
 
 def _number(words: list[str], start: int) -> tuple[int, int]:
     total = current = used = 0
-    last = 10**12  # size of the previous part: sizes decrease in a run (`twenty two`, not `two twenty`)
+    last = 10**12  # size of the previous number word: sizes decrease in a number (`twenty two`, not `two twenty`)
     for at in range(start, len(words)):
         word = words[at]
         if word in _UNITS and last > 19:

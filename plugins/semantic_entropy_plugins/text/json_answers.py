@@ -1,4 +1,4 @@
-"""Answers that are JSON: the value in a canonical form, without the Markdown fence around the text."""
+"""Reads answers in JSON: a canonical key of the value, and removal of the Markdown fence around a text."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _LANGUAGE = re.compile(r"[A-Za-z]*")
 
 
 def json_key(text: str) -> Hashable | None:
-    """A key of a JSON object or list, which ignores the order of names, number formats, case and spacing.
+    """A key of a JSON object or list. The order of names, the number format, case and spacing do not change the key.
 
-    None: the text is not a JSON object or list.
+    Returns None if the text is not a JSON object or list.
     """
     text = without_fence(text, "json")
     if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
@@ -43,7 +43,10 @@ def without_fence(text: str, *languages: str) -> str:
     The function reads a text once. A regular expression with white space on both sides of the content would try every
     division of that white space, and take seconds for a degenerate answer of a fence and a thousand line breaks.
 
-    languages: the languages that the fence may name; another word belongs to the content. Empty: any language.
+    Args:
+        text: the answer.
+        languages: the languages that the fence may name, such as "json"; any other word after the fence belongs to the
+            content. Empty: the fence may name any language.
     """
     text = text.strip()
     if len(text) < 2 * len(_FENCE) or not (text.startswith(_FENCE) and text.endswith(_FENCE)):

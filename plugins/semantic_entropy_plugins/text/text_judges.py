@@ -3,15 +3,15 @@
 The rule of `text`:
 
 1. An answer is reduced to its content words: case, accents and punctuation are ignored, number words become digits, and
-   function words and the words of the question are removed (unless no word would remain).
-2. Two answers mean the same if the content words of one contain those of the other, or if they share 60% of the shorter
-   answer's content words, of which there are at least three.
-3. They mean different things, whatever rule 2 says, if one says yes and the other no, if they differ only in a
-   negation, or if they have no number in common though both have numbers.
+   function words and the words of the question are removed, unless no word would remain.
+2. Two answers mean the same if one answer contains all content words of the other answer. They also mean the same if
+   the shorter answer has at least three content words and the longer answer contains 60% of them.
+3. Rule 3 overrides rule 2. Two answers differ if one answer says yes and the other answer says no, if they differ only
+   in a negation, or if both have numbers and no number is in both.
 
 Two answers that are JSON objects or lists are compared as data instead.
 
-Left out: synonyms, paraphrase, entailment. They need a model.
+Left out: synonyms, paraphrase and entailment, which need a model.
 """
 
 from __future__ import annotations
@@ -48,8 +48,8 @@ class Exact(Equivalence):
 class Regex(Equivalence):
     """Equal matches of a pattern mean the same.
 
-    The last match in an answer counts: its groups if the pattern has groups, else the whole match. An answer without a
-    match is undecided against every other answer.
+    Only the last match in an answer is compared: its groups if the pattern has groups, else the whole match. A pair is
+    undecided if one of its answers has no match.
 
     Args:
         pattern: a regular expression of Python's `re`.
@@ -95,15 +95,15 @@ class Regex(Equivalence):
 class NGram(Equivalence):
     """Two answers mean the same if the Jaccard overlap of their character n-grams reaches `threshold`.
 
-    The n-grams come from the words after folding, joined by spaces. The score is the overlap. Source: the EMPO paper
+    The n-grams are taken from the folded words, joined by spaces. The score is the overlap. Source: the EMPO paper
     names n-grams among its predefined rules (Section 3.1).
 
     Args:
-        n: characters of an n-gram, at least 1.
-        threshold: the smallest overlap of two answers that mean the same, in (0, 1].
+        n: the number of characters in an n-gram, at least 1.
+        threshold: the smallest overlap, in (0, 1], with which two answers mean the same.
 
     Raises:
-        OptionError: an option outside its limits.
+        OptionError: an option is outside its limits.
     """
 
     name = "ngram"
@@ -144,11 +144,15 @@ _cached_grams = lru_cache(maxsize=4096)(_all_grams)
 
 
 class Content(NamedTuple):
-    """What an answer says in addition to its question.
+    """The content of an answer, as the judge `text` compares it.
 
-    data: the key of an answer that is a JSON object or list. symbols: the whole answer, if it contains no words. words:
-    the content words without those of the question; all_words: with them. numbers: of the words. polarity: "yes", "no"
-    or None.
+    Attributes:
+        data: the key of the JSON object or list, if the answer is one.
+        symbols: the whole answer, if it contains no words.
+        words: the content words, without the words of the question.
+        all_words: the content words, including the words of the question.
+        numbers: the numbers among `words`.
+        polarity: "yes", "no" or None.
     """
 
     data: Hashable | None
@@ -160,7 +164,10 @@ class Content(NamedTuple):
 
 
 class Text(Equivalence):
-    """Short answers by their content words. This module's docstring states the rule; the score is the shared part."""
+    """Compares short answers by their content words. The module's docstring states the rule.
+
+    The score is the share of the shorter answer's content words that both answers contain.
+    """
 
     name = "text"
     cache_identity = "semantic_entropy_plugins.text:Text"

@@ -1,8 +1,8 @@
 """The verifier judge: a causal language model says whether two answers are equivalent (Algorithm 3 of the EMPO paper).
 
-`verifier_judge` holds the judge. `prompts` writes what the model reads, `verifier_model` goes from two answers to a
-verdict, by comparing Yes with No (`yes_no_scores`, with `shared_prefixes` for speed) or by reading what the model
-writes (`written_decisions`). The judge is imported at its first use, because it imports torch.
+`verifier_judge` holds the judge. `prompts` writes prompts. `verifier_model` computes a verdict on two answers: it
+compares the probabilities of Yes and No (`yes_no_scores`, with `shared_prefixes` for speed), or reads the decision in a
+text that the model writes (`written_decisions`). The judge is imported at its first use, because it imports torch.
 """
 
 from __future__ import annotations

@@ -1,23 +1,25 @@
-"""Prefixes that several prompts share: which ones pay, and how to keep them in the key-value cache.
+"""Finds prefixes that several prompts share, and keeps the prefixes in the key-value cache of the model.
 
-Sharing is by token ids: a prefix ends where the token ids of the prompts begin to differ, so each prompt keeps its own
-tokens. Sorted prompts are the leaves of a tree whose inner nodes are common prefixes. From the deepest node up, with m
-prompts that no deeper node has taken, depth d, and depth p of the node above, a node becomes a group if
+Prefixes are found by token ids, so sharing does not change the tokens of a prompt. Sorted prompts are the leaves of a
+tree whose inner nodes are common prefixes. The nodes are visited from the deepest node up. A node of depth d has m
+prompts that no deeper group contains, and its parent node has depth p. The node becomes a group if
 
     m (d - p) > d
 
-that is, if another pass over d tokens saves more tokens than it costs; otherwise the node above gets the prompts.
+which means that the pass over the prefix saves more tokens than the d tokens that it costs. Otherwise the parent node
+gets the prompts.
 
-A prefix runs once and stays in the cache. The cached keys and values then precede the own tokens of each row:
+A prefix runs once and stays in the cache. The cached keys and values then precede the remaining tokens of each row:
 
     cached:     [pad pad p p p p p]             prefixes, padded on the left
-    continued:  [pad pad p p p p p | s s s pad] the same keys and values, then the row's own tokens, padded on the right
+    continued:  [pad pad p p p p p | s s s pad] the same keys and values, then the row's remaining tokens
 
-The tokens of a row are adjacent, so distances between them are correct, also for a sliding window: every layer's cache
-holds all tokens, and the attention mask applies the window. Positions do not count padding.
+The tokens of a row are adjacent, so the distances between tokens are correct. This is also true for a sliding window,
+because the cache of every layer holds all tokens, and the attention mask applies the window. Positions do not count
+padding.
 
-Left out: a prefix of a prefix (a question under several references), since one level brings nearly all of the gain and
-each level is another pass of the model; caches of a fixed size, offloaded or quantised caches, recurrent states.
+Left out: a prefix of a prefix (a question with several references), because one level saves nearly all of the time, and
+each level needs another pass of the model; caches of a fixed size, offloaded or quantised caches, recurrent states.
 """
 
 from __future__ import annotations
@@ -35,7 +37,7 @@ TokenIds = list[int]
 
 
 class PrefixGroup(NamedTuple):
-    """Prompts (by index) with the same first `prefix` tokens; 0: they share nothing."""
+    """A group of prompts, by index, with the same first `prefix` tokens. If `prefix` is 0, they share no tokens."""
 
     rows: tuple[int, ...]
     prefix: int
@@ -68,7 +70,7 @@ def group_by_prefix(prompts: Sequence[TokenIds], shortest: int = SHORTEST) -> li
 
 
 def _close(open_nodes: list[_Node], depth: int, groups: list[PrefixGroup], shortest: int) -> None:
-    """Close all nodes deeper than `depth`: each becomes a group, or gives its prompts to the node above."""
+    """Close all nodes deeper than `depth`: a node becomes a group, or its parent node gets its prompts."""
     while open_nodes and open_nodes[-1].depth > depth:
         node = open_nodes.pop()
         above = max(depth, open_nodes[-1].depth if open_nodes else 0)
@@ -82,9 +84,9 @@ def _close(open_nodes: list[_Node], depth: int, groups: list[PrefixGroup], short
 
 
 def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
-    """The length of the common prefix, excluding the last token of either.
+    """The length of the common prefix, without the last token of each prompt.
 
-    By bisection, because the comparison of slices runs in C.
+    The length is found by bisection, because Python compares slices fast.
     """
     low, high = 0, max(0, min(len(one), len(other)) - 1)
     while low < high:
@@ -97,15 +99,16 @@ def common_prefix(one: Sequence[int], other: Sequence[int]) -> int:
 
 
 class CannotShareError(Exception):
-    """The model has no keys and values that other tokens could follow."""
+    """The model's cache cannot be used to share prefixes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class CachedPrefixes:
     """A batch of prefixes that the model has read.
 
-    layers: keys and values of each layer, each (prefixes, heads, longest, dim), padded on the left. lengths: tokens of
-    each prefix.
+    Attributes:
+        layers: keys and values of each layer, of shape (prefixes, heads, longest prefix, dim), padded on the left.
+        lengths: the number of tokens of each prefix.
     """
 
     layers: list[tuple[torch.Tensor, torch.Tensor]]
@@ -113,7 +116,7 @@ class CachedPrefixes:
 
 
 class Continuation(NamedTuple):
-    """A prompt's tokens after its prefix, at least one; `prompt` and `prefix` are indices."""
+    """The tokens of a prompt after its prefix, at least one token. `prompt` and `prefix` are indices."""
 
     prompt: int
     ids: TokenIds
@@ -121,7 +124,7 @@ class Continuation(NamedTuple):
 
 
 def pad_right(prompts: Sequence[TokenIds], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids (rows, longest), padded on the right with the row's last token, and the index of each row's last token."""
+    """The ids (rows, longest row), padded with the row's last token on the right, and each row's last index."""
     longest = max(map(len, prompts))
     ids = [[*prompt, *[prompt[-1]] * (longest - len(prompt))] for prompt in prompts]
     last = [len(prompt) - 1 for prompt in prompts]
@@ -131,7 +134,7 @@ def pad_right(prompts: Sequence[TokenIds], device: torch.device) -> tuple[torch.
 def cache_prefixes(
     call: Callable[..., Any], prefixes: Sequence[TokenIds], device: torch.device
 ) -> list[tuple[CachedPrefixes, int]]:
-    """Run distinct prefixes through the model: for each, the batch that holds it and its index there.
+    """Run distinct prefixes through the model. Returns (batch, index in the batch) for each prefix.
 
     Raises:
         CannotShareError: the model's cache has no keys and values of this shape.
@@ -178,7 +181,7 @@ def continue_prefixes(prefixes: CachedPrefixes, rows: Sequence[Continuation]) ->
 
 
 def _left_padding(gaps: list[int], longest: int, device: torch.device) -> dict[str, torch.Tensor]:
-    """Empty without padding: attention is fastest without a mask."""
+    """The mask and the positions for padded rows; empty without padding: attention is fastest without a mask."""
     if not any(gaps):
         return {}
     position = torch.arange(longest, device=device)[None] - torch.tensor(gaps, device=device)[:, None]
@@ -186,7 +189,7 @@ def _left_padding(gaps: list[int], longest: int, device: torch.device) -> dict[s
 
 
 def _select(states: torch.Tensor, indices: list[int], longest: int) -> torch.Tensor:
-    """The keys or values for each index; without a copy where all rows have the same prefix."""
+    """The keys or values for each index. They are not copied if all rows have the same prefix."""
     states = states[:, :, -longest:]
     if len(set(indices)) == 1:
         return states[indices[0]].expand(len(indices), -1, -1, -1)

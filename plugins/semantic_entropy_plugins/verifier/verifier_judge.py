@@ -2,9 +2,9 @@
 
     same = p(Yes) > p(No) at the token after prompt(question, reference, answer)
 
-or, with `mode="generate"`, the "Final Decision" that the model writes. Which of two answers is the reference does not
-depend on which one is left: the shorter one, or the first by text if the lengths are equal. `policy` says whether the
-reverse direction is judged too.
+or, with `mode="generate"`, the "Final Decision" that the model writes. The shorter answer is the reference; if the
+lengths are equal, the first answer by text is the reference. So the verdict does not change if the two answers are
+swapped. The option `policy` says whether the reverse direction is judged too.
 
 A prompt that does not fit into the model's window is undecided; no text is truncated.
 
@@ -40,35 +40,37 @@ _MAX_NEW_TOKENS = 1024
 
 
 class Verifier(Equivalence):
-    """A causal language model says Yes or No.
+    """A causal language model decides, by Yes or No, whether two answers are equivalent.
 
     Args:
         model: a causal language model on the Hugging Face hub, or a folder.
-        mode: "logits" compares Yes with No at the next token, in one pass; the score is p(Yes) / (p(Yes) + p(No)).
-            "generate" lets the model write its reasoning and reads "Final Decision: Yes" or "No" from it: the task that
-            TIGER-Lab/general-verifier was trained for, at many times the cost.
+        mode: "logits" compares the probabilities of Yes and No for the next token, in one pass; the score is p(Yes) /
+            (p(Yes) + p(No)). "generate" lets the model write its reasoning, and reads "Final Decision: Yes" or "Final
+            Decision: No" from the written text. TIGER-Lab/general-verifier was trained for this mode, which costs much
+            more.
         template: "paper", "general-verifier", "instruction-first", or a text with {question}, {left} (the reference)
             and {right}. None: "paper" for "logits", "general-verifier" for "generate".
-        chat_template: put the prompt into the tokenizer's chat template, as the user's turn.
-        policy: "both" (the same only if the model says yes in both directions; the reverse direction is judged only
-            after a yes), "either" (yes in one direction is enough), or "forward" (one direction, as in the paper: the
-            shorter answer is the reference).
+        chat_template: whether the prompt is the user's turn in the tokenizer's chat template.
+        policy: "both" (two answers mean the same only if the model says yes in both directions; the reverse direction
+            is judged only after a yes), "either" (a yes in one direction is enough), or "forward" (only one direction,
+            as in the paper; the shorter answer is the reference).
         revision: a branch, tag or commit of the model; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, else float16; float32 on a
             CPU.
-        batch_tokens: tokens in one forward pass, including a shared prefix for each row and the tokens that may be
-            generated; halved after an out-of-memory error. None: a default for the device.
-        max_new_tokens: the largest number of tokens that "generate" writes.
-        share_prefix: run a prefix that prompts have in common once; verdicts do not depend on this.
-        allow_pickle: read pickled weights where there are no safetensors.
-        attn_implementation: as transformers takes it; None: the default of transformers.
-        compile: `torch.compile` the model; for "logits".
+        batch_tokens: the largest number of tokens in a forward pass, including a shared prefix for each row and the
+            tokens that may be generated. The number is halved after an out-of-memory error. None: a default for the
+            device.
+        max_new_tokens: in the mode "generate", the largest number of tokens that the model writes.
+        share_prefix: run a prefix that several prompts share only once. This does not change the verdicts.
+        allow_pickle: read pickled weights if there are no safetensors.
+        attn_implementation: the value for transformers' option of this name; None: its default.
+        compile: `torch.compile` the model, in the mode "logits".
 
     Raises:
-        OptionError: an invalid option, or no such model.
-        EquivalenceError: the model is unavailable or does not run here, or its tokenizer cannot distinguish Yes from
-            No.
+        OptionError: an option is invalid, or the model does not exist.
+        EquivalenceError: the model is unavailable or does not run on this machine, or its tokenizer cannot distinguish
+            Yes from No.
     """
 
     name = "verifier"
@@ -141,12 +143,12 @@ class Verifier(Equivalence):
 
     @property
     def forward_calls(self) -> int:
-        """Forward passes of the model so far, without the checks at construction."""
+        """The number of forward passes of the model so far, without the checks at construction."""
         return self._open_model.runner.calls
 
     @property
     def forward_tokens(self) -> int:
-        """Tokens that the model has read so far, including padding."""
+        """The number of tokens that the model has read so far, including padding."""
         return self._open_model.runner.tokens
 
     def describe(self) -> str:
@@ -156,7 +158,7 @@ class Verifier(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """Yields (index of the pair, its verdict) as soon as one direction, or both, decide."""
+        """Yields (index of the pair, verdict on the pair) as soon as the verdict is known."""
         members: dict[Query, list[int]] = {}
         for index, pair in enumerate(pairs):
             question = pair.question if self.uses_question else None
@@ -170,7 +172,7 @@ class Verifier(Equivalence):
             torch.cuda.empty_cache()
 
     def _verdicts(self, queries: Sequence[Query]) -> Iterator[tuple[Query, Verdict]]:
-        """Yields verdicts as they come: first those that one direction decides."""
+        """Yields (query, verdict), and begins with the verdicts that need only one direction."""
         forward: dict[int, Verdict] = {}
         for index, verdict in self._open_model.verdicts(queries):
             if needs_reverse(self.policy, verdict.same):
@@ -191,9 +193,9 @@ class Verifier(Equivalence):
 
 
 def _combined(policy: Policy, forward: Verdict, reverse: Verdict) -> Verdict:
-    """The verdict of both directions, of which the first one did not decide.
+    """The verdict from both directions, after the forward direction did not decide.
 
-    The score is that of the direction that decides: the lower one for "both", the higher one for "either".
+    If both directions agree, the score is the lower score for "both" and the higher score for "either".
     """
     same = combine_directions(policy, forward.same, reverse.same)
     if same is None:

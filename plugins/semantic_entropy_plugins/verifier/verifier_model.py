@@ -1,8 +1,8 @@
-"""The verifier's model: from a question and two answers to a prompt, token ids and a verdict.
+"""The verifier's model: writes a question and two answers as a prompt, encodes the prompt, and computes the verdict.
 
-    (question, reference, answer) -> text -> token ids -> Yes against No, or the decision that the model writes
+    (question, reference, answer) -> prompt -> token ids -> p(Yes) and p(No), or a written decision -> verdict
 
-A prompt that cannot be judged, such as one longer than the window, is undecided, with the reason.
+If a prompt cannot be judged, for example because it is longer than the window, the verdict is undecided, with a reason.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from semantic_entropy_plugins.verifier.yes_no_scores import Encode, YesNoScores,
 Query = tuple[str | None, str, str]
 """The question, the reference, and the answer that is compared with the reference."""
 TOKENISED_AT_ONCE = 16384
-"""Prompts in memory as tokens: enough to find common prefixes, few enough for the memory."""
+"""The number of prompts that are tokenised together: large enough to find common prefixes, small enough for memory."""
 
-# The fast methods are checked on these queries. Any three will do if the first two prompts begin alike.
+# The fast methods are checked on these queries. The first two prompts must have a common prefix.
 _PROBES = (
     ("What is the capital of Italy?", "Rome", "The city of Rome."),
     ("What is the capital of Italy?", "Rome", "Paris"),
@@ -31,10 +31,14 @@ _PROBES = (
 
 @dataclass(frozen=True, slots=True)
 class VerifierModel:
-    """A loaded model with its prompts.
+    """A loaded model, with the functions that turn queries into verdicts.
 
-    write: the text of a prompt. encode: its token ids; None for a prompt that cannot be scored. runner: from token ids
-    to verdicts. window: the longest prompt in tokens; None: no limit.
+    Attributes:
+        write: a function that returns the text of a prompt.
+        encode: a function that returns the token ids of prompts; None in place of the ids of a prompt that cannot be
+            scored.
+        runner: computes verdicts from token ids.
+        window: the length of the longest prompt in tokens; None: no limit.
     """
 
     write: Callable[[str | None, str, str], str]
@@ -43,7 +47,7 @@ class VerifierModel:
     window: int | None
 
     def verdicts(self, queries: Sequence[Query]) -> Iterator[tuple[int, Verdict]]:
-        """Yields (index of the query, its verdict) after each batch."""
+        """Yields (index of the query, verdict on the query) after each batch."""
         for start in range(0, len(queries), TOKENISED_AT_ONCE):
             for index, verdict in self._verdicts(queries[start : start + TOKENISED_AT_ONCE]):
                 yield start + index, verdict
@@ -67,11 +71,11 @@ class VerifierModel:
 def scoring_model(
     loaded: LoadedModel, template: PromptTemplate, chat: bool, tokens: int | None, *, share_prefix: bool
 ) -> VerifierModel:
-    """A verifier that compares Yes with No at the next token.
+    """Make a verifier model that compares the probabilities of Yes and No for the next token.
 
     Raises:
         OptionError: the template is invalid, or is longer than the model's window.
-        EquivalenceError: the model does not run here, or its tokenizer cannot distinguish Yes from No.
+        EquivalenceError: the model does not run on this machine, or its tokenizer cannot distinguish Yes from No.
     """
     write = prompt_writer(template, loaded.tokenizer, chat=chat, lead=True)
     encode = prompt_encoder(template, loaded.tokenizer, chat=chat)
@@ -92,7 +96,7 @@ def scoring_model(
 def generating_model(
     loaded: LoadedModel, template: PromptTemplate, chat: bool, tokens: int | None, max_new_tokens: int
 ) -> VerifierModel:
-    """A verifier that writes its decision, in at most `max_new_tokens`.
+    """Make a verifier model that writes its decision, in at most `max_new_tokens` tokens.
 
     Raises:
         OptionError: `max_new_tokens` leaves no room for a prompt.

@@ -1,15 +1,15 @@
-"""The decision in a text that a causal language model writes about each of many prompts.
+"""Lets a causal language model write a text after each prompt, and reads the decision from the text.
 
-The model generates greedily after a prompt in its own format, until it ends the text or reaches `max_new_tokens`. The
-last "Final Decision: Yes" or "Final Decision: No" after the reasoning block is the decision; a text of nothing but Yes
-or No is one too. Without a decision the verdict is undecided, with the end of the text as the reason. A text that
-`max_new_tokens` has cut off may quote the task ("output Final Decision: Yes if ...") before it decides otherwise: it is
-undecided unless it ends with a decision.
+The model generates greedily until it writes an end token or reaches `max_new_tokens`. The decision is the last "Final
+Decision: Yes" or "Final Decision: No" after the reasoning block, or a text that is only Yes or No. If there is no
+decision, the verdict is undecided, with the end of the text as the reason. A text that `max_new_tokens` has cut off is
+undecided unless it ends with a decision, because it may quote the task ("output Final Decision: Yes if ...") before its
+own decision.
 
-The checkpoint's generation settings (temperature, repetition penalty) are ignored, except for the tokens that end a
-text: the verdict comes from the most likely text, which is always the same.
+The checkpoint's generation settings (temperature, repetition penalty) are ignored, except the end tokens. So generation
+is greedy, and a prompt always has the same verdict.
 
-Left out: shared prefixes (writing costs more than reading); several samples and a vote.
+Left out: shared prefixes, because writing a text costs more than reading the prompt; a vote over several texts.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ BATCH_TOKENS_GPU = 131072
 _DECISION = re.compile(r"final\s+decision[\W_]{0,12}(yes|no)\b", re.IGNORECASE)
 _FINAL_DECISION = re.compile(rf"{_DECISION.pattern}[\s.*_]*\Z", re.IGNORECASE)
 _BARE = re.compile(r"\W*(yes|no)\W*", re.IGNORECASE)
-_END_LENGTH = 80  # characters of the end of a text
+_END_LENGTH = 80  # characters of the text's end in a reason
 
 
 def read_decision(text: str) -> bool | None:
-    """True for yes, False for no, None without a decision.
+    """The decision in a text: True for yes, False for no, None if there is no decision.
 
     >>> read_decision("0.5 = 1/2, so they are equal. Final Decision: Yes")
     True
@@ -49,7 +49,7 @@ def read_decision(text: str) -> bool | None:
 
 
 def ends_decided(text: str) -> bool:
-    """Whether the text ends with a decision.
+    """Whether the text ends with a decision. White space and the characters `.`, `*` and `_` may follow the decision.
 
     >>> ends_decided("Final Decision: **Yes**."), ends_decided('Write "Final Decision: Yes" if they are equal. First')
     (True, False)
@@ -58,7 +58,7 @@ def ends_decided(text: str) -> bool:
 
 
 class WrittenDecisions:
-    """Verdicts of one model on prompts, by the texts that it writes.
+    """Computes verdicts on prompts by reading the texts that a model writes.
 
     Args:
         loaded: the model; its generation settings are replaced.
@@ -81,7 +81,7 @@ class WrittenDecisions:
         )
 
     def verdicts(self, prompts: Sequence[TokenIds]) -> Iterator[tuple[int, Verdict]]:
-        """Yields (index of the prompt, its verdict) after each batch."""
+        """Yields (index of the prompt, verdict on the prompt) after each batch."""
         return self._budget.run(prompts, [len(prompt) + self._new for prompt in prompts], self._decide, _too_large)
 
     @torch.inference_mode()

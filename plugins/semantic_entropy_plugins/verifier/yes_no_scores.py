@@ -1,27 +1,30 @@
-"""How strongly a causal language model prefers Yes to No after each of many prompts.
+"""Computes how strongly a causal language model prefers Yes to No after a prompt.
 
     score = p(Yes) / (p(Yes) + p(No)) = sigmoid(logit(Yes) - logit(No)), at the prompt's last token
 
-Yes and No as tokens are found after an actual prompt:
+The tokens of Yes and No are found after an actual prompt:
 
     prompt + " Yes" -> shared tokens, yes, ...
     prompt + " No"  -> shared tokens, no, ...
 
-The model reads the shared tokens, and the logits of the first tokens that differ are compared. This covers words of
-several tokens, a separate space token before the word, and tokenizers of bytes, characters or word pieces.
+The model reads the shared tokens. Then the logits of the first tokens that differ, yes and no, are compared. This works
+for words of several tokens, for a separate space token before the word, and for tokenizers of bytes, characters or word
+pieces.
 
 There are three methods to compute the scores, the fastest first:
 
-1. `shared`: a prefix that prompts have in common runs once (`shared_prefixes`).
-2. `batched`: whole prompts in batches, padded on the right, where a causal model does not see the padding.
-3. `alone`: one prompt at a time with all logits and an unchanged model. The other two must agree with this method.
+1. `shared`: a prefix that several prompts share runs once (`shared_prefixes`).
+2. `batched`: whole prompts run in batches. They are padded on the right, because a causal model does not see padding on
+   the right.
+3. `alone`: one prompt runs at a time, with all logits and an unchanged model. `shared` and `batched` must agree with
+   `alone`.
 
-For the first two, the rows of Yes and No replace the model's output head. Later steps of the model (scaling or soft
-caps on the logits) still apply. At construction, a method is compared with `alone` on a few prompts; where they
-disagree (recurrent or hybrid layers), the next method is used, with a warning.
+For `shared` and `batched`, the model's output head is reduced to the rows of Yes and No. Later steps of the model
+(scaling or soft caps on the logits) still apply. At construction, a method is compared with `alone` on a few prompts.
+If the scores differ (for example because of recurrent or hybrid layers), the next method is used, with a warning.
 
-Left out: other spellings of the words (YES, yes); a normalisation by the other words of the vocabulary, because p(Yes)
-says less than p(Yes) against p(No).
+Left out: other spellings of the words (YES, yes); the absolute p(Yes), because it says less than the ratio of p(Yes)
+and p(No).
 """
 
 from __future__ import annotations
@@ -53,25 +56,28 @@ from semantic_entropy_plugins.verifier.shared_prefixes import (
 )
 
 Encode = Callable[[Sequence[str]], list[TokenIds | None]]
-"""From prompts to token ids; None for a prompt that cannot be scored."""
+"""A function that takes prompts and returns their token ids; None in place of ids: the prompt cannot be scored."""
 Margins = Iterator[tuple[int, float | None]]
 Method = Callable[[Sequence[TokenIds]], Margins]
 
-# Tokens in one forward pass. A GPU needs many; a CPU is as fast with few, which stay in its caches.
+# Tokens in one forward pass. A GPU needs many tokens; a CPU is as fast with few tokens, which stay in its caches.
 BATCH_TOKENS = {"cpu": 2048}
 BATCH_TOKENS_GPU = 32768
 
 # The largest allowed difference of a score between two methods. In half precision each method rounds differently, so
-# there the comparison detects only large errors.
+# the comparison detects only large errors.
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
 _YES, _NO = "Yes", "No"
 
 
 class YesNoTokens(NamedTuple):
-    """The tokens that decide.
+    """The tokens of Yes and No that are compared.
 
-    yes, no: their ids. space: the text between a prompt and the word. tail: the number of tokens from `yes` on in a
-    prompt followed by " Yes", including tokens that the tokenizer adds at the end.
+    Attributes:
+        yes, no: the ids of these tokens.
+        space: the text between a prompt and the word.
+        tail: in the tokens of a prompt followed by " Yes", the number of tokens from `yes` to the end, including tokens
+            that the tokenizer adds at the end.
     """
 
     yes: int
@@ -85,11 +91,11 @@ def find_yes_no(tokenizer: Any, encode: Encode, prompt: str) -> YesNoTokens:
 
     Args:
         tokenizer: the model's tokenizer, for the id of unknown tokens.
-        encode: from prompts to their token ids.
-        prompt: one of the prompts; all prompts end alike.
+        encode: returns the token ids of prompts.
+        prompt: any of the prompts, because all prompts have the same end.
 
     Raises:
-        EquivalenceError: the words are unknown to the tokenizer, or have the same tokens; shows the ids.
+        EquivalenceError: Yes and No are unknown to the tokenizer, or have the same tokens. The message shows the ids.
     """
     tried = []
     for space in ("",) if prompt[-1:].isspace() else (" ", ""):
@@ -107,9 +113,10 @@ def find_yes_no(tokenizer: Any, encode: Encode, prompt: str) -> YesNoTokens:
 
 
 def before_decision(encode: Encode, words: YesNoTokens) -> Encode:
-    """The function from prompts to the ids that the model reads before it decides.
+    """A function that takes prompts and returns the ids that the model reads before it decides.
 
-    None for a prompt after which the tokenizer splits the word differently: the compared ids would not be the word's.
+    The function returns None for a prompt after which the tokenizer splits Yes or No differently, because then the
+    compared ids would not belong to these words.
     """
 
     def encode_before(prompts: Sequence[str]) -> list[TokenIds | None]:
@@ -120,10 +127,10 @@ def before_decision(encode: Encode, words: YesNoTokens) -> Encode:
 
 
 class YesNoScores:
-    """Verdicts of one model on prompts, by its scores of Yes and No.
+    """Computes verdicts on prompts from a model's scores of Yes and No.
 
     Args:
-        loaded: the model; its head is replaced.
+        loaded: the model; its output head is replaced.
         words: the ids of Yes and No.
         probes: three prompts, the first two with a common prefix, for the comparison of the methods.
         tokens: the largest number of tokens in one forward pass, including cached prefixes; None: a default for the
@@ -131,7 +138,7 @@ class YesNoScores:
         share_prefix: try the method `shared`.
 
     Raises:
-        EquivalenceError: the model does not run here.
+        EquivalenceError: the model does not run on this machine.
     """
 
     def __init__(
@@ -155,7 +162,7 @@ class YesNoScores:
         self.calls = self.tokens = 0
 
     def verdicts(self, prompts: Sequence[TokenIds]) -> Iterator[tuple[int, Verdict]]:
-        """Yields (index of the prompt, its verdict) after each batch."""
+        """Yields (index of the prompt, verdict on the prompt) after each batch."""
         for index, margin in self.margins(prompts):
             yield index, _verdict(margin, len(prompts[index]))
 
@@ -165,7 +172,7 @@ class YesNoScores:
         return methods[self.method](prompts)
 
     def shared(self, prompts: Sequence[TokenIds], groups: Sequence[PrefixGroup] | None = None) -> Margins:
-        """Each group's prefix once, then the own tokens of its prompts; many groups in a batch."""
+        """Run the prefix of each group once, then the other tokens of the group's prompts, many groups in a batch."""
         groups = group_by_prefix(prompts) if groups is None else groups
         sharing = [group for group in groups if group.prefix]
         whole = [row for group in groups if not group.prefix for row in group.rows]
@@ -180,7 +187,7 @@ class YesNoScores:
             rows: list[Continuation] = []
             for index, cached in batch:
                 group = sharing[index]
-                if cached is None:  # no memory for the prefix, so none for the whole prompts: they report this
+                if cached is None:  # no memory for the prefix, so there is none for the whole prompts either
                     whole += group.rows
                 else:
                     prefixes = cached[0]
@@ -203,11 +210,11 @@ class YesNoScores:
     def _after(self, prefixes: CachedPrefixes | None, rows: list[Continuation]) -> Margins:
         if prefixes is None:
             return
-        # Sorted by the row's own tokens, which are padded. The length of a prefix counts for the memory only.
+        # Rows are sorted by their remaining tokens, which are padded. The length of a prefix only counts for memory.
         lengths = [max(prefixes.lengths) + len(row.ids) for row in rows]
         for index, margin in self._budget.run(rows, lengths, partial(self._continue, prefixes), _too_large):
             yield rows[index].prompt, margin
-        prefixes.layers.clear()  # the budget's generator still refers to these results
+        prefixes.layers.clear()  # the budget's generator still refers to these results, and would keep the memory
 
     @torch.inference_mode()
     def _whole(self, prompts: list[TokenIds]) -> list[float]:
@@ -224,7 +231,7 @@ class YesNoScores:
         return self._margins(self._call(**inputs).logits, last)
 
     def _margins(self, logits: torch.Tensor, last: torch.Tensor) -> list[float]:
-        """From logits (rows, tokens, words) and the index of each row's last token (rows,)."""
+        """The margins of all rows, from logits (rows, tokens, words) and the index of each row's last token (rows,)."""
         at = logits[torch.arange(len(last), device=last.device), last].float()
         yes, no = self._columns
         margins: list[float] = (at[:, yes] - at[:, no]).tolist()
@@ -240,7 +247,7 @@ class YesNoScores:
         return self._model(**inputs)
 
     def _fastest(self, probes: Sequence[TokenIds], *, share_prefix: bool) -> str:
-        """The first method that agrees with `alone` on the probes; the head stays as this method needs it."""
+        """The first method that agrees with `alone` on the probes. The model's head is left as this method needs it."""
         try:
             expected = dict(self.alone(probes))
         except Exception as error:  # a model can raise anything
@@ -248,7 +255,7 @@ class YesNoScores:
                 f"verifier: model={self._loaded.name!r} loads, but does not run on {self._loaded.device} in "
                 f"{self._loaded.dtype}: {error}"
             ) from error
-        self._model = self._loaded.model  # from now on: torch.compile must not compile the head that is replaced
+        self._model = self._loaded.model  # only now: torch.compile must not compile the original head
         head = self._plain.get_output_embeddings()
         one, other, third = probes
         groups = [PrefixGroup((0, 1), common_prefix(one, other)), PrefixGroup((2,), len(third) // 2)]
@@ -280,7 +287,7 @@ class YesNoScores:
     def _disagreement(
         self, method: Method, probes: Sequence[TokenIds], expected: dict[int, float | None]
     ) -> str | None:
-        """Why a method fails; None: it gives the expected scores."""
+        """Why a method fails; None: its scores are the expected scores."""
         try:
             found = dict(method(probes))
         except Exception as error:  # noqa: BLE001  # a model that cannot use a cache can raise anything

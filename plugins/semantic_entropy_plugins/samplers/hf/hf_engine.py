@@ -193,4 +193,4 @@ def _generation_errors(subject: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        raise errors.SamplingError(f"{subject} does not generate: {type(error).__name__}: {error}") from error
+        raise errors.SamplingError(f"{subject} failed to generate text: {type(error).__name__}: {error}") from error

@@ -166,7 +166,10 @@ class HFSampler(LocalSampler):
         return HFSampler(**options, _loaded=self._model)
 
     def close(self) -> None:
-        """Drop the model, after the batch that is being drawn; variants keep it."""
+        """Release this sampler's reference to the model. A batch in progress is finished first.
+
+        Samplers made with `variant()` keep the model.
+        """
         self._engine = self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -460,7 +460,7 @@ def test_errors_in_the_requests_and_in_the_model_are_raised_in_the_reader(folder
         raise RuntimeError("CUDA error: an illegal memory access")
 
     monkeypatch.setattr(sampler._open_engine.generation, "draw", broken)
-    with pytest.raises(errors.SamplingError, match="hf: model=.* does not generate: RuntimeError: CUDA error"):
+    with pytest.raises(errors.SamplingError, match="hf: model=.* failed to generate text: RuntimeError: CUDA error"):
         draw(sampler, CERTAIN)
 
 
@@ -548,7 +548,7 @@ def test_a_model_that_loads_but_does_not_run_is_reported(tmp_path, monkeypatch):
         raise RuntimeError("\"addmm_impl_cpu_\" not implemented for 'Half'")
 
     monkeypatch.setattr(transformers.Qwen2ForCausalLM, "generate", broken)
-    with pytest.raises(errors.SamplingError, match="on cpu in torch.float32, does not generate: RuntimeError"):
+    with pytest.raises(errors.SamplingError, match="on cpu in torch.float32, failed to generate text: RuntimeError"):
         make_sampler(tmp_path)
 
 
