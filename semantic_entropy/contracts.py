@@ -29,7 +29,8 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
     missing = set(range(len(pairs)))
     stream: Any = None
     try:
-        if type(judge).stream is Equivalence.stream:  # all verdicts arrive together: checking them together is faster
+        if type(judge).stream is Equivalence.stream and "stream" not in vars(judge):
+            # All verdicts arrive together: checking them together is faster.
             verdicts = judge.judge(pairs)
             if isinstance(verdicts, list) and len(verdicts) == len(pairs) and all(map(_is_verdict, verdicts)):
                 yield from enumerate(verdicts)
@@ -97,7 +98,7 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
         flow = clusterer.flow(size)
         wanted = next(flow)
         while True:
-            for i, j in wanted:
+            for i, j in wanted or ():
                 if not (0 <= i < size and 0 <= j < size):
                     _reject_flow(clusterer, size, f"asked for the pairs {wanted!r:.200}")
             verdicts = (yield wanted) if wanted else []
@@ -108,7 +109,7 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
         raise
     except Exception as error:  # noqa: BLE001  # the new error names the clusterer
         _reject_flow(clusterer, size, f"raised {type(error).__name__}: {error}", error)
-    if not isinstance(labels, list) or len(labels) != size:
+    if not isinstance(labels, list) or len(labels) != size or not _are_hashable(labels):
         _reject_flow(clusterer, size, f"returned {labels!r:.200}; flow(size) returns a list of one label for each")
     return labels
 
@@ -123,14 +124,23 @@ def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
     if not evidence.labels:
         return Estimate(math.nan, ())
     estimator.check(evidence)
-    estimate = estimator.estimate(evidence)
-    if math.isnan(estimate.value) or (
-        estimate.probabilities and len(estimate.probabilities) != max(evidence.labels) + 1
+    estimate: Any  # not yet checked
+    try:
+        estimate = estimator.estimate(evidence)
+    except SemanticEntropyError:
+        raise
+    except Exception as error:
+        raise PluginError(f"estimator {estimator.name!r} raised {type(error).__name__}: {error}") from error
+    if (
+        not isinstance(estimate, Estimate)
+        or math.isnan(estimate.value)
+        or (estimate.probabilities and len(estimate.probabilities) != max(evidence.labels) + 1)
     ):
         raise PluginError(
             f"estimator {estimator.name!r} returned {estimate!r:.200} for {max(evidence.labels) + 1} clusters; "
-            "it returns a number, and one probability for each cluster or none at all"
+            "it returns an Estimate: a number, and one probability for each cluster or none at all"
         )
+    assert isinstance(estimate, Estimate)
     return estimate
 
 

@@ -27,7 +27,7 @@ from semantic_entropy.clusters import (
     strip_reasoning,
 )
 from semantic_entropy.contracts import extract_answers
-from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.pipeline import Job, run
 from semantic_entropy.progress import run_cancellable
@@ -146,8 +146,8 @@ class Scorer:
             raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
-        self._owned = None if _resources else Resources(cache_size, cache)
-        self._resources = _resources or self._owned or Resources()
+        self._resources = _resources or Resources(cache_size, cache)
+        self._owned = None if _resources else self._resources
         self.invalid: InvalidPolicy = invalid
         self.convention = load_convention(convention)
         self.clusterer = (
@@ -400,7 +400,7 @@ def estimate(
     logprobs: Any = None,
     column: str | None = None,
     progress: bool | None = None,
-    **choices: Any,
+    **choices: Any,  # `Choices` or `SamplingChoices`, by overload
 ) -> Any:
     """Semantic entropy of the responses to one question, or to many.
 
@@ -446,13 +446,22 @@ async def aestimate(
 _CHOICES = {*SamplingChoices.__annotations__, "sampler"}
 _shared = Resources()
 _scorers: LRUCache[Any, Scorer] = LRUCache(32)  # of `estimate`, by their choices
-atexit.register(_shared.close)
+
+
+def _close_shared() -> None:
+    """Close the judges that calls of `estimate` share, and forget the scorers that hold them."""
+    global _scorers  # noqa: PLW0603
+    _scorers = LRUCache(32)
+    _shared.close()
+
+
+atexit.register(_close_shared)
 
 
 def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
     """One call of a scorer with these choices, on the shared judges and verdicts."""
     if unknown := choices.keys() - _CHOICES:
-        raise TypeError(f"estimate() got an unexpected keyword argument {min(unknown)!r}")
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), _CHOICES)}")
     key = _choices_key(choices)
     if key is None:
         with Scorer(**choices, _resources=_shared) as scorer:

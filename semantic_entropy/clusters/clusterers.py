@@ -19,6 +19,7 @@ sorted (most frequent first, then shortest, then by text), so the order of the r
 
 from __future__ import annotations
 
+import copy
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Generator
@@ -80,11 +81,18 @@ class Representative(Clusterer):
     def for_judge(self, equivalence: Equivalence) -> Clusterer:
         if self.pick != "auto":
             return self
-        return Representative(self.order, "all" if equivalence.thorough else "first")
+        chosen = copy.copy(self)
+        chosen.pick = "all" if equivalence.thorough else "first"
+        return chosen
 
     def flow(self, size: int) -> Flow:
-        flows = {"random": self._random_member, "all": self._all_members}
-        return flows.get(self.pick, self._first_member)(size)
+        flows = {
+            "first": self._first_member,
+            "random": self._random_member,
+            "all": self._all_members,
+            "auto": self._first_member,  # called without `for_judge`: no judge is known
+        }
+        return flows[self.pick](size)
 
     def _first_member(self, size: int) -> Flow:
         labels, left, label = [0] * size, list(range(size)), 0

@@ -120,8 +120,8 @@ class Registry:
         with self._lock:
             self._discover()
             replaced = (kind, name, IN_PROCESS)
-            self._entries = [e for e in self._entries if (e.kind, e.component.name, e.source) != replaced]
-            self._entries.append(Entry(kind, Component(name, lambda: factory, summary), IN_PROCESS))
+            kept = [e for e in self._entries if (e.kind, e.component.name, e.source) != replaced]
+            self._entries = [*kept, Entry(kind, Component(name, lambda: factory, summary), IN_PROCESS)]
             self._found = {}
             self._registered += 1
 
@@ -175,9 +175,10 @@ class Registry:
         self._check_kind(kind)
         if not isinstance(name, str):
             raise InputError(f"{kind}={name!r} is not a name: pass a str")
-        if (kind, name) not in self._found:
-            self._found[kind, name] = self._find(kind, name)
-        return self._found[kind, name]
+        found = self._found  # `register` replaces this dict: an entry from before must not get into the new one
+        if (kind, name) not in found:
+            found[kind, name] = self._find(kind, name)
+        return found[kind, name]
 
     def _find(self, kind: str, name: str) -> Entry:
         entries = self.entries(kind)
@@ -295,12 +296,6 @@ def _expected_type(parameter: inspect.Parameter, value: Any) -> str | None:
     declared = getattr(parameter.annotation, "__name__", parameter.annotation)
     kinds = {"float": "a number", "int": "a whole number", "bool": "true or false"}
     return kinds.get(str(declared).removesuffix(" | None"))
-
-
-def options_of(factory: _Factory) -> dict[str, str] | None:
-    """Each option and how it is written (`order='canonical'`); None where the factory takes any option."""
-    parameters = _parameters(factory)
-    return None if parameters is None else {name: _written(parameter) for name, parameter in parameters.items()}
 
 
 def _written(parameter: inspect.Parameter) -> str:

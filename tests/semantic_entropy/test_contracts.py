@@ -188,3 +188,41 @@ def test_closing_while_others_wait_for_a_worker_leaves_nobody_waiting():
             thread.join(timeout=120)
         assert not any(thread.is_alive() for thread in threads)
     judge.close()
+
+
+class Raises(EntropyEstimator):
+    name = "raises"
+
+    def estimate(self, evidence):
+        raise ValueError("boom")
+
+
+class ReturnsAFloat(EntropyEstimator):
+    name = "returns-a-float"
+
+    def estimate(self, evidence):
+        return 0.5
+
+
+@pytest.mark.parametrize(
+    ("estimator", "message"),
+    [
+        (Raises(), "estimator 'raises' raised ValueError: boom"),
+        (ReturnsAFloat(), "estimator 'returns-a-float' returned 0.5 for 2 clusters"),
+    ],
+)
+def test_an_estimator_that_breaks_its_contract_is_named(estimator, message):
+    with pytest.raises(PluginError, match=message):
+        estimate(["a", "b"], estimator=estimator, equivalence="exact")
+
+
+class WantsNothing(Clusterer):
+    name = "wants-nothing"
+
+    def flow(self, size):
+        yield None
+        return [0] * size
+
+
+def test_a_clusterer_may_yield_none_for_no_pairs():
+    assert estimate(["a", "b"], clusterer=WantsNothing(), equivalence="exact").labels == (0, 0)

@@ -27,7 +27,9 @@ from semantic_entropy import (
     aestimate,
     estimate,
     load_equivalence,
+    register,
 )
+from semantic_entropy import scorer as scorer_module
 
 FIVE = ["a", "b", "a", "", "a"]  # four valid answers in two meanings, and an invalid one
 
@@ -294,3 +296,41 @@ def test_an_unknown_choice_is_refused_by_name():
     for unknown in ({"equivalance": "text"}, {"cache": "verdicts.sqlite"}):
         with pytest.raises(TypeError, match=f"unexpected keyword argument '{next(iter(unknown))}'"):
             estimate(["a"], **unknown)
+
+
+def test_a_name_registered_again_is_used_by_the_next_estimate():
+    for same in (True, False):
+        register("equivalence", "all-or-none", lambda same=same: as_judge(same))
+        assert len(estimate(["a", "b"], equivalence="all-or-none").clusters) == (1 if same else 2)
+
+
+def test_estimate_loads_its_judges_again_after_they_were_closed():
+    answers = [r"\boxed{x+1}", r"\boxed{1+x}"]
+    assert estimate(answers, equivalence="math").labels == (0, 0)
+    scorer_module._close_shared()
+    assert estimate(answers, equivalence="math").labels == (0, 0)
+    assert (
+        scorer_module._shared.judge("math")
+        is scorer_module._scorers.get(scorer_module._choices_key({"equivalence": "math"}))._equivalence
+    )
+
+
+def test_threads_share_the_kept_scorers():
+    results = []
+    threads = [
+        threading.Thread(target=lambda: results.append(estimate(["a", "b", "a"], equivalence="exact").labels))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [(0, 1, 0)] * 8
+
+
+def as_judge(same):
+    class AllOrNone(Equivalence):
+        def judge(self, pairs):
+            return [Verdict(same) for _ in pairs]
+
+    return AllOrNone()

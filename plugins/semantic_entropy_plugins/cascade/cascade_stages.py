@@ -90,8 +90,12 @@ class Stage:
         if not pairs:
             return
         with closing(stream_verdicts(self.judge, pairs)) as stream:
-            for index, verdict in stream:
-                yield index, self._trusted(verdict)
+            try:
+                for index, verdict in stream:
+                    yield index, self._trusted(verdict)
+            except errors.EquivalenceError as error:
+                error.add_note(f"in the cascade's stage {self.name!r}")
+                raise
 
     def _trusted(self, verdict: Verdict) -> Verdict:
         """The verdict after trust and band; undecided if the judge's verdict does not count."""

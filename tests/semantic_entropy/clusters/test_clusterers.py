@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy import Equivalence, OptionError, Verdict, estimate, load_clusterer
+from semantic_entropy import Equivalence, OptionError, Verdict, estimate, load_clusterer, load_equivalence
 from semantic_entropy.clusters.clusterers import Clusterer, Components, LastMatch, Representative
 from semantic_entropy.testing import ConformanceError, check_clusterer
 from semantic_entropy.types import by_first_appearance
@@ -231,3 +231,16 @@ def test_only_the_clusterers_pick_decides_whether_all_members_are_compared_and_r
     result = estimate(["b", "b", "a", "c"], equivalence=Chain(cheap), clusterer=clusterer)
     assert (result.labels[0], *result.labels[2:]) == labels
     assert result.provenance.clusterer == described
+
+
+class Reversed(Representative):
+    name = "reversed"
+
+    def flow(self, size):
+        labels = yield from super().flow(size)
+        return labels[::-1]
+
+
+def test_pick_auto_keeps_the_subclass_and_its_options():
+    chosen = Reversed(pick="auto", seed=7).for_judge(load_equivalence("exact"))
+    assert (type(chosen), chosen.pick, chosen.seed) == (Reversed, "all", 7)
