@@ -1,7 +1,7 @@
-"""Files that survive a kill: whole lines are appended, whole files are replaced, and locks keep other processes out.
+"""Functions that write files safely: append whole lines, replace whole files, and lock out other processes.
 
-A kill can only cut the last line of an append-only file short; `drop_partial_line` removes that line. A file that is
-written through `replacement` is complete or unchanged.
+If the process is killed, only the last line of an append-only file can be incomplete; `drop_partial_line` removes the
+incomplete line. A file that is written with `replacement` is complete or unchanged after a kill.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONTINUE = "what was written before is complete; run again to continue"
 
 
 def open_append(path: Path) -> IO[bytes]:
-    """Open a file for appending; make its folder if there is none."""
+    """Open a file for appending. Create its folder if the folder does not exist."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("ab")
@@ -30,10 +30,10 @@ def open_append(path: Path) -> IO[bytes]:
 
 
 def write_lines(out: IO[bytes], lines: list[str], path: Path | None) -> None:
-    """Write whole lines and flush. `path` is for the message of an error; None: standard output.
+    """Write whole lines and flush. Error messages name `path`; None: they name standard output.
 
     Raises:
-        SemanticEntropyError: the write failed, for example because the disk is full; says how to continue.
+        SemanticEntropyError: the write failed, for example because the disk is full. The message says how to continue.
         BrokenPipeError: the reader of the pipe closed it.
     """
     text = "".join(line + "\n" for line in lines)
@@ -47,13 +47,13 @@ def write_lines(out: IO[bytes], lines: list[str], path: Path | None) -> None:
 
 
 def close_flushed(out: IO[Any]) -> None:
-    """Close a file after `write_lines`. An error here repeats one that `write_lines` has reported: it is ignored."""
+    """Close a file after `write_lines`. An error is ignored, because `write_lines` has already reported it."""
     with contextlib.suppress(OSError):
         out.close()
 
 
 def append_lines(path: Path, lines: list[str]) -> None:
-    """Open the file, append whole lines, close it."""
+    """Open the file, append whole lines, and close the file."""
     out = open_append(path)
     try:
         write_lines(out, lines, path)
@@ -62,7 +62,7 @@ def append_lines(path: Path, lines: list[str]) -> None:
 
 
 def drop_partial_line(path: Path) -> None:
-    """Remove a last line without an end of line. Reads from the end, because a file may be larger than memory."""
+    """Remove the last line if it has no end of line. Read from the end, because the file may be larger than memory."""
     with path.open("rb+") as file:
         end = file.seek(0, os.SEEK_END)
         while end:
@@ -78,12 +78,12 @@ def drop_partial_line(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacement(path: Path, folder: Path) -> Iterator[Path]:
-    """Yield a temporary path in `folder` to write to; after the block that file becomes `path`.
+    """Yield a temporary path in `folder`. After the block, the temporary file is renamed to `path`.
 
-    The file is synced before it is renamed: after a kill or a power cut `path` is complete or unchanged.
+    The temporary file is synced before it is renamed: after a kill or a power cut, `path` is complete or unchanged.
 
     Raises:
-        SemanticEntropyError: the write failed; the temporary file is removed.
+        SemanticEntropyError: the write failed. The temporary file is removed.
     """
     temporary = folder / (path.name + ".tmp")
     try:
@@ -97,7 +97,7 @@ def replacement(path: Path, folder: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk. Windows cannot open a folder: does nothing."""
+    """Wait until a file, or the list of files in a folder, is on the disk. On Windows, do nothing for a folder."""
     if path.is_dir() and os.name == "nt":
         return
     handle = os.open(path, os.O_RDONLY)
@@ -108,9 +108,10 @@ def sync(path: Path) -> None:
 
 
 def try_lock(handle: int) -> bool:
-    """Lock an open file or folder against other processes. False: another process holds it.
+    """Lock an open file or folder against other processes. Return False if another process holds the lock.
 
-    The system releases the lock when this process dies or closes the handle. Windows has no such lock here: True.
+    The system releases the lock when this process ends or closes the handle. On Windows, the function does not lock
+    and returns True.
     """
     if sys.platform == "win32":
         return True
@@ -135,7 +136,7 @@ def locked_output(name: str) -> Iterator[None]:
     if sys.platform == "win32":
         yield
         return
-    import tempfile  # not needed to import this package
+    import tempfile  # imported here to keep the import of this package fast
 
     digest = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
     lock = _open_lock_file(Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{digest}.lock")
@@ -148,7 +149,7 @@ def locked_output(name: str) -> Iterator[None]:
 
 
 def _open_lock_file(path: Path) -> int:
-    try:  # the temporary folder is shared: a link that someone else put there must not be followed
+    try:  # the temporary folder is shared: do not follow a link that another user created
         return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
     except OSError as error:
         raise InputError(

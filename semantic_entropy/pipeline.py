@@ -1,9 +1,9 @@
-"""Clusters many groups together, so that each judge gets one batch of pairs in each round.
+"""Cluster many groups together, so that each judge gets one batch of pairs in each round.
 
-Each group's clusterer asks for the pairs that it needs next. A round collects the pairs of all groups, drops those that
-equal keys, the cache or another group of the round settle, sends the rest to each judge in one batch, and gives every
-group its verdicts. A verdict is in the cache within a second of its arrival, so an error or an interruption loses no
-verdict that was paid for.
+In each round, the clusterer of each group asks for pairs. A pair is not sent to the judge if its answers have equal
+keys, if its verdict is in the cache, or if another group of the round has asked for the pair. The other pairs of all
+groups go to each judge in one batch, and each group gets its verdicts. Arriving verdicts are stored in the cache every
+second and when an error or an interruption ends the round, so that no paid verdict is lost.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.progress import cancel_event
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict, by_first_appearance
 
-_STORE_INTERVAL = 1.0  # seconds between two writes of arriving verdicts to the cache: what a kill may lose
+_STORE_INTERVAL = 1.0  # seconds between two writes to the cache: a kill loses the verdicts of this time
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The valid answers of one group, with the judge and the clusterer that they go through."""
+    """The valid answers of one group, with the judge and the clusterer for the group."""
 
     question: str | None
     answers: Sequence[str]
@@ -35,14 +35,14 @@ class Job:
 
 
 def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
-    """Cluster every job: labels (n,) of its answers by first appearance, with counts of pairs.
+    """Cluster the answers of every job. Return a `Clustering` for each job.
 
-    Verdicts that have arrived are in the cache even if this raises or is interrupted.
+    If this function raises or is interrupted, the verdicts that have arrived are in the cache.
     """
     judges = {id(job.equivalence): judge_key(job.equivalence) for job in jobs}
     tasks = [_Task(job, judges[id(job.equivalence)]) for job in jobs]
     active = [task for task in tasks if task.wanted]
-    undecided: dict[Hashable, Verdict] = {}  # the cache does not keep these; this run does not ask them again
+    undecided: dict[Hashable, Verdict] = {}  # the cache does not store undecided verdicts; this run does not ask again
     while active:
         round_ = _Round(cache, undecided)
         for task in active:
@@ -58,28 +58,28 @@ def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
 
 
 def judge_key(equivalence: Equivalence) -> tuple[Hashable, ...]:
-    """What a verdict depends on, except the question and the answers: the first part of `verdict_key`."""
+    """Return the judge's part of `verdict_key`: its class, settings and versions."""
     versions = () if equivalence.cheap else tuple(sorted(equivalence.versions.items()))
     return type(equivalence), equivalence.settings, versions
 
 
 def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pair) -> tuple[Hashable, ...]:
-    """The key of a verdict in the cache. `judge` is `judge_key(equivalence)`."""
+    """Return the cache key of the verdict on a pair. `judge` is `judge_key(equivalence)`."""
     question = pair.question if equivalence.uses_question else None
     return (*judge, question, *sorted((pair.left, pair.right)))
 
 
 class _Batch:
-    """The pairs that one judge is asked about in one round, and its verdicts by the same index."""
+    """The pairs that go to one judge in one round, and the judge's verdicts in the same order."""
 
     def __init__(self, equivalence: Equivalence) -> None:
         self.equivalence = equivalence
         self.pairs: list[Pair] = []
-        self.keys: list[Hashable] = []  # in the cache; none for a judge that is not cached
+        self.keys: list[Hashable] = []  # cache keys of the pairs; empty if the judge is cheap
         self.verdicts: list[Verdict] = []
 
     def judge(self, cache: VerdictCache) -> None:
-        """Ask the judge. Arriving verdicts go to the cache every second, and when an error ends the call."""
+        """Ask the judge. Store arriving verdicts in the cache every second and when an error ends the call."""
         self.verdicts = [Verdict(None)] * len(self.pairs)
         new: list[int] = []
         cancelled, stored_at = cancel_event().is_set, time.monotonic()
@@ -97,12 +97,12 @@ class _Batch:
             self._store(new, cache)
 
     def undecided(self) -> dict[Hashable, Verdict]:
-        """The undecided verdicts by key, without their usage: another group of this run does not pay for them."""
-        found = zip(self.keys, self.verdicts, strict=False)  # no keys: the judge is not cached
+        """Return the undecided verdicts by key, without their usage, because only the first group counts the usage."""
+        found = zip(self.keys, self.verdicts, strict=False)  # no keys: the judge is cheap
         return {key: verdict._replace(usage=None) for key, verdict in found if verdict.same is None}
 
     def _store(self, new: Sequence[int], cache: VerdictCache) -> None:
-        """Put verdicts into the cache, unless a look into the cache costs more than asking again."""
+        """Store verdicts in the cache, unless asking the judge again is faster than a cache lookup."""
         cache.arrived += len(new)
         if self.equivalence.cheap:
             cache.free.add(self.equivalence.name)
@@ -111,7 +111,7 @@ class _Batch:
 
 
 class _Round:
-    """The pairs of all groups in one round: a batch for each judge, and the index of each pair in its batch."""
+    """The pairs of all groups in one round: a batch for each judge, and the index of each pair in the batch."""
 
     def __init__(self, cache: VerdictCache, undecided: Mapping[Hashable, Verdict]) -> None:
         self.cache, self.undecided = cache, undecided
@@ -119,7 +119,10 @@ class _Round:
         self._asked: dict[Hashable, tuple[_Batch, dict[Hashable, int]]] = {}
 
     def asked(self, key: Hashable, equivalence: Equivalence) -> tuple[_Batch, dict[Hashable, int]]:
-        """The batch for pairs whose verdict key begins with `key`, and the index of each of them by its answers."""
+        """Return the judge's batch, and a dict from answers to the index of a pair in the batch.
+
+        The dict has the pairs with one judge and one question: the pairs with verdict keys that begin with `key`.
+        """
         if key not in self._asked:
             batch = self.batches.setdefault(id(equivalence), _Batch(equivalence))
             self._asked[key] = batch, {}
@@ -130,15 +133,15 @@ _EQUAL_KEYS = Verdict(same=True, reason="equal keys")
 
 
 class _Task:
-    """One group on its way through its clusterer's flow.
+    """One group while its clusterer's flow runs.
 
-    Item i of the flow has the text `_texts[i]`; two items of one class (`_classes`) have equal keys.
+    Item i of the flow has the text `_texts[i]`. Two items with equal keys have equal values in `_classes`.
     """
 
     def __init__(self, job: Job, judge: tuple[Hashable, ...]) -> None:
         self._judge, self._question, self._is_cached = job.equivalence, job.question, not job.equivalence.cheap
         self._key = (*judge, job.question if job.equivalence.uses_question else None)
-        distinct, self._items = _distinct(job)  # the item of each answer
+        distinct, self._items = _distinct(job)  # _items: the index of the item of each answer
         if job.clusterer.distinct:
             self._texts, self._classes = distinct, list(range(len(distinct)))
         else:
@@ -146,7 +149,7 @@ class _Task:
             self._items = list(range(len(self._texts)))
         self._flow = checked_flow(job.clusterer, len(self._texts))
         self._labels: list[int] = []
-        self._found: list[Verdict | int] = []  # for each wanted pair its verdict, or its index in the batch
+        self._found: list[Verdict | int] = []  # for each wanted pair: its verdict, or its index in the batch
         self._own: list[int] = []  # the indices that this group added to the batch
         self._asked = self._cached = 0
         self._undecided: list[tuple[Pair, str | None]] = []
@@ -156,11 +159,11 @@ class _Task:
         self._send(None)
 
     def look_up(self, round_: _Round) -> None:
-        """Find the verdicts that are known, and add the other pairs to the round's batch unless they are in it."""
+        """Find the known verdicts of the wanted pairs. Add each pair without a known verdict to the batch once."""
         self._batch, asked = round_.asked(self._key, self._judge)
         pairs, texts, classes = self._batch.pairs, self._texts, self._classes
         undecided = round_.undecided
-        first = self._key if self._is_cached else ()  # this dict of asked pairs is for one judge and one question
+        first = self._key if self._is_cached else ()  # (): `asked` belongs to one judge and one question
         found: list[Verdict | int] = []
         own: list[int] = []
         self._found, self._own = found, own
@@ -183,7 +186,7 @@ class _Task:
             found.append(index)
 
     def advance(self) -> None:
-        """Give the flow the verdicts on the pairs it wanted; undecided counts as not the same."""
+        """Send the verdicts on the wanted pairs to the flow. An undecided verdict counts as not the same."""
         verdicts, decided = self._batch.verdicts, self._decided
         judged = [verdicts[source] if isinstance(source, int) else source for source in self._found]
         equal = 0
@@ -220,7 +223,7 @@ class _Task:
 
 
 def _distinct(job: Job) -> tuple[list[str], list[int]]:
-    """One text for each key, in the clusterer's order; and for each answer of the job, the index of its text."""
+    """Return one text for each key, in the clusterer's order, and the index of the text of each answer."""
     counts: dict[str, int] = {}
     for answer in job.answers:
         counts[answer] = counts.get(answer, 0) + 1

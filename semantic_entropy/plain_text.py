@@ -1,7 +1,7 @@
-"""Text that JSON, a terminal and a tokenizer accept.
+"""Convert model output to text that JSON, a terminal and a tokenizer accept.
 
-Model output may hold lone surrogates (half a UTF-16 pair, which UTF-8 cannot encode and tokenizers reject), control
-characters that would act on a terminal, and floats that JSON does not have (nan, infinity).
+Model output may contain lone surrogates (half a UTF-16 pair, which UTF-8 cannot encode and tokenizers reject), control
+characters that a terminal would obey, and floats that JSON does not have (nan, infinity).
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def has_surrogate(text: str) -> bool:
-    """Whether the text holds a lone surrogate."""
+    """Whether the text contains a lone surrogate."""
     return _SURROGATE.search(text) is not None
 
 
 def replace_surrogates(text: str) -> str:
-    """The text with each lone surrogate replaced by U+FFFD."""
+    """Replace each lone surrogate in the text by U+FFFD."""
     return _SURROGATE.sub("\ufffd", text)
 
 
 def to_json_line(value: Any) -> str:
-    """One line of JSON. Non-ASCII text stays readable; a text with a lone surrogate is escaped to ASCII."""
+    """Encode the value as one line of JSON. Text is escaped to ASCII only if the value has a lone surrogate."""
     line = json.dumps(value, ensure_ascii=False, allow_nan=False)
     return json.dumps(value, allow_nan=False) if has_surrogate(line) else line
 
 
 def to_json_value(value: Any) -> Any:
-    """The value as plain lists and dicts, with None for nan and infinity."""
+    """Convert the value to lists and dicts, with None in place of nan and infinity."""
     if isinstance(value, Mapping):
         return {key: to_json_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -43,11 +43,11 @@ def to_json_value(value: Any) -> Any:
 
 
 def one_line(text: str) -> str:
-    """The text on one line: white space folded, unprintable characters replaced by U+FFFD."""
+    """Put the text on one line: white space becomes single spaces, unprintable characters become U+FFFD."""
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
 def shorten(text: str, width: int = 72) -> str:
-    """The text on one line of at most `width` characters."""
+    """Put the text on one line, and cut the line to at most `width` characters."""
     line = one_line(text)
     return line if len(line) <= width else line[: width - 3] + "..."

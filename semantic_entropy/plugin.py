@@ -1,6 +1,6 @@
-"""Everything that the author of a plugin imports.
+"""All names that the author of a plugin imports.
 
-A plugin has two files. The class, in any module (`my_judge/soundex.py`):
+A plugin has two files. The first file has the class (`my_judge/soundex.py`):
 
     from semantic_entropy.plugin import Equivalence, Verdict
 
@@ -10,12 +10,13 @@ A plugin has two files. The class, in any module (`my_judge/soundex.py`):
         def judge(self, pairs):
             return [Verdict(code(pair.left) == code(pair.right)) for pair in pairs]
 
-And a light module that announces it (`my_judge/__init__.py`). An entry point of the group `semantic_entropy` names it:
+The second file is a light module that registers the class (`my_judge/__init__.py`). The plugin's package needs an entry
+point in the group `semantic_entropy` that names this module:
 
     from semantic_entropy.plugin import Component, hookimpl
 
     def load():
-        from my_judge.soundex import Soundex   # heavy imports, when the judge is first used
+        from my_judge.soundex import Soundex   # import the heavy module only when the judge is used
         return Soundex
 
     @hookimpl

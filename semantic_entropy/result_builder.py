@@ -1,12 +1,12 @@
-"""From the answers and clusters of a group to its `Result`: invalid policy, estimators, warnings, provenance.
+"""Build the `Result` of a group from its answers and clusters: invalid policy, estimators, warnings, provenance.
 
-With n responses of which n_valid gave an answer, `invalid=` says how an invalid answer counts:
+A group has n responses; n_valid of them have a valid answer. The option `invalid=` says how invalid answers count:
 
-    separate    as a cluster of its own: p = 1/n over all n responses
-    together    in one cluster with all other invalid answers: p over all n
-    drop        not at all: its label is -1 and p is over the n_valid
+    separate    each invalid answer is a cluster of its own, with p = 1/n
+    together    all invalid answers are one cluster; p = cluster size / n
+    drop        invalid answers have the label -1 and no cluster; p = cluster size / n_valid
 
-`normalized` = min(1, H / ln n_valid) in all three cases (0 where n_valid <= 1). Entropies are in nats. Shapes: G
+`normalized` = min(1, H / ln n_valid) in all three cases (0 if n_valid <= 1). Entropies are in nats. Shapes: G
 responses, M clusters.
 """
 
@@ -28,7 +28,7 @@ DROPPED = -1
 
 @dataclass(frozen=True, slots=True)
 class NamedEstimator:
-    """An estimator with its name in `Result.scores` and its name in the provenance."""
+    """An estimator with its name in `Result.scores` and its description for the provenance."""
 
     estimator: EntropyEstimator
     name: str
@@ -36,7 +36,7 @@ class NamedEstimator:
 
 
 def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimator]:
-    """A score is named by the estimator's name; by its description where two estimators share the name."""
+    """Choose the names for `Result.scores`: the estimator's name, or its description if two names are equal."""
     names = Counter(estimator.name for estimator in estimators)
     return [
         NamedEstimator(estimator, described if names[estimator.name] > 1 else estimator.name, described)
@@ -46,7 +46,7 @@ def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimat
 
 @dataclass(frozen=True, slots=True)
 class Method:
-    """How groups were measured: the part of the provenance that the groups of a call share."""
+    """The part of the provenance that groups with the same judge share."""
 
     convention: str
     equivalence: str
@@ -64,9 +64,9 @@ def build_result(
     estimators: Sequence[NamedEstimator],
     method: Method,
 ) -> Result:
-    """Apply the invalid policy, run the estimators, and gather clusters, warnings and provenance.
+    """Apply the invalid policy, run the estimators, and collect the clusters, warnings and provenance.
 
-    answers (G,); `clustering` has the labels of those that are not None, in order.
+    `answers` has shape (G,). `clustering` has the labels of the valid answers (not None), in order.
     """
     n_valid = len(answers) - answers.count(None)
     labels = _labels(answers, clustering.labels, method.invalid)
@@ -111,13 +111,13 @@ def build_result(
 
 
 def _sampling_usage(group: Group) -> Usage | None:
-    """What drawing the responses cost, including those that did not arrive."""
+    """Return the usage of sampling, including the usage of responses that did not arrive."""
     paid = [usage for usage in (*(sample.usage for sample in group.samples or ()), group.lost_usage) if usage]
     return sum(paid, Usage()) if paid else None
 
 
 def _labels(answers: Sequence[str | None], valid_labels: Labels, invalid: str) -> Labels:
-    """(G,) by first appearance, from the labels of the valid answers."""
+    """Return labels (G,) by first appearance, from the labels of the valid answers."""
     if len(valid_labels) == len(answers):
         return valid_labels
     valid = iter(valid_labels)
@@ -131,7 +131,7 @@ def _labels(answers: Sequence[str | None], valid_labels: Labels, invalid: str) -
 
 
 def _evidence(labels: Labels, group: Group) -> Evidence:
-    """The labels and the log-probabilities of the responses that count."""
+    """Return the labels and log-probabilities of the responses that are not dropped."""
     if DROPPED not in labels:
         return Evidence(labels, group.logprobs or None)
     counted = [i for i, label in enumerate(labels) if label != DROPPED]
@@ -140,9 +140,10 @@ def _evidence(labels: Labels, group: Group) -> Evidence:
 
 
 def _estimates(evidence: Evidence, estimators: Sequence[NamedEstimator]) -> tuple[dict[str, float], Estimate, str]:
-    """Every estimator's value by name; the estimate that gives the entropy and the probabilities; its description.
+    """Return the values of all estimators by name, the main estimate, and the description of the main estimator.
 
-    That is the first estimate with probabilities, and the discrete one if no estimate has any.
+    The main estimate sets `Result.entropy` and the probabilities. It is the first estimate with probabilities; the
+    discrete estimate if no estimate has probabilities.
     """
     scores: dict[str, float] = {}
     main: Estimate | None = None
@@ -172,7 +173,7 @@ def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequ
 
 
 def _representative(counts: Mapping[str, int]) -> str | None:
-    """The most frequent answer of a cluster, then the shortest, then by text: independent of the responses' order."""
+    """Return the most frequent answer of a cluster. If several are equally frequent: the shortest, then by text."""
     if len(counts) < 2:
         return next(iter(counts), None)
     return min([(-count, len(answer), answer) for answer, count in counts.items()])[2]
@@ -219,7 +220,7 @@ def _warnings(
 
 @lru_cache(maxsize=1)
 def package_version() -> str:
-    """The installed version of this package."""
-    from importlib.metadata import version  # a fifth of this package's import time
+    """Return the installed version of this package."""
+    from importlib.metadata import version  # this import would take a fifth of the package's import time
 
     return version("semantic-entropy")

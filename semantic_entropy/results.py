@@ -1,6 +1,6 @@
-"""The result of one group, as users see it: its fields, its repr and its JSON.
+"""The class `Result` for one group, with its repr and its JSON. `semantic_entropy.result_builder` builds results.
 
-Entropies are in nats. Shapes: G responses, M clusters. `semantic_entropy.result_builder` fills it.
+Entropies are in nats. Shapes: G responses, M clusters.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any, overload
 from semantic_entropy.plain_text import shorten, to_json_line
 from semantic_entropy.types import Labels, Sample, Usage
 
-_MAX_CLUSTERS_SHOWN = 8  # in a repr: what fits on a screen
+_MAX_CLUSTERS_SHOWN = 8  # most clusters in a repr, so that it fits on a screen
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Responses that mean the same: their indices, the answer that represents them, and their probability."""
+    """Responses that mean the same: their indices, a representative answer, and the probability of the cluster."""
 
     indices: tuple[int, ...]
     representative: str | None
@@ -26,13 +26,13 @@ class Cluster:
 
     @property
     def size(self) -> int:
-        """How many responses."""
+        """The number of responses."""
         return len(self.indices)
 
 
 @dataclass(frozen=True, slots=True)
 class Undecided:
-    """Two answers that the judge could not decide on, and why: they count as different."""
+    """Two answers without a verdict, and the judge's reason. They count as different."""
 
     left: str
     right: str
@@ -41,7 +41,7 @@ class Undecided:
 
 @dataclass(frozen=True, slots=True)
 class DecidedBy:
-    """How many pairs a judge decided; a cascade has an entry for each of its judges."""
+    """A judge and the number of pairs that it decided. A cascade has an entry for each of its judges."""
 
     judge: str
     pairs: int
@@ -49,25 +49,25 @@ class DecidedBy:
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """How a result was produced, so that it can be compared with another.
+    """The method and the costs of a result. Compare results only if their methods are equal.
 
     Attributes:
-        convention: the convention that filled in the choices that were not given.
-        equivalence: the judge, with the options that differ from the default.
-        equivalence_reason: why this judge: "as asked", or how `auto` chose it.
-        clusterer: with the options that differ from the default.
-        estimator: the estimator that gave the entropy.
-        extract: how the answers were found.
-        invalid: what an invalid answer counts as.
-        asked: pairs of distinct answers that were sent to the judge.
-        cached: pairs that were in the verdict cache.
-        undecided: pairs without a verdict.
-        versions: of this package and of what the judge uses.
-        decided_by: how many pairs each judge decided.
-        usage: what the verdicts cost, if anything.
-        sampler: the sampler that drew the responses; None where the caller gave them.
-        sampling_usage: what drawing them cost, if anything.
-        n: how many responses the sampler was asked for.
+        convention: the name of the convention, which sets the choices that the user does not set.
+        equivalence: the judge, with the options that differ from their defaults.
+        equivalence_reason: "as asked" if the user chose the judge; else the reason why `auto` chose this judge.
+        clusterer: the clusterer, with the options that differ from their defaults.
+        estimator: the estimator of `Result.entropy`.
+        extract: the extractor of the answers.
+        invalid: the policy for invalid answers: "separate", "together" or "drop".
+        asked: the number of pairs of distinct answers that were sent to the judge.
+        cached: the number of pairs with a verdict in the cache, or from another group of the call.
+        undecided: the number of pairs without a verdict.
+        versions: the versions of this package, and of the libraries and models of the judge.
+        decided_by: the number of pairs that each judge decided.
+        usage: the cost of the verdicts; None: no cost is known.
+        sampler: the sampler that drew the responses; None: the caller passed the responses.
+        sampling_usage: the cost of drawing the responses; None: no cost is known.
+        n: the number of responses that were requested from the sampler.
     """
 
     convention: str
@@ -88,7 +88,7 @@ class Provenance:
     n: int | None = None
 
     def costs(self) -> list[str]:
-        """Lines for a reader: which judges decided if there are several, who drew the responses, and what each cost."""
+        """Return lines for the user about the judges (if there are several), the sampler, and their costs."""
         lines = []
         if len(self.decided_by) > 1:
             lines.append("decided by " + ", ".join(f"{each.judge} {each.pairs}" for each in self.decided_by))
@@ -104,20 +104,21 @@ class Result:
     """The uncertainty of one group, with the evidence.
 
     Attributes:
-        entropy: semantic entropy over the clusters, in nats; nan where no response counts.
-        normalized: entropy / ln(n_valid), at most 1; 0 where n_valid <= 1.
-        probabilities: (M,) of the clusters, by label.
-        labels: (G,) cluster of each response; -1 where an invalid answer was dropped.
-        clusters: (M,) by label.
-        answer: representative of the most probable valid cluster (the first to appear of several), or None.
-        answers: (G,) what was extracted from each response; None is invalid.
-        n_valid: how many responses gave an answer.
-        invalid: how many did not (empty, refusal, nothing to extract).
-        scores: every estimator's value, by name.
-        warnings: what a reader should know before trusting the number.
-        provenance: convention, judge, versions, and counts of pairs.
+        entropy: semantic entropy over the clusters, in nats; nan if no response counts.
+        normalized: entropy / ln(n_valid), at most 1; 0 if n_valid <= 1.
+        probabilities: (M,) probability of each cluster.
+        labels: (G,) label of the cluster of each response; -1 if the answer is invalid and dropped.
+        clusters: (M,) the clusters; `clusters[label]` is the cluster with this label.
+        answer: the representative of the most probable cluster with valid answers (of equally probable clusters, the
+            first); None: there is no valid answer.
+        answers: (G,) the answer extracted from each response; None: the answer is invalid.
+        n_valid: the number of responses with a valid answer.
+        invalid: the number of responses with an invalid answer (empty, refusal, nothing to extract).
+        scores: the value of every estimator, by name.
+        warnings: problems that make the entropy less reliable.
+        provenance: the convention, the judge, the versions, the numbers of pairs, and the costs.
         undecided: the pairs without a verdict, with reasons.
-        samples: (G,) the responses as a sampler drew them; else None.
+        samples: (G,) the samples that the sampler drew; None: the caller passed the responses.
     """
 
     entropy: float
@@ -136,7 +137,7 @@ class Result:
     samples: tuple[Sample, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, dicts, strings and numbers; None for nan, which JSON lacks. `samples` only if there are some."""
+        """Return lists, dicts, strings and numbers, with None for nan. The key `samples` exists only with a sampler."""
         fields: dict[str, Any] = {
             "entropy": _finite(self.entropy),
             "normalized": _finite(self.normalized),
@@ -160,7 +161,7 @@ class Result:
         return fields
 
     def to_json(self) -> str:
-        """One line of JSON."""
+        """Return the result as one line of JSON."""
         return to_json_line(self.to_dict())
 
     def __repr__(self) -> str:
@@ -184,7 +185,7 @@ class Result:
 
 
 class BatchResult(Sequence[Result]):
-    """The results of many groups, in order, from one pipeline run. Behaves like a list of `Result`."""
+    """A sequence of `Result`: the results of many groups, in the order of the groups."""
 
     __slots__ = ("_results",)
 
@@ -213,11 +214,11 @@ class BatchResult(Sequence[Result]):
 
     @property
     def entropies(self) -> tuple[float, ...]:
-        """(B,) in nats."""
+        """The entropies (B,) in nats."""
         return tuple(result.entropy for result in self._results)
 
     def to_dicts(self) -> list[dict[str, Any]]:
-        """One plain dict for each group."""
+        """Return a list with `Result.to_dict()` of each group."""
         return [result.to_dict() for result in self._results]
 
     def __repr__(self) -> str:

@@ -267,7 +267,7 @@ def _parse_pair(line: bytes, fields: Mapping[str, str]) -> LabelledPair | str:
 def _score(judge: Equivalence, verdict: Verdict) -> float:
     if verdict.score is None:
         raise EquivalenceError(
-            f"equivalence {judge.name!r} gives no score, and a threshold needs scores: use a judge that gives them, "
+            f"equivalence {judge.name!r} returns no score, and a threshold needs scores: use a judge with scores, "
             "such as embedding, ngram, nli or verifier"
         )
     return float(verdict.score)

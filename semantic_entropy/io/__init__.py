@@ -1,8 +1,8 @@
 """Files with many groups: `FileRun` measures every row of a file, and continues where an interrupted run stopped.
 
-Modules: `run` (one pass over a file), `formats` (file suffix -> reader and writer), `rows` (the two interfaces),
-`jsonl` and `parquet` (a reader and a writer each: both sides of a format share its conversions), `sampled_rows` (rows
-with a question only), `rejected` (rows without a result).
+The modules are: `run` (one pass over a file), `formats` (selects the reader and the writer for a file suffix), `rows`
+(the interfaces of readers and writers), `jsonl` and `parquet` (the reader and the writer of each format),
+`sampled_rows` (rows with a question and no responses), and `rejected` (rows without a result).
 """
 
 from semantic_entropy.io.formats import find_row

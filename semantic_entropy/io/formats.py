@@ -1,4 +1,4 @@
-"""Which reader and which writer a file name selects: Parquet by its suffix, else JSON lines."""
+"""Select the reader and the writer of a file: Parquet for the suffixes .parquet and .pq, else JSON lines."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ _PARQUET_SUFFIXES = (".parquet", ".pq")
 
 
 def is_parquet(name: str | None) -> bool:
-    """Whether the suffix of the name is that of a Parquet file."""
+    """Whether the name has the suffix of a Parquet file."""
     return name is not None and Path(name).suffix.lower() in _PARQUET_SUFFIXES
 
 
 def open_reader(name: str, field: str, *, copies_cells: bool = False, has_sampler: bool = False) -> RowReader:
-    """The reader for a file, or for standard input ("-").
+    """Return the reader for a file, or for standard input ("-").
 
     Args:
-        name: the file.
-        field: the field that holds the responses.
-        copies_cells: whether the writer copies the cells of a table, so that most columns need no conversion.
-        has_sampler: whether rows may have a question and no responses.
+        name: the path of the file.
+        field: the name of the field that holds the responses.
+        copies_cells: True if the writer copies the cells of a Parquet input. Then the reader converts only the columns
+            that are measured.
+        has_sampler: True if rows may have a question and no responses.
 
     Raises:
-        InputError: there is no such file, or it is not in the format of its suffix.
-        MissingDependencyError: a Parquet file, and pyarrow is not installed.
+        InputError: the file does not exist, or does not have the format of its suffix.
+        MissingDependencyError: the file is a Parquet file, and pyarrow is not installed.
     """
     if name != "-" and (not Path(name).exists() or Path(name).is_dir()):
         raise InputError(f"{name}: no such file")
@@ -40,7 +41,7 @@ def open_reader(name: str, field: str, *, copies_cells: bool = False, has_sample
 
 
 def open_writer(name: str | None, reader: RowReader) -> ResultWriter:
-    """The writer for a file, or for standard output (None or "-"). Raises as `open_reader`."""
+    """Return the writer for a file, or for standard output (None or "-"). Raises the errors of `open_reader`."""
     if name is None or name == "-":
         return JsonlWriter(None)
     if reader.name != "-" and Path(name).resolve() == Path(reader.name).resolve():
@@ -56,10 +57,10 @@ def open_writer(name: str | None, reader: RowReader) -> ResultWriter:
 
 
 def find_row(name: str, row_id: str | None) -> dict[str, Any]:
-    """The fields of the row with this id; None: of the first row.
+    """Return the fields of the row with this id; None: the fields of the first row.
 
     Raises:
-        InputError: there is no such row, or it cannot be measured.
+        InputError: the file has no such row, or the row cannot be measured.
     """
     reader = open_reader(name, "responses")
     for row in reader.rows():

@@ -1,7 +1,7 @@
-"""JSON lines: one row a line, in files and standard streams. Reader and writer.
+"""The reader and the writer of JSON lines, in files and in standard input and output. Each line has one row.
 
-An output line has the row's own fields, then the fields of the result. Lines are only appended: a kill can cut the last
-line short and nothing else, and the next run removes that line.
+An output line has the fields of the input row, then the fields of the result. Lines are only appended. If a run is
+killed, only the last line can be incomplete; the next run removes the incomplete line.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import RESULT_FIELDS, free_name, result_from_fields
 
 STANDARD_OUTPUT = "standard output"
-_AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # types of a table's cells that JSON lacks
+_AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # Parquet types that JSON does not have
 
 
 class JsonlReader(RowReader):
-    """The lines of a file, or of standard input for "-". Blank lines are not rows."""
+    """Reads the lines of a file, or of standard input for "-". Blank lines are not rows."""
 
     unit = "line"
     number_key = "line"
@@ -72,7 +72,7 @@ def _parse_row(number: int, line: bytes, field: str) -> InputRow:
 
 
 class JsonlWriter(ResultWriter):
-    """Appends lines to a file, or writes them to standard output for None."""
+    """Appends lines to a file. A path of None means standard output."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.name = path, str(path or STANDARD_OUTPUT)
@@ -121,7 +121,7 @@ class JsonlWriter(ResultWriter):
 
 @dataclass(frozen=True, slots=True)
 class _JsonlOutput(ExistingOutput):
-    """The fields of the first and the last line."""
+    """An existing output file, described by the fields of its first and its last line."""
 
     written: int
     drawn: dict[str, Any]
@@ -154,7 +154,7 @@ def _output_line(own: dict[str, Any], result: dict[str, Any]) -> str:
 
 
 def _encode(fields: Mapping[str, Any]) -> str:
-    """One line. A NaN in the row's own fields stays NaN, as Python's json reads and writes it."""
+    """Encode the fields as one line. A NaN in a field of the input row stays NaN, like in Python's json module."""
     try:
         return to_json_line(fields)
     except TypeError:
@@ -170,27 +170,27 @@ def _cell_as_text(value: object) -> str:
 
 
 def _sampling(fields: dict[str, Any]) -> dict[str, Any]:
-    """`FIXED_SAMPLING` of an output row; empty if its responses were not sampled."""
+    """Return the `FIXED_SAMPLING` values of an output row; empty if its responses were not sampled."""
     names = [f"{'result_' * times}provenance" for times in range(len(fields))]
     found = [value for name in reversed(names) if isinstance(value := fields.get(name), dict)]
-    provenance = found[0] if found else {}  # the longest prefix is the latest result: its own
+    provenance = found[0] if found else {}  # the field with the longest prefix belongs to the last result
     return (
         {name: provenance[name] for name in FIXED_SAMPLING if name in provenance} if provenance.get("sampler") else {}
     )
 
 
-_NO_SAMPLER = b'"sampler": null'  # marks a result of given responses; inside a text, the quotes would be escaped
+_NO_SAMPLER = b'"sampler": null'  # in each result without a sampler; inside a JSON text, the quotes would be escaped
 
 
 def _scan(path: Path) -> tuple[bytes, bytes, int, bytes]:
-    """The first complete line, the last, the number of complete lines, and the last whose responses were sampled."""
+    """Return the first and the last complete line, the number of complete lines, and the last line with a sampler."""
     first, last, count, sampled = b"", b"", 0, b""
     with path.open("rb") as lines:
         for line in lines:
-            if line.endswith(b"\n"):  # otherwise a kill cut the last line short
+            if line.endswith(b"\n"):  # otherwise a killed run left an incomplete line
                 first, last, count = first or line, line, count + 1
                 sampled = sampled if _NO_SAMPLER in line else line
-            elif not count and not line.startswith(b"{"):  # not a partial result: a text without an end of line
+            elif not count and not line.startswith(b"{"):  # an incomplete result would begin with "{"
                 first = last = line + b"\n"
     return first, last, count, sampled
 

@@ -1,18 +1,18 @@
-"""Parquet files, with pyarrow (extra `parquet`). Reader and writer.
+"""The reader and the writer of Parquet files. They need pyarrow (extra `parquet`).
 
-A row refers to the record batch that holds it, so the writer copies the input's columns with their types. Only the
-fields that are measured become Python values.
+Each row has a reference to its record batch, so the writer can copy the columns of the input with their types. Only the
+fields that are measured are converted to Python values.
 
-A Parquet file cannot be appended to, so results are written to parts until all rows are done:
+A Parquet file cannot be appended to, so the writer writes parts until all rows are measured:
 
-    OUT.parquet.parts/000000000000.parquet    the results of a chunk; the name is the number of results before it
+    OUT.parquet.parts/000000000000.parquet    the results of a chunk; the name is the number of results before the chunk
     OUT.parquet.parts/000000000256.parquet    ...
     OUT.parquet                               all results, merged at the end; then the folder is removed
 
-Each file is written under another name, synced and renamed: after a kill it is complete or absent. A kill between the
-last rename and the removal of the folder leaves both; then the finished file counts. The footer of each file has a
-note, under the key `semantic_entropy`, with what the next run compares: digests of the first and the last row, and the
-settings.
+Each file is written with a temporary name, synced and renamed: after a kill, the file is complete or does not exist. If
+both OUT.parquet and the folder exist, the run was killed before it removed the folder, and OUT.parquet is used. The
+footer of each file has a note under the key `semantic_entropy`. The note has the digests of the first and the last row
+and the settings; the next run compares them with its own.
 """
 
 from __future__ import annotations
@@ -44,19 +44,19 @@ from semantic_entropy.tables.arrow import arrow_type, pa, pq, to_array
 
 _NOTE_KEY = b"semantic_entropy"
 _BATCH = 256  # rows read at once
-_ROW_GROUP = 8192  # rows collected before they are written to the merged file: small row groups are slow to read
-_OPTIONAL_FIELDS = ("question", "logprobs")  # measured if the file has them
-_OPEN_COLUMNS = ("scores", "provenance")  # result columns whose mappings may have different keys in each part
+_ROW_GROUP = 8192  # rows in a row group of the merged file: small row groups are slow to read
+_OPTIONAL_FIELDS = ("question", "logprobs")  # columns that are measured if the file has them
+_OPEN_COLUMNS = ("scores", "provenance")  # result columns with mappings that may have different keys in each part
 
 
 class ParquetReader(RowReader):
-    """Reads a file in batches; memory is bounded by a row group of the file.
+    """Reads a Parquet file in batches. At most one row group of the file is in memory.
 
     Args:
-        name: the file.
-        field: the column that holds the responses.
-        all_columns: whether a row's `fields` are all its columns, or only those that are measured.
-        has_sampler: whether the file may have a question and no responses.
+        name: the path of the file.
+        field: the name of the column that holds the responses.
+        all_columns: True: `InputRow.fields` has all columns; False: `InputRow.fields` has only the measured columns.
+        has_sampler: True if the file may have a question column and no responses column.
     """
 
     unit = "row"
@@ -93,7 +93,7 @@ class ParquetReader(RowReader):
                         text = json.dumps(fields, default=str) if problem else ""
                         cells = (batch, index)
                         yield InputRow(number, text, fields, group, problem, cells, identity=self._measured)
-        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: a value without a Python type
+        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: no Python type for a value
             raise InputError(f"{self.name}: cannot be read after row {number}: {error}") from error
 
     def total(self) -> int:
@@ -102,9 +102,15 @@ class ParquetReader(RowReader):
 
 @dataclass(frozen=True, slots=True)
 class _Note(ExistingOutput):
-    """The note in a file's footer; the names of its fields are part of the file format.
+    """The note in the footer of an output file. The field names are part of the file format.
 
-    written: number of results. first, last: digests of rows. keys: of the open mappings. drawn: `FIXED_SAMPLING`.
+    Attributes:
+        written: the number of results.
+        first: the digest of the first row.
+        last: the digest of the last row.
+        provenance: the `FIXED_SETTINGS` values of the last result.
+        keys: the keys of the open mappings.
+        drawn: the `FIXED_SAMPLING` values of the last result with a sampler; empty if there is none.
     """
 
     written: int
@@ -122,7 +128,7 @@ class _Note(ExistingOutput):
 
     @classmethod
     def of(cls, measured: Sequence[MeasuredRow], keys: dict[str, list[str]]) -> _Note:
-        """The note for a part with these rows."""
+        """Return the note for a part with these rows."""
         rows, provenances = [row for row, _ in measured], [result.provenance for _, result in measured]
         settings = {name: getattr(provenances[-1], name) for name in FIXED_SETTINGS}
         sampled = [{name: getattr(each, name) for name in FIXED_SAMPLING} for each in provenances if each.sampler]
@@ -139,7 +145,7 @@ _EMPTY_NOTE = _Note(0, "", "", {}, {"scores": [], "versions": []})
 
 
 class ParquetWriter(ResultWriter):
-    """Writes parts, and merges them into one file at the end."""
+    """Writes parts, and merges the parts into one file at the end."""
 
     def __init__(self, path: Path, columns: InputColumns) -> None:
         self.path, self.name, self.columns = path, str(path), columns
@@ -158,7 +164,7 @@ class ParquetWriter(ResultWriter):
     def read_back(self, rows: Iterable[InputRow]) -> Iterator[MeasuredRow]:
         names = list(_result_types(_read_note(self.path).keys))
         with pq.ParquetFile(self.path) as file:
-            own = len(file.schema_arrow) - len(names)  # the result's columns come last, under free names
+            own = len(file.schema_arrow) - len(names)  # the columns of the result come last
             outputs = (output for batch in file.iter_batches(batch_size=_BATCH) for output in batch.to_pylist())
             for output, row in zip(outputs, rows, strict=False):
                 result = dict(zip(names, list(output.values())[own:], strict=True))
@@ -178,7 +184,7 @@ class ParquetWriter(ResultWriter):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Nothing is open: `write` closes each part."""
+        """Do nothing, because `write` closes each part."""
 
     def write(self, measured: Sequence[MeasuredRow]) -> None:
         if not measured:
@@ -245,7 +251,7 @@ def _result_types(keys: Mapping[str, Sequence[str]]) -> dict[str, Any]:
 
 
 def _joined(own: Any, results: Mapping[str, Any]) -> Any:
-    """The input's columns, then the result's, each under a name that is free."""
+    """Join the columns of the input and of the result. A result column gets a prefix if its name is taken."""
     taken = own.schema.names
     for name, column in results.items():
         own = own.append_column(free_name(name, taken), column)
@@ -253,8 +259,8 @@ def _joined(own: Any, results: Mapping[str, Any]) -> Any:
 
 
 def _split(path: Path, types: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The input's columns of a part, and the result's columns, whose mappings get the keys of all parts."""
-    with pq.ParquetFile(path) as file:  # read_table would add columns for folders that are named key=value
+    """Return the input columns and the result columns of a part. The result columns are converted to `types`."""
+    with pq.ParquetFile(path) as file:  # read_table would add columns for folders with names like key=value
         part = file.read()
     own = len(part.schema) - len(types)
     results = dict(zip(types, part.columns[own:], strict=True))
@@ -263,7 +269,7 @@ def _split(path: Path, types: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
 
 
 def _digest(row: InputRow) -> str:
-    """Identifies a row: SHA-256 of its identity fields and, for a Parquet input, the schema."""
+    """Return the SHA-256 of the row's identity fields and, for a Parquet input, of the schema."""
     schema = row.batch[0].schema.to_string(show_schema_metadata=False) if row.batch else ""
     own = {name: value for name, value in row.input_fields.items() if row.identity is None or name in row.identity}
     text = json.dumps([own, schema], sort_keys=True, default=str)

@@ -1,12 +1,13 @@
-"""The columns of the input rows in a Parquet output: copied from a Parquet input, or typed from JSON fields.
+"""The columns of the input rows in a Parquet output: copied from a Parquet input, or made from JSON fields.
 
-The output is written in parts and merged at the end (`parquet`). Arrow columns are in a part as they were read. The
-type of a JSON field is known only after the last row, so a part stores each row as JSON text in the column `row`.
+The output is written in parts and merged at the end (see `parquet`). A part has the unchanged columns of a Parquet
+input. The type of a JSON field is known only after the last row, so a part stores each JSON row as text in the column
+`row`.
 
-The type of a JSON field is the narrowest Arrow type that holds its value in every row. Integers and floats together are
-floats; objects with different fields are one struct with all fields; a missing field is null. If no type holds the
-values of all rows (a number and a text, an integer beyond 64 bits, an object without fields), the field becomes JSON
-text. The parts are read twice, one at a time: first to find the types, then to test them.
+The type of a JSON field is the narrowest Arrow type that can hold the values of all rows. Integers and floats together
+become floats; objects with different fields become one struct with all fields; a missing field becomes null. If no type
+can hold all values (a number and a text, an integer beyond 64 bits, an object without fields), the field becomes JSON
+text. The parts are read twice, one part at a time: first to find the types, then to test the types.
 """
 
 from __future__ import annotations
@@ -24,27 +25,28 @@ _JSON_ROW = "row"
 
 
 class InputColumns(ABC):
-    """Writes the columns of the input rows to parts, and reads them from parts for the merged file.
+    """Writes the columns of the input rows to parts, and reads these columns from parts for the merged file.
 
-    `schema`: the types in the merged file, final after `find_types`.
+    Attributes:
+        schema: the column types in the merged file. They are final after `find_types`.
     """
 
     schema: Any
 
     @abstractmethod
     def to_part(self, rows: Sequence[InputRow]) -> Any:
-        """The columns of these rows as a table for a part."""
+        """Return the columns of these rows as a table for a part."""
 
-    def find_types(self, parts: Callable[[], Iterable[Any]]) -> None:  # noqa: B027  # known before, if copied
-        """Find the final types. `parts` gives the tables of all parts, and may be called several times."""
+    def find_types(self, parts: Callable[[], Iterable[Any]]) -> None:  # noqa: B027  # copied columns have known types
+        """Find the final types. `parts` returns the tables of all parts, and may be called several times."""
 
     def from_part(self, table: Any) -> Any:
-        """The table of a part with the final types."""
+        """Convert the table of a part to the final types."""
         return table
 
 
 class CopiedColumns(InputColumns):
-    """Columns of a Parquet input, copied with their types."""
+    """The columns of a Parquet input, copied with their types."""
 
     def __init__(self, schema: Any) -> None:
         self.schema = schema
@@ -62,7 +64,7 @@ class CopiedColumns(InputColumns):
 
 
 class JsonColumns(InputColumns):
-    """Fields of JSON objects. A type of None means JSON text."""
+    """The fields of JSON objects as columns. In `_types`, None means JSON text."""
 
     def __init__(self) -> None:
         self._types: dict[str, Any] = {}
@@ -77,14 +79,15 @@ class JsonColumns(InputColumns):
             for name, values in _by_field(part).items():
                 types[name] = _common_type(types[name], _infer(values)) if name in types else _infer(values)
         types = {name: kind and _nulls_as_text(kind) for name, kind in types.items()}
-        for part in parts():  # a common type may not hold all values: 2**60 and 0.5 are floats, and no float is 2**60
+        # A type may not fit all values: 2**60 + 1 and 0.5 have the common type float, but no float equals 2**60 + 1.
+        for part in parts():
             for name, values in _by_field(part).items():
                 types[name] = types[name] if _can_hold(types[name], values) else None
         self._types = types
         self.schema = pa.schema([(name, kind or pa.string()) for name, kind in types.items()])
 
     def from_part(self, table: Any) -> Any:
-        if not self._types:  # rows without fields: a new table without columns would have no number of rows
+        if not self._types:  # rows without fields: a new table without columns would have 0 rows
             return table.select([])
         fields, missing = _by_field(table), [None] * len(table)
         columns = [_typed(fields.get(name, missing), kind) for name, kind in self._types.items()]
@@ -131,7 +134,7 @@ def _is_writable(kind: Any) -> bool:
 
 
 def _nulls_as_text(kind: Any) -> Any:
-    """The type with text in place of null, the type of a field that is null in every row: some readers lack null."""
+    """Replace the type null by text, because some readers lack null. A field has type null if all values are null."""
     if pa.types.is_null(kind):
         return pa.string()
     if pa.types.is_list(kind):
@@ -150,5 +153,5 @@ def _typed(values: Sequence[Any], kind: Any) -> Any:
 def _json_text(value: Any) -> str:
     try:
         return to_json_line(value)
-    except ValueError:  # a NaN stays NaN, as Python's json writes it
+    except ValueError:  # a NaN stays NaN, like in Python's json module
         return json.dumps(value)

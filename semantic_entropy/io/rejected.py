@@ -1,13 +1,13 @@
-"""Rejected rows, in OUTPUT.bad.jsonl: one line for each input row without a result, in input order.
+"""The file of rejected rows, OUTPUT.bad.jsonl: one line for each input row without a result, in input order.
 
-    {"line": 4, "problem": "...", "row": "..."}                  the row itself is wrong: never tried again
-    {"line": 7, "problem": "...", "again": true, "row": "..."}   the server failed, or there was no sampler: tried again
+    {"line": 4, "problem": "...", "row": "..."}                  the row is wrong: no run retries the row
+    {"line": 7, "problem": "...", "again": true, "row": "..."}   the server failed, or no sampler: the next run retries
 
-When a rejected row gets a result in a later run, the result belongs between the results of its neighbours. Therefore
-the output is written again to a second file, and both files are replaced in steps that survive a kill:
+If a retried row gets a result, this result must be inserted between the results of its neighbours. Therefore the whole
+output is written to a second file. Then both files are replaced in steps that can be finished after a kill:
 
     1. write OUTPUT.again, then OUTPUT.bad.jsonl.again       a kill before step 2: the next run removes both
-    2. rename OUTPUT.again to OUTPUT                         from here on the new results count
+    2. rename OUTPUT.again to OUTPUT                         from now on, the output has the new results
     3. rename OUTPUT.bad.jsonl.again to OUTPUT.bad.jsonl     a kill before step 3: the next run does step 3
 """
 
@@ -26,28 +26,33 @@ from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowRea
 from semantic_entropy.plain_text import to_json_line
 
 Rejection = dict[str, Any]
-_ROWS_AT_ONCE = 256  # rows written at once
+_ROWS_AT_ONCE = 256  # number of rows that are written at once
 
 
 def to_rejection(number_key: str, row: InputRow, problem: str, *, retry: bool) -> Rejection:
-    """The line for a row without a result. `number_key`: the name of the field for its number."""
+    """Return the line for a row without a result. The row number is stored under `number_key`."""
     return {number_key: row.number, "problem": problem, **({"again": True} if retry else {}), "row": row.text}
 
 
 def can_retry(rejection: Rejection) -> bool:
-    """Whether a later run tries the row again."""
+    """Whether a later run retries the row."""
     return bool(rejection.get("again"))
 
 
 class RejectedRows:
-    """The file of an output's rejected rows. `number_key`: the field that holds a row's number."""
+    """Reads and writes the file of rejected rows, OUTPUT.bad.jsonl.
+
+    Args:
+        path: the path of the file.
+        number_key: the key of the row number in each line: "line" or "row_number".
+    """
 
     def __init__(self, path: Path, number_key: str) -> None:
         self.path, self.number_key = path, number_key
         self._next = path.with_name(f"{path.name}.again")
 
     def read(self) -> dict[int, Rejection]:
-        """The rejections by row number."""
+        """Return the rejections by row number."""
         if not self.path.exists():
             return {}
         drop_partial_line(self.path)
@@ -56,7 +61,7 @@ class RejectedRows:
         return {rejection[self.number_key]: rejection for rejection in rejections}
 
     def add(self, rejections: Iterable[Rejection]) -> None:
-        """Append these rejections."""
+        """Append rejections to the file."""
         append_lines(self.path, list(map(to_json_line, rejections)))
 
     def replace(self, rejections: Mapping[int, Rejection]) -> None:
@@ -65,7 +70,7 @@ class RejectedRows:
         self._take_next()
 
     def prepare(self, rejections: Mapping[int, Rejection]) -> None:
-        """Write the future content to the second file."""
+        """Write the new content to the second file, OUTPUT.bad.jsonl.again."""
         temporary = self._next.with_name(f"{self._next.name}.tmp")
         temporary.unlink(missing_ok=True)
         append_lines(temporary, [to_json_line(rejections[number]) for number in sorted(rejections)])
@@ -73,15 +78,20 @@ class RejectedRows:
         temporary.replace(self._next)
 
     def exchange(self, new_output: Path, output: Path) -> None:
-        """Replace the output, then this file by its prepared content: steps 2 and 3 of the module's docstring."""
+        """Replace the output by `new_output`, then this file by its second file: steps 2 and 3 of this module."""
         new_output.replace(output)
         self._take_next()
 
     def recover(self, writer: ResultWriter, new_output: Path) -> None:
-        """After a kill during `exchange`: finish it if step 2 was done, else undo it. `writer` writes `new_output`."""
+        """Finish the exchange of a killed run if step 2 was done; else undo step 1.
+
+        Args:
+            writer: the writer of `new_output`.
+            new_output: the second file of the output, OUTPUT.again.
+        """
         if self._next.exists():
             if new_output.exists():
-                self._next.unlink()  # first: without `new_output` it would mean that step 2 was done
+                self._next.unlink()  # before new_output: this file without new_output means that step 2 was done
             else:
                 self._take_next()
         writer.clear()
@@ -98,7 +108,7 @@ class RejectedRows:
 
 
 def second_path(output: Path) -> Path:
-    """The second file to which an output is written again; it has the same suffix."""
+    """Return the path of the second file of an output. It has the same suffix as the output."""
     return output.with_name(f"{output.name}.again{output.suffix}")
 
 
@@ -110,15 +120,15 @@ def insert_results(
     field: str,
     rejected: RejectedRows,
 ) -> None:
-    """Insert results of rejected rows into a finished output, and remove these rows from the rejected ones.
+    """Insert the results of retried rows into a finished output, and remove these rows from the rejected rows.
 
     Args:
-        new: the measured rows by number.
-        writer: of the finished output.
-        second_writer: writes to `second_path`.
-        reader: of the input.
-        field: the input field that holds the responses.
-        rejected: the rows without a result.
+        new: the retried rows that have a result now, by row number.
+        writer: the writer of the finished output.
+        second_writer: the writer of the second file (`second_path`).
+        reader: the reader of the input.
+        field: the name of the input field that holds the responses.
+        rejected: the file of the rejected rows.
     """
     rejections = rejected.read()
     second_writer.clear()

@@ -1,7 +1,7 @@
 """Rows of files, and the two interfaces that a file format implements: `RowReader` and `ResultWriter`.
 
-In every format, results are written in the order of the input rows, a row is written completely or not at all, and a
-writer can say how many rows its file already has. `FileRun` needs nothing else to continue an interrupted run.
+In every format, the writer writes the results in the order of the input rows, writes each row completely or not at all,
+and knows the number of rows in its file. With these rules, `FileRun` can continue an interrupted run.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ FIXED_SETTINGS = (
 )
 """Fields of `Provenance` that must be equal in all rows of an output."""
 FIXED_SAMPLING = ("sampler", "n")
-"""Fields of `Provenance` that must be equal in all rows whose responses a sampler drew."""
+"""Fields of `Provenance` that must be equal in all output rows with sampled responses."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputRow:
-    """A row of the input: its fields and the group to measure, or the problem that prevents measuring it.
+    """A row of the input: its fields, and the group to measure or the problem of the row.
 
     Attributes:
-        number: counts from 1: lines of a text file, rows of a table.
+        number: the line number in a text file or the row number in a table, from 1.
         text: the row as text, for the file of rejected rows.
-        fields: the row's values by name; None if the row is not an object.
+        fields: the values of the row by name; None if the row is not an object.
         group: the checked responses, question and log-probabilities; None if there is a problem.
-        problem: what is wrong with the row; None: nothing.
-        batch: for a Parquet row, the record batch that holds it and its index there: a writer copies these cells.
+        problem: the reason why the row cannot be measured; None: the row can be measured.
+        batch: the record batch of a Parquet row, and the index of the row in the batch. A writer copies these cells.
         sampled: the names of the fields that a sampler filled.
-        retry: whether the problem may disappear in another run, because the server failed and not the row.
+        retry: True if the problem may disappear in another run, because the server failed.
         identity: the fields that a Parquet output compares to recognise its input; None: all fields.
     """
 
@@ -62,17 +62,17 @@ class InputRow:
         return isinstance(question, str) and bool(question.strip()) and not (self.fields or {}).get(field)
 
     def marked_as_sampled(self, field: str) -> InputRow:
-        """The row; if it needs responses, with `sampled` naming the fields that a sampler fills."""
+        """Return the row. If the row needs responses, set `sampled` to the names of the fields that a sampler fills."""
         return replace(self, sampled=frozenset((field, "logprobs"))) if self.needs_responses(field) else self
 
     def with_sampled_fields(self, output: Mapping[str, Any]) -> InputRow:
-        """The row with the values of the fields in `sampled` taken from its output row."""
+        """Return the row with the values of the fields in `sampled`, which are copied from its output row."""
         filled = {name: output[name] for name in sorted(self.sampled) if output.get(name) is not None}
         return replace(self, fields={**(self.fields or {}), **filled}, problem=None)
 
     @property
     def input_fields(self) -> dict[str, Any]:
-        """The fields as they were in the input: without those that a sampler filled."""
+        """Return the fields of the input, without the fields that a sampler filled."""
         return {name: value for name, value in (self.fields or {}).items() if name not in self.sampled}
 
 
@@ -80,7 +80,12 @@ MeasuredRow = tuple[InputRow, Result]
 
 
 class RowReader(ABC):
-    """Reads the rows of a file. `unit`: what row numbers count. `number_key`: their name in the rejected rows."""
+    """Reads the rows of a file.
+
+    Attributes:
+        unit: the word before a row number in messages, such as "line".
+        number_key: the key of the row number in the file of rejected rows, such as "row_number".
+    """
 
     unit: ClassVar[str]
     number_key: ClassVar[str]
@@ -90,19 +95,19 @@ class RowReader(ABC):
 
     @abstractmethod
     def rows(self) -> Generator[InputRow, None, None]:
-        """All rows in order, each one checked."""
+        """Yield all rows in order. Each row has been checked."""
 
     def total(self) -> int | None:
-        """The number of rows; None if it cannot be known before reading."""
+        """Return the number of rows; None if the number is not known before reading."""
         return None
 
 
 class ExistingOutput(ABC):
-    """What an earlier run wrote.
+    """The output of an earlier run.
 
     Attributes:
         written: the number of results.
-        drawn: the `FIXED_SAMPLING` of the last result whose responses a sampler drew; empty if there is none.
+        drawn: the `FIXED_SAMPLING` values of the last result with sampled responses; empty if there is no such result.
     """
 
     written: int
@@ -110,48 +115,48 @@ class ExistingOutput(ABC):
 
     @abstractmethod
     def comes_from(self, first: InputRow, last: InputRow) -> bool:
-        """Whether the first and the last result are results of these rows."""
+        """Whether the first and the last result belong to these two input rows."""
 
     @abstractmethod
     def settings(self, last: InputRow) -> Mapping[str, Any]:
-        """The provenance of the last result, which is the result of this row."""
+        """Return the provenance of the last result. `last` is the input row of this result."""
 
 
 class ResultWriter(ABC):
-    """Writes rows with their results. `with writer:` opens it; call `finish` after the last row."""
+    """Writes rows with their results. `with writer:` opens the output; call `finish` after the last row."""
 
     name: str
 
     @abstractmethod
     def existing(self) -> ExistingOutput | None:
-        """What an earlier run wrote, which may be no row yet; None: there is no output. Changes nothing.
+        """Return the output of an earlier run; None if the file does not exist. This method does not change the file.
 
         Raises:
-            InputError: the file holds something else.
+            InputError: the file is not an output of this package.
         """
 
     @property
     def is_final(self) -> bool:
-        """Whether the output is finished and no row can be appended."""
+        """Whether the output is finished, so that no row can be appended."""
         return False
 
     @abstractmethod
     def read_back(self, rows: Iterable[InputRow]) -> Iterator[MeasuredRow]:
-        """The results in a finished output. `rows`: the input rows that they came from, in order."""
+        """Yield the results in a finished output. `rows` are the input rows of these results, in order."""
 
     @abstractmethod
     def __enter__(self) -> Self:
-        """Open the output, and remove what a kill left incomplete."""
+        """Open the output. Remove an incomplete line or part that a killed run left."""
 
     @abstractmethod
     def __exit__(self, *_: object) -> None: ...
 
     @abstractmethod
     def write(self, measured: Sequence[MeasuredRow]) -> None:
-        """Write these rows. If this raises, the rows before the failure are written and `existing` counts them."""
+        """Write these rows. If a write fails, the rows before the failure are in the output."""
 
-    def finish(self) -> None:  # noqa: B027  # a format that appends row by row has nothing to do
-        """Complete the output: all rows are written."""
+    def finish(self) -> None:  # noqa: B027  # some formats have nothing to do here
+        """Finish the output, after the last row was written."""
 
     @abstractmethod
     def clear(self) -> None:
@@ -159,7 +164,7 @@ class ResultWriter(ABC):
 
 
 def check_row(fields: Mapping[str, Any], field: str) -> tuple[Group | None, str | None]:
-    """The group of a row whose responses are in `field`, and the problem that prevents measuring it; one is None."""
+    """Return (group, None) for a row that can be measured, else (None, problem). `field` holds the responses."""
     if field not in fields:
         return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
     try:

@@ -1,9 +1,9 @@
-"""One pass over a file: measure every row, write the results as they come, and continue after an interruption.
+"""One pass over a file: measure every row, write each result as soon as possible, and continue an interrupted run.
 
-The files show where an interrupted run stopped. Results and rejected rows are written in input order, and the
-rejected rows of a chunk before its results. So the number of results plus the row numbers in the file of rejected rows
-give the next row. Rejected rows that can be retried are measured again at the end. The formats (`jsonl`, `parquet`)
-only define how a row is read, and how a write is made complete.
+The output files show where an interrupted run stopped. Results and rejected rows are written in input order; the
+rejected rows of a chunk are written before the results of the chunk. So the next row follows from the number of results
+and the row numbers in the file of rejected rows. Rejected rows that can be retried are measured again at the end. The
+formats (`jsonl`, `parquet`) only read rows and write results.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ from semantic_entropy.progress import progress_bar
 from semantic_entropy.results import Provenance, Result
 from semantic_entropy.scorer import Scorer
 
-_CHUNK = 256  # rows in one pipeline run at most: enough pairs to fill a model's batch
-_CHUNK_SECONDS = 2.0  # for one chunk at most: a kill loses a chunk, and a progress bar stands still during one
-_SHOWN = 10  # rejected rows printed at most, if a file holds all of them
+_CHUNK = 256  # most rows in one pipeline run: enough pairs to fill a model's batch
+_CHUNK_SECONDS = 2.0  # longest time for a chunk: a kill loses one chunk, and the progress bar moves after each chunk
+_SHOWN = 10  # most rejected rows that are printed, if a file has all rejected rows
 
 _Problem = tuple[InputRow, str]
 
 
 @dataclass(frozen=True, slots=True)
 class RunSummary:
-    """What a run over a file did. `str()` is the line for the user.
+    """The summary of a run over a file. `str()` of the summary is a line for the user.
 
     Attributes:
-        rows: measured in this run.
-        skipped: measured in earlier runs.
-        rejected: rejected in this run.
-        rejected_file: the file of the rejected rows; empty: there is none.
-        seconds: the time that the run took.
-        rejected_before: rejected in earlier runs.
-        retryable: rejected rows that the next run tries again.
-        empty_input: the name of the input if it has no rows, else empty.
-        hint: what the user can do about rejected rows.
+        rows: the number of rows that this run measured.
+        skipped: the number of rows that earlier runs measured.
+        rejected: the number of rows that this run rejected.
+        rejected_file: the path of the file of rejected rows; empty if there is no such file.
+        seconds: the duration of the run.
+        rejected_before: the number of rows that earlier runs rejected.
+        retryable: the number of rejected rows that the next run retries.
+        empty_input: the name of the input if the input has no rows, else empty.
+        hint: advice for the user about rejected rows; empty if there is none.
     """
 
     rows: int
@@ -97,12 +97,12 @@ class FileRun:
     """One pass over a file.
 
     Args:
-        scorer: measures the rows, and samples responses if it has a sampler.
+        scorer: the scorer that measures the rows. If it has a sampler, the sampler draws missing responses.
         source: the input file; "-": standard input.
         output: the output file; None or "-": standard output.
-        field: the input field that holds the responses.
-        overwrite: measure all rows again, instead of continuing an existing output.
-        strict: stop at the first bad row, instead of writing it to the file of rejected rows.
+        field: the name of the input field that holds the responses.
+        overwrite: True: measure all rows again; False: continue an existing output.
+        strict: True: stop at the first bad row; False: write bad rows to the file of rejected rows.
     """
 
     def __init__(
@@ -117,19 +117,20 @@ class FileRun:
         self.rejected = (
             None if output in (None, "-") else RejectedRows(Path(f"{output}.bad.jsonl"), self.reader.number_key)
         )
-        self.rows = 0  # measured and written so far
-        self._bad = 0  # rejected so far
-        self._retryable = 0  # of these, rows that the next run tries again
-        self._unanswered = 0  # rows with a question and no responses, in a run without a sampler
-        self._similar_field = ""  # a field of such rows that may hold the responses
+        self.rows = 0  # number of rows measured and written so far
+        self._bad = 0  # number of rows rejected so far
+        self._retryable = 0  # number of these rejected rows that the next run retries
+        self._unanswered = 0  # number of rows with a question and no responses, in a run without a sampler
+        self._similar_field = ""  # the name of a field of these rows that may hold the responses
 
     def execute(self, progress: bool) -> RunSummary:
         """Measure the rows that have no result yet.
 
         Raises:
-            InputError: a bad row if `strict`; or the output belongs to another input, or was made with other settings.
-            SemanticEntropyError: the output cannot be written, for example because the disk is full; the rows written
-                so far stay.
+            InputError: there is a bad row and `strict` is true; or the existing output belongs to another input or was
+                made with other settings.
+            SemanticEntropyError: the output cannot be written, for example because the disk is full. The rows written
+                before stay in the output.
         """
         lock = contextlib.nullcontext() if self.writer.name == STANDARD_OUTPUT else locked_output(self.writer.name)
         with lock:
@@ -179,7 +180,7 @@ class FileRun:
     def _measure_chunks(
         self, rows: Generator[InputRow, None, None], advance: Callable[[int], object], *, is_first_run: bool
     ) -> Iterator[list[MeasuredRow]]:
-        """Yield the measured rows of each chunk, after rejecting the bad rows of that chunk."""
+        """Yield the measured rows of each chunk. The bad rows of the chunk are rejected before."""
         size = _CHUNK // 8
         while chunk := _take(rows, size):
             began = time.perf_counter()
@@ -193,14 +194,14 @@ class FileRun:
             size = _next_size(size, time.perf_counter() - began)
 
     def _measure(self, chunk: list[InputRow], *, is_first: bool) -> tuple[list[MeasuredRow], list[_Problem]]:
-        """The rows that can be measured with their results, and the others with their problems."""
+        """Return the measured rows with their results, and the rows that cannot be measured with their problems."""
         problems = [(row, row.problem) for row in chunk if row.problem]
         good = [row for row in chunk if not row.problem]
         try:
             return self._estimate(good), problems
-        except EvidenceError:  # some row lacks the evidence of an estimator that the user named: find out which
+        except EvidenceError:  # a row lacks the evidence that an estimator of the user needs: find this row
             measured, lacking = self._estimate_each(good)
-        if lacking and is_first and not measured:  # every row lacks it: the command is wrong, not the rows
+        if lacking and is_first and not measured:  # no row has the evidence: the command is wrong, not the rows
             raise InputError(f"{self.reader.name}: no row has what --estimator needs: {lacking[0][1]}")
         return measured, sorted(problems + lacking, key=lambda problem: problem[0].number)
 
@@ -223,7 +224,7 @@ class FileRun:
         return contextlib.closing(self.row_sampler.fill(rows) if self.row_sampler else rows)
 
     def _activity(self) -> str:
-        """The note of the progress bar: it shows activity while no row is complete."""
+        """Return the note of the progress bar. The note changes even while no row is complete."""
         drawn = f", {self.scorer.store.added} responses" if self.scorer.store else ""
         return f"{self.scorer.cache.arrived} verdicts{drawn}"
 
@@ -263,7 +264,7 @@ class FileRun:
         return "\n".join(hints)
 
     def _earlier_rejections(self, existing: ExistingOutput | None) -> dict[int, Rejection]:
-        """The rejections of earlier runs by row number. Those of an output that no longer exists are removed."""
+        """Return the rejections of earlier runs by row number. If the output does not exist, remove all rejections."""
         if not self.rejected:
             return {}
         if existing is None:
@@ -271,7 +272,7 @@ class FileRun:
         return self.rejected.read()
 
     def _retry_in_order(self, rejections: dict[int, Rejection], last: int) -> None:
-        """Forget the rejections that can be retried after the last written row: they are measured with the rest."""
+        """Remove retryable rejections of rows after the last written row. This run measures these rows in order."""
         numbers = [number for number, rejection in rejections.items() if number > last and can_retry(rejection)]
         if numbers and self.row_sampler and self.rejected and not self.writer.is_final:
             for number in numbers:
@@ -279,7 +280,7 @@ class FileRun:
             self.rejected.replace(rejections)
 
     def _retry_rejected(self, rejections: dict[int, Rejection], progress: bool) -> int:
-        """Retry rejected rows before the last written row; returns how many have a result now."""
+        """Retry rejected rows before the last written row. Return the number of rows that have a result now."""
         numbers = {number for number, rejection in rejections.items() if can_retry(rejection)}
         if not numbers or not self.row_sampler or not self.rejected:
             return 0
@@ -298,7 +299,7 @@ class FileRun:
                 new.update((row.number, (row, result)) for row, result in good)
                 self._retryable += sum(row.retry for row, _ in problems)
                 final = {row.number: self._rejection(row, problem) for row, problem in problems if not row.retry}
-                if final:  # the row itself is wrong: do not retry it any more
+                if final:  # the row is wrong: do not retry it in later runs
                     self.rejected.replace({**self.rejected.read(), **final})
                 advance(len(chunk))
         if new:
@@ -312,16 +313,16 @@ class FileRun:
     # Continuing an output
 
     def _skip_written(self, rows: Iterator[InputRow], existing: ExistingOutput) -> tuple[int, int]:
-        """Skip the rows that have results, and check that the results are of this input and of these settings.
+        """Skip the rows that have results. Check that the output has the same input and the same settings.
 
-        Returns the number of results, and the row number of the last.
+        Returns the number of results and the row number of the last result.
         """
         if not existing.written:
             return 0, 0
         written = islice(rows, existing.written)
         first = last = next(written, None)
         count = int(first is not None)
-        for last in written:  # noqa: B007  # the loop is for its last value
+        for last in written:  # noqa: B007  # only the last row is needed
             count += 1
         if first and last:
             first, last = first.marked_as_sampled(self.field), last.marked_as_sampled(self.field)
@@ -332,7 +333,7 @@ class FileRun:
         return count, last.number
 
     def _check_sampling(self, existing: ExistingOutput) -> None:
-        """Refuse another sampler, or another number of responses, than those of the existing results."""
+        """Raise InputError if the sampler or the number of responses differs from the existing results."""
         sampler = self.scorer.sampler
         now = {"sampler": sampler.describe(), "n": self.scorer.n} if sampler else dict.fromkeys(FIXED_SAMPLING)
         for name, then in existing.drawn.items():
@@ -340,7 +341,7 @@ class FileRun:
                 raise self._different(name, then, now[name])
 
     def _check_settings(self, existing: ExistingOutput, last: InputRow) -> None:
-        """Measure the last written row again: its provenance must be the one in the output."""
+        """Measure the last written row again. Raise InputError if its settings differ from those in the output."""
         if self.row_sampler:
             last = self.row_sampler.restore(last, self.writer.name)
         try:
@@ -359,19 +360,20 @@ class FileRun:
         return result.provenance
 
     def _different(self, name: str, then: object, now: object) -> InputError:
-        but = "and now there is none" if now is None else f"not {now!r}"
+        but = f"no {name}" if now is None else f"{name} {now!r}"
         return InputError(
-            f"{self.writer.name} was made with {name} {then!r}, {but}: use --overwrite, or another output"
+            f"{self.writer.name} was made with {name} {then!r}, and this run has {but}: use --overwrite, or "
+            "another output"
         )
 
 
 def _without_samples(result: Result) -> Result:
-    """The result without its samples: the output row has the responses."""
+    """Return the result without its samples, because the output row already has the responses."""
     return result if result.samples is None else replace(result, samples=None)
 
 
 def _field_of_texts(row: InputRow) -> str | None:
-    """A field of the row that may be its responses: a list of texts."""
+    """Return the name of a field with a list of texts, which may be the responses; None: there is no such field."""
     fields = (row.fields or {}).items()
     return next((name for name, value in fields if value and isinstance(value, list) and _are_texts(value)), None)
 
@@ -381,7 +383,7 @@ def _are_texts(values: list[Any]) -> bool:
 
 
 def _take(rows: Iterator[InputRow], size: int) -> list[InputRow]:
-    """The next rows: at most `size`, and at most those that arrive in `_CHUNK_SECONDS`."""
+    """Take the next rows: at most `size` rows, and only rows that arrive within `_CHUNK_SECONDS`."""
     taken: list[InputRow] = []
     began = time.perf_counter()
     for row in rows:
@@ -392,7 +394,7 @@ def _take(rows: Iterator[InputRow], size: int) -> list[InputRow]:
 
 
 def _next_size(size: int, seconds: float) -> int:
-    """The size of the next chunk, given that one of `size` rows took so many seconds."""
+    """Return the size of the next chunk. The last chunk had `size` rows and took `seconds`."""
     if seconds > _CHUNK_SECONDS:
         return max(1, size // 2)
     return min(_CHUNK, 2 * size) if seconds < _CHUNK_SECONDS / 4 else size

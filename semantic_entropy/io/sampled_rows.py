@@ -1,6 +1,7 @@
 """Rows with a question and no responses: a sampler draws the responses.
 
-Rows come out in input order, each one as soon as it and all rows before it are complete. The sampler works ahead.
+Rows are yielded in input order. A row is yielded as soon as the row and all rows before it are complete. The sampler
+draws responses for later rows in the meantime.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, Sam
 
 
 class RowSampler:
-    """Draws the responses of rows that have a question and nothing in `field`."""
+    """Draws the responses of rows that have a question and no responses in `field`."""
 
     def __init__(self, sampler: Sampler, n: int, store: SampleStore | None, field: str) -> None:
         self.run, self.field = SamplingRun(sampler, n, store), field
@@ -24,9 +25,9 @@ class RowSampler:
         """Yield all rows in order, with responses.
 
         Raises:
-            SamplingError: the sampler cannot continue; the complete rows at the front have been yielded.
+            SamplingError: the sampler cannot continue. The complete rows before the first incomplete row were yielded.
         """
-        waiting: deque[tuple[InputRow, int | None]] = deque()  # each row, and the index of its question if it has one
+        waiting: deque[tuple[InputRow, int | None]] = deque()  # index of the question, or None
         complete: dict[int, SampledQuestion] = {}
         groups = self.run.groups(self._questions(rows, waiting))
         try:
@@ -38,10 +39,10 @@ class RowSampler:
             groups.close()
 
     def restore(self, row: InputRow, output: str) -> InputRow:
-        """A row of an existing output, with the responses that were drawn for it.
+        """Return a row of an existing output with its responses from the sample store.
 
         Raises:
-            InputError: the sample store does not have them, for example because another sampler drew them.
+            InputError: the sample store does not have the responses, for example because another sampler drew them.
         """
         if not row.needs_responses(self.field):
             return row

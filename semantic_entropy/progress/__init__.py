@@ -1,4 +1,4 @@
-"""What a long call shares with the person or task that waits for it: cancellation, progress bars, notices of waits."""
+"""Cancellation of long calls, progress bars, and log lines about long waits."""
 
 from semantic_entropy.progress.cancellation import cancel_event, is_cancelled, is_stopped, run_cancellable
 from semantic_entropy.progress.display import progress_bar, show_waits

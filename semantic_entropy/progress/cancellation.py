@@ -1,8 +1,9 @@
 """Cooperative cancellation: long waits poll `is_cancelled()` and stop.
 
-Python cannot end a thread from outside. `run_cancellable` runs a function in a thread and sets an event when the
-awaiting task is cancelled. Each call has its own event, so cancelling one task does not stop another. The event is in
-the thread's context, which a thread started by that function does not inherit: pass `cancel_event()` to such a thread.
+Python cannot end a thread from another thread. `run_cancellable` runs a function in a thread and sets an event if the
+awaiting task is cancelled. Each call has its own event, so the cancellation of one task does not stop other tasks. The
+event is a context variable of the thread. If the function starts another thread, the new thread does not inherit the
+event: pass `cancel_event()` to the new thread.
 """
 
 from __future__ import annotations
@@ -18,14 +19,15 @@ _EVENT: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar(
 
 
 def cancel_event() -> threading.Event:
-    """The event that is set when the task of this thread is cancelled. Outside a task: a new event, never set."""
+    """Return the event that is set if the task of this thread is cancelled. Without a task, return a new event."""
     return _EVENT.get() or threading.Event()
 
 
 def is_cancelled() -> bool:
-    """Whether the task that this thread works for (a call of `aestimate`) was cancelled.
+    """Whether the task of this thread (a call of `aestimate`) was cancelled.
 
-    A component that waits should call this about twice a second, and raise an error of this package when it is true.
+    A component that waits should call this function about twice a second. If it returns True, the component should
+    raise an error of this package.
     """
     event = _EVENT.get()
     return event is not None and event.is_set()
@@ -35,8 +37,8 @@ is_stopped = is_cancelled  # the name in 0.1.0
 
 
 async def run_cancellable(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Run the function in a thread. In that thread `is_cancelled()` is true after this task is cancelled."""
-    import asyncio  # a fifth of this package's import time
+    """Run the function in a thread. If this task is cancelled, `is_cancelled()` becomes true in the thread."""
+    import asyncio  # this import would take a fifth of the package's import time
 
     event = threading.Event()
     context = contextvars.copy_context()

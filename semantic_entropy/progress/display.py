@@ -1,4 +1,4 @@
-"""Signs of life on standard error: a progress bar on a terminal, and a line when a long wait begins.
+"""Progress on standard error: a progress bar on a terminal, and a line when a long wait begins.
 
 Components report a long wait (a busy server, a rate limit) at level INFO to the logger `semantic_entropy.waiting`.
 Nothing is printed unless `show_waits` or the caller's own logging configuration enables that logger.
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 _WAIT_LOGGER = "semantic_entropy.waiting"
-_WAIT_INTERVAL = 60.0  # seconds between two lines about waits at least
+_WAIT_INTERVAL = 60.0  # least number of seconds between two lines about waits
 
 
 @contextlib.contextmanager
@@ -21,12 +21,13 @@ def progress_bar(
 ) -> Iterator[Callable[[int], object]]:
     """Show a progress bar while the block runs. Call the yielded function with the number of newly finished units.
 
-    `note` is called at each refresh. Its text shows activity while no unit is finished yet.
+    The bar calls `note` at each refresh and shows the returned text, so that the user sees activity before the first
+    unit is finished.
     """
     if not shown:
         yield lambda _: None
         return
-    from rich.console import Console  # 60 ms, which a script without a terminal does not need
+    from rich.console import Console  # takes 60 ms: not imported if there is no terminal
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
@@ -42,8 +43,8 @@ def progress_bar(
 
 @contextlib.contextmanager
 def show_waits() -> Iterator[None]:
-    """Print a line on standard error when a long wait begins, while the block runs; at most one line a minute."""
-    import logging  # not needed by a program that imports this package and never waits
+    """While the block runs, print a line on standard error when a long wait begins; at most one line a minute."""
+    import logging  # imported here to keep the import of this package fast
 
     last = float("-inf")
 

@@ -1,4 +1,4 @@
-"""Plugins: the hooks that they implement, their discovery, and components by name."""
+"""Plugins: the hooks that they implement, their discovery, and functions that load components by name."""
 
 from semantic_entropy.registry.components import (
     as_clusterer,

@@ -1,6 +1,7 @@
-"""Components by name, and from what a user passes: a name, an instance, or a plain function.
+"""Load components by name, and convert a user's argument (a name, an instance or a function) to a component.
 
-`load_equivalence("text")` builds a component with options. Its return value is accepted wherever a name is.
+`load_equivalence("ngram", threshold=0.8)` builds a judge with options. All functions that accept the name of a
+component also accept the built component.
 """
 
 from __future__ import annotations
@@ -19,56 +20,63 @@ _T = TypeVar("_T")
 
 
 def load_equivalence(name: str, **options: Any) -> Equivalence:
-    """The judge of this name, built with these options.
+    """Load the judge of this name and build it with these options.
 
     Raises:
-        UnknownComponentError: no such name; lists what exists and what failed to load.
-        OptionError: no such option; lists those that exist.
-        MissingDependencyError: names the extra to install.
+        UnknownComponentError: no judge has this name. The message lists the existing names and the failed plugins.
+        OptionError: the judge has no such option. The message lists the existing options.
+        MissingDependencyError: a required module is missing. The message names the extra to install.
     """
     return _load("equivalence", name, Equivalence, options)
 
 
 def load_clusterer(name: str, **options: Any) -> Clusterer:
-    """The clusterer of this name, built with these options. Raises as `load_equivalence`."""
+    """Load a clusterer and build it with these options. Raises the errors of `load_equivalence`."""
     return _load("clusterer", name, Clusterer, options)
 
 
 def load_estimator(name: str, **options: Any) -> EntropyEstimator:
-    """The estimator of this name, built with these options. Raises as `load_equivalence`."""
+    """Load an estimator and build it with these options. Raises the errors of `load_equivalence`."""
     return _load("estimator", name, EntropyEstimator, options)
 
 
 def load_sampler(name: str, **options: Any) -> Sampler:
-    """The sampler of this name, built with these options. Raises as `load_equivalence`."""
+    """Load a sampler and build it with these options. Raises the errors of `load_equivalence`."""
     return _load("sampler", name, Sampler, options)
 
 
 def require_equivalences(names: Iterable[str]) -> None:
-    """Check that the modules which these judges require are installed: one error for all, before any is loaded.
+    """Check that the required modules of these judges are installed, before a judge is loaded.
 
     Raises:
-        MissingDependencyError: names the command that installs what is missing.
-        UnknownComponentError: no equivalence of one of these names.
+        MissingDependencyError: modules are missing. The message has one command that installs all missing modules.
+        UnknownComponentError: there is no judge with one of these names.
     """
     default_registry().require("equivalence", names)
 
 
 def load_component(kind: str, name: str, **options: Any) -> Any:
-    """The component of this kind and name, built with these options. Raises as `load_equivalence`."""
+    """Load a component of any kind and build it with these options. Raises the errors of `load_equivalence`."""
     return default_registry().create(kind, name, **options)
 
 
 def register(kind: str, name: str, factory: Callable[..., Any], summary: str = "") -> None:
-    """Add a component of this process by name: kind "equivalence", "clusterer", "estimator" or "sampler".
+    """Register a component under a name, for this process.
 
-    `factory(**options)` returns the component; so it can be a class. Raises InputError on an unknown kind.
+    Args:
+        kind: "equivalence", "clusterer", "estimator" or "sampler".
+        name: the name of the component.
+        factory: a class, or a function: `factory(**options)` returns the component.
+        summary: one line about the component, for lists of components.
+
+    Raises:
+        InputError: the kind is unknown, or the name or the factory is not valid.
     """
     default_registry().register(kind, name, factory, summary)
 
 
 def as_equivalence(value: Any) -> Equivalence:
-    """An instance, or a plain function of two strings, as a judge."""
+    """Convert an `Equivalence` or a plain function of two strings to a judge."""
     if isinstance(value, Equivalence):
         return value
     if isinstance(value, type):
@@ -82,17 +90,17 @@ def as_equivalence(value: Any) -> Equivalence:
 
 
 def as_clusterer(value: Any) -> Clusterer:
-    """A name or an instance as a clusterer."""
+    """Convert a name or a `Clusterer` to a clusterer."""
     return load_clusterer(value) if isinstance(value, str) else _instance("clusterer", value, Clusterer)
 
 
 def as_estimator(value: Any) -> EntropyEstimator:
-    """A name or an instance as an estimator."""
+    """Convert a name or an `EntropyEstimator` to an estimator."""
     return load_estimator(value) if isinstance(value, str) else _instance("estimator", value, EntropyEstimator)
 
 
 def as_sampler(value: Any) -> Sampler:
-    """A name or an instance as a sampler."""
+    """Convert a name or a `Sampler` to a sampler."""
     return load_sampler(value) if isinstance(value, str) else _instance("sampler", value, Sampler)
 
 

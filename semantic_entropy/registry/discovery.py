@@ -1,7 +1,7 @@
-"""Discovery: find plugins by their entry points, and build their components by name.
+"""Find plugins by their entry points, and build their components by name.
 
-A `Registry` serves one entry-point group. `semantic_entropy` has one for judges, clusterers, estimators and samplers. A
-package with other kinds of component makes one of its own:
+A `Registry` has the components of one entry-point group. The registry of the group `semantic_entropy` has judges,
+clusterers, estimators and samplers. A package with other kinds of component makes its own registry:
 
     hookspec = pluggy.HookspecMarker("my_package")
 
@@ -11,10 +11,10 @@ package with other kinds of component makes one of its own:
     registry = Registry("my_package", {"reward": my_package_rewards})
     registry.create("reward", "length", weight=2.0)
 
-Each entry point is loaded separately. A plugin that cannot be imported, or whose hook raises, is listed as failed with
-its reason; all others work. Two plugins may offer the same name: this is an error only when someone asks for that name,
-and the message says how to choose (`distribution/name`). The environment variable
-`SEMANTIC_ENTROPY_DISABLE_PLUGINS=a,b` disables entry points or distributions by name.
+Each entry point is loaded separately. If a plugin cannot be imported or its hook raises, the registry lists the plugin
+as failed, with the reason; all other plugins work. Two plugins may offer the same name. This is an error only if a user
+asks for that name, and the message lists the full names (`distribution/name`) to choose from. The environment variable
+`SEMANTIC_ENTROPY_DISABLE_PLUGINS=a,b` disables the entry points or distributions a and b.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _Factory = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A component and the distribution that offers it (`in-process` for one that `register` added)."""
+    """A component and the name of its distribution (`in-process` if the component was added by `register`)."""
 
     kind: str
     component: Component
@@ -59,17 +59,17 @@ class Entry:
 
     @property
     def full_name(self) -> str:
-        """`distribution/name`: unique even where two distributions offer the same name."""
+        """`distribution/name`: unique even if two distributions offer the same name."""
         return f"{self.source}/{self.component.name}"
 
     def missing(self) -> list[str]:
-        """The modules that it requires and that are not installed."""
+        """Return the required modules of the component that are not installed."""
         return [module for module in self.component.requires if not _importable(module)]
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A plugin, or a part of one, that does not work."""
+    """A plugin that failed, or a part of a plugin that failed, with the reason."""
 
     plugin: str
     source: str
@@ -77,13 +77,13 @@ class Failure:
 
 
 class Registry:
-    """All components of one entry-point group. The first question starts discovery.
+    """All components of one entry-point group. Plugins are discovered at the first use of the registry.
 
     Args:
-        group: the entry-point group; pluggy's hook markers carry the same name.
-        kinds: each kind of component and the hook that announces it, marked with `pluggy.HookspecMarker(group)`.
-        moved: kinds that an earlier release announced here. A plugin that implements such a hook is listed as failed
-            with the message, and the rest of the plugin works.
+        group: the name of the entry-point group and of pluggy's hook markers.
+        kinds: the hook specification of each kind of component, marked with `pluggy.HookspecMarker(group)`.
+        moved: kinds that belonged to this registry in an earlier release. If a plugin still implements the hook of such
+            a kind, the registry lists a failure with the kind's message; the other components of the plugin work.
     """
 
     def __init__(self, group: str, kinds: Mapping[str, _Factory], moved: Mapping[str, MovedKind] | None = None) -> None:
@@ -97,21 +97,21 @@ class Registry:
 
     @property
     def state(self) -> tuple[Registry, int]:
-        """Changes when a name may mean another component: for caches of what was built by name."""
+        """A value that changes when a name may mean another component. Caches of built components compare it."""
         return self, self._registered
 
     def entries(self, kind: str | None = None) -> list[Entry]:
-        """Every component, of one kind or of all."""
+        """Return all components of one kind; None: of all kinds."""
         self._discover()
         return [entry for entry in self._entries if kind in (None, entry.kind)]
 
     def failures(self) -> list[Failure]:
-        """Every plugin that does not work, and why."""
+        """Return all failed plugins with their reasons."""
         self._discover()
         return list(self._failures)
 
     def register(self, kind: str, name: str, factory: _Factory, summary: str = "") -> None:
-        """Add a component from this process. It takes precedence over a plugin's component of the same name."""
+        """Add a component from this process. It replaces a plugin's component of the same name."""
         self._check_kind(kind)
         if not name or "/" in name:
             raise InputError(f"register: {name!r} is not a valid name: a name is not empty and has no slash")
@@ -129,11 +129,11 @@ class Registry:
         """Load the component of this name and build it with these options.
 
         Raises:
-            UnknownComponentError: no such name; lists the existing names and the failed plugins.
-            AmbiguousComponentError: two plugins offer it; lists the full names to choose from.
-            MissingDependencyError: a required module is missing; names the install command.
-            PluginError: its `load` raised.
-            OptionError: no such option, or one is missing; lists the existing options.
+            UnknownComponentError: no component has this name. The message lists existing names and failed plugins.
+            AmbiguousComponentError: two plugins offer this name. The message lists the full names to choose from.
+            MissingDependencyError: a required module is missing. The message has the install command.
+            PluginError: the component's `load` or its factory raised.
+            OptionError: an option does not exist, is missing, or is rejected. The message lists existing options.
         """
         entry = self.find(kind, name)
         self.require(kind, [name])
@@ -154,10 +154,10 @@ class Registry:
             raise PluginError(f"{kind} {entry.full_name!r} could not be built: {_reason(error)}") from error
 
     def require(self, kind: str, names: Iterable[str]) -> None:
-        """Check that the modules which these components require are installed.
+        """Check that the required modules of these components are installed.
 
         Raises:
-            MissingDependencyError: names every missing module and one command that installs all of them.
+            MissingDependencyError: modules are missing. The message has one command that installs all missing modules.
         """
         lacking = {
             entry: missing for entry in (self.find(kind, name) for name in names) if (missing := entry.missing())
@@ -171,7 +171,7 @@ class Registry:
         raise MissingDependencyError(f"{needs}: pip install {' '.join(map(repr, extras))}{which}")
 
     def find(self, kind: str, name: str) -> Entry:
-        """The component of this name, or of this full name (`distribution/name`). Raises as `create`."""
+        """Return the component with this name or full name (`distribution/name`). Raises the errors of `create`."""
         self._check_kind(kind)
         if not isinstance(name, str):
             raise InputError(f"{kind}={name!r} is not a name: pass a str")
@@ -215,7 +215,7 @@ class Registry:
                     self._load(point)
 
     def _load(self, point: EntryPoint) -> None:
-        """Load one plugin. Whatever its module raises becomes its `Failure`."""
+        """Load one plugin. If its module raises an error, add a `Failure`."""
         source = _distribution(point)
         try:
             hooks = self._hooks(point)
@@ -231,7 +231,7 @@ class Registry:
             self._failures.append(Failure(point.name, source, f"no component by any of the hooks {names}"))
 
     def _hooks(self, point: EntryPoint) -> Any:
-        """The hooks that the plugin implements, checked against the specifications."""
+        """Return the hooks that the plugin implements, after a check against the hook specifications."""
         moved = {kind.hook: pluggy.HookspecMarker(self.group)(lambda: ()) for kind in self.moved.values()}
         manager = pluggy.PluginManager(self.group)
         manager.add_hookspecs(type("Hooks", (), {hook.__name__: hook for hook in self.kinds.values()} | moved))
@@ -249,7 +249,7 @@ class Registry:
 
 
 def _checked(component: Any) -> Component:
-    """What a hook returned, checked."""
+    """Check an item that a hook returned."""
     if not isinstance(component, Component):
         raise PluginError(f"a hook returned {component!r}; it must return a list of Component")
     name: Any = component.name
@@ -264,7 +264,7 @@ def _checked(component: Any) -> Component:
 def _importable(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a parent that is missing, or a name that is not valid
+    except (ImportError, ValueError):  # the parent module is missing, or the name is not valid
         return False
 
 
@@ -290,7 +290,7 @@ def _check_options(kind: str, name: str, factory: _Factory, options: Mapping[str
 
 
 def _expected_type(parameter: inspect.Parameter, value: Any) -> str | None:
-    """What the value must be instead, where it is a str (a command line has only those) and the option takes no str."""
+    """Return the expected type, such as "a number", if the value is a str and the option takes no str; else None."""
     if not isinstance(value, str):
         return None
     declared = getattr(parameter.annotation, "__name__", parameter.annotation)
@@ -320,5 +320,5 @@ _default = Registry(PROJECT, KINDS, MOVED_KINDS)
 
 
 def default_registry() -> Registry:
-    """The registry of the group `semantic_entropy`, one for the process."""
+    """Return the registry of the group `semantic_entropy`. The process has one."""
     return _default

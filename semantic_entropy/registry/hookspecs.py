@@ -1,7 +1,8 @@
-"""All extension points of `semantic_entropy`.
+"""The hooks of `semantic_entropy`: a plugin implements a hook to add components.
 
-A plugin is a module that an entry point of the group `semantic_entropy` names. The module implements any of these
-hooks; discovery calls each hook once. The module must be light to import: a component's `load` imports what is heavy.
+A plugin is a module; an entry point in the group `semantic_entropy` names it. The module implements one or more of
+these hooks, and discovery calls each hook once. The module must not import heavy modules; a component's `load` imports
+them.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ hookimpl = pluggy.HookimplMarker(PROJECT)
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """What a hook returns for each component.
+    """The description of a component. Hooks return a list of these.
 
     Attributes:
-        name: how users ask for it; no slash.
-        load: imports and returns the factory: a class, or a function whose keyword arguments are the options.
-        summary: one line for listings.
-        requires: the importable modules that it needs.
-        extra: what to install when a required module is missing, for the error message.
+        name: the name of the component, without a slash.
+        load: a function that imports and returns the factory. The factory is a class, or a function with the options as
+            keyword arguments.
+        summary: one line about the component, for lists of components.
+        requires: names of modules that must be installed, such as ("torch", "transformers").
+        extra: the pip requirement that installs the required modules, for the error message.
     """
 
     name: str
@@ -38,9 +40,11 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class MovedKind:
-    """A kind of component that another package has taken over.
+    """A kind of component that moved to another package.
 
-    hook: the hook that announced it here. message: where such components are announced now.
+    Attributes:
+        hook: the hook of the earlier release.
+        message: tells the author of a plugin how to register such components now.
     """
 
     hook: str
@@ -73,7 +77,7 @@ KINDS = {
     "estimator": semantic_entropy_estimators,
     "sampler": semantic_entropy_samplers,
 }
-"""Each kind of component and the hook that announces it."""
+"""The hook of each kind of component."""
 
 MOVED_KINDS: Mapping[str, MovedKind] = {
     "reward": MovedKind(
@@ -82,4 +86,4 @@ MOVED_KINDS: Mapping[str, MovedKind] = {
         "'empo_rl' (from empo_rl.plugin import hookimpl), or call empo_rl.register_reward(name, factory)",
     )
 }
-"""Kinds that were announced here in an earlier release. A plugin that still does is listed with the message."""
+"""Kinds that had a hook here in an earlier release. If a plugin still implements this hook, it is listed as failed."""

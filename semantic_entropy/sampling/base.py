@@ -1,8 +1,8 @@
 """The `Sampler` interface: a sampler draws n responses to each of many questions.
 
-A sampler reads its requests from an iterator, and takes the next request only when it can start on it. It yields
-samples one at a time, as they arrive, in any order. The caller can therefore store each sample at once and measure
-complete groups while other groups are still being drawn.
+A sampler reads requests from an iterator, and takes the next request only when it can start work on this request. It
+yields each sample as soon as the sample arrives, in any order. Therefore the caller can store each sample at once, and
+measure complete groups while the sampler draws responses for other groups.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from semantic_entropy.types import Sample, Usage
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Draw n responses to one question.
+    """A request for n responses to one question.
 
     Attributes:
-        index: identifies the request in what `stream` yields.
+        index: the number of the request.
         question: the text to send to the model.
-        n: how many responses to draw.
-        first: how many responses to this question exist already. A sampler with a seed must draw different ones.
+        n: the number of responses to draw.
+        first: the number of existing responses to this question. A sampler with a seed must draw other responses.
     """
 
     index: int
@@ -34,12 +34,12 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class SampleFailure:
-    """Why the remaining responses of a request do not come: refused by a filter, too long for the model, timed out.
+    """The failure of a request with missing responses: refused by a filter, too long for the model, timed out.
 
     Attributes:
-        reason: for the user.
-        usage: what the missing responses cost nevertheless; None: nothing, or unknown.
-        transient: whether the same request may succeed later, because the server failed and not the request.
+        reason: the reason of the failure, for the user.
+        usage: the cost of the missing responses; None: no cost is known.
+        transient: True if the same request may succeed later, because the server failed.
     """
 
     reason: str
@@ -53,18 +53,19 @@ class Sampler(Identified, ABC):
     @property
     @abstractmethod
     def settings(self) -> Hashable:
-        """Everything except the question that the samples depend on, as plain values.
+        """All options that change the samples, as plain values: texts, numbers, None, and tuples of these.
 
-        Plain values are texts, numbers, None, and tuples of these. Samples on disk are found by these settings. Leave
-        out secrets, and options that do not change the samples (such as concurrency).
+        The sample store finds samples by these settings and the question. The settings must not contain secrets, or
+        options that do not change the samples (such as concurrency).
         """
 
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
-        """Yield samples as they arrive: `request.n` for each request, or fewer and then one `SampleFailure`.
+        """Yield (request, sample) when a sample arrives: `request.n` samples for each request.
 
-        Take the next request only when you can start on it. Closing the iterator must stop the work.
+        If a request fails, yield fewer samples and then one (request, `SampleFailure`). Take the next request only when
+        you can start work on it. If the caller closes the iterator, stop all work.
 
         Raises:
-            SamplingError: no request can succeed any more (no server, wrong key, no model); says what to do.
+            SamplingError: no request can succeed (no server, wrong key, no model). The message says what to do.
         """

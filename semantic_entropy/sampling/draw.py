@@ -1,7 +1,7 @@
-"""Draw n samples for each of many questions, and measure the groups while others are still being drawn.
+"""Draw n samples for each of many questions, and measure complete groups while the sampler draws other groups.
 
-Samples that are on disk are used first. Only the missing ones are requested, once for each distinct question. Every
-sample is stored before anything else happens to it. Groups come out in the order in which they are complete.
+Stored samples are used first. Only missing samples are requested, once for each distinct question. A new sample is
+stored on disk before it is used. Groups are yielded in the order in which they become complete.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.types import Group, Sample
 
-_MAX_GROUPS = 64  # groups measured in one pipeline run at most: enough pairs to fill a model's batch
-_MAX_WAIT = 2.0  # seconds that a complete group waits for others at most
+_MAX_GROUPS = 64  # most groups in one pipeline run: enough pairs to fill a model's batch
+_MAX_WAIT = 2.0  # longest time in seconds that a complete group waits for other groups
 
 Measure = Callable[[Sequence[Group]], Sequence[Result]]
 
 
 @dataclass(frozen=True, slots=True)
 class SampledQuestion:
-    """The samples drawn for one question. `failure` says why there are fewer than requested; None: all are there."""
+    """The samples for one question. If samples are missing, `failure` has the reason; None: all samples exist."""
 
     index: int
     question: str
@@ -38,13 +38,13 @@ class SampledQuestion:
 
     @property
     def problem(self) -> str | None:
-        """Why samples are missing; None: none is missing."""
+        """The reason why samples are missing; None: no sample is missing."""
         return self.failure.reason if self.failure else None
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A question that is being sampled: the indices that ask it, and the samples so far."""
+    """A question with missing samples: the indices of the groups with this question, and the samples so far."""
 
     indices: list[int]
     samples: list[Sample] = field(default_factory=list)
@@ -52,7 +52,7 @@ class _Pending:
 
 @dataclass(frozen=True, slots=True)
 class _Complete:
-    """A question that is complete. samples: None if they are on disk, so that memory does not grow with the rows."""
+    """A complete question. `samples` is None if the samples are on disk, so that memory does not grow."""
 
     count: int
     samples: tuple[Sample, ...] | None
@@ -61,7 +61,7 @@ class _Complete:
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A group to be yielded. samples: None if they are those of the complete question."""
+    """A group that is ready to be yielded. `samples` is None if `_Complete` or the store has the samples."""
 
     index: int
     question: str
@@ -71,7 +71,7 @@ class _Ready:
 class SamplingRun:
     """Draws n samples for each of many questions.
 
-    If the task that created the run is cancelled, the run requests nothing more.
+    If the task that created the run is cancelled, the run sends no more requests.
     """
 
     def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
@@ -79,14 +79,14 @@ class SamplingRun:
         self._cancelled = cancel_event()  # read here: a sampler may take requests from another thread
         self._lock = threading.Lock()  # guards the fields below, for the same reason
         self._pending: dict[str, _Pending] = {}
-        self._complete: dict[str, _Complete] = {}  # for questions that occur again
+        self._complete: dict[str, _Complete] = {}  # for later groups with the same question
         self._ready: deque[_Ready] = deque()
 
     def groups(self, questions: Iterable[str]) -> Generator[SampledQuestion, None, None]:
-        """Yield a group for each question, in the order in which they are complete.
+        """Yield the samples of each question, in the order in which the questions become complete.
 
         Raises:
-            SamplingError: the sampler cannot continue; groups that were complete have been yielded.
+            SamplingError: the sampler cannot continue. The complete questions have been yielded.
         """
         stream = self.sampler.stream(self._requests(questions))
         try:
@@ -105,7 +105,7 @@ class SamplingRun:
         yield from self._yield_ready()
 
     def to_group(self, sampled: SampledQuestion) -> Group:
-        """The samples as a group to measure. It has log-probabilities only if every sample has usable ones."""
+        """Convert the samples to a `Group`. It has log-probabilities only if those of all samples are usable."""
         texts = [sample.text for sample in sampled.samples]
         group = Group(tuple(texts), sampled.question)
         note = f"{len(texts)} of {self.n} responses: {sampled.problem}" if sampled.problem else None
@@ -136,7 +136,7 @@ class SamplingRun:
             yield SampledQuestion(ready.index, ready.question, samples, complete.failure)
 
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
-        """Requests for the samples that are missing."""
+        """Yield requests for the missing samples."""
         for index, question in enumerate(questions):
             if self._cancelled.is_set():
                 return
@@ -146,7 +146,7 @@ class SamplingRun:
                 yield Request(index, question, self.n - len(stored), len(stored))
 
     def _register(self, index: int, question: str) -> list[Sample] | None:
-        """The samples on disk if some are missing; None if nothing has to be requested for this question."""
+        """Return the stored samples if samples are missing; None if no request is needed for this question."""
         if question in self._complete:
             self._ready.append(_Ready(index, question))
         elif question in self._pending:
@@ -188,7 +188,7 @@ class SamplingRun:
 
 
 def check_questions(question: Any) -> list[str]:
-    """One question, or a list of questions, as a list of texts that are not blank."""
+    """Check one question or a list of questions, and return a list. No question may be blank."""
     questions = [question] if isinstance(question, str) else question
     if isinstance(questions, bytes) or not isinstance(questions, Sequence) or not questions:
         raise InputError(f"question={question!r:.80}: to sample responses, pass a question (str) or a list of them")
@@ -199,10 +199,10 @@ def check_questions(question: Any) -> list[str]:
 
 
 def sample_and_measure(run: SamplingRun, questions: Sequence[str], measure: Measure, *, progress: bool) -> list[Result]:
-    """Draw and measure all questions; the results are in the order of the questions.
+    """Draw the samples for all questions and measure them. Return the results in the order of the questions.
 
     Raises:
-        SamplingError: the sampler cannot continue, or no question got a response.
+        SamplingError: the sampler cannot continue, or there is no response to any question.
     """
     results: dict[int, Result] = {}
     waiting: list[SampledQuestion] = []

@@ -1,10 +1,10 @@
-"""Samples on disk: written as they arrive, and not drawn again.
+"""The sample store: a file that keeps each sample when it arrives, so that no sample is drawn twice.
 
 Each sample is a JSON line with a key (a digest of the sampler's class, its settings and the question), the sampler's
-description, the question and the sample. Lines are only appended; a line that a kill or a power cut left incomplete is
-removed when the file is opened again. Only the offsets of the lines are in memory.
+description, the question and the sample. Lines are only appended. If a kill or a power cut left the last line
+incomplete, this line is removed when the file is opened again. Only the offsets of the lines are in memory.
 
-Left out: deletion of old samples. Delete the file to draw everything again.
+The store does not delete old samples. To draw all samples again, delete the file.
 """
 
 from __future__ import annotations
@@ -26,16 +26,18 @@ from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.types import Sample, Usage
 
-_LINE_START = b'{"key": "'  # of every line
+_LINE_START = b'{"key": "'  # the start of every line
 _OPEN: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # the stores of this process
 
 
 class SampleStore:
-    """The samples in a file, by sampler and question. One process at a time can open it; its threads can share it.
+    """The samples in a file, by sampler and question.
+
+    Only one process at a time can open the file. The threads of the process can share the store.
 
     Raises:
-        InputError: the file is not a sample store, or another process has it open.
-        SemanticEntropyError: the file cannot be written, for example because the disk is full; the samples in it stay.
+        InputError: the file is not a sample store, or another process has opened it.
+        SemanticEntropyError: the file cannot be written, for example because the disk is full. Stored samples stay.
     """
 
     def __init__(self, path: str | PathLike[str]) -> None:
@@ -53,14 +55,14 @@ class SampleStore:
             raise
 
     def get(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
-        """The first samples of this sampler for this question, at most n; counted in `found`."""
+        """Return the first n samples (or fewer) of this sampler for this question, and add their number to `found`."""
         samples = self.read(sampler, question, n)
         with self._lock:
             self.found += len(samples)
         return samples
 
     def read(self, sampler: Sampler, question: str, n: int) -> list[Sample]:
-        """As `get`, without counting: for samples that this run drew or counted already."""
+        """Like `get`, but do not change `found`: for samples that this run drew or has counted."""
         with self._lock:
             offsets = self._offsets.get(_key(sampler, question), [])[:n]
             if not offsets:
@@ -79,7 +81,7 @@ class SampleStore:
             self.added += 1
 
     def close(self) -> None:
-        """Close the file; may be called twice."""
+        """Close the file. A second call does nothing."""
         close_flushed(self._out)
 
     def __str__(self) -> str:
@@ -120,13 +122,13 @@ class SampleStore:
 
 
 def _key(sampler: Sampler, question: str) -> str:
-    """A digest of sampler and question, equal in every process, because `settings` are plain values."""
+    """Return a digest of sampler and question. It is equal in every process, because `settings` are plain values."""
     text = repr((*class_identity(type(sampler)), sampler.settings, question))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def _to_fields(sample: Sample) -> dict[str, Any]:
-    """The sample as JSON fields. A list of numbers with a nan or infinity, which JSON lacks, becomes None."""
+    """Convert the sample to JSON fields. A list of numbers with a nan or an infinity becomes None."""
     fields = dataclasses.asdict(sample)
     for name in ("logprobs", "token_entropies", "hidden_state"):
         if fields[name] is not None and not all(map(math.isfinite, fields[name])):
@@ -141,7 +143,7 @@ def _read_line(file: Any, offset: int) -> dict[str, Any]:
 
 
 def _to_sample(fields: dict[str, Any]) -> Sample:
-    """The inverse of `_to_fields`. Raises TypeError if the fields are not those of a sample."""
+    """Build a sample from JSON fields. Raise TypeError if a sample has other fields."""
     usage = fields.get("usage")
     lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
     sample = Sample(**{**fields, **lists, "usage": Usage(**usage) if usage else None})

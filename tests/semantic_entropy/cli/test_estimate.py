@@ -190,7 +190,7 @@ def test_continuing_with_other_settings_or_another_input_is_refused(tmp_path):
     assert call("estimate", path, "-o", out).returncode == 0
     other = call("estimate", path, "-o", out, "--invalid", "drop")
     assert other.returncode == 1
-    assert "made with invalid 'separate', not 'drop': use --overwrite" in other.stderr
+    assert "made with invalid 'separate', and this run has invalid 'drop': use --overwrite" in other.stderr
     swapped = call("estimate", write(tmp_path / "other.jsonl", ROWS[::-1]), "-o", out)
     assert "holds results of another input" in swapped.stderr
     asked = call("estimate", path, "-o", out, "-e", "text")

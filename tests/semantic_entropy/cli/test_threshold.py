@@ -127,7 +127,7 @@ def test_undecided_pairs_are_only_counted_by_reason(tmp_path):
 def test_a_judge_without_scores_is_an_error_that_names_judges_with_scores(tmp_path):
     ran = command(write(tmp_path / "pairs.jsonl", PAIRS), "-e", "exact")
     assert ran.exit_code == 1
-    assert "'exact' gives no score" in ran.output
+    assert "'exact' returns no score" in ran.output
     assert "embedding" in ran.output
 
 

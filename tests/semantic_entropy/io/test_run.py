@@ -76,7 +76,9 @@ def test_measuring_an_output_again_never_overwrites_a_column(tmp_path):
 def test_an_output_of_other_settings_of_another_input_or_of_another_program_is_refused(tmp_path, suffix):
     source, out = write(tmp_path / f"in.{suffix}", ROWS), tmp_path / f"out.{suffix}"
     measure(source, out)
-    with pytest.raises(InputError, match="made with invalid 'separate', not 'drop': use --overwrite"):
+    with pytest.raises(
+        InputError, match="made with invalid 'separate', and this run has invalid 'drop': use --overwrite"
+    ):
         measure(source, out, invalid="drop")
     with pytest.raises(InputError, match="holds results of another input"):
         measure(write(tmp_path / f"other.{suffix}", ROWS[::-1]), out)

@@ -224,9 +224,9 @@ def test_another_n_and_a_missing_sampler_are_refused_for_an_existing_output(dice
     assert run(source, "-o", output).exit_code == 0
     before = output.read_bytes()
     other = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output), "--sampler", "dice", "-n", "6"])
-    assert f"{output} was made with n 4, not 6: use --overwrite, or another output" in other.output
+    assert f"{output} was made with n 4, and this run has n 6: use --overwrite, or another output" in other.output
     none = CliRunner().invoke(main, ["estimate", str(source), "-o", str(output)])
-    assert "was made with sampler 'dice', and now there is none: use --overwrite" in none.output
+    assert "was made with sampler 'dice', and this run has no sampler: use --overwrite" in none.output
     assert output.read_bytes() == before
 
 
