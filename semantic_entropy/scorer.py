@@ -1,9 +1,9 @@
-"""The front door: `estimate` for one call, `Scorer` for choices that many calls share.
+"""The main interface: `estimate` for one call, and `Scorer` for many calls with the same choices.
 
     responses -> groups -> answers -> clusters -> probabilities -> entropy -> Result
 
-A scorer owns what is expensive to make: judges loaded by name (their worker processes and models) and the verdict
-cache. All calls of `estimate` in a process share one set of them.
+A scorer owns the judges that it loads by name (with their worker processes and models) and a verdict cache. All calls
+of `estimate` in a process share the same judges and the same cache, because loading a judge is expensive.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ AnyEstimator: TypeAlias = str | EntropyEstimator
 InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
 
-AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # the first judge that suits a group's responses
+AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # `auto` uses the first judge that suits a group's responses
 
 
 class Choices(TypedDict, total=False):
-    """How responses are measured: the arguments that `estimate` and `aestimate` pass on to `Scorer`."""
+    """The arguments of `estimate` and `aestimate` that set how responses are measured. `Scorer` gets them."""
 
     equivalence: AnyEquivalence | None
     clusterer: str | Clusterer | None
@@ -67,7 +67,7 @@ class Choices(TypedDict, total=False):
 
 
 class SamplingChoices(Choices, total=False):
-    """`Choices`, and how a sampler draws the responses."""
+    """`Choices`, and the arguments that set how a sampler draws responses."""
 
     n: int
     samples: str | PathLike[str] | None
@@ -82,7 +82,7 @@ class Resources:
         self._lock = threading.RLock()
 
     def judge(self, name: str) -> Equivalence:
-        """The judge of this name with its default options: loaded once, and again if the name is registered anew."""
+        """Return the judge of this name with its default options. Reload it if the name is re-registered."""
         entry = default_registry().find("equivalence", name)
         with self._lock:
             if entry not in self._judges:
@@ -90,7 +90,7 @@ class Resources:
             return self._judges[entry]
 
     def close(self) -> None:
-        """Close the judges and the cache; the next call loads the judges again."""
+        """Close the judges and the cache. The next call loads the judges again."""
         with self._lock:
             judges, self._judges = list(self._judges.values()), {}
         for judge in judges:
@@ -99,29 +99,31 @@ class Resources:
 
 
 class Scorer:
-    """Semantic entropy with the choices made once. Any thread may use it. Close it to close the judges it loaded.
+    """Measures semantic entropy with fixed choices. Threads may share a scorer. Closing it closes its loaded judges.
 
     Args:
         equivalence: the judge, which decides whether two answers mean the same: a name, an `Equivalence`, or a function
-            of two strings. None or "auto": `math` where the responses are mathematics, else `text`, for each group.
-        clusterer: a name or a `Clusterer`. None: the convention's.
-        estimator: a name, an `EntropyEstimator`, or a list of them; the first that has probabilities gives the
-            entropy. None: all estimators of the convention whose evidence is given.
-        convention: fills in what is None: "default", "lm-polygraph", "nature-2024", "uqlm".
-        extract: how an answer is found in a response: "boxed", "choice", "number", "last-line", "whole",
-            "regex:PATTERN", or a function. None: the judge's own way.
-        invalid: what an invalid answer counts as: "separate" (a cluster of its own), "drop", "together" (one cluster).
-        cache_size: how many verdicts to keep in memory.
-        cache: an SQLite file that keeps verdicts from run to run and shares them with other processes. It keeps
-            verdicts of judges whose `settings` are plain values; those of a plain function stay in memory.
-        sampler: draws the responses if you pass only a question: a name or a `Sampler`.
-        n: how many responses to draw for a question.
-        samples: a file (JSON lines) that keeps every response when it is drawn; stored responses are not drawn again.
+            of two strings. None or "auto": for each group, `math` if the responses are mathematics, else `text`.
+        clusterer: a name or a `Clusterer`. None: the clusterer of the convention.
+        estimator: a name, an `EntropyEstimator`, or a list of names and estimators. The first estimator with
+            probabilities sets `Result.entropy`. None: all estimators of the convention that have their evidence.
+        convention: "default", "lm-polygraph", "nature-2024" or "uqlm". It sets the clusterer and the estimators that
+            are None.
+        extract: the extractor that finds the answer in a response: "boxed", "choice", "number", "last-line", "whole",
+            "regex:PATTERN", or a function. None: the judge's default.
+        invalid: the policy for invalid answers: "separate" (each is a cluster of its own), "together" (all are one
+            cluster), or "drop".
+        cache_size: the number of verdicts to keep in memory.
+        cache: an SQLite file that stores verdicts for later runs and other processes. It stores the verdicts of judges
+            with `settings` that are plain values; the verdicts of a plain function stay in memory.
+        sampler: a name or a `Sampler`. It draws the responses if you pass only a question.
+        n: the number of responses to draw for each question.
+        samples: a JSON lines file that stores each drawn response. Stored responses are not drawn again.
 
     Raises:
-        InputError: a choice that does not exist; at construction.
-        UnknownComponentError: no component of that name; lists those that exist.
-        MissingDependencyError: names the extra to install.
+        InputError: a choice does not exist.
+        UnknownComponentError: no component has this name. The message lists the existing names.
+        MissingDependencyError: a required module is missing. The message names the extra to install.
     """
 
     def __init__(
@@ -155,7 +157,7 @@ class Scorer:
             if clusterer is None
             else as_clusterer(clusterer)
         )
-        self._requires_evidence = estimator is not None  # the convention's estimators are skipped without theirs
+        self._requires_evidence = estimator is not None  # estimators of a convention may lack evidence
         self._estimators = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
         self._needs = frozenset[str]().union(*(named.estimator.requires for named in self._estimators))
         self._fed: dict[frozenset[str], list[NamedEstimator]] = {}
@@ -170,7 +172,7 @@ class Scorer:
 
     @property
     def cache(self) -> VerdictCache:
-        """The verdict cache; its str() counts the verdicts that were found in the file and added to it."""
+        """The verdict cache. For a cache file, `str()` shows the numbers of found and added verdicts."""
         return self._resources.cache
 
     @overload
@@ -204,25 +206,28 @@ class Scorer:
         column: str | None = None,
         progress: bool | None = None,
     ) -> Any:
-        """Measure one group (a list of str), many in one run (a list of lists, `question` a list), or a table.
+        """Measure one group (a list of str), many groups (a list of lists of str), or a table.
 
-        A pandas or polars frame, or a `datasets.Dataset`, comes back with the fields of each row's `Result` as columns.
-        Without responses, this scorer's sampler draws them for the question, or for each of a list of questions; groups
-        are measured while others are still being drawn.
+        For a pandas or polars frame, or a `datasets.Dataset`, return the same kind of table with the fields of each
+        row's `Result` as additional columns. Without responses, the sampler draws responses for each question, and
+        complete groups are measured while the sampler draws other groups.
 
         Args:
             responses: (G,) sampled responses to one question, or (B, G) ragged, or a table with a row for each group.
-            question: the question, or (B,) questions; for a table the column, "question" if there is one.
-            logprobs: token log-probabilities in nats, ragged (G, tokens), or (B, G, tokens); for a table the column,
-                "logprobs" if there is one.
-            column: for a table, the column that holds the responses; None: "responses".
-            progress: show a progress bar while responses are drawn; None: for several questions, on a terminal.
+            question: the question, or (B,) questions. For a table: the name of the question column; None: "question"
+                if the table has this column.
+            logprobs: token log-probabilities in nats, ragged (G, tokens) or (B, G, tokens). For a table: the name of
+                the column; None: "logprobs" if the table has this column.
+            column: for a table, the name of the responses column; None: "responses".
+            progress: True: show a progress bar while responses are drawn. None: show it for several questions, on a
+                terminal.
 
         Raises:
-            InputError: names the group, the response and the value.
-            EvidenceError: an estimator that was asked for by name lacks its evidence; names the response without it.
+            InputError: an argument cannot be used. The message names the group, the response and the value.
+            EvidenceError: an estimator that you named needs evidence that a response does not have.
             EquivalenceError: the judge broke its contract, or its model or server is not available.
-            SamplingError: the sampler's model or server is not available, or refuses; `samples=` keeps what was drawn.
+            SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
+                drawn before are stored in the file `samples=`.
         """
         return self._estimate(responses, question, logprobs, column, progress)
 
@@ -235,15 +240,16 @@ class Scorer:
         column: str | None = None,
         progress: bool | None = None,
     ) -> Any:
-        """`estimate` without blocking the event loop: the same arguments, the same return value.
+        """Run `estimate` without blocking the event loop. Arguments, return value and errors are those of `estimate`.
 
-        When the task is cancelled, sampler and judge start no new work. They stop within half a second if they poll
-        `semantic_entropy.plugin.is_cancelled` (all that talk to a server do), else after their current call.
+        If the task is cancelled, sampler and judge start no new work. Components that poll
+        `semantic_entropy.plugin.is_cancelled` (all that use a server) stop within half a second; other components stop
+        after their current call.
         """
         return await run_cancellable(self._estimate, responses, question, logprobs, column, progress)
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
-        """Measure checked groups in one pipeline run. Raises as `estimate`."""
+        """Measure checked groups in one pipeline run. Raises the errors of `estimate`."""
         candidates = self._candidates()
         clusterers: dict[int, Clusterer] = {}  # by the id of the judge
         chosen: list[tuple[Equivalence, str]] = []
@@ -263,7 +269,7 @@ class Scorer:
         return self._results(groups, answers, jobs, chosen, clusterings)
 
     def close(self) -> None:
-        """Close the judges this scorer loaded. A closed scorer cannot be used; closing twice is allowed."""
+        """Close the judges that this scorer loaded. A closed scorer cannot be used. A second call does nothing."""
         self._closed = True
         if self._owned:
             self._owned.close()
@@ -306,7 +312,7 @@ class Scorer:
         return results[0] if isinstance(question, str) else BatchResult(results)
 
     def _candidates(self) -> list[tuple[Equivalence, str]]:
-        """The judges to choose from, each with the reason that a result states; the last judge fits all responses."""
+        """Return the candidate judges with the reasons for `Provenance`. The last judge suits all responses."""
         if self._equivalence:
             return [(self._equivalence, "as asked")]
         *judges, fallback = map(self._resources.judge, AUTO)
@@ -327,7 +333,7 @@ class Scorer:
             groups, answers, jobs, chosen, clusterings, strict=True
         ):
             key = id(judge), reason
-            if key not in methods:  # after the run: a judge may know its versions only when its model is loaded
+            if key not in methods:  # after the run: some judges know their versions only then
                 methods[key] = Method(
                     convention=self.convention.name,
                     equivalence=judge.describe(),
@@ -341,7 +347,7 @@ class Scorer:
         return results
 
     def _fed_estimators(self, group: Group) -> Sequence[NamedEstimator]:
-        """All estimators that were asked for, or those of the convention whose evidence the group has."""
+        """Return the estimators that the user named; else those of the convention for which the group has evidence."""
         if self._requires_evidence:
             return self._estimators
         given = frozenset(need for need in self._needs if getattr(group, need, None) is not None)
@@ -402,23 +408,24 @@ def estimate(
     progress: bool | None = None,
     **choices: Any,  # `Choices` or `SamplingChoices`, by overload
 ) -> Any:
-    """Semantic entropy of the responses to one question, or to many.
+    """Measure the semantic entropy of the responses to one question or to many questions.
 
-    `estimate(["Paris", "paris", "Rome"])` gives a `Result`; a list of such lists gives a `BatchResult` from one run; a
-    pandas or polars frame, or a `datasets.Dataset`, with a column `responses` comes back with the results as columns.
+    `estimate(["Paris", "paris", "Rome"])` returns a `Result`. A list of such lists returns a `BatchResult`. A pandas or
+    polars frame, or a `datasets.Dataset`, with a column `responses` returns a table with the results as columns.
     `estimate(question="...", sampler=load_sampler("openai", model=...), n=10)` draws the responses first.
 
-    The arguments are those of `Scorer.estimate`, and of `Scorer` except its cache: `equivalence`, `clusterer`,
-    `estimator`, `convention`, `extract`, `invalid`, `sampler`, `n`, `samples`. All calls of the process share the
-    judges that are loaded by name, and their verdicts.
+    The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`, `clusterer`,
+    `estimator`, `convention`, `extract`, `invalid`, `sampler`, `n`, `samples`. All calls in a process share the judges
+    that are loaded by name, and a verdict cache in memory.
 
     Raises:
-        InputError: names the group, the response and the value.
-        EvidenceError: an estimator that was asked for by name lacks its evidence.
-        UnknownComponentError: no component of that name; lists those that exist.
-        MissingDependencyError: names the extra to install.
+        InputError: an argument cannot be used. The message names the group, the response and the value.
+        EvidenceError: an estimator that you named needs evidence that a response does not have.
+        UnknownComponentError: no component has this name. The message lists the existing names.
+        MissingDependencyError: a required module is missing. The message names the extra to install.
         EquivalenceError: the judge broke its contract, or its model or server is not available.
-        SamplingError: the sampler's model or server is not available, or refuses; `samples=` keeps what was drawn.
+        SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
+            drawn before are stored in the file `samples=`.
 
     Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
     """
@@ -435,9 +442,9 @@ async def aestimate(
     sampler: str | Sampler | None = None,
     **choices: Unpack[SamplingChoices],
 ) -> Any:
-    """`estimate` without blocking the event loop: the same arguments, the same return value.
+    """Run `estimate` without blocking the event loop. Arguments, return value and errors are those of `estimate`.
 
-    When the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
+    If the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
     """
     given = {**choices, "sampler": sampler}
     return await run_cancellable(_estimate_once, given, responses, question, logprobs, column, progress)
@@ -445,11 +452,11 @@ async def aestimate(
 
 _CHOICES = {*SamplingChoices.__annotations__, "sampler"}
 _shared = Resources()
-_scorers: LRUCache[Any, Scorer] = LRUCache(32)  # of `estimate`, by their choices
+_scorers: LRUCache[Any, Scorer] = LRUCache(32)  # the scorers of `estimate`, by their choices
 
 
 def _close_shared() -> None:
-    """Close the judges that calls of `estimate` share, and forget the scorers that hold them."""
+    """Close the judges that the calls of `estimate` share, and drop the scorers that use these judges."""
     global _scorers  # noqa: PLW0603
     _scorers = LRUCache(32)
     _shared.close()
@@ -459,7 +466,7 @@ atexit.register(_close_shared)
 
 
 def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
-    """One call of a scorer with these choices, on the shared judges and verdicts."""
+    """Call a scorer that has these choices and the shared judges and verdict cache."""
     if unknown := choices.keys() - _CHOICES:
         raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), _CHOICES)}")
     key = _choices_key(choices)
@@ -474,7 +481,7 @@ def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
 
 
 def _choices_key(choices: Mapping[str, Any]) -> Any:
-    """A key for choices that are names; None if there is an object among them, or a file that must be closed."""
+    """Return a key if all choices are names; None if a choice is an object, or a file that must be closed."""
     if choices.get("sampler") is not None or choices.get("samples") is not None:
         return None
     values = [tuple(value) if isinstance(value, list) else value for value in choices.values()]
@@ -494,7 +501,7 @@ def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEst
 def _first_suited(
     candidates: Sequence[tuple[Equivalence, str]], group: Group, answers: Sequence[str | None] | None
 ) -> tuple[Equivalence, str]:
-    """The first judge that suits the answers, or the responses where no answers are extracted yet."""
+    """Return the first judge that suits the answers; that suits the responses if there are no answers yet."""
     *special, general = candidates
     if special:
         shown = [answer or "" for answer in answers] if answers else list(map(strip_reasoning, group.responses))
@@ -505,6 +512,6 @@ def _first_suited(
 
 
 def _open_cache_file(path: str | PathLike[str], size: int) -> VerdictCache:
-    from semantic_entropy.cache.sqlite import CacheFile  # importing sqlite3 takes time, and few users need it
+    from semantic_entropy.cache.sqlite import CacheFile  # importing sqlite3 takes time, and few users need this module
 
     return CacheFile(path, size)

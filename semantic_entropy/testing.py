@@ -3,8 +3,8 @@
     from semantic_entropy.testing import check_equivalence
     check_equivalence(MyJudge(), answers=["5 cm", "0.05 m", "7 kg"])
 
-`check_clusterer`, `check_estimator` and `check_sampler` do the same for the other kinds. Each raises `ConformanceError`
-(an AssertionError), which lists every broken rule with the values that show it.
+`check_clusterer`, `check_estimator` and `check_sampler` check the other kinds of component. Each function raises
+`ConformanceError` (an AssertionError) if the component breaks a rule. The message lists all broken rules with values.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ ANSWERS = (
 
 QUESTIONS = ("What is the capital of France?", "2 + 2 = ?", "\u6771\u4eac?", "a\x00b", "Why?\n\nBecause {question}.")
 """Questions that a sampler must handle: plain questions, another script, a null byte, braces and several lines."""
-_MANY_REQUESTS = 10_000  # far more than a sampler can start on before its first sample
+_MANY_REQUESTS = 10_000  # many more than a sampler can start before its first sample
 
 
 class ConformanceError(AssertionError):
-    """A component breaks rules of its interface; the message lists all of them."""
+    """A component breaks rules of its interface. The message lists all broken rules."""
 
     def __init__(self, name: str, broken: Sequence[str]) -> None:
         super().__init__(
@@ -47,28 +47,38 @@ class ConformanceError(AssertionError):
 def check_equivalence(
     equivalence: Equivalence, answers: Sequence[str] = ANSWERS, question: str | None = "What is it?"
 ) -> None:
-    """Check a judge: one verdict for each pair; symmetric; the same in any batch; equal keys only where it agrees.
+    """Check a judge.
 
-    Pass answers of the kind that your judge is for: a rule that none of the answers touches is not tested.
+    The judge must return one verdict for each pair. A verdict must not change if the answers are exchanged or if other
+    pairs are in the batch. Answers with equal keys must mean the same.
+
+    Args:
+        equivalence: the judge.
+        answers: answers of the kind that your judge is made for, such as ["5 cm", "0.05 m"] for a judge of lengths.
+        question: the question that the answers belong to.
     """
     _report(equivalence.name, _equivalence_rules(equivalence, list(dict.fromkeys(answers)), question))
 
 
 def check_clusterer(clusterer: Clusterer) -> None:
-    """Check a clusterer: it finds the classes of a transitive relation in any order, asks valid pairs, and ends."""
+    """Check a clusterer: it finds the classes of a transitive judge, asks for valid pairs only, and ends."""
     _report(clusterer.name, _clusterer_rules(clusterer))
 
 
 def check_estimator(estimator: EntropyEstimator) -> None:
-    """Check an estimator: finite; independent of the order of responses; probabilities (M,) that sum to 1."""
+    """Check an estimator: its value is finite and independent of the responses' order; its probabilities sum to 1."""
     _report(estimator.name, _estimator_rules(estimator))
 
 
 def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int = 3) -> None:
-    """Check a sampler: n samples, or fewer and one failure; it takes a request when it starts on it; closing stops it.
+    """Check a sampler.
 
-    Also: `settings` are plain values that stay the same, texts are str, log-probabilities are at most 0. The check
-    draws 2 n samples for each question and starts on a long list of further requests: this costs money on a paid API.
+    For each request, the sampler must yield n samples, or fewer samples and then one failure. It must take a request
+    only when it can start work on the request, and stop when its stream is closed. `settings` must be plain values that
+    stay the same, texts must be str, and log-probabilities at most 0.
+
+    The check draws 2 n samples for each question and starts a long list of other requests. This costs money on a paid
+    API.
     """
     _report(sampler.name, _sampler_rules(sampler, list(dict.fromkeys(questions)), n))
 
@@ -77,7 +87,7 @@ def _report(name: str, rules: Iterator[str]) -> None:
     broken: list[str] = []
     try:
         broken.extend(rules)
-    except SemanticEntropyError as error:  # a broken contract ends the check
+    except SemanticEntropyError as error:  # after a broken contract, the other rules cannot be checked
         broken.append(str(error))
     if broken:
         raise ConformanceError(name, broken)
@@ -112,10 +122,10 @@ def _batches(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator[
         if verdict.same != judged[pair].same:
             yield f"depends on the order of the batch: {pair} -> {judged[pair].same}, in another order {verdict.same}"
             return
-    for pair in shuffled[:20]:  # enough to find a batch effect; each is a call
+    for pair in shuffled[:20]:  # enough pairs to find a batch effect; each pair needs a call
         (alone,) = judge_pairs(equivalence, [pair])
         if alone.same != judged[pair].same:
-            yield f"depends on the rest of the batch: {pair} -> {judged[pair].same}, alone {alone.same}"
+            yield f"depends on the rest of the batch: {pair} -> {judged[pair].same}, but in a batch of one {alone.same}"
             return
 
 
@@ -157,16 +167,16 @@ def _flow_rules(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
             asked += max(1, len(wanted))
             for i, j in wanted:
                 if i == j or not (0 <= i < size and 0 <= j < size):
-                    yield f"of {size} answers it asks for the pair ({i}, {j})"
+                    yield f"for {size} answers it asks for the invalid pair ({i}, {j})"
                     return
             answers = [classes[i] == classes[j] for i, j in wanted]
-        yield f"of {size} answers it asked for {asked} pairs and did not end"
+        yield f"for {size} answers it asked for {asked} pairs and did not end"
     except StopIteration as done:
         labels = done.value
         if not isinstance(labels, list) or len(labels) != size:
             yield f"flow({size}) returned {labels!r}; it must return a list of {size} labels"
         elif by_first_appearance(labels) != by_first_appearance(classes):
-            yield f"labels depend on more than the verdicts: a transitive judge's {classes} come out as {labels}"
+            yield f"labels depend on more than the verdicts: {labels}, for a transitive judge with classes {classes}"
 
 
 def _estimator_rules(estimator: EntropyEstimator) -> Iterator[str]:
@@ -254,7 +264,7 @@ def _outcome_rules(requests: Sequence[Request], outcomes: Sequence[Any]) -> Iter
         if len(samples) + len(failures) != len(results):
             yield f"for {request} it yielded something that is neither a Sample nor a SampleFailure: {results!r:.80}"
         elif len(samples) > request.n:
-            yield f"for {request} it drew {len(samples)} samples"
+            yield f"for {request} it drew {len(samples)} samples: it must draw at most {request.n}"
         elif len(samples) < request.n and not (len(failures) == 1 and results[-1] is failures[0]):
             yield (
                 f"for {request} it drew {len(samples)} samples and {len(failures)} failures: missing samples need "

@@ -10,17 +10,17 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 Labels = tuple[int, ...]
-"""The cluster of each response, shape (G,): 0..M-1 by first appearance; -1 for a response that was left out."""
+"""The label of each response's cluster, shape (G,): 0..M-1 by first appearance; -1: the response was dropped."""
 
 
 def by_first_appearance(labels: Sequence[Hashable]) -> Labels:
-    """The same partition, numbered 0, 1, ... in order of first appearance."""
+    """Renumber the labels as 0, 1, ... in order of first appearance. The partition stays the same."""
     numbers: dict[Hashable, int] = {}
     return tuple([numbers.setdefault(label, len(numbers)) for label in labels])
 
 
 class Pair(NamedTuple):
-    """Two different answers to one question, for a judge."""
+    """Two different answers to one question. A judge decides whether they mean the same."""
 
     question: str | None
     left: str
@@ -29,9 +29,13 @@ class Pair(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What a call cost: requests to a server or model, tokens in and out, and money where prices are known.
+    """The cost of a call.
 
-    `cost` is in the currency of the given prices; None: no prices were given.
+    Attributes:
+        requests: the number of requests to a server or model.
+        input_tokens: the number of tokens in the prompts.
+        output_tokens: the number of generated tokens.
+        cost: the price, in the currency of the prices that the user set; None: the user set no prices.
     """
 
     requests: int = 0
@@ -57,12 +61,12 @@ class Verdict(NamedTuple):
     """A judge's decision on a pair.
 
     Attributes:
-        same: whether the answers mean the same. None is undecided (time-out, refusal, too long): it counts as not the
-            same, and the result counts it.
-        score: how strongly the judge holds them the same, in [0, 1]; None where the judge has no score.
-        reason: for the reader.
-        by: the judge that decided, where a judge asks other judges.
-        usage: what this verdict cost, if anything.
+        same: True if the answers mean the same, False if they differ. None: undecided (time-out, refusal, too long
+            text). Undecided pairs count as different, and the result has their number.
+        score: the judge's confidence that the answers mean the same, in [0, 1]; None: the judge has no scores.
+        reason: the reason of the verdict, for the user.
+        by: the name of the judge that decided, if a judge asks other judges.
+        usage: the cost of the verdict; None: no cost is known.
     """
 
     same: bool | None
@@ -74,18 +78,18 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One response that a sampler drew, and what is known about it.
+    """One response that a sampler drew, with optional data from the model or server.
 
     Attributes:
         text: the response.
-        logprobs: (T,) log-probabilities of the text's tokens in nats, under the distribution that the sampler drew
-            from; a server may give the model's own, before temperature and top_p. Tokens of separate reasoning and the
-            end token are left out, unless a sampler is asked for the end token or there is no other token.
-        finish_reason: "stop", "length" (cut off at the limit), or the server's own word.
-        reasoning: thinking that the server or the template separates from the response.
-        token_entropies: (T,) entropy of that distribution at each of these tokens, in nats; on request.
-        hidden_state: (d,) of the last layer at the text's last token; on request.
-        usage: what it cost, if anything.
+        logprobs: (T,) log-probabilities of the text's tokens in nats, under the sampling distribution. Some servers
+            return those of the model's distribution, before temperature and top_p. Tokens of separate reasoning are not
+            included. The end token is included only if a sampler's option asks for it, or if it is the only token.
+        finish_reason: "stop", "length" (cut off at the completion length limit), or another word of the server.
+        reasoning: the reasoning text that the server or the chat template separates from the response.
+        token_entropies: (T,) entropy of the sampling distribution at each token, in nats; None: not requested.
+        hidden_state: (d,) hidden state of the last layer at the text's last token; None: not requested.
+        usage: the cost of the sample; None: no cost is known.
     """
 
     text: str
@@ -99,18 +103,19 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """One question, the responses to it, and what is known about each.
+    """One question, the responses to this question, and data about the responses.
+
+    If the caller passed the responses, all fields after `logprobs` are None.
 
     Attributes:
-        responses: (G,).
-        question: None where the caller gave none.
-        logprobs: token log-probabilities of each response in nats, ragged (G, tokens).
-        samples: (G,) the responses as a sampler drew them; None where the caller gave them. The next fields belong to
-            the sampler too.
-        sampler: its description.
-        note: a warning for the result, such as why responses are missing.
-        lost_usage: what the missing responses cost.
-        n: how many responses were requested.
+        responses: (G,) the texts of the responses.
+        question: the question; None: the caller passed no question.
+        logprobs: token log-probabilities of each response in nats, ragged (G, tokens); None: not known.
+        samples: (G,) the samples that the sampler drew.
+        sampler: the description of the sampler.
+        note: a warning for the result, such as the reason why responses are missing.
+        lost_usage: the cost of the missing responses.
+        n: the number of responses that were requested from the sampler.
     """
 
     responses: tuple[str, ...]
@@ -125,15 +130,15 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Clustering:
-    """The clusters of the valid answers of a group, and what finding them took.
+    """The clusters of the valid answers of a group, and the numbers of compared pairs.
 
     Attributes:
-        labels: (n,) of the valid answers.
-        asked: how many pairs went to the judge.
-        cached: how many pairs were in the cache, or another group asked them.
+        labels: (n,) the cluster labels of the n valid answers.
+        asked: the number of pairs that this group sent to the judge.
+        cached: the number of pairs with a verdict in the cache, or from another group of the call.
         undecided: the pairs without a verdict, each with the judge's reason.
-        decided: how many pairs each judge decided, by its name.
-        usage: what the verdicts that this group asked for cost.
+        decided: the number of pairs that each judge decided, by the name of the judge.
+        usage: the cost of the verdicts that this group asked for; None: no cost is known.
     """
 
     labels: Labels
@@ -146,28 +151,35 @@ class Clustering:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What an estimator sees: the G responses that count, with their clusters.
+    """The input of an estimator: the G responses that are not dropped.
 
-    labels (G,) in 0..M-1; logprobs ragged (G, tokens) in nats.
+    Attributes:
+        labels: (G,) the cluster label of each response, in 0..M-1.
+        logprobs: token log-probabilities of each response in nats, ragged (G, tokens); None: not known.
     """
 
     labels: Labels
     logprobs: tuple[tuple[float, ...], ...] | None = None
 
     def has(self, requirement: str) -> bool:
-        """Whether this kind of evidence is given."""
+        """Whether the field with this name, such as "logprobs", is not None."""
         return getattr(self, requirement, None) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """An estimator's value. `probabilities` (M,) if `value` is the entropy of a distribution over the clusters."""
+    """The output of an estimator.
+
+    Attributes:
+        value: the score.
+        probabilities: (M,) the distribution over the clusters, if `value` is its entropy; else None.
+    """
 
     value: float
     probabilities: tuple[float, ...] | None = None
 
 
 class Extractor(Protocol):
-    """A function from a response to its answer; None where there is no answer."""
+    """A function that returns the answer in a response; None: the response has no answer."""
 
     def __call__(self, response: str, /) -> str | None: ...

@@ -1,7 +1,7 @@
-"""Results as typed columns of tables: Arrow, pandas, polars and `datasets`. Importing this loads none of them.
+"""Results as typed columns of tables: Arrow, pandas, polars and `datasets`. Importing it imports no table library.
 
-`columns` has the names and types of a result's columns; `frames` measures the tables that users pass; `arrow` needs
-pyarrow and is imported where Arrow data is read or written.
+`columns` has the names and types of the columns of a result. `frames` measures the tables that users pass. `arrow`
+needs pyarrow; a module imports `arrow` only when it reads or writes Arrow data.
 """
 
 from semantic_entropy.tables.columns import (

@@ -1,4 +1,4 @@
-"""pyarrow, or the command that installs it; Python values as Arrow arrays, and a result's shapes as Arrow types."""
+"""Convert Python values to Arrow arrays, and shapes of results to Arrow types. Importing this module needs pyarrow."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ except ImportError as error:
 __all__ = ["CONVERSION_ERRORS", "arrow_type", "pa", "pq", "to_array"]
 
 CONVERSION_ERRORS = (pa.ArrowException, OverflowError, TypeError, ValueError)
-"""What pyarrow raises when a type cannot hold some values."""
+"""The errors that pyarrow raises if a type cannot hold a value."""
 
 
 def arrow_type(shape: Shape) -> Any:
-    """A shape of `result_shape` as an Arrow type."""
+    """Convert a shape from `result_shape` to an Arrow type."""
     if isinstance(shape, list):
         return pa.list_(arrow_type(shape[0]))
     if isinstance(shape, dict):
@@ -30,7 +30,7 @@ def arrow_type(shape: Shape) -> Any:
 
 
 def to_array(values: Sequence[Any], kind: Any) -> Any:
-    r"""Python values as an Arrow array. A lone surrogate, which UTF-8 cannot hold, becomes its escape: `\udc80`."""
+    r"""Convert Python values to an Arrow array. UTF-8 has no lone surrogates: they become escapes (`\udc80`)."""
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:

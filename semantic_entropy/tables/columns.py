@@ -1,9 +1,9 @@
-"""The fields of `Result` as columns of a table: names, types, values, and back from values to a `Result`.
+"""Convert the fields of `Result` to columns of a table, and rebuild a `Result` from a row.
 
-The types are read from the annotations of `Result`, so a table cannot drift from it. A *shape* describes a column
-without naming a table library: a Python type, a list that holds the shape of the items, or a dict that holds the shape
-of each field. The mappings `scores` and `versions` are open: they have the keys that occur in the results at hand, and
-a row without one of these keys has a null there.
+The column types are read from the annotations of `Result`, so a table always has the types of `Result`. A *shape*
+describes the type of a column for all table libraries: a Python type, a list with the shape of the items, or a dict
+with the shape of each field. The mappings `scores` and `versions` are *open*: their keys are all keys that occur in the
+results of the table. A row without a key has a null for this key.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from semantic_entropy.results import Result
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 
 RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "samples")
-"""The fields of a result that a table or file stores. `samples` is not one: the row has its own responses."""
-_DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # open mappings of a table without rows
+"""The fields of a result that a table or file stores: all except `samples`, because the row has the responses."""
+_DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # for a table without rows
 
 
 def result_columns(results: Iterable[Result]) -> dict[str, list[Any]]:
-    """One list of values for each of `RESULT_FIELDS`; the values are those of `Result.to_dict()`."""
+    """Return a list of values for each of `RESULT_FIELDS`. The values are those of `Result.to_dict()`."""
     rows = [result.to_dict() for result in results]
     return {name: [row[name] for row in rows] for name in RESULT_FIELDS}
 
 
 def open_keys(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
-    """The keys that the open mappings of these columns have, in order of first appearance."""
+    """Return the keys of each open mapping in these columns, in order of first appearance."""
     return {
         "scores": list(dict.fromkeys(key for scores in columns["scores"] for key in scores)),
         "versions": list(dict.fromkeys(key for provenance in columns["provenance"] for key in provenance["versions"])),
@@ -41,7 +41,7 @@ def open_keys(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
 
 
 def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
-    """The shape of each of `RESULT_FIELDS`. `keys`: those of the open mappings, as `open_keys` returns them."""
+    """Return the shape of each of `RESULT_FIELDS`. `keys` are the keys of the open mappings, from `open_keys`."""
     keys = {name: keys.get(name) or default for name, default in _DEFAULT_KEYS.items()}
     shape: dict[str, Shape] = _shape(Result, keys, "")
     return {name: shape[name] for name in RESULT_FIELDS}
@@ -50,10 +50,11 @@ def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
 def result_from_fields(fields: Mapping[str, Any]) -> Result:
     """Rebuild a `Result` from an output row: the inverse of `Result.to_dict()`.
 
-    A null becomes nan where the type is float. A null in an open mapping of texts is a key that this result lacks.
+    A null in a float field becomes nan. If a key of an open mapping of texts has a null, the result does not have this
+    key.
 
     Raises:
-        InputError: the fields are not those of a result.
+        InputError: a result has other fields.
     """
     try:
         result: Result = _from_plain(Result, fields)
@@ -65,7 +66,7 @@ def result_from_fields(fields: Mapping[str, Any]) -> Result:
 
 
 def free_name(name: str, taken: Collection[str]) -> str:
-    """The name, prefixed with `result_` until it is not taken: a row's own field is never overwritten."""
+    """Return a name for a result field that no field of the row has: prefix `result_` until the name is free."""
     while name in taken:
         name = f"result_{name}"
     return name
@@ -79,7 +80,7 @@ def _shape(hint: Any, keys: Mapping[str, Sequence[str]], name: str) -> Shape:
         return [_shape(arguments[0], keys, name)]
     if origin is Mapping:
         return {key: _shape(arguments[1], keys, name) for key in keys[name]}
-    if origin is types.UnionType:  # X | None: every column may hold nulls
+    if origin is types.UnionType:  # X | None has the shape of X, because every column may hold nulls
         return _shape(arguments[0], keys, name)
     return hint
 

@@ -1,11 +1,11 @@
-"""Tables that a user passes to `estimate`: pandas and polars frames and `datasets.Dataset`.
+"""Measure tables that a user passes to `estimate`: pandas and polars frames and `datasets.Dataset`.
 
-The same kind of table comes back, with one column for each field of the results. None of the libraries is imported
-here: a table is recognised by the name and module of its class, and its library is loaded already. A result column
-whose name is taken gets the prefix `result_`, as in files. A pandas frame keeps its index; its lists and dicts are
-stored as objects.
+The returned table has the same kind, and one more column for each field of the results. If the table already has a
+column with this name, the new column gets the prefix `result_`, like in files. A pandas frame keeps its index, and
+stores lists and dicts as objects. This module recognises a table by the name and module of its class, so it need not
+import a table library.
 
-Left out: lazy and streamed tables. All groups go through one pipeline run, so all responses must be in memory.
+Lazy and streamed tables are not supported: all groups go through one pipeline run, so all responses must be in memory.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class _HasColumnNames(Protocol):
 
 
 TableT = TypeVar("TableT", bound="_HasColumns | _HasColumnNames")
-"""A pandas or polars frame, or a `datasets.Dataset`: the type that goes in comes out."""
+"""A pandas or polars frame, or a `datasets.Dataset`. The returned table has the type of the passed table."""
 
 
 class TableAdapter(ABC):
-    """What measuring needs from a table of any library."""
+    """Base class of adapters: the operations on a table that measuring needs, for one table library."""
 
     def __init__(self, table: Any, library: Any) -> None:
         self.table, self.library = table, library
@@ -45,15 +45,15 @@ class TableAdapter(ABC):
     @property
     @abstractmethod
     def names(self) -> list[Any]:
-        """The names of the columns."""
+        """Return the names of the columns."""
 
     @abstractmethod
     def values(self, name: str) -> list[Any]:
-        """A column as Python values."""
+        """Return the values of a column as Python values."""
 
     @abstractmethod
     def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        """A table of the same kind with these columns added; the given table stays unchanged."""
+        """Return a table of the same kind with these columns added. Do not change the given table."""
 
 
 class _PandasFrame(TableAdapter):
@@ -123,7 +123,7 @@ _ADAPTERS: dict[tuple[str, str], type[TableAdapter]] = {
     ("polars", "DataFrame"): _PolarsFrame,
     ("datasets", "Dataset"): _HuggingFaceDataset,
 }
-_ADVICE = {  # classes of these libraries that are not supported: what to pass instead
+_ADVICE = {  # (library, unsupported class) -> advice
     ("pandas", "Series"): "pass the frame it is a column of, or its .tolist()",
     ("polars", "LazyFrame"): "pass its .collect()",
     ("polars", "Series"): "pass the frame it is a column of, or its .to_list()",
@@ -133,10 +133,10 @@ _ADVICE = {  # classes of these libraries that are not supported: what to pass i
 
 
 def as_table(value: object) -> TableAdapter | None:
-    """An adapter for a table that can be measured; None if the value is not a table.
+    """Return an adapter for the table; None if the value is not a table.
 
     Raises:
-        InputError: a class of a table library that is not supported, such as a lazy frame; says what to pass instead.
+        InputError: the class of the table is not supported, such as a lazy frame. The message has advice.
     """
     if isinstance(value, list | tuple | str):
         return None
@@ -156,17 +156,17 @@ def measure_table(
     question: Any,
     logprobs: Any,
 ) -> Any:
-    """The table with the columns of the results added.
+    """Measure the rows of a table. Return the table with the columns of the results added.
 
     Args:
-        table: has one row for each group.
-        measure: returns a result for each group.
+        table: the adapter of a table with one row for each group.
+        measure: a function that returns a result for each group.
         column: the name of the column that holds the responses; None: "responses".
-        question: the name of the column that holds the question; None: "question" if there is one.
-        logprobs: the name of the column that holds log-probabilities; None: "logprobs" if there is one.
+        question: the name of the column that holds the question; None: "question" if the table has it.
+        logprobs: the name of the column that holds log-probabilities; None: "logprobs" if the table has it.
 
     Raises:
-        InputError: there is no such column, or a row cannot be measured.
+        InputError: a named column does not exist, or a row cannot be measured.
     """
     responses = table.values(_column_name(table, "column", column, "responses"))
     questions = _optional_column(table, "question", question)
@@ -202,12 +202,12 @@ def _column_name(table: TableAdapter, argument: str, given: Any, default: str) -
 
 
 def _is_missing(value: object) -> bool:
-    """None, or what pandas stores instead: nan (not equal to itself) or NA (whose comparison is not a bool)."""
+    """Whether the value is None, nan (not equal to itself) or NA. Pandas stores nan or NA in place of None."""
     return value is None or type(value).__name__ == "NAType" or bool(value != value)  # noqa: PLR0124
 
 
 def _arrays_as_lists(value: Any) -> Any:
-    """Numpy arrays, which pandas reads from Parquet, as nested lists."""
+    """Convert numpy arrays, which pandas reads from Parquet, to nested lists."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     return [_arrays_as_lists(item) for item in value] if isinstance(value, list | tuple) else value

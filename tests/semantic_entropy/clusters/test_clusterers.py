@@ -191,11 +191,11 @@ class Broken(Clusterer):
 @pytest.mark.parametrize(
     ("defect", "says"),
     [
-        ("asks a pair with itself", r"asks for the pair \(0, 0\)"),
+        ("asks a pair with itself", r"asks for the invalid pair \(0, 0\)"),
         ("too few labels", "must return a list of"),
         ("never ends", "did not end"),
         ("labels by position", "depend on more than the verdicts"),
-        ("never merges", "come out as"),
+        ("never merges", "for a transitive judge with classes"),
     ],
 )
 def test_the_conformance_checks_find_planted_defects(defect, says):
