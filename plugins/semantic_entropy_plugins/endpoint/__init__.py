@@ -1,7 +1,7 @@
-"""HTTP client for servers with OpenAI's chat completions protocol; the LLM judge and the sampler `openai` use it.
+"""HTTP client for servers with OpenAI's chat completions protocol, for the LLM judge and the sampler `openai`.
 
-client: the entry, `Endpoint`. call_thread: the event loop that sends calls. retry: attempts, waits, and when to stop.
-failures: what a failed attempt means. replies: reads response bodies. request: request options. key: the API key.
+client: the public class `Endpoint`. call_thread: the event loop that sends calls. retry: attempts, waits, and when to
+stop. failures: classifies failed attempts. replies: reads response bodies. request: request options. key: the API key.
 
-Nothing is imported here: importing httpx takes 0.1 seconds, which a user without an endpoint need not pay.
+This module imports nothing, because importing httpx takes 0.1 seconds.
 """

@@ -1,4 +1,4 @@
-"""An event loop in a thread of its own, which sends the calls of one stream.
+"""Sends the calls of one stream in an event loop, in a separate thread.
 
 The thread makes the client usable from any thread, inside a running event loop, and in a notebook. Thread, loop and
 connections are created for one stream and end with it, so a process may fork before and after. Closing cancels the
@@ -29,15 +29,15 @@ from semantic_entropy_plugins.endpoint.replies import Reply
 from semantic_entropy_plugins.endpoint.retry import Call, CallOutcome, Retrier
 
 _POLL = 0.5  # seconds between checks for cancellation and a dead thread; on Windows, Ctrl-C needs such a timeout
-_GRACE = 30.0  # seconds for the calls in flight after a fatal error: they may be paid for already
+_GRACE = 30.0  # seconds to wait for the calls in flight after a fatal error, because the user may have to pay for them
 
 
 class CallThread:
-    """Sends calls in a thread. All methods but `abort` are for the thread that created it.
+    """Sends calls in a thread. Only the thread that created the object may call its methods, except `abort`.
 
     Attributes:
-        pid: the process it belongs to.
-        pending: calls in flight.
+        pid: the id of the process that created the thread.
+        pending: the number of calls in flight.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class CallThread:
 
     @property
     def free_slots(self) -> int:
-        """How many more calls may start now."""
+        """The number of further calls that may start now."""
         return 0 if self._fatal else self._slots - self.pending
 
     def submit(self, call: Call) -> None:
@@ -72,11 +72,11 @@ class CallThread:
         self._loop.call_soon_threadsafe(self._calls.put_nowait, call)
 
     def next_outcome(self) -> tuple[Call, Reply | Failure]:
-        """Wait until a call ends.
+        """Wait until a call ends. Returns the call and its outcome.
 
         Raises:
-            SemanticEntropyError: (or the type that was given) no call can succeed, and those in flight have ended or
-                `_GRACE` is over; or the caller's work is cancelled, or `abort` was called.
+            SemanticEntropyError: (or the type `error` of the constructor) no call can succeed, and the calls in flight
+                have ended or `_GRACE` is over. Also raised if the caller's work is cancelled or `abort` was called.
         """
         while True:
             if self._fatal and (not self.pending or time.monotonic() > self._deadline):
@@ -108,13 +108,13 @@ class CallThread:
             raise error
 
     def abort(self) -> None:
-        """Make `next_outcome` raise. For any thread."""
+        """Make `next_outcome` raise an error. Any thread may call this method."""
         self._outcomes.put(None)
 
     def close(self) -> None:
         """Cancel the calls in flight, close the connections and end the thread. May be called twice."""
         if sys.is_finalizing():
-            return  # all threads have stopped; Python 3.14 refuses to join one
+            return  # all threads have stopped; Python 3.14 raises an error in `join`
         with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(self._calls.put_nowait, None)
         if self._thread is not threading.current_thread():  # the garbage collector may call this in any thread
@@ -128,7 +128,7 @@ class CallThread:
             )
 
     def _stop_retries(self, fatal: Fatal) -> None:
-        """Wait for the attempts that are running, and start no other."""
+        """Let the running attempts end, and start no new attempt."""
         if self._fatal is None:
             self._fatal, self._deadline = fatal, time.monotonic() + _GRACE
             self._loop.call_soon_threadsafe(self._retrier.no_more_attempts.set)
@@ -152,7 +152,7 @@ class CallThread:
 
 
 def _cancel_requests() -> int:
-    """How often the caller's task, if there is one, was cancelled: in `asyncio.run`, Ctrl-C cancels the main task."""
+    """The number of cancellations of the caller's task. In `asyncio.run`, Ctrl-C cancels the main task."""
     try:
         task = asyncio.current_task()
     except RuntimeError:  # no event loop runs in this thread
@@ -161,12 +161,13 @@ def _cancel_requests() -> int:
 
 
 class _EventLoop(asyncio.SelectorEventLoop):
-    """Resolves host names in a daemon thread.
+    """An event loop that resolves host names in a daemon thread.
 
-    asyncio's own executor is joined when the loop and the process end: a silent name server would block both.
+    asyncio joins its own executor when the loop and the process end. So a name server that does not answer would block
+    the end of the loop and of the process.
     """
 
     async def getaddrinfo(self, host: Any, port: Any, **options: Any) -> Any:
-        # Threads of anyio inherit `daemon` from the thread that starts them, which is the loop's.
+        # A thread of anyio inherits `daemon` from the thread that starts it, here the daemon thread of the loop.
         resolve = functools.partial(socket.getaddrinfo, host, port, **options)
         return await anyio.to_thread.run_sync(resolve, abandon_on_cancel=True)

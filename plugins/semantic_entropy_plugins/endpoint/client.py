@@ -1,12 +1,12 @@
-"""Chat completions from any server with OpenAI's protocol: vLLM, Ollama, llama.cpp, hosted ones.
+"""Requests chat completions from any server with OpenAI's protocol, such as vLLM, Ollama or llama.cpp.
 
-A caller writes a `CallPlan`, which decides what to send next, given the outcomes so far. `Endpoint.run_plan(plan)`
-sends its calls as slots become free, and yields its results as they arrive.
+A caller implements a `CallPlan`, which decides which call to send next, given the outcomes so far.
+`Endpoint.run_plan(plan)` sends the plan's calls when slots are free, and yields the plan's results when calls end.
 
 Retries, waits and fatal errors: `endpoint.retry`. The API key: `endpoint.key`. httpx reads proxies and certificates
 from the environment. Redirects are not followed, so that the key is sent to `base_url` only.
 
-Left out: streaming of tokens; the older /completions; keys in another form than `Authorization: Bearer`.
+Left out: streaming of tokens; the older protocol /completions; keys in other headers than `Authorization: Bearer`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from semantic_entropy_plugins.endpoint.retry import Call, CallOptions, Retrier, 
 from semantic_entropy_plugins.options import checked_number
 
 OPENAI = "https://api.openai.com/v1"
-_LONGEST_TIMEOUT = 86_400.0  # seconds: a larger value is probably in another unit
+_LONGEST_TIMEOUT = 86_400.0  # seconds: a larger value probably has another unit, such as milliseconds
 _CHAT_PATH = "/chat/completions"
 _HOST = re.compile(r"[^\s%\[\]]+")
 
@@ -38,13 +38,13 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class CallPlan(Protocol[T_co]):
-    """Decides what to send next, given the outcomes so far."""
+    """Decides which call to send next, given the outcomes so far."""
 
     def next_call(self) -> Call | None:
-        """The next call; None: nothing to send now. It is asked again after each outcome."""
+        """The next call; None: there is no call to send now. The method is called again after each outcome."""
 
     def results(self, call: Call, outcome: Reply | Failure) -> Iterable[T_co]:
-        """What to yield for this outcome."""
+        """The results that `run_plan` yields for this outcome."""
 
 
 class Endpoint:
@@ -53,21 +53,22 @@ class Endpoint:
     Args:
         base_url: the server's address up to `/chat/completions`, such as `http://localhost:8000/v1`.
         api_key: sent as a bearer token. None: the environment variable `OPENAI_API_KEY`, read at each run. No key is
-            sent if the variable is not set, or for "".
-        owner: the component, for messages.
+            sent if the variable is not set, or if api_key is "".
+        owner: the component's name, for messages.
         error: the type of the exception that is raised when no call can succeed.
-        concurrency: the most calls in flight, over all streams; every stream may have one.
-        timeout: seconds for one attempt, from connecting to the last byte, with the time in the server's queue.
-        retries: attempts after the first.
+        concurrency: the largest number of calls in flight, in all streams together; each stream may always have one
+            call in flight.
+        timeout: seconds for one attempt, from connecting to the last byte, including the time in the server's queue.
+        retries: the number of attempts after the first attempt.
         token_budget: input and output tokens that all calls together may use. After that no attempt starts; attempts
             in flight are completed. Tokens that a server does not report are not counted.
-        input_price: money per million input tokens. Give both prices or none.
-        output_price: money per million output tokens.
+        input_price: price of a million input tokens. Set both prices or no price.
+        output_price: price of a million output tokens.
         backoff: seconds before the first retry; the wait doubles with each retry.
         max_reply_mb: the largest reply, in megabytes.
 
     Raises:
-        OptionError: an option is not valid. A key is never shown.
+        OptionError: an option is not valid. The message never shows a key.
     """
 
     def __init__(
@@ -106,7 +107,7 @@ class Endpoint:
 
     @property
     def tokens_used(self) -> int:
-        """Input and output tokens of all calls so far, as far as the server reported them."""
+        """The number of input and output tokens of all calls so far, without tokens that the server did not report."""
         return self._state.tokens
 
     def with_cost(self, usage: Usage) -> Usage:
@@ -114,15 +115,15 @@ class Endpoint:
         return self._options.with_cost(usage)
 
     def run_plan(self, plan: CallPlan[T_co]) -> Iterator[T_co]:
-        """The plan's results, in the order in which the calls end.
+        """Yield the plan's results, in the order in which the calls end.
 
-        The plan is asked in the caller's thread, for one call as a slot becomes free. Closing the iterator and Ctrl-C
-        drop the calls in flight at once.
+        The methods of the plan run in the caller's thread. Closing the iterator or Ctrl-C cancels the calls in flight
+        at once.
 
         Raises:
-            SemanticEntropyError: (or the type that was given) no call can succeed; the message says what to do. The
-                results of the calls in flight are yielded first if they arrive within 30 seconds.
-            Exception: any exception of the plan, after the results of the calls in flight.
+            SemanticEntropyError: (or the type `error` of the constructor) no call can succeed; the message names the
+                fix. Before that, the results of the calls in flight are yielded if they arrive within 30 seconds.
+            Exception: an exception of the plan; it is raised after the results of the calls in flight.
         """
         first = plan.next_call()
         if first is None:
@@ -145,16 +146,16 @@ class Endpoint:
             raise plan_error
 
     def close(self) -> None:
-        """End the running streams: their readers, in other threads, get an error. New streams can be started."""
+        """End all running streams: other threads that read a stream get an error. New streams can be started."""
         for thread in tuple(self._threads):
             thread.abort()
 
     def _has_free_slot(self, thread: CallThread) -> bool:
         """Whether the stream of this thread may start a call.
 
-        A stream without a call in flight may always start one, because no outcome would wake it up later. There is no
-        lock, because a fork could copy a lock that is held; so two streams may start a call at the same moment, and
-        exceed the limit by one.
+        A stream without a call in flight may always start a call, because no outcome would wake up the stream later.
+        There is no lock, because a fork could copy a lock that is held. So two streams may start a call at the same
+        moment, and exceed the limit by one call.
         """
         others = (other for other in tuple(self._threads) if other is not thread and other.pid == os.getpid())
         return thread.free_slots > (sum(other.pending for other in others) if thread.pending else 0)
@@ -187,12 +188,12 @@ class Endpoint:
 
 @functools.cache
 def _certificates() -> ssl.SSLContext:
-    """The trusted certificates, read once: reading takes longer than a call to a local server."""
+    """The trusted certificates. They are read once, because reading takes longer than a call to a local server."""
     return httpx.create_ssl_context()
 
 
 def _checked_url(owner: str, url: str) -> str:
-    """The address without a final slash or /chat/completions. A user or a query may be a secret: they are not shown."""
+    """The address without a final slash or /chat/completions. Messages show no user or query, which may be secret."""
     parsed = _parsed_url(url)
     if parsed is None:
         problem = f"base_url={url!r} is not an address" if "@" not in str(url) else "base_url is not an address"

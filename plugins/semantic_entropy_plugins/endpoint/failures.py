@@ -6,8 +6,8 @@
     400, 413, 422 and any other status that concerns this request                  "refused": the call fails
     3xx, 401, 402, 403, 404, 405, 407, 410, a used-up quota                        "stop": no call can succeed
 
-A refusal may name a parameter that the server does not support. If the call can do without that parameter, it is sent
-again without it (`endpoint.retry`).
+A refusal may name a parameter that the server does not support. If the parameter is optional, the call is sent again
+without the parameter (`endpoint.retry`).
 """
 
 from __future__ import annotations
@@ -44,14 +44,14 @@ _NO_CONNECTION = (
     *(httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, UnicodeError),
     *(ssl.SSLError, socket.gaierror, ConnectionRefusedError),  # older versions of httpcore do not wrap these
 )
-_SEARCHED = 10_000  # characters of a server's message that are searched: the refused parameter is named before that
+_SEARCHED = 10_000  # characters of a server's message that are searched for the name of a refused parameter
 _URL_USER = re.compile(r"//[^/]*@")
 
 Parameter = Literal["response_format", "logprobs", "max_tokens"]
 _REFUSALS: Mapping[Parameter, re.Pattern[str]] = {
     "response_format": re.compile(r"response_format|json[_ ]schema|structured output|grammar"),
     "logprobs": re.compile(r"logprobs?\b"),
-    # The message about a context that is too long also names both limits; it does not refuse the parameter. The
+    # A message about a too long context also names the parameters, but does not refuse them. The
     # pattern is anchored: tried at every position, it would read the rest of the text once for each character.
     "max_tokens": re.compile(r"\A(?=.*max_completion_tokens)(?=.*(unsupported|not supported|instead))", re.DOTALL),
 }
@@ -64,10 +64,10 @@ class Failure:
     """A call without a reply. A `Failure` does not stop other calls.
 
     Attributes:
-        reason: why, for the user.
+        reason: the reason, as a text for the user.
         status: the HTTP status, if the server sent one.
-        usage: what all attempts of the call used.
-        transient: the same call may succeed at another time.
+        usage: the tokens and requests used by all attempts of the call.
+        transient: whether the same call may succeed at another time.
     """
 
     reason: str
@@ -78,7 +78,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Fatal:
-    """No call can succeed any more. reason: why, and what to do. details: a traceback, if this is a bug here."""
+    """An error after which no call can succeed.
+
+    Attributes:
+        reason: the reason and the fix, as a text for the user.
+        details: a traceback, if the error is a bug in this package; else empty.
+    """
 
     reason: str
     details: str = ""
@@ -86,7 +91,16 @@ class Fatal:
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """An attempt without a reply. retry_after: seconds the server asks for. message: the server's, in lower case."""
+    """An attempt without a reply.
+
+    Attributes:
+        kind: the class of the failure; the module's docstring lists the classes.
+        reason: the reason, as a text for the user.
+        status: the HTTP status, if the server sent one.
+        retry_after: the seconds until the next attempt that the server requests; None: no request.
+        message: the server's message, in lower case.
+        usage: the tokens and requests used by the attempt.
+    """
 
     kind: Literal["retry", "unreachable", "refused", "stop"]
     reason: str
@@ -101,7 +115,7 @@ class FailedAttempt:
 
 
 def read_answer(status: int, headers: httpx.Headers, text: str, key: Key) -> Reply | FailedAttempt:
-    """The reply in an HTTP response, or why the attempt failed."""
+    """The reply in an HTTP response, or the failed attempt."""
     if 200 <= status < 300:
         return _read_reply(status, text, key)
     if 300 <= status < 400:
@@ -130,14 +144,14 @@ def _read_reply(status: int, text: str, key: Key) -> Reply | FailedAttempt:
 
 
 def _with_all_choices(usage: Usage, choices: Sequence[Choice]) -> Usage:
-    """llama.cpp reports the tokens of one choice even if it sends several: then count the log-probabilities."""
+    """Correct the usage of llama.cpp, which reports the tokens of only one choice: count log-probabilities."""
     tokens = sum(len(choice.tokens or ()) for choice in choices)
     is_too_low = len(choices) > 1 and 0 < usage.output_tokens < tokens
     return replace(usage, output_tokens=tokens) if is_too_low else usage
 
 
 def read_retry_after(value: str | None) -> float | None:
-    """Seconds from now in a Retry-After header (a number of seconds or an HTTP date); None if it holds neither."""
+    """The seconds in a Retry-After header, which holds seconds or an HTTP date; None: the value is not valid."""
     if value is None:
         return None
     try:
@@ -151,7 +165,7 @@ def read_retry_after(value: str | None) -> float | None:
 
 
 def timed_out(seconds: float) -> FailedAttempt:
-    """The attempt took longer than `seconds`."""
+    """The failed attempt of a call that took longer than `seconds`."""
     return FailedAttempt(
         "retry",
         f"no complete answer within {seconds:g} s (raise timeout=, or lower concurrency= if the server answers one "
@@ -160,7 +174,7 @@ def timed_out(seconds: float) -> FailedAttempt:
 
 
 def connection_failed(error: Exception, key: Key) -> FailedAttempt:
-    """The attempt ended with an exception of httpx; "unreachable" if there was no connection."""
+    """The failed attempt for an exception of httpx; its kind is "unreachable" if there was no connection."""
     reason = shorten(key.redact(_explain(error)))
     if isinstance(error, _NO_CONNECTION):
         return FailedAttempt("unreachable", reason, usage=Usage())
@@ -193,9 +207,9 @@ def _explain_cause(cause: BaseException) -> str | None:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """The error and its causes, the outermost first; every branch of an exception group."""
+    """Yields the error, then its causes and the members of exception groups, breadth-first."""
     found: list[BaseException] = [error]
-    for current in found:  # grows while it is read
+    for current in found:  # the loop appends to this list
         yield current
         branches = current.exceptions if isinstance(current, BaseExceptionGroup) else ()
         for cause in (current.__cause__ or current.__context__, *branches):

@@ -1,8 +1,8 @@
 """The API key. It leaves the process only in a request's header.
 
 A `Key` shows itself as `Key(***)`, so neither the repr of an object nor a traceback with local variables shows it, and
-a pickle does not hold it. Text from a server is redacted before anyone sees it. The log messages of httpx and httpcore
-are redacted while calls are in flight, because at level DEBUG they contain response headers.
+a pickle does not hold it. Text from a server is redacted before it is shown or stored. The log messages of httpx and
+httpcore are redacted while calls are in flight, because at level DEBUG they contain response headers.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import httpx
 
 VARIABLE = "OPENAI_API_KEY"
 _LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
-_HEADER_CHARACTERS = re.compile(r"[!-~]+")  # what a header can hold, without spaces, which no key has
+_HEADER_CHARACTERS = re.compile(r"[!-~]+")  # the characters of a header, without spaces, because no key has spaces
 _LONG = 8  # characters: a shorter "key" (x, none, EMPTY, ollama) also occurs inside words
 
 
 class Key:
-    """The key that was given; if none was given, the environment variable `OPENAI_API_KEY`, read at each use."""
+    """An API key: the given text, or else the environment variable `OPENAI_API_KEY`, which is read at each use."""
 
     __slots__ = ("_given",)
 
@@ -36,7 +36,7 @@ class Key:
         return "Key(***)"
 
     def __reduce__(self) -> tuple[type[Key], tuple[str, ...]]:
-        """A pickle may be stored or sent, so it never holds a key; the environment is read where it is loaded."""
+        """Pickle without the key, because a pickle may be stored or sent. The loaded `Key` reads the environment."""
         if self._given:
             raise TypeError(
                 f"a key given as api_key= cannot be pickled, because the pickle would show it: set {VARIABLE} in both "
@@ -55,7 +55,7 @@ class Key:
 
     @property
     def problem(self) -> str | None:
-        """Why the key cannot be sent, without showing it; None if it can."""
+        """Why the key cannot be sent, as a text without the key; None: the key can be sent."""
         source = VARIABLE if self._given is None else "api_key"
         value = self._value()
         if value is None or value == "":
@@ -70,9 +70,10 @@ class Key:
         return None
 
     def redact(self, text: str) -> str:
-        """The text with `***` in place of the key, also if the key is quoted for a URL, HTML or JSON.
+        """The text with `***` in place of the key, even if the text quotes the key for a URL, HTML or JSON.
 
-        A short key is replaced only as a whole word: such keys are rarely secret, and occur inside other words.
+        A short key is replaced only if it is a whole word, because a short key is rarely secret, and may occur inside
+        other words.
         """
         value = self._value()
         if not value:
@@ -85,12 +86,12 @@ class Key:
         return text
 
     def redact_answer(self, text: str) -> str:
-        """A model's text, redacted only if the key is so long that it cannot occur by chance."""
+        """A model's text, redacted. A short key is not redacted, because it can occur in the text by chance."""
         value = self._value()
         return text.replace(value, "***") if value and len(value) >= 2 * _LONG else text
 
     def header(self) -> httpx.Auth:
-        """Adds the key to the header of each request just before httpx sends it."""
+        """An object that adds the key to the header of each request, just before httpx sends the request."""
         return _BearerAuth(self)
 
     @contextlib.contextmanager
@@ -111,7 +112,7 @@ class Key:
 
 
 def _quoted_forms(value: str) -> list[str]:
-    """The forms in which a text may hold the key, the longest first. PHP's JSON also escapes slashes."""
+    """The quoted forms of the key in a text; the longest form comes first. PHP's JSON also escapes slashes."""
     in_json = json.dumps(value)[1:-1]
     forms = {value, quote(value, safe=""), html.escape(value), in_json}
     forms |= {value.replace("/", "\\/"), in_json.replace("/", "\\/")}

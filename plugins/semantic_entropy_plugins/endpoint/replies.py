@@ -1,8 +1,8 @@
 """Reads response bodies: choices, log-probabilities and token counts, or the server's error message. No IO here.
 
-Servers differ in form, so reading is lenient: content is a text or a list of parts, reasoning has one of three names,
-and token counts and log-probabilities are optional. Bytes that are not UTF-8 become U+FFFD, so that a paid reply is
-not lost.
+Servers differ in form, so reading is lenient: the content is a text or a list of parts, the field of the reasoning has
+one of three names, and token counts and log-probabilities are optional. Bytes that are not UTF-8 become U+FFFD, so that
+a paid reply is not lost.
 """
 
 from __future__ import annotations
@@ -20,7 +20,12 @@ _ROUNDING = 1e-3  # a log-probability up to this is a rounded 0; a larger one is
 
 
 class Token(NamedTuple):
-    """One token of a choice. logprob: in nats. top: the likeliest tokens at this position, with theirs."""
+    """One token of a choice.
+
+    Attributes:
+        logprob: the log-probability in nats.
+        top: the likeliest tokens at this position, with their log-probabilities.
+    """
 
     data: bytes
     logprob: float
@@ -28,7 +33,7 @@ class Token(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The token as text; U+FFFD for a part of a character."""
+        """The token as text; U+FFFD if the token is only a part of a character."""
         return self.data.decode(errors="replace")
 
 
@@ -40,7 +45,7 @@ class Choice:
         text: the content, or the refusal if the server sends it in a separate field; may be empty.
         reasoning: None if the server sends none.
         finish_reason: None if the server sends none.
-        tokens: None if the server sends none. They may include the reasoning's tokens.
+        tokens: None if the server sends none. The tokens of the reasoning may be included.
     """
 
     text: str
@@ -51,14 +56,14 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply to a call: at least one choice. usage: what all attempts of the call used."""
+    """The reply to a call, with at least one choice. `usage` counts all attempts of the call."""
 
     choices: tuple[Choice, ...]
     usage: Usage = field(default=Usage())
 
 
 class ServerError(NamedTuple):
-    """A server's error message, with the error code and the parameter that it names; both may be empty."""
+    """A server's error message, error code, and the name of the refused parameter. Code and name may be empty."""
 
     message: str
     code: str = ""
@@ -79,7 +84,7 @@ def parse_json(text: str) -> Any:
 
 
 def read_choices(body: Any, redact: Callable[[str], str]) -> tuple[Choice, ...]:
-    """The choices in a reply's JSON; may be empty. `redact` is applied to each text."""
+    """The choices in a reply's JSON, possibly none. `redact` is applied to each text."""
     items = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(items, list):
         return ()
@@ -87,7 +92,7 @@ def read_choices(body: Any, redact: Callable[[str], str]) -> tuple[Choice, ...]:
 
 
 def read_usage(body: Any) -> Usage:
-    """One request, with the tokens that the reply reports."""
+    """The usage of one request, with the numbers of tokens that the reply reports."""
     usage = body.get("usage") if isinstance(body, dict) else None
     if not isinstance(usage, dict):
         return Usage(requests=1)
@@ -95,7 +100,7 @@ def read_usage(body: Any) -> Usage:
 
 
 def read_error(text: str) -> ServerError:
-    """The error in a body of any server's form; if there is none, the whole text is the message."""
+    """The error in the body of a response, in the form of any known server; else the whole text as the message."""
     body = parse_json(text)
     error = body.get("error", body) if isinstance(body, dict) else None
     if isinstance(error, dict):
@@ -114,7 +119,7 @@ def read_models(text: str) -> list[str]:
 
 
 def shorten(text: str) -> str:
-    """The text on one line, cut to 500 characters. Redact first: a cut key would not be recognised."""
+    """The text on one line, cut to 500 characters. Redact the text before: a cut key is not found."""
     line = " ".join(text.split())
     return line if len(line) <= _MESSAGE_LENGTH else line[: _MESSAGE_LENGTH - 3] + "..."
 
@@ -151,7 +156,7 @@ def _choice(item: dict[str, Any], redact: Callable[[str], str]) -> Choice:
 
 
 def _content(content: Any) -> tuple[str, str]:
-    """(text, thinking) of a message's content: a text, null, or a list of parts."""
+    """(text, reasoning) in a message's content, which is a text, null, or a list of parts."""
     if not isinstance(content, list):
         return content or "", ""
     parts = [part for part in content if isinstance(part, dict)]

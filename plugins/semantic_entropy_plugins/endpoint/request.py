@@ -26,7 +26,10 @@ _NOT_IN_EXTRA = {
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
-    """An option that is None is not sent: the server decides. `extra`: more fields of the request, as JSON text."""
+    """The decoding options of a request. An option that is None is not sent, and the server decides.
+
+    `extra` holds more fields of the request, as JSON text.
+    """
 
     model: str
     temperature: float | None
@@ -49,7 +52,7 @@ class DecodingOptions:
         logprobs: bool,
         extra: Mapping[str, Any] | None,
     ) -> DecodingOptions:
-        """Raises OptionError, with the option that is not valid."""
+        """Check the options. Raises OptionError, which names the option that is not valid."""
         return cls(
             checked_text(owner, "model", model),
             checked_temperature(owner, temperature, optional=True),
@@ -62,7 +65,7 @@ class DecodingOptions:
 
     @property
     def optional(self) -> tuple[Parameter, ...]:
-        """Parameters that the server may refuse; the call is then sent without them."""
+        """The parameters that the server may refuse. If the server refuses a parameter, the call is sent without it."""
         return (*(("logprobs",) if self.logprobs else ()), *(("max_tokens",) if self.max_tokens else ()))
 
     @property
@@ -81,7 +84,7 @@ class DecodingOptions:
         Args:
             messages: the prompt.
             refused: parameters that the server does not support.
-            seed_offset: number of earlier responses to the same question; it is added to the seed.
+            seed_offset: the number of earlier responses to the same question, which is added to the seed.
         """
         limit = "max_completion_tokens" if "max_tokens" in refused else "max_tokens"
         options = {
@@ -96,7 +99,7 @@ class DecodingOptions:
 
 
 def _checked_extra(owner: str, extra: Mapping[str, Any] | None) -> dict[str, Any]:
-    """A copy. Every problem is an OptionError: the report of any other exception shows all options, and so the key."""
+    """A copy of `extra`. Every problem raises an OptionError: a traceback of another exception could show the key."""
     if extra is None:
         return {}
     try:

@@ -1,16 +1,17 @@
-"""Sends one call: attempts, waits between them, optional parameters left out, and when to stop.
+"""Sends one call: makes attempts, waits between attempts, leaves out refused parameters, and decides when to stop.
 
-Before retry n the call waits backoff * 2^(n-1) seconds, times a random factor in [0.5, 1], so that calls that failed
-together do not return together. If the server sends Retry-After, all calls wait at least that long. No wait is longer
-than 60 s: if the server asks for an hour, the call is retried after a minute, until no retry is left.
+Before retry n the call waits backoff * 2^(n-1) seconds, times a random factor in [0.5, 1], so that calls that failed at
+the same time are not sent again at the same time. If the server sends Retry-After, all calls wait at least for this
+time. No wait is longer than 60 s: if the server asks for an hour, the call is retried after a minute, until no retry is
+left.
 
 A failed call is data (`Failure`); the other calls go on. All calls stop (`Fatal`)
 
 - at a status that concerns every call (`endpoint.failures`);
-- if the server has never answered and no connection can be made, or the retries are used up;
+- if the server has never answered, and no connection can be made or the retries of a call are used up;
 - if the server has answered before, and no connection can be made in any retry;
-- after 20 failed calls in a row. Refused calls count only until a call succeeds: after that, a refusal concerns its
-  own call alone.
+- after 20 failed calls in a row. Refused calls count only until a call succeeds; after that, a refusal says
+  nothing about other calls.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ _CONNECT_TIMEOUT = 10.0  # seconds: a running server accepts a connection within
 _LOGGED_WAIT = 3.0  # seconds: a user wants to know the reason for a longer wait
 _MODELS_TIMEOUT = 10.0  # seconds for the list of models, which is requested only for an error message
 _MODELS_SHOWN = 20  # models in an error message
-_MOST_FAILURES = 20  # failed calls in a row: their retries have taken minutes, and the rest would take hours
+_MOST_FAILURES = 20  # failed calls in a row: their retries have taken minutes, and further calls would take hours
 _LOG = logging.getLogger("semantic_entropy.waiting")  # the CLI shows it; elsewhere it is silent unless INFO is enabled
 
 CallOutcome: TypeAlias = Reply | Failure | Fatal
@@ -60,10 +61,10 @@ class Call:
     """One request for a chat completion.
 
     Attributes:
-        tag: the caller's own object, which identifies the call.
-        body: makes the JSON to send, given the parameters that the server does not support.
-        optional: parameters that the call can do without.
-        tentative: a refusal of this call says nothing about other calls.
+        tag: an object of the caller that identifies the call.
+        body: a function that takes the parameters that the server does not support, and returns the JSON to send.
+        optional: the parameters that may be left out if the server refuses them.
+        tentative: whether a refusal of this call says nothing about other calls.
     """
 
     tag: Any
@@ -74,7 +75,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class CallOptions:
-    """Options of every call. `timeout` and `backoff` in seconds, prices per million tokens (input, output)."""
+    """The options of all calls: `timeout` and `backoff` in seconds, `prices` per million (input, output) tokens."""
 
     url: str
     timeout: float
@@ -93,23 +94,23 @@ class CallOptions:
 
 
 class ServerState:
-    """What is known about the server so far. Any thread may read and change it.
+    """The observations about the server so far. Any thread may read and change the object.
 
-    There is no lock, because a fork could copy a lock that is held. So the count of failures can miss one if two
-    threads add at the same moment; the count of tokens cannot.
+    There is no lock, because a fork could copy a lock that is held. So the number of failures can be too small by one
+    if two threads change it at the same moment. The number of tokens is always exact.
     """
 
     def __init__(self) -> None:
-        self.answered = False  # with any status
+        self.answered = False  # the server has sent any HTTP status
         self.succeeded = False
         self.failed_in_a_row = 0
-        self.paused_until = 0.0  # of time.monotonic(): no attempt starts before
+        self.paused_until = 0.0  # no attempt starts before this value of time.monotonic()
         self.refused: RefusedParameters = frozenset()
         self._tokens: dict[int, int] = {}  # by thread; each thread changes only its own entry
 
     @property
     def tokens(self) -> int:
-        """Input and output tokens used so far."""
+        """The number of input and output tokens used so far."""
         return sum(list(self._tokens.values()))
 
     def add_usage(self, usage: Usage) -> None:
@@ -123,7 +124,7 @@ class ServerState:
         self.refused |= omitted
 
     def pause(self, seconds: float) -> None:
-        """Start no attempt for this time."""
+        """Start no attempt of any call for this number of seconds."""
         self.paused_until = max(self.paused_until, time.monotonic() + seconds)
 
 
@@ -135,7 +136,7 @@ class Retrier:
         self.no_more_attempts = asyncio.Event()
 
     async def send(self, call: Call) -> CallOutcome:
-        """The reply, or why there is none. Errors of the server and the network are not raised."""
+        """Send the call. Errors of the server and the network are returned, not raised."""
         usage, omitted, attempts = Usage(), self._state.refused, 0
         await self._wait_for_pause()
         while not (self.no_more_attempts.is_set() or self._is_budget_spent()):
@@ -158,7 +159,7 @@ class Retrier:
         return Failure(reason, usage=usage, transient=True)
 
     def unexpected_error(self, error: Exception, details: str) -> Fatal:
-        """A bug here. `details` is the traceback as text: a traceback object would hold the header with the key."""
+        """The outcome for a bug in this package. `details` is the traceback as text, without objects with the key."""
         reason = f"{self._options.url}: unexpected {type(error).__name__}: {error}; please report it"
         return Fatal(self._key.redact(reason), self._key.redact(details))
 
@@ -197,7 +198,7 @@ class Retrier:
     async def _final_outcome(
         self, failed: FailedAttempt, call: Call, attempts: int, usage: Usage
     ) -> Failure | Fatal | None:
-        """How this attempt ends the call; None: retry."""
+        """The outcome of the call after this failed attempt; None: make another attempt."""
         failure = Failure(failed.reason, failed.status, usage)
         if failed.kind == "refused":
             return failure if call.tentative or self._state.succeeded else self._count(failure)
@@ -251,7 +252,7 @@ class Retrier:
         return []
 
     async def _wait_for_pause(self) -> None:
-        """Wait until the common pause is over, plus a random time, so that the calls do not all return at once."""
+        """Wait until the pause of all calls is over, plus a random time, so that the calls do not start together."""
         while not self.no_more_attempts.is_set() and (left := self._state.paused_until - time.monotonic()) > 0:
             await self._sleep(left + random.uniform(0, self._options.backoff))
 
@@ -274,7 +275,7 @@ class Retrier:
 
 
 def _refused_parameter(failed: FailedAttempt, call: Call, omitted: RefusedParameters) -> Parameter | None:
-    """A parameter that the refusal names and that the call can do without."""
+    """An optional parameter of the call that the server's refusal names, or None."""
     if failed.kind != "refused":
         return None
     return next((name for name in call.optional if name not in omitted and failed.refuses(name)), None)

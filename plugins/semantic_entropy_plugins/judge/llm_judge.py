@@ -1,16 +1,16 @@
 """LLM judge: a language model behind an OpenAI-compatible endpoint decides whether two answers mean the same.
 
-The model is asked at temperature 0 for `{"same": true}` or `{"same": false}`, in a form that the server enforces
-(`response_format` with a JSON schema). If the server does not support that, the judge asks for one word, yes or no. Any
-other reply leaves the pair undecided, and so does a call that fails. Prompts: `judge_prompts`; how a reply is read:
-`verdict_reading`; retries, limits and errors: `endpoint`.
+The model replies at temperature 0 with `{"same": true}` or `{"same": false}`, and the server enforces this form
+(`response_format` with a JSON schema). If the server does not support a JSON schema, the judge asks for one word, yes
+or no. After any other reply, or after a failed call, the pair is undecided. `judge_prompts` writes the prompts,
+`verdict_reading` reads the replies, and `endpoint` handles retries, limits and errors.
 
-Each pair is asked in one order of its answers, which does not depend on the order in the pair; so the verdict is
-symmetric. The model may still prefer one order: `policy="both"` asks for both orders, the second only if the first
-leaves the verdict open.
+The two answers of a pair are sorted before the call, so the verdict does not change if the answers are swapped. But the
+model may prefer one order. With `policy="both"` the judge also asks for the reverse order, if the first verdict does
+not decide.
 
-An answer may hold instructions for its reader. The presets make it less likely that a judge follows them; nothing here
-prevents it.
+An answer may contain instructions. The presets make it less likely that the model follows these instructions, but they
+cannot prevent it.
 
 Left out: majority votes over several replies for a pair, and the judge's explanation of a verdict.
 """
@@ -43,7 +43,7 @@ from semantic_entropy_plugins.judge.judge_prompts import PRESETS, REPLY_FORMAT, 
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
 from semantic_entropy_plugins.options import checked_choice, describe_component
 
-_TOP_LOGPROBS = 5  # tokens at each position: servers allow 5 to 20, and yes and no are among the likeliest
+_TOP_LOGPROBS = 5  # tokens at each position: servers allow 5 to 20, and yes and no are likely tokens
 
 
 class Judge(Equivalence):
@@ -52,29 +52,32 @@ class Judge(Equivalence):
     Args:
         model: the model's name at the server.
         base_url: the server's address up to `/chat/completions`, such as `http://localhost:8000/v1`.
-        api_key: None: the environment variable `OPENAI_API_KEY`. The key appears in no settings, result or message.
+        api_key: the API key. None: the key in the environment variable `OPENAI_API_KEY`. The settings, results and
+            messages never contain the key.
         template: a preset, "same" or "entails" (with `policy="both"`: each answer entails the other), or your own text
             with {left} and {right}, and optionally {question} and {mark}; see `judge_prompts`.
-        policy: which orders of the two answers are asked. "forward": one order, always the same for a pair; "both":
-            the answers mean the same only if both orders say so; "either": if one order says so. None: "both" for
-            "entails", else "forward".
-        structured: ask for JSON by a schema, if the server supports it; False: ask for a word.
+        policy: the orders of the two answers that the judge asks about. "forward": one order, always the same order for
+            a pair. "both": two answers mean the same only if the model says yes for both orders. "either": a yes for
+            one order is enough. None: "both" for the template "entails", else "forward".
+        structured: whether to ask for JSON with a schema, if the server supports schemas; False: ask for one word.
         logprobs: ask for log-probabilities, which give the verdict a score.
-        temperature: None: the server decides; some reasoning models accept no other value.
-        seed: None: no seed is sent.
-        max_tokens: the most tokens of a reply, with reasoning. None: the server's limit.
-        extra: more fields of the request, such as {"reasoning_effort": "low"}. They are part of `settings`, so never
-            put a secret there.
-        concurrency: the most calls in flight, over all threads that use this judge; every thread may have one.
+        temperature: the sampling temperature. None: the server decides, which some reasoning models require.
+        seed: the seed of each call. None: no seed is sent.
+        max_tokens: the largest number of tokens of a reply, including reasoning. None: the server's limit.
+        extra: more fields of the request, such as {"reasoning_effort": "low"}. These fields are part of `settings`, so
+            never put a secret there.
+        concurrency: the largest number of calls in flight, in all threads together; each thread may always have one
+            call in flight.
         timeout: seconds for one attempt, from connecting to the last byte.
-        retries: attempts after the first.
-        token_budget: input and output tokens that this judge may use; after that, the remaining pairs are undecided.
-        input_price: money per million input tokens; with `output_price`, verdicts carry their cost.
-        output_price: money per million output tokens.
+        retries: the number of attempts after the first attempt.
+        token_budget: the number of input and output tokens that this judge may use. After that, the remaining pairs are
+            undecided.
+        input_price: price of a million input tokens. If both prices are set, verdicts contain their cost.
+        output_price: price of a million output tokens.
 
     Raises:
         OptionError: at construction, if an option is not valid.
-        EquivalenceError: no call can succeed (no server, wrong key, unknown model); the message says what to do.
+        EquivalenceError: no call can succeed (no server, wrong key, unknown model); the message names the fix.
     """
 
     name = "judge"
@@ -105,7 +108,7 @@ class Judge(Equivalence):
         key = Key(api_key)
         del api_key  # a traceback with local variables must not show it
         self.template, self.structured = load_template(template), bool(structured)
-        self.uses_question = "{question}" in self.template  # without it, a verdict holds for every question
+        self.uses_question = "{question}" in self.template  # else a verdict holds for every question
         self.policy: Policy = _default_policy(template)
         if policy is not None:
             self.policy = checked_choice(self.name, "policy", policy, POLICIES)
@@ -163,14 +166,14 @@ class Judge(Equivalence):
         return self.collect(pairs)
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
-        """Each verdict as soon as it arrives. Raises EquivalenceError if no call can succeed."""
+        """Yields (index of the pair, verdict) when a call ends. Raises EquivalenceError if no call can succeed."""
         return self.endpoint.run_plan(_PairPlan(self, pairs))
 
     def close(self) -> None:
         self.endpoint.close()
 
     def call(self, tag: _PairCall, pair: Pair) -> Call:
-        """The call that asks about this pair, in this order of its answers."""
+        """The call that asks about this pair, with the answers in the order of the pair."""
 
         def body(refused: RefusedParameters) -> Mapping[str, Any]:
             structured = self.structured and "response_format" not in refused
@@ -187,14 +190,14 @@ class Judge(Equivalence):
 
 
 class _PairCall(NamedTuple):
-    """The call for the pair at this position. forward: the verdict of that order; None: this call asks for it."""
+    """Identifies the call for a pair. `forward` is the verdict for the sorted order; None: this call asks for it."""
 
     position: int
     forward: Verdict | None = None
 
 
 class _PairPlan:
-    """Asks about each pair with its answers sorted, and then, if the verdict is still open, in the reverse order."""
+    """Asks about each pair with sorted answers, then in the reverse order if the first verdict does not decide."""
 
     def __init__(self, judge: Judge, pairs: Sequence[Pair]) -> None:
         self._judge, self._pairs = judge, pairs
@@ -227,7 +230,7 @@ def _verdict(outcome: Reply | Failure) -> Verdict:
 
 
 def _combined(policy: Policy, forward: Verdict, reverse: Verdict) -> Verdict:
-    """The verdict of both orders. Its score is the lower one for "both", the higher one for "either"."""
+    """The verdict from both orders. The score is the lower score for "both", and the higher score for "either"."""
     same = combine_directions(policy, forward.same, reverse.same)
     scores = [verdict.score for verdict in (forward, reverse) if verdict.score is not None]
     usages = [verdict.usage for verdict in (forward, reverse) if verdict.usage is not None]

@@ -1,11 +1,13 @@
 """Reads the LLM judge's reply: a JSON boolean or a bare yes or no is a verdict; anything else is undecided.
 
-Reasoning before the reply and a Markdown fence around the reply are removed. Then `{"same": true}` counts, and so do
-the words yes, no, true and false, with nothing but punctuation around them. "Yes, because ..." does not count, because
-prose may say the opposite at its end. Neither does `{"same": "true"}`, nor an object with two values for "same".
+Reasoning before the reply and a Markdown fence around the reply are removed. Then the reply must be `{"same": true}`,
+`{"same": false}`, or one of the words yes, no, true and false, with only punctuation around the word. "Yes, because
+..." is not a verdict, because the prose may say the opposite at its end. `{"same": "true"}` and an object with two
+values for "same" are not verdicts either.
 
-The score is P(yes) / (P(yes) + P(no)) at the token that decides, where P(yes) sums over the likeliest tokens at that
-position that read yes or true, and P(no) over those that read no or false. It needs log-probabilities.
+The score is P(yes) / (P(yes) + P(no)) at the token of the verdict. P(yes) is the sum over the likeliest tokens at this
+position that mean yes or true, and P(no) is the sum over the likeliest tokens that mean no or false. The score needs
+log-probabilities.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from semantic_entropy_plugins.text.json_answers import without_fence
 
 _BARE_WORD = re.compile(r"\W*(yes|true|no|false)\W*", re.IGNORECASE)
 _YES, _NO = frozenset(("yes", "true")), frozenset(("no", "false"))
-_SHOWN = 80  # characters of a reply that is not a verdict
+_SHOWN = 80  # characters of a reply without a verdict that are shown
 
 
 def read_verdict(choice: Choice) -> Verdict:
@@ -53,7 +55,7 @@ def _explain(reply: str, finish_reason: str | None) -> str:
 
 
 def _score(tokens: tuple[Token, ...]) -> float | None:
-    """The score at the last token that reads yes or no: earlier ones may belong to reasoning."""
+    """The score at the last token that means yes or no, because earlier tokens may belong to the reasoning."""
     for token in reversed(tokens):
         if _fold(token.text) in _YES | _NO:
             likeliest = dict([*token.top, (token.text, token.logprob)])

@@ -133,7 +133,7 @@ class Math(Equivalence):
                 return Verdict(None, reason="an answer exceeded its limit of time or memory before")
             if answer in self._slow:
                 if self._retries.left() < self.timeout:
-                    return Verdict(None, reason="a slow answer, and slow answers have used up the time for retries")
+                    return Verdict(None, reason="an answer is slow, and the time for retries is used up")
                 self._slow.discard(answer)
         return None
 

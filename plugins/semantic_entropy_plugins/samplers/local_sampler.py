@@ -1,4 +1,4 @@
-"""What the samplers with a model in this process share: their common options, settings, versions and variants."""
+"""The base class of the samplers with a model in this process: common options, settings, versions and variants."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from semantic_entropy_plugins.options import (
 from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, checked_chat_template_kwargs
 
 NOT_A_NUMBER = "the model's output is not a number; dtype='float32' may help"
-"""The reason of a `SampleFailure` for a response with a log-probability that is nan or infinite."""
+"""The reason of the `SampleFailure` if a response has a log-probability that is nan or infinite."""
 
 
 class LocalSampler(Sampler):
-    """Base of the samplers with a model in this process.
+    """The base class of the samplers with a model in this process.
 
-    A constructor calls `_set_options` before it loads the model, and `_set_model` after that.
+    A subclass's constructor calls `_set_options` before it loads the model, and `_set_model` after it has loaded the
+    model.
     """
 
     _model_options: ClassVar[frozenset[str]]
@@ -36,8 +37,9 @@ class LocalSampler(Sampler):
     def _set_options(self, *, chat_template: str | None, **options: Any) -> None:
         """Check the constructor's options and keep them. Raises OptionError.
 
-        Sample stores find samples by `settings`, which hold the options in the order of this call: never change the
-        order. An option that was added later is kept only if it is used, so that older stores are still found.
+        A sample store finds samples by `settings`, which contain the options in the order of this call, so never change
+        the order. An option that was added in a later version is part of `settings` only if it is used, so that older
+        sample stores are still found.
         """
         name = self.name
         self._chat_template_kwargs = checked_chat_template_kwargs(name, options["chat_template_kwargs"])
@@ -59,7 +61,7 @@ class LocalSampler(Sampler):
             self._options["chat_template"] = checked_text(name, "chat_template", chat_template)
 
     def _set_model(self, dtype: object, commit: str | None) -> None:
-        """Keep the identity of the loaded model. commit: on the hub, or a digest of a local folder."""
+        """Keep the identity of the loaded model. `commit` is a commit on the hub, or a digest of a local folder."""
         self._dtype, self._commit = str(dtype).removeprefix("torch."), commit
         self._identity = model_identity(self._options["model"], commit)
 

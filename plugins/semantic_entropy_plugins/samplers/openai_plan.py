@@ -1,11 +1,11 @@
 """Decides how many responses each request to a server asks for (`n`). No IO here.
 
-The first request for a question asks for all its responses. If fewer arrive, further requests ask for the rest, and
-from then on no request asks for more than arrived.
+The first request for a question asks for all responses to the question. If fewer responses arrive, further requests ask
+for the missing responses. From then on, no request asks for more responses than arrived.
 
-A server may refuse a request that asks for more than it has ever sent. Then the sampler asks for one response, to find
-out whether the number was the reason. If that succeeds, no later request asks for more than the server has sent before.
-Responses that arrived are kept whatever happens to the rest.
+A server may refuse a request for more responses than the server has sent before. Then the sampler asks for one
+response, to find out whether the number was the reason. If this request succeeds, no later request asks for more
+responses than the server has sent in one reply. Responses that arrived are kept, even if later requests fail.
 """
 
 from __future__ import annotations
@@ -24,7 +24,12 @@ _REFUSED = (400, 422)  # statuses of a server that does not accept `n`
 
 @dataclass(slots=True)
 class ServerCapacity:
-    """How many responses a server sends per request. limit: None while no limit is known. seen: the most so far."""
+    """The number of responses that a server sends in one reply.
+
+    Attributes:
+        limit: the largest number that a request may ask for; None: no limit is known.
+        seen: the largest number that has arrived in one reply.
+    """
 
     limit: int | None = None
     seen: int = 1
@@ -36,11 +41,11 @@ class _OpenQuestion:
 
     Attributes:
         request: the caller's request.
-        missing: (first, count) of the responses that no call asks for yet.
-        held: (first, count) of the responses that wait until the call for one response succeeds.
-        in_flight: calls in flight.
-        failure: why the rest will not arrive.
-        unreported: usage of calls without responses; the next sample or the failure carries it.
+        missing: ranges (first, count) of responses that no call asks for yet.
+        held: the range (first, count) of responses that wait until the call for one response succeeds.
+        in_flight: the number of calls in flight.
+        failure: the failure because of which the missing responses will not arrive; None: no failure.
+        unreported: the usage of calls without responses, which is added to the next sample or to the failure.
     """
 
     request: Request
@@ -53,7 +58,7 @@ class _OpenQuestion:
 
 @dataclass(frozen=True, slots=True)
 class ResponseRange:
-    """What one call asks for: the responses number first, first + 1, ..., first + count - 1 to a question."""
+    """The responses that one call asks for: the numbers first, first + 1, ..., first + count - 1 of a question."""
 
     open_question: _OpenQuestion
     first: int
@@ -66,7 +71,7 @@ class ResponseRange:
 
 
 class SamplingPlan:
-    """The `CallPlan` for a stream of requests: first the rest of the open questions, then the next request."""
+    """The `CallPlan` for a stream of requests. Missing responses of open questions come before the next request."""
 
     def __init__(
         self,
@@ -114,7 +119,7 @@ class SamplingPlan:
             yield question.request, SampleFailure(question.failure.reason, usage, question.failure.transient)
 
     def _handle_failure(self, asked: ResponseRange, failure: Failure) -> None:
-        """Ask for one response if the server may have refused the number; otherwise the question has failed."""
+        """Ask for one response if the number of responses may be the reason; otherwise the question has failed."""
         question = asked.open_question
         if asked.count > self._capacity.seen and failure.status in _REFUSED:
             question.held = (asked.first + 1, asked.count - 1)
@@ -124,7 +129,7 @@ class SamplingPlan:
             question.missing.clear()
 
     def _handle_reply(self, asked: ResponseRange, arrived: int) -> None:
-        """Update the server's capacity, and ask for what is still missing."""
+        """Update the server's capacity, and ask for the responses that are still missing."""
         capacity, question = self._capacity, asked.open_question
         capacity.seen = max(capacity.seen, arrived)
         if question.held:

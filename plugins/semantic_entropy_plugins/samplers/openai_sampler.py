@@ -1,16 +1,17 @@
-"""Samples from a model behind an OpenAI-compatible endpoint: vLLM, Ollama, llama.cpp, hosted ones.
+"""Samples from a model behind an OpenAI-compatible endpoint, such as vLLM, Ollama, llama.cpp, or a hosted server.
 
-All responses to a question are requested at once (`n`), or in as many requests as the server needs (`openai_plan`).
+One request asks for all responses to a question (`n`). If the server sends fewer, further requests follow
+(`openai_plan`).
 
-Log-probabilities are in nats, as the server sends them. Most servers send the model's own, before temperature and
-top_p; these equal the log-probabilities of the sampling distribution only at temperature 1 and top_p 1. Options that
-are not sent are the server's choice: vLLM takes top_k and others from the model's generation config (`extra=` can set
-them).
+Log-probabilities are in nats, and are not changed by the sampler. Most servers send the log-probabilities of the model,
+before temperature and top_p. These equal the log-probabilities of the sampling distribution only at temperature 1 and
+top_p 1. If an option is not sent, the server decides: for example, vLLM takes top_k from the model's generation config
+(`extra=` can set top_k).
 
-Reasoning that the server sends separately (`reasoning_content`) becomes `Sample.reasoning`. Its log-probabilities are
-dropped; if they cannot be distinguished from those of the text, all are dropped. A `<think>` block inside the text
-stays in the text, with its log-probabilities: answer extraction removes it (`strip_reasoning`). An empty response is a
-sample, whatever the reason for it.
+Reasoning that the server sends separately (`reasoning_content`) becomes `Sample.reasoning`. The log-probabilities of
+this reasoning are dropped. If the tokens of the reasoning and of the text cannot be distinguished, all
+log-probabilities are dropped. A `<think>` block inside the text stays in the text, with its log-probabilities, and
+answer extraction removes the block (`strip_reasoning`). An empty response is a sample too.
 
 Left out: token entropies and hidden states, which these servers do not send.
 """
@@ -38,26 +39,29 @@ class OpenAISampler(Sampler):
     Args:
         model: the model's name at the server.
         base_url: the server's address up to `/chat/completions`, such as `http://localhost:8000/v1`.
-        api_key: None: the environment variable `OPENAI_API_KEY`. The key appears in no settings, sample or message.
-        temperature: None: the server decides.
-        top_p: None: the server decides.
-        max_tokens: the most tokens of a response, with reasoning. None: the server's limit.
-        seed: response number i to a question, counted from 0, is drawn with seed + i; if one request asks for several
-            responses, it sends the seed of the first. None: no seed is sent.
+        api_key: the API key. None: the key in the environment variable `OPENAI_API_KEY`. The settings, samples and
+            messages never contain the key.
+        temperature: the sampling temperature. None: the server decides.
+        top_p: the probability mass of nucleus sampling. None: the server decides.
+        max_tokens: the largest number of tokens of a response, including reasoning. None: the server's limit.
+        seed: response number i to a question, counted from 0, has the seed (seed + i). A request for several responses
+            sends the seed of its first response. None: no seed is sent.
         system: the system prompt.
         logprobs: ask for token log-probabilities; a sample has None if the server sends none.
-        extra: more fields of the request, such as {"top_k": 50}. They are part of `settings`, so never put a secret
-            there.
-        concurrency: the most requests in flight, over all threads that use this sampler; every thread may have one.
+        extra: more fields of the request, such as {"top_k": 50}. These fields are part of `settings`, so never put a
+            secret there.
+        concurrency: the largest number of requests in flight, in all threads together; each thread may always have one
+            request in flight.
         timeout: seconds for one attempt, from connecting to the last byte of all its responses.
-        retries: attempts after the first.
-        token_budget: input and output tokens that this sampler may use; after that, the remaining samples fail.
-        input_price: money per million input tokens; with `output_price`, samples carry their cost.
-        output_price: money per million output tokens.
+        retries: the number of attempts after the first attempt.
+        token_budget: the number of input and output tokens that this sampler may use. After that, the remaining samples
+            fail.
+        input_price: price of a million input tokens. If both prices are set, samples contain their cost.
+        output_price: price of a million output tokens.
 
     Raises:
         OptionError: at construction, if an option is not valid.
-        SamplingError: no request can succeed (no server, wrong key, unknown model); the message says what to do.
+        SamplingError: no request can succeed (no server, wrong key, unknown model); the message names the fix.
     """
 
     name = "openai"
@@ -150,7 +154,8 @@ class OpenAISampler(Sampler):
     def _samples(self, choices: Sequence[Choice], usage: Usage) -> list[Sample]:
         """One sample per choice.
 
-        The first carries the request and the input tokens. The output tokens are shared in proportion to length.
+        The first sample's usage contains the request and the input tokens. The output tokens are divided among the
+        samples in proportion to their length.
         """
         lengths = [len(c.tokens) if c.tokens else len(c.text) + len(c.reasoning or "") for c in choices]
         ends = [0, *itertools.accumulate(length + 1 for length in lengths)]
@@ -169,7 +174,7 @@ class OpenAISampler(Sampler):
 
 
 def _text_logprobs(choice: Choice) -> tuple[float, ...] | None:
-    """The log-probabilities of the text's tokens: without those of the reasoning before it."""
+    """The log-probabilities of the text's tokens, without the tokens of the reasoning before the text."""
     tokens = choice.tokens
     if tokens is None:
         return None

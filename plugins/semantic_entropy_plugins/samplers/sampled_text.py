@@ -1,11 +1,11 @@
-"""Reads a response from generated tokens: its text, the reasoning before the text, and which tokens are the text's.
+"""Reads a response from generated tokens: the text, the reasoning before the text, and the tokens of the text.
 
     tokens:  <think> ... </think>  t_start ... t_end-1  [stop string]  [end token]
              reasoning             text                 neither
 
-A reasoning block at the beginning is removed from the text; if the prompt has opened the block, only its end is in the
-tokens. If a block never closes, because the tokens ran out, the text is empty. The text ends before the first stop
-string.
+A reasoning block at the beginning is removed from the text; if the prompt has opened the block, the tokens contain only
+the end of the block. If a block does not end, because the token limit is reached, the text is empty. The text ends
+before the first stop string.
 
 Left out: reasoning formats without <think>; later blocks in the text (`strip_reasoning` removes those).
 """
@@ -32,13 +32,13 @@ class Response(NamedTuple):
     end: int
 
     def logprob_slice(self, tokens: int, *, with_end: bool) -> slice:
-        """The tokens whose log-probabilities the sample holds: those of the text.
+        """The tokens whose log-probabilities the sample contains: the tokens of the text.
 
-        If the end token is the only token, its log-probability is held, as in the code of the Nature 2024 paper.
+        If the end token is the only token, its log-probability is included, like in the code of the Nature 2024 paper.
 
         Args:
             tokens: the number of generated tokens.
-            with_end: include the stop string and the end token.
+            with_end: whether to include the stop string and the end token.
         """
         only_end_token = tokens == 1 and self.end == 0
         return slice(self.start, tokens if with_end or only_end_token else self.end)
@@ -55,11 +55,11 @@ def read_response(
     """Read a response.
 
     Args:
-        decode: from tokens to text, without special tokens.
+        decode: returns the text of tokens, without special tokens.
         ids: all generated tokens.
-        ended: the last token is an end token.
+        ended: whether the last token is an end token.
         stops: stop strings.
-        starts_in_reasoning: the prompt ends inside a <think> block.
+        starts_in_reasoning: whether the prompt ends inside a <think> block.
     """
     tokens = ids[:-1] if ended else ids
     text = decode(tokens)
@@ -88,7 +88,7 @@ def _split_reasoning(text: str, starts_in_reasoning: bool) -> tuple[str | None, 
 
 
 def _tokens_until(decode: Callable[[Sequence[int]], str], ids: Sequence[int], position: int) -> int:
-    """How many tokens it takes to write the first `position` characters."""
+    """The number of tokens that write the first `position` characters."""
     return bisect_left(range(len(ids)), position, key=lambda count: len(decode(ids[:count])))
 
 

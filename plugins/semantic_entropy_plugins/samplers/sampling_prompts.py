@@ -3,12 +3,12 @@
     chat:   the system prompt, and `template` with the question in it, as turns of the tokenizer's chat template
     plain:  `template` with the question in it
 
-A chat template can silently drop a system prompt, or fail at the first question. Construction tries the template, and
-raises an error in both cases.
+A chat template can silently drop a system prompt, or fail for the first question. The constructor tests the template,
+and raises an error in both cases.
 
 Under a chat template, control tokens in a question are broken up (`models.tokenizers`), so that a question cannot end
-its turn and start another. In a plain prompt they stay control tokens, as usual in transformers: the question may be a
-whole prompt.
+its turn and start another turn. In a plain prompt, control tokens in a question stay control tokens, as usual in
+transformers, because the question may be a whole prompt.
 
 Left out: earlier turns, examples, tools and images.
 """
@@ -37,15 +37,15 @@ class PromptWriter:
     Args:
         owner: the sampler's name, for messages.
         tokenizer: a tokenizer of the transformers library.
-        chat: use the chat template; None: if the tokenizer has one.
+        chat: whether to use the chat template; None: use the chat template if the tokenizer has one.
         system: the system prompt.
         template: the user's turn; without a chat template, the whole prompt. `{question}` is replaced.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}; JSON values.
         chat_template: a Jinja text that replaces the tokenizer's own chat template.
 
     Raises:
-        OptionError: a chat template is requested and there is none; the chat template does not accept the system
-            prompt; the template has no {question}.
+        OptionError: a chat template is requested but does not exist, the chat template does not accept the system
+            prompt, or the template has no {question}.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class PromptWriter:
                 "template='Answer briefly. {question}'"
             )
         elif chat_template is not None:
-            raise errors.OptionError(f"{owner}: chat_template is given, but chat=False does not use it: drop one")
+            raise errors.OptionError(f"{owner}: chat_template is given, but chat=False does not use it: remove one")
 
     def text(self, question: str) -> str:
         """The prompt."""
@@ -90,7 +90,7 @@ class PromptWriter:
         return self._apply_chat_template(body, self._system) if self.chat else body
 
     def ids(self, text: str) -> list[int]:
-        """The prompt's tokens. A chat template writes special tokens; otherwise the tokenizer adds them."""
+        """The tokens of the prompt. The chat template writes the special tokens, or else the tokenizer adds them."""
         ids: list[int] = self._tokenizer(text, add_special_tokens=not self.chat, verbose=False)["input_ids"]
         return ids
 
@@ -132,7 +132,7 @@ def opens_reasoning(prompt: str) -> bool:
 
 
 def checked_chat_template_kwargs(owner: str, kwargs: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """A copy. Raises OptionError for values that JSON cannot hold, and for a name that the sampler sets."""
+    """A copy of `kwargs`. Raises OptionError if a value is not JSON, or if the sampler sets a variable itself."""
     if kwargs is None:
         return None
     try:

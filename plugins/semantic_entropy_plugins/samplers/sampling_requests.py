@@ -1,7 +1,7 @@
-"""The state of a request: which responses are missing, and the samples or the failure that it yields.
+"""The state of a request: the missing responses, and the samples or the failure for the reader.
 
-The first sample of a request carries the request and the prompt's tokens in its usage; every sample carries its own
-tokens. A failure comes once, after the samples.
+The usage of the first sample of a request contains the request and the prompt's tokens. The usage of each sample
+contains the tokens of the sample. After the samples comes at most one failure.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ class OpenRequest:
 
     Attributes:
         request: the reader's request.
-        prompt: tokens of the prompt.
-        starts_in_reasoning: the prompt ends inside a <think> block.
-        copies: how often each response is yielded.
-        missing: responses to draw.
-        problem: why a response cannot be drawn.
-        prompt_counted: a sample carries the prompt's tokens already.
+        prompt: the tokens of the prompt.
+        starts_in_reasoning: whether the prompt ends inside a <think> block.
+        copies: the number of times that each response is yielded.
+        missing: the number of responses to draw.
+        problem: the reason why a response cannot be drawn.
+        prompt_counted: whether the usage of an earlier sample contains the prompt's tokens.
     """
 
     request: Request
@@ -40,12 +40,12 @@ class OpenRequest:
     prompt_counted: bool = False
 
     def missing_responses(self) -> Iterator[MissingResponse]:
-        """Each response to draw."""
+        """The responses to draw."""
         first = self.request.first
         return (MissingResponse(self, number) for number in range(first, first + self.missing))
 
     def add(self, drawn: Sample | str, tokens: int) -> list[SampleOutcome]:
-        """What to yield for a drawn response of so many tokens, or for the reason why there is none."""
+        """The outcomes to yield for a drawn response of `tokens` tokens, or for the reason of a failure."""
         self.missing -= 1
         outcomes: list[SampleOutcome] = []
         if isinstance(drawn, str):
@@ -61,7 +61,7 @@ class OpenRequest:
 
 
 class MissingResponse(NamedTuple):
-    """A response to draw. number: its position among all responses to the question."""
+    """A response to draw. `number` is its position among all responses to the question."""
 
     open_request: OpenRequest
     number: int
@@ -70,14 +70,14 @@ class MissingResponse(NamedTuple):
 def start_request(
     request: Request, prompts: PromptWriter, *, window: int | None, max_tokens: int, greedy: bool
 ) -> OpenRequest:
-    """The request with its prompt; `problem` is set if nothing can be drawn.
+    """The state of a new request, with its prompt; `problem` is set if no response can be drawn.
 
     Args:
         request: the reader's request.
         prompts: writes the prompt.
         window: the model's limit for prompt and response, in tokens; None: no limit.
-        max_tokens: the most tokens of a response.
-        greedy: all responses are equal: one is drawn and yielded n times.
+        max_tokens: the largest number of tokens of a response.
+        greedy: whether all responses are equal; then one response is drawn, and is yielded n times.
     """
     text = prompts.text(request.question)
     prompt = prompts.ids(text)

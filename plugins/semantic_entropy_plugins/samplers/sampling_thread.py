@@ -1,7 +1,8 @@
-"""Draws samples in a thread of its own, ahead of the reader, so that the model works while the reader judges.
+"""Draws samples in a separate thread, ahead of the reader, so that the model works while the reader judges samples.
 
-The thread is ahead by one finished batch and the batch it works on. If the reader closes the iterator, gets Ctrl-C, or
-runs for a task that is cancelled, an event tells the work to stop, and the reader waits until the thread has ended.
+The thread is ahead of the reader by one finished batch and one batch in progress. If the reader closes the iterator, is
+interrupted by Ctrl-C, or its task is cancelled, an event tells the thread to stop, and the reader waits for the end of
+the thread.
 """
 
 from __future__ import annotations
@@ -21,13 +22,13 @@ _POLL = 0.5  # seconds between checks for cancellation
 
 
 class _End(NamedTuple):
-    """The end of the work. error: the exception that ended it, if any."""
+    """The end of the work. `error` is the exception that ended the work, or None."""
 
     error: BaseException | None
 
 
 def in_background(work: Callable[[threading.Event], Generator[Sequence[T]]], name: str) -> Iterator[T]:
-    """The items of the batches that `work` yields. An exception in `work` is raised after the earlier items.
+    """Yield the items of the batches that `work` yields. An exception in `work` is raised after the items before it.
 
     Args:
         work: a generator function; its argument is an event that is set when the items are no longer wanted.

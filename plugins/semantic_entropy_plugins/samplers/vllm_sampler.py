@@ -1,16 +1,17 @@
-"""Samples from a model in this process, by vLLM's offline engine.
+"""Samples from a model in this process, run by vLLM's offline engine.
 
 Written against the source of vLLM 0.33.0 (`LLM`, `LLM.generate`, `SamplingParams`, `RequestOutput`), and checked
 against its signatures; not yet run on a GPU.
 
-The engine gets prompts as tokens, so that a prompt that is too long is found here and fails alone. One call of the
-engine holds many requests, which the engine batches; meanwhile the reader judges the samples of the previous call.
+The engine gets prompts as tokens. So the sampler finds a prompt that is too long, and only this prompt fails. One call
+of the engine contains many requests, which the engine batches. During the call, the reader judges the samples of the
+previous call.
 
 Log-probabilities, texts and reasoning are the same as for the sampler `hf`. Log-probabilities belong to the
-distribution that the tokens are drawn from (`logprobs_mode="processed_logprobs"`) or to the model
-("raw_logprobs", vLLM's default). They cover the tokens of the text, without the end token. With a seed, every response
-to a question has its own seed. Without a seed, the engine gets a new one each time: with vLLM's default (0), a
-restarted engine would draw the same samples again.
+distribution that the tokens are drawn from (`logprobs_mode="processed_logprobs"`) or to the model ("raw_logprobs",
+vLLM's default). They cover the tokens of the text, without the end token. With a seed, every response to a question has
+its own seed. Without a seed, each new engine gets a random seed, because with vLLM's default seed (0) a restarted
+engine would draw the same samples again.
 
 Left out: adapters, images, several engines; stopping during a call of the engine (Ctrl-C ends the engine itself).
 """
@@ -53,31 +54,33 @@ class VLLMSampler(LocalSampler):
 
     Args:
         model: a model on the Hugging Face hub, or a folder.
-        temperature: 0: greedy decoding.
-        top_p: draw from the fewest tokens whose probabilities add up to this value; 1: from all tokens.
-        top_k: draw from the k likeliest tokens; None: from all tokens, also if the model's own generation settings have
+        temperature: the sampling temperature; 0: greedy decoding.
+        top_p: draw from the smallest set of the likeliest tokens whose probabilities add up to this value; 1: from all
+            tokens.
+        top_k: draw from the k likeliest tokens; None: from all tokens, even if the model's own generation settings have
             a top_k.
-        max_tokens: the most new tokens of a response, with reasoning.
-        seed: None: different responses each time.
-        stop: stop strings, one or several; a response ends before the first.
+        max_tokens: the largest number of new tokens of a response, including reasoning.
+        seed: the seed of the random numbers; None: different responses each time.
+        stop: a stop string, or several stop strings; a response ends before the first stop string.
         system: the system prompt, for a chat template.
-        chat: write the prompt with the tokenizer's chat template; None: if the tokenizer has one.
+        chat: whether to write the prompt with the tokenizer's chat template; None: use the chat template if the
+            tokenizer has one.
         template: the user's turn; without a chat template, the whole prompt. It contains {question}.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
         chat_template: a Jinja text that replaces the tokenizer's own chat template.
-        logprobs: "drawn": of the distribution that the tokens are drawn from; "model": of the model's own distribution;
-            False: none.
-        end_token: log-probabilities include the end token, as the last one.
+        logprobs: the distribution of the log-probabilities. "drawn": the distribution that the tokens are drawn from;
+            "model": the model's own distribution; False: no log-probabilities.
+        end_token: whether the log-probabilities include the end token, as the last token.
         revision: a branch, tag or commit on the hub; None: the main branch.
         dtype: a precision that vLLM knows; None: vLLM decides.
-        per_call: responses in one call of the engine.
+        per_call: the number of responses in one call of the engine.
         allow_pickle: let vLLM read pickled weights if the model has no others.
         engine: more engine arguments of vLLM, such as {"tensor_parallel_size": 2, "gpu_memory_utilization": 0.8,
             "max_model_len": 8192}.
 
     Raises:
         OptionError: an option is not valid.
-        SamplingError: the engine does not start, or stops; the message holds vLLM's message.
+        SamplingError: the engine does not start, or stops; the message contains vLLM's message.
     """
 
     name = "vllm"
@@ -184,7 +187,7 @@ class VLLMSampler(LocalSampler):
         return variant
 
     def close(self) -> None:
-        """Drop the engine. Its memory is freed when no variant uses it any more."""
+        """Release this sampler's reference to the engine. The memory of the engine is freed when no variant uses it."""
         self._llm = None
 
     def _open_engine(self) -> Any:
@@ -195,7 +198,7 @@ class VLLMSampler(LocalSampler):
     def _calls(
         self, llm: Any, requests: Iterable[Request], cancelled: threading.Event
     ) -> Generator[list[SampleOutcome], None, None]:
-        """The outcomes of each call of the engine. Runs in a thread of its own."""
+        """Yields the outcomes of each call of the engine. Runs in a separate thread."""
         batch: list[OpenRequest] = []
         max_tokens, greedy = self._options["max_tokens"], not self._options["temperature"]
         for request in requests:
@@ -256,7 +259,7 @@ class VLLMSampler(LocalSampler):
         return text
 
     def _seed(self, request: Request) -> int | None:
-        """The seed of the first response. vLLM adds 1 for each further response, so every response has its own."""
+        """The seed of the first response. vLLM adds 1 for each further response, so every response has its own seed."""
         seed = self._options["seed"]
         if seed is None:
             return None
@@ -297,7 +300,7 @@ def _summary(error: Exception) -> str:
 
 
 def _commit(model: str, config: Any) -> str | None:
-    """The commit on the hub, as transformers notes it in a configuration; for a folder, a digest of its content."""
+    """The commit on the hub, which transformers writes into a configuration; for a folder, a digest of its content."""
     folder = Path(model).expanduser()
     if folder.is_dir():
         return folder_digest(folder)

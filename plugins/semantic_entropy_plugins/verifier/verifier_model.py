@@ -104,7 +104,7 @@ def generating_model(
     if loaded.max_length is not None and max_new_tokens >= loaded.max_length:
         raise errors.OptionError(
             f"verifier: max_new_tokens={max_new_tokens} leaves no room for a prompt in the window of "
-            f"{loaded.max_length} tokens of model={loaded.name!r}"
+            f"{loaded.max_length} tokens of model={loaded.name!r}: lower max_new_tokens"
         )
     write = prompt_writer(template, loaded.tokenizer, chat=chat, lead=False)
     encode = prompt_encoder(template, loaded.tokenizer, chat=chat)

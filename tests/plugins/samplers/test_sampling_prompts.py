@@ -65,7 +65,11 @@ def test_a_question_is_written_as_a_prompt(tokenizer, template, options, text):
         (None, {"system": "Be brief."}, "system needs a chat template.*template="),
         (None, {"chat_template_kwargs": {"a": 1}}, "chat_template_kwargs needs a chat template"),
         (CHAT, {"chat": False, "system": "Be brief."}, "system needs a chat template"),
-        (CHAT, {"chat": False, "chat_template": CHAT}, "chat_template is given, but chat=False does not use it"),
+        (
+            CHAT,
+            {"chat": False, "chat_template": CHAT},
+            "chat_template is given, but chat=False does not use it: remove one",
+        ),
         (CHAT, {"template": "Why?"}, "template='Why\\?' has no {question}"),
         (CHAT, {"chat_template_kwargs": {"a": {1}}}, "not an object that JSON can hold"),
         (CHAT, {"chat_template_kwargs": {"tokenize": True}}, "holds 'tokenize'"),

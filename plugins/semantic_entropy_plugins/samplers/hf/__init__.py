@@ -1,7 +1,7 @@
-"""The sampler `hf`: a causal language model in this process, by transformers' `generate`.
+"""The sampler `hf`: a causal language model in this process, run by transformers' `generate`.
 
-hf_sampler: options. hf_engine: batches of requests. generation: calls of `generate` with a shared cache.
-generation_modes: which kind of batches a model supports. token_draws: how each token is drawn.
+hf_sampler: the sampler and its options. hf_engine: batches of requests. generation: calls of `generate` with a shared
+cache. generation_modes: tests the kinds of batches that a model supports. token_draws: draws each token.
 
-Nothing is imported here: torch is imported only when the sampler is used.
+This module imports nothing: torch is imported only when the sampler is used.
 """

@@ -1,13 +1,14 @@
-"""Generates many responses to many prompts by `generate`, with a key-value cache that is kept between its calls.
+"""Generates many responses to many prompts by `generate`, and keeps the key-value cache between calls of `generate`.
 
-    prompts (P, longest)     processed once each, however many responses
+    prompts (P, longest)     each prompt is processed once for all its responses
     rows (R, longest + t)    the prompts' cache, repeated for each response; every step draws one token per row;
-                             when half of the rows are done, they are dropped and the others continue
+                             when half of the rows have ended, they are dropped, and the other rows continue
 
 Prompts are padded on the left. Of the model's own generation settings (top_k, repetition penalty, end tokens, ...) only
 the end tokens are used: responses come from the requested distribution.
 
-This is the first mode of `generation_modes`, which finds out which modes a model supports.
+The scheme above is the first mode of `generation_modes`. The module `generation_modes` finds the modes that a model
+supports.
 
 Left out: new rows in the places of finished rows, as serving engines do (see the sampler `vllm`).
 """
@@ -41,7 +42,7 @@ class ResponseRow(NamedTuple):
 
 
 class CancelledDrawError(Exception):
-    """The responses are no longer wanted."""
+    """The draw was cancelled."""
 
 
 class Generation:
@@ -49,7 +50,7 @@ class Generation:
 
     Attributes:
         mode: how the model runs batches.
-        tokens: tokens that the model has processed, with padding.
+        tokens: the number of tokens that the model has processed, including padding.
         end_ids: the end tokens of the model and its tokenizer.
 
     Args:
@@ -67,7 +68,7 @@ class Generation:
         self._model.generation_config = GenerationConfig(pad_token_id=self._pad)
         self.tokens = 0
         self.mode = choose_mode(loaded, self.end_ids, self._generate_all)
-        self.tokens = 0  # without the test of the modes
+        self.tokens = 0  # the tokens of the test of the modes do not count
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of these tokens, without special tokens."""
@@ -86,7 +87,7 @@ class Generation:
 
     @torch.inference_mode()
     def hidden_states(self, texts: Sequence[list[int]]) -> list[list[float]]:
-        """The last layer's state (d,) at the last token of each text; one more pass of the model's body."""
+        """The last layer's state (d,) at the last token of each text, by another pass of the model's body."""
         longest = max(map(len, texts))
         ids = torch.tensor([[*text, *[self._pad] * (longest - len(text))] for text in texts], device=self._device)
         states = self._states(ids)
@@ -95,7 +96,7 @@ class Generation:
         return chosen
 
     def _states(self, ids: torch.Tensor) -> torch.Tensor:
-        """States (rows, tokens, d) of the last layer. Padding on the right is not seen by earlier tokens: no mask."""
+        """States (rows, tokens, d) of the last layer, without a mask: tokens do not see the padding on their right."""
         out = self._model.base_model(input_ids=ids, use_cache=False)
         if (states := getattr(out, "last_hidden_state", None)) is None:  # this model's body has another output
             states = self._model(input_ids=ids, use_cache=False, output_hidden_states=True).hidden_states[-1]
@@ -106,7 +107,7 @@ class Generation:
     def _generate_all(
         self, mode: GenerationMode, prompts: Sequence[list[int]], drawer: TokenDrawer
     ) -> list[DrawnTokens]:
-        """Call `generate` until all rows are done; between calls, drop the rows that are done."""
+        """Call `generate` until all rows have ended; between calls, drop the rows that have ended."""
         drawer.drops_rows = mode.shares_prompts
         ids, mask, cache = self._start(mode, prompts)
         prompt_length = ids.shape[1]
@@ -123,7 +124,7 @@ class Generation:
         return drawer.responses()
 
     def _start(self, mode: GenerationMode, prompts: Sequence[list[int]]) -> tuple[torch.Tensor, torch.Tensor, Any]:
-        """Ids and mask (R, longest); and if prompts are shared, the cache of all but their last tokens."""
+        """Returns ids and mask (R, longest), and the cache of the prompts without their last tokens, or None."""
         distinct = {prompt: place for place, prompt in enumerate(dict.fromkeys(map(tuple, prompts)))}
         places = torch.tensor([distinct[tuple(prompt)] for prompt in prompts], device=self._device)
         ids, mask = self._pad_left([list(prompt) for prompt in distinct])
@@ -137,7 +138,7 @@ class Generation:
     def _generate(
         self, ids: torch.Tensor, mask: torch.Tensor, cache: Any, drawer: TokenDrawer
     ) -> tuple[torch.Tensor, Any]:
-        """All ids after one call of `generate`; and if another call may follow, the cache of all but the last id."""
+        """Call `generate` once. Returns all ids, and the cache without the last id, or None if no call can follow."""
         cached = cache.get_seq_length() if cache is not None else 0
         out = self._call(
             ids,

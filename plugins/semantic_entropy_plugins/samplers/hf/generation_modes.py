@@ -1,4 +1,4 @@
-"""Finds out how a model can generate in batches, by comparison with one text at a time, without padding or cache.
+"""Finds out how a model can generate in batches: compares batches with single texts, without padding and cache.
 
     mode                         a prompt is processed once   padding   several responses in a batch
     "sharing prompts"            yes                          yes       yes
@@ -24,8 +24,8 @@ from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.samplers.hf.token_draws import DrawnTokens, DrawOptions, TokenDrawer
 
 _TEST_QUESTION = "What is the capital of Italy?"
-_STEPS = 2  # the first from the prompt, the second from the cache
-# Nats by which a correct batch differs from single texts through rounding: far less than by a wrong attention mask.
+_STEPS = 2  # the first step reads the prompt, the second step reads the cache
+# Nats. Rounding changes a correct batch by less than this limit, and a wrong attention mask changes it by far more.
 _TOLERANCE = {torch.float32: 1e-2, torch.bfloat16: 0.2, torch.float16: 0.1}
 
 
@@ -49,12 +49,12 @@ Generate = Callable[[GenerationMode, Sequence[list[int]], TokenDrawer], list[Dra
 
 
 def choose_mode(loaded: LoadedModel, end_ids: Sequence[int], generate: Generate) -> GenerationMode:
-    """The first mode that agrees with the model on single texts.
+    """The first mode whose log-probabilities and entropies agree with single texts.
 
     Args:
         loaded: the model.
-        end_ids: its end tokens.
-        generate: draws tokens for these prompts in this mode.
+        end_ids: the end tokens of the model.
+        generate: draws tokens in a mode; the mode and the prompts are arguments.
     """
     problems: dict[str, str] = {}
     for mode in MODES:
@@ -75,7 +75,7 @@ def choose_mode(loaded: LoadedModel, end_ids: Sequence[int], generate: Generate)
 
 
 class _ForcedDrawer(TokenDrawer):
-    """Draws given tokens, so that the rows are known; a row ends early if an end token is given."""
+    """Draws given tokens, so that the rows are known. A row ends early if a given token is an end token."""
 
     def __init__(self, rows: Sequence[Sequence[int]], end_ids: Sequence[int], device: torch.device) -> None:
         options = DrawOptions(
@@ -94,7 +94,7 @@ class _ForcedDrawer(TokenDrawer):
 
 @torch.inference_mode()
 def _largest_difference(loaded: LoadedModel, end_ids: Sequence[int], generate: Generate, mode: GenerationMode) -> float:
-    """The largest difference in nats, in two rows for each of two prompts; one row of each ends at its first token."""
+    """The largest difference in nats. Each of two prompts has two rows, and one row of each prompt ends early."""
     prompt = (loaded.tokenizer(_TEST_QUESTION)["input_ids"] * 5)[:5]
     other_prompt = prompt[::-1][: 3 if mode.pads else None]
     long = [token for token in (*prompt, *range(len(end_ids) + _STEPS)) if token not in end_ids][:_STEPS]

@@ -1,9 +1,9 @@
-"""Draws samples with a loaded model: requests in, batches of outcomes out.
+"""Draws samples with a loaded model: reads requests, and yields batches of outcomes.
 
     rows in a batch x (longest prompt + max_tokens) <= budget
 
-The responses to one question stay side by side, because they share their prompt. A request that does not fit as a whole
-continues in the next batch.
+The responses to one question are neighbours in a batch, because they share their prompt. If a request does not fit into
+a batch, it continues in the next batch.
 
 A prompt that leaves no room for the response in the model's window is a failure, and so is a response that does not fit
 into memory alone. No prompt is cut.
@@ -26,8 +26,8 @@ from semantic_entropy_plugins.samplers.sampled_text import Response, read_respon
 from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter
 from semantic_entropy_plugins.samplers.sampling_requests import MissingResponse, SampleOutcome, start_request
 
-# Tokens of a batch, with new ones, if the user sets no limit. A step of a GPU takes almost the same time for one row
-# and for a hundred; a CPU's step takes longer with each row, and Ctrl-C loses the batch.
+# The number of tokens of a batch, including new tokens, if the user sets no limit. On a GPU a step takes almost the
+# same time for 1 row and for 100 rows. On a CPU a step takes longer with each row, and Ctrl-C loses the batch.
 _BATCH_TOKENS = {"cpu": 8192}
 _BATCH_TOKENS_GPU = 32768
 _POLL = 0.1  # seconds between checks for cancellation while another thread uses the model
@@ -39,7 +39,7 @@ class SamplingEngine:
     Args:
         loaded: the model.
         prompts: writes the prompts.
-        options: how tokens are drawn, and what samples hold.
+        options: the options for drawing tokens and for the content of samples.
         batch_tokens: the budget of a batch; None: a default for the device.
 
     Raises:
@@ -54,7 +54,7 @@ class SamplingEngine:
         if self._window is not None and options.max_tokens >= self._window:
             raise errors.OptionError(
                 f"hf: max_tokens={options.max_tokens} leaves no room for a prompt in the window of {self._window} "
-                f"tokens of model={loaded.name!r}: use fewer"
+                f"tokens of model={loaded.name!r}: lower max_tokens"
             )
         self._subject = f"hf: model={loaded.name!r}, on {loaded.device} in {loaded.dtype},"
         self._lock = loaded.lock  # shared with all variants that use this model
@@ -106,7 +106,7 @@ class SamplingEngine:
     def _samples(
         self, responses: Sequence[MissingResponse], drawn: Sequence[DrawnTokens]
     ) -> list[tuple[Sample | str, int]]:
-        """For each response its sample, or the reason why there is none; and its number of tokens."""
+        """For each response: (its sample or the reason why there is no sample, its number of tokens)."""
         texts = [
             read_response(
                 self.generation.decode,
@@ -158,13 +158,13 @@ class SamplingEngine:
 def pack_batches(
     responses: Iterable[MissingResponse], budget: TokenBudget, max_tokens: int, *, pads: bool
 ) -> Iterator[list[MissingResponse]]:
-    """Batches of responses, taken as they fit.
+    """Yield batches: a batch takes responses, in order, until the next response does not fit.
 
     Args:
         responses: the responses to draw, in order.
         budget: the limit of a batch; it may change between batches.
-        max_tokens: the most tokens of a response.
-        pads: prompts of different lengths may share a batch.
+        max_tokens: the largest number of tokens of a response.
+        pads: whether prompts of different lengths may share a batch.
     """
     batch: list[MissingResponse] = []
     longest = 0

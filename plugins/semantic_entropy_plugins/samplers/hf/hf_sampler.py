@@ -1,4 +1,4 @@
-"""Samples from a causal language model in this process, by transformers' `generate`.
+"""Samples from a causal language model in this process, run by transformers' `generate`.
 
     requests -> prompts -> batches over questions and responses -> tokens -> samples
 
@@ -7,15 +7,17 @@ A request is taken when a batch has room for it. A thread draws samples while th
 `sampling_thread`.
 
 Log-probabilities are in nats. With `logprobs="drawn"` they belong to the distribution that the tokens are drawn from,
-after temperature, top_k and top_p: Monte Carlo estimators are defined on them, and the code of the Nature 2024 paper
-uses them (`compute_transition_scores` on `scores`). With `logprobs="model"` they belong to the model at temperature 1,
-as in lm-polygraph. They cover the tokens of the text. As in both codes, the end token has none, unless it is the only
-token, or `end_token=True` requests it; then their sum is the log-probability of the whole response.
+after temperature, top_k and top_p. Monte Carlo estimators are defined on these log-probabilities, and the code of the
+Nature 2024 paper uses them (`compute_transition_scores` on `scores`). With `logprobs="model"` the log-probabilities
+belong to the model at temperature 1, like in lm-polygraph. A sample contains the log-probabilities of the text's
+tokens, without the end token, like in both codes. The end token is included if it is the only token, or with
+`end_token=True`; then the sum of the log-probabilities is the log-probability of the whole response.
 
-At temperature 0 all responses to a question are equal: one is generated and yielded n times, and its cost is counted
-once. Its log-probabilities are the model's own, because in the drawn distribution they are all 0.
+At temperature 0 all responses to a question are equal: one response is generated and yielded n times, and its cost is
+counted once. Its log-probabilities belong to the model's own distribution, because in the drawn distribution they are
+all 0.
 
-When the reader stops, at most two batches are lost: the batch that is being drawn and the batch that waits.
+When the reader stops, at most two batches are lost: the batch in progress and one finished batch.
 
 Left out: several GPUs for one model, quantised weights, adapters, serving many users (see `vllm` and `openai`).
 """
@@ -42,41 +44,45 @@ from semantic_entropy_plugins.samplers.sampling_thread import in_background
 class HFSampler(LocalSampler):
     """Draws responses from a causal language model.
 
-    A seed determines each response separately: response i to a question is drawn with (seed, question, i), whatever
-    else is in its batch and however many responses are requested. So later requests for more responses yield new ones,
-    and 4 responses are the first 4 of 10. Batches change only the rounding of the model's outputs, which can change a
-    token: rarely in float32, more often in half precision. torch's own generators are neither read nor set.
+    With a seed, the random numbers of response i to a question depend only on (seed, question, i). They do not depend
+    on the other rows of the batch or on the number of responses. So 4 responses are the first 4 of 10 responses, and a
+    later request for more responses yields new responses. The batch only changes the rounding of the model's outputs.
+    Rounding rarely changes a token in float32, and more often in half precision. torch's own random generators are
+    neither read nor set.
 
     Args:
         model: a causal language model on the Hugging Face hub, or a folder.
-        temperature: 0: greedy decoding.
-        top_p: draw from the fewest tokens whose probabilities add up to this value; 1: from all tokens.
-        top_k: draw from the k likeliest tokens; None: from all tokens, also if the model's own generation settings have
+        temperature: the sampling temperature; 0: greedy decoding.
+        top_p: draw from the smallest set of the likeliest tokens whose probabilities add up to this value; 1: from all
+            tokens.
+        top_k: draw from the k likeliest tokens; None: from all tokens, even if the model's own generation settings have
             a top_k.
-        max_tokens: the most new tokens of a response, with reasoning.
-        seed: None: different responses each time.
-        stop: stop strings, one or several; a response ends before the first.
+        max_tokens: the largest number of new tokens of a response, including reasoning.
+        seed: the seed of the random numbers; None: different responses each time.
+        stop: a stop string, or several stop strings; a response ends before the first stop string.
         system: the system prompt, for a chat template.
-        chat: write the prompt with the tokenizer's chat template; None: if the tokenizer has one.
+        chat: whether to write the prompt with the tokenizer's chat template; None: use the chat template if the
+            tokenizer has one.
         template: the user's turn; without a chat template, the whole prompt. It contains {question}.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
         chat_template: a Jinja text that replaces the tokenizer's own chat template.
-        logprobs: "drawn": of the distribution that the tokens are drawn from; "model": of the model's own distribution;
-            False: none.
-        end_token: log-probabilities and entropies include the end token, as the last one.
-        token_entropies: keep the entropy at each token, of the distribution that `logprobs` names.
-        hidden_states: keep the last layer's state at the text's last token; takes one more pass of the model per batch.
+        logprobs: the distribution of the log-probabilities. "drawn": the distribution that the tokens are drawn from;
+            "model": the model's own distribution; False: no log-probabilities.
+        end_token: whether the log-probabilities and entropies include the end token, as the last token.
+        token_entropies: whether to keep the entropy, at each token, of the distribution that `logprobs` names.
+        hidden_states: whether to keep the last layer's state at the text's last token. This needs another pass of the
+            model for each batch.
         revision: a branch, tag or commit on the hub; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, float16 on another GPU,
             float32 on a CPU.
-        batch_tokens: the most tokens of a batch: responses times (longest prompt + `max_tokens`). It is halved when
-            memory runs out. None: a default for the device.
+        batch_tokens: the largest number of tokens of a batch: (number of responses) x (longest prompt + `max_tokens`).
+            The number is halved after an out-of-memory error. None: a default for the device.
         allow_pickle: read pickled weights if the model has no others.
         compile: `torch.compile` the model.
 
     Raises:
-        OptionError: an option is not valid, or there is no such model; the message names the alternatives.
+        OptionError: an option is not valid, or the model does not exist.
         SamplingError: the model is unavailable: no network, no permission, no disk space, no memory.
     """
 
@@ -144,7 +150,7 @@ class HFSampler(LocalSampler):
 
     @property
     def forward_tokens(self) -> int:
-        """Tokens that the model has processed so far, with padding."""
+        """The number of tokens that the model has processed so far, including padding."""
         return self._open_engine.generation.tokens
 
     def describe(self) -> str:

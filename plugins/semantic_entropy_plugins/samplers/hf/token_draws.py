@@ -2,12 +2,14 @@
 
     logits -> temperature -> top-k -> top-p -> q;  token = the first whose cumulative q exceeds u;  log q(token), H(q)
 
-A logits processor draws the token itself, and leaves `generate` only this token to choose. So the log-probabilities are
-exactly those of the distribution that the token was drawn from (in half precision, a second pass of the model would
-give others), no tensor of the size (steps, rows, vocabulary) is kept, and torch's global generator is not used.
+A logits processor draws the token, and changes the logits so that `generate` must choose this token. This has three
+advantages. The log-probabilities belong exactly to the distribution that the token was drawn from (in half precision, a
+second pass of the model would return other values). No tensor of the size (steps, rows, vocabulary) is kept. torch's
+global random generator is not used.
 
-The random numbers u of each response come from its own generator, seeded by (seed, question, number of the response):
-they do not depend on the other responses in the batch. The filters are those of transformers, in its order.
+The random numbers u of a response come from a separate generator with the seed (seed, question, number of the
+response), so they do not depend on the other responses in the batch. The filters and their order are the same as in
+transformers.
 
 Left out: penalties, constraints, beams.
 """
@@ -30,13 +32,13 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-_BYTES_PER_CHARACTER = 4  # at most; so many tokens of a byte-level tokenizer can write one character
-_ROWS = 32  # drawn at a time: with a vocabulary of 150,000, sums and logarithms take some 100 megabytes
+_BYTES_PER_CHARACTER = 4  # the largest number of tokens of a byte-level tokenizer for one character
+_ROWS = 32  # rows drawn together: with a vocabulary of 150,000 this needs about 100 megabytes
 
 
 @dataclass(frozen=True, slots=True)
 class DrawOptions:
-    """The options of `HFSampler` with the same names: how tokens are drawn, and what samples hold.
+    """The options of `HFSampler` for drawing tokens and for the content of samples, under the same names.
 
     At temperature 0 the likeliest token is drawn, and log-probabilities always belong to the model's own distribution.
     """
@@ -57,7 +59,7 @@ class DrawOptions:
 class DrawnTokens:
     """One response: its tokens (T,), and their log-probabilities and entropies (T,) in nats.
 
-    entropies: empty unless requested. ended: the last token is an end token.
+    `entropies` is empty unless requested. `ended` says whether the last token is an end token.
     """
 
     ids: list[int]
@@ -69,20 +71,21 @@ class DrawnTokens:
 class TokenDrawer:
     """Draws the tokens of a batch, from the first step to the last, over several calls of `generate`.
 
-    A call ends when all its rows are done, when half of them are (if `drops_rows`), or when `cancelled` is set.
+    A call ends when all its rows have ended, when half of its rows have ended and `drops_rows` is true, or when the
+    event `cancelled` is set.
 
     Attributes:
-        active: (k,) the rows of the batch that the current call of `generate` holds.
-        step: how many tokens each of these rows has drawn.
-        drops_rows: end a call when half of its rows are done.
+        active: (k,) the rows of the batch that are part of the current call of `generate`.
+        step: the number of tokens that each active row has drawn.
+        drops_rows: whether a call ends when half of its rows have ended.
 
     Args:
-        options: how tokens are drawn.
-        keys: question and number of each row's response.
+        options: the options for drawing tokens.
+        keys: for each row, the question and the number of the response.
         end_ids: the end tokens.
         device: the model's device.
-        decode: from tokens to text, for stop strings.
-        cancelled: set when the responses are no longer wanted.
+        decode: returns the text of tokens, in which stop strings are searched.
+        cancelled: an event that cancels the draw.
     """
 
     def __init__(
@@ -113,17 +116,17 @@ class TokenDrawer:
 
     @property
     def steps_left(self) -> int:
-        """How many more tokens a row may draw."""
+        """The number of tokens that a row may still draw."""
         return self._options.max_tokens - self.step
 
     @property
     def cancelled(self) -> bool:
-        """Whether the responses are no longer wanted."""
+        """Whether the draw is cancelled."""
         return self._cancelled.is_set()
 
     @property
     def unfinished(self) -> torch.Tensor:
-        """Positions in `active` of the rows that continue."""
+        """The positions, in `active`, of the rows that continue."""
         return (~self._done[self.active]).nonzero()[:, 0] if self.steps_left else self.active[:0]
 
     def draw(self, scores: torch.Tensor) -> None:
@@ -137,7 +140,7 @@ class TokenDrawer:
         scores.fill_(-torch.inf).scatter_(1, tokens[:, None], 0.0)
 
     def finished(self) -> torch.Tensor:
-        """(k,) the rows that `generate` may stop; all of them if the call should end."""
+        """(k,) whether `generate` may stop a row; true for all rows if the call should end."""
         done = self._done[self.active]
         unfinished = len(done) - int(done.sum())
         if self.cancelled or (self.drops_rows and 2 * unfinished <= len(done)):
@@ -227,7 +230,7 @@ def _filters(options: DrawOptions) -> list[Any]:
 
 
 def _random_numbers(seed: int | None, question: str, number: int, count: int) -> list[float]:
-    """In [0, 1): the same for equal arguments in every version of torch; without a seed, different each time."""
+    """Random numbers in [0, 1). Equal arguments have equal numbers in every version of torch, unless seed is None."""
     key = None if seed is None else hashlib.sha256(repr((seed, question, number)).encode()).digest()
     source = random.Random(key)
     return [source.random() for _ in range(count)]

@@ -513,7 +513,10 @@ def test_a_closed_sampler_raises(folder):
         ({"top_k": 0}, "top_k=0 must be a whole number of at least 1 or None"),
         ({"max_tokens": 0}, "max_tokens=0 must be"),
         ({"max_tokens": None}, "max_tokens=None must be"),
-        ({"max_tokens": WINDOW}, f"max_tokens={WINDOW} leaves no room .* window of {WINDOW}"),
+        (
+            {"max_tokens": WINDOW},
+            f"max_tokens={WINDOW} leaves no room .* window of {WINDOW} tokens.*: lower max_tokens",
+        ),
         ({"seed": 1.5}, "seed=1.5 must be"),
         ({"stop": ""}, "stop='' must be"),
         ({"stop": ["a", 3]}, "stop=\\['a', 3\\] must be"),
