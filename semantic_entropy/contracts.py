@@ -179,7 +179,7 @@ def _reject_count(judge: Equivalence, pairs: Sequence[Pair], count: int) -> NoRe
 def _reject_verdict(judge: Equivalence, pair: Pair, verdict: object) -> NoReturn:
     raise EquivalenceError(
         f"equivalence {judge.name!r} returned {verdict!r} for {pair!r}; "
-        "return Verdict(True), Verdict(False), or Verdict(None) where it cannot decide"
+        "return Verdict(True), Verdict(False), or Verdict(None) if the judge cannot decide"
     )
 
 

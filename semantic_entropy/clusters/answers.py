@@ -199,7 +199,7 @@ def _after_reasoning(extract: Extractor, *, check: bool = False) -> Extractor:
         if check and answer is not None and not isinstance(answer, str):
             raise InputError(
                 f"extract: {getattr(extract, '__name__', extract)!r} returned {answer!r} for {response[:80]!r}; "
-                "an extractor returns the answer as a str, or None where there is none"
+                "an extractor returns the answer as a str, or None if there is no answer"
             )
         return answer if answer is not None and answer.strip() else None
 

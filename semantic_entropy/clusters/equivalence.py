@@ -166,7 +166,7 @@ class FunctionEquivalence(Equivalence):
             raise EquivalenceError(
                 f"equivalence {self.name!r} raised {type(error).__name__}: {error} "
                 f"on {left[:80]!r} and {right[:80]!r}; "
-                "return None where it cannot decide"
+                "return None if the function cannot decide"
             ) from error
         if same is True or same is False or same is None:
             return same

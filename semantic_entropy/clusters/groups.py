@@ -75,7 +75,7 @@ def _logprobs(logprobs: Any, responses: int, where: str) -> tuple[tuple[float, .
             f"{where}logprobs={_show(logprobs)} must be a list with one list of floats for each response"
         )
     if len(logprobs) != responses:
-        missing = f"; response {len(logprobs)} has none" if len(logprobs) < responses else ""
+        missing = f"; response {len(logprobs)} has no log-probabilities" if len(logprobs) < responses else ""
         raise EvidenceError(f"{where}logprobs has {len(logprobs)} entries for {responses} responses{missing}")
     return tuple(_tokens(tokens, f"{where}logprobs of response {i}") for i, tokens in enumerate(logprobs))
 

@@ -213,7 +213,7 @@ def test_undecided_pairs_are_different_counted_and_shown():
         ({"responses": ["a"], "question": 3}, InputError, "question is 3"),
         ({"responses": [["a"], ["b"]], "question": "q"}, InputError, "pass a list with one entry each"),
         ({"responses": [["a"], ["b"]], "question": ["q"]}, InputError, "1 entries for 2 groups"),
-        ({"responses": ["a", "b"], "logprobs": [[-1.0]]}, EvidenceError, "response 1 has none"),
+        ({"responses": ["a", "b"], "logprobs": [[-1.0]]}, EvidenceError, "response 1 has no log-probabilities"),
         ({"responses": ["a", "b"], "logprobs": [[-1.0], None]}, EvidenceError, "response 1 are missing"),
         ({"responses": ["a", "b"], "logprobs": [[-1.0], []]}, EvidenceError, "response 1 are empty"),
         ({"responses": ["a"], "logprobs": [[0.5]]}, EvidenceError, "hold 0.5"),
