@@ -4,7 +4,7 @@
     empo-train demo                          create a tiny model, train it without labels, compare before and after
     empo-train recipes                       the configurations that ship with the package
 
-Fast to import: a command imports torch when it needs torch.
+The module is fast to import: a command imports torch only when it needs torch.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ empo-train recipes                      list the recipes of the package
 
 
 class _ConfigOrCommand(click.Group):
-    """The first argument is a command, or else a configuration to train from."""
+    """A group of commands. If the first argument is no command, it is a configuration: `run` is the command."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -91,7 +91,7 @@ def run(
         launch.check_single_process(checked)
         final = _train(checked, overwrite)
     except SemanticEntropyError as error:
-        if not launch.is_first_process():  # the first process reports an error that all processes have
+        if not launch.is_first_process():  # all processes can have this error: the first process reports it
             launch.wait_for_launcher()
         raise click.ClickException(str(error)) from error
     if launch.is_first_process():
@@ -99,7 +99,7 @@ def run(
 
 
 def _check(config: str, changes: list[str]) -> None:
-    """Print the report; exit status 1 if it contains a problem."""
+    """Print the report of the check. If the report contains a problem, exit with status 1."""
     from empo_rl.check import check_run, passed, report_lines
 
     findings = check_run(config, changes)
@@ -114,7 +114,7 @@ def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
     from empo_rl.files import run_directory
     from empo_rl.run.launch import EndedRunError, ProcessError, check_devices, launch
 
-    # report a problem that all processes have once, before they start
+    # before the processes start, report once the problems that all processes would have
     accumulation_steps(config, config.launch.processes)
     run_directory.plan_start(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
     check_devices(config)
@@ -134,7 +134,7 @@ def _train(config: Any, overwrite: bool) -> Path:
     from empo_rl.run.launch import STOPPED, end_with_launcher, is_one_of_many, wait_for_launcher
 
     end_with_launcher()
-    if not is_one_of_many():  # job queues send SIGTERM; of several processes, the launcher handles the signal
+    if not is_one_of_many():  # job queues send SIGTERM; the launcher handles it if there is one
         signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with StageProgress() as progress:
         try:
@@ -147,7 +147,7 @@ def _train(config: Any, overwrite: bool) -> Path:
         except RunStoppedError as stop:
             progress.end()
             _exit(str(stop), status=STOPPED)
-        except RuntimeError:  # perhaps because another process died, which the launcher reports
+        except RuntimeError:  # another process may have died: then the launcher reports that
             wait_for_launcher()
             raise
 
@@ -163,7 +163,7 @@ def _resume_hint(config: Any) -> str:
 
 
 def _exit(line: str, status: int = 130) -> NoReturn:
-    """End a run that the user interrupted or an alarm stopped. Shells expect status 130 after Ctrl-C."""
+    """Print a line and end a run that the user or an alarm stopped. Shells expect status 130 after Ctrl-C."""
     from empo_rl.run.launch import is_first_process
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would cut off the line
@@ -251,7 +251,7 @@ def recipes(name: str | None) -> None:
 
 
 def _complete_recipe(name: str, text: str) -> str:
-    """The text of the recipe; if it extends another recipe, its header and the keys of both."""
+    """The text of the recipe. If the recipe extends another recipe, its header and the merged keys of both recipes."""
     if not any(line.startswith("extends:") for line in text.splitlines()):
         return text
     from empo_rl.config.load import read_with_bases
@@ -268,16 +268,16 @@ def _complete_recipe(name: str, text: str) -> str:
 
 
 def _set_environment(*, offline: bool) -> None:
-    """Before torch is imported: for a tiny model one thread and no network."""
+    """Set environment variables before torch is imported. offline: no network and one thread, for a tiny model."""
     if offline:
         os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
         os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers would warn about it
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers print a warning without this variable
     os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the docs of `method: online_dpo` contain the warning
 
 
 def _silence_libraries() -> None:
-    """Turn off notices for programmers: deprecations inside TRL, and a progress bar for writing 400 KB."""
+    """Turn off messages that do not help the user: deprecations inside TRL, and the progress bars of small files."""
     import datasets
     import transformers
 

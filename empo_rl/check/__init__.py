@@ -1,9 +1,9 @@
 """`empo-train CONFIG --check`: find the problems of a run, and the resources it needs, before a GPU is used.
 
     settings      the configuration itself: batch layout, section `trl`, entropy window, reward, guards, judges
-    availability  what must be on this machine: question data, packages, a hub token
-    disk_space    the size of the checkpoints against the free space
-    gpu_memory    an estimate of the memory per GPU against the GPU
+    availability  question data, packages, a hub token
+    disk_space    whether the checkpoints fit on the disk
+    gpu_memory    an estimate of the memory on each GPU
 
 The check reports all problems, not only the first. A fact that cannot be known here (a dataset or a model that is not
 on this machine, a GPU of another machine) is reported as "not checked" with the reason, and is not a failure. The check
@@ -37,7 +37,7 @@ def check_run(source: str, overrides: Sequence[str] = ()) -> list[CheckFinding]:
 
 @contextmanager
 def _offline() -> Iterator[None]:
-    """Make the hub's libraries use only files on this machine. Libraries that are loaded already may still connect."""
+    """Make the hub's libraries use only files on this machine. A library imported earlier may still connect."""
     names = ("HF_HUB_OFFLINE", "HF_DATASETS_OFFLINE")
     before = {name: os.environ.get(name) for name in names}
     os.environ.update(dict.fromkeys(names, "1"))

@@ -1,4 +1,4 @@
-"""Check what must be on this machine: the question data with its columns, the packages, and a token of the hub.
+"""Check that this machine has the question data with its columns, the packages, and a token of the hub.
 
 A hub dataset is checked only if it is in the local cache.
 """
@@ -14,14 +14,14 @@ from empo_rl.data.prompts import prompt_columns, read_prompts
 from empo_rl.extras import TRAINING, is_installed, require_extra
 from semantic_entropy import InputError, SemanticEntropyError
 
-# a value of report_to -> modules, any of which is enough; each other tracker has a module of its own name
+# value of report_to -> modules, of which one is enough; any other tracker needs the module with its name
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "comet_ml": ("comet_ml",)}
 _NOT_A_TRACKER = ("all", "none")
-_GPU_PACKAGES = ("deepspeed", "vllm")  # useless on a machine without a GPU, and often impossible to install there
+_GPU_PACKAGES = ("deepspeed", "vllm")  # a machine without a GPU needs neither package, and often cannot install it
 
 
 def question_findings(config: Config) -> Generator[CheckFinding, None, int | None]:
-    """Returns the number of questions that the run would train on; None if it cannot be known here."""
+    """Yield findings about the data; return the number of questions of the run, or None if it is not known here."""
     rows = config.data.limit
     if config.data.path is not None or config.data.dataset == "demo":
         try:
@@ -79,7 +79,7 @@ def _cached_columns(config: Config) -> Mapping[str, Any] | None:
 
 
 def package_findings(config: Config) -> Iterator[CheckFinding]:
-    """One finding if every package is installed, or one for each missing package; then the hub token."""
+    """One finding for each missing package, or one finding if no package is missing; then one for the hub token."""
     missing = [(module, purpose) for module, purpose in _needed_packages(config) if not is_installed(module)]
     for module, purpose in missing:
         if module in _GPU_PACKAGES and not has_gpu():
@@ -98,7 +98,7 @@ def package_findings(config: Config) -> Iterator[CheckFinding]:
 
 
 def _needed_packages(config: Config) -> Iterator[tuple[str, str]]:
-    """(module, purpose)."""
+    """(module, purpose) for each module that the run imports."""
     yield from ((module, "empo-train") for module in TRAINING)
     if config.lora is not None:
         yield "peft", "lora"

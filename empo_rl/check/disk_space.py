@@ -1,8 +1,10 @@
 """Check whether the checkpoints fit on the disk.
 
-    checkpoint = w N + 2 w T      (stored weights, Adam's two moments); fsdp2 and zero3 store the weights twice
+    checkpoint = w N + 2 w T bytes      (stored weights, Adam's two moments)
 
-`final/` holds the weights once more. With LoRA a checkpoint holds the adapter instead of the weights.
+N is the number of weights, T the number of trained weights, and w the bytes per stored weight (4, or 2 for bf16). With
+fsdp2 and zero3, a checkpoint contains the weights twice. With LoRA, a checkpoint contains only the adapter, not the
+weights. `final/` contains the weights once more.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from empo_rl.config import Config
 
 
 def findings(config: Config, shape: Shape | None, rows: int | None) -> Iterator[CheckFinding]:
-    """Compare the free space with what the run will write. rows: the number of questions, if known."""
+    """Compare the free space with the size of the files of the run. rows: number of questions; None: not known."""
     if config.model == "demo":
         return
     if shape is None:
@@ -33,7 +35,7 @@ def findings(config: Config, shape: Shape | None, rows: int | None) -> Iterator[
         )
         return
     one = _checkpoint_bytes(config, shape)
-    # with keep_checkpoints, the oldest checkpoint is deleted after the newest is written: room for one more
+    # the oldest checkpoint is deleted after the newest is written, so the disk needs room for one more checkpoint
     needed = (kept + (1 if config.training.keep_checkpoints else 0)) * one + _final_bytes(config, shape)
     free = shutil.disk_usage(_existing_folder(Path(config.output_dir))).free
     text = f"{kept} checkpoints of {format_gib(one)} and final/: {format_gib(needed)}"

@@ -1,4 +1,4 @@
-"""A finding of a check: ok, a problem, or something that could not be checked on this machine."""
+"""Define the findings of a check. A finding is ok, a problem, or not checked on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ GIB = 2**30
 
 @dataclass(frozen=True, slots=True)
 class CheckFinding:
-    """One line of the report. about: what was checked."""
+    """One line of the report. about: the checked subject, for example "memory"."""
 
     kind: Literal["ok", "problem", "not checked"]
     about: str
@@ -20,17 +20,17 @@ class CheckFinding:
 
 
 def ok(about: str, text: str) -> CheckFinding:
-    """The check passed."""
+    """A finding: the check passed."""
     return CheckFinding("ok", about, text)
 
 
 def problem(about: str, text: str) -> CheckFinding:
-    """The run would fail or give an unwanted result; the text names the value and the fix."""
+    """A finding: the run would fail or have an unwanted result. `text` names the value and the fix."""
     return CheckFinding("problem", about, text)
 
 
 def unchecked(about: str, reason: str) -> CheckFinding:
-    """The check was not possible on this machine."""
+    """A finding: this machine cannot check the subject, for `reason`."""
     return CheckFinding("not checked", about, f"because {reason}")
 
 

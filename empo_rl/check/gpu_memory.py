@@ -1,29 +1,33 @@
-"""Estimate the memory of a run on each GPU, by strategy. The first step of a run may prove the estimate wrong.
+"""Estimate the memory that a run needs on each GPU. Only the first step of a run shows the true memory.
 
-N weights, of which T are trained; w bytes per stored weight (4, or 2 for bf16); b bytes per computed number (2 for
-bf16, 4 for fp32); P processes:
+N: number of weights; T: number of trained weights; w: bytes per stored weight (4, or 2 for bf16); b: bytes per computed
+number (2 for bf16, 4 for fp32); P: number of processes; s: tokens of a backward pass; s_c: completion tokens of a
+backward pass; h: hidden size; L: number of layers; V: size of the vocabulary; k: width of a token's keys in a layer.
 
     weights      w N        gradients  w T        Adam's two moments  2 w T
 
-    ddp          all of them on each GPU; with several GPUs the gradients once more, in communication buckets
-    fsdp2        weights, gradients and moments / P, and two gathered layers during computation
-    zero3        as fsdp2; DeepSpeed keeps fp32 weights and moments (12 bytes) beside 2 for weights and 2 for gradients:
-                 16 T / P  (Rajbhandari et al. 2020, ZeRO, section 3.1)
+    ddp          weights, gradients and moments on each GPU; with several GPUs, the gradients are also in communication
+                 buckets
+    fsdp2        (weights + gradients + moments) / P, and two gathered layers during computation
+    zero3        16 T / P, and two gathered layers: DeepSpeed has 12 bytes per weight for fp32 weights and moments,
+                 2 for computed weights and 2 for gradients (Rajbhandari et al. 2020, ZeRO, section 3.1)
 
-    activations  with checkpointing, the input of each layer, b s h bytes, and those of one layer, 17 b s h
+    activations  with checkpointing, the input of each layer, b s h, and the activations of one layer, 17 b s h
                  (Korthikanti et al. 2022, table 2, without the attention matrix, which fused attention does not keep);
-                 without checkpointing 17 b s h per layer. s: tokens of a backward pass
-    logits       (b + 8) s_c V: computed logits, fp32 logits for the softmax, and their gradient. s_c: completion tokens
-    rollouts     keys and values of all completions that a process generates together, 2 b L k per token, k: width of
-                 the keys. Freed before the loss is computed, so only the larger of the two counts. vLLM in the same
-                 process: its configured share of the GPU
-    judge        the verifier, 1.5e9 weights in bf16, next to the model on each GPU
+                 without checkpointing, 17 b s h per layer
+    logits       (b + 8) s_c V: computed logits, fp32 logits for the softmax, and the gradient of the logits
+    rollouts     keys and values of all completions that a process generates together: 2 b L k per token. They are freed
+                 before the loss is computed, so the estimate contains either the rollouts or activations and logits,
+                 whichever is larger. vLLM in the same process needs its configured share of the GPU
+    judge        the verifier, 1.5e9 weights in bf16, on each GPU
 
-Left out: fragmentation, about 1 GB for CUDA, and other programs on the GPU; `RESERVE` stays free for them.
+The estimate leaves out fragmentation, CUDA itself (about 1 GB) and other programs; the share `RESERVE` of the GPU stays
+free for these.
 
-The number of weights comes from config.json if the file is on this machine, else from the section `check`. It is that
-of a decoder as transformers writes it (Qwen2, Llama, Mistral): per layer q, o: 2 h^2; k, v: 2 h x kv; MLP: 3 h x i; and
-the embeddings, twice if they are not tied. Norms and biases are left out: less than a thousandth.
+The section `check` gives the number of weights; without `check.parameters`, it is computed from a config.json on this
+machine, for a decoder of transformers (Qwen2, Llama, Mistral). With intermediate size i, each layer has 2 h^2 weights
+for q and o, 2 h k for k and v, and 3 h i for the MLP. The embeddings count twice if they are not tied. Norms and biases
+are less than a thousandth, and are left out.
 """
 
 from __future__ import annotations
@@ -40,15 +44,20 @@ from empo_rl.check.findings import GIB, CheckFinding, format_gib, ok, problem, u
 from empo_rl.config import Config
 from empo_rl.config.batch_layout import ASSUMED_PROMPT_TOKENS, sequences_per_generation, sequences_per_pass
 
-RESERVE = 0.1  # share of the GPU
+RESERVE = 0.1  # share of the memory of a GPU that stays free
 VERIFIER_BYTES = 2 * 1.54e9
-QUERIES_PER_KEY = 4  # query heads per key head if the shape does not say: the models of the recipes have 3 to 8
+QUERIES_PER_KEY = 4  # query heads per key head, if the shape has no `keys`; the recipes have 3 to 8
 LORA_WIDTH = 25  # all-linear: r x 25 x hidden weights per layer (Qwen2.5-7B: 2+2+2.3 of attention, 19 of the MLP)
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """The size of a model. parameters: the number of all weights. source: of these numbers. None: not known."""
+    """The size of a model. A value None is not known.
+
+    Attributes:
+        parameters: number of all weights.
+        source: the source of these numbers: a file, or the section `check`.
+    """
 
     parameters: float
     hidden: int | None
@@ -59,7 +68,7 @@ class Shape:
 
 
 def model_shape(config: Config) -> Shape | None:
-    """The size of the model, without loading it; None if it is not known here."""
+    """The size of the model; None if neither the section `check` nor a file on this machine has the size."""
     given = config.check
     if given.parameters is not None:
         return Shape(given.parameters, given.hidden, given.layers, given.vocabulary, "the section check", given.keys)
@@ -74,14 +83,14 @@ def model_shape(config: Config) -> Shape | None:
 
 
 def trained_weights(config: Config, shape: Shape) -> float:
-    """The number of trained weights: all weights, or those of the adapters."""
+    """The number of trained weights: all weights, or with LoRA the weights of the adapters."""
     if config.lora is None:
         return shape.parameters
     return float(LORA_WIDTH * config.lora.r * (shape.hidden or 4096) * (shape.layers or 32))
 
 
 def findings(config: Config, shape: Shape | None) -> Iterator[CheckFinding]:
-    """Compare the estimate with the memory of the GPU, if it is known."""
+    """Compare the estimate with the memory of the GPU, if the memory of the GPU is known."""
     if config.model == "demo":
         return
     if shape is None:
@@ -105,7 +114,7 @@ def findings(config: Config, shape: Shape | None) -> Iterator[CheckFinding]:
 
 
 def estimate(config: Config, shape: Shape) -> dict[str, float]:
-    """Bytes of each part on one GPU."""
+    """Name of a part, such as "logits" -> bytes of this part on one GPU."""
     shards = 1 if config.launch.strategy == "ddp" else config.launch.processes
     parts = {"weights and optimizer": _weights_and_optimizer(config, shape) / shards}
     if shape.hidden and shape.layers and shape.vocabulary:

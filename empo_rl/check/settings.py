@@ -1,6 +1,6 @@
 """Check the settings of a configuration: batch layout, section `trl`, entropy window, reward, guards and judges.
 
-No judge's model is loaded.
+This module loads no model of a judge.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from semantic_entropy import InputError, SemanticEntropyError, load_component
 
 _GPU_ARGUMENTS = ("tf32", "fp16", "fp16_full_eval", "bf16_full_eval")  # TRL refuses these on a machine without a GPU
 _JUDGE_WITHOUT_MODEL = "exact"  # takes the place of the configured judge while the other options are checked
-_JUDGES_WITH_MODEL = {  # judges that load a model when they are created, and the modules they need
+_JUDGES_WITH_MODEL = {  # judge that loads a model when it is created -> modules that the judge needs
     "verifier": ("torch", "transformers"),
     "nli": ("torch", "transformers"),
     "embedding": ("sentence_transformers",),
@@ -32,7 +32,7 @@ _JUDGES_WITH_MODEL = {  # judges that load a model when they are created, and th
 
 
 def findings(config: Config) -> Iterator[CheckFinding]:
-    """Findings about the settings. SFT has no window, reward or judge."""
+    """Findings about the settings. For SFT, there are none about a window, a reward or a judge."""
     accumulation = 1
     try:
         accumulation = accumulation_steps(config, config.launch.processes)
@@ -78,8 +78,8 @@ def _trl_findings(config: Config, decided: dict[str, object]) -> Iterator[CheckF
 def _wrong_trl_values(config: Config, decided: dict[str, object]) -> Iterator[str]:
     """Values of the section `trl` that have the wrong type, or that TRL refuses.
 
-    TRL's class is created for one process on the CPU: what TRL says about devices and several processes cannot be known
-    here.
+    TRL's class is created for one process on the CPU, so this check cannot find what TRL refuses on other devices or
+    with several processes.
     """
     kind = training_argument_class(config.method)
     try:

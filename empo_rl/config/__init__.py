@@ -1,9 +1,9 @@
-"""The configuration of a training run: schema, loading, batch arithmetic, prompt templates, recipes, TRL's arguments.
+"""Configure a training run: schema, loading, batch sizes, prompt templates, recipes, TRL's arguments.
 
     load_config(NAME, ["key=value"])  ->  Config  ->  trl_arguments.training_arguments(config, processes)
 
-`trl_arguments` also has the settings of FSDP, DeepSpeed and the trackers. Imports no torch and no TRL;
-`training_arguments` imports TRL when it is called.
+`trl_arguments` also contains the settings of FSDP, DeepSpeed and the trackers. This package imports no torch and no
+TRL; `training_arguments` imports TRL when it is called.
 """
 
 from empo_rl.config.load import load_config

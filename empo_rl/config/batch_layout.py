@@ -1,13 +1,13 @@
-"""How the prompts of a step are divided into processes and backward passes: the arithmetic of batch sizes.
+"""Compute batch sizes: divide the prompts of a step among processes and backward passes.
 
     prompts_per_step = prompts_per_micro_batch x processes x accumulation steps
 
-A micro-batch holds whole groups, so that no group is split between two processes: a process that has part of a group
-would cluster only that part. If a whole group does not fit into one pass, `completions_per_pass` splits the group into
-several passes of the same process, which has all rewards of the group before the first pass.
+A micro-batch contains whole groups, because a process with part of a group would cluster only this part. If memory
+cannot hold a whole group in one pass, `completions_per_pass` splits the group into several passes of the same process.
+This process computes all rewards of the group before the first pass.
 
-Terms: a *row* is what TRL counts in `per_device_train_batch_size`: for EMPO a completion, for SFT an example, for
-online DPO a prompt with its two completions. Needs no trainer and no torch.
+A *row* is the unit of TRL's `per_device_train_batch_size`: for EMPO a completion, for SFT an example, for online DPO a
+prompt with its two completions. This module imports neither a trainer nor torch.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 
 from semantic_entropy import InputError
 
-if TYPE_CHECKING:  # the schema checks itself with this module
+if TYPE_CHECKING:  # the schema imports this module
     from empo_rl.config.schema import Config
 
-ASSUMED_PROMPT_TOKENS = 512  # if data.max_prompt_tokens is not given
+ASSUMED_PROMPT_TOKENS = 512  # value of data.max_prompt_tokens for estimates, if the key is not given
 
 
 def pass_problems(config: Config) -> list[str]:
-    """What is wrong with the batch sizes, whatever the number of processes; one sentence per problem."""
+    """The problems of the batch sizes that do not depend on the number of processes; one sentence per problem."""
     training, size = config.training, config.rollout.num_generations
     problems = []
     if training.prompts_per_step % training.prompts_per_micro_batch:
@@ -59,7 +59,7 @@ def accumulation_steps(config: Config, processes: int) -> int:
     """The number of backward passes of a process in one step (`gradient_accumulation_steps`).
 
     Raises:
-        InputError: the prompts of a step cannot be divided equally among the processes; names numbers that can.
+        InputError: the prompts of a step cannot be divided equally among the processes. The message suggests numbers.
     """
     prompts, micro = config.training.prompts_per_step, config.training.prompts_per_micro_batch
     if prompts % (micro * processes):
@@ -72,7 +72,7 @@ def accumulation_steps(config: Config, processes: int) -> int:
 
 
 def rows_per_pass(config: Config) -> int:
-    """Rows of a process in one forward and backward pass (`per_device_train_batch_size`)."""
+    """The number of rows of a process in one forward and backward pass (`per_device_train_batch_size`)."""
     if config.training.completions_per_pass is not None:
         return config.training.completions_per_pass
     rows_per_prompt = config.rollout.num_generations if config.method == "empo" else 1
@@ -80,12 +80,12 @@ def rows_per_pass(config: Config) -> int:
 
 
 def sequences_per_pass(config: Config) -> int:
-    """Token sequences of a process in one forward and backward pass."""
+    """The number of token sequences of a process in one forward and backward pass."""
     return rows_per_pass(config) * (2 if config.method == "online_dpo" else 1)
 
 
 def sequences_per_generation(config: Config) -> float:
-    """Completions that a process samples together: those of a step, unless `trl:` sets another number."""
+    """The number of completions that a process samples together: its share of a step, unless `trl:` sets a number."""
     if config.method == "online_dpo":
         return sequences_per_pass(config)  # TRL generates for each pass
     for key in ("generation_batch_size", "steps_per_generation"):
@@ -96,9 +96,9 @@ def sequences_per_generation(config: Config) -> float:
 
 
 def rows_under_trl_key(config: Config, key: str, value: object) -> object:
-    """The rows that a process would generate or train together if TRL's argument `key` had this value.
+    """The number of rows that a process generates or trains together if TRL's argument `key` is `value`.
 
-    None if the argument does not determine the number of rows.
+    None if this argument does not determine the number of rows.
     """
     if key == "per_device_train_batch_size":
         return value
@@ -110,7 +110,7 @@ def rows_under_trl_key(config: Config, key: str, value: object) -> object:
 
 
 def split_group_problem(config: Config, rows: object) -> str | None:
-    """The problem with this number of rows per process; None if every group stays whole."""
+    """The problem if a process has this number of rows; None if no group is split between processes."""
     size = config.rollout.num_generations
     if config.method != "empo" or not isinstance(rows, int | float) or rows % size == 0:
         return None

@@ -1,11 +1,11 @@
-"""Load a configuration: from a YAML file or a recipe's name, with `key=value` arguments, to a checked `Config`.
+"""Load a YAML file or a recipe, apply `key=value` arguments, and check the result: a `Config`.
 
-`extends: NAME` at the top of a file names a base: a file in the same folder, a file at this path from the working
-directory, or a recipe. The keys of the file override the keys of the base, section by section. A file takes precedence
-over a recipe of the same name.
+`extends: NAME` at the top of a file sets a base configuration. NAME is a file in the same folder, a path from the
+working directory, or a recipe. The keys of the file override the keys of the base, section by section. If a file and a
+recipe have the same name, the file is used.
 
-An error says where the key was given (the file or the command line), the key, the value, and the nearest key that
-exists. All errors of a configuration are reported together.
+An error message names the origin of the key (the file or the command line), the key, the value, and the nearest
+existing key. All errors of a configuration are reported together.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from empo_rl.config.schema import Config
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError, nearest
 
-COMMANDS = ("demo", "recipes")  # the other values of empo-train's first argument
+COMMANDS = ("demo", "recipes")  # commands: other possible values of empo-train's first argument
 _COMMAND_LINE = "command line"
 
 
@@ -30,7 +30,7 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
     """Read a file or a recipe, apply the overrides, and check the result.
 
     Raises:
-        InputError: lists every problem, one per line.
+        InputError: the configuration has problems. The message has one line per problem.
     """
     values, name = read_with_bases(source)
     origins: dict[str, str] = {}
@@ -44,12 +44,12 @@ def load_config(source: str, overrides: Sequence[str] = ()) -> Config:
 
 
 def read_with_bases(source: str) -> tuple[dict[str, Any], str]:
-    """The keys of a file or recipe merged with the keys of its bases, and the name to use in messages."""
+    """The keys of a file or recipe, merged with those of its bases, and its name for messages."""
     return _read_with_bases(source, ())
 
 
 def config_keys(model: type[BaseModel] = Config, prefix: str = "") -> Iterator[str]:
-    """All keys of the configuration; nested keys with dots."""
+    """All keys of the configuration. A nested key contains dots, for example `training.steps`."""
     for name, field in model.model_fields.items():
         section = _section_type(field.annotation)
         if section is not None:
@@ -74,13 +74,13 @@ def _read_with_bases(source: str, extended_by: tuple[str, ...]) -> tuple[dict[st
 
 
 def _base_path(source: str, base: str) -> str:
-    """A file in the folder of `source` if it exists; else `base`, a path from the working directory or a recipe."""
+    """The path of the file `base` in the folder of `source` if this file exists; else `base` itself."""
     sibling = Path(source).parent / base
     return str(sibling) if Path(source).is_file() and sibling.is_file() else base
 
 
 def _merge(base: dict[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections are merged; of any other key in both, `values` has the final say."""
+    """Merge two configurations. Sections are merged key by key; for other keys, `values` overrides `base`."""
     merged = dict(base)
     for key, value in values.items():
         old = merged.get(key)
@@ -139,9 +139,10 @@ def _apply_override(values: dict[str, Any], override: str, origins: dict[str, st
 
 
 def _explain(details: Sequence[Mapping[str, Any]], name: str, origins: Mapping[str, str]) -> list[str]:
-    """A line for each error of pydantic. A required key that is misspelt is reported once, as misspelt.
+    """A line for each error of pydantic. A misspelt required key is reported only as unknown, not also as missing.
 
-    name: of the file. origins: the keys, with dots, that were not given in the file.
+    name: the name of the file.
+    origins: key -> "command line", for each key that was given there.
     """
     unknown = [_key(detail) for detail in details if detail["type"] == "extra_forbidden"]
     misspelt = {meant for key in unknown for meant in _nearest_keys(key)}
@@ -154,7 +155,7 @@ def _key(detail: Mapping[str, Any]) -> str:
 
 
 def _origin(key: str, name: str, origins: Mapping[str, str]) -> str:
-    """The command line if it gave the key or a section around the key; else the file; or both."""
+    """The origin of a key, for messages: the command line, the file `name`, or both (for a section)."""
     parts = key.split(".")
     sections = {".".join(parts[:depth]) for depth in range(1, len(parts) + 1)}
     if sections & set(origins):
@@ -188,7 +189,7 @@ def _unknown_key(key: str) -> str:
 
 
 def _nearest_keys(key: str) -> list[str]:
-    """At most one key or section: similarly spelt, or of the same name in another section."""
+    """At most one key or section: one with similar spelling, or one with a similar last part in another section."""
     keys = list(config_keys())
     sections = {name.rpartition(".")[0] for name in keys} - {""}
     known = [*sorted(sections), *keys]
@@ -200,6 +201,6 @@ def _nearest_keys(key: str) -> list[str]:
 
 
 def _section_type(annotation: Any) -> type[BaseModel] | None:
-    """The section that a key holds or may hold; None for a plain value."""
+    """The class of the section, if the value of the key can be a section; None for a plain value."""
     kinds = get_args(annotation) or (annotation,)
     return next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)

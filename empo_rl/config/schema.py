@@ -1,10 +1,10 @@
-"""The schema of a training configuration: typed sections, strict about key names.
+"""Define the schema of a training configuration: sections with typed keys.
 
-    CONFIG.yaml  <-  key=value on the command line (nested keys with dots)  ->  Config
+    CONFIG.yaml + key=value from the command line (nested keys with dots)  ->  Config
 
-`empo_rl.config.load` reads the file and explains each error. An unknown key is an error that names the nearest key that
-exists. A wrong value is an error that names the file, the key, the value and what was expected. Other options of TRL's
-arguments go under `trl:`, unless a key of this schema decides them.
+`empo_rl.config.load` reads the file and explains each error. For an unknown key, the error names the nearest
+existing key. For a wrong value, the error names the file, the key, the value and the expected values. The section
+`trl:` can set TRL's arguments, except the arguments that a key of this schema sets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Positive = Annotated[int, Field(gt=0)]
 
 
 class Section(BaseModel):
-    """A part of the configuration. An unknown key is an error; a checked section never changes."""
+    """A section of the configuration. An unknown key is an error. A section cannot change after its creation."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
 
@@ -49,7 +49,7 @@ class Data(Section):
     split: str = "train"
     columns: DataColumns = DataColumns()
     made_with: str | None = None  # the command that creates the file at `path`; an error message shows it
-    limit: Positive | None = None  # number of questions, drawn at random with the run's seed; None: all
+    limit: Positive | None = None  # number of questions, chosen with the run's seed; None: all questions
     max_prompt_tokens: Positive | None = None  # longer prompts are removed and counted
 
     @model_validator(mode="after")
@@ -60,7 +60,7 @@ class Data(Section):
 
 
 class Empo(Section):
-    """The options of `EmpoProvider`; see docs/empo/provider.md. A preset sets each key that is not given here."""
+    """The options of `EmpoProvider`; see docs/empo/provider.md. A preset sets the keys that the user does not give."""
 
     preset: str | None = None
     reward: str = "empo"
@@ -91,11 +91,11 @@ class Empo(Section):
         return self.model_dump(exclude={"preset"})
 
     def reads_gold(self) -> bool:
-        """Whether the run reads gold answers."""
+        """Whether the reward or a measurement reads gold answers."""
         return self.measure_gold or self.signal().reads_gold
 
     def signal(self) -> RewardSignal:
-        """The reward, loaded by its name with its options.
+        """The reward with the name `reward` and the options `reward_options`.
 
         Raises:
             ValueError: no reward has this name, or the reward refuses its options.
@@ -109,16 +109,16 @@ class Empo(Section):
 class VLLM(Section):
     """Settings for the two vLLM engines of `rollout.engine`."""
 
-    host: str = "127.0.0.1"  # of the server
+    host: str = "127.0.0.1"  # vllm-server: the address of the server
     port: Annotated[int, Field(gt=0, le=65535)] = 8000
     gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.3  # vllm-colocate: vLLM's share of each GPU
     tensor_parallel: Positive = 1  # vllm-colocate: the number of GPUs that share one copy of the model
 
 
 class Rollout(Section):
-    """How completions are sampled."""
+    """Options for sampling completions."""
 
-    num_generations: Annotated[int, Field(ge=2)] = 8  # G
+    num_generations: Annotated[int, Field(ge=2)] = 8  # G, the completions of one prompt
     temperature: Annotated[float, Field(gt=0)] = 1.0
     max_completion_tokens: Positive = 1024
     engine: Literal["transformers", "vllm-colocate", "vllm-server"] = "transformers"
@@ -126,13 +126,13 @@ class Rollout(Section):
 
 
 class Training(Section):
-    """How the policy is updated. One on-policy step trains on `prompts_per_step` x `num_generations` completions."""
+    """Options for policy updates. One on-policy step uses `prompts_per_step` x `num_generations` completions."""
 
     steps: Positive | None = None
     epochs: Annotated[float, Field(gt=0)] = 1.0  # used if steps is not given
     prompts_per_step: Positive = 32
     prompts_per_micro_batch: Positive = 1  # whole groups per device and backward pass; memory limits this number
-    completions_per_pass: Positive | None = None  # part of a group per pass, if memory cannot hold a whole group
+    completions_per_pass: Positive | None = None  # splits a group, if memory cannot hold a whole group
     learning_rate: Annotated[float, Field(gt=0)] = 1e-6
     schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "constant"
     warmup_steps: Annotated[int, Field(ge=0)] = 0
@@ -148,7 +148,7 @@ class Training(Section):
 
 
 class Monitoring(Section):
-    """The alarms; see docs/empo/monitor.md. An alarm that is not named keeps its defaults; null turns it off."""
+    """Options of the alarms; see docs/empo/monitor.md. `NAME: null` turns an alarm off; other alarms keep defaults."""
 
     action: Action = "warn"
     alarms: dict[str, Any] = Field(default_factory=dict)
@@ -176,7 +176,7 @@ class Lora(Section):
 class Sft(Section):
     """Options of `method: sft`."""
 
-    max_tokens: Positive = 4096  # of question and response; longer examples are truncated
+    max_tokens: Positive = 4096  # question and response together; longer examples are truncated
     packing: bool = False  # true: one row holds several examples
 
 
@@ -185,20 +185,20 @@ class OnlineDpo(Section):
 
     beta: Annotated[float, Field(gt=0)] = 0.1
     loss: Literal["sigmoid", "ipo"] = "sigmoid"
-    max_tokens: Positive | None = None  # of prompt and completion; None: data.max_prompt_tokens (or 512) + completion
+    max_tokens: Positive | None = None  # prompt + completion; None: data.max_prompt_tokens (or 512) + rollout limit
 
 
 class Launch(Section):
-    """How many processes `empo-train` starts, on which machines, and how they hold the model.
+    """Options for several processes: their number, the machines, and the strategy.
 
     strategy `ddp`: each process holds the whole model. `fsdp2` and `zero3`: each process holds a shard of the weights,
     gradients and optimizer states.
     """
 
-    processes: Positive = 1  # over all machines; one GPU per process
+    processes: Positive = 1  # total of all machines; one GPU per process
     machines: Positive = 1
     machine_rank: Annotated[int, Field(ge=0)] = 0
-    main_address: str | None = None  # of the machine with rank 0
+    main_address: str | None = None  # address of the machine with rank 0
     main_port: Annotated[int, Field(ge=0, le=65535)] | None = None  # None: any free port, on one machine only
     strategy: Literal["ddp", "fsdp2", "zero3"] = "ddp"
 
@@ -235,7 +235,7 @@ class Demo(Section):
 
 
 class ModelShape(Section):
-    """The size of the model for `--check` if its config.json is not on this machine, and the size of the GPU."""
+    """Sizes for `--check`: the model, if its config.json is not on this machine, and the GPU."""
 
     parameters: Annotated[float, Field(gt=0)] | None = None
     hidden: Positive | None = None
@@ -287,14 +287,14 @@ class Config(Section):
     def weights_precision(self) -> str:
         """The precision of the stored weights, `bf16` or `fp32`. `training.precision` is the precision of computation.
 
-        LoRA only reads the weights of the model, so bf16 loses nothing there.
+        With LoRA, the weights of the model do not change, so storing them in bf16 loses no updates.
         """
         if self.training.weights != "auto":
             return self.training.weights
         return "bf16" if self.lora is not None and self.training.precision == "bf16" else "fp32"
 
     def window_notes(self) -> list[str]:
-        """What the entropy window does at this group size.
+        """Sentences about the effect of the entropy window at this group size.
 
         Raises:
             InputError: no group can lie inside the window.

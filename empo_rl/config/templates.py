@@ -1,4 +1,4 @@
-"""Prompt templates: the conversation around a question. The four of the paper (Appendix A), and the bare question.
+"""Define prompt templates: four templates of the paper (Appendix A), and a template without other text.
 
     math       training and evaluation of Qwen2.5-Math and Llama
     natural    training on natural reasoning questions
@@ -6,8 +6,9 @@
     gpqa       evaluation with the letters A to D
     question   the question without other text
 
-The model's chat template turns the conversation into text. `chat_template` replaces the chat template, for a model that
-has no chat template or was trained without one. The paper shows ChatML, which is the chat template of Qwen2.5.
+A template makes a conversation, and the model's chat template turns the conversation into text. `chat_template`
+replaces the model's chat template; it is for a model that has no chat template or was trained without its chat
+template. The paper shows ChatML, which is the chat template of Qwen2.5.
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ TEMPLATES: Mapping[str, Mapping[str, str | None]] = {
 class Template(BaseModel):
     """A system message (None: no system message) and a user message that contains `{question}`.
 
-    name: one of `TEMPLATES`; sets each message that is not given here.
-    chat_template: Jinja text, or the path of a file with Jinja text; replaces the chat template of the model.
+    Attributes:
+        name: a name in `TEMPLATES`; this template sets the messages that the user does not give.
+        chat_template: Jinja text, or the path of a file with Jinja text; replaces the chat template of the model.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -77,7 +79,7 @@ class Template(BaseModel):
     def conversation(self, question: str) -> list[dict[str, str]]:
         """The messages before the model's response."""
         messages = [] if self.system is None else [{"role": "system", "content": self.system}]
-        # not str.format, which would fail on the braces of LaTeX in the template or the question
+        # str.format would fail on LaTeX braces in the template or the question
         return [*messages, {"role": "user", "content": self.user.replace(PLACEHOLDER, question)}]
 
     def chat_template_text(self) -> str | None:
@@ -89,10 +91,10 @@ class Template(BaseModel):
         return None if self.chat_template is None else _jinja_text(self.chat_template)
 
     def apply_chat_template_to(self, tokenizer: Any, model: str) -> None:
-        """Set the chat template of `tokenizer` if `chat_template` is given; else check that the tokenizer has one.
+        """Set the chat template of `tokenizer`. Without `chat_template`, check that the tokenizer has a chat template.
 
         Raises:
-            InputError: the tokenizer has no chat template and none is given, or the file does not exist.
+            InputError: there is no chat template, or the file `chat_template` does not exist.
         """
         if self.chat_template is not None:
             tokenizer.chat_template = self.chat_template_text()

@@ -1,13 +1,13 @@
 """Translate a checked `Config` into the arguments of TRL's trainers.
 
-Each key of the configuration is translated here once. `trl:` may set every other argument of TRL. Includes the strategy
-arguments: what each process holds of the model.
+This module translates each key of the configuration once. The section `trl:` can set all other arguments of TRL. The
+strategy determines the part of the model that each process holds:
 
     ddp      the whole model                            (torch's DistributedDataParallel)
     fsdp2    a shard, gathered layer by layer           (torch's fully_shard, through accelerate)
     zero3    a shard                                    (DeepSpeed's ZeRO stage 3)
 
-The strategy is part of the training arguments, not of a launcher's file, so that `empo-train`, `accelerate launch` and
+The strategy is part of the training arguments, not of a launcher's file, so `empo-train`, `accelerate launch` and
 torchrun all start the same run.
 """
 
@@ -56,15 +56,15 @@ _OWN_KEYS = {
     "seed": "seed",
 }
 _SECRETS = ("hub_token", "push_to_hub_token")
-_HUB = ("push_to_hub", "hub_model_id")  # this package pushes `final/` once, not every checkpoint
+_HUB = ("push_to_hub", "hub_model_id")  # empo-train pushes `final/` once; TRL would push every checkpoint
 
 
 def training_arguments(config: Config, processes: int) -> Any:
     """The arguments for the trainer of `method`: a GRPOConfig, SFTConfig or OnlineDPOConfig.
 
     Raises:
-        InputError: the prompts cannot be divided among the processes, or `trl:` holds an argument that TRL does not
-            know or that another key decides.
+        InputError: the prompts cannot be divided among the processes, or `trl:` contains an argument that TRL does not
+            know, or that another key of the configuration sets.
     """
     kind = training_argument_class(config.method)
     decided = decided_arguments(config, accumulation_steps(config, processes))
@@ -80,7 +80,7 @@ def training_arguments(config: Config, processes: int) -> Any:
 
 
 def trl_section_values(config: Config, kind: type) -> dict[str, Any]:
-    """The section `trl`, converted to the annotated types of TRL's arguments: YAML reads 4e-4 as a string.
+    """The section `trl`, with values converted to the types of TRL's arguments. (YAML reads 4e-4 as a string.)
 
     Raises:
         InputError: a value cannot be converted.
@@ -97,7 +97,7 @@ def trl_section_values(config: Config, kind: type) -> dict[str, Any]:
 
 
 def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
-    """The problems of the section `trl`. known: the names of TRL's arguments; None skips the check of names."""
+    """The problems of the section `trl`. known: names of TRL's arguments; None: do not check names."""
     problems = []
     for key, value in config.trl.items():
         own = _OWN_KEYS.get(key)
@@ -121,9 +121,9 @@ def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Coll
 
 
 def decided_arguments(config: Config, accumulation: int) -> dict[str, Any]:
-    """The arguments that the keys of this configuration decide. Does not need TRL.
+    """The arguments of TRL that the keys of this configuration set. This function does not import TRL.
 
-    accumulation: backward passes per step.
+    accumulation: number of backward passes per step.
     """
     training = config.training
     length = {"max_steps": training.steps} if training.steps else {"num_train_epochs": training.epochs}
@@ -179,8 +179,8 @@ def fsdp2_settings() -> dict[str, Any]:
     return {
         "version": 2,
         "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
-        "reshard_after_forward": True,  # False uses more memory and saves one gather
-        "state_dict_type": "FULL_STATE_DICT",  # the same files as without sharding, so that `final/` is a model
+        "reshard_after_forward": True,  # False would use more memory, and gather the weights once less
+        "state_dict_type": "FULL_STATE_DICT",  # the same files as without sharding, so `final/` is a complete model
         "cpu_ram_efficient_loading": False,  # True would load the weights in one process of each machine only
     }
 
@@ -195,7 +195,7 @@ def zero3_settings() -> dict[str, Any]:
             "reduce_bucket_size": "auto",
             "stage3_prefetch_bucket_size": "auto",
             "stage3_param_persistence_threshold": "auto",
-            "stage3_gather_16bit_weights_on_model_save": True,  # without this a checkpoint holds no model
+            "stage3_gather_16bit_weights_on_model_save": True,  # with False, a checkpoint contains no model
         },
         "bf16": {"enabled": "auto"},
         "gradient_clipping": "auto",

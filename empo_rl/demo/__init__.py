@@ -4,6 +4,6 @@
     held_out        the trainer callback that evaluates the model before, during and after training
     demo_directory  the output directory: replace, resume, tidy up
 
-The training questions are `empo_rl.data.arithmetic`, the base model is `empo_rl.run.tiny_model`, and the training is
-`empo_rl.run.train`.
+`empo_rl.data.arithmetic` generates the questions, `empo_rl.run.tiny_model` creates the base model, and
+`empo_rl.run.train` trains the model.
 """

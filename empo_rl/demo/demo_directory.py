@@ -1,15 +1,15 @@
-"""The output directory of the demo. A demo never mixes its files with those of another run.
+"""Prepare the output directory of the demo. A directory never mixes the files of a demo with those of another run.
 
     config.yaml       the options, and the versions of the libraries that compute the numbers
-    base/  final/     the models, before and after
+    base/  final/     the models before and after training
     metrics.jsonl     one line per training step            alarms.jsonl, cost.json    as for every run
     summary.json      the numbers of the table, AUROC, seconds; written last: the demo is finished
     training.png      entropy and accuracy during training
 
-A demo that is not finished also has checkpoint-N/ to resume from.
+The directory of an unfinished demo also contains checkpoint-N/; `--resume` continues from the last checkpoint.
 
-A new demo in the directory of an earlier demo deletes exactly these files first, unless it resumes: a demo takes only
-minutes. A directory that contains any other file is refused.
+Without `--resume`, a new demo first deletes these files of an earlier demo; a demo takes only minutes. If the directory
+contains any other file, an error is raised.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from empo_rl.plot.run_files import SUMMARY
 from semantic_entropy import InputError
 
 PICTURE = "training.png"
-_VERSIONS = "versions"  # the key of config.yaml
+_VERSIONS = "versions"  # key of config.yaml with the versions of the libraries
 _RECORDED_VERSIONS = ("semantic-entropy", "torch", "transformers", "trl")
-_SECONDS = "seconds.json"  # of version 0.1.0
+_SECONDS = "seconds.json"  # a file that demos of version 0.1.0 wrote
 _OWN_FILES = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, COSTS, ALARMS, _SECONDS, BASE, FINAL})
 _CHECKPOINTS = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
 @dataclass(frozen=True, slots=True)
 class DemoOptions:
-    """The options of the command line; docs/empo/demo.md explains each."""
+    """The options of the command line; docs/empo/demo.md explains each option."""
 
     seed: int
     steps: int
@@ -52,10 +52,13 @@ class DemoOptions:
 
 @dataclass(frozen=True, slots=True)
 class DemoStart:
-    """How the demo starts in its directory.
+    """The start of a demo in its directory: new, resumed, or already finished.
 
-    resumed: it continues an earlier demo. finished: the earlier demo is complete. checkpoint: the checkpoint of the
-    training, if there is one. notes: sentences for the user.
+    Attributes:
+        resumed: whether the demo continues an earlier demo.
+        finished: whether the earlier demo is complete.
+        checkpoint: the checkpoint from which the training continues; None: the training starts at step 1.
+        notes: sentences for the user.
     """
 
     resumed: bool = False
@@ -65,7 +68,7 @@ class DemoStart:
 
     @property
     def resumed_from(self) -> int | None:
-        """The step after which this process continues: 0 without a checkpoint, None if the demo is new."""
+        """The last step of the checkpoint. 0 if a resumed demo has no checkpoint; None if the demo is new."""
         return checkpoints.step(self.checkpoint) if self.resumed else None
 
 
@@ -73,7 +76,7 @@ def prepare(directory: Path) -> DemoStart:
     """Make the directory ready for a new demo: delete the files of an earlier demo.
 
     Raises:
-        InputError: the directory contains another file.
+        InputError: the directory contains a file that no demo writes.
     """
     own = _own_files(directory)
     for name in own:
@@ -82,10 +85,10 @@ def prepare(directory: Path) -> DemoStart:
 
 
 def resume_demo(directory: Path, options: DemoOptions) -> DemoStart:
-    """Make the directory ready to continue the demo in it, or for a new demo if there is none.
+    """Make the directory ready to continue its demo. If it contains no demo, make it ready for a new demo.
 
     Raises:
-        InputError: the demo has other options, or was finished by a version that did not record the options.
+        InputError: the earlier demo has other options, or is finished and did not record its options.
     """
     own = _own_files(directory)
     if CONFIG not in own:
@@ -113,7 +116,7 @@ def resume_demo(directory: Path, options: DemoOptions) -> DemoStart:
 
 
 def resume_hint(directory: Path) -> str:
-    """What --resume will do, for the user who interrupted the demo."""
+    """A sentence for the user who interrupted the demo: the effect of `--resume`."""
     checkpoint, _ = checkpoints.latest(directory)
     if checkpoint:
         return f"The last checkpoint is {checkpoint}: the same command with --resume continues from it."
@@ -130,8 +133,10 @@ def tidy(directory: Path) -> None:
 
 
 def _own_files(directory: Path) -> list[str]:
-    """The demo's files in the directory, in the order of deletion: the summary first, since it marks a finished demo,
-    then the options, without which there is no demo to resume.
+    """The demo's files in the directory, in the order of deletion.
+
+    The summary is deleted first, because it marks a finished demo. The options are next: without them, `--resume`
+    starts a new demo.
     """
     if directory.exists() and not directory.is_dir():
         raise InputError(f"--output-dir {directory} is a file: choose a directory.")
@@ -148,7 +153,7 @@ def _own_files(directory: Path) -> list[str]:
 
 
 def _is_temporary(name: str) -> bool:
-    """Whether a kill left this unfinished file or folder."""
+    """Whether this name is that of an unfinished file or folder, which a killed demo leaves."""
     if name in {"metrics.tmp", f".{PICTURE}"}:  # metrics.tmp: of version 0.1.0
         return True
     return name.endswith(TEMPORARY_SUFFIX) and name.startswith(tuple(f"{own}." for own in _OWN_FILES))

@@ -1,6 +1,7 @@
-"""The demo from start to end: run the recipe `tiny` with held-out evaluations, write the summary, print the table.
+"""Run the demo: train the recipe `tiny` with held-out evaluations, write the summary, print the table.
 
-Offline, on one thread. The same seed gives the same numbers on one machine, also if the demo was killed and resumed.
+The demo needs no network and uses one thread. On one machine, equal seeds produce equal numbers, even if a demo was
+killed and resumed.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from empo_rl.progress import StageProgress
 from empo_rl.run.tiny_model import pretraining_seconds
 from empo_rl.run.train import RunAdditions, run_training
 
-_SAVE_EVERY = 5  # steps; writing a checkpoint of this model takes 14 ms of CPU time, a step 1 s
-_KEEP_CHECKPOINTS = 2  # the last one, and the one before if a kill damages the last one
+_SAVE_EVERY = 5  # steps; a checkpoint of this model takes 14 ms of CPU time, a training step 1 s
+_KEEP_CHECKPOINTS = 2  # if a kill damages the last checkpoint, the checkpoint before it remains
 _LABELS = {
     "pass@1": "pass@1, greedy",
     "mean@8": "mean@8",
@@ -37,7 +38,7 @@ _LABELS = {
 
 
 def run_demo(directory: Path, start: DemoStart, options: DemoOptions, progress: StageProgress) -> dict[str, Any]:
-    """Run in a locked directory that `demo_directory` prepared. Returns the content of `summary.json`."""
+    """Run the demo in a locked directory that `demo_directory` prepared. Returns the content of `summary.json`."""
     if start.finished:
         return dict(json.loads((directory / SUMMARY).read_text(encoding="utf-8")))
     config = demo_config(options, directory, resume=start.resumed)

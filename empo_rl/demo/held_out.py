@@ -5,10 +5,10 @@ The model answers each question once greedily and eight times at temperature 1. 
     pass@1            share of questions whose greedy answer is right
     mean@8            share of the samples that are right
     majority@8        share of questions where the answer of the largest cluster of samples is right
-    semantic_entropy  mean over the questions of H over the clusters of the 8 samples, in nats
+    semantic_entropy  mean over the questions of the entropy of the clusters of the 8 samples, in nats
 
-The sampling loop is the demo's own, because the published numbers depend on its random draws: one seed for all
-questions, while the `hf` sampler seeds each question.
+This module has its own sampling loop, because the published numbers depend on its random numbers: one seed for all
+questions. The `hf` sampler has one seed for each question.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ Evaluation = Mapping[str, Sequence[float]]
 
 
 def summarize(evaluation: Evaluation) -> dict[str, float]:
-    """The four numbers: means over the questions."""
+    """The mean over the questions of each of the four `NUMBERS`."""
     return {name: float(np.mean(evaluation[name])) for name in NUMBERS}
 
 
@@ -62,7 +62,7 @@ def evaluate_model(
     max_new_tokens: int,
     seed: int,
 ) -> Evaluation:
-    """Sample and grade. Leaves the state of torch's random generators as it was, so that training is not affected."""
+    """Sample and grade responses. Torch's random generators keep their state, so training is not affected."""
     prompts = [prompt_text(question) for question in questions]
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -94,7 +94,7 @@ def complete(
 ) -> list[str]:
     """One completion per prompt, greedy or at temperature 1, without special tokens.
 
-    Prompts are padded on the left. Sampling draws from torch's global generator.
+    Prompts are padded on the left. Sampling uses torch's global random generator.
     """
     completions: list[str] = []
     choice = {"do_sample": False} if greedy else {"do_sample": True, "temperature": 1.0, "top_k": 0}
@@ -119,12 +119,12 @@ def complete(
 
 
 class HeldOutEvaluations(TrainerCallback):
-    """Evaluates before the first step, every `EVALUATE_EVERY` steps and after the last step.
+    """A callback that evaluates before the first step, every `EVALUATE_EVERY` steps and after the last step.
 
-    Adds the columns `eval/*` to the log of these steps. The checkpoints keep all evaluations (`Stateful`).
+    The callback adds the columns `eval/*` to the log of these steps. Checkpoints keep all evaluations (`Stateful`).
 
     Attributes:
-        by_step: the evaluations; step 0 is the base model.
+        by_step: step -> evaluation; step 0 is the base model.
     """
 
     def __init__(self, config: Config) -> None:
@@ -153,7 +153,7 @@ class HeldOutEvaluations(TrainerCallback):
             logs.update({f"eval/{name}": value for name, value in numbers.items()})
 
     def evaluate(self, step: int, model: Any, tokenizer: Any) -> None:
-        """Evaluate the model and keep the result as that of `step`."""
+        """Evaluate the model, and store the result in `by_step[step]`."""
         self.by_step[step] = evaluate_model(
             model,
             tokenizer,
@@ -177,9 +177,9 @@ class HeldOutEvaluations(TrainerCallback):
 
 
 class RunClock(TrainerCallback):
-    """Seconds of training and in total, over all processes of a run that was killed and resumed.
+    """A callback that counts the seconds of training and of the whole run, over all processes of a resumed run.
 
-    Time after the last checkpoint of a killed process does not count, nor does the time between two processes.
+    The clock leaves out the time after the last checkpoint of a killed process, and the time between two processes.
 
     Args:
         before: seconds that earlier processes spent before training.
@@ -198,7 +198,7 @@ class RunClock(TrainerCallback):
         self._train_end = time.perf_counter()
 
     def seconds(self) -> dict[str, float]:
-        """`train` and `total`, up to now."""
+        """The seconds up to now: `train` of training, `total` of the whole run."""
         now = time.perf_counter()
         train = 0.0 if self._train_start is None else (self._train_end or now) - self._train_start
         return {"train": self._earlier["train"] + train, "total": self._earlier["total"] + now - self._start}
@@ -208,5 +208,5 @@ class RunClock(TrainerCallback):
         return self.seconds()
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
-        """Continue from a checkpoint: add the seconds of this process to those of the earlier ones."""
+        """Continue from a checkpoint: add the seconds of this process to the seconds of the earlier processes."""
         self._earlier = dict(state)

@@ -1,10 +1,11 @@
-"""The folder `final/` of a run, with the trained model or the adapter, and the upload of the folder to the hub.
+"""Write the folder `final/` of a run, with the trained model or the adapter, and upload the folder to the hub.
 
-    lora            final/  the adapter; its config names the base model
-    lora.merge      adapter/  the adapter     final/  the model merged with the adapter
-    otherwise       final/  the model
+    without lora    final/    the model
+    lora            final/    the adapter; its adapter_config.json names the base model
+    lora.merge      final/    the model merged with the adapter
+                    adapter/  the adapter
 
-The folder is complete before the upload begins, so an unreachable hub loses nothing.
+The folder is complete before the upload begins, so the model is not lost if the hub is unreachable.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class PushError(SemanticEntropyError):
 
 
 def save(trainer: Any, config: Config, directory: Path) -> Path:
-    """Write the trained model or adapter. Every process calls this function, since each may hold a shard."""
+    """Write the trained model or adapter. Every process calls this function, since each process may hold a shard."""
     final = directory / run_directory.FINAL
     if config.lora is None or not config.lora.merge:
         trainer.save_model(str(final))
@@ -42,7 +43,7 @@ def save(trainer: Any, config: Config, directory: Path) -> Path:
 
 
 def finish_from(checkpoint: Path, config: Config, directory: Path) -> Path:
-    """Write the final model from the last checkpoint, for a run that was killed before it wrote the final model."""
+    """Write the final model from the last checkpoint. Needed if a run was killed after the last step."""
     final = directory / run_directory.FINAL
     if not checkpoints.weights_fault(final) and _has_files(final, checkpoint, _TOKENIZER):
         return final
@@ -59,10 +60,10 @@ def finish_from(checkpoint: Path, config: Config, directory: Path) -> Path:
 
 
 def push(final: Path, hub: Hub) -> str:
-    """Upload the folder; returns its address.
+    """Upload the folder `final`, and return the address of the repository.
 
     Raises:
-        PushError: the upload failed; the message has the command for a later upload.
+        PushError: the upload failed. The message contains the command for a later upload.
     """
     from huggingface_hub import HfApi
 
@@ -71,7 +72,7 @@ def push(final: Path, hub: Hub) -> str:
         repo = api.create_repo(hub.repo, private=hub.private, exist_ok=True)
         # the pickled arguments contain paths of this machine, and no user of the model needs them
         api.upload_folder(repo_id=repo.repo_id, folder_path=final, ignore_patterns=["training_args.bin"])
-    except (OSError, ValueError) as error:  # the hub's two families of errors, and network errors
+    except (OSError, ValueError) as error:  # errors of the hub's library and of the network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PushError(
             f"push_to_hub: {final} is complete, but the upload to {hub.repo!r} failed ({reason}). "
@@ -81,7 +82,7 @@ def push(final: Path, hub: Hub) -> str:
 
 
 def _merge(config: Config, adapter: Path, final: Path) -> None:
-    """Merge the adapter into its base model, both read from the disk: with sharding no process holds all weights."""
+    """Merge the adapter into its base model. Both are read from disk: with sharding, no process holds all weights."""
     import torch
     from peft import PeftModel
 
@@ -98,7 +99,7 @@ def _has_files(folder: Path, source: Path, patterns: Iterable[str]) -> bool:
 
 
 def _copy(source: Path, target: Path, patterns: Iterable[str]) -> None:
-    """Copy files: a tokenizer that is loaded and saved again may differ."""
+    """Copy files. To load and save a tokenizer could change its files."""
     for pattern in patterns:
         for file in source.glob(pattern):
             shutil.copy2(file, target)

@@ -3,11 +3,11 @@
     empo-train CONFIG --processes 8          one machine
     the same command on each machine, with   launch: {machines: 2, machine_rank: 0, main_address: ..., main_port: ...}
 
-A process that torchrun or `accelerate launch` started does not start others. The strategy (what each process holds of
-the model) is part of the training arguments (`empo_rl.config.trl_arguments`), not of the launch.
+A process that torchrun or `accelerate launch` started does not start other processes. The strategy (whether a process
+holds the whole model or a shard) is part of the training arguments (`empo_rl.config.trl_arguments`), not of the launch.
 
-All processes end together: if a process fails or is killed, the launcher ends the others; Ctrl-C and SIGTERM reach all
-processes; if the launcher is killed, its processes notice (`end_with_launcher`).
+All processes end together. If a process fails or is killed, the launcher ends the other processes. Ctrl-C and SIGTERM
+reach all processes. If the launcher is killed, its processes end, too (`end_with_launcher`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,9 @@ class ProcessError(SemanticEntropyError):
 class EndedRunError(SemanticEntropyError):
     """The user, a job queue or an alarm ended the run.
 
-    status: the exit status. reported: whether a process of the run has printed the last completed step.
+    Attributes:
+        status: the exit status.
+        reported: whether a process of the run has printed the last completed step.
     """
 
     def __init__(self, status: int, *, reported: bool = True) -> None:
@@ -45,7 +47,7 @@ class EndedRunError(SemanticEntropyError):
 
 
 def is_one_of_many() -> bool:
-    """Whether a launcher (this one, torchrun or accelerate) started this process."""
+    """Whether a launcher (`launch`, torchrun or accelerate) started this process."""
     return "LOCAL_RANK" in os.environ or "RANK" in os.environ
 
 
@@ -60,10 +62,10 @@ def needs_launch(config: Config) -> bool:
 
 
 def check_single_process(config: Config) -> None:
-    """Check a run of one process, and hide all GPUs but the first: transformers would split the batch among them.
+    """Check a run of one process, and hide all GPUs except the first. Otherwise transformers splits the batch.
 
     Raises:
-        InputError: the strategy shards the model, which needs a second process.
+        InputError: the strategy shards the model, which needs at least two processes.
     """
     if is_one_of_many():
         return
@@ -76,10 +78,10 @@ def check_single_process(config: Config) -> None:
 
 
 def check_devices(config: Config) -> None:
-    """Check the GPUs once, before the launch, instead of once in each process.
+    """Check the GPUs once before the launch, so that not every process reports the same problem.
 
     Raises:
-        InputError: this machine has fewer GPUs than processes, or no GPU and the run needs one.
+        InputError: this machine has fewer GPUs than processes, or has no GPU although the run needs a GPU.
     """
     import torch
 
@@ -115,7 +117,7 @@ def launch(config: Config, command: Sequence[str]) -> None:
     """Start `empo-train COMMAND` in each process and wait for all processes.
 
     Raises:
-        ProcessError: a process failed; names its rank and how it ended.
+        ProcessError: a process failed. The message names the rank, and the exit status or the signal.
         EndedRunError: Ctrl-C, SIGTERM or an alarm ended the run.
     """
     from accelerate.commands.launch import launch_command, launch_command_parser
@@ -144,7 +146,7 @@ def launch(config: Config, command: Sequence[str]) -> None:
 
 
 def end_with_launcher() -> None:
-    """In a process that `launch` started: end when the launcher has died, since nothing else would end the process."""
+    """End this process when its launcher has died. Without `launch`, this function does nothing."""
     launcher = os.environ.get(_LAUNCHER_PID)
     if launcher is None or not is_one_of_many():
         return
@@ -158,10 +160,11 @@ def end_with_launcher() -> None:
 
 
 def wait_for_launcher() -> None:
-    """Before a process prints an error that another process or the launcher explains better: wait to be ended.
+    """Wait until the launcher ends this process. A process calls this before it prints an error.
 
-    If a process dies, the collective calls of the others fail too. The launcher knows which process died, and ends the
-    others within `_WAIT_SECONDS`. An error of this process itself is printed after this time.
+    If a process dies, the collective calls of the other processes also fail. The launcher reports the process that
+    died, and ends the other processes within `_WAIT_SECONDS`. If the launcher does not end this process
+    within this time, the caller prints its own error.
     """
     if _LAUNCHER_PID in os.environ and is_one_of_many():
         time.sleep(_WAIT_SECONDS)
@@ -172,4 +175,7 @@ def _failure(rank: int, exitcode: int) -> str:
         how = f"was killed by {signal.Signals(-exitcode).name}"
         why = " (out of memory is the usual reason)" if exitcode == -signal.SIGKILL else ""
         return f"process {rank} {how}{why}; the other processes were ended."
-    return f"process {rank} failed with exit status {exitcode}; its error is printed above. The others were ended."
+    return (
+        f"process {rank} failed with exit status {exitcode}; its error is printed above. "
+        "The other processes were ended."
+    )

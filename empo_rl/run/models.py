@@ -1,4 +1,4 @@
-"""The model and tokenizer of a run, a hub name or a local folder, and the device and precision of the run."""
+"""Load the model and the tokenizer of a run from the hub or a folder, and choose the device and the precision."""
 
 from __future__ import annotations
 
@@ -13,16 +13,21 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from empo_rl.config import Config
 from semantic_entropy import InputError
 
-_GENERAL_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizers that tokenizer.json fully describes
+_GENERAL_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizer.json fully describes these tokenizers
 
 
 def fit_to_device(config: Config, kind: str) -> tuple[Config, list[str]]:
-    """Replace `device: auto` and `training.precision: auto`; returns the new configuration, and notes for the user.
+    """Replace the value `auto` of `device` and `training.precision`.
 
-    The precision becomes bf16 if the accelerator computes in bf16, else fp32; on the CPU fp32. Leaves out fp16, which
-    needs a scaled loss.
+    The precision becomes bf16 if the accelerator computes in bf16, else fp32. On the CPU, it becomes fp32. fp16 is not
+    supported, because fp16 needs a scaled loss.
 
-    kind: the type of the torch device of this process: `cpu`, `cuda`, ...
+    Args:
+        config: the configuration.
+        kind: the type of the torch device of this process, for example `cpu` or `cuda`.
+
+    Returns:
+        The new configuration, and notes for the user.
 
     Raises:
         InputError: the device cannot compute in the requested precision.
@@ -65,10 +70,10 @@ def load_tokenizer(config: Config) -> Any:
 
 
 def saved_tokenizer(model: str) -> Any:
-    """The tokenizer as it was saved.
+    """The tokenizer of a model, loaded with the class that its files name.
 
-    transformers 5 loads Qwen2's own tokenizer for any Qwen2 model, whatever the files say, and so reads the words of
-    the demo wrongly. If a local folder names the general class, this loads the general class.
+    For any Qwen2 model, transformers 5 loads Qwen2's own tokenizer class, even if the files name another class. Qwen2's
+    class splits the words of the demo wrongly. If a local folder names a general class, this function loads that class.
     """
     settings = Path(model) / "tokenizer_config.json"
     if settings.is_file():
@@ -81,9 +86,9 @@ def saved_tokenizer(model: str) -> Any:
 def load_model(config: Config) -> Any:
     """The model, with weights in `config.weights_precision()`.
 
-    Trained weights are kept in fp32 unless `training.weights` says otherwise: in bf16 the values next to a weight of
-    0.02 are 1e-4 away, so Adam's updates at lr 1e-6 would round to zero. `training.precision` is the precision of
-    computation only.
+    By default, trained weights are stored in fp32. In bf16, the next value after 0.02 is 1e-4 larger, so Adam's updates
+    at learning rate 1e-6 would round to zero. `training.weights` changes the precision of the stored weights;
+    `training.precision` is only the precision of computation.
 
     Raises:
         InputError: the model cannot be loaded.
@@ -96,7 +101,7 @@ def load_model(config: Config) -> Any:
 
 
 def lora_config(config: Config) -> Any:
-    """The adapter settings for peft; None if all weights are trained."""
+    """The settings of the adapter for peft; None if the run trains all weights."""
     if config.lora is None:
         return None
     from peft import LoraConfig

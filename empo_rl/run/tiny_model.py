@@ -1,10 +1,10 @@
-"""The tiny base model of the demo and of `model: demo`, created in the run.
+"""Create and pre-train the tiny base model of the demo and of `model: demo`.
 
-A word-level tokenizer, a Qwen2 with about 100,000 weights, and its pre-training.
+The model is a Qwen2 with about 100,000 weights and a word-level tokenizer.
 
 Pre-training minimises the cross-entropy of the next token, on the answers only: AdamW (betas .9 and .95, weight decay
 .01), 20 warm-up steps, linear decay to a tenth of the peak rate, gradient norm clipped at 1. It does not use EMPO.
-Leaves out everything else that a real pre-training run needs.
+This module leaves out everything else that a real pre-training run needs.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from empo_rl.data.arithmetic import ArithmeticQuestion, pretraining_answer, spli
 PRETRAIN_STEPS = 550
 BATCH, PEAK_RATE, WARMUP, FLOOR = 128, 6e-3, 20, 0.1
 CONTEXT = 128
-SECONDS_FILE = "pretraining.json"  # in the folder of the base model: how long pre-training took
+SECONDS_FILE = "pretraining.json"  # a file in the folder of the base model, with the seconds of pre-training
 _IGNORED = -100  # torch's cross_entropy ignores this label
 
 CHAT_TEMPLATE = (
@@ -38,7 +38,7 @@ _WORDS = [*"0123456789", *"()+*=?}", "\\boxed{", "What", "is", "user", "assistan
 
 
 def make_tokenizer() -> PreTrainedTokenizerFast:
-    """A tokenizer with one token for each digit, sign and word of the task, and with the ChatML template."""
+    """A tokenizer with the ChatML template, and one token for each digit, sign and word of the questions."""
     vocabulary = {token: index for index, token in enumerate(_SPECIAL + _WORDS)}
     tokenizer = Tokenizer(models.WordLevel(vocab=vocabulary, unk_token=_UNKNOWN))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\\boxed\{|[A-Za-z]+|\n|."), behavior="isolated")
@@ -67,7 +67,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalL
         num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=CONTEXT,
-        initializer_range=0.05,  # with the usual .02, a model of this width stays at the uniform distribution for long
+        initializer_range=0.05,  # with the usual .02, this model predicts a uniform distribution for many steps
         tie_word_embeddings=True,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
@@ -78,7 +78,7 @@ def make_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausalL
 
 
 def prompt_text(question: ArithmeticQuestion) -> str:
-    """The question in the chat template, ready for the answer."""
+    """The text of the prompt: the question in the chat template, up to the start of the answer."""
     return f"<|im_start|>user\n{question.text}<|im_end|>\n<|im_start|>assistant\n"
 
 
@@ -92,7 +92,7 @@ def pretrain(
     on_step: Callable[[int, float], None] | None = None,
     text: Callable[[ArithmeticQuestion, random.Random], str] = pretraining_answer,
 ) -> None:
-    """Train the model in place. Each batch is drawn from the questions, with texts drawn by `text`."""
+    """Train the model in place. Each batch contains random questions; `text` makes the answer of each question."""
     dice = random.Random(f"pretrain {seed}")
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, steps))
@@ -112,11 +112,13 @@ def pretrain(
 def load_or_make(
     tokenizer: PreTrainedTokenizerFast, folder: Path, *, seed: int, steps: int, report: Callable[[int, float], None]
 ) -> Any:
-    """The base model in `folder`; it is created and pre-trained if the folder does not exist.
+    """The base model in `folder`. If the folder does not exist, create and pre-train the model, and save it there.
 
-    The folder appears in one move: after a kill it is complete or absent. report: called with (step, loss).
+    The folder is written under a temporary name and then renamed, so after a kill it is complete or absent.
+
+    report: a function that is called with (step, loss).
     """
-    torch.set_num_threads(1)  # for a model of this size one thread is as fast as two, and sums in a fixed order
+    torch.set_num_threads(1)  # for this small model, one thread is as fast as two threads, and sums in a fixed order
     if folder.exists():
         return AutoModelForCausalLM.from_pretrained(folder)
     began = time.perf_counter()
@@ -132,7 +134,7 @@ def load_or_make(
 
 
 def pretraining_seconds(folder: Path) -> float:
-    """How long the pre-training of the base model in `folder` took; 0 if the file is missing, as in version 0.1.0."""
+    """The seconds of the pre-training of the model in `folder`. 0 if no file has them (a model of version 0.1.0)."""
     file = folder / SECONDS_FILE
     return float(json.loads(file.read_text(encoding="utf-8"))["seconds"]) if file.exists() else 0.0
 
@@ -146,10 +148,10 @@ def _rate(step: int, steps: int) -> float:
 def _accumulate(
     model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[ArithmeticQuestion, str]]
 ) -> float:
-    """Add the gradient of the mean loss per token of the batch; returns this loss.
+    """Add the gradient of the batch's mean loss per token to the gradients of the model, and return this loss.
 
-    Chains are five times as long as direct answers. The model processes the two kinds in separate batches, which saves
-    a third of the time.
+    Chains are five times as long as direct answers. The model processes chains and direct answers in separate batches,
+    which saves a third of the time.
     """
     chains = [text for text in texts if "\n" in text[1]]
     directs = [text for text in texts if "\n" not in text[1]]
@@ -167,9 +169,9 @@ def _accumulate(
 def _batch(
     tokenizer: PreTrainedTokenizerFast, texts: Sequence[tuple[ArithmeticQuestion, str]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and labels, each (batch, longest), padded on the right, so that a causal model needs no mask.
+    """The token ids and the labels, each (batch, longest). Padding is on the right, so a causal model needs no mask.
 
-    Prompt and padding tokens have no label.
+    The labels of prompt and padding tokens are `_IGNORED`.
     """
     prompts = tokenizer([prompt_text(question) for question, _ in texts], add_special_tokens=False)["input_ids"]
     answers = tokenizer([f"{answer}<|im_end|>" for _, answer in texts], add_special_tokens=False)["input_ids"]

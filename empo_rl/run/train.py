@@ -1,4 +1,4 @@
-"""One run of `empo-train CONFIG.yaml`: from a checked `Config` to the folder of the trained model.
+"""Run `empo-train CONFIG.yaml`: train from a checked `Config`, and write the folder of the trained model.
 
     directory and lock -> prompts -> model -> trainer of `method` (EMPO, SFT, online DPO) -> final/ -> hub
 
@@ -33,18 +33,19 @@ from empo_rl.run.models import count_tokens, fit_to_device, load_model, load_tok
 from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics
 
 Progress = Callable[[str, int, int, str], None]
-"""stage, completed steps, total steps, note."""
+"""A function that is called with (stage, completed steps, total steps, note)."""
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class RunAdditions:
-    """What a program adds to a run of `method: empo`; the demo uses it.
+    """The additions of a program, such as the demo, to a run of `method: empo`.
 
-    callbacks: callbacks of the trainer by name. The checkpoints keep the state of each (`state_dict`,
-        `load_state_dict`).
-    settings: what `config.yaml` records instead of the configuration.
-    locked: whether the caller holds the lock of the directory.
+    Attributes:
+        callbacks: name -> callback of the trainer. The checkpoints keep the state of each callback (`state_dict`,
+            `load_state_dict`).
+        settings: the content of `config.yaml`; None: `config.yaml` contains the configuration.
+        locked: whether the caller holds the lock of the directory.
     """
 
     callbacks: Mapping[str, Any] = field(default_factory=dict)
@@ -77,18 +78,18 @@ def run_training(
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
             completed = f"all {config.training.steps} steps are completed"
             tell(f"{completed}: nothing to train. Raise training.steps to train further.")
-            with state.main_process_first():  # the first process writes the files, the others find them
+            with state.main_process_first():  # the first process writes the files, and the other processes read them
                 final = final_model.finish_from(start.checkpoint, config, directory)
             return _push(final, config, state, tell)
         provider = None
         if config.method != "sft":
             provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
         rows, tokenizer = _load_prompts(config, tell)
-        with state.main_process_first():  # the first process downloads, the others find the files
+        with state.main_process_first():  # the first process downloads the files, and the other processes read them
             model = None if config.model == "demo" else load_model(config)
         callbacks: list[Any] = []
-        state.wait_for_everyone()  # every process has checked the directory before one writes into it
-        with state.main_process_first():  # the first process creates the demo's base model, the others load it
+        state.wait_for_everyone()  # every process must check the directory before the first process writes into it
+        with state.main_process_first():  # the first process creates the base model, and the others load it
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, additions, progress, tell)
                 locked = locked or _lock(directory, state, stack)
@@ -118,14 +119,14 @@ def run_training(
 
 
 def _lock(directory: Path, state: PartialState, stack: ExitStack) -> bool:
-    """Lock the directory for the first process, until the stack closes. False if the directory does not exist yet."""
+    """Lock the directory in the first process until the stack closes. Returns False if the directory does not exist."""
     if state.is_main_process:
         stack.enter_context(run_directory.lock(directory))
     return directory.is_dir()
 
 
 def _load_prompts(config: Config, tell: Say) -> tuple[Sequence[dict[str, Any]], Any]:
-    """The rows for the trainer, without prompts that are too long, and the tokenizer that measured them."""
+    """The rows for the trainer, without prompts that are too long, and the tokenizer of the model."""
     rows = read_prompts(config)
     tokenizer = load_tokenizer(config)
     limit, key = prompt_token_limit(config)
@@ -157,7 +158,7 @@ def _make_trainer(
     callbacks: Sequence[Any],
     tell: Say,
 ) -> tuple[Any, MonitorCallback | None]:
-    """The trainer of `method`, and for EMPO its monitor. provider: None for `sft`, which has no reward."""
+    """The trainer of `method`, and the callback of the monitor (None unless EMPO). provider: None for `sft`."""
     common: dict[str, Any] = {
         "model": model,
         "args": arguments,
@@ -181,11 +182,11 @@ def _make_trainer(
 
         monitor = config.monitor.make_monitor()
         monitor_callback = MonitorCallback(monitor, provider, directory=Path(config.output_dir), say=tell)
-        # each adds its columns to the log before WriteMetrics writes them
+        # the callbacks before WriteMetrics add columns to the log, which WriteMetrics writes
         common["callbacks"] = [monitor_callback, *kept_callbacks.values(), *callbacks]
         stateful = {"monitor": monitor, **kept_callbacks}
         trainer = RunTrainer(provider=provider, stateful=stateful, columns=monitor.columns, **common)
-    trainer.remove_callback(PrinterCallback)  # it prints every row to stdout
+    trainer.remove_callback(PrinterCallback)  # PrinterCallback prints every row to stdout
     return trainer, monitor_callback
 
 
@@ -209,7 +210,7 @@ def _begin(
     progress: Progress,
     tell: Say,
 ) -> list[Any]:
-    """The first writes of a run; returns the callbacks that write metrics and report progress."""
+    """Write the first files of a run, and return the callbacks that write metrics and report progress."""
     run_directory.prepare(directory, start)
     for change in run_directory.write_config(directory, additions.settings or config.model_dump()):
         tell(f"changed since this run began: {change}")
@@ -219,12 +220,12 @@ def _begin(
 
 
 def _ignore(line: str) -> None:
-    """Takes the place of `say` in every process but the first."""
+    """Print nothing: this function replaces `say` in every process except the first."""
 
 
 def _note(logs: Mapping[str, float]) -> str:
     if "empo/keep_fraction" not in logs:  # SFT or online DPO
         return f"loss {logs['loss']:.3f}"
-    # under invalid=drop a batch may contain no valid answer, and then has no entropy
+    # with invalid=drop, a batch without a valid answer has no entropy
     entropy = f"entropy {logs['empo/entropy']:.2f} nats" if "empo/entropy" in logs else "no valid answer"
     return f"{entropy}, kept {logs['empo/keep_fraction']:.0%}"

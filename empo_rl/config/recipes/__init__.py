@@ -1,4 +1,4 @@
-"""The recipes: configurations that ship with the package. Reading a recipe as text does not need a YAML library."""
+"""Read the recipes: configurations that are part of the package. Their text can be read without a YAML library."""
 
 from __future__ import annotations
 
