@@ -1,8 +1,8 @@
 """Train a language model to agree with itself: EMPO (Right Question is Already Half the Answer, Eq. 1-3).
 
 `EmpoProvider` turns groups of completions into rewards, a keep mask and advantages, for any trainer.
-`EmpoGRPOTrainer` is TRL's GRPOTrainer with exactly that. Everything is imported on first use: the provider brings
-numpy, the trainer torch and trl.
+`EmpoGRPOTrainer` is TRL's GRPOTrainer with the rewards, the keep mask and the advantages of an `EmpoProvider`. Each
+name is imported when it is first used, because the provider imports numpy, and the trainer imports torch and trl.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""The optional dependencies: the modules that training needs, and an error that names the extra to install.
+"""Check that the optional dependencies are installed; if not, raise an error that names the extra to install.
 
-The check looks for the modules without importing them: this takes milliseconds, an import takes seconds.
+The check finds a module without importing the module: finding takes milliseconds, importing takes seconds.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING, extra: str 
     missing = [module for module in modules if not is_installed(module)]
     if missing:
         raise MissingDependencyError(
-            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[{extra}]' (which "
-            "torch, and the versions that were tested: docs/install.md)"
+            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[{extra}]' "
+            "(docs/install.md says which build of torch to install, and lists the tested versions)"
         )
 
 

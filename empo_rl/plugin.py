@@ -1,19 +1,20 @@
-"""The extension point of `empo_rl`: reward signals, found by the entry-point group `empo_rl`.
+"""The extension point of `empo_rl`: plugins add reward signals through the entry-point group `empo_rl`.
 
-A plugin announces its signals in a light module that an entry point of the group `empo_rl` names:
+An entry point of the group `empo_rl` names a module of the plugin. The module lists the plugin's signals and imports
+no heavy library:
 
     from empo_rl.plugin import Component, hookimpl
 
     def load():
-        from my_rewards.brevity import Brevity   # heavy imports wait until the signal is used
+        from my_rewards.brevity import Brevity   # imports heavy libraries only when the signal is used
         return Brevity
 
     @hookimpl
     def empo_rl_rewards():
         return [Component("brevity", load, "shorter completions are paid more")]
 
-`register_reward("brevity", Brevity)` makes a signal known in this process alone. The built-in signals come in through
-the same entry-point group: this module is their plugin too.
+`register_reward("brevity", Brevity)` registers a signal in the current process only. The built-in signals use the same
+entry-point group: this module is their plugin.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def empo_rl_rewards() -> Iterable[Component]:  # type: ignore[empty-body]
 
 
 rewards = Registry(GROUP, {"reward": empo_rl_rewards})
-"""All reward signals that are installed, by name."""
+"""All installed reward signals, by name."""
 
 _BUILT_IN = (
     ("empo", "agreement", "EmpoReward", "the share of the group that means the same (EMPO)"),
@@ -56,17 +57,19 @@ _BUILT_IN = (
 
 @hookimpl(specname="empo_rl_rewards")
 def built_in_rewards() -> list[Component]:
-    """The built-in signals. Each is imported when someone asks for it."""
+    """The built-in signals. The module of a signal is imported when the signal is first used."""
     return [Component(name, functools.partial(_load, module, cls), summary) for name, module, cls, summary in _BUILT_IN]
 
 
 def register_reward(name: str, factory: Callable[..., Any], summary: str = "") -> None:
-    """Make a reward signal known by name in this process.
+    """Register a reward signal under a name, in the current process only.
 
     Args:
-        name: not empty and without a slash; takes precedence over a plugin's signal of the same name.
-        factory: a `RewardSignal` class, or a function that returns an instance. Its keyword arguments are the options.
-        summary: one line for listings.
+        name: the name of the signal. The name must not be empty or contain a slash. The registered signal takes
+            precedence over a plugin's signal of the same name.
+        factory: a `RewardSignal` class, or a function that returns a `RewardSignal`. The keyword arguments of the
+            factory are the options of the signal.
+        summary: a description of the signal in one line, for lists of signals.
 
     Raises:
         InputError: the name is not valid, or the factory is not callable.

@@ -1,4 +1,7 @@
-"""Progress on stderr, so that stdout holds results only: a bar per stage, or ten lines per stage without a terminal."""
+"""Show progress on stderr, so that stdout contains only results.
+
+On a terminal, each stage has a progress bar. Without a terminal, each stage prints ten lines.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ _LINES = 10  # per stage
 
 
 class StageProgress:
-    """Call it as `progress(stage, done, total, note)`; the first call with a new stage opens a bar."""
+    """Progress bars, one for each stage.
+
+    `progress(stage, done, total, note)` updates the bar of a stage; the first call with a new stage adds its bar.
+    """
 
     def __init__(self) -> None:
         self.console = Console(stderr=True)
@@ -40,7 +46,7 @@ class StageProgress:
         self._bars.update(self._tasks[stage], completed=done, note=note)
 
     def interrupted(self) -> str:
-        """The last completed step, as text for the user who interrupted the program. Ends the bars."""
+        """Stop the bars. Return a message for the user who interrupted the program: the last completed step."""
         self.end()
         if self.reached is None:
             return "interrupted before the first step"
@@ -48,7 +54,7 @@ class StageProgress:
         return f"interrupted in {stage} after step {done} of {total}"
 
     def end(self) -> None:
-        """Stop drawing bars, which would overwrite the next line."""
+        """Stop the bars, because they would overwrite the next line of output."""
         self._bars.stop()
 
     def say(self, line: str) -> None:

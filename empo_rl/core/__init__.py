@@ -1,13 +1,13 @@
-"""From completions to advantages. Imports no torch and no trainer.
+"""Compute advantages from completions. This package imports neither torch nor a trainer.
 
     groups      RolloutGroup, and grouping by position
     rewards/    reward signals, and the comparison with gold answers
     guards      rules about single completions
-    filters     bounds of the entropy and of the largest share
+    filters     bounds of a group's entropy and of the share of its largest cluster
     advantages  normalisation of rewards
     metrics     the numbers of a batch for a log
-    provider    EmpoProvider puts these together and returns a BatchDecision
+    provider    EmpoProvider, which uses the modules above and returns a BatchDecision
     presets     the settings of the paper and of its official code, by name
 
-`empo_rl` exports the public names; neighbours import them from the modules.
+`empo_rl` exports the public names. The other packages of `empo_rl` import the names from the modules.
 """

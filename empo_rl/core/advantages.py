@@ -1,9 +1,14 @@
 """Group-normalised advantages: A_i = (r_i - mean) / (std + 1e-4).
 
-mean is the mean of the group. `scale` says what the difference is divided by: `group`, the std of the group; `batch`,
-the std of all rewards of the batch that are in the loss; `none`, nothing. std is the sample standard deviation (ddof 1)
-and the constant is 1e-4, both as in TRL's GRPOTrainer (1.16), so that both give the same numbers; TRL computes in
-float32, this module in float64. Leaves out advantages per token, and baselines other than the mean of the group.
+r_i is the reward of completion i, and mean is the mean reward of its group. The option `scale` selects std:
+
+    group  the standard deviation of the rewards of the group
+    batch  the standard deviation of all rewards of the batch that are in the loss
+    none   no division: A_i = r_i - mean
+
+std is the sample standard deviation (ddof 1). The formula and the constant 1e-4 are the same as in TRL's GRPOTrainer
+(1.16), so this module and TRL compute the same numbers; TRL computes in float32, this module in float64. This module
+has no advantages per token, and no baseline other than the mean of the group.
 """
 
 from __future__ import annotations
@@ -16,18 +21,21 @@ from numpy.typing import NDArray
 from semantic_entropy import InputError
 
 Scale = Literal["group", "batch", "none"]
-EPSILON = 1e-4  # TRL 1.16's; it also keeps a group of equal rewards at exactly 0
+EPSILON = 1e-4  # as in TRL 1.16; it also makes the advantages of a group with equal rewards exactly 0
 
 
 def check_scale(scale: str) -> Scale:
-    """The scale, or an error that lists the existing scales."""
+    """Return the scale, or raise an error that lists the existing scales."""
     if scale not in get_args(Scale):
         raise InputError(f"scale={scale!r} does not exist. Choose one of: {', '.join(get_args(Scale))}.")
     return scale  # type: ignore[return-value]  # narrowed by the check above
 
 
 def group_advantages(rewards: NDArray[np.float64], scale: Scale = "group") -> NDArray[np.float64]:
-    """(B, G) rewards to (B, G) advantages. A nan reward is left out of each mean and std, and its advantage is 0."""
+    """Compute the advantages (B, G) from the rewards (B, G).
+
+    A nan reward is excluded from each mean and std, and has advantage 0.
+    """
     centred = rewards - _rows(rewards, _mean)
     if scale == "group":
         centred = centred / (_rows(rewards, _std) + EPSILON)

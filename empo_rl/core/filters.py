@@ -1,13 +1,17 @@
-"""Which groups enter the loss: the entropy window of Eq. 3, delta_low < H < delta_high, and bounds of the largest
-share.
+"""Decide which groups enter the loss.
 
-With G completions H takes few values. The smallest above zero belongs to the split (G-1, 1):
-H = ln G - (G-1)/G ln(G-1): 0.410 at G=7, 0.377 at 8, 0.287 at 12, 0.234 at 16. A delta_low below this value removes
-only the groups with full agreement. The paper gives no value for either bound. `normalized` bounds are shares of ln G,
-the largest entropy of G completions, so that they mean the same at each G.
+The entropy H of a group must be inside the entropy window of Eq. 3, delta_low < H < delta_high. The share of its
+largest cluster must be inside the bounds max_p_low and max_p_high.
 
-A group outside the bounds is dropped from the loss, or its rewards are set to zero (`Outside`). The official code does
-the latter, which leaves the tokens in the denominator of the loss.
+A group of G completions has only a few possible values of H. The smallest value above zero is that of two clusters with
+G-1 completions and 1 completion: H = ln G - (G-1)/G ln(G-1), which is 0.410 at G=7, 0.377 at G=8, 0.287 at G=12 and
+0.234 at G=16. A delta_low below this value removes only the groups with full agreement. The paper gives no value for
+delta_low or delta_high. A bound in `normalized` units is a share of ln G, the largest entropy of G completions, so the
+same bound can be used with each G.
+
+The option `outside` decides about a group outside the bounds: `drop` removes the group from the loss, `zero` sets its
+rewards to zero. The official code sets the rewards to zero, so the tokens of the group still count in the denominator
+of the loss.
 """
 
 from __future__ import annotations
@@ -30,13 +34,13 @@ DROPPED_SCATTERED = "largest share below max_p_low"
 DROPPED_CERTAIN = "largest share above max_p_high"
 
 _MAX_ENUMERATED = 24  # completions, with 1,575 splits; 64 completions have 1.7 million splits
-_TOLERANCE = 1e-9  # an entropy this near a bound equals it: sums of logarithms differ in the last bits
+_TOLERANCE = 1e-9  # a smaller difference counts as equal: sums of logarithms differ in the last bits
 
 
 def smallest_positive_entropy(size: int) -> float:
-    """H in nats of the split (G-1, 1): the smallest entropy of G completions that do not all agree."""
+    """The smallest entropy H, in nats, of G completions that do not all agree: clusters of G-1 completions and of 1."""
     if size < 2:
-        raise InputError(f"a group of {size} has no disagreement: G must be at least 2.")
+        raise InputError(f"a group of {size} completions cannot disagree: G must be at least 2.")
     return math.log(size) - (size - 1) / size * math.log(size - 1)
 
 
@@ -61,7 +65,7 @@ def _splits(size: int, largest: int) -> Iterator[list[int]]:
 
 
 def check_outside(outside: str) -> Outside:
-    """The value, or an error that lists the existing values."""
+    """Return the value of `outside`, or raise an error that lists the existing values."""
     if outside not in get_args(Outside):
         raise InputError(f"outside={outside!r} does not exist. Choose one of: {', '.join(get_args(Outside))}.")
     return outside  # type: ignore[return-value]  # narrowed by the check above
@@ -69,7 +73,13 @@ def check_outside(outside: str) -> Outside:
 
 @dataclass(frozen=True, slots=True)
 class EntropyWindow:
-    """low < H < high: in nats, or with `units="normalized"` as shares of ln G."""
+    """The bounds of a group's entropy: low < H < high.
+
+    Attributes:
+        low: the lower bound, exclusive.
+        high: the upper bound, exclusive.
+        units: the unit of both bounds: `nats`, or `normalized` for shares of ln G.
+    """
 
     low: float = 0.0
     high: float = math.inf
@@ -87,11 +97,13 @@ class EntropyWindow:
             )
 
     def drop_reason(self, entropy: float, size: int | None = None) -> str | None:
-        """None if the group is inside. A group without a valid answer has entropy nan and is outside.
+        """Return the reason why the group is outside the window, or None if the group is inside.
+
+        A group without a valid answer has entropy nan and is outside.
 
         Args:
             entropy: H in nats.
-            size: how many completions H counts; needed for normalised bounds alone.
+            size: the number of completions from which H was computed; only needed for normalised bounds.
         """
         low, high = self._nats(size)
         if math.isnan(entropy):
@@ -103,16 +115,20 @@ class EntropyWindow:
         return None
 
     def check(self, size: int) -> list[str]:
-        """Notes for the user about this window at G=size; an error if it keeps no group at all."""
+        """Return notes for the user about this window at G=size.
+
+        Raises:
+            InputError: the window keeps no group, because no possible entropy is inside the window.
+        """
         least, most = smallest_positive_entropy(size), math.log(size)
         low, high = self._nats(size)
-        within = (max(low, least) + min(high, most)) / 2  # a large group has so many values that some are near this
+        within = (max(low, least) + min(high, most)) / 2  # in a large group, a possible entropy is near this value
         possible = _entropies(size) if size <= _MAX_ENUMERATED else {0.0, least, within, most}
         if all(self.drop_reason(entropy, size) for entropy in possible):
             raise InputError(
-                f"the window {self.low} < H < {self.high} ({self.units}) keeps no group at G={size}: H is 0, "
-                f"{least:.3f} (all but one agree), or more, up to ln G = {most:.3f} nats. Widen delta_low or "
-                "delta_high."
+                f"the window {self.low} < H < {self.high} ({self.units}) keeps no group at G={size}: H is 0 nats (all "
+                f"completions agree), {least:.3f} nats (all completions but one agree), or more, up to ln G = "
+                f"{most:.3f} nats. Lower delta_low or raise delta_high."
             )
         notes = []
         if 0 < low < least:
@@ -128,7 +144,7 @@ class EntropyWindow:
         if self.units == "nats":
             return self.low, self.high
         if size is None:
-            raise InputError("a normalised window needs the number of completions that H counts: pass size.")
+            raise InputError("a normalised window needs the number of completions of the group: pass size=G.")
         most = math.log(size) if size > 1 else 0.0
         return _times(self.low, most), _times(self.high, most)
 
@@ -138,7 +154,12 @@ class EntropyWindow:
 
 @dataclass(frozen=True, slots=True)
 class ShareWindow:
-    """low <= max p <= high, where max p is the share of the largest cluster in the group."""
+    """The bounds of max p, the share of the largest cluster in the group: low <= max p <= high.
+
+    Attributes:
+        low: the lower bound, inclusive.
+        high: the upper bound, inclusive.
+    """
 
     low: float = 0.0
     high: float = 1.0
@@ -148,7 +169,7 @@ class ShareWindow:
             raise InputError(f"max_p_low={self.low} and max_p_high={self.high}: set 0 <= max_p_low <= max_p_high <= 1.")
 
     def drop_reason(self, result: Result) -> str | None:
-        """None if the group is inside."""
+        """Return the reason why the group is outside the bounds, or None if the group is inside."""
         largest = max(result.probabilities, default=math.nan)
         if largest < self.low - _TOLERANCE:
             return DROPPED_SCATTERED

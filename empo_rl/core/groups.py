@@ -1,7 +1,7 @@
 """Rollout groups: the G completions of one prompt, grouped by their position in the batch.
 
-A trainer gives a flat list in which the completions of each prompt are contiguous. Grouping by position is exact.
-Grouping by prompt text is not, because one batch may contain the same prompt twice.
+A trainer passes a flat list in which the completions of each prompt are contiguous. Grouping by position is exact.
+Grouping by prompt text is not exact, because a batch may contain the same prompt twice.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from semantic_entropy import InputError
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
-    """The completions of one question.
+    """The completions of one prompt.
 
     Attributes:
-        completions: (G,)
-        question: the judge is given it; None if there is none.
-        gold: the gold answer, for `golden`, `semi_supervised` and `measure_gold`; a blank answer counts as None.
-        measures: numbers about each completion, (G,) each: `token_entropy` and `self_certainty` (nats, means over the
-            tokens), `tokens` (their number), `truncated` (1 if the token limit cut the completion off).
+        completions: the texts of the completions, (G,).
+        question: the question that the judge receives with the answers; None if the judge receives no question.
+        gold: the gold answer, for `golden`, `semi_supervised` and `measure_gold`; a blank gold answer counts as None.
+        measures: numbers by name, (G,) each: `token_entropy` and `self_certainty` (means over the tokens of the
+            completion, in nats), `tokens` (the number of tokens), `truncated` (1 if the completion reached the
+            completion length limit and was cut off, otherwise 0).
     """
 
     completions: tuple[str, ...]
@@ -46,12 +47,21 @@ class RolloutGroup:
                 )
 
     def measured(self, name: str, needed_by: str) -> Sequence[float]:
-        """The measures of this name, (G,); an error that names `needed_by` if the trainer gave none."""
+        """Return the measures of this name, (G,).
+
+        Args:
+            name: a key of `measures`.
+            needed_by: the signal or guard that needs the measures, for the error message.
+
+        Raises:
+            InputError: the group has no measures of this name.
+        """
         if name not in self.measures:
             raise InputError(
-                f"{needed_by} needs measures[{name!r}], and the group has {sorted(self.measures) or 'none'} (question: "
-                f"{self.question!r}). EmpoGRPOTrainer measures it; in your own training loop, pass "
-                f"RolloutGroup(measures={{{name!r}: ...}}) with one number for each completion."
+                f"{needed_by} needs measures[{name!r}], but the group has these measures: "
+                f"{sorted(self.measures) or 'none'} (question: {self.question!r}). EmpoGRPOTrainer measures {name!r}; "
+                f"in your own training loop, pass RolloutGroup(measures={{{name!r}: ...}}) with one number for each "
+                "completion."
             )
         return self.measures[name]
 
@@ -63,18 +73,33 @@ def group_by_position(
     golds: Sequence[str | None] | None = None,
     measures: Mapping[str, Sequence[float]] | None = None,
 ) -> list[RolloutGroup]:
-    """(B*G,) completions to B groups. Questions, golds and measures are (B*G,) too: trainers repeat them."""
+    """Make B groups from a flat list of B*G completions.
+
+    Args:
+        completions: (B*G,), the completions of each group contiguous.
+        num_generations: the group size G.
+        questions: (B*G,), the question of each group repeated G times, as trainers do.
+        golds: (B*G,), the gold answer of each group repeated G times.
+        measures: numbers by name, (B*G,) each.
+
+    Raises:
+        InputError: the completions do not divide into groups, a list has another length than `completions`, or a group
+            has two different questions or gold answers.
+    """
     if num_generations < 1:
-        raise InputError(f"num_generations is {num_generations}: a group has at least one completion.")
+        raise InputError(f"num_generations is {num_generations}: set it to 1 or more.")
     if len(completions) % num_generations:
         raise InputError(
             f"{len(completions)} completions do not divide into groups of num_generations={num_generations}: "
-            f"{len(completions) % num_generations} would be left over. Pass whole groups."
+            f"{len(completions) % num_generations} completions are left over. Pass whole groups."
         )
     measured = measures or {}
     for name, column in (("questions", questions), ("golds", golds), *measured.items()):
         if column is not None and len(column) != len(completions):
-            raise InputError(f"{name} has {len(column)} entries for {len(completions)} completions: pass one for each.")
+            raise InputError(
+                f"{name} has {len(column)} entries for {len(completions)} completions: pass one entry for each "
+                "completion."
+            )
     starts = range(0, len(completions), num_generations)
     return [
         RolloutGroup(
@@ -100,12 +125,12 @@ def _single_value(column: Sequence[str | None] | None, start: int, size: int, na
 
 
 def check_equal_sizes(groups: Sequence[RolloutGroup]) -> int:
-    """G, which must be the same for all groups."""
+    """Return the group size G. Raise an error if the groups have different sizes."""
     if not groups:
-        raise InputError("step() was given no groups: a batch has at least one.")
+        raise InputError("step() was called without groups: pass at least one group.")
     size = len(groups[0].completions)
     if size == 0:
-        raise InputError("group 0 has no completions.")
+        raise InputError("group 0 has no completions: pass at least one completion.")
     for index, group in enumerate(groups):
         if len(group.completions) != size:
             raise InputError(

@@ -1,14 +1,14 @@
-"""Guards: named rules about single completions which a reward for agreement alone would pay.
+"""Guards: named rules that find bad completions. A reward for agreement alone would pay these completions.
 
     empty          no answer could be extracted
-    copied         the answer is part of the question, or its ROUGE-L precision against it is above a threshold
-    overlong       the token limit cut the completion off, or it has more than `most` words
+    copied         the answer is part of the question, or most of its words are (ROUGE-L precision above a threshold)
+    overlong       the completion reached the completion length limit, or has more than `most` words
     repetition     the completion repeats itself too much
-    concentration  many prompts share one answer: a collapse that is invisible to a reward computed per prompt
+    concentration  many prompts share one answer: a collapse that a reward computed per prompt cannot detect
 
-A guard flags completions and says what these are paid instead of the reward: a number, or None, which takes the
-completion out of the loss. The provider counts the flags. `copied` is the rule of the official natural-reasoning code
-(threshold 0.8). Leaves out rules about a whole run, which are the monitor's alarms.
+A guard flags completions and sets their payment, which replaces the reward: a number, or None to take the completion
+out of the loss. The provider counts the flags. `copied` is the rule of the official natural-reasoning code (threshold
+0.8). This module has no rules about a whole run: the alarms of the monitor are such rules.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from typing import Any
 from empo_rl.core.rewards import ScoredGroup
 from semantic_entropy import InputError
 
-_LONGEST_WORD = 40  # characters; a longer run without a space is counted by its characters
+_LONGEST_WORD = 40  # characters; in a longer run without a space, each character counts as a word
 
 Flags = list[list[bool]]
-"""(B, G): the completions that a guard flags."""
+"""(B, G): whether a guard flags each completion."""
 
 
 class Guard(ABC):
     """A rule about single completions.
 
     Args:
-        pays: what a flagged completion is paid instead of its reward; None takes it out of the loss.
+        pays: the payment of a flagged completion, which replaces its reward; None takes the completion out of the loss.
 
     Attributes:
-        stateful: whether the flags depend on earlier batches. Several processes then make one decision about the
-            global batch, because each would remember only its own part.
+        name: the name of the guard.
+        stateful: whether the flags depend on earlier batches. If they do, several processes make one decision about the
+            global batch, because each process would remember only its own part.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Guard(ABC):
 
     @abstractmethod
     def flags(self, scored: Sequence[ScoredGroup]) -> Flags:
-        """(B, G): whether the guard flags each completion."""
+        """Return whether the guard flags each completion, (B, G)."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state that a restart needs, as JSON."""
@@ -58,7 +59,7 @@ class Guard(ABC):
 
 
 class EmptyGuard(Guard):
-    """No answer could be extracted."""
+    """Flags a completion if no answer could be extracted."""
 
     name = "empty"
 
@@ -67,12 +68,12 @@ class EmptyGuard(Guard):
 
 
 class CopiedGuard(Guard):
-    """The answer is part of the question.
+    """Flags a completion if its answer is part of the question, or shares most of its words with the question.
 
     Args:
-        pays: as for each guard.
-        threshold: for the ROUGE-L precision, which is the length of the longest common subsequence of words divided by
-            the number of words in the answer.
+        pays: see `Guard`.
+        threshold: the largest allowed ROUGE-L precision. The ROUGE-L precision is the length of the longest common
+            subsequence of words of answer and question, divided by the number of words in the answer.
     """
 
     name = "copied"
@@ -96,11 +97,14 @@ class CopiedGuard(Guard):
 
 
 class OverlongGuard(Guard):
-    """The token limit cut the completion off (`measures["truncated"]`, given by EmpoGRPOTrainer), or it is too long.
+    """Flags a completion if it reached the completion length limit, or has too many words.
+
+    The guard reads from `measures["truncated"]` whether a completion reached the limit. EmpoGRPOTrainer sets the
+    measure.
 
     Args:
-        pays: as for each guard.
-        most: the largest allowed number of words; None checks the token limit alone.
+        pays: see `Guard`.
+        most: the largest allowed number of words; None checks only the completion length limit.
     """
 
     name = "overlong"
@@ -121,16 +125,16 @@ class OverlongGuard(Guard):
 
 
 class RepetitionGuard(Guard):
-    """More than `share` of the completion's words are in n-grams that occur more than twice: loops of any length.
+    """Flags a completion if more than `share` of its words are in n-grams that occur more than twice.
 
-    A run of more than 40 characters without a space (Chinese, or one digit repeated) is counted by its characters. Of
-    528 sampled solutions of competition problems the most repetitive one had a share of 0.43; a completion that is one
-    loop has 1.
+    The guard finds loops of any length. In a run of more than 40 characters without a space (Chinese text, or a
+    repeated digit), each character counts as a word. Among 528 sampled solutions of competition problems, the largest
+    share of repeated words was 0.43. A completion that consists of one loop has the share 1.
 
     Args:
-        pays: as for each guard.
-        n: words in an n-gram.
-        share: of the completion's words.
+        pays: see `Guard`.
+        n: the number of words in an n-gram.
+        share: the largest allowed share of repeated words, from 0 to 1.
     """
 
     name = "repetition"
@@ -155,13 +159,15 @@ class RepetitionGuard(Guard):
 
 
 class ConcentrationGuard(Guard):
-    """The answer is the most frequent one in more than `share` of the last `window` groups.
+    """Flags a completion if its answer is the main answer of more than `share` of the last `window` groups.
+
+    The main answer of a group is its most frequent answer.
 
     Args:
-        pays: as for each guard.
-        share: of the groups.
-        window: how many of the last groups are counted, including the current batch.
-        fewest: the number of groups before the guard flags anything.
+        pays: see `Guard`.
+        share: the largest allowed share of the groups, from 0 to 1.
+        window: the number of last groups that are counted, including the groups of the current batch.
+        fewest: the number of counted groups below which the guard flags nothing.
     """
 
     name = "concentration"
@@ -193,7 +199,13 @@ GUARDS: Mapping[str, type[Guard]] = {
 
 
 def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...]:
-    """Guards from `{"copied": 0.0, "overlong": None, "repetition": {"pays": 0.0, "n": 3}}`, or instances."""
+    """Make guards from their names and options. A sequence of `Guard` instances is returned as a tuple.
+
+    The options are a payment or a dict: `{"copied": 0.0, "overlong": None, "repetition": {"pays": 0.0, "n": 3}}`.
+
+    Raises:
+        InputError: a guard does not exist or does not accept the options.
+    """
     if not isinstance(guards, Mapping):
         return tuple(guards)
     loaded = []
@@ -209,18 +221,21 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
 
 
 def answer_concentration(scored: Sequence[ScoredGroup]) -> float:
-    """The largest share of groups in the batch with the same most frequent answer; nan if no group has an answer."""
+    """Return the share of groups that have the commonest main answer of the batch; nan if no group has an answer.
+
+    The main answer of a group is its most frequent answer.
+    """
     answers = Counter(normalize_answer(item.result.answer) for item in scored if item.result.answer is not None)
     return max(answers.values()) / answers.total() if answers else float("nan")
 
 
 def normalize_answer(answer: str) -> str:
-    """An answer in lower case with single spaces, so that equal answers are equal texts more often."""
+    """Return the answer in lower case with single spaces. More equal answers are then equal texts."""
     return " ".join(answer.lower().split())
 
 
 def _rouge_l_precision(answer: Sequence[str], question: Sequence[str]) -> float:
-    """Dynamic programming, one row of the table at a time."""
+    """Computed by dynamic programming, with one row of the table in memory."""
     if not answer:
         return 0.0
     row = [0] * (len(question) + 1)

@@ -1,6 +1,7 @@
-"""The metrics of a batch for a log: means over all of its groups, before filtering.
+"""The metrics of a batch for a log: means over all groups of the batch, before filtering.
 
-A metric without any value is left out, so none is nan. Leaves out alarms: the monitor watches a run over time.
+A metric without a value is not in the log, so no metric is nan. This module has no alarms: `empo_rl.monitor` watches a
+run over time.
 """
 
 from __future__ import annotations
@@ -25,7 +26,17 @@ def batch_metrics(
     right: NDArray[np.float64] | None,
     seconds: float,
 ) -> dict[str, float]:
-    """The metrics by name. Shapes: rewards, flags of each guard and right (B, G), keep (B,). seconds: of judging."""
+    """Return the metrics by name.
+
+    Args:
+        scored: (B,) the groups with their clusters.
+        rewards: (B, G), nan for a completion that `invalid="drop"` or a guard takes out of the loss.
+        reasons: (B,) the reason why the group is outside the bounds; None if the group is inside.
+        keep: (B,) whether the group is in the loss.
+        flags: (B, G) for each guard, by the name of the guard: whether the guard flags the completion.
+        right: (B, G) 1 if the answer is right, 0 if not, nan without a gold answer; None if it was not measured.
+        seconds: the duration of judging.
+    """
     results = [item.result for item in scored]
     values = {
         "entropy": _mean([result.entropy for result in results]),
@@ -57,7 +68,7 @@ def _mean(values: Sequence[float] | NDArray[np.float64]) -> float:
 
 
 def _correlation(rewards: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """Pearson's r over the completions that have both; nan if one of the two does not vary."""
+    """Pearson's r of `rewards` and `right` over the completions where neither is nan; nan if one does not vary."""
     both = ~np.isnan(rewards) & ~np.isnan(right)
     paid, correct = rewards[both], right[both]
     if paid.size < 2 or np.ptp(paid) == 0 or np.ptp(correct) == 0:

@@ -1,11 +1,12 @@
-"""Settings of an `EmpoProvider` by name: those of the paper, of its official code, and of TTRL.
+"""Presets: the settings of the paper, of its official code, and of TTRL, as keyword arguments of `EmpoProvider`.
 
     EmpoProvider(**preset("official-trl-natural"), equivalence="verifier")
 
-A preset sets how agreement is paid. It does not set the judge: choose `equivalence` and `extract` yourself. The
-official code compares mathematics as strings, so that 1/2 and 0.5 differ; `equivalence="exact"` does that. It puts all
-answers that cannot be extracted into one cluster. Here each such answer is its own cluster, because two answers that
-cannot be extracted do not mean the same.
+A preset sets the reward, the policy for invalid answers, the filters and the guards. A preset does not set the judge:
+choose `equivalence` and `extract` yourself. The official code compares mathematical answers as strings, so 1/2 and 0.5
+are different answers; `equivalence="exact"` compares strings too. The official code puts all invalid answers (answers
+that cannot be extracted) into one cluster. Here each invalid answer is its own cluster, because two invalid answers do
+not mean the same.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from semantic_entropy import InputError
 _NO_WINDOW: Mapping[str, Any] = {"delta_low": -math.inf, "delta_high": math.inf}
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # Eq. 1-3. The paper gives no value for either bound: only groups with full agreement are dropped.
+    # Eq. 1-3. The paper gives no value for delta_low and delta_high: only groups with full agreement are dropped.
     "paper": {"reward": "empo", "invalid": "singleton_zero", "delta_low": 0.0, "delta_high": math.inf},
-    # p if H < ln G, otherwise 0; invalid answers 0. All groups stay in the loss.
+    # The reward is p if H < ln G, otherwise 0; of an invalid answer 0. All groups stay in the loss.
     "official-trl-math": {
         "reward": "empo",
         "invalid": "singleton_zero",
@@ -30,7 +31,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "delta_units": "normalized",
         "outside": "zero",
     },
-    # p; invalid answers -0.5; answers copied from the question 0; 0 if the largest share is below 0.2.
+    # The reward is p, or 0 if the largest share is below 0.2; of an invalid answer -0.5; of a copied answer 0.
     "official-trl-natural": {
         "reward": "empo",
         "invalid": "penalty",
@@ -39,7 +40,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "outside": "zero",
         "guards": {"copied": 0.0},
     },
-    # count / n for all answers, valid or not.
+    # The reward is count / n for all answers, valid or invalid.
     "official-verl": {"reward": "empo", "invalid": "singleton_prob", **_NO_WINDOW},
     # The majority answer is used as the gold answer.
     "ttrl": {"reward": "majority", "invalid": "singleton_zero"},
@@ -47,7 +48,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 
 def preset(name: str) -> dict[str, Any]:
-    """The keyword arguments of `EmpoProvider` for this preset, as a new dict."""
+    """Return the keyword arguments of `EmpoProvider` for this preset, as a new dict."""
     if name not in PRESETS:
         raise InputError(f"preset {name!r} does not exist. Choose one of: {', '.join(PRESETS)}.")
     return dict(PRESETS[name])

@@ -1,13 +1,14 @@
-"""EmpoProvider: groups of completions in; rewards, keep mask and advantages out (the paper, Eq. 1-3).
+"""EmpoProvider computes rewards, a keep mask and advantages from groups of completions (the paper, Eq. 1-3).
 
     B groups of G completions        RolloutGroup
       -> answers, clusters, H        ScoredGroup = RolloutGroup + Result (semantic_entropy)
-      -> rewards (B*G,)              by the signal, the invalid policy and the guards
-      -> keep (B,)                   delta_low < H < delta_high, and bounds of the largest share
+      -> rewards (B*G,)              from the signal, the policy for invalid answers and the guards
+      -> keep (B,)                   delta_low < H < delta_high, and bounds of the share of the largest cluster
       -> advantages (B*G,)           BatchDecision
 
-Knows no trainer and imports no torch: TRL's adapter, or any other training loop, uses the `BatchDecision`. Advantages
-are normalised over the kept rows alone, so a dropped group has no influence. Leaves out the policy loss.
+This module imports neither a trainer nor torch: `EmpoGRPOTrainer`, or any other training loop, uses the
+`BatchDecision`. Advantages are normalised over the kept rows only, so a dropped group has no influence. This module
+does not compute the policy loss.
 """
 
 from __future__ import annotations
@@ -34,20 +35,18 @@ from semantic_entropy import BatchResult, InputError, Scorer
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BatchDecision:
-    """The decision about B groups of G completions: rewards, keep mask, advantages, and the evidence.
-
-    `loss_mask` is what a trainer multiplies into its loss: False for each row of a dropped group, and for the single
-    rows that `invalid="drop"` or a guard takes out of a kept group. The advantages of these rows are 0.
+    """The decision about a batch of B groups of G completions. A row is one completion; rows are in group order.
 
     Attributes:
-        rewards: (B*G,) group after group; nan for a row that leaves the loss.
+        rewards: (B*G,) the reward of each row; nan if `invalid="drop"` or a guard takes the row out of the loss.
         keep: (B,) whether the group is in the loss.
-        advantages: (B*G,)
-        loss_mask: (B*G,)
-        entropies: (B,) in nats.
-        drop_reasons: (B,) why the group is outside the bounds; None if it is inside.
-        metrics: numbers of the batch for a log.
-        results: (B,) the clusters and entropies of the groups.
+        advantages: (B*G,) the advantage of each row; 0 if the row is not in the loss.
+        loss_mask: (B*G,) whether the row is in the loss. A trainer multiplies its loss by this mask. It is False for
+            each row of a dropped group, and for the rows that `invalid="drop"` or a guard takes out of a kept group.
+        entropies: (B,) the semantic entropy of each group, in nats.
+        drop_reasons: (B,) the reason why the group is outside the bounds; None if the group is inside.
+        metrics: the numbers of the batch for a log, by name.
+        results: (B,) the clusters and the entropies of each group.
     """
 
     rewards: NDArray[np.float64]
@@ -61,47 +60,52 @@ class BatchDecision:
 
     @property
     def num_groups(self) -> int:
-        """B."""
+        """The number of groups, B."""
         return len(self.keep)
 
     @property
     def num_generations(self) -> int:
-        """G."""
+        """The number of completions in a group, G."""
         return len(self.rewards) // len(self.keep)
 
 
 class EmpoProvider:
-    """The settings of an EMPO run. `preset(name)` returns those of the paper and of its official code.
+    """Computes rewards, a keep mask and advantages for each batch of an EMPO run.
+
+    `preset(name)` returns the arguments for the settings of the paper or of its official code.
 
     Args:
         equivalence: the judge that decides whether two answers mean the same: a name, an instance, or a function of two
             strings.
-        extract: how the answer is extracted from a completion; None uses the judge's own way.
+        extract: how the answer is extracted from a completion: a name or a function; None uses the default of the
+            judge.
         reward: a signal's name (`empo`, `log_share`, `majority`, `golden`, `semi_supervised`, `self_certainty`,
             `token_entropy`, `random`, `format`, `composite`, or a plugin's), a `RewardSignal` class or an instance.
-        reward_options: options of a signal that is given by name.
-        delta_low: the entropy of a group must be above this; applies to signals that are `windowed`.
-        delta_high: the entropy of a group must be below this; applies to the same signals.
-        delta_units: of both bounds: `nats`, or `normalized`, which are shares of ln G.
-        max_p_low: the smallest allowed share of the largest cluster; applies to the same signals.
-        max_p_high: the largest allowed share of the largest cluster; applies to the same signals.
-        outside: what happens to a group outside these bounds: `drop` takes it out of the loss, `zero` sets the rewards
-            of its answers to 0 and leaves it in the loss.
-        invalid: what an answer that cannot be extracted is paid: `singleton_zero`, `singleton_prob`, `drop`,
-            `penalty`.
-        guards: rules about single completions and what these are paid, `{"copied": 0.0, "overlong": None}`, or `Guard`
-            instances. None takes the completion out of the loss. If several guards flag a completion, the last counts.
-        scale: what the centred rewards are divided by: `group`, `batch`, `none`.
-        grader: the judge that compares answers with gold answers, given as `equivalence`; None uses `equivalence`. With
-            a `scorer`, the grader must be given.
-        measure_gold: whether to report the share of right answers and its correlation with the reward, for groups with
-            a gold answer. This does not change the training.
-        scorer: a `semantic_entropy.Scorer` to use instead of one built from `equivalence` and `extract`. The caller
-            closes it.
-        seed: for rewards that draw random numbers.
+        reward_options: the options of the signal, if `reward` is a name or a class.
+        delta_low: the lower bound of the entropy of a group, exclusive. All four bounds apply only to signals with
+            `windowed = True`.
+        delta_high: the upper bound of the entropy of a group, exclusive.
+        delta_units: the unit of delta_low and delta_high: `nats`, or `normalized` for shares of ln G.
+        max_p_low: the smallest allowed share of the largest cluster.
+        max_p_high: the largest allowed share of the largest cluster.
+        outside: what happens to a group outside these bounds: `drop` takes the group out of the loss, `zero` sets the
+            rewards of its answers to 0 and leaves the group in the loss.
+        invalid: the payment of an invalid answer (an answer that cannot be extracted): `singleton_zero`,
+            `singleton_prob`, `drop`, `penalty`.
+        guards: the payment of flagged completions by the name of the guard, `{"copied": 0.0, "overlong": None}`, or
+            `Guard` instances. The payment None takes the completion out of the loss. If several guards flag a
+            completion, the payment of the last guard applies.
+        scale: the divisor of the centred rewards: `group`, `batch`, `none` (see `empo_rl.core.advantages`).
+        grader: the judge that compares answers with gold answers: a name, an instance, or a function of two strings.
+            None uses `equivalence`. If `scorer` is passed and gold answers are compared, `grader` is required.
+        measure_gold: whether to report the share of right answers, and the correlation of right answers with the
+            rewards, for groups with a gold answer. The report does not change the training.
+        scorer: a `semantic_entropy.Scorer`, which replaces `equivalence` and `extract`. The caller closes the scorer.
+        seed: the seed of signals that draw random numbers.
 
     Attributes:
-        listeners: functions called with the groups and the decision of each training step; `MonitorCallback` adds one.
+        listeners: functions. The provider calls each function with the groups and the decision of each training step;
+            `MonitorCallback` adds a function.
     """
 
     def __init__(
@@ -138,13 +142,14 @@ class EmpoProvider:
         self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=_scorer_policy(self.invalid))
         if self._scorer.invalid != _scorer_policy(self.invalid):
             raise InputError(
-                f"the scorer has invalid={self._scorer.invalid!r}, but invalid={self.invalid!r} needs a Scorer with "
-                f"invalid={_scorer_policy(self.invalid)!r}."
+                f"the given scorer has invalid={self._scorer.invalid!r}, but this provider has "
+                f"invalid={self.invalid!r}, which needs invalid={_scorer_policy(self.invalid)!r}. Create the scorer "
+                f"with Scorer(invalid={_scorer_policy(self.invalid)!r})."
             )
         if scorer is not None and grader is None and (measure_gold or self._signal.reads_gold):
             raise InputError(
-                "grader=None means the provider's own judge, but here the scorer has the judge: pass grader= too, as a "
-                "name, an Equivalence or a function of two strings."
+                "gold answers must be compared, but grader=None and the judge is inside the given scorer. Pass grader= "
+                "too: a name, an Equivalence or a function of two strings."
             )
         self._grader = Grader(equivalence if grader is None else grader)
         self._context = SignalContext(self.invalid, seed, self._grader.match)
@@ -163,30 +168,34 @@ class EmpoProvider:
 
     @property
     def decides_as_one(self) -> bool:
-        """Whether several processes must make one decision about the global batch to get the rewards of one process."""
+        """Whether several processes must make one decision about the global batch.
+
+        Without this decision, the rewards or advantages would depend on the number of processes.
+        """
         return self.scale == "batch" or self._signal.stateful or any(guard.stateful for guard in self.guards)
 
     def check(self, size: int) -> list[str]:
-        """Notes for the user about these settings at G=size.
+        """Return notes for the user about these settings at G=size.
 
         Raises:
-            InputError: groups of this size cannot train anything: one completion, or a window that keeps no group.
+            InputError: a group of this size has only one completion, or the entropy window keeps no group of this size.
         """
         if size < 2:
             raise InputError(
-                f"G={size}: the advantage of a single completion is always 0. Sample 2 or more per prompt."
+                f"G={size}: the advantage of a single completion is always 0. Sample at least 2 completions per prompt."
             )
         return self.window.check(size) if self._signal.windowed else []
 
     def step(self, groups: Sequence[RolloutGroup | Sequence[str]], *, training: bool = True) -> BatchDecision:
-        """Decide about one batch. All groups have the same size G.
+        """Decide about one batch.
 
         Args:
-            groups: B groups.
-            training: False for an evaluation, which does not change the state, and allows groups of one completion.
+            groups: B groups of the same size G.
+            training: False for an evaluation. An evaluation does not change the state of the provider, and allows
+                groups of one completion.
 
         Raises:
-            InputError: groups of different sizes; in training also a G at which nothing can be learned.
+            InputError: the groups have different sizes; in training also if `check(G)` fails.
         """
         rollouts = [_as_group(index, group) for index, group in enumerate(groups)]
         size = check_equal_sizes(rollouts)
@@ -238,7 +247,7 @@ class EmpoProvider:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state. Skips the state of another signal, and of guards that this provider does not have."""
+        """Continue from this state. Ignores the state of another signal, and of guards that this provider lacks."""
         if state.get("reward") == self.reward:
             self._signal.load_state_dict(state["signal"])
         for guard in self.guards:
@@ -246,7 +255,7 @@ class EmpoProvider:
                 guard.load_state_dict(state["guards"][guard.name])
 
     def close(self) -> None:
-        """End the worker processes of the scorers that this provider made; a scorer that was passed in stays open."""
+        """End the worker processes of the scorers that this provider created. A scorer from the caller stays open."""
         if self._owns_scorer:
             self._scorer.close()
         self._grader.close()
@@ -269,8 +278,8 @@ class EmpoProvider:
         rewards = self._signal.rewards(scored)
         if rewards.shape != (len(scored), size):
             raise InputError(
-                f"reward {self.reward!r} returned shape {rewards.shape} for {len(scored)} groups of {size}: "
-                f"the shape must be ({len(scored)}, {size})."
+                f"reward {self.reward!r} returned shape {rewards.shape} for {len(scored)} groups of {size} "
+                f"completions: return the shape ({len(scored)}, {size})."
             )
         if self.invalid == "drop":
             rewards = np.where(_invalid(scored), np.nan, rewards)
@@ -287,7 +296,10 @@ class EmpoProvider:
     def _zeroed(
         scored: Sequence[ScoredGroup], reasons: Sequence[str | None], flags: Mapping[str, NDArray[np.bool_]]
     ) -> NDArray[np.bool_]:
-        """(B, G): answers of groups outside the bounds. Invalid and flagged answers keep their own payment."""
+        """(B, G): whether the reward becomes 0, because the group is outside the bounds.
+
+        The payments of invalid and flagged answers stay.
+        """
         outside = np.array([reason is not None for reason in reasons])[:, None]
         paid_otherwise = np.logical_or.reduce([_invalid(scored), *flags.values()])
         zeroed: NDArray[np.bool_] = outside & ~paid_otherwise

@@ -1,10 +1,11 @@
-"""Files of a run: how they are named, written and checked. Imports no torch.
+"""Name, write and check the files of a run. This package does not import torch.
 
 atomic_writes   replace a text file completely or not at all
-disk_full       recognise a full disk and explain it
-metrics_file    `metrics.jsonl`: one line a training step
-checkpoints     find the latest complete checkpoint (their format is set in `config.trl_arguments`)
-run_directory   the names in a run's directory, its lock, and how a run starts in it
+disk_full       recognise the errors of a full disk and explain them
+metrics_file    read and write `metrics.jsonl`, which has one line per training step
+cost_summary    compute `cost.json` from the metrics file
+checkpoints     find the latest complete checkpoint (`config.trl_arguments` sets the format of a checkpoint)
+run_directory   the file names in the directory of a run, the lock of the directory, and the start of a run
 """
 
 from empo_rl.files import checkpoints, run_directory

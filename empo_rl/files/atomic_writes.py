@@ -1,7 +1,8 @@
-"""Text files that are replaced completely or not at all.
+"""Replace text files completely or not at all.
 
-Each file is written under a temporary name, NAME.RANDOM.tmp, and then renamed. A kill or a full disk leaves the old
-version or the new version, never a part. The random name keeps two processes from writing into the same temporary file.
+Each file is written under a temporary name, NAME.RANDOM.tmp, and then renamed. After a kill or a full disk, the file
+has its old content or its new content, never a part of the new content. The random name prevents two
+processes from writing to the same temporary file.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from typing import TextIO
 
 from semantic_entropy import InputError
 
-TEMPORARY_SUFFIX = ".tmp"  # a kill during a write leaves a file whose name ends so
+TEMPORARY_SUFFIX = ".tmp"  # the suffix of a temporary file; a kill during a write leaves the temporary file
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """Replace a text file; creates its folder if there is none."""
+    """Replace a text file. Create the folder of the file if it does not exist."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open_atomically(path) as (file,):
         file.write(text)
@@ -26,13 +27,13 @@ def write_atomically(path: Path, text: str) -> None:
 
 @contextmanager
 def open_atomically(*paths: Path) -> Iterator[list[TextIO]]:
-    """Open temporary files to write to; rename them to `paths` at the end of the block, or delete them after an error.
+    """Open temporary files for writing. Rename them to `paths` at the end of the block; after an error, delete them.
 
-    A lone surrogate, which UTF-8 cannot encode, is written as its escape sequence; JSON reads both alike. The first of
-    `paths` is renamed last, so if it is new, the others are new too.
+    A lone surrogate, which UTF-8 cannot encode, is written as its escape sequence; JSON readers restore the surrogate.
+    The file of the first path is renamed last: if it has its new content, all files have their new content.
 
     Raises:
-        InputError: a path is a folder; nothing has been written.
+        InputError: a path is a folder. No file was written.
     """
     if folder := next((path for path in paths if path.is_dir()), None):
         raise InputError(f"cannot write the file {folder}: it is a folder. Move the folder, or choose another name.")
@@ -44,7 +45,7 @@ def open_atomically(*paths: Path) -> Iterator[list[TextIO]]:
             ]
         for file, path in reversed(list(zip(temporary, paths, strict=True))):
             file.replace(path)
-    except BaseException:  # Ctrl-C too
+    except BaseException:  # also KeyboardInterrupt
         for file in temporary:
             file.unlink(missing_ok=True)
         raise

@@ -1,14 +1,15 @@
-"""Find the latest complete checkpoint of a run, and say what is wrong with a broken one.
+"""Find the latest complete checkpoint of a run, and describe the fault of a broken checkpoint.
 
-A checkpoint is complete if the trainer's state, the weights, the optimizer, the schedule and each process's random
-state exist and can be opened. The layouts:
+A checkpoint is complete if the trainer's state, the weights, the optimizer, the schedule and the random state of each
+process exist and can be opened. The layouts of a checkpoint:
 
     one process or DDP   model.safetensors (or shards with an index, or a LoRA adapter's file), optimizer.pt
     FSDP                 pytorch_model_fsdp.bin and optimizer.bin, or folders of shards, each with its .metadata
     DeepSpeed            `latest`, which names the folder of *_model_states.pt and *_optim_states.pt
 
-Each format stores a table of contents with sizes, so that a truncated file is found without reading all of it. The
-shards of FSDP are the exception: the check is that they exist and are not empty. Leaves out a flipped bit in a tensor.
+Each format stores a table of contents with sizes, so the check finds a truncated file without reading the whole file.
+The shards of FSDP have no such table: the check is that the shards exist and are not empty. The check does not find
+changed bits in a tensor.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import zipfile
 from pathlib import Path
 
 PREFIX = "checkpoint-"
-BROKEN = "broken-"  # the prefix of a renamed broken checkpoint: the trainer does not count it or delete it
-STATE_FILE = "empo_state"  # the state of the provider and of the monitor, one file a process
+BROKEN = "broken-"  # the prefix of a renamed broken checkpoint; the trainer ignores folders with this prefix
+STATE_FILE = "empo_state"  # the state of the provider and of the monitor, one file per process
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 _ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _FSDP, _DEEPSPEED = "pytorch_model_fsdp", "latest"
@@ -35,7 +36,12 @@ _UNREADABLE = (
 
 
 def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict[Path, str]]:
-    """The latest complete checkpoint of a step before `before`, and the broken later checkpoints with their faults."""
+    """Return the latest complete checkpoint, and the broken checkpoints that are later, with their faults.
+
+    Args:
+        directory: the directory of the run.
+        before: checkpoints of this step and of later steps are ignored.
+    """
     candidates = (entry for entry in directory.glob(f"{PREFIX}*") if 0 < step(entry) < before)
     broken: dict[Path, str] = {}
     for checkpoint in sorted(candidates, key=step, reverse=True):
@@ -47,18 +53,21 @@ def latest(directory: Path, before: float = math.inf) -> tuple[Path | None, dict
 
 
 def step(checkpoint: Path | None) -> int:
-    """The step after which the checkpoint was saved; 0 if there is no checkpoint."""
+    """Return the step after which the checkpoint was saved; 0 for None or another file name."""
     number = checkpoint.name.removeprefix(PREFIX) if checkpoint else ""
     return int(number) if number.isdecimal() else 0
 
 
 def state_file(checkpoint: Path, process: int) -> Path:
-    """The file with one process's state of the provider and of the monitor."""
+    """Return the path of the file in which a process saves the state of the provider and of the monitor."""
     return checkpoint / f"{STATE_FILE}_{process}.json"
 
 
 def rename_broken(checkpoint: Path) -> Path:
-    """Rename a broken checkpoint, so that the trainer does not count it when it deletes old checkpoints."""
+    """Rename a broken checkpoint, and return the new path.
+
+    The trainer deletes old checkpoints when there are too many. It does not count renamed checkpoints.
+    """
     number = 0
     while (renamed := checkpoint.with_name(f"{BROKEN}{checkpoint.name}{f'-{number}' if number else ''}")).exists():
         number += 1
@@ -66,12 +75,12 @@ def rename_broken(checkpoint: Path) -> Path:
 
 
 def is_incomplete(checkpoint: Path) -> bool:
-    """Whether the trainer did not finish writing the checkpoint: it writes its own state last."""
+    """Return whether the checkpoint is only partly written. The trainer writes `trainer_state.json` last."""
     return not (checkpoint / _STATE).exists()
 
 
 def weights_fault(folder: Path) -> str | None:
-    """What is wrong with the weights of a model or an adapter; None if all weights are there."""
+    """Return the fault of the weights of a model or an adapter; None if the weights are complete."""
     names = [_ADAPTER if (folder / _ADAPTER_CONFIG).exists() else _WEIGHTS]
     if (folder / _INDEX).exists():
         try:
@@ -96,7 +105,7 @@ def _fault(checkpoint: Path) -> str | None:
 
 
 def _model_fault(checkpoint: Path) -> str | None:
-    """What is wrong with the weights, the optimizer or the schedule."""
+    """The fault of the weights, the optimizer or the schedule; None without a fault."""
     if (checkpoint / _DEEPSPEED).exists():
         return _deepspeed_fault(checkpoint)
     if any(checkpoint.glob(f"{_FSDP}*")):
@@ -112,7 +121,7 @@ def _model_fault(checkpoint: Path) -> str | None:
 
 
 def _deepspeed_fault(checkpoint: Path) -> str | None:
-    """What is wrong with the weights or the optimizer states, which contain the schedule."""
+    """The fault of the weights or of the optimizer states, which contain the schedule; None without a fault."""
     folder = checkpoint / (checkpoint / _DEEPSPEED).read_text(encoding="utf-8", errors="replace").strip()
     for pattern in ("*_model_states.pt", "*_optim_states.pt"):
         files = sorted(folder.glob(pattern)) if folder != checkpoint else []
@@ -124,9 +133,10 @@ def _deepspeed_fault(checkpoint: Path) -> str | None:
 
 
 def _processes_fault(checkpoint: Path) -> str | None:
-    """What is wrong with the files of the processes: a random state, and a state file that stores their number.
+    """The fault of the files of the processes; None without a fault.
 
-    A checkpoint of an older version, or of a trainer without state files, is checked for the random state alone.
+    Each process has a file with its random state and a state file, which stores the number of processes. A checkpoint
+    of an older version, or of a trainer without state files, is only checked for the random state.
     """
     processes = 0
     for file in sorted(checkpoint.glob(f"{STATE_FILE}_*.json")):
@@ -156,7 +166,7 @@ def _archive_or_shards_fault(archive: Path, shards: Path) -> str | None:
 
 
 def _archive_fault(file: Path) -> str | None:
-    """What is wrong with a file of torch.save, whose table of contents is at its end."""
+    """The fault of a file of torch.save, which has its table of contents at the end; None without a fault."""
     try:
         zipfile.ZipFile(file).close()
     except FileNotFoundError:
@@ -167,7 +177,10 @@ def _archive_fault(file: Path) -> str | None:
 
 
 def _tensors_fault(file: Path) -> str | None:
-    """What is wrong with a safetensors file: 8 bytes with the header's length, the header, the tensors' bytes."""
+    """The fault of a safetensors file; None without a fault.
+
+    The file consists of 8 bytes with the length of the header, the header, and the bytes of the tensors.
+    """
     try:
         with file.open("rb") as stream:
             header_size = int.from_bytes(stream.read(8), "little")

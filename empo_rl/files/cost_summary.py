@@ -1,12 +1,13 @@
-"""What a training run cost, from its metrics file to `cost.json` (the paper, Tables 4-5).
+"""Compute `cost.json`, the costs of a training run, from the metrics file of the run (the paper, Tables 4-5).
 
-    generation  sampling the completions, including tokenization and, with vLLM, the transfer of the weights
-    judging     from completions to rewards: extract, compare, cluster, wait for the rewards of other processes
-    loss        the rest of the step: forward, backward, optimizer
+A step has three parts:
 
-    generation + judging + loss = step
+    generation  sample the completions, including tokenization and, with vLLM, the transfer of the weights
+    judging     compute rewards: extract answers, compare, cluster, wait for the rewards of other processes
+    loss        all other work of the step: forward pass, backward pass, optimizer
 
-The columns are `cost/NAME_seconds` and `cost/peak_memory_gib`, measured by one process (`empo_rl.trainers.trl.costs`).
+The columns of the metrics file are `cost/NAME_seconds`, with NAME `generation`, `judging`, `loss` or `step` (the sum of
+the three parts), and `cost/peak_memory_gib`. One process measures the columns (`empo_rl.trainers.trl.costs`).
 """
 
 from __future__ import annotations
@@ -19,9 +20,11 @@ COST_PARTS = ("generation", "judging", "loss")
 
 
 def summarize_costs(rows: Iterable[Mapping[str, Any]], memory: str) -> dict[str, Any]:
-    """`cost.json`: the totals over the rows of a `metrics.jsonl` that have costs, and each part's share of the time.
+    """Return the content of `cost.json`: the total seconds of each part, and the share of each part in the step time.
 
-    `memory` says how the peak memory was measured.
+    Args:
+        rows: the rows of a `metrics.jsonl`. Rows without costs are ignored.
+        memory: the method that measured the peak memory, in words.
     """
     with_costs = [row for row in rows if f"{COST_PREFIX}step_seconds" in row]
     seconds = {name: sum(row[f"{COST_PREFIX}{name}_seconds"] for row in with_costs) for name in (*COST_PARTS, "step")}
@@ -36,7 +39,7 @@ def summarize_costs(rows: Iterable[Mapping[str, Any]], memory: str) -> dict[str,
 
 
 def cost_sentence(costs: Mapping[str, Any]) -> str:
-    """The summary in one line."""
+    """Return the costs as one sentence, from the content of `cost.json`."""
     shares = ", ".join(f"{name} {costs['shares'][name]:.1%}" for name in COST_PARTS)
     return (
         f"{costs['seconds']['step']:.1f} s in {costs['steps']} steps: {shares}; "

@@ -1,8 +1,8 @@
 """Recognise the errors of a full disk and explain them.
 
-Each library reports a full disk in its own way: Python raises OSError with a number, safetensors and torch raise their
-own errors with a text. `explain_disk_full` turns all of them into one `DiskError`: the directory, the free space, what
-to do. Leaves out waiting for space: a run that cannot write ends, and `--resume` continues it.
+Python reports a full disk with an OSError and its number; safetensors and torch raise their own errors with a text.
+`explain_disk_full` replaces these errors by a `DiskError`, which names the directory, the free space and the advice.
+A run that cannot write does not wait for free space: the run ends, and `--resume` continues the run.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _TEXTS = (
     "unexpected pos",  # torch.save, in the middle of a file
     "iostream error",  # torch.save, at the beginning of a file
 )
-_NOT_FULL = 2**30  # bytes; with this much free space, a quota or a size limit is the cause
+_NOT_FULL = 2**30  # bytes; if more space is free, the cause is a quota or a size limit
 
 
 class DiskError(SemanticEntropyError):
@@ -33,10 +33,17 @@ class DiskError(SemanticEntropyError):
 
 @contextmanager
 def explain_disk_full(directory: Path, advice: str) -> Iterator[None]:
-    """Turn the errors of a full disk into a `DiskError`; other errors pass. Deletes an incomplete checkpoint.
+    """Replace the errors of a full disk by a `DiskError`. Other errors are not changed.
+
+    After an error of a full disk, incomplete checkpoints in the directory are deleted.
+
+    Args:
+        directory: the directory in which the block writes.
+        advice: a sentence for the user, which becomes a part of the message.
 
     Raises:
-        DiskError: names the directory, its free space, the advice, and the checkpoint that `--resume` continues from.
+        DiskError: the disk is full. The message names the directory, its free space, the advice, and the checkpoint
+            from which `--resume` continues.
     """
     try:
         yield
@@ -44,21 +51,21 @@ def explain_disk_full(directory: Path, advice: str) -> Iterator[None]:
         if not is_disk_full(error):
             raise
         raise DiskError(_explanation(directory, error, advice)) from error
-    except Exception as error:  # SafetensorError derives from Exception alone
+    except Exception as error:  # SafetensorError is a direct subclass of Exception
         if type(error).__name__ != "SafetensorError" or not is_disk_full(error):
             raise
         raise DiskError(_explanation(directory, error, advice)) from error
 
 
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error means that there is no space left."""
+    """Return whether the error means that the disk is full."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in _ERRNOS
     return any(text in str(error) for text in _TEXTS)
 
 
 def disk_full_message(directory: Path, error: BaseException) -> str:
-    """One sentence: the directory, the error and the free space."""
+    """Return a message with the directory, the error and the free space."""
     existing = next(folder for folder in [directory, *directory.parents] if folder.exists())
     free = shutil.disk_usage(existing).free
     cause = ", so the cause is a quota or a limit on the size of a file (ulimit -f)" if free > _NOT_FULL else ""
@@ -67,7 +74,7 @@ def disk_full_message(directory: Path, error: BaseException) -> str:
 
 def _explanation(directory: Path, error: BaseException, advice: str) -> str:
     last, broken = checkpoints.latest(directory)
-    # A checkpoint that is broken in another way is kept: its files may be worth something.
+    # A checkpoint with another fault is kept, because its files may still be useful.
     incomplete = [checkpoint for checkpoint in broken if checkpoints.is_incomplete(checkpoint)]
     for checkpoint in incomplete:
         shutil.rmtree(checkpoint, ignore_errors=True)

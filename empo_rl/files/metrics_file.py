@@ -1,8 +1,8 @@
-"""`metrics.jsonl`: one JSON object a line for each training step, with the key `step`.
+"""Read and write `metrics.jsonl`, which has one line, a JSON object with the key `step`, for each training step.
 
-A line is written at the end of its step. A resumed run starts from a checkpoint, which may be older than the last line:
-`MetricsFile(path, after=step)` deletes the later lines, and a last line that a kill cut short, so that no step appears
-twice.
+A line is written at the end of its step. A resumed run starts from a checkpoint, and the file may have lines of steps
+after the checkpoint. `MetricsFile(path, after=step)` deletes these lines, so no step appears twice. It also deletes an
+incomplete last line, which a kill leaves behind.
 """
 
 from __future__ import annotations
@@ -18,7 +18,12 @@ from semantic_entropy import InputError
 
 
 class MetricsFile:
-    """Appends rows to a file. Each row is flushed before `append` returns."""
+    """A metrics file to which rows are appended. Each row is flushed before `append` returns.
+
+    Args:
+        path: the file. A new `MetricsFile` rewrites an existing file.
+        after: the step of the checkpoint. Rows of later steps are deleted.
+    """
 
     def __init__(self, path: Path, after: int = 0) -> None:
         self.path = path
@@ -26,23 +31,23 @@ class MetricsFile:
         write_atomically(path, "".join(_line(row) for row in kept))
 
     def append(self, row: Mapping[str, Any]) -> None:
-        """Write the row of one step. JSON has no nan and no infinity: both are written as null."""
+        """Append the row of a step. nan and infinity are written as null, because JSON has neither."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(_line(row))
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The complete rows of a metrics file. Leaves out an incomplete last line, which a kill leaves behind.
+    """Return the complete rows of a metrics file. An incomplete last line, which a kill leaves behind, is ignored.
 
     Raises:
-        InputError: another line is not a JSON object; names the line.
+        InputError: a complete line is not a JSON object. The message names the line.
     """
     rows, _is_cut = read_rows(path)
     return rows
 
 
 def read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
-    """As `read_metrics`, and whether an incomplete line follows the rows."""
+    """Return the same rows as `read_metrics`, and whether an incomplete last line follows the rows."""
     *lines, cut_line = path.read_bytes().split(b"\n")  # not str.splitlines: a text may contain U+2028
     return [_row(line, f"{path}, line {number}") for number, line in enumerate(lines, 1)], bool(cut_line)
 
@@ -50,7 +55,7 @@ def read_rows(path: Path) -> tuple[list[dict[str, Any]], bool]:
 def _row(line: bytes, place: str) -> dict[str, Any]:
     try:
         row = json.loads(line)
-    except ValueError as error:  # UnicodeDecodeError too
+    except ValueError as error:  # also UnicodeDecodeError
         raise InputError(f"{place} is not JSON ({error}). Was the file edited?") from error
     if not isinstance(row, dict):
         raise InputError(f"{place} is not a JSON object: {line.decode().strip()[:60]}. Was the file edited?")

@@ -1,13 +1,14 @@
-"""The directory of a training run, and how a run starts in a directory that is not empty.
+"""The directory of a training run, and the start of a run in a directory that is not empty.
 
-    config.yaml      the configuration of the run          metrics.jsonl    one line a step
+    config.yaml      the configuration of the run          metrics.jsonl    one line per step
     checkpoint-N/    a checkpoint to resume from           final/           the trained model
     cost.json        seconds by part, peak memory          base/            only for `model: demo`
     alarms.jsonl     one line for each alarm that fired    adapter/         only for `lora.merge`
 
-A new run never mixes with an earlier one: a directory with an earlier run is refused, unless the run is resumed or
-overwritten. A run that ended before its first step does not count: its files are deleted. `lock` keeps a second process
-out. `plan_start` only reads; `prepare` carries out its plan, after everything else about the run has been checked.
+The files of two runs never mix: a new run cannot start in the directory of an earlier run, unless it resumes or
+overwrites the earlier run. If the earlier run ended before its first step, its files are deleted. `lock` prevents two
+processes from using the same directory. `plan_start` returns a plan and writes nothing. `prepare` executes the plan,
+after all other checks of the run have passed.
 """
 
 from __future__ import annotations
@@ -33,22 +34,29 @@ _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 @dataclass(frozen=True, slots=True)
 class StartPlan:
-    """How a run starts in its directory."""
+    """The plan for the start of a run in its directory.
 
-    checkpoint: Path | None = None  # to resume from; None starts at step 1
-    broken: tuple[Path, ...] = ()  # checkpoints to rename
-    leftovers: tuple[Path, ...] = ()  # files and folders of an earlier run to delete
-    notes: tuple[str, ...] = ()  # sentences for the user
+    Attributes:
+        checkpoint: the checkpoint from which the run continues; None starts the run at step 1.
+        broken: the checkpoints to rename.
+        leftovers: the files and folders of an earlier run to delete.
+        notes: sentences for the user.
+    """
+
+    checkpoint: Path | None = None
+    broken: tuple[Path, ...] = ()
+    leftovers: tuple[Path, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Keep other processes out of an existing directory. The operating system releases the lock when the process dies.
+    """Lock an existing directory for this process. The operating system releases the lock when the process ends.
 
-    Leaves out Windows, where a directory cannot be locked.
+    Windows cannot lock a directory, so there the function does nothing.
 
     Raises:
-        InputError: another process has the lock.
+        InputError: another process holds the lock.
     """
     if sys.platform == "win32" or not directory.is_dir():
         yield
@@ -66,10 +74,15 @@ def lock(directory: Path) -> Iterator[None]:
 
 
 def plan_start(directory: Path, *, resume: bool, overwrite: bool) -> StartPlan:
-    """Decide how a run starts in the directory. Writes nothing.
+    """Return the plan for the start of a run in the directory. This function writes nothing.
+
+    Args:
+        directory: the directory of the run. It may not exist yet.
+        resume: whether the run continues an earlier run from its latest complete checkpoint.
+        overwrite: whether the run deletes the files of an earlier run.
 
     Raises:
-        InputError: the run cannot start there; says why and what to do.
+        InputError: the run cannot start in the directory. The message says why, and what to do.
     """
     if resume and overwrite:
         raise InputError(
@@ -91,7 +104,7 @@ def plan_start(directory: Path, *, resume: bool, overwrite: bool) -> StartPlan:
 
 
 def prepare(directory: Path, start: StartPlan) -> None:
-    """Carry out the plan. Leaves an empty metrics file, which marks a run that has made no step yet."""
+    """Execute the plan, and create an empty metrics file, which marks a run before its first step."""
     for entry in start.leftovers:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for checkpoint in start.broken:
@@ -101,7 +114,7 @@ def prepare(directory: Path, start: StartPlan) -> None:
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
-    """Write `config.yaml`. Returns one line for each key that differs from the file that was there."""
+    """Write `config.yaml`. Return one line for each key that differs from the previous `config.yaml`."""
     import yaml
 
     differing = config_changes(directory, config)
@@ -110,7 +123,7 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
 
 
 def config_changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
-    """One line for each key that differs from `config.yaml`; an empty list if there is no such file."""
+    """Return one line for each key that differs from `config.yaml`; an empty list if the file does not exist."""
     import yaml
 
     path = directory / CONFIG
@@ -131,7 +144,7 @@ def _resume(directory: Path) -> StartPlan:
 
 
 def _made_no_step(directory: Path) -> bool:
-    """Whether the metrics file exists without a complete line, and nothing is there that a step leaves."""
+    """Whether the metrics file exists without a complete line, and there is neither a checkpoint nor a final model."""
     metrics = directory / METRICS
     if not metrics.is_file() or b"\n" in metrics.read_bytes():
         return False

@@ -1,9 +1,9 @@
-"""Alarms that need no labels: signs of a collapse that a run can notice itself, before anyone measures its accuracy.
+"""Alarms that need no labels: a run can detect signs of a collapse itself, before its accuracy is measured.
 
-observation  the numbers of one step that alarms watch
-base         the interface of an alarm: a number, a limit, a count of steps
-alarms       the alarms by name
-monitor      all alarms over a run
+observation  Observation: the numbers of a step that the alarms watch
+base         Alarm, the interface of an alarm, with Reading and Firing
+alarms       the built-in alarms
+monitor      Monitor: runs all alarms at each step of a run
 """
 
 from __future__ import annotations

@@ -1,15 +1,15 @@
-"""The alarms by name. Each watches one number that needs no label.
+"""The built-in alarms. Each alarm watches a number that needs no label.
 
     entropy_floor  the mean semantic entropy is below a floor
     entropy_rise   the mean semantic entropy has risen from its lowest value
-    concentration  one answer is the main answer of too many of the last prompts
+    concentration  too many of the last prompts have the same main answer
     variety        the last prompts have fewer different main answers than the first prompts of the run
     unparsable     too many completions have no extractable answer
-    length_drift   the mean length differs from that at the start of the run
+    length_drift   the mean length of the completions differs from the mean length at the start of the run
 
-The main answer of a prompt is the most frequent answer of its group. Answers of different prompts are compared as
-texts, without case and extra spaces: 1/2 and 0.5 count as two answers. The defaults come from runs of the tiny model
-(benchmarks/collapse_alarms.py).
+The main answer of a prompt is the most frequent answer of its group. Main answers are compared as texts, without case
+and extra spaces: 1/2 and 0.5 count as two different answers. The default options were chosen with runs of the tiny
+model (benchmarks/collapse_alarms.py).
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class EntropyFloorAlarm(Alarm):
     """The mean semantic entropy of the batch is below `floor`.
 
     Args:
-        floor: exclusive.
-        units: of the floor: `normalized`, which is a share of ln G, or `nats`.
-        steps: as for each alarm.
-        action: as for each alarm.
+        floor: the condition holds if the entropy is smaller than this number.
+        units: the unit of `floor`: `normalized` for a share of ln G, or `nats`.
+        steps: see `Alarm`.
+        action: see `Alarm`.
     """
 
     name = "entropy_floor"
@@ -65,19 +65,19 @@ class EntropyFloorAlarm(Alarm):
 
 
 class EntropyRiseAlarm(Alarm):
-    """The mean semantic entropy of the last `over` steps is more than `rise` above the lowest such mean of the run.
+    """The mean semantic entropy of the last `over` steps is more than `rise` above its lowest value in the run.
 
     Args:
-        rise: a share of ln G, exclusive.
-        over: the number of steps in a mean.
-        steps: as for each alarm.
-        action: as for each alarm.
+        rise: the largest allowed rise, as a share of ln G.
+        over: the number of steps over which the entropy is averaged.
+        steps: see `Alarm`.
+        action: see `Alarm`.
     """
 
     name = "entropy_rise"
     meaning = (
-        "A reward for agreement lowers the entropy. If the entropy rises again, the model is losing the answers it "
-        "agreed on, and the next ones may be wrong. Go back to an earlier checkpoint, with a lower learning rate."
+        "A reward for agreement lowers the entropy. If the entropy rises again, the model is losing its agreed "
+        "answers, and the new answers may be wrong. Go back to an earlier checkpoint, with a lower learning rate."
     )
 
     def __init__(self, *, rise: float = 0.05, over: int = 5, steps: int = 2, action: Action | None = None) -> None:
@@ -97,7 +97,7 @@ class EntropyRiseAlarm(Alarm):
         value = mean - self._lowest
         words = (
             f"mean semantic entropy of the last {len(self._last)} steps is {mean:.3f} of ln G, {value:.3f} above its "
-            f"lowest value, more than {self.rise:g}"
+            f"lowest value, more than the limit of {self.rise:g}"
         )
         return Reading(value, self.rise, value > self.rise, words)
 
@@ -120,7 +120,7 @@ class _PromptWindowAlarm(Alarm):
         self._answers: deque[str] = deque(maxlen=self.window)
 
     def _count_answers(self, observation: Observation) -> Counter[str]:
-        """How often each main answer occurs in the window, which includes this step."""
+        """The number of occurrences of each main answer in the last `window` prompts, which include this step."""
         self._answers += [answer for answer in observation.main_answers if answer is not None]
         return Counter(self._answers)
 
@@ -133,26 +133,26 @@ class _PromptWindowAlarm(Alarm):
 
 
 class ConcentrationAlarm(_PromptWindowAlarm):
-    """One answer is the main answer of more than `share` of the last `window` prompts.
+    """The commonest main answer of the last `window` prompts has too large a share of these prompts.
 
-    Its share must also be more than `times` the share of the most common answer at the start of the run.
+    The share is too large if it is above `share` and above `times` the mean share at the start of the run. The second
+    limit is for tasks with few possible answers (A to D), where the share is large from the start.
 
     Args:
-        share: of the prompts, exclusive.
-        times: a factor for the mean share over the first steps; 0 does not compare with the start. A task with few
-            possible answers (A to D) has a large share from the start.
-        window: how many of the last prompts are counted.
-        fewest: the number of prompts before the first reading.
-        start: the number of first steps to compare with.
-        steps: as for each alarm.
-        action: as for each alarm.
+        share: the largest allowed share of the prompts.
+        times: the largest allowed ratio of the share to the mean share at the start; 0 does not check this ratio.
+        window: the number of last prompts that are counted.
+        fewest: the number of prompts that must be counted before the first reading.
+        start: the number of readings at the start of the run over which the share is averaged.
+        steps: see `Alarm`.
+        action: see `Alarm`.
     """
 
     name = "concentration"
     meaning = (
-        "Different questions get the same answer: the model may be learning one answer for all questions, which is "
-        "invisible to a reward computed per prompt. Go back to an earlier checkpoint, with a lower learning rate or a "
-        "better base model."
+        "Different questions get the same answer: the model may be learning one answer for all questions. A reward "
+        "that is computed per prompt cannot detect this. Go back to an earlier checkpoint with a lower learning rate, "
+        "or use a better base model."
     )
 
     def __init__(
@@ -197,19 +197,20 @@ class ConcentrationAlarm(_PromptWindowAlarm):
 
 
 class VarietyAlarm(_PromptWindowAlarm):
-    """The number of different main answers in the last `window` prompts is below `share` of that in the first `window`.
+    """The last `window` prompts have too few different main answers, compared with the first `window` prompts.
 
     Args:
-        share: of the number at the start, exclusive.
-        window: how many prompts are counted, at the end and at the start.
-        steps: as for each alarm.
-        action: as for each alarm.
+        share: the smallest allowed ratio of the number of different main answers in the last `window` prompts to the
+            number in the first `window` prompts.
+        window: the number of prompts that are counted.
+        steps: see `Alarm`.
+        action: see `Alarm`.
     """
 
     name = "variety"
     meaning = (
-        "The set of answers to different questions shrinks: the answers may no longer depend on the question. Go back "
-        "to an earlier checkpoint, with a lower learning rate or a better base model."
+        "Different questions get fewer different answers: the answers may no longer depend on the question. Go back to "
+        "an earlier checkpoint with a lower learning rate, or use a better base model."
     )
 
     def __init__(self, *, share: float = 0.75, window: int = 128, steps: int = 3, action: Action | None = None) -> None:
@@ -227,7 +228,7 @@ class VarietyAlarm(_PromptWindowAlarm):
         value = distinct / self._first
         words = (
             f"the last {self.window} prompts have {distinct} different main answers, {value:.0%} of the {self._first} "
-            f"at the start, less than {self.share:.0%}"
+            f"different main answers at the start, less than {self.share:.0%}"
         )
         return Reading(value, self.share, value < self.share, words)
 
@@ -255,21 +256,22 @@ class _SinceStartAlarm(Alarm):
 
 
 class UnparsableAlarm(_SinceStartAlarm):
-    """The share of completions without an extractable answer is above `most`, or more than `rise` above the start.
+    """The share of completions without an extractable answer is too large, or has risen since the start of the run.
 
     Args:
-        most: a share of the completions, exclusive; 1 checks the rise alone.
-        rise: a share of the completions, exclusive; 1 checks `most` alone.
-        start: the number of first steps to compare with.
-        steps: as for each alarm.
-        action: as for each alarm.
+        most: the largest allowed share of the completions; 1 checks only the rise.
+        rise: the largest allowed difference between the share and its mean at the start; 1 checks only `most`.
+        start: the number of steps at the start of the run over which the share is averaged.
+        steps: see `Alarm`.
+        action: see `Alarm`.
     """
 
     name = "unparsable"
     meaning = (
-        "Answers that cannot be extracted agree with nothing, so fewer answers are left to agree. Read a few "
-        "completions. If the token limit cuts them off, raise rollout.max_completion_tokens. If they have another "
-        "format, change the template or empo.extract. If the text is broken, go back to an earlier checkpoint."
+        "An answer that cannot be extracted agrees with no other answer, so fewer answers can agree. Read a few "
+        "completions. If the completion length limit cuts the completions off, raise rollout.max_completion_tokens. If "
+        "the completions have another format, change the template or empo.extract. If the text is broken, go back to "
+        "an earlier checkpoint."
     )
 
     def __init__(
@@ -294,20 +296,23 @@ class UnparsableAlarm(_SinceStartAlarm):
 
 
 class LengthDriftAlarm(_SinceStartAlarm):
-    """The mean length of the completions, divided by that at the start of the run, is below `shrink` or above `grow`.
+    """The mean length of the completions has shrunk or grown too much since the start of the run.
+
+    The watched number is the ratio of the mean length in a step to the mean length at the start.
 
     Args:
-        shrink: a ratio, exclusive; 0 checks growth alone.
-        grow: a ratio, exclusive; None checks shrinking alone, because a model that learns to reason writes more.
-        start: the number of first steps to compare with.
-        steps: as for each alarm.
-        action: as for each alarm.
+        shrink: the smallest allowed ratio; 0 does not check shrinking.
+        grow: the largest allowed ratio. None does not check growth: a model that learns to reason writes more.
+        start: the number of steps at the start of the run over which the length is averaged.
+        steps: see `Alarm`.
+        action: see `Alarm`.
     """
 
     name = "length_drift"
     meaning = (
-        "A model that drops its chain of thought, or writes until the token limit, can agree with itself more. Compare "
-        "a few completions with some from the start; if the chain of thought is gone, go back to an earlier checkpoint."
+        "A model that omits its chain of thought, or writes until the completion length limit, can agree with itself "
+        "more often. Compare a few completions with completions from the start of the run. If the chain of thought is "
+        "missing, go back to an earlier checkpoint."
     )
 
     def __init__(
@@ -333,8 +338,8 @@ class LengthDriftAlarm(_SinceStartAlarm):
         long = value > 1 and self.grow < math.inf
         limit = self.grow if long else self.shrink
         words = (
-            f"completions are {value:.2f} times as long as at the start ({observation.length:.1f} and {start:.1f}), "
-            f"{'above' if long else 'below'} {limit:g}"
+            f"completions are {value:.2f} times as long as at the start (mean length {observation.length:.1f} now, "
+            f"{start:.1f} at the start), {'above' if long else 'below'} {limit:g} times"
         )
         return Reading(value, limit, value > limit if long else value < limit, words)
 
@@ -353,9 +358,14 @@ ALARMS: Mapping[str, type[Alarm]] = {
 
 
 def load_alarms(choices: Mapping[str, Any] | None = None) -> tuple[Alarm, ...]:
-    """All alarms with their default options, changed by `choices`: options by name, or None to leave an alarm out.
+    """Make all built-in alarms.
 
-    `{"concentration": {"share": 0.3, "action": "stop"}, "length_drift": None}`
+    Args:
+        choices: changes to the default options, by the name of the alarm; None excludes the alarm. Example:
+            `{"concentration": {"share": 0.3, "action": "stop"}, "length_drift": None}`
+
+    Raises:
+        InputError: an alarm does not exist or does not accept the options.
     """
     chosen = dict(choices or {})
     for name in chosen:
@@ -367,8 +377,8 @@ def load_alarms(choices: Mapping[str, Any] | None = None) -> tuple[Alarm, ...]:
 def _make_alarm(name: str, options: Any) -> Alarm:
     if not isinstance(options, Mapping):
         raise InputError(
-            f"alarm {name}: {options!r} is not a mapping of options: set {{steps: 5}} for example, {{}} for the "
-            "defaults, or null to leave the alarm out."
+            f"alarm {name}: {options!r} is not a mapping of options: set for example {{steps: 5}}, or {{}} for the "
+            "default options, or null to exclude the alarm."
         )
     try:
         return ALARMS[name](**options)

@@ -1,11 +1,11 @@
-"""The interface of an alarm: a watched number, a limit, and a count of consecutive steps.
+"""The interface of an alarm.
 
-    holds    the number is beyond its limit in this step
-    began    the first of the consecutive steps in which it has been
-    fires    it has held for `steps` consecutive steps; reported once
-    is over  it has not held for `steps` consecutive steps; the alarm can then fire again
+An alarm watches a number. The condition of the alarm holds in a step if the number is beyond its limit. If the
+condition holds in `steps` consecutive steps, the alarm fires; it fires once and is then on. `began` is the first of
+these consecutive steps. If the condition does not hold in `steps` consecutive steps, the alarm is off again and can
+fire again.
 
-A step without a reading (no valid answer, no lengths, too early) changes nothing.
+A step without a reading (no valid answer, no lengths, too early in the run) does not change an alarm.
 """
 
 from __future__ import annotations
@@ -24,7 +24,14 @@ ACTIONS: tuple[Action, ...] = ("warn", "stop")
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The watched number in one step, the limit it is compared with, and both in words."""
+    """The watched number of an alarm in one step.
+
+    Attributes:
+        value: the watched number.
+        limit: the limit of the number.
+        holds: whether the condition of the alarm holds: the number is beyond the limit.
+        words: the number and the limit in words, for a message.
+    """
 
     value: float
     limit: float
@@ -43,7 +50,7 @@ class Firing:
         value: the watched number in `step`.
         limit: the limit of that number.
         action: `warn` or `stop`.
-        message: what happened, since which step, what it means and what to do.
+        message: the watched number and its limit in words, the first step, the meaning, and the advice.
     """
 
     alarm: str
@@ -57,7 +64,14 @@ class Firing:
 
 @dataclass(slots=True)
 class _Streak:
-    """Consecutive steps in which the condition held, and, while the alarm is on, in which it did not (`quiet`)."""
+    """The state of an alarm.
+
+    Attributes:
+        began: the first step of the condition; None if there is none.
+        held: the number of consecutive last steps in which the condition held.
+        quiet: the number of consecutive last steps in which the condition did not hold.
+        on: whether the alarm fired and is not off again.
+    """
 
     began: int | None = None
     held: int = 0
@@ -66,15 +80,21 @@ class _Streak:
 
 
 class Alarm(ABC):
-    """One alarm. A subclass with more state extends `state_dict` and `load_state_dict`.
+    """An alarm. A subclass with more state extends `state_dict` and `load_state_dict`.
 
     Args:
-        steps: the number of consecutive steps before it fires.
-        action: `warn`, `stop`, or None for the monitor's action.
+        steps: the number of consecutive steps in which the condition must hold before the alarm fires. The alarm is off
+            again after the same number of consecutive steps in which the condition does not hold.
+        action: `warn`, `stop`, or None for the action of the monitor.
+
+    Attributes:
+        name: the name of the alarm.
+        meaning: the meaning of the alarm and the advice, in a few sentences.
+        reading: the last reading; None before the first reading.
     """
 
     name: ClassVar[str]
-    meaning: ClassVar[str]  # what it means and what to do, in one or two sentences
+    meaning: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -92,20 +112,32 @@ class Alarm(ABC):
 
     @abstractmethod
     def read(self, observation: Observation) -> Reading | None:
-        """The reading of this step; None if the step has none. Called once a step, in order."""
+        """Return the reading of this step; None if the step has no reading.
+
+        The monitor calls this method once for each step, in the order of the steps.
+        """
 
     @property
     def on(self) -> bool:
-        """Whether it fired and is not over."""
+        """Whether the alarm fired and is not off again."""
         return self._streak.on
 
     @property
     def began(self) -> int | None:
-        """The first step of the condition that holds now, whether the alarm fired yet or not."""
+        """The first step of the current condition, also if the alarm has not fired yet; None without a condition."""
         return self._streak.began
 
     def update(self, observation: Observation, step: int, action: Action) -> Firing | None:
-        """Take in one step. `action` applies if the alarm has no action of its own."""
+        """Update the alarm with the observation of a step.
+
+        Args:
+            observation: the numbers of the step.
+            step: the number of the step.
+            action: the action if `self.action` is None.
+
+        Returns:
+            The firing if the alarm fires in this step, otherwise None.
+        """
         reading = self.read(observation)
         if reading is None:
             return None
@@ -125,7 +157,7 @@ class Alarm(ABC):
         )
 
     def _fires(self, holds: bool, step: int) -> bool:
-        """Count the step. Returns whether the alarm fires in it."""
+        """Count the step. Return whether the alarm fires in this step."""
         streak = self._streak
         if holds:
             streak.began = step if streak.began is None else streak.began
@@ -149,13 +181,18 @@ class Alarm(ABC):
 
 @dataclass(slots=True)
 class StartMean:
-    """The mean of a number over the first `steps` steps of a run, to compare later steps with."""
+    """The mean of a number at the start of a run. Alarms compare later steps with this mean.
+
+    Attributes:
+        steps: the number of values that are averaged.
+        values: the values so far.
+    """
 
     steps: int
     values: list[float] = field(default_factory=list)
 
     def update(self, value: float) -> float | None:
-        """Take in one step. Returns the mean, or None during the first steps."""
+        """Add the value of a step during the first `steps` steps and return None. Later, return the mean."""
         if len(self.values) < self.steps:
             self.values.append(value)
             return None
@@ -163,14 +200,14 @@ class StartMean:
 
 
 def check_count(alarm: str, option: str, value: Any) -> int:
-    """An option that counts something: a whole number of 1 or more."""
+    """Return the value if it is a whole number of 1 or more; otherwise raise an error."""
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"alarm {alarm}: {option} is {value!r}: set a whole number of 1 or more.")
     return value
 
 
 def check_range(alarm: str, option: str, value: Any, low: float, high: float) -> float:
-    """An option that is a number between two others, both included."""
+    """Return the value if it is a number from `low` to `high`; otherwise raise an error."""
     if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
         raise InputError(f"alarm {alarm}: {option} is {value!r}: set a number from {low:g} to {high:g}.")
     return float(value)

@@ -1,4 +1,4 @@
-"""All alarms over a run: call `update` once a step; it returns the alarms that fire.
+"""The monitor of a run. Call `Monitor.update` once for each step; it returns the alarms that fire.
 
     monitor = Monitor(action="stop")
     for step in ...:
@@ -6,7 +6,8 @@
         for firing in monitor.update(decision, lengths=lengths, step=step): print(firing.message)
         if monitor.stopping: break
 
-Knows no trainer, reads no label, writes no file. `empo_rl.trainers.trl.callbacks` has the callback for TRL.
+The monitor needs no trainer, reads no labels and writes no files. `empo_rl.trainers.trl.callbacks` contains a callback
+for TRL.
 """
 
 from __future__ import annotations
@@ -22,16 +23,17 @@ from semantic_entropy import InputError, SemanticEntropyError
 
 
 class RunStoppedError(SemanticEntropyError):
-    """An alarm stopped the run; the message names the alarm and says how to continue."""
+    """An alarm stopped the run. The message names the alarm and says how to continue."""
 
 
 class Monitor:
     """A set of alarms.
 
     Args:
-        alarms: changes to the default alarms, by name: `{"variety": None, "concentration": {"share": .3}}`; or `Alarm`
-            instances, which replace the default alarms.
-        action: `warn` or `stop`, for each alarm without an action of its own.
+        alarms: changes to the default alarms, by name, for example
+            `{"variety": None, "concentration": {"share": 0.3}}`; or `Alarm` instances, which replace all default
+            alarms.
+        action: `warn` or `stop`: the action of each alarm with `action=None`.
     """
 
     def __init__(self, alarms: Mapping[str, Any] | Sequence[Alarm] | None = None, *, action: Action = "warn") -> None:
@@ -45,19 +47,19 @@ class Monitor:
     def update(
         self, decision: BatchDecision, *, lengths: Sequence[float] | None = None, step: int | None = None
     ) -> list[Firing]:
-        """Take in one step. Returns the alarms that fire in it.
+        """Update all alarms with one step. Return the alarms that fire in this step.
 
         Args:
             decision: the provider's decision about all groups of the step.
-            lengths: (B*G,) of the completions, group after group, in any unit; `length_drift` needs them.
-            step: the number of the step; None counts on from the last one.
+            lengths: (B*G,) the lengths of the completions, in group order, in any unit; needed by `length_drift` only.
+            step: the number of the step; None means the step after the last step.
         """
         return self.observe(Observation.of(decision, lengths), self._step + 1 if step is None else step)
 
     def observe(self, observation: Observation, step: int) -> list[Firing]:
-        """As `update`, from an observation that was gathered from several processes."""
+        """Update all alarms with an observation, which may be joined from the observations of several processes."""
         if step <= self._step:
-            raise InputError(f"step {step} after step {self._step}: give a monitor each step once, in order.")
+            raise InputError(f"step {step} after step {self._step}: pass each step to a monitor once, in order.")
         self._step = step
         firings = (alarm.update(observation, step, self.action) for alarm in self.alarms)
         return [firing for firing in firings if firing is not None]
@@ -68,7 +70,7 @@ class Monitor:
 
     @property
     def step(self) -> int:
-        """The last step that it took in; 0 before the first."""
+        """The number of the last step; 0 before the first step."""
         return self._step
 
     @property
@@ -78,15 +80,21 @@ class Monitor:
 
     @property
     def suspect_since(self) -> int | None:
-        """The first step of the earliest condition that holds now, whether its alarm fired yet or not.
+        """The first step of the earliest current condition of an alarm, also if the alarm has not fired yet.
 
-        The completions of a step are sampled from the weights after the step before it. The last good weights are
-        therefore those after step `suspect_since - 2`: their completions, in the next step, were not suspect.
+        The value is None if no condition holds.
+
+        The completions of step s are sampled from the weights after step s - 1. The completions of step
+        `suspect_since - 1` did not meet the condition, so the last good weights are the weights after step
+        `suspect_since - 2`.
         """
         return min((alarm.began for alarm in self.alarms if alarm.began is not None), default=None)
 
     def columns(self) -> dict[str, float]:
-        """For a log: `alarm/NAME` is 1 while the alarm is on, otherwise 0; `watch/NAME` is the watched number."""
+        """Return columns for a log.
+
+        `alarm/NAME` is 1 while the alarm is on, otherwise 0; `watch/NAME` is the watched number of the alarm.
+        """
         columns: dict[str, float] = {}
         for alarm in self.alarms:
             columns[f"alarm/{alarm.name}"] = float(alarm.on)
@@ -99,7 +107,7 @@ class Monitor:
         return {"step": self._step, "alarms": {alarm.name: alarm.state_dict() for alarm in self.alarms}}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from this state. An alarm that is not in the state starts from the beginning."""
+        """Continue from this state. An alarm without a saved state does not change."""
         self._step = state["step"]
         for alarm in self.alarms:
             if alarm.name in state["alarms"]:

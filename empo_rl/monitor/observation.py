@@ -1,7 +1,8 @@
-"""The numbers of one training step that alarms watch. None of them needs a label.
+"""Observation: the numbers of a training step that the alarms watch. The numbers need no labels.
 
-An observation is small, so that every process can send its own to all others and each alarm is decided on the whole
-batch. Sums are exact (`math.fsum`): the order of the groups, and their distribution to processes, changes no digit.
+An observation is small, because each process sends its observation to all other processes. Each alarm then uses the
+whole batch. Sums are exact (`math.fsum`), so the order of the groups, and their distribution over the processes, do not
+change the result.
 """
 
 from __future__ import annotations
@@ -15,19 +16,19 @@ from empo_rl.core.guards import normalize_answer
 from empo_rl.core.provider import BatchDecision
 from semantic_entropy import InputError
 
-ANSWER_LENGTH = 200  # characters of an answer that are compared and stored; free text can be long
+ANSWER_LENGTH = 200  # only the first characters of an answer are compared and stored: free text can be long
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """B groups of G completions.
+    """The numbers of a step with B groups of G completions.
 
     Attributes:
-        size: G.
-        entropies: (B,) in nats; nan for a group without a valid answer.
+        size: the group size G.
+        entropies: (B,) the semantic entropy of each group, in nats; nan for a group without a valid answer.
         main_answers: (B,) the most frequent answer of each group, normalised; None if the group has no valid answer.
         invalid: the number of completions without an extractable answer.
-        lengths: (B*G,) of the completions, always in the same unit; empty if no lengths were measured.
+        lengths: (B*G,) the lengths of the completions, in the same unit in all steps; empty if they were not measured.
     """
 
     size: int
@@ -38,11 +39,11 @@ class Observation:
 
     @classmethod
     def of(cls, decision: BatchDecision, lengths: Sequence[float] | None = None) -> Self:
-        """From a provider's decision and the lengths of the completions, if they are known."""
+        """Make an observation from a provider's decision and from the lengths of the completions (None if unknown)."""
         if lengths is not None and len(lengths) != len(decision.rewards):
             raise InputError(
-                f"lengths has {len(lengths)} numbers for {len(decision.rewards)} completions: pass one for each, group "
-                "after group."
+                f"lengths has {len(lengths)} numbers for {len(decision.rewards)} completions: pass one number for each "
+                "completion, in group order."
             )
         results = decision.results
         return cls(
@@ -57,7 +58,7 @@ class Observation:
 
     @classmethod
     def join(cls, parts: Sequence[Self]) -> Self | None:
-        """One observation from those of several processes or batches in one step; None if there are no parts."""
+        """Join the observations of several processes or batches in one step; None if `parts` is empty."""
         if not parts:
             return None
         return cls(
@@ -70,7 +71,7 @@ class Observation:
 
     @property
     def entropy(self) -> float | None:
-        """Mean semantic entropy in nats; None if no group has a valid answer."""
+        """The mean semantic entropy in nats; None if no group has a valid answer."""
         return _mean(entropy for entropy in self.entropies if not math.isnan(entropy))
 
     @property
@@ -80,7 +81,7 @@ class Observation:
 
     @property
     def length(self) -> float | None:
-        """Mean length; None if no lengths were measured."""
+        """The mean length; None if no lengths were measured."""
         return _mean(self.lengths)
 
 

@@ -1,6 +1,6 @@
-"""Trainers that use an `EmpoProvider`. Each module imports its trainer's library; this module imports nothing.
+"""Trainers that use an `EmpoProvider`. Each module imports the library of its trainer; this package imports nothing.
 
-trl/             EmpoGRPOTrainer and what a run adds to it
+trl/             EmpoGRPOTrainer, and the trainer, callbacks and cost measurement of a training run
 reward_function  the provider as a reward function for TRL's own trainers
 baselines/       SFT and online DPO, the baselines of the paper
 """

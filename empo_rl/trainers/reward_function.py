@@ -1,4 +1,4 @@
-"""The provider as a plain reward function for TRL's own GRPOTrainer and RLOOTrainer.
+"""A reward function for TRL's own GRPOTrainer and RLOOTrainer that uses an `EmpoProvider`.
 
     args = GRPOConfig(num_generations=8, per_device_train_batch_size=8, beta=0.0, ...)
     reward = reward_function(EmpoProvider("math", extract="boxed"), args)
@@ -6,8 +6,8 @@
 
 A reward function has limits that `EmpoGRPOTrainer` does not have. A dropped group gets equal rewards, so its advantages
 are 0, but its tokens stay in the denominator of the token-level losses. A step without a kept group still changes the
-weights through momentum and weight decay. Groups that are cut between processes are refused. The function is given
-nothing about the tokens, so signals and guards that need measures are refused.
+weights through momentum and weight decay. Groups that are split between processes are refused. TRL passes no token
+distributions to a reward function, so signals and guards that need measures are refused.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from semantic_entropy import InputError
 
 
 def reward_function(provider: EmpoProvider, args: Any) -> Callable[..., list[float | None]]:
-    """A reward function for TRL.
+    """Return a reward function for TRL.
 
     Args:
-        provider: decides about the batches. The caller closes it.
-        args: the GRPOConfig or RLOOConfig of the trainer: the group size and the rows of each process.
+        provider: decides about the batches. The caller closes the provider.
+        args: the GRPOConfig or RLOOConfig of the trainer, which sets the group size and the number of rows of each
+            process.
 
     Raises:
-        InputError: groups would be cut between processes or have another size in evaluation (with the numbers to
-            change); the trainer would compute other advantages than the provider; or the provider needs measures,
-            which only `EmpoGRPOTrainer` gives.
+        InputError: groups would be split between processes or have another size in evaluation (the message names the
+            numbers to change); the trainer would compute other advantages than the provider; or the provider needs
+            measures, which only `EmpoGRPOTrainer` computes.
     """
     size = group_size(args)
     check_whole_groups(args)
@@ -41,8 +42,8 @@ def reward_function(provider: EmpoProvider, args: Any) -> Callable[..., list[flo
     provider.check(size)
     if provider.needs:
         raise InputError(
-            f"reward={provider.reward!r} and the guards need {sorted(provider.needs)}, which a reward function is not "
-            "given: use EmpoGRPOTrainer."
+            f"reward={provider.reward!r} and the guards need the measures {sorted(provider.needs)}, but TRL passes no "
+            "measures to a reward function: use EmpoGRPOTrainer."
         )
 
     def reward(prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> list[float | None]:
@@ -63,10 +64,10 @@ def reward_function(provider: EmpoProvider, args: Any) -> Callable[..., list[flo
 
 
 def check_whole_groups(args: Any) -> None:
-    """Refuse groups that are cut between processes or that have another size in evaluation.
+    """Raise an error if a group is split between processes or if groups have another size in evaluation.
 
-    TRL only checks that the rows of all processes together are a multiple of G. A group could then be split between two
-    processes, and each would cluster a part of it.
+    TRL only checks that the number of rows of all processes is a multiple of G. A group can then be split between two
+    processes, and each process would cluster only a part of the group.
     """
     size, rows = group_size(args), completions_per_process(args)
     if rows % size:
@@ -74,34 +75,35 @@ def check_whole_groups(args: Any) -> None:
             f"groups would be cut between processes: per_device_train_batch_size={args.per_device_train_batch_size} x "
             f"steps_per_generation={args.steps_per_generation or 1} = {rows} rows per process is not a multiple of "
             f"num_generations={size}. Set per_device_train_batch_size={size} or a multiple of it, or use "
-            "EmpoGRPOTrainer, which gathers such groups."
+            "EmpoGRPOTrainer, which gathers split groups."
         )
     evaluation_size = getattr(args, "num_generations_eval", None) or size
     if evaluation_size != size:
         raise InputError(
-            f"num_generations_eval={evaluation_size} is not num_generations={size}: a reward function is not told "
-            "whether it is called for training or evaluation. Set both to the same value, or use EmpoGRPOTrainer."
+            f"num_generations_eval={evaluation_size} is not num_generations={size}: a reward function cannot know "
+            "whether TRL calls it for training or evaluation. Set both to the same value, or use EmpoGRPOTrainer."
         )
     evaluation_rows = args.per_device_eval_batch_size
     if args.eval_strategy != "no" and evaluation_rows % size:
         raise InputError(
             f"groups would be cut between processes in evaluation: per_device_eval_batch_size={evaluation_rows} is not "
-            f"a multiple of num_generations={size}. Set it to {size} or a multiple of it, or use EmpoGRPOTrainer."
+            f"a multiple of num_generations={size}. Set per_device_eval_batch_size={size} or a multiple of it, or use "
+            "EmpoGRPOTrainer."
         )
 
 
 def _check_advantages(args: Any, provider: EmpoProvider) -> None:
-    """Refuse settings that move rows with advantage 0, or that scale advantages in another way than the provider."""
+    """Raise an error for settings that train on dropped groups, or that scale advantages unlike the provider."""
     if args.beta != 0.0:
         raise InputError(
-            f"beta={args.beta}: EMPO has no KL term, and RLOO would add it to all rewards, those of dropped groups "
-            "too. Set beta=0.0."
+            f"beta={args.beta}: EMPO has no KL term, and RLOO would add the KL term to all rewards, also to those of "
+            "dropped groups. Set beta=0.0."
         )
     scale = getattr(args, "scale_rewards", None)  # RLOOConfig has no such setting
     if scale == "batch" or provider.scale == "batch":
         raise InputError(
-            "scale_rewards='batch': the trainer's standard deviation would count dropped groups as zeros. Use 'group' "
-            "or 'none', or EmpoGRPOTrainer."
+            "scale_rewards='batch': the standard deviation of TRL's trainer would count dropped groups as zeros. Set "
+            "scale_rewards to 'group' or 'none', or use EmpoGRPOTrainer."
         )
     if scale is not None and scale != provider.scale:
         raise InputError(
@@ -110,11 +112,14 @@ def _check_advantages(args: Any, provider: EmpoProvider) -> None:
 
 
 def _ignore_metric(name: str, value: float) -> None:
-    """The log of a trainer that offers none."""
+    """Does nothing: used if the trainer passes no function `log_metric`."""
 
 
 def _paid(reward: float, in_loss: bool) -> float | None:
-    """None takes a row out of its group's mean. The rewards of a dropped group are equal, so its advantages are 0."""
+    """The reward of a row, for TRL.
+
+    None takes the row out of the mean of its group. The rows of a dropped group all get 0, so their advantages are 0.
+    """
     if math.isnan(reward):
         return None
     return float(reward) if in_loss else 0.0

@@ -19,8 +19,8 @@ sys.meta_path.insert(0, Nothing())
 COMMAND = "from empo_rl.cli import main; main()"
 
 HINT = (
-    "not installed here: pip install 'semantic-entropy[rl]' (which torch, and the versions that were tested: "
-    "docs/install.md)\n"
+    "not installed here: pip install 'semantic-entropy[rl]' (docs/install.md says which build of torch to install, "
+    "and lists the tested versions)\n"
 )
 
 

@@ -1,18 +1,18 @@
-"""Reward signals: what each completion of a scored batch is paid.
+"""Reward signals. A signal computes the reward r_i of each completion o_i in a scored batch.
 
-    agreement       empo              r_i = p(c(o_i)) = |c|/G, the share of the completion's cluster (the paper, 3.2)
-                    log_share         r_i = ln p(c(o_i)), whose policy gradient is that of -H
+    agreement       empo              r_i = p(c(o_i)) = |c|/G, the share of the completion's cluster c (the paper, 3.2)
+                    log_share         r_i = ln p(c(o_i)), which has the same policy gradient as -H
                     majority          r_i = 1 in the largest cluster, otherwise 0 (TTRL, Zuo et al. 2025)
     labels          golden            r_i = 1 if the answer means the same as the gold answer: GRPO with labels
     per_completion  self_certainty    mean over tokens of KL(U || p) (Zhao et al. 2025)
                     token_entropy     minus the mean entropy of the token distributions (Agarwal et al. 2025)
                     random            0 or 1 by a fair coin: the control that must not learn
                     format            1 if an answer can be extracted, or if a pattern is found
-    combined        semi_supervised   golden for prompts with a gold answer, another signal for the others
+    combined        semi_supervised   golden for prompts with a gold answer, another signal for all other prompts
                     composite         a weighted sum of other signals
 
-A new signal is a subclass of `RewardSignal`. A plugin announces it (`empo_rl.plugin`), or
-`empo_rl.register_reward(name, cls)` makes it known in one process. The provider does not change.
+A new signal is a subclass of `RewardSignal`. A plugin adds the signal to `empo_rl` (see `empo_rl.plugin`), or
+`empo_rl.register_reward(name, cls)` registers the signal in the current process. `EmpoProvider` needs no change.
 """
 
 from empo_rl.core.rewards.base import (

@@ -1,8 +1,9 @@
 """Signals that are computed from the clusters of a group, without labels.
 
-`empo` maximises the expected collision probability sum p^2, a surrogate of -H. `log_share` has expectation -H in a
-group, and its policy gradient is exactly that of -H: the gradient of sum p ln p is sum (ln p + 1) grad p, and
-sum grad p = 0 (docs/empo/errata.md). `majority` is the pseudo-label of test-time RL.
+p is the share of a cluster in its group. `empo` maximises the expected collision probability sum p^2, a surrogate of
+-H. The mean of `log_share` over a group is -H, and its policy gradient is exactly the gradient of -H: the gradient of
+sum p ln p is sum (ln p + 1) grad p, and sum grad p = 0 (docs/empo/errata.md). `majority` uses the majority answer of
+the group as a pseudo-label (test-time RL).
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ Ties = Literal["first", "random", "all", "none"]
 
 
 class EmpoReward(RewardSignal):
-    """p of the completion's cluster; an invalid answer is paid by the policy."""
+    """Pays p, the share of the completion's cluster in the group. The policy `invalid` sets the payment of an invalid
+    answer.
+    """
 
     name = "empo"
     windowed = True
@@ -34,10 +37,10 @@ class EmpoReward(RewardSignal):
 
 
 class LogShareReward(RewardSignal):
-    """ln p of the completion's cluster, in nats, at most 0.
+    """Pays ln p, in nats, where p is the share of the completion's cluster. The reward is at most 0.
 
-    An invalid answer is its own cluster and is paid ln(1/G), the lowest value; 0 would be the highest. `penalty` adds
-    -0.5.
+    An invalid answer is its own cluster and is paid ln(1/G), the lowest reward of a valid answer. A payment of 0 would
+    be the highest reward. The policy `invalid="penalty"` adds -0.5.
     """
 
     name = "log_share"
@@ -53,11 +56,14 @@ class LogShareReward(RewardSignal):
 
 
 class MajorityReward(RewardSignal):
-    """1 in the largest cluster of valid answers, otherwise 0; an invalid answer is paid 0, or -0.5 with `penalty`.
+    """Pays 1 in the largest cluster of valid answers, otherwise 0.
+
+    An invalid answer is paid 0, or -0.5 with `invalid="penalty"`.
 
     Args:
-        ties: which of several largest clusters is paid: the `first` to appear, a `random` one, `all` of them, or
-            `none`, so that the group trains nothing.
+        ties: the paid cluster if several clusters are the largest: `first` pays the cluster that appears first,
+            `random` pays a random one of these clusters, `all` pays all of these clusters, `none` pays no cluster, so
+            the group trains nothing.
     """
 
     name = "majority"
@@ -102,9 +108,12 @@ class MajorityReward(RewardSignal):
 
 
 def _cluster_rewards(result: Result, reward: Callable[[float], float], invalid_reward: float | None) -> Iterator[float]:
-    """`reward(p)` for each answer, where p is the share of its cluster; None pays invalid answers like the others."""
+    """`reward(p)` for each answer, where p is the share of its cluster.
+
+    An invalid answer is paid `invalid_reward`, or like a valid answer if `invalid_reward` is None.
+    """
     for label, answer in zip(result.labels, result.answers, strict=True):
-        if label < 0:  # left out by invalid="drop"
+        if label < 0:  # an invalid answer under invalid="drop" has no cluster
             yield math.nan
         elif answer is None and invalid_reward is not None:
             yield invalid_reward

@@ -1,4 +1,4 @@
-"""The interface of a reward signal, and loading a signal by its name."""
+"""The interface of a reward signal, and a function that loads a signal by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from empo_rl.plugin import rewards
 from semantic_entropy import InputError, Result
 
 InvalidPolicy = Literal["singleton_zero", "singleton_prob", "drop", "penalty"]
-PENALTY = -0.5  # for an empty answer in the official natural-reasoning code
+PENALTY = -0.5  # the reward of an empty answer in the official natural-reasoning code
 
 GoldPair = tuple[str | None, str, str]
 """Question, answer, gold answer."""
@@ -23,7 +23,7 @@ GoldPair = tuple[str | None, str, str]
 
 @dataclass(frozen=True, slots=True)
 class ScoredGroup:
-    """A group and its clusters and entropy."""
+    """A rollout group with the result of scoring: the clusters and the entropy."""
 
     group: RolloutGroup
     result: Result
@@ -31,12 +31,13 @@ class ScoredGroup:
 
 @dataclass(frozen=True, slots=True)
 class SignalContext:
-    """What a signal may need in addition to the scored groups.
+    """The settings of the provider that a signal may read.
 
     Attributes:
-        invalid: the policy for answers that cannot be extracted.
-        seed: for random numbers.
-        match: the provider's grader: whether answer and gold answer mean the same, for each `GoldPair`.
+        invalid: the policy for invalid answers (answers that cannot be extracted).
+        seed: the seed of random numbers.
+        match: the provider's grader: a function that returns, for each `GoldPair`, whether the answer and the gold
+            answer mean the same.
     """
 
     invalid: InvalidPolicy
@@ -45,18 +46,18 @@ class SignalContext:
 
 
 class RewardSignal(ABC):
-    """Computes what completions are paid. The options of a signal are the keyword arguments of its class.
+    """Computes the rewards of completions. The options of a signal are the keyword arguments of its class.
 
     Attributes:
-        name: how users ask for it, and the name of its log column.
-        windowed: whether the provider's filters decide which groups are in the loss. True for signals that are computed
-            from the clusters. For other signals all groups stay in the loss: a group without a signal has advantage 0.
-        stateful: whether it draws random numbers or has a memory. Several processes then make one decision about the
-            global batch, so that the rewards are those of one process.
-        reads_gold: whether it reads gold answers.
-        needs: the keys of `RolloutGroup.measures` that it reads (`token_entropy`, `self_certainty`). A trainer measures
-            nothing else.
-        context: set by the provider before the first batch.
+        name: the name in configurations and in log columns.
+        windowed: whether the provider's filters decide which groups are in the loss. If False, all groups stay in the
+            loss; a group with equal rewards has advantage 0. Set True for signals that are computed from clusters.
+        stateful: whether the signal draws random numbers or remembers earlier batches. If True, several processes make
+            one decision about the global batch, so the rewards do not depend on the number of processes.
+        reads_gold: whether the signal reads gold answers.
+        needs: the keys of `RolloutGroup.measures` that the signal reads (`token_entropy`, `self_certainty`). A trainer
+            computes only the needed measures.
+        context: the provider's settings, set before the first batch.
     """
 
     name: str
@@ -67,15 +68,18 @@ class RewardSignal(ABC):
     context: SignalContext
 
     def bind(self, context: SignalContext) -> None:
-        """Called once by the provider, before the first batch."""
+        """Store the context. The provider calls this method once, before the first batch."""
         self.context = context
 
     @abstractmethod
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        """(B, G). nan takes a completion out of the mean and std of its group, and out of the loss."""
+        """Return the rewards, (B, G).
+
+        nan takes a completion out of the mean and std of its group, and out of the loss.
+        """
 
     def filtered(self, item: ScoredGroup) -> bool:
-        """Whether the provider's filters apply to this group."""
+        """Return whether the provider's filters apply to this group."""
         return self.windowed
 
     def state_dict(self) -> dict[str, Any]:
@@ -88,14 +92,21 @@ class RewardSignal(ABC):
 
 
 def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> RewardSignal:
-    """A signal from its name and options, from a `RewardSignal` class and options, or an instance as it is."""
+    """Make a signal from a name or a `RewardSignal` class, with options. An instance is returned unchanged.
+
+    Raises:
+        InputError: `options` are passed with an instance, or `reward` is not a signal.
+    """
     options = dict(options or {})
     if isinstance(reward, str):
         signal = rewards.create("reward", reward, **options)
     elif isinstance(reward, type):
         signal = reward(**options)
     elif options:
-        raise InputError(f"reward_options={options} need the name of a reward; {reward!r} is built already.")
+        raise InputError(
+            f"reward_options={options} cannot change the instance reward={reward!r}: pass a name or a RewardSignal "
+            "class."
+        )
     else:
         signal = reward
     if not isinstance(signal, RewardSignal):
@@ -104,12 +115,12 @@ def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> Reward
 
 
 def by_group(scored: Sequence[ScoredGroup], pay: Callable[[ScoredGroup], Iterable[float]]) -> NDArray[np.float64]:
-    """(B, G) from a function that returns the rewards of one group."""
+    """Return the rewards, (B, G). The function `pay` returns the G rewards of one group."""
     return np.array([list(pay(item)) for item in scored], dtype=np.float64).reshape(len(scored), -1)
 
 
 def check_invalid(invalid: str) -> InvalidPolicy:
-    """The policy, or an error that lists the existing policies."""
+    """Return the policy, or raise an error that lists the existing policies."""
     if invalid not in get_args(InvalidPolicy):
         raise InputError(f"invalid={invalid!r} does not exist. Choose one of: {', '.join(get_args(InvalidPolicy))}.")
     return invalid  # type: ignore[return-value]  # narrowed by the check above

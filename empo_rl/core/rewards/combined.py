@@ -1,4 +1,4 @@
-"""Signals that are made of other signals: `semi_supervised` chooses by group, `composite` adds."""
+"""Signals that combine other signals: `semi_supervised` selects a signal for each group, `composite` adds signals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from semantic_entropy import InputError
 
 
 class CombinedReward(RewardSignal):
-    """A signal with parts. It needs what its parts need, and its state is the states of its parts."""
+    """A signal that consists of other signals, its parts.
+
+    A combined signal needs the measures that its parts need. Its state contains the states of its parts.
+    """
 
     def __init__(self, parts: Mapping[str, RewardSignal]) -> None:
         self._parts = dict(parts)
@@ -36,14 +39,15 @@ class CombinedReward(RewardSignal):
 
 
 class SemiSupervisedReward(CombinedReward):
-    """`labelled` for prompts with a gold answer, `unlabelled` for the others: both kinds in one run.
+    """Pays the signal `labelled` for prompts with a gold answer, and the signal `unlabelled` for all other prompts.
 
-    The paper leaves this setting as future work. Advantages are normalised in each group, so the two scales of reward
-    do not mix, except with `scale="none"` or `"batch"`.
+    The paper names this setting as future work. Advantages are normalised in each group, so the different scales of the
+    two signals do not matter, except with `scale="none"` or `scale="batch"`. The filters apply to a group if they apply
+    to the signal of the group.
 
     Args:
-        labelled: name of the signal for groups with a gold answer.
-        unlabelled: name of the signal for the other groups. The filters apply to a group if they apply to its signal.
+        labelled: the name of the signal for groups with a gold answer.
+        unlabelled: the name of the signal for groups without a gold answer.
     """
 
     name = "semi_supervised"
@@ -72,23 +76,28 @@ class SemiSupervisedReward(CombinedReward):
 
 
 class CompositeReward(CombinedReward):
-    """A weighted sum: r_i = sum over parts k of w_k r_ik. A completion is out (nan) if it is out for one part.
+    """Pays a weighted sum of other signals, the parts: r_i = sum over parts k of w_k r_ik.
 
-    The filters apply to a group if they apply to it for one of the parts.
+    w_k is the weight of part k, and r_ik is the reward of completion i from part k. If one part pays nan, the sum is
+    nan, and the completion is not in the loss. The filters apply to a group if they apply to at least one part.
 
     Args:
-        weights: the weight of each part, by name.
-        options: the options of parts, by name.
+        weights: the weight of each part, by the name of the part.
+        options: the options of the parts, by the name of the part.
     """
 
     name = "composite"
 
     def __init__(self, weights: Mapping[str, float], options: Mapping[str, Mapping[str, Any]] | None = None) -> None:
         if not weights or not hasattr(weights, "items"):
-            raise InputError(f"composite: weights={weights!r} has no part: pass {{'empo': 1.0, 'format': 0.1}}.")
+            raise InputError(
+                f"composite: weights={weights!r} has no part: pass for example {{'empo': 1.0, 'format': 0.1}}."
+            )
         options = dict(options or {})
         if unknown := set(options) - set(weights):
-            raise InputError(f"composite: options for {sorted(unknown)}, which have no weight. Parts: {list(weights)}.")
+            raise InputError(
+                f"composite: options names {sorted(unknown)}, but weights has only {list(weights)}: add a weight."
+            )
         self.weights = {name: float(weight) for name, weight in weights.items()}
         super().__init__({name: load_reward(name, options.get(name)) for name in weights})
 

@@ -1,7 +1,7 @@
-"""Gold answers: the `Grader` that compares answers with them, and the signal `golden`.
+"""The `Grader`, which compares answers with gold answers, and the signal `golden`.
 
-The grader's judge is by default the judge that clusters the answers. For free text it can be another one: the paper's
-GRPO baseline uses its verifier.
+By default, the grader uses the judge that clusters the answers. For free text, the grader can use another judge: the
+GRPO baseline of the paper uses the paper's verifier.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from semantic_entropy import InputError, Scorer
 
 
 class Grader:
-    """Compares answers with gold answers. Makes one `Scorer` at the first pair and keeps it."""
+    """Compares answers with gold answers. The first comparison creates a `Scorer`; later comparisons use the same."""
 
     def __init__(self, equivalence: Any) -> None:
         self._equivalence = equivalence
         self._scorer: Scorer | None = None
 
     def match(self, pairs: Sequence[GoldPair]) -> list[bool]:
-        """Whether answer and gold answer mean the same, for each (question, answer, gold answer)."""
+        """Return for each (question, answer, gold answer) whether the answer and the gold answer mean the same."""
         return [verdict is True for verdict in self.verdicts(pairs)]
 
     def verdicts(self, pairs: Sequence[GoldPair]) -> list[bool | None]:
-        """As `match`, with None if the judge could not decide (timeout, unreadable answer)."""
+        """Return the same values as `match`, but None if the judge could not decide (timeout, unreadable reply)."""
         if not pairs:
             return []
-        if self._scorer is None:  # both texts are answers already, so the whole text is the answer
+        if self._scorer is None:  # both texts are extracted answers, so the whole text is the answer
             self._scorer = Scorer(equivalence=self._equivalence, extract="whole", invalid="separate")
         questions = [question for question, _, _ in pairs]
         has_questions = any(question is not None for question in questions)
@@ -50,7 +50,10 @@ class Grader:
 
 
 def grade_completions(scored: Sequence[ScoredGroup], context: SignalContext) -> NDArray[np.float64]:
-    """(B, G): 1 if the answer means the same as the gold answer, otherwise 0; nan in groups without a gold answer."""
+    """Return the grades, (B, G).
+
+    A grade is 1 if the answer means the same as the gold answer, otherwise 0; nan in a group without a gold answer.
+    """
     rows = [[(item.group.question, answer, item.group.gold) for answer in item.result.answers] for item in scored]
     pairs = sorted({(q, a, g) for row in rows for q, a, g in row if a is not None and g is not None}, key=repr)
     right = {pair for pair, same in zip(pairs, context.match(pairs), strict=True) if same}
@@ -58,7 +61,7 @@ def grade_completions(scored: Sequence[ScoredGroup], context: SignalContext) -> 
 
 
 class GoldenReward(RewardSignal):
-    """1 if the answer means the same as the gold answer, otherwise 0."""
+    """Pays 1 if the answer means the same as the gold answer, otherwise 0."""
 
     name = "golden"
     reads_gold = True

@@ -1,13 +1,14 @@
-"""Signals that look at each completion by itself: no clusters and no labels.
+"""Signals that are computed from single completions, without clusters and without labels.
 
-    self_certainty  mean over the completion's tokens of KL(U || p_t), U uniform over the vocabulary, in nats (Zhao et
-                    al. 2025, Learning to Reason without External Rewards)
-    token_entropy   minus the mean over the tokens of H(p_t), in nats (Agarwal et al. 2025, The Unreasonable
-                    Effectiveness of Entropy Minimization in LLM Reasoning)
-    random, format  controls: a coin, and the form of the completion
+    self_certainty  the mean over the completion's tokens of KL(U || p_t), in nats (Zhao et al. 2025, Learning to Reason
+                    without External Rewards)
+    token_entropy   minus the mean over the completion's tokens of H(p_t), in nats (Agarwal et al. 2025, The
+                    Unreasonable Effectiveness of Entropy Minimization in LLM Reasoning)
+    random, format  controls: a fair coin, and the form of the completion
 
-A trainer measures the first two right after generation: `RolloutGroup.measures["self_certainty"]` and
-`["token_entropy"]`, one number for each completion. `empo_rl.trainers.trl.token_measures` computes both from logits.
+p_t is the model's distribution of token t. U is the uniform distribution over the vocabulary. A trainer computes
+`RolloutGroup.measures["self_certainty"]` and `RolloutGroup.measures["token_entropy"]`, one number for each completion,
+directly after generation. `empo_rl.trainers.trl.token_measures` computes both measures from logits.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from semantic_entropy import InputError
 
 
 class SelfCertaintyReward(RewardSignal):
-    """The mean distance (KL) of the token distributions from uniform."""
+    """Pays the mean KL divergence KL(U || p_t) of the token distributions p_t from the uniform distribution U."""
 
     name = "self_certainty"
     needs = frozenset({"self_certainty"})
@@ -34,7 +35,7 @@ class SelfCertaintyReward(RewardSignal):
 
 
 class TokenEntropyReward(RewardSignal):
-    """Minus the mean entropy of the token distributions."""
+    """Pays minus the mean entropy of the token distributions."""
 
     name = "token_entropy"
     needs = frozenset({"token_entropy"})
@@ -44,7 +45,7 @@ class TokenEntropyReward(RewardSignal):
 
 
 class RandomReward(RewardSignal):
-    """0 or 1 by a fair coin, from the provider's seed: the control that must not learn."""
+    """Pays 0 or 1 by a fair coin with the provider's seed. This signal is a control: a model cannot learn from it."""
 
     name = "random"
     stateful = True
@@ -65,11 +66,11 @@ class RandomReward(RewardSignal):
 
 
 class FormatReward(RewardSignal):
-    """1 if the completion has the required form, otherwise 0.
+    """Pays 1 if the completion has the required form, otherwise 0.
 
     Args:
-        pattern: a regular expression that must be found in the completion. There is no time limit: an expression that
-            backtracks without bound can take very long. None: an answer must be extractable.
+        pattern: a regular expression that must be found in the completion. The search has no time limit: an expression
+            with unbounded backtracking can take very long. With None, the required form is an extractable answer.
     """
 
     name = "format"

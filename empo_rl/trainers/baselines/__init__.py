@@ -1,4 +1,5 @@
-"""The paper's baselines on TRL's own trainers: SFT and online DPO.
+"""The baselines of the paper, SFT and online DPO, on TRL's own trainers.
 
-They are two modules because importing `trl.experimental`, which online DPO needs, warns.
+The baselines are two modules because online DPO needs `trl.experimental`, and importing `trl.experimental` prints a
+warning.
 """

@@ -1,11 +1,11 @@
-"""The paper's baseline online DPO on TRL's own trainer.
+"""The baseline online DPO of the paper, on TRL's own trainer.
 
-`OnlineDPOTrainer` lives in `trl.experimental`: its name and behaviour may change with any release of TRL. It samples
-two completions of each prompt and prefers the one with the higher reward, or the first one if both rewards are equal.
-The reward is whether the answer is right, as in the Online-DPO-R1 setting, so a pair with two right or two wrong
-answers is tied; `pairs/tied` is the share of such pairs. A tied pair pushes the first completion against the second,
-which is noise without a direction. Online-DPO-R1 itself leaves tied pairs out. Leaves out more than two completions of
-a prompt.
+`OnlineDPOTrainer` is part of `trl.experimental`: its name and behaviour may change with any release of TRL. The trainer
+samples two completions of each prompt and prefers the completion with the higher reward; if the rewards are equal, it
+prefers the first completion. The reward is 1 for a right answer and 0 for a wrong answer, as in the Online-DPO-R1
+setting. A pair with two right or two wrong answers is a tied pair; `pairs/tied` is the share of tied pairs. For a tied
+pair the trainer prefers the first completion without a reason, which adds noise to the gradient. Online-DPO-R1 excludes
+tied pairs. The trainer cannot use more than two completions of a prompt.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from empo_rl.trainers.trl.rollouts import Columns, placeholder_reward, trl_colum
 
 
 class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
-    """OnlineDPOTrainer with the provider's rewards, which logs the costs of each step."""
+    """An OnlineDPOTrainer that uses the provider's rewards and logs the costs of each step."""
 
     def __init__(self, model: Any, provider: EmpoProvider, args: Any, **kwargs: Any) -> None:
         self._provider = provider
@@ -33,10 +33,10 @@ class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
         super().__init__(model=model, reward_funcs=placeholder_reward(provider.reward), args=args, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Writes no model card: for a model made in memory, TRL's card names no base."""
+        """Write no model card: TRL's card names no base model for a model that was created in memory."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log with the share of tied pairs in this process."""
+        """Write TRL's log and the share of tied pairs in this process."""
         if "loss" in logs and self._tied:
             logs = {**logs, "pairs/tied": sum(self._tied) / len(self._tied)}
             self._tied.clear()
@@ -53,7 +53,7 @@ class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
     def _calculate_rewards_from_functions(
         self, prompts: Sequence[Any], completions: Sequence[Any], completion_ids_list: Any, **columns: Any
     ) -> torch.Tensor:
-        """(2 B,): as TRL's batch, the first completions of all prompts and then the second completions."""
+        """Return the rewards, (2 B,), in TRL's order: all first completions, then all second completions."""
         with self.costs.part("judging"):
             decision, _ = decide(
                 lambda: _interleave(trl_columns(prompts, completions, columns)),
@@ -67,7 +67,7 @@ class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
 
 
 def _interleave(columns: Columns) -> Columns:
-    """The two completions of each prompt next to each other."""
+    """Reorder the rows: the two completions of a prompt become neighbours."""
     half = len(columns["completions"]) // 2
     order = [row for first in range(half) for row in (first, first + half)]
     return {name: [columns[name][row] for row in order] for name in ("completions", "questions", "golds")}

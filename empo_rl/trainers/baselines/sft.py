@@ -1,4 +1,4 @@
-"""The paper's baseline SFT on TRL's own trainer: the loss is that of the response's tokens alone."""
+"""The baseline SFT of the paper, on TRL's own trainer. Only the tokens of the response are in the loss."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from empo_rl.trainers.trl.costs import CostsMixin
 
 
 class SftRunTrainer(CostsMixin, SFTTrainer):
-    """SFTTrainer that logs the costs of each step."""
+    """An SFTTrainer that logs the costs of each step."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Writes no model card: for a model made in memory, TRL's card names no base."""
+        """Write no model card: TRL's card names no base model for a model that was created in memory."""

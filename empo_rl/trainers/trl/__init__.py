@@ -1,13 +1,15 @@
-"""EMPO with TRL. One training step:
+"""EMPO with TRL.
 
-    rollouts        TRL's rows -> columns -> rollout groups
-    distributed     one decision about them, also if several processes share the batch
-    grpo_trainer    EmpoGRPOTrainer: the decision in TRL's loss
-    token_measures  entropy and self-certainty of the token distributions
+Modules for a training step:
 
-and a whole run:
+    rollouts        make rollout groups from TRL's rows
+    distributed     make one decision about the batch of several processes
+    grpo_trainer    EmpoGRPOTrainer: apply the provider's decision to TRL's loss
+    token_measures  compute entropy and self-certainty of the token distributions
 
-    run_trainer     RunTrainer: checkpoints of the state, a resumed order of prompts
-    callbacks       the monitor's alarms, the metrics file, the progress
-    costs           seconds and memory of each step
+Modules for a training run:
+
+    run_trainer     RunTrainer: save states in checkpoints, restore the order of prompts when a run is resumed
+    callbacks       report the monitor's alarms, write the metrics file, show the progress
+    costs           measure the seconds and the memory of each step
 """

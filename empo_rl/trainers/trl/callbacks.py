@@ -3,17 +3,19 @@
     monitor = Monitor(action="stop")
     GRPOTrainer(..., callbacks=[MonitorCallback(monitor, provider)])      any trainer that uses the provider
 
-    alarms.jsonl   one line for each alarm that fired, if `directory` is given
-    log rows       `alarm/NAME` and `watch/NAME` of the step
+    alarms.jsonl   one line for each alarm that fired, if `directory` is passed
+    log rows       the columns `alarm/NAME` and `watch/NAME` of the step
 
 With several processes, the observations of a step are gathered: each process makes the same decision about the whole
 batch, and all processes stop after the same step.
 
-From the moment the condition of an alarm holds, the last earlier checkpoint is protected from deletion: the trainer's
-`best_model_checkpoint` names it, which transformers never deletes. A run that selects its best model by a metric
-protects that checkpoint instead.
+While the condition of an alarm holds, the last checkpoint from before the condition is protected: the callback stores
+the name of the checkpoint in `best_model_checkpoint` of the trainer's state, and transformers never deletes this
+checkpoint. If a run selects its best model by a metric, transformers protects the best model, and the callback protects
+no checkpoint.
 
-Leaves out the state of the monitor: `RunTrainer(stateful={"monitor": monitor})` saves it in checkpoints.
+The callback does not save the state of the monitor: `RunTrainer(stateful={"monitor": monitor})` saves the state in
+checkpoints.
 """
 
 from __future__ import annotations
@@ -36,16 +38,16 @@ from empo_rl.monitor import Firing, Monitor, Observation, RunStoppedError
 
 
 class MonitorCallback(TrainerCallback):
-    """Gives a monitor the decisions of a provider, step by step.
+    """Passes the decisions of a provider to a monitor, and stops the run if an alarm requires a stop.
 
     Args:
         monitor: the alarms.
-        provider: the trainer's provider; the callback listens to its decisions.
-        directory: where `alarms.jsonl` is written; None writes none.
-        say: called with a message for each alarm that fires, in the first process alone.
+        provider: the trainer's provider. The callback adds a function to `provider.listeners`.
+        directory: the folder of `alarms.jsonl`; None writes no file.
+        say: a function that shows a message. The callback calls it for each alarm that fires, in process 0 only.
 
     Attributes:
-        stopped: why the callback stopped the run, as a sentence; None if it did not.
+        stopped: a message with the reason why the callback stopped the run; None if the callback did not stop the run.
     """
 
     def __init__(
@@ -65,12 +67,12 @@ class MonitorCallback(TrainerCallback):
         provider.listeners.append(self._observe)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Start `alarms.jsonl`, or cut it back to the checkpoint. A run that an alarm stopped is not continued.
+        """Create `alarms.jsonl`. In a resumed run, delete the lines of the file after the checkpoint's step.
 
         Raises:
-            RunStoppedError: the run was stopped, and the alarm's action is still `stop`.
+            RunStoppedError: an alarm stopped the run before, and the action of this alarm is still `stop`.
         """
-        if PartialState().num_processes > 1:  # a process that joins a resumed run has no state of its own
+        if PartialState().num_processes > 1:  # a process that is new in a resumed run has no saved state
             (monitor_state,) = broadcast_object_list([self.monitor.state_dict()])
             self.monitor.load_state_dict(monitor_state)
         if self.monitor.stopping:
@@ -79,11 +81,11 @@ class MonitorCallback(TrainerCallback):
             self._file = MetricsFile(self._directory / ALARMS, after=state.global_step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Forget the decisions of an evaluation between two steps."""
+        """Delete the observations of an evaluation between two steps."""
         self._observations.clear()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Update the alarms. A step that trains on completions of an earlier step has nothing new."""
+        """Update the alarms. A step that trains on the completions of an earlier step has no observation."""
         parts = self._observations if PartialState().num_processes == 1 else gather_object(self._observations)
         observation = Observation.join(parts)
         self._observations.clear()
@@ -99,7 +101,7 @@ class MonitorCallback(TrainerCallback):
             self.stopped = f"stopped after step {state.global_step}. {self._advice(state, args)}"
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        """Add the monitor's columns to the trainer's history, and for the callbacks after this one."""
+        """Add the monitor's columns to the trainer's history and to the log row that the next callbacks receive."""
         if "loss" in logs:
             logs.update(self.monitor.columns())
             state.log_history[-1].update(self.monitor.columns())
@@ -108,7 +110,7 @@ class MonitorCallback(TrainerCallback):
         self._observations.append(Observation.of(decision, _lengths(groups)))
 
     def _protect_checkpoint(self, state: Any, args: Any) -> Path | None:
-        """The last checkpoint before the alarm's condition began; rotation does not delete it from now on."""
+        """Protect the last checkpoint from before the alarm's condition from deletion, and return its path."""
         since = self.monitor.suspect_since
         good = None if since is None else checkpoints.latest(Path(args.output_dir), before=since - 1)[0]
         if args.metric_for_best_model is None and state.is_world_process_zero:
@@ -118,19 +120,23 @@ class MonitorCallback(TrainerCallback):
     def _report(self, firing: Firing, good: Path | None, state: Any) -> None:
         if not state.is_world_process_zero:
             return
-        kept = f"{good} is from before this and is kept." if good else "There is no checkpoint from before this."
+        kept = (
+            f"The checkpoint {good} is from before the alarm and is kept."
+            if good
+            else "There is no checkpoint from before the alarm."
+        )
         self._say(f"{firing.message} {kept}")
         if self._file:
             self._file.append({**asdict(firing), "checkpoint": good and good.name})
 
     def _advice(self, state: Any, args: Any) -> str:
-        """How to continue after an alarm has stopped the run."""
+        """Advice how to continue after an alarm stopped the run."""
         names = self.monitor.stopping
         alarms = " and ".join(names)
         warn = " ".join(f"monitor.alarms.{name}.action=warn" for name in names)
         good = checkpoints.latest(Path(args.output_dir), before=(self.monitor.suspect_since or 1) - 1)[0]
         restart = (
-            f"The last checkpoint from before the alarm's condition began is {good}: train from it"
+            f"The last checkpoint from before the alarm's condition began is {good}: train from this checkpoint"
             if good
             else "There is no checkpoint from before the alarm's condition began: start a new run"
         )
@@ -141,7 +147,7 @@ class MonitorCallback(TrainerCallback):
 
 
 class WriteMetrics(TrainerCallback):
-    """Writes a row of `metrics.jsonl` for each logged step; `extra(step)` may add columns."""
+    """Writes a row of `metrics.jsonl` for each logged step. The function `extra(step)` may return more columns."""
 
     def __init__(self, file: MetricsFile, extra: Callable[[int], dict[str, float]] | None = None) -> None:
         self._file = file
@@ -166,7 +172,7 @@ class ReportProgress(TrainerCallback):
 
 
 def _lengths(groups: Sequence[RolloutGroup]) -> list[float]:
-    """In tokens if the trainer counted them, otherwise in characters."""
+    """The lengths of the completions: in tokens if the trainer counted tokens, otherwise in characters."""
     if all("tokens" in group.measures for group in groups):
         return [float(count) for group in groups for count in group.measures["tokens"]]
     return [float(len(text)) for group in groups for text in group.completions]

@@ -1,8 +1,9 @@
-"""Measure what each training step costs: a mixin for any trainer of transformers that logs the `cost/*` columns.
+"""Measure the costs of each training step: a mixin for the trainers of transformers, which logs the `cost/*` columns.
 
 A step lasts from its first forward pass to the end of its optimizer step; logging, checkpoints and evaluation are not
-part of it. `empo_rl.files.cost_summary` says what the columns mean. CUDA is synchronized once a step, at its end, where
-the log is about to read the loss anyway. Generation ends with tokens on the host, which synchronizes too.
+part of a step. `empo_rl.files.cost_summary` explains the columns. CUDA is synchronized once per step, at the end of the
+step. This costs little, because the log reads the loss directly afterwards, which synchronizes too. Generation needs no
+other synchronization, because it copies the tokens to the host.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class StepTimer:
 
     @contextmanager
     def part(self, name: str) -> Iterator[None]:
-        """Add the time of the block to `generation` or `judging`; a step may have several blocks of each."""
+        """Add the duration of the `with` block to a part: `generation` or `judging`. A part may have several blocks."""
         started = time.perf_counter()
         try:
             yield
@@ -58,19 +59,26 @@ class StepTimer:
 
 
 class CostsMixin:
-    """Goes before the trainer in the list of bases. The trainer enters `costs.part("generation")` and `("judging")`."""
+    """Logs the costs of each step.
+
+    The mixin is the first base class, before the trainer. The trainer runs its generation inside
+    `costs.part("generation")` and its judging inside `costs.part("judging")`.
+
+    Attributes:
+        costs: the timer of the steps.
+    """
 
     accelerator: Any
 
     def __init__(self, *args: Any, callbacks: Any = None, **kwargs: Any) -> None:
         self.costs = StepTimer()
-        timer = _TimeSteps(self)  # the first callback, so that the step ends before others evaluate or write
+        timer = _TimeSteps(self)  # the first callback: the step ends before another callback evaluates or writes
         kwargs["callbacks"] = [timer, *(callbacks or ())]
         super().__init__(*args, **kwargs)
 
     @property
     def memory(self) -> str:
-        """How `cost/peak_memory_gib` is measured."""
+        """The method that measures `cost/peak_memory_gib`, in words."""
         return MEMORY_ON_CUDA if self.on_cuda else MEMORY_ON_CPU
 
     @property
@@ -79,8 +87,8 @@ class CostsMixin:
         return bool(self.accelerator.device.type == "cuda")
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """The trainer's log with the costs of the step."""
-        if "loss" in logs:  # the summary at the end of the run has none and is not a step
+        """Write the trainer's log and the costs of the step."""
+        if "loss" in logs:  # the summary at the end of the run has no loss and is not a step
             logs = {**logs, **self.costs.columns()}
         super().log(logs, start_time)  # type: ignore[misc]  # defined by the trainer, the next base
 
@@ -106,6 +114,6 @@ class _TimeSteps(TrainerCallback):
 
 
 def _peak_resident_gib() -> float:
-    """Of this process, in GiB; the number never decreases."""
+    """The largest resident memory of this process since its start, in GiB."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / 2**30 if sys.platform == "darwin" else peak / 2**20  # macOS counts bytes, other systems KiB

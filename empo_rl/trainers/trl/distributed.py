@@ -1,12 +1,12 @@
-"""One decision over several processes, and one failure: if one process fails, all processes fail with its message.
+"""Decide about a batch in several processes. If one process fails, all processes fail with the message of this process.
 
-    every process has whole groups     each process decides about its own groups
-    groups are cut between processes,  all rows go to process 0, which decides about the global batch as a single
-    or the decision depends on the     process would; each process takes the rows that are its own
-    whole batch
+If each process has whole groups, each process decides about its own groups. If groups are split between processes, or
+if the decision depends on the whole batch, all rows are sent to process 0. Process 0 decides about the global batch,
+and each process uses the part of the decision about its own rows.
 
-Without this, a process that fails would leave the others waiting in the trainer's next collective call. A failure at
-another point (in generation, for example) ends its process, and the launcher (torchrun, accelerate) ends the others.
+If the failure of one process were not sent to all processes, the other processes would wait without end in the
+trainer's next collective call. A failure at another point (in generation, for example) ends only the failed process;
+the launcher (torchrun, accelerate) then ends the other processes.
 """
 
 from __future__ import annotations
@@ -28,16 +28,17 @@ _Value = TypeVar("_Value")
 def decide(
     make_columns: Callable[[], Columns], decide_about: Callable[[Columns], BatchDecision], *, globally: bool
 ) -> tuple[BatchDecision, slice]:
-    """A decision, and which of its rows belong to this process.
+    """Return a decision, and the slice of its rows that belong to this process.
 
     Args:
-        make_columns: collects the rows of this process. A failure in it is reported to all processes too.
-        decide_about: decides about rows that are whole groups.
+        make_columns: returns the rows of this process. Its failure is sent to all processes too.
+        decide_about: decides about rows that form whole groups.
         globally: whether the global batch needs one decision.
 
     Raises:
-        SemanticEntropyError: another process failed; its number and message.
-        Exception: this process failed; the original exception.
+        SemanticEntropyError: another process failed. The message contains the number of the failed process and its
+            message.
+        Exception: this process failed. The original exception is raised.
     """
     if PartialState().num_processes == 1:
         return decide_about(make_columns()), slice(None)
@@ -68,7 +69,7 @@ def _decide_globally(
 def _attempt(make: Callable[[], _Value]) -> tuple[_Value | None, Exception | None]:
     try:
         return make(), None
-    except Exception as error:  # noqa: BLE001  # the other processes must be told of every error
+    except Exception as error:  # noqa: BLE001  # every error must be sent to the other processes
         return None, error
 
 

@@ -1,28 +1,29 @@
 """EMPO on TRL's GRPOTrainer (1.16): rewards and advantages from a provider, and a loss without the dropped groups.
 
-TRL calls `_calculate_rewards` once for each generated batch and normalises its own advantages from the result. This
-trainer overrides that method:
+TRL calls `_calculate_rewards` once for each generated batch and computes advantages from the returned rewards. This
+trainer overrides `_calculate_rewards` and the methods around it:
 
-    1. the provider decides about the batch; TRL receives the rewards, for its log;
-    2. the provider's advantages (normalised over the kept rows, 0 elsewhere) replace TRL's, in the batch and in the
-       table of completions;
-    3. the loss mask is multiplied into `tool_mask`, which TRL applies to the loss and not to the attention;
-    4. `num_items_in_batch`, the denominator of the token-level losses (dapo, cispo, vespo), is counted again;
-    5. for the losses that average over all rows (grpo, dr_grpo, sapo, luspo), the advantages of each optimizer step are
-       multiplied by rows / kept rows of that step.
+    1. The provider decides about the batch. TRL receives the rewards for its log.
+    2. The provider's advantages replace TRL's advantages, in the batch and in the table of completions. The provider
+       normalises over the kept rows; all other rows have advantage 0.
+    3. The loss mask is multiplied into `tool_mask`. TRL applies `tool_mask` to the loss but not to the attention.
+    4. `num_items_in_batch`, the denominator of the token-level losses (dapo, cispo, vespo), is counted again.
+    5. For the losses that average over all rows (grpo, dr_grpo, sapo, luspo), the advantages of each optimizer step are
+       multiplied by the number of rows of the step, divided by the number of kept rows of the step.
 
-The loss then equals the loss of the kept rows alone. Two conditions: with bnpo, whose denominator is the token count of
-a micro-batch by definition, the kept rows must be in one micro-batch; with the token-level losses, one step must use
-all that was generated, because TRL divides the token count of a generation equally among its steps. An optimizer step
-without any kept row is skipped and counted (`empo/step_skipped`), so that momentum and weight decay change nothing
-either; the learning-rate schedule advances.
+The loss then equals the loss of the kept rows only, under two conditions. With bnpo, the kept rows must be in one
+micro-batch, because bnpo divides by the token count of a micro-batch. With the token-level losses, one optimizer step
+must use the whole generated batch, because TRL divides the token count of the generated batch equally among its steps.
+An optimizer step without a kept row is skipped and counted (`empo/step_skipped`), so momentum and weight decay do not
+change the weights; the learning-rate schedule advances.
 
-Groups may be cut between processes (`empo_rl.trainers.trl.distributed`). The measures of tokens that the provider needs
-are computed right after the generation.
+Groups may be split between processes (`empo_rl.trainers.trl.distributed`). The trainer computes the token measures that
+the provider needs directly after the generation.
 
-Leaves out KL (`beta` must be 0: the paper removes it) and other reward functions. DeepSpeed's engine makes its steps
-itself, so a step without a kept row is counted but not skipped: the gradient is zero, momentum and weight decay act.
-The clip of the ratio is TRL's epsilon; on-policy the ratio is 1 and the clip is inactive.
+The trainer has no KL term (the paper removes it, so `beta` must be 0) and accepts no other reward functions. DeepSpeed
+runs the optimizer steps in its own engine, so this trainer counts a step without a kept row but cannot skip the step:
+the gradient is zero, but momentum and weight decay change the weights. The clip of the ratio is TRL's epsilon;
+on-policy the ratio is 1, and the clip has no effect.
 """
 
 from __future__ import annotations
@@ -53,19 +54,21 @@ AVERAGE_OVER_ROWS = frozenset({"grpo", "dr_grpo", "sapo", "luspo"})
 
 
 class EmpoGRPOTrainer(GRPOTrainer):
-    """GRPOTrainer with rewards, filter and advantages from an `EmpoProvider`.
+    """A GRPOTrainer that takes its rewards, its filter and its advantages from an `EmpoProvider`.
 
-    The dataset has a `prompt` column. The optional `question` column is the question that the judge is given; without
-    it, the question is the last user message of the prompt. The `gold` column is read if the provider grades answers.
+    The dataset has a `prompt` column. The optional `question` column contains the question that the judge receives;
+    without this column, the question is the last user message of the prompt. The `gold` column contains the gold answer
+    and is read if the provider grades answers.
 
     Args:
-        model: as for GRPOTrainer.
-        provider: decides about the batches. The caller closes it.
-        args: `beta` must be 0, and `scale_rewards` must equal the provider's scale.
-        kwargs: as for GRPOTrainer.
+        model: see GRPOTrainer.
+        provider: decides about the batches. The caller closes the provider.
+        args: the GRPOConfig. `beta` must be 0, and `scale_rewards` must equal the provider's `scale`.
+        kwargs: see GRPOTrainer.
 
     Attributes:
-        skipped_steps: optimizer steps in which no group was kept.
+        provider: the provider.
+        skipped_steps: the number of optimizer steps that were skipped because no row was kept.
     """
 
     def __init__(self, model: Any, provider: EmpoProvider, args: GRPOConfig, **kwargs: Any) -> None:
@@ -82,7 +85,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
         self.add_callback(_BeforeOptimizerStep(self))
 
     def _generate(self, prompts: list[Any]) -> Any:
-        """TRL's generation; keeps the token ids of the prompts for `measure_tokens`."""
+        """Generate with TRL, and store the token ids of the prompts for `measure_tokens`."""
         output = super()._generate(prompts)
         self._prompt_ids = output[0]
         return output
@@ -90,7 +93,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids_list: list[Any]
     ) -> torch.Tensor:
-        """Decide about the batch. Returns (rows of all processes, 1): the rewards that TRL logs."""
+        """Decide about the batch. Return the rewards that TRL logs, with shape (number of rows of all processes, 1)."""
         training = self._is_training()
         size = self._training_size if training else self._evaluation_size
         local_rows = completions_per_process(self.args) if training else self.args.per_device_eval_batch_size
@@ -108,7 +111,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
         )
         for name, value in decision.metrics.items():
             self._log_metric(f"empo/{name}", value)
-        # A nan reward (invalid="drop") is out of the loss already; TRL would warn about it in every step.
+        # The loss mask already excludes a row with reward nan (invalid="drop"). TRL would warn about nan in each step.
         rewards = torch.as_tensor(np.nan_to_num(decision.rewards[rows], nan=0.0), dtype=torch.float32)
         gathered: torch.Tensor = self.accelerator.gather(rewards.unsqueeze(1).to(self.accelerator.device))
         return gathered
@@ -123,7 +126,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
         return output
 
     def _apply_decision(self, output: dict[str, Any], decision: BatchDecision, rows: slice) -> None:
-        """Restrict the loss of the batch to the kept rows. The rows are still in order: TRL shuffles later."""
+        """Restrict the loss of the batch to the kept rows. TRL shuffles the rows later, so their order is unchanged."""
         completion_mask = output["completion_mask"]
         loss_mask = torch.as_tensor(decision.loss_mask[rows], device=completion_mask.device)
         tool_mask = output.get("tool_mask", torch.ones_like(completion_mask))
@@ -137,7 +140,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
         self._log_advantages(self.accelerator.gather(advantages).tolist())
 
     def _log_advantages(self, advantages: list[float]) -> None:
-        """Replace TRL's advantages of this batch, the last ones in its table of completions."""
+        """Replace the advantages of this batch in TRL's table of completions: the last entries of the table."""
         logged: Any = self._logs["advantages"]
         for _ in advantages:
             logged.pop()
@@ -151,9 +154,10 @@ class EmpoGRPOTrainer(GRPOTrainer):
         return inputs
 
     def _average_over_kept_rows(self, batches: list[dict[str, Any]]) -> None:
-        """Scale the advantages of the micro-batches just generated, one optimizer step after another.
+        """Scale the advantages of the micro-batches just generated, with one factor for each optimizer step.
 
-        TRL divides the loss of a step by all of its rows; the scale makes that the kept rows.
+        TRL divides the loss of a step by the number of all its rows. After the scaling, the loss is the average over
+        the kept rows only.
         """
         size = self.args.gradient_accumulation_steps
         steps = [batches[start : start + size] for start in range(0, len(batches), size)]
@@ -166,7 +170,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
                 batch["advantages"] = batch["advantages"] * scale
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """TRL's loss; counts the rows in it for `before_optimizer_step`."""
+        """Compute TRL's loss, and count the rows in the loss for `before_optimizer_step`."""
         if self._is_training():
             in_loss = (inputs["completion_mask"] * inputs["tool_mask"]).any(dim=1)
             self._rows_in_step += int(in_loss.sum())
@@ -175,7 +179,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
     def before_optimizer_step(self) -> None:
         """Remove the gradients if no process had a row in the loss.
 
-        torch's optimizers do not change a weight without gradient, nor its moments.
+        If a weight has no gradient, torch's optimizers change neither the weight nor its moments.
         """
         rows = torch.tensor(self._rows_in_step, device=self.accelerator.device)
         self._rows_in_step = 0
@@ -188,13 +192,17 @@ class EmpoGRPOTrainer(GRPOTrainer):
         self._metrics["train"]["empo/step_skipped"].append(float(skipped))
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """Writes no model card: TRL's card names GRPO as the method, and no base for a model made in memory."""
+        """Write no model card: TRL's card names GRPO as the method, and no base model for a model created in memory."""
 
     def _is_training(self) -> bool:
         return bool(self.model is not None and self.model.training)
 
     def _measures(self, completion_ids: Sequence[Sequence[int]]) -> dict[str, list[float]]:
-        """For each completion: its tokens, whether the limit cut it off, and the measures that the provider needs."""
+        """Return numbers for each completion.
+
+        The numbers are: the number of its tokens, whether the completion length limit cut the completion off, and the
+        measures that the provider needs.
+        """
         end_tokens = {*self.eos_token_ids, self._tokenizer.pad_token_id}
         measures: dict[str, list[float]] = {
             "tokens": [float(len(ids)) for ids in completion_ids],
@@ -235,7 +243,7 @@ def _check_config(args: GRPOConfig, provider: EmpoProvider) -> None:
     if args.loss_type in AVERAGE_OVER_ROWS and generated % accumulation:
         raise InputError(
             f"steps_per_generation={generated} is not a multiple of gradient_accumulation_steps={accumulation}: an "
-            f"optimizer step would mix two generations, and the loss {args.loss_type!r} could not be averaged over the "
-            "kept rows alone. Change one of the two numbers."
+            f"optimizer step would mix two generated batches, and the loss {args.loss_type!r} could not be averaged "
+            "over the kept rows only. Set steps_per_generation to a multiple of gradient_accumulation_steps."
         )
     provider.check(group_size(args))

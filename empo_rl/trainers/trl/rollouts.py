@@ -1,8 +1,9 @@
-"""From the flat rows of a TRL batch to whole rollout groups.
+"""Make whole rollout groups from the rows of a TRL batch.
 
-TRL deals out rows, one completion each, to the processes. A group may be cut between two processes, so what travels
-between processes is columns (`trl_columns`), the keyword arguments of `group_by_position`: a dict of lists of the n
-rows of one process. `join_columns` puts the columns of all processes together before the groups are made.
+TRL distributes the rows, one completion each, over the processes. A group may be split between two processes, so the
+processes exchange columns and not groups. The columns of a process (`trl_columns`) are a dict of lists with its n rows:
+the keyword arguments of `group_by_position`. `join_columns` joins the columns of all processes before the groups are
+made.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 from semantic_entropy import InputError
 
 Columns = dict[str, Any]
-"""completions, questions, golds: (n,) each; measures: a dict of columns."""
+"""The rows of a process: `completions`, `questions` and `golds`, (n,) each; `measures`, a dict of lists, (n,) each."""
 
 
 def trl_columns(
@@ -22,14 +23,14 @@ def trl_columns(
     columns: Mapping[str, Any],
     measures: Mapping[str, Sequence[float]] | None = None,
 ) -> Columns:
-    """Columns from what TRL gives a reward function.
+    """Make columns from the arguments that TRL passes to a reward function.
 
     Args:
         prompts: (n,) strings or conversations.
-        completions: (n,) likewise.
-        columns: the dataset's columns, of which `question` and `gold` are read. Without a `question` column, the
-            question is the last user message of the prompt.
-        measures: numbers about each completion, (n,) each.
+        completions: (n,) strings or conversations.
+        columns: the columns of the dataset. The function reads the columns `question` and `gold`. Without a `question`
+            column, the question is the last user message of the prompt.
+        measures: numbers about each completion by name, (n,) each.
     """
     return {
         "completions": [_completion_text(completion) for completion in completions],
@@ -40,7 +41,7 @@ def trl_columns(
 
 
 def join_columns(parts: Sequence[Columns]) -> Columns:
-    """The rows of all processes, in the order of the global batch."""
+    """Join the rows of all processes, in the order of the global batch."""
     joined: Columns = {
         name: [value for part in parts for value in part[name]] for name in ("completions", "questions", "golds")
     }
@@ -52,19 +53,22 @@ def join_columns(parts: Sequence[Columns]) -> Columns:
 
 
 def group_size(args: Any) -> int:
-    """G, the completions of one prompt."""
+    """Return G, the number of completions of a prompt."""
     if args.num_generations is None:  # TRL's type allows None
         raise InputError("num_generations is None: set it to the group size G.")
     return int(args.num_generations)
 
 
 def completions_per_process(args: Any) -> int:
-    """How many completions one process generates at a time."""
+    """Return the number of completions in the generated batch of a process."""
     return int(args.per_device_train_batch_size * (args.steps_per_generation or 1))
 
 
 def placeholder_reward(name: str) -> Callable[..., Any]:
-    """The reward function that TRL wants when a trainer is built. It names the log columns and is never called."""
+    """Return the reward function that TRL requires to create a trainer.
+
+    TRL uses the name of the function in log columns. The function is never called.
+    """
 
     def reward(**_: Any) -> Any:
         raise NotImplementedError(f"the trainer takes the rewards {name!r} from its provider")

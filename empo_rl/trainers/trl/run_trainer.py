@@ -1,12 +1,15 @@
-"""EmpoGRPOTrainer for long runs: it survives a restart and logs the costs of each step.
+"""RunTrainer, an EmpoGRPOTrainer for long runs: the run can be resumed, and the costs of each step are logged.
 
-    checkpoint-N/empo_state_RANK.json   the state of the provider and of the objects in `stateful`, one file a process;
-                                        written before trainer_state.json, which completes a checkpoint
-    cost/*                              columns of each step's log (`empo_rl.trainers.trl.costs`)
+    checkpoint-N/empo_state_RANK.json   the state of the provider and of the objects in `stateful`, one file for each
+                                        process; written before trainer_state.json, which completes a checkpoint
+    cost/*                              columns in the log of each step (`empo_rl.trainers.trl.costs`)
 
-A resumed TRL run differs from an uninterrupted run in three ways, which this trainer corrects: its sampler shuffles in
-the order of the first epoch again, whichever epoch the run is in (`EpochSampler`); its counter of micro-batches, which
-says when to generate, starts at 0 in the middle of a generated batch; and it does not know the provider's random state.
+A resumed TRL run differs from an uninterrupted run in three ways. `RunTrainer` corrects all three:
+
+    TRL's sampler uses the order of the first epoch in each resumed epoch   `EpochSampler` uses the order of the epoch
+    TRL's counter of micro-batches, which decides when to generate,         the counter is restored
+    starts at 0, even in the middle of a generated batch
+    TRL does not save the random state of the provider                      checkpoints contain the state
 """
 
 from __future__ import annotations
@@ -38,7 +41,11 @@ class Stateful(Protocol):
 
 
 class EpochSampler(RepeatSampler):
-    """TRL's order of the prompts in any epoch, without going through the epochs before. Set `epoch` as each starts."""
+    """Returns TRL's order of prompts for a given epoch without iterating over earlier epochs.
+
+    Attributes:
+        epoch: the number of the epoch, from 0. The trainer sets it at the start of each epoch.
+    """
 
     epoch = 0
 
@@ -51,15 +58,15 @@ class EpochSampler(RepeatSampler):
 
 
 class RunTrainer(CostsMixin, EmpoGRPOTrainer):
-    """EmpoGRPOTrainer that can be killed at any moment and resumed, and that logs its costs.
+    """An EmpoGRPOTrainer that can be killed at any moment and resumed, and that logs its costs.
 
     Args:
-        model: as for GRPOTrainer.
-        provider: decides about the batches; its state is saved in checkpoints. The caller closes it.
-        args: as for EmpoGRPOTrainer.
-        stateful: other objects whose state is saved, by name: `{"monitor": monitor}`.
-        columns: returns more columns for each step's log.
-        kwargs: as for GRPOTrainer.
+        model: see GRPOTrainer.
+        provider: decides about the batches. Its state is saved in checkpoints. The caller closes the provider.
+        args: see EmpoGRPOTrainer.
+        stateful: more objects that are saved in checkpoints, by name, for example `{"monitor": monitor}`.
+        columns: a function without arguments that returns more columns for the log of each step.
+        kwargs: see GRPOTrainer.
     """
 
     def __init__(
@@ -79,7 +86,7 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
         self.add_callback(_BeginEpochs(self))
 
     def begin_epoch(self, epoch: int) -> None:
-        """Use the order of prompts of this epoch, counted from 0."""
+        """Use the order of prompts of this epoch. Epochs are counted from 0."""
         if self._sampler is not None:
             self._sampler.epoch = epoch
 
@@ -97,7 +104,7 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
-        Path(output_dir).mkdir(parents=True, exist_ok=True)  # this process may be earlier than the first process
+        Path(output_dir).mkdir(parents=True, exist_ok=True)  # process 0 may not have created it yet
         states = {name: item.state_dict() for name, item in self._stateful.items()}
         text = json.dumps({"processes": self.args.world_size, **states})
         checkpoints.state_file(Path(output_dir), self.args.process_index).write_text(text, encoding="utf-8")
@@ -108,7 +115,7 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
             return
         self._step = self.state.global_step * self.args.gradient_accumulation_steps
         file = checkpoints.state_file(Path(checkpoint), self.args.process_index)
-        if file.exists():  # there is none for the new processes of a run that is resumed with more of them
+        if file.exists():  # a run may be resumed with more processes; the additional processes have no file
             states = json.loads(file.read_text(encoding="utf-8"))
             for name in self._stateful.keys() & states.keys():
                 self._stateful[name].load_state_dict(states[name])
@@ -122,7 +129,7 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
             return super()._calculate_rewards(*args, **kwargs)
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log with the additional columns."""
+        """Write TRL's log and the additional columns."""
         super().log({**logs, **self._columns()} if "loss" in logs else logs, start_time)
 
 

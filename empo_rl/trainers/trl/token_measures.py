@@ -1,11 +1,11 @@
-"""Entropy and self-certainty of a policy's token distributions: means over the tokens of each completion.
+"""Compute the entropy and the self-certainty of a policy's token distributions: means over the tokens of a completion.
 
     token_entropy   H(p_t) = -sum p ln p                               nats; 0 is certain
     self_certainty  KL(U || p_t) = -ln V - mean over the vocabulary of ln p   nats; 0 is uniform (Zhao et al. 2025)
 
-p_t is the distribution that the token was sampled from: with the temperature, before top-p or top-k. One forward pass
-without gradients, in batches. The softmax is computed for one row at a time, so that a batch needs no more memory than
-its logits.
+p_t is the distribution from which token t was sampled, with the temperature applied, but without top-p and top-k. V is
+the size of the vocabulary, and U is the uniform distribution over the vocabulary. The measures need one forward pass
+without gradients. The softmax is computed row by row, so a batch needs little more memory than its logits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MEASURES = ("token_entropy", "self_certainty")
 
 
 def of_logits(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """(T, V) logits to entropy (T,) and self-certainty (T,), in nats, computed in float32."""
+    """Return the entropies (T,) and the self-certainties (T,) of logits (T, V), in nats, computed in float32."""
     logp = torch.log_softmax(logits.float(), dim=-1)
     entropy = -(logp.exp() * logp).sum(dim=-1)
     return entropy, -math.log(logits.shape[-1]) - logp.mean(dim=-1)
@@ -36,7 +36,16 @@ def measure_tokens(
     batch_size: int = 8,
     pad: int = 0,
 ) -> dict[str, list[float]]:
-    """The measures of each completion, from token ids of prompts and completions; 0 for an empty completion."""
+    """Return the measures of each completion, by name; 0 for an empty completion.
+
+    Args:
+        model: a causal language model of transformers.
+        prompts: (n,) the token ids of the prompts.
+        completions: (n,) the token ids of the completions.
+        temperature: the temperature of the sampling.
+        batch_size: the number of rows in a forward pass.
+        pad: the id of the padding token.
+    """
     values: dict[str, list[float]] = {name: [] for name in MEASURES}
     for start in range(0, len(prompts), batch_size):
         rows = slice(start, start + batch_size)
@@ -49,7 +58,7 @@ def measure_tokens(
 
 
 def _logits(model: Any, prompts: Sequence[Sequence[int]], completions: Sequence[Sequence[int]], pad: int) -> Any:
-    """(rows, longest completion, V): at each position, the logits that its token was sampled from."""
+    """Logits (rows, longest completion, V). Position t contains the logits from which token t was sampled."""
     left, right = max(map(len, prompts)), max(1, *map(len, completions))
     ids = torch.full((len(prompts), left + right), pad)
     mask = torch.zeros_like(ids)

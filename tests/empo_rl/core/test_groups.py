@@ -20,7 +20,7 @@ def test_questions_and_golds_come_with_their_group():
 
 
 def test_a_remainder_is_refused_with_the_numbers():
-    with pytest.raises(InputError, match="7 completions .* num_generations=3: 1 would be left over"):
+    with pytest.raises(InputError, match="7 completions .* num_generations=3: 1 completions are left over"):
         group_by_position(["x"] * 7, 3)
 
 

@@ -173,7 +173,7 @@ def test_groups_of_two_sizes_are_refused_with_both():
         step([["a", "b"], ["a", "b", "c"]])
 
 
-@pytest.mark.parametrize(("groups", "message"), [([], "no groups"), ([[]], "group 0 has no completions")])
+@pytest.mark.parametrize(("groups", "message"), [([], "without groups"), ([[]], "group 0 has no completions")])
 def test_an_empty_batch_is_refused(groups, message):
     with pytest.raises(InputError, match=message):
         step(groups)
@@ -290,7 +290,7 @@ def test_a_gold_answer_is_a_string_and_a_blank_one_counts_as_none():
 
 
 def test_a_scorer_that_was_passed_in_needs_a_grader_if_answers_are_graded(math_scorer):
-    with pytest.raises(InputError, match="pass grader= too"):
+    with pytest.raises(InputError, match="Pass grader= too"):
         EmpoProvider(scorer=math_scorer, reward="golden")
     with EmpoProvider(scorer=math_scorer, reward="golden", grader="exact") as chosen:
         decision = chosen.step([RolloutGroup((box("0.5"), box("1/2")), gold="1/2")])
