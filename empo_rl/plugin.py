@@ -42,14 +42,14 @@ rewards = Registry(GROUP, {"reward": empo_rl_rewards})
 """All installed reward signals, by name."""
 
 _BUILT_IN = (
-    ("empo", "agreement", "EmpoReward", "the share of the group that means the same (EMPO)"),
-    ("log_share", "agreement", "LogShareReward", "the logarithm of that share: its policy gradient is that of -H"),
+    ("empo", "agreement", "EmpoReward", "the share of the group's answers that mean the same (EMPO)"),
+    ("log_share", "agreement", "LogShareReward", "the logarithm of the reward empo: same policy gradient as -H"),
     ("majority", "agreement", "MajorityReward", "1 in the largest cluster (TTRL)"),
     ("golden", "labels", "GoldenReward", "1 if the answer is the gold answer (GRPO with labels)"),
     ("semi_supervised", "combined", "SemiSupervisedReward", "golden if the prompt has a gold answer, empo if not"),
     ("self_certainty", "per_completion", "SelfCertaintyReward", "mean KL from uniform to the token distributions"),
     ("token_entropy", "per_completion", "TokenEntropyReward", "minus the mean entropy of the token distributions"),
-    ("random", "per_completion", "RandomReward", "a fair coin: the control that must not learn"),
+    ("random", "per_completion", "RandomReward", "0 or 1 by a fair coin: a control from which a model cannot learn"),
     ("format", "per_completion", "FormatReward", "1 if an answer can be extracted, or if a pattern is found"),
     ("composite", "combined", "CompositeReward", "a weighted sum of other signals"),
 )

@@ -65,7 +65,7 @@ class Monitor:
         return [firing for firing in firings if firing is not None]
 
     def see(self, *_: object) -> NoReturn:
-        """Removed: raises an error that names `observe`."""
+        """Raise an error: `observe` replaces this method of 0.1.0."""
         raise AttributeError("Monitor.see(Seen(...), step) is now Monitor.observe(Observation(...), step)")
 
     @property

@@ -4,9 +4,9 @@
                     log_share         r_i = ln p(c(o_i)), which has the same policy gradient as -H
                     majority          r_i = 1 in the largest cluster, otherwise 0 (TTRL, Zuo et al. 2025)
     labels          golden            r_i = 1 if the answer means the same as the gold answer: GRPO with labels
-    per_completion  self_certainty    mean over tokens of KL(U || p) (Zhao et al. 2025)
+    per_completion  self_certainty    the mean over tokens of KL(U || p), U uniform (Zhao et al. 2025)
                     token_entropy     minus the mean entropy of the token distributions (Agarwal et al. 2025)
-                    random            0 or 1 by a fair coin: the control that must not learn
+                    random            0 or 1 by a fair coin: a control from which a model cannot learn
                     format            1 if an answer can be extracted, or if a pattern is found
     combined        semi_supervised   golden for prompts with a gold answer, another signal for all other prompts
                     composite         a weighted sum of other signals

@@ -121,9 +121,9 @@ class MonitorCallback(TrainerCallback):
         if not state.is_world_process_zero:
             return
         kept = (
-            f"The checkpoint {good} is from before the alarm and is kept."
+            f"The checkpoint {good} is from before the alarm's condition began and is kept."
             if good
-            else "There is no checkpoint from before the alarm."
+            else "There is no checkpoint from before the alarm's condition began."
         )
         self._say(f"{firing.message} {kept}")
         if self._file:

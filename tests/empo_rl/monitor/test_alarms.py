@@ -107,7 +107,7 @@ def test_variety_compares_the_number_of_different_main_answers_with_the_first_wi
     alarm = VarietyAlarm(share=0.6, window=4, steps=1)
     assert fires(alarm, [four, four, two]) == [3]
     assert alarm.reading.value == 0.5
-    assert "have 2 different main answers, 50% of the 4 at the start" in alarm.reading.words
+    assert "have 2 different main answers, 50% of the 4 different main answers at the start" in alarm.reading.words
 
 
 def test_unparsable_is_a_rise_from_the_start_or_a_share_of_all_completions():

@@ -119,7 +119,7 @@ def test_the_callback_works_with_the_stock_grpo_trainer(model, tokenizer, tmp_pa
     assert trainer.state.global_step == 2
     assert len(messages) == 1
     assert "100% of the completions have no extractable answer, more than 50%" in messages[0]
-    assert "There is no checkpoint from before the alarm." in messages[0]
+    assert "There is no checkpoint from before the alarm's condition began." in messages[0]
     assert callback.stopped.startswith("stopped after step 2")
     logged = [row["alarm/unparsable"] for row in trainer.state.log_history if "loss" in row]
     assert logged == [0.0, 1.0]
