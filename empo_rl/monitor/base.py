@@ -100,7 +100,9 @@ class Alarm(ABC):
         super().__init_subclass__()
         for removed, replacement in (("memory", "state_dict"), ("recall", "load_state_dict")):
             if removed in cls.__dict__:  # names of 0.1.0; without the error, --resume would lose the state
-                raise TypeError(f"{cls.__name__}.{removed}: extend Alarm.{replacement}; Alarm has no method {removed}")
+                raise TypeError(
+                    f"{cls.__name__}.{removed}: extend Alarm.{replacement} instead; Alarm has no method {removed}"
+                )
 
     def __init__(self, *, steps: int = 5, action: Action | None = None) -> None:
         self.steps = check_count(self.name, "steps", steps)
