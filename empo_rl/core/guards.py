@@ -1,4 +1,4 @@
-"""Guards: named rules that find bad completions. A reward for agreement alone would pay these completions.
+"""Guards: named rules that find bad completions. A reward for agreement would pay these completions.
 
     empty          no answer could be extracted
     copied         the answer is part of the question, or most of its words are (ROUGE-L precision above a threshold)

@@ -1,7 +1,7 @@
 """The report of `empo-data`: the numbers of rows read, removed, dropped and kept, and every overlapping pair.
 
-`DataReport.lines` returns text for a terminal. `DataReport.to_dict` returns the content of the JSON file beside the
-output file.
+`DataReport.lines` returns text for a terminal. `DataReport.to_dict` returns the content of the JSON file that is
+written next to the output file.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ contains any other file, an error is raised.
 
 from __future__ import annotations
 
+import json
 import platform
 import shutil
 from dataclasses import asdict, dataclass
@@ -27,6 +28,7 @@ from empo_rl.plot.run_files import SUMMARY
 from semantic_entropy import InputError
 
 PICTURE = "training.png"
+HELD_OUT = "held_out"  # key of the evaluations in the state file of a checkpoint
 _VERSIONS = "versions"  # key of config.yaml with the versions of the libraries
 _RECORDED_VERSIONS = ("semantic-entropy", "torch", "transformers", "trl")
 _SECONDS = "seconds.json"  # a file that demos of version 0.1.0 wrote
@@ -88,7 +90,8 @@ def resume_demo(directory: Path, options: DemoOptions) -> DemoStart:
     """Make the directory ready to continue its demo. If it contains no demo, make it ready for a new demo.
 
     Raises:
-        InputError: the earlier demo has other options, or is finished and did not record its options.
+        InputError: the earlier demo has other options, is finished and did not record its options, or has a checkpoint
+            without evaluations (of version 0.1.0).
     """
     own = _own_files(directory)
     if CONFIG not in own:
@@ -109,10 +112,16 @@ def resume_demo(directory: Path, options: DemoOptions) -> DemoStart:
     if SUMMARY in own:
         tidy(directory)
         return DemoStart(resumed=True, finished=True, notes=(f"the demo in {directory} is finished",))
+    checkpoint, _ = checkpoints.latest(directory)
+    if checkpoint and not _keeps_evaluations(checkpoint):
+        raise InputError(
+            f"{directory}: {checkpoint.name} was written by another version and contains no evaluations. Start again "
+            "without --resume."
+        )
     run_directory.write_config(directory, options.to_dict())
     differences = tuple(f"{change} since this demo was started: the numbers may differ" for change in changes)
     base = (f"the base model {directory / BASE} exists",) if (directory / BASE).exists() else ()
-    return DemoStart(True, checkpoint=checkpoints.latest(directory)[0], notes=(*differences, *base))
+    return DemoStart(True, checkpoint=checkpoint, notes=(*differences, *base))
 
 
 def resume_hint(directory: Path) -> str:
@@ -130,6 +139,11 @@ def tidy(directory: Path) -> None:
     for entry in directory.iterdir():
         if entry.name == _SECONDS or _is_temporary(entry.name) or entry.name.startswith(_CHECKPOINTS):
             _remove(entry)
+
+
+def _keeps_evaluations(checkpoint: Path) -> bool:
+    file = checkpoints.state_file(checkpoint, 0)
+    return file.exists() and HELD_OUT in json.loads(file.read_text(encoding="utf-8"))
 
 
 def _own_files(directory: Path) -> list[str]:

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from empo_rl.config import Config, load_config
-from empo_rl.demo.demo_directory import PICTURE, DemoOptions, DemoStart, tidy
+from empo_rl.demo.demo_directory import HELD_OUT, PICTURE, DemoOptions, DemoStart, tidy
 from empo_rl.demo.held_out import Evaluation, HeldOutEvaluations, RunClock, entropy_auroc, summarize
 from empo_rl.files import checkpoints, explain_disk_full, write_atomically
 from empo_rl.files.metrics_file import read_metrics
@@ -45,12 +45,12 @@ def run_demo(directory: Path, start: DemoStart, options: DemoOptions, progress: 
     clock = RunClock(before=pretraining_seconds(directory / BASE))
     with closing(HeldOutEvaluations(config)) as held_out:
         additions = RunAdditions(
-            callbacks={"held_out": held_out, "clock": clock}, settings=options.to_dict(), locked=True
+            callbacks={HELD_OUT: held_out, "clock": clock}, settings=options.to_dict(), locked=True
         )
         run_training(config, overwrite=False, progress=progress, say=progress.say, additions=additions)
     if options.steps not in held_out.by_step:  # an earlier process completed the training
         states = _last_state(directory)
-        held_out.load_state_dict(states["held_out"])
+        held_out.load_state_dict(states[HELD_OUT])
         clock.load_state_dict(states["clock"])
     with explain_disk_full(directory, "Free some space."):
         return _write_results(directory, start, options, held_out.by_step, clock)

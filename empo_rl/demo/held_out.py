@@ -30,7 +30,6 @@ from empo_rl.evaluate.questions import EvaluationQuestion
 from empo_rl.evaluate.responses import Response
 from empo_rl.evaluate.results import values_per_question
 from empo_rl.run.tiny_model import prompt_text
-from semantic_entropy import InputError
 
 NUMBERS = ("pass@1", "mean@8", "majority@8", "semantic_entropy")
 SAMPLES = 8
@@ -136,11 +135,6 @@ class HeldOutEvaluations(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step == 0:
             self.evaluate(0, kwargs["model"], kwargs["processing_class"])
-        elif 0 not in self.by_step:
-            raise InputError(
-                f"{args.output_dir}: the checkpoint was written by another version and contains no evaluations. Start "
-                "again without --resume."
-            )
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         if state.global_step % EVALUATE_EVERY == 0 or state.global_step == self._config.training.steps:

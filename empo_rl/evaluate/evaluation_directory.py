@@ -1,5 +1,5 @@
-"""Read and write the files of an evaluation. With these files, `empo-eval` can continue a killed run, and can grade
-again without the model.
+"""Read and write the files of an evaluation. `empo-eval` uses them to continue a killed run, and to grade again without
+the model.
 
     settings.json                the options that the responses depend on, and the label, if the user gave a label
     questions/SET.jsonl          the questions with their prompts and gold answers

@@ -26,6 +26,7 @@ PRETRAIN_STEPS = 550
 BATCH, PEAK_RATE, WARMUP, FLOOR = 128, 6e-3, 20, 0.1
 CONTEXT = 128
 SECONDS_FILE = "pretraining.json"  # a file in the folder of the base model, with the seconds of pre-training
+_SECONDS_FILE_0_1 = "seconds.json"  # the file of version 0.1.0, in the output directory
 _IGNORED = -100  # torch's cross_entropy ignores this label
 
 CHAT_TEMPLATE = (
@@ -134,9 +135,11 @@ def load_or_make(
 
 
 def pretraining_seconds(folder: Path) -> float:
-    """The seconds of the pre-training of the model in `folder`. 0 if no file has them (a model of version 0.1.0)."""
-    file = folder / SECONDS_FILE
-    return float(json.loads(file.read_text(encoding="utf-8"))["seconds"]) if file.exists() else 0.0
+    """The seconds of the pre-training of the model in `folder`. 0 if no file has them."""
+    for file, key in ((folder / SECONDS_FILE, "seconds"), (folder.with_name(_SECONDS_FILE_0_1), "pretrain")):
+        if file.exists():
+            return float(json.loads(file.read_text(encoding="utf-8"))[key])
+    return 0.0
 
 
 def _rate(step: int, steps: int) -> float:

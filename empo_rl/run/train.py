@@ -76,8 +76,9 @@ def run_training(
         for note in [*notes, *config.window_notes(), *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
-            completed = f"all {config.training.steps} steps are completed"
-            tell(f"{completed}: nothing to train. Raise training.steps to train further.")
+            # the user of a program with other settings (the demo) does not know the key training.steps
+            advice = "" if additions.settings else " Raise training.steps to train further."
+            tell(f"all {config.training.steps} steps are completed: nothing to train.{advice}")
             with state.main_process_first():  # the first process writes the files, and the other processes read them
                 final = final_model.finish_from(start.checkpoint, config, directory)
             return _push(final, config, state, tell)
@@ -185,7 +186,7 @@ def _make_trainer(
         # the callbacks before WriteMetrics add columns to the log, which WriteMetrics writes
         common["callbacks"] = [monitor_callback, *kept_callbacks.values(), *callbacks]
         stateful = {"monitor": monitor, **kept_callbacks}
-        trainer = RunTrainer(provider=provider, stateful=stateful, columns=monitor.columns, **common)
+        trainer = RunTrainer(provider=provider, stateful=stateful, **common)
     trainer.remove_callback(PrinterCallback)  # PrinterCallback prints every row to stdout
     return trainer, monitor_callback
 

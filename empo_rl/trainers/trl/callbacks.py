@@ -147,17 +147,14 @@ class MonitorCallback(TrainerCallback):
 
 
 class WriteMetrics(TrainerCallback):
-    """Writes a row of `metrics.jsonl` for each logged step. The function `extra(step)` may return more columns."""
+    """Writes a row of `metrics.jsonl` for each logged step."""
 
-    def __init__(self, file: MetricsFile, extra: Callable[[int], dict[str, float]] | None = None) -> None:
+    def __init__(self, file: MetricsFile) -> None:
         self._file = file
-        self._extra = extra
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or "loss" not in logs:  # the summary at the end of the run has no loss
-            return
-        extra = self._extra(state.global_step) if self._extra else {}
-        self._file.append({"step": state.global_step, **logs, **extra})
+        if state.is_world_process_zero and "loss" in logs:  # the summary at the end of the run has no loss
+            self._file.append({"step": state.global_step, **logs})
 
 
 class ReportProgress(TrainerCallback):

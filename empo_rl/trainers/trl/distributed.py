@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from accelerate import PartialState
@@ -20,19 +21,21 @@ from accelerate.utils import broadcast_object_list, gather_object
 
 from empo_rl.core.provider import BatchDecision
 from empo_rl.trainers.trl.rollouts import Columns, join_columns
-from semantic_entropy import SemanticEntropyError
+from semantic_entropy import BatchResult, SemanticEntropyError
 
 _Value = TypeVar("_Value")
 
 
 def decide(
-    make_columns: Callable[[], Columns], decide_about: Callable[[Columns], BatchDecision], *, globally: bool
+    make_columns: Callable[[], Columns], decide_batch: Callable[[Columns], BatchDecision], *, globally: bool
 ) -> tuple[BatchDecision, slice]:
     """Return a decision, and the slice of its rows that belong to this process.
 
+    With several processes the decision has no `results`: no trainer reads these, and they are large.
+
     Args:
         make_columns: returns the rows of this process. Its failure is sent to all processes too.
-        decide_about: decides about rows that form whole groups.
+        decide_batch: decides about rows that form whole groups.
         globally: whether the global batch needs one decision.
 
     Raises:
@@ -41,17 +44,21 @@ def decide(
         Exception: this process failed. The original exception is raised.
     """
     if PartialState().num_processes == 1:
-        return decide_about(make_columns()), slice(None)
+        return decide_batch(make_columns()), slice(None)
+
+    def decide_without_results(columns: Columns) -> BatchDecision:
+        return replace(decide_batch(columns), results=BatchResult(()))
+
     if globally:
-        return _decide_globally(make_columns, decide_about)
-    decision, error = _attempt(lambda: decide_about(make_columns()))
+        return _decide_globally(make_columns, decide_without_results)
+    decision, error = _attempt(lambda: decide_without_results(make_columns()))
     _fail_everywhere(error)
     assert decision is not None, "no process failed"
     return decision, slice(None)
 
 
 def _decide_globally(
-    make_columns: Callable[[], Columns], decide_about: Callable[[Columns], BatchDecision]
+    make_columns: Callable[[], Columns], decide_batch: Callable[[Columns], BatchDecision]
 ) -> tuple[BatchDecision, slice]:
     state = PartialState()
     columns, error = _attempt(make_columns)
@@ -59,7 +66,7 @@ def _decide_globally(
     parts: list[Columns] = gather_object([columns])
     decision = None
     if state.is_main_process:
-        decision, error = _attempt(lambda: decide_about(join_columns(parts)))
+        decision, error = _attempt(lambda: decide_batch(join_columns(parts)))
     _fail_everywhere(error)
     decision = broadcast_object_list([decision])[0]
     ends = [0, *itertools.accumulate(len(part["completions"]) for part in parts)]

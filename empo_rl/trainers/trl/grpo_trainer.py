@@ -48,7 +48,7 @@ from empo_rl.trainers.trl.rollouts import (
     trl_columns,
 )
 from empo_rl.trainers.trl.token_measures import MEASURES, measure_tokens
-from semantic_entropy import InputError
+from semantic_entropy import InputError, SemanticEntropyError
 
 AVERAGE_OVER_ROWS = frozenset({"grpo", "dr_grpo", "sapo", "luspo"})
 
@@ -101,12 +101,12 @@ class EmpoGRPOTrainer(GRPOTrainer):
             name: [row[name] for row in inputs] for name in ("question", "gold") if name in inputs[0]
         }
 
-        def decide_about(batch: Columns) -> BatchDecision:
+        def decide_batch(batch: Columns) -> BatchDecision:
             return self.provider.step(group_by_position(num_generations=size, **batch), training=training)
 
         decision, rows = self._decision = decide(
             lambda: trl_columns(prompts, completions, columns, self._measures(completion_ids_list)),
-            decide_about,
+            decide_batch,
             globally=local_rows % size != 0 or self.provider.decides_as_one,
         )
         for name, value in decision.metrics.items():
@@ -118,7 +118,10 @@ class EmpoGRPOTrainer(GRPOTrainer):
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
-        assert self._decision is not None, "_calculate_rewards was called"
+        if self._decision is None:
+            raise SemanticEntropyError(
+                "TRL scored a batch without calling _calculate_rewards. Install trl 1.16, the tested version."
+            )
         decision, rows = self._decision
         self._decision = None
         if self._is_training():

@@ -15,7 +15,7 @@ A resumed TRL run differs from an uninterrupted run in three ways. `RunTrainer` 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -65,7 +65,6 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
         provider: decides about the batches. Its state is saved in checkpoints. The caller closes the provider.
         args: see EmpoGRPOTrainer.
         stateful: more objects that are saved in checkpoints, by name, for example `{"monitor": monitor}`.
-        columns: a function without arguments that returns more columns for the log of each step.
         kwargs: see GRPOTrainer.
     """
 
@@ -76,10 +75,8 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
         args: GRPOConfig,
         *,
         stateful: Mapping[str, Stateful] | None = None,
-        columns: Callable[[], Mapping[str, float]] = dict,
         **kwargs: Any,
     ) -> None:
-        self._columns = columns
         self._stateful: dict[str, Stateful] = {"provider": provider, **(stateful or {})}
         self._sampler: EpochSampler | None = None
         super().__init__(model, provider, args, **kwargs)
@@ -127,10 +124,6 @@ class RunTrainer(CostsMixin, EmpoGRPOTrainer):
     def _calculate_rewards(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         with self.costs.part("judging"):
             return super()._calculate_rewards(*args, **kwargs)
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write TRL's log and the additional columns."""
-        super().log({**logs, **self._columns()} if "loss" in logs else logs, start_time)
 
 
 class _BeginEpochs(TrainerCallback):

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from importlib.metadata import version
 
@@ -5,7 +6,7 @@ import pytest
 
 from empo_rl.demo import demo_directory
 from empo_rl.demo.demo_directory import DemoOptions, DemoStart, prepare, resume_demo, resume_hint
-from empo_rl.files import run_directory
+from empo_rl.files import checkpoints, run_directory
 from semantic_entropy import InputError
 
 OPTIONS = DemoOptions(seed=0, steps=50, learning_rate=1e-4, reward="empo", pretrain_steps=550)
@@ -84,6 +85,33 @@ def test_resuming_a_finished_demo_only_deletes_leftovers_of_a_kill(tmp_path):
     start = resume_demo(tmp_path, OPTIONS)
     assert start.finished
     assert names(tmp_path) == ["config.yaml", "summary.json"]
+
+
+@pytest.fixture(params=[10, OPTIONS.steps], ids=["during training", "after the last step"])
+def checkpoint(request, tmp_path, monkeypatch):
+    """A complete checkpoint without a state file."""
+    begin(tmp_path)
+    folder = tmp_path / f"checkpoint-{request.param}"
+    folder.mkdir()
+    monkeypatch.setattr(checkpoints, "latest", lambda directory: (folder, {}))
+    return folder
+
+
+@pytest.mark.parametrize("state", [None, {"processes": 1, "evaluations": {}, "seconds": {}}], ids=["none", "0.1.0"])
+def test_a_checkpoint_without_evaluations_is_refused_and_nothing_is_changed(state, checkpoint, tmp_path):
+    if state:
+        checkpoints.state_file(checkpoint, 0).write_text(json.dumps(state))
+    before = (tmp_path / "config.yaml").stat().st_mtime_ns
+    refusal = f"{checkpoint.name} was written by another version and contains no evaluations. Start again without"
+    with pytest.raises(InputError, match=refusal):
+        resume_demo(tmp_path, OPTIONS)
+    assert names(tmp_path) == [checkpoint.name, "config.yaml"]
+    assert (tmp_path / "config.yaml").stat().st_mtime_ns == before
+
+
+def test_a_demo_is_resumed_from_a_checkpoint_with_evaluations(checkpoint, tmp_path):
+    checkpoints.state_file(checkpoint, 0).write_text(json.dumps({"processes": 1, "held_out": {}, "clock": {}}))
+    assert resume_demo(tmp_path, OPTIONS).checkpoint == checkpoint
 
 
 @pytest.mark.parametrize("start", [prepare, lambda directory: resume_demo(directory, OPTIONS)], ids=["new", "resume"])

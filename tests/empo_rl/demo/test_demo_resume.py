@@ -109,6 +109,8 @@ def test_each_process_reports_where_it_continues(killed):
     assert "starting at step 1" in said["second evaluation"]
     assert "checkpoint-5" in said["picture"]
     assert f"checkpoint-{STEPS}" in said["end"]
+    assert f"all {STEPS} steps are completed: nothing to train." in said["end"]
+    assert "training.steps" not in said["end"]  # a key that the demo does not have
 
 
 def test_a_resumed_demo_leaves_the_files_of_an_uninterrupted_demo(whole, killed):

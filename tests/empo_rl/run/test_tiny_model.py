@@ -66,5 +66,7 @@ def test_a_base_model_is_created_once_and_records_the_seconds_of_its_pretraining
     assert all(torch.equal(weights[name], weight) for name, weight in made.named_parameters())
 
 
-def test_a_base_model_of_an_older_version_has_no_seconds(tmp_path):
-    assert pretraining_seconds(tmp_path) == 0
+def test_the_seconds_of_a_base_model_of_version_0_1_are_read_from_the_output_directory(tmp_path):
+    assert pretraining_seconds(tmp_path / "base") == 0
+    (tmp_path / "seconds.json").write_text('{"pretrain": 12.5, "total": 12.5}', encoding="utf-8")
+    assert pretraining_seconds(tmp_path / "base") == 12.5

@@ -3,11 +3,16 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from empo_rl import EmpoProvider
+from empo_rl.core.groups import group_by_position
 from empo_rl.run.tiny_model import make_model, make_tokenizer
+from empo_rl.trainers.trl import distributed
+from empo_rl.trainers.trl.rollouts import trl_columns
 
 SCRIPT = Path(__file__).with_name("five_scripted_steps.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"]
@@ -40,6 +45,26 @@ def test_two_processes_decide_and_learn_as_one_process(rows, loss, scale, kind, 
     assert max((expected_weights[name] - weight).abs().max() for name, weight in start.items()) > 0.01
     for name, weight in expected_weights.items():
         torch.testing.assert_close(weights[name], weight, rtol=1e-3, atol=2e-5, msg=name)
+
+
+@pytest.mark.parametrize("globally", [True, False], ids=["global batch", "own groups"])
+def test_the_results_of_the_groups_do_not_travel_between_processes(globally, monkeypatch):
+    sent = []
+    state = SimpleNamespace(num_processes=2, process_index=0, is_main_process=True)
+    monkeypatch.setattr(distributed, "PartialState", lambda: state)
+    monkeypatch.setattr(distributed, "gather_object", lambda objects: objects)
+    monkeypatch.setattr(distributed, "broadcast_object_list", lambda objects: sent.extend(objects) or objects)
+    heard = []
+    with EmpoProvider("exact", extract="whole") as provider:
+        provider.listeners.append(lambda _, decision: heard.append(decision))
+        decision, rows = distributed.decide(
+            lambda: trl_columns(["q"] * 4, ["1", "1", "2", "3"], {}),
+            lambda batch: provider.step(group_by_position(num_generations=4, **batch)),
+            globally=globally,
+        )
+    assert [len(each.results) for each in (decision, *sent)] == [0] * (1 + globally)
+    assert len(heard[0].results) == 1
+    assert decision.rewards[rows].tolist() == heard[0].rewards.tolist()
 
 
 @pytest.mark.timeout(240)

@@ -14,7 +14,7 @@ from trl import GRPOConfig, GRPOTrainer
 
 from empo_rl import EmpoGRPOTrainer, EmpoProvider
 from empo_rl.trainers.trl.grpo_trainer import AVERAGE_OVER_ROWS
-from semantic_entropy import InputError
+from semantic_entropy import InputError, SemanticEntropyError
 
 G, PROMPTS = 4, 6
 ROWS = [{"prompt": f"What is ({n}+2)*3+4?", "gold": str((n + 2) * 3 + 4)} for n in range(1, 10)]
@@ -403,3 +403,10 @@ def test_two_processes_step_as_one(tmp_path):
     done = subprocess.run([*command, str(script), str(tmp_path)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     assert done.stdout.count("equal to the kept rows alone") == 2
+
+
+def test_a_trl_that_does_not_ask_for_the_rewards_is_an_error(model, tokenizer, tmp_path, provider, monkeypatch):
+    trainer = trainer_of(model, tokenizer, tmp_path, provider)
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", lambda *_: {})
+    with pytest.raises(SemanticEntropyError, match=r"without calling _calculate_rewards\. Install trl 1\.16"):
+        trainer._generate_and_score_completions([])
