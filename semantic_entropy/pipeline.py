@@ -119,9 +119,10 @@ class _Round:
         self._asked: dict[Hashable, tuple[_Batch, dict[Hashable, int]]] = {}
 
     def asked(self, key: Hashable, equivalence: Equivalence) -> tuple[_Batch, dict[Hashable, int]]:
-        """Return the judge's batch, and a dict from answers to the index of a pair in the batch.
+        """Return the judge's batch, and a dict: key of a pair -> index of the pair in the batch.
 
-        The dict has the pairs with one judge and one question: the pairs with verdict keys that begin with `key`.
+        Groups with the same `key` share the dict. `key` is the judge's key, and the question if the judge uses the
+        question. The key of a pair is its verdict key; for a cheap judge, it is the two answers in sorted order.
         """
         if key not in self._asked:
             batch = self.batches.setdefault(id(equivalence), _Batch(equivalence))

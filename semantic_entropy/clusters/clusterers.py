@@ -62,8 +62,9 @@ class Representative(Clusterer):
     Args:
         order: "canonical" (sorted), or "given" (by first appearance, as in the paper).
         pick: the members of a cluster that an answer is compared with.
-            "first": the first member. Each round compares all answers without a cluster with the first member of one
-            new cluster. The pairs and the partition are those of Algorithm 1, with one round for each cluster.
+            "first": the first member. In each round, the first answer that has no cluster opens a cluster, and the
+            other answers that have no cluster are compared with it. The pairs and the partition are those of
+            Algorithm 1, in at most one round for each cluster.
             "random": a random member, drawn again for each comparison. Answers are compared one after another.
             "all": every member. An answer joins a cluster only if it means the same as all members. This needs more
             pairs than "first".

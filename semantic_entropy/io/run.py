@@ -180,7 +180,7 @@ class FileRun:
     def _measure_chunks(
         self, rows: Generator[InputRow, None, None], advance: Callable[[int], object], *, is_first_run: bool
     ) -> Iterator[list[MeasuredRow]]:
-        """Yield the measured rows of each chunk. The bad rows of the chunk are rejected before."""
+        """Reject the bad rows of each chunk, then yield its measured rows."""
         size = _CHUNK // 8
         while chunk := _take(rows, size):
             began = time.perf_counter()

@@ -130,12 +130,13 @@ class YesNoScores:
     """Computes verdicts on prompts from a model's scores of Yes and No.
 
     Args:
-        loaded: the model; its output head is replaced.
-        words: the ids of Yes and No.
-        probes: three prompts, the first two with a common prefix, for the comparison of the methods.
+        loaded: the model. Its output head is replaced, unless only the method `alone` works.
+        words: the tokens of Yes and No.
+        probes: the token ids of three prompts; the first two prompts share a prefix. The scores of each method on these
+            prompts are compared with the scores of `alone` when this object is made.
         tokens: the largest number of tokens in one forward pass, including cached prefixes; None: a default for the
             device.
-        share_prefix: try the method `shared`.
+        share_prefix: whether to try the method `shared` first.
 
     Raises:
         EquivalenceError: the model does not run on this machine.
