@@ -84,6 +84,8 @@ def run(
         require_extra("empo-train")
         if checked.lora is not None:
             require_extra("lora", ("peft",), extra="lora")
+            if checked.lora.load_in_4bit:
+                require_extra("lora.load_in_4bit", ("bitsandbytes",), extra="qlora")
         _set_environment(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
         if launch.needs_launch(checked):
             _launch(checked, ["run", config, *changes], overwrite=overwrite)

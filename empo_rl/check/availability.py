@@ -17,7 +17,11 @@ from semantic_entropy import InputError, SemanticEntropyError
 # value of report_to -> modules, of which one is enough; any other tracker needs the module with its name
 _TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "comet_ml": ("comet_ml",)}
 _NOT_A_TRACKER = ("all", "none")
-_GPU_PACKAGES = ("deepspeed", "vllm")  # a machine without a GPU needs neither package, and often cannot install it
+_GPU_PACKAGES = (
+    "bitsandbytes",
+    "deepspeed",
+    "vllm",
+)  # a machine without a GPU needs none of them, and often cannot install it
 
 
 def question_findings(config: Config) -> Generator[CheckFinding, None, int | None]:
@@ -102,6 +106,8 @@ def _needed_packages(config: Config) -> Iterator[tuple[str, str]]:
     yield from ((module, "empo-train") for module in TRAINING)
     if config.lora is not None:
         yield "peft", "lora"
+        if config.lora.load_in_4bit:
+            yield "bitsandbytes", "lora.load_in_4bit"
     if config.launch.strategy == "zero3":
         yield "deepspeed", "launch.strategy=zero3"
     if config.rollout.engine != "transformers":
@@ -111,7 +117,7 @@ def _needed_packages(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def _pip_name(module: str) -> str:
-    extra = "rl" if module in TRAINING else "lora" if module == "peft" else None
+    extra = "rl" if module in TRAINING else {"peft": "lora", "bitsandbytes": "qlora"}.get(module)
     return f"'semantic-entropy[{extra}]'" if extra else module
 
 

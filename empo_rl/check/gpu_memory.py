@@ -72,7 +72,7 @@ def model_shape(config: Config) -> Shape | None:
     given = config.check
     if given.parameters is not None:
         return Shape(given.parameters, given.hidden, given.layers, given.vocabulary, "the section check", given.keys)
-    found = _config_json(config.model)
+    found = _config_json(config.model, config.revision)
     if found is None:
         return None
     try:
@@ -143,9 +143,22 @@ def _weights_and_optimizer(config: Config, shape: Shape) -> float:
         return 16 * count + (2 * shape.parameters if has_second_model else 0)
     buckets = config.launch.strategy == "ddp" and config.launch.processes > 1
     if config.lora is not None:  # peft keeps adapters in fp32
-        return width * shape.parameters + (20 if buckets else 16) * count
+        return _frozen_bytes(config, shape, width) + (20 if buckets else 16) * count
     reference = width * shape.parameters if config.method == "online_dpo" else 0
     return (5 if buckets else 4) * width * count + reference
+
+
+def _frozen_bytes(config: Config, shape: Shape, width: int) -> float:
+    """The bytes of the model under LoRA. width: bytes of a weight that is not quantized.
+
+    In 4 bits, each block of 64 weights has a scale of 32 bits, or of 8 bits and a share of 32 / 256 bits with double
+    quantization (Dettmers et al. 2023, section 3). The embeddings and the output layer are not quantized.
+    """
+    if config.lora is None or not config.lora.load_in_4bit:
+        return width * shape.parameters
+    whole = 2.0 * (shape.vocabulary or 0) * (shape.hidden or 0)
+    scale = (8 + 32 / 256) / 64 if config.lora.bnb_4bit_use_double_quant else 32 / 64
+    return width * whole + (4 + scale) / 8 * max(0.0, shape.parameters - whole)
 
 
 def _computed_bytes(config: Config) -> int:
@@ -214,7 +227,7 @@ def _shape(values: Mapping[str, Any], source: str) -> Shape:
     return Shape(layers * per_layer + embeddings, hidden, layers, vocabulary, source, keys)
 
 
-def _config_json(model: str) -> Path | None:
+def _config_json(model: str, revision: str | None = None) -> Path | None:
     local = Path(model) / "config.json"
     if local.is_file():
         return local
@@ -225,7 +238,7 @@ def _config_json(model: str) -> Path | None:
     except ImportError:
         return None
     try:
-        cached = try_to_load_from_cache(model, "config.json")
+        cached = try_to_load_from_cache(model, "config.json", revision=revision)
     except ValueError:  # not a valid repository name
         return None
     return Path(cached) if isinstance(cached, str) else None

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from empo_rl.check.findings import CheckFinding, ok, problem, unchecked
 from empo_rl.config import Config
@@ -98,27 +99,36 @@ def _wrong_trl_values(config: Config, decided: dict[str, object]) -> Iterator[st
 def _reward_findings(config: Config) -> Iterator[CheckFinding]:
     empo = config.empo
     try:
-        choices = {**empo.choices(), "equivalence": _JUDGE_WITHOUT_MODEL, "grader": None}
+        no_judge = {
+            "equivalence": _JUDGE_WITHOUT_MODEL,
+            "grader": None,
+            "equivalence_options": {},
+            "grader_options": {},
+        }
+        choices = {**empo.choices(), **no_judge}
         with EmpoProvider(**choices) as provider:
             provider.check(config.rollout.num_generations)
             yield ok("reward", f"{provider.reward}, {len(provider.guards)} guards, invalid={empo.invalid}")
     except SemanticEntropyError as error:
         yield problem("reward", " ".join(str(error).split()))
-    judges = {"empo.equivalence": empo.equivalence, "empo.grader": empo.grader}
-    for key, name in judges.items():
+    judges = {
+        "empo.equivalence": (empo.equivalence, empo.equivalence_options),
+        "empo.grader": (empo.grader, empo.grader_options),
+    }
+    for key, (name, options) in judges.items():
         if name is not None:
-            yield _judge_finding(key, name)
-    models = sorted({name for name in judges.values() if name in _JUDGES_WITH_MODEL})
+            yield _judge_finding(key, name, options)
+    models = sorted({name for name, _ in judges.values() if name in _JUDGES_WITH_MODEL})
     if models:
         yield unchecked(f"the model of {', '.join(models)}", "a check neither loads nor downloads a model")
 
 
-def _judge_finding(key: str, name: str) -> CheckFinding:
+def _judge_finding(key: str, name: str, options: Mapping[str, Any]) -> CheckFinding:
     try:
         if name in _JUDGES_WITH_MODEL:
             require_extra(f"{key}={name}", _JUDGES_WITH_MODEL[name], extra=name)
         else:
-            load_component("equivalence", name)
+            load_component("equivalence", name, **options)
     except SemanticEntropyError as error:
         return problem(key, " ".join(str(error).split()))
     return ok(key, f"{name} is available")

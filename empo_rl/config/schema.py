@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from empo_rl.config.batch_layout import pass_problems
 from empo_rl.config.templates import Template
@@ -24,6 +24,8 @@ from empo_rl.monitor import Action, Monitor
 from semantic_entropy import SemanticEntropyError
 
 Positive = Annotated[int, Field(gt=0)]
+# names of transformers. The names of kernel repositories on the hub are not allowed: they run code of the repository
+Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 
 
 class Section(BaseModel):
@@ -66,6 +68,7 @@ class Empo(Section):
     reward: str = "empo"
     reward_options: dict[str, Any] = Field(default_factory=dict)
     equivalence: str = "math"
+    equivalence_options: dict[str, Any] = Field(default_factory=dict)  # of the judge `equivalence`
     extract: str | None = None
     invalid: InvalidPolicy = "singleton_zero"
     delta_low: float = 0.0
@@ -77,6 +80,7 @@ class Empo(Section):
     guards: dict[str, Any] = Field(default_factory=dict)
     scale: Scale = "group"
     grader: str | None = None
+    grader_options: dict[str, Any] = Field(default_factory=dict)  # of the judge `grader`
     measure_gold: bool = False
 
     @model_validator(mode="before")
@@ -85,6 +89,16 @@ class Empo(Section):
         if not isinstance(values, dict) or not values.get("preset"):
             return values
         return {**preset(values["preset"]), **values}
+
+    @field_validator("equivalence_options", "grader_options")
+    @classmethod
+    def _without_secrets(cls, options: dict[str, Any]) -> dict[str, Any]:
+        if "api_key" in options:
+            raise ValueError(
+                "do not put api_key into a configuration, which is written to disk. Set the environment variable "
+                "OPENAI_API_KEY"
+            )
+        return options
 
     def choices(self) -> dict[str, Any]:
         """The keyword arguments of `EmpoProvider`."""
@@ -171,6 +185,9 @@ class Lora(Section):
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     target_modules: str | list[str] = "all-linear"
     merge: bool = False  # true: final/ holds the merged model and adapter/ the adapter
+    load_in_4bit: bool = False  # QLoRA: bitsandbytes keeps the weights of the model in 4 bits (Dettmers et al. 2023)
+    bnb_4bit_quant_type: Literal["nf4", "fp4"] = "nf4"
+    bnb_4bit_use_double_quant: bool = True  # quantizes the scales of the 4-bit blocks, too
 
 
 class Sft(Section):
@@ -249,6 +266,8 @@ class Config(Section):
     """The configuration of one training run."""
 
     model: str
+    revision: str | None = None  # a branch, tag or commit of the model on the hub; None: the main branch
+    attn_implementation: Attention | None = None  # None: the choice of transformers
     output_dir: str
     method: Literal["empo", "sft", "online_dpo"] = "empo"
     seed: int = 0
@@ -271,7 +290,7 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Config:
-        problems = [*self._data_problems(), *self._method_problems(), *self._launch_problems()]
+        problems = [*self._model_problems(), *self._data_problems(), *self._method_problems(), *self._launch_problems()]
         try:
             self.window_notes()
         except ValueError as error:  # InputError is a ValueError
@@ -304,6 +323,35 @@ class Config(Section):
         ShareWindow(empo.max_p_low, empo.max_p_high)
         windowed = self.method == "empo" and empo.signal().windowed
         return window.check(self.rollout.num_generations) if windowed else []
+
+    def _model_problems(self) -> list[str]:
+        problems = []
+        if self.model == "demo" and (self.revision or self.attn_implementation):
+            problems.append("model=demo is made on this machine: remove revision and attn_implementation")
+        if self.empo.grader_options and self.empo.grader is None:
+            problems.append(
+                "empo.grader_options needs empo.grader. Without empo.grader, the judge empo.equivalence grades, with "
+                "empo.equivalence_options"
+            )
+        if self.lora is None or not self.lora.load_in_4bit:
+            return problems
+        if self.model == "demo" or self.device == "cpu":
+            given = "model=demo" if self.model == "demo" else "device=cpu"
+            problems.append(f"lora.load_in_4bit needs a GPU, which {given} does not use. Set lora.load_in_4bit=false")
+        if self.launch.strategy != "ddp":
+            problems.append(
+                f"lora.load_in_4bit does not work with launch.strategy={self.launch.strategy}, which shards weights "
+                "that are not quantized. Set launch.strategy=ddp"
+            )
+        if self.rollout.engine != "transformers":
+            problems.append(
+                f"lora.load_in_4bit does not work with rollout.engine={self.rollout.engine}: TRL would merge the "
+                "adapter into 4-bit weights before each generation, and the rounding loses small updates. Set "
+                "rollout.engine=transformers"
+            )
+        if self.training.weights == "bf16":
+            problems.append("training.weights=bf16 does not apply to lora.load_in_4bit. Remove training.weights")
+        return problems
 
     def _data_problems(self) -> list[str]:
         columns, is_demo = self.data.columns, self.data.dataset == "demo"

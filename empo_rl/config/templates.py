@@ -13,7 +13,7 @@ template. The paper shows ChatML, which is the chat template of Qwen2.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,11 +76,19 @@ class Template(BaseModel):
             raise ValueError("template.user does not contain {question}, so the model would never see the question")
         return self
 
-    def conversation(self, question: str) -> list[dict[str, str]]:
-        """The messages before the model's response."""
-        messages = [] if self.system is None else [{"role": "system", "content": self.system}]
-        # str.format would fail on LaTeX braces in the template or the question
-        return [*messages, {"role": "user", "content": self.user.replace(PLACEHOLDER, question)}]
+    def conversation(self, question: str | Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
+        """The messages before the model's response.
+
+        A question that is a conversation keeps its messages: `user` is put around the last message of the user, and
+        `system` becomes the first message unless the conversation has a system message of its own.
+        """
+        given = [{"role": "user", "content": question}] if isinstance(question, str) else [*map(dict, question)]
+        last = max((at for at, message in enumerate(given) if message["role"] == "user"), default=None)
+        if last is not None:
+            # str.format would fail on LaTeX braces in the template or the question
+            given[last]["content"] = self.user.replace(PLACEHOLDER, given[last]["content"])
+        has_system = given[0]["role"] in ("system", "developer")
+        return given if self.system is None or has_system else [{"role": "system", "content": self.system}, *given]
 
     def chat_template_text(self) -> str | None:
         """The Jinja text of `chat_template`; None: use the chat template of the model.

@@ -30,7 +30,7 @@ from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import batch_metrics
 from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, load_reward
 from empo_rl.core.rewards.labels import Grader, grade_completions
-from semantic_entropy import BatchResult, InputError, Scorer
+from semantic_entropy import BatchResult, Equivalence, InputError, Scorer, load_equivalence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +77,7 @@ class EmpoProvider:
     Args:
         equivalence: the judge that decides whether two answers mean the same: a name, an instance, or a function of two
             strings.
+        equivalence_options: the options of the judge, if `equivalence` is a name.
         extract: how the answer is extracted from a completion: a name or a function; None uses the default of the
             judge.
         reward: a signal's name (`empo`, `log_share`, `majority`, `golden`, `semi_supervised`, `self_certainty`,
@@ -98,6 +99,7 @@ class EmpoProvider:
         scale: the divisor of the centred rewards: `group`, `batch`, `none` (see `empo_rl.core.advantages`).
         grader: the judge that compares answers with gold answers: a name, an instance, or a function of two strings.
             None uses `equivalence`. If `scorer` is passed and gold answers are compared, `grader` is required.
+        grader_options: the options of the grader, if `grader` is a name.
         measure_gold: whether to report the share of right answers, and the correlation of right answers with the
             rewards, for groups with a gold answer. The report does not change the training.
         scorer: a `semantic_entropy.Scorer`, which replaces `equivalence` and `extract`. The caller closes the scorer.
@@ -112,6 +114,7 @@ class EmpoProvider:
         self,
         equivalence: Any = "math",
         *,
+        equivalence_options: Mapping[str, Any] | None = None,
         extract: str | Callable[[str], str | None] | None = None,
         reward: Any = "empo",
         reward_options: Mapping[str, Any] | None = None,
@@ -125,6 +128,7 @@ class EmpoProvider:
         guards: Mapping[str, Any] | Sequence[Guard] = (),
         scale: str = "group",
         grader: Any = None,
+        grader_options: Mapping[str, Any] | None = None,
         measure_gold: bool = False,
         scorer: Scorer | None = None,
         seed: int = 0,
@@ -139,6 +143,13 @@ class EmpoProvider:
         self.listeners: list[Callable[[Sequence[RolloutGroup], BatchDecision], None]] = []
         self._signal = load_reward(reward, reward_options)
         self._owns_scorer = scorer is None
+        self._judges: list[Equivalence] = []
+        if scorer is None:
+            equivalence = self._judge("equivalence", equivalence, equivalence_options)
+        elif equivalence_options:
+            raise InputError(
+                "equivalence_options has no effect, because the given scorer contains its judge. Remove it."
+            )
         self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=_scorer_policy(self.invalid))
         if self._scorer.invalid != _scorer_policy(self.invalid):
             raise InputError(
@@ -151,6 +162,7 @@ class EmpoProvider:
                 "gold answers must be compared, but grader=None and the judge is inside the given scorer. Pass grader= "
                 "too: a name, an Equivalence or a function of two strings."
             )
+        grader = self._judge("grader", grader, grader_options)
         self._grader = Grader(equivalence if grader is None else grader)
         self._context = SignalContext(self.invalid, seed, self._grader.match)
         self._signal.bind(self._context)
@@ -259,6 +271,8 @@ class EmpoProvider:
         if self._owns_scorer:
             self._scorer.close()
         self._grader.close()
+        for judge in self._judges:
+            judge.close()
 
     def __enter__(self) -> Self:
         return self
@@ -267,6 +281,18 @@ class EmpoProvider:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def _judge(self, argument: str, judge: Any, options: Mapping[str, Any] | None) -> Any:
+        """The judge of an argument. With options, the judge is loaded here, and `close` closes it."""
+        if not options:
+            return judge
+        if not isinstance(judge, str):
+            raise InputError(
+                f"{argument}_options={dict(options)!r} needs {argument} as the name of a judge, and {argument} is "
+                f"{judge!r}. Pass the options to the judge itself."
+            )
+        self._judges.append(load_equivalence(judge, **options))
+        return self._judges[-1]
 
     def _score(self, groups: Sequence[RolloutGroup]) -> BatchResult:
         questions = [group.question for group in groups]

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.data.overlap import ComparedQuestion
-from empo_rl.data.records import is_file_name, open_records
+from empo_rl.data.records import column_question, is_file_name, open_records, question_text
 from empo_rl.data.suites import SETS, SUITES
 from semantic_entropy import InputError, nearest
 
@@ -124,10 +124,14 @@ def _load_file(name: str | None, file: str, source_column: str | None) -> list[E
 
 
 def _question(record: Mapping[str, Any], place: str, columns: Sequence[str]) -> ComparedQuestion:
-    column = next((name for name in columns if isinstance(record.get(name), str) and record[name].strip()), None)
+    column = next((name for name in columns if _holds_question(record.get(name))), None)
     if column is None:
         raise InputError(
             f"{place}: no question (--against): none of the columns {', '.join(map(repr, columns))} contains text. "
             f"Columns: {', '.join(record)}."
         )
-    return ComparedQuestion(place, record[column])
+    return ComparedQuestion(place, question_text(column_question(record, column, place, "--against")))
+
+
+def _holds_question(value: Any) -> bool:
+    return bool(value.strip()) if isinstance(value, str) else isinstance(value, list | tuple)

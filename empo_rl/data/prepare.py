@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from empo_rl.data.overlap import OVERLAP_KINDS, ComparedQuestion, OverlapIndex, OverlapKind, OverlapPair
-from empo_rl.data.records import RecordStream, column_text
+from empo_rl.data.records import RecordStream, column_question, question_text
 from empo_rl.data.report import DataReport
 from empo_rl.data.sources import ColumnNames, DataSource, Removed, TrainingRow
 from empo_rl.files import open_atomically
@@ -139,8 +139,8 @@ def check(
     """
     for place, record in _with_progress(stream, "comparing", progress):
         report.read += 1
-        text = column_text(record, column, "question", place, "--column question=...")
-        question = ComparedQuestion(place, text)
+        asked = column_question(record, column, place, "--column question=...")
+        question = ComparedQuestion(place, question_text(asked))
         report.pairs += index.find(question)
         index.add(question)
     report.compared = report.kept = report.read
@@ -182,9 +182,10 @@ def _sampled_rows(
 def _convert(source: DataSource, record: Mapping[str, Any], place: str, columns: ColumnNames) -> TrainingRow | Removed:
     """The training row of a record. A row with a lone surrogate is removed: UTF-8 and tokenizers cannot encode it."""
     row = source.convert(record, place, columns)
-    if isinstance(row, Removed) or not any(has_surrogate(value) for value in row.values() if isinstance(value, str)):
+    if isinstance(row, Removed):
         return row
-    return Removed(LONE_SURROGATE)
+    texts = [question_text(row["question"]), *(value for value in row.values() if isinstance(value, str))]
+    return Removed(LONE_SURROGATE) if any(map(has_surrogate, texts)) else row
 
 
 def _kept_rows(
@@ -196,7 +197,7 @@ def _kept_rows(
     progress: DataProgress,
 ) -> Iterator[TrainingRow]:
     for place, row in sampled:
-        question = ComparedQuestion(place, row["question"])
+        question = ComparedQuestion(place, question_text(row["question"]))
         pairs = index.find(question)
         report.pairs += pairs
         report.compared += 1

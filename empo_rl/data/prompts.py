@@ -1,7 +1,8 @@
 """Convert the rows of a file or a Hugging Face dataset to rows for a trainer.
 
-A row has `prompt` (a conversation), `question`, and `gold` if the reward or a measurement needs the gold answer. For
-`method: sft` a row has `prompt` and `completion` (the response to learn).
+The question column holds text or a conversation (TRL's conversational format). A row has `prompt` (a conversation),
+`question` (the text for judges), and `gold` if the reward or a measurement needs the gold answer. For `method: sft` a
+row has `prompt` and `completion` (the response to learn).
 
 If `data.columns.gold` is not set, no gold answers are read. This module does not apply the filters of the paper's
 Algorithm 4, and does not search for duplicates; the command `empo-data` does both.
@@ -16,7 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.config.schema import Config, DataColumns
-from empo_rl.data.records import Record, column_text, hub_records, jsonl_records
+from empo_rl.data.records import (
+    Conversation,
+    Record,
+    column_question,
+    column_text,
+    hub_records,
+    jsonl_records,
+    question_text,
+    read_messages,
+)
 from semantic_entropy import InputError
 
 
@@ -103,16 +113,27 @@ def _records(config: Config) -> list[Record]:
 
 
 def _prompt_row(record: Mapping[str, Any], place: str, columns: DataColumns, config: Config) -> dict[str, Any]:
-    question = column_text(record, columns.question, "question", place)
+    question = column_question(record, columns.question, place)
     row: dict[str, Any] = {"prompt": config.template.conversation(question)}
     if config.method == "sft":
-        assert columns.response is not None, "the configuration schema checks this"
-        response = column_text(record, columns.response, "response", place)
-        return {**row, "completion": [{"role": "assistant", "content": response}]}
-    row["question"] = question
+        return {**row, "completion": _completion(record, place, columns)}
+    row["question"] = question_text(question)
     if config.reads_gold():
         assert columns.gold is not None, "the configuration schema checks this"
         # only the reward "golden" needs a gold answer in every row
         missing = config.empo.reward != "golden" and record.get(columns.gold) in (None, "")
         row["gold"] = None if missing else column_text(record, columns.gold, "gold", place)
     return row
+
+
+def _completion(record: Mapping[str, Any], place: str, columns: DataColumns) -> Conversation:
+    """The response to learn, as one message of the assistant. The column holds text or this message in a list."""
+    assert columns.response is not None, "the configuration schema checks this"
+    value = record.get(columns.response)
+    if not isinstance(value, list | tuple):
+        return [{"role": "assistant", "content": column_text(record, columns.response, "response", place)}]
+    subject = f"{place}: column {columns.response!r} (data.columns.response)"
+    messages = read_messages(value, subject)
+    if [message["role"] for message in messages] != ["assistant"]:
+        raise InputError(f"{subject} must hold text, or a list with one message of the assistant.")
+    return messages

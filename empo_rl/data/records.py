@@ -3,6 +3,9 @@
 `open_records` reads one record at a time, so a source can be larger than the memory. `jsonl_records` and `hub_records`
 return lists. Each record has a place, for example `data.jsonl:7`. The argument `key` is the option or the configuration
 key with the name of the source, for example `data.path`; error messages contain `key`.
+
+A question is text, or a conversation: a list of messages {"role": ..., "content": ...}. Images, tools and calls of
+tools are not supported.
 """
 
 from __future__ import annotations
@@ -17,9 +20,19 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from semantic_entropy import InputError, MissingDependencyError, nearest
+from semantic_entropy.plain_text import shorten
 
 Record = tuple[str, Mapping[str, Any]]
 """(place, columns): the place of a record, such as `data.jsonl:7`, and its columns by name."""
+
+Conversation = list[dict[str, str]]
+"""Messages with the keys `role` and `content`: TRL's conversational format of a prompt."""
+
+Question = str | Conversation
+"""A question as text or as a conversation."""
+
+_SYSTEM_ROLES = ("system", "developer")
+_ROLES = (*_SYSTEM_ROLES, "user", "assistant", "tool")
 
 _FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")
 _CONNECT_TIMEOUT = 5  # seconds
@@ -116,6 +129,85 @@ def column_text(record: Mapping[str, Any], column: str, role: str, place: str, k
     if not isinstance(value, str | int | float) or not str(value).strip():
         raise InputError(f"{place}: column {column!r} ({key}) holds {value!r}, which is not text.")
     return str(value)
+
+
+def column_question(record: Mapping[str, Any], column: str, place: str, key: str = "data.columns.question") -> Question:
+    """The question in a column: text, or a conversation (a list of messages, TRL's conversational format).
+
+    Raises:
+        InputError: the column does not exist, or its value is neither text nor a conversation that ends with a message
+            of the user.
+    """
+    value = column_value(record, column, place, key)
+    if not isinstance(value, list | tuple):
+        return column_text(record, column, "question", place, key)
+    subject = f"{place}: column {column!r} ({key})"
+    messages = read_messages(value, subject)
+    last = messages[-1]["role"]
+    if not any(message["role"] == "user" for message in messages):
+        raise InputError(f"{subject} has no message of the user.")
+    if last not in ("user", "tool"):
+        raise InputError(
+            f"{subject} ends with a message of the {last}. A prompt ends with a message of the user, to which the "
+            "model responds: remove the messages after it."
+        )
+    return messages
+
+
+def read_messages(value: Sequence[Any], subject: str) -> Conversation:
+    """Check a list of messages and return them with the keys `role` and `content`, both text.
+
+    The content of a message can also be a list of parts {"type": "text", "text": ...}, which are joined. A key with the
+    value None is left out: `datasets` and Parquet files add it to messages that lack a key of other messages.
+
+    Raises:
+        InputError: the value is not a conversation. The message starts with `subject`.
+    """
+    if not value:
+        raise InputError(f"{subject} holds an empty list: a conversation has at least one message.")
+    return [_read_message(message, f"{subject}, message {number}") for number, message in enumerate(value, start=1)]
+
+
+def question_text(question: Question) -> str:
+    """The question as one text, for judges, for the comparison with other questions, and for messages.
+
+    For a conversation with one message of the user, the text is this message. A longer conversation becomes one line
+    for each message, `role: content`, because a question such as "And for 3?" needs the messages before it. Both leave
+    out the system message.
+    """
+    if isinstance(question, str):
+        return question
+    turns = [message for message in question if message["role"] not in _SYSTEM_ROLES]
+    if len(turns) == 1:
+        return turns[0]["content"]
+    return "\n".join(f"{message['role']}: {message['content']}" for message in turns)
+
+
+def _read_message(message: Any, subject: str) -> dict[str, str]:
+    if not isinstance(message, Mapping):
+        raise InputError(f"{subject} is {shorten(repr(message), 80)}: a message has the keys role and content.")
+    given = {key: value for key, value in message.items() if value is not None}
+    if unknown := sorted(given.keys() - {"role", "content"}):
+        raise InputError(f"{subject} has the key {unknown[0]!r}: only the keys role and content are supported.")
+    role, content = given.get("role"), given.get("content")
+    if role not in _ROLES:
+        raise InputError(f"{subject}: role is {role!r}. Use one of: {', '.join(_ROLES)}.")
+    if isinstance(content, list | tuple):
+        content = _joined_parts(content, subject)
+    if not isinstance(content, str) or not content.strip():
+        raise InputError(f"{subject}: content is {shorten(repr(content), 80)}, which is not text.")
+    return {"role": role, "content": content}
+
+
+def _joined_parts(parts: Sequence[Any], subject: str) -> str:
+    texts = []
+    for part in parts:
+        if not isinstance(part, Mapping) or part.get("type") != "text" or not isinstance(part.get("text"), str):
+            raise InputError(
+                f"{subject} has the part {shorten(repr(part), 80)}: only parts of type 'text' are supported."
+            )
+        texts.append(part["text"])
+    return "".join(texts)
 
 
 def go_offline_if_hub_unreachable() -> str | None:

@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from empo_rl.data.records import column_value
+from empo_rl.data.records import Question, column_question, column_value, question_text
 from semantic_entropy import InputError, load_extractor
 from semantic_entropy.plain_text import shorten
 
@@ -102,7 +102,7 @@ def numina_source(*, answered: bool = False) -> DataSource:
     extract_boxed = load_extractor("boxed")
 
     def convert(record: Mapping[str, Any], place: str, columns: ColumnNames) -> TrainingRow | Removed:
-        question = _text(record, columns, "question", place)
+        question = _question(record, columns, place)
         if question is None:
             return Removed(NO_QUESTION)
         solution = _text(record, columns, "solution", place)
@@ -128,7 +128,7 @@ def natural_source(length: Callable[[str], int] = len, unit: str = "characters")
     long_response = f"response of {RESPONSE_LIMIT} {unit} or more"
 
     def convert(record: Mapping[str, Any], place: str, columns: ColumnNames) -> TrainingRow | Removed:
-        question = _text(record, columns, "question", place)
+        question = _question(record, columns, place)
         answer = _text(record, columns, "answer", place)
         responses = _response_texts(record, columns["response"], place) if columns["response"] else []
         if question is None:
@@ -139,9 +139,10 @@ def natural_source(length: Callable[[str], int] = len, unit: str = "characters")
             return Removed(LONG_ANSWER)
         if any(length(response) >= RESPONSE_LIMIT for response in responses):
             return Removed(long_response)
-        lower = question.lower()
+        text = question_text(question)
+        lower = text.lower()
         for rule, broken in (
-            (LONG_QUESTION, len(question) >= QUESTION_LIMIT),
+            (LONG_QUESTION, len(text) >= QUESTION_LIMIT),
             (PROVE, "prove" in lower),
             (PROOF, "proof" in lower),
         ):
@@ -158,6 +159,14 @@ def natural_source(length: Callable[[str], int] = len, unit: str = "characters")
         rules=(NO_QUESTION, NO_ANSWER, LONG_ANSWER, long_response, LONG_QUESTION, PROVE, PROOF),
         convert=convert,
     )
+
+
+def _question(record: Mapping[str, Any], columns: ColumnNames, place: str) -> Question | None:
+    """The question of a record, as text or as a conversation; None if its text is blank."""
+    key = "--column question=..."
+    if isinstance(column_value(record, columns["question"], place, key), list | tuple):
+        return column_question(record, columns["question"], place, key)
+    return _text(record, columns, "question", place)
 
 
 def _text(record: Mapping[str, Any], columns: ColumnNames, role: str, place: str) -> str | None:

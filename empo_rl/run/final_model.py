@@ -88,7 +88,7 @@ def _merge(config: Config, adapter: Path, final: Path) -> None:
 
     base = adapter.parent / run_directory.BASE if config.model == "demo" else config.model
     # merge in fp32: bf16 would round small adapters to zero
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, revision=config.revision)
     merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.save_pretrained(final)
     _copy(adapter, final, _TOKENIZER)

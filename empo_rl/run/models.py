@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from empo_rl.config import Config
+from empo_rl.extras import require_extra
 from semantic_entropy import InputError
 
 _GENERAL_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizer.json fully describes these tokenizers
@@ -61,15 +62,25 @@ def load_tokenizer(config: Config) -> Any:
         from empo_rl.run.tiny_model import make_tokenizer
 
         return make_tokenizer()
+    check_revision(config)
     try:
-        tokenizer = saved_tokenizer(config.model)
+        tokenizer = saved_tokenizer(config.model, config.revision)
     except (OSError, ValueError) as error:
         raise InputError(f"model: cannot load the tokenizer of {config.model!r}: {error}") from error
     config.template.apply_chat_template_to(tokenizer, config.model)
     return tokenizer
 
 
-def saved_tokenizer(model: str) -> Any:
+def check_revision(config: Config) -> None:
+    """Raise InputError if the model is a local folder and `revision` is given: a folder has no revisions."""
+    if config.revision is not None and Path(config.model).is_dir():
+        raise InputError(
+            f"revision={config.revision!r} is a branch, tag or commit on the hub, but model={config.model!r} is a "
+            "folder here: remove revision."
+        )
+
+
+def saved_tokenizer(model: str, revision: str | None = None) -> Any:
     """The tokenizer of a model, loaded with the class that its files name.
 
     For any Qwen2 model, transformers 5 loads Qwen2's own tokenizer class, even if the files name another class. Qwen2's
@@ -80,7 +91,7 @@ def saved_tokenizer(model: str) -> Any:
         kind = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
         if kind in _GENERAL_CLASSES:
             return PreTrainedTokenizerFast.from_pretrained(model, padding_side="left")
-    return AutoTokenizer.from_pretrained(model, padding_side="left")
+    return AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
 
 
 def load_model(config: Config) -> Any:
@@ -91,13 +102,67 @@ def load_model(config: Config) -> Any:
     `training.precision` is only the precision of computation.
 
     Raises:
-        InputError: the model cannot be loaded.
+        InputError: the model cannot be loaded, or this machine cannot run `attn_implementation` or a 4-bit model.
+        MissingDependencyError: `lora.load_in_4bit` needs bitsandbytes.
     """
-    dtype = torch.bfloat16 if config.weights_precision() == "bf16" else torch.float32
+    arguments = loading_arguments(config)
     try:
-        return AutoModelForCausalLM.from_pretrained(config.model, dtype=dtype)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model: cannot load {config.model!r}: {error}") from error
+        return AutoModelForCausalLM.from_pretrained(config.model, **arguments)
+    except (OSError, ValueError, ImportError) as error:
+        using = f" with attn_implementation={config.attn_implementation}" if config.attn_implementation else ""
+        raise InputError(f"model: cannot load {config.model!r}{using}: {error}") from error
+
+
+def loading_arguments(config: Config) -> dict[str, Any]:
+    """The keyword arguments of transformers' `from_pretrained` for the model of the run.
+
+    With `lora.load_in_4bit`, the weights of linear layers are stored in 4 bits, and all other weights in the precision
+    of computation, which is also the precision of the products with dequantized weights (QLoRA, Dettmers et al. 2023,
+    Eq. 5). Each process loads the model onto its own GPU.
+
+    Raises:
+        InputError: there is no GPU for a 4-bit model.
+        MissingDependencyError: a 4-bit model needs bitsandbytes.
+    """
+    check_revision(config)
+    dtype = torch.bfloat16 if config.weights_precision() == "bf16" else torch.float32
+    arguments: dict[str, Any] = {"dtype": dtype}
+    if config.revision is not None:
+        arguments["revision"] = config.revision
+    if config.attn_implementation is not None:
+        arguments["attn_implementation"] = config.attn_implementation
+    if config.lora is not None and config.lora.load_in_4bit:
+        arguments |= _four_bit_arguments(config, dtype)
+    return arguments
+
+
+def _four_bit_arguments(config: Config, dtype: torch.dtype) -> dict[str, Any]:
+    lora = config.lora
+    assert lora is not None, "the caller checks this"
+    require_extra("lora.load_in_4bit", ("bitsandbytes",), extra="qlora")
+    if not torch.cuda.is_available():
+        raise InputError(
+            "lora.load_in_4bit needs a GPU, and torch finds none here. Set lora.load_in_4bit=false to train the "
+            "adapter of a model that is not quantized."
+        )
+    quantization = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type=lora.bnb_4bit_quant_type,
+        bnb_4bit_use_double_quant=lora.bnb_4bit_use_double_quant,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": quantization, "device_map": {"": torch.cuda.current_device()}}
+
+
+def trained_weights_in_fp32(model: Any) -> None:
+    """Store the trained weights of a 4-bit model in fp32, like all trained weights of a run (see `load_model`).
+
+    TRL converts them to bf16, where the updates of a small learning rate are lost. Call this function before the
+    optimizer is created.
+    """
+    for weight in model.parameters():
+        if weight.requires_grad:
+            weight.data = weight.data.float()
 
 
 def lora_config(config: Config) -> Any:
@@ -113,6 +178,7 @@ def lora_config(config: Config) -> Any:
         lora_dropout=lora.dropout,
         target_modules=lora.target_modules,
         task_type="CAUSAL_LM",
+        revision=config.revision,  # adapter_config.json then names the revision of the base model
     )
 
 

@@ -131,6 +131,7 @@ def load_or_make(
     seconds = {"seconds": time.perf_counter() - began}
     (temporary / SECONDS_FILE).write_text(json.dumps(seconds), encoding="utf-8")
     temporary.rename(folder)
+    model.name_or_path = str(folder)  # adapter_config.json of an adapter then names its base model
     return model
 
 

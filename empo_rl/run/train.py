@@ -29,7 +29,14 @@ from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
 from empo_rl.run import final_model, tiny_model
-from empo_rl.run.models import count_tokens, fit_to_device, load_model, load_tokenizer, lora_config
+from empo_rl.run.models import (
+    count_tokens,
+    fit_to_device,
+    load_model,
+    load_tokenizer,
+    lora_config,
+    trained_weights_in_fp32,
+)
 from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics
 
 Progress = Callable[[str, int, int, str], None]
@@ -187,6 +194,8 @@ def _make_trainer(
         common["callbacks"] = [monitor_callback, *kept_callbacks.values(), *callbacks]
         stateful = {"monitor": monitor, **kept_callbacks}
         trainer = RunTrainer(provider=provider, stateful=stateful, **common)
+    if config.lora is not None and config.lora.load_in_4bit:
+        trained_weights_in_fp32(trainer.model)
     trainer.remove_callback(PrinterCallback)  # PrinterCallback prints every row to stdout
     return trainer, monitor_callback
 

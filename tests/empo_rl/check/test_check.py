@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -238,6 +239,7 @@ def test_a_check_of_the_tiny_run_imports_no_torch():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+ENGINE = ["rollout.engine=transformers"]
 QWEN_1_5B = Shape(1.54e9, 1536, 28, 151_936, "by hand", keys=256)
 QWEN_7B = Shape(7.62e9, 3584, 28, 152_064, "by hand", keys=512)
 QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
@@ -259,6 +261,33 @@ QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
 )
 def test_the_parts_of_the_memory_equal_those_computed_by_hand(recipe, overrides, shape, part, expected):
     assert estimate(load_config(recipe, overrides), shape)[part] == pytest.approx(expected)
+
+
+def test_a_4_bit_model_takes_the_bits_of_qlora_for_each_weight_of_its_layers():
+    """Section 3 of QLoRA: 0.5 bits of scales for a weight, and 0.127 bits with double quantization."""
+    embeddings = 2 * 3584 * 152_064
+    adapters = 16 * 25 * 16 * 3584 * 28
+    for overrides, bits in (([], 4.127), (["lora.bnb_4bit_use_double_quant=false"], 4.5)):
+        config = load_config("math-7b-empo", ["lora.load_in_4bit=true", "launch={}", *ENGINE, *overrides])
+        expected = 2 * embeddings + bits / 8 * (7.62e9 - embeddings) + adapters
+        assert estimate(config, QWEN_7B)["weights and optimizer"] == pytest.approx(expected, rel=1e-3)
+
+
+def test_the_options_of_a_judge_are_checked(monkeypatch):
+    assert problems("tiny", "empo.equivalence=regex", "empo.equivalence_options.pattern=(a)") == []
+    (missing,) = problems("tiny", "empo.equivalence=regex")
+    assert "pattern" in missing
+    (unknown,) = problems("tiny", "empo.equivalence=exact", "empo.equivalence_options.patern=a")
+    assert "exact" in unknown
+    (secret,) = problems("tiny", "empo.equivalence=judge", "empo.equivalence_options={model: m, api_key: sk-1}")
+    assert "do not put api_key into a configuration" in secret
+    assert "sk-1" not in secret
+
+
+def test_a_4_bit_model_needs_bitsandbytes():
+    found = check_run("math-7b-empo", ["lora.load_in_4bit=true", "launch={}", *ENGINE])
+    texts = [f"{finding.about} {finding.text}" for finding in found if finding.kind != "ok"]
+    assert any("bitsandbytes" in text for text in texts) != (find_spec("bitsandbytes") is not None)
 
 
 def test_values_under_trl_are_converted_and_those_for_gpus_are_not_checked_without_a_gpu():

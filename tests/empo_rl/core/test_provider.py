@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RewardSignal, RolloutGroup
 from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER
-from semantic_entropy import InputError, Scorer, SemanticEntropyError
+from semantic_entropy import Equivalence, InputError, Scorer, SemanticEntropyError
 
 
 def box(answer):
@@ -314,3 +314,43 @@ def test_with_invalid_drop_normalised_bounds_count_valid_answers_alone():
     high = {"delta_high": 0.9, "delta_units": "normalized"}
     assert step([group], invalid="drop", **high).drop_reasons == (DROPPED_HIGH,)
     assert step([[box(1), box(2), box(1), box(2)]], invalid="drop", **high).drop_reasons == (None,)
+
+
+def test_options_reach_the_judge_and_the_grader_and_both_are_closed(monkeypatch):
+    """`regex` compares what a pattern finds: it has no default pattern, so it needs its option."""
+    closed = []
+    monkeypatch.setattr(Equivalence, "close", lambda judge: closed.append(judge.describe()))
+    first, last = r"^(\d+)", r"(\d+)$"
+    group = RolloutGroup(["12 or 3", "12 or 4"], gold="5 or 4")
+    options = {"extract": "whole", "reward": "golden"}
+    with EmpoProvider(
+        "regex", equivalence_options={"pattern": first}, grader="regex", grader_options={"pattern": last}, **options
+    ) as chosen:
+        decision = chosen.step([group])
+        assert len(decision.results[0].clusters) == 1
+        assert decision.rewards.tolist() == [0.0, 1.0]
+    assert closed == [f"regex(pattern={first!r})", f"regex(pattern={last!r})"]
+    with EmpoProvider("regex", equivalence_options={"pattern": last}, **options) as chosen:
+        assert chosen.step([group]).rewards.tolist() == [
+            0.0,
+            1.0,
+        ]  # without a grader, the judge grades with its options
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"equivalence": str.__eq__, "equivalence_options": {"a": 1}}, "needs equivalence as the name of a judge"),
+        ({"grader": str.__eq__, "grader_options": {"a": 1}}, "needs grader as the name of a judge"),
+        ({"grader_options": {"a": 1}}, "needs grader as the name of a judge, and grader is None"),
+        ({"equivalence": "ngram", "equivalence_options": {"size": 1}}, "ngram"),
+    ],
+)
+def test_options_without_the_name_of_a_judge_or_unknown_to_it_are_refused(arguments, message):
+    with pytest.raises(SemanticEntropyError, match=message):
+        EmpoProvider(**arguments)
+
+
+def test_options_of_a_judge_inside_a_given_scorer_are_refused(math_scorer):
+    with pytest.raises(InputError, match="equivalence_options has no effect"):
+        EmpoProvider(scorer=math_scorer, equivalence_options={"timeout": 1.0})

@@ -292,3 +292,23 @@ def test_a_full_disk_gives_a_message_and_leaves_no_unfinished_file(tmp_path):
     assert "no space left to write in" in done.stderr
     assert "Nothing was written. Free some space, or choose another disk with -o" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["local.jsonl"]
+
+
+def turns(question):
+    return [{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}]
+
+
+def test_conversations_are_prepared_compared_and_read_by_a_training_run(tmp_path):
+    write(tmp_path / "set.jsonl", [{"prompt": turns("What is 2+2?")}])
+    asked = ["What is 1+1?", "What is  1 + 1?", "What is 2+2?", "Is it so?"]
+    rows = [{"prompt": turns(text), "solution": r"\boxed{2}", "source": "a"} for text in asked]
+    write(tmp_path / "local.jsonl", rows)
+    drop = ["--drop", "duplicates,overlap", "--against", "own=set.jsonl"]
+    empo_data("numina", "--from", "local.jsonl", "--column", "question=prompt", *drop, cwd=tmp_path)
+    kept = read(tmp_path / "numina.jsonl")
+    assert len(kept) == 2  # without the duplicate and the question of the evaluation set
+    assert "Is it so?" in [row["question"][1]["content"] for row in kept]
+    report = empo_data("check", "local.jsonl", "--column", "question=prompt", "--alone", cwd=tmp_path).stdout
+    assert "exact duplicates          1" in report
+    config = Config.model_validate({"model": "m", "output_dir": "o", "data": {"path": str(tmp_path / "numina.jsonl")}})
+    assert [row["prompt"] for row in read_prompts(config)] == [row["question"] for row in kept]

@@ -90,3 +90,44 @@ def test_a_semi_supervised_run_reads_the_gold_answers_that_exist(load):
     rows = [{"question": "a", "answer": "1"}, {"question": "b"}, {"question": "c", "answer": None}]
     prompts = load(rows, data={"columns": {"gold": "answer"}}, empo={"reward": "semi_supervised"})
     assert [row["gold"] for row in prompts.rows] == ["1", None, None]
+
+
+TURNS = [
+    {"role": "user", "content": "1+1?"},
+    {"role": "assistant", "content": "2"},
+    {"role": "user", "content": "And 2+2?"},
+]
+
+
+def test_a_conversation_is_the_prompt_and_the_judges_read_its_turns(load):
+    (row,) = load([{"prompt": TURNS}], data={"columns": {"question": "prompt"}}).rows
+    assert row == {"prompt": TURNS, "question": "user: 1+1?\nassistant: 2\nuser: And 2+2?"}
+
+
+def test_a_template_applies_to_the_last_message_of_the_user_and_to_a_missing_system_message(load):
+    template = {"system": "Think.", "user": r"{question} Answer in \boxed{}."}
+    own = [{"role": "system", "content": "Be brief."}, *TURNS]
+    first, second = load([{"question": TURNS}, {"question": own}], template=template).rows
+    last = {"role": "user", "content": r"And 2+2? Answer in \boxed{}."}
+    assert first["prompt"] == [{"role": "system", "content": "Think."}, *TURNS[:2], last]
+    assert second["prompt"] == [own[0], *TURNS[:2], last]
+    assert first["question"] == second["question"] == "user: 1+1?\nassistant: 2\nuser: And 2+2?"
+
+
+def test_sft_learns_a_response_in_the_conversational_format(load):
+    sft = {"method": "sft", "data": {"columns": {"question": "prompt", "response": "completion"}}}
+    completion = [{"role": "assistant", "content": "4"}]
+    (row,) = load([{"prompt": TURNS, "completion": completion}], **sft).rows
+    assert row == {"prompt": TURNS, "completion": completion}
+    with pytest.raises(InputError, match="must hold text, or a list with one message of the assistant"):
+        load([{"prompt": TURNS, "completion": TURNS}], **sft)
+
+
+def test_trl_makes_the_text_of_a_conversation_that_the_tokenizer_makes(load, tokenizer):
+    """TRL groups completions by position and applies the chat template to `prompt`."""
+    from trl.data_utils import is_conversational, maybe_apply_chat_template
+
+    (row,) = load([{"question": TURNS}]).rows
+    assert is_conversational(row)
+    text = tokenizer.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=True)
+    assert maybe_apply_chat_template({"prompt": row["prompt"]}, tokenizer)["prompt"] == text

@@ -1,7 +1,14 @@
 import datasets
 import pytest
 
-from empo_rl.data.records import hub_records, is_file_name, jsonl_records, open_records
+from empo_rl.data.records import (
+    column_question,
+    hub_records,
+    is_file_name,
+    jsonl_records,
+    open_records,
+    question_text,
+)
 from semantic_entropy import InputError
 
 ROWS = [{"problem": "a", "extra": [{"x": 1}]}, {"problem": "b", "extra": []}]
@@ -66,3 +73,47 @@ def test_a_hub_name_is_not_a_file_name():
     assert not is_file_name("AI-MO/NuminaMath-CoT")
     assert not is_file_name("org/name-1.5b")
     assert is_file_name("data/rows.PARQUET")
+
+
+USER = {"role": "user", "content": "1+1?"}
+FOLLOW_UP = [USER, {"role": "assistant", "content": "2"}, {"role": "user", "content": "And 2+2?"}]
+
+
+def question(value):
+    return column_question({"prompt": value}, "prompt", "rows.jsonl:1")
+
+
+def test_a_question_is_text_or_a_conversation():
+    assert question("1+1?") == "1+1?"
+    assert question([USER]) == [USER]
+    nulls = {**USER, "name": None, "tool_calls": None}  # as `datasets` and Parquet files fill missing keys
+    assert question([nulls]) == [USER]
+    parts = [{"type": "text", "text": "1+"}, {"type": "text", "text": "1?"}]
+    assert question([{"role": "user", "content": parts}]) == [USER]
+
+
+def test_the_text_of_a_conversation_is_the_message_of_the_user_or_all_turns_without_the_system_message():
+    system = {"role": "system", "content": "Be brief."}
+    assert question_text("1+1?") == "1+1?"
+    assert question_text([system, USER]) == "1+1?"
+    assert question_text([system, *FOLLOW_UP]) == "user: 1+1?\nassistant: 2\nuser: And 2+2?"
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ([], "rows.jsonl:1: column 'prompt' .* holds an empty list"),
+        (["1+1?"], "message 1 is '1.1.': a message has the keys role and content"),
+        ([{"from": "human", "value": "1+1?"}], "message 1 has the key 'from': only the keys role and content"),
+        ([{"role": "human", "content": "1+1?"}], "message 1: role is 'human'. Use one of: system, developer, user,"),
+        ([{"role": "user"}], "message 1: content is None, which is not text"),
+        ([{"role": "user", "content": " "}], "content is ' ', which is not text"),
+        ([USER, {"role": "assistant", "content": "2"}], "ends with a message of the assistant. A prompt ends with"),
+        ([{"role": "system", "content": "Be brief."}], "has no message of the user"),
+        ([{"role": "user", "content": [{"type": "image"}]}], "only parts of type 'text' are supported"),
+        ([{**USER, "tool_calls": [1]}], "message 1 has the key 'tool_calls'"),
+    ],
+)
+def test_the_error_for_a_wrong_conversation_names_the_place_and_the_message(value, message):
+    with pytest.raises(InputError, match=message):
+        question(value)

@@ -134,7 +134,7 @@ def test_a_response_can_be_counted_in_tokens():
         ({"question": "q", "answer": "a"}, {}, r"no column 'reference_answer' \(--column answer=\.\.\.\)"),
         ({**RECORD, "responses": [{"text": "a"}]}, {}, r"no column 'response' .*Columns: text"),
         ({**RECORD, "responses": [{"text": "a"}]}, {"response": "responses"}, r"=responses.FIELD: text"),
-        ({**RECORD, "question": ["q"]}, {}, r"holds \['q'\], which is not text"),
+        ({**RECORD, "question": ["q"]}, {}, "message 1 is 'q': a message has the keys role and content"),
         (RECORD, {"answr": "a"}, "unknown role. Roles: question, answer, response"),
         (RECORD, {"question": ""}, "this role needs a column name. Roles that can be empty: response"),
     ],

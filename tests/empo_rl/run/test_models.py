@@ -1,8 +1,12 @@
 import pytest
+import torch
+import transformers
 
+from empo_rl import extras
 from empo_rl.config.load import load_config
 from empo_rl.run import models
-from semantic_entropy import InputError
+from semantic_entropy import InputError, MissingDependencyError
+from tests.plugins.tiny_models import tiny_causal_lm
 
 
 def fitted(*overrides, kind="cpu", recipe="math-1.5b-empo"):
@@ -36,3 +40,101 @@ def test_a_gpu_without_bf16_is_named(monkeypatch):
 def test_what_was_asked_for_stays():
     assert fitted("device=cpu") == (("cpu", "bf16"), [])
     assert fitted(recipe="tiny") == (("cpu", "fp32"), [])
+
+
+FOUR_BITS = ["lora={load_in_4bit: true}", "training.precision=bf16", "model=owner/model", "device=auto"]
+
+
+def test_revision_and_attention_reach_the_model_that_transformers_loads(tmp_path, monkeypatch):
+    folder = tiny_causal_lm(tmp_path / "model")
+    given = {}
+    real = transformers.AutoModelForCausalLM.from_pretrained
+
+    def from_pretrained(name, **arguments):
+        given.update(arguments, name=name)
+        return real(folder, **{key: value for key, value in arguments.items() if key != "revision"})
+
+    monkeypatch.setattr(models.AutoModelForCausalLM, "from_pretrained", from_pretrained)
+    model = models.load_model(load_config("tiny", ["model=owner/model", "revision=v2", "attn_implementation=eager"]))
+    assert (given["name"], given["revision"]) == ("owner/model", "v2")
+    assert model.config._attn_implementation == "eager"
+    default = models.load_model(load_config("tiny", ["model=owner/model"]))
+    assert default.config._attn_implementation == "sdpa"
+
+
+def test_the_adapter_names_the_revision_of_its_base_model():
+    config = load_config("tiny", ["model=owner/model", "revision=v2", "lora={}"])
+    assert models.lora_config(config).revision == "v2"
+
+
+def test_a_revision_of_a_local_folder_is_refused(tmp_path):
+    config = load_config("tiny", [f"model={tiny_causal_lm(tmp_path / 'model')}", "revision=v2"])
+    for load in (models.load_model, models.load_tokenizer):
+        with pytest.raises(InputError, match=r"revision='v2' is a branch.* is a folder here: remove revision"):
+            load(config)
+
+
+def test_attention_that_this_machine_cannot_run_is_named(tmp_path):
+    folder = tiny_causal_lm(tmp_path / "model")
+    with pytest.raises(InputError, match=r"with attn_implementation=flash_attention_2: .*package for FlashAttention2"):
+        models.load_model(load_config("tiny", [f"model={folder}", "attn_implementation=flash_attention_2"]))
+
+
+def test_the_arguments_of_a_4_bit_model_are_those_of_qlora(monkeypatch):
+    """NF4 with double quantization, products in bf16: section 3 of QLoRA (Dettmers et al. 2023)."""
+    monkeypatch.setattr(models, "require_extra", lambda *_, **__: None)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    given = models.loading_arguments(load_config("tiny", FOUR_BITS))
+    assert given["device_map"] == {"": 3}
+    assert given["dtype"] == torch.bfloat16
+    settings = given["quantization_config"]
+    assert isinstance(settings, transformers.BitsAndBytesConfig)
+    assert (settings.load_in_4bit, settings.bnb_4bit_quant_type, settings.bnb_4bit_use_double_quant) == (
+        True,
+        "nf4",
+        True,
+    )
+    assert settings.bnb_4bit_compute_dtype == torch.bfloat16
+    settings = models.loading_arguments(
+        load_config("tiny", [*FOUR_BITS, "lora.bnb_4bit_quant_type=fp4", "lora.bnb_4bit_use_double_quant=false"])
+    )["quantization_config"]
+    assert (settings.bnb_4bit_quant_type, settings.bnb_4bit_use_double_quant) == ("fp4", False)
+
+
+def test_a_4_bit_model_needs_bitsandbytes_and_a_gpu(monkeypatch):
+    config = load_config("tiny", FOUR_BITS)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with monkeypatch.context() as patch:
+        patch.setattr(extras, "find_spec", lambda _: None)
+        with pytest.raises(
+            MissingDependencyError, match=r"lora.load_in_4bit needs bitsandbytes, .*semantic-entropy\[qlora\]"
+        ):
+            models.load_model(config)
+    monkeypatch.setattr(models, "require_extra", lambda *_, **__: None)
+    with pytest.raises(InputError, match="lora.load_in_4bit needs a GPU, and torch finds none here"):
+        models.load_model(config)
+
+
+def test_the_trained_weights_of_a_quantized_model_are_fp32():
+    """TRL converts them to bf16. The frozen weights stay as they are."""
+    model = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Linear(2, 2)).to(torch.bfloat16)
+    model[0].requires_grad_(False)
+    models.trained_weights_in_fp32(model)
+    assert [weight.dtype for weight in model.parameters()] == [torch.bfloat16] * 2 + [torch.float32] * 2
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("launch.strategy=zero3", "lora.load_in_4bit does not work with launch.strategy=zero3"),
+        ("rollout.engine=vllm-colocate", "the rounding loses small updates. Set rollout.engine=transformers"),
+        ("training.weights=bf16", "training.weights=bf16 does not apply to lora.load_in_4bit"),
+        ("device=cpu", "lora.load_in_4bit needs a GPU, which device=cpu does not use"),
+        ("model=demo", "lora.load_in_4bit needs a GPU, which model=demo does not use"),
+        ("attn_implementation=kernels-community/flash-attn2", "attn_implementation: Input should be 'eager', 'sdpa'"),
+    ],
+)
+def test_settings_that_do_not_fit_a_4_bit_model_are_refused(override, message):
+    with pytest.raises(InputError, match=message):
+        load_config("tiny", [*FOUR_BITS, override])
