@@ -99,7 +99,7 @@ def _wrong_trl_values(config: Config, decided: dict[str, object]) -> Iterator[st
 def _reward_findings(config: Config) -> Iterator[CheckFinding]:
     empo = config.empo
     try:
-        no_judge = {
+        no_judge: dict[str, Any] = {
             "equivalence": _JUDGE_WITHOUT_MODEL,
             "grader": None,
             "equivalence_options": {},
