@@ -11,14 +11,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from empo_rl.core.filters import EntropyWindow, ShareWindow, smallest_positive_entropy
+    from empo_rl.core.filters import EntropyWindow, Filter, ShareWindow, smallest_positive_entropy
     from empo_rl.core.groups import RolloutGroup, group_by_position
     from empo_rl.core.guards import Guard
     from empo_rl.core.presets import preset
     from empo_rl.core.provider import BatchDecision, EmpoProvider
     from empo_rl.core.rewards import RewardSignal, ScoredGroup
-    from empo_rl.monitor import Alarm, Firing, Monitor
-    from empo_rl.plugin import register_reward
+    from empo_rl.monitor import Alarm, Firing, Monitor, Observation, Reading
+    from empo_rl.plugin import register, register_reward
     from empo_rl.trainers.reward_function import reward_function
     from empo_rl.trainers.trl.callbacks import MonitorCallback
     from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
@@ -29,16 +29,20 @@ __all__ = [
     "EmpoGRPOTrainer",
     "EmpoProvider",
     "EntropyWindow",
+    "Filter",
     "Firing",
     "Guard",
     "Monitor",
     "MonitorCallback",
+    "Observation",
+    "Reading",
     "RewardSignal",
     "RolloutGroup",
     "ScoredGroup",
     "ShareWindow",
     "group_by_position",
     "preset",
+    "register",
     "register_reward",
     "reward_function",
     "smallest_positive_entropy",
@@ -50,16 +54,20 @@ _HOME = {
     "EmpoGRPOTrainer": "trainers.trl.grpo_trainer",
     "EmpoProvider": "core.provider",
     "EntropyWindow": "core.filters",
+    "Filter": "core.filters",
     "Firing": "monitor",
     "Guard": "core.guards",
     "Monitor": "monitor",
     "MonitorCallback": "trainers.trl.callbacks",
+    "Observation": "monitor",
+    "Reading": "monitor",
     "RewardSignal": "core.rewards",
     "RolloutGroup": "core.groups",
     "ScoredGroup": "core.rewards",
     "ShareWindow": "core.filters",
     "group_by_position": "core.groups",
     "preset": "core.presets",
+    "register": "plugin",
     "register_reward": "plugin",
     "reward_function": "trainers.reward_function",
     "smallest_positive_entropy": "core.filters",

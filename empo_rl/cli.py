@@ -3,6 +3,7 @@
     empo-train CONFIG.yaml [key=value ...]   train; CONFIG may be the name of a recipe
     empo-train demo                          create a tiny model, train it without labels, compare before and after
     empo-train recipes                       the configurations that ship with the package
+    empo-train components                    rewards, filters, guards and alarms, also of plugins
 
 The module is fast to import: a command imports torch only when it needs torch.
 """
@@ -26,6 +27,7 @@ empo-train CONFIG.yaml --overwrite      delete the earlier run, start again
 empo-train CONFIG.yaml --check          report problems, train nothing
 empo-train CONFIG.yaml --processes 8    train on eight GPUs
 empo-train recipes                      list the recipes of the package
+empo-train components                   list rewards, filters, guards, alarms
 """
 
 
@@ -250,6 +252,34 @@ def recipes(name: str | None) -> None:
         raise click.ClickException(
             f"no recipe {name!r}.{nearest(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
         )
+
+
+@main.command(short_help="List rewards, filters, guards and alarms.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def components(as_json: bool) -> None:
+    """List every reward, filter, guard and alarm with its package, and every plugin that failed to load."""
+    import json
+
+    from empo_rl.plugin import KINDS
+    from empo_rl.plugin import components as registry
+
+    if as_json:
+        listed = {
+            kind: [
+                {"name": entry.component.name, "summary": entry.component.summary, "source": entry.source}
+                for entry in registry.entries(kind)
+            ]
+            for kind in KINDS
+        }
+        failed = [{"plugin": f.plugin, "source": f.source, "reason": f.reason} for f in registry.failures()]
+        click.echo(json.dumps({"components": listed, "failed": failed}, indent=2))
+        return
+    for kind in KINDS:
+        click.echo(click.style(kind, bold=True))
+        for entry in registry.entries(kind):
+            click.echo(f"  {entry.component.name:<16} {entry.component.summary}  ({entry.source})")
+    for failure in registry.failures():
+        click.secho(f"FAILED {failure.plugin} ({failure.source}): {failure.reason}", fg="red")
 
 
 def _complete_recipe(name: str, text: str) -> str:

@@ -1,47 +1,92 @@
-"""The extension point of `empo_rl`: plugins add reward signals through the entry-point group `empo_rl`.
+"""The extension points of `empo_rl`: reward signals, filters, guards and alarms.
 
-An entry point of the group `empo_rl` names a module of the plugin. The module lists the plugin's signals and imports
-no heavy library:
+    kind     what it decides                                          base class
+    reward   the reward of each completion                            empo_rl.RewardSignal
+    filter   which groups are in the loss                             empo_rl.Filter
+    guard    which completions are bad, and what they are paid        empo_rl.Guard
+    alarm    when a run shows a sign that it goes wrong               empo_rl.Alarm
 
-    from empo_rl.plugin import Component, hookimpl
+A component has a name. Three ways make a name known:
 
-    def load():
-        from my_rewards.brevity import Brevity   # imports heavy libraries only when the signal is used
-        return Brevity
+1. A plugin: an entry point of the group `empo_rl` names a module of the plugin. The module lists the components of the
+   plugin and imports no heavy library:
 
-    @hookimpl
-    def empo_rl_rewards():
-        return [Component("brevity", load, "shorter completions are paid more")]
+       from empo_rl.plugin import Component, hookimpl
 
-`register_reward("brevity", Brevity)` registers a signal in the current process only. The built-in signals use the same
-entry-point group: this module is their plugin.
+       def load():
+           from my_rewards.brevity import Brevity   # imports heavy libraries only when the signal is used
+           return Brevity
+
+       @hookimpl
+       def empo_rl_rewards():
+           return [Component("brevity", load, "shorter completions are paid more")]
+
+2. `register("reward", "brevity", Brevity)` registers a component in the current process only.
+3. The name `my_reward.py:Brevity` is the object `Brevity` in the file `my_reward.py`. The file is executed.
+
+The built-in components use the same entry-point group: this module is their plugin. `empo-train components` lists all
+components. `empo_rl.testing` checks them.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
 
 import pluggy
 
+from semantic_entropy import InputError, nearest
 from semantic_entropy.plugin import Component, Registry
 
 GROUP = "empo_rl"
+Kind = Literal["reward", "filter", "guard", "alarm"]
 hookspec = pluggy.HookspecMarker(GROUP)
 hookimpl = pluggy.HookimplMarker(GROUP)
 
 
 @hookspec
 def empo_rl_rewards() -> Iterable[Component]:  # type: ignore[empty-body]
-    """Reward signals: factories of `empo_rl.RewardSignal`."""
+    """Reward signals: factories of `empo_rl.RewardSignal`. Called once, when a component is first looked up."""
 
 
-rewards = Registry(GROUP, {"reward": empo_rl_rewards})
-"""All installed reward signals, by name."""
+@hookspec
+def empo_rl_filters() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Filters: factories of `empo_rl.Filter`. Called once, when a component is first looked up."""
 
-_BUILT_IN = (
+
+@hookspec
+def empo_rl_guards() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Guards: factories of `empo_rl.Guard`. Called once, when a component is first looked up."""
+
+
+@hookspec
+def empo_rl_alarms() -> Iterable[Component]:  # type: ignore[empty-body]
+    """Alarms: factories of `empo_rl.Alarm`. Called once, when a component is first looked up.
+
+    The built-in alarms watch each run. An alarm of a plugin watches a run whose configuration names it under
+    `monitor.alarms`.
+    """
+
+
+KINDS = {
+    "reward": empo_rl_rewards,
+    "filter": empo_rl_filters,
+    "guard": empo_rl_guards,
+    "alarm": empo_rl_alarms,
+}
+"""The hook of each kind of component."""
+
+components = Registry(GROUP, KINDS)
+"""All installed components, by kind and name."""
+
+_REWARDS = (
     ("empo", "agreement", "EmpoReward", "the share of the group's answers that mean the same (EMPO)"),
     ("log_share", "agreement", "LogShareReward", "the logarithm of the reward empo: same policy gradient as -H"),
     ("majority", "agreement", "MajorityReward", "1 in the largest cluster (TTRL)"),
@@ -53,29 +98,165 @@ _BUILT_IN = (
     ("format", "per_completion", "FormatReward", "1 if an answer can be extracted, or if a pattern is found"),
     ("composite", "combined", "CompositeReward", "a weighted sum of other signals"),
 )
+_FILTERS = (
+    ("entropy", "EntropyWindow", "keeps a group whose semantic entropy is between two bounds (Eq. 3)"),
+    ("share", "ShareWindow", "keeps a group whose largest cluster has a share between two bounds"),
+    ("equal_rewards", "EqualRewardsFilter", "drops a group whose completions all have the same reward"),
+)
+_GUARDS = (
+    ("empty", "EmptyGuard", "no answer could be extracted"),
+    ("copied", "CopiedGuard", "the answer is part of the question, or shares most of its words with it"),
+    ("overlong", "OverlongGuard", "the completion reached the completion length limit, or has too many words"),
+    ("repetition", "RepetitionGuard", "the completion repeats itself"),
+    ("concentration", "ConcentrationGuard", "many prompts share the answer of this completion"),
+)
+_ALARMS = (
+    ("nothing_readable", "learning_alarms", "NothingReadableAlarm", "almost no completion has an extractable answer"),
+    ("cut_off", "learning_alarms", "CutOffAlarm", "almost all completions reach the completion length limit"),
+    ("no_signal", "learning_alarms", "NoSignalAlarm", "no group is in the loss with two different rewards"),
+    ("no_gradient", "learning_alarms", "NoGradientAlarm", "the measured gradient is zero"),
+    ("no_update", "learning_alarms", "NoUpdateAlarm", "a step with a gradient changes no weight"),
+    ("entropy_floor", "alarms", "EntropyFloorAlarm", "the mean semantic entropy is below a floor"),
+    ("entropy_rise", "alarms", "EntropyRiseAlarm", "the mean semantic entropy rises from its lowest value"),
+    ("concentration", "alarms", "ConcentrationAlarm", "too many prompts have the same main answer"),
+    ("variety", "alarms", "VarietyAlarm", "the prompts have fewer different main answers than at the start"),
+    ("unparsable", "alarms", "UnparsableAlarm", "the share of completions without an extractable answer has risen"),
+    ("length_drift", "alarms", "LengthDriftAlarm", "completions are much shorter or longer than at the start"),
+)
 
 
 @hookimpl(specname="empo_rl_rewards")
 def built_in_rewards() -> list[Component]:
     """The built-in signals. The module of a signal is imported when the signal is first used."""
-    return [Component(name, functools.partial(_load, module, cls), summary) for name, module, cls, summary in _BUILT_IN]
+    return [_component(name, f"core.rewards.{module}", cls, summary) for name, module, cls, summary in _REWARDS]
+
+
+@hookimpl(specname="empo_rl_filters")
+def built_in_filters() -> list[Component]:
+    """The built-in filters."""
+    return [_component(name, "core.filters", cls, summary) for name, cls, summary in _FILTERS]
+
+
+@hookimpl(specname="empo_rl_guards")
+def built_in_guards() -> list[Component]:
+    """The built-in guards."""
+    return [_component(name, "core.guards", cls, summary) for name, cls, summary in _GUARDS]
+
+
+@hookimpl(specname="empo_rl_alarms")
+def built_in_alarms() -> list[Component]:
+    """The built-in alarms."""
+    return [_component(name, f"monitor.{module}", cls, summary) for name, module, cls, summary in _ALARMS]
+
+
+def register(kind: Kind, name: str, factory: Callable[..., Any], summary: str = "") -> None:
+    """Register a component under a name, in the current process only.
+
+    Args:
+        kind: `reward`, `filter`, `guard` or `alarm`.
+        name: the name of the component, not empty and without a slash. The registered component takes precedence over a
+            plugin's component of the same name.
+        factory: a class of this kind, or a function that returns an instance. The keyword arguments of the factory are
+            the options of the component.
+        summary: a description of the component in one line, for lists of components.
+
+    Raises:
+        InputError: the kind does not exist, the name is not valid, or the factory is not callable.
+    """
+    components.register(kind, name, factory, summary)
 
 
 def register_reward(name: str, factory: Callable[..., Any], summary: str = "") -> None:
-    """Register a reward signal under a name, in the current process only.
+    """Register a reward signal in the current process only: `register("reward", name, factory, summary)`."""
+    register("reward", name, factory, summary)
+
+
+def create(kind: Kind, name: str, options: Mapping[str, Any], base: type) -> Any:
+    """Make a component from its name, or from a name of the form `path.py:NAME`.
 
     Args:
-        name: the name of the signal. The name must not be empty or contain a slash. The registered signal takes
-            precedence over a plugin's signal of the same name.
-        factory: a `RewardSignal` class, or a function that returns a `RewardSignal`. The keyword arguments of the
-            factory are the options of the signal.
-        summary: a description of the signal in one line, for lists of signals.
+        kind: the kind of the component.
+        name: the name.
+        options: the options: keyword arguments of the component's factory.
+        base: the base class of the kind.
 
     Raises:
-        InputError: the name is not valid, or the factory is not callable.
+        SemanticEntropyError: the component does not exist, cannot be loaded, or rejects the options. The message lists
+            the existing names or options.
+        InputError: the component is not an instance of `base`.
     """
-    rewards.register("reward", name, factory, summary)
+    if is_file_reference(name):
+        factory = load_from_file(name)
+        if isinstance(factory, base):
+            raise InputError(f"{kind} {name}: it is an instance: name its class, or a function that returns it.")
+        try:
+            made = factory(**options)
+        except TypeError as error:
+            raise InputError(f"{kind} {name}: it does not accept the options {dict(options)}: {error}.") from error
+    else:
+        made = components.create(kind, name, **options)
+    if not isinstance(made, base):
+        raise InputError(
+            f"{kind} {name}: it made {made!r}, which is not an empo_rl.{base.__name__}: name a subclass of "
+            f"empo_rl.{base.__name__}."
+        )
+    return made
+
+
+def is_file_reference(name: str) -> bool:
+    """Whether the name has the form `path.py:NAME`."""
+    path, colon, _ = name.rpartition(":")
+    return bool(colon) and path.endswith(".py")
+
+
+def load_from_file(reference: str) -> Any:
+    """Execute a Python file, once in a process, and return one of its objects.
+
+    Args:
+        reference: `path.py:NAME`. A relative path starts at the working directory. The file can import modules of its
+            own folder.
+
+    Raises:
+        InputError: the file does not exist or cannot be imported, or it has no object of this name that can be called.
+    """
+    place, _, name = reference.rpartition(":")
+    path = Path(place).expanduser()
+    if not path.is_file():
+        raise InputError(f"{reference}: the file {place} does not exist (working directory: {Path.cwd()}).")
+    module = _import_file(path.resolve())
+    own = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+    if not hasattr(module, name):
+        raise InputError(
+            f"{reference}: {place} has no {name!r}.{nearest(name, own)} It has: {', '.join(own) or 'no function'}."
+        )
+    found = getattr(module, name)
+    if not callable(found):
+        raise InputError(f"{reference}: {name} is {found!r}, which cannot be called: name a function or a class.")
+    return found
+
+
+@functools.cache
+def _import_file(path: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"empo_rl_file_{path.stem}", path)
+    assert spec is not None, "the path ends with .py"
+    assert spec.loader is not None, "a Python file has a loader"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look for their module here
+    sys.path.insert(0, str(path.parent))
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        line = getattr(error, "lineno", None) or (lines[-1] if lines else "?")
+        raise InputError(f"{path} cannot be imported: line {line}: {type(error).__name__}: {error}") from error
+    finally:
+        sys.path.remove(str(path.parent))
+    return module
+
+
+def _component(name: str, module: str, cls: str, summary: str) -> Component:
+    return Component(name, functools.partial(_load, module, cls), summary)
 
 
 def _load(module: str, name: str) -> Any:
-    return getattr(import_module(f"empo_rl.core.rewards.{module}"), name)
+    return getattr(import_module(f"empo_rl.{module}"), name)

@@ -77,6 +77,7 @@ class Empo(Section):
     max_p_low: float = 0.0
     max_p_high: float = 1.0
     outside: Outside = "drop"
+    filters: dict[str, Any] = Field(default_factory=dict)
     guards: dict[str, Any] = Field(default_factory=dict)
     scale: Scale = "group"
     grader: str | None = None
@@ -169,7 +170,10 @@ class Monitoring(Section):
 
     @model_validator(mode="after")
     def _alarms_exist(self) -> Monitoring:
-        self.make_monitor()
+        try:
+            self.make_monitor()
+        except SemanticEntropyError as error:
+            raise ValueError(str(error)) from error
         return self
 
     def make_monitor(self) -> Monitor:

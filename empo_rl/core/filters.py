@@ -1,7 +1,11 @@
 """Decide which groups enter the loss.
 
-The entropy H of a group must be inside the entropy window of Eq. 3, delta_low < H < delta_high. The share of its
-largest cluster must be inside the bounds max_p_low and max_p_high.
+    entropy         the entropy H of the group is inside the window of Eq. 3, delta_low < H < delta_high
+    share           the share of its largest cluster is inside the bounds max_p_low and max_p_high
+    equal_rewards   its completions do not all have the same reward
+
+The provider applies the first two with its own arguments, and only to signals with `windowed = True`. The option
+`filters` adds filters, which apply to every group. A new filter is a subclass of `Filter` (see `empo_rl.plugin`).
 
 A group of G completions has only a few possible values of H. The smallest value above zero is that of two clusters with
 G-1 completions and 1 completion: H = ln G - (G-1)/G ln(G-1), which is 0.410 at G=7, 0.377 at G=8, 0.287 at G=12 and
@@ -18,11 +22,19 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
+import numpy as np
+from numpy.typing import NDArray
+
+from empo_rl.plugin import create
 from semantic_entropy import InputError, Result
+
+if TYPE_CHECKING:
+    from empo_rl.core.rewards import ScoredGroup
 
 Outside = Literal["drop", "zero"]
 EntropyUnits = Literal["nats", "normalized"]
@@ -32,9 +44,61 @@ DROPPED_HIGH = "entropy not below delta_high"
 DROPPED_NO_ANSWER = "no valid answer"
 DROPPED_SCATTERED = "largest share below max_p_low"
 DROPPED_CERTAIN = "largest share above max_p_high"
+DROPPED_EQUAL = "equal rewards"
 
 _MAX_ENUMERATED = 24  # completions, with 1,575 splits; 64 completions have 1.7 million splits
 _TOLERANCE = 1e-9  # a smaller difference counts as equal: sums of logarithms differ in the last bits
+
+
+class Filter(ABC):
+    """Decides which groups enter the loss. The options of a filter are the keyword arguments of its class.
+
+    Attributes:
+        name: the name in configurations and in log columns.
+        stateful: whether the decision depends on earlier batches. If it does, several processes make one decision about
+            the global batch.
+    """
+
+    name: ClassVar[str]
+    stateful: ClassVar[bool] = False
+
+    @abstractmethod
+    def drop_reasons(self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]) -> Sequence[str | None]:
+        """Return the reason why each group is dropped, (B,); None if the group stays.
+
+        Args:
+            scored: (B,) the groups with their clusters.
+            rewards: (B, G) the rewards after the guards; nan for a completion that is not in the loss.
+        """
+
+    def check(self, size: int) -> list[str]:
+        """Return notes for the user about this filter at G=size; raise an InputError if it keeps no group."""
+        del size
+        return []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state that a restart needs, as JSON."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from this state. A filter without a state does nothing."""
+        del state
+
+
+def load_filters(filters: Mapping[str, Any] | Sequence[Filter]) -> tuple[Filter, ...]:
+    """Make filters from their names and options. A sequence of `Filter` instances is returned as a tuple.
+
+    A name can be `path.py:NAME`. Example: `{"equal_rewards": {}, "my_filters.py:Long": {"most": 400}}`.
+
+    Raises:
+        SemanticEntropyError: a filter does not exist or does not accept the options.
+    """
+    if not isinstance(filters, Mapping):
+        return tuple(filters)
+    for name, options in filters.items():
+        if not isinstance(options, Mapping):
+            raise InputError(f"filter {name}: {options!r} is not a mapping of options: {{}} sets the defaults.")
+    return tuple(create("filter", name, dict(options), Filter) for name, options in filters.items())
 
 
 def smallest_positive_entropy(size: int) -> float:
@@ -72,7 +136,7 @@ def check_outside(outside: str) -> Outside:
 
 
 @dataclass(frozen=True, slots=True)
-class EntropyWindow:
+class EntropyWindow(Filter):
     """The bounds of a group's entropy: low < H < high.
 
     Attributes:
@@ -81,6 +145,7 @@ class EntropyWindow:
         units: the unit of both bounds: `nats`, or `normalized` for shares of ln G.
     """
 
+    name: ClassVar[str] = "entropy"
     low: float = 0.0
     high: float = math.inf
     units: EntropyUnits = "nats"
@@ -95,6 +160,11 @@ class EntropyWindow:
                 f"delta_low={self.low} must be smaller than delta_high={self.high} ({self.units}): no entropy is "
                 "between them."
             )
+
+    def drop_reasons(self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]) -> list[str | None]:
+        del rewards
+        results = (item.result for item in scored)
+        return [self.drop_reason(result.entropy, sum(label >= 0 for label in result.labels)) for result in results]
 
     def drop_reason(self, entropy: float, size: int | None = None) -> str | None:
         """Return the reason why the group is outside the window, or None if the group is inside.
@@ -153,7 +223,7 @@ class EntropyWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class ShareWindow:
+class ShareWindow(Filter):
     """The bounds of max p, the share of the largest cluster in the group: low <= max p <= high.
 
     Attributes:
@@ -161,12 +231,17 @@ class ShareWindow:
         high: the upper bound, inclusive.
     """
 
+    name: ClassVar[str] = "share"
     low: float = 0.0
     high: float = 1.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.low <= self.high <= 1:
             raise InputError(f"max_p_low={self.low} and max_p_high={self.high}: set 0 <= max_p_low <= max_p_high <= 1.")
+
+    def drop_reasons(self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]) -> list[str | None]:
+        del rewards
+        return [self.drop_reason(item.result) for item in scored]
 
     def drop_reason(self, result: Result) -> str | None:
         """Return the reason why the group is outside the bounds, or None if the group is inside."""
@@ -176,6 +251,20 @@ class ShareWindow:
         if largest > self.high + _TOLERANCE:
             return DROPPED_CERTAIN
         return None
+
+
+class EqualRewardsFilter(Filter):
+    """Drops a group whose completions all have the same reward: all its advantages are 0.
+
+    Without this filter, such a group has no gradient either, but its tokens count in the denominator of the loss
+    (`golden`: all completions right, or all wrong). DAPO (Yu et al. 2025) also leaves these groups out.
+    """
+
+    name = "equal_rewards"
+
+    def drop_reasons(self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]) -> list[str | None]:
+        del scored
+        return [None if len(set(row[~np.isnan(row)].tolist())) > 1 else DROPPED_EQUAL for row in rewards]
 
 
 def _times(bound: float, most: float) -> float:

@@ -19,7 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from empo_rl.core.rewards import ScoredGroup
-from semantic_entropy import InputError
+from empo_rl.plugin import create
 
 _LONGEST_WORD = 40  # characters; in a longer run without a space, each character counts as a word
 
@@ -193,31 +193,21 @@ class ConcentrationGuard(Guard):
         self._answers = deque(state["seen"], maxlen=self._answers.maxlen)
 
 
-GUARDS: Mapping[str, type[Guard]] = {
-    guard.name: guard for guard in (EmptyGuard, CopiedGuard, OverlongGuard, RepetitionGuard, ConcentrationGuard)
-}
-
-
 def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...]:
     """Make guards from their names and options. A sequence of `Guard` instances is returned as a tuple.
 
-    The options are a payment or a dict: `{"copied": 0.0, "overlong": None, "repetition": {"pays": 0.0, "n": 3}}`.
+    A name can be `path.py:NAME`. The options are a payment or a dict:
+    `{"copied": 0.0, "overlong": None, "repetition": {"pays": 0.0, "n": 3}}`.
 
     Raises:
-        InputError: a guard does not exist or does not accept the options.
+        SemanticEntropyError: a guard does not exist or does not accept the options.
     """
     if not isinstance(guards, Mapping):
         return tuple(guards)
-    loaded = []
-    for name, choice in guards.items():
-        if name not in GUARDS:
-            raise InputError(f"guard {name!r} does not exist. Choose one of: {', '.join(GUARDS)}.")
-        options = dict(choice) if isinstance(choice, Mapping) else {"pays": choice}
-        try:
-            loaded.append(GUARDS[name](**options))
-        except TypeError as error:
-            raise InputError(f"guard {name!r} does not accept the options {options}: {error}.") from error
-    return tuple(loaded)
+    return tuple(
+        create("guard", name, dict(choice) if isinstance(choice, Mapping) else {"pays": choice}, Guard)
+        for name, choice in guards.items()
+    )
 
 
 def answer_concentration(scored: Sequence[ScoredGroup]) -> float:

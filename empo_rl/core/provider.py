@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import check_scale, group_advantages
-from empo_rl.core.filters import EntropyUnits, EntropyWindow, ShareWindow, check_outside
+from empo_rl.core.filters import EntropyUnits, EntropyWindow, Filter, ShareWindow, check_outside, load_filters
 from empo_rl.core.groups import RolloutGroup, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import batch_metrics
@@ -81,7 +81,8 @@ class EmpoProvider:
         extract: how the answer is extracted from a completion: a name or a function; None uses the default of the
             judge.
         reward: a signal's name (`empo`, `log_share`, `majority`, `golden`, `semi_supervised`, `self_certainty`,
-            `token_entropy`, `random`, `format`, `composite`, or a plugin's), a `RewardSignal` class or an instance.
+            `token_entropy`, `random`, `format`, `composite`, or a plugin's), `path.py:NAME`, a function (see
+            `empo_rl.core.rewards.functions`), a `RewardSignal` class or an instance.
         reward_options: the options of the signal, if `reward` is a name or a class.
         delta_low: the lower bound of the entropy of a group, exclusive. All four bounds apply only to signals with
             `windowed = True`.
@@ -89,6 +90,8 @@ class EmpoProvider:
         delta_units: the unit of delta_low and delta_high: `nats`, or `normalized` for shares of ln G.
         max_p_low: the smallest allowed share of the largest cluster.
         max_p_high: the largest allowed share of the largest cluster.
+        filters: more filters, which apply to every group: their options by name, `{"equal_rewards": {}}`, or `Filter`
+            instances.
         outside: what happens to a group outside these bounds: `drop` takes the group out of the loss, `zero` sets the
             rewards of its answers to 0 and leaves the group in the loss.
         invalid: the payment of an invalid answer (an answer that cannot be extracted): `singleton_zero`,
@@ -123,6 +126,7 @@ class EmpoProvider:
         delta_units: EntropyUnits = "nats",
         max_p_low: float = 0.0,
         max_p_high: float = 1.0,
+        filters: Mapping[str, Any] | Sequence[Filter] = (),
         outside: str = "drop",
         invalid: str = "singleton_zero",
         guards: Mapping[str, Any] | Sequence[Guard] = (),
@@ -137,6 +141,7 @@ class EmpoProvider:
         self.scale = check_scale(scale)
         self.window = EntropyWindow(delta_low, delta_high, delta_units)
         self.shares = ShareWindow(max_p_low, max_p_high)
+        self.filters = load_filters(filters)
         self.outside = check_outside(outside)
         self.guards = load_guards(guards)
         self.measure_gold = measure_gold
@@ -184,7 +189,7 @@ class EmpoProvider:
 
         Without this decision, the rewards or advantages would depend on the number of processes.
         """
-        return self.scale == "batch" or self._signal.stateful or any(guard.stateful for guard in self.guards)
+        return self.scale == "batch" or self._signal.stateful or any(c.stateful for c in (*self.guards, *self.filters))
 
     def check(self, size: int) -> list[str]:
         """Return notes for the user about these settings at G=size.
@@ -196,7 +201,8 @@ class EmpoProvider:
             raise InputError(
                 f"G={size}: the advantage of a single completion is always 0. Sample at least 2 completions per prompt."
             )
-        return self.window.check(size) if self._signal.windowed else []
+        notes = self.window.check(size) if self._signal.windowed else []
+        return [*notes, *(note for chosen in self.filters for note in chosen.check(size))]
 
     def step(self, groups: Sequence[RolloutGroup | Sequence[str]], *, training: bool = True) -> BatchDecision:
         """Decide about one batch.
@@ -231,7 +237,7 @@ class EmpoProvider:
         flags = {guard.name: np.array(guard.flags(scored), dtype=np.bool_) for guard in self.guards}
         for guard in self.guards:
             rewards = np.where(flags[guard.name], np.nan if guard.pays is None else guard.pays, rewards)
-        reasons = tuple(self._drop_reason(item) for item in scored)
+        reasons, filtered = self._drop_reasons(scored, rewards)
         if self.outside == "zero":
             rewards = np.where(self._zeroed(scored, reasons, flags), 0.0, rewards)
         seconds = time.perf_counter() - started
@@ -246,7 +252,7 @@ class EmpoProvider:
             loss_mask=in_loss.ravel(),
             entropies=np.array([result.entropy for result in results], dtype=np.float64),
             drop_reasons=reasons,
-            metrics=batch_metrics(scored, rewards, reasons, keep, flags, right, seconds),
+            metrics={**batch_metrics(scored, rewards, reasons, keep, flags, right, seconds), **filtered},
             results=results,
         )
 
@@ -256,15 +262,19 @@ class EmpoProvider:
             "reward": self.reward,
             "signal": self._signal.state_dict(),
             "guards": {guard.name: guard.state_dict() for guard in self.guards},
+            "filters": {chosen.name: chosen.state_dict() for chosen in self.filters},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from this state. Ignores the state of another signal, and of guards that this provider lacks."""
+        """Continue from this state. Ignores the state of another signal, and of unused guards and filters."""
         if state.get("reward") == self.reward:
             self._signal.load_state_dict(state["signal"])
         for guard in self.guards:
             if guard.name in state.get("guards", {}):
                 guard.load_state_dict(state["guards"][guard.name])
+        for chosen in self.filters:
+            if chosen.name in state.get("filters", {}):
+                chosen.load_state_dict(state["filters"][chosen.name])
 
     def close(self) -> None:
         """End the worker processes of the scorers that this provider created. A scorer from the caller stays open."""
@@ -310,6 +320,23 @@ class EmpoProvider:
         if self.invalid == "drop":
             rewards = np.where(_invalid(scored), np.nan, rewards)
         return rewards
+
+    def _drop_reasons(
+        self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]
+    ) -> tuple[tuple[str | None, ...], dict[str, float]]:
+        """(B,) the reason why each group is outside, and for each filter in `filters` the share of groups outside."""
+        reasons = [self._drop_reason(item) for item in scored]
+        shares = {}
+        for chosen in self.filters:
+            found = list(chosen.drop_reasons(scored, rewards))
+            if len(found) != len(scored):
+                raise InputError(
+                    f"filter {chosen.name!r} returned {len(found)} reasons for {len(scored)} groups: return one for "
+                    "each group."
+                )
+            shares[f"filter_{chosen.name}"] = sum(reason is not None for reason in found) / len(found)
+            reasons = [earlier or reason for earlier, reason in zip(reasons, found, strict=True)]
+        return tuple(reasons), shares
 
     def _drop_reason(self, item: ScoredGroup) -> str | None:
         if not self._signal.filtered(item):

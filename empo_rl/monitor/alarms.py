@@ -1,4 +1,4 @@
-"""The built-in alarms. Each alarm watches a number that needs no label.
+"""The built-in alarms for signs of a collapse. Each alarm watches a number that needs no label.
 
     entropy_floor  the mean semantic entropy is below a floor
     entropy_rise   the mean semantic entropy has risen from its lowest value
@@ -14,7 +14,6 @@ model (benchmarks/collapse_alarms.py).
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections import Counter, deque
 from collections.abc import Mapping
@@ -342,46 +341,3 @@ class LengthDriftAlarm(_SinceStartAlarm):
             f"{start:.1f} at the start), {'above' if long else 'below'} {limit:g} times"
         )
         return Reading(value, limit, value > limit if long else value < limit, words)
-
-
-ALARMS: Mapping[str, type[Alarm]] = {
-    alarm.name: alarm
-    for alarm in (
-        EntropyFloorAlarm,
-        EntropyRiseAlarm,
-        ConcentrationAlarm,
-        VarietyAlarm,
-        UnparsableAlarm,
-        LengthDriftAlarm,
-    )
-}
-
-
-def load_alarms(choices: Mapping[str, Any] | None = None) -> tuple[Alarm, ...]:
-    """Make all built-in alarms.
-
-    Args:
-        choices: changes to the default options, by the name of the alarm; None excludes the alarm. Example:
-            `{"concentration": {"share": 0.3, "action": "stop"}, "length_drift": None}`
-
-    Raises:
-        InputError: an alarm does not exist or does not accept the options.
-    """
-    chosen = dict(choices or {})
-    for name in chosen:
-        if name not in ALARMS:
-            raise InputError(f"alarm {name!r} does not exist. Choose one of: {', '.join(ALARMS)}.")
-    return tuple(_make_alarm(name, chosen.get(name, {})) for name in ALARMS if chosen.get(name, {}) is not None)
-
-
-def _make_alarm(name: str, options: Any) -> Alarm:
-    if not isinstance(options, Mapping):
-        raise InputError(
-            f"alarm {name}: {options!r} is not a mapping of options: set for example {{steps: 5}}, or {{}} for the "
-            "default options, or null to exclude the alarm."
-        )
-    try:
-        return ALARMS[name](**options)
-    except TypeError as error:
-        known = ", ".join(option for option in inspect.signature(ALARMS[name]).parameters)
-        raise InputError(f"alarm {name} does not accept {dict(options)}: its options are {known}.") from error

@@ -31,12 +31,14 @@ class Reading:
         limit: the limit of the number.
         holds: whether the condition of the alarm holds: the number is beyond the limit.
         words: the number and the limit in words, for a message.
+        evidence: lines for the end of the message, such as the likely cause and completions of the step.
     """
 
     value: float
     limit: float
     holds: bool
     words: str
+    evidence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,7 @@ class Firing:
         value: the watched number in `step`.
         limit: the limit of that number.
         action: `warn` or `stop`.
-        message: the watched number and its limit in words, the first step, the meaning, and the advice.
+        message: the watched number and its limit in words, the first step, the meaning, the advice, and the evidence.
     """
 
     alarm: str
@@ -148,6 +150,7 @@ class Alarm(ABC):
             return None
         began = self._streak.began or step
         since = f" since step {began}" if began < step else ""
+        evidence = f"\n{reading.evidence}" if reading.evidence else ""
         return Firing(
             alarm=self.name,
             step=step,
@@ -155,7 +158,7 @@ class Alarm(ABC):
             value=reading.value,
             limit=reading.limit,
             action=self.action or action,
-            message=f"alarm {self.name} at step {step}: {reading.words}{since}. {self.meaning}",
+            message=f"alarm {self.name} at step {step}: {reading.words}{since}. {self.meaning}{evidence}",
         )
 
     def _fires(self, holds: bool, step: int) -> bool:

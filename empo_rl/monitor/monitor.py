@@ -15,11 +15,74 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
+from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import BatchDecision
-from empo_rl.monitor.alarms import load_alarms
+from empo_rl.monitor.alarms import (
+    ConcentrationAlarm,
+    EntropyFloorAlarm,
+    EntropyRiseAlarm,
+    LengthDriftAlarm,
+    UnparsableAlarm,
+    VarietyAlarm,
+)
 from empo_rl.monitor.base import ACTIONS, Action, Alarm, Firing
+from empo_rl.monitor.learning_alarms import (
+    CutOffAlarm,
+    NoGradientAlarm,
+    NoSignalAlarm,
+    NothingReadableAlarm,
+    NoUpdateAlarm,
+)
 from empo_rl.monitor.observation import Observation
+from empo_rl.plugin import components, create, is_file_reference
 from semantic_entropy import InputError, SemanticEntropyError
+
+ALARMS: Mapping[str, type[Alarm]] = {
+    alarm.name: alarm
+    for alarm in (
+        NothingReadableAlarm,
+        CutOffAlarm,
+        NoSignalAlarm,
+        NoGradientAlarm,
+        NoUpdateAlarm,
+        EntropyFloorAlarm,
+        EntropyRiseAlarm,
+        ConcentrationAlarm,
+        VarietyAlarm,
+        UnparsableAlarm,
+        LengthDriftAlarm,
+    )
+}
+"""The built-in alarms by name. They watch each run unless its configuration excludes them."""
+
+
+def load_alarms(choices: Mapping[str, Any] | None = None) -> tuple[Alarm, ...]:
+    """Make the built-in alarms, and the alarms of plugins that `choices` names.
+
+    Args:
+        choices: changes to the default options, by the name of the alarm or by `path.py:NAME`; None excludes the alarm.
+            Example: `{"concentration": {"share": 0.3, "action": "stop"}, "length_drift": None}`
+
+    Raises:
+        SemanticEntropyError: an alarm does not exist or does not accept the options.
+    """
+    defaults: dict[str, Any] = {name: {} for name in ALARMS}
+    chosen = {**defaults, **(choices or {})}
+    return tuple(made for name, options in chosen.items() if (made := _make_alarm(name, options)) is not None)
+
+
+def _make_alarm(name: str, options: Any) -> Alarm | None:
+    if not is_file_reference(name):
+        components.find("alarm", name)  # a name that does not exist is an error, also with the options None
+    if options is None:
+        return None
+    if not isinstance(options, Mapping):
+        raise InputError(
+            f"alarm {name}: {options!r} is not a mapping of options: set for example {{steps: 5}}, or {{}} for the "
+            "default options, or null to exclude the alarm."
+        )
+    alarm: Alarm = create("alarm", name, dict(options), Alarm)
+    return alarm
 
 
 class RunStoppedError(SemanticEntropyError):
@@ -30,7 +93,7 @@ class Monitor:
     """A set of alarms.
 
     Args:
-        alarms: changes to the default alarms, by name, for example
+        alarms: changes to the default alarms, and more alarms, by name (see `load_alarms`), for example
             `{"variety": None, "concentration": {"share": 0.3}}`; or `Alarm` instances, which replace all default
             alarms.
         action: `warn` or `stop`: the action of each alarm with `action=None`.
@@ -45,7 +108,12 @@ class Monitor:
         self._step = 0
 
     def update(
-        self, decision: BatchDecision, *, lengths: Sequence[float] | None = None, step: int | None = None
+        self,
+        decision: BatchDecision,
+        *,
+        lengths: Sequence[float] | None = None,
+        step: int | None = None,
+        groups: Sequence[RolloutGroup] | None = None,
     ) -> list[Firing]:
         """Update all alarms with one step. Return the alarms that fire in this step.
 
@@ -53,8 +121,9 @@ class Monitor:
             decision: the provider's decision about all groups of the step.
             lengths: (B*G,) the lengths of the completions, in group order, in any unit; needed by `length_drift` only.
             step: the number of the step; None means the step after the last step.
+            groups: (B,) the groups of the step; with them, messages show completions, and `cut_off` has a reading.
         """
-        return self.observe(Observation.of(decision, lengths), self._step + 1 if step is None else step)
+        return self.observe(Observation.of(decision, lengths, groups), self._step + 1 if step is None else step)
 
     def observe(self, observation: Observation, step: int) -> list[Firing]:
         """Update all alarms with an observation, which may be joined from the observations of several processes."""

@@ -10,13 +10,61 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Self, TypeVar
 
+import numpy as np
+
+from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.guards import normalize_answer
 from empo_rl.core.provider import BatchDecision
 from semantic_entropy import InputError
 
 ANSWER_LENGTH = 200  # only the first characters of an answer are compared and stored: free text can be long
+_Number = TypeVar("_Number", bool, float)
+EXAMPLES = 3  # completions in the message of an alarm
+_END_LENGTH = 200  # characters of a completion in the message: the answer is at the end
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A completion of the step, for the message of an alarm.
+
+    Attributes:
+        end: the last characters of the completion.
+        answer: the extracted answer; None if there is none.
+        reward: the reward; nan if the completion is not in the loss.
+        gold: the gold answer; None if there is none.
+        truncated: whether the completion reached the length limit; None if the trainer did not measure this.
+    """
+
+    end: str
+    answer: str | None
+    reward: float
+    gold: str | None = None
+    truncated: bool | None = None
+
+    def __str__(self) -> str:
+        answer = "no answer" if self.answer is None else f"answer {self.answer[:80]!r}"
+        gold = "" if self.gold is None else f", gold {self.gold[:80]!r}"
+        paid = "not in the loss" if math.isnan(self.reward) else f"reward {self.reward:.3g}"
+        return f"{self.end!r} [{answer}{gold}, {paid}{', cut off' if self.truncated else ''}]"
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """What the optimizer step did. None: the trainer did not measure it.
+
+    Attributes:
+        gradient: whether a trained weight has a gradient that is not zero.
+        moved: the share of the weights with such a gradient that the step changed. Only a part of each weight matrix is
+            compared. The value is None in a step with a low learning rate by plan: in the warm-up, or below 1% of the
+            configured rate.
+        learning_rate: the learning rate of the step.
+    """
+
+    gradient: bool | None = None
+    moved: float | None = None
+    learning_rate: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +77,14 @@ class Observation:
         main_answers: (B,) the most frequent answer of each group, normalised; None if the group has no valid answer.
         invalid: the number of completions without an extractable answer.
         lengths: (B*G,) the lengths of the completions, in the same unit in all steps; empty if they were not measured.
+        flat: the number of groups whose advantages are all 0: dropped groups, and groups with equal rewards.
+        dropped: the number of groups that the filters drop.
+        truncated: the number of completions that reached the length limit; None if it was not measured.
+        extract: the rule that extracts the answers.
+        grades_gold: whether a group has a gold answer.
+        examples: the first completions of the step, from different groups.
+        prompt: the first prompt of the run as text; None if it is not known.
+        update: what the optimizer step did.
     """
 
     size: int
@@ -36,16 +92,38 @@ class Observation:
     main_answers: tuple[str | None, ...]
     invalid: int
     lengths: tuple[float, ...] = ()
+    flat: int = 0
+    dropped: int = 0
+    truncated: int | None = None
+    extract: str = ""
+    grades_gold: bool = False
+    examples: tuple[Example, ...] = ()
+    prompt: str | None = None
+    update: Update = Update()
 
     @classmethod
-    def of(cls, decision: BatchDecision, lengths: Sequence[float] | None = None) -> Self:
-        """Make an observation from a provider's decision and from the lengths of the completions (None if unknown)."""
+    def of(
+        cls,
+        decision: BatchDecision,
+        lengths: Sequence[float] | None = None,
+        groups: Sequence[RolloutGroup] | None = None,
+    ) -> Self:
+        """Make an observation from a provider's decision.
+
+        Args:
+            decision: the decision.
+            lengths: (B*G,) the lengths of the completions; None if they are not known.
+            groups: (B,) the groups of the decision, for examples and cut-off completions; None: the observation has
+                neither.
+        """
         if lengths is not None and len(lengths) != len(decision.rewards):
             raise InputError(
                 f"lengths has {len(lengths)} numbers for {len(decision.rewards)} completions: pass one number for each "
                 "completion, in group order."
             )
         results = decision.results
+        advantages = decision.advantages.reshape(decision.num_groups, -1)
+        measured = groups is not None and all("truncated" in group.measures for group in groups)
         return cls(
             size=decision.num_generations,
             entropies=tuple(float(entropy) for entropy in decision.entropies),
@@ -54,6 +132,12 @@ class Observation:
             ),
             invalid=sum(result.invalid for result in results),
             lengths=tuple(float(length) for length in lengths or ()),
+            flat=int((advantages == 0).all(axis=1).sum()),
+            dropped=int(np.sum(~decision.keep)),
+            truncated=int(sum(sum(g.measures["truncated"]) for g in groups)) if measured and groups else None,
+            extract=results[0].provenance.extract,
+            grades_gold=any(group.gold is not None for group in groups or ()),
+            examples=_examples(decision, groups or ()),
         )
 
     @classmethod
@@ -67,6 +151,18 @@ class Observation:
             main_answers=tuple(answer for part in parts for answer in part.main_answers),
             invalid=sum(part.invalid for part in parts),
             lengths=tuple(length for part in parts for length in part.lengths),
+            flat=sum(part.flat for part in parts),
+            dropped=sum(part.dropped for part in parts),
+            truncated=_sum(part.truncated for part in parts),
+            extract=parts[0].extract,
+            grades_gold=any(part.grades_gold for part in parts),
+            examples=tuple(example for part in parts for example in part.examples)[:EXAMPLES],
+            prompt=parts[0].prompt,
+            update=Update(
+                gradient=_largest(part.update.gradient for part in parts),
+                moved=_largest(part.update.moved for part in parts),
+                learning_rate=parts[0].update.learning_rate,
+            ),
         )
 
     @property
@@ -80,6 +176,11 @@ class Observation:
         return self.invalid / (len(self.main_answers) * self.size)
 
     @property
+    def cut_off_fraction(self) -> float | None:
+        """The share of completions that reached the length limit; None if it was not measured."""
+        return None if self.truncated is None else self.truncated / (len(self.main_answers) * self.size)
+
+    @property
     def length(self) -> float | None:
         """The mean length; None if no lengths were measured."""
         return _mean(self.lengths)
@@ -88,3 +189,26 @@ class Observation:
 def _mean(values: Iterable[float]) -> float | None:
     numbers = list(values)
     return math.fsum(numbers) / len(numbers) if numbers else None
+
+
+def _examples(decision: BatchDecision, groups: Sequence[RolloutGroup]) -> tuple[Example, ...]:
+    """The first completion of each of the first groups."""
+    return tuple(
+        Example(
+            end=group.completions[0][-_END_LENGTH:],
+            answer=decision.results[index].answers[0],
+            reward=float(decision.rewards[index * decision.num_generations]),
+            gold=group.gold,
+            truncated=bool(group.measures["truncated"][0]) if "truncated" in group.measures else None,
+        )
+        for index, group in enumerate(groups[:EXAMPLES])
+    )
+
+
+def _sum(counts: Iterable[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if known else None
+
+
+def _largest(values: Iterable[_Number | None]) -> _Number | None:
+    return max((value for value in values if value is not None), default=None)

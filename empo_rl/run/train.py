@@ -234,8 +234,14 @@ def _ignore(line: str) -> None:
 
 
 def _note(logs: Mapping[str, float]) -> str:
+    """The numbers of a step for the progress line. A number that the step does not have is left out."""
     if "empo/keep_fraction" not in logs:  # SFT or online DPO
         return f"loss {logs['loss']:.3f}"
-    # with invalid=drop, a batch without a valid answer has no entropy
-    entropy = f"entropy {logs['empo/entropy']:.2f} nats" if "empo/entropy" in logs else "no valid answer"
-    return f"{entropy}, kept {logs['empo/keep_fraction']:.0%}"
+    parts = [
+        ("reward", "empo/reward", ".2f", ""),
+        ("entropy", "empo/entropy", ".2f", " nats"),
+        ("kept", "empo/keep_fraction", ".0%", ""),
+        ("invalid", "empo/invalid_fraction", ".0%", ""),
+        ("cut off", "completions/clipped_ratio", ".0%", ""),
+    ]
+    return ", ".join(f"{word} {logs[key]:{form}}{unit}" for word, key, form, unit in parts if logs.get(key) is not None)

@@ -1,15 +1,19 @@
 """Reward signals come from the entry-point group `empo_rl`; the core's old hook names the new place."""
 
+import json
 import os
 import subprocess
 import sys
 
 import pytest
+from click.testing import CliRunner
 
 import semantic_entropy
-from empo_rl import register_reward
+from empo_rl import Alarm, Filter, Guard, register_reward
+from empo_rl.cli import main
 from empo_rl.core.rewards import RewardSignal, load_reward
-from empo_rl.plugin import rewards
+from empo_rl.monitor import ALARMS
+from empo_rl.plugin import KINDS, components
 from semantic_entropy import InputError, UnknownComponentError
 
 BUILT_IN = [
@@ -37,6 +41,28 @@ def empo_rl_rewards():
     return [Component("brevity", load, "shorter completions are paid more")]
 """
 
+PLUGIN_OF_ALL_KINDS = """
+from empo_rl.core.filters import EqualRewardsFilter
+from empo_rl.core.guards import EmptyGuard
+from empo_rl.monitor.alarms import EntropyFloorAlarm
+from empo_rl.plugin import Component, hookimpl
+
+class Floor(EntropyFloorAlarm):
+    name = "floor"
+
+@hookimpl
+def empo_rl_filters():
+    return [Component("flat", lambda: EqualRewardsFilter)]
+
+@hookimpl
+def empo_rl_guards():
+    return [Component("nothing", lambda: EmptyGuard)]
+
+@hookimpl
+def empo_rl_alarms():
+    return [Component("floor", lambda: Floor)]
+"""
+
 OLD_PLUGIN = """
 from semantic_entropy.plugin import Component, hookimpl
 
@@ -62,9 +88,9 @@ def install(folder, name, group, source):
 
 
 def test_the_built_in_signals_are_installed_as_a_plugin():
-    entries = rewards.entries("reward")
+    entries = components.entries("reward")
     assert sorted(entry.component.name for entry in entries if entry.source == "semantic-entropy") == BUILT_IN
-    assert rewards.failures() == []
+    assert components.failures() == []
 
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "composite"])
@@ -78,6 +104,45 @@ def test_a_plugin_announces_a_signal_in_the_group_empo_rl(tmp_path):
     install(tmp_path, "short_rewards", "empo_rl", NEW_PLUGIN)
     code = "from empo_rl.core.rewards import load_reward; print(type(load_reward('brevity')).__name__)"
     assert run_python(code, tmp_path) == "EmpoReward"
+
+
+def test_a_plugin_announces_filters_guards_and_alarms_and_its_alarms_watch_only_where_they_are_named(tmp_path):
+    install(tmp_path, "all_kinds", "empo_rl", PLUGIN_OF_ALL_KINDS)
+    code = (
+        "from empo_rl import EmpoProvider, Monitor; "
+        "provider = EmpoProvider('exact', filters={'flat': {}}, guards={'nothing': None}); "
+        "print(provider.filters[0].name, provider.guards[0].name, "
+        "'floor' in [a.name for a in Monitor().alarms], Monitor({'floor': {'floor': 0.5}}).alarms[-1].floor)"
+    )
+    assert run_python(code, tmp_path) == "equal_rewards empty False 0.5"
+
+
+def test_the_built_in_filters_guards_and_alarms_come_through_the_same_door():
+    listed = {kind: [e.component for e in components.entries(kind) if e.source == "semantic-entropy"] for kind in KINDS}
+    for kind, bases in {"filter": Filter, "guard": Guard, "alarm": Alarm}.items():
+        found = {component.name: component.load() for component in listed[kind]}
+        assert {name: cls.name for name, cls in found.items()} == {name: name for name in found}
+        assert all(issubclass(cls, bases) for cls in found.values())
+        assert {cls.__name__ for cls in found.values()} == subclass_names(bases, "empo_rl.")
+    assert [component.name for component in listed["alarm"]] == list(ALARMS)
+    assert all(component.summary for found in listed.values() for component in found)
+
+
+def subclass_names(base, package):
+    """The names of the subclasses in a package, without private bases, whose names begin with an underscore."""
+    direct = [cls for cls in base.__subclasses__() if cls.__module__.startswith(package)]
+    names = {cls.__name__ for cls in direct if not cls.__name__.startswith("_")}
+    return names.union(*(subclass_names(cls, package) for cls in direct))
+
+
+def test_the_command_lists_each_kind_with_its_source():
+    done = CliRunner().invoke(main, ["components"])
+    assert done.exit_code == 0
+    assert [line for line in done.output.splitlines() if not line.startswith(" ")] == list(KINDS)
+    assert "  no_signal        no group is in the loss with two different rewards  (semantic-entropy)" in done.output
+    listed = json.loads(CliRunner().invoke(main, ["components", "--json"]).output)
+    assert listed["failed"] == []
+    assert {"name", "summary", "source"} == set(listed["components"]["guard"][0])
 
 
 def test_a_plugin_with_the_old_hook_is_listed_as_failed_with_the_new_place(tmp_path):

@@ -10,9 +10,11 @@
                     format            1 if an answer can be extracted, or if a pattern is found
     combined        semi_supervised   golden for prompts with a gold answer, another signal for all other prompts
                     composite         a weighted sum of other signals
+    functions       path.py:NAME      what a function returns for each group
 
-A new signal is a subclass of `RewardSignal`. A plugin adds the signal to `empo_rl` (see `empo_rl.plugin`), or
-`empo_rl.register_reward(name, cls)` registers the signal in the current process. `EmpoProvider` needs no change.
+A new signal is a function or a subclass of `RewardSignal`. A plugin adds the signal to `empo_rl` (see
+`empo_rl.plugin`), or `empo_rl.register_reward(name, cls)` registers the signal in the current process. `EmpoProvider`
+needs no change.
 """
 
 from empo_rl.core.rewards.base import (

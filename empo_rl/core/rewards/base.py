@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.groups import RolloutGroup
-from empo_rl.plugin import rewards
+from empo_rl.plugin import create, is_file_reference, load_from_file
 from semantic_entropy import InputError, Result
 
 InvalidPolicy = Literal["singleton_zero", "singleton_prob", "drop", "penalty"]
@@ -92,26 +92,41 @@ class RewardSignal(ABC):
 
 
 def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> RewardSignal:
-    """Make a signal from a name or a `RewardSignal` class, with options. An instance is returned unchanged.
+    """Make a signal. An instance of `RewardSignal` is returned unchanged.
+
+    Args:
+        reward: a name, `path.py:NAME`, a `RewardSignal` class or instance, or a function (see `FunctionReward`).
+        options: the options of the signal.
 
     Raises:
-        InputError: `options` are passed with an instance, or `reward` is not a signal.
+        SemanticEntropyError: the signal does not exist or rejects the options, `options` are passed with an instance,
+            or `reward` is not a signal.
     """
     options = dict(options or {})
-    if isinstance(reward, str):
-        signal = rewards.create("reward", reward, **options)
-    elif isinstance(reward, type):
-        signal = reward(**options)
-    elif options:
-        raise InputError(
-            f"reward_options={options} cannot change the instance reward={reward!r}: pass a name or a RewardSignal "
-            "class."
-        )
+    if isinstance(reward, RewardSignal):
+        if options:
+            raise InputError(
+                f"reward_options={options} cannot change the instance reward={reward!r}: pass a name or a RewardSignal "
+                "class."
+            )
+        return reward
+    found = load_from_file(reward) if isinstance(reward, str) and is_file_reference(reward) else reward
+    if isinstance(found, str):
+        made = create("reward", found, options, RewardSignal)
+    elif isinstance(found, type):
+        made = found(**options)
+    elif callable(found):
+        from empo_rl.core.rewards.functions import FunctionReward
+
+        made = FunctionReward(found, options)
     else:
-        signal = reward
-    if not isinstance(signal, RewardSignal):
-        raise InputError(f"reward={reward!r} is not a RewardSignal: pass a name, a RewardSignal class or an instance.")
-    return signal
+        made = found
+    if not isinstance(made, RewardSignal):
+        raise InputError(
+            f"reward={reward!r} is not a RewardSignal: pass a name, path.py:NAME, a function, a RewardSignal class or "
+            "an instance."
+        )
+    return made
 
 
 def by_group(scored: Sequence[ScoredGroup], pay: Callable[[ScoredGroup], Iterable[float]]) -> NDArray[np.float64]:

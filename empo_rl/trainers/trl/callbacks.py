@@ -21,10 +21,11 @@ checkpoints.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback
@@ -34,7 +35,10 @@ from empo_rl.core.provider import BatchDecision, EmpoProvider
 from empo_rl.files import checkpoints
 from empo_rl.files.metrics_file import MetricsFile
 from empo_rl.files.run_directory import ALARMS
-from empo_rl.monitor import Firing, Monitor, Observation, RunStoppedError
+from empo_rl.monitor import Firing, Monitor, Observation, RunStoppedError, Update
+
+_SAMPLED_WEIGHTS = 1024  # of each weight matrix: enough to see whether a step changed anything, at almost no cost
+_LOW_RATE = 0.01  # of the configured learning rate: the end of a decaying schedule, where few weights change
 
 
 class MonitorCallback(TrainerCallback):
@@ -64,6 +68,8 @@ class MonitorCallback(TrainerCallback):
         self._directory = directory
         self._file: MetricsFile | None = None
         self._observations: list[Observation] = []
+        self._prompt: str | None = None
+        self._probe = _UpdateProbe()
         provider.listeners.append(self._observe)
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -77,6 +83,7 @@ class MonitorCallback(TrainerCallback):
             self.monitor.load_state_dict(monitor_state)
         if self.monitor.stopping:
             raise RunStoppedError(f"the run was stopped after step {self.monitor.step}. {self._advice(state, args)}")
+        self._prompt = _first_prompt(kwargs.get("train_dataloader"))
         if self._directory and state.is_world_process_zero:
             self._file = MetricsFile(self._directory / ALARMS, after=state.global_step)
 
@@ -84,9 +91,18 @@ class MonitorCallback(TrainerCallback):
         """Delete the observations of an evaluation between two steps."""
         self._observations.clear()
 
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Read the gradient and a part of the weights before the optimizer step."""
+        self._probe.before_step(kwargs["model"], kwargs.get("optimizer"), args, state)
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Compare the weights with the weights before the optimizer step."""
+        self._probe.after_step()
+
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Update the alarms. A step that trains on the completions of an earlier step has no observation."""
-        parts = self._observations if PartialState().num_processes == 1 else gather_object(self._observations)
+        seen = [replace(part, prompt=self._prompt, update=self._probe.update) for part in self._observations]
+        parts = seen if PartialState().num_processes == 1 else gather_object(seen)
         observation = Observation.join(parts)
         self._observations.clear()
         if observation is None:
@@ -107,7 +123,7 @@ class MonitorCallback(TrainerCallback):
             state.log_history[-1].update(self.monitor.columns())
 
     def _observe(self, groups: Sequence[RolloutGroup], decision: BatchDecision) -> None:
-        self._observations.append(Observation.of(decision, _lengths(groups)))
+        self._observations.append(Observation.of(decision, _lengths(groups), groups))
 
     def _protect_checkpoint(self, state: Any, args: Any) -> Path | None:
         """Protect the last checkpoint from before the alarm's condition from deletion, and return its path."""
@@ -125,7 +141,8 @@ class MonitorCallback(TrainerCallback):
             if good
             else "There is no checkpoint from before the alarm's condition began."
         )
-        self._say(f"{firing.message} {kept}")
+        message, newline, evidence = firing.message.partition("\n")
+        self._say(f"{message} {kept}{newline}{evidence}")
         if self._file:
             self._file.append({**asdict(firing), "checkpoint": good and good.name})
 
@@ -173,3 +190,60 @@ def _lengths(groups: Sequence[RolloutGroup]) -> list[float]:
     if all("tokens" in group.measures for group in groups):
         return [float(count) for group in groups for count in group.measures["tokens"]]
     return [float(len(text)) for group in groups for text in group.completions]
+
+
+class _UpdateProbe:
+    """Measures whether a step has a gradient, and which share of the weights the optimizer changes.
+
+    It compares the first `_SAMPLED_WEIGHTS` numbers of each trained weight matrix, or of the shard of this process.
+    Under DeepSpeed, whose engine holds the gradients, it measures nothing.
+
+    Attributes:
+        update: the measurement of the last step.
+    """
+
+    def __init__(self) -> None:
+        self.update = Update()
+        self._weights: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []  # weight, copy, has a gradient
+
+    def before_step(self, model: Any, optimizer: Any, args: Any, state: Any) -> None:
+        """Read the gradients, and copy a part of the weights."""
+        self.update, self._weights = Update(), []
+        if args.deepspeed is not None:
+            return
+        trained = [weight for weight in model.parameters() if weight.requires_grad and weight.grad is not None]
+        rates = [float(group["lr"]) for group in optimizer.param_groups] if optimizer is not None else []
+        rate = max(rates, default=None)
+        self.update = Update(any(bool(_local(weight.grad).any()) for weight in trained), None, rate)
+        warming_up = state.global_step < args.get_warmup_steps(state.max_steps)
+        if self.update.gradient and not warming_up and not 0 < (rate or 0) < _LOW_RATE * args.learning_rate:
+            self._weights = [(weight, _sample(weight).clone(), _sample(weight.grad) != 0) for weight in trained]
+
+    def after_step(self) -> None:
+        """Compare the weights."""
+        total = sum(int(mask.sum()) for _, _, mask in self._weights)
+        if total:
+            moved = sum(int(((_sample(weight) != copy) & mask).sum()) for weight, copy, mask in self._weights)
+            self.update = replace(self.update, moved=moved / total)
+        self._weights = []
+
+
+def _local(tensor: Any) -> torch.Tensor:
+    """The part of a tensor that this process holds."""
+    part: torch.Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    return part.detach()
+
+
+def _sample(weight: Any) -> torch.Tensor:
+    return _local(weight).reshape(-1)[:_SAMPLED_WEIGHTS]
+
+
+def _first_prompt(dataloader: Any) -> str | None:
+    """The first prompt of the dataset as text; None if it cannot be read."""
+    dataset = getattr(dataloader, "dataset", None)
+    if not hasattr(dataset, "__getitem__") or not len(dataset):
+        return None
+    prompt = dataset[0].get("prompt")
+    if isinstance(prompt, str):
+        return prompt
+    return "\n".join(str(turn.get("content")) for turn in prompt) if prompt else None

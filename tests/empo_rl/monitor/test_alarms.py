@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empo_rl.monitor import ALARMS, Monitor, Observation, load_alarms
+from empo_rl.monitor import ALARMS, Monitor, Observation, Update, load_alarms
 from empo_rl.monitor.alarms import (
     ConcentrationAlarm,
     EntropyFloorAlarm,
@@ -16,14 +16,14 @@ from empo_rl.monitor.alarms import (
     UnparsableAlarm,
     VarietyAlarm,
 )
-from semantic_entropy import InputError
+from semantic_entropy import SemanticEntropyError
 
 G = 4
 
 
-def step_of(main=("1", "2"), entropies=None, invalid=0, lengths=()):
+def step_of(main=("1", "2"), entropies=None, invalid=0, lengths=(), **more):
     """A step of len(main) groups of four."""
-    return Observation(G, tuple(entropies or [1.0] * len(main)), tuple(main), invalid, tuple(lengths))
+    return Observation(G, tuple(entropies or [1.0] * len(main)), tuple(main), invalid, tuple(lengths), **more)
 
 
 def fires(alarm, steps):
@@ -158,7 +158,18 @@ def test_a_window_smaller_than_a_batch_keeps_the_last_main_answers_of_the_batch(
 @pytest.mark.parametrize("name", ALARMS)
 def test_an_alarm_restored_from_json_continues_as_if_uninterrupted(name):
     def steps(dice=(1, 2, 3, 1, 1, 1, 1, 1, 1, 1, 1, 1)):
-        return [step_of([str(n * k % 3) for k in range(4)], [n / 9] * 4, invalid=16 - 5 * n, lengths=[n]) for n in dice]
+        more = {"flat": 4, "truncated": 3, "update": Update(gradient=True, moved=0.0)}
+        flat = {**more, "flat": 0}
+        return [
+            step_of(
+                [str(n * k % 3) for k in range(4)],
+                [n / 9] * 4,
+                invalid=15 - 5 * n,
+                lengths=[n],
+                **(flat if name == "no_gradient" else more),
+            )
+            for n in dice
+        ]
 
     options = {"concentration": {"window": 8, "fewest": 4}, "variety": {"window": 4}}.get(name, {})
     (whole,), (before,), (after,) = [[a for a in load_alarms({name: options}) if a.name == name] for _ in range(3)]
@@ -174,11 +185,12 @@ def test_an_alarm_restored_from_json_continues_as_if_uninterrupted(name):
 @pytest.mark.parametrize(
     ("choices", "message"),
     [
-        ({"entropy": {}}, "alarm 'entropy' does not exist. Choose one of: entropy_floor, entropy_rise"),
+        ({"entropy": {}}, "no alarm named 'entropy'.*entropy_floor, entropy_rise"),
+        ({"entropy": None}, "no alarm named 'entropy'"),
         ({"variety": 3}, "alarm variety: 3 is not a mapping of options"),
         (
             {"variety": {"sharp": 3}},
-            "alarm variety does not accept {'sharp': 3}: its options are share, window, steps, action",
+            "alarm 'variety' has no option 'sharp'.*Its options: share=0.75, window=128, steps=3, action=None",
         ),
         ({"variety": {"share": 2}}, "alarm variety: share is 2: set a number from 0 to 1"),
         ({"variety": {"steps": 0}}, "alarm variety: steps is 0: set a whole number of 1 or more"),
@@ -187,7 +199,7 @@ def test_an_alarm_restored_from_json_continues_as_if_uninterrupted(name):
     ],
 )
 def test_an_unknown_alarm_or_option_is_refused_with_the_known_ones(choices, message):
-    with pytest.raises(InputError, match=message):
+    with pytest.raises(SemanticEntropyError, match=message):
         load_alarms(choices)
 
 

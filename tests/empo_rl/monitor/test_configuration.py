@@ -27,11 +27,11 @@ def test_an_option_reaches_its_alarm():
     [
         (
             "monitor.alarms.varieties.share=1",
-            "command line: monitor: alarm 'varieties' does not exist. Choose one of: entropy",
+            "command line: monitor: no alarm named 'varieties'. Did you mean 'variety'?",
         ),
         (
             "monitor.alarms.variety.sharp=1",
-            "command line: monitor: alarm variety does not accept {'sharp': 1}: its options are share",
+            "command line: monitor: alarm 'variety' has no option 'sharp'. Did you mean 'share'?",
         ),
         ("monitor.alarm.variety.share=1", "monitor.alarm is not a key. Did you mean 'monitor.alarms'"),
         ("monitor.action=halt", "command line: monitor.action: Input should be 'warn' or 'stop'"),
