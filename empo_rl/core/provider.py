@@ -189,7 +189,8 @@ class EmpoProvider:
 
         Without this decision, the rewards or advantages would depend on the number of processes.
         """
-        return self.scale == "batch" or self._signal.stateful or any(c.stateful for c in (*self.guards, *self.filters))
+        remembers = any(guard.stateful for guard in self.guards) or any(chosen.stateful for chosen in self.filters)
+        return self.scale == "batch" or self._signal.stateful or remembers
 
     def check(self, size: int) -> list[str]:
         """Return notes for the user about these settings at G=size.

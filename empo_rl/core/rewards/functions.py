@@ -57,7 +57,7 @@ class FunctionReward(RewardSignal):
     def __init__(
         self, function: Callable[..., Any], options: Mapping[str, Any] | None = None, name: str | None = None
     ) -> None:
-        self.name = name or getattr(function, "__name__", type(function).__name__)
+        self.name = name or str(getattr(function, "__name__", type(function).__name__))
         self._function, self._options = function, dict(options or {})
         self._arguments = self._chosen_arguments()
         self.needs = frozenset(self._arguments) & frozenset(_MEASURES)
