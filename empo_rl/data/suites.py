@@ -38,6 +38,11 @@ MMLU_PRO_GROUPS: Mapping[str, str] = {
 }
 
 
+GoldPolicy = Literal["required", "nullable", "optional"]
+"""Whether a row needs a gold answer. "required": yes; "nullable": it needs the column, which may be null or empty;
+"optional": it may lack the column, too. A question without a gold answer counts only in the semantic entropy."""
+
+
 @dataclass(frozen=True, slots=True)
 class SetColumns:
     """Column names of an evaluation set. If a role has several names, the first name that a row contains is read.
@@ -77,6 +82,7 @@ class QuestionSet:
         columns: names of the columns.
         groups: category -> group; each group of the set has its own column in the table.
         examples: the split with the few-shot examples; None: the set has no split for examples.
+        golds: whether each row needs a gold answer.
     """
 
     name: str
@@ -89,6 +95,7 @@ class QuestionSet:
     columns: SetColumns = SetColumns()
     groups: Mapping[str, str] | None = None
     examples: str | None = None
+    golds: GoldPolicy = "required"
 
 
 _GPQA = SetColumns(

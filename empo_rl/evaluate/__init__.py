@@ -7,6 +7,7 @@
     grades.py                compares answers with gold answers
     results.py, numbers.py   metrics of a set with confidence intervals
     table.py                 results as Markdown
+    comparison.py            differences of two evaluations, with paired intervals
     evaluation_directory.py  the files of an evaluation
     evaluation_run.py        runs the steps above, in this order
     cli.py                   options of the command

@@ -3,6 +3,7 @@ r"""`empo-eval`: evaluate a model on the paper's evaluation sets, or on your own
     empo-eval MODEL --suite math                      sample responses, grade them, print the table
     empo-eval --regrade DIR                           grade the responses in DIR again, without the model
     empo-eval --table DIR DIR ...                     print several evaluations in one table
+    empo-eval --compare BEFORE AFTER                  print the differences with paired intervals
 
 The module imports torch only when responses are sampled.
 """
@@ -13,14 +14,14 @@ import json
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
 from empo_rl.config.templates import TEMPLATES
-from empo_rl.data.suites import SETS, SUITES, QuestionSet, SetColumns, select_sets
+from empo_rl.data.suites import SETS, SUITES, GoldPolicy, QuestionSet, SetColumns, select_sets
 from semantic_entropy import InputError, SemanticEntropyError
 
 _EXAMPLES = """\
@@ -30,6 +31,7 @@ empo-eval MODEL --suite omni --samples 8  Omni-MATH, with pass@k, majority@8, en
 empo-eval MODEL --data FILE --kind math   your own questions (JSONL)
 empo-eval --regrade DIR                   grade stored responses again, without the model
 empo-eval --table DIR DIR ...             several evaluations in one table
+empo-eval --compare BEFORE AFTER          the differences, with paired intervals
 """
 _COPIED_OPTIONS = (
     *("source_column", "engine", "max_tokens", "samples", "temperature", "top_p", "seed", "template", "system", "user"),
@@ -77,13 +79,21 @@ def _parse_pairs(_: click.Context, parameter: click.Parameter, values: tuple[str
     show_default=True,
     help="Kind of the answers in --data.",
 )
-@click.option("--question-column", default="question", show_default=True, help="Question column of --data.")
-@click.option("--answer-column", default="answer", show_default=True, help="Answer column of --data.")
+@click.option(
+    "--question-column",
+    default="question",
+    show_default=True,
+    help="Question column of --data: text, or a list of messages.",
+)
+@click.option(
+    "--answer-column",
+    help="Answer column of --data.  [default: answer, if the data have it; questions without an answer: entropy alone]",
+)
 @click.option("--options-column", default="options", show_default=True, help="Choices column of --data.")
 @click.option(
     "--output-dir",
     type=click.Path(path_type=Path),
-    help="Directory of the evaluation.  [default: runs/eval-MODEL]",
+    help="Directory of the evaluation.  [default: runs/eval-MODEL-SUITE]",
 )
 @click.option("--label", help="Name of the evaluation in tables.  [default: the model]")
 @click.option("--limit", type=click.IntRange(min=1), help="Largest number of questions of a set, chosen with the seed.")
@@ -139,7 +149,11 @@ def _parse_pairs(_: click.Context, parameter: click.Parameter, values: tuple[str
     metavar="NAME=VALUE",
     help="Sampler option: dtype, device, batch_tokens, engine, ...; JSON or text; repeatable.",
 )
-@click.option("--grader", help="Judge that compares answers with gold answers.  [default: math; none for free text]")
+@click.option("--base-model", help="Base model of a LoRA adapter.  [default: the model that its configuration names]")
+@click.option(
+    "--grader",
+    help="Judge that compares answers with gold answers and with each other.  [default: math; none for free text]",
+)
 @click.option(
     "--grader-option",
     callback=_parse_pairs,
@@ -150,13 +164,18 @@ def _parse_pairs(_: click.Context, parameter: click.Parameter, values: tuple[str
 @click.option("--extract", help="Extractor that finds the answer: boxed, number, ...  [default: that of the judge]")
 @click.option("--regrade", is_flag=True, help="Grade the responses in DIR again.")
 @click.option("--table", is_flag=True, help="Print the table of the evaluations in DIR...")
+@click.option(
+    "--compare", is_flag=True, help="Print the differences of two evaluations, BEFORE AFTER, with paired intervals."
+)
 @click.version_option(package_name="semantic-entropy")
-def main(targets: tuple[str, ...], regrade: bool, table: bool, **options: Any) -> None:
+def main(targets: tuple[str, ...], regrade: bool, table: bool, compare: bool, **options: Any) -> None:
     """Entry point of the command."""
-    if regrade and table:
-        raise click.UsageError("--regrade grades one directory, --table prints several: use only one of these options.")
+    if regrade + table + compare > 1:
+        raise click.UsageError("use only one of the options --regrade, --table and --compare.")
     try:
-        if table:
+        if compare:
+            _compare(targets, options["seed"])
+        elif table:
             _table(targets)
         elif regrade:
             _regrade(targets, options)
@@ -172,6 +191,16 @@ def _table(targets: tuple[str, ...]) -> None:
     if not targets:
         raise click.UsageError("--table needs one or more directories of evaluations.")
     click.echo(tables([Path(target) for target in targets]), nl=False)
+
+
+def _compare(targets: tuple[str, ...], seed: int) -> None:
+    from empo_rl.evaluate.comparison import compare
+    from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
+
+    if len(targets) != 2:
+        raise click.UsageError("--compare needs two directories of evaluations: BEFORE AFTER.")
+    before, after = (EvaluationDirectory(Path(target)) for target in targets)
+    click.echo(compare(before, after, seed), nl=False)
 
 
 def _regrade(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
@@ -201,14 +230,15 @@ def _evaluate(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
     if len(targets) != 1:
         raise click.UsageError("needs one MODEL: the name of a Hugging Face model, or a folder.")
     sets, files = _sets(options)
+    base_model = {} if options["base_model"] is None else {"base_model": options["base_model"]}
     evaluation = EvaluationOptions(
         targets[0],
         sets,
         files,
-        engine_options=_json_or_text(options["engine_option"]),
+        engine_options={**_json_or_text(options["engine_option"]), **base_model},
         **{name: options[name] for name in _COPIED_OPTIONS},
     )
-    path = options["output_dir"] or Path("runs") / f"eval-{_slug(targets[0])}"
+    path = options["output_dir"] or Path("runs") / _directory_name(targets[0], options["suites"], options["data"])
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # avoids a warning in forked workers
     judges = _judges(options)
     try:
@@ -236,11 +266,12 @@ def _sets(options: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path
         )
     columns = SetColumns(
         question=(options["question_column"],),
-        answer=(options["answer_column"],),
+        answer=(options["answer_column"] or "answer",),
         options=(options["options_column"],),
     )
     kind = options["kind"]
-    own = QuestionSet(name, data.stem, "", "", kind, _TEMPLATE_OF_KIND[kind], columns=columns)
+    golds: GoldPolicy = "optional" if options["answer_column"] is None else "nullable"
+    own = QuestionSet(name, data.stem, "", "", kind, _TEMPLATE_OF_KIND[kind], columns=columns, golds=golds)
     return [*sets, own], {**files, name: data}
 
 
@@ -261,8 +292,18 @@ def _parse_value(value: str) -> Any:
         return value
 
 
+def _directory_name(model: str, suites: Sequence[str], data: Path | None) -> str:
+    """The default name of the directory, different for each model and for each selection of sets.
+
+    The name of a local model has two parts, because the models of several runs are all in a folder `final`.
+    """
+    folder = Path(model)
+    name = "-".join(folder.resolve().parts[-2:]) if folder.exists() else model
+    return "-".join(["eval", _slug(name), *map(_slug, suites), *([] if data is None else [_slug(data.stem)])])
+
+
 def _slug(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "-", Path(name).name if Path(name).exists() else name).strip("-.") or "model"
+    return re.sub(r"[^\w.-]+", "-", name).strip("-.") or "model"
 
 
 def _stop(line: str) -> NoReturn:

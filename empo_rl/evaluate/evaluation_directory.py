@@ -61,8 +61,8 @@ class EvaluationDirectory:
             raise InputError(f"{self.path} contains no evaluation: it has no {SETTINGS}.")
         return settings
 
-    def write_settings(self, settings: Mapping[str, Any]) -> None:
-        """Replace the stored settings, but keep their label.
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Check that these settings fit the stored responses.
 
         Raises:
             InputError: the directory contains responses made with other settings (the message lists the differences),
@@ -79,6 +79,10 @@ class EvaluationDirectory:
                 "Use the stored settings, or another --output-dir. (--grader and --extract may change, because the "
                 "responses do not depend on them.)"
             )
+
+    def write_settings(self, settings: Mapping[str, Any]) -> None:
+        """Replace the stored settings, but keep their label. The caller has called `check_settings`."""
+        stored = self.settings()
         label = {} if stored is None or stored.get("label") is None else {"label": stored["label"]}
         self._write_settings({**settings, **label})
 
@@ -102,18 +106,23 @@ class EvaluationDirectory:
         return [row["prompt"] for row in _read_rows(self._file("questions", name))]
 
     def write_questions(self, name: str, questions: Sequence[EvaluationQuestion], prompts: Sequence[str]) -> None:
-        """Store the questions of a set. If responses exist, only check that the questions have not changed.
+        """Store the questions of a set, unless they are stored and have responses."""
+        if self.questions(name) is not None and self.has_responses():
+            return
+        lines = (
+            json.dumps({"question": dataclasses.asdict(question), "prompt": prompt})
+            for question, prompt in zip(questions, prompts, strict=True)
+        )
+        write_atomically(self._file("questions", name), "".join(line + "\n" for line in lines))
+
+    def check_questions(self, name: str, questions: Sequence[EvaluationQuestion], prompts: Sequence[str]) -> None:
+        """Check that the questions of a set have not changed since their responses were sampled.
 
         Raises:
             InputError: a question has changed; the message names the first changed question.
         """
         stored = self.questions(name)
         if stored is None or not self.has_responses():
-            lines = (
-                json.dumps({"question": dataclasses.asdict(question), "prompt": prompt})
-                for question, prompt in zip(questions, prompts, strict=True)
-            )
-            write_atomically(self._file("questions", name), "".join(line + "\n" for line in lines))
             return
         if len(stored) != len(questions):
             raise InputError(
@@ -144,6 +153,14 @@ class EvaluationDirectory:
         """Store the grades of a set, one row for each question."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         write_atomically(self._file("grades", name), text)
+
+    def grades(self, name: str) -> list[dict[str, Any]]:
+        """The stored grades of a set, one row for each question.
+
+        Raises:
+            InputError: the set has no grades.
+        """
+        return _read_rows(self._file("grades", name))
 
     def write_results(self, results: Mapping[str, Any], table: str) -> None:
         """Store the results as JSON, and the printed tables."""

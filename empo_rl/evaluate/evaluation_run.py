@@ -12,8 +12,8 @@ from typing import Any
 from empo_rl.data.suites import SUITES, AnswerKind
 from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
 from empo_rl.evaluate.grades import Grade, Judges, grade
-from empo_rl.evaluate.plan import EvaluationOptions, plan, sampling_tasks
-from empo_rl.evaluate.questions import EvaluationQuestion
+from empo_rl.evaluate.plan import EvaluationOptions, plan, sampling_tasks, store
+from empo_rl.evaluate.questions import EvaluationQuestion, has_golds
 from empo_rl.evaluate.responses import EvaluationProgress, LazyModel, read_responses, sample_all
 from empo_rl.evaluate.results import SetResults, average, grade_row, measure
 from empo_rl.evaluate.table import all_numbers, paper_tables
@@ -41,6 +41,8 @@ def evaluate(
 ) -> str:
     """Sample responses, store them, grade them, and write the results. Returns the tables.
 
+    Nothing is written before the model is loaded, so a model that cannot be loaded leaves no directory behind.
+
     Raises:
         SemanticEntropyError: an option, the data, a judge or the model cannot be used. If possible, the error is raised
             before sampling.
@@ -49,12 +51,18 @@ def evaluate(
     if options.samples:
         require_extra("empo-eval --samples", ("sklearn",))
     planned = plan(options, directory)
-    if label is not None:
-        directory.write_label(label)
     model_options = {"model": options.model, "logprobs": False, **options.engine_options}
     model, start = LazyModel(options.engine, model_options), time.monotonic()
     try:
-        sampled = sample_all(sampling_tasks(planned, options), model, directory, progress)
+        tasks = [
+            task for task in sampling_tasks(planned, options) if not directory.is_complete(task.name, task.part, task.n)
+        ]
+        if tasks:
+            model.sampler(tasks[0].options)
+        store(planned, options, directory)
+        if label is not None:
+            directory.write_label(label)
+        sampled = sample_all(tasks, model, directory, progress)
     finally:
         model.close()
     seconds = {"generation": time.monotonic() - start}
@@ -80,13 +88,13 @@ def regrade(directory: EvaluationDirectory, judges: Judges, label: str | None, p
     settings = directory.require_settings()
     sets = []
     for name, stored in settings["sets"].items():
-        for part, n in (("greedy", 1), ("samples", settings["samples"])):
+        questions = directory.questions(name) or []
+        for part, n in (("greedy", int(has_golds(questions))), ("samples", settings["samples"])):
             if n and not directory.is_complete(name, part, n):
                 raise InputError(
                     f"{directory.path}: the {part} responses of {name!r} are not complete. First complete the "
                     "responses: run the earlier empo-eval command again, without --regrade."
                 )
-        questions = directory.questions(name) or []
         sets.append(_GradedSet(name, stored["title"], stored["kind"], questions, directory.prompts(name)))
     if label is not None:
         directory.write_label(label)
@@ -135,7 +143,7 @@ def _grade_and_write(
         "seconds": seconds,
         "drawn": sampled,
     }
-    text = f"{paper_tables([results])}\n{all_numbers(results)}"
+    text = "\n".join(table for table in (paper_tables([results]), all_numbers(results)) if table)
     directory.write_results(results, text)
     return text
 
@@ -155,10 +163,11 @@ def _grade_set(
             lambda done, total: progress(stage, done, total, ""),
         )
 
-    greedy = grades("greedy", 1)
+    greedy = grades("greedy", 1) if has_golds(graded.questions) else []
     sampled = grades("samples", n) if n else []
     rows = [
-        grade_row(question, greedy[i], sampled[i] if sampled else None) for i, question in enumerate(graded.questions)
+        grade_row(question, greedy[i] if greedy else None, sampled[i] if sampled else None)
+        for i, question in enumerate(graded.questions)
     ]
     directory.write_grades(graded.name, rows)
     return measure(graded.name, graded.questions, greedy, sampled, n, seed)

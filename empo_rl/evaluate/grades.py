@@ -5,7 +5,8 @@ r"""Grade responses: decide which answers are right.
     choice  The extractor "choice" finds a letter, which is compared with the gold letter.
     text    A judge that the user names decides whether the answer means the same as the gold answer.
 
-A missing response, a response without an answer and an undecided comparison are not right. Each of these is counted.
+A missing response, a response without an answer and an undecided comparison are not right. Each of these is counted. If
+a question has no gold answer, its responses are neither right nor wrong; they have a semantic entropy.
 """
 
 from __future__ import annotations
@@ -30,24 +31,24 @@ class Grade:
 
     Attributes:
         answers: (n,) answers; None if the response has no answer or is missing.
-        right: (n,) whether the answer equals the gold answer.
+        right: (n,) whether the answer equals the gold answer; None if the question has no gold answer.
         undecided: (n,) whether the judge could not decide.
         present: number of responses that are not missing.
         cut_off: number of responses that reached the token limit.
         tokens: number of tokens of all responses.
         entropy: semantic entropy in nats; nan if there are no responses.
         majority: whether the answer of the largest cluster is right. If several clusters are equally large, the first
-            of these clusters counts.
+            of these clusters counts. None if the question has no gold answer.
     """
 
     answers: tuple[str | None, ...]
-    right: tuple[bool, ...]
+    right: tuple[bool | None, ...]
     undecided: tuple[bool, ...]
     present: int
     cut_off: int
     tokens: int
     entropy: float
-    majority: bool
+    majority: bool | None
 
 
 class Judges:
@@ -138,8 +139,9 @@ def _grade(
     results = dict(zip(with_responses, measured, strict=True))
     pairs = list(
         dict.fromkeys(
-            (questions[i].text, answer, questions[i].gold)
+            (questions[i].text, answer, gold)
             for i, result in results.items()
+            if (gold := questions[i].gold) is not None
             for answer in result.answers
             if answer is not None
         )
@@ -159,15 +161,20 @@ def _question_grade(
 ) -> Grade:
     missing = n - len(responses)
     answers = (*(result.answers if result else ()), *[None] * missing)
+    common: dict[str, Any] = {
+        "answers": answers,
+        "present": len(responses),
+        "cut_off": sum(response.cut_off for response in responses),
+        "tokens": sum(response.tokens for response in responses),
+        "entropy": result.entropy if result else math.nan,
+    }
+    if question.gold is None:
+        return Grade(right=(None,) * n, undecided=(False,) * n, majority=None, **common)
     decided = [None if a is None else verdicts[question.text, a, question.gold] for a in answers]
     majority = result.answer if result else None
     return Grade(
-        answers=answers,
         right=tuple(verdict is True for verdict in decided),
         undecided=tuple(verdict is None and a is not None for verdict, a in zip(decided, answers, strict=True)),
-        present=len(responses),
-        cut_off=sum(response.cut_off for response in responses),
-        tokens=sum(response.tokens for response in responses),
-        entropy=result.entropy if result else math.nan,
         majority=majority is not None and verdicts[question.text, majority, question.gold] is True,
+        **common,
     )

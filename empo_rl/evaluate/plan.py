@@ -15,14 +15,14 @@ from empo_rl.config.templates import Template
 from empo_rl.data.suites import SETS, QuestionSet
 from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
 from empo_rl.evaluate.prompt_builder import PromptBuilder, check_examples, load_examples
-from empo_rl.evaluate.questions import EvaluationQuestion, load_questions
+from empo_rl.evaluate.questions import EvaluationQuestion, has_golds, load_questions
 from empo_rl.evaluate.responses import SamplingTask
 from semantic_entropy import InputError
 
 # Sampler options that empo-eval sets itself, and sampler options that do not change the responses.
 _OWN_OPTIONS = frozenset(
-    "model temperature top_p max_tokens seed system chat template chat_template logprobs end_token token_entropies "
-    "hidden_states".split()
+    "model temperature top_p max_tokens seed system chat template chat_template messages logprobs end_token "
+    "token_entropies hidden_states".split()
 )
 _NEUTRAL_OPTIONS = frozenset("device batch_tokens per_call engine compile allow_pickle".split())
 
@@ -32,7 +32,7 @@ class EvaluationOptions:
     """The options of `empo-eval` that the responses depend on.
 
     Attributes:
-        model: name on the hub, or a folder.
+        model: name on the hub, or a folder; a folder with a LoRA adapter is used with its base model.
         sets: the evaluation sets.
         files: set name -> JSONL file that replaces the dataset on the hub.
         source_column: column with the name of the set, for files that contain several sets.
@@ -82,10 +82,10 @@ class PlannedSet:
 
 
 def plan(options: EvaluationOptions, directory: EvaluationDirectory) -> list[PlannedSet]:
-    """Load the questions, make their prompts, and store the questions and the settings in the directory.
+    """Load the questions, make their prompts, and compare them with the directory. This function writes no file.
 
     Raises:
-        InputError: a set, a template, the examples or the directory cannot be used.
+        InputError: a set, a template, the examples or the directory cannot be used, or there is nothing to measure.
     """
     names = [question_set.name for question_set in options.sets]
     if unknown := [name for name in options.files if name not in names]:
@@ -93,10 +93,23 @@ def plan(options: EvaluationOptions, directory: EvaluationDirectory) -> list[Pla
     if taken := sorted(_OWN_OPTIONS & options.engine_options.keys()):
         raise InputError(f"--engine-option {taken[0]}: empo-eval sets this option itself; see empo-eval --help.")
     planned = [_plan_set(question_set, options, directory) for question_set in options.sets]
+    directory.check_settings(_settings(options, planned))
+    for planned_set in planned:
+        name = planned_set.question_set.name
+        directory.check_questions(name, planned_set.questions, planned_set.prompts)
+        if not has_golds(planned_set.questions) and options.samples < 2:
+            raise InputError(
+                f"set {name!r} has no gold answers, so only the semantic entropy can be measured, and it needs several "
+                "samples: give --samples 8. (If the set has gold answers, name their column with --answer-column.)"
+            )
+    return planned
+
+
+def store(planned: Sequence[PlannedSet], options: EvaluationOptions, directory: EvaluationDirectory) -> None:
+    """Store the settings and the questions."""
     directory.write_settings(_settings(options, planned))
     for planned_set in planned:
         directory.write_questions(planned_set.question_set.name, planned_set.questions, planned_set.prompts)
-    return planned
 
 
 def _settings(options: EvaluationOptions, planned: Sequence[PlannedSet]) -> dict[str, Any]:
@@ -133,14 +146,18 @@ def _settings(options: EvaluationOptions, planned: Sequence[PlannedSet]) -> dict
 
 
 def sampling_tasks(planned: Sequence[PlannedSet], options: EvaluationOptions) -> list[SamplingTask]:
-    """The sampling tasks: for each set, the greedy responses, then the samples."""
+    """The sampling tasks: for each set, the greedy responses, then the samples.
+
+    Greedy responses are only compared with gold answers, so a set without gold answers needs none.
+    """
     tasks = []
     for planned_set in planned:
         name = planned_set.question_set.name
         common = {**planned_set.builder.sampler_options(), "max_tokens": options.max_tokens, "seed": options.seed}
         ids = [question.id for question in planned_set.questions]
         greedy = {**common, "temperature": 0.0, "top_p": 1.0}
-        tasks.append(SamplingTask(name, "greedy", planned_set.prompts, ids, 1, greedy))
+        if has_golds(planned_set.questions):
+            tasks.append(SamplingTask(name, "greedy", planned_set.prompts, ids, 1, greedy))
         if options.samples:
             sampled = {**common, "temperature": options.temperature, "top_p": options.top_p}
             tasks.append(SamplingTask(name, "samples", planned_set.prompts, ids, options.samples, sampled))
@@ -152,17 +169,20 @@ def _plan_set(question_set: QuestionSet, options: EvaluationOptions, directory: 
     file = options.files.get(question_set.name)
     stored = directory.questions(question_set.name) if directory.has_responses() else None
     if stored is not None and file is None and options.few_shot_file is None:
-        builder = _prompt_builder(question_set, options, ())
+        builder = _prompt_builder(question_set, options, (), stored)
         return PlannedSet(question_set, stored, builder, directory.prompts(question_set.name))
     examples = load_examples(question_set, options.few_shot, options.few_shot_file)
-    builder = _prompt_builder(question_set, options, examples)
     questions = _questions(question_set, options, file)
+    builder = _prompt_builder(question_set, options, examples, questions)
     check_examples(builder, questions)
     return PlannedSet(question_set, questions, builder, [builder.prompt(question) for question in questions])
 
 
 def _prompt_builder(
-    question_set: QuestionSet, options: EvaluationOptions, pool: Sequence[EvaluationQuestion]
+    question_set: QuestionSet,
+    options: EvaluationOptions,
+    pool: Sequence[EvaluationQuestion],
+    questions: Sequence[EvaluationQuestion],
 ) -> PromptBuilder:
     given = {"system": options.system, "user": options.user, "chat_template": options.chat_template}
     chosen = {key: value for key, value in given.items() if value is not None}
@@ -173,7 +193,8 @@ def _prompt_builder(
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise InputError(f"--template/--system/--user: {reason}") from error
-    return PromptBuilder(template, options.plain, options.few_shot, tuple(pool))
+    conversations = any(question.messages for question in questions)
+    return PromptBuilder(template, options.plain, options.few_shot, tuple(pool), conversations)
 
 
 def _questions(question_set: QuestionSet, options: EvaluationOptions, file: Path | None) -> list[EvaluationQuestion]:

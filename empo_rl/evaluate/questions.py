@@ -1,7 +1,8 @@
 """Load the questions of an evaluation set with their gold answers, from the hub or from a local JSONL file.
 
 If a file contains several sets, its column `source_column` contains the name of each row's set. The text of a
-multiple-choice question includes its lettered choices, one choice on each line.
+multiple-choice question includes its lettered choices, one choice on each line. A question can be a conversation: a
+list of messages, whose last message is the user's.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.data.normal_form import normal_form
-from empo_rl.data.records import hub_records, jsonl_records
+from empo_rl.data.records import Conversation, column_question, hub_records, jsonl_records, question_text
 from empo_rl.data.suites import QuestionSet, SetColumns
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError, estimate
@@ -30,24 +31,26 @@ class EvaluationQuestion:
 
     Attributes:
         id: unique in the set, and the same in each run.
-        text: the question, with its lettered choices.
-        gold: the gold answer; a letter for a multiple-choice question.
+        text: the question, with its lettered choices; for a conversation, `question_text` of its messages.
+        gold: the gold answer; a letter for a multiple-choice question; None: the row has no gold answer.
         place: file and line of the question, such as `data.jsonl:7`, for messages.
         category: category in the data set; few-shot examples come from the same category.
         group: the column of the table in which the question counts.
         worked: a complete solution, if the data contain a solution.
         stem: for a multiple-choice question, the text before the choices and the text of the right choice. The stem
             does not depend on the order of the choices.
+        messages: the messages of a conversation; None: the question is a text.
     """
 
     id: str
     text: str
-    gold: str
+    gold: str | None
     place: str
     category: str | None = None
     group: str | None = None
     worked: str | None = None
     stem: str | None = None
+    messages: Conversation | None = None
 
     def is_same_question(self, other: EvaluationQuestion) -> bool:
         """True if both questions have equal normal forms. The order of the choices does not matter."""
@@ -86,6 +89,11 @@ def load_questions(
     return [_question(question_set, index, place, record, seed) for index, (place, record) in enumerate(records)]
 
 
+def has_golds(questions: Sequence[EvaluationQuestion]) -> bool:
+    """Whether a question has a gold answer."""
+    return any(question.gold is not None for question in questions)
+
+
 def last_box(text: str) -> str | None:
     r"""The content of the last complete `\boxed{...}`, with balanced braces; None if no box is complete."""
     return estimate([text], equivalence="exact", extract="boxed").answers[0]
@@ -120,40 +128,65 @@ def _question(
     question_set: QuestionSet, index: int, place: str, record: Mapping[str, Any], seed: int
 ) -> EvaluationQuestion:
     columns = question_set.columns
-    text = _joined_text(record, columns.question, "question", place)
+    messages = _messages(record, columns, place)
+    text = question_text(messages) if messages else _joined_text(record, columns.question, "question", place)
     category = group = stem = None
     if question_set.groups is not None and columns.category is not None:
         category = _joined_text(record, (columns.category,), "category", place)
         if category not in question_set.groups:
             raise InputError(f"{place}: unknown category {category!r}. Choose from: {', '.join(question_set.groups)}.")
         group = question_set.groups[category]
-    gold = _gold(record, columns, place)
+    gold = _gold(record, question_set, place)
     if question_set.kind == "choice":
         bare_text, rng = text, random.Random(f"choices {seed} {index}")
         text, gold, right = _choices(record, question_set, text, gold, place, rng)
         stem = f"{bare_text}\n{right}"
+        if messages and text != bare_text:
+            raise InputError(
+                f"{place}: the question is a conversation, and a column holds its choices: put the lettered choices "
+                "into the last message of the conversation, and remove the column."
+            )
     worked = next((str(record[name]) for name in columns.worked if record.get(name)), None)
-    return EvaluationQuestion(f"{question_set.name}-{index}", text, gold, place, category, group, worked, stem)
+    return EvaluationQuestion(
+        f"{question_set.name}-{index}", text, gold, place, category, group, worked, stem, messages
+    )
 
 
-def _gold(record: Mapping[str, Any], columns: SetColumns, place: str) -> str:
+def _messages(record: Mapping[str, Any], columns: SetColumns, place: str) -> Conversation | None:
+    """The conversation in the question column; None if the column holds a text."""
+    name = next((name for name in columns.question if record.get(name)), None)
+    value = None if name is None else record[name]
+    if name is None or not (isinstance(value, list | tuple) and isinstance(value[0], Mapping)):
+        return None
+    question = column_question(record, name, place, "the question column")
+    return None if isinstance(question, str) else question
+
+
+def _gold(record: Mapping[str, Any], question_set: QuestionSet, place: str) -> str | None:
+    columns, policy = question_set.columns, question_set.golds
     has_answer = any(_has_text(record, name) for name in columns.answer)
     solution = next((record[name] for name in columns.solution if record.get(name)), None)
-    if has_answer or solution is None:
+    if has_answer or (solution is None and policy == "required"):
         return _joined_text(record, columns.answer, "answer", place)
-    boxed = last_box(str(solution))
-    if boxed is None:
+    if policy == "nullable" and not any(name in record for name in columns.answer):
+        return _joined_text(record, columns.answer, "answer", place)  # raises: the columns are missing
+    boxed = last_box(str(solution)) if solution is not None else None
+    if boxed is None and policy == "required":
         raise InputError(rf"{place}: no answer, and the solution has no complete, non-empty \boxed{{...}}.")
     return boxed
 
 
 def _choices(
-    record: Mapping[str, Any], question_set: QuestionSet, text: str, gold: str, place: str, rng: random.Random
-) -> tuple[str, str, str]:
+    record: Mapping[str, Any], question_set: QuestionSet, text: str, gold: str | None, place: str, rng: random.Random
+) -> tuple[str, str | None, str]:
     """The question with lettered choices, and the letter and the text of the right choice.
 
-    The text of the right choice is "" if the data set stores the choices in the question.
+    The text of the right choice is "" if the question contains the choices, or if there is no gold answer.
     """
+    if gold is None:
+        listed = next((record[name] for name in question_set.columns.options if record.get(name)), None)
+        choices = None if listed is None else [str(option).strip() for option in listed]
+        return (text if choices is None else _with_letters(text, choices, place)), None, ""
     wrong = [str(record[name]).strip() for name in question_set.columns.wrong if _has_text(record, name)]
     if wrong:
         options = [gold, *wrong]

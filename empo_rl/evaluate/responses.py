@@ -111,17 +111,13 @@ class _CountingSampler(Sampler):
 def sample_all(
     tasks: Sequence[SamplingTask], model: LazyModel, directory: EvaluationDirectory, progress: EvaluationProgress
 ) -> int:
-    """Sample the missing responses, and return their number.
+    """Sample the missing responses of the tasks, and return their number.
 
     Raises:
         InputError: the weights or the precision differ from those of the stored responses.
         SamplingError: the model does not run, or no question of a set got a response.
     """
-    return sum(
-        _sample(task, model, directory, progress)
-        for task in tasks
-        if not directory.is_complete(task.name, task.part, task.n)
-    )
+    return sum(_sample(task, model, directory, progress) for task in tasks)
 
 
 def read_responses(path: Path, prompts: Sequence[str], n: int) -> list[list[Response]]:

@@ -13,7 +13,7 @@ the same weight, like Table 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,7 @@ class SetResults:
 
     Attributes:
         questions: number of questions.
+        golds: number of questions with a gold answer. Only these count in numbers that compare with gold answers.
         n: number of samples for each question; 0 if only greedy responses were graded.
         numbers: name -> number with its interval.
         resampled: name -> (RESAMPLES,) values in the bootstrap resamples.
@@ -49,6 +50,7 @@ class SetResults:
     """
 
     questions: int
+    golds: int
     n: int
     numbers: Mapping[str, Number]
     resampled: Mapping[str, Floats]
@@ -59,6 +61,7 @@ class SetResults:
         """A dict for `results.json`."""
         return {
             "questions": self.questions,
+            "golds": self.golds,
             "n": self.n,
             **{name: value.to_dict() for name, value in self.numbers.items()},
             "groups": {
@@ -77,16 +80,20 @@ def measure(
     n: int,
     seed: int,
 ) -> SetResults:
-    """Compute the results of one set. `sampled` is empty if there are no samples (n=0)."""
+    """Compute the results of one set.
+
+    `sampled` is empty if there are no samples (n=0), `greedy` if no question has a gold answer.
+    """
     resamples = bootstrap_indices(len(questions), seed, name)
     values = values_per_question(greedy, sampled, n)
     found = {key: with_interval(mean, value, resamples) for key, value in values.items()}
-    if sampled:
+    if sampled and greedy:
         pairs = np.column_stack([1 - values["pass@1"], values["semantic_entropy"]])
         found["auroc"] = with_interval(auroc, pairs, resamples)
-    parts = {"greedy": greedy, "samples": sampled} if sampled else {"greedy": greedy}
+    parts = {part: grades for part, grades in (("greedy", greedy), ("samples", sampled)) if grades}
     return SetResults(
         questions=len(questions),
+        golds=sum(question.gold is not None for question in questions),
         n=n,
         numbers={key: value for key, (value, _) in found.items()},
         resampled={key: resampled for key, (_, resampled) in found.items()},
@@ -96,14 +103,22 @@ def measure(
 
 
 def values_per_question(greedy: Sequence[Grade], sampled: Sequence[Grade], n: int) -> dict[str, Floats]:
-    """Number name -> (questions,) values. The dict contains each number that is a mean over questions."""
-    values = {"pass@1": np.array([float(grade.right[0]) for grade in greedy])}
+    """Number name -> (questions,) values. The dict contains each number that is a mean over questions.
+
+    A value is nan if the question has no gold answer (for the entropy: no response).
+    """
+    values = {"pass@1": _floats(grade.right[0] for grade in greedy)} if greedy else {}
+    if sampled and greedy:
+        right = [None if None in grade.right else sum(map(bool, grade.right)) for grade in sampled]
+        values[f"mean@{n}"] = _floats(None if c is None else c / n for c in right)
+        values |= {
+            f"pass@{k}": _floats(None if c is None else pass_at_k(n, c, k) for c in right)
+            for k in powers_up_to(n)
+            if k > 1
+        }
+        values[f"majority@{n}"] = _floats(grade.majority for grade in sampled)
     if sampled:
-        right = [sum(grade.right) for grade in sampled]
-        values[f"mean@{n}"] = np.array(right) / n
-        values |= {f"pass@{k}": np.array([pass_at_k(n, c, k) for c in right]) for k in powers_up_to(n) if k > 1}
-        values[f"majority@{n}"] = np.array([float(grade.majority) for grade in sampled])
-        values["semantic_entropy"] = np.array([grade.entropy for grade in sampled])
+        values["semantic_entropy"] = _floats(grade.entropy for grade in sampled)
     return values
 
 
@@ -119,15 +134,20 @@ def average(sets: Sequence[SetResults]) -> dict[str, Number]:
     }
 
 
-def grade_row(question: EvaluationQuestion, greedy: Grade, sampled: Grade | None) -> dict[str, Any]:
+def grade_row(question: EvaluationQuestion, greedy: Grade | None, sampled: Grade | None) -> dict[str, Any]:
     """The row of a question in `grades/SET.jsonl`."""
     row: dict[str, Any] = {"id": question.id, "gold": question.gold, "group": question.group}
-    row["greedy"] = {"answer": greedy.answers[0], "right": greedy.right[0], "undecided": greedy.undecided[0]}
+    if greedy is not None:
+        row["greedy"] = {"answer": greedy.answers[0], "right": greedy.right[0], "undecided": greedy.undecided[0]}
     if sampled is not None:
         entropy = None if np.isnan(sampled.entropy) else sampled.entropy
         row["samples"] = {"answers": sampled.answers, "right": sampled.right, "undecided": sampled.undecided}
         row["samples"] |= {"entropy": entropy, "majority_right": sampled.majority}
     return row
+
+
+def _floats(values: Iterable[float | None]) -> Floats:
+    return np.array([np.nan if value is None else float(value) for value in values])
 
 
 def _groups(

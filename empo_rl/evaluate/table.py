@@ -9,11 +9,13 @@ missing if one of the sets is missing.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from empo_rl.data.suites import MMLU_PRO_GROUPS, SETS, SUITES
 
+ENTROPY = "semantic_entropy"
 _MISSING = "-"
 
 
@@ -22,13 +24,15 @@ def paper_tables(results: Sequence[Mapping[str, Any]]) -> str:
     tables = []
     for suite, names in SUITES.items():
         if rows := [found for found in results if any(name in found["sets"] for name in names)]:
-            tables.append(_markdown(["", *_columns(suite)], [[found["label"], *_row(suite, found)] for found in rows]))
-    others = list(dict.fromkeys(name for found in results for name in found["sets"] if name not in _in_a_suite()))
+            tables.append(markdown(["", *_columns(suite)], [[found["label"], *_row(suite, found)] for found in rows]))
+    others = [
+        name for name in dict.fromkeys(name for found in results for name in found["sets"]) if _is_other(name, results)
+    ]
     if others:
         titles = [next(found["sets"][name]["title"] for found in results if name in found["sets"]) for name in others]
         cells = [[found["label"], *(_accuracy(found["sets"].get(name)) for name in others)] for found in results]
-        tables.append(_markdown(["", *titles], cells))
-    return "\n".join(["Accuracy (%), greedy pass@1.\n", *tables])
+        tables.append(markdown(["", *titles], cells))
+    return "\n".join(["Accuracy (%), greedy pass@1.\n", *tables]) if tables else ""
 
 
 def all_numbers(results: Mapping[str, Any]) -> str:
@@ -36,7 +40,7 @@ def all_numbers(results: Mapping[str, Any]) -> str:
     sets: Mapping[str, Mapping[str, Any]] = results["sets"]
     keys = list(dict.fromkeys(key for entry in sets.values() for key, value in entry.items() if _is_number(value)))
     rows = [
-        [entry["title"], str(entry["questions"]), *(_interval(key, entry.get(key)) for key in keys)]
+        [entry["title"], _question_count(entry), *(_interval(key, entry.get(key)) for key in keys)]
         for entry in sets.values()
     ]
     rows += [
@@ -47,11 +51,24 @@ def all_numbers(results: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "Each number with its 95% interval over questions; shares in %, entropy in nats, AUROC from 0 to 1.\n",
-            _markdown(["", "questions", *keys], rows),
+            markdown(["", "questions", *keys], rows),
+            *_gold_notes(sets),
             "Counts of responses. Missing, unanswered and undecided responses count as wrong.\n",
-            _markdown(["", "part", *counts[0][2]], [[title, part, *map(str, c.values())] for title, part, c in counts]),
+            markdown(["", "part", *counts[0][2]], [[title, part, *map(str, c.values())] for title, part, c in counts]),
         ]
     )
+
+
+def _gold_notes(sets: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    without = [entry["title"] for entry in sets.values() if entry.get("golds", entry["questions"]) < entry["questions"]]
+    if not without:
+        return []
+    return [f"{', '.join(without)}: questions without a gold answer count only in the semantic entropy.\n"]
+
+
+def _question_count(entry: Mapping[str, Any]) -> str:
+    count, golds = entry["questions"], entry.get("golds", entry["questions"])
+    return str(count) if golds == count else f"{count} ({golds} with gold)"
 
 
 def _counts(sets: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, Mapping[str, int]]]:
@@ -81,6 +98,11 @@ def _in_a_suite() -> set[str]:
     return {name for names in SUITES.values() for name in names}
 
 
+def _is_other(name: str, results: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a set is in no suite, and has an accuracy in one of the results."""
+    return name not in _in_a_suite() and any("pass@1" in found["sets"].get(name, {}) for found in results)
+
+
 def _accuracy(found: Mapping[str, Any] | None) -> str:
     value = (found or {}).get("pass@1", {}).get("value")
     return _MISSING if value is None else f"{100 * value:.1f}"
@@ -90,17 +112,24 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, dict) and value.keys() == {"value", "low", "high"}
 
 
+def format_number(key: str, value: float | None, *, signed: bool = False) -> str:
+    """The value of a number: a share in percent, the entropy in nats, the AUROC from 0 to 1; "-" if it is undefined."""
+    if value is None or math.isnan(value):
+        return _MISSING
+    scale, digits = (1, 3) if key in (ENTROPY, "auroc") else (100, 1)
+    rounded = round(scale * value, digits) + 0.0  # never -0.0
+    return f"{rounded:{'+' if signed else ''}.{digits}f}"
+
+
 def _interval(key: str, found: Mapping[str, Any] | None) -> str:
     if found is None or found["value"] is None:
         return _MISSING
-    scale, digits = (1, 3) if key in ("semantic_entropy", "auroc") else (100, 1)
-    value, low, high = (
-        None if found[at] is None else f"{scale * found[at]:.{digits}f}" for at in ("value", "low", "high")
-    )
-    return f"{value} [{low}, {high}]" if low is not None else f"{value}"
+    value, low, high = (format_number(key, found[at]) for at in ("value", "low", "high"))
+    return value if low == _MISSING else f"{value} [{low}, {high}]"
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table as Markdown. The first column is aligned to the left, the other columns to the right."""
     cells = [[cell.replace("|", "\\|") for cell in row] for row in (header, *rows)]
     widths = [max(3, *(len(row[i]) for row in cells)) for i in range(len(header))]
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]

@@ -10,7 +10,9 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-ENGINE_ARGUMENTS = ("logprobs_mode", "load_format", "max_model_len", "enforce_eager")  # some fields of EngineArgs
+ENGINE_ARGUMENTS = (  # some fields of EngineArgs
+    *("logprobs_mode", "load_format", "max_model_len", "enforce_eager", "enable_lora", "max_lora_rank", "tokenizer"),
+)
 
 
 class VLLMValidationError(Exception):
@@ -84,6 +86,21 @@ class Script:
     fewer: int = 0
     started: list[dict[str, Any]] = field(default_factory=list)
     calls: list[tuple[list[Any], list[SamplingParams]]] = field(default_factory=list)
+    lora_requests: list[Any] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class LoRARequest:
+    lora_name: str
+    lora_int_id: int
+    lora_path: str
+
+
+def lora_module() -> Any:
+    """A module that replaces `vllm.lora.request`."""
+    made = type(random)("vllm.lora.request")
+    made.LoRARequest = LoRARequest
+    return made
 
 
 def module(script: Script) -> Any:
@@ -116,11 +133,17 @@ def module(script: Script) -> Any:
             return script.tokenizer
 
         def generate(
-            self, prompts: list[Any], sampling_params: list[SamplingParams], *, use_tqdm: bool = True
+            self,
+            prompts: list[Any],
+            sampling_params: list[SamplingParams],
+            *,
+            use_tqdm: bool = True,
+            lora_request: LoRARequest | None = None,
         ) -> list[RequestOutput]:
             assert len(prompts) == len(sampling_params)
             assert not use_tqdm
             script.calls.append((prompts, sampling_params))
+            script.lora_requests.append(lora_request)
             if script.dies_after is not None and len(script.calls) > script.dies_after:
                 raise RuntimeError("EngineCore encountered an issue. See stack trace (above) for the root cause.")
             return [

@@ -34,7 +34,9 @@ class LocalSampler(Sampler):
     _model_options: ClassVar[frozenset[str]]
     """Options of the loaded model, which a variant cannot change."""
 
-    def _set_options(self, *, chat_template: str | None, **options: Any) -> None:
+    def _set_options(
+        self, *, chat_template: str | None, messages: bool, base_model: str | None, **options: Any
+    ) -> None:
         """Check the constructor's options and keep them. Raises OptionError.
 
         A sample store finds samples by `settings`, which contain the options in the order of this call, so never change
@@ -59,6 +61,10 @@ class LocalSampler(Sampler):
         }
         if chat_template is not None:
             self._options["chat_template"] = checked_text(name, "chat_template", chat_template)
+        if messages:
+            self._options["messages"] = True
+        if base_model is not None:
+            self._options["base_model"] = checked_text(name, "base_model", base_model)
 
     def _set_model(self, dtype: object, commit: str | None) -> None:
         """Keep the identity of the loaded model. `commit` is a commit on the hub, or a digest of a local folder."""
@@ -74,6 +80,7 @@ class LocalSampler(Sampler):
             template=self._options["template"],
             chat_template_kwargs=self._chat_template_kwargs,
             chat_template=self._options.get("chat_template"),
+            messages=self._options.get("messages", False),
         )
 
     @property

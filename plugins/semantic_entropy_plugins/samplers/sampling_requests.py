@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage
-from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, opens_reasoning
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, UnwritablePromptError, opens_reasoning
 
 SampleOutcome: TypeAlias = tuple[Request, Sample | SampleFailure]
 
@@ -79,9 +79,12 @@ def start_request(
         max_tokens: the largest number of tokens of a response.
         greedy: whether all responses are equal; then one response is drawn, and is yielded n times.
     """
-    text = prompts.text(request.question)
-    prompt = prompts.ids(text)
     copies, missing = (request.n, 1) if greedy else (1, request.n)
+    try:
+        text = prompts.text(request.question)
+    except UnwritablePromptError as error:
+        return OpenRequest(request, [], False, copies, missing, str(error))
+    prompt = prompts.ids(text)
     started = OpenRequest(request, prompt, opens_reasoning(text), copies, missing)
     if window is not None and len(prompt) + max_tokens > window:
         started.problem = (

@@ -13,7 +13,7 @@ vLLM's default). They cover the tokens of the text, without the end token. With 
 its own seed. Without a seed, each new engine gets a random seed, because with vLLM's default seed (0) a restarted
 engine would draw the same samples again.
 
-Left out: adapters, images, several engines; stopping during a call of the engine (Ctrl-C ends the engine itself).
+Left out: several adapters, images, several engines; stopping during a call of the engine (Ctrl-C ends the engine).
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
+from semantic_entropy_plugins.models.adapters import Adapter, find_adapter
 from semantic_entropy_plugins.models.checkpoints import folder_digest
 from semantic_entropy_plugins.models.loading import ProcessLock
 from semantic_entropy_plugins.options import checked_number, describe_component
@@ -40,6 +41,7 @@ from semantic_entropy_plugins.samplers.sampling_requests import OpenRequest, Sam
 from semantic_entropy_plugins.samplers.sampling_thread import in_background
 
 _LOGPROBS_MODES = {"drawn": "processed_logprobs", "model": "raw_logprobs", False: "raw_logprobs"}
+_LORA_RANKS = (8, 16, 32, 64, 128, 256, 320, 512)  # values of vLLM's max_lora_rank
 _NOT_IN_ENGINE = {
     **dict.fromkeys(("model", "revision", "dtype", "seed"), "use the option of the same name"),
     "logprobs_mode": "use logprobs=",
@@ -53,7 +55,9 @@ class VLLMSampler(LocalSampler):
     """Draws responses from a causal language model that vLLM runs in this process.
 
     Args:
-        model: a model on the Hugging Face hub, or a folder.
+        model: a model on the Hugging Face hub, or a folder. A folder with a LoRA adapter of peft is used with its base
+            model.
+        base_model: the base model of the adapter `model`; None: the model that adapter_config.json names.
         temperature: the sampling temperature; 0: greedy decoding.
         top_p: draw from the smallest set of the likeliest tokens whose probabilities add up to this value; 1: from all
             tokens.
@@ -68,6 +72,8 @@ class VLLMSampler(LocalSampler):
         template: the user's turn; without a chat template, the whole prompt. It contains {question}.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
         chat_template: a Jinja text that replaces the tokenizer's own chat template.
+        messages: whether each question is a conversation, as JSON: a list of {"role": ..., "content": ...}. It replaces
+            `system` and `template`.
         logprobs: the distribution of the log-probabilities. "drawn": the distribution that the tokens are drawn from;
             "model": the model's own distribution; False: no log-probabilities.
         end_token: whether the log-probabilities include the end token, as the last token.
@@ -85,12 +91,13 @@ class VLLMSampler(LocalSampler):
 
     name = "vllm"
     cache_identity = "semantic_entropy_plugins.vllm_sampler:VLLMSampler"
-    _model_options = frozenset(("model", "revision", "dtype", "logprobs", "allow_pickle", "engine"))
+    _model_options = frozenset(("model", "base_model", "revision", "dtype", "logprobs", "allow_pickle", "engine"))
 
     def __init__(
         self,
         model: str,
         *,
+        base_model: str | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
         top_k: int | None = None,
@@ -102,6 +109,7 @@ class VLLMSampler(LocalSampler):
         template: str = TEMPLATE,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         chat_template: str | None = None,
+        messages: bool = False,
         logprobs: str | bool = "drawn",
         end_token: bool = False,
         revision: str | None = None,
@@ -124,6 +132,8 @@ class VLLMSampler(LocalSampler):
             template=template,
             chat_template_kwargs=chat_template_kwargs,
             chat_template=chat_template,
+            messages=messages,
+            base_model=base_model,
             logprobs=logprobs,
             end_token=end_token,
             revision=revision,
@@ -132,7 +142,8 @@ class VLLMSampler(LocalSampler):
         options = self._options
         self._stops: tuple[str, ...] = options["stop"] or ()
         self._per_call = checked_number(self.name, "per_call", per_call, 1, whole=True)
-        engine_arguments = _checked_engine(engine)
+        adapter = find_adapter(model, base_model, revision, self.name)
+        engine_arguments = {**_adapter_arguments(adapter), **_checked_engine(engine)}
         vllm = importlib.import_module("vllm")
         self._params = partial(
             vllm.SamplingParams,
@@ -146,8 +157,8 @@ class VLLMSampler(LocalSampler):
         _check_params(self._params)
         self._llm: Any = _llm or _start_engine(
             vllm,
-            model=model,
-            revision=revision,
+            model=adapter.base if adapter else model,
+            revision=adapter.revision if adapter else revision,
             seed=secrets.randbits(31) if seed is None else 0,
             logprobs_mode=_LOGPROBS_MODES[options["logprobs"]],
             trust_remote_code=False,
@@ -157,7 +168,9 @@ class VLLMSampler(LocalSampler):
         )
         config = self._llm.llm_engine.model_config
         self._window: int = config.max_model_len
-        self._set_model(getattr(config, "dtype", dtype), _commit(model, config))
+        commit = _commit(adapter.base if adapter else model, config)
+        self._set_model(getattr(config, "dtype", dtype), adapter.identity(commit) if adapter else commit)
+        self._lora_request = _lora_request(adapter)
         self._tokenizer = self._llm.get_tokenizer()
         self._prompts = self._prompt_writer(self._tokenizer)
         self._lock = ProcessLock()
@@ -220,7 +233,7 @@ class VLLMSampler(LocalSampler):
             if cancelled.is_set():
                 return []
             try:
-                replies = llm.generate(prompts, params, use_tqdm=False)
+                replies = llm.generate(prompts, params, use_tqdm=False, lora_request=self._lora_request)
             except Exception as error:  # the type depends on vLLM's version; no error concerns a single question
                 raise errors.SamplingError(
                     f"{self.describe()} stopped: {_summary(error)}. vLLM's log above says more; make a new sampler to "
@@ -272,6 +285,30 @@ def _checked_engine(engine: Mapping[str, Any] | None) -> dict[str, Any]:
     if used := sorted(_NOT_IN_ENGINE.keys() & arguments.keys()):
         raise errors.OptionError(f"vllm: engine holds {used[0]!r}: {_NOT_IN_ENGINE[used[0]]}")
     return arguments
+
+
+def _adapter_arguments(adapter: Adapter | None) -> dict[str, Any]:
+    """The engine arguments for an adapter. Raises OptionError if vLLM cannot serve it."""
+    if adapter is None:
+        return {}
+    subject = f"vllm: model={str(adapter.folder)!r}"
+    if adapter.modules_to_save:
+        raise errors.OptionError(
+            f"{subject} replaces the layers {', '.join(adapter.modules_to_save)} (modules_to_save), which vLLM does "
+            "not support: merge the adapter into its base model, or use the sampler hf"
+        )
+    fitting = [rank for rank in _LORA_RANKS if rank >= adapter.rank]
+    if not fitting:
+        raise errors.OptionError(f"{subject} has rank {adapter.rank}: vLLM supports ranks up to {_LORA_RANKS[-1]}")
+    tokenizer = {"tokenizer": str(adapter.folder)} if adapter.has_tokenizer() else {}
+    return {"enable_lora": True, "max_lora_rank": fitting[0], **tokenizer}
+
+
+def _lora_request(adapter: Adapter | None) -> Any:
+    """VLLM's reference to the adapter; None if there is no adapter."""
+    if adapter is None:
+        return None
+    return importlib.import_module("vllm.lora.request").LoRARequest("adapter", 1, str(adapter.folder))
 
 
 def _check_params(params: Any) -> None:

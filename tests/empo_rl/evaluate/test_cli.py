@@ -18,8 +18,10 @@ import sys
 import time
 
 import pytest
+import torch
 import transformers
 from click.testing import CliRunner
+from peft import LoraConfig, get_peft_model
 
 from empo_rl.evaluate.cli import main
 from tests.plugins.fake_vllm import Script, module
@@ -240,6 +242,10 @@ def test_several_evaluations_make_one_table(finished, tmp_path):
         (["./no/such/model", "--data", "DATA"], "no/such/model"),
         (["--regrade", "nowhere"], "nowhere contains no evaluation"),
         (["--table"], "--table needs one or more directories"),
+        (["--compare", "nowhere"], "--compare needs two directories of evaluations: BEFORE AFTER"),
+        (["--compare", "nowhere", "elsewhere"], "nowhere has no results.json"),
+        (["--compare", "--table", "nowhere"], "use only one of the options --regrade, --table and --compare"),
+        (["m", "--data", "DATA", "--base-model", "b"], "model='m' is not the folder of a LoRA adapter"),
     ],
 )
 def test_errors_are_reported_before_any_response_is_sampled(arguments, message, sums, tmp_path, monkeypatch):
@@ -249,11 +255,12 @@ def test_errors_are_reported_before_any_response_is_sampled(arguments, message, 
     done = run(*(places.get(one, one) for one in arguments))
     assert done.exit_code in (1, 2)
     assert message in " ".join(done.output.split())
-    assert not list(tmp_path.glob("runs/*/responses/*"))
+    assert not (tmp_path / "runs").exists()
 
 
 def test_the_directory_of_a_command_with_a_wrong_model_name_can_be_used_again(model, sums, tmp_path):
     assert run(*command(tmp_path / "nowhere", sums, tmp_path / "run", samples=0)).exit_code == 1
+    assert not (tmp_path / "run").exists()
     done = run(*command(model, sums, tmp_path / "run", samples=0))
     assert done.exit_code == 0, done.output
     assert "pass@2" not in results(tmp_path / "run")["sets"]["sums"]
@@ -277,6 +284,125 @@ def test_a_prompt_that_is_too_long_for_the_model_counts_as_missing(model, tmp_pa
     assert found["pass@1"]["value"] == 0.5
     assert found["counts"]["samples"] == {**found["counts"]["samples"], "responses": 2, "missing": 2}
     assert "exceed the model's window" in found["failures"]["greedy"]["long-1"]
+
+
+def test_each_model_and_suite_has_a_directory_of_its_own(model, sums, tmp_path, monkeypatch):
+    """Models of two runs are both in a folder `final`."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "first").mkdir()
+    shutil.copytree(model, tmp_path / "first" / "final")
+    options = ["--template", "question", "--max-tokens", "12", "--limit", "1"]
+    row = {"question": "1+1?", "answer": "2"}
+    (tmp_path / "suite.jsonl").write_text(json.dumps(row) + "\n")
+    for questions in (["--data", sums], ["--suite", "aime24", "--suite-file", f"aime24={tmp_path / 'suite.jsonl'}"]):
+        done = run("first/final", *questions, *options)
+        assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == [
+        "eval-first-final-aime24",
+        "eval-first-final-sums",
+    ]
+
+
+def test_prompts_without_gold_answers_are_measured_by_their_entropy_alone(model, tmp_path):
+    out, data = tmp_path / "run", tmp_path / "prompts.jsonl"
+    data.write_text("".join(json.dumps({"question": question}) + "\n" for question in LESSONS))
+    refused = run(*command(model, data, out, samples=0))
+    assert refused.exit_code == 1
+    assert "has no gold answers, so only the semantic entropy can be measured" in " ".join(refused.output.split())
+    assert not out.exists()
+    done = run(*command(model, data, out, samples=8))
+    assert done.exit_code == 0, done.output
+    assert "Accuracy" not in done.output
+    assert "4 (0 with gold)" in done.output
+    found = results(out)["sets"]["prompts"]
+    assert (found["questions"], found["golds"]) == (4, 0)
+    assert [key for key, value in found.items() if isinstance(value, dict) and "low" in value] == ["semantic_entropy"]
+    rows = lines(out / "grades" / "prompts.jsonl")
+    assert rows[1]["samples"]["entropy"] > 0.3 > rows[2]["samples"]["entropy"]
+    assert list(found["counts"]) == ["samples"]
+    assert not (out / "responses" / "prompts.greedy.jsonl").exists()
+    assert run("--regrade", out).exit_code == 0
+    assert results(out)["sets"]["prompts"] == found
+
+
+def test_conversations_are_sampled_with_their_turns(model, tmp_path):
+    data = tmp_path / "turns.jsonl"
+    rows = [
+        {"prompt": [{"role": "user", "content": "1+1?"}], "answer": "2"},
+        {"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "3+3?"}], "answer": "7"},
+        {"prompt": "3+3?", "answer": "7"},
+    ]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    done = run(*command(model, data, tmp_path / "run", "--question-column", "prompt", samples=0))
+    assert done.exit_code == 0, done.output
+    graded = lines(tmp_path / "run" / "grades" / "turns.jsonl")
+    assert (graded[0]["greedy"]["right"], graded[2]["greedy"]["right"]) == (True, True)
+    stored = lines(tmp_path / "run" / "questions" / "turns.jsonl")
+    assert [json.loads(row["prompt"]) for row in stored[:2]] == [row["prompt"] for row in rows[:2]]
+    plain = run(*command(model, data, tmp_path / "plain", "--question-column", "prompt", "--plain", samples=0))
+    assert "turns.jsonl:1: the question is a conversation, which needs a chat template" in plain.output
+
+
+@pytest.fixture(scope="module")
+def adapter(model, tmp_path_factory):
+    """A LoRA adapter that makes the model answer `2+2?` with 4 almost always: a folder without the base model."""
+    base = transformers.AutoModelForCausalLM.from_pretrained(model)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    torch.manual_seed(0)
+    tuned = get_peft_model(base, LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM"))
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "2+2?"}], tokenize=False, add_generation_prompt=True
+    )
+    batch = tokenizer(asked + r"\boxed{4}" + tokenizer.eos_token, return_tensors="pt")
+    labels = batch["input_ids"].clone()
+    labels[:, : len(tokenizer(asked)["input_ids"])] = -100
+    optimizer = torch.optim.AdamW([weight for weight in tuned.parameters() if weight.requires_grad], lr=3e-3)
+    tuned.train()
+    for _ in range(200):
+        loss = tuned(**batch, labels=labels).loss
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if loss.item() < 0.03:
+            break
+    else:
+        raise AssertionError(f"the adapter did not learn its answer: loss {loss.item():.3f}")
+    folder = tmp_path_factory.mktemp("lora") / "final"
+    tuned.save_pretrained(folder)
+    return folder
+
+
+def test_an_adapter_is_evaluated_with_its_base_model_and_compared_with_it(finished, adapter, sums, tmp_path):
+    out = tmp_path / "run"
+    done = run(*command(adapter, sums, out, "--label", "tuned"))
+    assert done.exit_code == 0, done.output
+    graded = lines(out / "grades" / "sums.jsonl")
+    assert graded[1]["greedy"] == {"answer": "4", "right": True, "undecided": False}
+    assert graded[1]["samples"]["entropy"] < lines(finished / "grades" / "sums.jsonl")[1]["samples"]["entropy"]
+    shown = run("--compare", finished, out, "--seed", "3")
+    assert shown.exit_code == 0, shown.output
+    assert f"after:  tuned ({out})" in shown.output
+    assert "paired bootstrap over questions, 1,000 resamples, seed 3" in shown.output
+    table = [line.split("|")[1:-1] for line in shown.output.splitlines() if line.startswith("|")][2:]
+    numbers = {cells[1].strip(): [cell.strip() for cell in cells] for cells in table}
+    assert list(numbers) == ["pass@1", "mean@16", "majority@16", "semantic_entropy"]
+    for key, cells in numbers.items():
+        first, second = (results(where)["sets"]["sums"][key]["value"] for where in (finished, out))
+        scale, digits = (1, 3) if key == "semantic_entropy" else (100, 1)
+        assert cells[5].startswith(f"{round(scale * (second - first), digits) + 0.0:+.{digits}f} [")
+
+
+def test_another_base_model_of_an_adapter_can_be_named(adapter, model, sums, tmp_path):
+    moved = tmp_path / "final"
+    shutil.copytree(adapter, moved)
+    settings = json.loads((moved / "adapter_config.json").read_text())
+    (moved / "adapter_config.json").write_text(json.dumps({**settings, "base_model_name_or_path": "./no/such/base"}))
+    refused = run(*command(moved, sums, tmp_path / "run", samples=0))
+    assert "'./no/such/base', a folder that does not exist here" in " ".join(refused.output.split())
+    assert not (tmp_path / "run").exists()
+    done = run(*command(moved, sums, tmp_path / "run", "--base-model", model, samples=0))
+    assert done.exit_code == 0, done.output
+    assert results(tmp_path / "run")["settings"]["engine_options"] == {"base_model": str(model)}
 
 
 def test_the_tables_have_the_columns_of_the_paper_and_options_reach_the_model(model, tmp_path):
@@ -386,5 +512,5 @@ def test_help_shows_the_examples_and_does_not_import_torch(tmp_path):
     code = "import sys; from empo_rl.evaluate.cli import main; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=False).returncode == 0
     shown = run("--help").output
-    for example in ("empo-eval MODEL --suite math", "--regrade DIR", "--table DIR DIR ..."):
+    for example in ("empo-eval MODEL --suite math", "--regrade DIR", "--table DIR DIR ...", "--compare BEFORE AFTER"):
         assert example in shown

@@ -126,3 +126,18 @@ def test_an_answer_that_would_hang_the_judge_is_undecided_and_the_others_are_gra
     judges.close()
     assert (hang.right, hang.undecided) == ((False,), (True,))
     assert (right.right, right.undecided) == ((True,), (False,))
+
+
+def test_a_question_without_a_gold_answer_has_an_entropy_and_no_accuracy(judges):
+    texts = [r"\boxed{1}", r"\boxed{1}", r"\boxed{1}", r"\boxed{2}"]
+    known, unknown = graded(judges, ["1", None], [texts, texts])
+    assert (unknown.right, unknown.majority, unknown.undecided) == ((None,) * 4, None, (False,) * 4)
+    assert unknown.entropy == known.entropy == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    greedy = graded(judges, ["1", None], [[r"\boxed{2}"]] * 2)
+    questions = [EvaluationQuestion(f"q-{i}", "1?", gold, "q:1") for i, gold in enumerate(("1", None))]
+    found = measure("sums", questions, greedy, [known, unknown], 4, seed=0)
+    assert (found.questions, found.golds) == (2, 1)
+    assert found.numbers["pass@1"].value == 0
+    assert found.numbers["mean@4"].value == 0.75
+    assert found.numbers["majority@4"].value == 1
+    assert found.numbers["semantic_entropy"].value == pytest.approx(known.entropy)

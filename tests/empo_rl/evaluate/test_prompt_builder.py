@@ -23,7 +23,7 @@ def example(i, category=None, worked=None):
 def test_without_examples_the_prompt_is_the_user_message_of_the_template():
     builder = PromptBuilder(TEMPLATE)
     assert builder.prompt(QUESTION) == "Q: 1+1?"
-    assert builder.sampler_options() == {"chat": True, "system": "Be brief."}
+    assert builder.sampler_options() == {"chat": True, "system": "Be brief.", "messages": False}
 
 
 def test_examples_precede_the_question_each_with_its_solution_and_a_boxed_answer():
@@ -85,3 +85,20 @@ def test_a_set_without_examples_needs_a_file(tmp_path):
     path.write_text(json.dumps({"problem": "5+5?", "solution": r"Ten: \boxed{10}"}) + "\n")
     (found,) = load_examples(SETS["math500"], 1, path)
     assert (found.text, found.gold, found.worked) == ("5+5?", "10", r"Ten: \boxed{10}")
+
+
+def test_a_conversation_is_a_prompt_as_json_with_template_and_examples_around_the_last_message():
+    turns = [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": "2"}]
+    asked = EvaluationQuestion("s-0", "...", "4", "f:1", messages=[*turns, {"role": "user", "content": "And 2+2?"}])
+    builder = PromptBuilder(TEMPLATE, shots=1, pool=(example(1),), conversations=True)
+    last = {"role": "user", "content": "Q: 1+0?\n\\boxed{1}\n\nQ: And 2+2?"}
+    assert json.loads(builder.prompt(asked)) == [{"role": "system", "content": "Be brief."}, *turns, last]
+    system, one = json.loads(builder.prompt(QUESTION))  # a question of the same set that is a text
+    assert (system["role"], one["content"]) == ("system", "Q: 1+0?\n\\boxed{1}\n\nQ: 1+1?")
+    assert builder.sampler_options() == {"chat": True, "system": None, "messages": True}
+
+
+def test_a_conversation_needs_a_chat_template():
+    asked = EvaluationQuestion("s-0", "1+1?", "2", "f:1", messages=[{"role": "user", "content": "1+1?"}])
+    with pytest.raises(InputError, match="f:1: the question is a conversation, .* leave out --plain"):
+        check_examples(PromptBuilder(TEMPLATE, plain=True, conversations=True), [asked])

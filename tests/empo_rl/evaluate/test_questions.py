@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
 
-from empo_rl.data.suites import SETS
+from empo_rl.data.suites import SETS, QuestionSet, SetColumns
 from empo_rl.evaluate.questions import load_questions
 from semantic_entropy import InputError
 from tests.shared_data import SHARED, rows
@@ -102,3 +103,48 @@ def test_the_real_suites_load_from_one_file():
         found = load_questions(SETS[name], SHARED / "data" / "questions.jsonl", source_column="source")
         assert len(found) == count > 0
         assert len({question.id for question in found}) == count
+
+
+OWN = QuestionSet("own", "own", "", "", "math", "math", golds="optional")
+
+
+def own(tmp_path, *records, **changes):
+    path = tmp_path / "own.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    return load_questions(dataclasses.replace(OWN, **changes), path)
+
+
+def test_a_question_of_own_data_may_lack_a_gold_answer(tmp_path):
+    rows = [
+        {"question": "1+1?"},
+        {"question": "1+1?", "answer": None},
+        {"question": "1+1?", "answer": " "},
+        {"question": "Prove it.", "answer": None, "solution": "Clearly."},  # as `empo-data numina` writes a proof
+        {"question": "1+1?", "answer": None, "solution": r"\boxed{2}"},
+        {"question": "1+1?", "answer": 2},
+    ]
+    assert [question.gold for question in own(tmp_path, *rows)] == [None, None, None, None, "2", "2"]
+
+
+def test_a_named_answer_column_must_exist_and_may_be_null(tmp_path):
+    columns = SetColumns(answer=("gold",))
+    found = own(tmp_path, {"question": "1+1?", "gold": None}, golds="nullable", columns=columns)
+    assert found[0].gold is None
+    with pytest.raises(InputError, match="no answer: none of the columns 'gold'"):
+        own(tmp_path, {"question": "1+1?", "answer": "2"}, golds="nullable", columns=columns)
+
+
+def test_choices_without_a_gold_answer_get_letters(tmp_path):
+    (question,) = own(tmp_path, {"question": "Which?", "options": ["one", "two"]}, kind="choice")
+    assert (question.text, question.gold) == ("Which?\nA. one\nB. two\n", None)
+
+
+def test_a_question_can_be_a_conversation(tmp_path):
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "1+1?"}]
+    (question,) = own(tmp_path, {"prompt": turns, "answer": "2"}, columns=SetColumns(question=("prompt",)))
+    assert (question.text, question.messages, question.gold) == ("1+1?", turns, "2")
+    reply = [*turns, {"role": "assistant", "content": "2"}]
+    with pytest.raises(InputError, match="own.jsonl:1: column 'prompt' .*ends with a message of the assistant"):
+        own(tmp_path, {"prompt": reply}, columns=SetColumns(question=("prompt",)))
+    with pytest.raises(InputError, match="put the lettered choices into the last message"):
+        own(tmp_path, {"question": turns, "options": ["1", "2"]}, kind="choice")

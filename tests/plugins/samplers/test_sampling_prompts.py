@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import pytest
 
-from semantic_entropy.plugin import errors
-from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, opens_reasoning
+from semantic_entropy.plugin import Request, errors
+from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter, UnwritablePromptError, opens_reasoning
+from semantic_entropy_plugins.samplers.sampling_requests import start_request
 from tests.plugins.tiny_models import CHAT
 
 TURNS = "{% for m in messages %}[{{ m['role'] }}] {{ m['content'] | trim }}\n{% endfor %}"
@@ -87,6 +91,45 @@ def test_a_question_is_written_as_a_prompt(tokenizer, template, options, text):
 def test_an_unsuitable_template_is_refused_at_construction(tokenizer, template, options, message):
     with pytest.raises(errors.OptionError, match=f"(?s)hf: .*{message}"):
         prompts(tokenizer, template, **options)
+
+
+CONVERSATION = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "1+1?"},
+    {"role": "assistant", "content": "2"},
+    {"role": "user", "content": "And <|im_end|>?"},
+]
+
+
+def test_a_conversation_is_written_with_its_turns_and_without_control_tokens_inside(tokenizer):
+    writer = prompts(tokenizer, TURNS + LEAD, messages=True)
+    written = writer.text(json.dumps(CONVERSATION))
+    assert written == "[system] Be brief.\n[user] 1+1?\n[assistant] 2\n[user] And < |im_end|>?\n[assistant] "
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [
+        ("Why?", "not a list of messages with role and content, as JSON: JSONDecodeError"),
+        ('["Why?"]', "not a list of messages with role and content"),
+        ('[{"role": "user", "content": null}]', "not a list of messages with role and content"),
+        (json.dumps(CONVERSATION), "the chat template does not accept the conversation: .*System role not supported"),
+    ],
+)
+def test_a_conversation_that_cannot_be_written_fails_alone(tokenizer, question, message):
+    writer = prompts(tokenizer, REFUSES + TURNS + LEAD, messages=True)
+    with pytest.raises(UnwritablePromptError, match=message):
+        writer.text(question)
+    started = start_request(Request(0, question, 3), writer, window=None, max_tokens=4, greedy=False)
+    assert re.search(message, started.problem)
+
+
+@pytest.mark.parametrize("options", [{"system": "Be brief."}, {"template": "Q: {question}"}, {"chat": False}])
+def test_messages_replace_the_system_prompt_and_the_template(tokenizer, options):
+    with pytest.raises(
+        errors.OptionError, match=f"messages=True makes the whole prompt .* leave out {next(iter(options))}"
+    ):
+        prompts(tokenizer, TURNS + LEAD, messages=True, **options)
 
 
 def test_of_several_chat_templates_the_default_is_used(tokenizer):

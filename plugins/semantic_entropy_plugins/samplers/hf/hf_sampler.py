@@ -19,7 +19,7 @@ all 0.
 
 When the reader stops, at most two batches are lost: the batch in progress and one finished batch.
 
-Left out: several GPUs for one model, quantised weights, adapters, serving many users (see `vllm` and `openai`).
+Left out: several GPUs for one model, quantised weights, serving many users (see `vllm` and `openai`).
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ import torch
 import transformers
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
+from semantic_entropy_plugins.models.adapters import find_adapter, with_adapter
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
 from semantic_entropy_plugins.options import checked_number, describe_component
 from semantic_entropy_plugins.samplers.hf.hf_engine import SamplingEngine
@@ -51,7 +52,9 @@ class HFSampler(LocalSampler):
     neither read nor set.
 
     Args:
-        model: a causal language model on the Hugging Face hub, or a folder.
+        model: a causal language model on the Hugging Face hub, or a folder. A folder with a LoRA adapter of peft is
+            loaded with its base model.
+        base_model: the base model of the adapter `model`; None: the model that adapter_config.json names.
         temperature: the sampling temperature; 0: greedy decoding.
         top_p: draw from the smallest set of the likeliest tokens whose probabilities add up to this value; 1: from all
             tokens.
@@ -66,13 +69,15 @@ class HFSampler(LocalSampler):
         template: the user's turn; without a chat template, the whole prompt. It contains {question}.
         chat_template_kwargs: more variables for the chat template, such as {"enable_thinking": False}.
         chat_template: a Jinja text that replaces the tokenizer's own chat template.
+        messages: whether each question is a conversation, as JSON: a list of {"role": ..., "content": ...}. It replaces
+            `system` and `template`.
         logprobs: the distribution of the log-probabilities. "drawn": the distribution that the tokens are drawn from;
             "model": the model's own distribution; False: no log-probabilities.
         end_token: whether the log-probabilities and entropies include the end token, as the last token.
         token_entropies: whether to keep the entropy, at each token, of the distribution that `logprobs` names.
         hidden_states: whether to keep the last layer's state at the text's last token. This needs another pass of the
             model for each batch.
-        revision: a branch, tag or commit on the hub; None: the main branch.
+        revision: a branch, tag or commit on the hub, of the base model if `model` is an adapter; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, float16 on another GPU,
             float32 on a CPU.
@@ -88,12 +93,13 @@ class HFSampler(LocalSampler):
 
     name = "hf"
     cache_identity = "semantic_entropy_plugins.hf_sampler:HFSampler"
-    _model_options = frozenset(("model", "revision", "device", "dtype", "allow_pickle", "compile"))
+    _model_options = frozenset(("model", "base_model", "revision", "device", "dtype", "allow_pickle", "compile"))
 
     def __init__(
         self,
         model: str,
         *,
+        base_model: str | None = None,
         temperature: float = 1.0,
         top_p: float = 1.0,
         top_k: int | None = None,
@@ -105,6 +111,7 @@ class HFSampler(LocalSampler):
         template: str = TEMPLATE,
         chat_template_kwargs: Mapping[str, Any] | None = None,
         chat_template: str | None = None,
+        messages: bool = False,
         logprobs: str | bool = "drawn",
         end_token: bool = False,
         token_entropies: bool = False,
@@ -130,6 +137,8 @@ class HFSampler(LocalSampler):
             template=template,
             chat_template_kwargs=chat_template_kwargs,
             chat_template=chat_template,
+            messages=messages,
+            base_model=base_model,
             logprobs=logprobs,
             end_token=end_token,
             token_entropies=bool(token_entropies),
@@ -138,7 +147,9 @@ class HFSampler(LocalSampler):
             dtype=dtype,
         )
         self._batch_tokens = checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
-        loaded = _loaded or _load(model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile)
+        loaded = _loaded or _load(
+            model, base_model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile
+        )
         self._model: LoadedModel | None = loaded
         self._set_model(loaded.dtype, loaded.commit)
         prompts = self._prompt_writer(loaded.tokenizer)
@@ -188,13 +199,21 @@ class HFSampler(LocalSampler):
 
 
 def _load(
-    model: str, revision: str | None, device: str | None, dtype: str | None, *, allow_pickle: bool, compiled: bool
+    model: str,
+    base_model: str | None,
+    revision: str | None,
+    device: str | None,
+    dtype: str | None,
+    *,
+    allow_pickle: bool,
+    compiled: bool,
 ) -> LoadedModel:
+    adapter = find_adapter(model, base_model, revision, HFSampler.name)
     try:
         loaded = load_model(
             "AutoModelForCausalLM",
-            model,
-            revision=revision,
+            adapter.base if adapter else model,
+            revision=adapter.revision if adapter else revision,
             device=device,
             dtype=dtype,
             allow_pickle=allow_pickle,
@@ -203,6 +222,8 @@ def _load(
         )
     except errors.EquivalenceError as error:  # the model is unavailable
         raise errors.SamplingError(str(error)) from error
+    if adapter:
+        loaded = with_adapter(loaded, adapter, HFSampler.name)
     if compiled:
         loaded.model.compile(dynamic=True)  # in place: `generate` of a wrapped model would call the model inside
     return loaded
