@@ -62,8 +62,19 @@ def main() -> None:
 @click.option(
     "--check", is_flag=True, help="Train nothing: report the problems of the configuration, and what the run needs."
 )
+@click.option(
+    "--allow-missing-data",
+    is_flag=True,
+    help="With --check: a question file that a command makes need not exist yet; the report names the command.",
+)
 def run(
-    config: str, overrides: tuple[str, ...], resume: bool, overwrite: bool, processes: int | None, check: bool
+    config: str,
+    overrides: tuple[str, ...],
+    resume: bool,
+    overwrite: bool,
+    processes: int | None,
+    check: bool,
+    allow_missing_data: bool,
 ) -> None:
     """Train from CONFIG, a YAML file or the name of a recipe. The word `run` is optional.
 
@@ -76,10 +87,12 @@ def run(
 
     if resume and overwrite:
         raise click.UsageError("--resume continues the earlier run and --overwrite deletes it: give one of them.")
+    if allow_missing_data and not check:
+        raise click.UsageError("--allow-missing-data is an option of --check: training needs the data.")
     changes = [*overrides, *(["resume=true"] if resume else [])]
     changes += [f"launch.processes={processes}"] if processes else []
     if check:
-        _check(config, changes)
+        _check(config, changes, allow_missing_data=allow_missing_data)
         return
     try:
         checked = load_config(config, changes)
@@ -102,11 +115,11 @@ def run(
         click.echo(final)
 
 
-def _check(config: str, changes: list[str]) -> None:
+def _check(config: str, changes: list[str], *, allow_missing_data: bool) -> None:
     """Print the report of the check. If the report contains a problem, exit with status 1."""
     from empo_rl.check import check_run, passed, report_lines
 
-    findings = check_run(config, changes)
+    findings = check_run(config, changes, allow_missing_data=allow_missing_data)
     for line in report_lines(findings):
         click.echo(line)
     if not passed(findings):

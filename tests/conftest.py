@@ -1,4 +1,4 @@
-"""Settings of all tests: one thread, no network, no window, and the same random examples in every run."""
+"""Settings of all tests: one thread, no network, no GPU, no window, and the same random examples in every run."""
 
 import os
 import signal
@@ -16,7 +16,25 @@ os.environ["MPLBACKEND"] = "Agg"
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+from pathlib import Path
+
 from hypothesis import settings
+
+GPU_TESTS = Path(__file__).parent / "gpu"
+
+
+def needs_gpu(paths, expression=""):
+    """Whether a run with these paths and this expression of markers consists of the tests in tests/gpu alone."""
+    chosen = [Path(path.partition("::")[0]).resolve() for path in paths]
+    return expression == "gpu" or (bool(chosen) and all(path.is_relative_to(GPU_TESTS) for path in chosen))
+
+
+def pytest_configure(config):
+    # Before any test imports torch. On a GPU, a judge computes in bf16, and most tests compare with float32 on the CPU.
+    # Processes that a test starts inherit the variable.
+    if not needs_gpu(config.args, config.option.markexpr):
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
 
 # No deadline: the first example includes imports and worker processes. Derandomized: a failed run can be repeated.
 settings.register_profile("repeatable", deadline=None, derandomize=True)

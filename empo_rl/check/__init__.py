@@ -24,15 +24,19 @@ from semantic_entropy import SemanticEntropyError
 __all__ = ["CheckFinding", "check_run", "passed", "report_lines"]
 
 
-def check_run(source: str, overrides: Sequence[str] = ()) -> list[CheckFinding]:
-    """All findings about a configuration: the name of a file or a recipe, with `key=value` overrides."""
+def check_run(source: str, overrides: Sequence[str] = (), *, allow_missing_data: bool = False) -> list[CheckFinding]:
+    """All findings about a configuration: the name of a file or a recipe, with `key=value` overrides.
+
+    allow_missing_data: a question file that a command makes (`data.made_with`) need not exist yet. The finding names
+    the command.
+    """
     try:
         config = load_config(source, overrides)
     except SemanticEntropyError as error:
         problems = [problem("configuration", line) for line in str(error).splitlines()]
         return [*problems, unchecked("everything else", "the configuration could not be read")]
     with _offline():
-        return list(_findings(config))
+        return list(_findings(config, allow_missing_data=allow_missing_data))
 
 
 @contextmanager
@@ -51,10 +55,10 @@ def _offline() -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _findings(config: Config) -> Iterator[CheckFinding]:
+def _findings(config: Config, *, allow_missing_data: bool) -> Iterator[CheckFinding]:
     shape = gpu_memory.model_shape(config)
     yield from settings.findings(config)
-    rows = yield from availability.question_findings(config)
+    rows = yield from availability.question_findings(config, allow_missing_data=allow_missing_data)
     yield from availability.package_findings(config)
     yield from disk_space.findings(config, shape, rows)
     yield from gpu_memory.findings(config, shape)

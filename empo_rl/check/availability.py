@@ -10,7 +10,7 @@ from typing import Any
 
 from empo_rl.check.findings import CheckFinding, has_gpu, ok, problem, unchecked
 from empo_rl.config import Config
-from empo_rl.data.prompts import prompt_columns, read_prompts
+from empo_rl.data.prompts import missing_file_command, prompt_columns, read_prompts
 from empo_rl.extras import TRAINING, is_installed, require_extra
 from semantic_entropy import InputError, SemanticEntropyError
 
@@ -24,9 +24,17 @@ _GPU_PACKAGES = (
 )  # a machine without a GPU needs none of them, and often cannot install it
 
 
-def question_findings(config: Config) -> Generator[CheckFinding, None, int | None]:
-    """Yield findings about the data; return the number of questions of the run, or None if it is not known here."""
+def question_findings(
+    config: Config, *, allow_missing_data: bool = False
+) -> Generator[CheckFinding, None, int | None]:
+    """Yield findings about the data; return the number of questions of the run, or None if it is not known here.
+
+    allow_missing_data: a missing file is no problem if `data.made_with` names the command that makes it.
+    """
     rows = config.data.limit
+    if allow_missing_data and (command := missing_file_command(config)) is not None:
+        yield unchecked("data", f"{config.data.path} does not exist yet. Make it with: {command}")
+        return rows
     if config.data.path is not None or config.data.dataset == "demo":
         try:
             rows = len(read_prompts(config))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,5 +52,7 @@ def format_gib(count: float) -> str:
 
 
 def has_gpu() -> bool:
-    """Whether this machine has a GPU: a device file of NVIDIA's or AMD's driver, or of WSL."""
+    """Whether this process has a GPU: a device file of NVIDIA's or AMD's driver, or of WSL, that is not hidden."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        return False
     return any(Path(device).exists() for device in ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg"))

@@ -33,6 +33,7 @@ are less than a thousandth, and are left out.
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
@@ -206,8 +207,8 @@ def _advice(config: Config) -> str:
 
 
 def _device_gib() -> float | None:
-    """The memory of the smallest GPU that nvidia-smi lists."""
-    if shutil.which("nvidia-smi") is None:
+    """The memory of the smallest GPU that nvidia-smi lists; None without a GPU, or if the GPUs are hidden."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or shutil.which("nvidia-smi") is None:
         return None
     command = ["nvidia-smi", "--query-gpu=memory.total", "--format=csv,noheader,nounits"]
     try:

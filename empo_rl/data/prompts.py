@@ -94,13 +94,18 @@ def prompt_token_limit(config: Config) -> tuple[int | None, str]:
     return limit, "data.max_prompt_tokens"
 
 
+def missing_file_command(config: Config) -> str | None:
+    """The command that makes the file `data.path`; None if the file exists, or if no command is known."""
+    data = config.data
+    return data.made_with if data.path is not None and not Path(data.path).exists() else None
+
+
 def _records(config: Config) -> list[Record]:
     data = config.data
+    if (command := missing_file_command(config)) is not None:
+        raise InputError(f"data.path: {data.path} does not exist. Make it with: {command}")
     if data.path is not None:
-        path = Path(data.path)
-        if data.made_with is not None and not path.exists():
-            raise InputError(f"data.path: {path} does not exist. Make it with: {data.made_with}")
-        return jsonl_records(path)
+        return jsonl_records(Path(data.path))
     if data.dataset == "demo":
         from empo_rl.data.arithmetic import chain, split
 

@@ -121,11 +121,15 @@ def column_value(record: Mapping[str, Any], column: str, place: str, key: str) -
 def column_text(record: Mapping[str, Any], column: str, role: str, place: str, key: str | None = None) -> str:
     """The value of a column as text. If `key` is None, error messages name the key `data.columns.ROLE`.
 
+    A gold answer may be a list with one value, such as `["55"]`, as in some datasets of the hub.
+
     Raises:
         InputError: the column does not exist, or its value is blank or neither text nor a number.
     """
     key = key or f"data.columns.{role}"
     value = column_value(record, column, place, key)
+    if role == "gold" and isinstance(value, list) and len(value) == 1:
+        value = value[0]
     if not isinstance(value, str | int | float) or not str(value).strip():
         raise InputError(f"{place}: column {column!r} ({key}) holds {value!r}, which is not text.")
     return str(value)

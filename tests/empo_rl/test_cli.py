@@ -61,6 +61,7 @@ def test_recipes_are_listed_and_printed(tmp_path):
         (["nowhere.yaml"], "nowhere.yaml: no such file"),
         (["demmo"], "Did you mean 'demo'?"),
         (["tiny", "--resume", "--overwrite"], "give one of them"),
+        (["tiny", "--allow-missing-data"], "is an option of --check"),
         (["tiny", "empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
         (
             ["tiny", "trl.use_vlm=true"],

@@ -87,6 +87,19 @@ def test_a_wrong_setting_is_a_problem_with_advice(overrides, message):
     assert message in found
 
 
+def test_a_missing_file_that_a_command_makes_is_named_and_allowed_if_asked(folder):
+    (folder / "natural.jsonl").unlink()
+    (wrong,) = problems("natural-7b-empo")
+    assert "Make it with: empo-data natural -o natural.jsonl" in wrong
+    findings = check_run("natural-7b-empo", allow_missing_data=True)
+    assert passed(findings)
+    (named,) = [finding.text for finding in findings if finding.about == "data"]
+    assert named == "because natural.jsonl does not exist yet. Make it with: empo-data natural -o natural.jsonl"
+    # a file that no command makes is a problem all the same
+    missing = check_run("tiny", ["data={path: nowhere.jsonl}"], allow_missing_data=True)
+    assert [finding.kind for finding in missing if finding.about == "data"] == ["problem"]
+
+
 def test_all_problems_are_listed():
     found = problems("tiny", "launch.processes=3", "trl.beta=1", "empo.equivalence=mathh", "data={path: nowhere.jsonl}")
     assert len(found) == 4

@@ -3,6 +3,7 @@ import pytest
 
 from empo_rl.data.records import (
     column_question,
+    column_text,
     hub_records,
     is_file_name,
     jsonl_records,
@@ -53,6 +54,12 @@ def test_the_functions_that_return_lists_read_the_same_rows(folder, monkeypatch)
     monkeypatch.chdir(folder)
     assert [record for _, record in jsonl_records(folder / "rows.jsonl")] == ROWS
     assert [record for _, record in hub_records("named", None, "train")] == ROWS
+
+
+def test_a_gold_answer_may_be_a_list_with_one_value():
+    assert column_text({"gt": ["55"]}, "gt", "gold", "row 1") == "55"
+    with pytest.raises(InputError, match=r"row 1: column 'gt' \(data.columns.gold\) holds \['55', '56'\]"):
+        column_text({"gt": ["55", "56"]}, "gt", "gold", "row 1")
 
 
 @pytest.mark.parametrize(
