@@ -7,10 +7,10 @@ The model has random weights and the shape of Qwen2.5-Math-1.5B, so nothing is d
 demo, filled up with unused words. With the reward `random`, every step has a gradient, and with random weights no
 completion ends early. So each pass has the number of tokens that `--check` assumes.
 
-The script starts `empo-train` twice: the first run ends after half of the steps, the second continues from its checkpoint
-(`--resume`). It exits with 1 if a step is missing, if a loss is not finite, or if the peak memory is above the estimate.
-The peak is `torch.cuda.max_memory_allocated`; the memory of the CUDA context and of the allocator's cache is not in it,
-and `--check` keeps a tenth of the GPU free for both.
+The script starts `empo-train` twice: the first run ends after half of the steps, the second continues from its
+checkpoint (`--resume`). It exits with 1 if a step is missing, if a loss is not finite, or if the peak memory is above
+the estimate. The peak is `torch.cuda.max_memory_allocated`; the memory of the CUDA context and of the allocator's cache
+is not in it, and `--check` keeps a tenth of the GPU free for both.
 """
 
 from __future__ import annotations

@@ -24,9 +24,7 @@ _GPU_PACKAGES = (
 )  # a machine without a GPU needs none of them, and often cannot install it
 
 
-def question_findings(
-    config: Config, *, allow_missing_data: bool = False
-) -> Generator[CheckFinding, None, int | None]:
+def question_findings(config: Config, *, allow_missing_data: bool = False) -> Generator[CheckFinding, None, int | None]:
     """Yield findings about the data; return the number of questions of the run, or None if it is not known here.
 
     allow_missing_data: a missing file is no problem if `data.made_with` names the command that makes it.

@@ -1,4 +1,4 @@
-"""Settings of the tests that need a GPU: `python -m pytest tests/gpu`. They need no network, and no file of the repository."""
+"""Settings of the tests that need a GPU: `python -m pytest tests/gpu`. They need no network and no downloaded model."""
 
 import pytest
 import torch

@@ -108,7 +108,8 @@ def test_a_recipe_has_the_value_of_the_official_code_and_its_header_names_the_li
     text = " ".join(line.lstrip("# ") for line in header(recipe))
     assert "QingyangZhang/EMPO at c5eccd4" in text
     _, _, after = text.partition(path)
-    cited = re.findall(r":(\d+)(?:-(\d+))?", after)  # `path:1-3`, and `:84` for another line of the same file
+    until_next_path = re.split("(?:trl|verl-empo)/", after)[0]
+    cited = re.findall(r":(\d+)(?:-(\d+))?", until_next_path)  # `path:1-3`, and `:84` for another line of this file
     assert any(int(first) <= int(line) <= int(last or first) for first, last in cited), f"{source} not in the header"
 
 
@@ -162,7 +163,9 @@ def test_the_table_of_differences_agrees_with_the_recipes():
 def test_the_page_names_every_official_file_that_a_header_names():
     page = PAGE.read_text(encoding="utf-8")
     for recipe in recipe_names():
-        for path in re.findall(r"(?:trl|verl-empo|math_data)/[\w./-]+\.(?:yaml|sh|py|parquet)", " ".join(header(recipe))):
+        for path in re.findall(
+            r"(?:trl|verl-empo|math_data)/[\w./-]+\.(?:yaml|sh|py|parquet)", " ".join(header(recipe))
+        ):
             assert path in page, (recipe, path)
 
 
