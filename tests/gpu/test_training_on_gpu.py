@@ -29,7 +29,7 @@ COMMAND = [
 
 
 def reference_gradients(model, batch, temperature):
-    """Name of a weight -> gradient in float32 on the CPU. The loss: the mean over completions of the mean of -A ln p."""
+    """Name of a weight -> gradient in float32 on the CPU. The loss: mean over completions of the mean of -A ln p."""
     weights, model = model.state_dict(), make_model(make_tokenizer(), seed=0)
     model.load_state_dict({name: weight.cpu() for name, weight in weights.items()})
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], dim=1).cpu()
