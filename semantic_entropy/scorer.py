@@ -164,6 +164,14 @@ class Scorer:
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
         self._equivalence = self._load_judge(equivalence)
+        self._choices: Choices = {
+            "equivalence": self._equivalence,
+            "clusterer": clusterer,
+            "estimator": estimator,
+            "convention": convention,
+            "extract": extract,
+            "invalid": invalid,
+        }
         self.n = n
         self.sampler = None if sampler is None else as_sampler(sampler)
         self._close_sampler = isinstance(sampler, str)
@@ -174,6 +182,23 @@ class Scorer:
     def cache(self) -> VerdictCache:
         """The verdict cache. For a cache file, `str()` shows the numbers of found and added verdicts."""
         return self._resources.cache
+
+    @property
+    def equivalence(self) -> Equivalence | None:
+        """The judge. None: `auto` chooses a judge for each group."""
+        return self._equivalence
+
+    def derive(self, **choices: Unpack[Choices]) -> Scorer:
+        """Return a scorer with other choices that shares the judges and the verdict cache of this scorer.
+
+        A judge that both scorers use by name is loaded once. Close only this scorer: closing a derived scorer does not
+        close the judges.
+
+        Args:
+            choices: `equivalence`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`. Choices that are not
+                given are those of this scorer.
+        """
+        return Scorer(**{**self._choices, **choices}, _resources=self._resources)
 
     @overload
     def estimate(

@@ -12,7 +12,7 @@ from typing import Any
 
 from empo_rl.check.findings import CheckFinding, ok, problem, unchecked
 from empo_rl.config import Config
-from empo_rl.config.batch_layout import accumulation_steps
+from empo_rl.config.batch_layout import accumulation_steps, process_count_notes
 from empo_rl.config.trl_arguments import (
     decided_arguments,
     training_argument_class,
@@ -41,6 +41,8 @@ def findings(config: Config) -> Iterator[CheckFinding]:
         yield problem("layout", str(error))
     else:
         yield ok("layout", _layout(config, accumulation))
+        for note in process_count_notes(config, config.launch.processes):
+            yield ok("processes", note)
     if config.trl:
         yield from _trl_findings(config, decided_arguments(config, accumulation))
     if config.method == "empo":

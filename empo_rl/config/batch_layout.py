@@ -71,6 +71,38 @@ def accumulation_steps(config: Config, processes: int) -> int:
     return prompts // (micro * processes) * parts
 
 
+def process_count_notes(config: Config, processes: int) -> list[str]:
+    """Sentences for the user: what in this run depends on the number of processes. Empty for one process.
+
+    Rewards, masks, advantages, metrics and the losses grpo, dr_grpo and dapo do not depend on it.
+    """
+    if processes == 1:
+        return []
+    notes = []
+    if config.method != "sft":
+        notes.append(
+            f"each of the {processes} processes draws its completions with its own seed: another number of processes "
+            "draws other completions"
+        )
+    if config.method == "empo" and config.training.loss == "bnpo":
+        notes.append(
+            "training.loss=bnpo divides by the tokens of one pass of one process, so the loss depends on the number of "
+            f"processes ({processes}). training.loss=dapo divides by the tokens of the step"
+        )
+    completions = config.training.prompts_per_step * config.rollout.num_generations
+    if config.method == "empo" and sequences_per_generation(config) * config.launch.processes > completions:
+        notes.append(
+            "one sampling serves several steps, and TRL shuffles its completions within each process: another number "
+            "of processes has other completions in each of these steps"
+        )
+    if config.method == "sft" and config.trl.get("average_tokens_across_devices") is False:
+        notes.append(
+            "trl.average_tokens_across_devices=false divides by the tokens of one process, so the loss depends on the "
+            f"number of processes ({processes}). Remove it: the default divides by the tokens of all processes"
+        )
+    return notes
+
+
 def rows_per_pass(config: Config) -> int:
     """The number of rows of a process in one forward and backward pass (`per_device_train_batch_size`)."""
     if config.training.completions_per_pass is not None:

@@ -26,6 +26,7 @@ from semantic_entropy import SemanticEntropyError
 Positive = Annotated[int, Field(gt=0)]
 # names of transformers. The names of kernel repositories on the hub are not allowed: they run code of the repository
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
+Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "none"]
 
 
 class Section(BaseModel):
@@ -82,6 +83,7 @@ class Empo(Section):
     scale: Scale = "group"
     grader: str | None = None
     grader_options: dict[str, Any] = Field(default_factory=dict)  # of the judge `grader`
+    measure_entropy: bool = False
     measure_gold: bool = False
 
     @model_validator(mode="before")
@@ -128,6 +130,11 @@ class VLLM(Section):
     port: Annotated[int, Field(gt=0, le=65535)] = 8000
     gpu_memory: Annotated[float, Field(gt=0, le=1)] = 0.3  # vllm-colocate: vLLM's share of each GPU
     tensor_parallel: Positive = 1  # vllm-colocate: the number of GPUs that share one copy of the model
+    # How the loss corrects for the difference between the trainer's probabilities and vLLM's. token_truncate: a token's
+    # weight is the ratio of its two probabilities, at most trl.vllm_importance_sampling_clip_max (3). The sequence_*
+    # modes multiply the ratios of all tokens, so the weight of a long completion can be near 0, or exactly 0
+    # (sequence_mask, the default of TRL).
+    correction: Correction = "token_truncate"
 
 
 class Rollout(Section):
@@ -390,6 +397,12 @@ class Config(Section):
 
     def _launch_problems(self) -> list[str]:
         problems = pass_problems(self)
+        if self.lora is not None and self.launch.strategy == "fsdp2" and self.rollout.engine != "transformers":
+            problems.append(
+                f"lora with launch.strategy=fsdp2 and rollout.engine={self.rollout.engine}: TRL merges the adapter "
+                "into the weights before it sends them to vLLM, and cannot merge into shards of FSDP. Set "
+                "launch.strategy=ddp or zero3, or rollout.engine=transformers"
+            )
         if self.launch.strategy != "ddp" and self.device == "cpu":
             problems.append(
                 f"launch.strategy={self.launch.strategy} needs GPUs. On the CPU, accelerate would silently run ddp. "

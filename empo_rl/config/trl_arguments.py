@@ -49,11 +49,25 @@ _OWN_KEYS = {
     "bf16": "training.precision",
     "use_vllm": "rollout.engine",
     "vllm_mode": "rollout.engine",
+    "vllm_importance_sampling_correction": "rollout.vllm.correction",
+    "vllm_importance_sampling_mode": "rollout.vllm.correction",
     "fsdp": "launch.strategy",
     "deepspeed": "launch.strategy",
     "push_to_hub": "push_to_hub.repo",
     "output_dir": "output_dir",
     "seed": "seed",
+}
+# TRL's arguments that have no effect here, or that change the batch of a process -> the reason and the advice
+_REFUSED = {
+    "model_init_kwargs": "has no effect, because empo-train loads the model. Remove it; docs/empo/training.md lists "
+    "the keys of the model",
+    "reward_weights": "has no effect, because there is one reward. Use empo.reward=composite and "
+    "empo.reward_options.weights",
+    "multi_objective_aggregation": "has no effect, because there is one reward. Remove it",
+    "auto_find_batch_size": "would split groups when the memory is too small. Set training.prompts_per_micro_batch or "
+    "training.completions_per_pass",
+    "accelerator_config": "would divide the rows among the processes in another way. Remove it; the section launch "
+    "sets the processes",
 }
 _SECRETS = ("hub_token", "push_to_hub_token")
 _HUB = ("push_to_hub", "hub_model_id")  # empo-train pushes `final/` once; TRL would push every checkpoint
@@ -73,6 +87,9 @@ def training_arguments(config: Config, processes: int) -> Any:
         raise InputError("\n".join(problems))
     # No experiment tracker unless `trl:` names one. Processes other than the first log errors only, no warnings.
     defaults = {"report_to": "none", "log_level_replica": "error"}
+    length = vllm_model_length(config, config.data.max_prompt_tokens)
+    if length is not None and config.method == "empo":
+        defaults["vllm_max_model_length"] = length
     try:
         return kind(**decided, **{**defaults, **trl_section_values(config, kind)})
     except (TypeError, ValueError) as error:
@@ -98,7 +115,7 @@ def trl_section_values(config: Config, kind: type) -> dict[str, Any]:
 
 def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
     """The problems of the section `trl`. known: names of TRL's arguments; None: do not check names."""
-    problems = []
+    problems = _vllm_length_problems(config)
     for key, value in config.trl.items():
         own = _OWN_KEYS.get(key)
         split_group = split_group_problem(config, rows_under_trl_key(config, key, value))
@@ -109,6 +126,8 @@ def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Coll
             )
         elif split_group:
             problems.append(f"trl.{key}: {split_group}.")
+        elif key in _REFUSED:
+            problems.append(f"trl.{key}={value!r} {_REFUSED[key]}.")
         elif key in decided or key in _HUB:
             given = f" (it is {decided[key]!r})" if key in decided else ""
             advice = f"Set {own} instead." if own else "See docs/empo/training.md."
@@ -118,6 +137,21 @@ def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Coll
             name = _ARGUMENT_CLASSES[config.method]
             problems.append(f"trl.{key} is not an argument of trl.{name}.{hint}")
     return problems
+
+
+def _vllm_length_problems(config: Config) -> list[str]:
+    key, value = "vllm_max_model_length", config.trl.get("vllm_max_model_length")
+    if config.rollout.engine == "vllm-server" and value is not None:
+        return [f"trl.{key}={value} has no effect on a server. Start it with `trl vllm-serve --max_model_len {value}`."]
+    needed = vllm_model_length(config, config.data.max_prompt_tokens)
+    if needed is None or not isinstance(value, int) or value >= needed:
+        return []
+    problem = (
+        f"trl.{key}={value} is less than data.max_prompt_tokens={config.data.max_prompt_tokens} + "
+        f"rollout.max_completion_tokens={config.rollout.max_completion_tokens} = {needed}, so vLLM would refuse or cut "
+        f"sequences. Set at least {needed}, or remove it."
+    )
+    return [problem]
 
 
 def decided_arguments(config: Config, accumulation: int) -> dict[str, Any]:
@@ -148,6 +182,24 @@ def decided_arguments(config: Config, accumulation: int) -> dict[str, Any]:
         **_METHODS[config.method](config),
         **strategy_arguments(config),
     }
+
+
+def vllm_model_length(config: Config, prompt_tokens: int | None) -> int | None:
+    """The number of tokens of the longest sequence that vLLM in the training processes must hold: prompt + completion.
+
+    Without this limit, vLLM reserves memory for one sequence of the model's full context, which can be 131,072 tokens.
+
+    Args:
+        config: the configuration.
+        prompt_tokens: the number of tokens of the longest prompt; None: unknown.
+
+    Returns:
+        None if the prompt length is unknown, or if vLLM does not run in the training processes. The context of a vLLM
+        server is an option of the server.
+    """
+    if config.rollout.engine != "vllm-colocate" or prompt_tokens is None:
+        return None
+    return prompt_tokens + config.rollout.max_completion_tokens
 
 
 def training_argument_class(method: str) -> Any:
@@ -217,6 +269,7 @@ def _empo(config: Config) -> dict[str, Any]:
         "scale_rewards": config.empo.scale,
         "beta": 0.0,
         **_vllm(config),
+        **_vllm_correction(config),
     }
 
 
@@ -258,6 +311,15 @@ def _vllm(config: Config) -> dict[str, Any]:
         "vllm_gpu_memory_utilization": vllm.gpu_memory,
         "vllm_tensor_parallel_size": vllm.tensor_parallel,
     }
+
+
+def _vllm_correction(config: Config) -> dict[str, Any]:
+    if config.rollout.engine == "transformers":
+        return {}
+    correction = config.rollout.vllm.correction
+    if correction == "none":
+        return {"vllm_importance_sampling_correction": False}
+    return {"vllm_importance_sampling_correction": True, "vllm_importance_sampling_mode": correction}
 
 
 _METHODS = {"empo": _empo, "sft": _sft, "online_dpo": _online_dpo}

@@ -45,6 +45,7 @@ DROPPED_NO_ANSWER = "no valid answer"
 DROPPED_SCATTERED = "largest share below max_p_low"
 DROPPED_CERTAIN = "largest share above max_p_high"
 DROPPED_EQUAL = "equal rewards"
+DROPPED_NO_REWARD = "no completion has a reward"
 
 _MAX_ENUMERATED = 24  # completions, with 1,575 splits; 64 completions have 1.7 million splits
 _TOLERANCE = 1e-9  # a smaller difference counts as equal: sums of logarithms differ in the last bits
@@ -57,10 +58,13 @@ class Filter(ABC):
         name: the name in configurations and in log columns.
         stateful: whether the decision depends on earlier batches. If it does, several processes make one decision about
             the global batch.
+        reads_clusters: whether the filter reads the clusters or the entropy of a group. If False, the provider need not
+            cluster for it.
     """
 
     name: ClassVar[str]
     stateful: ClassVar[bool] = False
+    reads_clusters: ClassVar[bool] = True
 
     @abstractmethod
     def drop_reasons(self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]) -> Sequence[str | None]:
@@ -261,6 +265,7 @@ class EqualRewardsFilter(Filter):
     """
 
     name = "equal_rewards"
+    reads_clusters = False
 
     def drop_reasons(self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]) -> list[str | None]:
         del scored

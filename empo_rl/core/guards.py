@@ -20,7 +20,9 @@ from typing import Any
 
 from empo_rl.core.rewards import ScoredGroup
 from empo_rl.plugin import create
+from semantic_entropy import Result
 
+ANSWER_LENGTH = 200  # only the first characters of a main answer are compared and stored: free text can be long
 _LONGEST_WORD = 40  # characters; in a longer run without a space, each character counts as a word
 
 Flags = list[list[bool]]
@@ -37,10 +39,12 @@ class Guard(ABC):
         name: the name of the guard.
         stateful: whether the flags depend on earlier batches. If they do, several processes make one decision about the
             global batch, because each process would remember only its own part.
+        reads_clusters: whether the guard reads the clusters of a group. If False, the provider need not cluster for it.
     """
 
     name: str
     stateful: bool = False
+    reads_clusters: bool = True
 
     def __init__(self, pays: float | None = 0.0) -> None:
         self.pays = pays
@@ -62,6 +66,7 @@ class EmptyGuard(Guard):
     """Flags a completion if no answer could be extracted."""
 
     name = "empty"
+    reads_clusters = False
 
     def flags(self, scored: Sequence[ScoredGroup]) -> Flags:
         return [[answer is None for answer in item.result.answers] for item in scored]
@@ -77,6 +82,7 @@ class CopiedGuard(Guard):
     """
 
     name = "copied"
+    reads_clusters = False
 
     def __init__(self, pays: float | None = 0.0, threshold: float = 0.8) -> None:
         super().__init__(pays)
@@ -108,6 +114,7 @@ class OverlongGuard(Guard):
     """
 
     name = "overlong"
+    reads_clusters = False
 
     def __init__(self, pays: float | None = 0.0, most: int | None = None) -> None:
         super().__init__(pays)
@@ -138,6 +145,7 @@ class RepetitionGuard(Guard):
     """
 
     name = "repetition"
+    reads_clusters = False
 
     def __init__(self, pays: float | None = 0.0, n: int = 6, share: float = 0.5) -> None:
         super().__init__(pays)
@@ -179,18 +187,21 @@ class ConcentrationGuard(Guard):
         self._answers: deque[str] = deque(maxlen=window)
 
     def flags(self, scored: Sequence[ScoredGroup]) -> Flags:
-        self._answers += [normalize_answer(item.result.answer) for item in scored if item.result.answer is not None]
+        self._answers += [answer for item in scored if (answer := main_answer(item.result)) is not None]
         counts = Counter(self._answers)
         common = {answer for answer, count in counts.items() if count > self.share * len(self._answers)}
         if len(self._answers) < self.fewest:
             common = set()
-        return [[a is not None and normalize_answer(a) in common for a in item.result.answers] for item in scored]
+        return [
+            [a is not None and normalize_answer(a)[:ANSWER_LENGTH] in common for a in item.result.answers]
+            for item in scored
+        ]
 
     def state_dict(self) -> dict[str, Any]:
         return {"seen": list(self._answers)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self._answers = deque(state["seen"], maxlen=self._answers.maxlen)
+        self._answers = deque((answer[:ANSWER_LENGTH] for answer in state["seen"]), maxlen=self._answers.maxlen)
 
 
 def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...]:
@@ -210,13 +221,19 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
     )
 
 
-def answer_concentration(scored: Sequence[ScoredGroup]) -> float:
-    """Return the share of groups that have the commonest main answer of the batch; nan if no group has an answer.
+def main_answer(result: Result) -> str | None:
+    """Return the most frequent answer of a group, normalised and shortened to 200 characters; None if it has none."""
+    return None if result.answer is None else normalize_answer(result.answer)[:ANSWER_LENGTH]
 
-    The main answer of a group is its most frequent answer.
+
+def share_of_commonest(answers: Sequence[str | None]) -> float:
+    """Return the share of groups that have the commonest main answer; nan if no group has an answer.
+
+    Args:
+        answers: (B,) the main answer of each group. None does not count.
     """
-    answers = Counter(normalize_answer(item.result.answer) for item in scored if item.result.answer is not None)
-    return max(answers.values()) / answers.total() if answers else float("nan")
+    counts = Counter(answer for answer in answers if answer is not None)
+    return max(counts.values()) / counts.total() if counts else float("nan")
 
 
 def normalize_answer(answer: str) -> str:

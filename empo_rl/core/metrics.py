@@ -1,68 +1,152 @@
-"""The metrics of a batch for a log: means over all groups of the batch, before filtering.
+"""The metrics of a batch for a log: means and shares over all groups of the batch, before filtering.
 
-A metric without a value is not in the log, so no metric is nan. This module has no alarms: `empo_rl.monitor` watches a
-run over time.
+    BatchNumbers.of(...)     the numbers of B groups: (B,) or (B, G) arrays
+    BatchNumbers.join(...)   the numbers of all processes, in the order of the global batch
+    BatchNumbers.metrics()   the metrics by name
+
+Several processes join their numbers before they compute the metrics. So the metrics do not depend on the number of
+processes: a mean over the processes would be wrong for counts, for standard deviations, for correlations and for the
+share of the most frequent answer. A metric without a value is not in the log, so no metric is nan. This module has no
+alarms: `empo_rl.monitor` watches a run over time.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW
-from empo_rl.core.guards import answer_concentration
+from empo_rl.core.guards import main_answer, share_of_commonest
 from empo_rl.core.rewards import ScoredGroup
 
 
-def batch_metrics(
-    scored: Sequence[ScoredGroup],
-    rewards: NDArray[np.float64],
-    reasons: Sequence[str | None],
-    keep: NDArray[np.bool_],
-    flags: Mapping[str, NDArray[np.bool_]],
-    right: NDArray[np.float64] | None,
-    seconds: float,
-) -> dict[str, float]:
-    """Return the metrics by name.
+@dataclass(frozen=True, slots=True, eq=False)
+class BatchNumbers:
+    """The numbers of B groups of G completions. They are small, so processes can exchange them.
 
-    Args:
-        scored: (B,) the groups with their clusters.
-        rewards: (B, G), nan for a completion that `invalid="drop"` or a guard takes out of the loss.
-        reasons: (B,) the reason why the group is outside the bounds; None if the group is inside.
+    Attributes:
+        entropies: (B,) the semantic entropy of each group, in nats; nan without a valid answer, or if the groups were
+            not clustered.
+        normalized: (B,) the entropy as a share of the largest possible entropy; nan as in `entropies`.
+        clusters: (B,) the number of clusters; nan if the groups were not clustered.
+        largest: (B,) the share of the largest cluster; nan as in `entropies`.
+        rewards: (B, G), nan for a completion that `invalid="drop"`, a guard or the signal takes out of the loss.
+        reasons: (B,) the reason why the group is not in the loss or has zero rewards; None if it is inside the bounds.
         keep: (B,) whether the group is in the loss.
+        invalid: the number of completions without an extractable answer.
+        main_answers: (B,) the most frequent answer of each group, shortened; None without a valid answer.
+        labelled: (B,) whether the group has a gold answer.
+        pairs: the number of compared pairs of answers.
+        undecided: the number of compared pairs that the judge could not decide.
         flags: (B, G) for each guard, by the name of the guard: whether the guard flags the completion.
         right: (B, G) 1 if the answer is right, 0 if not, nan without a gold answer; None if it was not measured.
-        seconds: the duration of judging.
+        seconds: the duration of judging; of several processes, the longest.
     """
-    results = [item.result for item in scored]
-    values = {
-        "entropy": _mean([result.entropy for result in results]),
-        "normalized_entropy": _mean([result.normalized for result in results]),
-        "clusters": _mean([float(len(result.clusters)) for result in results]),
-        "max_p": _mean([max(result.probabilities, default=math.nan) for result in results]),
-        "reward": _mean(rewards),
-        "reward_std": float(np.nanstd(rewards)) if not np.isnan(rewards).all() else math.nan,
-        "keep_fraction": float(keep.mean()),
-        "outside_fraction": sum(reason is not None for reason in reasons) / len(reasons),
-        "dropped_low": float(sum(reason == DROPPED_LOW for reason in reasons)),
-        "dropped_high": float(sum(reason == DROPPED_HIGH for reason in reasons)),
-        "invalid_fraction": sum(result.invalid for result in results) / rewards.size,
-        "answer_concentration": answer_concentration(scored),
-        "labelled_fraction": _mean([float(item.group.gold is not None) for item in scored]),
-        "undecided_pairs": float(sum(result.provenance.undecided for result in results)),
-        "judging_seconds": seconds,
-        **{f"guard_{name}": float(flagged.mean()) for name, flagged in flags.items()},
-    }
-    if right is not None:
-        values |= {"accuracy": _mean(right), "golden_correlation": _correlation(rewards, right)}
-    return {name: value for name, value in values.items() if not math.isnan(value)}
+
+    entropies: NDArray[np.float64]
+    normalized: NDArray[np.float64]
+    clusters: NDArray[np.float64]
+    largest: NDArray[np.float64]
+    rewards: NDArray[np.float64]
+    reasons: tuple[str | None, ...]
+    keep: NDArray[np.bool_]
+    invalid: int
+    main_answers: tuple[str | None, ...]
+    labelled: NDArray[np.bool_]
+    pairs: int
+    undecided: int
+    flags: Mapping[str, NDArray[np.bool_]]
+    right: NDArray[np.float64] | None
+    seconds: float
+
+    @classmethod
+    def of(
+        cls,
+        scored: Sequence[ScoredGroup],
+        rewards: NDArray[np.float64],
+        reasons: Sequence[str | None],
+        keep: NDArray[np.bool_],
+        flags: Mapping[str, NDArray[np.bool_]],
+        right: NDArray[np.float64] | None,
+        *,
+        clustered: bool,
+        seconds: float,
+    ) -> Self:
+        """Make the numbers of a batch. See the attributes; `clustered` is whether a judge clustered the groups."""
+        results = [item.result for item in scored]
+        unknown = np.full(len(results), math.nan)
+        return cls(
+            entropies=_array(result.entropy for result in results),
+            normalized=_array(result.normalized for result in results),
+            clusters=_array(float(len(result.clusters)) for result in results) if clustered else unknown,
+            largest=_array(max(result.probabilities, default=math.nan) for result in results) if clustered else unknown,
+            rewards=rewards,
+            reasons=tuple(reasons),
+            keep=keep,
+            invalid=sum(result.invalid for result in results),
+            main_answers=tuple(main_answer(result) for result in results),
+            labelled=np.array([item.group.gold is not None for item in scored], dtype=np.bool_),
+            pairs=sum(result.provenance.asked + result.provenance.cached for result in results),
+            undecided=sum(result.provenance.undecided for result in results),
+            flags=flags,
+            right=right,
+            seconds=seconds,
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[Self]) -> Self:
+        """Join the numbers of all processes. `parts` are in the order of the global batch."""
+        first = parts[0]
+        right = [part.right for part in parts if part.right is not None]
+        return cls(
+            **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
+            **{name: sum(getattr(part, name) for part in parts) for name in ("invalid", "pairs", "undecided")},
+            reasons=tuple(reason for part in parts for reason in part.reasons),
+            main_answers=tuple(answer for part in parts for answer in part.main_answers),
+            flags={name: np.concatenate([part.flags[name] for part in parts]) for name in first.flags},
+            right=np.concatenate(right) if right else None,
+            seconds=max(part.seconds for part in parts),
+        )
+
+    def metrics(self) -> dict[str, float]:
+        """Return the metrics by name."""
+        groups, rewards = len(self.keep), self.rewards
+        values = {
+            "entropy": _mean(self.entropies),
+            "normalized_entropy": _mean(self.normalized),
+            "clusters": _mean(self.clusters),
+            "max_p": _mean(self.largest),
+            "reward": _mean(rewards),
+            "reward_std": float(np.nanstd(rewards)) if not np.isnan(rewards).all() else math.nan,
+            "keep_fraction": float(self.keep.mean()),
+            "outside_fraction": sum(reason is not None for reason in self.reasons) / groups,
+            "dropped_low_fraction": self.reasons.count(DROPPED_LOW) / groups,
+            "dropped_high_fraction": self.reasons.count(DROPPED_HIGH) / groups,
+            "invalid_fraction": self.invalid / rewards.size,
+            "answer_concentration": share_of_commonest(self.main_answers),
+            "labelled_fraction": float(self.labelled.mean()),
+            "undecided_fraction": self.undecided / self.pairs if self.pairs else math.nan,
+            "judging_seconds": self.seconds,
+            **{f"guard_{name}": float(flagged.mean()) for name, flagged in self.flags.items()},
+        }
+        if self.right is not None:
+            values |= {"accuracy": _mean(self.right), "golden_correlation": _correlation(rewards, self.right)}
+        return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-def _mean(values: Sequence[float] | NDArray[np.float64]) -> float:
-    array = np.asarray(values, dtype=np.float64)
+_ARRAYS = ("entropies", "normalized", "clusters", "largest", "rewards", "keep", "labelled")
+
+
+def _array(values: Iterable[float]) -> NDArray[np.float64]:
+    return np.array(list(values), dtype=np.float64)
+
+
+def _mean(array: NDArray[np.float64]) -> float:
     valid = array[~np.isnan(array)]
     return float(valid.mean()) if valid.size else math.nan
 

@@ -15,8 +15,9 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -24,13 +25,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import check_scale, group_advantages
-from empo_rl.core.filters import EntropyUnits, EntropyWindow, Filter, ShareWindow, check_outside, load_filters
+from empo_rl.core.filters import (
+    DROPPED_NO_REWARD,
+    EntropyUnits,
+    EntropyWindow,
+    Filter,
+    ShareWindow,
+    check_outside,
+    load_filters,
+)
 from empo_rl.core.groups import RolloutGroup, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
-from empo_rl.core.metrics import batch_metrics
-from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, load_reward
+from empo_rl.core.metrics import BatchNumbers
+from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, compute_rewards, load_reward
+from empo_rl.core.rewards.base import GoldPair
 from empo_rl.core.rewards.labels import Grader, grade_completions
-from semantic_entropy import BatchResult, Equivalence, InputError, Scorer, load_equivalence
+from semantic_entropy import BatchResult, Clusterer, Equivalence, InputError, Scorer, load_equivalence
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +49,16 @@ class BatchDecision:
 
     Attributes:
         rewards: (B*G,) the reward of each row; nan if `invalid="drop"` or a guard takes the row out of the loss.
-        keep: (B,) whether the group is in the loss.
+        keep: (B,) whether the group is in the loss: the group is inside the bounds, and has a reward.
         advantages: (B*G,) the advantage of each row; 0 if the row is not in the loss.
         loss_mask: (B*G,) whether the row is in the loss. A trainer multiplies its loss by this mask. It is False for
             each row of a dropped group, and for the rows that `invalid="drop"` or a guard takes out of a kept group.
-        entropies: (B,) the semantic entropy of each group, in nats.
-        drop_reasons: (B,) the reason why the group is outside the bounds; None if the group is inside.
-        metrics: the numbers of the batch for a log, by name.
-        results: (B,) the clusters and the entropies of each group.
+        entropies: (B,) the semantic entropy of each group, in nats; nan without a valid answer, or if the groups were
+            not clustered (see `measure_entropy` of `EmpoProvider`).
+        drop_reasons: (B,) the reason why the group is outside the bounds or has no reward; None for other groups.
+        metrics: the numbers of the batch for a log, by name; with several processes, of the global batch.
+        results: (B,) the answers, the clusters and the entropies of each group.
+        numbers: the numbers from which `metrics` was computed.
     """
 
     rewards: NDArray[np.float64]
@@ -57,6 +69,7 @@ class BatchDecision:
     drop_reasons: tuple[str | None, ...]
     metrics: Mapping[str, float]
     results: BatchResult
+    numbers: BatchNumbers
 
     @property
     def num_groups(self) -> int:
@@ -101,14 +114,18 @@ class EmpoProvider:
             completion, the payment of the last guard applies.
         scale: the divisor of the centred rewards: `group`, `batch`, `none` (see `empo_rl.core.advantages`).
         grader: the judge that compares answers with gold answers: a name, an instance, or a function of two strings.
-            None uses `equivalence`. If `scorer` is passed and gold answers are compared, `grader` is required.
+            None uses the judge that clusters. A judge that clusters and grades is loaded once.
         grader_options: the options of the grader, if `grader` is a name.
+        measure_entropy: whether the judge clusters the answers even if the signal and the guards need no clusters. If
+            False, `golden`, `format`, `random` and the token signals compare no answers with each other: the entropy
+            is nan and not in the metrics.
         measure_gold: whether to report the share of right answers, and the correlation of right answers with the
             rewards, for groups with a gold answer. The report does not change the training.
         scorer: a `semantic_entropy.Scorer`, which replaces `equivalence` and `extract`. The caller closes the scorer.
         seed: the seed of signals that draw random numbers.
 
     Attributes:
+        clusters: whether the judge clusters the answers of each group.
         listeners: functions. The provider calls each function with the groups and the decision of each training step;
             `MonitorCallback` adds a function.
     """
@@ -133,6 +150,7 @@ class EmpoProvider:
         scale: str = "group",
         grader: Any = None,
         grader_options: Mapping[str, Any] | None = None,
+        measure_entropy: bool = False,
         measure_gold: bool = False,
         scorer: Scorer | None = None,
         seed: int = 0,
@@ -150,6 +168,8 @@ class EmpoProvider:
         self._owns_scorer = scorer is None
         self._judges: list[Equivalence] = []
         if scorer is None:
+            if (grader, grader_options or {}) == (equivalence, equivalence_options or {}):
+                grader, grader_options = None, None  # one judge clusters and grades
             equivalence = self._judge("equivalence", equivalence, equivalence_options)
         elif equivalence_options:
             raise InputError(
@@ -162,20 +182,28 @@ class EmpoProvider:
                 f"invalid={self.invalid!r}, which needs invalid={_scorer_policy(self.invalid)!r}. Create the scorer "
                 f"with Scorer(invalid={_scorer_policy(self.invalid)!r})."
             )
-        if scorer is not None and grader is None and (measure_gold or self._signal.reads_gold):
-            raise InputError(
-                "gold answers must be compared, but grader=None and the judge is inside the given scorer. Pass grader= "
-                "too: a name, an Equivalence or a function of two strings."
-            )
-        grader = self._judge("grader", grader, grader_options)
-        self._grader = Grader(equivalence if grader is None else grader)
-        self._context = SignalContext(self.invalid, seed, self._grader.match)
+        self.clusters = (
+            measure_entropy
+            or self._signal.reads_clusters
+            or self._signal.windowed
+            or any(guard.reads_clusters for guard in self.guards)
+        )
+        self._reader = self._scorer if self.clusters else self._scorer.derive(clusterer=_NoComparison())
+        self._grader_choice = self._judge("grader", grader, grader_options)
+        self._context = SignalContext(self.invalid, seed, self._match)
         self._signal.bind(self._context)
+        if measure_gold or self._signal.reads_gold:
+            _ = self.grader  # load its judge now, and not in the first training step
 
     @property
     def reward(self) -> str:
         """The name of the reward signal."""
         return self._signal.name
+
+    @cached_property
+    def grader(self) -> Grader:
+        """Compares answers with gold answers. Its judge is loaded on first use, unless gold answers are read."""
+        return Grader(self._scorer, self._grader_choice)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -220,21 +248,21 @@ class EmpoProvider:
         size = check_equal_sizes(rollouts)
         if training:
             self.check(size)
-            decision = self._decide(rollouts, size)
+            decision = self._decide(rollouts)
             for listener in self.listeners:
                 listener(rollouts, decision)
             return decision
         before = self.state_dict()
         try:
-            return self._decide(rollouts, size)
+            return self._decide(rollouts)
         finally:
             self.load_state_dict(before)
 
-    def _decide(self, rollouts: Sequence[RolloutGroup], size: int) -> BatchDecision:
+    def _decide(self, rollouts: Sequence[RolloutGroup]) -> BatchDecision:
         started = time.perf_counter()
         results = self._score(rollouts)
         scored = [ScoredGroup(group, result) for group, result in zip(rollouts, results, strict=True)]
-        rewards = self._rewards(scored, size)
+        rewards = self._rewards(scored)
         flags = {guard.name: np.array(guard.flags(scored), dtype=np.bool_) for guard in self.guards}
         for guard in self.guards:
             rewards = np.where(flags[guard.name], np.nan if guard.pays is None else guard.pays, rewards)
@@ -242,19 +270,26 @@ class EmpoProvider:
         if self.outside == "zero":
             rewards = np.where(self._zeroed(scored, reasons, flags), 0.0, rewards)
         seconds = time.perf_counter() - started
-        keep = np.array([reason is None or self.outside == "zero" for reason in reasons], dtype=np.bool_)
-        in_loss = keep[:, None] & ~np.isnan(rewards)
+        has_reward = ~np.isnan(rewards)
+        inside = np.array([reason is None or self.outside == "zero" for reason in reasons], dtype=np.bool_)
+        keep = inside & has_reward.any(axis=1)
+        reasons = [DROPPED_NO_REWARD if i and not k else r for r, i, k in zip(reasons, inside, keep, strict=True)]
+        in_loss = keep[:, None] & has_reward
         advantages = group_advantages(np.where(in_loss, rewards, np.nan), self.scale)
         right = grade_completions(scored, self._context) if self.measure_gold else None
+        numbers = BatchNumbers.of(
+            scored, rewards, reasons, keep, flags, right, clustered=self.clusters, seconds=seconds
+        )
         return BatchDecision(
             rewards=rewards.ravel(),
             keep=keep,
             advantages=advantages.ravel(),
             loss_mask=in_loss.ravel(),
             entropies=np.array([result.entropy for result in results], dtype=np.float64),
-            drop_reasons=reasons,
-            metrics={**batch_metrics(scored, rewards, reasons, keep, flags, right, seconds), **filtered},
+            drop_reasons=tuple(reasons),
+            metrics=numbers.metrics(),
             results=results,
+            numbers=numbers,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -278,10 +313,9 @@ class EmpoProvider:
                 chosen.load_state_dict(state["filters"][chosen.name])
 
     def close(self) -> None:
-        """End the worker processes of the scorers that this provider created. A scorer from the caller stays open."""
+        """End the worker processes of the judges that this provider loaded. A scorer from the caller stays open."""
         if self._owns_scorer:
             self._scorer.close()
-        self._grader.close()
         for judge in self._judges:
             judge.close()
 
@@ -305,22 +339,21 @@ class EmpoProvider:
         self._judges.append(load_equivalence(judge, **options))
         return self._judges[-1]
 
+    def _match(self, pairs: Sequence[GoldPair]) -> Sequence[bool]:
+        return self.grader.match(pairs)
+
     def _score(self, groups: Sequence[RolloutGroup]) -> BatchResult:
         questions = [group.question for group in groups]
         has_questions = any(question is not None for question in questions)
         completions = [list(group.completions) for group in groups]
-        return self._scorer.estimate(completions, question=questions if has_questions else None)
+        results = self._reader.estimate(completions, question=questions if has_questions else None)
+        if self.clusters:
+            return results
+        return BatchResult(replace(result, entropy=math.nan, normalized=math.nan, scores={}) for result in results)
 
-    def _rewards(self, scored: Sequence[ScoredGroup], size: int) -> NDArray[np.float64]:
-        rewards = self._signal.rewards(scored)
-        if rewards.shape != (len(scored), size):
-            raise InputError(
-                f"reward {self.reward!r} returned shape {rewards.shape} for {len(scored)} groups of {size} "
-                f"completions: return the shape ({len(scored)}, {size})."
-            )
-        if self.invalid == "drop":
-            rewards = np.where(_invalid(scored), np.nan, rewards)
-        return rewards
+    def _rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
+        rewards = compute_rewards(self._signal, scored)
+        return np.where(_invalid(scored), np.nan, rewards) if self.invalid == "drop" else rewards
 
     def _drop_reasons(
         self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]
@@ -358,6 +391,16 @@ class EmpoProvider:
         paid_otherwise = np.logical_or.reduce([_invalid(scored), *flags.values()])
         zeroed: NDArray[np.bool_] = outside & ~paid_otherwise
         return zeroed
+
+
+class _NoComparison(Clusterer):
+    """Asks for no pair: the judge reads the answers, and only answers with equal keys share a cluster."""
+
+    name = "no comparison"
+
+    def flow(self, size: int) -> Generator[list[tuple[int, int]], list[bool], list[int]]:
+        yield []
+        return list(range(size))
 
 
 def _invalid(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:

@@ -114,14 +114,13 @@ def grade(
     progress: Callable[[int, int], None],
 ) -> list[Grade]:
     """The grade of each question, computed from its first n responses. `progress` is called with (done, total)."""
-    judge, grades = judges.load(kind), []
-    grader = Grader(judge)
-    with Scorer(equivalence=judge, extract=judges.extract(kind), invalid="separate") as scorer:
+    grades: list[Grade] = []
+    with Scorer(equivalence=judges.load(kind), extract=judges.extract(kind), invalid="separate") as scorer:
+        grader = Grader(scorer)
         for start in range(0, len(questions), _CHUNK):
             chunk = slice(start, start + _CHUNK)
             grades += _grade(questions[chunk], responses[chunk], n, scorer, grader)
             progress(len(grades), len(questions))
-    grader.close()
     return grades
 
 

@@ -21,7 +21,7 @@ from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback
 
 from empo_rl.config import Config
-from empo_rl.config.trl_arguments import training_arguments
+from empo_rl.config.trl_arguments import training_arguments, vllm_model_length
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
 from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_atomically
@@ -93,6 +93,10 @@ def run_training(
         if config.method != "sft":
             provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
         rows, tokenizer = _load_prompts(config, tell)
+        if provider is not None and config.reads_gold() and state.is_main_process:
+            for note in provider.grader.check([row["gold"] for row in rows]):
+                tell(note)
+        _limit_vllm_context(arguments, config, rows, tokenizer)
         with state.main_process_first():  # the first process downloads the files, and the other processes read them
             model = None if config.model == "demo" else load_model(config)
         callbacks: list[Any] = []
@@ -141,6 +145,13 @@ def _load_prompts(config: Config, tell: Say) -> tuple[Sequence[dict[str, Any]], 
     prompts = drop_long_prompts(rows, limit, lambda turns: count_tokens(tokenizer, turns), key)
     tell(f"{len(prompts.rows)} prompts{f', {prompts.too_long} too long and removed' if prompts.too_long else ''}")
     return prompts.rows, tokenizer
+
+
+def _limit_vllm_context(arguments: Any, config: Config, rows: Sequence[dict[str, Any]], tokenizer: Any) -> None:
+    """Set vLLM's longest sequence from the longest prompt, if neither `data.max_prompt_tokens` nor `trl:` sets it."""
+    if config.method == "empo" and config.rollout.engine == "vllm-colocate" and not arguments.vllm_max_model_length:
+        longest = max(count_tokens(tokenizer, row["prompt"]) for row in rows)
+        arguments.vllm_max_model_length = vllm_model_length(config, longest)
 
 
 def _demo_model(config: Config, tokenizer: Any, directory: Path, progress: Progress) -> Any:

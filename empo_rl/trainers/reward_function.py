@@ -105,6 +105,18 @@ def _check_advantages(args: Any, provider: EmpoProvider) -> None:
             "scale_rewards='batch': the standard deviation of TRL's trainer would count dropped groups as zeros. Set "
             "scale_rewards to 'group' or 'none', or use EmpoGRPOTrainer."
         )
+    if getattr(args, "normalize_advantages", False):  # RLOOConfig
+        raise InputError(
+            "normalize_advantages=True: TRL's RLOOTrainer would normalise over the whole batch, with the advantages of "
+            "dropped groups counted as zeros. Set normalize_advantages=False, or use EmpoGRPOTrainer with "
+            "scale_rewards='batch'."
+        )
+    aggregation = getattr(args, "multi_objective_aggregation", "sum_then_normalize")
+    if aggregation != "sum_then_normalize":
+        raise InputError(
+            f"multi_objective_aggregation={aggregation!r}: TRL's trainer would normalise over the whole batch, with "
+            "dropped groups counted as zeros. Remove multi_objective_aggregation."
+        )
     if scale is not None and scale != provider.scale:
         raise InputError(
             f"scale_rewards={scale!r} and EmpoProvider.scale={provider.scale!r} differ: set both to the same value."

@@ -81,6 +81,14 @@ class Equivalence(Identified, ABC):
         """Return the answer in each response; None: invalid. Used if the user sets no `extract=`. Default: the text."""
         return [whole(strip_reasoning(response)) for response in responses]
 
+    def readable(self, answers: Sequence[str]) -> Sequence[bool]:
+        """Return for each answer whether this judge can read it. Default: True for each.
+
+        A judge overrides this method if it parses answers. An answer that the judge cannot read means the same as an
+        equal text only.
+        """
+        return [True] * len(answers)
+
     def suits(self, responses: Sequence[str]) -> bool:
         """Whether this judge suits these responses to one question. `auto` uses the first judge that suits them."""
         return True

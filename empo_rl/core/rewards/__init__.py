@@ -24,6 +24,7 @@ from empo_rl.core.rewards.base import (
     ScoredGroup,
     SignalContext,
     check_invalid,
+    compute_rewards,
     load_reward,
 )
 
@@ -34,5 +35,6 @@ __all__ = [
     "ScoredGroup",
     "SignalContext",
     "check_invalid",
+    "compute_rewards",
     "load_reward",
 ]

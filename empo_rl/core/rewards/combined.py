@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, load_reward
+from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, compute_rewards, load_reward
 from semantic_entropy import InputError
 
 
@@ -22,7 +22,9 @@ class CombinedReward(RewardSignal):
         self._parts = dict(parts)
         self.needs = frozenset[str]().union(*(part.needs for part in parts.values()))
         self.windowed = any(part.windowed for part in parts.values())
+        self.reads_clusters = any(part.reads_clusters or part.windowed for part in parts.values())
         self.stateful = any(part.stateful for part in parts.values())
+        self.abstains = any(part.abstains for part in parts.values())
         self.reads_gold = any(part.reads_gold for part in parts.values())
 
     def bind(self, context: SignalContext) -> None:
@@ -65,7 +67,7 @@ class SemiSupervisedReward(CombinedReward):
         for part in (self._labelled, self._unlabelled):
             rows = [row for row, item in enumerate(scored) if self._part_of(item) is part]
             if rows:
-                paid[rows] = part.rewards([scored[row] for row in rows])
+                paid[rows] = compute_rewards(part, [scored[row] for row in rows])
         return paid
 
     def filtered(self, item: ScoredGroup) -> bool:
@@ -102,7 +104,7 @@ class CompositeReward(CombinedReward):
         super().__init__({name: load_reward(name, options.get(name)) for name in weights})
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        paid = [self.weights[name] * part.rewards(scored) for name, part in self._parts.items()]
+        paid = [self.weights[name] * compute_rewards(part, scored) for name, part in self._parts.items()]
         total: NDArray[np.float64] = np.sum(paid, axis=0, dtype=np.float64)
         return total
 

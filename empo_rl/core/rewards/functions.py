@@ -54,6 +54,8 @@ class FunctionReward(RewardSignal):
         InputError: the function needs an argument that does not exist, or does not accept an option.
     """
 
+    abstains = True  # the function returns None for no reward
+
     def __init__(
         self, function: Callable[..., Any], options: Mapping[str, Any] | None = None, name: str | None = None
     ) -> None:
@@ -62,6 +64,7 @@ class FunctionReward(RewardSignal):
         self._arguments = self._chosen_arguments()
         self.needs = frozenset(self._arguments) & frozenset(_MEASURES)
         self.reads_gold = "gold" in inspect.signature(function).parameters
+        self.reads_clusters = bool({"labels", "entropy"} & set(self._arguments))
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         return np.array([self._pay(item) for item in scored], dtype=np.float64)
@@ -123,6 +126,8 @@ class FunctionReward(RewardSignal):
             number = float(value)
         except (TypeError, ValueError) as error:
             raise InputError(f"reward function {self.name} returned {value!r}, which is not a number.") from error
-        if math.isinf(number):
-            raise InputError(f"reward function {self.name} returned {number}: a reward must be finite.")
+        if not math.isfinite(number):
+            raise InputError(
+                f"reward function {self.name} returned {number}: a reward must be finite; return None for no reward."
+            )
         return number

@@ -13,15 +13,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.rewards.base import GoldPair, RewardSignal, ScoredGroup, SignalContext
-from semantic_entropy import InputError, Scorer
+from semantic_entropy import InputError, Scorer, load_extractor
+
+_WHOLE = load_extractor("whole")  # None for a refusal
 
 
 class Grader:
-    """Compares answers with gold answers. The first comparison creates a `Scorer`; later comparisons use the same."""
+    """Compares answers with gold answers.
 
-    def __init__(self, equivalence: Any) -> None:
-        self._equivalence = equivalence
-        self._scorer: Scorer | None = None
+    Args:
+        scorer: a scorer whose judges and verdict cache the grader shares. The caller closes the scorer.
+        equivalence: the judge that grades: a name, an instance, or a function of two strings. None: the scorer's judge.
+    """
+
+    def __init__(self, scorer: Scorer, equivalence: Any = None) -> None:
+        judge = scorer.equivalence if equivalence is None else equivalence
+        # both texts are extracted answers, so the whole text is the answer
+        self._scorer = scorer.derive(
+            equivalence=judge, clusterer=None, estimator=None, convention="default", extract="whole", invalid="separate"
+        )
 
     def match(self, pairs: Sequence[GoldPair]) -> list[bool]:
         """Return for each (question, answer, gold answer) whether the answer and the gold answer mean the same."""
@@ -31,8 +41,6 @@ class Grader:
         """Return the same values as `match`, but None if the judge could not decide (timeout, unreadable reply)."""
         if not pairs:
             return []
-        if self._scorer is None:  # both texts are extracted answers, so the whole text is the answer
-            self._scorer = Scorer(equivalence=self._equivalence, extract="whole", invalid="separate")
         questions = [question for question, _, _ in pairs]
         has_questions = any(question is not None for question in questions)
         results = self._scorer.estimate(
@@ -43,10 +51,34 @@ class Grader:
             for result in results
         ]
 
-    def close(self) -> None:
-        """End the worker processes of the scorer."""
-        if self._scorer is not None:
-            self._scorer.close()
+    def check(self, golds: Sequence[str | None]) -> list[str]:
+        """Return notes for the user about gold answers that cannot be read. `None` and blank golds do not count.
+
+        Raises:
+            InputError: no gold answer can be read.
+        """
+        given = [gold for gold in golds if gold is not None and gold.strip()]
+        unreadable = dict.fromkeys(self.unreadable(given))
+        count = sum(gold in unreadable for gold in given)
+        if not count:
+            return []
+        judge = self._scorer.equivalence
+        name = "auto" if judge is None else judge.describe()
+        problem = (
+            f"{count} of {len(given)} gold answers cannot be read by the judge {name}, first "
+            f"{next(iter(unreadable))[:80]!r}: right completions are graded as wrong. Correct the column with the gold "
+            "answers, remove these questions, or choose another grader"
+        )
+        if count == len(given):
+            raise InputError(f"{problem}.")
+        return [problem]
+
+    def unreadable(self, golds: Sequence[str]) -> list[str]:
+        """Return the distinct gold answers that are a refusal or that the judge cannot read, in order of appearance."""
+        judge, distinct = self._scorer.equivalence, list(dict.fromkeys(golds))
+        # `auto` falls back to a judge that reads every text
+        readable = [True] * len(distinct) if judge is None else judge.readable(distinct)
+        return [gold for gold, read in zip(distinct, readable, strict=True) if not read or _WHOLE(gold) is None]
 
 
 def grade_completions(scored: Sequence[ScoredGroup], context: SignalContext) -> NDArray[np.float64]:
@@ -64,6 +96,7 @@ class GoldenReward(RewardSignal):
     """Pays 1 if the answer means the same as the gold answer, otherwise 0."""
 
     name = "golden"
+    reads_clusters = False
     reads_gold = True
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:

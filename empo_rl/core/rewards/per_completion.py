@@ -28,6 +28,7 @@ class SelfCertaintyReward(RewardSignal):
     """Pays the mean KL divergence KL(U || p_t) of the token distributions p_t from the uniform distribution U."""
 
     name = "self_certainty"
+    reads_clusters = False
     needs = frozenset({"self_certainty"})
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
@@ -38,6 +39,7 @@ class TokenEntropyReward(RewardSignal):
     """Pays minus the mean entropy of the token distributions."""
 
     name = "token_entropy"
+    reads_clusters = False
     needs = frozenset({"token_entropy"})
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
@@ -48,6 +50,7 @@ class RandomReward(RewardSignal):
     """Pays 0 or 1 by a fair coin with the provider's seed. This signal is a control: a model cannot learn from it."""
 
     name = "random"
+    reads_clusters = False
     stateful = True
 
     def bind(self, context: SignalContext) -> None:
@@ -74,6 +77,7 @@ class FormatReward(RewardSignal):
     """
 
     name = "format"
+    reads_clusters = False
 
     def __init__(self, pattern: str | None = None) -> None:
         try:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object
 from trl.experimental.online_dpo import OnlineDPOTrainer
 
 from empo_rl.core.groups import group_by_position
@@ -36,9 +37,11 @@ class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
         """Write no model card: TRL's card names no base model for a model that was created in memory."""
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Write TRL's log and the share of tied pairs in this process."""
-        if "loss" in logs and self._tied:
-            logs = {**logs, "pairs/tied": sum(self._tied) / len(self._tied)}
+        """Write TRL's log and the share of tied pairs of all processes."""
+        if "loss" in logs:
+            tied = gather_object(self._tied)
+            if tied:
+                logs = {**logs, "pairs/tied": sum(tied) / len(tied)}
             self._tied.clear()
         super().log(logs, start_time)
 

@@ -2,7 +2,8 @@
 
 If each process has whole groups, each process decides about its own groups. If groups are split between processes, or
 if the decision depends on the whole batch, all rows are sent to process 0. Process 0 decides about the global batch,
-and each process uses the part of the decision about its own rows.
+and each process uses the part of the decision about its own rows. In both cases the metrics of the decision are those
+of the global batch: TRL averages the metrics of the processes, which changes nothing if all are equal.
 
 If the failure of one process were not sent to all processes, the other processes would wait without end in the
 trainer's next collective call. A failure at another point (in generation, for example) ends only the failed process;
@@ -19,6 +20,7 @@ from typing import TypeVar
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
+from empo_rl.core.metrics import BatchNumbers
 from empo_rl.core.provider import BatchDecision
 from empo_rl.trainers.trl.rollouts import Columns, join_columns
 from semantic_entropy import BatchResult, SemanticEntropyError
@@ -54,7 +56,8 @@ def decide(
     decision, error = _attempt(lambda: decide_without_results(make_columns()))
     _fail_everywhere(error)
     assert decision is not None, "no process failed"
-    return decision, slice(None)
+    numbers = BatchNumbers.join(gather_object([decision.numbers]))
+    return replace(decision, metrics=numbers.metrics()), slice(None)
 
 
 def _decide_globally(

@@ -242,6 +242,16 @@ def _check_config(args: GRPOConfig, provider: EmpoProvider) -> None:
             f"GRPOConfig.scale_rewards={args.scale_rewards!r} and EmpoProvider.scale={provider.scale!r} differ. "
             "Set both to the same value."
         )
+    if args.reward_weights is not None:
+        raise InputError(
+            f"reward_weights={args.reward_weights}: the rewards come from the provider alone. Remove reward_weights; "
+            "for a weighted sum, pass EmpoProvider(reward='composite', reward_options={'weights': {...}})."
+        )
+    if args.multi_objective_aggregation != "sum_then_normalize":
+        raise InputError(
+            f"multi_objective_aggregation={args.multi_objective_aggregation!r}: the provider computes the advantages "
+            "of one reward. Remove multi_objective_aggregation."
+        )
     accumulation, generated = args.gradient_accumulation_steps, args.steps_per_generation or 1
     if args.loss_type in AVERAGE_OVER_ROWS and generated % accumulation:
         raise InputError(

@@ -31,10 +31,17 @@ def trl_columns(
         columns: the columns of the dataset. The function reads the columns `question` and `gold`. Without a `question`
             column, the question is the last user message of the prompt.
         measures: numbers about each completion by name, (n,) each.
+
+    Raises:
+        InputError: a completion has no message of the assistant, or a question has no text.
     """
+    questions = columns.get("question") or [_question_text(prompt) for prompt in prompts]
+    for question in questions:
+        if question is not None and not isinstance(question, str):
+            raise InputError(f"the column `question` contains {question!r:.200}: it must contain text.")
     return {
         "completions": [_completion_text(completion) for completion in completions],
-        "questions": columns.get("question") or [_question_text(prompt) for prompt in prompts],
+        "questions": questions,
         "golds": columns.get("gold") or [None] * len(completions),
         "measures": dict(measures or {}),
     }
@@ -78,11 +85,35 @@ def placeholder_reward(name: str) -> Callable[..., Any]:
 
 
 def _completion_text(completion: Any) -> str:
-    return completion if isinstance(completion, str) else str(completion[-1]["content"])
+    """The text of the last assistant message: the answer, and not the output of a tool."""
+    if isinstance(completion, str):
+        return completion
+    messages = [message for message in completion if message["role"] == "assistant"]
+    if not messages:
+        raise InputError(
+            f"a completion has no message of the assistant; its roles are {[m['role'] for m in completion]}: the last "
+            "assistant message contains the answer."
+        )
+    return _text(messages[-1].get("content")) or ""  # a message that only calls a tool has no text
 
 
 def _question_text(prompt: Any) -> str:
     if isinstance(prompt, str):
         return prompt
-    user_messages = [message["content"] for message in prompt if message["role"] == "user"]
-    return str(user_messages[-1] if user_messages else prompt[-1]["content"])
+    users = [message for message in prompt if message["role"] == "user"]
+    message = (users or prompt)[-1]
+    text = _text(message.get("content"))
+    if text is None:
+        raise InputError(
+            f"the last {message['role']} message of a prompt has no text, so the judge has no question: "
+            f"{message.get('content')!r:.200}. Add a column `question` with the text of the question to the dataset."
+        )
+    return text
+
+
+def _text(content: Any) -> str | None:
+    """The text of a message: a string, or the text parts of a multimodal content; None without a text part."""
+    if content is None or isinstance(content, str):
+        return content
+    texts = [part["text"] for part in content if part.get("type") == "text"]
+    return "\n".join(texts) if texts else None

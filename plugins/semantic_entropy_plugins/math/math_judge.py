@@ -110,6 +110,16 @@ class Math(Equivalence):
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
         return [exact.key if (exact := parse_exact(answer)) else text_key(answer) for answer in answers]
 
+    def readable(self, answers: Sequence[str]) -> Sequence[bool]:
+        """Whether each answer is short, has its closing braces, and can be compared with 0 within the limits.
+
+        math-verify compares a text that it cannot parse as a string: only an equal text is then the same.
+        """
+        whole = [i for i, answer in enumerate(answers) if _is_whole(answer)]
+        verdicts = self.judge([Pair(None, answers[i], "0") for i in whole])
+        read = {i for i, verdict in zip(whole, verdicts, strict=True) if verdict.same is not None}
+        return [i in read for i in range(len(answers))]
+
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         verdicts = [self._without_worker(pair) for pair in pairs]
         undecided = [i for i, verdict in enumerate(verdicts) if verdict is None]
@@ -275,6 +285,16 @@ def _is_expression(text: str) -> bool:
     if any(word not in _FUNCTIONS for word in words):
         return False
     return any(char.isdigit() for char in text) or (any(c in text for c in "^=+*/<>\\") and any(map(str.isalnum, text)))
+
+
+def _is_whole(answer: str) -> bool:
+    """Whether the text can be a final answer: not a solution of many words, and no brace is missing."""
+    depth = 0
+    for brace in re.findall(r"(?<!\\)[{}]", answer):
+        depth += 1 if brace == "{" else -1
+        if depth < 0:
+            return False
+    return depth == 0 and (boxed(answer) is not None or len(answer) <= _LONGEST_WHOLE)
 
 
 def _answer(response: str) -> str | None:

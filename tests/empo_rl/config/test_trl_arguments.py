@@ -4,11 +4,13 @@ import pytest
 from accelerate.utils import FullyShardedDataParallelPlugin
 from transformers import TrainingArguments
 
+from empo_rl.config.batch_layout import process_count_notes
 from empo_rl.config.load import load_config
 from empo_rl.config.trl_arguments import (
     fsdp2_settings,
     strategy_arguments,
     training_arguments,
+    vllm_model_length,
     zero3_settings,
 )
 from empo_rl.trainers.reward_function import check_whole_groups
@@ -68,6 +70,35 @@ def test_engine_host_and_port_become_arguments_of_trl(method):
     assert not arguments(*method).use_vllm
 
 
+def test_the_context_of_vllm_is_the_longest_prompt_and_completion_unless_it_is_given():
+    colocated = ("rollout.engine=vllm-colocate", "rollout.max_completion_tokens=3072")
+    assert arguments(*colocated, "data.max_prompt_tokens=1024").vllm_max_model_length == 4096
+    given = arguments(*colocated, "data.max_prompt_tokens=1024", "trl.vllm_max_model_length=8192")
+    assert given.vllm_max_model_length == 8192
+    unknown = load_config("tiny", colocated)
+    assert training_arguments(unknown, 1).vllm_max_model_length is None  # the run measures the longest prompt
+    assert vllm_model_length(unknown, 77) == 3149
+    assert vllm_model_length(load_config("tiny", ["rollout.engine=vllm-server"]), 77) is None
+    assert arguments("data.max_prompt_tokens=1024").vllm_max_model_length is None
+
+
+def test_the_correction_of_vllm_is_decided_by_this_configuration():
+    vllm = "rollout.engine=vllm-server"
+    assert arguments(vllm).vllm_importance_sampling_mode == "token_truncate"
+    assert arguments(vllm, "rollout.vllm.correction=sequence_mask").vllm_importance_sampling_mode == "sequence_mask"
+    assert not arguments(vllm, "rollout.vllm.correction=none").vllm_importance_sampling_correction
+    with pytest.raises(InputError, match=r"it is 'token_truncate'\). Set rollout.vllm.correction instead"):
+        arguments(vllm, "trl.vllm_importance_sampling_mode=token_mask")
+
+
+@pytest.mark.parametrize("engine", ["vllm-colocate", "vllm-server"])
+def test_lora_with_fsdp2_and_vllm_is_refused_with_what_works(engine):
+    choices = ["device=auto", "training.precision=bf16", "lora={}", f"rollout.engine={engine}"]
+    with pytest.raises(InputError, match=r"cannot merge into shards of FSDP. Set launch.strategy=ddp or zero3, or"):
+        load_config("tiny", [*choices, "launch.strategy=fsdp2"])
+    load_config("tiny", [*choices, "launch.strategy=ddp"])
+
+
 def test_schedule_and_batch_of_sft_become_arguments_of_trl():
     made = arguments("method=sft", "training.prompts_per_micro_batch=4", "sft.max_tokens=77", processes=2)
     assert (made.per_device_train_batch_size, made.gradient_accumulation_steps, made.max_length) == (4, 4, 77)
@@ -85,11 +116,49 @@ def test_processes_other_than_the_first_log_errors_only():
     [
         ("trl.num_generation=4", "not an argument of trl.GRPOConfig. Did you mean 'trl.num_generations'"),
         ("trl.num_generations=4", r"trl.num_generations: decided by this configuration \(it is 8\)"),
+        ("trl.model_init_kwargs={dtype: bfloat16}", "has no effect, because empo-train loads the model"),
+        ("trl.reward_weights=[2.0]", r"reward_weights=\[2.0\] has no effect.* Use empo.reward=composite"),
+        ("trl.multi_objective_aggregation=normalize_then_sum", "has no effect, because there is one reward"),
+        ("trl.auto_find_batch_size=true", "would split groups .* Set training.prompts_per_micro_batch"),
+        ("trl.accelerator_config={split_batches: true}", "would divide the rows among the processes in another way"),
     ],
 )
-def test_an_argument_that_is_unknown_or_decided_is_refused(override, message):
+def test_an_argument_that_is_unknown_or_decided_or_without_effect_is_refused(override, message):
     with pytest.raises(InputError, match=message):
         arguments(override)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["rollout.engine=vllm-colocate", "data.max_prompt_tokens=1000"],
+            "less than data.max_prompt_tokens=1000 [+] ",
+        ),
+        (["rollout.engine=vllm-server"], "no effect on a server. Start it with `trl vllm-serve --max_model_len 1024`"),
+    ],
+)
+def test_a_context_of_vllm_that_is_too_short_or_has_no_effect_is_refused(overrides, message):
+    with pytest.raises(InputError, match=message):
+        arguments(*overrides, "trl.vllm_max_model_length=1024")
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ([], ["its own seed"]),
+        (["training.loss=bnpo"], ["its own seed", "training.loss=bnpo divides by the tokens of one pass"]),
+        (["trl.steps_per_generation=2"], ["its own seed", "one sampling serves several steps"]),
+        (["method=sft"], []),
+        (["method=sft", "trl.average_tokens_across_devices=false"], ["divides by the tokens of one process"]),
+    ],
+)
+def test_what_depends_on_the_number_of_processes_is_said(overrides, words):
+    layout = ["launch.processes=2", "training.prompts_per_micro_batch=16"]
+    notes = process_count_notes(load_config("tiny", [*layout, *overrides]), 2)
+    assert len(notes) == len(words)
+    assert all(word in note for word, note in zip(words, notes, strict=True))
+    assert process_count_notes(load_config("tiny", overrides), 1) == []
 
 
 def test_transformers_and_accelerate_accept_the_settings_of_fsdp2(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from empo_rl import EmpoProvider, RewardSignal, RolloutGroup
-from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER
-from semantic_entropy import Equivalence, InputError, Scorer, SemanticEntropyError
+from empo_rl import EmpoProvider, RewardSignal, RolloutGroup, register_reward
+from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER, DROPPED_NO_REWARD
+from semantic_entropy import Equivalence, InputError, PluginError, Scorer, SemanticEntropyError, Verdict, register
 
 
 def box(answer):
@@ -119,7 +119,7 @@ def test_a_dropped_group_influences_no_other_one():
 
 def test_golden_pays_answers_that_mean_the_gold_one(math_scorer):
     group = RolloutGroup((box("0.5"), box(r"\frac12"), box(2), "nothing"), gold="1/2")
-    with EmpoProvider(reward="golden", scorer=math_scorer, grader="math") as chosen:
+    with EmpoProvider(reward="golden", scorer=math_scorer) as chosen:
         decision = chosen.step([group])
     assert decision.rewards.tolist() == [1, 1, 0, 0]
 
@@ -127,7 +127,7 @@ def test_golden_pays_answers_that_mean_the_gold_one(math_scorer):
 def test_golden_and_random_keep_every_group():
     agreeing = RolloutGroup((box(1),) * 4, gold="2")
     for reward in ("golden", "random"):
-        decision = step([agreeing], reward=reward)
+        decision = step([agreeing], reward=reward, measure_entropy=True)
         assert decision.keep.all()
         assert decision.entropies.tolist() == [0]
 
@@ -157,15 +157,127 @@ def test_the_provider_accepts_a_custom_signal():
     assert decision.rewards.tolist() == [-1, -3]
 
 
-def test_a_signal_that_returns_a_wrong_shape_is_named():
-    class Flat(RewardSignal):
-        name = "flat"
+def signal_that(answers, **attributes):
+    """A signal whose `rewards` is the function `answers`."""
+    members = {"name": "mine", "reads_clusters": False, "rewards": lambda self, scored: answers(), **attributes}
+    return type("Mine", (RewardSignal,), members)
+
+
+def raise_missing_key():
+    raise KeyError("gold")
+
+
+# The row "a reward that returns a list, None, inf, nan or raises" of an attack on 0.1.0, which trained on nothing
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (lambda: np.zeros(2), r"returned shape \(2,\) for 1 groups of 2 completions: .* the shape \(1, 2\)"),
+        (lambda: [0.0, 1.0], r"returned \[0\.0, 1\.0\] for 1 groups of 2 completions"),
+        (lambda: None, "returned None for 1 groups"),
+        (lambda: [["good", "bad"]], r"returned \[\['good', 'bad'\]\] for 1 groups"),
+        (lambda: [[1.0], [1.0, 2.0]], "returned .* for 1 groups of 2 completions: return an array"),
+        (lambda: np.array([[1.0, math.inf]]), "returned inf for 1 of 2 completions, first for 'b' .group 0."),
+        (lambda: np.array([[1.0, math.nan]]), "returned nan for 1 of 2 completions, .* set abstains = True"),
+        (raise_missing_key, "raised KeyError: 'gold'"),
+    ],
+)
+def test_a_signal_that_breaks_its_contract_is_named(answers, message):
+    with pytest.raises(PluginError, match=f"reward 'mine' {message}"):
+        step([["a", "b"]], reward=signal_that(answers))
+    composite = {"reward": "composite", "reward_options": {"weights": {"mine": 1.0}}}
+    register_reward("mine", signal_that(answers))
+    with pytest.raises(PluginError, match=f"reward 'mine' {message}"):
+        step([["a", "b"]], **composite)
+
+
+def test_rows_of_numbers_are_rewards_too():
+    assert step([["a", "b"]], reward=signal_that(lambda: [[1, 2]])).rewards.tolist() == [1, 2]
+
+
+def test_a_group_for_which_a_signal_abstains_is_dropped_and_counted():
+    rewards = np.array([[1.0, math.nan, 0.0], [math.nan] * 3])
+    decision = step([["a", "b", "c"]] * 2, reward=signal_that(lambda: rewards, abstains=True))
+    assert decision.keep.tolist() == [True, False]
+    assert decision.drop_reasons == (None, DROPPED_NO_REWARD)
+    assert decision.loss_mask.tolist() == [True, False, True] + [False] * 3
+    assert decision.metrics["keep_fraction"] == 0.5
+
+
+class CountedJudge(Equivalence):
+    """Counts the pairs and the instances."""
+
+    name = "counted"
+    pairs, made = 0, 0
+
+    def __init__(self):
+        type(self).made += 1
+
+    def judge(self, pairs):
+        type(self).pairs += len(pairs)
+        return [Verdict(pair.left == pair.right) for pair in pairs]
+
+
+@pytest.fixture
+def counted():
+    """The class of a judge that is registered by name, with new counters."""
+    judge = type("Counted", (CountedJudge,), {"pairs": 0, "made": 0})
+    register("equivalence", "counted", judge)
+    return judge
+
+
+THREE_ANSWERS = RolloutGroup((box(1), box(2), box(3), box(1)), gold="4")
+
+
+@pytest.mark.parametrize(
+    ("options", "pairs"),
+    [
+        ({"reward": "empo"}, 3),  # three answers with each other
+        ({"reward": "golden"}, 3),  # three answers with the gold answer
+        ({"reward": "golden", "grader": "counted"}, 3),
+        ({"reward": "golden", "measure_entropy": True}, 6),
+        ({"reward": "golden", "guards": {"empty": 0.0, "repetition": 0.0}}, 3),
+        ({"reward": "golden", "guards": {"concentration": 0.0}}, 6),  # it reads clusters
+        ({"reward": "empo", "measure_gold": True}, 6),
+        ({"reward": "random"}, 0),
+        ({"reward": "format"}, 0),
+        ({"reward": "composite", "reward_options": {"weights": {"golden": 1.0, "format": 0.1}}}, 3),
+        ({"reward": "composite", "reward_options": {"weights": {"golden": 1.0, "empo": 0.1}}}, 6),
+    ],
+)
+def test_one_judge_compares_only_what_the_signal_needs(options, pairs, counted):
+    with EmpoProvider("counted", extract="boxed", **options) as chosen:
+        chosen.step([THREE_ANSWERS])
+    assert (counted.pairs, counted.made) == (pairs, 1)
+
+
+def test_a_signal_that_needs_no_clusters_has_no_entropy_unless_it_is_measured():
+    groups = [RolloutGroup((box(1), box(1), box(2)), gold="1")]
+    without, measured = (step(groups, reward="golden", measure_entropy=choice) for choice in (False, True))
+    assert math.isnan(without.entropies[0])
+    assert not {"entropy", "normalized_entropy", "clusters", "max_p"} & set(without.metrics)
+    assert measured.metrics["entropy"] == pytest.approx(0.636514, abs=1e-6)
+    np.testing.assert_array_equal(without.rewards, measured.rewards)
+    assert without.metrics["answer_concentration"] == measured.metrics["answer_concentration"] == 1
+
+
+def test_a_signal_of_your_own_is_clustered_for_unless_it_says_otherwise():
+    class Largest(RewardSignal):
+        name = "largest"
 
         def rewards(self, scored):
-            return np.zeros(3)
+            return np.array([[max(item.result.probabilities)] * len(item.result.answers) for item in scored])
 
-    with pytest.raises(InputError, match=r"reward 'flat' returned shape \(3,\) for 1 groups of 2"):
-        step([["a", "b"]], reward=Flat)
+    assert step([[box(1), box(1), box(2)]], reward=Largest).rewards == pytest.approx([2 / 3] * 3)
+
+
+def test_gold_answers_that_the_judge_cannot_read_are_counted():
+    golds = ["4", "", None, r"\frac{1}{2}", r"\frac{", "I don't know", r"\frac{"]
+    with EmpoProvider("math", reward="golden") as chosen:
+        (note,) = chosen.grader.check(golds)
+        assert note.startswith("3 of 5 gold answers cannot be read by the judge math, first '\\\\frac{'")
+        assert chosen.grader.check([*golds[:4], "no solution", "A", r"\{1, 2\}", r"so \boxed{5}"]) == []
+        with pytest.raises(InputError, match=r"1 of 1 gold answers cannot be read by the judge math"):
+            chosen.grader.check([r"\frac{"])
 
 
 def test_groups_of_two_sizes_are_refused_with_both():
@@ -289,12 +401,12 @@ def test_a_gold_answer_is_a_string_and_a_blank_one_counts_as_none():
         RolloutGroup(("a", "b"), gold=25)
 
 
-def test_a_scorer_that_was_passed_in_needs_a_grader_if_answers_are_graded(math_scorer):
-    with pytest.raises(InputError, match="Pass grader= too"):
-        EmpoProvider(scorer=math_scorer, reward="golden")
+def test_the_judge_of_a_scorer_that_was_passed_in_grades_unless_there_is_a_grader(math_scorer):
+    group = RolloutGroup((box("0.5"), box("1/2")), gold="1/2")
+    with EmpoProvider(scorer=math_scorer, reward="golden") as chosen:
+        assert chosen.step([group]).rewards.tolist() == [1, 1]
     with EmpoProvider(scorer=math_scorer, reward="golden", grader="exact") as chosen:
-        decision = chosen.step([RolloutGroup((box("0.5"), box("1/2")), gold="1/2")])
-    assert decision.rewards.tolist() == [0, 1]
+        assert chosen.step([group]).rewards.tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,19 @@ def test_an_unsuitable_configuration_is_refused_with_the_numbers(options, messag
         reward_function(provider, args)
 
 
+@pytest.mark.parametrize(
+    ("configuration", "options", "message"),
+    [
+        (RLOOConfig, {"normalize_advantages": True}, "normalize_advantages=True: .* dropped groups counted as zeros"),
+        (GRPOConfig, {"multi_objective_aggregation": "normalize_then_sum"}, "dropped groups counted as zeros. Remove"),
+    ],
+)
+def test_a_normalisation_that_counts_dropped_groups_is_refused(configuration, options, message, tmp_path):
+    args = configuration(output_dir=str(tmp_path), per_device_train_batch_size=2 * G, **SMALL, **options)
+    with EmpoProvider("exact") as provider, pytest.raises(InputError, match=message):
+        reward_function(provider, args)
+
+
 def test_a_signal_that_needs_token_measures_is_refused(tmp_path):
     args = GRPOConfig(output_dir=str(tmp_path), per_device_train_batch_size=G, **SMALL)
     with EmpoProvider("exact", reward="self_certainty") as provider, pytest.raises(InputError, match="EmpoGRPOTrainer"):

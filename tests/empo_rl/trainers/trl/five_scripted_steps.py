@@ -2,10 +2,10 @@
 
     five_scripted_steps.py DIRECTORY ROWS_A_PROCESS LOSS SCALE [fail|fail-first|fail-rows|kill|stateful]
 
-Process 0 writes the decisions and the final weights to DIRECTORY/PROCESSES-ROWS.pt. In the third step, an error is
-raised: with `fail` in the judge of the last process, with `fail-first` in the judge of the first process, with
-`fail-rows` before the judge of the last process. With `kill` the last process kills itself. `stateful` uses a reward
-that draws random numbers and a guard with a memory.
+Process 0 writes the decisions, the final weights and the logged metrics to DIRECTORY/PROCESSES-ROWS.pt. In the third
+step, an error is raised: with `fail` in the judge of the last process, with `fail-first` in the judge of the first
+process, with `fail-rows` before the judge of the last process. With `kill` the last process kills itself. `stateful`
+uses a reward that draws random numbers and a guard with a memory.
 """
 
 import os
@@ -55,6 +55,11 @@ class Scripted(EmpoGRPOTrainer):
         self.decided.append(tuple(column[rows].tolist() for column in columns))
 
 
+def judge(left, right):
+    """Equal texts mean the same; one pair is undecided, so that the log has a share of undecided pairs."""
+    return None if {left, right} == {"0", "1"} else left == right
+
+
 def fail_in_third_step(kind, trainer):
     state = PartialState()
     index = 0 if kind == "fail-first" else state.num_processes - 1
@@ -78,7 +83,7 @@ def main():
             fail_in_third_step(kind, trainer)
         return str(len(text) % 3)
 
-    with EmpoProvider("exact", extract=extract, delta_low=0.6, scale=scale, **choices) as provider:
+    with EmpoProvider(judge, extract=extract, delta_low=0.6, scale=scale, measure_gold=True, **choices) as provider:
         trainer = Scripted(
             model=model,
             provider=provider,
@@ -93,6 +98,7 @@ def main():
                 lr_scheduler_type="constant",
                 loss_type=loss,
                 scale_rewards=scale,
+                logging_steps=1,
                 report_to="none",
                 disable_tqdm=True,
                 use_cpu=True,
@@ -100,7 +106,7 @@ def main():
                 gradient_checkpointing=False,
                 save_strategy="no",
             ),
-            train_dataset=Dataset.from_list([{"prompt": prompt} for prompt in PROMPTS]),
+            train_dataset=Dataset.from_list([{"prompt": p, "gold": str(n % 3)} for n, p in enumerate(PROMPTS)]),
             processing_class=tokenizer,
         )
         if kind == "fail-rows":
@@ -114,7 +120,8 @@ def main():
             [[value for part in column for value in part] for column in zip(*step, strict=True)]
             for step in zip(*parts, strict=True)
         ]
-        torch.save((decided, model.state_dict()), directory / f"{state.num_processes}-{rows}.pt")
+        logs = [row for row in trainer.state.log_history if "loss" in row]
+        torch.save((decided, model.state_dict(), logs), directory / f"{state.num_processes}-{rows}.pt")
     state.wait_for_everyone()
     state.destroy_process_group()
     sys.stdout.flush()

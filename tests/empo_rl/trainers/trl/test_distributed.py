@@ -27,6 +27,12 @@ def run(directory, rows, *, processes=2, loss="grpo", scale="group", kind=""):
     return torch.load(directory / f"{processes}-{rows}.pt")
 
 
+def provider_metrics(row):
+    """The metrics of the provider in a row of the log, except the duration."""
+    names = (name.removeprefix("empo/") for name in row if name.startswith("empo/"))
+    return {name: row[f"empo/{name}"] for name in names if name != "judging_seconds"}
+
+
 @pytest.mark.timeout(280)
 @pytest.mark.parametrize(
     ("rows", "loss", "scale", "kind"),
@@ -34,13 +40,17 @@ def run(directory, rows, *, processes=2, loss="grpo", scale="group", kind=""):
     ids=["whole groups", "groups cut between processes", "scale of the batch", "stateful reward and guard"],
 )
 def test_two_processes_decide_and_learn_as_one_process(rows, loss, scale, kind, tmp_path):
-    decided, weights = run(tmp_path, rows, loss=loss, scale=scale, kind=kind)
-    expected, expected_weights = run(tmp_path, 2 * rows, processes=1, loss=loss, scale=scale, kind=kind)
+    decided, weights, logs = run(tmp_path, rows, loss=loss, scale=scale, kind=kind)
+    expected, expected_weights, expected_logs = run(tmp_path, 2 * rows, processes=1, loss=loss, scale=scale, kind=kind)
     assert [step[:2] for step in decided] == [step[:2] for step in expected]  # rewards and masks, exactly
     kept = [row for _, mask, _ in expected for row in mask]
     assert any(kept)
     assert not all(kept)
     assert torch.tensor([step[2] for step in decided]) == pytest.approx(torch.tensor([step[2] for step in expected]))
+    metrics, expected_metrics = ([provider_metrics(row) for row in rows] for rows in (logs, expected_logs))
+    assert metrics == expected_metrics  # TRL averages them over the processes
+    names = {name for row in metrics for name in row}
+    assert {"dropped_low_fraction", "undecided_fraction", "answer_concentration", "golden_correlation"} <= names
     start = make_model(make_tokenizer(), seed=0).state_dict()
     assert max((expected_weights[name] - weight).abs().max() for name, weight in start.items()) > 0.01
     for name, weight in expected_weights.items():

@@ -380,6 +380,8 @@ def test_evaluation_filters_nothing(provider, model, tokenizer, tmp_path):
     [
         ({"beta": 0.04}, "beta=0.04: EMPO has no KL term"),
         ({"scale_rewards": "none"}, "scale_rewards='none' and EmpoProvider.scale='group' differ"),
+        ({"reward_weights": [2.0]}, r"reward_weights=\[2.0\]: .* pass EmpoProvider\(reward='composite'"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, "Remove multi_objective_aggregation"),
     ],
 )
 def test_a_configuration_that_is_not_empo_is_refused(options, message, provider, model, tokenizer, tmp_path):
