@@ -198,7 +198,8 @@ class Scorer:
             choices: `equivalence`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`. Choices that are not
                 given are those of this scorer.
         """
-        return Scorer(**{**self._choices, **choices}, _resources=self._resources)
+        merged: Choices = {**self._choices, **choices}
+        return Scorer(**merged, _resources=self._resources)
 
     @overload
     def estimate(

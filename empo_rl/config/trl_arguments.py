@@ -86,7 +86,7 @@ def training_arguments(config: Config, processes: int) -> Any:
     if problems:
         raise InputError("\n".join(problems))
     # No experiment tracker unless `trl:` names one. Processes other than the first log errors only, no warnings.
-    defaults = {"report_to": "none", "log_level_replica": "error"}
+    defaults: dict[str, Any] = {"report_to": "none", "log_level_replica": "error"}
     length = vllm_model_length(config, config.data.max_prompt_tokens)
     if length is not None and config.method == "empo":
         defaults["vllm_max_model_length"] = length

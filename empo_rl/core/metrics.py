@@ -105,7 +105,9 @@ class BatchNumbers:
         right = [part.right for part in parts if part.right is not None]
         return cls(
             **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
-            **{name: sum(getattr(part, name) for part in parts) for name in ("invalid", "pairs", "undecided")},
+            invalid=sum(part.invalid for part in parts),
+            pairs=sum(part.pairs for part in parts),
+            undecided=sum(part.undecided for part in parts),
             reasons=tuple(reason for part in parts for reason in part.reasons),
             main_answers=tuple(answer for part in parts for answer in part.main_answers),
             flags={name: np.concatenate([part.flags[name] for part in parts]) for name in first.flags},

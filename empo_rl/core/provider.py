@@ -349,7 +349,7 @@ class EmpoProvider:
         results = self._reader.estimate(completions, question=questions if has_questions else None)
         if self.clusters:
             return results
-        return BatchResult(replace(result, entropy=math.nan, normalized=math.nan, scores={}) for result in results)
+        return BatchResult([replace(result, entropy=math.nan, normalized=math.nan, scores={}) for result in results])
 
     def _rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         rewards = compute_rewards(self._signal, scored)

@@ -88,7 +88,10 @@ class MonitorCallback(TrainerCallback):
             self._file = MetricsFile(self._directory / ALARMS, after=state.global_step)
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Delete the observations of an evaluation between two steps."""
+        """Delete the observations of an evaluation between two steps.
+
+        Only the stock trainers make them: a reward function does not know whether TRL calls it for an evaluation.
+        """
         self._observations.clear()
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

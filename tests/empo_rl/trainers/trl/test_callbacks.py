@@ -126,6 +126,43 @@ def test_the_callback_works_with_the_stock_grpo_trainer(model, tokenizer, tmp_pa
     assert logged == [0.0, 1.0]
 
 
+def test_an_evaluation_of_a_stock_trainer_is_not_observed(model, tokenizer, tmp_path):
+    """A reward function is called for evaluations too: without the callback's care, step 2 would have 4 prompts."""
+    args = GRPOConfig(
+        output_dir=str(tmp_path),
+        per_device_train_batch_size=2 * G,
+        per_device_eval_batch_size=2 * G,
+        num_generations=G,
+        max_completion_length=6,
+        max_steps=2,
+        eval_strategy="steps",
+        eval_steps=1,
+        beta=0.0,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        use_cpu=True,
+        bf16=False,
+        gradient_checkpointing=False,
+    )
+    rows = Dataset.from_list([{"prompt": f"What is {n}+2?"} for n in range(1, 9)])
+    sizes = []
+    monitor = Monitor()
+    observe = monitor.observe
+    monitor.observe = lambda observation, step: sizes.append(len(observation.entropies)) or observe(observation, step)
+    with EmpoProvider("exact", extract="whole") as provider:
+        GRPOTrainer(
+            model=model,
+            reward_funcs=reward_function(provider, args),
+            args=args,
+            train_dataset=rows,
+            eval_dataset=rows.select(range(2)),
+            processing_class=tokenizer,
+            callbacks=[MonitorCallback(monitor, provider)],
+        ).train()
+    assert sizes == [2, 2]
+
+
 @pytest.mark.timeout(240)
 def test_two_processes_observe_the_whole_batch_and_stop_after_the_same_step(tmp_path):
     """Real processes over gloo; monitor_in_two_processes.py has the script."""
