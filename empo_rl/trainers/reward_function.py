@@ -6,9 +6,9 @@
 
 A reward function has limits that `EmpoGRPOTrainer` does not have. A dropped group gets equal rewards, so its advantages
 are 0, but its tokens stay in the denominator of the token-level losses. A step without a kept group still changes the
-weights through momentum and weight decay. An evaluation counts as a training batch for guards with a memory and random
-signals, because TRL does not tell a reward function which of the two it is. Groups that are split between processes are refused. TRL passes no token
-distributions to a reward function, so signals and guards that need measures are refused.
+weights through momentum and weight decay. An evaluation changes the state of random signals and of guards with a
+memory, because TRL does not tell a reward function that it evaluates. Groups that are split between processes are
+refused. TRL passes no token distributions to a reward function, so signals and guards that need measures are refused.
 """
 
 from __future__ import annotations
