@@ -163,9 +163,9 @@ class Scorer:
         self._fed: dict[frozenset[str], list[NamedEstimator]] = {}
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
-        self._equivalence = self._load_judge(equivalence)
+        self.equivalence = self._load_judge(equivalence)  # None: `auto` chooses a judge for each group
         self._choices: Choices = {
-            "equivalence": self._equivalence,
+            "equivalence": self.equivalence,
             "clusterer": clusterer,
             "estimator": estimator,
             "convention": convention,
@@ -183,20 +183,11 @@ class Scorer:
         """The verdict cache. For a cache file, `str()` shows the numbers of found and added verdicts."""
         return self._resources.cache
 
-    @property
-    def equivalence(self) -> Equivalence | None:
-        """The judge. None: `auto` chooses a judge for each group."""
-        return self._equivalence
-
     def derive(self, **choices: Unpack[Choices]) -> Scorer:
-        """Return a scorer with other choices that shares the judges and the verdict cache of this scorer.
+        """Return a scorer with other choices that shares this scorer's judges and verdict cache.
 
-        A judge that both scorers use by name is loaded once. Close only this scorer: closing a derived scorer does not
-        close the judges.
-
-        Args:
-            choices: `equivalence`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`. Choices that are not
-                given are those of this scorer.
+        Choices that are not given are those of this scorer. Closing this scorer closes the judges; closing a derived
+        scorer closes none.
         """
         merged: Choices = {**self._choices, **choices}
         return Scorer(**merged, _resources=self._resources)
@@ -339,8 +330,8 @@ class Scorer:
 
     def _candidates(self) -> list[tuple[Equivalence, str]]:
         """Return the candidate judges with the reasons for `Provenance`. The last judge suits all responses."""
-        if self._equivalence:
-            return [(self._equivalence, "as asked")]
+        if self.equivalence:
+            return [(self.equivalence, "as asked")]
         *judges, fallback = map(self._resources.judge, AUTO)
         suited = [(judge, f"auto: the responses suit {judge.name}") for judge in judges]
         return [*suited, (fallback, f"auto: the responses are not {' or '.join(judge.name for judge in judges)}")]

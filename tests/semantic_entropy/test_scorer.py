@@ -334,3 +334,45 @@ def as_judge(same):
             return [Verdict(same) for _ in pairs]
 
     return AllOrNone()
+
+
+def test_a_derived_scorer_shares_the_judges_and_the_cache_and_closes_neither():
+    asked, closed = [], []
+
+    class Counting(Equivalence):
+        name = "counting"
+
+        def judge(self, pairs):
+            asked.extend(pairs)
+            return [Verdict(pair.left.lower() == pair.right.lower()) for pair in pairs]
+
+        def close(self):
+            closed.append(self)
+
+    register("equivalence", "counting", Counting)
+    with Scorer(equivalence="counting", extract="last-line") as scorer:
+        derived = scorer.derive(extract="whole", invalid="drop")
+        assert derived.equivalence is scorer.equivalence
+        assert scorer.estimate(["so\na", "A"]).labels == (0, 0)
+        assert derived.estimate(["a", "A", ""]).labels == (0, 0, -1)
+        assert len(asked) == 1  # the second verdict comes from the shared cache
+        assert derived.estimate(["so\na", "A"]).labels == (0, 1)
+        derived.close()
+        assert not closed
+    assert len(closed) == 1
+
+
+def test_a_judge_that_parses_answers_says_which_it_can_read():
+    assert load_equivalence("exact").readable(["anything", r"\frac{"]) == [True, True]
+    with Scorer(equivalence="math") as scorer:
+        answers = [
+            "4",
+            r"\frac{1}{2}",
+            r"\{1, 2\}",
+            "no solution",
+            r"\frac{1",
+            "}{",
+            "First " * 50,
+            r"so \boxed{5}" * 50,
+        ]
+        assert scorer.equivalence.readable(answers) == [True, True, True, True, False, False, False, True]

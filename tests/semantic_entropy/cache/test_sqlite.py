@@ -294,7 +294,7 @@ def test_threads_share_a_file(path):
 
 
 def forked(scorer, results):
-    judge = scorer._equivalence
+    judge = scorer.equivalence
     found = scorer.estimate(["aa", "ab", "ba"]).provenance.cached
     scorer.estimate(["child", "of", "fork"])
     results.put((found, judge.asked))
