@@ -44,6 +44,7 @@ class BatchNumbers:
         pairs: the number of compared pairs of answers.
         undecided: the number of compared pairs that the judge could not decide.
         flags: (B, G) for each guard, by the name of the guard: whether the guard flags the completion.
+        filtered: (B,) for each filter in `filters`, by the name of the filter: whether the filter drops the group.
         right: (B, G) 1 if the answer is right, 0 if not, nan without a gold answer; None if it was not measured.
         seconds: the duration of judging; of several processes, the longest.
     """
@@ -61,6 +62,7 @@ class BatchNumbers:
     pairs: int
     undecided: int
     flags: Mapping[str, NDArray[np.bool_]]
+    filtered: Mapping[str, NDArray[np.bool_]]
     right: NDArray[np.float64] | None
     seconds: float
 
@@ -72,6 +74,7 @@ class BatchNumbers:
         reasons: Sequence[str | None],
         keep: NDArray[np.bool_],
         flags: Mapping[str, NDArray[np.bool_]],
+        filtered: Mapping[str, NDArray[np.bool_]],
         right: NDArray[np.float64] | None,
         *,
         clustered: bool,
@@ -94,6 +97,7 @@ class BatchNumbers:
             pairs=sum(result.provenance.asked + result.provenance.cached for result in results),
             undecided=sum(result.provenance.undecided for result in results),
             flags=flags,
+            filtered=filtered,
             right=right,
             seconds=seconds,
         )
@@ -111,6 +115,7 @@ class BatchNumbers:
             reasons=tuple(reason for part in parts for reason in part.reasons),
             main_answers=tuple(answer for part in parts for answer in part.main_answers),
             flags={name: np.concatenate([part.flags[name] for part in parts]) for name in first.flags},
+            filtered={name: np.concatenate([part.filtered[name] for part in parts]) for name in first.filtered},
             right=np.concatenate(right) if right else None,
             seconds=max(part.seconds for part in parts),
         )
@@ -135,6 +140,7 @@ class BatchNumbers:
             "undecided_fraction": self.undecided / self.pairs if self.pairs else math.nan,
             "judging_seconds": self.seconds,
             **{f"guard_{name}": float(flagged.mean()) for name, flagged in self.flags.items()},
+            **{f"filter_{name}": float(dropped.mean()) for name, dropped in self.filtered.items()},
         }
         if self.right is not None:
             values |= {"accuracy": _mean(self.right), "golden_correlation": _correlation(rewards, self.right)}

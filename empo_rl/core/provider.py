@@ -186,7 +186,7 @@ class EmpoProvider:
             measure_entropy
             or self._signal.reads_clusters
             or self._signal.windowed
-            or any(guard.reads_clusters for guard in self.guards)
+            or any(rule.reads_clusters for rule in (*self.guards, *self.filters))
         )
         self._reader = self._scorer if self.clusters else self._scorer.derive(clusterer=_NoComparison())
         self._grader_choice = self._judge("grader", grader, grader_options)
@@ -278,7 +278,7 @@ class EmpoProvider:
         advantages = group_advantages(np.where(in_loss, rewards, np.nan), self.scale)
         right = grade_completions(scored, self._context) if self.measure_gold else None
         numbers = BatchNumbers.of(
-            scored, rewards, reasons, keep, flags, right, clustered=self.clusters, seconds=seconds
+            scored, rewards, reasons, keep, flags, filtered, right, clustered=self.clusters, seconds=seconds
         )
         return BatchDecision(
             rewards=rewards.ravel(),
@@ -357,10 +357,10 @@ class EmpoProvider:
 
     def _drop_reasons(
         self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]
-    ) -> tuple[tuple[str | None, ...], dict[str, float]]:
-        """(B,) the reason why each group is outside, and for each filter in `filters` the share of groups outside."""
+    ) -> tuple[list[str | None], dict[str, NDArray[np.bool_]]]:
+        """(B,) the reason why each group is outside, and (B,) for each filter in `filters` whether it drops the group."""
         reasons = [self._drop_reason(item) for item in scored]
-        shares = {}
+        filtered = {}
         for chosen in self.filters:
             found = list(chosen.drop_reasons(scored, rewards))
             if len(found) != len(scored):
@@ -368,9 +368,9 @@ class EmpoProvider:
                     f"filter {chosen.name!r} returned {len(found)} reasons for {len(scored)} groups: return one for "
                     "each group."
                 )
-            shares[f"filter_{chosen.name}"] = sum(reason is not None for reason in found) / len(found)
+            filtered[chosen.name] = np.array([reason is not None for reason in found], dtype=np.bool_)
             reasons = [earlier or reason for earlier, reason in zip(reasons, found, strict=True)]
-        return tuple(reasons), shares
+        return reasons, filtered
 
     def _drop_reason(self, item: ScoredGroup) -> str | None:
         if not self._signal.filtered(item):
