@@ -124,6 +124,17 @@ def _single_value(column: Sequence[str | None] | None, start: int, size: int, na
     return values.pop()
 
 
+def as_group(index: int, group: RolloutGroup | Sequence[str]) -> RolloutGroup:
+    """Return the group. A list of strings becomes a group without a question; `index` is for the error message."""
+    if isinstance(group, RolloutGroup):
+        return group
+    if isinstance(group, str) or not all(isinstance(completion, str) for completion in group):
+        raise InputError(
+            f"group {index} is {type(group).__name__} {str(group)[:60]!r}: pass a RolloutGroup or a list of strings."
+        )
+    return RolloutGroup(tuple(group))
+
+
 def check_equal_sizes(groups: Sequence[RolloutGroup]) -> int:
     """Return the group size G. Raise an error if the groups have different sizes."""
     if not groups:

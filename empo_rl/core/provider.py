@@ -34,7 +34,7 @@ from empo_rl.core.filters import (
     check_outside,
     load_filters,
 )
-from empo_rl.core.groups import RolloutGroup, check_equal_sizes
+from empo_rl.core.groups import RolloutGroup, as_group, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import BatchNumbers
 from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, compute_rewards, load_reward
@@ -186,7 +186,8 @@ class EmpoProvider:
             measure_entropy
             or self._signal.reads_clusters
             or self._signal.windowed
-            or any(rule.reads_clusters for rule in (*self.guards, *self.filters))
+            or any(guard.reads_clusters for guard in self.guards)
+            or any(chosen.reads_clusters for chosen in self.filters)
         )
         self._reader = self._scorer if self.clusters else self._scorer.derive(clusterer=_NoComparison())
         self._grader_choice = self._judge("grader", grader, grader_options)
@@ -244,7 +245,7 @@ class EmpoProvider:
         Raises:
             InputError: the groups have different sizes; in training also if `check(G)` fails.
         """
-        rollouts = [_as_group(index, group) for index, group in enumerate(groups)]
+        rollouts = [as_group(index, group) for index, group in enumerate(groups)]
         size = check_equal_sizes(rollouts)
         if training:
             self.check(size)
@@ -358,7 +359,7 @@ class EmpoProvider:
     def _drop_reasons(
         self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]
     ) -> tuple[list[str | None], dict[str, NDArray[np.bool_]]]:
-        """(B,) the reason why each group is outside, and (B,) for each filter in `filters` whether it drops the group."""
+        """(B,) the reason why each group is outside; for each filter in `filters`, (B,) whether it drops the group."""
         reasons = [self._drop_reason(item) for item in scored]
         filtered = {}
         for chosen in self.filters:
@@ -409,13 +410,3 @@ def _invalid(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
 
 def _scorer_policy(invalid: str) -> Literal["drop", "separate"]:
     return "drop" if invalid == "drop" else "separate"
-
-
-def _as_group(index: int, group: RolloutGroup | Sequence[str]) -> RolloutGroup:
-    if isinstance(group, RolloutGroup):
-        return group
-    if isinstance(group, str) or not all(isinstance(completion, str) for completion in group):
-        raise InputError(
-            f"group {index} is {type(group).__name__} {str(group)[:60]!r}: pass a RolloutGroup or a list of strings."
-        )
-    return RolloutGroup(tuple(group))
