@@ -48,8 +48,9 @@ GROUPS = (
 def check_reward(signal: RewardSignal, groups: Sequence[RolloutGroup] = GROUPS) -> None:
     """Check a reward signal.
 
-    The rewards have the shape (B, G), and are finite numbers, or nan. Without `stateful`, the rewards of a group do not
-    depend on the other groups of the batch. The state is JSON, and equal states give equal rewards.
+    The rewards have the shape (B, G), and are finite numbers, or nan if the signal `abstains`. Without `stateful`, the
+    rewards of a group do not depend on the other groups of the batch. The state is JSON, and equal states give equal
+    rewards.
 
     Args:
         signal: the signal.
@@ -112,6 +113,8 @@ def _reward_rules(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> Iterat
         return
     if np.isinf(whole).any():
         yield f"rewards() returned infinity: {whole.tolist()}"
+    if np.isnan(whole).any() and not signal.abstains:
+        yield f"rewards() returned nan: {whole.tolist()}. Set abstains = True if nan means that there is no reward"
     if not signal.stateful:
         alone = np.concatenate([rewards([item]) for item in scored])
         if not np.array_equal(whole, alone, equal_nan=True):

@@ -56,6 +56,7 @@ calls = itertools.count()
     [
         (check_reward, signal(lambda scored: np.zeros(len(scored))), r"the shape \(4,\) for B, G = \(4, 4\)"),
         (check_reward, signal(lambda scored: np.full((len(scored), 4), np.inf)), "returned infinity"),
+        (check_reward, signal(lambda scored: np.full((len(scored), 4), np.nan)), "returned nan.* Set abstains = True"),
         (check_reward, signal(lambda scored: np.full((len(scored), 4), len(scored))), "Set stateful = True"),
         (check_reward, signal(lambda scored: np.full((len(scored), 4), next(calls))), "from the same state differ"),
         (
