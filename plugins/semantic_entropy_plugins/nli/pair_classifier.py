@@ -17,7 +17,7 @@ Several threads may use one classifier, and a process may fork at any time, beca
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,8 +27,10 @@ from semantic_entropy.plugin import errors, replace_surrogates
 from semantic_entropy_plugins.models.batches import TokenBudget
 from semantic_entropy_plugins.models.loading import LoadedModel
 
-# The number of pairs that are tokenised together: large enough to find pairs of equal length, small enough for memory.
-TOKENISED_AT_ONCE = 16384
+# The number of pairs that are tokenised together, after they were sorted by their number of characters.
+TOKENISED_AT_ONCE = 4096
+# The padding tokens of a batch on a GPU: more padding takes longer than the start of a further forward pass.
+_PADDING_GPU = 2048
 # The pairs of the padded batch that is checked, and the largest allowed difference of a probability.
 _PROBES = (("a", "b"), ("a b c", "a b c d e f g h"))
 _TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 0.2, torch.float16: 0.1}
@@ -61,6 +63,7 @@ class PairClassifier:
         self._budget = TokenBudget(
             tokens or batch_tokens(loaded.device),
             rows=None if self._tokenizer.can_pad else 1,
+            padding=None if loaded.device.type == "cpu" else _PADDING_GPU,
         )
         self._check_model()
         self.forward_calls = self.forward_rows = 0
@@ -68,11 +71,30 @@ class PairClassifier:
     def run(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[float] | str]]:
         """Yields (index of the pair, probability of each label) after each batch.
 
-        A text in place of the probabilities is the reason why there are none.
+        A text in place of the probabilities is the reason why there are none. On a GPU the CPU tokenises the next
+        section of pairs, and reads the last results, while a batch is in flight.
         """
-        for start in range(0, len(pairs), TOKENISED_AT_ONCE):
-            for index, result in self._run(pairs[start : start + TOKENISED_AT_ONCE]):
-                yield start + index, result
+        order = sorted(range(len(pairs)), key=lambda index: -sum(map(len, pairs[index])))
+        window = self._loaded.max_length
+        kept: list[int] = []
+        too_long: list[tuple[int, str]] = []
+
+        def sections() -> Iterator[tuple[list[TokenizedPair], list[int]]]:
+            for start in range(0, len(order), TOKENISED_AT_ONCE):
+                section = order[start : start + TOKENISED_AT_ONCE]
+                rows: list[TokenizedPair] = []
+                for index, row in zip(section, self._tokenizer.rows([pairs[i] for i in section]), strict=True):
+                    if window is None or len(row.ids) <= window:
+                        kept.append(index)
+                        rows.append(row)
+                    else:
+                        reason = f"too long: {len(row.ids)} tokens, and the model's window is {window}"
+                        too_long.append((index, reason))
+                yield rows, [len(row.ids) for row in rows]
+
+        for position, result in self._budget.run_sections(sections(), self._forward, self._too_large):
+            yield kept[position], result
+        yield from too_long
 
     def _check_model(self) -> None:
         """Run short pairs: a model that does not work on this machine fails at construction."""
@@ -116,24 +138,19 @@ class PairClassifier:
                 return f"probabilities differ by {difference:.2g}"
         return None
 
-    def _run(self, pairs: Sequence[tuple[str, str]]) -> Iterator[tuple[int, list[float] | str]]:
-        rows = self._tokenizer.rows(pairs)
-        window = self._loaded.max_length
-        fitting = [index for index, row in enumerate(rows) if window is None or len(row.ids) <= window]
-        for index in set(range(len(rows))).difference(fitting):
-            yield index, f"too long: {len(rows[index].ids)} tokens, and the model's window is {window}"
-        chosen = [rows[index] for index in fitting]
-        results = self._budget.run(chosen, [len(row.ids) for row in chosen], self._forward, self._too_large)
-        for index, result in results:
-            yield fitting[index], result
-
-    def _forward(self, rows: list[TokenizedPair]) -> list[list[float] | str]:
+    def _forward(self, rows: list[TokenizedPair]) -> Iterable[list[float] | str]:
+        """Runs a batch. On a GPU, returns at once an iterator, which waits for the results."""
         self.forward_calls += 1
         self.forward_rows += len(rows)
         with torch.inference_mode():
             logits = self._loaded.model(**self._tokenizer.padded(rows, self._loaded.device)).logits
-            probabilities = logits.float().softmax(dim=-1).tolist()
-        return [p if sum(p) > 0 else self._not_a_number() for p in probabilities]
+            probabilities = logits.float().softmax(dim=-1)
+        results = self._results(probabilities)
+        return results if self._loaded.device.type == "cuda" else list(results)
+
+    def _results(self, probabilities: torch.Tensor) -> Iterator[list[float] | str]:
+        for p in probabilities.tolist():
+            yield p if sum(p) > 0 else self._not_a_number()
 
     def _too_large(self, row: TokenizedPair, tokens: int) -> list[float] | str:
         return f"out of memory at {tokens} tokens on {self._loaded.device}"
@@ -188,13 +205,18 @@ class PairTokenizer:
         if self._tokenizer.padding_side == "left":
             filled = filled[:, ::-1]
 
+        def on_device(matrix: np.ndarray) -> torch.Tensor:
+            tensor = torch.from_numpy(matrix)
+            # Only a copy from pinned memory lets the CPU continue while the GPU still computes the last batch.
+            return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
         def as_matrix(lists: Sequence[Sequence[int]], padding: int) -> torch.Tensor:
             matrix = np.full(filled.shape, padding)
             matrix[filled] = np.concatenate([np.array(values) for values in lists])
-            return torch.from_numpy(matrix).to(device)
+            return on_device(matrix)
 
         inputs = {"input_ids": as_matrix([row.ids for row in rows], self._tokenizer.pad_token_id or 0)}
-        inputs["attention_mask"] = torch.from_numpy(filled.astype(np.int64)).to(device)
+        inputs["attention_mask"] = on_device(filled.astype(np.int64))
         if self._has_segments:
             segments = [row.segments or [] for row in rows]
             inputs["token_type_ids"] = as_matrix(segments, self._tokenizer.pad_token_type_id)

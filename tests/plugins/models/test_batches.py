@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterator
+
 import pytest
 import torch
 from hypothesis import given
@@ -79,6 +82,54 @@ def test_results_are_yielded_after_each_batch():
     results = TokenBudget(10).run([5] * 4, [5] * 4, device.forward, lambda row, tokens: "")
     next(results)
     assert len(device.batches) == 1
+
+
+@given(LENGTHS, st.integers(1, 200), st.integers(0, 60))
+def test_no_batch_has_more_padding_than_the_limit_and_a_batch_ends_only_where_it_must(lengths, tokens, padding):
+    device = Device()
+    results = run(TokenBudget(tokens, padding=padding), device, lengths)
+    assert sorted(results) == [(index, f"done {length}") for index, length in enumerate(lengths)]
+    for rows, following in itertools.pairwise([*device.batches, []]):
+        assert sum(max(rows) - row for row in rows) <= padding
+        if following:
+            more = [*rows, following[0]]
+            assert len(more) * max(more) > tokens or sum(max(more) - row for row in more) > padding
+
+
+class Asynchronous(Device):
+    """Returns iterators, and records the order of the starts and of the reads of batches."""
+
+    def __init__(self, memory: int = 10**9) -> None:
+        super().__init__(memory)
+        self.events: list[str] = []
+
+    def forward(self, rows: list[int]) -> Iterator[str]:
+        results = super().forward(rows)
+        number = len(self.batches)
+        self.events.append(f"start {number}")
+
+        def read() -> Iterator[str]:
+            self.events.append(f"read {number}")
+            yield from results
+
+        return read()
+
+
+def test_a_batch_is_read_only_after_the_next_batch_of_any_section_has_started():
+    device = Asynchronous()
+    sections = [([4, 4], [4, 4]), ([], []), ([3], [3])]
+    results = list(TokenBudget(4).run_sections(sections, device.forward, lambda row, tokens: ""))
+    assert device.events == ["start 1", "start 2", "read 1", "start 3", "read 2", "read 3"]
+    assert results == [(0, "done 4"), (1, "done 4"), (2, "done 3")]
+
+
+@given(LENGTHS, st.integers(1, 400), st.integers(1, 60))
+def test_a_batch_in_flight_keeps_its_results_when_the_next_batch_is_out_of_memory(lengths, tokens, memory):
+    device = Asynchronous(memory)
+    assert dict(run(TokenBudget(tokens), device, lengths)) == {
+        index: f"done {length}" if length <= memory else f"too large {length} {length}"
+        for index, length in enumerate(lengths)
+    }
 
 
 def test_another_error_is_not_treated_as_out_of_memory():

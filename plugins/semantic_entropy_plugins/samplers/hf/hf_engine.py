@@ -16,6 +16,8 @@ import math
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 
+import torch
+
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.batches import TokenBudget
 from semantic_entropy_plugins.models.loading import LoadedModel
@@ -26,10 +28,13 @@ from semantic_entropy_plugins.samplers.sampled_text import Response, read_respon
 from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter
 from semantic_entropy_plugins.samplers.sampling_requests import MissingResponse, SampleOutcome, start_request
 
-# The number of tokens of a batch, including new tokens, if the user sets no limit. On a GPU a step takes almost the
-# same time for 1 row and for 100 rows. On a CPU a step takes longer with each row, and Ctrl-C loses the batch.
-_BATCH_TOKENS = {"cpu": 8192}
-_BATCH_TOKENS_GPU = 32768
+# The number of tokens of a batch, including new tokens, if the user sets no limit. On a CPU a step takes longer with
+# each row, and Ctrl-C loses the batch. On a GPU a step takes almost the same time for 1 row and for hundreds of rows,
+# so the free memory is the limit, up to a number of tokens from which a step takes longer with each row.
+_BATCH_TOKENS_CPU = 8192
+_BATCH_TOKENS_GPU = 524288
+_FREE_SHARE = 0.5  # of the free memory: the rest is for a copy of the cache while it grows, and for fragments
+_LOGIT_BYTES = 24  # for each row and token of the vocabulary: logits, probabilities, cumulated and sorted, in float32
 _POLL = 0.1  # seconds between checks for cancellation while another thread uses the model
 
 
@@ -61,7 +66,7 @@ class SamplingEngine:
         with _generation_errors(self._subject):
             self.generation = Generation(loaded, options)
         self._budget = TokenBudget(
-            batch_tokens or _BATCH_TOKENS.get(loaded.device.type, _BATCH_TOKENS_GPU),
+            batch_tokens or default_batch_tokens(loaded, options.max_tokens),
             rows=None if self.generation.mode.batches else 1,
         )
 
@@ -153,6 +158,24 @@ class SamplingEngine:
             yield
         finally:
             lock.release()
+
+
+def default_batch_tokens(loaded: LoadedModel, max_tokens: int) -> int:
+    """The number of tokens in a batch, from the free memory of the device.
+
+    A token takes 2 x layers x key-value heads x head size numbers of the cache. A row takes its logits, which are
+    counted with its tokens: a row has at least `max_tokens` tokens.
+    """
+    if loaded.device.type != "cuda":
+        return _BATCH_TOKENS_CPU
+    config = loaded.model.config.get_text_config()
+    heads = config.num_attention_heads
+    size = getattr(config, "head_dim", None) or config.hidden_size // heads
+    keys_and_values = 2 * config.num_hidden_layers * (getattr(config, "num_key_value_heads", None) or heads) * size
+    token_bytes = keys_and_values * loaded.dtype.itemsize + _LOGIT_BYTES * config.vocab_size / max_tokens
+    free, _ = torch.cuda.mem_get_info(loaded.device)
+    unused = torch.cuda.memory_reserved(loaded.device) - torch.cuda.memory_allocated(loaded.device)
+    return int(max(1, min(_BATCH_TOKENS_GPU, (free + unused) * _FREE_SHARE / token_bytes)))
 
 
 def pack_batches(
