@@ -1,6 +1,6 @@
 """How much of a GPU the `nli` judge and the `hf` sampler use, compared with the model alone in the same run.
 
-    python benchmarks/gpu_judges.py                                  # models with random weights, made here; no download
+    python benchmarks/gpu_judges.py        # models with random weights, made here; no download
     python benchmarks/gpu_judges.py --nli microsoft/deberta-large-mnli --sampler Qwen/Qwen2.5-1.5B-Instruct
 
 `nli`: directions a second of `judge` on all pairs of --groups questions with 16 responses, in bfloat16 on a GPU. The
