@@ -75,6 +75,9 @@ class _Handler(BaseHTTPRequestHandler):
             repo = {"name": repository, "type": "model"}
             self._json({"discussions": [one | {"repo": repo} for one in every], "count": len(every), "start": 0})
             return
+        if what == "tree" and arguments[1:] and arguments[0] in self.hub.repositories.get(repository, {}):
+            self._send(404, b"", {"X-Error-Code": "EntryNotFound"})  # a repository here has no folders
+            return
         revision, folder = self._find(repository, "/".join(arguments))
         if folder is None:
             return

@@ -262,3 +262,23 @@ def test_sft_removes_and_counts_questions_that_leave_no_room_for_a_response(tmp_
     assert "4 prompts, 2 too long and removed" in said
     with pytest.raises(InputError, match=r"all 6 prompts are longer than sft\.max_tokens - 1=1 tokens"):
         train(tmp_path / "none", *sft, "sft.max_tokens=2", steps=1)
+
+
+def test_a_run_trains_on_conversations_and_the_judge_reads_their_turns(tmp_path, monkeypatch):
+    from empo_rl.core.provider import EmpoProvider
+
+    turns = [("user", "What is 1+1?"), ("assistant", r"\boxed{2}"), ("user", "What is (1+2)*3+4?")]
+    prompt = [{"role": role, "content": content} for role, content in turns]
+    (tmp_path / "turns.jsonl").write_text(json.dumps({"prompt": prompt}) + "\n")
+    groups, real = [], EmpoProvider.step
+
+    def step(provider, rollouts, **options):
+        groups.extend(rollouts)
+        return real(provider, rollouts, **options)
+
+    monkeypatch.setattr(EmpoProvider, "step", step)
+    data = f"data={{path: {tmp_path / 'turns.jsonl'}, columns: {{question: prompt}}}}"
+    one = ["training.prompts_per_step=1", "training.prompts_per_micro_batch=1", "empo.reward=random"]
+    train(tmp_path / "run", data, *one, steps=1)
+    assert [group.question for group in groups] == ["\n".join(f"{role}: {content}" for role, content in turns)]
+    assert len(rows(tmp_path / "run")) == 1

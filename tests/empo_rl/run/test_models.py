@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 import transformers
@@ -6,6 +10,7 @@ from empo_rl import extras
 from empo_rl.config.load import load_config
 from empo_rl.run import models
 from semantic_entropy import InputError, MissingDependencyError
+from tests.plugins.fake_hub import FakeHub, running
 from tests.plugins.tiny_models import tiny_causal_lm
 
 
@@ -45,21 +50,30 @@ def test_what_was_asked_for_stays():
 FOUR_BITS = ["lora={load_in_4bit: true}", "training.precision=bf16", "model=owner/model", "device=auto"]
 
 
-def test_revision_and_attention_reach_the_model_that_transformers_loads(tmp_path, monkeypatch):
-    folder = tiny_causal_lm(tmp_path / "model")
-    given = {}
-    real = transformers.AutoModelForCausalLM.from_pretrained
+def test_the_revision_of_the_model_and_of_its_tokenizer_is_loaded_from_the_hub(tmp_path):
+    widths = {"main": 32, "v2": 48}
+    revisions = {name: tiny_causal_lm(tmp_path / name, hidden_size=width) for name, width in widths.items()}
+    (revisions["v2"] / "chat_template.jinja").write_text("{{ messages[0].content }} v2")
+    program = (
+        "from empo_rl.config.load import load_config; from empo_rl.run import models\n"
+        "config = load_config('tiny', ['model=owner/model', 'revision=v2'])\n"
+        "print(models.load_model(config).config.hidden_size, models.load_tokenizer(config).chat_template[-2:])"
+    )
+    with running(FakeHub({"owner/model": revisions})) as hub:
+        # the address of the hub is read when its library is imported
+        environment = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "home"), "HF_HUB_OFFLINE": "0"}
+        environment["TRANSFORMERS_OFFLINE"] = "0"
+        done = subprocess.run(
+            [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+        )
+    assert done.stdout.split() == ["48", "v2"], done.stderr[-2000:]
 
-    def from_pretrained(name, **arguments):
-        given.update(arguments, name=name)
-        return real(folder, **{key: value for key, value in arguments.items() if key != "revision"})
 
-    monkeypatch.setattr(models.AutoModelForCausalLM, "from_pretrained", from_pretrained)
-    model = models.load_model(load_config("tiny", ["model=owner/model", "revision=v2", "attn_implementation=eager"]))
-    assert (given["name"], given["revision"]) == ("owner/model", "v2")
-    assert model.config._attn_implementation == "eager"
-    default = models.load_model(load_config("tiny", ["model=owner/model"]))
-    assert default.config._attn_implementation == "sdpa"
+def test_attn_implementation_is_that_of_the_loaded_model(tmp_path):
+    folder = f"model={tiny_causal_lm(tmp_path / 'model')}"
+    assert models.load_model(load_config("tiny", [folder])).config._attn_implementation == "sdpa"
+    eager = models.load_model(load_config("tiny", [folder, "attn_implementation=eager"]))
+    assert eager.config._attn_implementation == "eager"
 
 
 def test_the_adapter_names_the_revision_of_its_base_model():
