@@ -130,6 +130,11 @@ def loading_arguments(config: Config) -> dict[str, Any]:
     if config.revision is not None:
         arguments["revision"] = config.revision
     if config.attn_implementation is not None:
+        if config.attn_implementation.startswith("flash") and config.training.precision == "fp32":
+            raise InputError(
+                f"attn_implementation={config.attn_implementation} computes in bf16, and this run computes in fp32: "
+                "use training.precision=bf16 on a GPU that supports it, or attn_implementation=sdpa."
+            )
         arguments["attn_implementation"] = config.attn_implementation
     if config.lora is not None and config.lora.load_in_4bit:
         arguments |= _four_bit_arguments(config, dtype)

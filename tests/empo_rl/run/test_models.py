@@ -90,8 +90,11 @@ def test_a_revision_of_a_local_folder_is_refused(tmp_path):
 
 def test_attention_that_this_machine_cannot_run_is_named(tmp_path):
     folder = tiny_causal_lm(tmp_path / "model")
+    flash = [f"model={folder}", "attn_implementation=flash_attention_2"]
     with pytest.raises(InputError, match=r"with attn_implementation=flash_attention_2: .*package for FlashAttention2"):
-        models.load_model(load_config("tiny", [f"model={folder}", "attn_implementation=flash_attention_2"]))
+        models.load_model(load_config("tiny", [*flash, "training.precision=bf16"]))
+    with pytest.raises(InputError, match="flash_attention_2 computes in bf16, and this run computes in fp32"):
+        models.load_model(load_config("tiny", flash))
 
 
 def test_the_arguments_of_a_4_bit_model_are_those_of_qlora(monkeypatch):
