@@ -15,11 +15,10 @@ from typing import Self, TypeVar
 import numpy as np
 
 from empo_rl.core.groups import RolloutGroup
-from empo_rl.core.guards import normalize_answer
+from empo_rl.core.guards import main_answer
 from empo_rl.core.provider import BatchDecision
 from semantic_entropy import InputError
 
-ANSWER_LENGTH = 200  # only the first characters of an answer are compared and stored: free text can be long
 _Number = TypeVar("_Number", bool, float)
 EXAMPLES = 3  # completions in the message of an alarm
 _END_LENGTH = 200  # characters of a completion in the message: the answer is at the end
@@ -73,7 +72,8 @@ class Observation:
 
     Attributes:
         size: the group size G.
-        entropies: (B,) the semantic entropy of each group, in nats; nan for a group without a valid answer.
+        entropies: (B,) the semantic entropy of each group, in nats; nan for a group without a valid answer, or if the
+            reward needs no clusters.
         main_answers: (B,) the most frequent answer of each group, normalised; None if the group has no valid answer.
         invalid: the number of completions without an extractable answer.
         lengths: (B*G,) the lengths of the completions, in the same unit in all steps; empty if they were not measured.
@@ -127,9 +127,7 @@ class Observation:
         return cls(
             size=decision.num_generations,
             entropies=tuple(float(entropy) for entropy in decision.entropies),
-            main_answers=tuple(
-                None if result.answer is None else normalize_answer(result.answer)[:ANSWER_LENGTH] for result in results
-            ),
+            main_answers=tuple(main_answer(result) for result in results),
             invalid=sum(result.invalid for result in results),
             lengths=tuple(float(length) for length in lengths or ()),
             flat=int((advantages == 0).all(axis=1).sum()),

@@ -147,6 +147,12 @@ def test_online_dpo_prefers_the_right_answer_and_counts_tied_pairs(tmp_path, mon
         rewards = trainer._calculate_rewards_from_functions(["a", "b"] * 2, completions, [], **columns)
         assert rewards.tolist() == [0.0, 1.0, 0.0, 0.0]
         assert trainer._tied == [1.0, 0.0]
+    logged = []
+    monkeypatch.setattr(online_dpo, "gather_object", lambda tied: [*tied, 1.0, 1.0])  # of another process
+    monkeypatch.setattr(online_dpo.OnlineDPOTrainer, "log", lambda self, logs, start_time: logged.append(logs))
+    trainer.log({"loss": 0.5})
+    assert logged[0]["pairs/tied"] == 0.75
+    assert trainer._tied == []
     assert online_dpo._interleave(trl_columns(["a", "b"] * 2, completions, columns))["completions"] == [
         completions[0],
         completions[2],

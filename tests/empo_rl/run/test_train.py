@@ -1,6 +1,15 @@
 """A training run: what it reports."""
 
-from empo_rl.run.train import _note
+import json
+from types import SimpleNamespace
+
+import pytest
+
+from empo_rl.config import load_config
+from empo_rl.run import train
+from empo_rl.run.models import count_tokens
+from empo_rl.run.train import _limit_vllm_context, _note, run_training
+from semantic_entropy import InputError
 
 
 def test_the_progress_line_shows_reward_entropy_kept_invalid_and_cut_off():
@@ -17,3 +26,55 @@ def test_the_progress_line_shows_reward_entropy_kept_invalid_and_cut_off():
 def test_a_number_that_a_step_does_not_have_is_left_out_of_the_progress_line():
     assert _note({"empo/keep_fraction": 0.0, "empo/invalid_fraction": 1.0}) == "kept 0%, invalid 100%"
     assert _note({"loss": 0.25}) == "loss 0.250"
+
+
+class TrainingStartsError(Exception):
+    """Raised where the training would start."""
+
+
+def start(tmp_path, monkeypatch, golds, *overrides):
+    """What a run with these gold answers says before the training starts."""
+    data = tmp_path / "data.jsonl"
+    rows = ({"question": f"{n}+1?", "answer": gold} for n, gold in enumerate(golds))
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = ["data.dataset=null", f"data.path={data}", "data.columns.gold=answer"]
+    config = load_config("tiny", [*source, *overrides, f"output_dir={tmp_path / 'run'}"])
+    monkeypatch.setattr(train, "_make_trainer", lambda *_, **__: (_ for _ in ()).throw(TrainingStartsError))
+    monkeypatch.setattr(train, "_demo_model", lambda *_: None)
+    said = []
+    with pytest.raises(TrainingStartsError):
+        run_training(config, overwrite=False, progress=lambda *_: None, say=said.append)
+    return said
+
+
+GOLDS = ["4", r"\frac{1}{2}", r"\frac{1", "First we add the numbers. " * 20]  # the last two cannot be read
+
+
+@pytest.mark.parametrize("reading", ["empo.reward=golden", "empo.measure_gold=true"])
+def test_gold_answers_that_cannot_be_read_are_counted_before_the_training_starts(reading, tmp_path, monkeypatch):
+    said = start(tmp_path, monkeypatch, GOLDS, reading)
+    (line,) = [line for line in said if "gold" in line]
+    assert line.startswith(r"2 of 4 gold answers cannot be read by the judge math, first '\\frac{1': right completions")
+
+
+def test_a_run_that_reads_no_gold_answers_does_not_check_them(tmp_path, monkeypatch):
+    assert not any("gold" in line for line in start(tmp_path, monkeypatch, GOLDS))
+
+
+def test_a_run_whose_gold_answers_cannot_be_read_is_refused_before_it_writes_a_file(tmp_path, monkeypatch):
+    with pytest.raises(InputError, match=r"2 of 2 gold answers cannot be read .* choose another grader\."):
+        start(tmp_path, monkeypatch, GOLDS[2:], "empo.reward=golden")
+    assert not (tmp_path / "run").exists()
+
+
+def test_without_a_prompt_limit_the_context_of_vllm_is_measured_on_the_prompts(tokenizer):
+    rows = [{"prompt": [{"role": "user", "content": text}]} for text in ("1+1?", "1+2+3+4+5+6?")]
+    longest = count_tokens(tokenizer, rows[1]["prompt"])
+    vllm = load_config("tiny", ["rollout.engine=vllm-colocate", "rollout.max_completion_tokens=100"])
+    arguments = SimpleNamespace(vllm_max_model_length=None)
+    _limit_vllm_context(arguments, vllm, rows, tokenizer)
+    assert arguments.vllm_max_model_length == longest + 100
+    _limit_vllm_context(given := SimpleNamespace(vllm_max_model_length=4096), vllm, rows, tokenizer)
+    assert given.vllm_max_model_length == 4096
+    _limit_vllm_context(unused := SimpleNamespace(vllm_max_model_length=None), load_config("tiny"), rows, tokenizer)
+    assert unused.vllm_max_model_length is None
