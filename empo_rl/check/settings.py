@@ -41,8 +41,7 @@ def findings(config: Config) -> Iterator[CheckFinding]:
         yield problem("layout", str(error))
     else:
         yield ok("layout", _layout(config, accumulation))
-        for note in process_count_notes(config, config.launch.processes):
-            yield ok("processes", note)
+        yield from _process_findings(config, config.launch.processes)
     if config.trl:
         yield from _trl_findings(config, decided_arguments(config, accumulation))
     if config.method == "empo":
@@ -50,6 +49,17 @@ def findings(config: Config) -> Iterator[CheckFinding]:
             yield ok("window", note)
     if config.method != "sft":
         yield from _reward_findings(config)
+
+
+def _process_findings(config: Config, processes: int) -> Iterator[CheckFinding]:
+    if processes > 1 and config.method != "sft":
+        yield ok(
+            "processes",
+            f"each of the {processes} processes draws its completions with its own seed: another number of processes "
+            "draws other completions",
+        )
+    for note in process_count_notes(config, processes):
+        yield ok("processes", note)
 
 
 def _layout(config: Config, accumulation: int) -> str:

@@ -72,18 +72,14 @@ def accumulation_steps(config: Config, processes: int) -> int:
 
 
 def process_count_notes(config: Config, processes: int) -> list[str]:
-    """Sentences for the user: what in this run depends on the number of processes. Empty for one process.
+    """Sentences for the user: which settings make the loss depend on the number of processes. Empty for one process.
 
-    Rewards, masks, advantages, metrics and the losses grpo, dr_grpo and dapo do not depend on it.
+    Rewards, masks, advantages, metrics and the losses grpo, dr_grpo and dapo do not depend on this number, if the
+    completions are the same.
     """
     if processes == 1:
         return []
     notes = []
-    if config.method != "sft":
-        notes.append(
-            f"each of the {processes} processes draws its completions with its own seed: another number of processes "
-            "draws other completions"
-        )
     if config.method == "empo" and config.training.loss == "bnpo":
         notes.append(
             "training.loss=bnpo divides by the tokens of one pass of one process, so the loss depends on the number of "

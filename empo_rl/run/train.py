@@ -21,6 +21,7 @@ from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback
 
 from empo_rl.config import Config
+from empo_rl.config.batch_layout import process_count_notes
 from empo_rl.config.trl_arguments import training_arguments, vllm_model_length
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
@@ -80,7 +81,8 @@ def run_training(
     with ExitStack() as stack:
         locked = additions.locked or _lock(directory, state, stack)
         start = run_directory.plan_start(directory, resume=config.resume, overwrite=overwrite)
-        for note in [*notes, *config.window_notes(), *start.notes]:
+        loss_notes = process_count_notes(config, state.num_processes)
+        for note in [*notes, *config.window_notes(), *loss_notes, *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
             # the user of a program with other settings (the demo) does not know the key training.steps
