@@ -25,6 +25,7 @@ from pathlib import Path
 
 import torch
 import transformers
+from tokenizers.models import WordLevel
 
 from empo_rl.check.findings import GIB
 from empo_rl.check.gpu_memory import estimate, model_shape
@@ -69,9 +70,9 @@ def arguments() -> argparse.Namespace:
 def measure(folder: Path, options: argparse.Namespace) -> int:
     """Train in this folder and compare the memory. Returns the exit status."""
     write_model(folder / "model", options.layers)
-    (folder / "questions.jsonl").write_text(json.dumps({"question": QUESTION}) + "\n", encoding="utf-8")
+    (folder / "questions.jsonl").write_text((json.dumps({"question": QUESTION}) + "\n") * 8, encoding="utf-8")
     settings = [
-        *(f"model={folder / 'model'}", f"output_dir={folder / 'run'}", "check={}", "empo.preset=null"),
+        *(f"model={folder / 'model'}", f"output_dir={folder / 'run'}", "check={}", "template={}", "empo.preset=null"),
         *("data={}", f"data.path={folder / 'questions.jsonl'}", f"data.max_prompt_tokens={PROMPT_TOKENS}"),
         *("launch.processes=1", "training.prompts_per_step=2", "training.keep_checkpoints=1", "empo.reward=random"),
         *(f"rollout.num_generations={options.generations}", f"training.save_every={options.steps // 2}"),
@@ -102,7 +103,9 @@ def write_model(folder: Path, layers: int) -> None:
     """Write a model with random weights, in bf16, and its tokenizer."""
     tokenizer = make_tokenizer()
     size = {**QWEN_1_5B, "num_hidden_layers": layers}
-    tokenizer.add_tokens([f"unused{n}" for n in range(size["vocab_size"] - len(tokenizer))])
+    words = tokenizer.get_vocab()
+    words |= {f"unused{n}": n for n in range(len(words), size["vocab_size"])}
+    tokenizer.backend_tokenizer.model = WordLevel(words, unk_token=tokenizer.unk_token)
     tokenizer.model_max_length = size["max_position_embeddings"]
     ends = {"bos_token_id": None, "eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     torch.manual_seed(0)

@@ -19,13 +19,14 @@ backward pass; h: hidden size; L: number of layers; V: size of the vocabulary; k
     rollouts     keys and values of all completions that a process generates together: 2 b L k per token. They are freed
                  before the loss is computed, so the estimate contains either the rollouts or activations and logits,
                  whichever is larger. vLLM in the same process needs its configured share of the GPU
-    judge        the verifier, 1.5e9 weights in bf16, on each GPU
+    judge        the weights of each judge with a model, in bf16, on each GPU. A judge that clusters and grades with the
+                 same options is loaded once; two different judges are two models
 
 The estimate leaves out fragmentation, CUDA itself (about 1 GB) and other programs; the share `RESERVE` of the GPU stays
 free for these.
 
-The section `check` gives the number of weights; without `check.parameters`, it is computed from a config.json on this
-machine, for a decoder of transformers (Qwen2, Llama, Mistral). With intermediate size i, each layer has 2 h^2 weights
+The number of weights is computed from a config.json on this machine, for a decoder of transformers (Qwen2, Llama,
+Mistral). Without this file, the section `check` gives the number: in a recipe, that of the recipe's own model. With intermediate size i, each layer has 2 h^2 weights
 for q and o, 2 h k for k and v, and 3 h i for the MLP. The embeddings count twice if they are not tied. Norms and biases
 are less than a thousandth, and are left out.
 """
@@ -46,7 +47,7 @@ from empo_rl.config import Config
 from empo_rl.config.batch_layout import ASSUMED_PROMPT_TOKENS, sequences_per_generation, sequences_per_pass
 
 RESERVE = 0.1  # share of the memory of a GPU that stays free
-VERIFIER_BYTES = 2 * 1.54e9
+JUDGE_WEIGHTS = {"verifier": 1.54e9, "nli": 4.06e8, "embedding": 2.27e7}  # of the default model of each judge
 QUERIES_PER_KEY = 4  # query heads per key head, if the shape has no `keys`; the recipes have 3 to 8
 LORA_WIDTH = 25  # all-linear: r x 25 x hidden weights per layer (Qwen2.5-7B: 2+2+2.3 of attention, 19 of the MLP)
 
@@ -70,17 +71,12 @@ class Shape:
 
 def model_shape(config: Config) -> Shape | None:
     """The size of the model; None if neither the section `check` nor a file on this machine has the size."""
+    if (found := _shape_of(config.model, config.revision)) is not None:
+        return found
     given = config.check
-    if given.parameters is not None:
-        return Shape(given.parameters, given.hidden, given.layers, given.vocabulary, "the section check", given.keys)
-    found = _config_json(config.model, config.revision)
-    if found is None:
+    if given.parameters is None:
         return None
-    try:
-        values = json.loads(found.read_text(encoding="utf-8"))
-        return _shape(values, str(found))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    return Shape(given.parameters, given.hidden, given.layers, given.vocabulary, "the section check", given.keys)
 
 
 def trained_weights(config: Config, shape: Shape) -> float:
@@ -128,11 +124,29 @@ def estimate(config: Config, shape: Shape) -> dict[str, float]:
         }
         rollouts = _rollouts(config, shape)
         parts |= loss if sum(loss.values()) >= rollouts else {"rollouts": rollouts}
-    if "verifier" in (config.empo.equivalence, config.empo.grader) and config.method != "sft":
-        parts["judge"] = VERIFIER_BYTES
+    if judges := _judges(config):
+        parts["judge" if len(judges) == 1 else f"{len(judges)} judges"] = sum(judges)
     if config.rollout.engine == "vllm-colocate":
         parts["vLLM"] = config.rollout.vllm.gpu_memory * (config.check.device_gib or _device_gib() or 80.0) * GIB
     return parts
+
+
+def _judges(config: Config) -> list[float]:
+    """The bytes of the weights of each judge that loads a model onto the GPU.
+
+    A model that is neither the default nor on this machine counts as large as the default.
+    """
+    empo = config.empo
+    judges = [(empo.equivalence, empo.equivalence_options)]
+    if empo.grader is not None and (empo.grader, empo.grader_options) != judges[0]:
+        judges.append((empo.grader, empo.grader_options))
+    found = []
+    for name, options in judges if config.method != "sft" else []:
+        if name in JUDGE_WEIGHTS and options.get("device") != "cpu":
+            shape = _shape_of(str(options["model"])) if "model" in options else None
+            weights = JUDGE_WEIGHTS[name] if shape is None else shape.parameters
+            found.append(weights * (4 if options.get("dtype") == "float32" else 2))
+    return found
 
 
 def _weights_and_optimizer(config: Config, shape: Shape) -> float:
@@ -215,6 +229,17 @@ def _device_gib() -> float | None:
         output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout
         return min(float(line) for line in output.split()) / 1024
     except (OSError, subprocess.SubprocessError, ValueError):
+        return None
+
+
+def _shape_of(model: str, revision: str | None = None) -> Shape | None:
+    """The size of a model from its config.json; None if this machine has no such file, or not that of a decoder."""
+    found = _config_json(model, revision)
+    if found is None:
+        return None
+    try:
+        return _shape(json.loads(found.read_text(encoding="utf-8")), str(found))
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 

@@ -256,6 +256,7 @@ ENGINE = ["rollout.engine=transformers"]
 QWEN_1_5B = Shape(1.54e9, 1536, 28, 151_936, "by hand", keys=256)
 QWEN_7B = Shape(7.62e9, 3584, 28, 152_064, "by hand", keys=512)
 QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
+ONE_WAY = "empo.grader_options={policy: forward}"  # as empo.equivalence_options in the recipe
 
 
 @pytest.mark.parametrize(
@@ -269,6 +270,11 @@ QWEN_14B = Shape(14.77e9, 5120, 48, 152_064, "by hand", keys=1024)
         ("math-7b-empo", ["rollout.engine=transformers"], QWEN_7B, "rollouts", 4 * 512 * 4096 * 512 * 28),
         ("math-7b-empo", ["rollout.engine=transformers"], QWEN_7B, "whole layers", 2 * 2 * 7.62e9 / 28),
         ("natural-14b-empo", [], QWEN_14B, "judge", 2 * 1.54e9),
+        # one judge that clusters and grades; the same judge, asked in two ways; two judges
+        ("natural-14b-grpo", ["empo.grader=verifier", ONE_WAY], QWEN_14B, "judge", 2 * 1.54e9),
+        ("natural-14b-grpo", ["empo.grader=verifier"], QWEN_14B, "2 judges", 2 * 2 * 1.54e9),
+        ("natural-14b-grpo", ["empo.grader=nli"], QWEN_14B, "2 judges", 2 * (1.54e9 + 4.06e8)),
+        ("natural-14b-empo", ["empo.equivalence_options.dtype=float32"], QWEN_14B, "judge", 4 * 1.54e9),
         ("math-7b-online-dpo", ["launch.strategy=zero3"], QWEN_7B, "weights and optimizer", (16 + 2) * 7.62e9 / 8),
     ],
 )
@@ -301,6 +307,19 @@ def test_a_4_bit_model_needs_bitsandbytes():
     found = check_run("math-7b-empo", ["lora.load_in_4bit=true", "launch={}", *ENGINE])
     texts = [f"{finding.about} {finding.text}" for finding in found if finding.kind != "ok"]
     assert any("bitsandbytes" in text for text in texts) != (find_spec("bitsandbytes") is not None)
+
+
+def test_a_judge_on_the_cpu_needs_no_gpu_memory():
+    parts = estimate(load_config("natural-14b-empo", ["empo.equivalence_options.device=cpu"]), QWEN_14B)
+    assert not any("judge" in name for name in parts)
+
+
+def test_a_config_file_here_comes_before_the_numbers_of_a_recipe(folder):
+    config = LlamaConfig(hidden_size=512, intermediate_size=1536, num_hidden_layers=6, vocab_size=3000)
+    config.save_pretrained(folder / "other")
+    shape = model_shape(load_config("math-1.5b-empo", ["model=other"]))
+    assert (shape.hidden, shape.layers, shape.vocabulary) == (512, 6, 3000)
+    assert shape.source.endswith("other/config.json")
 
 
 def test_values_under_trl_are_converted_and_those_for_gpus_are_not_checked_without_a_gpu():
