@@ -26,9 +26,9 @@ The estimate leaves out fragmentation, CUDA itself (about 1 GB) and other progra
 free for these.
 
 The number of weights is computed from a config.json on this machine, for a decoder of transformers (Qwen2, Llama,
-Mistral). Without this file, the section `check` gives the number: in a recipe, that of the recipe's own model. With intermediate size i, each layer has 2 h^2 weights
-for q and o, 2 h k for k and v, and 3 h i for the MLP. The embeddings count twice if they are not tied. Norms and biases
-are less than a thousandth, and are left out.
+Mistral). Without this file, the section `check` gives the number: in a recipe, that of the recipe's own model. With
+intermediate size i, each layer has 2 h^2 weights for q and o, 2 h k for k and v, and 3 h i for the MLP. The embeddings
+count twice if they are not tied. Norms and biases are less than a thousandth, and are left out.
 """
 
 from __future__ import annotations
