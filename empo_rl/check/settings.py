@@ -120,7 +120,8 @@ def _reward_findings(config: Config) -> Iterator[CheckFinding]:
         choices = {**empo.choices(), **no_judge}
         with EmpoProvider(**choices) as provider:
             provider.check(config.rollout.num_generations)
-            yield ok("reward", f"{provider.reward}, {len(provider.guards)} guards, invalid={empo.invalid}")
+            entropy = "" if provider.clusters else ", without entropy (empo.measure_entropy=true measures it)"
+            yield ok("reward", f"{provider.reward}, {len(provider.guards)} guards, invalid={empo.invalid}{entropy}")
     except SemanticEntropyError as error:
         yield problem("reward", " ".join(str(error).split()))
     judges = {

@@ -95,9 +95,8 @@ def run_training(
         if config.method != "sft":
             provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
         rows, tokenizer = _load_prompts(config, tell)
-        if provider is not None and config.reads_gold() and state.is_main_process:
-            for note in provider.grader.check([row["gold"] for row in rows]):
-                tell(note)
+        for note in _provider_notes(provider, config, rows) if provider and state.is_main_process else ():
+            tell(note)
         _limit_vllm_context(arguments, config, rows, tokenizer)
         with state.main_process_first():  # the first process downloads the files, and the other processes read them
             model = None if config.model == "demo" else load_model(config)
@@ -147,6 +146,23 @@ def _load_prompts(config: Config, tell: Say) -> tuple[Sequence[dict[str, Any]], 
     prompts = drop_long_prompts(rows, limit, lambda turns: count_tokens(tokenizer, turns), key)
     tell(f"{len(prompts.rows)} prompts{f', {prompts.too_long} too long and removed' if prompts.too_long else ''}")
     return prompts.rows, tokenizer
+
+
+def _provider_notes(provider: EmpoProvider, config: Config, rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Notes about the entropy and the gold answers of this run.
+
+    Raises:
+        InputError: the run reads gold answers, and the judge can read none.
+    """
+    notes = []
+    if config.method == "empo" and not provider.clusters:
+        notes.append(
+            f"empo.reward={provider.reward} needs no clusters: the run logs no entropy, and alarms about the entropy "
+            "do not watch it. empo.measure_entropy=true measures it"
+        )
+    if config.reads_gold():
+        notes += provider.grader.check([row["gold"] for row in rows])
+    return notes
 
 
 def _limit_vllm_context(arguments: Any, config: Config, rows: Sequence[dict[str, Any]], tokenizer: Any) -> None:

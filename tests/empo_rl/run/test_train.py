@@ -53,12 +53,20 @@ GOLDS = ["4", r"\frac{1}{2}", r"\frac{1", "First we add the numbers. " * 20]  # 
 @pytest.mark.parametrize("reading", ["empo.reward=golden", "empo.measure_gold=true"])
 def test_gold_answers_that_cannot_be_read_are_counted_before_the_training_starts(reading, tmp_path, monkeypatch):
     said = start(tmp_path, monkeypatch, GOLDS, reading)
-    (line,) = [line for line in said if "gold" in line]
+    (line,) = [line for line in said if "gold answers" in line]
     assert line.startswith(r"2 of 4 gold answers cannot be read by the judge math, first '\\frac{1': right completions")
 
 
 def test_a_run_that_reads_no_gold_answers_does_not_check_them(tmp_path, monkeypatch):
-    assert not any("gold" in line for line in start(tmp_path, monkeypatch, GOLDS))
+    assert not any("gold answers" in line for line in start(tmp_path, monkeypatch, GOLDS))
+
+
+@pytest.mark.parametrize("measured", [False, True])
+def test_a_run_whose_reward_needs_no_clusters_says_that_it_logs_no_entropy(measured, tmp_path, monkeypatch):
+    chosen = ["empo.reward=golden", f"empo.measure_entropy={str(measured).lower()}"]
+    said = start(tmp_path, monkeypatch, GOLDS[:2], *chosen)
+    assert [line for line in said if "logs no entropy" in line] == ([] if measured else [said[-1]])
+    assert measured or said[-1].endswith("empo.measure_entropy=true measures it")
 
 
 def test_a_run_whose_gold_answers_cannot_be_read_is_refused_before_it_writes_a_file(tmp_path, monkeypatch):
