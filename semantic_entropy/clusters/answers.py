@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from semantic_entropy.clusters.choices import choice_letter
 from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.types import Extractor
 
@@ -95,53 +96,40 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 _NUMBER = re.compile(
     r"(?<![\w.])"  # not inside a word or another number
     r"(?:(?<![\d)\]])[-+\u2212])?"  # a sign, unless it is the minus of a difference
-    r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
+    r"(?:\d{1,3}(?:(?:,|\{,\}|\\[,; ])\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
     r"(?:[eE][-+]?\d+)?(?:/\d+)?%?"
 )
+_THOUSANDS = re.compile(r"[,{} ;\\]")
 _GLUED_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?")
 
 
 def number(response: str) -> str | None:
-    """The last number. It may have a sign, thousands commas (removed), decimals, an exponent, a fraction bar or %."""
+    r"""The last number. It may have a sign, decimals, an exponent, a fraction bar or %.
+
+    Thousands separators are removed: `9,500`, `9{,}500`, `9\,500`.
+    """
     found = _NUMBER.findall(response) or _GLUED_NUMBER.findall(response)
-    return found[-1].replace(",", "").replace("\u2212", "-").lstrip("+") if found else None
+    return _THOUSANDS.sub("", found[-1]).replace("\u2212", "-").lstrip("+") if found else None
 
 
-# Words that may follow the option I ("the answer is I because"). Before other words I is the pronoun ("I don't know").
-_AFTER_I = "and|as|based|because|but|by|due|for|from|given|in|is|not|on|or|since|which|with"
-_LETTER = r"\(?\*{0,2}([A-P])\*{0,2}\)?"
-_CHOICE_RULES = tuple(
-    re.compile(pattern, flags)
-    for pattern, flags in (
-        (rf"^\W*{_LETTER}\W*$", re.IGNORECASE),  # nothing but the letter
-        (
-            rf"(?i:\b(?:answer|choice|option)\b\s*(?:is\b\s*)?(?:[:=]\s*)?)\**(?!I\s+(?!(?:{_AFTER_I})\b)\w){_LETTER}(?![\w'])",
-            0,
-        ),  # "the answer is (B)"
-        (r"\(([A-P])\)", 0),  # "(B)"
-        (r"(?:^|\n)\W{0,4}([A-P])[).:](?=\s|$)", 0),  # "B) because", "B. because"
-        (r"\b([B-HJ-P])\b", 0),  # a single capital that is neither an article nor a pronoun
-    )
-)
 _LETTERS_ALONE = re.compile(r"(?:(?:[A-P]|and|or)(?:\W+|$))+")
 
 
 def choice(response: str) -> str | None:
-    """The last multiple-choice letter A-P, in upper case.
+    """The multiple-choice letter A-P that the response states, in upper case; see `choices`.
 
-    If the response has a box, only the box is read, and a box with several letters is no answer. The first rule that
-    finds letters decides: the letter is the whole text; it follows "the answer is" or similar words; it is in brackets;
-    it is a list mark; it is a single capital except A and I.
+    If the response has a box, only the box is read, and a box with several letters is no answer.
     """
     box = boxed(response)
-    text = (re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box) if box is not None else response).strip()
-    if box is not None and _LETTERS_ALONE.fullmatch(text.lstrip("(*")) and len(set(re.findall(r"[A-P]", text))) > 1:
+    if box is None:
+        return choice_letter(response)
+    text = re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box).strip()
+    letters = set(re.findall(r"\b[A-P]\b", text))
+    if len(letters) > 1 and (
+        _LETTERS_ALONE.fullmatch(text.lstrip("(*")) or len(set(re.findall(r"\(([A-P])\)", text))) > 1
+    ):
         return None
-    for rule in _CHOICE_RULES:
-        found = [letter.upper() for letter in rule.findall(text)]
-        if found:
-            return None if box is not None and len(set(found)) > 1 else str(found[-1])
-    return None
+    return choice_letter(text)
 
 
 def regex(pattern: str) -> Extractor:

@@ -13,6 +13,7 @@ from functools import lru_cache
 
 MOST_BITS = 4096  # of a numerator or denominator: about 1,200 digits
 LARGEST_EXPONENT = 256
+_LARGEST_FACTORIAL = 300  # 2,000 bits
 _LARGEST_RADICAND = 10**8  # trial division goes up to the square root, 10^4
 
 ExactNumber = dict[tuple[int, int], Fraction]
@@ -73,6 +74,14 @@ def power(base: ExactNumber, exponent: int) -> ExactNumber:
     for _ in range(exponent):
         result = multiply(result, base)
     return result
+
+
+def factorial(value: ExactNumber) -> ExactNumber:
+    """The factorial of a small whole number."""
+    n = to_integer(value)
+    if not 0 <= n <= _LARGEST_FACTORIAL:
+        raise OutsideError
+    return {(1, 0): Fraction(math.factorial(n))}
 
 
 def root(value: ExactNumber, degree: int) -> ExactNumber:
@@ -139,6 +148,15 @@ def hashable(value: ExactNumber) -> Hashable:
     return frozenset(value.items())
 
 
+def subtract(left: ExactNumber, right: ExactNumber) -> ExactNumber:
+    """The difference."""
+    return add(left, scale(right, Fraction(-1)))
+
+
 def approximate(value: ExactNumber) -> float:
-    """The value as a float, to distinguish values that are far apart."""
+    """The value as a float, to distinguish values that are far apart.
+
+    Raises:
+        OverflowError: the value is too large for a float.
+    """
     return float(sum(float(q) * math.sqrt(n) * math.pi**k for (n, k), q in value.items()))

@@ -6,15 +6,14 @@ r"""Computes exact keys for the mathematics in most final answers, in microsecon
     container  ( ) [ ] \{ \} of values: tuples, intervals, sets
 
 `parse_exact` reads a text by recursive descent, with a bound on every size, and returns an `ExactAnswer`. It returns
-None for a text outside the grammar (units, variables, lists without brackets, `2(3)`, mixed numbers); math-verify
-compares such texts. Two answers with equal `key`s are the same number.
+None for a text outside the grammar (units, variables, lists without brackets, `2(3)`); `math.reading` reads more of
+such texts, and math-verify compares the rest. Two answers with equal `key`s are the same number.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -25,8 +24,8 @@ from semantic_entropy_plugins.math.exact_numbers import (
     ExactNumber,
     OutsideError,
     add,
-    approximate,
     divide,
+    factorial,
     hashable,
     multiply,
     power,
@@ -35,6 +34,7 @@ from semantic_entropy_plugins.math.exact_numbers import (
     to_integer,
     without_zeros,
 )
+from semantic_entropy_plugins.math.writing import clean
 
 LONGEST_EXACT = 300  # characters: real answers in the grammar have fewer than 60; math-verify reads longer texts
 
@@ -45,14 +45,14 @@ class ExactAnswer:
 
     Attributes:
         key: equal for two answers if their values are equal.
-        kind: "value", "%", or the brackets of a container.
-        approximations: a float for each element, to distinguish values that are far apart.
+        kind: "value", "%", "list", or the brackets of a container.
+        values: the elements.
         decimal: whether the text contains a decimal fraction, which may be rounded.
     """
 
     key: Hashable
     kind: str
-    approximations: tuple[float, ...]
+    values: tuple[ExactNumber, ...]
     decimal: bool
 
 
@@ -63,8 +63,12 @@ def parse_exact(text: str) -> ExactAnswer | None:
 
 @lru_cache(maxsize=65536)
 def _parse(text: str) -> ExactAnswer | None:
-    cleaned = clean(text)
-    if not _POSSIBLE.match(cleaned):
+    return parse_cleaned(clean(text))
+
+
+def parse_cleaned(cleaned: str) -> ExactAnswer | None:
+    """As `parse_exact`, for a text that `clean` has returned."""
+    if len(cleaned) > LONGEST_EXACT or not _POSSIBLE.match(cleaned):
         return None
     try:
         return _Parser(cleaned).answer()
@@ -72,69 +76,24 @@ def _parse(text: str) -> ExactAnswer | None:
         return None
 
 
-_POSSIBLE = re.compile(r"(?:[-+*/^().,\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
-_DROPPED = re.compile(r"\$|\\[()\[\],!;: ]|\\(?:left|right|displaystyle|limits|big|Big|bigl|bigr)(?![a-zA-Z])|~")
-_SAME_AS = (
-    (re.compile(r"\\[dtc]frac(?![a-zA-Z])"), r"\\frac"),
-    (
-        re.compile(r"\\text(?:bf|it|rm)?\{\s*([-+]?[\d.,/]+)\s*\}|\\math(?:bf|rm|it)\{\s*([-+]?[\d.,/]+)\s*\}"),
-        r"\1\2",
-    ),
-    (re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*\(([^()]*)\)"), r"\\sqrt{\1}"),
-    (
-        re.compile(r"(?:(?<![\\a-zA-Z])sqrt|\u221a)\s*(\d+(?:\.\d+)?)"),
-        r"\\sqrt{\1}",
-    ),  # the root of the whole number, as people mean it
-    (re.compile(r"(?<![\\a-zA-Z])sqrt(?![a-zA-Z])|\u221a"), r"\\sqrt "),
-    (re.compile(r"(?<![\\a-zA-Z])pi(?![a-zA-Z])"), r"\\pi"),
-    (re.compile(r"\*\*"), "^"),
-    (re.compile(r"\{,\}|,\\!\s*"), ","),
-)
-_CHARACTERS = str.maketrans(
-    {"\u2212": "-", "\u2013": "-", "\u00d7": "*", "\u00b7": "*", "\u22c5": "*", "\u00f7": "/", "\u2044": "/"}
-    | {
-        "\u03c0": "\\pi ",
-        "\u221e": "\\infty ",
-        "\u00a0": " ",
-        "\u202f": " ",
-        "\u2009": " ",
-    }
-)
-_SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
-_EXPONENTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
-
-
-def clean(text: str) -> str:
-    """The text without dollar signs and spacing commands, and with unicode signs and fractions rewritten in LaTeX."""
-    if not text.isascii():
-        text = _EXPONENTS.sub(lambda exponent: "^{" + exponent.group().translate(_SUPERSCRIPTS) + "}", text)
-        text = "".join(_spell(char) for char in text).translate(_CHARACTERS)
-    text = text.replace("\\$", "")  # a currency sign: units are not compared, as in math-verify
-    for pattern, same in _SAME_AS:
-        text = pattern.sub(same, text)
-    return _DROPPED.sub(" ", text).strip().rstrip(".").strip()
-
-
-@lru_cache(maxsize=65536)
-def text_key(text: str) -> str:
-    """The key of a text outside the grammar: the cleaned text without meaningless white space."""
-    return _SPACES.sub("", clean(text)) if len(text) <= LONGEST_EXACT else text
-
-
-_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # all white space except between digits, where it separates numbers
-
-
-def _spell(char: str) -> str:
-    if unicodedata.category(char) != "No":
-        return char
-    value = Fraction(unicodedata.numeric(char)).limit_denominator(100)
-    return f"\\frac{{{value.numerator}}}{{{value.denominator}}}" if value.denominator > 1 else char
-
-
-_TOKEN = re.compile(
+_POSSIBLE = re.compile(r"(?:[-+*/^().,;!\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
+TOKEN = re.compile(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.?\d*|\.\d+)(?P<exponent>[eE][-+]?\d+)?"
-    r"|(?P<sign>\\(?:frac|sqrt|pi|cdot|times|[{}%])|[-+*/^().,\[\]{}%]))"
+    r"|(?P<sign>\\(?:frac|sqrt|pi|cdot|times)(?![a-zA-Z])|\\[{}%]|[-+*/^().,;!\[\]{}%]))"
 )
+_BRACKETS = {")": "(", "]": "[", "\\}": "\\{"}
+_ENDS = frozenset(("+", "-", ",", ";", ")", "]", "[", "}", "\\}", "%", "\\%"))
+_REVERSED = {"]": "(", "[": ")"}  # ]0,1[ is the open interval
+
+
+def container(kind: str, values: Sequence[ExactNumber], decimal: bool) -> ExactAnswer:
+    r"""Several values: a tuple or an interval in its brackets, a set (`\{\}`), or a list without brackets."""
+    items = [hashable(value) for value in values]
+    unordered = kind in ("\\{\\}", "list")
+    key = frozenset(items) if unordered else tuple(items)
+    if unordered:
+        values = list(dict(zip(items, values, strict=True)).values())
+    return ExactAnswer((kind, key), kind, tuple(values), decimal)
 
 
 class _Parser:
@@ -147,7 +106,7 @@ class _Parser:
 
     def answer(self) -> ExactAnswer:
         opening = self.peek()
-        if opening in ("(", "[", "\\{") and "," in self.tokens:
+        if opening in ("(", "[", "\\{", "]") and ("," in self.tokens or ";" in self.tokens or opening == "\\{"):
             return self._container(opening)
         value = self.sum()
         percent = self.peek() in ("%", "\\%")
@@ -155,22 +114,18 @@ class _Parser:
         if self.peek():
             raise OutsideError
         kind = "%" if percent else "value"
-        return ExactAnswer((kind, hashable(value)), kind, (approximate(value),), self.decimal)
+        return ExactAnswer((kind, hashable(value)), kind, (value,), self.decimal)
 
     def _container(self, opening: str) -> ExactAnswer:
         self.at += 1
         values = [self.sum()]
-        while self.take(","):
+        while self.take(",") or self.take(";"):
             values.append(self.sum())
-        closing = self.peek()
-        self.at += 1
-        if closing not in (")", "]", "\\}") or (opening == "\\{") != (closing == "\\}") or self.peek():
+        closing = self.next()
+        opening, closing = _REVERSED["]"] if opening == "]" else opening, _REVERSED["["] if closing == "[" else closing
+        if closing not in _BRACKETS or (opening == "\\{") != (closing == "\\}") or self.peek():
             raise OutsideError
-        kind = opening + closing
-        items = [hashable(value) for value in values]
-        key = frozenset(items) if kind == "\\{\\}" else tuple(items)
-        floats = tuple(map(approximate, values))
-        return ExactAnswer((kind, key), kind, tuple(sorted(set(floats))) if kind == "\\{\\}" else floats, self.decimal)
+        return container(opening + closing, values, self.decimal)
 
     def sum(self) -> ExactNumber:
         negative = self._signs()
@@ -191,7 +146,7 @@ class _Parser:
 
     def product(self) -> ExactNumber:
         value = self.power()
-        while (sign := self.peek()) and sign not in ("+", "-", ",", ")", "]", "}", "\\}", "%", "\\%"):
+        while (sign := self.peek()) and sign not in _ENDS:
             if sign in ("*", "\\cdot", "\\times", "/"):
                 self.at += 1
                 factor = self.power(signed=True)
@@ -205,6 +160,8 @@ class _Parser:
     def power(self, signed: bool = False) -> ExactNumber:
         negative = signed and self._signs()
         base = self.atom()
+        if self.take("!"):
+            base = factorial(base)
         if self.take("^"):
             if self.take("{"):
                 exponent = self.sum()
@@ -281,7 +238,7 @@ def _tokens(text: str) -> list[str]:
     tokens: list[str] = []
     at = 0
     while at < len(text):
-        match = _TOKEN.match(text, at)
+        match = TOKEN.match(text, at)
         if not match:
             if not text[at:].strip():
                 break

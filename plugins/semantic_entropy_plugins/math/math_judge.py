@@ -2,23 +2,23 @@ r"""The math judge: answers that are mathematically equal mean the same (Algorit
 
 No answer can block the host process:
 
-1. Answers in the exact grammar of `math.keys` are compared as numbers in the host process, in microseconds.
-2. The other answers go to math-verify in worker processes with hard limits on time and memory (`math.pool`).
-   math-verify is not symmetric, so the option `policy` says in which direction two answers must be equal: in "both"
-   directions (the default), in "either" direction, or only "forward", as in the paper.
-3. A pair that exceeds a limit is undecided. The answer that caused the timeout is not compared again.
+1. Numbers, lists, intervals, inequalities, ratios and words are read and compared in the host process, in microseconds
+   (`reading`, `comparison`).
+2. The other answers go to math-verify in worker processes with hard limits on time and memory (`pool`). math-verify is
+   not symmetric, so the option `policy` says in which direction two answers must be equal: in "both" directions (the
+   default), in "either" direction, or only "forward", as in the paper.
+3. A pair that exceeds a limit is undecided. The answer that caused the timeout is not compared again, and all timeouts
+   together have a budget, so that a group of hostile answers takes seconds.
 
-The judge follows these conventions of math-verify: units and currency are ignored (`5 cm` = `5 m` = 5); `50%` equals
-both `50` and `0.5`, although 50 does not equal 0.5; `x=3` equals `3`; `0.333` does not equal 1/3, but `0.333333` does
-(6 decimals). Two conventions differ from math-verify: unicode fractions are fractions, and `1e5` is 100000.
+A unit, a currency or a qualifier (AM, BC, profit) on one side only is ignored; on both sides it is compared. As in
+math-verify, `50%` equals both `50` and `0.5`, although 50 does not equal 0.5, and `x=3` equals `3`. `0.333` does not
+equal 1/3, but `0.333333` does (see `comparison.tolerance`).
 """
 
 from __future__ import annotations
 
 import os
 import re
-import threading
-import time
 import weakref
 from collections.abc import Hashable, Mapping, Sequence
 from functools import lru_cache
@@ -32,21 +32,26 @@ from semantic_entropy.plugin import (
     Policy,
     Verdict,
     boxed,
-    is_refusal,
-    last_number,
-    load_extractor,
 )
-from semantic_entropy_plugins.math.keys import ExactAnswer, clean, parse_exact, text_key
-from semantic_entropy_plugins.math.pool import Limits, MathPool, Outcome
+from semantic_entropy_plugins.math.comparison import compare
+from semantic_entropy_plugins.math.keys import LONGEST_EXACT
+from semantic_entropy_plugins.math.pool import NOT_TRIED, Limits, LossBudget, MathPool, Outcome
+from semantic_entropy_plugins.math.reading import read
+from semantic_entropy_plugins.math.stated_answer import LONGEST_WHOLE, extract_answer, states_mathematics
+from semantic_entropy_plugins.math.writing import clean
 from semantic_entropy_plugins.options import checked_choice, checked_number
 
+_RULES = 2  # raised when verdicts change, so that a cache file does not return verdicts of older rules
 LONGEST = 2000  # characters of an answer; final answers have fewer than 300, and parsing is superlinear
-_ROUNDED = 1e-5  # math-verify rounds decimals to 1e-6: values that differ by more than ten times this are different
 _LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes
 _CACHE_SIZE = 10_000  # answers: a few megabytes
 # The first limit of a pair, in seconds of computing time. Of 318 pairs of difficult final answers, 10% take more than
-# 0.03 seconds, 1% take more than 0.11 seconds, and no pair takes more than 0.18 seconds.
-_QUICK = 0.3
+# 0.03 seconds, 1% take more than 0.11 seconds, and no pair takes more than 0.18 seconds; on a machine with more
+# processes than cores, computing time is up to three times as long.
+_QUICK = 0.5
+# The seconds that may be lost on answers that exceed the limit; the limit as a share of the seconds that are left; and
+# the shortest limit, below which harmless answers would exceed it too.
+_MOST_LOST, _SHARE, _SHORTEST = 7.0, 0.12, 0.03
 
 
 class Math(Equivalence):
@@ -74,15 +79,21 @@ class Math(Equivalence):
         workers = checked_number(self.name, "workers", workers, 1, most=_MOST_WORKERS, whole=True, optional=True)
         self._pool = MathPool(workers or min(2, os.cpu_count() or 1), memory_mb, policy)
         weakref.finalize(self, self._pool.close)  # ends the workers of a judge that nobody closed
-        self._retries = _RetryBudget(self.timeout)
-        self._short = Limits(min(_QUICK, self.timeout), self.timeout)
+        self._retries = LossBudget(self.timeout)
+        losses = LossBudget(_MOST_LOST, share=_SHARE, shortest=_SHORTEST, recovery=0.2)
+        self._short = Limits(min(_QUICK, self.timeout), self.timeout, losses)
         self._timed_out: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers that exceeded the whole timeout
         self._slow: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers over the short limit that had no retry so far
         self._compared: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers of pairs that were compared in time
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, self.policy, self.timeout)
+        return (self.name, self.policy, self.timeout, _RULES)
+
+    @property
+    def thorough(self) -> bool:
+        """5 means the same as 5 cm and as 5 m, which differ: so all members of a cluster are compared."""
+        return True
 
     @property
     def versions(self) -> Mapping[str, str]:
@@ -93,7 +104,7 @@ class Math(Equivalence):
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
         """The answer of each response: the last box, else the whole text if it is mathematics, else the last number."""
-        return [_extracted(response) for response in responses]
+        return [extract_answer(response) for response in responses]
 
     def suits(self, responses: Sequence[str]) -> bool:
         """Whether most responses have a box, or most have a box or are mathematics and every response has an answer."""
@@ -101,14 +112,11 @@ class Math(Equivalence):
         boxes = sum("\\boxed" in response for response in given)
         if 2 * boxes > len(given):
             return True
-        mathematics = sum(
-            "\\boxed" in response or (is_mathematics(response) and not _AMBIGUOUS.fullmatch(response.strip()))
-            for response in given
-        )
+        mathematics = sum("\\boxed" in response or states_mathematics(response) for response in given)
         return 2 * mathematics > len(given) and None not in self.extract(given)
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        return [exact.key if (exact := parse_exact(answer)) else text_key(answer) for answer in answers]
+        return [read(answer).key for answer in answers]
 
     def readable(self, answers: Sequence[str]) -> Sequence[bool]:
         """Whether each answer is short, has its closing braces, and can be compared with 0 within the limits.
@@ -117,8 +125,8 @@ class Math(Equivalence):
         """
         whole = [i for i, answer in enumerate(answers) if _is_whole(answer)]
         verdicts = self.judge([Pair(None, answers[i], "0") for i in whole])
-        read = {i for i, verdict in zip(whole, verdicts, strict=True) if verdict.same is not None}
-        return [i in read for i in range(len(answers))]
+        found = {i for i, verdict in zip(whole, verdicts, strict=True) if verdict.same is not None}
+        return [i in found for i in range(len(answers))]
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         verdicts = [self._without_worker(pair) for pair in pairs]
@@ -129,13 +137,10 @@ class Math(Equivalence):
 
     def _without_worker(self, pair: Pair) -> Verdict | None:
         """The verdict from the keys and from earlier timeouts, or None if math-verify must compare the pair."""
-        left, right = parse_exact(pair.left), parse_exact(pair.right)
-        if left and right:
-            same = _compare(left, right)
-            if same is not None:
-                return Verdict(same)
-        elif text_key(pair.left) == text_key(pair.right):
-            return Verdict(same=True)
+        left, right = read(pair.left), read(pair.right)
+        same = True if left.key == right.key else compare(left, right)
+        if same is not None:
+            return Verdict(same)
         for answer in (pair.left, pair.right):
             if len(answer) > LONGEST:
                 return Verdict(None, reason=f"an answer has {len(answer)} characters, more than {LONGEST}")
@@ -159,7 +164,7 @@ class Math(Equivalence):
             if not outcome.stage:
                 _add(self._compared, pair.left, pair.right)
         return [
-            self._retry(pair, outcome) if outcome.stage else outcome
+            self._retry(pair, outcome) if outcome.stage not in ("", NOT_TRIED) else outcome
             for pair, outcome in zip(pairs, outcomes, strict=True)
         ]
 
@@ -190,15 +195,20 @@ class Math(Equivalence):
         suspects = [answer for answer in (pair.left, pair.right) if answer not in self._compared]
         if len(suspects) < 2:
             return suspects
-        probes = self._pool.run([(clean(answer), "0") for answer in suspects], self._short)
-        return [answer for answer, probe in zip(suspects, probes, strict=True) if probe.stage]
+        probes = self._pool.run([(_task(answer), "0") for answer in suspects], self._short)
+        return [answer for answer, probe in zip(suspects, probes, strict=True) if probe.stage not in ("", NOT_TRIED)]
 
     def close(self) -> None:
         self._pool.close()
 
 
 def _tasks(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
-    return [(clean(pair.left), clean(pair.right)) for pair in pairs]
+    return [(_task(pair.left), _task(pair.right)) for pair in pairs]
+
+
+def _task(answer: str) -> str:
+    """The text for math-verify."""
+    return read(answer).text if len(answer) <= LONGEST_EXACT else clean(answer)
 
 
 def _add(answers: LRUCache[str, bool], *new: str) -> None:
@@ -206,85 +216,9 @@ def _add(answers: LRUCache[str, bool], *new: str) -> None:
         answers.put(answer, True)
 
 
-class _RetryBudget:
-    """The seconds that may be spent on retries with the whole timeout. Thread-safe.
-
-    The budget covers one retry, and recovers slowly. So a group of slow answers costs one whole timeout and one short
-    limit per answer, not one whole timeout per answer.
-    """
-
-    _RECOVERY = 0.1  # seconds of budget a second
-
-    def __init__(self, most: float) -> None:
-        self._most = self._left = most
-        self._updated = time.monotonic()
-        self._lock = threading.Lock()
-
-    def left(self) -> float:
-        """Seconds."""
-        with self._lock:
-            now = time.monotonic()
-            self._left = min(self._most, self._left + self._RECOVERY * (now - self._updated))
-            self._updated = now
-            return self._left
-
-    def spend(self, seconds: float) -> bool:
-        """Take seconds from the budget; False if the budget is too small. A negative amount is added to the budget."""
-        if seconds > self.left():
-            return False
-        with self._lock:
-            self._left -= seconds
-        return True
-
-
 @lru_cache(maxsize=1)
 def _math_verify_version() -> str:
     return version("math-verify")
-
-
-def _compare(left: ExactAnswer, right: ExactAnswer) -> bool | None:
-    """The verdict on two exact answers; None: math-verify decides about rounding and different brackets."""
-    if left.key == right.key:
-        return True
-    if {left.kind, right.kind} == {"%", "value"}:
-        percent, value = (left, right) if left.kind == "%" else (right, left)
-        (number,), (other,) = percent.approximations, value.approximations
-        return _near(number, other) or _near(number / 100, other)
-    if left.kind != right.kind:
-        return None if len(left.kind) == len(right.kind) else False
-    if len(left.approximations) != len(right.approximations) or any(
-        abs(a - b) > _ROUNDED for a, b in zip(left.approximations, right.approximations, strict=True)
-    ):
-        return False
-    return None if left.decimal or right.decimal else False
-
-
-def _near(one: float, other: float) -> bool:
-    return abs(one - other) <= 1e-6 * max(1.0, abs(one))
-
-
-_DELIMITED = re.compile(r"\${1,2}[^$]+\${1,2}|\\\((?:(?!\\\)).)+\\\)|\\\[(?:(?!\\\]).)+\\\]")
-_COMMANDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
-_FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
-# Years, scores, dates, times and telephone numbers look like differences and quotients, but are not mathematics.
-_AMBIGUOUS = re.compile(r"\d+(?:\s*[-\u2013:]\s*\d+)+|\d+/\d+/\d+|\d+(?:[.-]\d+){2,}")
-_LONGEST_WHOLE = 200  # characters: a longer text is a solution, not an answer
-
-
-def is_mathematics(text: str) -> bool:
-    """Whether the whole text is mathematics: text between dollar signs, or digits and signs without prose."""
-    text = text.strip()
-    return 0 < len(text) <= _LONGEST_WHOLE and "\n" not in text and _is_expression(text)
-
-
-@lru_cache(maxsize=16384)
-def _is_expression(text: str) -> bool:
-    if _DELIMITED.fullmatch(text) or parse_exact(text):
-        return True
-    words = re.findall(r"[^\W\d_]{2,}", _COMMANDS.sub(" ", text))
-    if any(word not in _FUNCTIONS for word in words):
-        return False
-    return any(char.isdigit() for char in text) or (any(c in text for c in "^=+*/<>\\") and any(map(str.isalnum, text)))
 
 
 def _is_whole(answer: str) -> bool:
@@ -294,22 +228,4 @@ def _is_whole(answer: str) -> bool:
         depth += 1 if brace == "{" else -1
         if depth < 0:
             return False
-    return depth == 0 and (boxed(answer) is not None or len(answer) <= _LONGEST_WHOLE)
-
-
-def _answer(response: str) -> str | None:
-    box = boxed(response)
-    if box is not None or is_refusal(response):
-        return box
-    return response.strip() if is_mathematics(response) else last_number(response)
-
-
-_extract = load_extractor(_answer)
-_LONGEST_CACHED = 1000  # characters: a cache of longer responses would need too much memory
-
-
-def _extracted(response: str) -> str | None:
-    return _cached_extract(response) if len(response) <= _LONGEST_CACHED else _extract(response)
-
-
-_cached_extract = lru_cache(maxsize=16384)(_extract)  # `suits` and `extract` see the same responses
+    return depth == 0 and (boxed(answer) is not None or len(answer) <= LONGEST_WHOLE)

@@ -15,11 +15,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,55 @@ _STARTUP = 60.0  # seconds: importing sympy on a busy machine
 _SLACK = 2.0  # seconds per task after the worker's own limit, before the host kills the worker
 
 Texts = tuple[str, str]
+NOT_TRIED = "-"
+
+
+class LossBudget:
+    """The seconds of the wall clock that may be lost on tasks that exceed their limits. Thread-safe.
+
+    The more was lost, the shorter is the next limit: a share of what is left. So a group of hostile answers costs no
+    more than the budget, whatever its size, and a group with a few hostile answers keeps the whole limit. The budget
+    recovers slowly.
+
+    Args:
+        most: the seconds of a full budget.
+        share: the longest limit as a share of what is left.
+        shortest: the shortest limit in seconds. If less is left, the remaining tasks are not tried.
+        recovery: seconds of budget that come back in a second.
+    """
+
+    def __init__(self, most: float, share: float = 1.0, shortest: float = 0.0, recovery: float = 0.1) -> None:
+        self._most = self._left = most
+        self._share, self._shortest, self._recovery = share, shortest, recovery
+        self._updated = time.monotonic()
+        self._lock = threading.Lock()
+
+    def left(self) -> float:
+        """Seconds."""
+        with self._lock:
+            now = time.monotonic()
+            self._left = min(self._most, self._left + self._recovery * (now - self._updated))
+            self._updated = now
+            return self._left
+
+    def lose(self, seconds: float) -> None:
+        """Take seconds from the budget, or all that is left."""
+        left = self.left()
+        with self._lock:
+            self._left = max(0.0, left - seconds)
+
+    def spend(self, seconds: float) -> bool:
+        """Take seconds from the budget; False if the budget is too small. A negative amount is added to the budget."""
+        if seconds > self.left():
+            return False
+        with self._lock:
+            self._left -= seconds
+        return True
+
+    def limit(self, seconds: float) -> float:
+        """The limit of the next task, at most `seconds`; 0: the task is not to be tried."""
+        limit = min(seconds, self.left() * self._share)
+        return limit if limit >= self._shortest else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +91,12 @@ class Limits:
     Attributes:
         wall: seconds of the wall clock.
         cpu: seconds of computing time, which do not depend on the machine's load; None: no such limit.
+        losses: the seconds that may be lost on tasks that exceed `cpu`; None: no bound.
     """
 
     cpu: float | None
     wall: float
+    losses: LossBudget | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +107,17 @@ class Outcome:
         same: the verdict; None: undecided.
         reason: the reason for an undecided pair.
         stage: "L" or "R" if the task exceeded a limit while the left or right answer was parsed or evaluated; "V" if
-            the task exceeded a limit during the comparison; "" if the task exceeded no limit.
+            the task exceeded a limit during the comparison; `NOT_TRIED`; "" if the task exceeded no limit.
+        lost: seconds until the task exceeded its limit; 0 if it exceeded none.
     """
 
     same: bool | None
     reason: str | None = None
     stage: str = ""
+    lost: float = 0.0
+
+
+_NOT_TRIED = Outcome(None, "not tried: too many other answers exceeded their limit of time", NOT_TRIED)
 
 
 class MathPool:
@@ -112,23 +169,25 @@ class MathPool:
             worker.kill()
 
     def _reset(self) -> None:
-        for worker in getattr(self, "_all", ()):
-            worker.disown()
         self._pid = os.getpid()
         self._changed = threading.Condition()
         self._idle: list[_Worker | None] = [None] * self.workers  # None: a new worker starts when this slot is taken
         self._queue: deque[object] = deque()
-        self._all: weakref.WeakSet[_Worker] = weakref.WeakSet()
 
     def _run_chunk(self, tasks: Sequence[Texts], limits: Limits, call: _Call) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         while remaining := [i for i in range(len(tasks)) if i not in outcomes]:
             if call.stop.is_set():
                 return [outcomes.get(i, Outcome(None, "interrupted")) for i in range(len(tasks))]
+            now = limits
+            if limits.cpu and limits.losses:
+                now = replace(limits, cpu=limits.losses.limit(limits.cpu))
+                if not now.cpu:
+                    return [outcomes.get(i, _NOT_TRIED) for i in range(len(tasks))]
             worker = self._take()
             call.workers.add(worker)
             try:
-                found = worker.run([tasks[i] for i in remaining], limits)
+                found = worker.run([tasks[i] for i in remaining], now)
             except BaseException:
                 worker.kill()  # the unread part of the interrupted reply would remain in the worker's pipe
                 raise
@@ -136,6 +195,8 @@ class MathPool:
                 call.workers.discard(worker)
                 self._give_back(worker)
             outcomes.update(zip(remaining, found, strict=False))  # `found` ends with a task that exceeded a limit
+            if limits.losses:
+                limits.losses.lose(found[-1].lost)
             if found[-1].stage in ("L", "R") and limits.cpu:
                 text = tasks[remaining[len(found) - 1]]["LR".index(found[-1].stage)]
                 for i in remaining[len(found) :]:
@@ -164,7 +225,6 @@ class MathPool:
         except BaseException:
             self._give_back(None)  # keep the slot
             raise
-        self._all.add(worker)
         return worker
 
     def _give_back(self, worker: _Worker | None) -> None:
@@ -196,6 +256,7 @@ class _Worker:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
             start_new_session=True,  # Ctrl-C reaches only the host; and the process group can be killed at once
         )
+        _WORKERS.add(self)
 
     @property
     def alive(self) -> bool:
@@ -223,11 +284,12 @@ class _Worker:
             )
         self.ready = True
         outcomes: list[Outcome] = []
-        stage, died = "V", None
+        stage, died, began = "V", None, time.monotonic()
         if self._send({"cpu": limits.cpu, "wall": limits.wall, "tasks": tasks}):
             for line in pipe:
                 if line[:1] == b"=":
                     outcomes.append(Outcome(*json.loads(line[1:])))
+                    began = time.monotonic()
                     if len(outcomes) == len(tasks):
                         return outcomes
                 elif line[:1] == b"!":
@@ -237,7 +299,7 @@ class _Worker:
                     stage = line[:1].decode().upper()
         if died is None:
             self.kill()  # the pipe is closed: the worker process itself has ended
-        outcomes.append(Outcome(None, self._cause(died, limits), stage))
+        outcomes.append(Outcome(None, self._cause(died, limits), stage, time.monotonic() - began))
         return outcomes
 
     def _cause(self, died: int | None, limits: Limits) -> str:
@@ -259,8 +321,17 @@ class _Worker:
         return True
 
     def disown(self) -> None:
-        """In a forked process: the worker belongs to the parent process, so do not wait for the worker."""
+        """In a forked process: the worker belongs to the parent process, so do not wait for the worker.
+
+        The pipes are replaced by the null device. If they stayed open here, the worker would not notice the end of the
+        parent process.
+        """
         self.process.returncode = 0
+        null = os.open(os.devnull, os.O_RDWR)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe and not pipe.closed:
+                os.dup2(null, pipe.fileno(), inheritable=False)
+        os.close(null)
 
     def end(self) -> None:
         """Kill the process and its child. The thread that reads the pipe then calls `kill`."""
@@ -278,3 +349,16 @@ class _Worker:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+_WORKERS: weakref.WeakSet[_Worker] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for worker in tuple(_WORKERS):
+        worker.disown()
+    _WORKERS.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown_all)

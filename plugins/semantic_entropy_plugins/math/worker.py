@@ -24,7 +24,7 @@ import sys
 import zlib
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 # The parser builds its tables on first use, half a second for the first expression; every child inherits the tables.
 _WARM_UP = (
@@ -32,6 +32,8 @@ _WARM_UP = (
     (r"x \in (-\infty, 2] \cup [3, 5)", r"\{1, 2\}"),
     ("x = 3", "1, 2"),
     ("x+1", "1+x"),
+    ("2x+4y-3=0", r"y=-\frac{x}{2}+\frac{3}{4}"),  # solving
+    (r"\begin{pmatrix}1&x\\2&3\end{pmatrix}", r"2\begin{pmatrix}1&x\\2&3\end{pmatrix}"),
 )
 
 OUT_OF_MEMORY = 3  # exit status
@@ -109,7 +111,7 @@ class _MathVerify:
         self._out, self._policy, self._verify = out, policy, verify
         self.cpu = 0.0  # seconds of computing time for each stage of a task; 0: no limit
         self._parse = lru_cache(maxsize=4096)(
-            lambda text: parse(as_latex(text), extraction_config=config, parsing_timeout=None)
+            lambda text: _normalised(parse(as_latex(text), extraction_config=config, parsing_timeout=None))
         )
         self._value = lru_cache(maxsize=4096)(lambda text: _value(self._parse(text)[0]))
 
@@ -135,32 +137,86 @@ class _MathVerify:
         return result
 
     def _same(self, one: Any, other: Any) -> bool:
-        forward = bool(self._verify(one, other, timeout_seconds=None))
+        forward = self._one_way(one, other)
         if self._policy == "forward" or forward is (self._policy == "either"):  # as `needs_reverse`, without an import
             return forward
-        return bool(self._verify(other, one, timeout_seconds=None))
+        return self._one_way(other, one)
+
+    def _one_way(self, one: Any, other: Any) -> bool:
+        return bool(self._verify(one, other, timeout_seconds=None, allow_set_relation_comp=True))
 
 
-def _value(expression: Any) -> complex | None:
+def _normalised(parsed: list[Any]) -> list[Any]:
+    """The parsed answer with `i` as the imaginary unit, and with sums and multiples of matrices computed."""
+    from sympy import I, MatrixExpr, Symbol
+
+    if not parsed or isinstance(parsed[0], str):
+        return parsed
+    expression, *others = parsed
+    if isinstance(expression, MatrixExpr):
+        expression = expression.doit()
+    symbols: set[Any] = getattr(expression, "free_symbols", set())
+    if any(symbol.name == "i" for symbol in symbols):
+        # math-verify makes the other symbols complex, but only if it has noticed the i: `2i` and `i x` would not agree
+        same = {symbol: I if symbol.name == "i" else Symbol(symbol.name, real=True) for symbol in symbols}
+        expression = expression.subs(same)
+    return [expression, *others]
+
+
+class _Value(NamedTuple):
+    """An expression's value at one fixed point.
+
+    Attributes:
+        number: an mpmath complex number, which neither overflows nor underflows.
+        noise: the largest error that rounded decimals can cause.
+        constant: whether the expression has no variables.
+    """
+
+    number: Any
+    noise: Any
+    constant: bool
+
+
+def _value(expression: Any) -> _Value | None:
     """The expression's value at one fixed point, or None if it is no plain expression (a set, a relation, words).
 
     If the values of two expressions are far apart, the expressions are not equal. This test avoids math-verify's
     simplifications, which take nearly all of the time, mostly for answers that differ.
     """
-    from sympy import Expr, Float, Symbol, UnevaluatedExpr
+    from sympy import Add, Expr, Float, MatrixExpr, Symbol, UnevaluatedExpr
 
-    if not isinstance(expression, Expr) or isinstance(expression, Symbol) or expression.has(UnevaluatedExpr):
-        return None  # a single symbol may be a word; an unevaluated factor is a percentage, 50 or 0.5
+    if not isinstance(expression, Expr) or isinstance(expression, MatrixExpr | Symbol):
+        return None  # a single symbol may be a word
+    if expression.has(UnevaluatedExpr):
+        return None  # an unevaluated factor is a percentage, 50 or 0.5
+    point = {symbol: Float(_coordinate(symbol.name), _DIGITS) for symbol in expression.free_symbols}
+    terms = expression.args if isinstance(expression, Add) else (expression,)
+    numbers = [_number(term.subs(point)) for term in terms]
+    if None in numbers:
+        return None
+    total = sum(numbers)
+    if abs(total) > _LARGE:
+        return None
+    return _Value(total, max(map(abs, numbers)) * _NOISE if len(numbers) > 1 else 0, not point)
+
+
+def _number(expression: Any) -> Any:
+    """An expression without variables as an mpmath number; None if it has no value (an unevaluated integral)."""
+    from mpmath import isfinite, mpc, mpmathify
+    from sympy import Float
+
     try:
-        point = {symbol: Float(_coordinate(symbol.name)) for symbol in expression.free_symbols}
-        value = complex(expression.subs(point).evalf(15))
+        real, imaginary = expression.evalf(_DIGITS).as_real_imag()
+        number = mpc(mpmathify(Float(real, _DIGITS)), mpmathify(Float(imaginary, _DIGITS)))
     except (ArithmeticError, AttributeError, TypeError, ValueError):
-        return None  # the value is not a number: an unevaluated integral, an unknown function
-    return value if abs(value) < _LARGE else None
+        return None
+    return number if isfinite(number) else None
 
 
-_LARGE = 1e12  # above this value, fifteen digits do not resolve a difference of _DIFFERENT
-_DIFFERENT = 1e-4  # a hundred times the rounding of math-verify
+_LARGE = 1e12  # above this value, the digits do not resolve a small difference
+_DIGITS = 20
+_NOISE = 1e-12  # of the largest term: decimals have fifteen digits
+_DIFFERENT = 1e-4  # relative, at a point: far above any rounding
 
 
 def _coordinate(name: str) -> float:
@@ -168,8 +224,13 @@ def _coordinate(name: str) -> float:
     return 1 + (zlib.crc32(name.encode()) % 9973) / 9973
 
 
-def _differ(one: complex | None, other: complex | None) -> bool:
-    return one is not None and other is not None and abs(one - other) > _DIFFERENT * max(1.0, abs(one), abs(other))
+def _differ(one: _Value | None, other: _Value | None) -> bool:
+    if one is None or other is None:
+        return False
+    size = max(abs(one.number), abs(other.number))
+    exact = 5e-7 if size >= 0.1 else 5e-6 * size  # as `comparison.tolerance`, without an import
+    limit = exact if one.constant and other.constant else _DIFFERENT * size
+    return bool(abs(one.number - other.number) > max(limit, one.noise, other.noise))
 
 
 def as_latex(text: str) -> str:

@@ -3,7 +3,7 @@
 `units` reads units of measurement and currencies, `measures` reads and compares everything around a number.
 """
 
-from semantic_entropy_plugins.quantities.measures import SCALES, Measure, conflict, read_measure
+from semantic_entropy_plugins.quantities.measures import NO_MEASURE, SCALES, Measure, conflict, read_measure
 from semantic_entropy_plugins.quantities.units import Unit, read_unit
 
-__all__ = ["SCALES", "Measure", "Unit", "conflict", "read_measure", "read_unit"]
+__all__ = ["NO_MEASURE", "SCALES", "Measure", "Unit", "conflict", "read_measure", "read_unit"]

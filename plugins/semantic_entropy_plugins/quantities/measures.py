@@ -105,6 +105,9 @@ class Measure(NamedTuple):
     noun: tuple[str, ...] = ()
 
 
+NO_MEASURE = Measure()
+
+
 def read_measure(after: str, before: str = "") -> Measure:
     """The measure of a number, from the plain texts after and before it."""
     after = after.strip()
@@ -151,7 +154,12 @@ def _scale(text: str) -> tuple[Fraction, str]:
 
 def _begins_with_qualifier(text: str) -> bool:
     word = _WORD.match(text)
-    return word is not None and word[0].lower() in _POLES
+    return word is not None and is_qualifier(word[0])
+
+
+def is_qualifier(word: str) -> bool:
+    """Whether a word is a pole of an axis, such as PM, BC, north, increase or loss."""
+    return word.lower() in _POLES
 
 
 def _singular(word: str) -> str:

@@ -13,7 +13,8 @@ from semantic_entropy_plugins.math.keys import LONGEST_EXACT, parse_exact
 
 SAME = [  # all spellings in a row have one key
     ("1/2", "0.5", ".5", r"\frac{1}{2}", r"\frac12", r"\dfrac{1}{2}", "$0.50$", "\u00bd", "2^{-1}", r"\frac{2}{4}"),
-    ("1000", "1,000", "1{,}000", "10^3", "1e3", r"\$1000", "1000.", r"10 \cdot 100", r"\text{1000}"),
+    ("1000", "1,000", "1{,}000", "1 000", r"1\,000", "10^3", "1e3", "1000.", r"10 \cdot 100", r"\text{1000}"),
+    ("3/2", r"1\frac12", "1\u00bd", "1 1/2", r"1\frac{1}{2}"),  # Khan/khan-exercises#150496
     ("-3", "\u22123", "- 3", r"\frac{-6}{2}", "0-3", r"-\frac{6}{2}"),
     (r"2\sqrt{2}", r"\sqrt{8}", r"\frac{4}{\sqrt{2}}", "sqrt(8)", "2\u221a2", r"\sqrt2+\sqrt2", r"2*\sqrt{2}"),
     (r"\frac{3\pi}{2}", r"3\pi/2", r"1.5\pi", "3\u03c0/2"),
@@ -38,14 +39,13 @@ def test_different_numbers_have_different_keys():
 
 OUTSIDE = [
     "2(3)",
-    r"1\frac12",
-    "1\u00bd",
+    r"1\frac32",
     "x",
     "x=3",
     "5 cm",
     "1,2",
     "(1,000)",
-    "1 000",
+    "0 000",
     "e",
     "1/0",
     "0^0",

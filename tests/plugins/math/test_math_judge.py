@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from semantic_entropy import OptionError, Pair, aestimate, estimate, load_equivalence
 from semantic_entropy.testing import check_equivalence
-from semantic_entropy_plugins.math.math_judge import LONGEST, is_mathematics
+from semantic_entropy_plugins.math.math_judge import LONGEST
+from semantic_entropy_plugins.math.stated_answer import is_mathematics
 from tests.shared_data import rows
 
 
@@ -36,7 +37,9 @@ def same(judge, left, right):
 
 
 DECISIONS = [  # the table of docs/explanation/equivalences.md
-    ("5 cm", "5 m", True),  # units are not compared, as in math-verify
+    ("5 cm", "5 m", False),  # units are compared if both sides have one
+    ("5 cm", "5", True),
+    ("5 m", "500 cm", True),
     ("50", "50%", True),
     ("50%", "0.5", True),
     ("50", "0.5", False),

@@ -1,0 +1,416 @@
+r"""Reads an answer as a person would: its number or set, the unit, and the name before the equals sign.
+
+    5\text{ cm}     the number 5, in centimetres          x = 5            the number 5, for x
+    3 million       the number 3,000,000                  52_8             the digits 52 in base 8
+    a=1 or a=-2     the list 1, -2                        x < 1 or x > 3   a set of real numbers (`real_sets`)
+    1 \pm \sqrt{2}  the list of both values               Evelyn, ABCD     words, which are compared as words
+
+`read` is exact: two answers with equal keys mean the same. What it cannot read has no exact value and goes to
+math-verify as `text`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import NamedTuple
+
+from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
+from semantic_entropy_plugins.math.keys import LONGEST_EXACT, TOKEN, ExactAnswer, container, parse_cleaned
+from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
+from semantic_entropy_plugins.math.writing import CURRENCY, clean, plain_words
+from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
+from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS, named_unit
+
+
+class Numeral(NamedTuple):
+    """Digits in a base other than ten."""
+
+    digits: str
+    base: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer states.
+
+    At most one of `exact`, `real_set`, `ratio`, `numeral` and `words` is set.
+
+    Attributes:
+        text: the text for math-verify, without the unit.
+        exact: numbers.
+        real_set: an inequality, or a union of intervals.
+        ratio: the parts of 3:2, or of a time of day, as exact numbers and as text.
+        numeral: digits in a base.
+        words: the words, in lower case, of an answer without mathematics.
+        measure: the unit, the qualifiers and the counted noun.
+        variable: the name before the equals sign; for a list, the names in order.
+    """
+
+    text: str
+    exact: ExactAnswer | None = None
+    real_set: RealSet | None = None
+    ratio: tuple[str, ...] = ()
+    numeral: Numeral | None = None
+    words: str = ""
+    measure: Measure = NO_MEASURE
+    variable: str = ""
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether the answer is read without math-verify."""
+        return bool(self.exact or self.real_set or self.ratio or self.numeral or self.words)
+
+    @property
+    def key(self) -> Hashable:
+        """Equal for two answers that mean the same."""
+        what: Hashable
+        if self.exact:
+            what = self.exact.key
+        elif self.real_set:
+            what = "set", self.real_set.key, self.real_set.variable
+        else:
+            what = self.ratio or self.numeral or self.words or ("text", _SPACES.sub("", self.text))
+        plain = self.measure == NO_MEASURE and not self.variable
+        return what if plain else (what, self.measure, self.variable)
+
+
+_SPACES = re.compile(r"(?<!\d)\s+|\s+(?!\d)")  # all white space except between digits, where it separates numbers
+
+
+@lru_cache(maxsize=65536)
+def _read(text: str) -> Reading:
+    cleaned = clean(text)
+    return _quick(cleaned) or _slow(cleaned)
+
+
+def read(text: str) -> Reading:
+    """What an answer states. A text of more than 300 characters is not read: only equal texts have equal keys."""
+    return _read(text) if len(text) <= LONGEST_EXACT else Reading(text)
+
+
+def _quick(cleaned: str) -> Reading | None:
+    exact = parse_cleaned(cleaned)
+    return Reading(cleaned, exact) if exact else None
+
+
+def _slow(cleaned: str) -> Reading:
+    for reader in (_numeral, _ratio, _words, _quantity, _set, _list, _result, _measured):
+        found = reader(cleaned)
+        if found:
+            return found
+    return Reading(_in_radians(cleaned))
+
+
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\u00b0")
+
+
+def _in_radians(cleaned: str) -> str:
+    """The text for math-verify, which reads no degrees: an angle of a function in radians, other angles as numbers."""
+    if "\u00b0" not in cleaned:
+        return cleaned
+    if _TRIGONOMETRIC.search(cleaned):
+        cleaned = _DEGREES.sub(r"{(\\frac{\1 \\cdot \\pi}{180})}", cleaned)
+    return cleaned.replace("\u00b0", " ")
+
+
+_BASES = {
+    word: base for base, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+} | {"sixteen": 16, "binary": 2, "octal": 8, "hexadecimal": 16}
+_NUMERAL = re.compile(
+    r"(?:\\text\s*\{)?([0-9A-Fa-f]{1,64})\}?\s*_\s*\{?\s*(?:\\text\s*\{)?\s*\(?(\d{1,2}|[a-z]+)\)?\s*\}?\s*\}?"
+    r"|([0-9A-Fa-f]{1,64})\s*(?:\\text\s*\{)?\s*\(?(?:in\s+)?base[ -](\d{1,2}|[a-z]+)\)?\s*\}?"
+)
+
+
+def _numeral(cleaned: str) -> Reading | None:
+    found = _NUMERAL.fullmatch(cleaned)
+    if not found:
+        return None
+    digits, written = (found[1] or found[3]).upper(), found[2] or found[4]
+    base = int(written) if written.isdigit() else _BASES.get(written, 0)
+    if not 2 <= base <= 36 or not digits[0].isdigit():
+        return None  # x_2 is a variable
+    return Reading(cleaned, numeral=Numeral(digits.lstrip("0") or "0", base))
+
+
+_RATIO = re.compile(r"(\d{1,12}(?:\.\d{1,12})?(?:\s*(?::|\\colon)\s*\d{1,12}(?:\.\d{1,12})?){1,5})\s*(.*)")
+
+
+def _ratio(cleaned: str) -> Reading | None:
+    found = _RATIO.fullmatch(cleaned)
+    if not found or not _is_suffix(found[2], after_number=False):
+        return None
+    measure = read_measure(plain_words(found[2]))
+    return Reading(cleaned, ratio=tuple(re.split(r"\s*(?::|\\colon)\s*", found[1])), measure=measure)
+
+
+_FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp det gcd lcm max min mod lim dim pi inf infty deg".split())
+_WORDLIKE = re.compile(r"\(?[^\W\d_](?:[^\W\d_]|[ '.,&/()-])*")
+_PRODUCT = re.compile(r"[abcdxyz]{2,3}|[b-df-hj-np-tv-z]{2,3}")
+_REAL_NUMBERS = re.compile(r"(?:the set of )?(?:all )?(?:the )?reals?(?: numbers?)?")
+
+
+def _words(cleaned: str) -> Reading | None:
+    if "\\" in cleaned and not cleaned.startswith(("\\text", "\\mathrm")):
+        return None
+    plain = " ".join(plain_words(cleaned).split())
+    if not _WORDLIKE.fullmatch(plain) or is_product(cleaned):
+        return None
+    runs = re.findall(r"[^\W\d_]+", plain)
+    if not any(len(run) > 1 for run in runs) or not _FUNCTIONS.isdisjoint(runs):
+        return None
+    folded = plain.casefold().strip(" .,")
+    if _REAL_NUMBERS.fullmatch(folded):
+        return Reading("\\mathbb{R}", real_set=RealSet(REAL_LINE, "", decimal=False))
+    return Reading(cleaned, words=folded)
+
+
+def is_product(text: str) -> bool:
+    r"""Whether letters are a product of variables, as in `xy`. `ABCD`, `no` and everything in `\text{}` are words."""
+    return _PRODUCT.fullmatch(text) is not None
+
+
+_NAME = re.compile(
+    r"(?:\\text\s*\{\s*)?([a-zA-Z]{1,12}'{0,2}(?:_\{?\w{1,8}\}?)?"
+    r"|\\(?:alpha|beta|gamma|theta|lambda|mu|phi|omega|angle\s*[A-Z]{1,3})"
+    r"|[a-zA-Z]\(\s*[-\w\\]{1,8}\s*\))\s*\}?\s*=\s*(?=[^=\s])"
+)
+_CURRENCY_BEFORE = re.compile(
+    rf"([-+]?)\s*((?:\\text\s*\{{\s*)?(?:(?:US|A|AU|C|CA|HK|R)?{CURRENCY}|[{re.escape(CURRENCY_SIGNS[1:])}]|Rs\.?|USD|EUR|GBP"
+    r"|INR|JPY|CNY|RMB|\\pounds|\\euro)(?:\s*\})?)\s*(?=[-\d.\\])"
+)
+_QUALIFIER_BEFORE = re.compile(
+    r"(?:\\text\s*\{\s*)?((?:an?\s+|the\s+)?[a-zA-Z]{4,12}\s+(?:of|by)|at least|at most|no more than|no less than)"
+    r"\s*\}?\s*(?=[-\d.$\\" + CURRENCY + "])",
+    re.IGNORECASE,
+)
+_OPERATORS = "*+-/^.,;([{"
+
+
+def _quantity(cleaned: str) -> Reading | None:
+    """A number with a unit, a currency, a scale word or a noun, and with a variable before it."""
+    name = _NAME.match(cleaned)
+    variable = name[1] if name else ""
+    text = cleaned[name.end() :] if name else cleaned
+    before = ""
+    qualifier = _QUALIFIER_BEFORE.match(text)
+    if qualifier:
+        before, text = qualifier[1].replace(" of", "").replace(" by", ""), text[qualifier.end() :]
+    currency = _CURRENCY_BEFORE.match(text)
+    if currency:
+        before += " " + plain_words(currency[2]).strip(" .")
+        text = currency[1] + text[currency.end() :]
+    end = _end_of_number(text)
+    number, suffix = text[:end], text[end:]
+    exact = parse_cleaned(number)
+    if exact is None or not _is_suffix(suffix, glued=bool(number) and number[-1].isdigit(), currency=bool(currency)):
+        return _compound(cleaned) if end else None
+    if not (name or qualifier or currency or suffix.strip()):
+        return None
+    words = plain_words(suffix)
+    if words in _GLUED and (currency or words in "kKMB"):
+        words = _GLUED[words]
+    measure = read_measure(words, before)
+    exact = _scaled(exact, measure)
+    if exact is None:
+        return None
+    measure = measure._replace(scale=NO_MEASURE.scale, percent=False)
+    loose = len(suffix.strip()) == 1 and suffix.strip().isalpha()
+    return Reading(cleaned if loose else number, exact, measure=measure, variable=variable)
+
+
+_GLUED = {
+    "k": "thousand",
+    "M": "million",
+    "B": "billion",
+    "T": "trillion",
+    "m": "million",
+    "b": "billion",
+    "K": "thousand",
+}
+
+
+def _scaled(exact: ExactAnswer, measure: Measure) -> ExactAnswer | None:
+    if measure.scale == 1 and not measure.percent:
+        return exact
+    if exact.kind != "value":
+        return None
+    value = scale(exact.values[0], measure.scale)
+    kind = "%" if measure.percent else "value"
+    return ExactAnswer((kind, hashable(value)), kind, (value,), exact.decimal)
+
+
+def _end_of_number(text: str) -> int:
+    """Where the longest beginning that may be a number ends."""
+    at, depth, balanced = 0, 0, 0
+    while match := TOKEN.match(text, at):
+        sign = match["sign"]
+        if not sign or not (sign in _OPERATORS or sign == "\\{"):
+            balanced_here = depth - (sign in (")", "]", "}", "\\}") if sign else 0)
+        else:
+            balanced_here = -1
+        depth += (sign in ("(", "[", "{", "\\{")) - (sign in (")", "]", "}", "\\}")) if sign else 0
+        at = match.end()
+        if (
+            depth == 0
+            and balanced_here == 0
+            and not (sign and sign.startswith("\\") and sign[1:].isalpha() and sign != "\\pi")
+        ):
+            balanced = at
+    return balanced
+
+
+_SUFFIX = re.compile(
+    r"(?:[^\W\d_]|[ .,'\u2032\u2033\u00b0\u2103\u2109/*^()%$-]|(?<=[\w^(-])\d|" + f"[{re.escape(CURRENCY_SIGNS)}])*"
+)
+
+
+def _is_suffix(suffix: str, *, after_number: bool = True, glued: bool = False, currency: bool = False) -> bool:
+    """Whether the text after a number is a unit or words, and not algebra such as the x in 5x."""
+    plain = plain_words(suffix)
+    if len(plain) > _LONGEST_SUFFIX or not _SUFFIX.fullmatch(plain):
+        return False
+    found = _FIRST_WORD.match(plain)
+    assert found is not None  # both parts may be empty
+    if not plain.strip() or "\\text" in suffix[:8] or "\\mathrm" in suffix[:10] or not after_number:
+        return True
+    return _begins_unit(found[1], found[2] or "", plain.strip(), glued=glued, currency=currency)
+
+
+def _begins_unit(joint: str, word: str, plain: str, *, glued: bool, currency: bool) -> bool:
+    if not word:
+        return plain[:1] in "\u00b0\u2103\u2109%$" + CURRENCY_SIGNS
+    if "^" in joint:
+        return False
+    if len(word) > 1 or not word.isascii():
+        is_known = named_unit(word) is not None or word.lower() in _SHORT_WORDS
+        return word not in _FUNCTIONS and (is_known or not is_product(word))
+    if glued and not joint and plain == word:
+        return word in "kKMB" or (currency and word in "mbT")
+    return named_unit(word) is not None and (bool(joint) or "/" in plain)
+
+
+_FIRST_WORD = re.compile(r"([ *^/-]*)([^\W\d_]+)?")
+_LONGEST_SUFFIX = 80
+_SHORT_WORDS = frozenset(
+    "am pm bc bce ad ce in of by at as to is on per mph bn mn tn ft nd st th rs yd yrs hrs mln".split()
+)
+_PART = re.compile(
+    r"\s*(?:,|and\b|\\text\s*\{\s*,?\s*and\s*\})?\s*(\d+(?:\.\d+)?)\s*((?:\\text\s*\{[^{}]*\}|[^\d,\\{}])+)"
+)
+
+
+def _compound(cleaned: str) -> Reading | None:
+    """Several quantities of one dimension, each unit smaller than the one before: `5 ft 10 in`, `1 h 30 min`."""
+    at, total, first = 0, ExactNumber(), None
+    last, decimal, count = None, False, 0
+    while at < len(cleaned):
+        part = _PART.match(cleaned, at)
+        exact = parse_cleaned(part[1]) if part else None
+        if part is None or exact is None or not _is_suffix(part[2]):
+            return None
+        unit = read_measure(re.sub(r",?\s*and\s*$", "", plain_words(part[2]))).unit
+        if unit is None or (last and (unit.dimension != last.dimension or unit.factor >= last.factor)):
+            return None
+        first = first or unit
+        total = add(total, scale(exact.values[0], unit.factor / first.factor))
+        last, decimal, at, count = unit, decimal or exact.decimal, part.end(), count + 1
+    if count < 2:
+        return None
+    return Reading(
+        cleaned, ExactAnswer(("value", hashable(total)), "value", (total,), decimal), measure=Measure(unit=first)
+    )
+
+
+def _set(cleaned: str) -> Reading | None:
+    found = read_real_set(cleaned)
+    return Reading(cleaned, real_set=found) if found else None
+
+
+_SEPARATOR = re.compile(
+    r"\s*(?:[,;]|\\text\s*\{\s*[,;]?\s*(?:and|or)\s*\}|(?<![a-zA-Z])(?:and|or)(?![a-zA-Z])|\\text\s*\{\s*[,;]\s*\})"
+    r"(?:\s*(?:\\text\s*\{\s*(?:and|or)\s*\}|(?:and|or)(?![a-zA-Z])))?\s*"
+)
+_MOST_ITEMS = 32
+
+
+def _list(cleaned: str) -> Reading | None:
+    r"""Values without brackets: `1, 2`, `x=1 or x=2`, `1 \pm \sqrt{2}`."""
+    items = _SEPARATOR.split(cleaned)
+    if len(items) > _MOST_ITEMS:
+        return None
+    readings: list[Reading] = []
+    for item in items:
+        for part in _both_signs(item.strip()):
+            found = _quick(part) or _quantity(part)
+            if found is None or found.exact is None or found.exact.kind != "value":
+                return None
+            readings.append(found)
+    if len(readings) < 2:
+        return None
+    variables = [reading.variable for reading in readings]
+    named = len(set(variables)) > 1
+    if named and (len(set(variables)) != len(variables) or "" in variables):
+        # x = 1, 2: the name of the first value is that of all; x = 1, y = 2, x = 3 is not a list
+        if variables[0] and not any(variables[1:]):
+            variables, named = [variables[0]] * len(variables), False
+        else:
+            return None
+    units = {reading.measure for reading in readings if reading.measure != NO_MEASURE}
+    if len(units) > 1:
+        return None
+    values = [value for reading in readings if reading.exact for value in reading.exact.values]
+    if named:  # x = 1, y = 2: in the order of the names
+        variables, values = map(
+            list, zip(*sorted(zip(variables, values, strict=True), key=lambda v: v[0]), strict=True)
+        )
+    decimal = any(reading.exact.decimal for reading in readings if reading.exact)
+    exact = container("named" if named else "list", values, decimal)
+    return Reading(
+        cleaned,
+        exact,
+        measure=units.pop() if units else NO_MEASURE,
+        variable=" ".join(dict.fromkeys(variables)).strip(),
+    )
+
+
+def _both_signs(item: str) -> tuple[str, ...]:
+    if "\\pm" not in item and "\\mp" not in item:
+        return (item,)
+    return (
+        re.sub(r"\\pm(?![a-zA-Z])", "+", re.sub(r"\\mp(?![a-zA-Z])", "-", item)),
+        re.sub(r"\\pm(?![a-zA-Z])", "-", re.sub(r"\\mp(?![a-zA-Z])", "+", item)),
+    )
+
+
+_NUMERIC = re.compile(rf"(?:[-+*/^().,\[\]{{}}\d%\s{CURRENCY}]|\\(?:frac|sqrt|pi|cdot|times|[{{}}%])(?![a-zA-Z]))+")
+
+
+def _result(cleaned: str) -> Reading | None:
+    """The value after the last equals sign of a calculation: `2 + 3 = 5`, `x = 2 + 3 = 5`."""
+    name = _NAME.match(cleaned)
+    *steps, last = (cleaned[name.end() :] if name else cleaned).split("=")
+    if not steps or not all(map(_NUMERIC.fullmatch, steps)):
+        return None
+    found = _quick(last.strip()) or _quantity(last.strip())
+    if found is None or found.variable:
+        return None
+    return replace(found, variable=name[1] if name else "")
+
+
+_TRAILING_TEXT = re.compile(r"(.*?\S)\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*(\^\s*\{?\s*-?\d\s*\}?)?", re.DOTALL)
+
+
+def _measured(cleaned: str) -> Reading | None:
+    """Mathematics that only math-verify can read, with a unit after it: the unit is compared here."""
+    found = _TRAILING_TEXT.fullmatch(cleaned)
+    if not found or found[1].endswith(("_", "^", "=", "{", ",")):
+        return None
+    measure = read_measure(plain_words(found[2] + (found[3] or "")))
+    if measure.unit is None or measure.scale != 1:
+        return None
+    return Reading(found[1], measure=measure)
