@@ -6,6 +6,7 @@ GRPO baseline of the paper uses the paper's verifier.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,6 +17,18 @@ from empo_rl.core.rewards.base import GoldPair, RewardSignal, ScoredGroup, Signa
 from semantic_entropy import InputError, Scorer, load_extractor
 
 _WHOLE = load_extractor("whole")  # None for a refusal
+_BOXED = load_extractor("boxed")
+_AFTER_MARK = re.compile(r"####[ \t]*(\S[^\n]*)")
+
+
+def final_answer(gold: str) -> str:
+    """The final answer of a gold answer that is a worked solution: the last box, or the text after the last `####`.
+
+    A gold answer without a box and without `####` is returned as it is. The judge reads thousands commas, units and
+    currencies.
+    """
+    marked = _AFTER_MARK.findall(gold)
+    return _BOXED(gold) or (marked[-1].strip() if marked else gold)
 
 
 class Grader:
@@ -44,7 +57,7 @@ class Grader:
         questions = [question for question, _, _ in pairs]
         has_questions = any(question is not None for question in questions)
         results = self._scorer.estimate(
-            [[answer, gold] for _, answer, gold in pairs], question=questions if has_questions else None
+            [[answer, final_answer(gold)] for _, answer, gold in pairs], question=questions if has_questions else None
         )
         return [
             None if result.undecided else result.labels[0] == result.labels[1] and None not in result.answers
@@ -77,8 +90,10 @@ class Grader:
         """Return the distinct gold answers that are a refusal or that the judge cannot read, in order of appearance."""
         judge, distinct = self._scorer.equivalence, list(dict.fromkeys(golds))
         # `auto` falls back to a judge that reads every text
-        readable = [True] * len(distinct) if judge is None else judge.readable(distinct)
-        return [gold for gold, read in zip(distinct, readable, strict=True) if not read or _WHOLE(gold) is None]
+        finals = list(map(final_answer, distinct))
+        readable = [True] * len(distinct) if judge is None else judge.readable(finals)
+        found = zip(distinct, finals, readable, strict=True)
+        return [gold for gold, final, is_read in found if not is_read or _WHOLE(final) is None]
 
 
 def grade_completions(scored: Sequence[ScoredGroup], context: SignalContext) -> NDArray[np.float64]:

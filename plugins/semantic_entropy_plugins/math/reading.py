@@ -288,7 +288,7 @@ def _begins_unit(joint: str, word: str, plain: str, *, glued: bool, currency: bo
         return False
     if len(word) > 1 or not word.isascii():
         is_known = named_unit(word) is not None or word.lower() in _SHORT_WORDS
-        return word not in _FUNCTIONS and (is_known or not is_product(word))
+        return is_known or not (word in _FUNCTIONS or is_product(word))
     if glued and not joint and plain == word:
         return word in "kKMB" or (currency and word in "mbT")
     return named_unit(word) is not None and (bool(joint) or "/" in plain)

@@ -1,9 +1,10 @@
 r"""Finds the answer in a response: what the text is compared by if the user names no extractor.
 
 1. The last box.
-2. The whole text, if it is mathematics, or a number with its unit.
+2. The whole text, if it is mathematics.
 3. What follows "the answer is", "Answer:", `####` or the same in another language; a later discussion does not count.
-4. The last mathematics in the text: between delimiters (`$\frac{1}{6}$`), or written plainly (10 - 2√5, 3 1/2, $70,000,
+4. The whole text, if it is a number with its unit.
+5. The last mathematics in the text: between delimiters (`$\frac{1}{6}$`), or written plainly (10 - 2√5, 3 1/2, $70,000,
    5 million km), with the unit that follows it.
 
 A text is read in one pass; only its last 4,000 characters are searched for mathematics.
@@ -17,7 +18,6 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from semantic_entropy.plugin import boxed, is_refusal, last_number, load_extractor
-from semantic_entropy_plugins.math.keys import parse_exact
 from semantic_entropy_plugins.math.reading import read
 from semantic_entropy_plugins.quantities import SCALES
 from semantic_entropy_plugins.quantities.measures import is_qualifier
@@ -44,7 +44,7 @@ def is_mathematics(text: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def _is_expression(text: str) -> bool:
-    if _DELIMITED.fullmatch(text) or parse_exact(text):
+    if _DELIMITED.fullmatch(text):
         return True
     words = re.findall(r"[^\W\d_]{2,}", _COMMANDS.sub(" ", text))
     if any(word not in _FUNCTIONS for word in words):
@@ -81,7 +81,7 @@ def _answer(response: str) -> str | None:
     if box is not None or is_refusal(response):
         return box
     text = response.strip()
-    if is_mathematics(text) or _is_quantity(text):
+    if is_mathematics(text):
         return text
     stated = _stated(response)
     if stated is not None:
@@ -89,6 +89,8 @@ def _answer(response: str) -> str | None:
             return stated
         if found := _last_mathematics(_REASON.split(stated, maxsplit=1)[0]):
             return found
+    elif _is_quantity(text):
+        return text
     return _last_mathematics(response[-_SEARCHED:]) or last_number(response)
 
 

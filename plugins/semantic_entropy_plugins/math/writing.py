@@ -236,15 +236,15 @@ def _undressed(text: str) -> str:
     """The text without Markdown around the whole, dollar signs of mathematics, and words that introduce an answer."""
     text = text.replace("\\$", CURRENCY).replace("$$", "$")
     for _ in range(4):  # **$42$**, `**42**`
-        if "$" in text:
-            text = _DELIMITED.sub(r" \1 ", text).strip()
-        marked = _MARKDOWN.fullmatch(text)
-        if marked:
+        before = text
+        if marked := _MARKDOWN.fullmatch(text):
             text = marked[2].strip()
         introduced = _LEADING.match(text)
         if introduced and introduced.end() < len(text):
             text = text[introduced.end() :].strip()
-        if not marked and not introduced:
+        if "$" in text:
+            text = _DELIMITED.sub(r" \1 ", text).strip()
+        if text == before:
             break
     return re.sub(r"\$(?=\s*[\d.])", CURRENCY, text).replace("$", " ").strip()
 

@@ -121,6 +121,20 @@ def test_in_a_semi_supervised_batch_the_window_drops_unlabelled_groups_alone():
     assert decision.metrics["labelled_fraction"] == 0.5
 
 
+@pytest.mark.parametrize(
+    ("gold", "right"),
+    [
+        ("#### 70,000", "70000"),  # EleutherAI/lm-evaluation-harness#3214
+        ("200,000 - 130,000 = 70,000\n#### 70,000", "70000"),
+        ("70000 dollars", r"\$70,000"),
+        (r"So it is \boxed{3 1/2}.", "3.5"),
+        ("42 marbles", "42"),
+    ],
+)
+def test_a_gold_answer_is_read_like_a_completion(gold, right):
+    assert pay([right, "7"], "golden", gold=gold, grader="math") == [1, 0]
+
+
 def test_a_separate_grader_compares_with_gold():
     def longer(left, right):
         return left.lower() == right.lower()

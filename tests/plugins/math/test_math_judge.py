@@ -59,6 +59,23 @@ DECISIONS = [  # the table of docs/explanation/equivalences.md
     ("x+1", "x+2", False),
     (r"1\frac12", "3/2", True),
     ("(1,2)", "(2,1)", False),
+    # compared by math-verify in a worker
+    (r"\frac{1}{2004!}", r"\frac{1}{2006!}", False),  # huggingface/Math-Verify#14
+    (r"6.63\times10^{-34}x", r"1.38\times10^{-23}x", False),
+    (r"\sin 30^\circ", "0.5", True),  # openwebwork/webwork-open-problem-library#471
+    ("\\tan 45\u00b0", "1", True),
+    (r"\frac{1}{i}", "-i", True),  # sympy/sympy#26098
+    (r"\sqrt{-4}", "2i", True),
+    (r"e^{i\pi}", "-1", True),
+    ("3+4i", "4i+3", True),
+    ("3+4i", "3-4i", False),
+    (r"-\begin{pmatrix}1&0\\0&1\end{pmatrix}", r"\begin{pmatrix}-1&0\\0&-1\end{pmatrix}", True),  # rasbt/#133
+    (r"\frac{1}{5}\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}0.2\\0.4\end{pmatrix}", True),
+    (r"\begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\4\end{pmatrix}", True),
+    (r"2\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\5\end{pmatrix}", False),
+    (r"x\text{ cm}", r"x\text{ kg}", False),
+    (r"x^2\text{ cm}", "x^2", True),
+    ("5m", "5 m", True),  # 5 times m, or 5 metres
 ]
 
 
@@ -151,6 +168,15 @@ def test_after_a_hostile_answer_the_next_task_is_judged(quick, text):
     assert verdict.same in (None, False)
     assert same(quick, "x+1", "1+x") is True
     assert time.monotonic() - start < 30  # limits of one second each, and the start of a worker
+
+
+@pytest.mark.timeout(120)  # it takes less than 20 seconds; a first limit for each would take minutes
+def test_a_large_group_of_hostile_answers_alone_has_a_budget_of_time():
+    judge = load_equivalence("math")
+    result = estimate([rf"\boxed{{\sum_{{i=1}}^{{10^9}} i^i + {k}}}" for k in range(100)], equivalence=judge)
+    judge.close()
+    assert result.labels == tuple(range(100))
+    assert any("too many other answers" in undecided.reason for undecided in result.undecided)
 
 
 @pytest.mark.timeout(60)  # a whole timeout for each would take minutes
@@ -298,6 +324,37 @@ def test_workers_end_after_the_parent_was_killed_even_during_a_task():
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any(map(alive, workers))
+
+
+FORKING_PARENT = r"""
+import os, time
+from semantic_entropy import load_equivalence, Pair
+judge = load_equivalence("math")
+judge.judge([Pair(None, "x+1", "1+x")])
+child = os.fork()
+if child:
+    print(child, flush=True)
+time.sleep(600)
+"""
+
+
+@needs_proc
+def test_workers_end_after_the_parent_was_killed_even_if_a_forked_child_lives():
+    parent = subprocess.Popen([sys.executable, "-c", FORKING_PARENT], stdout=subprocess.PIPE, text=True)
+    child = int(parent.stdout.readline())
+    try:
+        workers = workers_of(parent.pid)
+        assert workers
+        parent.send_signal(signal.SIGKILL)
+        parent.wait()
+        deadline = time.monotonic() + 20
+        while any(map(alive, workers)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert not any(map(alive, workers))
+        assert alive(child)
+    finally:
+        os.kill(child, signal.SIGKILL)
+        parent.stdout.close()
 
 
 @pytest.mark.parametrize(
