@@ -57,7 +57,7 @@ def _end_key(end: End) -> Hashable:
 
 _VARIABLE = r"[a-zA-Z](?:_\{?\w{1,5}\}?)?|\\(?:alpha|beta|gamma|lambda|mu|theta|phi|omega|xi|eta)"
 _BUILDER = re.compile(
-    rf"\\\{{\s*({_VARIABLE})\s*(?:\\in\s*\\mathbb\s*\{{?R\}}?\s*)?(?:\\mid|\||:|,)\s*(.+)\\\}}|()(.+)"
+    rf"\\\{{\s*({_VARIABLE})\s*(?:\\in\s*\\mathbb\s*\{{?R\}}?\s*)?(?:\\mid|\||:|,)\s*(.+)\\\}}", re.DOTALL
 )
 _OR = re.compile(r"\\text\s*\{\s*,?\s*or\s*\}|\\(?:lor|vee)(?![a-zA-Z])|(?<![a-zA-Z])or(?![a-zA-Z])")
 _AND = re.compile(
@@ -75,10 +75,9 @@ def read_real_set(cleaned: str) -> RealSet | None:
     if len(cleaned) > _LONGEST or not _HINT.search(cleaned):
         return None
     built = _BUILDER.fullmatch(cleaned)
-    assert built is not None  # its last alternative matches any text
     try:
-        reader = _Reader(built[1] or "")
-        pieces = reader.condition((built[2] or built[4]).strip())
+        reader = _Reader(built[1] if built else "")
+        pieces = reader.condition(built[2].strip() if built else cleaned)
     except (OutsideError, OverflowError, ZeroDivisionError, ValueError):
         return None
     return RealSet(pieces, reader.variable, reader.decimal)
