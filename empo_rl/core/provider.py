@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import check_scale, group_advantages
+from empo_rl.core.contracts import compute_drop_reasons, compute_flags, compute_rewards
 from empo_rl.core.filters import (
     DROPPED_NO_REWARD,
     EntropyUnits,
@@ -37,7 +38,7 @@ from empo_rl.core.filters import (
 from empo_rl.core.groups import RolloutGroup, as_group, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import BatchNumbers
-from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, compute_rewards, load_reward
+from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, load_reward
 from empo_rl.core.rewards.base import GoldPair
 from empo_rl.core.rewards.labels import Grader, grade_completions
 from semantic_entropy import BatchResult, Clusterer, Equivalence, InputError, Scorer, load_equivalence
@@ -264,7 +265,7 @@ class EmpoProvider:
         results = self._score(rollouts)
         scored = [ScoredGroup(group, result) for group, result in zip(rollouts, results, strict=True)]
         rewards = self._rewards(scored)
-        flags = {guard.name: np.array(guard.flags(scored), dtype=np.bool_) for guard in self.guards}
+        flags = {guard.name: compute_flags(guard, scored) for guard in self.guards}
         for guard in self.guards:
             rewards = np.where(flags[guard.name], np.nan if guard.pays is None else guard.pays, rewards)
         reasons, filtered = self._drop_reasons(scored, rewards)
@@ -363,12 +364,7 @@ class EmpoProvider:
         reasons = [self._drop_reason(item) for item in scored]
         filtered = {}
         for chosen in self.filters:
-            found = list(chosen.drop_reasons(scored, rewards))
-            if len(found) != len(scored):
-                raise InputError(
-                    f"filter {chosen.name!r} returned {len(found)} reasons for {len(scored)} groups: return one for "
-                    "each group."
-                )
+            found = compute_drop_reasons(chosen, scored, rewards)
             filtered[chosen.name] = np.array([reason is not None for reason in found], dtype=np.bool_)
             reasons = [earlier or reason for earlier, reason in zip(reasons, found, strict=True)]
         return reasons, filtered

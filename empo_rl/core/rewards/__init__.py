@@ -24,7 +24,6 @@ from empo_rl.core.rewards.base import (
     ScoredGroup,
     SignalContext,
     check_invalid,
-    compute_rewards,
     load_reward,
 )
 
@@ -35,6 +34,5 @@ __all__ = [
     "ScoredGroup",
     "SignalContext",
     "check_invalid",
-    "compute_rewards",
     "load_reward",
 ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.plugin import create, is_file_reference, load_from_file
-from semantic_entropy import InputError, PluginError, Result, SemanticEntropyError
+from semantic_entropy import InputError, Result
 
 InvalidPolicy = Literal["singleton_zero", "singleton_prob", "drop", "penalty"]
 PENALTY = -0.5  # the reward of an empty answer in the official natural-reasoning code
@@ -135,52 +135,6 @@ def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> Reward
             "an instance."
         )
     return made
-
-
-def compute_rewards(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-    """Return the rewards of the signal, (B, G), and check them.
-
-    Raises:
-        PluginError: the signal raised, returned another shape, or returned a reward that is not a number. The message
-            names the signal.
-    """
-    shape = len(scored), len(scored[0].group.completions)
-    try:
-        values: Any = signal.rewards(scored)
-    except SemanticEntropyError:
-        raise
-    except Exception as error:
-        raise PluginError(
-            f"reward {signal.name!r} raised {type(error).__name__}: {error} (on {shape[0]} groups of {shape[1]} "
-            "completions)"
-        ) from error
-    try:
-        rewards = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):  # texts, or rows of different lengths
-        rewards = np.empty(0)
-    if rewards.shape != shape:
-        found = getattr(values, "shape", None)
-        returned = f"{values!r:.200}" if found is None else f"shape {tuple(found)}"
-        raise PluginError(
-            f"reward {signal.name!r} returned {returned} for {shape[0]} groups of {shape[1]} completions: return an "
-            f"array of numbers with the shape {shape}."
-        )
-    unusable = np.isinf(rewards)
-    if not signal.abstains:
-        unusable |= np.isnan(rewards) & ~_without_reward(scored, signal.context.invalid)
-    for group, row in np.argwhere(unusable)[:1]:
-        advice = "" if np.isinf(rewards[group, row]) else " If nan means that it has no reward, set abstains = True."
-        raise PluginError(
-            f"reward {signal.name!r} returned {rewards[group, row]} for {int(unusable.sum())} of {rewards.size} "
-            f"completions, first for {scored[group].group.completions[row][:60]!r} (group {group}): return a finite "
-            f"number.{advice}"
-        )
-    return rewards
-
-
-def _without_reward(scored: Sequence[ScoredGroup], invalid: InvalidPolicy) -> NDArray[np.bool_]:
-    """(B, G): whether the policy for invalid answers takes the completion out of the loss, whatever its reward is."""
-    return np.array([[invalid == "drop" and answer is None for answer in item.result.answers] for item in scored])
 
 
 def by_group(scored: Sequence[ScoredGroup], pay: Callable[[ScoredGroup], Iterable[float]]) -> NDArray[np.float64]:

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, compute_rewards, load_reward
+from empo_rl.core.contracts import compute_rewards
+from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, load_reward
 from semantic_entropy import InputError
 
 

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RewardSignal, RolloutGroup, register_reward
-from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER, DROPPED_NO_REWARD
+from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER, DROPPED_NO_REWARD, Filter
+from empo_rl.core.guards import Guard
 from semantic_entropy import Equivalence, InputError, PluginError, Scorer, SemanticEntropyError, Verdict, register
 
 
@@ -188,6 +189,38 @@ def test_a_signal_that_breaks_its_contract_is_named(answers, message):
     register_reward("mine", signal_that(answers))
     with pytest.raises(PluginError, match=f"reward 'mine' {message}"):
         step([["a", "b"]], **composite)
+
+
+GROUP = [box(1), box(2), box(2)]
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (lambda scored: [True, False, True], r"returned \[True, False, True\] for 1 groups of 3 completions"),
+        (lambda scored: None, "returned None for 1 groups"),
+        (lambda scored: {}["share"], "raised KeyError: 'share'"),
+    ],
+)
+def test_a_guard_that_breaks_its_contract_is_named(flags, message):
+    members = {"name": "mine", "flags": lambda self, scored: flags(scored)}
+    with pytest.raises(PluginError, match=f"guard 'mine' {message}"):
+        step([GROUP], guards=[type("Mine", (Guard,), members)()])
+
+
+@pytest.mark.parametrize(
+    ("reasons", "message"),
+    [
+        (lambda scored: [], r"returned \[\] for 1 groups: return one reason, or None, each"),
+        (lambda scored: "all", "returned 'all' for 1 groups"),
+        (lambda scored: [True], "returned the reason True: return a text"),
+        (lambda scored: 1 / 0, "raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_filter_that_breaks_its_contract_is_named(reasons, message):
+    members = {"name": "mine", "drop_reasons": lambda self, scored, rewards: reasons(scored)}
+    with pytest.raises(PluginError, match=f"filter 'mine' {message}"):
+        step([GROUP], filters=[type("Mine", (Filter,), members)()])
 
 
 def test_rows_of_numbers_are_rewards_too():
