@@ -73,7 +73,7 @@ def _array(name: str, values: Any, scored: Sequence[ScoredGroup], kind: type) ->
     """The values as an array (B, G)."""
     shape = len(scored), len(scored[0].group.completions)
     try:
-        array = np.asarray(values, dtype=kind)
+        array: NDArray[Any] = np.asarray(values, dtype=kind)
     except (TypeError, ValueError):  # texts, or rows of different lengths
         array = np.empty(0)
     if array.shape != shape:
