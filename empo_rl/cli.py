@@ -26,6 +26,7 @@ empo-train CONFIG.yaml --resume         continue from the last checkpoint
 empo-train CONFIG.yaml --overwrite      delete the earlier run, start again
 empo-train CONFIG.yaml --check          report problems, train nothing
 empo-train CONFIG.yaml --processes 8    train on eight GPUs
+empo-train merge CHECKPOINT OUT         write the model of a checkpoint
 empo-train recipes                      list the recipes of the package
 empo-train components                   list rewards, filters, guards, alarms
 """
@@ -247,6 +248,29 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
         except KeyboardInterrupt:
             _exit(f"{progress.interrupted()}. {resume_hint(directory)}")
     print_table(summary, directory)
+
+
+@main.command(short_help="Write the model of a checkpoint.")
+@click.argument("checkpoint", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(file_okay=False, path_type=Path))
+def merge(checkpoint: Path, out: Path) -> None:
+    """Write the model of CHECKPOINT (a folder checkpoint-N of a run) into the new folder OUT, for `from_pretrained`.
+
+    The shards of launch.strategy=fsdp2 are merged. With LoRA, OUT contains the adapter.
+    """
+    from empo_rl.extras import require_extra
+    from semantic_entropy import SemanticEntropyError
+
+    if out.exists() and any(out.iterdir()):
+        raise click.ClickException(f"{out} is not empty. Choose a new folder.")
+    try:
+        require_extra("empo-train merge")
+        from empo_rl.run.final_model import export_checkpoint
+
+        _silence_libraries()
+        click.echo(export_checkpoint(checkpoint, out))
+    except SemanticEntropyError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @main.command(short_help="List the recipes, or print one.")

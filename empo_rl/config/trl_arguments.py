@@ -16,9 +16,10 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any
 
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import PositiveInt, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from empo_rl.config.batch_layout import (
     ASSUMED_PROMPT_TOKENS,
@@ -29,6 +30,8 @@ from empo_rl.config.batch_layout import (
 )
 from empo_rl.config.schema import Config
 from semantic_entropy import InputError, nearest
+
+PROCESS_TIMEOUT_SECONDS = 1800  # the default of transformers for ddp_timeout; torch's own default for NCCL is 600
 
 # TRL's name of an argument -> the key of this configuration that decides the argument
 _OWN_KEYS = {
@@ -71,6 +74,19 @@ _REFUSED = {
 }
 _SECRETS = ("hub_token", "push_to_hub_token")
 _HUB = ("push_to_hub", "hub_model_id")  # empo-train pushes `final/` once; TRL would push every checkpoint
+
+
+def process_timeout(config: Config) -> timedelta:
+    """The longest time that a process waits for another one: `trl.ddp_timeout`, in seconds.
+
+    Raises:
+        InputError: the value is not a positive number of seconds.
+    """
+    value = config.trl.get("ddp_timeout", PROCESS_TIMEOUT_SECONDS)
+    try:
+        return timedelta(seconds=TypeAdapter(PositiveInt).validate_python(value))
+    except ValidationError as error:
+        raise InputError(f"trl.ddp_timeout={value!r}: {error.errors()[0]['msg']}. Give a number of seconds.") from error
 
 
 def training_arguments(config: Config, processes: int) -> Any:
@@ -227,13 +243,13 @@ def strategy_arguments(config: Config) -> dict[str, Any]:
 
 
 def fsdp2_settings() -> dict[str, Any]:
-    """Settings of FSDP2: each transformer layer is one unit, and a checkpoint holds the whole model."""
+    """Settings of FSDP2: each transformer layer is one unit, and no process holds the whole model after the start."""
     return {
         "version": 2,
         "auto_wrap_policy": "TRANSFORMER_BASED_WRAP",
         "reshard_after_forward": True,  # False would use more memory, and gather the weights once less
-        "state_dict_type": "FULL_STATE_DICT",  # the same files as without sharding, so `final/` is a complete model
-        "cpu_ram_efficient_loading": False,  # True would load the weights in one process of each machine only
+        "state_dict_type": "SHARDED_STATE_DICT",  # each process writes its shard; FULL would gather 16 N bytes in one
+        "cpu_ram_efficient_loading": True,  # one process of each machine loads the weights, and sends the shards
     }
 
 

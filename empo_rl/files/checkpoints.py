@@ -25,6 +25,7 @@ STATE_FILE = "empo_state"  # the state of the provider and of the monitor, one f
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 _ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _FSDP, _DEEPSPEED = "pytorch_model_fsdp", "latest"
+SHARDS = f"{_FSDP}_0"  # the folder in which each process of FSDP writes its shard of the weights
 
 _UNREADABLE = (
     OSError,
@@ -91,6 +92,13 @@ def weights_fault(folder: Path) -> str | None:
     return next((fault for name in names if (fault := _tensors_fault(folder / name))), None)
 
 
+def model_fault(checkpoint: Path) -> str | None:
+    """Return the fault of the model or the adapter of a checkpoint, or of its shards; None if it is complete."""
+    if any(checkpoint.glob(f"{_FSDP}*")):
+        return _archive_or_shards_fault(checkpoint / f"{_FSDP}.bin", checkpoint / SHARDS)
+    return weights_fault(checkpoint)
+
+
 def _fault(checkpoint: Path) -> str | None:
     try:
         state = json.loads((checkpoint / _STATE).read_text(encoding="utf-8"))
@@ -101,18 +109,14 @@ def _fault(checkpoint: Path) -> str | None:
         return f"{_STATE} is unreadable"
     if saved != step(checkpoint):
         return f"{_STATE} belongs to step {saved}"
-    return _model_fault(checkpoint) or _processes_fault(checkpoint)
+    return _training_fault(checkpoint) or _processes_fault(checkpoint)
 
 
-def _model_fault(checkpoint: Path) -> str | None:
+def _training_fault(checkpoint: Path) -> str | None:
     """The fault of the weights, the optimizer or the schedule; None without a fault."""
     if (checkpoint / _DEEPSPEED).exists():
         return _deepspeed_fault(checkpoint)
-    if any(checkpoint.glob(f"{_FSDP}*")):
-        fault = _archive_or_shards_fault(checkpoint / f"{_FSDP}.bin", checkpoint / f"{_FSDP}_0")
-    else:
-        fault = weights_fault(checkpoint)
-    fault = fault or (
+    fault = model_fault(checkpoint) or (
         _archive_fault(checkpoint / "optimizer.pt")
         if not any(checkpoint.glob("optimizer[._][b0]*"))
         else _archive_or_shards_fault(checkpoint / "optimizer.bin", checkpoint / "optimizer_0")

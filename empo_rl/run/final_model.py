@@ -1,4 +1,4 @@
-"""Write the folder `final/` of a run, with the trained model or the adapter, and upload the folder to the hub.
+"""Write a model directory: the folder `final/` of a run, or the model of a checkpoint. Upload `final/` to the hub.
 
     without lora    final/    the model
     lora            final/    the adapter; its adapter_config.json names the base model
@@ -6,21 +6,30 @@
                     adapter/  the adapter
 
 The folder is complete before the upload begins, so the model is not lost if the hub is unreachable.
+
+A checkpoint of FSDP2 holds shards in the format of torch.distributed.checkpoint. `export_checkpoint` reads them into
+the memory of one process: 4 bytes per weight in fp32. torch reads the table of contents of the shards with pickle, so
+export only checkpoints of your own runs.
 """
 
 from __future__ import annotations
 
 import shutil
+import warnings
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoModelForCausalLM
+import torch
+from safetensors.torch import save_file
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from empo_rl.config.schema import Config, Hub
 from empo_rl.files import checkpoints, run_directory
-from semantic_entropy import SemanticEntropyError
+from empo_rl.trainers.trl.sharding import whole_models, without_tied_weights
+from semantic_entropy import InputError, SemanticEntropyError
 
+_MODEL = ("config.json", "generation_config.json", "model*.safetensors", "model.safetensors.index.json", "adapter_*")
 _TOKENIZER = ("*token*", "*.jinja", "vocab.*", "merges.txt", "*.model")
 
 
@@ -47,16 +56,27 @@ def finish_from(checkpoint: Path, config: Config, directory: Path) -> Path:
     final = directory / run_directory.FINAL
     if not checkpoints.weights_fault(final) and _has_files(final, checkpoint, _TOKENIZER):
         return final
-    if config.lora is None:
-        AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(final)
-        _copy(checkpoint, final, _TOKENIZER)
-        return final
-    adapter = directory / (run_directory.ADAPTER if config.lora.merge else run_directory.FINAL)
-    adapter.mkdir(parents=True, exist_ok=True)
-    _copy(checkpoint, adapter, ("adapter_*", *_TOKENIZER))
-    if config.lora.merge:
-        _merge(config, adapter, final)
+    if config.lora is None or not config.lora.merge:
+        return export_checkpoint(checkpoint, final)
+    adapter = export_checkpoint(checkpoint, directory / run_directory.ADAPTER)
+    _merge(config, adapter, final)
     return final
+
+
+def export_checkpoint(checkpoint: Path, folder: Path) -> Path:
+    """Write the model or the adapter of a checkpoint, with its tokenizer, into a folder that `from_pretrained` loads.
+
+    Raises:
+        InputError: the checkpoint holds neither weights nor shards, or is not complete.
+    """
+    if fault := checkpoints.model_fault(checkpoint):
+        raise InputError(f"{checkpoint} has no complete model: {fault}. Choose a folder checkpoint-N of a run.")
+    shards = checkpoint / checkpoints.SHARDS
+    folder.mkdir(parents=True, exist_ok=True)
+    _copy(checkpoint, folder, (*_MODEL, *_TOKENIZER))
+    if shards.is_dir():
+        _write_weights(_read_shards(shards), checkpoint, folder)
+    return folder
 
 
 def push(final: Path, hub: Hub) -> str:
@@ -83,15 +103,44 @@ def push(final: Path, hub: Hub) -> str:
 
 def _merge(config: Config, adapter: Path, final: Path) -> None:
     """Merge the adapter into its base model. Both are read from disk: with sharding, no process holds all weights."""
-    import torch
     from peft import PeftModel
 
     base = adapter.parent / run_directory.BASE if config.model == "demo" else config.model
     # merge in fp32: bf16 would round small adapters to zero
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, revision=config.revision)
-    merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
+    with whole_models():
+        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, revision=config.revision)
+        merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.save_pretrained(final)
     _copy(adapter, final, _TOKENIZER)
+
+
+def _read_shards(shards: Path) -> dict[str, torch.Tensor]:
+    """All weights of a sharded checkpoint, whole, on the CPU."""
+    from torch.distributed.checkpoint.filesystem import FileSystemReader
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.state_dict_loader import load
+
+    reader = FileSystemReader(shards)
+    stored = reader.read_metadata().state_dict_metadata
+    weights = {
+        name: torch.empty(entry.size, dtype=entry.properties.dtype)
+        for name, entry in stored.items()
+        if isinstance(entry, TensorStorageMetadata)
+    }
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "torch.distributed is disabled")  # torch warns that `no_dist` has no group
+        load(weights, storage_reader=reader, no_dist=True)
+    return {name.removeprefix("model."): weight for name, weight in weights.items()}  # accelerate's name of the part
+
+
+def _write_weights(weights: dict[str, torch.Tensor], checkpoint: Path, folder: Path) -> None:
+    if (checkpoint / "adapter_config.json").exists():
+        save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
+        return
+    config = AutoConfig.from_pretrained(checkpoint)
+    with torch.device("meta"):  # the class of the model, without memory: it names tied weights and splits large files
+        model = AutoModelForCausalLM.from_config(config, dtype=next(iter(weights.values())).dtype)
+    model.save_pretrained(folder, state_dict=without_tied_weights(model, weights))
 
 
 def _has_files(folder: Path, source: Path, patterns: Iterable[str]) -> bool:

@@ -8,6 +8,9 @@ holds the whole model or a shard) is part of the training arguments (`empo_rl.co
 
 All processes end together. If a process fails or is killed, the launcher ends the other processes. Ctrl-C and SIGTERM
 reach all processes. If the launcher is killed, its processes end, too (`end_with_launcher`).
+
+While the first process downloads, judges the global batch, merges an adapter or writes a checkpoint, the others wait.
+A process waits at most `trl.ddp_timeout` seconds (`join_process_group`).
 """
 
 from __future__ import annotations
@@ -17,10 +20,15 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from empo_rl.config import Config
 from semantic_entropy import InputError, SemanticEntropyError
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
 
 INTERRUPTED = 130  # exit status of an interrupted process, as shells expect
 STOPPED = 3  # exit status if an alarm stopped the run
@@ -75,6 +83,34 @@ def check_single_process(config: Config) -> None:
             "or launch.strategy=ddp."
         )
     os.environ["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
+
+
+def join_process_group(config: Config) -> PartialState:
+    """Join the processes of the run, before the training arguments exist: they would join without the time limit.
+
+    Raises:
+        InputError: `trl.ddp_timeout` is not a positive number of seconds.
+    """
+    from accelerate import PartialState
+    from torch.distributed import distributed_c10d
+
+    from empo_rl.config.trl_arguments import process_timeout
+
+    timeout = process_timeout(config)
+    # DeepSpeed creates more groups, and torch gives each new group its default, not the limit of the first group
+    defaults: Any = distributed_c10d
+    defaults.default_pg_timeout = defaults.default_pg_nccl_timeout = timeout
+    return PartialState(cpu=config.device == "cpu", timeout=timeout)
+
+
+@contextmanager
+def first_on_each_machine(state: PartialState) -> Iterator[None]:
+    """Enter in turns: the first process, the first process of each other machine, all others. For downloads.
+
+    Where the machines share a cache, the first process downloads into it. Otherwise one process of each machine does.
+    """
+    with state.main_process_first(), state.local_main_process_first():
+        yield
 
 
 def check_devices(config: Config) -> None:

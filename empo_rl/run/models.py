@@ -1,19 +1,36 @@
-"""Load the model and the tokenizer of a run from the hub or a folder, and choose the device and the precision."""
+"""Load the model and the tokenizer of a run from the hub or a folder, and choose the device and the precision.
+
+The first process downloads the model (`download_model`); then all processes load it together (`load_model`), because
+DeepSpeed's ZeRO-3 sends each weight from the first process to the others while it loads.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig, PreTrainedTokenizerFast
+from accelerate import init_empty_weights
+from huggingface_hub import snapshot_download
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    GenerationConfig,
+    PreTrainedTokenizerFast,
+)
 from transformers.utils.import_utils import is_torch_bf16_gpu_available
 
 from empo_rl.config import Config
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError
 
+_MODEL_FILES = ("*.json", "model*.safetensors")  # of these, transformers needs the configuration, index and weights
+_PICKLED_WEIGHTS = "pytorch_model*.bin"  # of a repository without safetensors
 _GENERAL_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")  # tokenizer.json fully describes these tokenizers
 
 
@@ -94,8 +111,27 @@ def saved_tokenizer(model: str, revision: str | None = None) -> Any:
     return AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
 
 
+def download_model(config: Config) -> None:
+    """Download the files of a hub model that are not in the cache.
+
+    Raises:
+        InputError: the model is neither a folder nor a repository, or the download failed.
+    """
+    if Path(config.model).exists():
+        return
+    try:
+        folder = Path(snapshot_download(config.model, revision=config.revision, allow_patterns=[*_MODEL_FILES]))
+        if not any(folder.glob("model*.safetensors")):
+            snapshot_download(config.model, revision=config.revision, allow_patterns=[_PICKLED_WEIGHTS])
+    except (OSError, ValueError) as error:
+        raise InputError(f"model: cannot load {config.model!r}: {error}") from error
+
+
 def load_model(config: Config) -> Any:
-    """The model, with weights in `config.weights_precision()`.
+    """The model, with weights in `config.weights_precision()`. All processes of a run call this function together.
+
+    With `fsdp2`, one process of each machine loads the weights, and the others have weights without a value until the
+    trainer distributes them. With `zero3`, each process keeps its shard, if the training arguments exist.
 
     By default, trained weights are stored in fp32. In bf16, the next value after 0.02 is 1e-4 larger, so Adam's updates
     at learning rate 1e-6 would round to zero. `training.weights` changes the precision of the stored weights;
@@ -106,8 +142,10 @@ def load_model(config: Config) -> Any:
         MissingDependencyError: `lora.load_in_4bit` needs bitsandbytes.
     """
     arguments = loading_arguments(config)
+    loads_no_weights = config.launch.strategy == "fsdp2" and os.environ.get("LOCAL_RANK", "0") != "0"
+    load = _model_without_weights if loads_no_weights else AutoModelForCausalLM.from_pretrained
     try:
-        return AutoModelForCausalLM.from_pretrained(config.model, **arguments)
+        return load(config.model, **arguments)
     except (OSError, ValueError, ImportError) as error:
         using = f" with attn_implementation={config.attn_implementation}" if config.attn_implementation else ""
         raise InputError(f"model: cannot load {config.model!r}{using}: {error}") from error
@@ -168,6 +206,23 @@ def trained_weights_in_fp32(model: Any) -> None:
     for weight in model.parameters():
         if weight.requires_grad:
             weight.data = weight.data.float()
+
+
+def _model_without_weights(name: str, *, revision: str | None = None, **arguments: Any) -> Any:
+    """The model with weights that are allocated but never written, so they take no physical memory.
+
+    accelerate replaces the weights by those of the first process (`cpu_ram_efficient_loading`). Each weight needs its
+    own address, by which accelerate finds it in the optimizer, so the weights cannot stay on the device `meta`.
+    transformers 5.23 has no such option any more: it loads all weights in each process.
+    """
+    with init_empty_weights(include_buffers=False):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name, revision=revision), **arguments)
+    # like torch's `to_empty`, but without the buffers, which have values
+    model._apply(lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor)  # noqa: SLF001
+    model.tie_weights()  # the move to `meta` split tied weights
+    with suppress(OSError):  # a model need not have this file
+        model.generation_config = GenerationConfig.from_pretrained(name, revision=revision or "main")
+    return model
 
 
 def lora_config(config: Config) -> Any:

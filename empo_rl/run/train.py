@@ -30,8 +30,10 @@ from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
 from empo_rl.run import final_model, tiny_model
+from empo_rl.run.launch import first_on_each_machine, join_process_group
 from empo_rl.run.models import (
     count_tokens,
+    download_model,
     fit_to_device,
     load_model,
     load_tokenizer,
@@ -39,6 +41,8 @@ from empo_rl.run.models import (
     trained_weights_in_fp32,
 )
 from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics
+from empo_rl.trainers.trl.sharding import whole_models
+from semantic_entropy import InputError
 
 Progress = Callable[[str, int, int, str], None]
 """A function that is called with (stage, completed steps, total steps, note)."""
@@ -73,7 +77,7 @@ def run_training(
             model.
     """
     additions = additions or RunAdditions()
-    state = PartialState(cpu=config.device == "cpu")
+    state = join_process_group(config)
     tell = say if state.is_main_process else _ignore
     config, notes = fit_to_device(config, state.device.type)
     directory = Path(config.output_dir)
@@ -88,25 +92,26 @@ def run_training(
             # the user of a program with other settings (the demo) does not know the key training.steps
             advice = "" if additions.settings else " Raise training.steps to train further."
             tell(f"all {config.training.steps} steps are completed: nothing to train.{advice}")
-            with state.main_process_first():  # the first process writes the files, and the other processes read them
+            with state.main_process_first(), whole_models():  # the first process writes the files
                 final = final_model.finish_from(start.checkpoint, config, directory)
             return _push(final, config, state, tell)
         provider = None
         if config.method != "sft":
-            provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
+            with first_on_each_machine(state), whole_models():  # the first process downloads the judge
+                provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
         rows, tokenizer = _load_prompts(config, tell)
         for note in _provider_notes(provider, config, rows) if provider and state.is_main_process else ():
             tell(note)
         _limit_vllm_context(arguments, config, rows, tokenizer)
-        with state.main_process_first():  # the first process downloads the files, and the other processes read them
-            model = None if config.model == "demo" else load_model(config)
+        model = None if config.model == "demo" else _hub_model(config, state)
         callbacks: list[Any] = []
         state.wait_for_everyone()  # every process must check the directory before the first process writes into it
         with state.main_process_first():  # the first process creates the base model, and the others load it
             if state.is_main_process:
                 callbacks = _begin(directory, start, config, additions, progress, tell)
                 locked = locked or _lock(directory, state, stack)
-            with explain_disk_full(directory, "Free some space."):
+            _check_shared(directory, state)
+            with explain_disk_full(directory, "Free some space."), whole_models():
                 model = model or _demo_model(config, tokenizer, directory, progress)
         trainer, monitor_callback = _make_trainer(
             config,
@@ -161,8 +166,24 @@ def _provider_notes(provider: EmpoProvider, config: Config, rows: Sequence[dict[
             "do not watch it. empo.measure_entropy=true measures it"
         )
     if config.reads_gold():
-        notes += provider.grader.check([row["gold"] for row in rows])
+        with whole_models():
+            notes += provider.grader.check([row["gold"] for row in rows])
     return notes
+
+
+def _hub_model(config: Config, state: PartialState) -> Any:
+    """Download the model in turns, then load it in all processes together."""
+    with first_on_each_machine(state):
+        download_model(config)
+    return load_model(config)
+
+
+def _check_shared(directory: Path, state: PartialState) -> None:
+    if not directory.is_dir():
+        raise InputError(
+            f"output_dir: the first process created {directory}, and process {state.process_index} does not see it. "
+            "All machines must see the same directory: choose one on a shared disk."
+        )
 
 
 def _limit_vllm_context(arguments: Any, config: Config, rows: Sequence[dict[str, Any]], tokenizer: Any) -> None:

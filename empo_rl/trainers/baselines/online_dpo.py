@@ -23,9 +23,10 @@ from empo_rl.core.provider import EmpoProvider
 from empo_rl.trainers.trl.costs import CostsMixin
 from empo_rl.trainers.trl.distributed import decide
 from empo_rl.trainers.trl.rollouts import Columns, placeholder_reward, trl_columns
+from empo_rl.trainers.trl.sharding import ShardedSavesMixin
 
 
-class OnlineDpoRunTrainer(CostsMixin, OnlineDPOTrainer):
+class OnlineDpoRunTrainer(CostsMixin, ShardedSavesMixin, OnlineDPOTrainer):
     """An OnlineDPOTrainer that uses the provider's rewards and logs the costs of each step."""
 
     def __init__(self, model: Any, provider: EmpoProvider, args: Any, **kwargs: Any) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 from trl import SFTTrainer
 
 from empo_rl.trainers.trl.costs import CostsMixin
+from empo_rl.trainers.trl.sharding import ShardedSavesMixin
 
 
-class SftRunTrainer(CostsMixin, SFTTrainer):
+class SftRunTrainer(CostsMixin, ShardedSavesMixin, SFTTrainer):
     """An SFTTrainer that logs the costs of each step."""
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:

@@ -10,6 +10,7 @@ Modules for a training step:
 Modules for a training run:
 
     run_trainer     RunTrainer: save states in checkpoints, restore the order of prompts when a run is resumed
+    sharding        which models FSDP2 and DeepSpeed shard, and what a save of a sharded model writes
     callbacks       report the monitor's alarms, write the metrics file, show the progress
     costs           measure the seconds and the memory of each step
 """

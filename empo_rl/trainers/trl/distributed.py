@@ -8,6 +8,9 @@ of the global batch: TRL averages the metrics of the processes, which changes no
 If the failure of one process were not sent to all processes, the other processes would wait without end in the
 trainer's next collective call. A failure at another point (in generation, for example) ends only the failed process;
 the launcher (torchrun, accelerate) then ends the other processes.
+
+The judge decides inside `whole_models`: a judge that loads its model at the first pair, or that generates text, is not
+sharded with the trained model.
 """
 
 from __future__ import annotations
@@ -23,6 +26,7 @@ from accelerate.utils import broadcast_object_list, gather_object
 from empo_rl.core.metrics import BatchNumbers
 from empo_rl.core.provider import BatchDecision
 from empo_rl.trainers.trl.rollouts import Columns, join_columns
+from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import BatchResult, SemanticEntropyError
 
 _Value = TypeVar("_Value")
@@ -46,10 +50,13 @@ def decide(
         Exception: this process failed. The original exception is raised.
     """
     if PartialState().num_processes == 1:
-        return decide_batch(make_columns()), slice(None)
+        columns = make_columns()
+        with whole_models():
+            return decide_batch(columns), slice(None)
 
     def decide_without_results(columns: Columns) -> BatchDecision:
-        return replace(decide_batch(columns), results=BatchResult(()))
+        with whole_models():
+            return replace(decide_batch(columns), results=BatchResult(()))
 
     if globally:
         return _decide_globally(make_columns, decide_without_results)

@@ -28,6 +28,7 @@ from empo_rl.core.provider import EmpoProvider
 from empo_rl.files import checkpoints
 from empo_rl.trainers.trl.costs import CostsMixin
 from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
+from empo_rl.trainers.trl.sharding import ShardedSavesMixin
 
 
 class Stateful(Protocol):
@@ -57,7 +58,7 @@ class EpochSampler(RepeatSampler):
         yield from super().__iter__()  # type: ignore[no-untyped-call]  # untyped in TRL
 
 
-class RunTrainer(CostsMixin, EmpoGRPOTrainer):
+class RunTrainer(CostsMixin, ShardedSavesMixin, EmpoGRPOTrainer):
     """An EmpoGRPOTrainer that can be killed at any moment and resumed, and that logs its costs.
 
     Args:

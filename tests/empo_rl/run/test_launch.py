@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 from accelerate.commands.launch import launch_command_parser
-from safetensors.torch import load_file
 
 from empo_rl.config.load import load_config
 from empo_rl.run.launch import accelerate_arguments, check_devices, check_single_process, needs_launch
 from semantic_entropy import InputError
 
-STEPS = 6
 TINY = [
     "tiny",
     "demo.pretrain_steps=2",
@@ -151,25 +149,6 @@ def test_sigterm_ends_all_processes_and_the_launcher_names_the_checkpoint(stoppe
     assert status == 130
     assert "interrupted. The last checkpoint is" in said
     assert "Traceback" not in said
-
-
-@pytest.mark.timeout(300)
-def test_a_resumed_run_with_fsdp2_gives_the_weights_of_a_run_with_ddp(tmp_path):
-    process = start(tmp_path / "ddp", f"training.steps={STEPS}")
-    assert process.wait(timeout=200) == 0, process.communicate()[1][-3000:]
-    process.communicate()
-    script = Path(__file__).with_name("fsdp_on_cpu.py")
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(script)]
-    command = [*torchrun, *TINY, f"output_dir={tmp_path / 'fsdp'}", f"training.steps={STEPS}"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=250, env=environment)
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "resuming from" in done.stderr
-    assert (tmp_path / "fsdp" / "checkpoint-2" / "pytorch_model_fsdp.bin").exists()  # it was sharded
-    assert steps(tmp_path / "fsdp") == list(range(1, STEPS + 1))
-    whole, sharded = (load_file(tmp_path / kind / "final" / "model.safetensors") for kind in ("ddp", "fsdp"))
-    for name, weight in whole.items():
-        torch.testing.assert_close(sharded[name], weight, rtol=1e-3, atol=1e-4)
 
 
 def test_the_arguments_for_accelerate_name_processes_and_machines():
