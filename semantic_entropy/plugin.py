@@ -29,7 +29,7 @@ point in the group `semantic_entropy` that names this module:
 from semantic_entropy import errors
 from semantic_entropy.cache import LRUCache
 from semantic_entropy.cache.identity import class_identity
-from semantic_entropy.clusters.answers import boxed, is_refusal, load_extractor, strip_reasoning
+from semantic_entropy.clusters.answers import boxed, load_extractor, strip_reasoning
 from semantic_entropy.clusters.answers import number as last_number
 from semantic_entropy.clusters.clusterers import Clusterer, Components, Flow, LastMatch, Representative
 from semantic_entropy.clusters.equivalence import (
@@ -40,6 +40,7 @@ from semantic_entropy.clusters.equivalence import (
     combine_directions,
     needs_reverse,
 )
+from semantic_entropy.clusters.refusals import is_refusal
 from semantic_entropy.contracts import stream_verdicts
 from semantic_entropy.estimators import (
     Discrete,

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterator
 
 from semantic_entropy.clusters.choices import choice_letter
+from semantic_entropy.clusters.refusals import is_refusal
 from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.types import Extractor
 
@@ -41,7 +42,7 @@ def strip_reasoning(response: str) -> str:
 def whole(response: str) -> str | None:
     """The whole text; None for a refusal."""
     text = response.strip()
-    return None if not text or _declines(text) else text
+    return None if not text or is_refusal(text) else text
 
 
 def last_line(response: str) -> str | None:
@@ -192,29 +193,3 @@ def _after_reasoning(extract: Extractor, *, check: bool = False) -> Extractor:
         return answer if answer is not None and answer.strip() else None
 
     return run
-
-
-_CANNOT = r"(?:do not|don't|dont|can ?not|can't|cant|could not|couldn't|won't|am unable|am not able|am not sure)"
-_REFUSAL = re.compile(
-    r"(?:(?:i'?m|i am|we are|we're) (?:\w+ )?(?:sorry|afraid (?:i|we)\b|unable|not able|not sure|unsure)"
-    r"|sorry[,.!]|(?:my )?apologies\b|i apologi[sz]e\b"
-    rf"|i (?:really )?{_CANNOT} (?:know|have|answer|help|provide|assist|say|tell|determine|find|give)\b"
-    r"|i have no (?:idea|information|answer)\b"
-    rf"|as an ai\b[^.]*?\bi {_CANNOT}\b"
-    r"|(?:unknown|no answer|n/a|not available|cannot be determined|unanswerable|no idea|idk)\W*$)",
-    re.IGNORECASE,
-)
-_BUT = re.compile(r"\b(?:but|however|nevertheless|that said|best guess|likely|probably)\b|\d", re.IGNORECASE)
-_REFUSAL_LENGTH = 300  # characters: a longer text contains more than a refusal
-
-
-def is_refusal(text: str) -> bool:
-    """Whether a short English text only declines to answer. A text with a guess or a number is an answer."""
-    return _declines(text.strip())
-
-
-def _declines(text: str) -> bool:
-    text = text.replace("\u2019", "'")
-    if len(text) > _REFUSAL_LENGTH or not _REFUSAL.match(text):
-        return False
-    return _BUT.search(text) is None

@@ -3,7 +3,7 @@
 In every script, the text is normalised (NFKC) and case-folded. A token is a word, or a character if the script has no
 spaces between words. Accents are removed from Latin, Greek and Cyrillic letters, because there they mark variants of
 spelling. In other scripts the marks stay, because there they can be vowels. Thousands commas and trailing zeros are
-removed from numbers. English number words become digits. `STOP_WORDS` lists the English articles and function words.
+removed from numbers. English number words become digits, and digits of every script become 0 to 9.
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from functools import lru_cache
+
+from semantic_entropy_plugins.quantities.number_words import with_digits
 
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['\u2019](?:s\b)?")
@@ -42,29 +44,6 @@ class _Separators(dict[int, str]):
 
 _SEPARATORS = _Separators()
 
-STOP_WORDS = frozenset(
-    "a an the of in on at to for from by with as and or is are was were be been being am it its he she they his her "
-    "their them him this that these those there which who whom whose what when where why how do does did has have had "
-    "you we my your our also about into out than then so such if but because while during between would will can could "
-    "should may might just only very known called name".split()
-)
-
-_UNITS = dict(
-    zip(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-        "seventeen eighteen nineteen".split(),
-        range(20),
-        strict=True,
-    )
-)
-_TENS = {word: 10 * (i + 2) for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())}
-_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
-_ORDINALS = {
-    word: str(i + 1)
-    for i, word in enumerate(
-        "first second third fourth fifth sixth seventh eighth ninth tenth eleventh twelfth".split()
-    )
-}
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 
 
@@ -77,7 +56,7 @@ LONGEST_CACHED = 1000  # characters: a cache of longer texts would need too much
 
 
 def _tokens(text: str) -> tuple[str, ...]:
-    return tuple(_with_digits(_words(fold(text))))
+    return tuple(_words(with_digits(fold(text))))
 
 
 _cached_tokens = lru_cache(maxsize=16384)(_tokens)
@@ -92,13 +71,42 @@ def fold(text: str) -> str:
     for char in unicodedata.normalize("NFD", text):
         if not unicodedata.combining(char):
             loses_marks = char < _ARMENIAN
-        elif loses_marks:
+        elif loses_marks or char in _OPTIONAL_MARKS:
             continue
         kept.append(char)
-    return unicodedata.normalize("NFC", "".join(kept))
+    return unicodedata.normalize("NFC", "".join(kept).translate(_PLAIN_LETTERS))
 
 
 _ARMENIAN = "\u0530"  # the first script after Latin, Greek and Cyrillic
+_OPTIONAL_MARKS = frozenset(
+    map(chr, (*range(0x591, 0x5BE), *range(0x64B, 0x656), 0x670))
+)  # vowels of Hebrew and Arabic
+
+
+class _PlainLetters(dict[int, str]):
+    """A table for `str.translate`: letters with a stroke that Unicode does not decompose, and decimal digits."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        decimal = unicodedata.decimal(char, None)
+        return self.setdefault(code, char if decimal is None else str(decimal))
+
+
+_PLAIN_LETTERS = _PlainLetters(
+    {
+        **{ord(letter): plain for letter, plain in zip("łøđðħŧıŋĸɓɗƙɛɔ", "lodthtinkbdkeo", strict=True)},
+        ord("æ"): "ae",
+        ord("œ"): "oe",
+        ord("þ"): "th",
+        ord("ĳ"): "ij",
+        # Arabic: the forms of alef, of yeh, and the filler of lines
+        0x623: "\u0627",
+        0x625: "\u0627",
+        0x622: "\u0627",
+        0x649: "\u064a",
+        0x640: "",
+    }
+)
 
 
 def _words(text: str) -> list[str]:
@@ -122,41 +130,3 @@ def _canonical_number(digits: str) -> str:
         return digits.replace(_OVER, "/")
     digits = digits.rstrip("0").rstrip(".") if "." in digits else digits
     return digits.lstrip("0") if digits[0] == "0" and digits.lstrip("0")[:1].isdigit() else digits
-
-
-def _with_digits(words: list[str]) -> list[str]:
-    """Replace each run of English number words by one number: `two hundred and five` -> `205`."""
-    out: list[str] = []
-    i = 0
-    while i < len(words):
-        value, used = _number(words, i)
-        if used:
-            out.append(str(value))
-            i += used
-        else:
-            out.append(_ORDINALS.get(words[i], words[i]))
-            i += 1
-    return out
-
-
-def _number(words: list[str], start: int) -> tuple[int, int]:
-    total = current = used = 0
-    last = 10**12  # size of the previous number word: sizes decrease in a number (`twenty two`, not `two twenty`)
-    for at in range(start, len(words)):
-        word = words[at]
-        if word in _UNITS and last > 19:
-            current, last = current + _UNITS[word], max(9, _UNITS[word])
-        elif word in _TENS and last >= 100:
-            current, last = current + _TENS[word], 20
-        elif word == "hundred" and 0 < current < 100:
-            current, last = current * 100, 100
-        elif word in _SCALES and word != "hundred" and current:
-            total, current, last = total + current * _SCALES[word], 0, 1000
-        elif not (word == "and" and used and last >= 100 and _continues(words, start + used + 1)):
-            break
-        used += 1
-    return total + current, used
-
-
-def _continues(words: list[str], at: int) -> bool:
-    return at < len(words) and (words[at] in _UNITS or words[at] in _TENS)

@@ -20,6 +20,8 @@ CASES = [
         "\u0928\u092e\u0938\u094d\u0924\u0947 \u0926\u0941\u0928\u093f\u092f\u093e",
         ("\u0928\u092e\u0938\u094d\u0924\u0947", "\u0926\u0941\u0928\u093f\u092f\u093e"),
     ),  # vowel signs stay in their words
+    ("\u0141\u00f3d\u017a, S\u00f8ren, \u0110\u00e0 N\u1eb5ng", ("lodz", "soren", "da", "nang")),
+    ("\u0661\u0662\u0663", ("123",)),
     ("1,000.50 km.", ("1000.5", "km")),
     ("007 3.0 0.5 .5", ("7", "3", "0.5", "0.5")),
     ("two hundred and five people", ("205", "people")),

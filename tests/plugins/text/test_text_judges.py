@@ -41,9 +41,9 @@ TEXT = [  # question, one answer, another, the same?
     (None, "C", "C++", False),
     (None, "-5", "5", False),
     (None, "1/2", "2", False),
-    ("Capital of Australia?", "It is Canberra, not Sydney.", "Sydney", True),  # wrong, and documented
-    (None, "John F. Kennedy", "Robert F. Kennedy", True),  # also wrong, and documented
-    (None, "1945", "nineteen forty-five", False),  # also wrong, and documented
+    ("Capital of Australia?", "It is Canberra, not Sydney.", "Sydney", False),
+    (None, "John F. Kennedy", "Robert F. Kennedy", True),  # wrong, and documented
+    (None, "1945", "nineteen forty-five", True),
     (None, "before 1990", "after 1990", False),
     (None, "I think Paris", "think paris", True),
 ]

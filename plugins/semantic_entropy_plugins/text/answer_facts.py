@@ -1,0 +1,383 @@
+r"""Reads an answer into facts that can be compared: words, quantities, and marks of classes that exclude each other.
+
+    "On July 20, 1969 at 8:17 PM, not in Texas"
+        words       july texas
+        quantities  20, 1969, 20:17 (also 8:17)
+        marks       (month, july)
+        denied      texas
+
+The text is read once, from left to right. What has a structure is read as what it is: dates, times, numbers with their
+unit, formulas, comparisons, signs of ions. The rest is words: case-folded, without accents and function words.
+
+A function word counts where it is a name or the answer: in capitals (`IT`), before a capital (`Will Smith`), a single
+capital letter (`Hepatitis A`), or `on` and `in` at the end of a clause (`The light is on`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
+
+from semantic_entropy_plugins.quantities.dates import MONTHS, find_dates
+from semantic_entropy_plugins.quantities.number_words import from_chinese, plain
+from semantic_entropy_plugins.text import scan_patterns as follows
+from semantic_entropy_plugins.text.content_words import fold
+from semantic_entropy_plugins.text.measured_numbers import Quantity, read_clock, read_number
+from semantic_entropy_plugins.text.plain_writing import plain_writing
+from semantic_entropy_plugins.text.scan_patterns import ROMAN, SCAN
+from semantic_entropy_plugins.text.unspaced_scripts import unspaced_words
+from semantic_entropy_plugins.text.word_lists import (
+    CLASS_OF,
+    COUNTED_NEGATIONS,
+    NAMES,
+    NEGATIONS,
+    NO,
+    NO_NEGATION,
+    PARTICLES,
+    SCOPE,
+    SCOPE_ENDS,
+    STOP_WORDS,
+    VERBS,
+    YES,
+)
+
+Element = str | Quantity
+
+
+class Facts(NamedTuple):
+    """What an answer says.
+
+    Attributes:
+        elements: the content words and quantities.
+        said: the elements that the answer does not deny.
+        denied: the elements that the answer denies, and says nowhere else.
+        marks: pairs (class, member); two members of one class exclude each other.
+        items: the parts between commas, `and` and line ends, if the answer is one sentence or a list.
+        raw: all words in order, function words included.
+        polarity: "yes", "no" or None.
+        spellings: the other spelling of a word with an umlaut: `mueller` -> `muller`.
+    """
+
+    elements: frozenset[Element]
+    said: frozenset[Element]
+    denied: frozenset[Element]
+    marks: frozenset[tuple[str, str]]
+    items: tuple[frozenset[Element], ...]
+    raw: tuple[str, ...]
+    polarity: str | None
+    spellings: tuple[tuple[str, str], ...]
+
+
+_RELATIONS = {"<=": "\u2264", ">=": "\u2265", "=>": "\u2192", "->": "\u2192", "!=": "\u2260", "==": "="}
+_TURNED = {">": "<", "\u2265": "\u2264"}  # `a > b` is `b < a`
+_OPERATORS = {":": "-", "\u00f7": "/", "\u00d7": "*"}  # other writings; a score is 3:2 or 3-2
+_SYMMETRIC = "=\u2260\u2248+*"
+_NUMERALS = {"I": 1, "V": 5, "X": 10}
+_COUNTERS = re.compile(
+    r"[\u4e2a\u500b\u4eba\u5e74\u6708\u65e5\u53f7\u70b9\u5c81\u6b73\u56de\u540d\u4f4d\u6b21\u6642\u5206\u79d2\u5143\u5186]$"
+)
+_SPELLED = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe", "\u00e5": "aa"})
+_ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+_LONGEST_CACHED_WORD = 50  # characters
+
+
+def read_facts(text: str) -> Facts:
+    """The facts of an answer."""
+    return _Reader(plain_writing(text)).read()
+
+
+_folded = lru_cache(maxsize=16384)(fold)
+
+
+class _Reader:
+    """Reads one plain text from left to right."""
+
+    def __init__(self, text: str) -> None:
+        self.marks: set[tuple[str, str]] = set()
+        self.text = " ".join(self._without_dates(text).split())
+        self.cased = any(map(str.islower, text))
+        self.cased_as_sentence = any(map(str.isupper, text))
+        self.start = self.at = 0
+        self.raw: list[str] = []
+        self.said: set[Element] = set()
+        self.denied: set[Element] = set()
+        self.clause: list[tuple[Element, bool]] = []
+        self.items: list[set[Element]] = [set()]
+        self.listed = True
+        self.negated = False  # the clause has a negation
+        self.scope = 0  # content words that the last negation still denies
+        self.before: tuple[str, int] = ("", -1)  # the last operand and its end
+        self.sign = ""  # the minus before the next operand
+        self.operation: tuple[str, str] | None = None  # the left operand and the sign, waiting for the right operand
+        self.spellings: dict[str, str] = {}
+        self.polarity: str | None = None
+
+    def read(self) -> Facts:
+        while found := SCAN.search(self.text, self.at):
+            self.at = found.end()
+            kind = str(found.lastgroup)
+            self.start = found.start(kind)
+            _HANDLERS[kind](self, found[kind], found)
+        self._end_clause()
+        items = tuple(frozenset(item) for item in self.items if item)
+        return Facts(
+            frozenset(self.said | self.denied),
+            frozenset(self.said),
+            frozenset(self.denied - self.said),
+            frozenset(self.marks),
+            items if self.listed else (),
+            tuple(self.raw),
+            self.polarity,
+            tuple(self.spellings.items()),
+        )
+
+    def _without_dates(self, text: str) -> str:
+        """Write each date as `july 20 1969`, and mark its month."""
+        parts: list[str] = []
+        end = 0
+        for date in find_dates(text):
+            month = MONTHS[date.month - 1] if isinstance(date.month, int) else date.month
+            if month:
+                self.marks.add(("month", month))
+            written = [month if isinstance(date.month, int) else None, date.day, date.year]
+            parts += text[end : date.start], " ".join(str(part) for part in written if part is not None), " "
+            end = date.end
+        return "".join((*parts, text[end:])) if parts else text
+
+    def _add(self, element: Element) -> None:
+        denied = self.scope > 0
+        self.scope -= denied
+        self.clause.append((element, denied))
+        self.items[-1].add(element)
+
+    def _operand(self, written: str) -> None:
+        """Complete an operation such as `a < b`, and remember the operand for the next sign."""
+        written, self.sign = self.sign + written, ""
+        if self.operation:
+            left, sign = self.operation
+            if sign in _TURNED:
+                left, sign, written_right = written, _TURNED[sign], left
+            elif sign in _SYMMETRIC:
+                left, written_right = sorted((left, written))
+            else:
+                written_right = written
+            self.marks.add(("operation", f"{left}{sign}{written_right}"))
+            self.operation = None
+        self.before = written, self.at
+
+    def read_relation(self, written: str, found: re.Match[str]) -> None:
+        sign = _RELATIONS.get(written, written)
+        self.operation = (self.before[0], sign) if self.before[1] >= 0 else None
+        self.scope = 0
+
+    def read_operator(self, written: str, found: re.Match[str]) -> None:
+        left, end = self.before
+        glued = end >= 0 and not self.text[end : self.start].strip()
+        right = follows.OPERAND.match(self.text, self.at)
+        if self.operation and right:
+            self.sign = "-" if written == "-" else ""
+        elif glued and right and (len(left) == 1 or left[0].isdigit()):
+            self.operation = left, _OPERATORS.get(written, written)
+        elif written == "-" and self.text[self.start - 1 : self.start].isspace():
+            self._end_clause()
+        elif written == ":":
+            self._end_clause()
+            self.items = [set()]  # what introduces a list is no item
+
+    def read_clock(self, written: str, found: re.Match[str]) -> None:
+        self._quantity(read_clock(written))
+
+    def read_number(self, written: str, found: re.Match[str]) -> None:
+        start = found.start("digits")
+        if start > 2 and self.text[start - 1].islower() and follows.CLAUSE_ENDS.match(self.text, self.at):
+            self.raw.append(written)  # the number of a footnote: `James Fleet1.`
+            self._add(written)
+            return
+        quantity, self.at = read_number(found, self.text)
+        self._quantity(quantity)
+
+    def _quantity(self, quantity: Quantity) -> None:
+        written = plain(quantity.number)
+        self.raw.append(written)
+        self._operand(written)
+        self._add(quantity)
+
+    def read_formula(self, written: str, found: re.Match[str]) -> None:
+        written = re.sub(r"[\s{}]", "", written).lower()
+        self.marks.add(("formula", written))
+        self.raw.append(written)
+        self._operand(written)
+        self._add(written)
+
+    def read_label(self, written: str, found: re.Match[str]) -> None:
+        word = written.lower().replace("-", "") if written[-1] != "-" else written.lower()
+        self.marks.add(("label", word))
+        self.raw.append(word)
+        self._operand(word)
+        self._add(word)
+
+    def read_initials(self, written: str, found: re.Match[str]) -> None:
+        self._content(re.sub(r"[\s.]", "", written))
+
+    def read_run(self, written: str, found: re.Match[str]) -> None:
+        counted = _COUNTERS.sub("", written)
+        value = from_chinese(counted)
+        if value is not None:
+            self._quantity(Quantity(Fraction(value)))
+            return
+        for word, denied in unspaced_words(written):
+            self.raw.append(word)
+            self.scope = max(self.scope, int(denied))
+            self._add(word)
+
+    def read_word(self, written: str, found: re.Match[str]) -> None:
+        self._content(written)
+
+    def _content(self, written: str) -> None:
+        word = _folded(written) if len(written) < _LONGEST_CACHED_WORD else fold(written)
+        word, negated = self._without_apostrophe(word)
+        if not word or self._answers_yes_or_no(word):
+            return
+        self.raw.append(word)
+        if word in NEGATIONS and not (word == "no" and follows.NUMBER.match(self.text, self.at)):  # `No. 5`
+            self._negation(word)
+            return
+        self._end_denial(word)
+        if word in _ORDINAL_ENDINGS and self.text[self.start - 1 : self.start].isdigit():
+            self.raw.pop()
+        elif len(word) == 1 and word.isalpha():
+            self._single_letter(word, written)
+        elif word not in STOP_WORDS or self._counts(word, written):
+            self._content_word(word, written)
+        if negated:
+            self._negation("not")
+
+    def _answers_yes_or_no(self, word: str) -> bool:
+        """Whether the answer begins with this word and the word is a yes or a no, and not `no evidence`."""
+        if self.raw or self.polarity:
+            return False
+        self.polarity = "yes" if word in YES else "no" if word in NO else None
+        if self.polarity is None or (word in NEGATIONS and not follows.CLAUSE_ENDS.match(self.text, self.at)):
+            return False
+        self.raw.append(word)
+        self._add(self.polarity)
+        return True
+
+    def _end_denial(self, word: str) -> None:
+        if word in SCOPE_ENDS:
+            self._end_clause()
+        elif word in VERBS and self.clause and self.clause[-1][1]:
+            self.scope = 0
+        elif word in ("and", "or") and self.scope == 0:
+            self._end_item()
+
+    def _content_word(self, word: str, written: str) -> None:
+        if ROMAN.fullmatch(written):
+            value = _roman(written.upper())
+            self.marks.add(("numeral", str(value)))
+            self._add(Quantity(Fraction(value)))
+            return
+        if word in CLASS_OF:
+            self.marks.add(CLASS_OF[word])
+        if not written.isascii():
+            spelled = _folded(written.casefold().translate(_SPELLED))
+            if spelled != word:
+                self.spellings[spelled] = word
+        self._operand(word)
+        self._add(word)
+
+    def _single_letter(self, word: str, written: str) -> None:
+        if (word == "i" and self._is_pronoun()) or (word == "a" and self._is_article(written)):
+            return
+        if written.upper() in _NUMERALS and self.clause:
+            self.marks.add(("numeral", str(_NUMERALS[written.upper()])))
+        self.marks.add(("label", word))
+        self._operand(word)
+        self._add(word)
+
+    def _is_pronoun(self) -> bool:
+        alone = len(self.raw) == 1 and follows.CLAUSE_ENDS.match(self.text, self.at)
+        return not alone and not follows.NUMERAL_ENDS.match(self.text, self.at)
+
+    def _is_article(self, written: str) -> bool:
+        if follows.CLAUSE_ENDS.match(self.text, self.at) or follows.SIGN.match(self.text, self.at):
+            return False
+        return written == "a" or self._begins_sentence()
+
+    def _begins_sentence(self) -> bool:
+        before = self.text[max(0, self.start - 3) : self.start].rstrip()
+        return not before or before[-1] in '.!?:;"(*-'
+
+    def _counts(self, word: str, written: str) -> bool:
+        """Whether a function word counts as a content word here."""
+        if written.isupper() and len(written) > 1 and (self.cased or " " not in self.text):
+            return True
+        if word in NAMES and written[0].isupper():
+            return bool(follows.CAPITAL.match(self.text, self.at))
+        if word in NAMES and not self.cased_as_sentence:
+            return not self.raw[:-1]  # `will smith`, in a text without capitals
+        return word in PARTICLES and bool(follows.CLAUSE_ENDS.match(self.text, self.at))
+
+    @staticmethod
+    def _without_apostrophe(word: str) -> tuple[str, bool]:
+        if "'" not in word:
+            return word, False
+        if word.endswith("n't"):
+            return {"ca": "can", "wo": "will", "sha": "shall"}.get(word[:-3], word[:-3]), True
+        if word.endswith(("'s", "'re", "'m", "'ve", "'ll", "'d")):
+            return word[: word.rindex("'")], False
+        return word.replace("'", ""), False
+
+    def _negation(self, word: str) -> None:
+        following = follows.WORD.match(self.text, self.at)
+        if following and following[1].lower() in NO_NEGATION:
+            return
+        if word in COUNTED_NEGATIONS:
+            self._add(word)
+        if self.polarity is None:
+            self.polarity = "no"
+        self.negated, self.scope = True, 1 if word == "non" else SCOPE
+
+    def read_end(self, written: str, found: re.Match[str]) -> None:
+        if written in ",;":
+            self._end_item()
+        elif not follows.TEXT_ENDS.match(self.text, self.at) and written not in '"()[]{}':
+            self.listed = False
+        if not (written == "," and self.scope == SCOPE and not self.negated):
+            self._end_clause()
+
+    def _end_item(self) -> None:
+        if self.items[-1]:
+            self.items.append(set())
+
+    def _end_clause(self) -> None:
+        """A negation that denies no word after it denies the words before it in its clause: `Er kommt nicht`."""
+        backwards = self.negated and not any(denied for _, denied in self.clause)
+        for element, denied in self.clause:
+            (self.denied if denied or backwards else self.said).add(element)
+        self.clause.clear()
+        self.negated, self.scope, self.operation = False, 0, None
+
+
+def _roman(numeral: str) -> int:
+    values = [_NUMERALS[letter] for letter in numeral]
+    return sum(-v if v < following else v for v, following in zip(values, [*values[1:], 0], strict=True))
+
+
+_HANDLERS: Mapping[str, Callable[[_Reader, str, re.Match[str]], None]] = {
+    "plain": _Reader.read_word,
+    "end": _Reader.read_end,
+    "clock": _Reader.read_clock,
+    "code": _Reader.read_label,
+    "formula": _Reader.read_formula,
+    "ion": _Reader.read_label,
+    "initials": _Reader.read_initials,
+    "number": _Reader.read_number,
+    "relation": _Reader.read_relation,
+    "operator": _Reader.read_operator,
+    "run": _Reader.read_run,
+    "word": _Reader.read_word,
+}

@@ -1,0 +1,166 @@
+"""Compares the facts of two answers: the rule of the judge `text`.
+
+1. Two answers contradict each other, and differ, if
+   - one says yes and the other says no;
+   - one denies what the other says, or they have opposite words (`before`, `after`; `safe`, `unsafe`);
+   - each has a number, or a member of one class (a month, a sign, a label such as `Hepatitis A`), that the other lacks;
+   - both are lists, and each has an item that the other lacks.
+2. Otherwise they are the same if one answer has all content words and numbers of the other; or if the shorter answer
+   has at least three of them, and the longer answer has 60% of these.
+
+Words of the question do not count, unless nothing else is left. A unit on one side only is ignored; two units must
+give the same quantity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from functools import lru_cache
+from typing import NamedTuple
+
+from semantic_entropy.plugin import Verdict
+from semantic_entropy_plugins.text.answer_facts import Element, Facts, read_facts
+from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
+from semantic_entropy_plugins.text.json_answers import json_key
+from semantic_entropy_plugins.text.measured_numbers import Quantity
+from semantic_entropy_plugins.text.word_lists import NEGATIVE_PREFIXES, OPPOSITES
+
+ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
+FEWEST_ITEMS, LONGEST_ITEM = 3, 3  # a list has at least three items of at most three words each
+
+
+class Content(NamedTuple):
+    """What the judge `text` compares. Equal contents mean the same.
+
+    Attributes:
+        data: the key of the JSON object or list, if the answer is one.
+        symbols: the whole answer, if it contains no words.
+        facts: the facts of the answer.
+        new: the elements of the facts that are not in the question.
+        numbers: the quantities among `new`; all quantities of the answer if the question has all its elements.
+        items: the items of a list, without elements of the question; empty if the answer is no list of short items.
+    """
+
+    data: Hashable | None
+    symbols: str | None
+    facts: Facts
+    new: frozenset[Element]
+    numbers: frozenset[Element]
+    items: tuple[frozenset[Element], ...]
+
+
+def content(question: str | None, answer: str) -> Content:
+    """Read an answer to a question."""
+    return _cached_content(question, answer) if len(answer) <= LONGEST_CACHED else _read(question, answer)
+
+
+def _read(question: str | None, answer: str) -> Content:
+    facts = read_facts(answer)
+    asked = _cached_facts(question).elements if question else frozenset()
+    symbols = None if facts.raw or facts.elements else fold(answer).strip()
+    items = tuple([new for item in facts.items if (new := item - asked)])
+    listed = len(items) >= FEWEST_ITEMS and all(len(item) <= LONGEST_ITEM for item in items)
+    new = facts.elements - asked
+    return Content(json_key(answer), symbols, facts, new, _numbers(new or facts.elements), items if listed else ())
+
+
+_cached_content = lru_cache(maxsize=16384)(_read)
+_cached_facts = lru_cache(maxsize=1024)(read_facts)
+
+
+def compare(left: Content, right: Content) -> Verdict:
+    """The verdict, with the share of the shorter answer's elements that both have; 0 if the answers contradict."""
+    if left.data is not None and right.data is not None:
+        return _equal(left.data, right.data)
+    if left.symbols is not None or right.symbols is not None:
+        return _equal(left.symbols, right.symbols)
+    if contradiction := _contradiction(left, right):
+        return Verdict(False, 0.0, contradiction)
+    share, same = _overlap(left, right)
+    if same and (difference := _difference(left, right)):
+        return Verdict(False, 0.0, difference)
+    return Verdict(same, share)
+
+
+def _overlap(left: Content, right: Content) -> tuple[float, bool]:
+    one, other = (left.new, right.new) if left.new and right.new else (left.facts.elements, right.facts.elements)
+    if not (one and other):
+        one, other = frozenset(left.facts.raw), frozenset(right.facts.raw)
+    shared = len(one) - len(_missing(one, other, left.facts, right.facts))
+    shorter = min(len(one), len(other))
+    share = min(1.0, shared / shorter)
+    return share, share == 1 or (shorter >= ENOUGH_WORDS and share >= ENOUGH_SHARE)
+
+
+def _equal(left: Hashable, right: Hashable) -> Verdict:
+    return Verdict(left == right, float(left == right))
+
+
+def _missing(one: frozenset[Element], other: frozenset[Element], left: Facts, right: Facts) -> set[Element]:
+    """The elements of one answer that the other lacks. Quantities agree by value, `muller` and `mueller` are equal."""
+    missing = set(one - other)
+    if not missing:
+        return missing
+    spare = [element for element in other - one if isinstance(element, Quantity)]
+    if spare:
+        missing = {e for e in missing if not (isinstance(e, Quantity) and any(map(e.agrees, spare)))}
+    if left.spellings or right.spellings:
+        respelled = dict((*left.spellings, *right.spellings))
+        words = {respelled.get(e, e) for e in other if isinstance(e, str)}
+        missing = {e for e in missing if not (isinstance(e, str) and respelled.get(e, e) in words)}
+    return missing
+
+
+def _contradiction(left: Content, right: Content) -> str | None:
+    one, other = left.facts, right.facts
+    if one.polarity and other.polarity and one.polarity != other.polarity:
+        return "one says yes, the other no"
+    if (one.denied and not one.denied.isdisjoint(other.said)) or (
+        other.denied and not other.denied.isdisjoint(one.said)
+    ):
+        return "they differ in a negation"
+    if left.numbers and right.numbers and left.numbers != right.numbers and _different_numbers(left, right):
+        return "different numbers"
+    if one.marks and other.marks and one.marks != other.marks and _excluded(one.marks, other.marks):
+        return "different members of one class"
+    return None
+
+
+def _difference(left: Content, right: Content) -> str | None:
+    """A difference that the shared words do not show."""
+    only_left = left.facts.elements - right.facts.elements
+    only_right = right.facts.elements - left.facts.elements
+    if only_left and only_right and _opposite(only_left, only_right):
+        return "opposite words"
+    if left.items and right.items and _has_other_item(left, right) and _has_other_item(right, left):
+        return "different items"
+    return None
+
+
+def _different_numbers(left: Content, right: Content) -> bool:
+    """Whether each answer has a number that the other lacks."""
+    return bool(
+        _missing(left.numbers, right.numbers, left.facts, right.facts)
+        and _missing(right.numbers, left.numbers, right.facts, left.facts)
+    )
+
+
+def _numbers(elements: frozenset[Element]) -> frozenset[Element]:
+    return frozenset([element for element in elements if isinstance(element, Quantity)])
+
+
+def _excluded(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]) -> bool:
+    return not {name for name, _ in one - other}.isdisjoint([name for name, _ in other - one])
+
+
+def _opposite(one: frozenset[Element], other: frozenset[Element]) -> bool:
+    words, others = ([word for word in elements if isinstance(word, str)] for elements in (one, other))
+    return (
+        any(not OPPOSITES[word].isdisjoint(others) for word in words if word in OPPOSITES)
+        or any(prefix + word in other for word in words for prefix in NEGATIVE_PREFIXES)
+        or any(prefix + word in one for word in others for prefix in NEGATIVE_PREFIXES)
+    )
+
+
+def _has_other_item(one: Content, other: Content) -> bool:
+    return not all(any(item <= listed or listed <= item for listed in other.items) for item in one.items)

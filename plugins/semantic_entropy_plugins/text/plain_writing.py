@@ -1,0 +1,79 @@
+"""Writes an answer plainly: one line in NFKC, the signs of ASCII, digits for number words, no hedges.
+
+3\u00bd cm\u00b2 -> 3 1/2 cm^2        5'10" -> 5 ft 10 in        I think it is two -> . it is 2
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from semantic_entropy_plugins.quantities.number_words import with_digits
+from semantic_entropy_plugins.text.word_lists import HEDGE
+
+KEPT_SYMBOLS = "\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2\u00b0\u2260\u2264\u2265\u2248\u2192\u00d7\u00f7\u2032\u2033"
+_FEET = re.compile(r"(?<=\d)\s?'\s?(\d{1,2}(?:\.\d+)?)\s?(?:\"|''|\b)")
+_LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)]\s")
+
+
+def plain_writing(text: str) -> str:
+    """The answer in plain writing. A line end becomes a semicolon, and the numbers of a numbered list are removed."""
+    lines = _LIST_MARK.sub("\n", _plain_signs(text)).replace("\n", " ; ")
+    return _answer_alone(with_digits(lines))
+
+
+def _answer_alone(text: str) -> str:
+    """The text without phrases that say how sure the speaker is, unless they are the whole text."""
+    if not HEDGE.search(text):
+        return text
+    alone = HEDGE.sub(" . ", text)
+    return alone if any(map(str.isalnum, alone)) else text
+
+
+class _PlainSigns(dict[int, str]):
+    """A table for `str.translate`: every dash, quotation mark and digit becomes the ASCII one; other symbols spaces."""
+
+    def __missing__(self, code: int) -> str:
+        char = chr(code)
+        category = unicodedata.category(char)
+        if category == "Nd":
+            plain_char = str(unicodedata.decimal(char))
+        elif char in KEPT_SYMBOLS or category[0] in "LMN" or code < 128:
+            plain_char = char
+        elif category == "Pd" or char == "\u2212":
+            plain_char = "-"
+        else:
+            plain_char = _MARKS_OF_SENTENCES.get(char, " ")
+        return self.setdefault(code, plain_char)
+
+
+_MARKS_OF_SENTENCES = {
+    **dict.fromkeys("\u3002\u0964\u06d4\uff61\u2026", "."),
+    **dict.fromkeys("\u3001\u060c", ","),
+    **dict.fromkeys("\u061b", ";"),
+    **dict.fromkeys("\u061f\u00bf\u00a1", "?"),
+    **dict.fromkeys("\u201c\u201d\u201e\u00ab\u00bb\u300c\u300d\u300e\u300f", '"'),
+    **dict.fromkeys("\u2018\u2019\u201b\u02bc", "'"),
+}
+_PLAIN_SIGNS = _PlainSigns()
+_SUPERSCRIPTS = str.maketrans(
+    "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-"
+)
+_RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207a\u207b]+")
+_THIN_SPACE = re.compile(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))")  # 1 000 000
+_VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
+
+
+def _plain_signs(text: str) -> str:
+    """The text in NFKC, with the signs of ASCII where there is one: `3\u00bd` -> `3 1/2`, `cm\u00b2` -> `cm^2`."""
+    if not text.isascii():
+        text = _RAISED.sub(_raised, _VULGAR.sub(" ", _THIN_SPACE.sub("", text)))
+        text = (
+            unicodedata.normalize("NFKC", text.replace("\u2026", " . ")).replace("\u2044", "/").translate(_PLAIN_SIGNS)
+        )
+    return _FEET.sub(r" ft \1 in ", text) if "'" in text else text
+
+
+def _raised(digits: re.Match[str]) -> str:
+    exponent = digits[0].translate(_SUPERSCRIPTS)
+    return exponent if exponent[-1] in "+-" else "^" + exponent  # Ca2+ is an ion

@@ -1,0 +1,69 @@
+r"""What `answer_facts` recognises in an answer, in one regular expression. Every repetition is bounded.
+
+plain     a word of ASCII letters, which no other rule can match     formula   f(x), O(n^2), x^2
+end       the end of a clause or of an item                         ion       Na+, Ca2+, the grade A-
+clock     8:30, 8 PM                                                initials  J.K., J. K. before a name
+code      H2O, B12, F-16                                            relation  <, <=, !=, ->
+number    -5, 1,000.5, 3/4, $1.5M                                   operator  + - * / :
+run       Chinese and Japanese characters                           word      any other word, also with apostrophes
+"""
+
+from __future__ import annotations
+
+import re
+
+from semantic_entropy_plugins.text.plain_writing import KEPT_SYMBOLS
+from semantic_entropy_plugins.text.unspaced_scripts import UNSPACED
+
+_LETTER = rf"(?:[A-Za-z]|[^\x00-\x7f{KEPT_SYMBOLS}{UNSPACED}])"
+_CURRENCY = (
+    r"(?:US|CA|AU|HK|NZ|[ACR])?\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd]|\b(?:USD|EUR|GBP|JPY|CNY|INR|CHF|Rs)\b\.?"
+)
+_DIGITS = (
+    r"\d{1,3}(?:,\d{2,3}){0,6},\d{3}(?!\d)(?:\.\d{1,99})?"  # 1,000,000 and the Indian 10,00,000
+    r"|\d{1,3}(?: \d{3}){2,6}(?!\d)|\d{1,3}(?:\.\d{3}){2,6}(?![\d.])"  # 1 000 000 and 1.000.000
+    r"|\d{1,99}(?:\.\d{1,99})?|\.\d{1,99}"
+)
+_RULES = {
+    "plain": r"[A-Za-z]{2,}(?=[\s,;!?]|\.?$)",
+    "end": r"!(?!=)|[?;()\[\]{}\"|,]|\.(?!\d)",
+    "clock": (
+        r"(?<![\w.:])\d{1,2}(?::[0-5]\d){0,2}\s?[AaPp]\.?\s?[Mm]\b\.?"
+        r"|(?<![\w.:])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?![\d:])"
+    ),
+    "code": (
+        r"(?<!\w)(?:[A-Za-z]{1,2}\d{1,9}(?:[A-Za-z]{1,2}\d{1,9}){0,9}[A-Za-z]{0,2}"
+        r"|[A-Z]{1,3}-\d{1,9}|[A-Z]{3}\d{1,9})(?!\w|\^)"
+    ),
+    "formula": (
+        r"(?<!\w)(?:[A-Za-z]'{0,3}|sin|cos|tan|cot|log|ln|exp|sqrt|max|min|gcd|lcm|det)"
+        r"\([^()\s][^()]{0,40}(?:\([^()]{0,40}\)[^()]{0,40})?\)"
+        r"|(?<![\w.])(?:\w|\d{1,9}(?:\.\d{1,9})?)(?:\^\{?[-+]?\w{1,20}\}?){1,4}"
+    ),
+    "ion": r"(?<![\w+-])[A-Za-z][A-Za-z\d]{0,2}(?:\d?[+]{1,2}|\d?-(?![\w-]))(?!\w)",
+    "initials": (
+        r"(?<![\w'])(?:[^\W\d_]\.){1,8}[^\W\d_](?![\w'])\.?|(?<![\w'])(?:[A-Z]\.\s){1,4}[A-Z]\.?(?=\s[A-Z][a-z])"
+    ),
+    "number": (
+        rf"(?P<currency>{_CURRENCY})?\s?(?P<sign>(?<![\w.)\]])[-+](?=[.\d]))?(?P<money>{_CURRENCY})?(?P<digits>{_DIGITS})"
+        r"(?:(?<!\d{4})/(?P<below>\d{1,3})(?![\d/]))?(?P<scale>(?:bn|mn|tn|mio|[kKMBTmb])(?![\w/.]*\w))?"
+    ),
+    "relation": r"<=|>=|=>|->|!=|==|[<>=\u2260\u2264\u2265\u2248\u2192]",
+    "operator": r"[-+*/\u00d7\u00f7:]",
+    "run": f"[{UNSPACED}]+",
+    "word": rf"#?{_LETTER}(?:{_LETTER}|'(?={_LETTER}))*(?:\+\+|#)?",
+}
+SCAN = re.compile(r"\s*(?:" + "|".join(f"(?P<{name}>{rule})" for name, rule in _RULES.items()) + ")")
+
+# What follows a position
+CLAUSE_ENDS = re.compile(r"\s*(?:$|[.,;:!?)\]])")
+TEXT_ENDS = re.compile(r"\W{0,9}$")
+NUMERAL_ENDS = re.compile(r"\s*(?:$|[.,;:!?)\]]|(?:was|is|of|and|in|ended|began|by|from|to|or)\b)")  # World War I ended
+OPERAND = re.compile(rf"\s?(?:\d+(?:\.\d+)?|{_LETTER}(?!{_LETTER}))")
+SIGN = re.compile(r"\s?(?:[<>=\u2192\u2260\u2264\u2265+*/^]|-[>\s])")
+CAPITAL = re.compile(r"\s+[^\W\d_a-z]|\W*$")
+WORD = re.compile(r"\s+([^\W\d_]+)")
+NUMBER = re.compile(r"\.?\s?\d")
+
+# What a whole word is
+ROMAN = re.compile(r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})|ii|iii|vii|viii|x?xi{2,3}|xvi{1,3}")

@@ -1,0 +1,128 @@
+"""Recognises refusals: responses that only decline to answer.
+
+A response is cut into clauses. It is a refusal if one clause declines ("I don't know", "no information available") and
+every other clause only accompanies this: an apology, "as an AI language model", a request for more context. A clause
+that says anything else is an answer: "I am not sure. I think it is Paris." is the answer Paris.
+
+The patterns are the common forms in English, Chinese, Hindi, Spanish, French, Arabic, Bengali, Portuguese, Russian,
+Japanese and German. Not supported: other languages, and refusals of more than 400 characters, which say more than no.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+from typing import NamedTuple
+
+LONGEST_REFUSAL = 400  # characters
+
+
+def _without_marks(text: str) -> str:
+    """The text without the accents of Latin, Greek and Cyrillic letters, and without the vowel marks of Arabic."""
+    kept = [
+        char for char in unicodedata.normalize("NFKD", text) if not (unicodedata.combining(char) and _is_optional(char))
+    ]
+    return unicodedata.normalize("NFC", "".join(kept)).translate(_ONE_LETTER)
+
+
+def _is_optional(char: str) -> bool:
+    return char < "\u0530" or "\u0600" <= char < "\u0700"
+
+
+_ONE_LETTER = str.maketrans({"\u0649": "\u064a", "\u0640": ""})  # Arabic: two forms of one letter, and a filler
+_LATIN = ("English", "Spanish", "French", "German", "Portuguese")
+
+
+class _Patterns(NamedTuple):
+    """What `refusals.txt` contains.
+
+    Attributes:
+        latin: clauses that decline, in languages with Latin letters.
+        other: clauses that decline, in other scripts.
+        accompanying: clauses that accompany them, such as an apology.
+        introducing: beginnings of a clause that declines, such as "unfortunately".
+        ends: what separates two clauses.
+    """
+
+    latin: re.Pattern[str]
+    other: re.Pattern[str]
+    accompanying: re.Pattern[str]
+    introducing: re.Pattern[str]
+    ends: re.Pattern[str]
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> _Patterns:
+    """Compile the patterns of `refusals.txt`."""
+    from importlib.resources import files  # not needed to import the package
+
+    named: dict[str, str] = {}
+    sections: dict[str, list[str]] = {"": []}
+    section = ""
+    for line in files(__package__).joinpath("refusals.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("[") and line.endswith("]"):
+            section = line.strip("[]").removeprefix("declines: ")
+            sections[section] = []
+        elif line and not line.startswith("#"):
+            if not section:
+                name, _, pattern = line.partition(" = ")
+                named[name] = pattern
+            else:
+                sections[section].append(_NAME.sub(lambda name: f"(?:{named[name[1]]})", _without_marks(line)))
+    other = [name for name in sections if name[:1].isupper() and name not in _LATIN]
+    return _Patterns(
+        *(
+            re.compile("|".join(pattern for name in names for pattern in sections[name]))
+            for names in (_LATIN, other, ["accompanies"], ["introduces"], ["ends"])
+        )
+    )
+
+
+_NAME = re.compile(r"<([A-Z]+)>")
+_HINTS = tuple(
+    "no|n't|nt |un|insuff|imposs|hard|diffic|idk|/a|limited|decline|refuse|sorry|you|please|ni |desco|pas|aucun|ignor"
+    "|kein|nicht|sem |sin |indisp|pardon|lack".split("|")
+)
+"""An ASCII refusal contains one of these. Most answers contain none, and are not read further."""
+_WORD = re.compile(r"\w")
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a short text only declines to answer, in one of eleven languages. A text with a guess is an answer."""
+    if len(text) > LONGEST_REFUSAL:
+        return False
+    if text.isascii():
+        lowered = text.lower()
+        if not any(hint in lowered for hint in _HINTS):
+            return False
+    patterns = _patterns()
+    declined = False
+    for part in patterns.ends.split(_normalized(text)):
+        clause = part.strip(" \t\"'()*_-")
+        if not _WORD.search(clause):
+            continue
+        if _declines(clause, patterns):
+            declined = True
+        elif not patterns.accompanying.fullmatch(clause):
+            return False
+    return declined
+
+
+def _declines(clause: str, patterns: _Patterns) -> bool:
+    while clause:
+        if patterns.latin.fullmatch(clause) or (not clause.isascii() and patterns.other.fullmatch(clause)):
+            return True
+        introduction = patterns.introducing.match(clause)
+        if not introduction:
+            return False
+        clause = clause[introduction.end() :].strip()
+    return False
+
+
+def _normalized(text: str) -> str:
+    """The text in lower case, with one kind of apostrophe, and without the accents and optional marks of letters."""
+    text = text.strip().replace("\u2019", "'").replace("\u2018", "'")
+    if text.isascii():
+        return " ".join(text.lower().split())
+    return " ".join(_without_marks(unicodedata.normalize("NFKC", text).casefold()).split())
