@@ -6,7 +6,7 @@ A group has n responses; n_valid of them have a valid answer. The option `invali
     together    all invalid answers are one cluster; p = cluster size / n
     drop        invalid answers have the label -1 and no cluster; p = cluster size / n_valid
 
-`normalized` = min(1, H / ln n_valid) in all three cases (0 if n_valid <= 1). Entropies are in nats. Shapes: G
+`normalized` = min(1, H / ln n_valid) in all three cases; nan if n_valid < 2, because one answer alone says nothing. Entropies are in nats. Shapes: G
 responses, M clusters.
 """
 
@@ -185,9 +185,7 @@ def _answer(clusters: Sequence[Cluster]) -> str | None:
 
 
 def _normalized(entropy: float, n_valid: int) -> float:
-    if math.isnan(entropy):
-        return math.nan
-    return min(1.0, entropy / math.log(n_valid)) if n_valid > 1 else 0.0
+    return min(1.0, entropy / math.log(n_valid)) if n_valid > 1 else math.nan  # nan stays nan
 
 
 _INVALID_COUNTS_AS = {
@@ -209,6 +207,7 @@ def _warnings(
         )
     if n_valid < 2:
         warnings.append(f"{n_valid} valid answer{'s' * (n_valid != 1)}: nothing to compare, the entropy says little")
+    warnings += _cut_off(group)
     if undecided:
         pair, reason = undecided[0]
         warnings.append(
@@ -216,6 +215,27 @@ def _warnings(
             f"{pair.right[:60]!r} ({reason or 'no reason given'})"
         )
     return tuple(warnings)
+
+
+_LONGEST_BEGINNING, _SHARE_OF_SHORTEST = 40, 0.6  # characters, share: shorter common beginnings are usual
+
+
+def _cut_off(group: Group) -> list[str]:
+    """Warn of responses that end at the token limit: they look alike, because their answers are missing."""
+    cut = sum(sample.finish_reason == "length" for sample in group.samples or ())
+    if cut:
+        many = f"{cut} of {len(group.responses)} responses were cut off at the token limit (finish_reason: length)"
+        return [f"{many}, and their answers may be missing: raise the limit (max_tokens of the sampler)"]
+    if group.samples or len(group.responses) < 2:
+        return []
+    texts = [response.rstrip() for response in group.responses]
+    first, last = min(texts), max(texts)  # the common beginning of these two is the common beginning of all
+    common = next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    alike = common >= max(_LONGEST_BEGINNING, _SHARE_OF_SHORTEST * min(map(len, texts)))
+    if alike and all(text[-1].isalpha() or text[-1] in ",-" for text in texts):
+        what = f"all responses begin with the same {common} characters and none ends its sentence"
+        return [f"{what}: they may be cut off at a token limit, with their answers missing"]
+    return []
 
 
 @lru_cache(maxsize=1)

@@ -105,7 +105,8 @@ class Result:
 
     Attributes:
         entropy: semantic entropy over the clusters, in nats; nan if no response counts.
-        normalized: entropy / ln(n_valid), at most 1; 0 if n_valid <= 1.
+        normalized: entropy / ln(n_valid), at most 1; nan if n_valid < 2: with nine refusals and one answer, nothing is
+            known about the answer. A comparison with nan is false, so a threshold on it decides nothing.
         probabilities: (M,) probability of each cluster.
         labels: (G,) label of the cluster of each response; -1 if the answer is invalid and dropped.
         clusters: (M,) the clusters; `clusters[label]` is the cluster with this label.

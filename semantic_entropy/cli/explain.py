@@ -59,8 +59,9 @@ def print_clusters(
     console = console or Console(highlight=False)
     if question:
         console.print(f"[bold]{escape(one_line(question))}[/bold]")
+    share = f"{result.normalized:.0%} of the maximum; " if result.n_valid > 1 else "too few valid answers to compare; "
     console.print(
-        f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {result.normalized:.0%} of the maximum; "
+        f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {share}"
         f"{len(result.clusters)} meaning{'s' * (len(result.clusters) != 1)} in {len(responses)} responses"
     )
     for cluster in sorted(result.clusters, key=lambda c: -c.share):

@@ -97,8 +97,27 @@ def test_with_nothing_left_the_entropy_is_unknown_not_certain():
 
 def test_a_single_response_is_measured_with_a_warning():
     result = estimate(["42"])
-    assert (result.entropy, result.normalized) == (0, 0)
+    assert result.entropy == 0
+    assert math.isnan(result.normalized)
     assert "nothing to compare" in result.warnings[0]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_refusals_pass_no_threshold(policy):
+    for responses in (["I don't know."] * 10, ["I don't know."] * 9 + ["Paris"]):
+        result = estimate(responses, invalid=policy)
+        assert result.invalid >= 9
+        assert math.isnan(result.normalized)
+        assert not result.normalized < 0.5  # a threshold decides nothing
+        assert json.loads(result.to_json())["normalized"] is None
+
+
+def test_responses_that_end_in_the_same_place_warn():
+    cut = "The capital of France is a city in the north of the country, and its name is"
+    assert "may be cut off" in estimate([cut] * 3).warnings[0]
+    assert "may be cut off" in estimate([cut, cut + " the", cut]).warnings[0]
+    assert estimate([cut + " Paris."] * 3).warnings == ()
+    assert estimate(["The capital of France is Paris"] * 3).warnings == ()
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", "", " "]), min_size=1, max_size=12), st.sampled_from(list(POLICIES)))
@@ -110,7 +129,7 @@ def test_invariants_of_any_group(responses, policy):
     if kept:
         assert sum(result.probabilities) == pytest.approx(1)
         assert 0 <= result.entropy <= math.log(len(kept)) + 1e-12
-        assert 0 <= result.normalized <= 1
+        assert 0 <= result.normalized <= 1 if result.n_valid > 1 else math.isnan(result.normalized)
         assert result.entropy == 0 or len(result.clusters) > 1
     assert json.loads(result.to_json())["labels"] == list(result.labels)
 

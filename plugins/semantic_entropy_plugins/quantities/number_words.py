@@ -58,10 +58,10 @@ _RUN = re.compile(
     rf"(?:{_WORDS})"
     rf"(?:(?:[\s-]+|\s+and\s+)(?:{_WORDS})|\s+and\s+a\s+half|\s+point(?=\s+(?:{'|'.join(_SMALL)})\b))*"
     rf"(?:[\s-]+(?:{'|'.join(sorted(_PARTS, key=len, reverse=True))}))?(?!\w)"
-    r"|(?<![\w.,-])minus\s+(?=\d)"
+    r"|(?<![\w.,-])(?:minus|negative)\s+(?=\d)"
 )
 _AFTER_AND = frozenset((*_SMALL, *_TENS, *_ORDINALS))
-_VOCABULARY = frozenset((*_SMALL, *_TENS, *_SCALES, *_ORDINALS, "minus"))
+_VOCABULARY = frozenset((*_SMALL, *_TENS, *_SCALES, *_ORDINALS, "minus", "negative"))
 _LETTERS = re.compile(r"[a-z]+")
 
 

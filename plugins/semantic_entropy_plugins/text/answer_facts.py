@@ -164,7 +164,8 @@ class _Reader:
                 left, written_right = sorted((left, written))
             else:
                 written_right = written
-            self.marks.add(("operation", f"{left}{sign}{written_right}"))
+            name = "operation" if sign in "+-*/" else "relation"
+            self.marks.add((name, f"{left}{sign}{written_right}"))
             self.operation = None
         self.before = written, self.at
 
@@ -246,7 +247,9 @@ class _Reader:
             self._negation(word)
             return
         self._end_denial(word)
-        if word in _ORDINAL_ENDINGS and self.text[self.start - 1 : self.start].isdigit():
+        if word == "free" and self.text[self.start - 1 : self.start] == "-" and self.clause:  # sugar-free
+            self.clause[-1] = self.clause[-1][0], True
+        elif word in _ORDINAL_ENDINGS and self.text[self.start - 1 : self.start].isdigit():
             self.raw.pop()
         elif len(word) == 1 and word.isalpha():
             self._single_letter(word, written)
@@ -314,6 +317,8 @@ class _Reader:
     def _counts(self, word: str, written: str) -> bool:
         """Whether a function word counts as a content word here."""
         if written.isupper() and len(written) > 1 and (self.cased or " " not in self.text):
+            return True
+        if ("month", word) in self.marks:
             return True
         if word in NAMES and written[0].isupper():
             return bool(follows.CAPITAL.match(self.text, self.at))

@@ -94,7 +94,7 @@ class _PlainLetters(dict[int, str]):
 
 _PLAIN_LETTERS = _PlainLetters(
     {
-        **{ord(letter): plain for letter, plain in zip("łøđðħŧıŋĸɓɗƙɛɔ", "lodthtinkbdkeo", strict=True)},
+        **{ord(letter): plain for letter, plain in zip("łøđðħŧıŋĸɓɗƙɛɔ", "loddhtinkbdkeo", strict=True)},
         ord("æ"): "ae",
         ord("œ"): "oe",
         ord("þ"): "th",

@@ -85,6 +85,8 @@ def compare(left: Content, right: Content) -> Verdict:
 def _overlap(left: Content, right: Content) -> tuple[float, bool]:
     one, other = (left.new, right.new) if left.new and right.new else (left.facts.elements, right.facts.elements)
     if not (one and other):
+        if (left.facts.polarity == "no") != (right.facts.polarity == "no"):
+            return 0.0, False  # `he did it`, `he did not`: only function words
         one, other = frozenset(left.facts.raw), frozenset(right.facts.raw)
     shared = len(one) - len(_missing(one, other, left.facts, right.facts))
     shorter = min(len(one), len(other))
@@ -132,6 +134,9 @@ def _difference(left: Content, right: Content) -> str | None:
     only_right = right.facts.elements - left.facts.elements
     if only_left and only_right and _opposite(only_left, only_right):
         return "opposite words"
+    one_more = bool(only_left) != bool(only_right) and _operations(left.facts) != _operations(right.facts)
+    if one_more and _is_formula(left.facts) and _is_formula(right.facts):
+        return "different formulas"  # `n` and `n + 1`
     if left.items and right.items and _has_other_item(left, right) and _has_other_item(right, left):
         return "different items"
     return None
@@ -160,6 +165,14 @@ def _opposite(one: frozenset[Element], other: frozenset[Element]) -> bool:
         or any(prefix + word in other for word in words for prefix in NEGATIVE_PREFIXES)
         or any(prefix + word in one for word in others for prefix in NEGATIVE_PREFIXES)
     )
+
+
+def _is_formula(facts: Facts) -> bool:
+    return all(isinstance(element, Quantity) or len(element) == 1 for element in facts.elements)
+
+
+def _operations(facts: Facts) -> frozenset[tuple[str, str]]:
+    return frozenset([mark for mark in facts.marks if mark[0] == "operation"])
 
 
 def _has_other_item(one: Content, other: Content) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -24,6 +25,20 @@ def test_a_question_gives_a_result_with_its_samples():
     assert "likelihood" in result.scores
     assert result.to_dict()["samples"][0]["logprobs"] == [-0.1, -0.2]
     assert result == asyncio.run(aestimate(question="Capital of France?", sampler=Dice(), n=6))
+
+
+class ShortDice(Dice):
+    """Cuts off every second response at the token limit."""
+
+    def stream(self, requests):
+        for number, (request, sample) in enumerate(super().stream(requests)):
+            yield request, replace(sample, finish_reason="length" if number % 2 else "stop")
+
+
+def test_responses_that_were_cut_off_at_the_token_limit_are_counted_in_a_warning():
+    (warning,) = estimate(question="Capital of France?", sampler=ShortDice(), n=6).warnings
+    assert warning.startswith("3 of 6 responses were cut off at the token limit (finish_reason: length)")
+    assert estimate(question="Capital of France?", sampler=Dice(), n=6).warnings == ()
 
 
 def test_given_responses_give_a_result_without_samples():
