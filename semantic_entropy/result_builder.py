@@ -6,8 +6,8 @@ A group has n responses; n_valid of them have a valid answer. The option `invali
     together    all invalid answers are one cluster; p = cluster size / n
     drop        invalid answers have the label -1 and no cluster; p = cluster size / n_valid
 
-`normalized` = min(1, H / ln n_valid) in all three cases; nan if n_valid < 2, because one answer alone says nothing. Entropies are in nats. Shapes: G
-responses, M clusters.
+`normalized` = min(1, H / ln n_valid) in all three cases; nan if n_valid < 2, because one answer alone says nothing.
+Entropies are in nats. Shapes: G responses, M clusters.
 """
 
 from __future__ import annotations
