@@ -153,8 +153,8 @@ def test_before_the_last_stage_text_passes_on_pairs_with_a_middle_score():
         ("penicillin", "It was penicillin"),
         ("penicillin", "insulin"),
         ("a mould", "a new kind of mould and of yeast"),
-        ("one green mould", "one blue mould"),  # two of three words
-        ("green mould", "blue mould"),  # one of two
+        ("one slime mould", "one bread mould"),  # two of three words
+        ("slime mould", "bread mould"),  # one of two
     ]
     verdicts = cascade("text", last).judge([Pair(question, left, right) for left, right in answers])
     assert [v.by for v in verdicts] == ["text", "text", "text", "text", None]
