@@ -158,7 +158,7 @@ def test_before_the_last_stage_text_passes_on_pairs_with_a_middle_score():
     ]
     verdicts = cascade("text", last).judge([Pair(question, left, right) for left, right in answers])
     assert [v.by for v in verdicts] == ["text", "text", "text", "text", None]
-    assert last.calls == [["green mouldblue mould"]]
+    assert last.calls == [["slime mouldbread mould"]]
 
 
 @pytest.mark.parametrize("other", ['{"a": 2}', "!!", '{"a": 1.0}'])
