@@ -3,6 +3,7 @@
     empo-train CONFIG.yaml [key=value ...]   train; CONFIG may be the name of a recipe
     empo-train demo                          create a tiny model, train it without labels, compare before and after
     empo-train recipes                       the configurations that ship with the package
+    empo-train samples RUN                   completions of a run, with clusters and rewards
     empo-train components                    rewards, filters, guards and alarms, also of plugins
 
 The module is fast to import: a command imports torch only when it needs torch.
@@ -28,6 +29,7 @@ empo-train CONFIG.yaml --check          report problems, train nothing
 empo-train CONFIG.yaml --processes 8    train on eight GPUs
 empo-train merge CHECKPOINT OUT         write the model of a checkpoint
 empo-train recipes                      list the recipes of the package
+empo-train samples RUN                  show completions of a run
 empo-train components                   list rewards, filters, guards, alarms
 """
 
@@ -289,6 +291,46 @@ def recipes(name: str | None) -> None:
         raise click.ClickException(
             f"no recipe {name!r}.{nearest(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
         )
+
+
+@main.command(short_help="Show completions of a run, with clusters and rewards.")
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+@click.option("--step", type=click.IntRange(min=1), help="The step; without it, the last step with samples.")
+@click.option("--full", is_flag=True, help="Show whole texts.")
+@click.option("--json", "as_json", is_flag=True, help="Print the lines of samples.jsonl.")
+def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> None:
+    """Show completions of a few prompts of the run in the directory RUN, with their clusters, rewards and keep.
+
+    The key samples.every of the configuration sets the steps. Compare the first step with the last: --step 1.
+    """
+    import json
+
+    from empo_rl.files.metrics_file import read_metrics
+    from empo_rl.files.run_directory import SAMPLES
+    from empo_rl.monitor.samples import sample_lines
+    from semantic_entropy import SemanticEntropyError
+
+    try:
+        path = directory / SAMPLES
+        if not path.is_file():
+            raise click.ClickException(
+                f"{directory} has no {SAMPLES}. Name the output_dir of an `empo-train` run of method empo, which has "
+                "made its first step, with samples.every above 0."
+            )
+        rows = read_metrics(path)
+    except SemanticEntropyError as error:
+        raise click.ClickException(str(error)) from error
+    steps = list(dict.fromkeys(row["step"] for row in rows))
+    if not steps:
+        raise click.ClickException(f"{path} has no complete line yet: the run has not finished its first step.")
+    chosen = steps[-1] if step is None else step
+    if chosen not in steps:
+        raise click.ClickException(f"step {step} has no samples. Steps with samples: {', '.join(map(str, steps))}.")
+    for row in (row for row in rows if row["step"] == chosen):
+        for line in [json.dumps(row, ensure_ascii=False)] if as_json else sample_lines(row, full=full):
+            click.echo(line)
+    if not as_json:
+        click.echo(f"steps with samples: {', '.join(map(str, steps))}")
 
 
 @main.command(short_help="List rewards, filters, guards and alarms.")

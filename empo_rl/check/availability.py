@@ -10,7 +10,7 @@ from typing import Any
 
 from empo_rl.check.findings import CheckFinding, has_gpu, ok, problem, unchecked
 from empo_rl.config import Config
-from empo_rl.data.prompts import missing_file_command, prompt_columns, read_prompts
+from empo_rl.data.prompts import missing_file_command, prompt_columns, read_held_out, read_prompts
 from empo_rl.extras import TRAINING, is_installed, require_extra
 from semantic_entropy import InputError, SemanticEntropyError
 
@@ -30,6 +30,8 @@ def question_findings(config: Config, *, allow_missing_data: bool = False) -> Ge
     allow_missing_data: a missing file is no problem if `data.made_with` names the command that makes it.
     """
     rows = config.data.limit
+    if config.evaluation is not None:
+        yield _held_out_finding(config)
     if allow_missing_data and (command := missing_file_command(config)) is not None:
         yield unchecked("data", f"{config.data.path} does not exist yet. Make it with: {command}")
         return rows
@@ -45,6 +47,19 @@ def question_findings(config: Config, *, allow_missing_data: bool = False) -> Ge
     else:
         yield from _hub_dataset_findings(config)
     return rows
+
+
+def _held_out_finding(config: Config) -> CheckFinding:
+    assert config.evaluation is not None, "the caller checks this"
+    data = config.evaluation.data
+    if data.path is None and data.dataset != "demo":
+        return unchecked(f"evaluation.data {data.dataset}", "nothing is downloaded")
+    try:
+        held_out = read_held_out(config)
+    except SemanticEntropyError as error:
+        return problem("evaluation.data", str(error))
+    graded = sum(row["gold"] is not None for row in held_out)
+    return ok("evaluation.data", f"{len(held_out)} questions, {graded} with a gold answer")
 
 
 def _hub_dataset_findings(config: Config) -> Iterator[CheckFinding]:

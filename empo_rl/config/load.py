@@ -22,7 +22,12 @@ from empo_rl.config.schema import Config
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError, nearest
 
-COMMANDS = ("demo", "recipes", "components")  # commands: other possible values of empo-train's first argument
+COMMANDS = (
+    "demo",
+    "recipes",
+    "samples",
+    "components",
+)  # commands: other possible values of empo-train's first argument
 _COMMAND_LINE = "command line"
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from empo_rl.config.batch_layout import pass_problems
+from empo_rl.config.sections import Data, Evaluation, Positive, Samples, Section
 from empo_rl.config.templates import Template
 from empo_rl.core.advantages import Scale
 from empo_rl.core.filters import EntropyUnits, EntropyWindow, Outside, ShareWindow
@@ -23,43 +24,9 @@ from empo_rl.core.rewards import InvalidPolicy, RewardSignal, load_reward
 from empo_rl.monitor import Action, Monitor
 from semantic_entropy import SemanticEntropyError
 
-Positive = Annotated[int, Field(gt=0)]
 # names of transformers. The names of kernel repositories on the hub are not allowed: they run code of the repository
 Attention = Literal["eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"]
 Correction = Literal["token_truncate", "token_mask", "sequence_truncate", "sequence_mask", "none"]
-
-
-class Section(BaseModel):
-    """A section of the configuration. An unknown key is an error. A section cannot change after its creation."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
-
-
-class DataColumns(Section):
-    """The names of the columns in the data."""
-
-    question: str = "question"
-    gold: str | None = None  # read only if empo.reward or empo.measure_gold needs gold answers
-    response: str | None = None  # the text that `method: sft` trains on
-
-
-class Data(Section):
-    """The source of the questions: a local JSONL file, a hub dataset, or the questions of the demo."""
-
-    path: str | None = None
-    dataset: str | None = None
-    subset: str | None = None
-    split: str = "train"
-    columns: DataColumns = DataColumns()
-    made_with: str | None = None  # the command that creates the file at `path`; an error message shows it
-    limit: Positive | None = None  # number of questions, chosen with the run's seed; None: all questions
-    max_prompt_tokens: Positive | None = None  # longer prompts are removed and counted
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Data:
-        if (self.path is None) == (self.dataset is None):
-            raise ValueError("give exactly one of data.path (a JSONL file) and data.dataset (a hub name, or 'demo')")
-        return self
 
 
 class Empo(Section):
@@ -290,6 +257,8 @@ class Config(Section):
     rollout: Rollout = Rollout()
     training: Training = Training()
     monitor: Monitoring = Monitoring()
+    samples: Samples = Samples()
+    evaluation: Evaluation | None = None
     lora: Lora | None = None
     sft: Sft = Sft()
     online_dpo: OnlineDpo = OnlineDpo()
@@ -389,6 +358,13 @@ class Config(Section):
                 )
             if self.empo.guards:
                 problems.append("empo.guards does not apply to method=online_dpo. Remove empo.guards")
+        if self.method != "empo" and self.evaluation is not None:
+            problems.append(f"evaluation needs method=empo, not method={self.method}. Use empo-eval after the training")
+        if self.evaluation is not None and self.training.keep_checkpoints == 1:
+            problems.append(
+                "training.keep_checkpoints=1 leaves no room for the best checkpoint of `evaluation` beside the last. "
+                "Set training.keep_checkpoints=2"
+            )
         if self.method == "sft" and self.rollout.engine != "transformers":
             problems.append(
                 f"rollout.engine={self.rollout.engine}: method=sft generates no completions. Remove rollout.engine"

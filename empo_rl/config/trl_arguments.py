@@ -277,6 +277,7 @@ def _empo(config: Config) -> dict[str, Any]:
     training, rollout = config.training, config.rollout
     return {
         "num_generations": rollout.num_generations,
+        **({"num_generations_eval": config.evaluation.n} if config.evaluation is not None else {}),
         "temperature": rollout.temperature,
         "max_completion_length": rollout.max_completion_tokens,
         "loss_type": training.loss,

@@ -166,3 +166,33 @@ def _correlation(rewards: NDArray[np.float64], right: NDArray[np.float64]) -> fl
     if paid.size < 2 or np.ptp(paid) == 0 or np.ptp(correct) == 0:
         return math.nan
     return float(np.corrcoef(paid, correct)[0, 1])
+
+
+def question_numbers(scored: Sequence[ScoredGroup], right: NDArray[np.float64]) -> list[dict[str, float]]:
+    """Return the numbers of an evaluation for each group.
+
+    The numbers are: `accuracy`, the share of right answers; `majority`, 1 if the answer of the largest cluster is
+    right, otherwise 0 (both nan without a gold answer); `semantic_entropy` in nats (nan without a valid answer);
+    `invalid_fraction`.
+
+    Args:
+        scored: (B,) the groups with their clusters.
+        right: (B, G) 1 if the answer is right, 0 if not, nan without a gold answer.
+    """
+    return [
+        {
+            "accuracy": float(grades.mean()),
+            "majority": _grade_of_majority(item, grades),
+            "semantic_entropy": float(item.result.entropy),
+            "invalid_fraction": item.result.invalid / len(item.result.answers),
+        }
+        for item, grades in zip(scored, right, strict=True)
+    ]
+
+
+def _grade_of_majority(item: ScoredGroup, grades: NDArray[np.float64]) -> float:
+    """The grade of the answer of the largest cluster with valid answers; 0 if no answer is valid."""
+    if item.group.gold is None:
+        return math.nan
+    answer = item.result.answer
+    return 0.0 if answer is None else float(grades[item.result.answers.index(answer)])

@@ -37,7 +37,7 @@ from empo_rl.core.filters import (
 )
 from empo_rl.core.groups import RolloutGroup, as_group, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
-from empo_rl.core.metrics import BatchNumbers
+from empo_rl.core.metrics import BatchNumbers, question_numbers
 from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, load_reward
 from empo_rl.core.rewards.base import GoldPair
 from empo_rl.core.rewards.labels import Grader, grade_completions
@@ -260,6 +260,12 @@ class EmpoProvider:
         finally:
             self.load_state_dict(before)
 
+    def measure_answers(self, groups: Sequence[RolloutGroup]) -> list[dict[str, float]]:
+        """Return the numbers of an evaluation, one dict for each group (`question_numbers`). No state changes."""
+        results = self._estimate(self._scorer, groups)
+        scored = [ScoredGroup(group, result) for group, result in zip(groups, results, strict=True)]
+        return question_numbers(scored, grade_completions(scored, self._context))
+
     def _decide(self, rollouts: Sequence[RolloutGroup]) -> BatchDecision:
         started = time.perf_counter()
         results = self._score(rollouts)
@@ -307,12 +313,11 @@ class EmpoProvider:
         """Continue from this state. Ignores the state of another signal, and of unused guards and filters."""
         if state.get("reward") == self.reward:
             self._signal.load_state_dict(state["signal"])
-        for guard in self.guards:
-            if guard.name in state.get("guards", {}):
-                guard.load_state_dict(state["guards"][guard.name])
-        for chosen in self.filters:
-            if chosen.name in state.get("filters", {}):
-                chosen.load_state_dict(state["filters"][chosen.name])
+        kinds: tuple[tuple[str, Sequence[Guard | Filter]], ...] = (("guards", self.guards), ("filters", self.filters))
+        for kind, used in kinds:
+            for component in used:
+                if component.name in state.get(kind, {}):
+                    component.load_state_dict(state[kind][component.name])
 
     def close(self) -> None:
         """End the worker processes of the judges that this provider loaded. A scorer from the caller stays open."""
@@ -344,11 +349,14 @@ class EmpoProvider:
     def _match(self, pairs: Sequence[GoldPair]) -> Sequence[bool]:
         return self.grader.match(pairs)
 
-    def _score(self, groups: Sequence[RolloutGroup]) -> BatchResult:
+    @staticmethod
+    def _estimate(scorer: Scorer, groups: Sequence[RolloutGroup]) -> BatchResult:
         questions = [group.question for group in groups]
-        has_questions = any(question is not None for question in questions)
-        completions = [list(group.completions) for group in groups]
-        results = self._reader.estimate(completions, question=questions if has_questions else None)
+        known = questions if any(question is not None for question in questions) else None
+        return scorer.estimate([list(group.completions) for group in groups], question=known)
+
+    def _score(self, groups: Sequence[RolloutGroup]) -> BatchResult:
+        results = self._estimate(self._reader, groups)
         if self.clusters:
             return results
         return BatchResult([replace(result, entropy=math.nan, normalized=math.nan, scores={}) for result in results])

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from empo_rl.config.schema import Config, DataColumns
+from empo_rl.config.schema import Config
+from empo_rl.config.sections import DataColumns
+from empo_rl.data.normal_form import normal_form
 from empo_rl.data.records import (
     Conversation,
     Record,
@@ -51,6 +53,42 @@ def read_prompts(config: Config) -> list[dict[str, Any]]:
     if not rows:
         raise InputError(f"data: {config.data.path or config.data.dataset} contains no prompts.")
     return rows
+
+
+def read_held_out(config: Config) -> list[dict[str, Any]]:
+    """Read the held-out questions of `evaluation.data`, with `gold` (None without a gold answer).
+
+    If `evaluation.data.columns` is not given, the columns have the names of `data.columns`. The questions of the demo
+    are its held-out questions.
+
+    Raises:
+        InputError: see `read_prompts`.
+    """
+    evaluation = config.evaluation
+    assert evaluation is not None, "the caller checks this"
+    columns = evaluation.data.columns if "columns" in evaluation.data.model_fields_set else config.data.columns
+    if evaluation.data.dataset == "demo":
+        columns = DataColumns(gold="gold")
+    source = config.model_copy(update={"data": evaluation.data})
+    rows = []
+    for place, record in _records(source, held_out=True):
+        question = column_question(record, columns.question, place)
+        gold = None if columns.gold is None else record.get(columns.gold)
+        text = column_text(record, columns.gold, "gold", place) if columns.gold and gold not in (None, "") else None
+        prompt = config.template.conversation(question)
+        rows.append({"prompt": prompt, "question": question_text(question), "gold": text})
+    limit = evaluation.data.limit
+    if limit is not None and limit < len(rows):
+        rows = random.Random(f"evaluation {config.seed}").sample(rows, limit)
+    if not rows:
+        raise InputError(f"evaluation.data: {evaluation.data.path or evaluation.data.dataset} contains no questions.")
+    return rows
+
+
+def shared_questions(rows: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> int:
+    """The number of held-out questions that are also training questions, compared in normal form."""
+    trained = {normal_form(row["question"]) for row in rows if "question" in row}
+    return sum(normal_form(row["question"]) in trained for row in held_out)
 
 
 def prompt_columns(config: Config) -> DataColumns:
@@ -100,7 +138,7 @@ def missing_file_command(config: Config) -> str | None:
     return data.made_with if data.path is not None and not Path(data.path).exists() else None
 
 
-def _records(config: Config) -> list[Record]:
+def _records(config: Config, *, held_out: bool = False) -> list[Record]:
     data = config.data
     if (command := missing_file_command(config)) is not None:
         raise InputError(f"data.path: {data.path} does not exist. Make it with: {command}")
@@ -111,7 +149,7 @@ def _records(config: Config) -> list[Record]:
 
         return [
             (f"demo {q.text}", {"question": q.text, "gold": q.gold, "response": chain(q)})
-            for q in split(config.seed).unlabelled
+            for q in (split(config.seed).evaluation if held_out else split(config.seed).unlabelled)
         ]
     assert data.dataset is not None, "the configuration schema checks this"
     return hub_records(data.dataset, data.subset, data.split)

@@ -2,7 +2,7 @@
 
     config.yaml       the options, and the versions of the libraries that compute the numbers
     base/  final/     the models before and after training
-    metrics.jsonl     one line per training step            alarms.jsonl, cost.json    as for every run
+    metrics.jsonl     one line per training step            alarms.jsonl, cost.json, samples.jsonl    as for every run
     summary.json      the numbers of the table, AUROC, seconds; written last: the demo is finished
     training.png      entropy and accuracy during training
 
@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.files import TEMPORARY_SUFFIX, checkpoints, run_directory
-from empo_rl.files.run_directory import ALARMS, BASE, CONFIG, COSTS, FINAL, METRICS
+from empo_rl.files.run_directory import ALARMS, BASE, CONFIG, COSTS, FINAL, METRICS, SAMPLES
 from empo_rl.plot.run_files import SUMMARY
 from semantic_entropy import InputError
 
@@ -32,7 +32,7 @@ HELD_OUT = "held_out"  # key of the evaluations in the state file of a checkpoin
 _VERSIONS = "versions"  # key of config.yaml with the versions of the libraries
 _RECORDED_VERSIONS = ("semantic-entropy", "torch", "transformers", "trl")
 _SECONDS = "seconds.json"  # a file that demos of version 0.1.0 wrote
-_OWN_FILES = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, COSTS, ALARMS, _SECONDS, BASE, FINAL})
+_OWN_FILES = frozenset({SUMMARY, CONFIG, METRICS, PICTURE, COSTS, ALARMS, SAMPLES, _SECONDS, BASE, FINAL})
 _CHECKPOINTS = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 

@@ -4,6 +4,7 @@
     checkpoint-N/    a checkpoint to resume from           final/           the trained model
     cost.json        seconds by part, peak memory          base/            only for `model: demo`
     alarms.jsonl     one line for each alarm that fired    adapter/         only for `lora.merge`
+    samples.jsonl    completions of a few prompts          evaluation.jsonl one line per held-out evaluation
 
 The files of two runs never mix: a new run cannot start in the directory of an earlier run, unless it resumes or
 overwrites the earlier run. If the earlier run ended before its first step, its files are deleted. `lock` prevents two
@@ -28,6 +29,7 @@ from semantic_entropy import InputError
 from semantic_entropy.files import try_lock
 
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
+SAMPLES, EVALUATION = "samples.jsonl", "evaluation.jsonl"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
@@ -160,5 +162,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    names = {ALARMS, CONFIG, METRICS, COSTS, FINAL, BASE, ADAPTER}
+    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER}
     return tuple(sorted(e for e in directory.iterdir() if e.name in names or e.name.startswith(_SAVED)))

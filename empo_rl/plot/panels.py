@@ -68,6 +68,8 @@ STEP_PANELS = (
         "accuracy (share right)",
         (
             Curve("empo/accuracy", TRAINED),
+            Curve("eval/accuracy", f"mean over the samples, {HELD_OUT}", held_out=True),
+            Curve("eval/majority", f"majority answer, {HELD_OUT}", held_out=True),
             Curve("eval/pass@1", f"pass@1, {HELD_OUT}", held_out=True),
             Curve("eval/mean@8", f"mean@8, {HELD_OUT}", held_out=True),
             Curve("eval/majority@8", f"majority@8, {HELD_OUT}", held_out=True),

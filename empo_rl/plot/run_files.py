@@ -1,9 +1,11 @@
 """Read the directory of a run for plotting. The run can be finished, killed or still running.
 
-    metrics.jsonl   one line for each step. An unfinished last line is left out, and a note tells the user.
-    summary.json    only in a finished demo: the key `base` contains the results of the model before step 1.
-    alarms.jsonl    the alarms of the monitor: {step, alarm, value, limit, ...}. If the file is missing, the alarms come
-                    from the columns alarm/NAME: an alarm was raised at each step at which its column changes to 1.
+    metrics.jsonl    one line for each step. An unfinished last line is left out, and a note tells the user.
+    summary.json     only in a finished demo: the key `base` contains the results of the model before step 1.
+    evaluation.jsonl the row of step 0 contains the results of the model before step 1.
+    alarms.jsonl     the alarms of the monitor: {step, alarm, value, limit, ...}. If the file is missing, the alarms
+                     come from the columns alarm/NAME: an alarm was raised at each step at which its column changes to
+                     1.
 
 This module does not read checkpoints or weights, and writes no file.
 """
@@ -18,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.files.metrics_file import read_metrics, read_rows
-from empo_rl.files.run_directory import ALARMS, METRICS
+from empo_rl.files.run_directory import ALARMS, EVALUATION, METRICS
 from semantic_entropy import InputError
 
 SUMMARY = "summary.json"
@@ -106,11 +108,16 @@ def _read(directory: Path, name: str) -> Run:
         if not isinstance(row.get("step"), int):
             raise InputError(f"{path}, line {number}: 'step' is missing or is not an integer.")
     note = f"{path}: the last line is unfinished (the run continues, or was killed) and is left out"
-    return Run(name, tuple(rows), _base(directory / SUMMARY), _alarms(directory, rows), (note,) if unfinished else ())
+    return Run(name, tuple(rows), _base(directory), _alarms(directory, rows), (note,) if unfinished else ())
 
 
-def _base(path: Path) -> dict[str, float]:
-    """The columns of step 0, from the summary of a finished demo. Empty if the run has no summary."""
+def _base(directory: Path) -> dict[str, float]:
+    """The columns of step 0: from the held-out evaluation, or from the summary of a finished demo."""
+    path = directory / EVALUATION
+    if path.is_file():
+        first = next((row for row in read_metrics(path) if row.get("step") == 0), {})
+        return {f"{_EVAL}{name}": value for name, value in first.items() if name != "step"}
+    path = directory / SUMMARY
     if not path.is_file():
         return {}
     try:

@@ -18,19 +18,27 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
+from transformers.integrations import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 
 from empo_rl.config import Config
-from empo_rl.config.batch_layout import process_count_notes
+from empo_rl.config.batch_layout import process_count_notes, sequences_per_generation
 from empo_rl.config.trl_arguments import training_arguments, vllm_model_length
 from empo_rl.core.provider import EmpoProvider
-from empo_rl.data.prompts import drop_long_prompts, prompt_token_limit, read_prompts
+from empo_rl.data.prompts import (
+    drop_long_prompts,
+    prompt_token_limit,
+    read_held_out,
+    read_prompts,
+    shared_questions,
+)
 from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_atomically
 from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
 from empo_rl.run import final_model, tiny_model
 from empo_rl.run.launch import first_on_each_machine, join_process_group
+from empo_rl.run.model_card import best_sentence, write_model_card
 from empo_rl.run.models import (
     count_tokens,
     download_model,
@@ -40,7 +48,8 @@ from empo_rl.run.models import (
     lora_config,
     trained_weights_in_fp32,
 )
-from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics
+from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics, WriteSamples
+from empo_rl.trainers.trl.evaluation import EvaluationCallback
 from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import InputError
 
@@ -94,6 +103,7 @@ def run_training(
             tell(f"all {config.training.steps} steps are completed: nothing to train.{advice}")
             with state.main_process_first(), whole_models():  # the first process writes the files
                 final = final_model.finish_from(start.checkpoint, config, directory)
+                write_model_card(final, config, directory)  # each process writes the same text
             return _push(final, config, state, tell)
         provider = None
         if config.method != "sft":
@@ -102,7 +112,9 @@ def run_training(
         rows, tokenizer = _load_prompts(config, tell)
         for note in _provider_notes(provider, config, rows) if provider and state.is_main_process else ():
             tell(note)
-        _limit_vllm_context(arguments, config, rows, tokenizer)
+        with whole_models():  # the judge that grades may be loaded here
+            held_out = _load_held_out(config, rows, provider, tell)
+        _limit_vllm_context(arguments, config, [*rows, *held_out], tokenizer)
         model = None if config.model == "demo" else _hub_model(config, state)
         callbacks: list[Any] = []
         state.wait_for_everyone()  # every process must check the directory before the first process writes into it
@@ -119,10 +131,12 @@ def run_training(
             tokenizer=tokenizer,
             arguments=arguments,
             rows=rows,
+            held_out=held_out,
             provider=provider,
             kept_callbacks=additions.callbacks,
             callbacks=callbacks,
             tell=tell,
+            progress=progress,
         )
         with explain_disk_full(directory, "Free some space, or set training.keep_checkpoints=2."):
             trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
@@ -130,7 +144,9 @@ def run_training(
             if not stopped:
                 final = final_model.save(trainer, config, directory)
             if state.is_main_process:
-                tell(cost_sentence(_write_costs(directory, trainer.memory)))
+                _summarize(directory, trainer.memory, tell)
+                if not stopped:
+                    write_model_card(final, config, directory)
     if stopped:
         raise RunStoppedError(stopped)
     return _push(final, config, state, tell)
@@ -193,6 +209,22 @@ def _limit_vllm_context(arguments: Any, config: Config, rows: Sequence[dict[str,
         arguments.vllm_max_model_length = vllm_model_length(config, longest)
 
 
+def _load_held_out(
+    config: Config, rows: Sequence[Mapping[str, Any]], provider: EmpoProvider | None, tell: Say
+) -> Sequence[dict[str, Any]]:
+    """The rows of the held-out evaluation; an empty list without `evaluation`."""
+    if config.evaluation is None or provider is None:
+        return []
+    held_out = read_held_out(config)
+    golds = [row["gold"] for row in held_out if row["gold"] is not None]
+    tell(f"{len(held_out)} held-out questions, {len(golds)} with a gold answer")
+    for note in provider.grader.check(golds) if golds else []:
+        tell(f"evaluation.data: {note}")
+    if shared := shared_questions(rows, held_out):
+        tell(f"warning: {shared} of {len(held_out)} held-out questions are also training questions")
+    return held_out
+
+
 def _demo_model(config: Config, tokenizer: Any, directory: Path, progress: Progress) -> Any:
     steps = config.demo.pretrain_steps
     return tiny_model.load_or_make(
@@ -211,10 +243,12 @@ def _make_trainer(
     tokenizer: Any,
     arguments: Any,
     rows: Sequence[dict[str, Any]],
+    held_out: Sequence[dict[str, Any]],
     provider: EmpoProvider | None,
     kept_callbacks: Mapping[str, Any],
     callbacks: Sequence[Any],
     tell: Say,
+    progress: Progress,
 ) -> tuple[Any, MonitorCallback | None]:
     """The trainer of `method`, and the callback of the monitor (None unless EMPO). provider: None for `sft`."""
     common: dict[str, Any] = {
@@ -240,14 +274,47 @@ def _make_trainer(
 
         monitor = config.monitor.make_monitor()
         monitor_callback = MonitorCallback(monitor, provider, directory=Path(config.output_dir), say=tell)
+        shown: list[Any] = []
+        if config.samples.every:
+            shown.append(WriteSamples(provider, Path(config.output_dir), **config.samples.model_dump()))
+        evaluation = _make_evaluation(config, provider, held_out, progress)
         # the callbacks before WriteMetrics add columns to the log, which WriteMetrics writes
-        common["callbacks"] = [monitor_callback, *kept_callbacks.values(), *callbacks]
+        before = [monitor_callback, *kept_callbacks.values(), *([evaluation] if evaluation else [])]
+        common["callbacks"] = [*before, *shown, *callbacks]
         stateful = {"monitor": monitor, **kept_callbacks}
         trainer = RunTrainer(provider=provider, stateful=stateful, **common)
+        if evaluation:
+            evaluation.trainer = trainer
+        _report_last(trainer)
     if config.lora is not None and config.lora.load_in_4bit:
         trained_weights_in_fp32(trainer.model)
     trainer.remove_callback(PrinterCallback)  # PrinterCallback prints every row to stdout
     return trainer, monitor_callback
+
+
+def _make_evaluation(
+    config: Config, provider: EmpoProvider, held_out: Sequence[dict[str, Any]], progress: Progress
+) -> EvaluationCallback | None:
+    if config.evaluation is None:
+        return None
+    return EvaluationCallback(
+        provider,
+        held_out,
+        n=config.evaluation.n,
+        every=config.evaluation.every,
+        best=config.evaluation.best,
+        batch=int(sequences_per_generation(config)),
+        seed=config.seed,
+        directory=Path(config.output_dir),
+        report=lambda done, total: progress("evaluation", done, total, ""),
+    )
+
+
+def _report_last(trainer: Any) -> None:
+    """Move the callbacks of experiment trackers to the end: they then receive the columns of all other callbacks."""
+    trackers = tuple(get_reporting_integration_callbacks(trainer.args.report_to))
+    callbacks = trainer.callback_handler.callbacks
+    callbacks.sort(key=lambda callback: isinstance(callback, trackers))
 
 
 def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
@@ -256,10 +323,13 @@ def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
     return final
 
 
-def _write_costs(directory: Path, memory: str) -> dict[str, Any]:
+def _summarize(directory: Path, memory: str, tell: Say) -> None:
+    """Write `cost.json`, and tell the costs and the best checkpoint."""
     spent = summarize_costs(read_metrics(directory / run_directory.METRICS), memory)
     write_atomically(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
-    return spent
+    tell(cost_sentence(spent))
+    if best := best_sentence(directory):
+        tell(best)
 
 
 def _begin(

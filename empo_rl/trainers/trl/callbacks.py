@@ -1,4 +1,4 @@
-"""Callbacks of a TRL run: the monitor's alarms, the metrics file, the progress bar.
+"""Callbacks of a TRL run: the monitor's alarms, the metrics file, samples of completions, the progress bar.
 
     monitor = Monitor(action="stop")
     GRPOTrainer(..., callbacks=[MonitorCallback(monitor, provider)])      any trainer that uses the provider
@@ -11,8 +11,8 @@ batch, and all processes stop after the same step.
 
 While the condition of an alarm holds, the last checkpoint from before the condition is protected: the callback stores
 the name of the checkpoint in `best_model_checkpoint` of the trainer's state, and transformers never deletes this
-checkpoint. If a run selects its best model by a metric, transformers protects the best model, and the callback protects
-no checkpoint.
+checkpoint. If a run selects its best model (by a metric, or by `EvaluationCallback`), transformers protects the best
+model, and the callback protects no checkpoint.
 
 The callback does not save the state of the monitor: `RunTrainer(stateful={"monitor": monitor})` saves the state in
 checkpoints.
@@ -22,9 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
@@ -34,8 +36,9 @@ from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import BatchDecision, EmpoProvider
 from empo_rl.files import checkpoints
 from empo_rl.files.metrics_file import MetricsFile
-from empo_rl.files.run_directory import ALARMS
+from empo_rl.files.run_directory import ALARMS, SAMPLES
 from empo_rl.monitor import Firing, Monitor, Observation, RunStoppedError, Update
+from empo_rl.monitor.samples import TABLE_COLUMNS, sample_rows, table_rows
 
 _SAMPLED_WEIGHTS = 1024  # of each weight matrix: enough to see whether a step changed anything, at almost no cost
 _LOW_RATE = 0.01  # of the configured learning rate: the end of a decaying schedule, where few weights change
@@ -113,7 +116,7 @@ class MonitorCallback(TrainerCallback):
         firings = self.monitor.observe(observation, state.global_step)
         good = self._protect_checkpoint(state, args)
         for firing in firings:
-            self._report(firing, good, state)
+            self._report(firing, good, state, args)
         if self.monitor.stopping:
             control.should_training_stop = True
             control.should_save = args.save_strategy != "no"
@@ -132,15 +135,17 @@ class MonitorCallback(TrainerCallback):
         """Protect the last checkpoint from before the alarm's condition from deletion, and return its path."""
         since = self.monitor.suspect_since
         good = None if since is None else checkpoints.latest(Path(args.output_dir), before=since - 1)[0]
-        if args.metric_for_best_model is None and state.is_world_process_zero:
+        selects_best = args.metric_for_best_model is not None or state.best_global_step
+        if not selects_best and state.is_world_process_zero:
             state.best_model_checkpoint = good and str(good)
         return good
 
-    def _report(self, firing: Firing, good: Path | None, state: Any) -> None:
+    def _report(self, firing: Firing, good: Path | None, state: Any, args: Any) -> None:
         if not state.is_world_process_zero:
             return
+        is_kept = args.metric_for_best_model is None and not state.best_global_step
         kept = (
-            f"The checkpoint {good} is from before the alarm's condition began and is kept."
+            f"The checkpoint {good} is from before the alarm's condition began{' and is kept' if is_kept else ''}."
             if good
             else "There is no checkpoint from before the alarm's condition began."
         )
@@ -175,6 +180,61 @@ class WriteMetrics(TrainerCallback):
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and "loss" in logs:  # the summary at the end of the run has no loss
             self._file.append({"step": state.global_step, **logs})
+
+
+class WriteSamples(TrainerCallback):
+    """Writes completions of a few prompts to `samples.jsonl` and to the tables of experiment trackers.
+
+    It writes at step 1 and every `every` steps. Of several processes, the first writes groups that it decided about.
+
+    Args:
+        provider: the trainer's provider. The callback adds a function to `provider.listeners`.
+        directory: the folder of `samples.jsonl`.
+        every: the number of steps between two samples.
+        prompts: the number of prompts of a sample.
+    """
+
+    def __init__(self, provider: EmpoProvider, directory: Path, *, every: int, prompts: int) -> None:
+        self._path, self._every, self._prompts = directory / SAMPLES, every, prompts
+        self._file: MetricsFile | None = None
+        self._due = False
+        self._rows: list[dict[str, Any]] = []
+        provider.listeners.append(self._collect)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Create the file. In a resumed run, delete the samples after the checkpoint's step."""
+        if state.is_world_process_zero:
+            self._file = MetricsFile(self._path, after=state.global_step)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Decide whether the next batch is sampled."""
+        step = state.global_step + 1
+        self._due = self._file is not None and (step == 1 or step % self._every == 0)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Write the samples of the step."""
+        rows = [{"step": state.global_step, **row} for row in self._rows[: self._prompts]]
+        self._rows, self._due = [], False
+        if self._file is None or not rows:
+            return
+        for row in rows:
+            self._file.append(row)
+        _log_table(args.report_to, rows)
+
+    def _collect(self, groups: Sequence[RolloutGroup], decision: BatchDecision) -> None:
+        if self._due:
+            self._rows += sample_rows(groups, decision, self._prompts)
+
+
+def _log_table(trackers: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
+    """Log the samples as a table. wandb and trackio have tables; other trackers do not."""
+    for name in ("wandb", "trackio"):
+        if name in trackers:
+            tracker = import_module(name)
+            if name == "wandb" and tracker.run is None:
+                continue
+            data = pd.DataFrame(table_rows(rows), columns=list(TABLE_COLUMNS))
+            tracker.log({"samples": tracker.Table(dataframe=data)})
 
 
 class ReportProgress(TrainerCallback):

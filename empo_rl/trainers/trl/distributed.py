@@ -60,8 +60,8 @@ def decide(
 
     if globally:
         return _decide_globally(make_columns, decide_without_results)
-    decision, error = _attempt(lambda: decide_without_results(make_columns()))
-    _fail_everywhere(error)
+    decision, error = attempt(lambda: decide_without_results(make_columns()))
+    fail_everywhere(error)
     assert decision is not None, "no process failed"
     numbers = BatchNumbers.join(gather_object([decision.numbers]))
     return replace(decision, metrics=numbers.metrics()), slice(None)
@@ -71,26 +71,28 @@ def _decide_globally(
     make_columns: Callable[[], Columns], decide_batch: Callable[[Columns], BatchDecision]
 ) -> tuple[BatchDecision, slice]:
     state = PartialState()
-    columns, error = _attempt(make_columns)
-    _fail_everywhere(error)
+    columns, error = attempt(make_columns)
+    fail_everywhere(error)
     parts: list[Columns] = gather_object([columns])
     decision = None
     if state.is_main_process:
-        decision, error = _attempt(lambda: decide_batch(join_columns(parts)))
-    _fail_everywhere(error)
+        decision, error = attempt(lambda: decide_batch(join_columns(parts)))
+    fail_everywhere(error)
     decision = broadcast_object_list([decision])[0]
     ends = [0, *itertools.accumulate(len(part["completions"]) for part in parts)]
     return decision, slice(ends[state.process_index], ends[state.process_index + 1])
 
 
-def _attempt(make: Callable[[], _Value]) -> tuple[_Value | None, Exception | None]:
+def attempt(make: Callable[[], _Value]) -> tuple[_Value | None, Exception | None]:
+    """Return the value of a function and None, or None and the exception that it raised."""
     try:
         return make(), None
     except Exception as error:  # noqa: BLE001  # every error must be sent to the other processes
         return None, error
 
 
-def _fail_everywhere(error: Exception | None) -> None:
+def fail_everywhere(error: Exception | None) -> None:
+    """Raise an error in all processes if one of them has an error. Every process must call this function."""
     messages: list[str | None] = gather_object([error and f"{type(error).__name__}: {error}"])
     if error is not None:
         raise error

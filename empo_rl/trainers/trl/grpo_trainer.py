@@ -179,6 +179,15 @@ class EmpoGRPOTrainer(GRPOTrainer):
             self._rows_in_step += int(in_loss.sum())
         return super().compute_loss(model, inputs, *args, **kwargs)
 
+    def sample_completions(self, prompts: list[Any]) -> list[Any]:
+        """Sample a completion for each prompt, with the model in evaluation mode. The log does not change.
+
+        Every process calls this method equally often, because the weights can be sharded.
+        """
+        completions: list[Any] = self._generate(prompts)[3]
+        self._metrics["eval"].clear()
+        return completions
+
     def before_optimizer_step(self) -> None:
         """Remove the gradients if no process had a row in the loss.
 

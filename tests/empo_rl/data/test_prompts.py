@@ -3,7 +3,7 @@ import json
 import pytest
 
 from empo_rl.config.schema import Config
-from empo_rl.data.prompts import drop_long_prompts, read_prompts
+from empo_rl.data.prompts import drop_long_prompts, read_held_out, read_prompts, shared_questions
 from semantic_entropy import InputError
 
 
@@ -131,3 +131,35 @@ def test_trl_makes_the_text_of_a_conversation_that_the_tokenizer_makes(load, tok
     assert is_conversational(row)
     text = tokenizer.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=True)
     assert maybe_apply_chat_template({"prompt": row["prompt"]}, tokenizer)["prompt"] == text
+
+
+def test_held_out_questions_use_the_template_and_the_columns_of_the_training(tmp_path):
+    path = tmp_path / "held.jsonl"
+    rows = [{"problem": "1+1?", "answer": 2}, {"problem": "Why?", "answer": None}, {"problem": " 3 + 3?", "answer": ""}]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    values = {
+        "model": "m",
+        "output_dir": "o",
+        "data": {"path": "train.jsonl", "columns": {"question": "problem", "gold": "answer"}},
+        "template": {"user": "Q: {question}"},
+        "evaluation": {"data": str(path)},
+    }
+    held_out = read_held_out(Config.model_validate(values))
+    assert [row["gold"] for row in held_out] == ["2", None, None]
+    assert held_out[0]["prompt"] == [{"role": "user", "content": "Q: 1+1?"}]
+    assert shared_questions([{"question": "3+3?"}, {"question": "Why?"}], held_out) >= 1
+    own = {**values, "evaluation": {"data": {"path": str(path), "limit": 1, "columns": {"question": "problem"}}}}
+    assert [row["gold"] for row in read_held_out(Config.model_validate(own))] == [None]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"method": "sft", "data": {"dataset": "demo"}}, "evaluation needs method=empo, not method=sft"),
+        ({"training": {"keep_checkpoints": 1}}, "Set training.keep_checkpoints=2"),
+    ],
+)
+def test_an_evaluation_that_cannot_work_is_refused(values, message):
+    plain = {"model": "demo", "output_dir": "o", "data": {"dataset": "demo"}, "evaluation": {"data": "demo"}}
+    with pytest.raises(ValueError, match=message):
+        Config.model_validate({**plain, **values})

@@ -14,7 +14,8 @@ from empo_rl.files.metrics_file import read_metrics
 STEPS = 6  # one more than the steps between two checkpoints
 # a reward that uses random numbers
 OPTIONS = ("--steps", str(STEPS), "--pretrain-steps", "12", "--seed", "3", "--reward", "random")
-FILES = ["alarms.jsonl", "base", "config.yaml", "cost.json", "final", "metrics.jsonl", "summary.json", "training.png"]
+FILES = ["alarms.jsonl", "base", "config.yaml", "cost.json", "final", "metrics.jsonl"]
+FILES += ["samples.jsonl", "summary.json", "training.png"]
 TIMES = ("_seconds", "step_time", "cost/")
 
 

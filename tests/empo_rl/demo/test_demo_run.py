@@ -68,6 +68,7 @@ def test_the_picture_and_the_models_are_there(run):
         "cost.json",
         "final",
         "metrics.jsonl",
+        "samples.jsonl",
         "summary.json",
         "training.png",
     ]

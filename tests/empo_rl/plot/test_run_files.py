@@ -30,6 +30,14 @@ def test_step_zero_is_the_model_before_training_if_there_is_a_summary(run):
     assert read(run).series("eval/pass@1") == Series((0, 2), (0.25, 0.5))
 
 
+def test_step_zero_is_the_evaluation_before_training_if_the_run_has_held_out_questions(run):
+    rows = [{"step": 0, "accuracy": 0.125}, {"step": 2, "accuracy": 0.5}]
+    (run / "evaluation.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with (run / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps({"step": 3, "eval/accuracy": 0.75}) + "\n")
+    assert read(run).series("eval/accuracy") == Series((0, 3), (0.125, 0.75))
+
+
 def test_an_unfinished_last_line_is_left_out_with_a_note(run):
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "empo/ent')
