@@ -144,7 +144,7 @@ def _filter_rules(chosen: Filter, scored: Sequence[ScoredGroup]) -> Iterator[str
     rewards[0] = 1.0
     rewards[1, 0] = np.nan
 
-    def reasons(items: Sequence[ScoredGroup], paid: NDArray[np.float64]) -> list[str | None]:
+    def reasons(items: Sequence[ScoredGroup], paid: NDArray[np.float64]) -> list[Any]:
         return list(chosen.drop_reasons(items, paid))
 
     found = reasons(scored, rewards)

@@ -37,7 +37,8 @@ def sample_rows(groups: Sequence[RolloutGroup], decision: BatchDecision, prompts
 
 def _row(index: int, group: RolloutGroup, decision: BatchDecision) -> dict[str, Any]:
     result, first = decision.results[index], index * decision.num_generations
-    tokens, cut_off = (group.measures.get(name, [None] * len(group.completions)) for name in ("tokens", "truncated"))
+    unmeasured = [math.nan] * len(group.completions)
+    tokens, cut_off = (group.measures.get(name, unmeasured) for name in ("tokens", "truncated"))
     return {
         "question": None if group.question is None else _shortened(group.question, LONGEST),
         "gold": group.gold,
@@ -53,8 +54,8 @@ def _row(index: int, group: RolloutGroup, decision: BatchDecision) -> dict[str, 
                 "reward": _finite(float(decision.rewards[first + number])),
                 "advantage": _finite(float(decision.advantages[first + number])),
                 "in_loss": bool(decision.loss_mask[first + number]),
-                "tokens": None if tokens[number] is None else int(tokens[number]),
-                "cut_off": None if cut_off[number] is None else bool(cut_off[number]),
+                "tokens": None if math.isnan(tokens[number]) else int(tokens[number]),
+                "cut_off": None if math.isnan(cut_off[number]) else bool(cut_off[number]),
             }
             for number, text in enumerate(group.completions)
         ],

@@ -18,7 +18,7 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
-from transformers.integrations import get_reporting_integration_callbacks
+from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 
 from empo_rl.config import Config

@@ -26,7 +26,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import torch
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
@@ -233,7 +232,8 @@ def _log_table(trackers: Sequence[str], rows: Sequence[dict[str, Any]]) -> None:
             tracker = import_module(name)
             if name == "wandb" and tracker.run is None:
                 continue
-            data = pd.DataFrame(table_rows(rows), columns=list(TABLE_COLUMNS))
+            pandas: Any = import_module("pandas")  # a dependency of datasets
+            data = pandas.DataFrame(table_rows(rows), columns=list(TABLE_COLUMNS))
             tracker.log({"samples": tracker.Table(dataframe=data)})
 
 
@@ -303,7 +303,7 @@ def _sample(weight: Any) -> torch.Tensor:
 
 def _first_prompt(dataloader: Any) -> str | None:
     """The first prompt of the dataset as text; None if it cannot be read."""
-    dataset = getattr(dataloader, "dataset", None)
+    dataset: Any = getattr(dataloader, "dataset", None)
     if not hasattr(dataset, "__getitem__") or not len(dataset):
         return None
     prompt = dataset[0].get("prompt")
