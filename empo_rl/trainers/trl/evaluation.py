@@ -36,6 +36,7 @@ from empo_rl.files.metrics_file import MetricsFile
 from empo_rl.files.run_directory import EVALUATION
 from empo_rl.trainers.trl.distributed import attempt, fail_everywhere
 from empo_rl.trainers.trl.rollouts import trl_columns
+from empo_rl.trainers.trl.sharding import whole_models
 
 Best = Literal["accuracy", "entropy"]
 NUMBERS = ("accuracy", "majority", "semantic_entropy", "invalid_fraction")
@@ -138,9 +139,10 @@ class EvaluationCallback(TrainerCallback):
         prompts = [row["prompt"] for row in repeated]
         data = {name: [row[name] for row in repeated] for name in ("question", "gold")}
         columns = trl_columns(prompts, self.trainer.sample_completions(prompts), data)
-        measured, error = attempt(
-            lambda: self._provider.measure_answers(group_by_position(num_generations=self._n, **columns))
-        )
+        with whole_models():  # the judge may load a model
+            measured, error = attempt(
+                lambda: self._provider.measure_answers(group_by_position(num_generations=self._n, **columns))
+            )
         if PartialState().num_processes > 1:
             fail_everywhere(error)
         elif error is not None:
