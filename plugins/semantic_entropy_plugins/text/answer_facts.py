@@ -86,13 +86,13 @@ _LONGEST_CACHED_WORD = 50  # characters
 
 def read_facts(text: str) -> Facts:
     """The facts of an answer."""
-    return _Reader(plain_writing(text)).read()
+    return _AnswerReader(plain_writing(text)).read()
 
 
 _folded = lru_cache(maxsize=16384)(fold)
 
 
-class _Reader:
+class _AnswerReader:
     """Reads one plain text from left to right."""
 
     def __init__(self, text: str) -> None:
@@ -372,17 +372,17 @@ def _roman(numeral: str) -> int:
     return sum(-v if v < following else v for v, following in zip(values, [*values[1:], 0], strict=True))
 
 
-_HANDLERS: Mapping[str, Callable[[_Reader, str, re.Match[str]], None]] = {
-    "plain": _Reader.read_word,
-    "end": _Reader.read_end,
-    "clock": _Reader.read_clock,
-    "code": _Reader.read_label,
-    "formula": _Reader.read_formula,
-    "ion": _Reader.read_label,
-    "initials": _Reader.read_initials,
-    "number": _Reader.read_number,
-    "relation": _Reader.read_relation,
-    "operator": _Reader.read_operator,
-    "run": _Reader.read_run,
-    "word": _Reader.read_word,
+_HANDLERS: Mapping[str, Callable[[_AnswerReader, str, re.Match[str]], None]] = {
+    "plain": _AnswerReader.read_word,
+    "end": _AnswerReader.read_end,
+    "clock": _AnswerReader.read_clock,
+    "code": _AnswerReader.read_label,
+    "formula": _AnswerReader.read_formula,
+    "ion": _AnswerReader.read_label,
+    "initials": _AnswerReader.read_initials,
+    "number": _AnswerReader.read_number,
+    "relation": _AnswerReader.read_relation,
+    "operator": _AnswerReader.read_operator,
+    "run": _AnswerReader.read_run,
+    "word": _AnswerReader.read_word,
 }
