@@ -43,6 +43,10 @@ class TokenBudget:
     def __init__(self, tokens: int, rows: int | None = None, padding: int | None = None) -> None:
         self.tokens, self.rows, self.padding = tokens, rows, padding
 
+    def fits(self, rows: int, longest: int) -> bool:
+        """Whether this number of rows, the longest with this number of tokens, may form a batch."""
+        return rows * longest <= self.tokens and (self.rows is None or rows <= self.rows)
+
     def run(
         self,
         items: Sequence[T],

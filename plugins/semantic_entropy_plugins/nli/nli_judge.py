@@ -91,6 +91,7 @@ class NLI(Equivalence):
         if "{answer}" not in template:
             raise errors.OptionError(f"nli: template={template!r} has no {{answer}}: the default is {TEMPLATE!r}")
         self.rule, self.template = rule, template
+        self._template_parts = re.split(r"(\{question\}|\{answer\})", template)
         self.uses_question = question and "{question}" in template
         loaded = load_model(
             "AutoModelForSequenceClassification",
@@ -156,8 +157,8 @@ class NLI(Equivalence):
     def _text(self, question: str | None, answer: str) -> str:
         if question is None or not self.uses_question:
             return answer
-        parts = {"{question}": question, "{answer}": answer}
-        return re.sub(r"\{question\}|\{answer\}", lambda found: parts[found[0]], self.template)
+        texts = {"{question}": question, "{answer}": answer}
+        return "".join([texts.get(part, part) for part in self._template_parts])
 
     def _verdicts(self, pairs: list[_Texts]) -> Iterator[tuple[_Texts, Verdict]]:
         """Yields (two texts, verdict), and begins with the verdicts that need only one direction."""

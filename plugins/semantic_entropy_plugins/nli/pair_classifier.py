@@ -139,18 +139,27 @@ class PairClassifier:
         return None
 
     def _forward(self, rows: list[TokenizedPair]) -> Iterable[list[float] | str]:
-        """Runs a batch. On a GPU, returns at once an iterator, which waits for the results."""
+        """Runs a batch. On a GPU, returns at once an iterator, which waits for the results of this batch."""
         self.forward_calls += 1
         self.forward_rows += len(rows)
         with torch.inference_mode():
             logits = self._loaded.model(**self._tokenizer.padded(rows, self._loaded.device)).logits
             probabilities = logits.float().softmax(dim=-1)
-        results = self._results(probabilities)
-        return results if self._loaded.device.type == "cuda" else list(results)
+        if self._loaded.device.type != "cuda":
+            return self._readable(probabilities)
+        # Copied now: a later copy would wait for the next batch too, because a GPU executes in order.
+        copied = probabilities.to("cpu", non_blocking=True)
+        copy_ends = torch.cuda.Event()
+        copy_ends.record(torch.cuda.current_stream(self._loaded.device))
 
-    def _results(self, probabilities: torch.Tensor) -> Iterator[list[float] | str]:
-        for p in probabilities.tolist():
-            yield p if sum(p) > 0 else self._not_a_number()
+        def read() -> Iterator[list[float] | str]:
+            copy_ends.synchronize()
+            yield from self._readable(copied)
+
+        return read()
+
+    def _readable(self, probabilities: torch.Tensor) -> list[list[float] | str]:
+        return [p if sum(p) > 0 else self._not_a_number() for p in probabilities.tolist()]
 
     def _too_large(self, row: TokenizedPair, tokens: int) -> list[float] | str:
         return f"out of memory at {tokens} tokens on {self._loaded.device}"

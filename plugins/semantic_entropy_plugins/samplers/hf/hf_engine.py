@@ -33,6 +33,7 @@ from semantic_entropy_plugins.samplers.sampling_requests import MissingResponse,
 # so the free memory is the limit, up to a number of tokens from which a step takes longer with each row.
 _BATCH_TOKENS_CPU = 8192
 _BATCH_TOKENS_GPU = 524288
+_BATCH_ROWS_GPU = 1024  # more rows give no more tokens a second, and the first samples arrive later
 _FREE_SHARE = 0.5  # of the free memory: the rest is for a copy of the cache while it grows, and for fragments
 _LOGIT_BYTES = 24  # for each row and token of the vocabulary: logits, probabilities, cumulated and sorted, in float32
 _POLL = 0.1  # seconds between checks for cancellation while another thread uses the model
@@ -67,7 +68,7 @@ class SamplingEngine:
             self.generation = Generation(loaded, options)
         self._budget = TokenBudget(
             batch_tokens or default_batch_tokens(loaded, options.max_tokens),
-            rows=None if self.generation.mode.batches else 1,
+            rows=_batch_rows(loaded) if self.generation.mode.batches else 1,
         )
 
     def batches(
@@ -178,6 +179,10 @@ def default_batch_tokens(loaded: LoadedModel, max_tokens: int) -> int:
     return int(max(1, min(_BATCH_TOKENS_GPU, (free + unused) * _FREE_SHARE / token_bytes)))
 
 
+def _batch_rows(loaded: LoadedModel) -> int | None:
+    return _BATCH_ROWS_GPU if loaded.device.type == "cuda" else None
+
+
 def pack_batches(
     responses: Iterable[MissingResponse], budget: TokenBudget, max_tokens: int, *, pads: bool
 ) -> Iterator[list[MissingResponse]]:
@@ -193,14 +198,14 @@ def pack_batches(
     longest = 0
     for response in responses:
         length = len(response.open_request.prompt) + max_tokens
-        is_full = (len(batch) + 1) * max(longest, length) > budget.tokens
+        is_full = not budget.fits(len(batch) + 1, max(longest, length))
         if batch and (is_full or not (pads or length == longest)):
             yield batch
             batch, longest = [], 0
         batch.append(response)
         longest = max(longest, length)
         # A batch that has no room for a further row is drawn now: the next request is taken only when it can start.
-        if (len(batch) + 1) * longest > budget.tokens:
+        if not budget.fits(len(batch) + 1, longest):
             yield batch
             batch, longest = [], 0
     if batch:
