@@ -42,7 +42,9 @@ QWEN_1_5B = {  # config.json of Qwen2.5-Math-1.5B
     "max_position_embeddings": 4096,
     "tie_word_embeddings": True,
 }
-QUESTION = "What is " + "+".join(str(n % 10) for n in range(100)) + "?"  # about 210 tokens of the demo's vocabulary
+QUESTION = (
+    "What is " + "+".join(str(n % 10) for n in range(90)) + "?"
+)  # about 250 tokens of the demo's vocabulary, with the template
 PROMPT_TOKENS = 256
 
 
