@@ -44,7 +44,7 @@ QWEN_1_5B = {  # config.json of Qwen2.5-Math-1.5B
 }
 QUESTION = (
     "What is " + "+".join(str(n % 10) for n in range(90)) + "?"
-)  # about 250 tokens of the demo's vocabulary, with the template
+)  # with the template, about 250 of the demo's tokens
 PROMPT_TOKENS = 256
 
 
