@@ -143,9 +143,12 @@ def _bounded(value: ExactNumber) -> ExactNumber:
 
 def hashable(value: ExactNumber) -> Hashable:
     """A key: two keys are equal if and only if the two values are equal."""
-    if not value or set(value) == {(1, 0)}:
-        return value.get((1, 0), Fraction())  # a rational equals the int of the same value
-    return frozenset(value.items())
+    if not value:
+        return 0
+    if len(value) > 1 or (1, 0) not in value:
+        return frozenset(value.items())
+    rational = value[1, 0]
+    return rational.numerator if rational.denominator == 1 else rational  # an int is compared faster
 
 
 def subtract(left: ExactNumber, right: ExactNumber) -> ExactNumber:

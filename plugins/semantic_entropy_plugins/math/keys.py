@@ -32,7 +32,6 @@ from semantic_entropy_plugins.math.exact_numbers import (
     root,
     scale,
     to_integer,
-    without_zeros,
 )
 from semantic_entropy_plugins.math.writing import clean
 
@@ -68,7 +67,14 @@ def _parse(text: str) -> ExactAnswer | None:
 
 def parse_cleaned(cleaned: str) -> ExactAnswer | None:
     """As `parse_exact`, for a text that `clean` has returned."""
-    if len(cleaned) > LONGEST_EXACT or not _POSSIBLE.match(cleaned):
+    if len(cleaned) > LONGEST_EXACT:
+        return None
+    simple = _SIMPLE.fullmatch(cleaned)
+    if simple:  # most answers
+        value = Fraction(int(simple[1]), int(simple[2] or 1))
+        exact: ExactNumber = {(1, 0): value} if value else {}
+        return ExactAnswer(("value", hashable(exact)), "value", (exact,), decimal=False)
+    if not _POSSIBLE.match(cleaned):
         return None
     try:
         return _Parser(cleaned).answer()
@@ -76,6 +82,8 @@ def parse_cleaned(cleaned: str) -> ExactAnswer | None:
         return None
 
 
+# An integer or a fraction, with less than `MOST_BITS` bits.
+_SIMPLE = re.compile(r"(-?[0-9]{1,90})(?:/0*([1-9][0-9]{0,90}))?")
 _POSSIBLE = re.compile(r"(?:[-+*/^().,;!\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
 TOKEN = re.compile(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.?\d*|\.\d+)(?P<exponent>[eE][-+]?\d+)?"
@@ -167,7 +175,8 @@ class _Parser:
                 exponent = self.sum()
                 self.need("}")
             else:
-                exponent = self.atom()
+                negative_exponent = self._signs()
+                exponent = scale(self.atom(), Fraction(-1 if negative_exponent else 1))
             base = power(base, to_integer(exponent))
         return scale(base, Fraction(-1)) if negative else base
 
@@ -192,7 +201,10 @@ class _Parser:
         if len(digits) > MOST_BITS // 4 or (exponent and abs(int(exponent)) > LARGEST_EXPONENT):
             raise OutsideError
         self.decimal |= "." in digits or bool(exponent)
-        return without_zeros({(1, 0): Fraction(digits.rstrip(".") or "0") * Fraction(10) ** int(exponent or 0)})
+        value = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits.rstrip(".") or "0")
+        if exponent:
+            value *= Fraction(10) ** int(exponent)
+        return {(1, 0): value} if value else {}
 
     def _argument(self) -> ExactNumber:
         r"""`{...}`, or a single digit as in `\frac12`."""

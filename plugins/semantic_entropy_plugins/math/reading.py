@@ -132,8 +132,8 @@ def _numeral(cleaned: str) -> Reading | None:
         return None
     digits, written = (found[1] or found[3]).upper(), found[2] or found[4]
     base = int(written) if written.isdigit() else _BASES.get(written, 0)
-    if not 2 <= base <= 36 or not digits[0].isdigit():
-        return None  # x_2 is a variable
+    if not 2 <= base <= 36 or not any(map(str.isdigit, digits)):
+        return None  # A_2 is a variable
     return Reading(cleaned, numeral=Numeral(digits.lstrip("0") or "0", base))
 
 
@@ -294,10 +294,10 @@ def _begins_unit(joint: str, word: str, plain: str, *, glued: bool, currency: bo
     return named_unit(word) is not None and (bool(joint) or "/" in plain)
 
 
-_FIRST_WORD = re.compile(r"([ *^/-]*)([^\W\d_]+)?")
+_FIRST_WORD = re.compile(r"([ *^/(-]*)([^\W\d_]+)?")
 _LONGEST_SUFFIX = 80
 _SHORT_WORDS = frozenset(
-    "am pm bc bce ad ce in of by at as to is on per mph bn mn tn ft nd st th rs yd yrs hrs mln".split()
+    "am pm sq cu bc bce ad ce in of by at as to is on per mph bn mn tn ft nd st th rs yd yrs hrs mln".split()
 )
 _PART = re.compile(
     r"\s*(?:,|and\b|\\text\s*\{\s*,?\s*and\s*\})?\s*(\d+(?:\.\d+)?)\s*((?:\\text\s*\{[^{}]*\}|[^\d,\\{}])+)"

@@ -214,11 +214,18 @@ _CONNECTIVES = (
 )
 
 
+_SPACING = re.compile(r"\\[,;:! ]|~|\\displaystyle(?![a-zA-Z])")
+_PLAIN_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+|/[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})")
+
+
 def clean(text: str) -> str:
     r"""The answer without its dressing, with signs, numbers and roots in LaTeX, and without delimiters and spacing.
 
     A currency sign becomes `CURRENCY`. Words in `\text{...}` stay.
     """
+    spaced = _SPACING.sub(" ", text).strip().replace("\\dfrac", "\\frac")
+    if _PLAIN_NUMBER.fullmatch(spaced):
+        return spaced  # most answers
     if not text.isascii():
         text = _EXPONENTS.sub(lambda exponent: "^{" + exponent.group().translate(_SUPERSCRIPTS) + "}", text)
         text = "".join(map(_spell, text)).translate(_CHARACTERS)
@@ -227,9 +234,11 @@ def clean(text: str) -> str:
             text = pattern.sub(connective, text)
     text = _undressed(text.strip())
     for hints, pattern, replacement in _RULES:
-        if any(hint in text for hint in hints):
-            text = pattern.sub(replacement, text)
-    return _undressed(_DROPPED.sub(" ", text).strip()).rstrip(" .,;").strip()
+        for hint in hints:
+            if hint in text:
+                text = pattern.sub(replacement, text)
+                break
+    return _undressed(_DROPPED.sub(" ", text).strip()).rstrip(" .,;\\").strip()
 
 
 def _undressed(text: str) -> str:
@@ -257,6 +266,7 @@ def _spell(char: str) -> str:
 
 
 _TEXT = re.compile(r"\\(?:text|mathrm|operatorname|mathbf)\s*\{([^{}]*)\}")
+_TIMES = re.compile(r"\\(?:cdot|times)(?![a-zA-Z])")
 _SIGNS = (
     (re.compile(r"\\Omega(?![a-zA-Z])"), "\u03a9"),
     (re.compile(r"\\mu(?![a-zA-Z])\s*"), "\u00b5"),
@@ -265,7 +275,6 @@ _SIGNS = (
         lambda found: {"p": "\u00a3", "e": "\u20ac", "y": "\u00a5"}[found[0][1]],
     ),
     (re.compile(r"\\%"), "%"),
-    (re.compile(r"\\(?:cdot|times)(?![a-zA-Z])"), "*"),
     (re.compile(r"\\AA(?![a-zA-Z])"), "\u00c5"),
     (re.compile(r"[{}]"), ""),
 )
@@ -273,7 +282,7 @@ _SIGNS = (
 
 def plain_words(text: str) -> str:
     r"""The words of a cleaned text without LaTeX: `\text{ cm}^{2}` becomes ` cm^2`."""
-    text = _TEXT.sub(r"\1", text).replace(CURRENCY, "$")
+    text = _TEXT.sub(r"\1", _TIMES.sub("*", text)).replace(CURRENCY, "$")
     for pattern, replacement in _SIGNS:
         text = pattern.sub(replacement, text)
     return text

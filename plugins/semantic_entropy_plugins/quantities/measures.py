@@ -80,9 +80,10 @@ _SPELLED = (
     (re.compile(r"\bat most\b|\bno more than\b|\bup to\b", re.IGNORECASE), "atmost"),
 )
 _FILLERS = frozenset(
-    "a an the of in on at to for from by with as and or is are was were be been it its he she they his her their this "
-    "that these those there each altogether total overall only exactly about approximately around roughly nearly so "
-    "has have had left remaining long tall wide high deep old away apart per one ones can will would if".split()
+    "a an the of in on at to for from by with as and or is are was were be been it its he she they his her their "
+    "this that these those there each altogether total overall only exactly about approx approximately around "
+    "roughly nearly so has have had left remaining long tall wide high deep old away apart per one ones can will "
+    "would if".split()
 )
 _WORD = re.compile(r"[^\W\d_]+")
 

@@ -229,7 +229,7 @@ def _exact(word: str) -> _Named | None:
             return _scaled(prefix, exponent, prefixed[rest])
     name = _PREFIX_SYMBOLS.get(word[:1])
     rest = word[1:]
-    if name and len(rest) < 4 and rest in prefixed and not rest.endswith("s"):
+    if name and len(rest) < 4 and rest in prefixed and (rest == "s" or not rest.endswith("s")):
         return _scaled(name, _PREFIXES[name], prefixed[rest])
     return None
 

@@ -92,6 +92,13 @@ TABLE = {
         ("5x", "5", False),
         (r"5\text{ hours}", r"5\text{ days}", False),
         ("100 USD", "$100", True),
+        ("5 ms", "5 m", False),
+        ("100 sq ft", "100 square feet", True),
+        ("6.63e-34 J s", r"6.63\times10^{-34}\text{ J}\cdot\text{s}", True),
+        ("9.11e-31 kg", "9.11e-28 g", True),
+        ("10 k\u03a9", "10000 ohms", True),
+        ("5 students", "5 boys", False),
+        ("500 rupees", "500 dollars", False),
     ],
     # huggingface/Math-Verify#14
     "qualifiers": [
@@ -142,6 +149,9 @@ TABLE = {
         (r"12^{\text{th}}", "12", True),
         ("12th", "12", True),
         ("3!", "6", True),
+        ("2 x 10^-3", "0.002", True),
+        ("0.999...", "1", True),
+        ("299792458", "2.99792458e8", True),
         ("016", "16", True),
         (r"\frac{1{,}000}{2}", "500", True),
         ("200,000 - 130,000 = 70,000", "70000", True),
@@ -172,6 +182,7 @@ TABLE = {
         ("1A_{16}", "1B_{16}", False),
         ("110 base 2", "110_2", True),
         ("1010_2", "1010_3", False),
+        ("A5_{16}", "A6_{16}", False),
     ],
     # huggingface/Math-Verify#16
     "words and letter strings": [
