@@ -197,6 +197,7 @@ _RULES: tuple[_Rule, ...] = (
 )
 _DROPPED = re.compile(r"\\[()\[\],!;: ]|~")
 _DELIMITED = re.compile(r"\$(?=[^\s$])([^$]*[^\s$])\$(?!\d)")
+_MONEY = re.compile(r"\$(?=\s*\.?\d)")
 _MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|`{1,3})(?=\S)(.*\S)\1", re.DOTALL)
 _LEADING = re.compile(
     r"\s*(?:#{1,6}(?=[\s\d$\\-])|=|:|\\(?:approx|simeq|sim|therefore|Rightarrow|implies)(?![a-zA-Z])|~"
@@ -255,7 +256,8 @@ def _undressed(text: str) -> str:
             text = _DELIMITED.sub(r" \1 ", text).strip()
         if text == before:
             break
-    return re.sub(r"\$(?=\s*[\d.])", CURRENCY, text).replace("$", " ").strip()
+    is_money = "$" in text and text.count("$") == len(_MONEY.findall(text))
+    return text.replace("$", CURRENCY if is_money else " ").strip()
 
 
 def _spell(char: str) -> str:
