@@ -7,6 +7,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py lint            ruff and the import direction
     python3 noxfile.py types           mypy --strict on the three packages
     python3 noxfile.py docs            build the documentation; a warning is a failure; `docs serve` shows it
+    python3 noxfile.py deepspeed       the tests of launch.strategy=zero3 with DeepSpeed; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
     python3 noxfile.py benchmarks      all benchmarks/*.py; `benchmarks NAME [...]` runs one, with arguments
 
@@ -164,6 +165,12 @@ def project() -> Path:
     return environment("project", "-e", ".[dev]")
 
 
+def deepspeed_project() -> Path:
+    """The environment of the project with DeepSpeed, which compiles nothing at its installation."""
+    os.environ["DS_BUILD_OPS"] = "0"
+    return environment("deepspeed", "-e", ".[dev]", "deepspeed")
+
+
 def python_with_nox() -> str:
     """This Python if it has a recent nox, else the Python of the tools environment."""
     try:
@@ -231,6 +238,13 @@ def tests(session: nox.Session) -> None:
     # On Python 3.12 and newer coverage uses sys.monitoring, which is much faster than the tracer of 3.11.
     core = {"COVERAGE_CORE": "sysmon"} if sys.version_info >= (3, 12) else {}
     run(session, ready(session, project), "pytest", *chosen, **core)
+
+
+@nox.session
+def deepspeed(session: nox.Session) -> None:
+    """The tests that need DeepSpeed. A test that is skipped here fails. `tests` skips them without DeepSpeed."""
+    chosen = session.posargs or ["tests/empo_rl", "-k", "zero3"]
+    run(session, ready(session, deepspeed_project), "pytest", *chosen, FORBID_SKIPS="1", DS_ACCELERATOR="cpu")
 
 
 @nox.session

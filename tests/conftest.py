@@ -18,6 +18,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 from pathlib import Path
 
+import pytest
 from hypothesis import settings
 
 GPU_TESTS = Path(__file__).parent / "gpu"
@@ -40,3 +41,12 @@ def pytest_configure(config):
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With FORBID_SKIPS=1, a skipped test fails: a session that exists for some tests must run them."""
+    report = yield
+    if report.skipped and os.environ.get("FORBID_SKIPS") == "1":
+        report.outcome, report.longrepr = "failed", f"{item.name} was skipped: {report.longrepr}"
+    return report

@@ -4,6 +4,7 @@
     availability  question data, packages, a hub token
     disk_space    whether the checkpoints fit on the disk
     gpu_memory    an estimate of the memory on each GPU
+    host_memory   an estimate of the host memory on each machine
 
 The check reports all problems, not only the first. A fact that cannot be known here (a dataset or a model that is not
 on this machine, a GPU of another machine) is reported as "not checked" with the reason, and is not a failure. The check
@@ -16,7 +17,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from empo_rl.check import availability, disk_space, gpu_memory, settings
+from empo_rl.check import availability, disk_space, gpu_memory, host_memory, settings
 from empo_rl.check.findings import CheckFinding, passed, problem, report_lines, unchecked
 from empo_rl.config import Config, load_config
 from semantic_entropy import SemanticEntropyError
@@ -62,3 +63,4 @@ def _findings(config: Config, *, allow_missing_data: bool) -> Iterator[CheckFind
     yield from availability.package_findings(config)
     yield from disk_space.findings(config, shape, rows)
     yield from gpu_memory.findings(config, shape)
+    yield from host_memory.findings(config, shape)

@@ -3,8 +3,8 @@
     checkpoint = w N + 2 w T bytes      (stored weights, Adam's two moments)
 
 N is the number of weights, T the number of trained weights, and w the bytes per stored weight (4, or 2 for bf16). With
-fsdp2 and zero3, a checkpoint contains the weights twice. With LoRA, a checkpoint contains only the adapter, not the
-weights. `final/` contains the weights once more.
+fsdp2, the shards together have this size. With zero3, a checkpoint has 12 T bytes of DeepSpeed's fp32 weights and
+moments, and w N bytes of gathered weights. With LoRA, a checkpoint contains only the adapter, not the weights. `final/` contains the weights once more.
 """
 
 from __future__ import annotations
@@ -66,8 +66,9 @@ def _checkpoint_bytes(config: Config, shape: Shape) -> float:
     count = trained_weights(config, shape)
     if config.lora is not None:
         return 12 * count  # adapters are fp32
-    copies = 1 if config.launch.strategy == "ddp" else 2
-    return (copies + 2) * width * count
+    if config.launch.strategy == "zero3":
+        return (width + 12) * count
+    return 3 * width * count
 
 
 def _final_bytes(config: Config, shape: Shape) -> float:

@@ -230,7 +230,7 @@ class Demo(Section):
 
 
 class ModelShape(Section):
-    """Sizes for `--check`: the model, if its config.json is not on this machine, and the GPU."""
+    """Sizes for `--check`: the model, if its config.json is not on this machine, the GPU, and the host."""
 
     parameters: Annotated[float, Field(gt=0)] | None = None
     hidden: Positive | None = None
@@ -238,6 +238,7 @@ class ModelShape(Section):
     vocabulary: Positive | None = None
     keys: Positive | None = None  # the width of a token's keys in one layer
     device_gib: Annotated[float, Field(gt=0)] | None = None
+    host_gib: Annotated[float, Field(gt=0)] | None = None  # memory of the host of one machine
 
 
 class Config(Section):

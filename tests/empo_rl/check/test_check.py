@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from empo_rl.check import check_run
+from empo_rl.check import check_run, host_memory
 from empo_rl.check.disk_space import findings as disk_findings
 from empo_rl.check.findings import GIB, passed, report_lines
 from empo_rl.check.gpu_memory import Shape, estimate, model_shape
@@ -210,6 +210,28 @@ def test_deleting_old_checkpoints_needs_space_for_one_more_than_is_kept(kept, ch
         load_config("math-1.5b-empo", changes), Shape(1e9, None, None, None, "a test"), rows=20000
     )
     assert f"and final/: {(12 * checkpoints + 4) * 1e9 / GIB:.1f} GiB" in f"{finding.about} {finding.text}"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["launch.strategy=ddp"], {"loading": 8 * 4e9}),  # each of eight processes loads the model in fp32
+        (["launch.strategy=fsdp2"], {"loading": 4e9, "checkpoints": 8e9, "final/": 4e9}),
+        (["launch.strategy=zero3"], {"loading": 4e9, "checkpoints": 12e9, "final/": 4e9}),
+        (["launch.strategy=fsdp2", "launch={machines: 2, main_address: a, main_port: 1}"], {"checkpoints": 4e9}),
+        (["launch.strategy=ddp", "lora={merge: true}"], {"loading": 8 * 2e9, "final/": 4e9}),
+    ],
+)
+def test_the_host_memory_of_each_strategy_is_counted(overrides, expected):
+    config = load_config("math-1.5b-empo", ["launch.processes=8", *overrides])
+    parts = host_memory.estimate(config, Shape(1e9, None, None, None, "a test"))
+    assert {name: parts[name] for name in expected} == pytest.approx(expected)
+    (finding, *_) = host_memory.findings(
+        config.model_copy(update={"check": config.check.model_copy(update={"host_gib": 2.0})}),
+        Shape(1e9, None, None, None, "a test"),
+    )
+    assert finding.kind == "problem"
+    assert "more than 2 GiB less a tenth" in finding.text
 
 
 def test_a_push_without_a_token_of_the_hub_is_a_problem(monkeypatch):
