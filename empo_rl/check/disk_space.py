@@ -4,7 +4,8 @@
 
 N is the number of weights, T the number of trained weights, and w the bytes per stored weight (4, or 2 for bf16). With
 fsdp2, the shards together have this size. With zero3, a checkpoint has 12 T bytes of DeepSpeed's fp32 weights and
-moments, and w N bytes of gathered weights. With LoRA, a checkpoint contains only the adapter, not the weights. `final/` contains the weights once more.
+moments, and w N bytes of gathered weights. With LoRA, a checkpoint contains only the adapter, not the weights.
+`final/` contains the weights once more.
 """
 
 from __future__ import annotations
