@@ -197,6 +197,7 @@ def test_a_model_too_large_for_the_gpu_is_a_problem_with_advice():
 
 def test_checkpoints_that_do_not_fit_on_the_disk_are_a_problem():
     changes = ["device=cpu", "training.precision=fp32", "check.parameters=1e14", "check.device_gib=1e9"]
+    changes += ["check.host_gib=1e9"]
     (found,) = problems("math-1.5b-empo", *changes)
     assert "3 checkpoints of 1117587.1 GiB and final/" in found  # 12 bytes a weight
     assert "Set training.keep_checkpoints=2" in found
@@ -218,7 +219,10 @@ def test_deleting_old_checkpoints_needs_space_for_one_more_than_is_kept(kept, ch
         (["launch.strategy=ddp"], {"loading": 8 * 4e9}),  # each of eight processes loads the model in fp32
         (["launch.strategy=fsdp2"], {"loading": 4e9, "checkpoints": 8e9, "final/": 4e9}),
         (["launch.strategy=zero3"], {"loading": 4e9, "checkpoints": 12e9, "final/": 4e9}),
-        (["launch.strategy=fsdp2", "launch={machines: 2, main_address: a, main_port: 1}"], {"checkpoints": 4e9}),
+        (
+            ["launch.machines=2", "launch.main_address=a", "launch.main_port=1", "launch.strategy=fsdp2"],
+            {"checkpoints": 4e9},
+        ),
         (["launch.strategy=ddp", "lora={merge: true}"], {"loading": 8 * 2e9, "final/": 4e9}),
     ],
 )

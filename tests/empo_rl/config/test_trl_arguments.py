@@ -8,6 +8,7 @@ from empo_rl.config.batch_layout import process_count_notes
 from empo_rl.config.load import load_config
 from empo_rl.config.trl_arguments import (
     fsdp2_settings,
+    process_timeout,
     strategy_arguments,
     training_arguments,
     vllm_model_length,
@@ -165,7 +166,7 @@ def test_transformers_and_accelerate_accept_the_settings_of_fsdp2(tmp_path):
     arguments = TrainingArguments(str(tmp_path), use_cpu=True, **strategy_arguments(load_config("math-7b-sft")))
     plugin = FullyShardedDataParallelPlugin(**arguments.fsdp_plugin_args)
     assert (plugin.fsdp_version, plugin.reshard_after_forward) == (2, True)
-    assert plugin.state_dict_type.name == "FULL_STATE_DICT"
+    assert (plugin.state_dict_type.name, plugin.cpu_ram_efficient_loading) == ("SHARDED_STATE_DICT", True)
     assert set(fsdp2_settings()) <= {*arguments.fsdp_config, "version"}
 
 
@@ -179,3 +180,16 @@ def test_accelerate_accepts_the_settings_of_zero3():
     from accelerate.utils import DeepSpeedPlugin
 
     assert DeepSpeedPlugin(hf_ds_config=settings).zero_stage == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-5", "soon", "1.5"])
+def test_a_wrong_time_limit_of_the_processes_is_refused(value):
+    with pytest.raises(InputError, match=r"trl\.ddp_timeout=.*Give a number of seconds"):
+        process_timeout(load_config("tiny", [f"trl.ddp_timeout={value}"]))
+
+
+def test_the_time_limit_of_the_processes_is_that_of_trl_unless_given():
+    assert process_timeout(load_config("tiny", ["trl.ddp_timeout=7777"])).total_seconds() == 7777
+    assert (
+        process_timeout(load_config("tiny")).total_seconds() == training_arguments(load_config("tiny"), 1).ddp_timeout
+    )

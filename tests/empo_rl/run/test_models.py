@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -155,3 +156,22 @@ def test_the_trained_weights_of_a_quantized_model_are_fp32():
 def test_settings_that_do_not_fit_a_4_bit_model_are_refused(override, message):
     with pytest.raises(InputError, match=message):
         load_config("tiny", [*FOUR_BITS, override])
+
+
+def test_with_fsdp2_only_the_first_process_of_a_machine_takes_memory_for_the_weights(model, tmp_path, monkeypatch):
+    """400 MB of weights, of which the other process writes none."""
+    config = model.config
+    config.vocab_size, config.tie_word_embeddings = 800_000, False
+    config.save_pretrained(tmp_path / "large")  # the files of the weights do not even exist
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    before = resident_bytes()
+    loaded = models.load_model(
+        load_config("tiny", [f"model={tmp_path / 'large'}", "launch.strategy=fsdp2", "device=auto"])
+    )
+    assert sum(weight.nbytes for weight in loaded.parameters()) > 400e6
+    assert resident_bytes() - before < 100e6
+    assert len({weight.data_ptr() for weight in loaded.parameters()}) == len(list(loaded.parameters()))
+
+
+def resident_bytes():
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
