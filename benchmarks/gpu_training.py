@@ -42,9 +42,7 @@ QWEN_1_5B = {  # config.json of Qwen2.5-Math-1.5B
     "max_position_embeddings": 4096,
     "tie_word_embeddings": True,
 }
-QUESTION = (
-    "What is " + "+".join(str(n % 10) for n in range(90)) + "?"
-)  # with the template, about 250 of the demo's tokens
+QUESTION = "What is " + "+".join(str(n % 10) for n in range(90)) + "?"  # about 250 tokens with the template
 PROMPT_TOKENS = 256
 
 
