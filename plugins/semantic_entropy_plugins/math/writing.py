@@ -195,7 +195,7 @@ _RULES: tuple[_Rule, ...] = (
         r"\1",
     ),
 )
-_DROPPED = re.compile(r"\\[()\[\],!;: ]|~")
+_DROPPED = re.compile(r"(?<!\\)\\[()\[\],!;: ]|~")
 _DELIMITED = re.compile(r"\$(?=[^\s$])([^$]*[^\s$])\$(?!\d)")
 _MONEY = re.compile(r"\$(?=\s*\.?\d)")
 _MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|`{1,3})(?=\S)(.*\S)\1", re.DOTALL)
@@ -215,7 +215,7 @@ _CONNECTIVES = (
 )
 
 
-_SPACING = re.compile(r"\\[,;:! ]|~|\\displaystyle(?![a-zA-Z])")
+_SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\displaystyle(?![a-zA-Z])")
 _PLAIN_NUMBER = re.compile(r"-?(?:[0-9]+(?:\.[0-9]+|/[0-9]+)?|\\frac\{[0-9]+\}\{[0-9]+\})")
 
 

@@ -73,6 +73,7 @@ DECISIONS = [  # the table of docs/explanation/equivalences.md
     (r"\frac{1}{5}\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}0.2\\0.4\end{pmatrix}", True),
     (r"\begin{pmatrix}1\\2\end{pmatrix}+\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\4\end{pmatrix}", True),
     (r"2\begin{pmatrix}1\\2\end{pmatrix}", r"\begin{pmatrix}2\\5\end{pmatrix}", False),
+    (r"\begin{pmatrix}0&0\\0&1\end{pmatrix}", r"\begin{bmatrix} 0 & 0 \\ 0 & 1 \end{bmatrix}", True),
     (r"x\text{ cm}", r"x\text{ kg}", False),
     (r"x^2\text{ cm}", "x^2", True),
     ("5m", "5 m", True),  # 5 times m, or 5 metres
