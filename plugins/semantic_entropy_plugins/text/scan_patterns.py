@@ -33,7 +33,7 @@ _RULES = {
     ),
     "code": (
         r"(?<!\w)(?:[A-Za-z]{1,2}\d{1,9}(?:[A-Za-z]{1,2}\d{1,9}){0,9}[A-Za-z]{0,2}"
-        r"|[A-Z]{1,3}-\d{1,9}|[A-Z]{3}\d{1,9})(?!\w|\^)"
+        r"|[A-Z]{1,2}-\d{1,9})(?!\w|\^)"
     ),
     "formula": (
         r"(?<!\w)(?:[A-Za-z]'{0,3}|sin|cos|tan|cot|log|ln|exp|sqrt|max|min|gcd|lcm|det)"
