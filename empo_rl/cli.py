@@ -24,6 +24,7 @@ _USES = """\
 empo-train demo                         train a tiny model, start to end
 empo-train CONFIG.yaml [key=value ...]  train from a file or a recipe
 empo-train CONFIG.yaml --resume         continue from the last checkpoint
+empo-train RUN_DIR --resume             the same, without the configuration
 empo-train CONFIG.yaml --overwrite      delete the earlier run, start again
 empo-train CONFIG.yaml --check          report problems, train nothing
 empo-train CONFIG.yaml --processes 8    train on eight GPUs
@@ -40,9 +41,15 @@ class _ConfigOrCommand(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in self.commands and not args[0].startswith("-"):
+        if args and (args[0] not in self.commands or _is_directory_run(args)) and not args[0].startswith("-"):
             args = ["run", *args]
         return super().resolve_command(ctx, args)
+
+
+def _is_directory_run(args: list[str]) -> bool:
+    """Whether the first argument `run` is the directory of a run with this name, not the command."""
+    is_alone = all(more.startswith("-") or "=" in more for more in args[1:2])
+    return args[0] == "run" and is_alone and Path("run", "config.yaml").is_file()
 
 
 @click.group(
@@ -59,7 +66,11 @@ def main() -> None:
 @main.command()
 @click.argument("config")
 @click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--resume", is_flag=True, help="Continue from the last checkpoint in output_dir, if there is one.")
+@click.option(
+    "--resume",
+    is_flag=True,
+    help="Continue from the last checkpoint in output_dir, if there is one, with the run's own configuration.",
+)
 @click.option("--overwrite", is_flag=True, help="Delete the earlier run in output_dir and start again.")
 @click.option("--processes", type=click.IntRange(min=1), help="Sets launch.processes: one process per GPU.")
 @click.option(
@@ -81,9 +92,12 @@ def run(
 ) -> None:
     """Train from CONFIG, a YAML file or the name of a recipe. The word `run` is optional.
 
+    With --resume, CONFIG can also be the directory of a run.
+
     KEY=VALUE changes one key; write nested keys with dots: training.steps=10.
     """
-    from empo_rl.config import load_config
+    from empo_rl.check import check_before_training
+    from empo_rl.config.resume import load_run
     from empo_rl.extras import require_extra
     from empo_rl.run import launch
     from semantic_entropy import SemanticEntropyError
@@ -98,19 +112,19 @@ def run(
         _check(config, changes, allow_missing_data=allow_missing_data)
         return
     try:
-        checked = load_config(config, changes)
+        checked, notes = load_run(config, changes)
         require_extra("empo-train")
-        if checked.lora is not None:
-            require_extra("lora", ("peft",), extra="lora")
-            if checked.lora.load_in_4bit:
-                require_extra("lora.load_in_4bit", ("bitsandbytes",), extra="qlora")
         _set_environment(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
+        if launch.reports_for_all():
+            for line in [*notes, *check_before_training(checked)]:
+                click.echo(line, err=True)
         if launch.needs_launch(checked):
             _launch(checked, ["run", config, *changes], overwrite=overwrite)
             return
         launch.check_single_process(checked)
         final = _train(checked, overwrite)
     except SemanticEntropyError as error:
+        launch.record_error(error)
         if not launch.is_first_process():  # all processes can have this error: the first process reports it
             launch.wait_for_launcher()
         raise click.ClickException(str(error)) from error
@@ -151,24 +165,29 @@ def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
 def _train(config: Any, overwrite: bool) -> Path:
     from empo_rl.monitor import RunStoppedError
     from empo_rl.progress import StageProgress
-    from empo_rl.run.launch import STOPPED, end_with_launcher, is_one_of_many, wait_for_launcher
+    from empo_rl.run.launch import STOPPED, end_with_launcher, record_error, wait_for_launcher
+    from empo_rl.run.stop_request import StopRequest
 
     end_with_launcher()
-    if not is_one_of_many():  # job queues send SIGTERM; the launcher handles it if there is one
-        signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    stop = StopRequest()
+    stop.install()
     with StageProgress() as progress:
         try:
             from empo_rl.run.train import run_training
 
             _silence_libraries()
-            return run_training(config, overwrite=overwrite, progress=progress, say=progress.say)
+            return run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
         except KeyboardInterrupt:
             _exit(f"{progress.interrupted()}. {_resume_hint(config)}")
         except RunStoppedError as stop:
             progress.end()
             _exit(str(stop), status=STOPPED)
-        except RuntimeError:  # another process may have died: then the launcher reports that
+        except RuntimeError as error:  # another process may have died: then the launcher reports that
             wait_for_launcher()
+            record_error(error)
+            raise
+        except Exception as error:
+            record_error(error)
             raise
 
 
@@ -236,8 +255,6 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
     from empo_rl.progress import StageProgress
 
     options = DemoOptions(**choices)
-    if not directory.exists():
-        directory.mkdir(parents=True)
     with run_directory.lock(directory), StageProgress() as progress:
         start = resume_demo(directory, options) if resume else prepare(directory)
         for line in (*start.notes, "loading torch, transformers and trl"):

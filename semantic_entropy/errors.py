@@ -62,6 +62,10 @@ class SamplingError(SemanticEntropyError):
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
-    """Return `" Did you mean 'x'?"` for the closest choice, to append to a message; empty if no choice is close."""
-    close = difflib.get_close_matches(word, list(choices), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
+    """Return `" Did you mean 'x'?"` for the closest choice, to append to a message; empty if no choice is close.
+
+    Upper and lower case are equal, so 'STEPS' is close to 'steps'.
+    """
+    by_folded = {choice.casefold(): choice for choice in choices}
+    close = difflib.get_close_matches(word.casefold(), by_folded, n=1)
+    return f" Did you mean {by_folded[close[0]]!r}?" if close else ""

@@ -42,6 +42,11 @@ def to_json_value(value: Any) -> Any:
     return value
 
 
+def plural(count: int, noun: str) -> str:
+    """A count and its noun, for messages: "1 row", "2 rows", "20,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def one_line(text: str) -> str:
     """Put the text on one line: white space becomes single spaces, unprintable characters become U+FFFD."""
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))

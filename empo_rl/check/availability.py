@@ -6,16 +6,34 @@ A hub dataset is checked only if it is in the local cache.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from empo_rl.check.findings import CheckFinding, has_gpu, ok, problem, unchecked
 from empo_rl.config import Config
+from empo_rl.config.batch_layout import too_few_prompts
 from empo_rl.data.prompts import missing_file_command, prompt_columns, read_held_out, read_prompts
 from empo_rl.extras import TRAINING, is_installed, require_extra
-from semantic_entropy import InputError, SemanticEntropyError
+from semantic_entropy import InputError, SemanticEntropyError, nearest
+from semantic_entropy.plain_text import plural
 
-# value of report_to -> modules, of which one is enough; any other tracker needs the module with its name
-_TRACKERS = {"tensorboard": ("tensorboard", "tensorboardX"), "azure_ml": ("azureml",), "comet_ml": ("comet_ml",)}
+# the trackers of transformers: value of report_to -> modules, of which one is enough
+_TRACKERS = {
+    "azure_ml": ("azureml",),
+    "clearml": ("clearml",),
+    "codecarbon": ("codecarbon",),
+    "comet_ml": ("comet_ml",),
+    "dagshub": ("dagshub",),
+    "dvclive": ("dvclive",),
+    "flyte": ("flytekit",),
+    "kubeflow": (),  # part of transformers
+    "mlflow": ("mlflow",),
+    "neptune": ("neptune",),
+    "swanlab": ("swanlab",),
+    "tensorboard": ("tensorboard", "tensorboardX"),
+    "trackio": ("trackio",),
+    "wandb": ("wandb",),
+}
 _NOT_A_TRACKER = ("all", "none")
 _GPU_PACKAGES = (
     "bitsandbytes",
@@ -41,11 +59,13 @@ def question_findings(config: Config, *, allow_missing_data: bool = False) -> Ge
         except SemanticEntropyError as error:
             yield problem("data", str(error))
             return rows
-        yield ok("data", f"{rows} prompts, with all columns that the run needs")
+        yield ok("data", f"{plural(rows, 'prompt')}, with all columns that the run needs")
         if config.data.max_prompt_tokens:
             yield unchecked("data.max_prompt_tokens", "counting tokens needs the model's tokenizer")
     else:
         yield from _hub_dataset_findings(config)
+    if rows is not None and (too_few := too_few_prompts(config, rows)):
+        yield problem("data", too_few)
     return rows
 
 
@@ -60,6 +80,16 @@ def _held_out_finding(config: Config) -> CheckFinding:
         return problem("evaluation.data", str(error))
     graded = sum(row["gold"] is not None for row in held_out)
     return ok("evaluation.data", f"{len(held_out)} questions, {graded} with a gold answer")
+
+
+def model_findings(config: Config) -> Iterator[CheckFinding]:
+    """A problem if the model is a path on this machine without a model, which no hub name is."""
+    folder = Path(config.model)
+    is_path = config.model.startswith((".", "/", "~")) or config.model.count("/") > 1
+    if is_path and not folder.is_dir():
+        yield problem("model", f"the folder {config.model} does not exist, and it is no name on the hub (OWNER/NAME)")
+    elif folder.is_dir() and not (folder / "config.json").is_file():
+        yield problem("model", f"the folder {config.model} has no config.json, so it is not a model")
 
 
 def _hub_dataset_findings(config: Config) -> Iterator[CheckFinding]:
@@ -113,8 +143,12 @@ def package_findings(config: Config) -> Iterator[CheckFinding]:
             continue
         yield problem("packages", f"{purpose} needs {module}, not installed here: pip install {_pip_name(module)}")
     for tracker in _trackers(config):
-        modules = _TRACKERS.get(tracker, (tracker,))
-        if not any(is_installed(module) for module in modules):
+        modules = _TRACKERS.get(tracker)
+        if modules is None:
+            known = ", ".join([*_TRACKERS, *_NOT_A_TRACKER])
+            hint = nearest(tracker, _TRACKERS)
+            yield problem("trl", f"trl.report_to={tracker} is not a tracker of transformers.{hint} Trackers: {known}.")
+        elif modules and not any(is_installed(module) for module in modules):
             yield problem("packages", f"trl.report_to={tracker} needs {modules[0]}: pip install {modules[0]}")
     if not missing:
         yield ok("packages", ", ".join(dict.fromkeys(module for module, _ in _needed_packages(config))))
@@ -144,8 +178,8 @@ def _pip_name(module: str) -> str:
 
 def _trackers(config: Config) -> list[str]:
     report_to = config.trl.get("report_to") or []
-    names = [report_to] if isinstance(report_to, str) else list(report_to)
-    return [name for name in names if name not in _NOT_A_TRACKER]
+    names = report_to if isinstance(report_to, list) else [report_to]
+    return [str(name) for name in names if name not in _NOT_A_TRACKER]
 
 
 def _token_finding(repo: str) -> CheckFinding:

@@ -1,4 +1,4 @@
-"""Define the findings of a check. A finding is ok, a problem, or not checked on this machine."""
+"""Define the findings of a check. A finding is ok, a warning, a problem, or not checked on this machine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ GIB = 2**30
 class CheckFinding:
     """One line of the report. about: the checked subject, for example "memory"."""
 
-    kind: Literal["ok", "problem", "not checked"]
+    kind: Literal["ok", "warning", "problem", "not checked"]
     about: str
     text: str
 
@@ -23,6 +23,11 @@ class CheckFinding:
 def ok(about: str, text: str) -> CheckFinding:
     """A finding: the check passed."""
     return CheckFinding("ok", about, text)
+
+
+def warning(about: str, text: str) -> CheckFinding:
+    """A finding: the run works, but probably not as the user wants. `text` says what happens."""
+    return CheckFinding("warning", about, text)
 
 
 def problem(about: str, text: str) -> CheckFinding:

@@ -6,11 +6,12 @@ This module loads no model of a judge.
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from empo_rl.check.findings import CheckFinding, ok, problem, unchecked
+from empo_rl.check.findings import CheckFinding, ok, problem, unchecked, warning
 from empo_rl.config import Config
 from empo_rl.config.batch_layout import accumulation_steps, process_count_notes
 from empo_rl.config.trl_arguments import (
@@ -20,9 +21,10 @@ from empo_rl.config.trl_arguments import (
     trl_section_values,
 )
 from empo_rl.core.provider import EmpoProvider
-from empo_rl.extras import require_extra
+from empo_rl.extras import is_installed, require_extra
 from semantic_entropy import InputError, SemanticEntropyError, load_component
 
+_GENERATION = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
 _GPU_ARGUMENTS = ("tf32", "fp16", "fp16_full_eval", "bf16_full_eval")  # TRL refuses these on a machine without a GPU
 _JUDGE_WITHOUT_MODEL = "exact"  # takes the place of the configured judge while the other options are checked
 _JUDGES_WITH_MODEL = {  # judge that loads a model when it is created -> modules that the judge needs
@@ -42,11 +44,12 @@ def findings(config: Config) -> Iterator[CheckFinding]:
     else:
         yield ok("layout", _layout(config, accumulation))
         yield from _process_findings(config, config.launch.processes)
+    yield from _chat_template_findings(config)
     if config.trl:
         yield from _trl_findings(config, decided_arguments(config, accumulation))
     if config.method == "empo":
         for note in config.window_notes():
-            yield ok("window", note)
+            yield warning("window", note)
     if config.method != "sft":
         yield from _reward_findings(config)
 
@@ -71,6 +74,24 @@ def _layout(config: Config, accumulation: int) -> str:
         whole = f"{training.completions_per_pass} of a group's {size} completions a pass"
         left = f"{training.prompts_per_step} x {size} completions a step = {training.completions_per_pass} a pass"
     return f"{left} x {config.launch.processes} processes x {accumulation} passes, {whole}, {config.launch.strategy}"
+
+
+def _chat_template_findings(config: Config) -> Iterator[CheckFinding]:
+    """A problem if `template.chat_template` cannot be read or is not Jinja. Only a run renders it with its prompts."""
+    try:
+        text = config.template.chat_template_text()
+    except SemanticEntropyError as error:
+        yield problem("template", str(error))
+        return
+    if text is None or not is_installed("jinja2"):
+        return
+    import jinja2
+
+    try:
+        # the tag `generation` is an extension of transformers
+        jinja2.Environment(extensions=["jinja2.ext.loopcontrols"]).parse(_GENERATION.sub("", text))  # noqa: S701  # no HTML
+    except jinja2.TemplateError as error:
+        yield problem("template", f"template.chat_template is not Jinja: {' '.join(str(error).split())}")
 
 
 def _trl_findings(config: Config, decided: dict[str, object]) -> Iterator[CheckFinding]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from semantic_entropy import InputError
+from semantic_entropy.plain_text import plural
 
 if TYPE_CHECKING:  # the schema imports this module
     from empo_rl.config.schema import Config
@@ -97,6 +98,33 @@ def process_count_notes(config: Config, processes: int) -> list[str]:
             f"number of processes ({processes}). Remove it: the default divides by the tokens of all processes"
         )
     return notes
+
+
+def too_few_prompts(config: Config, rows: int) -> str | None:
+    """The problem if the data has fewer prompts than one step of EMPO needs; None if it has enough.
+
+    TRL's GRPO trainer leaves out an incomplete batch of completions, so such a run would end without a step. The
+    trainers of the other methods also train on an incomplete batch.
+    """
+    if config.method != "empo":
+        return None
+    step, size = config.training.prompts_per_step, config.rollout.num_generations
+    sampled = round(sequences_per_generation(config) * config.launch.processes / size)
+    if rows >= max(step, sampled):
+        return None
+    given = plural(rows, "prompt")
+    if rows >= step:
+        return (
+            f"{given} are fewer than the {sampled} prompts that trl.steps_per_generation or trl.generation_batch_size "
+            "samples together, so the run would end without a step. Lower this key, or give more questions."
+        )
+    share = config.training.prompts_per_micro_batch * config.launch.processes
+    fitting = rows // share * share
+    advice = f"Set training.prompts_per_step={fitting}, or give" if fitting else "Give"
+    return (
+        f"{given} cannot fill one step of training.prompts_per_step={step}, so the run would end without a step. "
+        f"{advice} more questions."
+    )
 
 
 def rows_per_pass(config: Config) -> int:

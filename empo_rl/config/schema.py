@@ -39,8 +39,8 @@ class Empo(Section):
     equivalence_options: dict[str, Any] = Field(default_factory=dict)  # of the judge `equivalence`
     extract: str | None = None
     invalid: InvalidPolicy = "singleton_zero"
-    delta_low: float = 0.0
-    delta_high: float = math.inf
+    delta_low: Annotated[float, Field(allow_inf_nan=True)] = 0.0  # -.inf: no lower bound
+    delta_high: Annotated[float, Field(allow_inf_nan=True)] = math.inf  # nan is refused by EntropyWindow
     delta_units: EntropyUnits = "nats"
     max_p_low: float = 0.0
     max_p_high: float = 1.0

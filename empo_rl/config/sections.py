@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
+_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")  # no name of a hub dataset ends with one of these
 
 
 class Section(BaseModel):
     """A section of the configuration. An unknown key is an error. A section cannot change after its creation."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataColumns(Section):
@@ -42,6 +44,8 @@ class Data(Section):
     def _one_source(self) -> Data:
         if (self.path is None) == (self.dataset is None):
             raise ValueError("give exactly one of data.path (a JSONL file) and data.dataset (a hub name, or 'demo')")
+        if self.dataset is not None and Path(self.dataset).suffix.lower() in _FILE_SUFFIXES:
+            raise ValueError(f"data.dataset={self.dataset} is the name of a file. Set data.path={self.dataset} instead")
         return self
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from semantic_entropy import InputError
+from semantic_entropy import InputError, nearest
+from semantic_entropy.plain_text import shorten
 
 PLACEHOLDER = "{question}"
 
@@ -66,8 +67,11 @@ class Template(BaseModel):
     def _from_name(cls, values: Any) -> Any:
         if not isinstance(values, dict) or not values.get("name"):
             return values
-        if values["name"] not in TEMPLATES:
-            raise ValueError(f"template.name does not exist. Choose one of: {', '.join(TEMPLATES)}")
+        if not isinstance(values["name"], str) or values["name"] not in TEMPLATES:
+            name = str(values["name"])
+            raise ValueError(
+                f"template.name={shorten(name)!r}: expected one of {', '.join(TEMPLATES)}.{nearest(name, TEMPLATES)}"
+            )
         return {**TEMPLATES[values["name"]], **values}
 
     @model_validator(mode="after")
@@ -116,7 +120,11 @@ class Template(BaseModel):
 def _jinja_text(text_or_path: str) -> str:
     if "{{" in text_or_path or "{%" in text_or_path:
         return text_or_path
-    path = Path(text_or_path)
-    if not path.is_file():
-        raise InputError(f"template.chat_template: {text_or_path!r} is neither a file nor Jinja text.")
-    return path.read_text(encoding="utf-8")
+    try:
+        return Path(text_or_path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"template.chat_template: {text_or_path} is not UTF-8 ({error.reason}).") from error
+    except (OSError, ValueError) as error:  # no such file, a folder, no permission, a name that is too long
+        raise InputError(
+            f"template.chat_template: {shorten(text_or_path)!r} is neither a file nor Jinja text."
+        ) from error

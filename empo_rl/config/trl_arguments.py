@@ -28,6 +28,7 @@ from empo_rl.config.batch_layout import (
     rows_under_trl_key,
     split_group_problem,
 )
+from empo_rl.config.error_messages import expected_value
 from empo_rl.config.schema import Config
 from semantic_entropy import InputError, nearest
 
@@ -125,7 +126,8 @@ def trl_section_values(config: Config, kind: type) -> dict[str, Any]:
         except PydanticSchemaGenerationError:  # a type that pydantic does not know, such as torch.device
             continue
         except ValidationError as error:
-            raise InputError(f"trl.{key}={value!r}: {error.errors()[0]['msg']}.") from error
+            wanted = " or ".join(dict.fromkeys(expected_value(dict(detail)) for detail in error.errors()))
+            raise InputError(f"trl.{key}={value!r}: expected {wanted}.") from error
     return values
 
 

@@ -97,15 +97,15 @@ def natural(preparation: PreparationOptions, comparison: ComparisonOptions, toke
 def check(file: str, columns: Mapping[str, str], comparison: ComparisonOptions) -> None:
     """Compare the questions of FILE (.jsonl or .parquet) with each other and with evaluation sets. Writes no file."""
     from empo_rl.data.prepare import check as check_records
-    from empo_rl.data.records import open_records
+    from empo_rl.data.prepare import open_file
 
     if set(columns) - {"question"}:
         raise click.UsageError("--column: this command has one role: question=COLUMN.")
     column = columns.get("question", "question")
     with _errors_without_traceback():
         with _progress() as progress:
+            stream = open_file(file, column)
             _test_hub(progress, None, comparison)
-            stream = open_records(file, columns=(column,), key="FILE")
             report, index = _report_and_index(stream.name, progress, comparison)
             check_records(stream, column, report, index, progress)
         _print(report, comparison)
@@ -194,7 +194,7 @@ def _token_counter(model: str) -> Callable[[str], int]:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(model)
+        tokenizer: Any = AutoTokenizer.from_pretrained(model, trust_remote_code=False)
     except (OSError, ValueError) as error:
         raise InputError(f"--tokenizer: cannot load the tokenizer of {model!r}: {error}") from error
     return lambda text: len(tokenizer.encode(text, add_special_tokens=False))

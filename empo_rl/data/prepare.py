@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from empo_rl.data.overlap import OVERLAP_KINDS, ComparedQuestion, OverlapIndex, OverlapKind, OverlapPair
-from empo_rl.data.records import RecordStream, column_question, question_text
+from empo_rl.data.records import RecordStream, column_question, open_records, question_text
 from empo_rl.data.report import DataReport
 from empo_rl.data.sources import ColumnNames, DataSource, Removed, TrainingRow
 from empo_rl.files import open_atomically
@@ -127,6 +127,21 @@ def prepare(
             )
         summary.write(json.dumps(report.to_dict(), ensure_ascii=False, indent=2) + "\n")
     return report
+
+
+def open_file(file: str, column: str) -> RecordStream:
+    """Open a local file for `check`. Check its first record, so that errors come before the evaluation sets are loaded.
+
+    Raises:
+        InputError: the file does not exist, cannot be read, has no rows, or its first row has no text in `column`.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"FILE: {file} does not exist or is not a file.")
+    first = next(iter(open_records(file, columns=(column,), key="FILE")), None)
+    if first is None:
+        raise InputError(f"{file} contains no rows.")
+    column_question(first[1], column, first[0], "--column question=...")
+    return open_records(file, columns=(column,), key="FILE")
 
 
 def check(

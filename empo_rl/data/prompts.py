@@ -30,6 +30,7 @@ from empo_rl.data.records import (
     read_messages,
 )
 from semantic_entropy import InputError
+from semantic_entropy.plain_text import has_surrogate, plural, shorten
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def read_prompts(config: Config) -> list[dict[str, Any]]:
         InputError: the data cannot be read, a column is missing or has no text, or there are no prompts.
     """
     columns = prompt_columns(config)
-    rows = [_prompt_row(record, place, columns, config) for place, record in _records(config)]
+    rows = [_encodable(_prompt_row(record, place, columns, config), place) for place, record in _records(config)]
     if config.data.limit is not None and config.data.limit < len(rows):
         rows = random.Random(f"prompts {config.seed}").sample(rows, config.data.limit)
     if not rows:
@@ -115,7 +116,9 @@ def drop_long_prompts(
     """
     kept = [row for row in rows if limit is None or count_tokens(row["prompt"]) <= limit]
     if not kept:
-        raise InputError(f"data: all {len(rows)} prompts are longer than {key}={limit} tokens.")
+        raise InputError(
+            f"data: no prompt is left: each of {plural(len(rows), 'prompt')} is longer than {key}={limit} tokens."
+        )
     return PromptSet(tuple(kept), len(rows) - len(kept))
 
 
@@ -180,3 +183,14 @@ def _completion(record: Mapping[str, Any], place: str, columns: DataColumns) -> 
     if [message["role"] for message in messages] != ["assistant"]:
         raise InputError(f"{subject} must hold text, or a list with one message of the assistant.")
     return messages
+
+
+def _encodable(row: dict[str, Any], place: str) -> dict[str, Any]:
+    """Return the row, or raise an error if no tokenizer can read its texts."""
+    for message in [*row["prompt"], *row.get("completion", ())]:
+        if has_surrogate(str(message["content"])):
+            raise InputError(
+                f"{place}: the text {shorten(message['content'])!r} contains a lone surrogate (half of a UTF-16 pair, "
+                "such as \\ud83d), which no tokenizer can read. Replace it, for example by U+FFFD."
+            )
+    return row

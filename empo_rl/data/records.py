@@ -261,6 +261,8 @@ def _parse_line(line: bytes, place: str) -> Mapping[str, Any]:
         raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}.") from error
     except UnicodeDecodeError as error:
         raise InputError(f"{place}: not UTF-8: {error.reason} at byte {error.start}.") from error
+    except (ValueError, RecursionError) as error:  # a number of more than 4,300 digits, or very deep nesting
+        raise InputError(f"{place}: not readable as JSON: {error}.") from error
     if not isinstance(record, dict):
         raise InputError(f"{place}: expected an object with columns, found {type(record).__name__}.")
     return record

@@ -84,7 +84,7 @@ class DataReport:
         near = f"Jaccard of {self.near.words}-token runs >= {self.near.threshold:g}"
         same = ", the same numbers" if self.near.numbers == "same" else ""
         return [
-            f"read              {self.read:>9,} rows of {self.source}",
+            f"read              {self.read:>9,} row{'' if self.read == 1 else 's'} of {self.source}",
             *(f"  removed         {count:>9,} {rule}" for rule, count in self.removed.items()),
             *self._sample_lines(),
             f"exact duplicates  {self.rows('duplicates'):>9,}",

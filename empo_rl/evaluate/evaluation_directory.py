@@ -25,6 +25,7 @@ from typing import Any
 from empo_rl.evaluate.questions import EvaluationQuestion
 from empo_rl.files import TEMPORARY_SUFFIX, write_atomically
 from semantic_entropy import InputError
+from semantic_entropy.plain_text import plural
 
 SETTINGS, GENERATION, RESULTS, TABLE = "settings.json", "generation.json", "results.json", "table.md"
 _CAN_BE_SET_LATER = ("temperature", "top_p")  # these settings are None until samples are requested
@@ -126,8 +127,8 @@ class EvaluationDirectory:
             return
         if len(stored) != len(questions):
             raise InputError(
-                f"{self.path}: set {name!r} was evaluated with {len(stored)} questions, but has {len(questions)} "
-                "questions now. Choose another --output-dir."
+                f"{self.path}: set {name!r} was evaluated with {plural(len(stored), 'question')}, but has "
+                f"{len(questions):,} now. Choose another --output-dir."
             )
         for old, new, old_prompt, new_prompt in zip(stored, questions, self.prompts(name), prompts, strict=True):
             if (old.text, old.gold, old_prompt) != (new.text, new.gold, new_prompt):

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from semantic_entropy.plain_text import plural
+
 COST_PREFIX = "cost/"
 COST_PARTS = ("generation", "judging", "loss")
 
@@ -42,6 +44,6 @@ def cost_sentence(costs: Mapping[str, Any]) -> str:
     """Return the costs as one sentence, from the content of `cost.json`."""
     shares = ", ".join(f"{name} {costs['shares'][name]:.1%}" for name in COST_PARTS)
     return (
-        f"{costs['seconds']['step']:.1f} s in {costs['steps']} steps: {shares}; "
+        f"{costs['seconds']['step']:.1f} s in {plural(costs['steps'], 'step')}: {shares}; "
         f"peak memory {costs['peak_memory_gib']:.2f} GiB ({costs['memory']})"
     )

@@ -5,20 +5,23 @@
     cost.json        seconds by part, peak memory          base/            only for `model: demo`
     alarms.jsonl     one line for each alarm that fired    adapter/         only for `lora.merge`
     samples.jsonl    completions of a few prompts          evaluation.jsonl one line per held-out evaluation
+    questions.json   the number and the digest of the prompts, which a resumed run must read again
 
 The files of two runs never mix: a new run cannot start in the directory of an earlier run, unless it resumes or
 overwrites the earlier run. If the earlier run ended before its first step, its files are deleted. `lock` prevents two
-processes from using the same directory. `plan_start` returns a plan and writes nothing. `prepare` executes the plan,
-after all other checks of the run have passed.
+processes from using the same directory, from before the first look at its files until the end of the run. `plan_start`
+returns a plan and writes nothing. `prepare` executes the plan, after all other checks of the run have passed.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +30,10 @@ from empo_rl.files import checkpoints
 from empo_rl.files.atomic_writes import write_atomically
 from semantic_entropy import InputError
 from semantic_entropy.files import try_lock
+from semantic_entropy.plain_text import plural
 
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
-SAMPLES, EVALUATION = "samples.jsonl", "evaluation.jsonl"
+SAMPLES, EVALUATION, QUESTIONS = "samples.jsonl", "evaluation.jsonl", "questions.json"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
@@ -53,35 +57,35 @@ class StartPlan:
 
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
-    """Lock an existing directory for this process. The operating system releases the lock when the process ends.
+    """Create the directory if it does not exist, and lock it for this process.
 
-    Windows cannot lock a directory, so there the function does nothing.
+    Take the lock before the files of the directory are read: a run that starts at the same time cannot come between.
+    The operating system releases the lock when the process ends. At the end of the block, folders that this function
+    created are deleted if they are still empty. Windows cannot lock a directory, so there the function only creates it.
 
     Raises:
-        InputError: another process holds the lock.
+        InputError: another process holds the lock, or the directory cannot be created.
     """
-    if sys.platform == "win32" or not directory.is_dir():
-        yield
-        return
-    handle = os.open(directory, os.O_RDONLY)
+    created = _create(directory)
+    handle = None if sys.platform == "win32" else _lock(directory)
     try:
-        if not try_lock(handle):
-            raise InputError(
-                f"output_dir: another process is running in {directory}. Wait until it ends, stop it, or choose "
-                "another directory."
-            )
         yield
     finally:
-        os.close(handle)
+        with suppress(OSError):  # a folder with files stays
+            for folder in created:
+                folder.rmdir()
+        if handle is not None:
+            os.close(handle)
 
 
-def plan_start(directory: Path, *, resume: bool, overwrite: bool) -> StartPlan:
+def plan_start(directory: Path, *, resume: bool, overwrite: bool, stateful: bool = False) -> StartPlan:
     """Return the plan for the start of a run in the directory. This function writes nothing.
 
     Args:
         directory: the directory of the run. It may not exist yet.
         resume: whether the run continues an earlier run from its latest complete checkpoint.
         overwrite: whether the run deletes the files of an earlier run.
+        stateful: whether the checkpoints contain the state of the provider and of the monitor.
 
     Raises:
         InputError: the run cannot start in the directory. The message says why, and what to do.
@@ -94,7 +98,7 @@ def plan_start(directory: Path, *, resume: bool, overwrite: bool) -> StartPlan:
         raise InputError(f"output_dir: {directory} is a file: choose a directory.")
     earlier = _earlier_run(directory) if directory.exists() else ()
     if resume:
-        return _resume(directory)
+        return _resume(directory, stateful=stateful)
     without_step = bool(earlier) and _made_no_step(directory)
     if earlier and not overwrite and not without_step:
         raise InputError(
@@ -106,12 +110,14 @@ def plan_start(directory: Path, *, resume: bool, overwrite: bool) -> StartPlan:
 
 
 def prepare(directory: Path, start: StartPlan) -> None:
-    """Execute the plan, and create an empty metrics file, which marks a run before its first step."""
+    """Execute the plan in an existing directory. Create an empty metrics file, which marks a run before its first step.
+
+    The caller holds the lock of the directory.
+    """
     for entry in start.leftovers:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for checkpoint in start.broken:
         checkpoints.rename_broken(checkpoint)
-    directory.mkdir(parents=True, exist_ok=True)
     (directory / METRICS).touch()
 
 
@@ -121,7 +127,43 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
 
     differing = config_changes(directory, config)
     write_atomically(directory / CONFIG, yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True))
-    return [change for change in differing if not change.startswith("resume:")]
+    return differing
+
+
+def write_questions(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write `questions.json`: the number of prompts of the run, and a digest of their rows in order."""
+    write_atomically(directory / QUESTIONS, json.dumps(_summary(rows)) + "\n")
+
+
+def check_questions(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Check that a resumed run reads the prompts with which it began. A run of version 0.1.0 recorded nothing.
+
+    Raises:
+        InputError: the prompts differ. The position in the data, which a checkpoint contains, would be meaningless.
+    """
+    path = directory / QUESTIONS
+    if not path.is_file():
+        return
+    try:
+        began = json.loads(path.read_text(encoding="utf-8"))
+        before = int(began["prompts"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}). Was it edited? Delete it to resume without a check."
+        ) from error
+    if began != _summary(rows):
+        counts = f"{plural(before, 'prompt')} then, {plural(len(rows), 'prompt')} now"
+        raise InputError(
+            f"data: the questions differ from those with which the run in {directory} began ({counts}). Restore the "
+            "data to continue the run, or start a new run."
+        )
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    digest = hashlib.sha256()
+    for row in rows:
+        digest.update(json.dumps(row, sort_keys=True).encode() + b"\n")
+    return {"prompts": len(rows), "sha256": digest.hexdigest()}
 
 
 def config_changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
@@ -131,13 +173,28 @@ def config_changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
     path = directory / CONFIG
     if not path.exists():
         return []
-    before = dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
-    now = dict(_flat(config))
+    before = dict(flat_keys(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
+    now = dict(flat_keys(config))
     return [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
 
 
-def _resume(directory: Path) -> StartPlan:
+def flat_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The keys of nested sections with dots, such as `training.steps`, and their values."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flat_keys(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _resume(directory: Path, *, stateful: bool) -> StartPlan:
     checkpoint, broken = checkpoints.latest(directory)
+    if stateful and checkpoint is not None and not checkpoints.state_file(checkpoint, 0).is_file():
+        raise InputError(
+            f"{checkpoint} has no file {checkpoints.state_file(checkpoint, 0).name}, so the random rewards, the guards "
+            f"and the alarms would start again. Restore the file, or delete {checkpoint} to continue from the "
+            "checkpoint before it."
+        )
     notes = [f"skipping and renaming the broken {path}: {fault}" for path, fault in broken.items()]
     notes.append(
         f"resuming from {checkpoint}" if checkpoint else f"no checkpoint to resume in {directory}: starting at step 1"
@@ -153,14 +210,36 @@ def _made_no_step(directory: Path) -> bool:
     return not any(entry.name.startswith((FINAL, *_SAVED)) for entry in directory.iterdir())
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
-
-
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER}
+    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER, QUESTIONS}
     return tuple(sorted(e for e in directory.iterdir() if e.name in names or e.name.startswith(_SAVED)))
+
+
+def _create(directory: Path) -> list[Path]:
+    """Create the directory and its parents. Return the folders that did not exist, the innermost first."""
+    try:
+        missing = [folder for folder in (directory, *directory.parents) if not folder.exists()]
+        directory.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next((path for path in (directory, *directory.parents) if path.is_file()), directory)
+        raise InputError(f"output_dir: {file} is a file: choose a directory.") from error
+    except OSError as error:
+        raise InputError(f"output_dir: {directory} cannot be created: {error.strerror}.") from error
+    return missing
+
+
+def _lock(directory: Path) -> int:
+    """Lock the directory, and return its open handle."""
+    while True:
+        directory.mkdir(parents=True, exist_ok=True)
+        handle = os.open(directory, os.O_RDONLY)
+        if not try_lock(handle):
+            os.close(handle)
+            raise InputError(
+                f"output_dir: another process is running in {directory}. Wait until it ends, stop it, or choose "
+                "another directory."
+            )
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), directory.stat()):
+                return handle
+        os.close(handle)  # another process that ended in between has deleted the empty directory

@@ -15,16 +15,19 @@ A process waits at most `trl.ddp_timeout` seconds (`join_process_group`).
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from empo_rl.config import Config
+from empo_rl.files import write_atomically
 from semantic_entropy import InputError, SemanticEntropyError
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ if TYPE_CHECKING:
 INTERRUPTED = 130  # exit status of an interrupted process, as shells expect
 STOPPED = 3  # exit status if an alarm stopped the run
 _LAUNCHER_PID = "EMPO_TRAIN_LAUNCHER"  # environment variable of the processes that `launch` starts
+_ERROR_FILE = "TORCHELASTIC_ERROR_FILE"  # set by torch's elastic launcher for each of its processes
 _POLL_SECONDS = 0.5
 _WAIT_SECONDS = 10  # the launcher checks its processes every 0.1 s
 
@@ -62,6 +66,11 @@ def is_one_of_many() -> bool:
 def is_first_process() -> bool:
     """Whether this process has rank 0, or is the only process."""
     return os.environ.get("RANK", "0") == "0"
+
+
+def reports_for_all() -> bool:
+    """Whether this process reports what all processes of the run would report: the launcher, or else the first one."""
+    return is_first_process() and _LAUNCHER_PID not in os.environ
 
 
 def needs_launch(config: Config) -> bool:
@@ -171,7 +180,7 @@ def launch(config: Config, command: Sequence[str]) -> None:
         rank, first = error.get_first_failure()
         if first.exitcode in {INTERRUPTED, STOPPED}:
             raise EndedRunError(first.exitcode) from error
-        raise ProcessError(_failure(rank, first.exitcode)) from error
+        raise ProcessError(_failure(rank, first.exitcode, _recorded_error(first.error_file))) from error
     except (SignalException, KeyboardInterrupt) as error:
         # SIGTERM ends the processes at once, before they can print anything
         silent = isinstance(error, SignalException) and error.sigval == signal.SIGTERM
@@ -206,12 +215,34 @@ def wait_for_launcher() -> None:
         time.sleep(_WAIT_SECONDS)
 
 
-def _failure(rank: int, exitcode: int) -> str:
+def record_error(error: BaseException) -> None:
+    """Give the error of this process to its launcher, for the launcher's last line. Does nothing without a launcher.
+
+    The file and its format are those of torch's elastic launcher. The first error of a process is kept.
+    """
+    name = os.environ.get(_ERROR_FILE)
+    if not name or Path(name).exists():
+        return
+    text = str(error) if isinstance(error, SemanticEntropyError) else f"{type(error).__name__}: {error}"
+    content = {"message": {"message": text, "extraInfo": {"timestamp": str(int(time.time()))}}}
+    with suppress(OSError):  # the process prints its error in any case
+        write_atomically(Path(name), json.dumps(content))
+
+
+def _recorded_error(file: str) -> str | None:
+    """The text that a process recorded; None if it recorded nothing."""
+    try:
+        return str(json.loads(Path(file).read_text(encoding="utf-8"))["message"]["message"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _failure(rank: int, exitcode: int, recorded: str | None) -> str:
     if exitcode < 0:
         how = f"was killed by {signal.Signals(-exitcode).name}"
         why = " (out of memory is the usual reason)" if exitcode == -signal.SIGKILL else ""
         return f"process {rank} {how}{why}; the other processes were ended."
-    return (
-        f"process {rank} failed with exit status {exitcode}; its error is printed above. "
-        "The other processes were ended."
-    )
+    how = f"failed with exit status {exitcode}"
+    if recorded is None:
+        return f"process {rank} {how}; its error is printed above. The other processes were ended."
+    return f"process {rank} {how}: {recorded.rstrip('.')}. The other processes were ended."

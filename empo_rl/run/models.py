@@ -28,6 +28,7 @@ from transformers.utils.import_utils import is_torch_bf16_gpu_available
 from empo_rl.config import Config
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError
+from semantic_entropy.plain_text import shorten
 
 _MODEL_FILES = ("*.json", "model*.safetensors")  # of these, transformers needs the configuration, index and weights
 _PICKLED_WEIGHTS = "pytorch_model*.bin"  # of a repository without safetensors
@@ -82,8 +83,8 @@ def load_tokenizer(config: Config) -> Any:
     check_revision(config)
     try:
         tokenizer = saved_tokenizer(config.model, config.revision)
-    except (OSError, ValueError) as error:
-        raise InputError(f"model: cannot load the tokenizer of {config.model!r}: {error}") from error
+    except Exception as error:  # a broken file can raise anything
+        raise _loading_error(config, "the tokenizer of ", error) from error
     config.template.apply_chat_template_to(tokenizer, config.model)
     return tokenizer
 
@@ -108,7 +109,8 @@ def saved_tokenizer(model: str, revision: str | None = None) -> Any:
         kind = json.loads(settings.read_text(encoding="utf-8")).get("tokenizer_class")
         if kind in _GENERAL_CLASSES:
             return PreTrainedTokenizerFast.from_pretrained(model, padding_side="left")
-    return AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
+    # with None, the default, transformers would ask on standard input whether to run the code of the model's author
+    return AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left", trust_remote_code=False)
 
 
 def download_model(config: Config) -> None:
@@ -145,10 +147,9 @@ def load_model(config: Config) -> Any:
     loads_no_weights = config.launch.strategy == "fsdp2" and os.environ.get("LOCAL_RANK", "0") != "0"
     load = _model_without_weights if loads_no_weights else AutoModelForCausalLM.from_pretrained
     try:
-        return load(config.model, **arguments)
-    except (OSError, ValueError, ImportError) as error:
-        using = f" with attn_implementation={config.attn_implementation}" if config.attn_implementation else ""
-        raise InputError(f"model: cannot load {config.model!r}{using}: {error}") from error
+        return load(config.model, trust_remote_code=False, **arguments)
+    except Exception as error:  # a broken file can raise anything
+        raise _loading_error(config, "", error) from error
 
 
 def loading_arguments(config: Config) -> dict[str, Any]:
@@ -215,8 +216,9 @@ def _model_without_weights(name: str, *, revision: str | None = None, **argument
     own address, by which accelerate finds it in the optimizer, so the weights cannot stay on the device `meta`.
     transformers 5.23 has no such option any more: it loads all weights in each process.
     """
+    settings = AutoConfig.from_pretrained(name, revision=revision, trust_remote_code=False)
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name, revision=revision), **arguments)
+        model = AutoModelForCausalLM.from_config(settings, **arguments)
     # like torch's `to_empty`, but without the buffers, which have values
     model._apply(lambda tensor: torch.empty_like(tensor, device="cpu") if tensor.is_meta else tensor)  # noqa: SLF001
     model.tie_weights()  # the move to `meta` split tied weights
@@ -244,8 +246,33 @@ def lora_config(config: Config) -> Any:
 
 def count_tokens(tokenizer: Any, messages: list[dict[str, str]]) -> int:
     """The number of tokens of a conversation in the chat template."""
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-    return len(tokenizer(text, add_special_tokens=False)["input_ids"])
+    return len(tokenizer(render_prompt(tokenizer, messages), add_special_tokens=False)["input_ids"])
+
+
+def render_prompt(tokenizer: Any, messages: list[dict[str, str]]) -> str:
+    """The text of a conversation in the chat template.
+
+    Raises:
+        InputError: the template has an error, or refuses this conversation.
+    """
+    try:
+        return str(tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+    except Exception as error:  # Jinja's own errors, and the errors of the expressions in the template
+        raise InputError(
+            f"template.chat_template: the chat template cannot render the prompt {shorten(messages[-1]['content'])!r}. "
+            f"Jinja reports {type(error).__name__}: {shorten(str(error), 200)}"
+        ) from error
+
+
+def _loading_error(config: Config, part: str, error: Exception) -> InputError:
+    if "trust_remote_code" in str(error):
+        return InputError(
+            f"model: {config.model!r} needs code of the model's author (auto_map in its config.json), which empo-train "
+            "never runs. Choose a model whose classes are part of transformers."
+        )
+    kind = "" if isinstance(error, OSError | ValueError | ImportError) else f"{type(error).__name__}: "
+    using = f" with attn_implementation={config.attn_implementation}" if config.attn_implementation and not part else ""
+    return InputError(f"model: cannot load {part}{config.model!r}{using}: {kind}{error}")
 
 
 def _with(config: Config, device: str, precision: str) -> Config:

@@ -11,18 +11,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
+from transformers import TrainerCallback
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 
 from empo_rl.config import Config
-from empo_rl.config.batch_layout import process_count_notes, sequences_per_generation
+from empo_rl.config.batch_layout import process_count_notes, sequences_per_generation, too_few_prompts
 from empo_rl.config.trl_arguments import training_arguments, vllm_model_length
 from empo_rl.core.provider import EmpoProvider
 from empo_rl.data.prompts import (
@@ -46,12 +47,15 @@ from empo_rl.run.models import (
     load_model,
     load_tokenizer,
     lora_config,
+    render_prompt,
     trained_weights_in_fp32,
 )
+from empo_rl.run.stop_request import StopRequest
 from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics, WriteSamples
 from empo_rl.trainers.trl.evaluation import EvaluationCallback
 from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import InputError
+from semantic_entropy.plain_text import plural
 
 Progress = Callable[[str, int, int, str], None]
 """A function that is called with (stage, completed steps, total steps, note)."""
@@ -75,7 +79,13 @@ class RunAdditions:
 
 
 def run_training(
-    config: Config, *, overwrite: bool, progress: Progress, say: Say, additions: RunAdditions | None = None
+    config: Config,
+    *,
+    overwrite: bool,
+    progress: Progress,
+    say: Say,
+    additions: RunAdditions | None = None,
+    stop: StopRequest | None = None,
 ) -> Path:
     """Train, and return the folder of the final model.
 
@@ -84,6 +94,7 @@ def run_training(
     Raises:
         RunStoppedError: an alarm with the action `stop` stopped the run. The checkpoints remain; there is no final
             model.
+        KeyboardInterrupt: `stop` requested the end of the run. The last step has a checkpoint; there is no final model.
     """
     additions = additions or RunAdditions()
     state = join_process_group(config)
@@ -92,15 +103,17 @@ def run_training(
     directory = Path(config.output_dir)
     arguments = training_arguments(config, state.num_processes)
     with ExitStack() as stack:
-        locked = additions.locked or _lock(directory, state, stack)
-        start = run_directory.plan_start(directory, resume=config.resume, overwrite=overwrite)
+        stack.enter_context(_lock(directory, state, additions))
+        start = run_directory.plan_start(
+            directory, resume=config.resume, overwrite=overwrite, stateful=config.method == "empo"
+        )
         loss_notes = process_count_notes(config, state.num_processes)
-        for note in [*notes, *config.window_notes(), *loss_notes, *start.notes]:
+        for note in [*notes, *loss_notes, *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
             # the user of a program with other settings (the demo) does not know the key training.steps
             advice = "" if additions.settings else " Raise training.steps to train further."
-            tell(f"all {config.training.steps} steps are completed: nothing to train.{advice}")
+            tell(f"all {plural(config.training.steps or 0, 'step')} are completed: nothing to train.{advice}")
             with state.main_process_first(), whole_models():  # the first process writes the files
                 final = final_model.finish_from(start.checkpoint, config, directory)
                 write_model_card(final, config, directory)  # each process writes the same text
@@ -109,7 +122,7 @@ def run_training(
         if config.method != "sft":
             with first_on_each_machine(state), whole_models():  # the first process downloads the judge
                 provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
-        rows, tokenizer = _load_prompts(config, tell)
+        rows, tokenizer = _load_prompts(config, start.checkpoint, tell)
         for note in _provider_notes(provider, config, rows) if provider and state.is_main_process else ():
             tell(note)
         with whole_models():  # the judge that grades may be loaded here
@@ -120,8 +133,7 @@ def run_training(
         state.wait_for_everyone()  # every process must check the directory before the first process writes into it
         with state.main_process_first():  # the first process creates the base model, and the others load it
             if state.is_main_process:
-                callbacks = _begin(directory, start, config, additions, progress, tell)
-                locked = locked or _lock(directory, state, stack)
+                callbacks = _begin(directory, start, config, rows, additions, progress, tell)
             _check_shared(directory, state)
             with explain_disk_full(directory, "Free some space."), whole_models():
                 model = model or _demo_model(config, tokenizer, directory, progress)
@@ -139,7 +151,7 @@ def run_training(
             progress=progress,
         )
         with explain_disk_full(directory, "Free some space, or set training.keep_checkpoints=2."):
-            trainer.train(resume_from_checkpoint=str(start.checkpoint) if start.checkpoint else None)
+            _train(trainer, start.checkpoint, stop or StopRequest())
             stopped = monitor_callback.stopped if monitor_callback else None
             if not stopped:
                 final = final_model.save(trainer, config, directory)
@@ -152,20 +164,30 @@ def run_training(
     return _push(final, config, state, tell)
 
 
-def _lock(directory: Path, state: PartialState, stack: ExitStack) -> bool:
-    """Lock the directory in the first process until the stack closes. Returns False if the directory does not exist."""
-    if state.is_main_process:
-        stack.enter_context(run_directory.lock(directory))
-    return directory.is_dir()
+def _lock(directory: Path, state: PartialState, additions: RunAdditions) -> AbstractContextManager[None]:
+    """The lock of the directory in the first process, unless the caller of `run_training` holds it."""
+    return run_directory.lock(directory) if state.is_main_process and not additions.locked else nullcontext()
 
 
-def _load_prompts(config: Config, tell: Say) -> tuple[Sequence[dict[str, Any]], Any]:
-    """The rows for the trainer, without prompts that are too long, and the tokenizer of the model."""
+def _load_prompts(config: Config, checkpoint: Path | None, tell: Say) -> tuple[Sequence[dict[str, Any]], Any]:
+    """The rows for the trainer, without prompts that are too long, and the tokenizer of the model.
+
+    Raises:
+        InputError: the data cannot be used, or differs from the data of the run that continues from `checkpoint`.
+    """
     rows = read_prompts(config)
     tokenizer = load_tokenizer(config)
     limit, key = prompt_token_limit(config)
+    if limit is None:  # else the prompts are rendered to count their tokens
+        for row in rows:
+            render_prompt(tokenizer, row["prompt"])
     prompts = drop_long_prompts(rows, limit, lambda turns: count_tokens(tokenizer, turns), key)
-    tell(f"{len(prompts.rows)} prompts{f', {prompts.too_long} too long and removed' if prompts.too_long else ''}")
+    kept = len(prompts.rows)
+    tell(f"{plural(kept, 'prompt')}{f', {prompts.too_long} too long and removed' if prompts.too_long else ''}")
+    if too_few := too_few_prompts(config, kept):
+        raise InputError(f"data: {too_few}")
+    if checkpoint is not None:
+        run_directory.check_questions(Path(config.output_dir), prompts.rows)
     return prompts.rows, tokenizer
 
 
@@ -317,6 +339,16 @@ def _report_last(trainer: Any) -> None:
     callbacks.sort(key=lambda callback: isinstance(callback, trackers))
 
 
+def _train(trainer: Any, checkpoint: Path | None, stop: StopRequest) -> None:
+    """Train until the last step. After a request to stop, raise KeyboardInterrupt; the last step has a checkpoint."""
+    trainer.add_callback(_EndOnRequest(stop))
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    if stop.requested and trainer.state.global_step < trainer.state.max_steps:
+        raise KeyboardInterrupt
+    if trainer.state.global_step == 0:
+        raise InputError("the trainer completed no step. Give more questions, or lower training.prompts_per_step.")
+
+
 def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
     if config.push_to_hub is not None and state.is_main_process:
         tell(f"pushed to {final_model.push(final, config.push_to_hub)}")
@@ -336,17 +368,38 @@ def _begin(
     directory: Path,
     start: run_directory.StartPlan,
     config: Config,
+    rows: Sequence[dict[str, Any]],
     additions: RunAdditions,
     progress: Progress,
     tell: Say,
 ) -> list[Any]:
     """Write the first files of a run, and return the callbacks that write metrics and report progress."""
     run_directory.prepare(directory, start)
-    for change in run_directory.write_config(directory, additions.settings or config.model_dump()):
+    if additions.settings is None:
+        run_directory.write_questions(directory, rows)
+    settings = additions.settings or config.model_dump(exclude={"resume"})
+    for change in run_directory.write_config(directory, settings):
         tell(f"changed since this run began: {change}")
     metrics = MetricsFile(directory / run_directory.METRICS, after=checkpoints.step(start.checkpoint))
     report = ReportProgress(lambda step, steps, logs: progress("training", step, steps, _note(logs)))
     return [WriteMetrics(metrics), report]
+
+
+class _EndOnRequest(TrainerCallback):
+    """Ends the training after the current step, with a checkpoint, if a signal requested the end."""
+
+    def __init__(self, request: StopRequest) -> None:
+        self._request = request
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._request.in_training = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self._request.requested:
+            control.should_training_stop = control.should_save = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._request.in_training = False
 
 
 def _ignore(line: str) -> None:

@@ -28,7 +28,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_DATASETS_OFFLINE", "1")
     for name in ("natural.jsonl", "numina-answered.jsonl"):
-        (tmp_path / name).write_text(json.dumps(ROW) + "\n")
+        (tmp_path / name).write_text(256 * (json.dumps(ROW) + "\n"))  # the largest prompts_per_step of a recipe
+    (tmp_path / "one.jsonl").write_text(json.dumps(ROW) + "\n")
     return tmp_path
 
 
@@ -64,7 +65,7 @@ def test_every_recipe_passes_offline_and_a_change_that_splits_groups_is_a_proble
         ),
         (["trl.generation_batch_size=6"], "6 rows per process would split groups of rollout.num_generations=8"),
         (["trl.optim=foo"], "foo is not a valid OptimizerNames"),
-        (["trl.epsilon_high=abc"], "trl.epsilon_high='abc': Input should be a valid number"),
+        (["trl.epsilon_high=abc"], "trl.epsilon_high='abc': expected a number"),
         (["trl.hub_token=hf_x"], "trl.hub_token: do not put a secret into a configuration"),
         (["trl.top_q=1"], "trl.top_q is not an argument of trl.GRPOConfig. Did you mean 'trl.top_p'?"),
         (
@@ -78,6 +79,23 @@ def test_every_recipe_passes_offline_and_a_change_that_splits_groups_is_a_proble
         (["data={path: x.jsonl, made_with: empo-data numina}"], "Make it with: empo-data numina"),
         (["data={path: natural.jsonl, columns: {question: problem}}"], "no column 'problem' (data.columns.question)"),
         (["trl.report_to=wandb"], "trl.report_to=wandb needs wandb"),
+        (["model=./nowhere"], "the folder ./nowhere does not exist, and it is no name on the hub (OWNER/NAME)"),
+        (["model=."], "the folder . has no config.json, so it is not a model"),
+        (
+            ["template.chat_template='{% for x in y %}'"],
+            "template.chat_template is not Jinja: Unexpected end",
+        ),
+        (
+            ["template.chat_template=gone.jinja"],
+            "template.chat_template: 'gone.jinja' is neither a file nor Jinja",
+        ),
+        (["trl.report_to=Wandb"], "trl.report_to=Wandb is not a tracker of transformers. Did you mean 'wandb'?"),
+        (["data.limit=31"], "31 prompts cannot fill one step of training.prompts_per_step=32, so the run would end"),
+        (["data={path: one.jsonl}"], "1 prompt cannot fill one step of training.prompts_per_step=32"),
+        (
+            ["data.limit=40", "trl.steps_per_generation=2"],
+            "40 prompts are fewer than the 64 prompts that trl.steps_per_generation or trl.generation_batch_size",
+        ),
         (["launch.strategy=fsdp2"], "On the CPU, accelerate would silently run ddp"),
         (["empo.delta_low=0.2", "empo.delta_high=0.3"], "keeps no group at G=8"),
     ],

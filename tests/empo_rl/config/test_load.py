@@ -2,7 +2,8 @@ import math
 
 import pytest
 
-from empo_rl.config.load import config_keys, load_config
+from empo_rl.config.error_messages import config_keys
+from empo_rl.config.load import load_config
 from empo_rl.config.recipes import recipe_names
 from semantic_entropy import InputError
 
@@ -56,8 +57,8 @@ def test_an_infinite_bound_may_be_written_with_or_without_a_dot(text, file):
         ),
         (["learning_rate=3"], r"Did you mean 'training.learning_rate'\? Keys at the top: model, .*training"),
         (["data.colums.question=x"], r"data.colums is not a key. Did you mean 'data\.columns"),
-        (["training.loss=ppo"], "command line: training.loss: Input should be 'grpo', .*given: 'ppo'"),
-        (["rollout.num_generations=1"], "greater than or equal to 2 .given: 1."),
+        (["training.loss=ppo"], "command line: training.loss='ppo': expected one of grpo, dr_grpo, bnpo, dapo."),
+        (["rollout.num_generations=1"], "rollout.num_generations=1: expected a number of at least 2"),
         (["empo.reward=golden"], "needs data.columns.gold"),
         (["empo.reward=composite", "empo.reward_options.weights.golden=1"], "composite needs data.columns.gold"),
         (["empo.reward=semi_supervised"], "semi_supervised needs data.columns.gold"),
@@ -75,6 +76,19 @@ def test_an_infinite_bound_may_be_written_with_or_without_a_dot(text, file):
         (["template.user=hello"], "does not contain {question}"),
         (["training.prompts_per_step=5", "training.prompts_per_micro_batch=2"], "=5 is not a multiple of .*=2"),
         (["steps"], "'steps' is not key=value"),
+        (["training.STEPS=3"], r"training.STEPS is not a key. Did you mean 'training.steps'\?"),
+        (["Seed=3"], r"Seed is not a key. Did you mean 'seed'\?"),
+        (["training.loss=GRPO"], r"training.loss='GRPO': expected one of grpo, .*\. Did you mean 'grpo'\?"),
+        (["training.steps=ten"], "training.steps='ten': expected a whole number."),
+        (["training.steps=0"], "training.steps=0: expected a number greater than 0."),
+        (["training.steps=1.5"], "training.steps=1.5: expected a whole number."),
+        (["training.learning_rate=fast"], "training.learning_rate='fast': expected a number."),
+        (["training.gradient_checkpointing=maybe"], "gradient_checkpointing='maybe': expected true or false."),
+        (["model=7"], "command line: model=7: expected text; put a number or a word such as `on` in quotes."),
+        (["training=3"], "command line: training=3: expected a section of keys and values."),
+        (["lora.target_modules=3"], "command line: lora.target_modules=3: expected text.* or a list."),
+        (["template.name=Math"], r"template.name='Math': expected one of question, .*\. Did you mean 'math'\?"),
+        (["data={dataset: nofile.jsonl}"], "data.dataset=nofile.jsonl is the name of a file. Set data.path=nofile"),
         (["training.steps=[1"], "not readable as YAML"),
     ],
 )

@@ -199,6 +199,29 @@ def test_a_lone_surrogate_is_printed_as_its_escape(option, tmp_path):
     assert "--show" in option or json.loads(shown)["findings"][0]["question"] == "Half \ud83d?"
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "FILE: mine.jsonl does not exist or is not a file."),
+        ('{"problem": "1+1?"}', "no column 'question' (--column question=...)"),
+        ("{", "mine.jsonl:1: not JSON"),
+        ("", "mine.jsonl contains no rows."),
+    ],
+)
+def test_check_reads_its_file_before_it_connects_to_the_hub(content, message, tmp_path, monkeypatch):
+    def connected(*args, **kwargs):
+        pytest.fail("connected to the hub")
+
+    monkeypatch.setattr("socket.create_connection", connected)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "mine.jsonl").write_text(content)
+    done = CliRunner().invoke(main, ["check", "mine.jsonl"])
+    assert done.exit_code == 1
+    assert message in done.output
+
+
 def test_check_prints_a_report_and_writes_no_file(tmp_path):
     prompts = SHARED / "data" / "train_prompts.jsonl"
     against = ["--against", SHARED / "data" / "questions.jsonl", "--source-column", "source"]

@@ -76,7 +76,7 @@ def test_an_error_in_a_row_names_the_file_and_the_line(rows, message, load):
 
 
 def test_data_with_only_long_prompts_is_refused(load):
-    with pytest.raises(InputError, match="all 1 prompts are longer than data.max_prompt_tokens=1"):
+    with pytest.raises(InputError, match="no prompt is left: each of 1 prompt is longer than data.max_prompt_tokens=1"):
         load([{"question": "a b"}], data={"max_prompt_tokens": 1})
 
 
@@ -163,3 +163,15 @@ def test_an_evaluation_that_cannot_work_is_refused(values, message):
     plain = {"model": "demo", "output_dir": "o", "data": {"dataset": "demo"}, "evaluation": {"data": "demo"}}
     with pytest.raises(ValueError, match=message):
         Config.model_validate({**plain, **values})
+
+
+@pytest.mark.parametrize("rows", [[{"question": "a\ud83d"}], [{"question": [{"role": "user", "content": "a\ud83d"}]}]])
+def test_half_of_a_utf_16_pair_is_an_error_with_the_line(rows, load):
+    with pytest.raises(InputError, match=r"prompts.jsonl:1: the text '.*' contains a lone surrogate"):
+        load(rows)
+
+
+@pytest.mark.parametrize("line", ['{"question": ' + "[" * 100_000, '{"question": ' + "9" * 5000 + "}"])
+def test_json_beyond_the_limits_of_python_is_an_error_with_the_line(line, load):
+    with pytest.raises(InputError, match=r"prompts.jsonl:1: not readable as JSON"):
+        load([line])

@@ -21,13 +21,10 @@ def names(directory):
     return sorted(entry.name for entry in directory.iterdir())
 
 
-def test_a_new_directory_is_created_by_prepare_and_not_by_the_plan(tmp_path):
+def test_the_plan_of_a_new_directory_writes_nothing(tmp_path):
     new = tmp_path / "a" / "b"
-    start = plan(new)
+    assert plan(new) == run_directory.StartPlan()
     assert not new.exists()
-    assert start == run_directory.StartPlan()
-    run_directory.prepare(new, start)
-    assert new.is_dir()
 
 
 @pytest.mark.parametrize("trace", ["metrics.jsonl", "final", "checkpoint-2", "config.yaml"])
@@ -90,9 +87,9 @@ def test_an_output_dir_that_is_a_file_is_refused(tmp_path):
 
 
 def test_config_keys_that_changed_since_the_run_began_are_listed(tmp_path):
-    config = {"seed": 1, "resume": False, "training": {"steps": 4, "loss": "grpo"}}
+    config = {"seed": 1, "training": {"steps": 4, "loss": "grpo"}}
     assert run_directory.write_config(tmp_path, config) == []
-    later = {"seed": 1, "resume": True, "training": {"steps": 8, "loss": "grpo"}}
+    later = {"seed": 1, "training": {"steps": 8, "loss": "grpo"}}
     assert run_directory.write_config(tmp_path, later) == ["training.steps: 4 -> 8"]
 
 
@@ -116,3 +113,58 @@ def test_a_second_process_cannot_lock_the_directory_until_the_first_is_dead(tmp_
         with run_directory.lock(tmp_path):
             pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_lock_creates_the_directory_and_deletes_it_if_nothing_was_written(tmp_path):
+    new = tmp_path / "a" / "b"
+    with run_directory.lock(new):
+        assert new.is_dir()
+    assert list(tmp_path.iterdir()) == []
+    with run_directory.lock(new):
+        (new / "metrics.jsonl").touch()
+    assert names(new) == ["metrics.jsonl"]
+
+
+def test_a_directory_that_was_deleted_and_created_again_is_not_locked_by_its_first_owner(tmp_path, monkeypatch):
+    """Another process deletes the empty directory between this process's `open` and its lock."""
+    run = tmp_path / "run"
+    lock_file = run_directory.try_lock
+
+    def delete_first(handle):
+        if not deleted:
+            run.rmdir()
+            run.mkdir()
+            deleted.append(handle)
+        return lock_file(handle)
+
+    deleted = []
+    monkeypatch.setattr(run_directory, "try_lock", delete_first)
+    with (
+        run_directory.lock(run),
+        pytest.raises(InputError, match="another process is running"),
+        run_directory.lock(run),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("name", ["file", "file/run"])
+def test_a_directory_that_cannot_be_created_is_refused(name, tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(InputError, match=r"output_dir: .*file is a file: choose a directory"),
+        run_directory.lock(tmp_path / name),
+    ):
+        pass
+
+
+def test_a_resumed_run_must_read_the_questions_with_which_it_began(tmp_path):
+    rows = [{"question": "1+1?"}, {"question": "1+2? \ud83d"}]
+    run_directory.check_questions(tmp_path, rows)  # a run of version 0.1.0 recorded nothing
+    run_directory.write_questions(tmp_path, rows)
+    run_directory.check_questions(tmp_path, rows)
+    for other, now in ((rows[:1], "1 prompt"), (rows[::-1], "2 prompts"), ([*rows, rows[0]], "3 prompts")):
+        with pytest.raises(InputError, match=rf"the questions differ .* began \(2 prompts then, {now} now\)"):
+            run_directory.check_questions(tmp_path, other)
+    (tmp_path / "questions.json").write_text("{")
+    with pytest.raises(InputError, match="questions.json cannot be read"):
+        run_directory.check_questions(tmp_path, rows)

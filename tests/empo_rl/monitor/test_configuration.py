@@ -34,7 +34,7 @@ def test_an_option_reaches_its_alarm():
             "command line: monitor: alarm 'variety' has no option 'sharp'. Did you mean 'share'?",
         ),
         ("monitor.alarm.variety.share=1", "monitor.alarm is not a key. Did you mean 'monitor.alarms'"),
-        ("monitor.action=halt", "command line: monitor.action: Input should be 'warn' or 'stop'"),
+        ("monitor.action=halt", "command line: monitor.action='halt': expected one of warn, stop."),
     ],
 )
 def test_an_unknown_alarm_key_or_action_is_refused_with_the_known_ones(override, message):

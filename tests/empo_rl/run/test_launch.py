@@ -151,6 +151,35 @@ def test_sigterm_ends_all_processes_and_the_launcher_names_the_checkpoint(stoppe
     assert "Traceback" not in said
 
 
+FAIL_IN_RANK_1 = """
+import os
+if os.environ.get("RANK") == "1":
+    import empo_rl.data.prompts
+    from semantic_entropy import InputError
+
+    def read_prompts(config):
+        raise InputError("data.path: questions.jsonl does not exist on this machine.")
+
+    empo_rl.data.prompts.read_prompts = read_prompts
+"""
+
+
+@pytest.mark.timeout(300)
+def test_the_error_of_one_process_is_in_the_last_line_and_the_status_is_1(tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(FAIL_IN_RANK_1)  # Python imports this module at its start
+    paths = [str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]
+    command = [sys.executable, "-m", "empo_rl.cli", *TINY, f"output_dir={tmp_path / 'run'}", "--processes", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    error = "data.path: questions.jsonl does not exist on this machine"
+    assert last.startswith(f"Error: process 1 failed with exit status 1: {error}. The other processes were ended.")
+    assert "There is no checkpoint yet" in last
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "run").glob("*")) == []
+
+
 def test_the_arguments_for_accelerate_name_processes_and_machines():
     machines = "launch={processes: 16, machines: 2, machine_rank: 1, main_address: 10.0.0.1, main_port: 29500}"
     told = launch_command_parser().parse_args([*accelerate_arguments(load_config("tiny", [machines])), "script.py"])

@@ -266,7 +266,7 @@ def test_sft_removes_and_counts_questions_that_leave_no_room_for_a_response(tmp_
     longest = max(count_tokens(make_tokenizer(), row["prompt"]) for row in rows_read)
     said = train(tmp_path / "some", *sft, f"sft.max_tokens={longest}", steps=1)  # so that no token is left to learn
     assert "4 prompts, 2 too long and removed" in said
-    with pytest.raises(InputError, match=r"all 6 prompts are longer than sft\.max_tokens - 1=1 tokens"):
+    with pytest.raises(InputError, match=r"each of 6 prompts is longer than sft\.max_tokens - 1=1 tokens"):
         train(tmp_path / "none", *sft, "sft.max_tokens=2", steps=1)
 
 

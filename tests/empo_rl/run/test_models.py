@@ -1,4 +1,7 @@
+import copy
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +12,7 @@ import transformers
 
 from empo_rl import extras
 from empo_rl.config.load import load_config
-from empo_rl.run import models
+from empo_rl.run import models, tiny_model
 from semantic_entropy import InputError, MissingDependencyError
 from tests.plugins.fake_hub import FakeHub, running
 from tests.plugins.tiny_models import tiny_causal_lm
@@ -150,7 +153,7 @@ def test_the_trained_weights_of_a_quantized_model_are_fp32():
         ("training.weights=bf16", "training.weights=bf16 does not apply to lora.load_in_4bit"),
         ("device=cpu", "lora.load_in_4bit needs a GPU, which device=cpu does not use"),
         ("model=demo", "lora.load_in_4bit needs a GPU, which model=demo does not use"),
-        ("attn_implementation=kernels-community/flash-attn2", "attn_implementation: Input should be 'eager', 'sdpa'"),
+        ("attn_implementation=kernels-community/flash-attn2", "attn_implementation='.*': expected one of eager, sdpa"),
     ],
 )
 def test_settings_that_do_not_fit_a_4_bit_model_are_refused(override, message):
@@ -175,3 +178,71 @@ def test_with_fsdp2_only_the_first_process_of_a_machine_takes_memory_for_the_wei
 
 def resident_bytes():
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, tokenizer):
+    """The folder of a tiny model."""
+    folder = tmp_path_factory.mktemp("saved")
+    tiny_model.make_model(tokenizer, seed=0).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def copied(saved, tmp_path):
+    return Path(shutil.copytree(saved, tmp_path / "model"))
+
+
+def of(folder):
+    return load_config("tiny", [f"model={folder}"])
+
+
+def test_code_of_the_models_author_is_refused_without_a_question_and_does_not_run(copied, tmp_path, monkeypatch):
+    def asked(prompt=""):
+        pytest.fail(f"standard input was read: {prompt}")
+
+    monkeypatch.setattr("builtins.input", asked)
+    mark = tmp_path / "ran"
+    (copied / "own.py").write_text(f"open({str(mark)!r}, 'w')\n")
+    classes = {"AutoConfig": "own.Config", "AutoModelForCausalLM": "own.Model", "AutoTokenizer": ["own.Slow", None]}
+    for name in ("config.json", "tokenizer_config.json"):
+        values = json.loads((copied / name).read_text())
+        values |= {"model_type": "own", "auto_map": classes, "tokenizer_class": "OwnTokenizer"}
+        (copied / name).write_text(json.dumps(values))
+    for load in (models.load_tokenizer, models.load_model):
+        with pytest.raises(InputError, match=r"needs code of the model's author .* which empo-train never runs"):
+            load(of(copied))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "load", "message"),
+    [
+        ("model.safetensors", None, models.load_model, "cannot load .*SafetensorError"),
+        ("config.json", "{", models.load_model, "cannot load .*config"),
+        ("tokenizer.json", "{", models.load_tokenizer, "cannot load the tokenizer of "),
+        ("tokenizer_config.json", "[]", models.load_tokenizer, "cannot load the tokenizer of .*AttributeError"),
+    ],
+)
+def test_a_broken_file_of_the_model_is_an_error_that_names_the_model(file, content, load, message, copied):
+    whole = (copied / file).read_bytes()
+    (copied / file).write_bytes(whole[: len(whole) // 2] if content is None else content.encode())
+    with pytest.raises(InputError, match=f"model: {message}"):
+        load(of(copied))
+
+
+@pytest.mark.parametrize(
+    ("template", "message"),
+    [
+        ("{% for message in messages %}", "TemplateSyntaxError: Unexpected end of template"),
+        ("{{ messages[0].content | nothing }}", "No filter named 'nothing'"),
+        ("{{ raise_exception('only one turn') }}", "TemplateError: only one turn"),
+        ("{{ 1 / 0 }}", "ZeroDivisionError"),
+    ],
+)
+def test_an_error_of_the_chat_template_names_the_key_and_the_prompt(template, message, tokenizer):
+    broken = copy.copy(tokenizer)
+    broken.chat_template = template
+    with pytest.raises(InputError, match=f"template.chat_template: .* cannot render the prompt '1\\+1'.*{message}"):
+        models.render_prompt(broken, [{"role": "user", "content": "1+1"}])

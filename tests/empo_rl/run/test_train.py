@@ -37,7 +37,8 @@ def start(tmp_path, monkeypatch, golds, *overrides):
     data = tmp_path / "data.jsonl"
     rows = ({"question": f"{n}+1?", "answer": gold} for n, gold in enumerate(golds))
     data.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    source = ["data.dataset=null", f"data.path={data}", "data.columns.gold=answer"]
+    source = ["data.dataset=null", f"data.path={data}", "data.columns.gold=answer", "training.prompts_per_step=2"]
+    source += ["training.prompts_per_micro_batch=2"]
     config = load_config("tiny", [*source, *overrides, f"output_dir={tmp_path / 'run'}"])
     monkeypatch.setattr(train, "_make_trainer", lambda *_, **__: (_ for _ in ()).throw(TrainingStartsError))
     monkeypatch.setattr(train, "_demo_model", lambda *_: None)
