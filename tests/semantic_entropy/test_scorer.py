@@ -330,7 +330,7 @@ def test_estimate_loads_its_judges_again_after_they_were_closed():
     assert estimate(answers, equivalence="math").labels == (0, 0)
     assert (
         scorer_module._shared.judge("math")
-        is scorer_module._scorers.get(scorer_module._choices_key({"equivalence": "math"}))._equivalence
+        is scorer_module._scorers.get(scorer_module._choices_key({"equivalence": "math"})).equivalence
     )
 
 
