@@ -6,9 +6,11 @@ This module loads no model of a judge.
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import warnings
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from empo_rl.check.findings import CheckFinding, ok, problem, unchecked, warning
@@ -26,6 +28,8 @@ from semantic_entropy import InputError, SemanticEntropyError, load_component
 
 _GENERATION = re.compile(r"\{%-?\s*(end)?generation\s*-?%\}")
 _GPU_ARGUMENTS = ("tf32", "fp16", "fp16_full_eval", "bf16_full_eval")  # TRL refuses these on a machine without a GPU
+# the variables by which accelerate recognizes one of several processes
+_PROCESS_GROUP = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 _JUDGE_WITHOUT_MODEL = "exact"  # takes the place of the configured judge while the other options are checked
 _JUDGES_WITH_MODEL = {  # judge that loads a model when it is created -> modules that the judge needs
     "verifier": ("torch", "transformers"),
@@ -123,10 +127,30 @@ def _wrong_trl_values(config: Config, decided: dict[str, object]) -> Iterator[st
         return
     single = {key: value for key, value in decided.items() if key not in {"fsdp", "fsdp_config", "deepspeed"}}
     try:
-        with warnings.catch_warnings(action="ignore"):  # deprecations of TRL and transformers
+        with _without_process_group(), warnings.catch_warnings(action="ignore"):  # deprecations of TRL and transformers
             kind(**{**single, **values, "use_cpu": True, "bf16": False, "report_to": "none"})
     except (TypeError, ValueError) as error:
         yield f"trl: {error}"
+
+
+@contextmanager
+def _without_process_group() -> Iterator[None]:
+    """Create training arguments without an effect on the run that follows in this process.
+
+    Training arguments join the process group of torchrun's environment, and accelerate keeps their device and number of
+    processes for the whole process.
+    """
+    from accelerate.state import AcceleratorState, PartialState
+
+    hidden = {name: os.environ.pop(name) for name in _PROCESS_GROUP if name in os.environ}
+    states = [(kind._shared_state, dict(kind._shared_state)) for kind in (PartialState, AcceleratorState)]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
+        for shared, before in states:
+            shared.clear()
+            shared.update(before)
 
 
 def _reward_findings(config: Config) -> Iterator[CheckFinding]:

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from accelerate import PartialState
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from empo_rl.check import check_run, host_memory
@@ -381,3 +382,21 @@ def test_a_check_does_not_change_the_environment(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     check_run("tiny")
     assert "HF_HUB_OFFLINE" not in os.environ
+
+
+@pytest.mark.timeout(60)
+def test_a_check_in_one_of_several_processes_neither_joins_their_group_nor_decides_their_device(monkeypatch):
+    """Before the fix, this process waited for the process with rank 1, and the run after the check was on the CPU."""
+    for name, value in {
+        "RANK": 0,
+        "LOCAL_RANK": 0,
+        "WORLD_SIZE": 2,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": 1,
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    before = dict(PartialState._shared_state)
+    assert problems("tiny", "trl.top_k=5") == []
+    assert not torch.distributed.is_initialized()
+    assert before == PartialState._shared_state
+    assert os.environ["LOCAL_RANK"] == "0"
