@@ -155,6 +155,11 @@ def test_a_changed_output_of_a_console_block_is_reported_with_page_and_line(tmp_
         run_console(block, "page.md")
 
 
+def test_no_page_has_the_marks_of_a_merge_conflict():
+    marks = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    assert [page for page in [*PAGES, ROOT / "CHANGELOG.md"] if marks.search(page.read_text(encoding="utf-8"))] == []
+
+
 def test_every_page_is_in_the_menu_once():
     config = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     menu = config[config.index("\nnav:") : config.index("\ntheme:")]
