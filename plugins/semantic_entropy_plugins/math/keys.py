@@ -13,6 +13,7 @@ such texts, and math-verify compares the rest. Two answers with equal `key`s are
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -97,9 +98,11 @@ _REVERSED = {"]": "(", "[": ")"}  # ]0,1[ is the open interval
 def container(kind: str, values: Sequence[ExactNumber], decimal: bool) -> ExactAnswer:
     r"""Several values: a tuple or an interval in its brackets, a set (`\{\}`), or a list without brackets."""
     items = [hashable(value) for value in values]
-    unordered = kind in ("\\{\\}", "list")
-    key = frozenset(items) if unordered else tuple(items)
-    if unordered:
+    key: Hashable = tuple(items)
+    if kind == "list":  # a root of multiplicity two stands twice
+        key = frozenset(Counter(items).items())
+    elif kind == "\\{\\}":
+        key = frozenset(items)
         values = list(dict(zip(items, values, strict=True)).values())
     return ExactAnswer((kind, key), kind, tuple(values), decimal)
 

@@ -41,7 +41,7 @@ from semantic_entropy_plugins.math.stated_answer import LONGEST_WHOLE, extract_a
 from semantic_entropy_plugins.math.writing import clean
 from semantic_entropy_plugins.options import checked_choice, checked_number
 
-_RULES = 2  # raised when verdicts change, so that a cache file does not return verdicts of older rules
+_RULES = 3  # raised when verdicts change, so that a cache file does not return verdicts of older rules
 LONGEST = 2000  # characters of an answer; final answers have fewer than 300, and parsing is superlinear
 _LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes
 _CACHE_SIZE = 10_000  # answers: a few megabytes
@@ -103,7 +103,7 @@ class Math(Equivalence):
         return self.name if self.policy == "both" else f"{self.name}(policy={self.policy})"
 
     def extract(self, responses: Sequence[str]) -> Sequence[str | None]:
-        """The answer of each response: the last box, else the whole text if it is mathematics, else the last number."""
+        """The answer of each response; `stated_answer` has the rules."""
         return [extract_answer(response) for response in responses]
 
     def suits(self, responses: Sequence[str]) -> bool:

@@ -59,24 +59,27 @@ class LossBudget:
     def left(self) -> float:
         """Seconds."""
         with self._lock:
-            now = time.monotonic()
-            self._left = min(self._most, self._left + self._recovery * (now - self._updated))
-            self._updated = now
-            return self._left
+            return self._refilled()
 
     def lose(self, seconds: float) -> None:
         """Take seconds from the budget, or all that is left."""
-        left = self.left()
         with self._lock:
-            self._left = max(0.0, left - seconds)
+            self._left = max(0.0, self._refilled() - seconds)
 
     def spend(self, seconds: float) -> bool:
         """Take seconds from the budget; False if the budget is too small. A negative amount is added to the budget."""
-        if seconds > self.left():
-            return False
         with self._lock:
+            if seconds > self._refilled():
+                return False
             self._left -= seconds
-        return True
+            return True
+
+    def _refilled(self) -> float:
+        """The seconds that are left, with those that have come back since the last call. The caller holds the lock."""
+        now = time.monotonic()
+        self._left = min(self._most, self._left + self._recovery * (now - self._updated))
+        self._updated = now
+        return self._left
 
     def limit(self, seconds: float) -> float:
         """The limit of the next task, at most `seconds`; 0: the task is not to be tried."""

@@ -182,7 +182,7 @@ _RULES: tuple[_Rule, ...] = (
     ((r"\frac",), re.compile(r"\\frac\s*(\d)\s*(\d)"), r"\\frac{\1}{\2}"),
     ((r"\frac",), re.compile(r"\\frac\s*(\d)\s*\{"), r"\\frac{\1}{"),
     ((r"\frac",), re.compile(r"(?<![\w.}^\\/*])(\d+)\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}"), _mixed),
-    (("/",), re.compile(r"(?<![\w.}^\\/*-])(\d+)(?:\s+and\s+|\s+|-)(\d+)\s*/\s*(\d+)(?![\d.])"), _mixed),
+    (("/",), re.compile(r"(?<![\w.}^\\/*-])(\d+)(?:\s+and\s+|\s+)(\d+)\s*/\s*(\d+)(?![\d.])"), _mixed),
     (("/",), re.compile(r"(?<=-)(?<![\d)}]-)(\d+)(?:\s+and\s+|\s+)(\d+)\s*/\s*(\d+)(?![\d.])"), _mixed),
     (
         ("^",),
@@ -208,7 +208,7 @@ _LEADING = re.compile(
 )
 _CONNECTIVES = (
     (
-        re.compile(r"\\text\s*\{\s*(?:或者?|ou|oder|или|o|またば|または|또는|أو|या)\s*\}|或者?|または|또는"),
+        re.compile(r"\\text\s*\{\s*(?:或者?|ou|oder|или|o|または|또는|أو|या)\s*\}|或者?|または|또는"),
         r"\\text{ or }",
     ),
     (re.compile(r"\\text\s*\{\s*(?:和|与|及|且|et|und|y|e|и|と|및|و|और)\s*\}|[和与及且]"), r"\\text{ and }"),

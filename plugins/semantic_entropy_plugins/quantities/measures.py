@@ -182,7 +182,9 @@ def conflict(left: Measure, right: Measure) -> str | None:
     if left.unit and right.unit:
         return None if left.unit.dimension == right.unit.dimension else "different units"
     one, other = (set(measure.noun or _words(measure.unit)) for measure in (left, right))
-    if one and other and not _contained(one, other):
+    if one <= other or other <= one:  # also if one side has no words
+        return None
+    if not (left.unit or right.unit) or not _abbreviates(one, other):
         return "different units" if left.unit or right.unit else "different things are counted"
     return None
 
@@ -191,12 +193,7 @@ def _words(unit: Unit | None) -> tuple[str, ...]:
     return tuple(_WORD.findall(unit.name)) if unit else ()
 
 
-def _contained(one: set[str], other: set[str]) -> bool:
-    """Whether each word of one side is, or is a part of, a word of the other side."""
+def _abbreviates(one: set[str], other: set[str]) -> bool:
+    """Whether words abbreviate the name of a unit: `C` for celsius or coulomb, `pounds` for poundmass, `tons`."""
     shorter, longer = sorted((one, other), key=len)
-    return all(any(_part(word, long) or _part(long, word) for long in longer) for word in shorter)
-
-
-def _part(short: str, long: str) -> bool:
-    """Whether one word is a part of the other; a single letter abbreviates (`C` for coulomb or Celsius)."""
-    return short in long if len(short) > 2 else long.startswith(short)
+    return all(any(long.startswith(word) or word.startswith(long) for long in longer) for word in shorter)

@@ -33,6 +33,15 @@ TABLE = [  # the texts after two equal numbers, and whether the answers exclude 
     ("at least", "at most", True),
     ("people in total", "people", False),
     ("children", "boys", True),
+    ("men", "women", True),
+    ("males", "females", True),
+    ("apples", "pineapples", True),
+    ("ants", "elephants", True),
+    ("tables", "vegetables", True),
+    ("tons", "buttons", True),
+    ("cars", "scars", True),
+    ("pens", "pencils", True),
+    ("tons", "tonnes", False),
 ]
 
 
