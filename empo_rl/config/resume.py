@@ -12,14 +12,14 @@ because CONFIG alone cannot tell an edited file from a file that was started wit
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from empo_rl.config.load import load_config
 from empo_rl.config.schema import Config
-from empo_rl.files.run_directory import CONFIG, flat_keys
+from empo_rl.files.run_directory import CONFIG, NO_VALUE, differences
 from semantic_entropy import InputError
 from semantic_entropy.plain_text import shorten
 
@@ -38,7 +38,6 @@ MAY_CHANGE = (
 # With bnpo, the loss averages over the tokens of a pass, so the size of a pass changes the loss.
 _CHANGE_BNPO = ("training.prompts_per_micro_batch", "training.completions_per_pass")
 _RESOLVED = ("device", "training.precision")  # the start of the run replaced the value auto
-_MISSING = object()
 
 
 def load_run(source: str, overrides: Sequence[str] = ()) -> tuple[Config, list[str]]:
@@ -79,7 +78,8 @@ def _resumed(directory: Path, given: Config | None, source: str, overrides: Sequ
         )
     if given is None and any(override.startswith("output_dir=") for override in overrides):
         raise InputError(f"output_dir: leave it out, because --resume continues the run in {source}.")
-    changes = {key: values for key, values in _differences(began, wanted) if not _is_precision_auto(key, values[1])}
+    differing = _differences(began, wanted).items()
+    changes = {key: values for key, values in differing if not _is_precision_auto(key, values[1])}
     refused = {key: values for key, values in changes.items() if not _may_change(key, began)}
     if refused:
         raise InputError(_refusal(directory, refused))
@@ -101,13 +101,10 @@ def _saved(file: Path) -> Config:
         raise InputError(f"{error}\n--resume needs the configuration of the run, {file}. {advice}") from error
 
 
-def _differences(one: Config, other: Config) -> Iterator[tuple[str, tuple[Any, Any]]]:
+def _differences(one: Config, other: Config) -> dict[str, tuple[Any, Any]]:
     """The keys with different values, and both values. A section that only one of them has counts as different."""
-    first, second = (dict(flat_keys(config.model_dump())) for config in (one, other))
-    for key in dict.fromkeys([*first, *second]):
-        values = first.get(key, _MISSING), second.get(key, _MISSING)
-        if key not in {"output_dir", "resume"} and values[0] != values[1]:
-            yield key, values
+    ignored = {"output_dir", "resume"}
+    return differences(one.model_dump(exclude=ignored), other.model_dump(exclude=ignored))
 
 
 def _may_change(key: str, began: Config) -> bool:
@@ -135,11 +132,11 @@ def _unused_keys(given: Config, used: Config, source: str) -> list[str]:
     """A note with the keys of a file or recipe that differ from the configuration of the run."""
     keys = [
         f"{key} (the run keeps {_text(kept)}, {source} has {_text(value)})"
-        for key, (value, kept) in _differences(given, used)
+        for key, (value, kept) in _differences(given, used).items()
         if key not in _RESOLVED or value != "auto"
     ]
     return [f"resuming with the configuration of the run. {source} is not used for {'; '.join(keys)}"] if keys else []
 
 
 def _text(value: Any) -> str:
-    return "no value" if value is _MISSING else shorten(repr(value), 80)
+    return "no value" if value is NO_VALUE else shorten(repr(value), 80)

@@ -35,6 +35,7 @@ from semantic_entropy.plain_text import plural
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
 SAMPLES, EVALUATION, QUESTIONS = "samples.jsonl", "evaluation.jsonl", "questions.json"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
+NO_VALUE: Any = object()  # the value of a key that does not exist
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
 
@@ -112,9 +113,11 @@ def plan_start(directory: Path, *, resume: bool, overwrite: bool, stateful: bool
 def prepare(directory: Path, start: StartPlan) -> None:
     """Execute the plan in an existing directory. Create an empty metrics file, which marks a run before its first step.
 
+    The run trains, so the final model of an earlier end of the run is deleted: it is not the model of the last step.
     The caller holds the lock of the directory.
     """
-    for entry in start.leftovers:
+    finals = [folder for name in (FINAL, ADAPTER) if (folder := directory / name).exists()]
+    for entry in dict.fromkeys([*start.leftovers, *finals]):
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for checkpoint in start.broken:
         checkpoints.rename_broken(checkpoint)
@@ -173,18 +176,34 @@ def config_changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
     path = directory / CONFIG
     if not path.exists():
         return []
-    before = dict(flat_keys(yaml.safe_load(path.read_text(encoding="utf-8")) or {}))
-    now = dict(flat_keys(config))
-    return [f"{key}: {before.get(key)!r} -> {value!r}" for key, value in now.items() if before.get(key) != value]
+    before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    none = (None, NO_VALUE)  # a version that does not know a key, and one in which it is not set
+    changes = [(key, *values) for key, values in differences(before, config).items()]
+    return [f"{key}: {_text(old)} -> {_text(new)}" for key, old, new in changes if old not in none or new not in none]
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The keys with different values, with dots, and both values; `NO_VALUE` where a key does not exist.
+
+    A section that is empty on one side only is compared by its keys.
+    """
+    first, second = dict(flat_keys(one)), dict(flat_keys(other))
+    found = {key: (first.get(key, NO_VALUE), second.get(key, NO_VALUE)) for key in dict.fromkeys([*first, *second])}
+    filled = {key for key, values in found.items() if {} in values and any(k.startswith(f"{key}.") for k in found)}
+    return {key: (old, new) for key, (old, new) in found.items() if old != new and key not in filled}
 
 
 def flat_keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The keys of nested sections with dots, such as `training.steps`, and their values."""
+    """The keys of nested sections, such as `training.steps`, and their values; an empty section is a value."""
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and value:
             yield from flat_keys(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _text(value: Any) -> str:
+    return "no value" if value is NO_VALUE else repr(value)
 
 
 def _resume(directory: Path, *, stateful: bool) -> StartPlan:

@@ -67,7 +67,8 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> Path:
     """Write the model or the adapter of a checkpoint, with its tokenizer, into a folder that `from_pretrained` loads.
 
     Raises:
-        InputError: the checkpoint holds neither weights nor shards, or is not complete.
+        InputError: the checkpoint holds neither weights nor shards, or is not complete, or its shards belong to a
+            model whose class is not part of transformers.
     """
     if fault := checkpoints.model_fault(checkpoint):
         raise InputError(f"{checkpoint} has no complete model: {fault}. Choose a folder checkpoint-N of a run.")
@@ -108,7 +109,9 @@ def _merge(config: Config, adapter: Path, final: Path) -> None:
     base = adapter.parent / run_directory.BASE if config.model == "demo" else config.model
     # merge in fp32: bf16 would round small adapters to zero
     with whole_models():
-        model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, revision=config.revision)
+        model = AutoModelForCausalLM.from_pretrained(
+            base, dtype=torch.float32, revision=config.revision, trust_remote_code=False
+        )
         merged = PeftModel.from_pretrained(model, adapter).merge_and_unload()
     merged.save_pretrained(final)
     _copy(adapter, final, _TOKENIZER)
@@ -137,9 +140,14 @@ def _write_weights(weights: dict[str, torch.Tensor], checkpoint: Path, folder: P
     if (checkpoint / "adapter_config.json").exists():
         save_file(weights, folder / "adapter_model.safetensors", metadata={"format": "pt"})
         return
-    config = AutoConfig.from_pretrained(checkpoint)
-    with torch.device("meta"):  # the class of the model, without memory: it names tied weights and splits large files
-        model = AutoModelForCausalLM.from_config(config, dtype=next(iter(weights.values())).dtype)
+    kind = next(iter(weights.values())).dtype
+    try:
+        config = AutoConfig.from_pretrained(checkpoint, trust_remote_code=False)
+        # the class of the model, without memory: it names tied weights and splits large files
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config, dtype=kind, trust_remote_code=False)
+    except ValueError as error:  # transformers refuses code of the folder, or does not know the type of the model
+        raise InputError(f"{checkpoint}: transformers cannot create the model of its config.json: {error}") from error
     model.save_pretrained(folder, state_dict=without_tied_weights(model, weights))
 
 

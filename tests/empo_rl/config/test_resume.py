@@ -10,7 +10,7 @@ from empo_rl.config.error_messages import config_keys
 from empo_rl.config.load import load_config
 from empo_rl.config.resume import MAY_CHANGE, load_run
 from empo_rl.config.trl_arguments import training_argument_class
-from empo_rl.files.run_directory import flat_keys, write_config
+from empo_rl.files.run_directory import differences, write_config
 from semantic_entropy import InputError
 
 BEGAN = ["training.learning_rate=5e-4", "training.steps=3", "rollout.num_generations=4", "empo.preset=paper"]
@@ -73,9 +73,24 @@ def test_every_key_on_the_command_line_that_differs_is_listed_with_both_values(r
 )
 def test_keys_that_do_not_change_what_a_step_computes_may_change(change, run):
     config, _ = load_run("runs/mine", [change, "resume=true"])
-    changed = dict(flat_keys(config.model_dump())).items() - dict(flat_keys(run.model_dump())).items()
+    changed = differences(config.model_dump(), run.model_dump())
     assert changed
-    assert all(change.startswith(key.partition(".")[0]) for key, _ in changed)
+    assert all(change.startswith(key.partition(".")[0]) for key in changed)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ("empo.filters.equal_rewards={}", "empo.filters.equal_rewards: the run has no value, given {}"),
+        ("empo.guards.copied=null", "empo.guards.copied: the run has 0.0, given None"),
+        ("empo.guards={}", "empo.guards.copied: the run has 0.0, given no value"),
+    ],
+)
+def test_a_filter_or_guard_that_is_added_or_removed_is_refused(change, line, run):
+    began_with("guarded", "empo.guards.copied=0.0")
+    with pytest.raises(InputError) as caught:
+        load_run("guarded", [change, "resume=true"])
+    assert f"  {line}" in str(caught.value).splitlines()
 
 
 def test_every_key_that_may_change_exists():

@@ -91,6 +91,25 @@ def test_config_keys_that_changed_since_the_run_began_are_listed(tmp_path):
     assert run_directory.write_config(tmp_path, config) == []
     later = {"seed": 1, "training": {"steps": 8, "loss": "grpo"}}
     assert run_directory.write_config(tmp_path, later) == ["training.steps: 4 -> 8"]
+    fewer = {"seed": 1, "training": {"steps": 8}, "revision": None}
+    assert run_directory.write_config(tmp_path, fewer) == ["training.loss: 'grpo' -> no value"]
+
+
+def test_an_empty_section_is_a_value_and_a_filled_section_is_compared_by_its_keys():
+    differences, missing = run_directory.differences, run_directory.NO_VALUE
+    assert differences({"guards": {}}, {"guards": {"copied": {}}}) == {"guards.copied": (missing, {})}
+    assert differences({"guards": {"copied": {}}}, {"guards": {}}) == {"guards.copied": ({}, missing)}
+    assert differences({"a": {}}, {"a": {"b": {"c": 1}}}) == {"a.b.c": (missing, 1)}
+    assert differences({"a": {}}, {}) == {"a": ({}, missing)}
+
+
+def test_a_run_that_trains_further_deletes_the_final_model_of_its_earlier_end(tmp_path):
+    for name in ("final", "adapter"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "model.safetensors").write_bytes(b"of step 2")
+    start = run_directory.StartPlan(checkpoint=tmp_path / "checkpoint-2")
+    run_directory.prepare(tmp_path, start)
+    assert names(tmp_path) == ["metrics.jsonl"]
 
 
 HOLD_LOCK = """

@@ -113,6 +113,40 @@ def test_after_a_kill_before_the_final_model_resume_writes_it_from_the_last_chec
         assert (directory / "final" / name).read_bytes() == (finished / "final" / name).read_bytes()
 
 
+def test_a_run_killed_after_its_last_checkpoint_returns_no_final_model_of_an_earlier_end(tmp_path, monkeypatch):
+    directory, sft = tmp_path / "run", METHODS["sft"]
+    train(directory, *sft, steps=1)
+    earlier = weights(directory)
+    monkeypatch.setattr(final_model, "save", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        train(directory, *sft, steps=2, resume=True)
+    assert "nothing to train" in " ".join(train(directory, *sft, steps=2, resume=True))
+    assert any((weights(directory)[name] != weight).any() for name, weight in earlier.items())
+
+
+@pytest.mark.filterwarnings("ignore:torch.distributed is disabled")
+def test_the_model_of_a_sharded_checkpoint_is_written_without_running_its_code(model, tokenizer, tmp_path, monkeypatch):
+    from torch.distributed.checkpoint import save
+
+    checkpoint = tmp_path / "checkpoint-2"
+    tokenizer.save_pretrained(checkpoint)
+    model.config.save_pretrained(checkpoint)
+    save({"model": model.state_dict()}, checkpoint_id=checkpoint / checkpoints.SHARDS, no_dist=True)
+    final_model.export_checkpoint(checkpoint, tmp_path / "out")
+    torch.testing.assert_close(load_file(tmp_path / "out" / "model.safetensors"), saved_weights(model))
+    values = json.loads((checkpoint / "config.json").read_text())
+    values |= {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}}
+    (checkpoint / "config.json").write_text(json.dumps(values))
+    (checkpoint / "own.py").write_text('raise AssertionError("the code ran")')
+    monkeypatch.setattr("builtins.input", lambda *_: pytest.fail("asks on stdin"))
+    with pytest.raises(InputError, match="transformers cannot create the model of its config.json"):
+        final_model.export_checkpoint(checkpoint, tmp_path / "own")
+
+
+def saved_weights(model):
+    return {name: weight for name, weight in model.state_dict().items() if name not in model.all_tied_weights_keys}
+
+
 def test_the_loss_of_sft_counts_only_the_tokens_of_the_responses(tmp_path):
     """Computed by hand with the base model of the run: one step over all rows."""
     batch = ["data.limit=16", "training.prompts_per_step=16", "training.prompts_per_micro_batch=16"]
