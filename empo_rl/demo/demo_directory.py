@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.files import TEMPORARY_SUFFIX, checkpoints, run_directory
-from empo_rl.files.run_directory import ALARMS, BASE, CONFIG, COSTS, FINAL, METRICS, SAMPLES
+from empo_rl.files.run_directory import ALARMS, BASE, CONFIG, COSTS, FINAL, LOCK, METRICS, SAMPLES
 from empo_rl.plot.run_files import SUMMARY
 from semantic_entropy import InputError
 
@@ -155,7 +155,7 @@ def _own_files(directory: Path) -> list[str]:
     if directory.exists() and not directory.is_dir():
         raise InputError(f"--output-dir {directory} is a file: choose a directory.")
     directory.mkdir(parents=True, exist_ok=True)
-    present = {entry.name for entry in directory.iterdir()}
+    present = {entry.name for entry in directory.iterdir()} - {LOCK}
     own = {n for n in present if n in _OWN_FILES or _is_temporary(n) or n.startswith(_CHECKPOINTS)}
     if foreign := sorted(present - own):
         raise InputError(

@@ -35,6 +35,7 @@ from semantic_entropy.plain_text import plural
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
 SAMPLES, EVALUATION, QUESTIONS = "samples.jsonl", "evaluation.jsonl", "questions.json"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
+LOCK = ".lock"
 NO_VALUE: Any = object()  # the value of a key that does not exist
 _SAVED = (checkpoints.PREFIX, f"{checkpoints.BROKEN}{checkpoints.PREFIX}")
 
@@ -61,11 +62,13 @@ def lock(directory: Path) -> Iterator[None]:
     """Create the directory if it does not exist, and lock it for this process.
 
     Take the lock before the files of the directory are read: a run that starts at the same time cannot come between.
-    The operating system releases the lock when the process ends. At the end of the block, folders that this function
-    created are deleted if they are still empty. Windows cannot lock a directory, so there the function only creates it.
+    The lock is on the file `.lock`, open for reading and writing, because NFS locks only such files for all machines.
+    The operating system releases the lock when the process ends. At the end of the block, the file is deleted, and so
+    are folders that this function created, if they are still empty. Windows has no such lock: there the function only
+    creates the directory.
 
     Raises:
-        InputError: another process holds the lock, or the directory cannot be created.
+        InputError: another process holds the lock, or the directory cannot be created or locked.
     """
     created = _create(directory)
     handle = None if sys.platform == "win32" else _lock(directory)
@@ -73,6 +76,7 @@ def lock(directory: Path) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):  # a folder with files stays
+            (directory / LOCK).unlink(missing_ok=True)
             for folder in created:
                 folder.rmdir()
         if handle is not None:
@@ -248,17 +252,30 @@ def _create(directory: Path) -> list[Path]:
 
 
 def _lock(directory: Path) -> int:
-    """Lock the directory, and return its open handle."""
+    """Lock the file `.lock` of the directory, and return its open handle."""
     while True:
-        directory.mkdir(parents=True, exist_ok=True)
-        handle = os.open(directory, os.O_RDONLY)
-        if not try_lock(handle):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+            handle = os.open(directory / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # another process that ended in between has deleted the empty directory
+            continue
+        except OSError as error:
+            raise InputError(f"output_dir: {directory / LOCK} cannot be opened: {error.strerror}.") from error
+        try:
+            locked = try_lock(handle)
+        except OSError as error:
+            os.close(handle)
+            raise InputError(
+                f"output_dir: {directory} cannot be locked: {error.strerror}. Its file system has no file locks: choose "
+                "a directory on another file system, or have it mounted with locks (Lustre: the option flock)."
+            ) from error
+        if not locked:
             os.close(handle)
             raise InputError(
                 f"output_dir: another process is running in {directory}. Wait until it ends, stop it, or choose "
                 "another directory."
             )
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(handle), directory.stat()):
+            if os.path.samestat(os.fstat(handle), (directory / LOCK).stat()):
                 return handle
-        os.close(handle)  # another process that ended in between has deleted the empty directory
+        os.close(handle)  # another process that ended in between has deleted the file

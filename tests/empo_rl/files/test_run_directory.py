@@ -1,3 +1,7 @@
+import errno
+import fcntl
+import os
+import stat
 import subprocess
 import sys
 
@@ -144,15 +148,15 @@ def test_the_lock_creates_the_directory_and_deletes_it_if_nothing_was_written(tm
     assert names(new) == ["metrics.jsonl"]
 
 
-def test_a_directory_that_was_deleted_and_created_again_is_not_locked_by_its_first_owner(tmp_path, monkeypatch):
-    """Another process deletes the empty directory between this process's `open` and its lock."""
+def test_a_lock_file_that_was_deleted_and_created_again_is_not_locked_by_its_first_owner(tmp_path, monkeypatch):
+    """Another process ends, and deletes its lock file and the empty directory, between this one's `open` and lock."""
     run = tmp_path / "run"
     lock_file = run_directory.try_lock
 
     def delete_first(handle):
         if not deleted:
+            (run / ".lock").unlink()
             run.rmdir()
-            run.mkdir()
             deleted.append(handle)
         return lock_file(handle)
 
@@ -162,6 +166,32 @@ def test_a_directory_that_was_deleted_and_created_again_is_not_locked_by_its_fir
         run_directory.lock(run),
         pytest.raises(InputError, match="another process is running"),
         run_directory.lock(run),
+    ):
+        pass
+
+
+def test_the_lock_is_on_a_file_that_is_open_for_writing_as_network_file_systems_need_it(tmp_path, monkeypatch):
+    locked = []
+
+    def record(handle):
+        locked.append((stat.S_ISREG(os.fstat(handle).st_mode), fcntl.fcntl(handle, fcntl.F_GETFL) & os.O_ACCMODE))
+        return True
+
+    monkeypatch.setattr(run_directory, "try_lock", record)
+    with run_directory.lock(tmp_path):
+        assert names(tmp_path) == [".lock"]
+    assert locked == [(True, os.O_RDWR)]
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOSYS])
+def test_a_file_system_without_locks_is_an_error_that_names_the_directory(code, tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", fails)
+    with (
+        pytest.raises(InputError, match=f"{tmp_path} cannot be locked: .*another file system"),
+        run_directory.lock(tmp_path),
     ):
         pass
 

@@ -31,7 +31,7 @@ for task in "${tasks[@]}"; do
     wait "$task" && status=0 || status=$?
     ((status > worst)) && worst=$status
 done
-exit "$worst"
+exit "${SRUN_STATUS:-$worst}"
 """
 SCONTROL = """\
 #!/bin/bash
@@ -119,7 +119,7 @@ def test_the_script_of_the_page_trains_on_two_nodes(job, tmp_path):
     assert "--kill-on-bad-exit=1" in Path(job["SRUN_OPTIONS"]).read_text()
 
 
-@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (3, False), (130, True)])
+@pytest.mark.parametrize(("status", "requeued"), [(0, False), (1, False), (3, False), (137, False), (130, True)])
 def test_only_a_run_that_sigterm_ended_is_queued_again(status, requeued, job, tmp_path):
     (tmp_path / "own").mkdir()
     executable(tmp_path / "own" / "empo-train", PRINTS)
@@ -141,15 +141,30 @@ def test_only_a_run_that_sigterm_ended_is_queued_again(status, requeued, job, tm
         ]
 
 
-def test_sigterm_to_the_job_step_reaches_both_nodes_and_queues_the_job_again(job, tmp_path):
+def start_sleeping(job, tmp_path):
+    """Start the script with an empo-train that waits for SIGTERM; return when both nodes have started it."""
     (tmp_path / "own").mkdir()
     executable(tmp_path / "own" / "empo-train", SLEEPS)
     process = start(job, tmp_path, "mine.yaml")
     while not all(Path(f"{job['PRINTED']}.{node}").exists() for node in range(2)):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
+    return process
+
+
+def test_sigterm_to_the_job_step_reaches_both_nodes_and_queues_the_job_again(job, tmp_path):
+    process = start_sleeping(job, tmp_path)
     (srun,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
-    os.kill(int(srun), signal.SIGTERM)  # --signal=TERM@120 without B: goes to the steps, not to the script
+    os.kill(int(srun), signal.SIGTERM)  # a preemption with a grace time signals the steps, not the script
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130, said
+    assert Path(job["REQUEUED"]).read_text().split() == [job["SLURM_JOB_ID"]]
+
+
+@pytest.mark.parametrize("status", [130, 137, 143])
+def test_sigterm_to_the_script_queues_the_job_again_whatever_status_srun_returns(status, job, tmp_path):
+    process = start_sleeping({**job, "SRUN_STATUS": str(status)}, tmp_path)
+    process.terminate()  # --signal=B:TERM@120
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == status, said
     assert Path(job["REQUEUED"]).read_text().split() == [job["SLURM_JOB_ID"]]
