@@ -316,7 +316,7 @@ def recipes(name: str | None) -> None:
 @click.option("--full", is_flag=True, help="Show whole texts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines of samples.jsonl.")
 def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> None:
-    """Show completions of a few prompts of the run in the directory RUN, with their clusters, rewards and keep.
+    """Show completions of the run in RUN with clusters, rewards, and whether the group is in the loss.
 
     The key samples.every of the configuration sets the steps. Compare the first step with the last: --step 1.
     """

@@ -14,6 +14,7 @@ torchrun all start the same run.
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing
 from collections.abc import Collection, Mapping
 from datetime import timedelta
@@ -128,7 +129,22 @@ def trl_section_values(config: Config, kind: type) -> dict[str, Any]:
         except ValidationError as error:
             wanted = " or ".join(dict.fromkeys(expected_value(dict(detail)) for detail in error.errors()))
             raise InputError(f"trl.{key}={value!r}: expected {wanted}.") from error
+        if not _is_finite(values[key]):  # the text inf
+            raise InputError(_not_finite(key, value))
     return values
+
+
+def _is_finite(value: Any) -> bool:
+    """Whether the value contains neither an infinite number nor nan."""
+    if isinstance(value, Mapping):
+        return all(map(_is_finite, value.values()))
+    if isinstance(value, list | tuple):
+        return all(map(_is_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _not_finite(key: str, value: Any) -> str:
+    return f"trl.{key}={value!r}: expected a finite number."
 
 
 def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
@@ -150,6 +166,8 @@ def trl_section_problems(config: Config, decided: Mapping[str, Any], known: Coll
             given = f" (it is {decided[key]!r})" if key in decided else ""
             advice = f"Set {own} instead." if own else "See docs/empo/training.md."
             problems.append(f"trl.{key}: decided by this configuration{given}. {advice}")
+        elif not _is_finite(value):
+            problems.append(_not_finite(key, value))
         elif known is not None and key not in known:
             hint = nearest(f"trl.{key}", [f"trl.{name}" for name in known])
             name = _ARGUMENT_CLASSES[config.method]

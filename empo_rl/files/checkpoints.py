@@ -75,6 +75,16 @@ def rename_broken(checkpoint: Path) -> Path:
     return checkpoint.rename(renamed)
 
 
+def is_unsharded(checkpoint: Path) -> bool:
+    """Return whether FSDP wrote the whole model as one file, as in version 0.1.0."""
+    return unsharded_file(checkpoint).is_file() and not (checkpoint / SHARDS).is_dir()
+
+
+def unsharded_file(checkpoint: Path) -> Path:
+    """Return the path of the file to which FSDP writes the whole model, if it does not write shards."""
+    return checkpoint / f"{_FSDP}.bin"
+
+
 def is_incomplete(checkpoint: Path) -> bool:
     """Return whether the checkpoint is only partly written. The trainer writes `trainer_state.json` last."""
     return not (checkpoint / _STATE).exists()
@@ -95,7 +105,7 @@ def weights_fault(folder: Path) -> str | None:
 def model_fault(checkpoint: Path) -> str | None:
     """Return the fault of the model or the adapter of a checkpoint, or of its shards; None if it is complete."""
     if any(checkpoint.glob(f"{_FSDP}*")):
-        return _archive_or_shards_fault(checkpoint / f"{_FSDP}.bin", checkpoint / SHARDS)
+        return _archive_or_shards_fault(unsharded_file(checkpoint), checkpoint / SHARDS)
     return weights_fault(checkpoint)
 
 
@@ -116,12 +126,12 @@ def _training_fault(checkpoint: Path) -> str | None:
     """The fault of the weights, the optimizer or the schedule; None without a fault."""
     if (checkpoint / _DEEPSPEED).exists():
         return _deepspeed_fault(checkpoint)
-    fault = model_fault(checkpoint) or (
-        _archive_fault(checkpoint / "optimizer.pt")
-        if not any(checkpoint.glob("optimizer[._][b0]*"))
-        else _archive_or_shards_fault(checkpoint / "optimizer.bin", checkpoint / "optimizer_0")
-    )
-    return fault or _archive_fault(checkpoint / "scheduler.pt")
+    archive, shards = checkpoint / "optimizer.bin", checkpoint / "optimizer_0"  # of FSDP
+    if archive.exists() or shards.exists():
+        optimizer_fault = _archive_or_shards_fault(archive, shards)
+    else:
+        optimizer_fault = _archive_fault(checkpoint / "optimizer.pt")
+    return model_fault(checkpoint) or optimizer_fault or _archive_fault(checkpoint / "scheduler.pt")
 
 
 def _deepspeed_fault(checkpoint: Path) -> str | None:

@@ -174,13 +174,25 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def config_changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
-    """Return one line for each key that differs from `config.yaml`; an empty list if the file does not exist."""
+    """Return one line for each key that differs from `config.yaml`; an empty list if the file does not exist.
+
+    Raises:
+        InputError: `config.yaml` cannot be read.
+    """
     import yaml
 
     path = directory / CONFIG
     if not path.exists():
         return []
-    before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        if not isinstance(before, Mapping):
+            raise ValueError("it has no keys")
+    except (yaml.YAMLError, ValueError) as error:  # no YAML, or no UTF-8
+        raise InputError(
+            f"{path} cannot be read ({' '.join(str(error).split())}). Was it edited? Restore it, or start again "
+            "without --resume."
+        ) from error
     none = (None, NO_VALUE)  # a version that does not know a key, and one in which it is not set
     changes = [(key, *values) for key, values in differences(before, config).items()]
     return [f"{key}: {_text(old)} -> {_text(new)}" for key, old, new in changes if old not in none or new not in none]
@@ -212,6 +224,12 @@ def _text(value: Any) -> str:
 
 def _resume(directory: Path, *, stateful: bool) -> StartPlan:
     checkpoint, broken = checkpoints.latest(directory)
+    if checkpoint is not None and checkpoints.is_unsharded(checkpoint):
+        raise InputError(
+            f"{checkpoint} was written with launch.strategy=fsdp2 by version 0.1.0, as one file; later versions read "
+            "shards. Finish the run with version 0.1.0, or start a new run from its weights: empo-train merge "
+            f"{checkpoint} OUT, then model=OUT."
+        )
     if stateful and checkpoint is not None and not checkpoints.state_file(checkpoint, 0).is_file():
         raise InputError(
             f"{checkpoint} has no file {checkpoints.state_file(checkpoint, 0).name}, so the random rewards, the guards "
@@ -266,8 +284,8 @@ def _lock(directory: Path) -> int:
         except OSError as error:
             os.close(handle)
             raise InputError(
-                f"output_dir: {directory} cannot be locked: {error.strerror}. Its file system has no file locks: choose "
-                "a directory on another file system, or have it mounted with locks (Lustre: the option flock)."
+                f"output_dir: {directory} cannot be locked: {error.strerror}. Its file system has no locks: choose a "
+                "directory on another file system, or have it mounted with locks (Lustre: the option flock)."
             ) from error
         if not locked:
             os.close(handle)

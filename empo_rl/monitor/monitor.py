@@ -13,45 +13,17 @@ for TRL.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import BatchDecision
-from empo_rl.monitor.alarms import (
-    ConcentrationAlarm,
-    EntropyFloorAlarm,
-    EntropyRiseAlarm,
-    LengthDriftAlarm,
-    UnparsableAlarm,
-    VarietyAlarm,
-)
 from empo_rl.monitor.base import ACTIONS, Action, Alarm, Firing
-from empo_rl.monitor.learning_alarms import (
-    CutOffAlarm,
-    NoGradientAlarm,
-    NoSignalAlarm,
-    NothingReadableAlarm,
-    NoUpdateAlarm,
-)
 from empo_rl.monitor.observation import Observation
-from empo_rl.plugin import components, create, is_file_reference
+from empo_rl.plugin import built_in_alarms, components, create, is_file_reference
 from semantic_entropy import InputError, SemanticEntropyError
 
 ALARMS: Mapping[str, type[Alarm]] = {
-    alarm.name: alarm
-    for alarm in (
-        NothingReadableAlarm,
-        CutOffAlarm,
-        NoSignalAlarm,
-        NoGradientAlarm,
-        NoUpdateAlarm,
-        EntropyFloorAlarm,
-        EntropyRiseAlarm,
-        ConcentrationAlarm,
-        VarietyAlarm,
-        UnparsableAlarm,
-        LengthDriftAlarm,
-    )
+    component.name: cast("type[Alarm]", component.load()) for component in built_in_alarms()
 }
 """The built-in alarms by name. They watch each run unless its configuration excludes them."""
 

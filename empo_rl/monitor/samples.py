@@ -1,4 +1,5 @@
-"""Samples of a run: completions of a few prompts with their clusters, rewards and keep, for a person to read.
+"""Samples of a run, for a person to read: completions of a few prompts with their clusters, rewards, and whether the
+group is in the loss.
 
 `samples.jsonl` has one line for each sampled group, with these keys:
 

@@ -7,9 +7,9 @@
 
 The folder is complete before the upload begins, so the model is not lost if the hub is unreachable.
 
-A checkpoint of FSDP2 holds shards in the format of torch.distributed.checkpoint. `export_checkpoint` reads them into
-the memory of one process: 4 bytes per weight in fp32. torch reads the table of contents of the shards with pickle, so
-export only checkpoints of your own runs.
+A checkpoint of FSDP2 holds shards in the format of torch.distributed.checkpoint; version 0.1.0 wrote one file.
+`export_checkpoint` reads them into the memory of one process: 4 bytes per weight in fp32. torch reads the table of
+contents of the shards with pickle, so export only checkpoints of your own runs.
 """
 
 from __future__ import annotations
@@ -77,6 +77,9 @@ def export_checkpoint(checkpoint: Path, folder: Path) -> Path:
     _copy(checkpoint, folder, (*_MODEL, *_TOKENIZER))
     if shards.is_dir():
         _write_weights(_read_shards(shards), checkpoint, folder)
+    elif checkpoints.is_unsharded(checkpoint) and checkpoints.weights_fault(folder):
+        file = checkpoints.unsharded_file(checkpoint)
+        _write_weights(torch.load(file, map_location="cpu", weights_only=True), checkpoint, folder)
     return folder
 
 

@@ -124,7 +124,7 @@ def test_the_built_in_filters_guards_and_alarms_come_through_the_same_door():
         assert {name: cls.name for name, cls in found.items()} == {name: name for name in found}
         assert all(issubclass(cls, bases) for cls in found.values())
         assert {cls.__name__ for cls in found.values()} == subclass_names(bases, "empo_rl.")
-    assert [component.name for component in listed["alarm"]] == list(ALARMS)
+    assert {component.name: component.load() for component in listed["alarm"]} == ALARMS
     assert all(component.summary for found in listed.values() for component in found)
 
 

@@ -69,6 +69,15 @@ def test_other_options_are_refused_with_the_differences_and_nothing_is_changed(t
     assert names(tmp_path) == ["base", "config.yaml"]
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"), [(b"steps: [50", "expected"), (b"steps: \xff", "invalid start byte"), (b"50", "has no keys")]
+)
+def test_options_that_cannot_be_read_are_an_error_that_names_their_file(content, reason, tmp_path):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(InputError, match=rf"config.yaml cannot be read \(.*{reason}.*start again without --resume"):
+        resume_demo(tmp_path, OPTIONS)
+
+
 def test_another_version_of_a_library_is_reported_and_not_refused(tmp_path, monkeypatch):
     begin(tmp_path)
     monkeypatch.setattr(demo_directory, "version", lambda name: "99.0" if name == "torch" else version(name))

@@ -6,7 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from empo_rl.files import checkpoints
+from empo_rl.files import checkpoints, run_directory
+from semantic_entropy import InputError
 
 
 def checkpoint(directory, step):
@@ -127,6 +128,12 @@ def test_each_layout_is_complete_with_all_files_and_broken_without_one(layout, n
         found, broken = checkpoints.latest(tmp_path)
         assert (found.name, list(broken)) == ("checkpoint-2", [last]), name
         (last / name).write_bytes(kept)
+
+
+def test_a_checkpoint_of_fsdp_in_one_file_is_not_resumed(tmp_path):
+    fsdp(checkpoint(tmp_path, 2))
+    with pytest.raises(InputError, match=r"checkpoint-2 was written .*fsdp2 by version 0.1.0.*empo-train merge .*OUT"):
+        run_directory.plan_start(tmp_path, resume=True, overwrite=False)
 
 
 def test_an_empty_fsdp_file_is_broken(tmp_path):

@@ -12,7 +12,7 @@ import transformers
 
 from empo_rl import extras
 from empo_rl.config.load import load_config
-from empo_rl.run import models, tiny_model
+from empo_rl.run import final_model, models, tiny_model
 from semantic_entropy import InputError, MissingDependencyError
 from tests.plugins.fake_hub import FakeHub, running
 from tests.plugins.tiny_models import tiny_causal_lm
@@ -246,3 +246,15 @@ def test_an_error_of_the_chat_template_names_the_key_and_the_prompt(template, me
     broken.chat_template = template
     with pytest.raises(InputError, match=f"template.chat_template: .* cannot render the prompt '1\\+1'.*{message}"):
         models.render_prompt(broken, [{"role": "user", "content": "1+1"}])
+
+
+def test_the_model_of_a_checkpoint_of_fsdp_in_one_file_is_written(tmp_path):
+    """Version 0.1.0 wrote such checkpoints."""
+    checkpoint, out = tmp_path / "checkpoint-2", tmp_path / "out"
+    tiny_causal_lm(checkpoint)
+    model = transformers.AutoModelForCausalLM.from_pretrained(checkpoint)
+    torch.save(model.state_dict(), checkpoint / "pytorch_model_fsdp.bin")
+    (checkpoint / "model.safetensors").unlink()
+    final_model.export_checkpoint(checkpoint, out)
+    written = transformers.AutoModelForCausalLM.from_pretrained(out).state_dict()
+    assert all(torch.equal(written[name], weight) for name, weight in model.state_dict().items())
