@@ -184,15 +184,15 @@ def config_changes(directory: Path, config: Mapping[str, Any]) -> list[str]:
     path = directory / CONFIG
     if not path.exists():
         return []
+    before, reason = None, "it has no keys"
     try:
         before = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        if not isinstance(before, Mapping):
-            raise ValueError("it has no keys")
     except (yaml.YAMLError, ValueError) as error:  # no YAML, or no UTF-8
+        reason = " ".join(str(error).split())
+    if not isinstance(before, Mapping):
         raise InputError(
-            f"{path} cannot be read ({' '.join(str(error).split())}). Was it edited? Restore it, or start again "
-            "without --resume."
-        ) from error
+            f"{path} cannot be read ({reason}). Was it edited? Restore it, or start again without --resume."
+        )
     none = (None, NO_VALUE)  # a version that does not know a key, and one in which it is not set
     changes = [(key, *values) for key, values in differences(before, config).items()]
     return [f"{key}: {_text(old)} -> {_text(new)}" for key, old, new in changes if old not in none or new not in none]
