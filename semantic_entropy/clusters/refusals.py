@@ -41,6 +41,7 @@ class _Patterns(NamedTuple):
         latin: clauses that decline, in languages with Latin letters.
         other: clauses that decline, in other scripts.
         accompanying: clauses that accompany them, such as an apology.
+        guesses: accompanying clauses that say more: "based on the text it is 42".
         introducing: beginnings of a clause that declines, such as "unfortunately".
         ends: what separates two clauses.
     """
@@ -48,6 +49,7 @@ class _Patterns(NamedTuple):
     latin: re.Pattern[str]
     other: re.Pattern[str]
     accompanying: re.Pattern[str]
+    guesses: re.Pattern[str]
     introducing: re.Pattern[str]
     ends: re.Pattern[str]
 
@@ -67,22 +69,28 @@ def _patterns() -> _Patterns:
         elif line and not line.startswith("#"):
             if not section:
                 name, _, pattern = line.partition(" = ")
-                named[name] = pattern
+                named[name] = _with_named(pattern, named)
             else:
-                sections[section].append(_NAME.sub(lambda name: f"(?:{named[name[1]]})", _without_marks(line)))
+                sections[section].append(_with_named(_without_marks(line), named))
     other = [name for name in sections if name[:1].isupper() and name not in _LATIN]
     return _Patterns(
         *(
             re.compile("|".join(pattern for name in names for pattern in sections[name]))
-            for names in (_LATIN, other, ["accompanies"], ["introduces"], ["ends"])
+            for names in (_LATIN, other, ["accompanies"], ["guesses"], ["introduces"], ["ends"])
         )
     )
 
 
 _NAME = re.compile(r"<([A-Z]+)>")
+
+
+def _with_named(pattern: str, named: dict[str, str]) -> str:
+    return _NAME.sub(lambda name: f"(?:{named[name[1]]})", pattern)
+
+
 _HINTS = tuple(
     "no|n't|nt |un|insuff|imposs|hard|diffic|idk|/a|limited|decline|refuse|sorry|you|please|ni |desco|pas|aucun|ignor"
-    "|kein|nicht|sem |sin |indisp|pardon|lack".split("|")
+    "|kein|nicht|sem |sin |indisp|pardon|lack|need".split("|")
 )
 """An ASCII refusal contains one of these. Most answers contain none, and are not read further."""
 _WORD = re.compile(r"\w")
@@ -104,7 +112,7 @@ def is_refusal(text: str) -> bool:
             continue
         if _declines(clause, patterns):
             declined = True
-        elif not patterns.accompanying.fullmatch(clause):
+        elif not patterns.accompanying.fullmatch(clause) or patterns.guesses.fullmatch(clause):
             return False
     return declined
 
