@@ -56,13 +56,20 @@ def _compare_numerals(left: Reading, right: Reading) -> bool | None:
 
 
 def _compare_ratios(left: Reading, right: Reading) -> bool | None:
-    return _reduced(left.ratio) == _reduced(right.ratio) if left.ratio and right.ratio else None
+    if not (left.ratio and right.ratio):
+        return None
+    if _may_be_time(left.ratio) and _may_be_time(right.ratio):
+        return tuple(map(Fraction, left.ratio)) == tuple(map(Fraction, right.ratio))
+    return _reduced(left.ratio) == _reduced(right.ratio)
+
+
+def _may_be_time(parts: Sequence[str]) -> bool:
+    """Whether a ratio may be a time of day, such as 3:30, which no other time equals."""
+    return len(parts[-1]) == 2 and all(len(part) <= 2 for part in parts)
 
 
 def _reduced(parts: Sequence[str]) -> tuple[Fraction, ...]:
-    """A ratio in lowest terms; a time of day such as 3:30 as it is."""
-    if len(parts[-1]) == 2 and all(len(part) <= 2 for part in parts):
-        return (Fraction(-1), *map(Fraction, parts))
+    """A ratio in lowest terms."""
     values = [Fraction(part) for part in parts]
     base = next((value for value in values if value), Fraction(1))
     return tuple(value / base for value in values)

@@ -17,6 +17,14 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
 
+from semantic_entropy_plugins.math.answer_words import (
+    FUNCTIONS,
+    is_product,
+    is_qualifying,
+    number_of,
+    prose_of,
+    words_of,
+)
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
 from semantic_entropy_plugins.math.keys import LONGEST_EXACT, TOKEN, ExactAnswer, container, parse_cleaned
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
@@ -97,7 +105,7 @@ def _quick(cleaned: str) -> Reading | None:
 
 
 def _slow(cleaned: str) -> Reading:
-    for reader in (_numeral, _ratio, _words, _quantity, _set, _list, _result, _measured):
+    for reader in (_numeral, _ratio, _words, _quantity, _set, _list, _result, _measured, _prose):
         found = reader(cleaned)
         if found:
             return found
@@ -148,30 +156,23 @@ def _ratio(cleaned: str) -> Reading | None:
     return Reading(cleaned, ratio=tuple(re.split(r"\s*(?::|\\colon)\s*", found[1])), measure=measure)
 
 
-_FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp det gcd lcm max min mod lim dim pi inf infty deg".split())
-_WORDLIKE = re.compile(r"\(?[^\W\d_](?:[^\W\d_]|[ '.,&/()-])*")
-_PRODUCT = re.compile(r"[abcdxyz]{2,3}|[b-df-hj-np-tv-z]{2,3}")
 _REAL_NUMBERS = re.compile(r"(?:the set of )?(?:all )?(?:the )?reals?(?: numbers?)?")
 
 
 def _words(cleaned: str) -> Reading | None:
-    if "\\" in cleaned and not cleaned.startswith(("\\text", "\\mathrm")):
+    words = words_of(cleaned)
+    if not words:
         return None
-    plain = " ".join(plain_words(cleaned).split())
-    if not _WORDLIKE.fullmatch(plain) or is_product(cleaned):
-        return None
-    runs = re.findall(r"[^\W\d_]+", plain)
-    if not any(len(run) > 1 for run in runs) or not _FUNCTIONS.isdisjoint(runs):
-        return None
-    folded = plain.casefold().strip(" .,")
-    if _REAL_NUMBERS.fullmatch(folded):
+    if _REAL_NUMBERS.fullmatch(words):
         return Reading("\\mathbb{R}", real_set=RealSet(REAL_LINE, "", decimal=False))
-    return Reading(cleaned, words=folded)
+    if number := number_of(words):
+        return _quick(number)
+    return Reading(cleaned, words=words)
 
 
-def is_product(text: str) -> bool:
-    r"""Whether letters are a product of variables, as in `xy`. `ABCD`, `no` and everything in `\text{}` are words."""
-    return _PRODUCT.fullmatch(text) is not None
+def _prose(cleaned: str) -> Reading | None:
+    words = prose_of(cleaned)
+    return Reading(cleaned, words=words) if words else None
 
 
 _NAME = re.compile(
@@ -183,10 +184,8 @@ _CURRENCY_BEFORE = re.compile(
     rf"([-+]?)\s*((?:\\text\s*\{{\s*)?(?:(?:US|A|AU|C|CA|HK|R)?{CURRENCY}|[{re.escape(CURRENCY_SIGNS[1:])}]|Rs\.?|USD|EUR|GBP"
     r"|INR|JPY|CNY|RMB|\\pounds|\\euro)(?:\s*\})?)\s*(?=[-\d.\\])"
 )
-_QUALIFIER_BEFORE = re.compile(
-    r"(?:\\text\s*\{\s*)?((?:an?\s+|the\s+)?[a-zA-Z]{4,12}\s+(?:of|by)|at least|at most|no more than|no less than)"
-    r"\s*\}?\s*(?=[-\d.$\\" + CURRENCY + "])",
-    re.IGNORECASE,
+_WORDS_BEFORE = re.compile(
+    r"(?:\\text\s*\{\s*)?((?:[^\W\d_]{1,12}\s+){0,4}[^\W\d_]{1,12})\s*\}?\s*(?=[-\d.$\\" + CURRENCY + "])"
 )
 _OPERATORS = "*+-/^.,;([{"
 
@@ -197,9 +196,11 @@ def _quantity(cleaned: str) -> Reading | None:
     variable = name[1] if name else ""
     text = cleaned[name.end() :] if name else cleaned
     before = ""
-    qualifier = _QUALIFIER_BEFORE.match(text)
+    qualifier = _WORDS_BEFORE.match(text)
+    if qualifier and not is_qualifying(qualifier[1]):
+        qualifier = None
     if qualifier:
-        before, text = qualifier[1].replace(" of", "").replace(" by", ""), text[qualifier.end() :]
+        before, text = qualifier[1], text[qualifier.end() :]
     currency = _CURRENCY_BEFORE.match(text)
     if currency:
         before += " " + plain_words(currency[2]).strip(" .")
@@ -212,6 +213,8 @@ def _quantity(cleaned: str) -> Reading | None:
     if not (name or qualifier or currency or suffix.strip()):
         return None
     words = plain_words(suffix)
+    if words.strip() == "'":
+        words = " prime"  # a foot or a minute of arc
     if words in _GLUED and (currency or words in "kKMB"):
         words = _GLUED[words]
     measure = read_measure(words, before)
@@ -283,12 +286,12 @@ def _is_suffix(suffix: str, *, after_number: bool = True, glued: bool = False, c
 
 def _begins_unit(joint: str, word: str, plain: str, *, glued: bool, currency: bool) -> bool:
     if not word:
-        return plain[:1] in "\u00b0\u2103\u2109%$" + CURRENCY_SIGNS
+        return plain == "'" or plain[:1] in "\u00b0\u2103\u2109%$" + CURRENCY_SIGNS
     if "^" in joint:
         return False
     if len(word) > 1 or not word.isascii():
         is_known = named_unit(word) is not None or word.lower() in _SHORT_WORDS
-        return is_known or not (word in _FUNCTIONS or is_product(word))
+        return is_known or not (word in FUNCTIONS or is_product(word))
     if glued and not joint and plain == word:
         return word in "kKMB" or (currency and word in "mbT")
     return named_unit(word) is not None and (bool(joint) or "/" in plain)

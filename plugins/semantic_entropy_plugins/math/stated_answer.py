@@ -3,9 +3,10 @@ r"""Finds the answer in a response: what the text is compared by if the user nam
 1. The last box.
 2. The whole text, if it is mathematics.
 3. What follows "the answer is", "Answer:", `####` or the same in another language; a later discussion does not count.
+   An aside after it does not count ("5, not 6", "5 (see equation 3)"); if several numbers are left, it is
+   kept whole.
 4. The whole text, if it is a number with its unit.
-5. The last mathematics in the text: between delimiters (`$\frac{1}{6}$`), or written plainly (10 - 2√5, 3 1/2, $70,000,
-   5 million km), with the unit that follows it.
+5. The last mathematics in the text, with its unit, its other parts and its qualifiers (`prose_mathematics`).
 
 A text is read in one pass; only its last 4,000 characters are searched for mathematics.
 """
@@ -14,19 +15,12 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Iterator
 from functools import lru_cache
 
 from semantic_entropy.plugin import boxed, is_refusal, last_number, load_extractor
+from semantic_entropy_plugins.math.prose_mathematics import DELIMITED, content, has_value, last_mathematics, parts_of
 from semantic_entropy_plugins.math.reading import read
-from semantic_entropy_plugins.quantities import SCALES
-from semantic_entropy_plugins.quantities.measures import is_qualifier
-from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS, named_unit
 
-_DELIMITED = re.compile(
-    r"\$\$([^$]+)\$\$|(?<![\\$])\$(?=[^\s$])([^$]*[^\s$\\])\$(?![\d$])|\\\(((?:(?!\\\)).)+)\\\)|\\\[((?:(?!\\\]).)+)\\\]",
-    re.DOTALL,
-)
 _COMMANDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
 # Years, scores, dates, times and telephone numbers look like differences and quotients, but are not mathematics.
@@ -44,7 +38,7 @@ def is_mathematics(text: str) -> bool:
 
 @lru_cache(maxsize=16384)
 def _is_expression(text: str) -> bool:
-    if _DELIMITED.fullmatch(text):
+    if DELIMITED.fullmatch(text):
         return True
     words = re.findall(r"[^\W\d_]{2,}", _COMMANDS.sub(" ", text))
     if any(word not in _FUNCTIONS for word in words):
@@ -61,19 +55,8 @@ def states_mathematics(response: str) -> bool:
     stated = _stated(response)
     if stated is not None and is_mathematics(stated) and not _AMBIGUOUS.fullmatch(stated):
         return not _PLAIN_NUMBER.fullmatch(stated.strip(" *_`$."))
-    found = list(_DELIMITED.finditer(response))
-    return bool(found) and _has_value(_content(found[-1]))
-
-
-def _content(found: re.Match[str]) -> str:
-    return next(group for group in found.groups() if group is not None).strip()
-
-
-def _has_value(mathematics: str) -> bool:
-    """Whether mathematics between delimiters can be an answer; the name of a variable is not one."""
-    return any(char.isdigit() for char in mathematics) or any(
-        sign in mathematics for sign in ("=", "\\", "^", "+", "/")
-    )
+    found = list(DELIMITED.finditer(response))
+    return bool(found) and has_value(content(found[-1]))
 
 
 def _answer(response: str) -> str | None:
@@ -85,13 +68,22 @@ def _answer(response: str) -> str | None:
         return text
     stated = _stated(response)
     if stated is not None:
-        if is_mathematics(stated) or _is_quantity(stated):
-            return stated
-        if found := _last_mathematics(_REASON.split(stated, maxsplit=1)[0]):
+        if found := _within(stated):
             return found
     elif _is_quantity(text):
         return text
-    return _last_mathematics(response[-_SEARCHED:]) or last_number(response)
+    return last_mathematics(response[-_SEARCHED:]) or last_number(response)
+
+
+def _within(stated: str) -> str | None:
+    """The mathematics in what a response states as its answer; all of it if it is unclear which number is meant."""
+    reduced = _REASON.split(stated, maxsplit=1)[0]
+    for text in (stated, reduced):
+        if is_mathematics(text) or _is_quantity(text):
+            return text
+    if parts_of(reduced) > 1 and len(reduced) <= LONGEST_WHOLE:
+        return reduced
+    return last_mathematics(reduced)
 
 
 def _is_quantity(text: str) -> bool:
@@ -110,8 +102,16 @@ _MARKER = re.compile(
     re.IGNORECASE,
 )
 _END = re.compile(r"\.\s|\.$|[\n\u3002]")
+_ASIDE = re.compile(
+    r"(?<=[\w$%)}\]\u00b0])(?:\s+\((?=[a-zA-Z])(?!mod\b|or\b|and\b|base\b|in\b)|,?\s+(?:but\s+|and\s+)?not\b"
+    r"|,?\s+(?:instead\s+of|rather\s+than|unlike|as\s+opposed\s+to)\b"
+    r"|,?\s+with\s+(?:[^\s,]+\s+){0,4}?(?:confidence|certainty|probability)\b)"
+)
+"""What follows the answer in its sentence, and is not the answer."""
 _REASON = re.compile(
-    r",?\s+(?:because|since|so that|which|where|as)\b|[,;]\s+(?:so|since|because|which|hence|thus)\b", re.IGNORECASE
+    r",?\s+(?:because|since|so that|which|where|as|porque|parce que|car|weil|perch[eé])\b"
+    r"|[,;]\s+(?:so|since|because|which|hence|thus)\b|[,\uff0c]?\s*\u56e0\u4e3a",
+    re.IGNORECASE,
 )
 
 
@@ -123,69 +123,9 @@ def _stated(response: str) -> str | None:
     begin = last[0].end()
     line = response[begin : begin + 4 * LONGEST_WHOLE].lstrip(" \t\n*_:")
     end = _END.search(line)
-    return line[: end.start() if end else None].strip().strip("*_`").strip() or None
-
-
-_NUMBER = r"(?:\d{1,3}(?:,\d{3})+(?:\.\d+)?|[1-9]\d{0,2}(?: \d{3})+(?![\d,])|\d+(?:\.\d+)?|\.\d+)(?:[eE][-+]?\d+)?"
-_MONEY = f"(?:US|A|C)?[{re.escape(CURRENCY_SIGNS)}]"
-_ROOT = r"(?:\u221a\s?(?:\d+|\([^()\n]{1,40}\))|\u03c0|pi\b|sqrt\([^()\n]{1,40}\))"
-_ATOM = (
-    rf"(?:\d+ \d+/\d+(?![\d/])|{_NUMBER}(?:\s?{_ROOT}|[a-zA-Z](?![\w']))?|{_ROOT}|[a-zA-Z](?=\s?[\^\u00b2\u00b3]))"
-    r"(?:\s?\^\s?(?:-?\d+|\([^()\n]{1,20}\)|[a-z](?!\w))|[\u00b2\u00b3\u2070\u00b9\u2074-\u2079\u207b]+)?"
-)
-_OPERATOR = (
-    r"(?:\s*[+*/\u00d7\u00b7\u00f7]\s*|\s+[-\u2212\u2013]\s+|[-\u2212](?=[\d.]*\s?[\u221a\u03c0a-z](?!\w))"
-    r"|\s+[xX]\s+(?=10\s?\^))"
-)
-_ITEM = r"[-+\u2212\d.\u221a\u03c0/ ]{1,40}"
-_PLAIN = re.compile(
-    rf"(?<![\w.\\])(?:(?<![\d)\]])[-+\u2212])?(?:{_MONEY}\s?)?(?:"
-    rf"\({_ITEM}(?:,{_ITEM}){{1,5}}\)|{_ATOM}(?:{_OPERATOR}(?:{_MONEY}\s?)?{_ATOM}){{0,12}})"
-    r"(?:\s?[%\uff05\u00b0])?(?!\w)"
-)
-_NEXT_WORD = re.compile(r"[ -]?([^\W\d_]+(?:[/^]\w+)?|[\u00b0%\uff05]\s?[CF]?\b)")
-_MOST_WORDS = 3
-
-
-def _last_mathematics(text: str) -> str | None:
-    last = deque(_candidates(text), maxlen=1)
-    if not last:
-        return None
-    start, end = last[0]
-    return (text[start:end] + _unit_after(text, end)).strip()
-
-
-def _candidates(text: str) -> Iterator[tuple[int, int]]:
-    """The mathematics in a text from left to right; plain mathematics only outside of delimiters."""
-    at = 0
-    for found in _DELIMITED.finditer(text):
-        if not _has_value(_content(found)):
-            continue
-        yield from (plain.span() for plain in _PLAIN.finditer(text, at, found.start()))
-        yield found.span()
-        at = found.end()
-    yield from (plain.span() for plain in _PLAIN.finditer(text, at))
-
-
-def _unit_after(text: str, at: int) -> str:
-    """The scale words, the unit and the qualifiers that follow a number."""
-    end = at
-    for _ in range(_MOST_WORDS):
-        found = _NEXT_WORD.match(text, end)
-        if not found:
-            break
-        word = found[1].strip()
-        if word in ("in", "a", "A", "second", "bar", "real") or not _belongs(word):
-            break
-        end = found.end()
-    return text[at:end]
-
-
-def _belongs(word: str) -> bool:
-    name = re.split(r"[/^]", word)[0]
-    return (
-        word.lower() in SCALES or named_unit(name) is not None or word.lower() in ("percent", "%") or is_qualifier(word)
-    )
+    sentence = line[: end.start() if end else None]
+    aside = _ASIDE.search(sentence)
+    return sentence[: aside.start() if aside else None].strip().strip("*_`").strip() or None
 
 
 find_answer = load_extractor(_answer)

@@ -51,7 +51,8 @@ _MORE = (
 )
 _LESS = (
     "decrease decreased decreasing decline declined fall falls fell fallen drop dropped loss lost deficit down "
-    "downward lower less fewer below under smaller shorter younger colder slower reduction reduced 减少 下降 亏损"
+    "downward off discount lower less fewer below under smaller shorter younger colder slower reduction "
+    "reduced 减少 下降 亏损"
 )
 # Each axis lists its poles; two poles of one axis exclude each other.
 _AXES: dict[str, tuple[str, ...]] = {
@@ -82,7 +83,7 @@ _SPELLED = (
 _FILLERS = frozenset(
     "a an the of in on at to for from by with as and or is are was were be been it its he she they his her their "
     "this that these those there each altogether total overall only exactly about approx approximately around "
-    "roughly nearly so has have had left remaining long tall wide high deep old away apart per one ones can will "
+    "roughly nearly so has have had left remaining long tall wide high deep old away apart per one ones than can will "
     "would if".split()
 )
 _WORD = re.compile(r"[^\W\d_]+")
@@ -118,6 +119,7 @@ def read_measure(after: str, before: str = "") -> Measure:
     percent = _PERCENT.match(after)
     if percent:
         after = after[percent.end() :]
+        scale *= Fraction(1, 10) if percent["mille"] else 1
     unit, rest = (None, after) if _begins_with_qualifier(after) else read_unit(after)
     prefix_unit, before_rest = read_unit(before)
     if prefix_unit and unit is None:
@@ -134,7 +136,10 @@ def read_measure(after: str, before: str = "") -> Measure:
     return Measure(scale, unit, bool(percent), tuple(sorted(set(qualifiers))), tuple(sorted(set(noun))))
 
 
-_PERCENT = re.compile(r"\s*(?:%|\\%|percent(?:age)?(?: points?)?\b|per cent\b|pct\b|pro ?zent\b)", re.IGNORECASE)
+_PERCENT = re.compile(
+    r"\s*(?:%|\\%|percent(?:age)?(?: points?)?\b|per cent\b|(?P<mille>\u2030|per ?mille\b)|pct\b|pro ?zent\b)",
+    re.IGNORECASE,
+)
 _SCALE_WORD = re.compile(
     "(" + "|".join(sorted((re.escape(word) for word in SCALES if not word.isascii()), key=len, reverse=True)) + r")"
     r"|([^\W\d_]+)"

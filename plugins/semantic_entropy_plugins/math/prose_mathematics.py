@@ -1,0 +1,256 @@
+r"""Finds the last mathematics in prose, with all that belongs to it.
+
+    a run          `x < 5`, `(-\infty, 2)`, `\log_2 8`, a matrix: signs, digits, single letters and LaTeX up to a word
+    a unit         5 million km, 8 PM, 3 boys (at the end of a sentence)
+    several parts  3 and 5, 2:3, 2 hours and 30 minutes, 1 out of 6, from $2$ to $3$: mathematics with a joint between
+    a qualifier    less than 5, a loss of 5, at least 5, not 5
+
+Where it is unclear what belongs to the answer, the span is longer: two spans that differ are kept apart.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import NamedTuple
+
+from semantic_entropy_plugins.quantities import SCALES
+from semantic_entropy_plugins.quantities.measures import is_qualifier
+from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS, named_unit
+
+DELIMITED = re.compile(
+    r"\$\$([^$]+)\$\$|(?<![\\$])\$(?=[^\s$])([^$]*[^\s$\\])\$(?![\d$])|\\\(((?:(?!\\\)).)+)\\\)|\\\[((?:(?!\\\]).)+)\\\]",
+    re.DOTALL,
+)
+
+
+class _Part(NamedTuple):
+    """A span of mathematics; `named` is the start with the name before an equals sign."""
+
+    start: int
+    end: int
+    named: int
+
+
+def content(found: re.Match[str]) -> str:
+    """The mathematics between delimiters."""
+    return next(group for group in found.groups() if group is not None).strip()
+
+
+def has_value(mathematics: str) -> bool:
+    """Whether mathematics between delimiters can be an answer; the name of a variable is not one."""
+    return any(char.isdigit() for char in mathematics) or any(
+        sign in mathematics for sign in ("=", "\\", "^", "+", "/", "<", ">")
+    )
+
+
+_FUNCTIONS = "sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|det|gcd|lcm|max|min"
+_SIGNS = (
+    r"-+*/^_=<>(){}\[\]|!.,:;&% \u2212\u2013\u00d7\u00b7\u00f7\u221a\u03c0\u00b0\u00b1\u2264\u2265\u2260\u221e\u222a"
+    r"\u2229\u2208\u00bd\u00bc\u00be\u00b2\u00b3\u2070\u00b9\u2074-\u2079\u207b\uff05"
+)
+_RUN = re.compile(
+    r"(?:\\begin\{[a-z]*\*?\}[^$\n]{0,400}?\\end\{[a-z]*\*?\}|\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}\n]{0,60}\}"
+    r"|\\[a-zA-Z]+|\\[{}%,;:!|\\]|(?<![A-Za-z])\d|(?<=[A-Za-z]_)\d|(?<=\d)\d|(?<=(?<![A-Za-z])[A-Za-z])\d"
+    r"|(?<![^\W\d_])(?<!['\u2019])(?:[b-zB-HJ-Z]|[aAI](?=\s*[-+*/^=<>_)]))(?![^\W\d_])"
+    rf"|(?<![^\W\d_])(?:{_FUNCTIONS})(?![^\W\d_])|[{re.escape(CURRENCY_SIGNS)}](?=\s?[\d.])|[{_SIGNS}])+"
+)
+_BREAK = re.compile(r"[.;:!?](?=\s|$)|\s[-\u2212\u2013]{1,2}\s*$|,(?!\d{3}(?!\d))")
+_EQUALS = re.compile(r"(?<![<>!=\\])=(?!=)")
+_NAME = re.compile(r"(?:(?<![^\W\d_])[a-zA-Z]\w{0,2}(?:\([^()\n]{1,8}\))?|\$[^$\n]{1,12}\$)\s*=\s*$")
+_VALUE = re.compile(
+    r"\d|\\(?:infty|emptyset|varnothing|pi|mathbb)|[\u221a\u03c0\u221e\u00bd\u00bc\u00be]|[a-zA-Z]\s?[\^\u00b2\u00b3]"
+)
+_EDGE_LEFT = re.compile(r"(?:[\s.,;:!&|*/+=_^%)\]}]|[-\u2212\u2013](?=\s)|[a-zA-Z](?=\s+[\d(\\]))+")
+_EDGE_RIGHT = re.compile(r"(?:[\s,;:&|*/+=_^(\[{<>-]|(?<!\d)!|\.|\s[a-zA-Z](?=[\s.,;:]*$))+$")
+
+
+def _parts(text: str) -> Iterator[_Part]:
+    at = 0
+    for found in DELIMITED.finditer(text):
+        if not has_value(content(found)):
+            continue
+        yield from _plain(text, at, found.start())
+        yield _Part(found.start(), found.end(), found.start())
+        at = found.end()
+    yield from _plain(text, at, len(text))
+
+
+def _plain(text: str, begin: int, end: int) -> Iterator[_Part]:
+    for run in _RUN.finditer(text, begin, end):
+        for start, stop in _segments(run):
+            part = _trimmed(text, start, stop)
+            if part and _VALUE.search(text, part.start, part.end):
+                yield part
+
+
+def _segments(run: re.Match[str]) -> Iterator[tuple[int, int]]:
+    """The pieces of a run between sentence ends and commas that no bracket encloses."""
+    text, depth, start = run.string, 0, run.start()
+    for at in range(run.start(), run.end()):
+        char = text[at]
+        depth = max(0, depth + (char in "([{") - (char in ")]}"))
+        if depth == 0 and char in ".;:!?," and _BREAK.match(text, at):
+            yield start, at
+            start = at + 1
+    yield start, run.end()
+
+
+def _trimmed(text: str, start: int, end: int) -> _Part | None:
+    for _ in range(3):
+        if left := _EDGE_LEFT.match(text, start, end):
+            start = left.end()
+        if right := _EDGE_RIGHT.search(text[start:end]):
+            end = start + right.start()
+    piece = text[start:end]
+    while piece[-1:] in (")", "]") and piece.count("(") + piece.count("[") < piece.count(")") + piece.count("]"):
+        end, piece = end - 1, piece[:-1]  # the end of a remark in brackets
+    if piece[:1] in ("(", "[") and piece.count(piece[0]) > piece.count(")") + piece.count("]"):
+        start, piece = start + 1, piece[1:]  # (5 of them)
+    if start >= end:
+        return None
+    if any(sign in piece for sign in ("<", ">", "\u2264", "\u2265", "\\le", "\\ge", "\\ne", "\u2260")):
+        return _Part(start, end, start)
+    return _after_equals(text, start, end)
+
+
+def _after_equals(text: str, start: int, end: int) -> _Part:
+    named, piece = start, text[start:end]
+    for equals in _EQUALS.finditer(piece):
+        if not piece[equals.end() :].strip():
+            break
+        start = end - len(piece[equals.end() :].lstrip())
+    if start > named and not _NAME.fullmatch(text, named, start):
+        named = start
+    return _Part(start, end, named)
+
+
+_JOINT = re.compile(
+    r"\s*(?:[:\u2236]|,|[-\u2013~])\s*|(?:\s+[^\W\d_]{2,20}){0,2}?,?\s+(?:and|or|to|through|out\s+of|of|in|by|versus|vs\.?"
+    r"|remainder|over)\s+(?:a\s+|the\s+)?|\s*[\u548c\u6216\u5230\u81f3\u4e0e\u6bd4]\s*|\s+"
+)
+_LAST_IN_LIST = re.compile(r"\s*(?:[.,;)\n]|and\b|or\b|$)")
+
+
+def _joined(text: str, one: _Part, end: int, other: _Part) -> bool:
+    """Whether two neighbours are parts of one answer; `end` is the end of the first with its unit."""
+    between = text[end : other.named]
+    if "\n" in between or not _JOINT.fullmatch(between):
+        return False
+    if not between.strip():  # 5 ft 10 in
+        return end > one.end
+    if "," in between and not re.search("and|or", between):
+        bare = end == one.end
+        return bare == (not unit_after(text, other.end)) and (not bare or bool(_LAST_IN_LIST.match(text, other.end)))
+    if between.strip() == "in":
+        return end == one.end and not unit_after(text, one.end)
+    return True
+
+
+_REJECTED = re.compile(r"(?:\bnot|n't|\brather\s+than|\binstead\s+of|\bunlike)\s*$")
+
+
+def last_mathematics(text: str) -> str | None:
+    """The last mathematics in a text with its unit, its other parts and its qualifiers; None if there is none."""
+    parts = list(_parts(text))
+    while len(parts) > 1 and _REJECTED.search(text[max(0, parts[-1].named - 20) : parts[-1].named]):
+        parts.pop()
+    if not parts:
+        return None
+    end = parts[-1].end + len(unit_after(text, parts[-1].end))
+    start, joined = parts[-1].start, False
+    for one, other in pairwise(reversed(parts)):
+        if not _joined(text, other, other.end + len(unit_after(text, other.end)), one):
+            break
+        start, joined = other.named, True
+    if not joined and end == parts[-1].end:
+        end += len(_noun_after(text, end))
+    return text[_qualified(text, start, end, joined=joined) : end].strip()
+
+
+def parts_of(text: str) -> int:
+    """The number of places in a text that contain mathematics."""
+    return sum(1 for _ in _parts(text))
+
+
+_LINKS = frozenset(
+    "of by a an the about approximately around than is are was were to only exactly total by at no more less least most"
+    " fewer greater between from".split()
+)
+_LEFT = frozenset(
+    "not never except lose loses losing win wins won minus negative plus between from without than least most no "
+    "within half double twice discount off mod modulo base log nearly less more fewer greater".split()
+)
+_WORD_BEFORE = re.compile(r"([^\W\d_]+(?:'t)?)[\s:]*\s$|([\u4e0a\u4e0b]\u5348|[\u4e0d]\u662f|\u8d1f)$")
+_SCORE = re.compile(r"\d+(?:\s?[-\u2212\u2013/]\s?\d+)+")
+_FRACTION = re.compile(r"\d+\s?/\s?\d+")
+_MOST_BEFORE = 5
+
+
+def _qualified(text: str, start: int, end: int, *, joined: bool) -> int:
+    """The start of the span with the words before it that change what it says."""
+    kept = at = start
+    span = text[start:end].strip()
+    score = _SCORE.fullmatch(span) is not None and not _FRACTION.fullmatch(span)
+    for count in range(_MOST_BEFORE):
+        found = _WORD_BEFORE.search(text[max(0, at - 30) : at])
+        if not found:
+            break
+        at -= len(found[0])
+        word = (found[1] or found[2]).lower()
+        if word in ("between", "from") and not joined:
+            break
+        if is_qualifier(word) or (word in _LEFT) or word.endswith("n't") or (score and not count):
+            kept = at
+        elif word not in _LINKS:
+            break
+    return kept
+
+
+_NEXT_WORD = re.compile(r"[ -]?([^\W\d_]+(?:[/^]\w+)?|[\u00b0%\uff05]\s?[CF]?\b|[%\uff05\u2030\u00b0'\u2032])")
+_IDEOGRAPHS = re.compile(r"\s?((?:\u767e\u4e07|[\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\ucc9c\ub9cc\uc5b5])+)")
+_NOUN = re.compile(r"\s([^\W\d_]{2,20})(?=[.!?*]*\s*$|[.!?]\s)")
+_MOST_WORDS = 3
+
+
+def unit_after(text: str, at: int) -> str:
+    """The scale words, the unit and the qualifiers that follow a number."""
+    end = at
+    if scale := _IDEOGRAPHS.match(text, end):
+        end = scale.end()
+    for _ in range(_MOST_WORDS):
+        found = _NEXT_WORD.match(text, end)
+        if not found:
+            break
+        word = found[1].strip()
+        length = _ideographic_unit(word)
+        if length:
+            end = found.start(1) + length
+            break
+        if word in ("in", "a", "A", "second", "bar", "real") and not re.match(r"[.,;]|$", text[found.end() :]):
+            break
+        if word in ("a", "A") or not _belongs(word):
+            break
+        end = found.end()
+    return text[at:end]
+
+
+def _ideographic_unit(word: str) -> int:
+    return next((n for n in range(min(3, len(word)), 0, -1) if not word[:n].isascii() and named_unit(word[:n])), 0)
+
+
+def _noun_after(text: str, at: int) -> str:
+    """The counted noun, if it ends the sentence."""
+    found = _NOUN.match(text, at)
+    return found[0] if found and found[1].endswith(("s", "ren", "men", "people")) else ""
+
+
+def _belongs(word: str) -> bool:
+    name = re.split(r"[/^]", word)[0]
+    return (
+        word.lower() in SCALES
+        or named_unit(name) is not None
+        or word.lower() in ("percent", "%", "\uff05", "\u2030")
+        or is_qualifier(word)
+    )
