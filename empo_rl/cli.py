@@ -179,9 +179,9 @@ def _train(config: Any, overwrite: bool) -> Path:
             return run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
         except KeyboardInterrupt:
             _exit(f"{progress.interrupted()}. {_resume_hint(config)}")
-        except RunStoppedError as stop:
+        except RunStoppedError as stopped:
             progress.end()
-            _exit(str(stop), status=STOPPED)
+            _exit(str(stopped), status=STOPPED)
         except RuntimeError as error:  # another process may have died: then the launcher reports that
             wait_for_launcher()
             record_error(error)

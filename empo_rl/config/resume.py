@@ -110,6 +110,10 @@ def _differences(one: Config, other: Config) -> dict[str, tuple[Any, Any]]:
 def _may_change(key: str, began: Config) -> bool:
     if began.training.loss == "bnpo" and key in _CHANGE_BNPO:
         return False
+    if began.launch.strategy == "zero3" and key == "launch.processes":
+        return False  # DeepSpeed does not load the shards of another number of processes
+    if began.evaluation is not None and key.startswith("evaluation"):
+        return key == "evaluation.every"  # the best checkpoint so far has a number of the same questions
     return any(fnmatchcase(key, pattern) for pattern in MAY_CHANGE)
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 
 PREFIX = "checkpoint-"
 BROKEN = "broken-"  # the prefix of a renamed broken checkpoint; the trainer ignores folders with this prefix
-STATE_FILE = "empo_state"  # the state of the provider and of the monitor, one file per process
+STATE_FILE = "empo_state"  # one file per process: the number of processes; for EMPO the provider and the monitor
 _WEIGHTS, _INDEX, _STATE = "model.safetensors", "model.safetensors.index.json", "trainer_state.json"
 _ADAPTER, _ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"
 _FSDP, _DEEPSPEED = "pytorch_model_fsdp", "latest"
@@ -150,7 +150,7 @@ def _processes_fault(checkpoint: Path) -> str | None:
     """The fault of the files of the processes; None without a fault.
 
     Each process has a file with its random state and a state file, which stores the number of processes. A checkpoint
-    of an older version, or of a trainer without state files, is only checked for the random state.
+    without state files (SFT and online DPO in version 0.1.0) is only checked for the random state.
     """
     processes = 0
     for file in sorted(checkpoint.glob(f"{STATE_FILE}_*.json")):

@@ -89,14 +89,15 @@ def push(final: Path, hub: Hub) -> str:
     Raises:
         PushError: the upload failed. The message contains the command for a later upload.
     """
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, errors
 
+    transport: Any = errors.HTTPError  # type: ignore[attr-defined]  # of the HTTP library below the hub's library
     api = HfApi()
     try:
         repo = api.create_repo(hub.repo, private=hub.private, exist_ok=True)
         # the pickled arguments contain paths of this machine, and no user of the model needs them
         api.upload_folder(repo_id=repo.repo_id, folder_path=final, ignore_patterns=["training_args.bin"])
-    except (OSError, ValueError) as error:  # errors of the hub's library and of the network
+    except (OSError, ValueError, RuntimeError, transport) as error:  # of the hub's library, its uploads, the network
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise PushError(
             f"push_to_hub: {final} is complete, but the upload to {hub.repo!r} failed ({reason}). "

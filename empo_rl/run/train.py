@@ -18,7 +18,6 @@ from typing import Any
 
 from accelerate import PartialState
 from datasets import Dataset
-from transformers import TrainerCallback
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
 from transformers.trainer_callback import PrinterCallback
 
@@ -51,7 +50,14 @@ from empo_rl.run.models import (
     trained_weights_in_fp32,
 )
 from empo_rl.run.stop_request import StopRequest
-from empo_rl.trainers.trl.callbacks import MonitorCallback, ReportProgress, WriteMetrics, WriteSamples
+from empo_rl.trainers.trl.callbacks import (
+    EndOnRequest,
+    MonitorCallback,
+    ReportProgress,
+    WriteMetrics,
+    WriteSamples,
+    refuse_stopped,
+)
 from empo_rl.trainers.trl.evaluation import EvaluationCallback
 from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import InputError
@@ -111,6 +117,7 @@ def run_training(
         for note in [*notes, *loss_notes, *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
+            _refuse_stopped(start.checkpoint, config)
             # the user of a program with other settings (the demo) does not know the key training.steps
             advice = "" if additions.settings else " Raise training.steps to train further."
             tell(f"all {plural(config.training.steps or 0, 'step')} are completed: nothing to train.{advice}")
@@ -214,6 +221,15 @@ def _hub_model(config: Config, state: PartialState) -> Any:
     with first_on_each_machine(state):
         download_model(config)
     return load_model(config)
+
+
+def _refuse_stopped(checkpoint: Path, config: Config) -> None:
+    """Refuse to finish a run that an alarm stopped at its last step."""
+    if config.method == "empo":
+        monitor = config.monitor.make_monitor()
+        saved = json.loads(checkpoints.state_file(checkpoint, 0).read_text(encoding="utf-8"))
+        monitor.load_state_dict(saved["monitor"])
+        refuse_stopped(monitor, checkpoint.parent)
 
 
 def _check_shared(directory: Path, state: PartialState) -> None:
@@ -341,7 +357,7 @@ def _report_last(trainer: Any) -> None:
 
 def _train(trainer: Any, checkpoint: Path | None, stop: StopRequest) -> None:
     """Train until the last step. After a request to stop, raise KeyboardInterrupt; the last step has a checkpoint."""
-    trainer.add_callback(_EndOnRequest(stop))
+    trainer.add_callback(EndOnRequest(stop))
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     if stop.requested and trainer.state.global_step < trainer.state.max_steps:
         raise KeyboardInterrupt
@@ -383,23 +399,6 @@ def _begin(
     metrics = MetricsFile(directory / run_directory.METRICS, after=checkpoints.step(start.checkpoint))
     report = ReportProgress(lambda step, steps, logs: progress("training", step, steps, _note(logs)))
     return [WriteMetrics(metrics), report]
-
-
-class _EndOnRequest(TrainerCallback):
-    """Ends the training after the current step, with a checkpoint, if a signal requested the end."""
-
-    def __init__(self, request: StopRequest) -> None:
-        self._request = request
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._request.in_training = True
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        if self._request.requested:
-            control.should_training_stop = control.should_save = True
-
-    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._request.in_training = False
 
 
 def _ignore(line: str) -> None:

@@ -83,8 +83,7 @@ class MonitorCallback(TrainerCallback):
         if PartialState().num_processes > 1:  # a process that is new in a resumed run has no saved state
             (monitor_state,) = broadcast_object_list([self.monitor.state_dict()])
             self.monitor.load_state_dict(monitor_state)
-        if self.monitor.stopping:
-            raise RunStoppedError(f"the run was stopped after step {self.monitor.step}. {self._advice(state, args)}")
+        refuse_stopped(self.monitor, Path(args.output_dir))
         self._prompt = _first_prompt(kwargs.get("train_dataloader"))
         if self._directory and state.is_world_process_zero:
             self._file = MetricsFile(self._directory / ALARMS, after=state.global_step)
@@ -119,7 +118,7 @@ class MonitorCallback(TrainerCallback):
         if self.monitor.stopping:
             control.should_training_stop = True
             control.should_save = args.save_strategy != "no"
-            self.stopped = f"stopped after step {state.global_step}. {self._advice(state, args)}"
+            self.stopped = f"stopped after step {state.global_step}. {_advice(self.monitor, Path(args.output_dir))}"
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         """Add the monitor's columns to the trainer's history and to the log row that the next callbacks receive."""
@@ -153,21 +152,60 @@ class MonitorCallback(TrainerCallback):
         if self._file:
             self._file.append({**asdict(firing), "checkpoint": good and good.name})
 
-    def _advice(self, state: Any, args: Any) -> str:
-        """Advice how to continue after an alarm stopped the run."""
-        names = self.monitor.stopping
-        alarms = " and ".join(names)
-        warn = " ".join(f"monitor.alarms.{name}.action=warn" for name in names)
-        good = checkpoints.latest(Path(args.output_dir), before=(self.monitor.suspect_since or 1) - 1)[0]
-        restart = (
-            f"The last checkpoint from before the alarm's condition began is {good}: train from this checkpoint"
-            if good
-            else "There is no checkpoint from before the alarm's condition began: start a new run"
-        )
-        return (
-            f"Alarm {alarms} is on, and its action is stop. {restart} with a lower learning rate. If the alarm was "
-            f"false, continue with --resume {warn}"
-        )
+
+def refuse_stopped(monitor: Monitor, directory: Path) -> None:
+    """Refuse to continue or to finish a run that an alarm stopped.
+
+    Args:
+        monitor: the monitor of the run, with the state of the last checkpoint.
+        directory: the directory of the run.
+
+    Raises:
+        RunStoppedError: an alarm is on, and its action is still `stop`.
+    """
+    if monitor.stopping:
+        raise RunStoppedError(f"the run was stopped after step {monitor.step}. {_advice(monitor, directory)}")
+
+
+def _advice(monitor: Monitor, directory: Path) -> str:
+    """Advice how to continue after an alarm stopped the run."""
+    names = monitor.stopping
+    alarms = " and ".join(names)
+    warn = " ".join(f"monitor.alarms.{name}.action=warn" for name in names)
+    good = checkpoints.latest(directory, before=(monitor.suspect_since or 1) - 1)[0]
+    restart = (
+        f"The last checkpoint from before the alarm's condition began is {good}: train from this checkpoint"
+        if good
+        else "There is no checkpoint from before the alarm's condition began: start a new run"
+    )
+    return (
+        f"Alarm {alarms} is on, and its action is stop. {restart} with a lower learning rate. If the alarm was "
+        f"false, continue with --resume {warn}"
+    )
+
+
+class EndOnRequest(TrainerCallback):
+    """Ends the training after the current step, with a checkpoint, if a signal requested the end.
+
+    Args:
+        request: has `requested`, and `in_training`, which this callback sets (`empo_rl.run.stop_request.StopRequest`).
+    """
+
+    def __init__(self, request: Any) -> None:
+        self._request = request
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """From now on, a signal ends the run after its step."""
+        self._request.in_training = True
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """End the training, if a signal requested the end."""
+        if self._request.requested:
+            control.should_training_stop = control.should_save = True
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """From now on, a signal ends the run at once."""
+        self._request.in_training = False
 
 
 class WriteMetrics(TrainerCallback):

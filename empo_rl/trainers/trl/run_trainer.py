@@ -100,12 +100,9 @@ class RunTrainer(CostsMixin, ShardedSavesMixin, EmpoGRPOTrainer):
         )
         return self._sampler
 
-    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
-        super()._save_optimizer_and_scheduler(output_dir)
-        Path(output_dir).mkdir(parents=True, exist_ok=True)  # process 0 may not have created it yet
-        states = {name: item.state_dict() for name, item in self._stateful.items()}
-        text = json.dumps({"processes": self.args.world_size, **states})
-        checkpoints.state_file(Path(output_dir), self.args.process_index).write_text(text, encoding="utf-8")
+    def run_state(self) -> dict[str, Any]:
+        """The states of the provider and of the objects in `stateful`."""
+        return {name: item.state_dict() for name, item in self._stateful.items()}
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)  # type: ignore[no-untyped-call]  # untyped in TRL

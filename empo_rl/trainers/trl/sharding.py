@@ -15,6 +15,7 @@ each other without end.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,6 +24,8 @@ from typing import Any
 
 from accelerate.utils import is_peft_model
 from transformers.integrations import deepspeed as deepspeed_state
+
+from empo_rl.files import checkpoints
 
 _LOAD_ONCE = "FSDP_CPU_RAM_EFFICIENT_LOADING"  # transformers loads the weights in one process of each machine only
 
@@ -47,7 +50,10 @@ def whole_models() -> Iterator[None]:
 
 
 class ShardedSavesMixin:
-    """Saves a model that FSDP2 shards with SHARDED_STATE_DICT. The mixin precedes the trainer in the list of bases."""
+    """Saves a model that FSDP2 shards with SHARDED_STATE_DICT, and the state file of each process.
+
+    The mixin precedes the trainer in the list of bases.
+    """
 
     accelerator: Any
     args: Any
@@ -69,6 +75,17 @@ class ShardedSavesMixin:
             self._save(folder, state_dict=self._gathered_weights())  # type: ignore[attr-defined]  # of the trainer
         elif self.args.should_save:
             _write_description(self.model, self.processing_class, Path(folder))
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        """Write also the state file of this process, which tells how many processes a complete checkpoint needs."""
+        super()._save_optimizer_and_scheduler(output_dir)  # type: ignore[misc]  # defined by the trainer
+        Path(output_dir).mkdir(parents=True, exist_ok=True)  # process 0 may not have created it yet
+        text = json.dumps({"processes": self.args.world_size, **self.run_state()})
+        checkpoints.state_file(Path(output_dir), self.args.process_index).write_text(text, encoding="utf-8")
+
+    def run_state(self) -> dict[str, Any]:
+        """The state in the file of this process, as JSON. The baselines have none."""
+        return {}
 
     def _gathered_weights(self) -> dict[str, Any]:
         """The whole weights in process 0, on the CPU; with LoRA the adapters alone. Empty in all other processes."""

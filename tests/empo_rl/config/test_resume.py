@@ -108,6 +108,28 @@ def test_the_size_of_a_pass_cannot_change_under_a_loss_that_averages_over_passes
         load_run("bnpo", ["training.prompts_per_micro_batch=16", "resume=true"])
 
 
+def test_a_run_of_zero3_keeps_its_number_of_processes(run):
+    zero3 = ["launch.strategy=zero3", "launch.processes=2", "training.prompts_per_micro_batch=1"]
+    began_with("zero3", *zero3, "device=auto")
+    with pytest.raises(InputError, match="launch.processes: the run has 2, given 4"):
+        load_run("zero3", ["launch.processes=4", "resume=true"])
+    load_run("zero3", ["launch.main_port=29500", "resume=true"])
+
+
+def test_a_held_out_evaluation_keeps_what_selects_the_best_checkpoint(run):
+    began_with("evaluated", "evaluation={data: {dataset: demo, limit: 5}, every: 2, n: 2}")
+    for change, key in (
+        ("evaluation.best=entropy", "evaluation.best"),
+        ("evaluation.n=4", "evaluation.n"),
+        ("evaluation.data.limit=6", "evaluation.data.limit"),
+        ("evaluation=null", "evaluation.n"),
+    ):
+        with pytest.raises(InputError, match=f"{key}: the run has"):
+            load_run("evaluated", [change, "resume=true"])
+    load_run("evaluated", ["evaluation.every=3", "resume=true"])
+    load_run("runs/mine", ["evaluation={data: {dataset: demo, limit: 5}}", "resume=true"])
+
+
 def test_other_steps_under_a_schedule_that_depends_on_them_are_reported(run):
     began_with("cosine", "training.schedule=cosine")
     (note,) = load_run("cosine", ["training.steps=90", "resume=true"])[1]

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 
 import pytest
 import torch
@@ -90,6 +91,12 @@ def test_a_resumed_run_gives_the_numbers_and_weights_of_an_uninterrupted_run(who
     assert [row["step"] for row in rows(directory)] == list(range(1, STEPS + 1))
     assert numbers(directory) == numbers(finished)
     assert all((weights(directory)[name] == weight).all() for name, weight in weights(finished).items())
+
+
+def test_a_checkpoint_of_every_method_tells_how_many_processes_it_needs(whole):
+    _, finished = whole
+    state = json.loads(checkpoints.state_file(finished / f"checkpoint-{STEPS}", 0).read_text())
+    assert state["processes"] == 1
 
 
 def test_each_step_logs_its_cost(whole):
@@ -249,10 +256,14 @@ def test_trained_weights_are_fp32_and_frozen_weights_have_the_precision_of_the_r
         assert load_model(load_config("tiny", [model, "training.precision=bf16", *overrides])).dtype == kind
 
 
-def test_an_unreachable_hub_loses_nothing_and_the_error_has_the_command_for_later(tmp_path, monkeypatch):
+@pytest.mark.parametrize("offline", [True, False], ids=["offline mode", "a closed port"])
+def test_an_unreachable_hub_loses_nothing_and_the_error_has_the_command_for_later(offline, tmp_path, monkeypatch):
     import huggingface_hub.constants
 
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", offline)
+    with socket.socket() as port:
+        port.bind(("127.0.0.1", 0))  # closed at the end of the block, so nothing listens
+        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{port.getsockname()[1]}")
     (tmp_path / "final").mkdir()
     with pytest.raises(PushError, match="is complete, but the upload to .*hf upload me/model .*final --private"):
         push(tmp_path / "final", Hub(repo="me/model"))

@@ -11,6 +11,9 @@ from datasets import Dataset
 from trl import GRPOConfig, GRPOTrainer
 
 from empo_rl import EmpoProvider, Monitor, MonitorCallback, reward_function
+from empo_rl.config.resume import load_run
+from empo_rl.monitor import RunStoppedError
+from empo_rl.run.train import run_training
 
 G = 4
 STOPPED = 3
@@ -72,6 +75,14 @@ def test_each_step_logs_the_alarms_and_each_firing_is_one_line(stopped):
     assert (firing["alarm"], firing["step"], firing["began"], firing["action"]) == ("concentration", 5, 3, "stop")
     assert firing["checkpoint"] == "checkpoint-1"
     assert firing["value"] == rows[-1]["watch/concentration"]
+
+
+def test_a_run_stopped_at_its_last_step_is_not_finished_by_resume(stopped):
+    directory, _ = stopped
+    config, _ = load_run(str(directory), ["resume=true", "training.steps=5"])
+    with pytest.raises(RunStoppedError, match="the run was stopped after step 5"):
+        run_training(config, overwrite=False, progress=lambda *_: None, say=lambda _: None)
+    assert not (directory / "final").exists()
 
 
 @pytest.mark.timeout(280)

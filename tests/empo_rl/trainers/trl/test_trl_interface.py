@@ -47,6 +47,7 @@ READ = {
     "_step": "the number of micro-batches; TRL generates when it is a multiple of steps_per_generation",
     "_tokenizer": "the tokenizer, also if processing_class is a processor",
     "_log_metric": "a method (name, value of this process); TRL averages the values of the processes",
+    "_save": "a method (folder, state_dict) that writes a model directory",
     "eos_token_ids": "the ids that end a completion",
     "loss_type": "args.loss_type",
     "temperature": "args.temperature",
