@@ -12,7 +12,10 @@ This module does not interpret units, currencies or formats. The judge does this
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterator
+from decimal import Decimal
 
 from semantic_entropy.clusters.choices import choice_letter
 from semantic_entropy.clusters.refusals import is_refusal
@@ -94,23 +97,88 @@ def _braces(text: str, begin: int = 0) -> Iterator[tuple[int, int]]:
 
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
+_SPACE = r"(?:[ \u00a0\u202f\u2009]|\\[,; ])"
 _NUMBER = re.compile(
     r"(?<![\w.])"  # not inside a word or another number
-    r"(?:(?<![\d)\]])[-+\u2212])?"  # a sign, unless it is the minus of a difference
-    r"(?:\d{1,3}(?:(?:,|\{,\}|\\[,; ])\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?|\.\d+)"
-    r"(?:[eE][-+]?\d+)?(?:/\d+)?%?"
+    r"(?P<sign>(?<![\d)\]])[-+\u2212])?"  # a sign, unless it is the minus of a difference
+    rf"(?:\\[dtc]?frac\s?\{{(?P<above>\d+)\}}\s?\{{(?P<below>\d+)\}}"
+    r"|(?P<whole>\d{1,15}) (?P<top>\d{1,9})/(?P<bottom>\d{1,9})"
+    r"|(?P<european>\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?)"
+    rf"|(?:(?P<grouped>\d{{1,3}}(?:(?:,|\{{,\}})\d{{3}})+(?!\d)|[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}})+(?!\d)|\d+)"
+    r"(?P<decimals>\.\d+|(?:,|\{,\})\d{1,2}(?![\d,]))?|(?P<point>\.\d+))"
+    r"(?P<exponent>[eE][-+]?\d+)?"
+    r"(?:\s?(?:[xX*\u00d7\u00b7]|\\times|\\cdot)\s?10\s?\^\s?\{?(?P<ten>[-\u2212]?\d{1,4})\}?"
+    r"|\s?\^\s?\{?(?P<power>[-\u2212]?\d{1,4})\}?)?"
+    r"(?P<over>/\d+)?)%?"
+    r"(?:\s?(?P<scale>thousand|million|billion|trillion)\b)?"
 )
-_THOUSANDS = re.compile(r"[,{} ;\\]")
 _GLUED_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?")
+_SEPARATORS = re.compile(r"\D+")
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SIGNS = str.maketrans("\u066b\u066c\uff05\uff0e\uff0d", ".,%.-")
+_LONGEST_POWER = 40  # digits: a longer power stays as it is written
 
 
 def number(response: str) -> str | None:
     r"""The last number. It may have a sign, decimals, an exponent, a fraction bar or %.
 
-    Thousands separators are removed: `9,500`, `9{,}500`, `9\,500`.
+    Other writings become plain: `9,500`, `9{,}500`, `9\,500`, `9 500` and `1.234.567` lose their thousands separators,
+    `3,14` is 3.14, `3 1/2` is 7/2, `\frac{1}{6}` is 1/6, `2.5 million` is 2500000, `3 x 10^8` is 3e8, `10^6` is
+    1000000, and digits of other scripts are 0 to 9.
     """
-    found = _NUMBER.findall(response) or _GLUED_NUMBER.findall(response)
-    return _THOUSANDS.sub("", found[-1]).replace("\u2212", "-").lstrip("+") if found else None
+    if not response.isascii():
+        response = "".join(map(_digit, response)).translate(_SIGNS)
+    last = deque(_NUMBER.finditer(response), maxlen=1)
+    if last and (last[0]["decimals"] or "").startswith(",") and response[: last[0].start()].endswith(","):
+        return last[0]["decimals"].removeprefix(",")  # 1,2,3 is a list
+    if last:
+        return _plain_number(last[0])
+    glued = _GLUED_NUMBER.findall(response)
+    return glued[-1].replace(",", "") if glued else None
+
+
+def _digit(char: str) -> str:
+    value = unicodedata.decimal(char, None)
+    return char if value is None else str(value)
+
+
+def _plain_number(found: re.Match[str]) -> str:
+    percent = "%" if "%" in found[0] else ""
+    return _sign(found) + _unsigned(found) + percent
+
+
+def _sign(found: re.Match[str]) -> str:
+    return "-" if found["sign"] in ("-", "\u2212") else ""
+
+
+def _unsigned(found: re.Match[str]) -> str:
+    if found["above"]:
+        return f"{found['above']}/{found['below']}"
+    if found["whole"]:
+        whole, top, bottom = int(found["whole"]), int(found["top"]), int(found["bottom"])
+        return f"{whole * bottom + top}/{bottom}"
+    if found["european"]:
+        text = found["european"].replace(".", "").replace(",", ".")
+    else:
+        decimals = (found["decimals"] or "").replace("{,}", ",").replace(",", ".")
+        text = found["point"] or _SEPARATORS.sub("", found["grouped"]) + decimals
+    text = _raised(text + (found["exponent"] or ""), found)
+    if found["scale"] and "/" not in text and "^" not in text:
+        scaled = Decimal(text).scaleb(_SCALES[found["scale"]])
+        text = format(scaled.quantize(Decimal(1)) if scaled == scaled.to_integral_value() else scaled, "f")
+    return text
+
+
+def _raised(text: str, found: re.Match[str]) -> str:
+    if found["ten"]:
+        return f"{text}e{int(found['ten'].replace(chr(0x2212), '-'))}"
+    if found["power"]:
+        power = int(found["power"].replace("\u2212", "-"))
+        if text.isdecimal() and power >= 0 and len(text) * power <= _LONGEST_POWER:
+            text = str(int(text) ** power)
+        else:
+            text = f"{text}^{power}"
+    return text + (found["over"] or "")
 
 
 _LETTERS_ALONE = re.compile(r"(?:(?:[A-P]|and|or)(?:\W+|$))+")

@@ -9,7 +9,7 @@ The first rule that finds a letter decides:
 4. the last letter in brackets, after "option", as the mark of a list, or as a single capital that is neither an article
    nor a pronoun.
 
-Two letters that are joined ("A and C", "A, C") are no letter.
+Two letters that are joined ("A and C", "A, C", "A; D") are no letter, nor is a letter in a name ("Vitamin C").
 """
 
 from __future__ import annotations
@@ -50,6 +50,10 @@ _OTHER_LANGUAGES = (
     r"[^.:=\n]{0,30}?(?:[:=\uff1a]|\b(?:es|est|ist|[eé]|è|—)\b))"
     rf"\s*(?i:(?:la|die|le|o|a)\s+(?=[A-P]\b))?{_LETTER}"
 )
+_I_SAY = (
+    r"(?i:\bI(?:['\u2019]d|\s+would|\s+will|['\u2019]ll)?\s+(?:say|guess|bet|think|believe)\s+"
+    rf"(?:(?:that|it|is|it['\u2019]s|option|the\s+answer)\s+){{0,4}}){_LETTER}"
+)
 _STATEMENTS = tuple(
     re.compile(pattern)
     for pattern in (
@@ -59,6 +63,9 @@ _STATEMENTS = tuple(
         _IS_CORRECT,
         rf"(?i:\b(?:therefore|thus|so|hence),?)\s+{_LETTER}\W*$",
         rf"(?:答案|正确选项|正確答案|答え|正解|정답)\s*(?:应该)?\s*(?:[是为為选選はは은는]|[:\uff1a])*\s*{_LETTER}",
+        rf"(?:我认为|我觉得|我覺得|我認為)\s*(?:答案)?\s*(?:应该|應該)?\s*[是选選为為]?\s*{_LETTER}",
+        r"(?<![A-Za-z0-9])([A-P])\s*(?:选项|選項|是正确|是正確|是对的|正确|正確)",
+        _I_SAY,
         rf"(?:故选|应选|選擇|选择|选项|故選|选)\s*[:\uff1a]?\s*{_LETTER}",
         _OTHER_LANGUAGES,
     )
@@ -74,10 +81,24 @@ _MENTIONS = tuple(
         r"\b([B-HJ-P])\b",
     )
 )
-_JOIN = r"\s*(?:[,、&/+]|\band\b|\bor\b|[和与或及])\s*(?:(?:and|or|option)\s+)*"
+_JOIN = r"\s*(?:[,、&/+>\u2013-]|\band\b|\bor\b|\bnor\b|[和与或及])\s*(?:(?:and|or|option)\s+)*"
 _JOINED = re.compile(rf"(?i:{_JOIN})\(?\*{{0,2}}([A-P]){_END}(?!\s+[a-z])")
 _JOINED_BEFORE = re.compile(rf"(?<![\w'])([A-P])\)?\*{{0,2}}(?i:{_JOIN})[(*]{{0,3}}$")
-_NEGATED = re.compile(r"\s*(?:is|are)(?:n't| not)\b|\s*(?:is|are) (?:incorrect|wrong|false)\b", re.IGNORECASE)
+_NEGATED = re.compile(
+    r"\s*(?:is|are)(?:n't| not)\b|\s*(?:is|are) (?:incorrect|wrong|false)\b|\s*是?(?:错|錯|不正确|不正確|不对)",
+    re.IGNORECASE,
+)
+_LONGEST_LIST = 200  # characters
+_SEVERAL = re.compile(
+    r"\W*(?:(?:neither|either|both|options?|choices?|answers?|and|or|nor|to|is|are|[A-P])(?:\W+|$))*", re.IGNORECASE
+)
+# Vitamin C, Hepatitis B: the letter is a part of a name
+_LABELLED = re.compile(
+    r"(?i:\b(?:vitamin|hepatitis|influenza|types?|group|team|class|plan|appendix|figure|table|section|grade|phase|"
+    r"factor|route|schedule|series|exhibit|zone|block|room|gate|point))\s+$|(?<![\w'])(?!(?i:answers?|options?|choices?|so|"
+    r"thus|therefore|hence|probably|definitely|maybe|perhaps|clearly|pick|choose|select|letter|correct|final|its?|both|"
+    r"is|go|going|with|and|or|nor|neither|either|not|then|obviously|likely|surely|certainly)\b)[A-Z][a-z]{2,}\s+$"
+)
 
 
 def choice_letter(text: str) -> str | None:
@@ -88,14 +109,16 @@ def choice_letter(text: str) -> str | None:
     stated = max(_statements(text), key=lambda found: found.start(1), default=None)
     if stated:
         return _single(text, stated)
+    if len(text) < _LONGEST_LIST and _SEVERAL.fullmatch(text) and len(set(re.findall(r"\b[A-P]\b", text))) > 1:
+        return None  # A; D
     begins = _BEGINNING.match(text)
     if begins and not _NEGATED.match(text, begins.end()):
         others = {found[1].upper() for found in _MENTIONS[2].finditer(text)}
         return begins[1].upper() if len(others) == 1 else None
     for mention in _MENTIONS:
-        found = list(mention.finditer(text))
+        found = next((one for one in reversed(list(mention.finditer(text))) if _is_mention(text, one)), None)
         if found:
-            return _single(text, found[-1])
+            return _single(text, found)
     return None
 
 
@@ -104,6 +127,13 @@ def _statements(text: str) -> Iterator[re.Match[str]]:
         for found in statement.finditer(text):
             if not _NEGATED.match(text, found.end()):
                 yield found
+
+
+def _is_mention(text: str, found: re.Match[str]) -> bool:
+    if _NEGATED.match(text, found.end()):
+        return False
+    labelled = found.re is _MENTIONS[-1] and _LABELLED.search(text, max(0, found.start() - 24), found.start())
+    return not labelled
 
 
 def _single(text: str, found: re.Match[str]) -> str | None:
