@@ -62,6 +62,7 @@ _RUN = re.compile(
 )
 _AFTER_AND = frozenset((*_SMALL, *_TENS, *_ORDINALS))
 _VOCABULARY = frozenset((*_SMALL, *_TENS, *_SCALES, *_ORDINALS, "minus", "negative"))
+_A_SECOND = re.compile(r"\ba\ssecond(?=\s*(?:$|[.,;!?)]|ago\b|later\b))")  # a time, not an ordinal
 _LETTERS = re.compile(r"[a-z]+")
 
 
@@ -73,7 +74,8 @@ def with_digits(text: str) -> str:
     parts: list[str] = []
     end = 0
     for run in _RUN.finditer(lowered):
-        parts += text[end : run.start()], _rewritten(run[0])
+        is_time = run[0] == "second" and _A_SECOND.match(lowered, max(0, run.start() - 2))
+        parts += text[end : run.start()], "1 second" if is_time else _rewritten(run[0])
         end = run.end()
     return "".join((*parts, text[end:]))
 
@@ -117,6 +119,8 @@ def _numbers(words: list[str]) -> list[str]:
             if following == "second":  # `one second` is a time
                 out.append(following)
                 used += 1
+            elif words[at + used - 1] in _ORDINALS and words[at + used :] == ["one"]:
+                used += 1  # `the first one` is the first
         at += used
     return out
 

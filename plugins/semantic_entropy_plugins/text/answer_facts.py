@@ -25,22 +25,31 @@ from semantic_entropy_plugins.quantities.dates import MONTHS, find_dates
 from semantic_entropy_plugins.quantities.number_words import from_chinese, plain
 from semantic_entropy_plugins.text import scan_patterns as follows
 from semantic_entropy_plugins.text.content_words import fold
-from semantic_entropy_plugins.text.measured_numbers import Quantity, read_clock, read_number
+from semantic_entropy_plugins.text.measured_numbers import Quantity, from_roman, read_clock, read_number
 from semantic_entropy_plugins.text.plain_writing import plain_writing
 from semantic_entropy_plugins.text.scan_patterns import ROMAN, SCAN
 from semantic_entropy_plugins.text.unspaced_scripts import unspaced_words
 from semantic_entropy_plugins.text.word_lists import (
+    ALL,
     CLASS_OF,
+    COMPASS,
     COUNTED_NEGATIONS,
     NAMES,
     NEGATIONS,
     NO,
     NO_NEGATION,
+    NUMBERED,
     PARTICLES,
     SCOPE,
     SCOPE_ENDS,
+    SPELLINGS,
     STOP_WORDS,
+    TRUTHS,
+    UNTRUTHS,
     VERBS,
+    VERSIONED,
+    VOTING,
+    WHOLE_CLAUSE,
     YES,
 )
 
@@ -75,7 +84,6 @@ _RELATIONS = {"<=": "\u2264", ">=": "\u2265", "=>": "\u2192", "->": "\u2192", "!
 _TURNED = {">": "<", "\u2265": "\u2264"}  # `a > b` is `b < a`
 _OPERATORS = {":": "-", "\u00f7": "/", "\u00d7": "*"}  # other writings; a score is 3:2 or 3-2
 _SYMMETRIC = "=\u2260\u2248+*"
-_NUMERALS = {"I": 1, "V": 5, "X": 10}
 _COUNTERS = re.compile(
     r"[\u4e2a\u500b\u4eba\u5e74\u6708\u65e5\u53f7\u70b9\u5c81\u6b73\u56de\u540d\u4f4d\u6b21\u6642\u5206\u79d2\u5143\u5186]$"
 )
@@ -171,7 +179,7 @@ class _AnswerReader:
 
     def read_relation(self, written: str, found: re.Match[str]) -> None:
         sign = _RELATIONS.get(written, written)
-        self.operation = (self.before[0], sign) if self.before[1] >= 0 else None
+        self.operation = (self.before[0] if self.before[1] >= 0 else "", sign)  # `< 10` has no left operand
         self.scope = 0
 
     def read_operator(self, written: str, found: re.Match[str]) -> None:
@@ -197,6 +205,10 @@ class _AnswerReader:
             self.raw.append(written)  # the number of a footnote: `James Fleet1.`
             self._add(written)
             return
+        if self.raw and self.raw[-1] in VERSIONED and "." in found["digits"] and not found["scale"]:
+            self.marks.add(("version", found["digits"]))
+        if letter := follows.COMPASS_LETTER.match(self.text, self.at):
+            self.marks.add(("direction", COMPASS[letter[1]]))
         quantity, self.at = read_number(found, self.text)
         self._quantity(quantity)
 
@@ -215,6 +227,8 @@ class _AnswerReader:
 
     def read_label(self, written: str, found: re.Match[str]) -> None:
         word = written.lower().replace("-", "") if written[-1] != "-" else written.lower()
+        if "." in word:
+            word = word.removeprefix("v")  # `v2.1` is version 2.1
         self.marks.add(("label", word))
         self.raw.append(word)
         self._operand(word)
@@ -242,7 +256,10 @@ class _AnswerReader:
         word, negated = self._without_apostrophe(word)
         if not word or self._answers_yes_or_no(word):
             return
+        word = SPELLINGS.get(word, word)
         self.raw.append(word)
+        if self._denies_whole_clause(word):
+            return
         if word in NEGATIONS and not (word == "no" and follows.NUMBER.match(self.text, self.at)):  # `No. 5`
             self._negation(word)
             return
@@ -258,6 +275,17 @@ class _AnswerReader:
         if negated:
             self._negation("not")
 
+    def _denies_whole_clause(self, word: str) -> bool:
+        """Whether `all but`, or `it is not true that` and the like, end with this word."""
+        if word == "but" and self.raw[-2:-1] and self.raw[-2] in ALL:
+            self._negation(word)
+            return True
+        if (word in UNTRUTHS or (word in TRUTHS and self.scope)) and follows.THAT.match(self.text, self.at):
+            self._negation(word)
+            self.scope = WHOLE_CLAUSE
+            return True
+        return False
+
     def _answers_yes_or_no(self, word: str) -> bool:
         """Whether the answer begins with this word and the word is a yes or a no, and not `no evidence`."""
         if self.raw or self.polarity:
@@ -272,14 +300,14 @@ class _AnswerReader:
     def _end_denial(self, word: str) -> None:
         if word in SCOPE_ENDS:
             self._end_clause()
-        elif word in VERBS and self.clause and self.clause[-1][1]:
+        elif word in VERBS and self.clause and self.clause[-1][1] and self.scope <= SCOPE:
             self.scope = 0
         elif word in ("and", "or") and self.scope == 0:
             self._end_item()
 
     def _content_word(self, word: str, written: str) -> None:
         if ROMAN.fullmatch(written):
-            value = _roman(written.upper())
+            value = from_roman(written.upper())
             self.marks.add(("numeral", str(value)))
             self._add(Quantity(Fraction(value)))
             return
@@ -293,10 +321,14 @@ class _AnswerReader:
         self._add(word)
 
     def _single_letter(self, word: str, written: str) -> None:
+        if written == "I" and self.raw[-2:-1] and self.raw[-2] in NUMBERED:
+            self.marks.add(("numeral", "1"))
+            self._add(Quantity(Fraction(1)))
+            return
         if (word == "i" and self._is_pronoun()) or (word == "a" and self._is_article(written)):
             return
-        if written.upper() in _NUMERALS and self.clause:
-            self.marks.add(("numeral", str(_NUMERALS[written.upper()])))
+        if written.upper() in ("I", "V", "X") and self.clause:
+            self.marks.add(("numeral", str(from_roman(written.upper()))))
         self.marks.add(("label", word))
         self._operand(word)
         self._add(word)
@@ -324,6 +356,8 @@ class _AnswerReader:
             return bool(follows.CAPITAL.match(self.text, self.at))
         if word in NAMES and not self.cased_as_sentence:
             return not self.raw[:-1]  # `will smith`, in a text without capitals
+        if word == "for":
+            return bool(self.raw[-2:-1]) and self.raw[-2] in VOTING
         return word in PARTICLES and bool(follows.CLAUSE_ENDS.match(self.text, self.at))
 
     @staticmethod
@@ -365,11 +399,6 @@ class _AnswerReader:
             (self.denied if denied or backwards else self.said).add(element)
         self.clause.clear()
         self.negated, self.scope, self.operation = False, 0, None
-
-
-def _roman(numeral: str) -> int:
-    values = [_NUMERALS[letter] for letter in numeral]
-    return sum(-v if v < following else v for v, following in zip(values, [*values[1:], 0], strict=True))
 
 
 _HANDLERS: Mapping[str, Callable[[_AnswerReader, str, re.Match[str]], None]] = {

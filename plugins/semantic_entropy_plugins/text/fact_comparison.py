@@ -3,6 +3,7 @@
 1. Two answers contradict each other, and differ, if
    - one says yes and the other says no;
    - one denies what the other says, or they have opposite words (`before`, `after`; `safe`, `unsafe`);
+   - each has a word of an either-or question that the other lacks;
    - each has a number, or a member of one class (a month, a sign, a label such as `Hepatitis A`), that the other lacks;
    - both are lists, and each has an item that the other lacks.
 2. Otherwise they are the same if one answer has all content words and numbers of the other; or if the shorter answer
@@ -38,6 +39,7 @@ class Content(NamedTuple):
         facts: the facts of the answer.
         new: the elements of the facts that are not in the question.
         numbers: the quantities among `new`; all quantities of the answer if the question has all its elements.
+        options: the elements that are in the question too, if the question offers a choice (`Did Alice or Bob win?`).
         items: the items of a list, without elements of the question; empty if the answer is no list of short items.
     """
 
@@ -46,6 +48,7 @@ class Content(NamedTuple):
     facts: Facts
     new: frozenset[Element]
     numbers: frozenset[Element]
+    options: frozenset[Element]
     items: tuple[frozenset[Element], ...]
 
 
@@ -61,7 +64,9 @@ def _read(question: str | None, answer: str) -> Content:
     items = tuple([new for item in facts.items if (new := item - asked)])
     listed = len(items) >= FEWEST_ITEMS and all(len(item) <= LONGEST_ITEM for item in items)
     new = facts.elements - asked
-    return Content(json_key(answer), symbols, facts, new, _numbers(new or facts.elements), items if listed else ())
+    options = facts.elements & asked if question and " or " in question else frozenset()
+    numbers = _numbers(new or facts.elements)
+    return Content(json_key(answer), symbols, facts, new, numbers, options, items if listed else ())
 
 
 _cached_content = lru_cache(maxsize=16384)(_read)
@@ -85,6 +90,8 @@ def compare(left: Content, right: Content) -> Verdict:
 def _overlap(left: Content, right: Content) -> tuple[float, bool]:
     one, other = (left.new, right.new) if left.new and right.new else (left.facts.elements, right.facts.elements)
     if not (one and other):
+        if left.facts.polarity == right.facts.polarity == "no" and (one or other) == {"no"}:
+            return 1.0, True  # `No`, `It does not.`
         if (left.facts.polarity == "no") != (right.facts.polarity == "no"):
             return 0.0, False  # `he did it`, `he did not`: only function words
         one, other = frozenset(left.facts.raw), frozenset(right.facts.raw)
@@ -123,6 +130,8 @@ def _contradiction(left: Content, right: Content) -> str | None:
         return "they differ in a negation"
     if left.numbers and right.numbers and left.numbers != right.numbers and _different_numbers(left, right):
         return "different numbers"
+    if left.options - right.options and right.options - left.options:
+        return "different options of the question"
     if one.marks and other.marks and one.marks != other.marks and _excluded(one.marks, other.marks):
         return "different members of one class"
     return None

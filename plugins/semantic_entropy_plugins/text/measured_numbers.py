@@ -26,6 +26,8 @@ class Quantity(NamedTuple):
 
     def agrees(self, other: Quantity) -> bool:
         """Whether both can be the same. A unit on one side only is ignored."""
+        if "decade" in (self.unit, other.unit):  # `the 1960s` and `1960`
+            return self == other
         if self.unit is not None and other.unit is not None:
             return (self.unit, self.value) == (other.unit, other.value)
         return self.number == other.number
@@ -91,3 +93,12 @@ def _with_unit(number: Fraction, text: str, at: int) -> tuple[Quantity, int]:
 
 def _is_ordinal(following: str) -> bool:
     return following[:2] in ("st", "nd", "rd", "th") and not following[2:3].isalpha()
+
+
+_NUMERALS = {"I": 1, "V": 5, "X": 10}
+
+
+def from_roman(numeral: str) -> int:
+    """The value of a Roman numeral of the letters I, V and X."""
+    values = [_NUMERALS[letter] for letter in numeral]
+    return sum(-v if v < following else v for v, following in zip(values, [*values[1:], 0], strict=True))

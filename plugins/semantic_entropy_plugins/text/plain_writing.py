@@ -13,11 +13,15 @@ from semantic_entropy_plugins.text.word_lists import HEDGE
 
 KEPT_SYMBOLS = "\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2\u00b0\u2260\u2264\u2265\u2248\u2192\u00d7\u00f7\u2032\u2033"
 _FEET = re.compile(r"(?<=\d)\s?'\s?(\d{1,2}(?:\.\d+)?)\s?(?:\"|''|\b)")
+_HALF = re.compile(r"(?:an?\s|one\s)?half", re.IGNORECASE)
+_ACCIDENTAL = re.compile(r"\b([A-G])[\s-](flat|sharp)(?=\s*(?:$|[.,;]|m(?:aj|in)or\b))")  # `B flat` is one note
 _LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)]\s")
 
 
 def plain_writing(text: str) -> str:
     """The answer in plain writing. A line end becomes a semicolon, and the numbers of a numbered list are removed."""
+    if _HALF.fullmatch(text.strip(" .")):
+        return "1/2"
     lines = _LIST_MARK.sub("\n", _plain_signs(text)).replace("\n", " ; ")
     return _answer_alone(with_digits(lines))
 
@@ -67,10 +71,12 @@ _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 def _plain_signs(text: str) -> str:
     """The text in NFKC, with the signs of ASCII where there is one: `3\u00bd` -> `3 1/2`, `cm\u00b2` -> `cm^2`."""
     if not text.isascii():
+        text = text.replace("\u266d", "flat").replace("\u266f", "#")
         text = _RAISED.sub(_raised, _VULGAR.sub(" ", _THIN_SPACE.sub("", text)))
         text = (
             unicodedata.normalize("NFKC", text.replace("\u2026", " . ")).replace("\u2044", "/").translate(_PLAIN_SIGNS)
         )
+    text = _ACCIDENTAL.sub(lambda note: note[1] + ("flat" if note[2] == "flat" else "#"), text)
     return _FEET.sub(r" ft \1 in ", text) if "'" in text else text
 
 

@@ -33,7 +33,8 @@ _RULES = {
     ),
     "code": (
         r"(?<!\w)(?:[A-Za-z]{1,2}\d{1,9}(?:[A-Za-z]{1,2}\d{1,9}){0,9}[A-Za-z]{0,2}"
-        r"|[A-Z]{1,2}-\d{1,9})(?!\w|\^)"
+        r"|[A-Z]{1,2}-\d{1,9})(?!\w|\^|\.\d)"
+        r"|(?<![\w.])(?!\d{1,3}(?:\.\d{3}){2,6}(?![\d.]))[vV]?\d{1,9}(?:\.\d{1,9}){2,5}(?!\.?\w)"
     ),
     "formula": (
         r"(?<!\w)(?:[A-Za-z]'{0,3}|sin|cos|tan|cot|log|ln|exp|sqrt|max|min|gcd|lcm|det)"
@@ -64,6 +65,8 @@ SIGN = re.compile(r"\s?(?:[<>=\u2192\u2260\u2264\u2265+*/^]|-[>\s])")
 CAPITAL = re.compile(r"\s+[^\W\d_a-z]|\W*$")
 WORD = re.compile(r"\s+([^\W\d_]+)")
 NUMBER = re.compile(r"\.?\s?\d")
+THAT = re.compile(r"\s+that\b")
+COMPASS_LETTER = re.compile(r"\s?\u00b0?\s?([NSEW])(?![\w.'])")
 
 # What a whole word is
 ROMAN = re.compile(r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})|ii|iii|vii|viii|x?xi{2,3}|xvi{1,3}")

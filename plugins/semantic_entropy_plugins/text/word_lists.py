@@ -14,7 +14,7 @@ STOP_WORDS = frozenset(
     "you we my your our also about into out than then so such if but because while during between would will can could "
     "should may might just only very known called name that's it's he's she's there's they're i'm we're you're".split()
 )
-PARTICLES = frozenset(("a", "on", "in"))  # function words that count where they end a clause: `the light is on`
+PARTICLES = frozenset(("a", "on", "in", "out"))  # function words that count where they end a clause: `the light is on`
 NAMES = frozenset(("will", "may", "who", "it"))  # function words that are names if a capital follows: `Will Smith`
 
 YES = frozenset("yes yeah yep true correct si sí oui ja sim да हाँ हां نعم হ্যাঁ はい".split())
@@ -24,18 +24,25 @@ NEGATIONS = frozenset(
     "dont cant wont isnt arent wasnt werent doesnt didnt hasnt havent hadnt wouldnt couldnt shouldnt mustnt aint "
     "nicht kein keine keinen keiner keines keinem nie niemals ohne nunca jamas sin pas jamais sans aucun aucune "
     "nao nem sem nenhum nenhuma не нет нету никогда без нельзя ليس ليست لا لم لن غير بدون नहीं नही मत बिना "
-    "না নয় নেই ছাড়া".split()
+    "না নয় নেই ছাড়া hardly rarely seldom lack lacks lacking absence".split()
 )
-COUNTED_NEGATIONS = frozenset("none nobody nothing nowhere neither".split())  # also an answer in themselves
-NO_NEGATION = frozenset(
-    "only just merely simply until till least later limited doubt matter wonder less more fewer other earlier sooner "
-    "necessarily surprisingly".split()
-)
-"""After `not` or `no`, these words deny nothing: `not only`, `not until 1990`, `no less than`, `no doubt`."""
+COUNTED_NEGATIONS = frozenset("none nobody nothing nowhere neither lack absence".split())  # also an answer
+NO_NEGATION = frozenset("only just merely simply doubt matter wonder".split())
+"""After `not` or `no`, these words deny nothing: `not only`, `no doubt`. `No more than 10` denies `more`."""
 SCOPE_ENDS = frozenset("but although though because while whereas however instead rather".split())
 VERBS = frozenset(
     "is are was were am has have had does did will would that who which".split()
 )  # they end a denial: `he never married was ...`
+ALL = frozenset("all any anyone anybody everyone everybody everything anywhere everywhere".split())  # `all but one`
+VOTING = frozenset("vote votes voted voting argue argued campaigned ruled spoke".split())  # `for` counts after them
+NUMBERED = frozenset("type phase class stage grade part level war chapter volume book act tier".split())  # `type I`
+VERSIONED = frozenset("version release section chapter python java article paragraph figure table v".split())
+"""After these words, `3.10` is a code and not the number 3.1."""
+SPELLINGS = {"gray": "grey", "color": "colour", "center": "centre", "theater": "theatre", "favorite": "favourite"}
+COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
+TRUTHS = frozenset("true correct case".split())  # `it is not true that ...` denies a whole clause
+UNTRUTHS = frozenset("false untrue incorrect wrong".split())
+WHOLE_CLAUSE = 10**6  # content words that a denial of a whole clause denies
 SCOPE = 3  # the number of content words that a negation denies: `no longer widely available`
 
 _CLASSES = {
@@ -70,7 +77,8 @@ accept reject | accepted rejected | allow forbid | allowed forbidden | permitted
 import export | imports exports | enter exit | start end | began ended | arrive depart | guilty innocent | pass fail
 passed failed | agree disagree | love hate | strong weak | even odd | internal external | interior exterior
 clockwise counterclockwise | clockwise anticlockwise | winter summer | day night | morning evening | odd even
-bc ad | bce ce | with without | vertical horizontal | credit debit | deposit withdrawal | employer employee
+bc ad | bce ce | in out | for against | few many
+with without | vertical horizontal | credit debit | deposit withdrawal | employer employee
 """
 OPPOSITES: dict[str, frozenset[str]] = {}
 for _pair in _OPPOSITES.replace("\n", "|").split("|"):
