@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import datasets
 import pytest
@@ -46,10 +45,8 @@ def numina_rows():
     ]
 
 
-def test_help_is_fast_and_imports_no_heavy_library(tmp_path):
-    started = time.perf_counter()
+def test_help_imports_no_heavy_library(tmp_path):
     shown = empo_data("--help", cwd=tmp_path).stdout
-    assert time.perf_counter() - started < 3  # importing datasets takes much longer
     for use in ("empo-data numina", "empo-data natural", "empo-data check FILE"):
         assert use in shown
     code = "import sys, empo_rl.data.cli; print({'datasets', 'datasketch', 'torch', 'scipy'} & set(sys.modules))"
