@@ -35,10 +35,10 @@ def empo_train(*arguments, cwd, check=True):
     return done
 
 
-def test_help_is_quick_and_names_the_three_uses(tmp_path):
-    started = time.perf_counter()
+def test_help_names_the_uses_and_the_command_imports_no_heavy_library(tmp_path):
+    code = "import sys, empo_rl.cli; print({'datasets', 'torch', 'transformers', 'trl'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
     shown = empo_train("--help", cwd=tmp_path).stdout
-    assert time.perf_counter() - started < 3  # far from the ten seconds that importing trl takes
     starts = [re.split(" {2,}", line.strip())[0] for line in shown.splitlines()]
     for use in (
         "demo",
