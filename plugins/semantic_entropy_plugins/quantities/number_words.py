@@ -119,7 +119,7 @@ def _numbers(words: list[str]) -> list[str]:
             if following == "second":  # `one second` is a time
                 out.append(following)
                 used += 1
-            elif words[at + used - 1] in _ORDINALS and words[at + used :] == ["one"]:
+            elif following == "one" and words[at + used - 1] in _ORDINALS and at + used + 1 == len(words):
                 used += 1  # `the first one` is the first
         at += used
     return out
