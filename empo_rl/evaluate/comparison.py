@@ -25,7 +25,8 @@ import numpy as np
 from empo_rl.data.suites import SUITES
 from empo_rl.evaluate.evaluation_directory import EvaluationDirectory
 from empo_rl.evaluate.numbers import RESAMPLES, Floats, Number, bootstrap_indices, mean, number, with_interval
-from empo_rl.evaluate.table import ENTROPY, format_number, markdown
+from empo_rl.evaluate.results import grades_of_rows, values_per_question
+from empo_rl.evaluate.table import format_number, markdown
 from semantic_entropy import InputError
 
 _SAME = 1e-9  # entropies that differ less are equal: the order of clusters changes the last bits
@@ -80,7 +81,7 @@ def compare(before: EvaluationDirectory, after: EvaluationDirectory, seed: int) 
         found[name] = {
             key: difference(values[0][key], values[1][key], seed, name)
             for key in values[0]
-            if key in values[1] and (same_n or key != ENTROPY)
+            if key in values[1] and (same_n or key == "pass@1")
         }
     titles = {name: results[0]["sets"][name]["title"] for name in names}
     header = ["", "number", "questions", "before", "after", "difference", "higher", "lower"]
@@ -139,20 +140,8 @@ def _values(directory: EvaluationDirectory, name: str, results: Mapping[str, Any
     Raises:
         InputError: the grades do not give the numbers of results.json, because a kill came between the two.
     """
-    rows = directory.grades(name)
-    columns: dict[str, list[float | None]] = {}
-    if any("greedy" in row for row in rows):
-        columns["pass@1"] = [row["greedy"]["right"] for row in rows]
-    if any("samples" in row for row in rows):
-        n = len(rows[0]["samples"]["right"])
-        columns[f"mean@{n}"] = [
-            None if None in row["samples"]["right"] else sum(row["samples"]["right"]) / n for row in rows
-        ]
-        columns[f"majority@{n}"] = [row["samples"]["majority_right"] for row in rows]
-        columns[ENTROPY] = [row["samples"]["entropy"] for row in rows]
-    values = {
-        key: np.array([np.nan if one is None else float(one) for one in column]) for key, column in columns.items()
-    }
+    greedy, sampled = grades_of_rows(directory.grades(name))
+    values = values_per_question(greedy, sampled, len(sampled[0].right) if sampled else 0)
     values = {key: column for key, column in values.items() if not np.isnan(column).all()}
     for key, column in values.items():
         stored = results["sets"][name].get(key, {}).get("value")

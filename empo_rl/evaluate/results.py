@@ -146,6 +146,24 @@ def grade_row(question: EvaluationQuestion, greedy: Grade | None, sampled: Grade
     return row
 
 
+def grades_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Grade], list[Grade]]:
+    """The greedy grades and the grades of the samples from rows of `grades/SET.jsonl`, as `grade_row` wrote them.
+
+    A row does not contain the numbers of responses and tokens, which are 0, nor the entropy of a greedy response.
+    """
+    greedy: list[Grade] = []
+    sampled: list[Grade] = []
+    for row in rows:
+        if one := row.get("greedy"):
+            right = one["right"]
+            greedy.append(Grade((one["answer"],), (right,), (one["undecided"],), 0, 0, 0, np.nan, right))
+        if many := row.get("samples"):
+            entropy = np.nan if many["entropy"] is None else many["entropy"]
+            lists = (tuple(many[key]) for key in ("answers", "right", "undecided"))
+            sampled.append(Grade(*lists, 0, 0, 0, entropy, many["majority_right"]))
+    return greedy, sampled
+
+
 def _floats(values: Iterable[float | None]) -> Floats:
     return np.array([np.nan if value is None else float(value) for value in values])
 

@@ -82,11 +82,12 @@ def test_the_table_has_the_numbers_of_both_evaluations_and_the_seed(tmp_path):
     )
     text = compare(before, after, seed=7)
     assert "paired bootstrap over questions, 1,000 resamples, seed 7" in text
-    greedy, mean, majority, entropy = rows(text)
+    greedy, mean, any_of_two, majority, entropy = rows(text)
     assert greedy[:5] == ["Own", "pass@1", "4", "25.0", "50.0"]
     assert greedy[5].startswith("+25.0 [-")
     assert greedy[6:] == ["2", "1"]
     assert mean == ["Own", "mean@2", "4", "50.0", "50.0", "+0.0 [+0.0 to +0.0]", "0", "0"]
+    assert any_of_two[1:5] == ["pass@2", "4", "100.0", "100.0"]
     assert majority[1:5] == ["majority@2", "4", "100.0", "100.0"]
     assert entropy[:5] == ["Own", "semantic_entropy", "4", "2.000", "2.000"]
 
