@@ -159,8 +159,8 @@ def grades_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Grade], list
             greedy.append(Grade((one["answer"],), (right,), (one["undecided"],), 0, 0, 0, np.nan, right))
         if many := row.get("samples"):
             entropy = np.nan if many["entropy"] is None else many["entropy"]
-            lists = (tuple(many[key]) for key in ("answers", "right", "undecided"))
-            sampled.append(Grade(*lists, 0, 0, 0, entropy, many["majority_right"]))
+            answers, right, undecided = (tuple(many[key]) for key in ("answers", "right", "undecided"))
+            sampled.append(Grade(answers, right, undecided, 0, 0, 0, entropy, many["majority_right"]))
     return greedy, sampled
 
 
