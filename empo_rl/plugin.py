@@ -31,6 +31,7 @@ components. `empo_rl.testing` checks them.
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import sys
 import traceback
@@ -209,12 +210,34 @@ def is_file_reference(name: str) -> bool:
     return bool(colon) and path.endswith(".py")
 
 
+def absolute_references(value: Any) -> Any:
+    """A value of a configuration, with the absolute path in each `path.py:NAME`. A missing file keeps its name."""
+    if isinstance(value, Mapping):
+        return {absolute_references(key): absolute_references(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [absolute_references(item) for item in value]
+    if not isinstance(value, str) or not is_file_reference(value):
+        return value
+    place, _, name = value.rpartition(":")
+    path = Path(place).expanduser()
+    return f"{path.resolve()}:{name}" if path.is_file() else value
+
+
+def referenced_files(value: Any) -> set[Path]:
+    """The files that a value of a configuration names in the form `path.py:NAME`."""
+    if isinstance(value, Mapping):
+        return referenced_files([*value.keys(), *value.values()])
+    if isinstance(value, list | tuple):
+        return set[Path]().union(*(referenced_files(item) for item in value))
+    return {Path(value.rpartition(":")[0])} if isinstance(value, str) and is_file_reference(value) else set()
+
+
 def load_from_file(reference: str) -> Any:
     """Execute a Python file, once in a process, and return one of its objects.
 
     Args:
         reference: `path.py:NAME`. A relative path starts at the working directory. The file can import modules of its
-            own folder.
+            own folder, also later in a function: the folder is then the last in `sys.path`.
 
     Raises:
         InputError: the file does not exist or cannot be imported, or it has no object of this name that can be called.
@@ -237,12 +260,14 @@ def load_from_file(reference: str) -> Any:
 
 @functools.cache
 def _import_file(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"empo_rl_file_{path.stem}", path)
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:8]  # two files can have the same name
+    spec = importlib.util.spec_from_file_location(f"empo_rl_file_{path.stem}_{digest}", path)
     assert spec is not None, "the path ends with .py"
     assert spec.loader is not None, "a Python file has a loader"
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look for their module here
-    sys.path.insert(0, str(path.parent))
+    folder = str(path.parent)
+    sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
     except Exception as error:
@@ -250,7 +275,9 @@ def _import_file(path: Path) -> ModuleType:
         line = getattr(error, "lineno", None) or (lines[-1] if lines else "?")
         raise InputError(f"{path} cannot be imported: line {line}: {type(error).__name__}: {error}") from error
     finally:
-        sys.path.remove(str(path.parent))
+        sys.path.remove(folder)
+    if folder not in sys.path:
+        sys.path.append(folder)  # last, so that its files replace no installed module
     return module
 
 

@@ -182,7 +182,7 @@ def _observations() -> list[Observation]:
     return [
         plain,
         Observation(size, (nothing, nothing), (None, None), 8),
-        Observation(size, (0.0, 0.0), ("1", "1"), 0, (9.0,) * 8, flat=2, dropped=1, truncated=8),
+        Observation(size, (0.0, 0.0), ("1", "1"), 0, (9.0,) * 8, flat=2, filtered=1, truncated=8),
         Observation(size, (1.2, 0.1), ("x", None), 4, (1.0,) * 8, update=Update(gradient=False)),
         Observation(
             *(size, (1.2, 0.1), ("x", "y"), 4, (1.0,) * 8),

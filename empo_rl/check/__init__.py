@@ -23,6 +23,7 @@ from contextlib import contextmanager
 from empo_rl.check import availability, disk_space, gpu_memory, host_memory, settings
 from empo_rl.check.findings import CheckFinding, passed, problem, report_lines, unchecked, warning
 from empo_rl.config import Config
+from empo_rl.config.batch_layout import started_processes, with_processes
 from empo_rl.config.resume import load_run
 from semantic_entropy import InputError, SemanticEntropyError
 
@@ -42,6 +43,7 @@ def check_run(source: str, overrides: Sequence[str] = (), *, allow_missing_data:
     except SemanticEntropyError as error:
         problems = [problem("configuration", line) for line in str(error).splitlines()]
         return [*problems, unchecked("everything else", "the configuration could not be read")]
+    config = with_processes(config, started_processes(config))
     with _offline():
         return [*(warning("resume", note) for note in notes), *_findings(config, allow_missing_data=allow_missing_data)]
 
@@ -52,6 +54,7 @@ def check_before_training(config: Config) -> list[str]:
     Raises:
         InputError: the configuration has problems. The message has one line per problem.
     """
+    config = with_processes(config, started_processes(config))
     found = [*settings.findings(config), *availability.package_findings(config)]
     problems = [f"{finding.about}: {finding.text}" for finding in found if finding.kind == "problem"]
     if problems:

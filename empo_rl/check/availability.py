@@ -50,7 +50,7 @@ def question_findings(config: Config, *, allow_missing_data: bool = False) -> Ge
     rows = config.data.limit
     if config.evaluation is not None:
         yield _held_out_finding(config)
-    if allow_missing_data and (command := missing_file_command(config)) is not None:
+    if allow_missing_data and (command := missing_file_command(config.data)) is not None:
         yield unchecked("data", f"{config.data.path} does not exist yet. Make it with: {command}")
         return rows
     if config.data.path is not None or config.data.dataset == "demo":

@@ -12,6 +12,7 @@ prompt with its two completions. This module imports neither a trainer nor torch
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from semantic_entropy import InputError
@@ -21,6 +22,23 @@ if TYPE_CHECKING:  # the schema imports this module
     from empo_rl.config.schema import Config
 
 ASSUMED_PROMPT_TOKENS = 512  # value of data.max_prompt_tokens for estimates, if the key is not given
+
+
+def started_processes(config: Config) -> int:
+    """The number of processes: of torchrun or `accelerate launch` (`WORLD_SIZE`), or else `launch.processes`."""
+    is_started = "RANK" in os.environ or "LOCAL_RANK" in os.environ
+    return int(os.environ.get("WORLD_SIZE", "1")) if is_started else config.launch.processes
+
+
+def with_processes(config: Config, processes: int) -> Config:
+    """The configuration of a run with this number of processes. torchrun does not read `launch.processes`."""
+    launch = config.launch
+    if processes == launch.processes:
+        return config
+    changed = {"processes": processes}
+    if processes % launch.machines:  # the section describes another launch
+        changed |= {"machines": 1, "machine_rank": 0}
+    return config.model_copy(update={"launch": launch.model_copy(update=changed)})
 
 
 def pass_problems(config: Config) -> list[str]:
@@ -86,11 +104,14 @@ def process_count_notes(config: Config, processes: int) -> list[str]:
             "training.loss=bnpo divides by the tokens of one pass of one process, so the loss depends on the number of "
             f"processes ({processes}). training.loss=dapo divides by the tokens of the step"
         )
-    completions = config.training.prompts_per_step * config.rollout.num_generations
-    if config.method == "empo" and sequences_per_generation(config) * config.launch.processes > completions:
+    prompts = sequences_per_generation(config) * processes / config.rollout.num_generations
+    steps = prompts / config.training.prompts_per_step
+    if config.method == "empo" and steps > 1:
         notes.append(
-            "one sampling serves several steps, and TRL shuffles its completions within each process: another number "
-            "of processes has other completions in each of these steps"
+            f"one sampling of {prompts:g} prompts serves {steps:g} steps, and TRL shuffles its completions within each "
+            "process: another number of processes has other completions in each of these steps. "
+            "trl.steps_per_generation counts the passes of one process: with half as many processes, twice this "
+            "number keeps the prompts of a sampling"
         )
     if config.method == "sft" and config.trl.get("average_tokens_across_devices") is False:
         notes.append(

@@ -10,6 +10,7 @@ existing key. For a wrong value, the error names the file, the key, the value an
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -22,6 +23,7 @@ from empo_rl.core.filters import EntropyUnits, EntropyWindow, Outside, ShareWind
 from empo_rl.core.presets import preset
 from empo_rl.core.rewards import InvalidPolicy, RewardSignal, load_reward
 from empo_rl.monitor import Action, Monitor
+from empo_rl.plugin import absolute_references, referenced_files
 from semantic_entropy import SemanticEntropyError
 
 # names of transformers. The names of kernel repositories on the hub are not allowed: they run code of the repository
@@ -60,6 +62,11 @@ class Empo(Section):
             return values
         return {**preset(values["preset"]), **values}
 
+    @field_validator("reward", "reward_options", "filters", "guards")
+    @classmethod
+    def _with_absolute_paths(cls, value: Any) -> Any:
+        return absolute_references(value)
+
     @field_validator("equivalence_options", "grader_options")
     @classmethod
     def _without_secrets(cls, options: dict[str, Any]) -> dict[str, Any]:
@@ -73,6 +80,10 @@ class Empo(Section):
     def choices(self) -> dict[str, Any]:
         """The keyword arguments of `EmpoProvider`."""
         return self.model_dump(exclude={"preset"})
+
+    def code_files(self) -> list[Path]:
+        """The Python files that compute rewards: those that `reward`, its options, `filters` and `guards` name."""
+        return sorted(referenced_files([self.reward, self.reward_options, self.filters, self.guards]))
 
     def reads_gold(self) -> bool:
         """Whether the reward or a measurement reads gold answers."""
@@ -141,6 +152,11 @@ class Monitoring(Section):
 
     action: Action = "warn"
     alarms: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("alarms")
+    @classmethod
+    def _with_absolute_paths(cls, value: dict[str, Any]) -> Any:
+        return absolute_references(value)
 
     @model_validator(mode="after")
     def _alarms_exist(self) -> Monitoring:
@@ -292,6 +308,10 @@ class Config(Section):
         if self.training.weights != "auto":
             return self.training.weights
         return "bf16" if self.lora is not None and self.training.precision == "bf16" else "fp32"
+
+    def code_files(self) -> list[Path]:
+        """The Python files of the user that compute rewards."""
+        return [] if self.method == "sft" else self.empo.code_files()
 
     def window_notes(self) -> list[str]:
         """Sentences about the effect of the entropy window at this group size.

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Positive = Annotated[int, Field(gt=0)]
-_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")  # no name of a hub dataset ends with one of these
+FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")  # no name of a hub dataset ends with one of these
 
 
 class Section(BaseModel):
@@ -29,7 +29,7 @@ class DataColumns(Section):
 
 
 class Data(Section):
-    """The source of the questions: a local JSONL file, a hub dataset, or the questions of the demo."""
+    """The source of the questions: a local JSONL or Parquet file, a hub dataset, or the questions of the demo."""
 
     path: str | None = None
     dataset: str | None = None
@@ -43,8 +43,10 @@ class Data(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Data:
         if (self.path is None) == (self.dataset is None):
-            raise ValueError("give exactly one of data.path (a JSONL file) and data.dataset (a hub name, or 'demo')")
-        if self.dataset is not None and Path(self.dataset).suffix.lower() in _FILE_SUFFIXES:
+            raise ValueError(
+                "give exactly one of data.path (a JSONL or Parquet file) and data.dataset (a hub name, or 'demo')"
+            )
+        if self.dataset is not None and _has_file_suffix(self.dataset):
             raise ValueError(f"data.dataset={self.dataset} is the name of a file. Set data.path={self.dataset} instead")
         return self
 
@@ -59,7 +61,7 @@ class Samples(Section):
 class Evaluation(Section):
     """Options of the evaluation on held-out questions during training."""
 
-    data: Data  # text: the path of a file if it ends with .jsonl, else the name of a dataset
+    data: Data  # text: the path of a file if it ends with one of FILE_SUFFIXES, else the name of a dataset
     every: Positive = 50  # steps; also before the first and after the last step
     n: Positive = 4  # completions of each question, at rollout.temperature
     best: Literal["accuracy", "entropy"] | None = (
@@ -72,4 +74,8 @@ class Evaluation(Section):
         if not isinstance(values, dict) or not isinstance(values.get("data"), str):
             return values
         source = values["data"]
-        return {**values, "data": {"path" if source.endswith(".jsonl") else "dataset": source}}
+        return {**values, "data": {"path" if _has_file_suffix(source) else "dataset": source}}
+
+
+def _has_file_suffix(source: str) -> bool:
+    return Path(source).suffix.lower() in FILE_SUFFIXES

@@ -19,7 +19,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,7 @@ from empo_rl.core.groups import RolloutGroup, as_group, check_equal_sizes
 from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import BatchNumbers, question_numbers
 from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, load_reward
-from empo_rl.core.rewards.base import GoldPair
+from empo_rl.core.rewards.base import GoldPair, invalid_answers, scorer_policy
 from empo_rl.core.rewards.labels import Grader, grade_completions
 from semantic_entropy import BatchResult, Clusterer, Equivalence, InputError, Scorer, load_equivalence
 
@@ -60,6 +60,8 @@ class BatchDecision:
         metrics: the numbers of the batch for a log, by name; with several processes, of the global batch.
         results: (B,) the answers, the clusters and the entropies of each group.
         numbers: the numbers from which `metrics` was computed.
+        reads_answers: whether the rewards of the batch depend on extracted answers.
+        reads_gold: whether the reward reads gold answers.
     """
 
     rewards: NDArray[np.float64]
@@ -71,6 +73,8 @@ class BatchDecision:
     metrics: Mapping[str, float]
     results: BatchResult
     numbers: BatchNumbers
+    reads_answers: bool = True
+    reads_gold: bool = False
 
     @property
     def num_groups(self) -> int:
@@ -176,12 +180,12 @@ class EmpoProvider:
             raise InputError(
                 "equivalence_options has no effect, because the given scorer contains its judge. Remove it."
             )
-        self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=_scorer_policy(self.invalid))
-        if self._scorer.invalid != _scorer_policy(self.invalid):
+        self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=scorer_policy(self.invalid))
+        if self._scorer.invalid != scorer_policy(self.invalid):
             raise InputError(
                 f"the given scorer has invalid={self._scorer.invalid!r}, but this provider has "
-                f"invalid={self.invalid!r}, which needs invalid={_scorer_policy(self.invalid)!r}. Create the scorer "
-                f"with Scorer(invalid={_scorer_policy(self.invalid)!r})."
+                f"invalid={self.invalid!r}, which needs invalid={scorer_policy(self.invalid)!r}. Create the scorer "
+                f"with Scorer(invalid={scorer_policy(self.invalid)!r})."
             )
         self.clusters = (
             measure_entropy
@@ -201,6 +205,12 @@ class EmpoProvider:
     def reward(self) -> str:
         """The name of the reward signal."""
         return self._signal.name
+
+    @property
+    def reads_answers(self) -> bool:
+        """Whether the reward of a completion depends on an extracted answer."""
+        removes_invalid = self.invalid == "drop" or any(guard.name == "empty" for guard in self.guards)
+        return self._signal.reads_answers or removes_invalid
 
     @cached_property
     def grader(self) -> Grader:
@@ -298,6 +308,8 @@ class EmpoProvider:
             metrics=numbers.metrics(),
             results=results,
             numbers=numbers,
+            reads_answers=self.reads_answers,
+            reads_gold=self._signal.reads_gold,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -363,7 +375,7 @@ class EmpoProvider:
 
     def _rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         rewards = compute_rewards(self._signal, scored)
-        return np.where(_invalid(scored), np.nan, rewards) if self.invalid == "drop" else rewards
+        return np.where(invalid_answers(scored), np.nan, rewards) if self.invalid == "drop" else rewards
 
     def _drop_reasons(
         self, scored: Sequence[ScoredGroup], rewards: NDArray[np.float64]
@@ -393,7 +405,7 @@ class EmpoProvider:
         The payments of invalid and flagged answers stay.
         """
         outside = np.array([reason is not None for reason in reasons])[:, None]
-        paid_otherwise = np.logical_or.reduce([_invalid(scored), *flags.values()])
+        paid_otherwise = np.logical_or.reduce([invalid_answers(scored), *flags.values()])
         zeroed: NDArray[np.bool_] = outside & ~paid_otherwise
         return zeroed
 
@@ -406,11 +418,3 @@ class _NoComparison(Clusterer):
     def flow(self, size: int) -> Generator[list[tuple[int, int]], list[bool], list[int]]:
         yield []
         return list(range(size))
-
-
-def _invalid(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
-    return np.array([[answer is None for answer in item.result.answers] for item in scored])
-
-
-def _scorer_policy(invalid: str) -> Literal["drop", "separate"]:
-    return "drop" if invalid == "drop" else "separate"

@@ -18,7 +18,7 @@ words.
 """
 
 from empo_rl.data.prompts import PromptSet, drop_long_prompts, prompt_columns, prompt_token_limit, read_prompts
-from empo_rl.data.records import hub_records, jsonl_records, open_records
+from empo_rl.data.records import file_records, hub_records, jsonl_records, open_records
 from empo_rl.data.suites import SETS, SUITES, QuestionSet, SetColumns, select_sets
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "QuestionSet",
     "SetColumns",
     "drop_long_prompts",
+    "file_records",
     "hub_records",
     "jsonl_records",
     "open_records",

@@ -17,15 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.config.schema import Config
-from empo_rl.config.sections import DataColumns
+from empo_rl.config.sections import Data, DataColumns
 from empo_rl.data.normal_form import normal_form
 from empo_rl.data.records import (
     Conversation,
     Record,
     column_question,
     column_text,
+    column_value,
+    file_records,
     hub_records,
-    jsonl_records,
     question_text,
     read_messages,
 )
@@ -48,42 +49,43 @@ def read_prompts(config: Config) -> list[dict[str, Any]]:
         InputError: the data cannot be read, a column is missing or has no text, or there are no prompts.
     """
     columns = prompt_columns(config)
-    rows = [_encodable(_prompt_row(record, place, columns, config), place) for place, record in _records(config)]
-    if config.data.limit is not None and config.data.limit < len(rows):
-        rows = random.Random(f"prompts {config.seed}").sample(rows, config.data.limit)
-    if not rows:
-        raise InputError(f"data: {config.data.path or config.data.dataset} contains no prompts.")
-    return rows
+    records = _records(config.data, "data", config.seed)
+    if config.reads_gold():
+        _check_gold_column(records, columns, "data.columns")
+    rows = [_encodable(_prompt_row(record, place, columns, config), place) for place, record in records]
+    return _chosen(rows, config.data, "data", f"prompts {config.seed}")
 
 
 def read_held_out(config: Config) -> list[dict[str, Any]]:
     """Read the held-out questions of `evaluation.data`, with `gold` (None without a gold answer).
 
     If `evaluation.data.columns` is not given, the columns have the names of `data.columns`. The questions of the demo
-    are its held-out questions.
+    are its held-out questions. As `read_prompts`, this function keeps prompts that are too long: see `held_out_limit`.
 
     Raises:
         InputError: see `read_prompts`.
     """
     evaluation = config.evaluation
     assert evaluation is not None, "the caller checks this"
-    columns = evaluation.data.columns if "columns" in evaluation.data.model_fields_set else config.data.columns
+    columns, key = evaluation.data.columns, "evaluation.data.columns"
     if evaluation.data.dataset == "demo":
         columns = DataColumns(gold="gold")
-    source = config.model_copy(update={"data": evaluation.data})
+    elif "columns" not in evaluation.data.model_fields_set:
+        columns, key = config.data.columns, "without evaluation.data.columns: data.columns"
+    records = _records(evaluation.data, "evaluation.data", config.seed)
+    _check_gold_column(records, columns, key)
     rows = []
-    for place, record in _records(source, held_out=True):
-        question = column_question(record, columns.question, place)
-        gold = None if columns.gold is None else record.get(columns.gold)
-        text = column_text(record, columns.gold, "gold", place) if columns.gold and gold not in (None, "") else None
-        prompt = config.template.conversation(question)
-        rows.append({"prompt": prompt, "question": question_text(question), "gold": text})
-    limit = evaluation.data.limit
-    if limit is not None and limit < len(rows):
-        rows = random.Random(f"evaluation {config.seed}").sample(rows, limit)
-    if not rows:
-        raise InputError(f"evaluation.data: {evaluation.data.path or evaluation.data.dataset} contains no questions.")
-    return rows
+    for place, record in records:
+        question = column_question(record, columns.question, place, f"{key}.question")
+        row = {"prompt": config.template.conversation(question), "question": question_text(question)}
+        rows.append(_encodable({**row, "gold": _gold(record, place, columns, key)}, place))
+    return _chosen(rows, evaluation.data, "evaluation.data", f"evaluation {config.seed}")
+
+
+def held_out_limit(config: Config) -> tuple[int | None, str]:
+    """The largest number of tokens of a held-out prompt, and the configuration key that sets it. None: no limit."""
+    assert config.evaluation is not None, "the caller checks this"
+    return config.evaluation.data.max_prompt_tokens, "evaluation.data.max_prompt_tokens"
 
 
 def shared_questions(rows: Sequence[Mapping[str, Any]], held_out: Sequence[Mapping[str, Any]]) -> int:
@@ -116,8 +118,9 @@ def drop_long_prompts(
     """
     kept = [row for row in rows if limit is None or count_tokens(row["prompt"]) <= limit]
     if not kept:
+        section = "evaluation.data" if key.startswith("evaluation.data") else "data"
         raise InputError(
-            f"data: no prompt is left: each of {plural(len(rows), 'prompt')} is longer than {key}={limit} tokens."
+            f"{section}: no prompt is left: each of {plural(len(rows), 'prompt')} is longer than {key}={limit} tokens."
         )
     return PromptSet(tuple(kept), len(rows) - len(kept))
 
@@ -135,27 +138,38 @@ def prompt_token_limit(config: Config) -> tuple[int | None, str]:
     return limit, "data.max_prompt_tokens"
 
 
-def missing_file_command(config: Config) -> str | None:
+def missing_file_command(data: Data) -> str | None:
     """The command that makes the file `data.path`; None if the file exists, or if no command is known."""
-    data = config.data
     return data.made_with if data.path is not None and not Path(data.path).exists() else None
 
 
-def _records(config: Config, *, held_out: bool = False) -> list[Record]:
-    data = config.data
-    if (command := missing_file_command(config)) is not None:
-        raise InputError(f"data.path: {data.path} does not exist. Make it with: {command}")
+def _records(data: Data, key: str, seed: int) -> list[Record]:
+    """All records of `data`. key: the section, `data` or `evaluation.data`, whose demo questions are held out."""
+    if (command := missing_file_command(data)) is not None:
+        raise InputError(f"{key}.path: {data.path} does not exist. Make it with: {command}")
     if data.path is not None:
-        return jsonl_records(Path(data.path))
+        return file_records(Path(data.path), f"{key}.path")
     if data.dataset == "demo":
         from empo_rl.data.arithmetic import chain, split
 
-        return [
-            (f"demo {q.text}", {"question": q.text, "gold": q.gold, "response": chain(q)})
-            for q in (split(config.seed).evaluation if held_out else split(config.seed).unlabelled)
-        ]
+        questions = split(seed).unlabelled if key == "data" else split(seed).evaluation
+        return [(f"demo {q.text}", {"question": q.text, "gold": q.gold, "response": chain(q)}) for q in questions]
     assert data.dataset is not None, "the configuration schema checks this"
-    return hub_records(data.dataset, data.subset, data.split)
+    return hub_records(data.dataset, data.subset, data.split, f"{key}.dataset")
+
+
+def _check_gold_column(records: Sequence[Record], columns: DataColumns, key: str) -> None:
+    """Raise an error if no record has the column of the gold answers. Records of JSONL may lack it one by one."""
+    if columns.gold is not None and records and not any(columns.gold in record for _, record in records):
+        place, first = records[0]
+        column_value(first, columns.gold, place, f"{key}.gold")
+
+
+def _chosen(rows: list[dict[str, Any]], data: Data, key: str, seed: str) -> list[dict[str, Any]]:
+    """The rows, or a random subset of `data.limit` rows."""
+    if not rows:
+        raise InputError(f"{key}: {data.path or data.dataset} contains no questions.")
+    return random.Random(seed).sample(rows, data.limit) if data.limit is not None and data.limit < len(rows) else rows
 
 
 def _prompt_row(record: Mapping[str, Any], place: str, columns: DataColumns, config: Config) -> dict[str, Any]:
@@ -167,9 +181,18 @@ def _prompt_row(record: Mapping[str, Any], place: str, columns: DataColumns, con
     if config.reads_gold():
         assert columns.gold is not None, "the configuration schema checks this"
         # only the reward "golden" needs a gold answer in every row
-        missing = config.empo.reward != "golden" and record.get(columns.gold) in (None, "")
-        row["gold"] = None if missing else column_text(record, columns.gold, "gold", place)
+        required = config.empo.reward == "golden"
+        row["gold"] = _gold(record, place, columns, "data.columns", required=required)
     return row
+
+
+def _gold(
+    record: Mapping[str, Any], place: str, columns: DataColumns, key: str, *, required: bool = False
+) -> str | None:
+    """The gold answer of a record; None if it has none and none is required."""
+    if columns.gold is None or (not required and record.get(columns.gold) in (None, "")):
+        return None
+    return column_text(record, columns.gold, "gold", place, f"{key}.gold")
 
 
 def _completion(record: Mapping[str, Any], place: str, columns: DataColumns) -> Conversation:

@@ -1,8 +1,8 @@
 """Read records (column name -> value) from a JSONL file, a Parquet file, or a Hugging Face dataset.
 
-`open_records` reads one record at a time, so a source can be larger than the memory. `jsonl_records` and `hub_records`
-return lists. Each record has a place, for example `data.jsonl:7`. The argument `key` is the option or the configuration
-key with the name of the source, for example `data.path`; error messages contain `key`.
+`open_records` reads one record at a time, so a source can be larger than the memory. `file_records`, `jsonl_records`
+and `hub_records` return lists. Each record has a place, for example `data.jsonl:7`. The argument `key` is the option or
+the configuration key with the name of the source, for example `data.path`; error messages contain `key`.
 
 A question is text, or a conversation: a list of messages {"role": ..., "content": ...}. Images, tools and calls of
 tools are not supported.
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from empo_rl.config.sections import FILE_SUFFIXES
 from semantic_entropy import InputError, MissingDependencyError, nearest
 from semantic_entropy.plain_text import shorten
 
@@ -34,7 +35,6 @@ Question = str | Conversation
 _SYSTEM_ROLES = ("system", "developer")
 _ROLES = (*_SYSTEM_ROLES, "user", "assistant", "tool")
 
-_FILE_SUFFIXES = (".jsonl", ".json", ".ndjson", ".parquet")
 _CONNECT_TIMEOUT = 5  # seconds
 _PROXY_VARIABLES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
 
@@ -78,10 +78,8 @@ def open_records(
         InputError: the file or the dataset does not exist or cannot be read.
     """
     path = Path(source)
-    if path.is_file():
-        return _open_parquet(path, columns, key) if path.suffix.lower() == ".parquet" else _open_jsonl(path, key)
-    if is_file_name(source):
-        raise InputError(f"{key}: {source} does not exist or is not a file.")
+    if path.is_file() or is_file_name(source):
+        return _open_file(path, columns, key)
     return _open_hub(source, subset, split, columns, key)
 
 
@@ -92,12 +90,17 @@ def is_local(source: str) -> bool:
 
 def is_file_name(source: str) -> bool:
     """True if `source` can only be the name of a local file. The file may not exist."""
-    return Path(source).suffix.lower() in _FILE_SUFFIXES or source.startswith((".", "/", "~"))
+    return Path(source).suffix.lower() in FILE_SUFFIXES or source.startswith((".", "/", "~"))
 
 
 def hub_records(dataset: str, subset: str | None, split: str, key: str = "data.dataset") -> list[Record]:
     """Read all records of a Hugging Face dataset."""
     return list(_open_hub(dataset, subset, split, (), key))
+
+
+def file_records(path: Path, key: str = "data.path") -> list[Record]:
+    """Read all records of a Parquet file (.parquet) or a JSONL file (any other suffix)."""
+    return list(_open_file(path, (), key))
 
 
 def jsonl_records(path: Path, key: str = "data.path") -> list[Record]:
@@ -239,6 +242,10 @@ def go_offline_if_hub_unreachable() -> str | None:
     return None
 
 
+def _open_file(path: Path, columns: Collection[str], key: str) -> RecordStream:
+    return _open_parquet(path, columns, key) if path.suffix.lower() == ".parquet" else _open_jsonl(path, key)
+
+
 def _open_jsonl(path: Path, key: str) -> RecordStream:
     if not path.is_file():
         raise InputError(f"{key}: {path} does not exist or is not a file.")
@@ -269,6 +276,8 @@ def _parse_line(line: bytes, place: str) -> Mapping[str, Any]:
 
 
 def _open_parquet(path: Path, columns: Collection[str], key: str) -> RecordStream:
+    if not path.is_file():
+        raise InputError(f"{key}: {path} does not exist or is not a file.")
     try:
         import pyarrow as pa
         from pyarrow import parquet

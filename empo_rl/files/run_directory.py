@@ -6,6 +6,7 @@
     alarms.jsonl     one line for each alarm that fired    adapter/         only for `lora.merge`
     samples.jsonl    completions of a few prompts          evaluation.jsonl one line per held-out evaluation
     questions.json   the number and the digest of the prompts, which a resumed run must read again
+    code.json        the digests of the Python files of the user that compute rewards
 
 The files of two runs never mix: a new run cannot start in the directory of an earlier run, unless it resumes or
 overwrites the earlier run. If the earlier run ended before its first step, its files are deleted. `lock` prevents two
@@ -20,7 +21,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ from semantic_entropy.files import try_lock
 from semantic_entropy.plain_text import plural
 
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
-SAMPLES, EVALUATION, QUESTIONS = "samples.jsonl", "evaluation.jsonl", "questions.json"
+SAMPLES, EVALUATION, QUESTIONS, CODE = "samples.jsonl", "evaluation.jsonl", "questions.json", "code.json"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
 LOCK = ".lock"
 NO_VALUE: Any = object()  # the value of a key that does not exist
@@ -166,6 +167,42 @@ def check_questions(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
         )
 
 
+def write_code(directory: Path, files: Iterable[Path]) -> None:
+    """Write `code.json`: the digest of each file. Without files, the run has no `code.json`."""
+    digests = _digests(files)
+    if digests:
+        write_atomically(directory / CODE, json.dumps(digests, indent=2) + "\n")
+    else:
+        (directory / CODE).unlink(missing_ok=True)
+
+
+def check_code(directory: Path, files: Iterable[Path]) -> None:
+    """Check that a resumed run executes the files with which it began. A run of version 0.1.0 recorded nothing.
+
+    Raises:
+        InputError: a file has other contents: the rewards before and after the checkpoint could differ.
+    """
+    path = directory / CODE
+    if not path.is_file():
+        return
+    try:
+        began = set(json.loads(path.read_text(encoding="utf-8")).values())
+    except (ValueError, AttributeError, TypeError) as error:
+        raise InputError(
+            f"{path} cannot be read ({error}). Was it edited? Delete it to resume without a check."
+        ) from error
+    changed = [file for file, digest in _digests(files).items() if digest not in began]
+    if changed:
+        raise InputError(
+            f"empo: {', '.join(changed)} changed since the run in {directory} began, so the rewards could differ. "
+            f"Restore the file to continue the run, or start a new run. (To continue with the new file, delete {path}.)"
+        )
+
+
+def _digests(files: Iterable[Path]) -> dict[str, str]:
+    return {str(file): hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+
+
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     digest = hashlib.sha256()
     for row in rows:
@@ -252,7 +289,7 @@ def _made_no_step(directory: Path) -> bool:
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER, QUESTIONS}
+    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER, QUESTIONS, CODE}
     return tuple(sorted(e for e in directory.iterdir() if e.name in names or e.name.startswith(_SAVED)))
 
 

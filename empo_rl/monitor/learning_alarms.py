@@ -1,6 +1,6 @@
 """The built-in alarms for a run that cannot learn. They fire in the first steps, without a start value to compare with.
 
-    nothing_readable  (almost) no completion has an extractable answer
+    nothing_readable  (almost) no completion has an extractable answer, and the reward reads answers
     cut_off           (almost) all completions reach the completion length limit
     no_signal         no group is in the loss with two different rewards, so the gradient is zero
     no_gradient       groups have different rewards, but the measured gradient is zero
@@ -23,7 +23,7 @@ MOST = 0.5  # of the completions: the main cause of missing answers, if nothing 
 
 
 class NothingReadableAlarm(Alarm):
-    """Almost no completion has an extractable answer.
+    """Almost no completion has an extractable answer. No reading if the reward reads no answers (`reads_answers`).
 
     Args:
         most: the largest allowed share of completions without an extractable answer; 1 only fires if there is none.
@@ -39,6 +39,8 @@ class NothingReadableAlarm(Alarm):
         self.most = check_range(self.name, "most", most, 0.0, 1.0)
 
     def read(self, observation: Observation) -> Reading | None:
+        if not observation.reads_answers:
+            return None
         value = observation.invalid_fraction
         holds = value >= self.most
         count = len(observation.main_answers) * observation.size
@@ -93,15 +95,15 @@ class NoSignalAlarm(Alarm):
         self._groups = 0  # consecutive groups without an advantage
 
     def read(self, observation: Observation) -> Reading | None:
-        if observation.invalid_fraction >= ALMOST_ALL or (observation.cut_off_fraction or 0.0) >= ALMOST_ALL:
+        if _nothing_readable(observation) or (observation.cut_off_fraction or 0.0) >= ALMOST_ALL:
             return None
         total = len(observation.main_answers)
         self._groups = self._groups + total if observation.flat == total else 0
         holds = self._groups >= self.fewest
-        equal = observation.flat - observation.dropped
         words = (
-            f"no completion of the last {self._groups} groups has an advantage (in this step, {observation.dropped} of "
-            f"{total} groups are dropped by the filters, and {equal} have equal rewards)"
+            f"no completion of the last {self._groups} groups has an advantage (in this step, {observation.filtered} "
+            f"of {total} groups are dropped by the filters, {observation.unrewarded} have no reward, and "
+            f"{_equal(observation)} have equal rewards)"
         )
         return Reading(float(self._groups), float(self.fewest), holds, words, _evidence(observation) if holds else "")
 
@@ -175,6 +177,15 @@ def _evidence(observation: Observation) -> str:
     return "\n".join(lines)
 
 
+def _nothing_readable(observation: Observation) -> bool:
+    return observation.reads_answers and observation.invalid_fraction >= ALMOST_ALL
+
+
+def _equal(observation: Observation) -> int:
+    """The number of groups in the loss with equal rewards."""
+    return observation.flat - observation.filtered - observation.unrewarded
+
+
 def _likely_cause(observation: Observation) -> str:
     cut_off = observation.cut_off_fraction or 0.0
     if cut_off >= MOST:
@@ -182,10 +193,16 @@ def _likely_cause(observation: Observation) -> str:
             f"{cut_off:.0%} of the completions are cut off before their answer. Raise rollout.max_completion_tokens. "
             "If the completions never end, the chat template may not match the model."
         )
-    if observation.invalid_fraction >= ALMOST_ALL:
+    if _nothing_readable(observation):
         return _unreadable_cause(observation)
-    if observation.dropped == observation.flat:
-        return "the filters drop every group. Check empo.delta_low, empo.delta_high, empo.max_p_* and empo.filters."
+    most = max(observation.filtered, observation.unrewarded, _equal(observation))
+    if observation.unrewarded == most:
+        return (
+            "no completion has a reward: the reward function returns None, or empo.invalid=drop or a guard without a "
+            "payment (empo.guards) takes the completions out of the loss."
+        )
+    if observation.filtered == most:
+        return "the filters drop the groups. Check empo.delta_low, empo.delta_high, empo.max_p_* and empo.filters."
     if observation.grades_gold:
         return (
             "the reward compares answers with gold answers, and no group has right and wrong answers. Compare the gold "

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-import numpy as np
-
+from empo_rl.core.filters import DROPPED_NO_REWARD
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.guards import main_answer
 from empo_rl.core.provider import BatchDecision
@@ -78,10 +77,12 @@ class Observation:
         invalid: the number of completions without an extractable answer.
         lengths: (B*G,) the lengths of the completions, in the same unit in all steps; empty if they were not measured.
         flat: the number of groups whose advantages are all 0: dropped groups, and groups with equal rewards.
-        dropped: the number of groups that the filters drop.
+        filtered: the number of groups that the filters drop.
+        unrewarded: the number of groups in which no completion has a reward.
         truncated: the number of completions that reached the length limit; None if it was not measured.
         extract: the rule that extracts the answers.
-        grades_gold: whether a group has a gold answer.
+        grades_gold: whether the reward reads gold answers, and a group has one.
+        reads_answers: whether the rewards depend on the extracted answers.
         examples: the first completions of the step, from different groups.
         prompt: the first prompt of the run as text; None if it is not known.
         update: what the optimizer step did.
@@ -93,10 +94,12 @@ class Observation:
     invalid: int
     lengths: tuple[float, ...] = ()
     flat: int = 0
-    dropped: int = 0
+    filtered: int = 0
+    unrewarded: int = 0
     truncated: int | None = None
     extract: str = ""
     grades_gold: bool = False
+    reads_answers: bool = True
     examples: tuple[Example, ...] = ()
     prompt: str | None = None
     update: Update = Update()
@@ -123,6 +126,8 @@ class Observation:
             )
         results = decision.results
         advantages = decision.advantages.reshape(decision.num_groups, -1)
+        pairs = zip(decision.drop_reasons, decision.keep, strict=True)
+        left_out = [None if kept else reason for reason, kept in pairs]  # outside="zero" keeps groups with a reason
         measured = groups is not None and all("truncated" in group.measures for group in groups)
         return cls(
             size=decision.num_generations,
@@ -131,10 +136,12 @@ class Observation:
             invalid=sum(result.invalid for result in results),
             lengths=tuple(float(length) for length in lengths or ()),
             flat=int((advantages == 0).all(axis=1).sum()),
-            dropped=int(np.sum(~decision.keep)),
+            filtered=sum(reason not in (None, DROPPED_NO_REWARD) for reason in left_out),
+            unrewarded=left_out.count(DROPPED_NO_REWARD),
             truncated=int(sum(sum(g.measures["truncated"]) for g in groups)) if measured and groups else None,
             extract=results[0].provenance.extract,
-            grades_gold=any(group.gold is not None for group in groups or ()),
+            grades_gold=decision.reads_gold and any(group.gold is not None for group in groups or ()),
+            reads_answers=decision.reads_answers,
             examples=_examples(decision, groups or ()),
         )
 
@@ -150,10 +157,12 @@ class Observation:
             invalid=sum(part.invalid for part in parts),
             lengths=tuple(length for part in parts for length in part.lengths),
             flat=sum(part.flat for part in parts),
-            dropped=sum(part.dropped for part in parts),
+            filtered=sum(part.filtered for part in parts),
+            unrewarded=sum(part.unrewarded for part in parts),
             truncated=_sum(part.truncated for part in parts),
             extract=parts[0].extract,
             grades_gold=any(part.grades_gold for part in parts),
+            reads_answers=parts[0].reads_answers,
             examples=tuple(example for part in parts for example in part.examples)[:EXAMPLES],
             prompt=parts[0].prompt,
             update=Update(

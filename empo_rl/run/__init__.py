@@ -2,6 +2,7 @@
 
     launch       start one process per GPU and end the processes together
     train        `run_training`: from a `Config` to the folder of the trained model
+    prompt_rows  the training prompts and the held-out questions, with notes for the user
     models       the model, the tokenizer, the device and the precision
     tiny_model   the base model of `model: demo`, created and pre-trained in the run
     final_model  the folder `final/` and the upload to the hub

@@ -62,17 +62,15 @@ def best_sentence(directory: Path) -> str | None:
     best = best_evaluation(directory)
     if best is None:
         return None
-    rows = _rows(directory / run_directory.EVALUATION)
-    numbers, before = (
-        ", ".join(f"{name} {row[name]:.3f}" for name in ("accuracy", "semantic_entropy") if name in row)
-        for row in (best, rows[0])
-    )
-    last = (
-        "final/ is this model"
-        if best["step"] == rows[-1]["step"]
-        else f"final/ is the model of step {rows[-1]['step']}"
-    )
-    return f"best held-out evaluation: checkpoint-{best['step']} ({numbers}; before the first step: {before}). {last}"
+    start = next((row for row in _rows(directory / run_directory.EVALUATION) if row["step"] == 0), None)
+    before = "" if start is None else f"; before the first step: {_measured(start)}"
+    trained = _rows(directory / run_directory.METRICS)[-1]["step"]
+    last = "final/ is this model" if best["step"] == trained else f"final/ is the model of step {trained}"
+    return f"best held-out evaluation: checkpoint-{best['step']} ({_measured(best)}{before}). {last}"
+
+
+def _measured(row: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {row[name]:.3f}" for name in ("accuracy", "semantic_entropy") if name in row)
 
 
 def _front_matter(config: Config) -> dict[str, Any]:
@@ -107,8 +105,9 @@ def _method(config: Config) -> Iterator[str]:
     if config.method == "empo":
         yield (
             f"The model samples {config.rollout.num_generations} completions of each question. The judge "
-            f"`{config.empo.equivalence}` clusters their answers by meaning, and the reward `{config.empo.reward}` "
-            "pays them (docs/empo/provider.md of semantic-entropy). There is no KL term. "
+            f"`{config.empo.equivalence}` clusters their answers by meaning, and the reward "
+            f"`{_name(config.empo.reward)}` pays them (docs/empo/provider.md of semantic-entropy). "
+            "There is no KL term. "
             + (
                 "The reward reads gold answers."
                 if config.empo.signal().reads_gold
@@ -146,8 +145,7 @@ def _settings(config: Config) -> Iterator[str]:
     shown |= {f"trl.{key}": value for key, value in config.trl.items()}
     for key, value in shown.items():
         if value not in (None, {}, []):
-            shown_value = _name(value) if isinstance(value, str) else value
-            yield f"| `{key}` | {str(shown_value).replace('|', chr(92) + '|')} |"
+            yield f"| `{key}` | {str(_without_folders(value)).replace('|', chr(92) + '|')} |"
     yield ""
 
 
@@ -156,7 +154,9 @@ def _numbers(rows: Sequence[Mapping[str, Any]], directory: Path) -> Iterator[str
     evaluations = _rows(directory / run_directory.EVALUATION)
     if evaluations:
         best = best_evaluation(directory)
-        named = [("before", evaluations[0]), *([("best", best)] if best else []), ("last", evaluations[-1])]
+        # a run that began without an evaluation has no row of step 0
+        first = "first" if evaluations[0]["step"] else "before"
+        named = [(first, evaluations[0]), *([("best", best)] if best else []), ("last", evaluations[-1])]
         total, graded = evaluations[-1]["questions"], evaluations[-1]["questions_with_gold"]
         yield f"{total} held-out questions, {graded} with a gold answer (means, without confidence intervals):\n"
         heads = [f"{word} (step {row['step']})" for word, row in named]
@@ -171,9 +171,9 @@ def _numbers(rows: Sequence[Mapping[str, Any]], directory: Path) -> Iterator[str
     yield "| | first | last |"
     yield "|---|---|---|"
     for key, words in _TRAINED.items():
-        first, last = _mean(rows[:count], key), _mean(rows[-count:], key)
-        if first is not None or last is not None:
-            yield f"| {words} | {_number(first)} | {_number(last)} |"
+        begin, end = _mean(rows[:count], key), _mean(rows[-count:], key)
+        if begin is not None or end is not None:
+            yield f"| {words} | {_number(begin)} | {_number(end)} |"
     yield ""
 
 
@@ -230,6 +230,15 @@ def _source(data: Any) -> str:
 def _name(text: str) -> str:
     """The name without the folders of this machine; the name of a repository stays as it is."""
     return Path(text).name if _is_local(text) else text
+
+
+def _without_folders(value: Any) -> Any:
+    """A value of a setting, in which each text is replaced by `_name`."""
+    if isinstance(value, Mapping):
+        return {_without_folders(key): _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    return _name(value) if isinstance(value, str) else value
 
 
 def _is_local(text: str) -> bool:

@@ -22,16 +22,9 @@ from transformers.integrations.integration_utils import get_reporting_integratio
 from transformers.trainer_callback import PrinterCallback
 
 from empo_rl.config import Config
-from empo_rl.config.batch_layout import process_count_notes, sequences_per_generation, too_few_prompts
-from empo_rl.config.trl_arguments import training_arguments, vllm_model_length
+from empo_rl.config.batch_layout import process_count_notes, sequences_per_generation, with_processes
+from empo_rl.config.trl_arguments import training_arguments
 from empo_rl.core.provider import EmpoProvider
-from empo_rl.data.prompts import (
-    drop_long_prompts,
-    prompt_token_limit,
-    read_held_out,
-    read_prompts,
-    shared_questions,
-)
 from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_atomically
 from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
@@ -40,15 +33,13 @@ from empo_rl.run import final_model, tiny_model
 from empo_rl.run.launch import first_on_each_machine, join_process_group
 from empo_rl.run.model_card import best_sentence, write_model_card
 from empo_rl.run.models import (
-    count_tokens,
     download_model,
     fit_to_device,
     load_model,
-    load_tokenizer,
     lora_config,
-    render_prompt,
     trained_weights_in_fp32,
 )
+from empo_rl.run.prompt_rows import limit_vllm_context, load_held_out, load_prompts, provider_notes
 from empo_rl.run.stop_request import StopRequest
 from empo_rl.trainers.trl.callbacks import (
     EndOnRequest,
@@ -105,7 +96,7 @@ def run_training(
     additions = additions or RunAdditions()
     state = join_process_group(config)
     tell = say if state.is_main_process else _ignore
-    config, notes = fit_to_device(config, state.device.type)
+    config, notes = fit_to_device(with_processes(config, state.num_processes), state.device.type)
     directory = Path(config.output_dir)
     arguments = training_arguments(config, state.num_processes)
     with ExitStack() as stack:
@@ -129,12 +120,12 @@ def run_training(
         if config.method != "sft":
             with first_on_each_machine(state), whole_models():  # the first process downloads the judge
                 provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
-        rows, tokenizer = _load_prompts(config, start.checkpoint, tell)
-        for note in _provider_notes(provider, config, rows) if provider and state.is_main_process else ():
+        rows, tokenizer = load_prompts(config, start.checkpoint, tell)
+        for note in provider_notes(provider, config, rows) if provider and state.is_main_process else ():
             tell(note)
         with whole_models():  # the judge that grades may be loaded here
-            held_out = _load_held_out(config, rows, provider, tell)
-        _limit_vllm_context(arguments, config, [*rows, *held_out], tokenizer)
+            held_out = load_held_out(config, rows, tokenizer, provider, tell)
+        limit_vllm_context(arguments, config, [*rows, *held_out], tokenizer)
         model = None if config.model == "demo" else _hub_model(config, state)
         callbacks: list[Any] = []
         state.wait_for_everyone()  # every process must check the directory before the first process writes into it
@@ -176,46 +167,6 @@ def _lock(directory: Path, state: PartialState, additions: RunAdditions) -> Abst
     return run_directory.lock(directory) if state.is_main_process and not additions.locked else nullcontext()
 
 
-def _load_prompts(config: Config, checkpoint: Path | None, tell: Say) -> tuple[Sequence[dict[str, Any]], Any]:
-    """The rows for the trainer, without prompts that are too long, and the tokenizer of the model.
-
-    Raises:
-        InputError: the data cannot be used, or differs from the data of the run that continues from `checkpoint`.
-    """
-    rows = read_prompts(config)
-    tokenizer = load_tokenizer(config)
-    limit, key = prompt_token_limit(config)
-    if limit is None:  # else the prompts are rendered to count their tokens
-        for row in rows:
-            render_prompt(tokenizer, row["prompt"])
-    prompts = drop_long_prompts(rows, limit, lambda turns: count_tokens(tokenizer, turns), key)
-    kept = len(prompts.rows)
-    tell(f"{plural(kept, 'prompt')}{f', {prompts.too_long} too long and removed' if prompts.too_long else ''}")
-    if too_few := too_few_prompts(config, kept):
-        raise InputError(f"data: {too_few}")
-    if checkpoint is not None:
-        run_directory.check_questions(Path(config.output_dir), prompts.rows)
-    return prompts.rows, tokenizer
-
-
-def _provider_notes(provider: EmpoProvider, config: Config, rows: Sequence[dict[str, Any]]) -> list[str]:
-    """Notes about the entropy and the gold answers of this run.
-
-    Raises:
-        InputError: the run reads gold answers, and the judge can read none.
-    """
-    notes = []
-    if config.method == "empo" and not provider.clusters:
-        notes.append(
-            f"empo.reward={provider.reward} needs no clusters: the run logs no entropy, and alarms about the entropy "
-            "do not watch it. empo.measure_entropy=true measures it"
-        )
-    if config.reads_gold():
-        with whole_models():
-            notes += provider.grader.check([row["gold"] for row in rows])
-    return notes
-
-
 def _hub_model(config: Config, state: PartialState) -> Any:
     """Download the model in turns, then load it in all processes together."""
     with first_on_each_machine(state):
@@ -238,29 +189,6 @@ def _check_shared(directory: Path, state: PartialState) -> None:
             f"output_dir: the first process created {directory}, and process {state.process_index} does not see it. "
             "All machines must see the same directory: choose one on a shared disk."
         )
-
-
-def _limit_vllm_context(arguments: Any, config: Config, rows: Sequence[dict[str, Any]], tokenizer: Any) -> None:
-    """Set vLLM's longest sequence from the longest prompt, if neither `data.max_prompt_tokens` nor `trl:` sets it."""
-    if config.method == "empo" and config.rollout.engine == "vllm-colocate" and not arguments.vllm_max_model_length:
-        longest = max(count_tokens(tokenizer, row["prompt"]) for row in rows)
-        arguments.vllm_max_model_length = vllm_model_length(config, longest)
-
-
-def _load_held_out(
-    config: Config, rows: Sequence[Mapping[str, Any]], provider: EmpoProvider | None, tell: Say
-) -> Sequence[dict[str, Any]]:
-    """The rows of the held-out evaluation; an empty list without `evaluation`."""
-    if config.evaluation is None or provider is None:
-        return []
-    held_out = read_held_out(config)
-    golds = [row["gold"] for row in held_out if row["gold"] is not None]
-    tell(f"{len(held_out)} held-out questions, {len(golds)} with a gold answer")
-    for note in provider.grader.check(golds) if golds else []:
-        tell(f"evaluation.data: {note}")
-    if shared := shared_questions(rows, held_out):
-        tell(f"warning: {shared} of {len(held_out)} held-out questions are also training questions")
-    return held_out
 
 
 def _demo_model(config: Config, tokenizer: Any, directory: Path, progress: Progress) -> Any:
@@ -393,6 +321,7 @@ def _begin(
     run_directory.prepare(directory, start)
     if additions.settings is None:
         run_directory.write_questions(directory, rows)
+        run_directory.write_code(directory, config.code_files())
     settings = additions.settings or config.model_dump(exclude={"resume"})
     for change in run_directory.write_config(directory, settings):
         tell(f"changed since this run began: {change}")

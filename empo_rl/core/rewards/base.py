@@ -58,6 +58,8 @@ class RewardSignal(ABC):
             nothing else needs clusters, the judge compares no answers of the group with each other: `result` then has
             the answers, but its entropy is nan, and only answers with equal keys (the judge's canonical form) share a
             label.
+        reads_answers: whether the rewards depend on the extracted answers. If False, completions without an answer are
+            no fault, and the alarm `nothing_readable` does not watch the run.
         reads_gold: whether the signal reads gold answers.
         abstains: whether the signal returns nan for a completion without a reward. If False, nan is an error, because
             it is probably a mistake such as 0/0. The nan of an invalid answer under `invalid="drop"` is always allowed.
@@ -70,6 +72,7 @@ class RewardSignal(ABC):
     windowed: bool = False
     stateful: bool = False
     reads_clusters: bool = True
+    reads_answers: bool = True
     reads_gold: bool = False
     abstains: bool = False
     needs: frozenset[str] = frozenset()
@@ -147,3 +150,13 @@ def check_invalid(invalid: str) -> InvalidPolicy:
     if invalid not in get_args(InvalidPolicy):
         raise InputError(f"invalid={invalid!r} does not exist. Choose one of: {', '.join(get_args(InvalidPolicy))}.")
     return invalid  # type: ignore[return-value]  # narrowed by the check above
+
+
+def invalid_answers(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
+    """Return whether each answer is invalid, (B, G)."""
+    return np.array([[answer is None for answer in item.result.answers] for item in scored])
+
+
+def scorer_policy(invalid: str) -> Literal["drop", "separate"]:
+    """Return the policy of the scorer for invalid answers, for the policy `invalid` of the provider."""
+    return "drop" if invalid == "drop" else "separate"

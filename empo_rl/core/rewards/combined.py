@@ -24,6 +24,7 @@ class CombinedReward(RewardSignal):
         self.needs = frozenset[str]().union(*(part.needs for part in parts.values()))
         self.windowed = any(part.windowed for part in parts.values())
         self.reads_clusters = any(part.reads_clusters or part.windowed for part in parts.values())
+        self.reads_answers = any(part.reads_answers for part in parts.values())
         self.stateful = any(part.stateful for part in parts.values())
         self.abstains = any(part.abstains for part in parts.values())
         self.reads_gold = any(part.reads_gold for part in parts.values())

@@ -65,6 +65,7 @@ class FunctionReward(RewardSignal):
         self.needs = frozenset(self._arguments) & frozenset(_MEASURES)
         self.reads_gold = "gold" in inspect.signature(function).parameters
         self.reads_clusters = bool({"labels", "entropy"} & set(self._arguments))
+        self.reads_answers = self.reads_clusters or "answers" in self._arguments
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         return np.array([self._pay(item) for item in scored], dtype=np.float64)

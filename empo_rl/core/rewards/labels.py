@@ -71,6 +71,8 @@ class Grader:
             InputError: no gold answer can be read.
         """
         given = [gold for gold in golds if gold is not None and gold.strip()]
+        if golds and not given:
+            return [f"0 of {len(golds)} rows have a gold answer, so no completion is graded"]
         unreadable = dict.fromkeys(self.unreadable(given))
         count = sum(gold in unreadable for gold in given)
         if not count:

@@ -29,6 +29,7 @@ class SelfCertaintyReward(RewardSignal):
 
     name = "self_certainty"
     reads_clusters = False
+    reads_answers = False
     needs = frozenset({"self_certainty"})
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
@@ -40,6 +41,7 @@ class TokenEntropyReward(RewardSignal):
 
     name = "token_entropy"
     reads_clusters = False
+    reads_answers = False
     needs = frozenset({"token_entropy"})
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
@@ -51,6 +53,7 @@ class RandomReward(RewardSignal):
 
     name = "random"
     reads_clusters = False
+    reads_answers = False
     stateful = True
 
     def bind(self, context: SignalContext) -> None:
@@ -80,6 +83,7 @@ class FormatReward(RewardSignal):
     reads_clusters = False
 
     def __init__(self, pattern: str | None = None) -> None:
+        self.reads_answers = pattern is None
         try:
             self._pattern = None if pattern is None else re.compile(pattern, re.DOTALL)
         except re.error as error:

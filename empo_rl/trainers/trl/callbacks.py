@@ -222,7 +222,8 @@ class WriteMetrics(TrainerCallback):
 class WriteSamples(TrainerCallback):
     """Writes completions of a few prompts to `samples.jsonl` and to the tables of experiment trackers.
 
-    It writes at step 1 and every `every` steps. Of several processes, the first writes groups that it decided about.
+    It writes at step 1 and every `every` steps. If one sampling serves several steps (`trl.steps_per_generation`), it
+    writes at the next step that samples. Of several processes, the first writes groups that it decided about.
 
     Args:
         provider: the trainer's provider. The callback adds a function to `provider.listeners`.
@@ -246,14 +247,15 @@ class WriteSamples(TrainerCallback):
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Decide whether the next batch is sampled."""
         step = state.global_step + 1
-        self._due = self._file is not None and (step == 1 or step % self._every == 0)
+        self._due = self._due or (self._file is not None and (step == 1 or step % self._every == 0))
+        self._rows = []  # a batch between two steps is an evaluation of a stock trainer
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Write the samples of the step."""
         rows = [{"step": state.global_step, **row} for row in self._rows[: self._prompts]]
-        self._rows, self._due = [], False
         if self._file is None or not rows:
-            return
+            return  # a step that trains on the completions of an earlier step: the samples stay due
+        self._due = False
         for row in rows:
             self._file.append(row)
         _log_table(args.report_to, rows)

@@ -11,13 +11,14 @@ import torch
 from accelerate import PartialState
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from empo_rl.check import check_run, host_memory
+from empo_rl.check import check_before_training, check_run, host_memory
 from empo_rl.check.disk_space import findings as disk_findings
 from empo_rl.check.findings import GIB, passed, report_lines
 from empo_rl.check.gpu_memory import Shape, estimate, model_shape
 from empo_rl.config.load import load_config
 from empo_rl.config.recipes import recipe_names
 from empo_rl.config.trl_arguments import training_arguments
+from semantic_entropy import InputError
 
 ROW = {"question": "What is 1+1?", "answer": "2", "response": "It is 2."}
 
@@ -378,6 +379,20 @@ def test_a_token_of_the_vocabulary_is_not_a_secret():
     assert problems("tiny", "method=sft", "trl.eos_token=<|end|>", "data.columns.response=response") == []
 
 
+def test_a_check_in_a_process_of_torchrun_reads_the_number_of_processes_from_the_environment(monkeypatch):
+    overrides = ["training.prompts_per_micro_batch=2"]
+    for name, value in {"RANK": "0", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    (layout,) = [finding.text for finding in check_run("tiny", overrides) if finding.about == "layout"]
+    assert "x 4 processes x" in layout
+    uneven = load_config("tiny", ["training.prompts_per_step=6", "training.prompts_per_micro_batch=2"])
+    with pytest.raises(InputError, match=r"^layout: training.prompts_per_step=6 is not a multiple of .* x 4 processes"):
+        check_before_training(uneven)
+    monkeypatch.delenv("RANK")  # a job queue may set WORLD_SIZE for a process that it does not start as one of several
+    (layout,) = [finding.text for finding in check_run("tiny", overrides) if finding.about == "layout"]
+    assert "x 1 processes x" in layout
+
+
 def test_a_check_does_not_change_the_environment(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     check_run("tiny")
@@ -396,7 +411,7 @@ def test_a_check_in_one_of_several_processes_neither_joins_their_group_nor_decid
     }.items():
         monkeypatch.setenv(name, str(value))
     before = dict(PartialState._shared_state)
-    assert problems("tiny", "trl.top_k=5") == []
+    assert problems("tiny", "trl.top_k=5", "training.prompts_per_micro_batch=16") == []
     assert not torch.distributed.is_initialized()
     assert before == PartialState._shared_state
     assert os.environ["LOCAL_RANK"] == "0"

@@ -153,7 +153,7 @@ def test_a_context_of_vllm_that_is_too_short_or_has_no_effect_is_refused(overrid
     [
         ([], []),
         (["training.loss=bnpo"], ["training.loss=bnpo divides by the tokens of one pass"]),
-        (["trl.steps_per_generation=2"], ["one sampling serves several steps"]),
+        (["trl.steps_per_generation=2"], ["one sampling of 64 prompts serves 2 steps"]),
         (["method=sft"], []),
         (["method=sft", "trl.average_tokens_across_devices=false"], ["divides by the tokens of one process"]),
     ],

@@ -2,12 +2,15 @@
 
 import math
 import re
+import sys
 
 import numpy as np
 import pytest
 
 from empo_rl import EmpoProvider, RolloutGroup
+from empo_rl.config.schema import Empo
 from empo_rl.core.rewards import load_reward
+from empo_rl.plugin import load_from_file
 from semantic_entropy import InputError
 
 FILE = """
@@ -61,6 +64,39 @@ def test_a_function_in_a_file_is_a_reward_and_its_file_imports_its_neighbours(fo
     decision = step(["ab", "abcd"], reward="my_reward.py:brevity")
     assert decision.rewards.tolist() == [-2, -4]
     assert decision.advantages[0] > 0 > decision.advantages[1]
+
+
+def test_an_import_inside_a_function_finds_the_neighbours_of_the_file(folder):
+    (folder / "late.py").write_text("def pay(completions):\n    import late_helper\n    return late_helper.paid\n")
+    (folder / "late_helper.py").write_text("paid = [1.0, 2.0]\n")
+    assert step(["a", "b"], reward="late.py:pay").rewards.tolist() == [1, 2]
+
+
+def test_two_files_of_one_name_are_two_modules(folder):
+    functions = []
+    for number in (1, 2):
+        (folder / str(number)).mkdir()
+        (folder / str(number) / "twin.py").write_text(f"def pay(completions):\n    return {number}\n")
+        functions.append(load_from_file(f"{number}/twin.py:pay"))
+    assert [function([]) for function in functions] == [1, 2]
+    first, second = (sys.modules[function.__module__] for function in functions)
+    assert first is not second
+
+
+def test_a_configuration_keeps_the_absolute_path_of_a_file(folder, monkeypatch):
+    empo = {
+        "reward": "composite",
+        "reward_options": {"weights": {"my_reward.py:brevity": 0.5, "empo": 1.0}},
+        "guards": {"my_reward.py:Short": -1.0},
+        "filters": {"my_reward.py:Second": {}},
+    }
+    config = Empo.model_validate(empo)
+    path = folder.resolve() / "my_reward.py"
+    assert config.reward_options["weights"] == {f"{path}:brevity": 0.5, "empo": 1.0}
+    assert list(config.guards) == [f"{path}:Short"]
+    assert config.code_files() == [path]
+    monkeypatch.chdir(folder.parent)
+    assert Empo.model_validate(config.model_dump()) == config
 
 
 def test_a_function_gets_the_facts_that_it_names_and_options(folder):

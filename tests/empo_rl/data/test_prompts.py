@@ -1,9 +1,10 @@
 import json
 
 import pytest
+from datasets import Dataset
 
 from empo_rl.config.schema import Config
-from empo_rl.data.prompts import drop_long_prompts, read_held_out, read_prompts, shared_questions
+from empo_rl.data.prompts import drop_long_prompts, held_out_limit, read_held_out, read_prompts, shared_questions
 from semantic_entropy import InputError
 
 
@@ -67,7 +68,7 @@ def test_a_limit_samples_the_same_questions_for_the_same_seed(load):
         ([{"question": None}], "holds None, which is not text"),
         (["{"], "prompts.jsonl:1: not JSON"),
         (["[1]"], "expected an object with columns, found list"),
-        ([], "prompts.jsonl contains no prompts"),
+        ([], "prompts.jsonl contains no questions"),
     ],
 )
 def test_an_error_in_a_row_names_the_file_and_the_line(rows, message, load):
@@ -150,6 +151,72 @@ def test_held_out_questions_use_the_template_and_the_columns_of_the_training(tmp
     assert shared_questions([{"question": "3+3?"}, {"question": "Why?"}], held_out) >= 1
     own = {**values, "evaluation": {"data": {"path": str(path), "limit": 1, "columns": {"question": "problem"}}}}
     assert [row["gold"] for row in read_held_out(Config.model_validate(own))] == [None]
+
+
+def held_out_config(path, data, **sections):
+    columns = {"question": "problem", "gold": "answer"}
+    values = {"model": "m", "output_dir": "o", "data": {"path": "train.jsonl", "columns": columns}, **sections}
+    return Config.model_validate({**values, "evaluation": {"data": {"path": str(path), **data}}})
+
+
+@pytest.mark.parametrize(
+    ("rows", "data", "message"),
+    [
+        ([{"problem": "a\ud83d"}], {"columns": {"question": "problem"}}, "held.jsonl:1: the text .* lone surrogate"),
+        ([{"question": "1+1?"}], {"columns": {"question": "quetion"}}, r"\(evaluation.data.columns.question\)"),
+        ([{"problem": "1+1?"}], {}, r"no column 'answer' \(without evaluation.data.columns: data.columns.gold\)"),
+        ([{"question": "1?", "gold": 1}], {"columns": {"gold": "golds"}}, r"columns.gold\). Did you mean 'gold'"),
+        ([], {}, "^evaluation.data: .*held.jsonl contains no questions"),
+    ],
+)
+def test_held_out_questions_are_checked_as_training_questions_and_errors_name_their_key(rows, data, message, tmp_path):
+    path = tmp_path / "held.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with pytest.raises(InputError, match=message):
+        read_held_out(held_out_config(path, data))
+
+
+def test_a_missing_held_out_file_is_an_error_about_evaluation_data(tmp_path):
+    with pytest.raises(InputError, match=r"^evaluation.data.path: .* does not exist"):
+        read_held_out(held_out_config(tmp_path / "none.jsonl", {}))
+    with pytest.raises(InputError, match=r"^evaluation.data.path: .* Make it with: empo-data x"):
+        read_held_out(held_out_config(tmp_path / "none.jsonl", {"made_with": "empo-data x"}))
+
+
+def test_long_held_out_prompts_have_their_own_limit(tmp_path):
+    path = tmp_path / "held.jsonl"
+    path.write_text('{"problem": "1 + 1?", "answer": 2}\n{"problem": "1?", "answer": 1}\n')
+    config = held_out_config(path, {"max_prompt_tokens": 2})
+    limit, key = held_out_limit(config)
+    prompts = drop_long_prompts(read_held_out(config), limit, count, key)
+    assert ([row["gold"] for row in prompts.rows], prompts.too_long) == (["1"], 1)
+    with pytest.raises(
+        InputError, match=r"^evaluation.data: no prompt is left: .* evaluation.data.max_prompt_tokens=0"
+    ):
+        drop_long_prompts(read_held_out(config), 0, count, key)
+
+
+@pytest.mark.parametrize("empo", [{"measure_gold": True}, {"reward": "semi_supervised"}])
+def test_a_misspelt_gold_column_is_an_error(empo, load):
+    data = {"columns": {"gold": "anwser"}}
+    with pytest.raises(InputError, match=r"prompts.jsonl:1: no column 'anwser' .* Did you mean 'answer'"):
+        load([{"question": "1+1?", "answer": 2}], data=data, empo=empo)
+    assert load([{"question": "1+1?"}, {"question": "2?", "anwser": 2}], data=data, empo=empo).rows[0]["gold"] is None
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".json", ".ndjson", ".JSONL"])
+def test_each_file_that_the_configuration_calls_a_file_is_read(suffix, tmp_path):
+    path, rows = tmp_path / f"q{suffix}", [{"question": "1+1?", "gold": "2"}, {"question": "1+2?", "gold": "3"}]
+    if suffix == ".parquet":
+        Dataset.from_list(rows).to_parquet(path)
+    else:
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    evaluation = {"data": str(path)}
+    values = {"model": "m", "output_dir": "o", "data": {"path": str(path)}, "evaluation": evaluation}
+    config = Config.model_validate(values)
+    assert config.evaluation.data.path == str(path)
+    assert [row["question"] for row in read_prompts(config)] == ["1+1?", "1+2?"]
+    assert [row["question"] for row in read_held_out(config)] == ["1+1?", "1+2?"]
 
 
 @pytest.mark.parametrize(

@@ -217,3 +217,21 @@ def test_a_resumed_run_must_read_the_questions_with_which_it_began(tmp_path):
     (tmp_path / "questions.json").write_text("{")
     with pytest.raises(InputError, match="questions.json cannot be read"):
         run_directory.check_questions(tmp_path, rows)
+
+
+def test_a_resumed_run_executes_the_files_with_which_it_began(tmp_path):
+    reward, moved = tmp_path / "my_reward.py", tmp_path / "moved.py"
+    reward.write_text("pay = 1\n")
+    moved.write_text("pay = 1\n")
+    run_directory.check_code(tmp_path, [reward])  # a run of version 0.1.0 recorded nothing
+    run_directory.write_code(tmp_path, [reward])
+    run_directory.check_code(tmp_path, [reward])
+    run_directory.check_code(tmp_path, [moved])
+    reward.write_text("pay = 2\n")
+    with pytest.raises(InputError, match=r"my_reward.py changed since the run in .* began"):
+        run_directory.check_code(tmp_path, [reward])
+    run_directory.write_code(tmp_path, [])
+    run_directory.check_code(tmp_path, [reward])
+    (tmp_path / "code.json").write_text("[]")
+    with pytest.raises(InputError, match="code.json cannot be read"):
+        run_directory.check_code(tmp_path, [reward])

@@ -54,7 +54,7 @@ def test_gold_answers_that_equal_no_answer_are_shown_beside_the_answers():
     texts = [rf"\boxed{{{n}}}" for n in range(G)]
     fired = messages(observe(texts, gold="We find four, since 2+2=4.", reward="golden"))
     assert list(fired) == ["no_signal"]
-    assert "0 of 8 groups are dropped by the filters, and 8 have equal rewards" in fired["no_signal"]
+    assert "0 of 8 groups are dropped by the filters, 0 have no reward, and 8 have equal rewards" in fired["no_signal"]
     assert "a gold answer that the judge cannot read" in fired["no_signal"]
     assert r"'\\boxed{0}' [answer '0', gold 'We find four, since 2+2=4.', reward 0]" in fired["no_signal"]
 
@@ -63,6 +63,35 @@ def test_filters_that_drop_every_group_are_named():
     fired = messages(observe([r"\boxed{1}"] * G))
     assert "8 of 8 groups are dropped by the filters" in fired["no_signal"]
     assert "Check empo.delta_low" in fired["no_signal"]
+
+
+def test_groups_with_gold_answers_that_the_reward_does_not_read_have_another_cause():
+    options = {"delta_low": -1.0, "measure_gold": True}  # the entropy window keeps groups with one answer
+    fired = messages(observe([r"\boxed{1}"] * G, gold="2", **options))
+    assert "Likely cause: the reward gives all completions of a group the same number." in fired["no_signal"]
+
+
+def test_groups_without_a_reward_are_not_blamed_on_the_filters():
+    fired = messages(observe([r"\boxed{1}"] * G, reward=lambda answers: [None for _ in answers]))
+    assert "0 of 8 groups are dropped by the filters, 8 have no reward, and 0 have equal" in fired["no_signal"]
+    assert "Likely cause: no completion has a reward: the reward function returns None" in fired["no_signal"]
+
+
+@pytest.mark.parametrize(
+    ("options", "reads"),
+    [
+        ({"reward": "random"}, False),
+        ({"reward": "format", "reward_options": {"pattern": "So"}}, False),
+        ({"reward": "format"}, True),
+        ({"reward": lambda completions: list(range(len(completions)))}, False),
+        ({"reward": lambda completions, answers: list(range(len(completions)))}, True),
+        ({"reward": "composite", "reward_options": {"weights": {"random": 1.0, "empo": 1.0}}}, True),
+        ({"reward": "random", "invalid": "drop"}, True),
+        ({"reward": "random", "guards": {"empty": None}}, True),
+    ],
+)
+def test_completions_without_an_answer_are_a_fault_only_if_the_rewards_depend_on_answers(options, reads):
+    assert ("nothing_readable" in messages(observe(["So it is 4."] * G, **options))) is reads
 
 
 def test_a_healthy_step_raises_no_alarm():
@@ -102,6 +131,6 @@ def test_the_observations_of_two_processes_join_to_that_of_the_whole_batch():
     one, other = observe(["So it is 4."] * G, truncated=1.0), observe([r"\boxed{1}", r"\boxed{2}", "no", "no"])
     other = replace(other, update=Update(gradient=True, moved=0.25))
     joined = Observation.join([one, other])
-    assert (joined.invalid, joined.flat, joined.dropped, joined.truncated) == (48, 8, 0, 32)
+    assert (joined.invalid, joined.flat, joined.filtered, joined.truncated) == (48, 8, 0, 32)
     assert joined.update == Update(gradient=True, moved=0.25)
     assert joined.examples == one.examples

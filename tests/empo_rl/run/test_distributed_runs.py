@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from click.testing import CliRunner
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, Qwen2Config, Qwen2ForCausalLM
@@ -110,6 +111,7 @@ def check_strategy(run, strategy, directory, expected):
     run(directory, *STRATEGIES[strategy], kill=4)
     assert not (directory / "checkpoint-4" / "trainer_state.json").exists()
     said = run(directory, *STRATEGIES[strategy], "--resume")
+    assert yaml.safe_load((directory / "config.yaml").read_text())["launch"]["processes"] == 2
     assert "skipping and renaming the broken" in said
     assert f"resuming from {directory / 'checkpoint-2'}" in said
     assert [row["step"] for row in rows(directory)] == list(range(1, STEPS + 1))

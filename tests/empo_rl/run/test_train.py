@@ -8,7 +8,8 @@ import pytest
 from empo_rl.config import load_config
 from empo_rl.run import train
 from empo_rl.run.models import count_tokens
-from empo_rl.run.train import _limit_vllm_context, _note, run_training
+from empo_rl.run.prompt_rows import limit_vllm_context
+from empo_rl.run.train import _note, run_training
 from semantic_entropy import InputError
 
 
@@ -58,6 +59,19 @@ def test_gold_answers_that_cannot_be_read_are_counted_before_the_training_starts
     assert line.startswith(r"2 of 4 gold answers cannot be read by the judge math, first '\\frac{1': right completions")
 
 
+def test_a_run_without_any_gold_answer_says_so(tmp_path, monkeypatch):
+    said = start(tmp_path, monkeypatch, [None, "", None], "empo.measure_gold=true")
+    assert "0 of 3 rows have a gold answer, so no completion is graded" in said
+
+
+def test_held_out_prompts_that_are_too_long_are_removed_and_counted(tmp_path, monkeypatch):
+    path = tmp_path / "held.jsonl"
+    path.write_text('{"question": "1+1?", "answer": 2}\n{"question": "%s1?", "answer": 51}\n' % ("1+" * 50))
+    held_out = f"evaluation={{data: {{path: {path}, columns: {{gold: answer}}, max_prompt_tokens: 50}}}}"
+    said = start(tmp_path, monkeypatch, GOLDS, held_out)
+    assert "1 held-out questions, 1 with a gold answer, 1 too long and removed" in said
+
+
 def test_a_run_that_reads_no_gold_answers_does_not_check_them(tmp_path, monkeypatch):
     assert not any("gold answers" in line for line in start(tmp_path, monkeypatch, GOLDS))
 
@@ -81,9 +95,14 @@ def test_without_a_prompt_limit_the_context_of_vllm_is_measured_on_the_prompts(t
     longest = count_tokens(tokenizer, rows[1]["prompt"])
     vllm = load_config("tiny", ["rollout.engine=vllm-colocate", "rollout.max_completion_tokens=100"])
     arguments = SimpleNamespace(vllm_max_model_length=None)
-    _limit_vllm_context(arguments, vllm, rows, tokenizer)
+    limit_vllm_context(arguments, vllm, rows, tokenizer)
     assert arguments.vllm_max_model_length == longest + 100
-    _limit_vllm_context(given := SimpleNamespace(vllm_max_model_length=4096), vllm, rows, tokenizer)
+    limit_vllm_context(limited := SimpleNamespace(vllm_max_model_length=longest + 99), vllm, rows, tokenizer)
+    assert limited.vllm_max_model_length == longest + 100  # data.max_prompt_tokens does not limit held-out prompts
+    chosen = vllm.model_copy(update={"trl": {"vllm_max_model_length": 4096}})
+    limit_vllm_context(given := SimpleNamespace(vllm_max_model_length=4096), chosen, rows, tokenizer)
     assert given.vllm_max_model_length == 4096
-    _limit_vllm_context(unused := SimpleNamespace(vllm_max_model_length=None), load_config("tiny"), rows, tokenizer)
+    with pytest.raises(InputError, match=f"trl.vllm_max_model_length={longest + 99} is less than {longest + 100}"):
+        limit_vllm_context(SimpleNamespace(vllm_max_model_length=longest + 99), chosen, rows, tokenizer)
+    limit_vllm_context(unused := SimpleNamespace(vllm_max_model_length=None), load_config("tiny"), rows, tokenizer)
     assert unused.vllm_max_model_length is None

@@ -5,15 +5,18 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from datasets import Dataset
+from transformers import TrainerState
 from trl import GRPOConfig, GRPOTrainer
 
 from empo_rl import EmpoProvider, Monitor, MonitorCallback, reward_function
 from empo_rl.config.resume import load_run
 from empo_rl.monitor import RunStoppedError
 from empo_rl.run.train import run_training
+from empo_rl.trainers.trl.callbacks import WriteSamples
 
 G = 4
 STOPPED = 3
@@ -39,6 +42,20 @@ def empo_train(directory, *more):
 
 def lines(file):
     return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+
+
+def test_samples_of_a_step_without_a_sampling_are_written_at_the_next_sampling(tmp_path):
+    with EmpoProvider("exact", extract="whole") as provider:
+        samples = WriteSamples(provider, tmp_path, every=10, prompts=1)
+        state, args = TrainerState(), SimpleNamespace(report_to=[])
+        samples.on_train_begin(args, state, None)
+        for step in range(1, 33):  # one sampling serves 8 steps, as in the recipe math-7b-empo
+            samples.on_step_begin(args, state, None)
+            if step % 8 == 1:
+                provider.step([["1", "1", "2", "3"]])
+            state.global_step = step
+            samples.on_step_end(args, state, None)
+    assert [row["step"] for row in lines(tmp_path / "samples.jsonl")] == [1, 17, 25]
 
 
 @pytest.fixture(scope="module")
