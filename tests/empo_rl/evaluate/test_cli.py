@@ -385,7 +385,8 @@ def test_an_adapter_is_evaluated_with_its_base_model_and_compared_with_it(finish
     assert "paired bootstrap over questions, 1,000 resamples, seed 3" in shown.output
     table = [line.split("|")[1:-1] for line in shown.output.splitlines() if line.startswith("|")][2:]
     numbers = {cells[1].strip(): [cell.strip() for cell in cells] for cells in table}
-    assert list(numbers) == ["pass@1", "mean@16", "majority@16", "semantic_entropy"]
+    pass_at_k = [f"pass@{k}" for k in (2, 4, 8, 16)]
+    assert list(numbers) == ["pass@1", "mean@16", *pass_at_k, "majority@16", "semantic_entropy"]
     for key, cells in numbers.items():
         first, second = (results(where)["sets"]["sums"][key]["value"] for where in (finished, out))
         scale, digits = (1, 3) if key == "semantic_entropy" else (100, 1)
