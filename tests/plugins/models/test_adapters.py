@@ -18,6 +18,8 @@ from semantic_entropy_plugins.samplers.vllm_sampler import VLLMSampler
 from tests.plugins.fake_vllm import LoRARequest, Script, lora_module, module
 from tests.plugins.tiny_models import tiny_causal_lm
 
+# peft 0.21 reads an attribute that transformers 5.23 has renamed
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 QUESTIONS = ("What is the capital?", "Yes or no?")
 
 
