@@ -42,8 +42,6 @@ SCALES: dict[str, int] = {
     "만": 10**4,
     "억": 10**8,
 }
-GLUED_SCALES = {"M": 10**6, "B": 10**9, "T": 10**12, "m": 10**6, "b": 10**9}
-"""Letters that are a scale only after a currency, or where the caller knows that they are no variable."""
 
 _MORE = (
     "increase increased increasing rise rises rose risen gain gained gains growth grew profit surplus up upward "

@@ -165,12 +165,14 @@ def default_batch_tokens(loaded: LoadedModel, max_tokens: int) -> int:
     """The number of tokens in a batch, from the free memory of the device.
 
     A token takes 2 x layers x key-value heads x head size numbers of the cache. A row takes its logits, which are
-    counted with its tokens: a row has at least `max_tokens` tokens.
+    counted with its tokens: a row has at least `max_tokens` tokens. A model without attention has no such cache.
     """
     if loaded.device.type != "cuda":
         return _BATCH_TOKENS_CPU
     config = loaded.model.config.get_text_config()
-    heads = config.num_attention_heads
+    heads = getattr(config, "num_attention_heads", None)
+    if heads is None:
+        return _BATCH_TOKENS_GPU
     size = getattr(config, "head_dim", None) or config.hidden_size // heads
     keys_and_values = 2 * config.num_hidden_layers * (getattr(config, "num_key_value_heads", None) or heads) * size
     token_bytes = keys_and_values * loaded.dtype.itemsize + _LOGIT_BYTES * config.vocab_size / max_tokens
