@@ -141,7 +141,7 @@ def test_a_second_start_before_the_first_has_written_a_file_is_refused(tmp_path)
         done = subprocess.run(second, cwd=tmp_path, capture_output=True, text=True, check=False)
         assert done.returncode == 1
         assert "output_dir: another process is running in run." in done.stderr
-        assert list((tmp_path / "run").iterdir()) == []
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".lock"]
         _, said = first.communicate("go on\n", timeout=500)
         assert first.returncode == 0, said[-3000:]
     finally:

@@ -79,7 +79,7 @@ def test_a_learning_rate_that_changes_no_weight_is_told_at_step_1(tmp_path):
 
 
 def test_a_learning_rate_of_0_is_refused_before_the_run():
-    with pytest.raises(InputError, match=r"training.learning_rate: Input should be greater than 0 \(given: 0\)"):
+    with pytest.raises(InputError, match=r"training.learning_rate=0: expected a number greater than 0.0."):
         load_config("tiny", ["training.learning_rate=0"])
 
 
