@@ -11,12 +11,9 @@ The module is fast to import: a command imports torch only when it needs torch.
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import warnings
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -96,12 +93,6 @@ def run(
 
     KEY=VALUE changes one key; write nested keys with dots: training.steps=10.
     """
-    from empo_rl.check import check_before_training
-    from empo_rl.config.resume import load_run
-    from empo_rl.extras import require_extra
-    from empo_rl.run import launch
-    from semantic_entropy import SemanticEntropyError
-
     if resume and overwrite:
         raise click.UsageError("--resume continues the earlier run and --overwrite deletes it: give one of them.")
     if allow_missing_data and not check:
@@ -111,24 +102,10 @@ def run(
     if check:
         _check(config, changes, allow_missing_data=allow_missing_data)
         return
-    try:
-        checked, notes = load_run(config, changes)
-        require_extra("empo-train")
-        _set_environment(offline=checked.model == "demo" and checked.data.dataset in (None, "demo"))
-        if launch.reports_for_all():
-            for line in [*notes, *check_before_training(checked)]:
-                click.echo(line, err=True)
-        if launch.needs_launch(checked):
-            _launch(checked, ["run", config, *changes], overwrite=overwrite)
-            return
-        launch.check_single_process(checked)
-        final = _train(checked, overwrite)
-    except SemanticEntropyError as error:
-        launch.record_error(error)
-        if not launch.is_first_process():  # all processes can have this error: the first process reports it
-            launch.wait_for_launcher()
-        raise click.ClickException(str(error)) from error
-    if launch.is_first_process():
+    from empo_rl.run.start_run import start_run
+
+    final = start_run(config, changes, overwrite=overwrite)
+    if final is not None:
         click.echo(final)
 
 
@@ -141,74 +118,6 @@ def _check(config: str, changes: list[str], *, allow_missing_data: bool) -> None
         click.echo(line)
     if not passed(findings):
         raise SystemExit(1)
-
-
-def _launch(config: Any, command: list[str], *, overwrite: bool) -> None:
-    from empo_rl.config.batch_layout import accumulation_steps
-    from empo_rl.files import run_directory
-    from empo_rl.run.launch import EndedRunError, ProcessError, check_devices, launch
-
-    # before the processes start, report once the problems that all processes would have
-    accumulation_steps(config, config.launch.processes)
-    run_directory.plan_start(Path(config.output_dir), resume=config.resume, overwrite=overwrite)
-    check_devices(config)
-    try:
-        launch(config, [*command, *(["--overwrite"] if overwrite else [])])
-    except EndedRunError as ended:
-        if not ended.reported:
-            click.echo(f"interrupted. {_resume_hint(config)}", err=True)
-        raise SystemExit(ended.status) from None
-    except ProcessError as error:
-        raise click.ClickException(f"{error} {_resume_hint(config)}") from error
-
-
-def _train(config: Any, overwrite: bool) -> Path:
-    from empo_rl.monitor import RunStoppedError
-    from empo_rl.progress import StageProgress
-    from empo_rl.run.launch import STOPPED, end_with_launcher, record_error, wait_for_launcher
-    from empo_rl.run.stop_request import StopRequest
-
-    end_with_launcher()
-    stop = StopRequest()
-    stop.install()
-    with StageProgress() as progress:
-        try:
-            from empo_rl.run.train import run_training
-
-            _silence_libraries()
-            return run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
-        except KeyboardInterrupt:
-            _exit(f"{progress.interrupted()}. {_resume_hint(config)}")
-        except RunStoppedError as stopped:
-            progress.end()
-            _exit(str(stopped), status=STOPPED)
-        except RuntimeError as error:  # another process may have died: then the launcher reports that
-            wait_for_launcher()
-            record_error(error)
-            raise
-        except Exception as error:
-            record_error(error)
-            raise
-
-
-def _resume_hint(config: Any) -> str:
-    from empo_rl.files import checkpoints
-
-    checkpoint, _ = checkpoints.latest(Path(config.output_dir))
-    if checkpoint is None:
-        every = config.training.save_every
-        return f"There is no checkpoint yet (training.save_every={every}): --resume starts at step 1."
-    return f"The last checkpoint is {checkpoint}: the same command with --resume continues from it."
-
-
-def _exit(line: str, status: int = 130) -> NoReturn:
-    """Print a line and end a run that the user or an alarm stopped. Shells expect status 130 after Ctrl-C."""
-    from empo_rl.run.launch import is_first_process
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would cut off the line
-    if is_first_process():
-        click.echo(line, err=True)
-    raise SystemExit(status)
 
 
 @main.command(short_help="Create, train and evaluate a tiny model.")
@@ -238,9 +147,10 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
     the output directory.
     """
     from empo_rl.extras import TRAINING, require_extra
+    from empo_rl.run.start_run import set_environment
     from semantic_entropy import SemanticEntropyError
 
-    _set_environment(offline=True)
+    set_environment(offline=True)
     directory = output_dir or Path("runs") / f"demo-{reward}-{choices['seed']}"
     try:
         require_extra("empo-train demo", (*TRAINING, "matplotlib", "sklearn"))
@@ -253,6 +163,7 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
     from empo_rl.demo.demo_directory import DemoOptions, prepare, resume_demo, resume_hint
     from empo_rl.files import run_directory
     from empo_rl.progress import StageProgress
+    from empo_rl.run.start_run import end_run, silence_libraries
 
     options = DemoOptions(**choices)
     with run_directory.lock(directory), StageProgress() as progress:
@@ -262,10 +173,10 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
         try:
             from empo_rl.demo.demo_run import print_table, run_demo
 
-            _silence_libraries()
+            silence_libraries()
             summary = run_demo(directory, start, options, progress)
         except KeyboardInterrupt:
-            _exit(f"{progress.interrupted()}. {resume_hint(directory)}")
+            end_run(f"{progress.interrupted()}. {resume_hint(directory)}")
     print_table(summary, directory)
 
 
@@ -285,8 +196,9 @@ def merge(checkpoint: Path, out: Path) -> None:
     try:
         require_extra("empo-train merge")
         from empo_rl.run.final_model import export_checkpoint
+        from empo_rl.run.start_run import silence_libraries
 
-        _silence_libraries()
+        silence_libraries()
         click.echo(export_checkpoint(checkpoint, out))
     except SemanticEntropyError as error:
         raise click.ClickException(str(error)) from error
@@ -393,27 +305,6 @@ def _complete_recipe(name: str, text: str) -> str:
 
     header = [line for line in text.splitlines(keepends=True) if line.startswith("#")]
     return "".join(header) + yaml.safe_dump(values, sort_keys=False, allow_unicode=True, width=120)
-
-
-def _set_environment(*, offline: bool) -> None:
-    """Set environment variables before torch is imported. offline: no network and one thread, for a tiny model."""
-    if offline:
-        os.environ.update(HF_HUB_OFFLINE="1", HF_DATASETS_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # forked workers print a warning without this variable
-    os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # the docs of `method: online_dpo` contain the warning
-
-
-def _silence_libraries() -> None:
-    """Turn off messages that do not help the user: deprecations inside TRL, and the progress bars of small files."""
-    import datasets
-    import transformers
-
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    transformers.logging.set_verbosity_error()
-    transformers.logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", category=FutureWarning, module=r"(transformers|trl)\.")
 
 
 if __name__ == "__main__":

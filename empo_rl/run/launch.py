@@ -181,10 +181,11 @@ def launch(config: Config, command: Sequence[str]) -> None:
         if first.exitcode in {INTERRUPTED, STOPPED}:
             raise EndedRunError(first.exitcode) from error
         raise ProcessError(_failure(rank, first.exitcode, _recorded_error(first.error_file))) from error
-    except (SignalException, KeyboardInterrupt) as error:
+    except SignalException as error:
         # SIGTERM ends the processes at once, before they can print anything
-        silent = isinstance(error, SignalException) and error.sigval == signal.SIGTERM
-        raise EndedRunError(INTERRUPTED, reported=not silent) from error
+        raise EndedRunError(INTERRUPTED, reported=error.sigval != signal.SIGTERM) from error
+    except KeyboardInterrupt as error:  # before the processes started: from then on, torch raises SignalException
+        raise EndedRunError(INTERRUPTED, reported=False) from error
     finally:
         logging.disable(logging.NOTSET)
         del os.environ[_LAUNCHER_PID]

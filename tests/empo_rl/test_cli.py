@@ -136,11 +136,23 @@ def test_ctrl_c_reports_the_last_step_and_the_checkpoint(tmp_path):
     assert "Aborted" not in said
 
 
-def test_a_run_interrupted_before_its_first_step_does_not_block_the_next(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_before_the_training_ends_with_one_line_and_status_130(number, tmp_path):
+    program = (
+        "import os\nfrom empo_rl.cli import main\nfrom empo_rl.run import start_run\n"
+        f"start_run.load_run = lambda *_: os.kill(os.getpid(), {int(number)})\nmain(['tiny'])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "interrupted before the first step. Nothing is written.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_interrupted_before_its_first_step_does_not_block_the_next(number, tmp_path):
     run = tmp_path / "run"
     slow = ["tiny", *TINY, "demo.pretrain_steps=100000", "output_dir=run"]
     process = started(*slow, cwd=tmp_path, until=run / "config.yaml")
-    os.killpg(process.pid, signal.SIGINT)
+    os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "There is no checkpoint yet (training.save_every=2): --resume starts at step 1." in said
