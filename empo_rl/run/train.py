@@ -108,41 +108,23 @@ def run_training(
         for note in [*notes, *loss_notes, *start.notes]:
             tell(note)
         if start.checkpoint and checkpoints.step(start.checkpoint) >= (config.training.steps or math.inf):
-            _refuse_stopped(start.checkpoint, config)
-            # the user of a program with other settings (the demo) does not know the key training.steps
-            advice = "" if additions.settings else " Raise training.steps to train further."
-            tell(f"all {plural(config.training.steps or 0, 'step')} are completed: nothing to train.{advice}")
-            with state.main_process_first(), whole_models():  # the first process writes the files
-                final = final_model.finish_from(start.checkpoint, config, directory)
-                write_model_card(final, config, directory)  # each process writes the same text
-            return _push(final, config, state, tell)
-        provider = None
-        if config.method != "sft":
-            with first_on_each_machine(state), whole_models():  # the first process downloads the judge
-                provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
-        rows, tokenizer = load_prompts(config, start.checkpoint, tell)
-        for note in provider_notes(provider, config, rows) if provider and state.is_main_process else ():
-            tell(note)
-        with whole_models():  # the judge that grades may be loaded here
-            held_out = load_held_out(config, rows, tokenizer, provider, tell)
-        limit_vllm_context(arguments, config, [*rows, *held_out], tokenizer)
+            return _finish_completed(start.checkpoint, config, state, additions, tell)
+        inputs = _load_inputs(config, start.checkpoint, state, stack, tell)
+        limit_vllm_context(arguments, config, [*inputs.rows, *inputs.held_out], inputs.tokenizer)
         model = None if config.model == "demo" else _hub_model(config, state)
         callbacks: list[Any] = []
         state.wait_for_everyone()  # every process must check the directory before the first process writes into it
         with state.main_process_first():  # the first process creates the base model, and the others load it
             if state.is_main_process:
-                callbacks = _begin(directory, start, config, rows, additions, progress, tell)
+                callbacks = _begin(directory, start, config, inputs.rows, additions, progress, tell)
             _check_shared(directory, state)
             with explain_disk_full(directory, "Free some space."), whole_models():
-                model = model or _demo_model(config, tokenizer, directory, progress)
+                model = model or _demo_model(config, inputs.tokenizer, directory, progress)
         trainer, monitor_callback = _make_trainer(
             config,
             model=model,
-            tokenizer=tokenizer,
+            inputs=inputs,
             arguments=arguments,
-            rows=rows,
-            held_out=held_out,
-            provider=provider,
             kept_callbacks=additions.callbacks,
             callbacks=callbacks,
             tell=tell,
@@ -160,6 +142,45 @@ def run_training(
     if stopped:
         raise RunStoppedError(stopped)
     return _push(final, config, state, tell)
+
+
+def _finish_completed(
+    checkpoint: Path, config: Config, state: PartialState, additions: RunAdditions, tell: Say
+) -> Path:
+    """Write the final model of a run whose last checkpoint is its last step, and return its folder."""
+    _refuse_stopped(checkpoint, config)
+    directory = Path(config.output_dir)
+    # the user of a program with other settings (the demo) does not know the key training.steps
+    advice = "" if additions.settings else " Raise training.steps to train further."
+    tell(f"all {plural(config.training.steps or 0, 'step')} are completed: nothing to train.{advice}")
+    with state.main_process_first(), whole_models():  # the first process writes the files
+        final = final_model.finish_from(checkpoint, config, directory)
+        write_model_card(final, config, directory)  # each process writes the same text
+    return _push(final, config, state, tell)
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """What a trainer needs besides the model. `provider`: None for `sft`. `held_out`: empty without `evaluation`."""
+
+    rows: Sequence[dict[str, Any]]
+    held_out: Sequence[dict[str, Any]]
+    tokenizer: Any
+    provider: EmpoProvider | None
+
+
+def _load_inputs(config: Config, checkpoint: Path | None, state: PartialState, stack: ExitStack, tell: Say) -> _Inputs:
+    """Load the judge and the prompts. `stack` closes the judge."""
+    provider = None
+    if config.method != "sft":
+        with first_on_each_machine(state), whole_models():  # the first process downloads the judge
+            provider = stack.enter_context(EmpoProvider(**config.empo.choices(), seed=config.seed))
+    rows, tokenizer = load_prompts(config, checkpoint, tell)
+    for note in provider_notes(provider, config, rows) if provider and state.is_main_process else ():
+        tell(note)
+    with whole_models():  # the judge that grades may be loaded here
+        held_out = load_held_out(config, rows, tokenizer, provider, tell)
+    return _Inputs(rows, held_out, tokenizer, provider)
 
 
 def _lock(directory: Path, state: PartialState, additions: RunAdditions) -> AbstractContextManager[None]:
@@ -206,22 +227,20 @@ def _make_trainer(
     config: Config,
     *,
     model: Any,
-    tokenizer: Any,
+    inputs: _Inputs,
     arguments: Any,
-    rows: Sequence[dict[str, Any]],
-    held_out: Sequence[dict[str, Any]],
-    provider: EmpoProvider | None,
     kept_callbacks: Mapping[str, Any],
     callbacks: Sequence[Any],
     tell: Say,
     progress: Progress,
 ) -> tuple[Any, MonitorCallback | None]:
-    """The trainer of `method`, and the callback of the monitor (None unless EMPO). provider: None for `sft`."""
+    """The trainer of `method`, and the callback of the monitor (None unless EMPO)."""
+    provider = inputs.provider
     common: dict[str, Any] = {
         "model": model,
         "args": arguments,
-        "train_dataset": Dataset.from_list(list(rows)),
-        "processing_class": tokenizer,
+        "train_dataset": Dataset.from_list(list(inputs.rows)),
+        "processing_class": inputs.tokenizer,
         "callbacks": list(callbacks),
         "peft_config": lora_config(config),
     }
@@ -243,7 +262,7 @@ def _make_trainer(
         shown: list[Any] = []
         if config.samples.every:
             shown.append(WriteSamples(provider, Path(config.output_dir), **config.samples.model_dump()))
-        evaluation = _make_evaluation(config, provider, held_out, progress)
+        evaluation = _make_evaluation(config, provider, inputs.held_out, progress)
         # the callbacks before WriteMetrics add columns to the log, which WriteMetrics writes
         before = [monitor_callback, *kept_callbacks.values(), *([evaluation] if evaluation else [])]
         common["callbacks"] = [*before, *shown, *callbacks]

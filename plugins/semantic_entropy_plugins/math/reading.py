@@ -30,7 +30,7 @@ from semantic_entropy_plugins.math.keys import LONGEST_EXACT, TOKEN, ExactAnswer
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
 from semantic_entropy_plugins.math.writing import CURRENCY, clean, plain_words
 from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
-from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS, named_unit
+from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS, named_unit
 
 
 class Numeral(NamedTuple):
@@ -181,8 +181,8 @@ _NAME = re.compile(
     r"|[a-zA-Z]\(\s*[-\w\\]{1,8}\s*\))\s*\}?\s*=\s*(?=[^=\s])"
 )
 _CURRENCY_BEFORE = re.compile(
-    rf"([-+]?)\s*((?:\\text\s*\{{\s*)?(?:(?:US|A|AU|C|CA|HK|R)?{CURRENCY}|[{re.escape(CURRENCY_SIGNS[1:])}]|Rs\.?|USD|EUR|GBP"
-    r"|INR|JPY|CNY|RMB|\\pounds|\\euro)(?:\s*\})?)\s*(?=[-\d.\\])"
+    rf"([-+]?)\s*((?:\\text\s*\{{\s*)?(?:{DOLLARS}{CURRENCY}|[{re.escape(CURRENCY_SIGNS[1:])}]|(?:{CURRENCY_CODES})\.?"
+    r"|\\pounds|\\euro)(?:\s*\})?)\s*(?=[-\d.\\])"
 )
 _WORDS_BEFORE = re.compile(
     r"(?:\\text\s*\{\s*)?((?:[^\W\d_]{1,12}\s+){0,4}[^\W\d_]{1,12})\s*\}?\s*(?=[-\d.$\\" + CURRENCY + "])"

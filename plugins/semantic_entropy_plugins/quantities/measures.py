@@ -11,15 +11,11 @@ import re
 from fractions import Fraction
 from typing import NamedTuple
 
+from semantic_entropy_plugins.quantities.number_words import SCALE_WORDS
 from semantic_entropy_plugins.quantities.units import Unit, read_unit
 
 SCALES: dict[str, int] = {
-    "hundred": 100,
-    "thousand": 10**3,
-    "million": 10**6,
-    "billion": 10**9,
-    "trillion": 10**12,
-    "quadrillion": 10**15,
+    **SCALE_WORDS,
     "k": 10**3,
     "K": 10**3,
     "mn": 10**6,
@@ -31,7 +27,6 @@ SCALES: dict[str, int] = {
     "lakh": 10**5,
     "lac": 10**5,
     "crore": 10**7,
-    "dozen": 12,
     "千": 10**3,
     "万": 10**4,
     "萬": 10**4,

@@ -22,7 +22,7 @@ _SMALL = {
     )
 }
 _TENS = {word: 10 * (i + 2) for i, word in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split())}
-_SCALES = {
+SCALE_WORDS = {
     "hundred": 100,
     "thousand": 10**3,
     "million": 10**6,
@@ -42,7 +42,7 @@ _IRREGULAR = {
 }
 _ORDINALS = _IRREGULAR | {
     (f"{word[:-1]}ieth" if word.endswith("y") else f"{word}th"): word
-    for word in (*_SMALL, *_TENS, *_SCALES)
+    for word in (*_SMALL, *_TENS, *SCALE_WORDS)
     if word not in _IRREGULAR.values() and word not in ("zero", "dozen")
 }
 _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarters": 4} | {
@@ -50,8 +50,8 @@ _PARTS = {"half": 2, "halves": 2, "third": 3, "thirds": 3, "quarter": 4, "quarte
     for word, value in zip("fourth fifth sixth seventh eighth ninth tenth".split(), range(4, 11), strict=True)
     for plural in (0, 1)
 }
-_WORDS = "|".join(sorted((*_SMALL, *_TENS, *_SCALES, *_ORDINALS), key=len, reverse=True))
-_SCALE_WORDS = "|".join(_SCALES)
+_WORDS = "|".join(sorted((*_SMALL, *_TENS, *SCALE_WORDS, *_ORDINALS), key=len, reverse=True))
+_SCALE_WORDS = "|".join(SCALE_WORDS)
 _DIGITS = r"\d[\d,]{0,30}(?:\.\d{1,30})?"
 _RUN = re.compile(
     rf"(?<![\w.,-])(?:(?:minus|negative)\s+)?(?:(?:half\s+)?an?\s+(?=(?:{_SCALE_WORDS})\b)|{_DIGITS}[\s-]+(?=(?:{_SCALE_WORDS})\b))?"
@@ -61,7 +61,7 @@ _RUN = re.compile(
     r"|(?<![\w.,-])(?:minus|negative)\s+(?=\d)"
 )
 _AFTER_AND = frozenset((*_SMALL, *_TENS, *_ORDINALS))
-_VOCABULARY = frozenset((*_SMALL, *_TENS, *_SCALES, *_ORDINALS, "minus", "negative"))
+_VOCABULARY = frozenset((*_SMALL, *_TENS, *SCALE_WORDS, *_ORDINALS, "minus", "negative"))
 _A_SECOND = re.compile(r"\ba\ssecond(?=\s*(?:$|[.,;!?)]|ago\b|later\b))")  # a time, not an ordinal
 _LETTERS = re.compile(r"[a-z]+")
 
@@ -145,9 +145,9 @@ def _number(words: list[str], start: int) -> tuple[Fraction, int]:  # noqa: C901
         elif word in _TENS and last >= 100:
             current, last = current + _TENS[word], 20
         elif word in ("hundred", "dozen") and 0 < current < (100 if word == "hundred" else 1000) and last < 10**4:
-            current, last = current * _SCALES[word], 100
-        elif word in _SCALES and current and word not in ("hundred", "dozen"):
-            total, current, last = total + current * _SCALES[word], Fraction(0), 1000
+            current, last = current * SCALE_WORDS[word], 100
+        elif word in SCALE_WORDS and current and word not in ("hundred", "dozen"):
+            total, current, last = total + current * SCALE_WORDS[word], Fraction(0), 1000
         elif word == "and" and at > start and words[at + 1 : at + 3] == ["a", "half"]:
             current, at = current + Fraction(1, 2), at + 2
         elif word == "and" and at > start and last >= 100 and words[at + 1] in _AFTER_AND:

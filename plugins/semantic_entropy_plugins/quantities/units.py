@@ -127,6 +127,7 @@ chf franc | CHF | 1
 aud A$ AU$ | AUD | 1
 cad C$ CA$ | CAD | 1
 hkd HK$ | HKD | 1
+nzd NZ$ | NZD | 1
 brl R$ reais real | BRL | 1
 mxn MX$ peso | MXN | 1
 btc ₿ bitcoin | BTC | 1
@@ -176,6 +177,8 @@ _PREFIX_SYMBOLS = {
     "T": "tera",
 }
 CURRENCY_SIGNS = "$€£¥₹₩₽₿¢￥￡"
+CURRENCY_CODES = r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|Rs"  # before a number, for regular expressions
+DOLLARS = r"(?:US|CA|AU|HK|NZ|[ACR])?"  # letters before a dollar sign
 
 _Named = tuple[str, Mapping[str, int], Fraction]
 

@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import re
 
+from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS
 from semantic_entropy_plugins.text.plain_writing import KEPT_SYMBOLS
 from semantic_entropy_plugins.text.unspaced_scripts import UNSPACED
 
 _LETTER = rf"(?:[A-Za-z]|[^\x00-\x7f{KEPT_SYMBOLS}{UNSPACED}])"
-_CURRENCY = (
-    r"(?:US|CA|AU|HK|NZ|[ACR])?\$|[\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd]|\b(?:USD|EUR|GBP|JPY|CNY|INR|CHF|Rs)\b\.?"
-)
+_CURRENCY = rf"{DOLLARS}\$|[{CURRENCY_SIGNS[1:]}]|\b(?:{CURRENCY_CODES})\b\.?"
 _DIGITS = (
     r"\d{1,3}(?:,\d{2,3}){0,6},\d{3}(?!\d)(?:\.\d{1,99})?"  # 1,000,000 and the Indian 10,00,000
     r"|\d{1,3}(?: \d{3}){2,6}(?!\d)|\d{1,3}(?:\.\d{3}){2,6}(?![\d.])"  # 1 000 000 and 1.000.000
