@@ -181,7 +181,7 @@ _NAME = re.compile(
     r"|[a-zA-Z]\(\s*[-\w\\]{1,8}\s*\))\s*\}?\s*=\s*(?=[^=\s])"
 )
 _CURRENCY_BEFORE = re.compile(
-    rf"([-+]?)\s*((?:\\text\s*\{{\s*)?(?:{DOLLARS}{CURRENCY}|[{re.escape(CURRENCY_SIGNS[1:])}]|(?:{CURRENCY_CODES})\.?"
+    rf"([-+]?)\s*((?:\\text\s*\{{\s*)?(?:{DOLLARS}?{CURRENCY}|[{re.escape(CURRENCY_SIGNS[1:])}]|(?:{CURRENCY_CODES})\.?"
     r"|\\pounds|\\euro)(?:\s*\})?)\s*(?=[-\d.\\])"
 )
 _WORDS_BEFORE = re.compile(

@@ -178,7 +178,7 @@ _PREFIX_SYMBOLS = {
 }
 CURRENCY_SIGNS = "$€£¥₹₩₽₿¢￥￡"
 CURRENCY_CODES = r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|Rs"  # before a number, for regular expressions
-DOLLARS = r"(?:US|CA|AU|HK|NZ|[ACR])?"  # letters before a dollar sign
+DOLLARS = r"(?:US|CA|AU|HK|NZ|MX|[ACR])"  # letters before a dollar sign
 
 _Named = tuple[str, Mapping[str, int], Fraction]
 
@@ -252,7 +252,7 @@ _SCALES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _SIGNS = re.escape(CURRENCY_SIGNS) + "°\u2032″℃℉"
 _FACTOR = re.compile(
-    rf"(?P<name>(?:US|A|AU|C|CA|HK|R|MX|JP|CN)?[$¥]|°[CF](?!\w)|[{_SIGNS}]|[^\W\d_]+)"
+    rf"(?P<name>(?:{DOLLARS}|JP|CN)?[$¥]|°[CF](?!\w)|[{_SIGNS}]|[^\W\d_]+)"
     r"(?:\s?(?:\^|\*\*)\s?[({]?(?P<power>-?[1-9])[)}]?(?!\d)|(?P<glued>[23])(?![\w.]))?"
 )
 _JOIN = re.compile(r"\s*(?:(?P<over>/|per\b)|[*·]|-)?\s*")

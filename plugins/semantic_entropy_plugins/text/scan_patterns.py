@@ -17,7 +17,7 @@ from semantic_entropy_plugins.text.plain_writing import KEPT_SYMBOLS
 from semantic_entropy_plugins.text.unspaced_scripts import UNSPACED
 
 _LETTER = rf"(?:[A-Za-z]|[^\x00-\x7f{KEPT_SYMBOLS}{UNSPACED}])"
-_CURRENCY = rf"{DOLLARS}\$|[{CURRENCY_SIGNS[1:]}]|\b(?:{CURRENCY_CODES})\b\.?"
+_CURRENCY = rf"{DOLLARS}?\$|[{CURRENCY_SIGNS[1:]}]|\b(?:{CURRENCY_CODES})\b\.?"
 _DIGITS = (
     r"\d{1,3}(?:,\d{2,3}){0,6},\d{3}(?!\d)(?:\.\d{1,99})?"  # 1,000,000 and the Indian 10,00,000
     r"|\d{1,3}(?: \d{3}){2,6}(?!\d)|\d{1,3}(?:\.\d{3}){2,6}(?![\d.])"  # 1 000 000 and 1.000.000
