@@ -39,8 +39,9 @@ class ForkedRuns:
         request = {"arguments": [str(argument) for argument in arguments], "processes": processes}
         print(json.dumps({**request, "environment": environment, "log": str(log)}), file=self._server.stdin, flush=True)
         for line in self._server.stdout:
-            if line.startswith("statuses "):
-                return Ended(json.loads(line.removeprefix("statuses ")), Path(log).read_text())
+            ended = json.loads(line) if line.startswith('{"log":') else {}
+            if ended.get("log") == str(log):  # not a run whose test has reached its time limit
+                return Ended(ended["statuses"], Path(log).read_text())
         raise AssertionError("the script could not be imported; its error is printed above")
 
     def close(self):
@@ -53,7 +54,8 @@ def serve(script):
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     for line in sys.stdin:
-        print("statuses", json.dumps(run_ranks(module.main, **json.loads(line))), flush=True)
+        request = json.loads(line)
+        print(json.dumps({"log": request["log"], "statuses": run_ranks(module.main, **request)}), flush=True)
 
 
 def run_ranks(main, *, arguments, processes, environment, log):

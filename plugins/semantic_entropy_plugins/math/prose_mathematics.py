@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from semantic_entropy_plugins.quantities import SCALES
 from semantic_entropy_plugins.quantities.measures import is_qualifier
-from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS, named_unit
+from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS, named_unit
 
 DELIMITED = re.compile(
     r"\$\$([^$]+)\$\$|(?<![\\$])\$(?=[^\s$])([^$]*[^\s$\\])\$(?![\d$])|\\\(((?:(?!\\\)).)+)\\\)|\\\[((?:(?!\\\]).)+)\\\]",
@@ -54,7 +54,9 @@ _RUN = re.compile(
     r"(?:\\begin\{[a-z]*\*?\}[^$\n]{0,400}?\\end\{[a-z]*\*?\}|\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}\n]{0,60}\}"
     r"|\\[a-zA-Z]+|\\[{}%,;:!|\\]|(?<![A-Za-z])\d|(?<=[A-Za-z]_)\d|(?<=\d)\d|(?<=(?<![A-Za-z])[A-Za-z])\d"
     r"|(?<![^\W\d_])(?<!['\u2019])(?:[b-zB-HJ-Z]|[aAI](?=\s*[-+*/^=<>_)]))(?![^\W\d_])"
-    rf"|(?<![^\W\d_])(?:{_FUNCTIONS})(?![^\W\d_])|[{re.escape(CURRENCY_SIGNS)}](?=\s?[\d.])|[{_SIGNS}])+"
+    rf"|(?<![^\W\d_])(?:{_FUNCTIONS})(?![^\W\d_])"
+    rf"|(?<![^\W\d_])(?:{DOLLARS}(?=\$\s?[\d.])|(?:{CURRENCY_CODES})\.?(?=\s?\d))"
+    rf"|[{re.escape(CURRENCY_SIGNS)}](?=\s?[\d.])|[{_SIGNS}])+"
 )
 _BREAK = re.compile(r"[.;:!?](?=\s|$)|\s[-\u2212\u2013]{1,2}\s*$|,(?!\d{3}(?!\d))")
 _EQUALS = re.compile(r"(?<![<>!=\\])=(?!=)")

@@ -149,7 +149,7 @@ def check_processes(observed, model, directory):
     assert set(limits) == {TIMEOUT}
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("strategy", ["ddp", "ddp with LoRA"])
 def test_ddp_in_two_processes_killed_and_resumed_gives_the_numbers_of_one_process(
     strategy, run, model, alone, tmp_path
@@ -158,7 +158,7 @@ def test_ddp_in_two_processes_killed_and_resumed_gives_the_numbers_of_one_proces
     check_processes(observed, model, tmp_path / "run")
 
 
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("strategy", ["fsdp2", "fsdp2 with LoRA"])
 def test_fsdp2_in_two_processes_killed_and_resumed_gives_the_numbers_of_one_process(
     strategy, run, model, alone, tmp_path
@@ -190,7 +190,7 @@ def check_merge(checkpoint, expected, out):
 
 
 @needs_deepspeed
-@pytest.mark.timeout(280)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("strategy", ["zero3", "zero3 with LoRA"])
 def test_zero3_in_two_processes_killed_and_resumed_gives_the_numbers_of_one_process(
     strategy, run, model, alone, tmp_path
