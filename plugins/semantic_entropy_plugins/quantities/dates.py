@@ -39,7 +39,8 @@ _SHORT = frozenset("jan feb mar apr jun jul aug sep sept oct nov dec marco mai m
 _WORDS = frozenset(("may", "march", "august", *_SHORT))  # also words or parts of names: not a month on their own
 
 _NAME = "|".join(sorted(_MONTH_OF, key=len, reverse=True))
-_OF = r"(?:\s*,?\s*|\s+(?:of|de|del|di|do)\s+|\s+(?:of|in)\s+the\s+year\s+)"
+_SPACE = r"\s{1,3}"  # bounded: two repetitions beside each other would try every division of a run of spaces
+_OF = rf"(?:\s{{0,3}},?\s{{0,3}}|{_SPACE}(?:of|de|del|di|do){_SPACE}|{_SPACE}(?:of|in){_SPACE}the{_SPACE}year{_SPACE})"
 
 
 def _month(group: int) -> str:
@@ -60,9 +61,10 @@ _PATTERN = re.compile(
     r"|(?P<cjk_year>\d{4})\s?[\u5e74\ub144]"
     r"(?:\s?(?P<cjk_month>\d{1,2})\s?[\u6708\uc6d4](?:\s?(?P<cjk_day>\d{1,2})\s?[\u65e5\u53f7\u865f\uc77c])?)?"
     r"|(?P<first>\d{1,2})(?P<sign>[-./])(?P<second>\d{1,2})(?P=sign)(?P<year>\d{4}|\d{2})(?!\d|[-./]\d)"
-    rf"|{_day(1)}{_OF}{_month(1)}(?:{_OF}{_year(1)})?"  # 20 July 1969
-    rf"|{_year(2)}\s*,?\s*{_month(2)}(?:\s*{_day(2)})?"  # 1969 July 20
-    rf")|{_month(3)}(?:\s*(?:the\s+)?{_day(3)}(?!:\d)(?:{_OF}{_year(3)})?|{_OF}{_year(4)})?)"  # July 20, 1969
+    # 20 July 1969, 1969 July 20, July 20, 1969
+    rf"|{_day(1)}{_OF}{_month(1)}(?:{_OF}{_year(1)})?"
+    rf"|{_year(2)}\s{{0,3}},?\s{{0,3}}{_month(2)}(?:\s{{0,3}}{_day(2)})?"
+    rf")|{_month(3)}(?:\s{{0,3}}(?:the{_SPACE})?{_day(3)}(?!:\d)(?:{_OF}{_year(3)})?|{_OF}{_year(4)})?)"
 )
 _LETTERS = re.compile(r"[^\W_]+")
 

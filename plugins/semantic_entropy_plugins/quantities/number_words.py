@@ -14,6 +14,8 @@ import re
 import unicodedata
 from fractions import Fraction
 
+from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS
+
 _SMALL = {
     word: value
     for value, word in enumerate(
@@ -58,7 +60,7 @@ _RUN = re.compile(
     rf"(?:{_WORDS})"
     rf"(?:(?:[\s-]+|\s+and\s+)(?:{_WORDS})|\s+and\s+a\s+half|\s+point(?=\s+(?:{'|'.join(_SMALL)})\b))*"
     rf"(?:[\s-]+(?:{'|'.join(sorted(_PARTS, key=len, reverse=True))}))?(?!\w)"
-    r"|(?<![\w.,-])(?:minus|negative)\s+(?=\d)"
+    rf"|(?<![\w.,-])(?:minus|negative)\s+(?=[{CURRENCY_SIGNS}]?\d)"
 )
 _AFTER_AND = frozenset((*_SMALL, *_TENS, *_ORDINALS))
 _VOCABULARY = frozenset((*_SMALL, *_TENS, *SCALE_WORDS, *_ORDINALS, "minus", "negative"))

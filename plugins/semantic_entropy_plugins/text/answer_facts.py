@@ -24,8 +24,8 @@ from typing import NamedTuple
 from semantic_entropy_plugins.quantities.dates import MONTHS, find_dates
 from semantic_entropy_plugins.quantities.number_words import from_chinese, plain
 from semantic_entropy_plugins.text import scan_patterns as follows
-from semantic_entropy_plugins.text.content_words import fold
-from semantic_entropy_plugins.text.measured_numbers import Quantity, from_roman, read_clock, read_number
+from semantic_entropy_plugins.text.content_words import fold, without_apostrophe
+from semantic_entropy_plugins.text.measured_numbers import Quantity, from_roman, read_clock, read_number, read_zone
 from semantic_entropy_plugins.text.plain_writing import plain_writing
 from semantic_entropy_plugins.text.scan_patterns import ROMAN, SCAN
 from semantic_entropy_plugins.text.unspaced_scripts import unspaced_words
@@ -199,6 +199,12 @@ class _AnswerReader:
     def read_clock(self, written: str, found: re.Match[str]) -> None:
         self._quantity(read_clock(written))
 
+    def read_zone(self, written: str, found: re.Match[str]) -> None:
+        zone = read_zone(written)
+        self.marks.add(("zone", zone))
+        self.raw.append(zone)
+        self._add(zone)
+
     def read_number(self, written: str, found: re.Match[str]) -> None:
         start = found.start("digits")
         if start > 2 and self.text[start - 1].islower() and follows.CLAUSE_ENDS.match(self.text, self.at):
@@ -253,7 +259,7 @@ class _AnswerReader:
 
     def _content(self, written: str) -> None:
         word = _folded(written) if len(written) < _LONGEST_CACHED_WORD else fold(written)
-        word, negated = self._without_apostrophe(word)
+        word, negated = without_apostrophe(word)
         if not word or self._answers_yes_or_no(word):
             return
         word = SPELLINGS.get(word, word)
@@ -360,16 +366,6 @@ class _AnswerReader:
             return bool(self.raw[-2:-1]) and self.raw[-2] in VOTING
         return word in PARTICLES and bool(follows.CLAUSE_ENDS.match(self.text, self.at))
 
-    @staticmethod
-    def _without_apostrophe(word: str) -> tuple[str, bool]:
-        if "'" not in word:
-            return word, False
-        if word.endswith("n't"):
-            return {"ca": "can", "wo": "will", "sha": "shall"}.get(word[:-3], word[:-3]), True
-        if word.endswith(("'s", "'re", "'m", "'ve", "'ll", "'d")):
-            return word[: word.rindex("'")], False
-        return word.replace("'", ""), False
-
     def _negation(self, word: str) -> None:
         following = follows.WORD.match(self.text, self.at)
         if following and following[1].lower() in NO_NEGATION:
@@ -405,6 +401,7 @@ _HANDLERS: Mapping[str, Callable[[_AnswerReader, str, re.Match[str]], None]] = {
     "plain": _AnswerReader.read_word,
     "end": _AnswerReader.read_end,
     "clock": _AnswerReader.read_clock,
+    "zone": _AnswerReader.read_zone,
     "code": _AnswerReader.read_label,
     "formula": _AnswerReader.read_formula,
     "ion": _AnswerReader.read_label,

@@ -77,6 +77,17 @@ def fold(text: str) -> str:
     return unicodedata.normalize("NFC", "".join(kept).translate(_PLAIN_LETTERS))
 
 
+def without_apostrophe(word: str) -> tuple[str, bool]:
+    """A folded word without its contraction or possessive, and whether it has `n't`: `can't` -> (`can`, True)."""
+    if "'" not in word:
+        return word, False
+    if word.endswith("n't"):
+        return {"ca": "can", "wo": "will", "sha": "shall"}.get(word[:-3], word[:-3]), True
+    if word.endswith(("'s", "'re", "'m", "'ve", "'ll", "'d")):
+        return word[: word.rindex("'")], False
+    return word.replace("'", ""), False
+
+
 _ARMENIAN = "\u0530"  # the first script after Latin, Greek and Cyrillic
 _OPTIONAL_MARKS = frozenset(
     map(chr, (*range(0x591, 0x5BE), *range(0x64B, 0x656), 0x670))

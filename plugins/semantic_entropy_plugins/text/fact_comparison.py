@@ -27,7 +27,7 @@ from semantic_entropy_plugins.text.measured_numbers import Quantity
 from semantic_entropy_plugins.text.word_lists import NEGATIVE_PREFIXES, OPPOSITES
 
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
-FEWEST_ITEMS, LONGEST_ITEM = 3, 3  # a list has at least three items of at most three words each
+FEWEST_ITEMS, MOST_ITEMS, LONGEST_ITEM = 3, 100, 3  # a list has 3 to 100 items of at most three words each
 
 
 class Content(NamedTuple):
@@ -62,7 +62,7 @@ def _read(question: str | None, answer: str) -> Content:
     asked = _cached_facts(question).elements if question else frozenset()
     symbols = None if facts.raw or facts.elements else fold(answer).strip()
     items = tuple([new for item in facts.items if (new := item - asked)])
-    listed = len(items) >= FEWEST_ITEMS and all(len(item) <= LONGEST_ITEM for item in items)
+    listed = FEWEST_ITEMS <= len(items) <= MOST_ITEMS and all(len(item) <= LONGEST_ITEM for item in items)
     new = facts.elements - asked
     options = facts.elements & asked if question and " or " in question else frozenset()
     numbers = _numbers(new or facts.elements)

@@ -52,6 +52,30 @@ def read_clock(written: str) -> Quantity:
     return Quantity(number, "time of day", number - hours + hours % 12 + 12 * (half == "p"))
 
 
+_ZONES = {
+    "EST": "-5",
+    "EDT": "-4",
+    "CDT": "-5",
+    "MST": "-7",
+    "MDT": "-6",
+    "PST": "-8",
+    "PDT": "-7",
+    "CET": "+1",
+    "CEST": "+2",
+    "BST": "+1",
+    "JST": "+9",
+    "MSK": "+3",
+    "Z": "+0",
+}  # CST and IST name several zones
+
+
+def read_zone(written: str) -> str:
+    """A time zone as its distance from UTC: `UTC+05:30` is `+5:30`."""
+    name = re.sub(r"UTC|GMT|\s", "", written) or "+0"
+    found = re.fullmatch(r"([-+])0?(\d{1,2}?)(?::?(\d\d))?", _ZONES.get(name, name))
+    return f"{found[1]}{found[2]}:{found[3] or '00'}" if found else name
+
+
 def read_number(found: re.Match[str], text: str) -> tuple[Quantity, int]:
     """The quantity of a match of the rule `number` in a text, and the position after its unit."""
     at, digits = found.end("number"), found["digits"]

@@ -1,6 +1,7 @@
 """Writes an answer plainly: one line in NFKC, the signs of ASCII, digits for number words, no hedges.
 
 3\u00bd cm\u00b2 -> 3 1/2 cm^2        5'10" -> 5 ft 10 in        I think it is two -> . it is 2
+2-3 million -> 2000000 - 3000000        quarter to eight -> 7:45
 """
 
 from __future__ import annotations
@@ -9,21 +10,35 @@ import re
 import unicodedata
 
 from semantic_entropy_plugins.quantities.number_words import with_digits
-from semantic_entropy_plugins.text.word_lists import HEDGE
+from semantic_entropy_plugins.quantities.spoken_times import with_clocks
+from semantic_entropy_plugins.text.word_lists import HEDGE, NO, YES
 
 KEPT_SYMBOLS = "\u20ac\u00a3\u00a5\u20b9\u20a9\u20bd\u00a2\u00b0\u2260\u2264\u2265\u2248\u2192\u00d7\u00f7\u2032\u2033"
 _FEET = re.compile(r"(?<=\d)\s?'\s?(\d{1,2}(?:\.\d+)?)\s?(?:\"|''|\b)")
 _HALF = re.compile(r"(?:an?\s|one\s)?half", re.IGNORECASE)
 _ACCIDENTAL = re.compile(r"\b([A-G])[\s-](flat|sharp)(?=\s*(?:$|[.,;]|m(?:aj|in)or\b))")  # `B flat` is one note
-_LIST_MARK = re.compile(r"(?:^|\n)[ \t]*\d{1,2}[.)]\s")
+_LIST_MARK = re.compile(r"(?:^|\n)[ \t]{0,9}\d{1,2}([.)])\s{1,9}([^\W\d_]{0,9})")
+_RANGE = re.compile(
+    r"(?<![\w.,-])((?<=between )\d{1,3}(?:\.\d{1,9})? (?=and )|\d{1,3}(?:\.\d{1,9})?\s?(?=(?:-|to )))(and|-|to)"
+    r"(?=\s?[$\u20ac\u00a3]?\d{1,3}(?:\.\d{1,9})?\s?(thousand|million|billion|trillion|bn|mn|tn|mio|[kKMB]|%|percent)(?!\w))"
+)
 
 
 def plain_writing(text: str) -> str:
     """The answer in plain writing. A line end becomes a semicolon, and the numbers of a numbered list are removed."""
     if _HALF.fullmatch(text.strip(" .")):
         return "1/2"
-    lines = _LIST_MARK.sub("\n", _plain_signs(text)).replace("\n", " ; ")
-    return _answer_alone(with_digits(lines))
+    lines = _without_list_marks(_plain_signs(text)).split("\n")
+    line = " ; ".join([" ".join(part.split()) for part in lines])
+    return _answer_alone(with_digits(with_clocks(_RANGE.sub(r"\1 \3 \2 ", line))))
+
+
+def _without_list_marks(text: str) -> str:
+    """The text without the numbers of its list. One number with a point is no list: `1. Weltkrieg` is an ordinal."""
+    marks = _LIST_MARK.findall(text)
+    if len(marks) == 1 and marks[0][0] == "." and marks[0][1].lower() not in YES | NO:
+        return text
+    return _LIST_MARK.sub(r"\n\2", text) if marks else text
 
 
 def _answer_alone(text: str) -> str:
@@ -64,6 +79,7 @@ _SUPERSCRIPTS = str.maketrans(
     "\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207a\u207b", "0123456789+-"
 )
 _RAISED = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207a\u207b]+")
+_TIME_AFTER_DATE = re.compile(r"(?<=\d{4}-\d\d-\d\d)T(?=\d\d:\d\d)")
 _THIN_SPACE = re.compile(r"(?<=\d)[\u00a0\u202f\u2009](?=\d{3}(?!\d))")  # 1 000 000
 _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 
@@ -76,6 +92,7 @@ def _plain_signs(text: str) -> str:
         text = (
             unicodedata.normalize("NFKC", text.replace("\u2026", " . ")).replace("\u2044", "/").translate(_PLAIN_SIGNS)
         )
+    text = _TIME_AFTER_DATE.sub(" ", text) if "T" in text else text
     text = _ACCIDENTAL.sub(lambda note: note[1] + ("flat" if note[2] == "flat" else "#"), text)
     return _FEET.sub(r" ft \1 in ", text) if "'" in text else text
 

@@ -1,10 +1,11 @@
 r"""What `answer_facts` recognises in an answer, in one regular expression. Every repetition is bounded.
 
+zone      UTC, GMT+1, EST and +02:00 after a time
 plain     a word of ASCII letters, which no other rule can match     formula   f(x), O(n^2), x^2
 end       the end of a clause or of an item                         ion       Na+, Ca2+, the grade A-
 clock     8:30, 8 PM                                                initials  J.K., J. K. before a name
 code      H2O, B12, F-16                                            relation  <, <=, !=, ->
-number    -5, 1,000.5, 3/4, $1.5M                                   operator  + - * / :
+number    -5, 1,000.5, 3/4, -$1.5M, 1e-9                                  operator  + - * / :
 run       Chinese and Japanese characters                           word      any other word, also with apostrophes
 """
 
@@ -21,9 +22,13 @@ _CURRENCY = rf"{DOLLARS}?\$|[{CURRENCY_SIGNS[1:]}]|\b(?:{CURRENCY_CODES})\b\.?"
 _DIGITS = (
     r"\d{1,3}(?:,\d{2,3}){0,6},\d{3}(?!\d)(?:\.\d{1,99})?"  # 1,000,000 and the Indian 10,00,000
     r"|\d{1,3}(?: \d{3}){2,6}(?!\d)|\d{1,3}(?:\.\d{3}){2,6}(?![\d.])"  # 1 000 000 and 1.000.000
-    r"|\d{1,99}(?:\.\d{1,99})?|\.\d{1,99}"
+    r"|(?:\d{1,99}(?:\.\d{1,99})?|\.\d{1,99})(?:[eE][-+]?\d{1,2}(?!\w))?"
 )
 _RULES = {
+    "zone": (
+        r"(?<!\w)(?:UTC|GMT)(?:\s?[-+]\s?\d{1,2}(?::?[0-5]\d)?)?(?![\w:])"
+        r"|(?<=:\d\d)(?:Z|\s?[-+]\d\d:?[0-5]\d)(?!\w)|(?<=[\dmM.] )(?:[ECMP][SD]T|CES?T|[BIJ]ST|MSK)(?!\w)"
+    ),
     "plain": r"[A-Za-z]{2,}(?=[\s,;!?]|\.?$)",
     "end": r"!(?!=)|[?;()\[\]{}\"|,]|\.(?!\d)",
     "clock": (
@@ -45,7 +50,7 @@ _RULES = {
         r"(?<![\w'])(?:[^\W\d_]\.){1,8}[^\W\d_](?![\w'])\.?|(?<![\w'])(?:[A-Z]\.\s){1,4}[A-Z]\.?(?=\s[A-Z][a-z])"
     ),
     "number": (
-        rf"(?P<currency>{_CURRENCY})?\s?(?P<sign>(?<![\w.)\]])[-+](?=[.\d]))?(?P<money>{_CURRENCY})?(?P<digits>{_DIGITS})"
+        rf"(?P<currency>{_CURRENCY})?\s?(?P<sign>(?<![\w.)\]])[-+](?=(?:{_CURRENCY})?\s?[.\d]))?(?P<money>{_CURRENCY})?(?P<digits>{_DIGITS})"
         r"(?:(?<!\d{4})/(?P<below>\d{1,3})(?![\d/]))?(?P<scale>(?:bn|mn|tn|mio|[kKMBTmb])(?![\w/.]*\w))?"
     ),
     "relation": r"<=|>=|=>|->|!=|==|[<>=\u2260\u2264\u2265\u2248\u2192]",

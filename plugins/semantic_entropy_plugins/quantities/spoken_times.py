@@ -1,0 +1,36 @@
+"""Writes spoken times as clocks: `quarter past eight` is 8:15, `ten minutes to five` is 4:50, `half past two` is 2:30.
+
+`Five to nine` may be a range of numbers: it is a time only as the last words of a clause, and not after `from`.
+"""
+
+from __future__ import annotations
+
+import re
+
+_HOURS = "one two three four five six seven eight nine ten eleven twelve".split()
+_MINUTES = {"quarter": 15, "five": 5, "ten": 10, "twenty": 20, "twenty five": 25}
+_HOUR = rf"(?P<hour>{'|'.join(_HOURS)}|1[0-2]|\d)(?![\w.:,-]*\w)"
+_NO_SCALE = r"(?! (?:hundred|thousand|million|billion))"
+_CLAUSE_ENDS = r"(?=\s?(?:$|[.,;!?]|o'clock|[ap]\.?m\b|in the\b|at night\b))"
+_TIME = re.compile(
+    r"\b(?<!from )(?<!between )(?:(?P<half>half) past"
+    r"|(?:(?:a )?(?P<part>quarter)|(?P<minutes>\d{1,2}|five|ten|twenty(?:[ -]five)?) minutes) (?P<side>past|after|to)"
+    rf"|(?P<few>five|ten|twenty(?:[ -]five)?) (?P<few_side>past|to(?= {_HOUR.replace('hour', 'last')}{_CLAUSE_ENDS}))"
+    rf") {_HOUR}{_NO_SCALE}",
+    re.IGNORECASE,
+)
+
+
+def with_clocks(text: str) -> str:
+    """The text with clocks for its spoken times. The text has one space between words."""
+    return _TIME.sub(_clock, text)
+
+
+def _clock(time: re.Match[str]) -> str:
+    hour = time["hour"].lower()
+    hours = int(hour) if hour.isdigit() else _HOURS.index(hour) + 1
+    name = (time["part"] or time["minutes"] or time["few"] or "").lower().replace("-", " ")
+    minutes = 30 if time["half"] else int(name) if name.isdigit() else _MINUTES[name]
+    if minutes and (time["side"] or time["few_side"] or "").lower() == "to":
+        hours, minutes = (hours - 2) % 12 + 1, 60 - minutes
+    return f"{hours}:{minutes:02}" if 0 <= minutes < 60 else time[0]
