@@ -102,9 +102,18 @@ def run(
     if check:
         _check(config, changes, allow_missing_data=allow_missing_data)
         return
-    from empo_rl.run.start_run import start_run
+    from empo_rl.run.stop_request import StopRequest
 
-    final = start_run(config, changes, overwrite=overwrite)
+    stop = StopRequest()
+    stop.install()
+    try:
+        from empo_rl.run.start_run import start_run
+
+        final = start_run(config, changes, stop, overwrite=overwrite)
+    except KeyboardInterrupt:
+        stop.ignore_signals()
+        click.echo("interrupted before the run has read its configuration.", err=True)
+        raise SystemExit(130) from None
     if final is not None:
         click.echo(final)
 
@@ -256,7 +265,13 @@ def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> Non
     if chosen not in steps:
         raise click.ClickException(f"step {step} has no samples. Steps with samples: {', '.join(map(str, steps))}.")
     for row in (row for row in rows if row["step"] == chosen):
-        for line in [json.dumps(row, ensure_ascii=False)] if as_json else sample_lines(row, full=full):
+        try:
+            lines = [json.dumps(row, ensure_ascii=False)] if as_json else sample_lines(row, full=full)
+        except (KeyError, TypeError) as error:
+            raise click.ClickException(
+                f"{path}: a sample of step {chosen} lacks {error}. Was the file edited?"
+            ) from error
+        for line in lines:
             click.echo(line)
     if not as_json:
         click.echo(f"steps with samples: {', '.join(map(str, steps))}")

@@ -232,6 +232,24 @@ def referenced_files(value: Any) -> set[Path]:
     return {Path(value.rpartition(":")[0])} if isinstance(value, str) and is_file_reference(value) else set()
 
 
+_OWN_PACKAGES = ("empo_rl", "semantic_entropy", "semantic_entropy_plugins")
+
+
+def with_imports(files: Iterable[Path]) -> list[Path]:
+    """The files, and the modules that this process has imported from their folders. Installed packages do not count."""
+    files = [Path(file).resolve() for file in files]
+    folders = {file.parent for file in files}
+    found = set(files)
+    for module in list(sys.modules.values()):
+        place = getattr(module, "__file__", None)
+        if not place or module.__name__.partition(".")[0] in _OWN_PACKAGES:
+            continue
+        path = Path(place).resolve()
+        if folders.intersection(path.parents) and "site-packages" not in path.parts:
+            found.add(path)
+    return sorted(found)
+
+
 def load_from_file(reference: str) -> Any:
     """Execute a Python file, once in a process, and return one of its objects.
 

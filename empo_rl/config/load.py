@@ -61,7 +61,10 @@ def _read_with_bases(source: str, extended_by: tuple[str, ...]) -> tuple[dict[st
         return values, name
     if not isinstance(base, str):
         raise InputError(f"{name}: extends: expected the name of a recipe or file, found {shorten(repr(base))}.")
-    base_values, _ = _read_with_bases(_base_path(source, base), (*extended_by, name))
+    try:
+        base_values, _ = _read_with_bases(_base_path(source, base), (*extended_by, name))
+    except InputError as error:
+        raise InputError(f"{name}: extends: {error}") from error
     return _merge(base_values, values), name
 
 
@@ -90,7 +93,16 @@ def _read(source: str) -> tuple[str, str]:
     known = recipe_names()
     hint = nearest(recipe, [*known, *COMMANDS])
     shown = shorten(source, 200)
+    if _is_directory(path):
+        raise InputError(f"{shown} is a folder without config.yaml, so it is not the directory of a run. Name a file.")
     raise InputError(f"{shown}: no such file, and no recipe of that name.{hint} Recipes: {', '.join(known)}.")
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def _is_file(path: Path) -> bool:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from empo_rl.config.batch_layout import pass_problems
-from empo_rl.config.sections import Data, Evaluation, Positive, Samples, Section
+from empo_rl.config.sections import Data, Evaluation, Positive, Samples, Section, expand_path
 from empo_rl.config.templates import Template
 from empo_rl.core.advantages import Scale
 from empo_rl.core.filters import EntropyUnits, EntropyWindow, Outside, ShareWindow
@@ -119,7 +119,7 @@ class Rollout(Section):
     """Options for sampling completions."""
 
     num_generations: Annotated[int, Field(ge=2)] = 8  # G, the completions of one prompt
-    temperature: Annotated[float, Field(gt=0)] = 1.0
+    temperature: Annotated[float, Field(ge=0.001, le=1000)] = 1.0  # outside, probabilities overflow in fp32
     max_completion_tokens: Positive = 1024
     engine: Literal["transformers", "vllm-colocate", "vllm-server"] = "transformers"
     vllm: VLLM = VLLM()
@@ -265,7 +265,7 @@ class Config(Section):
     attn_implementation: Attention | None = None  # None: the choice of transformers
     output_dir: str
     method: Literal["empo", "sft", "online_dpo"] = "empo"
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0  # the range of numpy
     resume: bool = False
     device: Literal["auto", "cpu"] = "auto"
     data: Data
@@ -284,6 +284,11 @@ class Config(Section):
     demo: Demo = Demo()
     check: ModelShape = ModelShape()
     trl: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("output_dir", "model")
+    @classmethod
+    def _with_home(cls, path: str) -> str:
+        return expand_path(path)
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Config:

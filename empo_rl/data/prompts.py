@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.config.schema import Config
-from empo_rl.config.sections import Data, DataColumns
+from empo_rl.config.sections import DataColumns, DataSource
 from empo_rl.data.normal_form import normal_form
 from empo_rl.data.records import (
     Conversation,
@@ -27,6 +27,7 @@ from empo_rl.data.records import (
     column_value,
     file_records,
     hub_records,
+    is_nan,
     question_text,
     read_messages,
 )
@@ -70,7 +71,7 @@ def read_held_out(config: Config) -> list[dict[str, Any]]:
     columns, key = evaluation.data.columns, "evaluation.data.columns"
     if evaluation.data.dataset == "demo":
         columns = DataColumns(gold="gold")
-    elif "columns" not in evaluation.data.model_fields_set:
+    elif columns is None:
         columns, key = config.data.columns, "without evaluation.data.columns: data.columns"
     records = _records(evaluation.data, "evaluation.data", config.seed)
     _check_gold_column(records, columns, key)
@@ -138,12 +139,12 @@ def prompt_token_limit(config: Config) -> tuple[int | None, str]:
     return limit, "data.max_prompt_tokens"
 
 
-def missing_file_command(data: Data) -> str | None:
+def missing_file_command(data: DataSource) -> str | None:
     """The command that makes the file `data.path`; None if the file exists, or if no command is known."""
     return data.made_with if data.path is not None and not Path(data.path).exists() else None
 
 
-def _records(data: Data, key: str, seed: int) -> list[Record]:
+def _records(data: DataSource, key: str, seed: int) -> list[Record]:
     """All records of `data`. key: the section, `data` or `evaluation.data`, whose demo questions are held out."""
     if (command := missing_file_command(data)) is not None:
         raise InputError(f"{key}.path: {data.path} does not exist. Make it with: {command}")
@@ -165,7 +166,7 @@ def _check_gold_column(records: Sequence[Record], columns: DataColumns, key: str
         column_value(first, columns.gold, place, f"{key}.gold")
 
 
-def _chosen(rows: list[dict[str, Any]], data: Data, key: str, seed: str) -> list[dict[str, Any]]:
+def _chosen(rows: list[dict[str, Any]], data: DataSource, key: str, seed: str) -> list[dict[str, Any]]:
     """The rows, or a random subset of `data.limit` rows."""
     if not rows:
         raise InputError(f"{key}: {data.path or data.dataset} contains no questions.")
@@ -190,7 +191,9 @@ def _gold(
     record: Mapping[str, Any], place: str, columns: DataColumns, key: str, *, required: bool = False
 ) -> str | None:
     """The gold answer of a record; None if it has none and none is required."""
-    if columns.gold is None or (not required and record.get(columns.gold) in (None, "")):
+    value = None if columns.gold is None else record.get(columns.gold)
+    is_missing = value in (None, "") or is_nan(value)
+    if columns.gold is None or (is_missing and not required):
         return None
     return column_text(record, columns.gold, "gold", place, f"{key}.gold")
 

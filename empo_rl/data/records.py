@@ -11,12 +11,13 @@ tools are not supported.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from empo_rl.config.sections import FILE_SUFFIXES
@@ -133,9 +134,14 @@ def column_text(record: Mapping[str, Any], column: str, role: str, place: str, k
     value = column_value(record, column, place, key)
     if role == "gold" and isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, str | int | float) or not str(value).strip():
+    if not isinstance(value, str | int | float) or not str(value).strip() or is_nan(value):
         raise InputError(f"{place}: column {column!r} ({key}) holds {value!r}, which is not text.")
     return str(value)
+
+
+def is_nan(value: Any) -> bool:
+    """Whether the value is nan, which pandas writes for a missing value."""
+    return isinstance(value, float) and math.isnan(value)
 
 
 def column_question(record: Mapping[str, Any], column: str, place: str, key: str = "data.columns.question") -> Question:
@@ -252,7 +258,7 @@ def _open_jsonl(path: Path, key: str) -> RecordStream:
 
     def read(stream: RecordStream) -> Iterator[Record]:
         with path.open("rb") as file:
-            for number, line in enumerate(file, start=1):
+            for number, line in enumerate(_lines(file, path, key), start=1):
                 stream.done += len(line)
                 if line.strip():
                     place = f"{path}:{number}"
@@ -261,9 +267,16 @@ def _open_jsonl(path: Path, key: str) -> RecordStream:
     return RecordStream(str(path), path.stat().st_size, read)
 
 
+def _lines(file: BinaryIO, path: Path, key: str) -> Iterator[bytes]:
+    try:
+        yield from file
+    except OSError as error:
+        raise InputError(f"{key}: {path} cannot be read: {error.strerror or error}.") from error
+
+
 def _parse_line(line: bytes, place: str) -> Mapping[str, Any]:
     try:
-        record = json.loads(line.decode("utf-8"))
+        record = json.loads(line.decode("utf-8-sig"))  # some programs of Windows begin a file with a mark
     except json.JSONDecodeError as error:
         raise InputError(f"{place}: not JSON: {error.msg} at column {error.colno}.") from error
     except UnicodeDecodeError as error:

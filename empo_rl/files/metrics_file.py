@@ -59,6 +59,8 @@ def _row(line: bytes, place: str) -> dict[str, Any]:
         raise InputError(f"{place} is not JSON ({error}). Was the file edited?") from error
     if not isinstance(row, dict):
         raise InputError(f"{place} is not a JSON object: {line.decode().strip()[:60]}. Was the file edited?")
+    if type(row.get("step")) is not int:
+        raise InputError(f"{place} has no number `step`: {line.decode().strip()[:60]}. Was the file edited?")
     return row
 
 

@@ -29,12 +29,14 @@ from typing import Any
 
 from empo_rl.files import checkpoints
 from empo_rl.files.atomic_writes import write_atomically
+from empo_rl.files.metrics_file import read_metrics
 from semantic_entropy import InputError
 from semantic_entropy.files import try_lock
 from semantic_entropy.plain_text import plural
 
 CONFIG, METRICS, COSTS, ALARMS = "config.yaml", "metrics.jsonl", "cost.json", "alarms.jsonl"
-SAMPLES, EVALUATION, QUESTIONS, CODE = "samples.jsonl", "evaluation.jsonl", "questions.json", "code.json"
+SAMPLES, EVALUATION = "samples.jsonl", "evaluation.jsonl"
+QUESTIONS, HELD_OUT, CODE = "questions.json", "held_out.json", "code.json"
 FINAL, BASE, ADAPTER = "final", "base", "adapter"
 LOCK = ".lock"
 NO_VALUE: Any = object()  # the value of a key that does not exist
@@ -106,6 +108,11 @@ def plan_start(directory: Path, *, resume: bool, overwrite: bool, stateful: bool
     if resume:
         return _resume(directory, stateful=stateful)
     without_step = bool(earlier) and _made_no_step(directory)
+    if earlier and overwrite and not any(e.name.startswith((METRICS, *_SAVED)) for e in earlier):
+        raise InputError(
+            f"output_dir: {directory} contains {earlier[0].name} but neither {METRICS} nor a checkpoint, so it may not "
+            "be the directory of a run, and --overwrite deletes nothing in it. Choose another directory."
+        )
     if earlier and not overwrite and not without_step:
         raise InputError(
             f"output_dir: {directory} contains an earlier run ({earlier[0].name}). Add --resume to continue it, add "
@@ -118,15 +125,20 @@ def plan_start(directory: Path, *, resume: bool, overwrite: bool, stateful: bool
 def prepare(directory: Path, start: StartPlan) -> None:
     """Execute the plan in an existing directory. Create an empty metrics file, which marks a run before its first step.
 
-    The run trains, so the final model of an earlier end of the run is deleted: it is not the model of the last step.
     The caller holds the lock of the directory.
     """
-    finals = [folder for name in (FINAL, ADAPTER) if (folder := directory / name).exists()]
-    for entry in dict.fromkeys([*start.leftovers, *finals]):
+    for entry in start.leftovers:
         shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     for checkpoint in start.broken:
         checkpoints.rename_broken(checkpoint)
     (directory / METRICS).touch()
+
+
+def delete_final(directory: Path) -> None:
+    """Delete the final model of an earlier end of the run. Call this function before the first new step of the run."""
+    for name in (FINAL, ADAPTER):
+        if (folder := directory / name).exists():
+            shutil.rmtree(folder)
 
 
 def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
@@ -138,18 +150,19 @@ def write_config(directory: Path, config: Mapping[str, Any]) -> list[str]:
     return differing
 
 
-def write_questions(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write `questions.json`: the number of prompts of the run, and a digest of their rows in order."""
-    write_atomically(directory / QUESTIONS, json.dumps(_summary(rows)) + "\n")
+def write_questions(directory: Path, rows: Sequence[Mapping[str, Any]], name: str = QUESTIONS) -> None:
+    """Write the number of prompts of the run, and a digest of their rows in order. name: the file of the directory."""
+    write_atomically(directory / name, json.dumps(_summary(rows)) + "\n")
 
 
-def check_questions(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+def check_questions(directory: Path, rows: Sequence[Mapping[str, Any]], name: str = QUESTIONS) -> None:
     """Check that a resumed run reads the prompts with which it began. A run of version 0.1.0 recorded nothing.
 
     Raises:
-        InputError: the prompts differ. The position in the data, which a checkpoint contains, would be meaningless.
+        InputError: the prompts differ. The position in the data, which a checkpoint contains, would be meaningless. The
+            numbers of other held-out questions could not be compared with the numbers before the checkpoint.
     """
-    path = directory / QUESTIONS
+    path = directory / name
     if not path.is_file():
         return
     try:
@@ -160,9 +173,10 @@ def check_questions(directory: Path, rows: Sequence[Mapping[str, Any]]) -> None:
             f"{path} cannot be read ({error}). Was it edited? Delete it to resume without a check."
         ) from error
     if began != _summary(rows):
+        key = "evaluation.data" if name == HELD_OUT else "data"
         counts = f"{plural(before, 'prompt')} then, {plural(len(rows), 'prompt')} now"
         raise InputError(
-            f"data: the questions differ from those with which the run in {directory} began ({counts}). Restore the "
+            f"{key}: the questions differ from those with which the run in {directory} began ({counts}). Restore the "
             "data to continue the run, or start a new run."
         )
 
@@ -273,6 +287,9 @@ def _resume(directory: Path, *, stateful: bool) -> StartPlan:
             f"and the alarms would start again. Restore the file, or delete {checkpoint} to continue from the "
             "checkpoint before it."
         )
+    for name in (METRICS, SAMPLES, EVALUATION, ALARMS):  # report a damaged file before anything is written
+        if (directory / name).is_file():
+            read_metrics(directory / name)
     notes = [f"skipping and renaming the broken {path}: {fault}" for path, fault in broken.items()]
     notes.append(
         f"resuming from {checkpoint}" if checkpoint else f"no checkpoint to resume in {directory}: starting at step 1"
@@ -289,7 +306,7 @@ def _made_no_step(directory: Path) -> bool:
 
 
 def _earlier_run(directory: Path) -> tuple[Path, ...]:
-    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER, QUESTIONS, CODE}
+    names = {ALARMS, CONFIG, METRICS, COSTS, SAMPLES, EVALUATION, FINAL, BASE, ADAPTER, QUESTIONS, HELD_OUT, CODE}
     return tuple(sorted(e for e in directory.iterdir() if e.name in names or e.name.startswith(_SAVED)))
 
 

@@ -26,12 +26,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from empo_rl.config import Config
 from empo_rl.files import write_atomically
 from semantic_entropy import InputError, SemanticEntropyError
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # the import must be fast: `empo-train` handles signals from then on
     from accelerate import PartialState
+
+    from empo_rl.config import Config
 
 INTERRUPTED = 130  # exit status of an interrupted process, as shells expect
 STOPPED = 3  # exit status if an alarm stopped the run

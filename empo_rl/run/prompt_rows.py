@@ -20,6 +20,7 @@ from empo_rl.data.prompts import (
     shared_questions,
 )
 from empo_rl.files import run_directory
+from empo_rl.plugin import with_imports
 from empo_rl.run.models import count_tokens, load_tokenizer, render_prompt
 from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import InputError
@@ -43,7 +44,7 @@ def load_prompts(
         raise InputError(f"data: {too_few}")
     if checkpoint is not None:
         run_directory.check_questions(Path(config.output_dir), prompts.rows)
-        run_directory.check_code(Path(config.output_dir), config.code_files())
+        run_directory.check_code(Path(config.output_dir), with_imports(config.code_files()))
     return prompts.rows, tokenizer
 
 
@@ -67,16 +68,23 @@ def provider_notes(provider: EmpoProvider, config: Config, rows: Sequence[dict[s
 
 def load_held_out(
     config: Config,
+    checkpoint: Path | None,
     rows: Sequence[Mapping[str, Any]],
     tokenizer: Any,
     provider: EmpoProvider | None,
     tell: Callable[[str], None],
 ) -> Sequence[dict[str, Any]]:
-    """The rows of the held-out evaluation, without prompts that are too long; an empty list without `evaluation`."""
+    """The rows of the held-out evaluation, without prompts that are too long; an empty list without `evaluation`.
+
+    Raises:
+        InputError: the questions cannot be used, or differ from those of the run that continues from `checkpoint`.
+    """
     if config.evaluation is None or provider is None:
         return []
     prompts = _rendered(read_held_out(config), tokenizer, *held_out_limit(config))
     held_out = prompts.rows
+    if checkpoint is not None:
+        run_directory.check_questions(Path(config.output_dir), held_out, run_directory.HELD_OUT)
     golds = [row["gold"] for row in held_out if row["gold"] is not None]
     tell(f"{len(held_out)} held-out questions, {len(golds)} with a gold answer{_removed(prompts)}")
     for note in provider.grader.check(golds) if golds else []:

@@ -33,20 +33,19 @@ from empo_rl.run.stop_request import StopRequest
 from semantic_entropy import SemanticEntropyError
 
 
-def start_run(source: str, changes: Sequence[str], *, overwrite: bool) -> Path | None:
+def start_run(source: str, changes: Sequence[str], stop: StopRequest, *, overwrite: bool) -> Path | None:
     """Train, and return the folder of the final model; None in all processes but the first.
 
     Args:
         source: a YAML file, the name of a recipe, or (with the change `resume=true`) the directory of a run.
         changes: `key=value`, as on the command line.
+        stop: handles SIGTERM already.
         overwrite: whether an earlier run in `output_dir` is deleted.
 
     Raises:
         click.ClickException: an error, for the last line of the command.
         SystemExit: the user or an alarm ended the run; the line that says so is printed.
     """
-    stop = StopRequest()
-    stop.install()
     config: Config | None = None
     with StageProgress() as progress:
         try:
@@ -64,6 +63,7 @@ def start_run(source: str, changes: Sequence[str], *, overwrite: bool) -> Path |
             final = _train(config, overwrite, progress, stop)
             return final if launch.is_first_process() else None
         except KeyboardInterrupt:
+            stop.ignore_signals()
             end_run(f"{progress.interrupted()}. {_resume_hint(config) if config else 'Nothing is written.'}")
         except RunStoppedError as stopped:
             progress.end()

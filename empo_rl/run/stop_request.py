@@ -1,7 +1,7 @@
 """SIGTERM, which `kill` and job queues send: the run completes its step, saves a checkpoint, and ends with status 130.
 
     SIGTERM during training         the step is completed, a checkpoint is saved, the run ends
-    SIGTERM before or after it      the run ends at once
+    SIGTERM before or after it      the run ends at once, also with status 130
     SIGINT (Ctrl-C)                 the run ends at once; the last checkpoint remains
 
 A job queue sends SIGKILL some time after SIGTERM (SLURM: KillWait, 30 seconds). If the step takes longer, the run
@@ -37,6 +37,11 @@ class StopRequest:
         """Handle SIGTERM from now on. One of several processes keeps the default, because its launcher handles it."""
         if not is_one_of_many():
             signal.signal(signal.SIGTERM, self._handle)
+
+    def ignore_signals(self) -> None:
+        """Ignore SIGTERM and SIGINT from now on: the run is ending, and a second signal would cut off its last line."""
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _handle(self, number: int, frame: Any) -> None:
         if os.getpid() != self._process:  # a forked worker: end as without a handler

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from datasets import Dataset
 from transformers.integrations.integration_utils import get_reporting_integration_callbacks
@@ -29,6 +30,7 @@ from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_a
 from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
+from empo_rl.plugin import with_imports
 from empo_rl.run import final_model, tiny_model
 from empo_rl.run.launch import first_on_each_machine, join_process_group
 from empo_rl.run.model_card import best_sentence, write_model_card
@@ -116,7 +118,7 @@ def run_training(
         state.wait_for_everyone()  # every process must check the directory before the first process writes into it
         with state.main_process_first():  # the first process creates the base model, and the others load it
             if state.is_main_process:
-                callbacks = _begin(directory, start, config, inputs.rows, additions, progress, tell)
+                callbacks = _begin(directory, start, config, inputs, additions, progress, tell)
             _check_shared(directory, state)
             with explain_disk_full(directory, "Free some space."), whole_models():
                 model = model or _demo_model(config, inputs.tokenizer, directory, progress)
@@ -131,8 +133,12 @@ def run_training(
             progress=progress,
         )
         with explain_disk_full(directory, "Free some space, or set training.keep_checkpoints=2."):
-            _train(trainer, start.checkpoint, stop or StopRequest())
+            if state.is_main_process:
+                run_directory.delete_final(directory)  # it is not the model of the last step
+            is_complete = _train(trainer, start.checkpoint, stop or StopRequest())
             stopped = monitor_callback.stopped if monitor_callback else None
+            if not is_complete and not stopped:
+                raise KeyboardInterrupt
             if not stopped:
                 final = final_model.save(trainer, config, directory)
             if state.is_main_process:
@@ -179,7 +185,7 @@ def _load_inputs(config: Config, checkpoint: Path | None, state: PartialState, s
     for note in provider_notes(provider, config, rows) if provider and state.is_main_process else ():
         tell(note)
     with whole_models():  # the judge that grades may be loaded here
-        held_out = load_held_out(config, rows, tokenizer, provider, tell)
+        held_out = load_held_out(config, checkpoint, rows, tokenizer, provider, tell)
     return _Inputs(rows, held_out, tokenizer, provider)
 
 
@@ -302,14 +308,40 @@ def _report_last(trainer: Any) -> None:
     callbacks.sort(key=lambda callback: isinstance(callback, trackers))
 
 
-def _train(trainer: Any, checkpoint: Path | None, stop: StopRequest) -> None:
-    """Train until the last step. After a request to stop, raise KeyboardInterrupt; the last step has a checkpoint."""
+def _train(trainer: Any, checkpoint: Path | None, stop: StopRequest) -> bool:
+    """Train until the last step; False after a request to stop. In both cases the last step has a checkpoint.
+
+    Raises:
+        InputError: the training diverged, or it completed no step.
+    """
     trainer.add_callback(EndOnRequest(stop))
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except RuntimeError as error:
+        if not _has_diverged(trainer):
+            raise
+        raise InputError(
+            f"the model's logits are not finite after step {trainer.state.global_step}: the training diverged. Lower "
+            "training.learning_rate or training.max_grad_norm in a new run."
+        ) from error
     if stop.requested and trainer.state.global_step < trainer.state.max_steps:
-        raise KeyboardInterrupt
+        return False
     if trainer.state.global_step == 0:
         raise InputError("the trainer completed no step. Give more questions, or lower training.prompts_per_step.")
+    return True
+
+
+def _has_diverged(trainer: Any) -> bool:
+    """Whether the logits of the model are not finite. False with several processes, where a forward pass needs all."""
+    if trainer.accelerator.num_processes > 1:
+        return False
+    try:
+        some_tokens = torch.arange(16, device=trainer.model.device).unsqueeze(0)  # any tokens
+        with torch.no_grad():
+            logits = trainer.model(input_ids=some_tokens).logits
+        return not bool(torch.isfinite(logits).all())
+    except RuntimeError:  # the GPU that reported the error can be unusable
+        return False
 
 
 def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
@@ -331,7 +363,7 @@ def _begin(
     directory: Path,
     start: run_directory.StartPlan,
     config: Config,
-    rows: Sequence[dict[str, Any]],
+    inputs: _Inputs,
     additions: RunAdditions,
     progress: Progress,
     tell: Say,
@@ -339,8 +371,10 @@ def _begin(
     """Write the first files of a run, and return the callbacks that write metrics and report progress."""
     run_directory.prepare(directory, start)
     if additions.settings is None:
-        run_directory.write_questions(directory, rows)
-        run_directory.write_code(directory, config.code_files())
+        run_directory.write_questions(directory, inputs.rows)
+        if inputs.held_out:
+            run_directory.write_questions(directory, inputs.held_out, run_directory.HELD_OUT)
+        run_directory.write_code(directory, with_imports(config.code_files()))
     settings = additions.settings or config.model_dump(exclude={"resume"})
     for change in run_directory.write_config(directory, settings):
         tell(f"changed since this run began: {change}")

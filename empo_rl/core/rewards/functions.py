@@ -106,7 +106,7 @@ class FunctionReward(RewardSignal):
         }
         try:
             paid = self._function(**given, **self._options)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit(0) would end the run as if it were complete
             raise InputError(
                 f"reward function {self.name} failed with {type(error).__name__}: {error} "
                 f"(question: {str(item.group.question)[:80]!r})."

@@ -77,7 +77,7 @@ class EvaluationCallback(TrainerCallback):
         self._provider, self._rows, self._n, self._every, self._seed = provider, list(rows), n, every, seed
         has_gold = any(row.get("gold") is not None for row in rows)
         self._best: Best | None = best or ("accuracy" if has_gold else None)
-        self._questions_at_a_time = max(1, batch // n)
+        self._batch, self._questions_at_a_time = batch, max(1, batch // n)
         self._path, self._report = directory / EVALUATION, report
         self._file: MetricsFile | None = None
         self._columns: dict[str, float] = {}
@@ -138,7 +138,10 @@ class EvaluationCallback(TrainerCallback):
         repeated = [row for row in rows for _ in range(self._n)]
         prompts = [row["prompt"] for row in repeated]
         data = {name: [row[name] for row in repeated] for name in ("question", "gold")}
-        columns = trl_columns(prompts, self.trainer.sample_completions(prompts), data)
+        completions = []
+        for start in range(0, len(prompts), self._batch):  # n can be larger than the batch
+            completions += self.trainer.sample_completions(prompts[start : start + self._batch])
+        columns = trl_columns(prompts, completions, data)
         with whole_models():  # the judge may load a model
             measured, error = attempt(
                 lambda: self._provider.measure_answers(group_by_position(num_generations=self._n, **columns))

@@ -89,12 +89,36 @@ def test_an_infinite_bound_may_be_written_with_or_without_a_dot(text, file):
         (["lora.target_modules=3"], "command line: lora.target_modules=3: expected text.* or a list."),
         (["template.name=Math"], r"template.name='Math': expected one of question, .*\. Did you mean 'math'\?"),
         (["data={dataset: nofile.jsonl}"], "data.dataset=nofile.jsonl is the name of a file. Set data.path=nofile"),
+        (["data={dataset: held.csv}"], "held.csv cannot be read. Convert it to a JSONL or Parquet file"),
+        (["evaluation={data: ''}"], "the name of the dataset is empty"),
         (["training.steps=[1"], "not readable as YAML"),
+        (["training.learning_rate=true"], "training.learning_rate: expected a number, not true"),
+        (["training.steps=true"], "training.steps: expected a number, not true"),
+        (["seed=-1"], "seed=-1: expected a number of at least 0"),
+        (["seed=5000000000"], "seed=5000000000: expected a number less than 4294967296"),
+        (["rollout.temperature=1e-300"], "rollout.temperature=.*1e-300.*: expected a number of at least 0.001"),
+        (["output_dir=''"], "output_dir: a path must not be blank"),
+        (['output_dir="a\\0b"'], "output_dir: a path must not be blank or contain control characters"),
     ],
 )
 def test_an_error_names_the_key_and_the_fix(arguments, message, file):
     with pytest.raises(InputError, match=message):
         load_config(file(), arguments)
+
+
+def test_a_path_can_begin_with_the_home_directory(file, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    config = load_config(file(), ["output_dir=~/run", "model=~/model", "evaluation={data: ~/held.jsonl}"])
+    assert (config.output_dir, config.model) == ("/home/me/run", "/home/me/model")
+    assert config.evaluation.data.path == "/home/me/held.jsonl"
+
+
+def test_the_folder_of_no_run_and_a_base_that_does_not_exist_are_named(tmp_path):
+    with pytest.raises(InputError, match=r"is a folder without config.yaml, so it is not the directory of a run"):
+        load_config(str(tmp_path))
+    (tmp_path / "mine.yaml").write_text("extends: nope\n")
+    with pytest.raises(InputError, match=r"mine.yaml: extends: nope: no such file, and no recipe of that name"):
+        load_config(str(tmp_path / "mine.yaml"))
 
 
 def test_an_error_in_the_file_names_the_file(file):

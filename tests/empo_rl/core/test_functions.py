@@ -10,7 +10,7 @@ import pytest
 from empo_rl import EmpoProvider, RolloutGroup
 from empo_rl.config.schema import Empo
 from empo_rl.core.rewards import load_reward
-from empo_rl.plugin import load_from_file
+from empo_rl.plugin import load_from_file, with_imports
 from semantic_entropy import InputError
 
 FILE = """
@@ -64,6 +64,8 @@ def test_a_function_in_a_file_is_a_reward_and_its_file_imports_its_neighbours(fo
     decision = step(["ab", "abcd"], reward="my_reward.py:brevity")
     assert decision.rewards.tolist() == [-2, -4]
     assert decision.advantages[0] > 0 > decision.advantages[1]
+    named = [file.name for file in with_imports([folder / "my_reward.py"])]  # a resumed run checks these files
+    assert named == ["helper_of_my_reward.py", "my_reward.py"]
 
 
 def test_an_import_inside_a_function_finds_the_neighbours_of_the_file(folder):
@@ -198,6 +200,7 @@ def test_a_file_that_cannot_be_imported_is_an_error_with_its_line(tmp_path, code
         (lambda completions: 1.0, "returned 1.0: return a list of 2 numbers"),
         (lambda completions: ["a", "b"], "returned 'a', which is not a number"),
         (lambda completions: [math.inf, 0], "returned inf: a reward must be finite"),
+        (lambda completions: sys.exit(0), r"failed with SystemExit: 0 \(question: 'why'\)"),
         (lambda completions: [1 / 0], r"failed with ZeroDivisionError: division by zero \(question: 'why'\)"),
     ],
 )

@@ -149,8 +149,19 @@ def test_held_out_questions_use_the_template_and_the_columns_of_the_training(tmp
     assert [row["gold"] for row in held_out] == ["2", None, None]
     assert held_out[0]["prompt"] == [{"role": "user", "content": "Q: 1+1?"}]
     assert shared_questions([{"question": "3+3?"}, {"question": "Why?"}], held_out) >= 1
+    saved = json.loads(json.dumps(Config.model_validate(values).model_dump(mode="json", exclude={"empo"})))
+    assert read_held_out(Config.model_validate(saved)) == held_out  # a resumed run reads its config.yaml
     own = {**values, "evaluation": {"data": {"path": str(path), "limit": 1, "columns": {"question": "problem"}}}}
     assert [row["gold"] for row in read_held_out(Config.model_validate(own))] == [None]
+
+
+def test_nan_is_a_missing_gold_answer_and_no_question(tmp_path):
+    path = tmp_path / "held.jsonl"
+    path.write_text('\ufeff{"problem": "1?", "answer": NaN}\n')  # as pandas writes it, after a mark of Windows
+    assert [row["gold"] for row in read_held_out(held_out_config(path, {}))] == [None]
+    path.write_text('{"problem": NaN, "answer": 1}\n')
+    with pytest.raises(InputError, match=r"held.jsonl:1: column 'problem' .* holds nan, which is not text"):
+        read_held_out(held_out_config(path, {}))
 
 
 def held_out_config(path, data, **sections):

@@ -48,6 +48,21 @@ def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == ""
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "final"])
+def test_overwriting_deletes_nothing_where_there_may_be_no_run(name, tmp_path):
+    (tmp_path / name).write_text("mine\n")
+    with pytest.raises(InputError, match=rf"contains {name} but neither metrics.jsonl nor a checkpoint"):
+        plan(tmp_path, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "samples.jsonl", "evaluation.jsonl", "alarms.jsonl"])
+def test_a_damaged_file_is_an_error_before_a_resumed_run_writes(name, tmp_path):
+    (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
+    (tmp_path / name).write_text('{"step": 1}\n{"a": 1}\n')
+    with pytest.raises(InputError, match=rf"{name}, line 2 has no number `step`"):
+        plan(tmp_path, resume=True)
+
+
 def test_the_files_of_a_run_without_a_step_are_deleted(tmp_path):
     begin(tmp_path)
     (tmp_path / "config.yaml").write_text("seed: 1\n")
@@ -113,6 +128,8 @@ def test_a_run_that_trains_further_deletes_the_final_model_of_its_earlier_end(tm
         (tmp_path / name / "model.safetensors").write_bytes(b"of step 2")
     start = run_directory.StartPlan(checkpoint=tmp_path / "checkpoint-2")
     run_directory.prepare(tmp_path, start)
+    assert names(tmp_path) == ["adapter", "final", "metrics.jsonl"]  # a model that cannot be loaded loses nothing
+    run_directory.delete_final(tmp_path)
     assert names(tmp_path) == ["metrics.jsonl"]
 
 
@@ -214,6 +231,10 @@ def test_a_resumed_run_must_read_the_questions_with_which_it_began(tmp_path):
     for other, now in ((rows[:1], "1 prompt"), (rows[::-1], "2 prompts"), ([*rows, rows[0]], "3 prompts")):
         with pytest.raises(InputError, match=rf"the questions differ .* began \(2 prompts then, {now} now\)"):
             run_directory.check_questions(tmp_path, other)
+    run_directory.write_questions(tmp_path, rows, run_directory.HELD_OUT)
+    run_directory.check_questions(tmp_path, rows, run_directory.HELD_OUT)
+    with pytest.raises(InputError, match="evaluation.data: the questions differ"):
+        run_directory.check_questions(tmp_path, rows[:1], run_directory.HELD_OUT)
     (tmp_path / "questions.json").write_text("{")
     with pytest.raises(InputError, match="questions.json cannot be read"):
         run_directory.check_questions(tmp_path, rows)

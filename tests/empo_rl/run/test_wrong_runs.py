@@ -78,6 +78,14 @@ def test_a_learning_rate_that_changes_no_weight_is_told_at_step_1(tmp_path):
     assert "(learning rate 1e-12). The model does not learn. Raise training.learning_rate." in alarms["no_update"]
 
 
+def test_a_run_that_diverges_says_so(tmp_path):
+    config = ["training.learning_rate=1e30", "training.steps=3", "empo.extract=whole", "empo.reward=random"]
+    with pytest.raises(
+        InputError, match=r"not finite after step 1: the training diverged. Lower training.learning_rate"
+    ):
+        first_step(tmp_path / "run", *config)
+
+
 def test_a_learning_rate_of_0_is_refused_before_the_run():
     with pytest.raises(InputError, match=r"training.learning_rate=0: expected a number greater than 0.0."):
         load_config("tiny", ["training.learning_rate=0"])

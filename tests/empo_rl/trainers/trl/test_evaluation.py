@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from empo_rl import EmpoProvider, RolloutGroup
 from empo_rl.trainers.trl.evaluation import EvaluationCallback, summarize_questions
@@ -50,6 +51,25 @@ def test_without_gold_answers_there_is_no_accuracy():
     summary = summarize_questions([question(NAN, NAN, 0.5)])
     assert "accuracy" not in summary
     assert summary["questions_with_gold"] == 0
+
+
+def test_no_pass_generates_more_completions_than_a_step_of_the_training(tmp_path):
+    rows = [{"prompt": str(n), "question": str(n), "gold": "4"} for n in range(2)]
+    passes = []
+
+    class Trainer:
+        model = torch.nn.Linear(1, 1)
+
+        def sample_completions(self, prompts):
+            passes.append(len(prompts))
+            return [r"\boxed{4}"] * len(prompts)
+
+    with EmpoProvider("exact", extract="boxed") as provider:
+        callback = EvaluationCallback(provider, rows, n=5, every=1, best=None, batch=2, seed=0, directory=tmp_path)
+        callback.trainer = Trainer()
+        numbers = callback.evaluate()
+    assert passes == [2, 2, 1, 2, 2, 1]
+    assert (numbers["accuracy"], numbers["questions"]) == (1.0, 2)
 
 
 def best_steps(tmp_path, gold, best, *evaluations):
