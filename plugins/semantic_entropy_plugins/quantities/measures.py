@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from semantic_entropy_plugins.quantities.number_words import SCALE_WORDS
-from semantic_entropy_plugins.quantities.units import Unit, read_unit
+from semantic_entropy_plugins.quantities.units import Unit, comparable, read_unit
 
 SCALES: dict[str, int] = {
     **SCALE_WORDS,
@@ -80,6 +80,9 @@ _FILLERS = frozenset(
     "would if".split()
 )
 _WORD = re.compile(r"[^\W\d_]+")
+
+
+_SHARES = frozenset("probability chance likelihood odds percentage percent fraction share ratio rate answer".split())
 
 
 class Measure(NamedTuple):
@@ -178,13 +181,19 @@ def conflict(left: Measure, right: Measure) -> str | None:
         if axis in poles and poles[axis] != pole and (axis, pole) not in left.qualifiers:
             return f"different {axis}"
     if left.unit and right.unit:
-        return None if left.unit.dimension == right.unit.dimension else "different units"
+        return None if comparable(left.unit.dimension, right.unit.dimension) else "different units"
+    if left.percent != right.percent and _counts(*((right, left) if left.percent else (left, right))):
+        return "different units"
     one, other = (set(measure.noun or _words(measure.unit)) for measure in (left, right))
-    if one <= other or other <= one:  # also if one side has no words
+    named = left.unit or right.unit
+    if one <= other or other <= one or (named and _abbreviates(one, other)):  # also if one side has no words
         return None
-    if not (left.unit or right.unit) or not _abbreviates(one, other):
-        return "different units" if left.unit or right.unit else "different things are counted"
-    return None
+    return "different units" if named else "different things are counted"
+
+
+def _counts(measure: Measure, share: Measure) -> bool:
+    """Whether a number has a unit or a noun that a percentage has not: `20 km` or `20 people` against `20%`."""
+    return bool(measure.unit or (measure.noun and not share.noun and _SHARES.isdisjoint(measure.noun)))
 
 
 def _words(unit: Unit | None) -> tuple[str, ...]:

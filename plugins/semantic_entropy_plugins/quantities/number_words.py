@@ -76,6 +76,8 @@ def with_digits(text: str) -> str:
     parts: list[str] = []
     end = 0
     for run in _RUN.finditer(lowered):
+        if run[0] == "second" and lowered.endswith("per ", 0, run.start()):
+            continue  # `metres per second`
         is_time = run[0] == "second" and _A_SECOND.match(lowered, max(0, run.start() - 2))
         parts += text[end : run.start()], "1 second" if is_time else _rewritten(run[0])
         end = run.end()

@@ -13,7 +13,7 @@ Left out: temperature scales are not converted (25 degrees Celsius and 77 degree
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from fractions import Fraction
 from functools import lru_cache
 from typing import NamedTuple
@@ -45,8 +45,18 @@ nauticalmile nmi | L | 1852
 lightyear ly | L | 9460730472580800
 astronomicalunit AU | L | 149597870700
 angstrom Å | L | 1/10000000000
++parsec pc | L | 30856775814913673
+furlong | L | 25146/125
+fathom | L | 1143/625
 +gram gramme g gm gms | M | 1
 +tonne t metricton | M | 1000000
+mcg | M | 1/1000000
+carat | M | 1/5
+iu IU | iu | 1
+meq mEq | equivalent | 1/1000
+ppm ppmillion | part | 1/1000000
+ppb ppbillion | part | 1/1000000000
+ppt | part | 1/1000000000000
 poundmass lb lbs | M | 45359237/100000
 ounce oz | M | 45359237/1600000
 +second s sec secs | T | 1
@@ -54,6 +64,7 @@ minute min mins | T | 60
 hour h hr hrs | T | 3600
 day | T | 86400
 week wk wks | T | 604800
+fortnight | T | 1209600
 month mo mos | month | 1
 year yr yrs | month | 12
 decade | month | 120
@@ -66,6 +77,9 @@ arcminute arcmin | angle | 1/60
 arcsecond arcsec | angle | 1/3600
 revolution rev revs | turn | 1
 rpm | turn T-1 | 1/60
+rps | turn T-1 | 1
+bpm | beat T-1 | 1/60
+fps | frame T-1 | 1
 +radian rad rads | radian | 1
 steradian sr | steradian | 1
 +litre liter l L ltr | L3 | 1/1000
@@ -74,6 +88,10 @@ gallon gal gals | L3 | 473176473/125000000000
 quart qt qts | L3 | 473176473/500000000000
 pint | L3 | 473176473/1000000000000
 cup | L3 | 473176473/2000000000000
+fluidounce fluidoz floz | L3 | 473176473/16000000000000
+tablespoon tbsp | L3 | 473176473/32000000000000
+teaspoon tsp | L3 | 473176473/96000000000000
+barrel bbl bbls | L3 | 9936705933/62500000000
 hectare ha | L2 | 10000
 acre | L2 | 316160658/78125
 mph | L T-1 | 1397/3125
@@ -87,6 +105,9 @@ atmosphere atm | M L-1 T-2 | 101325000
 mmHg torr | M L-1 T-2 | 133322
 psi | M L-1 T-2 | 6894757
 +joule J | M L2 T-2 | 1000
+newtonmetre newtonmeter Nm | M L2 T-2 | 1000
+btu BTU Btu | M L2 T-2 | 1055056
+erg | M L2 T-2 | 1/10000
 +calorie cal | M L2 T-2 | 4184
 +electronvolt eV | M L2 T-2 | 801088317/5000000000000000000000000
 +watthour Wh | M L2 T-2 | 3600000
@@ -94,6 +115,7 @@ psi | M L-1 T-2 | 6894757
 horsepower hp | M L2 T-3 | 745700
 +ampere amp A | I | 1
 +coulomb | I T | 1
++amperehour Ah | I T | 3600
 +volt V | M L2 T-3 I-1 | 1000
 +ohm Ω Ω | M L2 T-3 I-2 | 1000
 +siemens | M-1 L-2 T3 I2 | 1/1000
@@ -107,30 +129,63 @@ candela cd | candela | 1
 lumen lm | lumen | 1
 lux lx | lux | 1
 +becquerel Bq | T-1 | 1
++curie Ci | T-1 | 37000000000
 +gray Gy | L2 T-2 | 1
 +sievert Sv | sievert | 1
 +byte B | bit | 8
 +bit | bit | 1
+kb Kb | bit | 1000
+Mb | bit | 1000000
+Gb | bit | 1000000000
+Tb | bit | 1000000000000
+KiB | bit | 8192
+MiB | bit | 8388608
+GiB | bit | 8589934592
+TiB | bit | 8796093022208
+bps | bit T-1 | 1
+kbps Kbps | bit T-1 | 1000
+Mbps mbps | bit T-1 | 1000000
+Gbps gbps | bit T-1 | 1000000000
+Tbps tbps | bit T-1 | 1000000000000
+kBps KBps | bit T-1 | 8000
+MBps | bit T-1 | 8000000
+GBps | bit T-1 | 8000000000
 decibel dB | decibel | 1
+dBm | dBm | 1
 pixel px | pixel | 1
-usd $ US$ dollar buck usdollar | USD | 1
+usd $ US$ dollar buck usdollar americandollar 美元 美金 ドル | USD | 1
 cent ¢ ￠ | USD | 1/100
-eur € euro | EUR | 1
-poundsterling £ ￡ gbp sterling quid | GBP | 1
+eur € euro 欧元 ユーロ | EUR | 1
+poundsterling £ ￡ gbp sterling quid britishpound 英镑 | GBP | 1
 pence | GBP | 1/100
-jpy JP¥ yen 円 日元 | JPY | 1
-cny CN¥ yuan rmb RMB 元 人民币 块钱 | CNY | 1
+jpy JP¥ yen japaneseyen 円 日元 | JPY | 1
+¥ ￥ | ¥ | 1
+cny CN¥ yuan chineseyuan rmb RMB 元 人民币 块钱 | CNY | 1
 inr ₹ Rs rs rupee | INR | 1
-krw ₩ | KRW | 1
+krw ₩ 韩元 | KRW | 1
 rub ₽ ruble rouble рублей | RUB | 1
-chf franc | CHF | 1
-aud A$ AU$ | AUD | 1
-cad C$ CA$ | CAD | 1
-hkd HK$ | HKD | 1
-nzd NZ$ | NZD | 1
+chf franc swissfranc | CHF | 1
+aud A$ AU$ australiandollar | AUD | 1
+cad C$ CA$ canadiandollar | CAD | 1
+hkd HK$ hongkongdollar | HKD | 1
+nzd NZ$ newzealanddollar | NZD | 1
+sgd singaporedollar | SGD | 1
 brl R$ reais real | BRL | 1
-mxn MX$ peso | MXN | 1
-btc ₿ bitcoin | BTC | 1
+mxn MX$ peso mexicanpeso | MXN | 1
+btc BTC ₿ bitcoin | BTC | 1
+eth ETH | ETH | 1
+kr krona kronor krone kroner | kr | 1
+SEK | SEK | 1
+NOK | NOK | 1
+DKK | DKK | 1
+PLN zł zloty złoty | PLN | 1
+TRY ₺ lira | TRY | 1
+ZAR rand | ZAR | 1
+ILS ₪ shekel | ILS | 1
+THB ฿ baht | THB | 1
+VND ₫ dong | VND | 1
+IDR rupiah | IDR | 1
+HUF forint | HUF | 1
 米 | L | 1
 厘米 公分 | L | 1/100
 公里 千米 | L | 1000
@@ -176,8 +231,11 @@ _PREFIX_SYMBOLS = {
     "G": "giga",
     "T": "tera",
 }
-CURRENCY_SIGNS = "$€£¥₹₩₽₿¢￥￡"
-CURRENCY_CODES = r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|Rs"  # before a number, for regular expressions
+CURRENCY_SIGNS = "$€£¥₹₩₽₿¢￥￡₺₪฿₫"
+# before a number, for regular expressions
+CURRENCY_CODES = (
+    r"USD|EUR|GBP|JPY|CNY|RMB|INR|CHF|Rs|AUD|CAD|HKD|NZD|SGD|KRW|RUB|BRL|MXN|BTC|ETH|SEK|NOK|DKK|PLN|TRY|ZAR|ILS|THB"
+)
 DOLLARS = r"(?:US|CA|AU|HK|NZ|MX|[ACR])"  # letters before a dollar sign
 
 _Named = tuple[str, Mapping[str, int], Fraction]
@@ -243,11 +301,26 @@ def _scaled(prefix: str, exponent: int, unit: _Named) -> _Named:
 
 
 _TWO_WORDS = re.compile(
-    r"(?i:(?P<light>light)[ -](?=years?\b)|(?P<sea>nautical) (?=miles?\b)|(?P<us>\b(?:u\.?s\.?)) (?=dollars?\b)"
+    r"(?i:\b(?P<nation>american|australian|canadian|hong kong|new zealand|singapore) (?=dollars?\b)"
+    r"|\b(?P<country>swiss|mexican|british|japanese|chinese) (?=(?:francs?|pesos?|pounds?|yen|yuan)\b)"
+    r"|\b(?P<fluid>fluid|fl\.?)[ -](?=oz\b|ounces?\b)|\b(?P<newton>newton)[ -](?=met(?:er|re)s?\b)"
+    r"|(?P<won>^won)(?=\s?(?:$|[.,;)]))|\b(?P<part>parts per )(?=[mb]illion\b)"
+    r"|(?P<light>light)[ -](?=years?\b)|(?P<sea>nautical) (?=miles?\b)|(?P<us>\b(?:u\.?s\.?)) (?=dollars?\b)"
     r"|(?P<metric>metric) (?=tons?\b)|(?P<watt>watt)[ -](?=hours?\b)|(?P<sterling>pounds?) (?=sterling\b)"
     r"|\b(?:deg(?:rees?)?|°) *(?P<scale>c(?:elsius|entigrade)?|f(?:ahrenheit)?|k(?:elvin)?)(?![^\W\d_]))"
 )
-_JOINED = {"light": "light", "sea": "nautical", "us": "us", "metric": "metric", "watt": "watt", "sterling": ""}
+_JOINED = {
+    "fluid": "fluid",
+    "newton": "newton",
+    "won": "krw",
+    "part": "pp",
+    "light": "light",
+    "sea": "nautical",
+    "us": "us",
+    "metric": "metric",
+    "watt": "watt",
+    "sterling": "",
+}
 _SCALES = {"c": "celsius", "f": "fahrenheit", "k": "kelvin"}
 _POWER_WORDS = {"square": 2, "sq": 2, "cubic": 3, "cu": 3, "squared": 2, "cubed": 3}
 _SIGNS = re.escape(CURRENCY_SIGNS) + "°\u2032″℃℉"
@@ -274,7 +347,18 @@ def read_unit(text: str) -> tuple[Unit | None, str]:
 def _one_word(found: re.Match[str]) -> str:
     if found["scale"]:
         return _SCALES[found["scale"][0].lower()]
+    if nation := found["nation"] or found["country"]:
+        return nation.replace(" ", "").lower()
     return _JOINED[str(found.lastgroup)]
+
+
+def comparable(one: Hashable, other: Hashable) -> bool:
+    """Whether two units have one dimension. The sign \u00a5 is yen or yuan."""
+    return one == other or (_YEN_SIGN in (one, other) and _YEN_OR_YUAN.issuperset((one, other)))
+
+
+_YEN_SIGN = (("\u00a5", 1),)
+_YEN_OR_YUAN = frozenset((_YEN_SIGN, (("JPY", 1),), (("CNY", 1),)))
 
 
 def _factors(text: str) -> tuple[list[tuple[_Named, int]], str]:

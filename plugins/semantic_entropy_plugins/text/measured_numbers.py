@@ -3,40 +3,62 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import NamedTuple
 
 from semantic_entropy_plugins.quantities import SCALES, read_unit
+from semantic_entropy_plugins.quantities.measures import is_qualifier
+from semantic_entropy_plugins.quantities.units import comparable, named_unit
 from semantic_entropy_plugins.text.plain_writing import KEPT_SYMBOLS
+from semantic_entropy_plugins.text.word_lists import STOP_WORDS
 
 
-class Quantity(NamedTuple):
-    """A number with its unit.
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with its unit, or with what it counts.
 
     Attributes:
         number: the number as written.
         unit: its dimension, such as a length; None: no unit.
         value: the number in base units of the dimension.
+        counted: the noun after a number without a unit, in the plural: `people` in `3 young people`. Equal quantities
+            may count different nouns, which are words of the answer too.
     """
 
     number: Fraction
     unit: Hashable = None
     value: Fraction = Fraction(0)
+    counted: str = field(default="", compare=False)
 
     def agrees(self, other: Quantity) -> bool:
         """Whether both can be the same. A unit on one side only is ignored."""
         if "decade" in (self.unit, other.unit):  # `the 1960s` and `1960`
             return self == other
         if self.unit is not None and other.unit is not None:
-            return (self.unit, self.value) == (other.unit, other.value)
-        return self.number == other.number
+            return comparable(self.unit, other.unit) and self.value == other.value
+        return self.number == other.number and self._may_count(other) and other._may_count(self)
+
+    def _may_count(self, other: Quantity) -> bool:
+        """Whether the noun of this number can be the unit of the other: `3 people` are not `3 days` or `3%`."""
+        is_measure = other.unit == "percent" or isinstance(other.unit, tuple)
+        return not (self.counted and is_measure) or other.unit in _NOUNS_OF_UNITS.get(self.counted, ())
 
 
+_NOUNS_OF_UNITS: Mapping[str, tuple[Hashable, ...]] = {
+    "pounds": ((("GBP", 1),), (("M", 1),)),
+    "tons": ((("M", 1),),),
+    "points": ("percent",),
+}  # nouns that are several units
+_COUNTED = re.compile(r"(?:\s|-)?([^\W\d_]{2,20})(?:\s([^\W\d_]{2,20}))?")
+_PLURALS = frozenset("people men women children mice geese sheep fish teeth dice oxen".split())
 _MONEY_SCALES = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _ERA = re.compile(r"\s?(B\.?\s?C\.?(?:\s?E\.?)?|A\.?\s?D\.?|C\.?\s?E\.?)(?!\w)")
 _ERA_BEFORE = re.compile(r"\bA\.?D\.?\s\d{1,4}$")
-_PERCENT = re.compile(r"\s?(?:%|per\s?cents?\b|percentage\b|pct\b)")
+_PERCENT = re.compile(
+    r"\s?(?:(?P<point>percentage points?\b|pp\b)|(?P<basis>basis points?\b)|%|per\s?cents?\b|percentage\b|pct\b"
+    r"|(?P<mille>\u2030|per ?mille?\b|per thousand\b))"
+)
 _MIXED_PART = re.compile(r"(?:\s|\s?and\s|-)(\d{1,2})/([1-9]\d?)(?![\d/])")
 _LONGEST_UNIT = 40  # characters that may contain the unit of a number
 
@@ -99,11 +121,11 @@ def read_number(found: re.Match[str], text: str) -> tuple[Quantity, int]:
 
 def _with_unit(number: Fraction, text: str, at: int) -> tuple[Quantity, int]:
     if percent := _PERCENT.match(text, at):
-        return Quantity(number, "percent", number), percent.end()
-    if era := _ERA.match(text, at):
-        return Quantity(number, "era", -number if era[1][0] == "B" else number), era.end()
-    if _ERA_BEFORE.search(text, max(0, at - 9), at):
-        return Quantity(number, "era", number), at
+        return _share(number, percent), percent.end()
+    era = _ERA.match(text, at)
+    if era or _ERA_BEFORE.search(text, max(0, at - 9), at):
+        before_christ = era is not None and era[1][0] == "B"
+        return Quantity(number, "era", -number if before_christ else number), era.end() if era else at
     following = text[at : at + _LONGEST_UNIT]
     if following[:1] == "s" and not following[1:2].isalpha():
         return Quantity(number, "decade", number), at + 1
@@ -112,7 +134,27 @@ def _with_unit(number: Fraction, text: str, at: int) -> tuple[Quantity, int]:
         unit, rest = read_unit(following)
         if unit:
             return Quantity(number, unit.dimension, number * unit.factor), at + len(following) - len(rest)
+        return Quantity(number, counted=_counted(following)), at
     return Quantity(number), at
+
+
+def _share(number: Fraction, percent: re.Match[str]) -> Quantity:
+    """A percentage, per mille, or percentage points. A basis point is a hundredth of a percentage point."""
+    if percent["point"] or percent["basis"]:
+        return Quantity(number, "percentage point", number / 100 if percent["basis"] else number)
+    return Quantity(number, "percent", number / 10 if percent["mille"] else number)
+
+
+def _counted(following: str) -> str:
+    """The noun in the plural among the two words after a number; none if one of them is a unit or a function word."""
+    found = _COUNTED.match(following)
+    for word in found.groups() if found else ():
+        if word is None or word in STOP_WORDS or named_unit(word):
+            return ""
+        lowered = word.lower()
+        if lowered in _PLURALS or (lowered.endswith("s") and not lowered.endswith(("ss", "us", "is"))):
+            return "" if is_qualifier(lowered) else lowered
+    return ""
 
 
 def _is_ordinal(following: str) -> bool:

@@ -42,6 +42,17 @@ TABLE = [  # the texts after two equal numbers, and whether the answers exclude 
     ("cars", "scars", True),
     ("pens", "pencils", True),
     ("tons", "tonnes", False),
+    ("%", "people", True),  # attack 2026-11-26, as are the rows below
+    ("%", "km", True),
+    ("%", "probability", False),
+    ("\u00a5", "yen", False),
+    ("\u00a5", "yuan", False),
+    ("yen", "yuan", True),
+    ("\u00a5", "$", True),
+    ("Australian dollars", "US dollars", True),
+    ("won", "yen", True),
+    ("mcg", "mg", False),
+    ("IU", "mg", True),
 ]
 
 

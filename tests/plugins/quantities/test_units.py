@@ -20,6 +20,17 @@ SAME = [
     ("ohms", "\u03a9", "ohm"),
     ("kg", "kilograms", "KG"),
     ("h", "hours", "hrs"),
+    ("mcg", "\u00b5g", "micrograms"),  # attack 2026-11-26, as are the rows below
+    ("BTU", "Btu"),
+    ("ly", "light years"),
+    ("pc", "parsec"),
+    ("ppm", "parts per million"),
+    ("ppb", "parts per billion"),
+    ("fluid ounces", "fl oz"),
+    ("Mbps", "Mb/s"),
+    ("MBps", "MB/s"),
+    ("Hong Kong dollars", "HK$"),
+    ("mg/kg", "mg per kg"),
 ]
 
 
