@@ -107,7 +107,7 @@ def run(
     stop = StopRequest()
     stop.install()
     try:
-        from empo_rl.run.start_run import start_run
+        from empo_rl.start_run import start_run
 
         final = start_run(config, changes, stop, overwrite=overwrite)
     except KeyboardInterrupt:
@@ -156,7 +156,7 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
     the output directory.
     """
     from empo_rl.extras import TRAINING, require_extra
-    from empo_rl.run.start_run import set_environment
+    from empo_rl.start_run import set_environment
     from semantic_entropy import SemanticEntropyError
 
     set_environment(offline=True)
@@ -172,7 +172,7 @@ def _demo(directory: Path, resume: bool, **choices: Any) -> None:
     from empo_rl.demo.demo_directory import DemoOptions, prepare, resume_demo, resume_hint
     from empo_rl.files import run_directory
     from empo_rl.progress import StageProgress
-    from empo_rl.run.start_run import end_run, silence_libraries
+    from empo_rl.start_run import end_run, silence_libraries
 
     options = DemoOptions(**choices)
     with run_directory.lock(directory), StageProgress() as progress:
@@ -205,7 +205,7 @@ def merge(checkpoint: Path, out: Path) -> None:
     try:
         require_extra("empo-train merge")
         from empo_rl.run.final_model import export_checkpoint
-        from empo_rl.run.start_run import silence_libraries
+        from empo_rl.start_run import silence_libraries
 
         silence_libraries()
         click.echo(export_checkpoint(checkpoint, out))
@@ -266,11 +266,9 @@ def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> Non
         raise click.ClickException(f"step {step} has no samples. Steps with samples: {', '.join(map(str, steps))}.")
     for row in (row for row in rows if row["step"] == chosen):
         try:
-            lines = [json.dumps(row, ensure_ascii=False)] if as_json else sample_lines(row, full=full)
+            lines = [json.dumps(row, ensure_ascii=False)] if as_json else list(sample_lines(row, full=full))
         except (KeyError, TypeError) as error:
-            raise click.ClickException(
-                f"{path}: a sample of step {chosen} lacks {error}. Was the file edited?"
-            ) from error
+            raise click.ClickException(f"{path}: step {chosen} has no {error}. Was the file edited?") from error
         for line in lines:
             click.echo(line)
     if not as_json:

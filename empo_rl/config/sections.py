@@ -37,7 +37,7 @@ class DataColumns(Section):
     response: str | None = None  # the text that `method: sft` trains on
 
 
-class DataSource(Section):
+class QuestionSource(Section):
     """The source of questions: a local JSONL or Parquet file, a hub dataset, or the questions of the demo."""
 
     path: str | None = None
@@ -68,13 +68,13 @@ class DataSource(Section):
         return self
 
 
-class Data(DataSource):
+class Data(QuestionSource):
     """The training questions."""
 
     columns: DataColumns = DataColumns()
 
 
-class HeldOutData(DataSource):
+class HeldOutData(QuestionSource):
     """The held-out questions of the evaluation."""
 
     columns: DataColumns | None = None  # None: the names of data.columns

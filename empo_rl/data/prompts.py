@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from empo_rl.config.schema import Config
-from empo_rl.config.sections import DataColumns, DataSource
+from empo_rl.config.sections import DataColumns, QuestionSource
 from empo_rl.data.normal_form import normal_form
 from empo_rl.data.records import (
     Conversation,
@@ -139,12 +139,12 @@ def prompt_token_limit(config: Config) -> tuple[int | None, str]:
     return limit, "data.max_prompt_tokens"
 
 
-def missing_file_command(data: DataSource) -> str | None:
+def missing_file_command(data: QuestionSource) -> str | None:
     """The command that makes the file `data.path`; None if the file exists, or if no command is known."""
     return data.made_with if data.path is not None and not Path(data.path).exists() else None
 
 
-def _records(data: DataSource, key: str, seed: int) -> list[Record]:
+def _records(data: QuestionSource, key: str, seed: int) -> list[Record]:
     """All records of `data`. key: the section, `data` or `evaluation.data`, whose demo questions are held out."""
     if (command := missing_file_command(data)) is not None:
         raise InputError(f"{key}.path: {data.path} does not exist. Make it with: {command}")
@@ -166,7 +166,7 @@ def _check_gold_column(records: Sequence[Record], columns: DataColumns, key: str
         column_value(first, columns.gold, place, f"{key}.gold")
 
 
-def _chosen(rows: list[dict[str, Any]], data: DataSource, key: str, seed: str) -> list[dict[str, Any]]:
+def _chosen(rows: list[dict[str, Any]], data: QuestionSource, key: str, seed: str) -> list[dict[str, Any]]:
     """The rows, or a random subset of `data.limit` rows."""
     if not rows:
         raise InputError(f"{key}: {data.path or data.dataset} contains no questions.")

@@ -1,6 +1,5 @@
 """One training run: launch its processes, load the model, train, save the final model.
 
-    start_run    the command `empo-train CONFIG`: check, then train here or in several processes
     stop_request SIGTERM, which ends a run after its step
     launch       start one process per GPU and end the processes together
     train        `run_training`: from a `Config` to the folder of the trained model

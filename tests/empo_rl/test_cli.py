@@ -139,7 +139,7 @@ def test_ctrl_c_reports_the_last_step_and_the_checkpoint(tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_before_the_training_ends_with_one_line_and_status_130(number, tmp_path):
     program = (
-        "import os\nfrom empo_rl.cli import main\nfrom empo_rl.run import start_run\n"
+        "import os\nfrom empo_rl.cli import main\nfrom empo_rl import start_run\n"
         f"start_run.load_run = lambda *_: os.kill(os.getpid(), {int(number)})\nmain(['tiny'])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
