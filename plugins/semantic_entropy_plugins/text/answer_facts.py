@@ -25,6 +25,7 @@ from semantic_entropy_plugins.quantities.dates import MONTHS, find_dates
 from semantic_entropy_plugins.quantities.number_words import from_chinese, plain
 from semantic_entropy_plugins.text import scan_patterns as follows
 from semantic_entropy_plugins.text.content_words import fold, without_apostrophe
+from semantic_entropy_plugins.text.formulas import Formula, read_formula
 from semantic_entropy_plugins.text.measured_numbers import Quantity, from_roman, read_clock, read_number, read_zone
 from semantic_entropy_plugins.text.plain_writing import plain_writing
 from semantic_entropy_plugins.text.scan_patterns import ROMAN, SCAN
@@ -68,6 +69,7 @@ class Facts(NamedTuple):
         raw: all words in order, function words included.
         polarity: "yes", "no" or None.
         spellings: the other spelling of a word with an umlaut: `mueller` -> `muller`.
+        formula: the answer as a formula, if it is one as a whole.
     """
 
     elements: frozenset[Element]
@@ -78,6 +80,7 @@ class Facts(NamedTuple):
     raw: tuple[str, ...]
     polarity: str | None
     spellings: tuple[tuple[str, str], ...]
+    formula: Formula | None
 
 
 _RELATIONS = {"<=": "\u2264", ">=": "\u2265", "=>": "\u2192", "->": "\u2192", "!=": "\u2260", "==": "="}
@@ -94,7 +97,8 @@ _LONGEST_CACHED_WORD = 50  # characters
 
 def read_facts(text: str) -> Facts:
     """The facts of an answer."""
-    return _AnswerReader(plain_writing(text)).read()
+    plain_text = plain_writing(text)
+    return _AnswerReader(plain_text).read()._replace(formula=read_formula(plain_text))
 
 
 _folded = lru_cache(maxsize=16384)(fold)
@@ -140,6 +144,7 @@ class _AnswerReader:
             tuple(self.raw),
             self.polarity,
             tuple(self.spellings.items()),
+            None,
         )
 
     def _without_dates(self, text: str) -> str:

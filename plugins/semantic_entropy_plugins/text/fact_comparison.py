@@ -22,6 +22,7 @@ from typing import NamedTuple
 from semantic_entropy.plugin import Verdict
 from semantic_entropy_plugins.text.answer_facts import Element, Facts, read_facts
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
+from semantic_entropy_plugins.text.formulas import same_formula
 from semantic_entropy_plugins.text.json_answers import json_key
 from semantic_entropy_plugins.text.measured_numbers import Quantity
 from semantic_entropy_plugins.text.word_lists import NEGATIVE_PREFIXES, OPPOSITES
@@ -79,6 +80,9 @@ def compare(left: Content, right: Content) -> Verdict:
         return _equal(left.data, right.data)
     if left.symbols is not None or right.symbols is not None:
         return _equal(left.symbols, right.symbols)
+    one, other = left.facts.formula, right.facts.formula
+    if one and other and (same := same_formula(one, other)) is not None:
+        return Verdict(same, float(same))
     if contradiction := _contradiction(left, right):
         return Verdict(False, 0.0, contradiction)
     share, same = _overlap(left, right)

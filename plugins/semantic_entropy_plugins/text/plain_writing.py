@@ -12,9 +12,10 @@ import unicodedata
 from semantic_entropy_plugins.quantities.number_words import with_digits
 from semantic_entropy_plugins.quantities.spoken_times import with_clocks
 from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS
+from semantic_entropy_plugins.text.formulas import MATH_SYMBOLS
 from semantic_entropy_plugins.text.word_lists import HEDGE, NO, YES
 
-KEPT_SYMBOLS = CURRENCY_SIGNS[1:] + "\u2030\u00b0\u2260\u2264\u2265\u2248\u2192\u00d7\u00f7\u2032\u2033"
+KEPT_SYMBOLS = CURRENCY_SIGNS[1:] + MATH_SYMBOLS + "\u2030\u00b0\u2260\u2264\u2265\u2248\u2192\u00d7\u00f7\u2032\u2033"
 _FEET = re.compile(r"(?<=\d)\s?'\s?(\d{1,2}(?:\.\d+)?)\s?(?:\"|''|\b)")
 _HALF = re.compile(r"(?:an?\s|one\s)?half", re.IGNORECASE)
 _ACCIDENTAL = re.compile(r"\b([A-G])[\s-](flat|sharp)(?=\s*(?:$|[.,;]|m(?:aj|in)or\b))")  # `B flat` is one note
