@@ -38,15 +38,24 @@ def empo_train(*arguments, cwd, check=True):
     return done
 
 
-def in_this_process(*arguments, cwd, monkeypatch):
-    """The result of `empo-train` without a new process. It imports torch once for all tests of a worker."""
-    monkeypatch.chdir(cwd)
-    handler = signal.getsignal(signal.SIGTERM)
-    with mock.patch.dict(os.environ):
-        try:
-            return CliRunner().invoke(main, [str(argument) for argument in arguments])
-        finally:
-            signal.signal(signal.SIGTERM, handler)
+@pytest.fixture
+def run_here(tmp_path, monkeypatch):
+    """Run `empo-train` in this process, in `tmp_path`: torch is imported once for all tests of a worker."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_here(*arguments, check=True):
+        handlers = [(number, signal.getsignal(number)) for number in (signal.SIGTERM, signal.SIGINT)]
+        with mock.patch.dict(os.environ):
+            try:
+                done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+            finally:
+                for number, handler in handlers:
+                    signal.signal(number, handler)
+        if check:
+            assert done.exit_code == 0, done.stderr[-3000:]
+        return done
+
+    return run_here
 
 
 def test_help_names_the_uses_and_the_command_imports_no_heavy_library(tmp_path):
@@ -67,15 +76,12 @@ def test_help_names_the_uses_and_the_command_imports_no_heavy_library(tmp_path):
     assert max(map(len, shown.splitlines())) < 80
 
 
-def test_recipes_are_listed_and_printed(tmp_path, monkeypatch):
-    def empo_train(*arguments):
-        return in_this_process(*arguments, cwd=tmp_path, monkeypatch=monkeypatch)
-
-    listed = empo_train("recipes").stdout
+def test_recipes_are_listed_and_printed(run_here):
+    listed = run_here("recipes").stdout
     assert [line.split()[0] for line in listed.splitlines()] == recipe_names()
     assert "Table 1, Qwen2.5-Math-1.5B w/ EMPO" in listed
-    assert "model: demo" in empo_train("recipes", "tiny").stdout
-    assert "Recipes: control-random, " in empo_train("recipes", "x").stderr
+    assert "model: demo" in run_here("recipes", "tiny").stdout
+    assert "Recipes: control-random, " in run_here("recipes", "x", check=False).stderr
 
 
 @pytest.mark.parametrize(
@@ -102,26 +108,26 @@ def test_recipes_are_listed_and_printed(tmp_path, monkeypatch):
         (["tiny", "model=nowhere", "training.steps=1"], "cannot load the tokenizer of 'nowhere'"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path, monkeypatch):
+def test_a_mistake_is_one_sentence_and_no_traceback(arguments, message, tmp_path, run_here):
     (tmp_path / "mine.txt").write_text("")
-    done = in_this_process(*arguments, cwd=tmp_path, monkeypatch=monkeypatch)
+    done = run_here(*arguments, check=False)
     assert done.exit_code in (1, 2)
     assert isinstance(done.exception, SystemExit)  # another exception would be a traceback
     assert message in done.stderr
     assert [entry.name for entry in tmp_path.iterdir()] == ["mine.txt"]  # no new file that would block the next attempt
 
 
-def test_a_run_on_a_users_own_file(tmp_path):
+def test_a_run_on_a_users_own_file(tmp_path, run_here):
     questions = [{"problem": f"What is ({n}+1)*2+3?"} for n in range(1, 9)]
     (tmp_path / "questions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in questions))
     data = ["data={path: questions.jsonl, columns: {question: problem}}", "output_dir=run", "training.steps=1"]
     data += ["device=auto", "training.precision=auto"]
-    done = empo_train("tiny", *TINY, *data, cwd=tmp_path)
+    done = run_here("tiny", *TINY, *data)
     assert done.stdout.strip() == str(Path("run", "final"))
     assert "no GPU found: training on the CPU in fp32" in done.stderr
     assert "8 prompts" in done.stderr
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1]
-    again = empo_train("tiny", "output_dir=run", cwd=tmp_path, check=False)
+    again = run_here("tiny", "output_dir=run", check=False)
     assert "contains an earlier run" in again.stderr
 
 
@@ -142,7 +148,7 @@ def started(*arguments, cwd, until):
 def test_ctrl_c_reports_the_last_step_and_the_checkpoint(tmp_path):
     run = tmp_path / "run"
     arguments = ["tiny", *TINY, "empo.equivalence=math", "output_dir=run", "training.steps=400"]
-    process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-2" / "trainer_state.json")
+    process = started(*arguments, cwd=tmp_path, until=run / "checkpoint-4")  # checkpoint-2 is complete
     os.killpg(process.pid, signal.SIGINT)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -165,7 +171,7 @@ def test_a_signal_before_the_training_ends_with_one_line_and_status_130(number, 
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_run_interrupted_before_its_first_step_does_not_block_the_next(number, tmp_path):
+def test_a_run_interrupted_before_its_first_step_does_not_block_the_next(number, tmp_path, run_here):
     run = tmp_path / "run"
     slow = ["tiny", *TINY, "demo.pretrain_steps=100000", "output_dir=run"]
     process = started(*slow, cwd=tmp_path, until=run / "config.yaml")
@@ -173,18 +179,18 @@ def test_a_run_interrupted_before_its_first_step_does_not_block_the_next(number,
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "There is no checkpoint yet (training.save_every=2): --resume starts at step 1." in said
-    done = empo_train("tiny", *TINY, "output_dir=run", "training.steps=1", cwd=tmp_path)
+    done = run_here("tiny", *TINY, "output_dir=run", "training.steps=1")
     assert "deleting the files of a run in run that ended before its first step" in done.stderr
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1]
 
 
-def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path):
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path, run_here):
     run, arguments = tmp_path / "run", ["tiny", *TINY, "output_dir=run", "training.steps=4"]
-    empo_train(*arguments, cwd=tmp_path)
+    run_here(*arguments)
     first = read_metrics(run / "metrics.jsonl")
     assert not (run / "README.md").exists()  # TRL's model card would name the wrong method and no base model
     os.truncate(run / "checkpoint-4" / "optimizer.pt", 1000)
-    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    done = run_here(*arguments, "--resume")
     assert "skipping and renaming the broken run/checkpoint-4: optimizer.pt is truncated or unreadable" in done.stderr
     assert "resuming from run/checkpoint-2" in done.stderr
     rows = read_metrics(run / "metrics.jsonl")
@@ -192,12 +198,12 @@ def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path):
     assert rows[:2] == first[:2]
     for step in (2, 4):
         os.truncate(run / f"checkpoint-{step}" / "model.safetensors", 1000)
-    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    done = run_here(*arguments, "--resume")
     assert "no checkpoint to resume in run: starting at step 1" in done.stderr
     assert [row["step"] for row in read_metrics(run / "metrics.jsonl")] == [1, 2, 3, 4]
 
 
-def test_a_killed_run_continues_from_its_checkpoint(tmp_path):
+def test_a_killed_run_continues_from_its_checkpoint(tmp_path, run_here):
     """kill -9 after the first checkpoint; the resumed run repeats no step and skips none."""
     run = tmp_path / "run"
     arguments = ["tiny", *TINY, "output_dir=run", "training.steps=8"]
@@ -209,7 +215,7 @@ def test_a_killed_run_continues_from_its_checkpoint(tmp_path):
     assert not (run / "final").exists()
     with (run / "metrics.jsonl").open("a") as file:
         file.write('{"step": 99, "lo')  # a kill in the middle of a line
-    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    done = run_here(*arguments, "--resume")
     assert "resuming from run/checkpoint-" in done.stderr
     rows = read_metrics(run / "metrics.jsonl")
     assert [row["step"] for row in rows] == list(range(1, 9))
@@ -217,11 +223,11 @@ def test_a_killed_run_continues_from_its_checkpoint(tmp_path):
     assert (run / "final" / "model.safetensors").exists()
 
 
-def test_resuming_a_finished_run_trains_no_further_step(tmp_path):
+def test_resuming_a_finished_run_trains_no_further_step(tmp_path, run_here):
     arguments = ["tiny", *TINY, "output_dir=run", "training.steps=2"]
-    empo_train(*arguments, cwd=tmp_path)
+    run_here(*arguments)
     shutil.rmtree(tmp_path / "run" / "final")  # as after a kill between the last checkpoint and the end
-    done = empo_train(*arguments, "--resume", cwd=tmp_path)
+    done = run_here(*arguments, "--resume")
     assert "all 2 steps are completed" in done.stderr
     assert [row["step"] for row in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     assert (tmp_path / "run" / "final" / "model.safetensors").exists()

@@ -31,8 +31,12 @@ _CODE = frozenset(
     ("&&", "||", "//", "!", "%", "&", "|", "[", "+=", "-=", "*=", "/=", "%=", "-", "/")
 )  # with short names
 _RELATIONS = frozenset("=<>\u2264\u2265\u2260\u2248\u2192")
-_PROSE = frozenset("an and or is are the of to if for with per not in on at by from as vs no yes plus minus utc gmt".split())
-_JOINING = frozenset(("and", "or", "to", "the", "is", "are", "not", "per", "vs", "plus", "minus", "if", "for", "with", "utc", "gmt"))
+_PROSE = frozenset(
+    "an and or is are the of to if for with per not in on at by from as vs no yes plus minus utc gmt".split()
+)
+_JOINING = frozenset(
+    ("and", "or", "to", "the", "is", "are", "not", "per", "vs", "plus", "minus", "if", "for", "with", "utc", "gmt")
+)
 _FUNCTIONS = frozenset("sin cos tan cot log ln exp sqrt max min gcd lcm det".split())
 _VALUE = re.compile(r"[^\W\d_]{1,3}\d?[=<>\u2264\u2265\u2260\u2248]{1,2}-?[\d./]+([^\W\d_]*)")
 _BESIDE_WORD = re.compile(r" [^\W\d_]")
