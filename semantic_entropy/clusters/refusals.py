@@ -90,15 +90,29 @@ def _with_named(pattern: str, named: dict[str, str]) -> str:
 
 _HINTS = tuple(
     "no|n't|nt |un|insuff|imposs|hard|diffic|idk|/a|limited|decline|refuse|sorry|you|please|ni |desco|pas|aucun|ignor"
-    "|kein|nicht|sem |sin |indisp|pardon|lack|need".split("|")
+    "|kein|nicht|sem |sin |indisp|pardon|lack|need|n.a|k.a|incon|rien|sait|consta|menc|dun|beats|know|knew|mean|way"
+    "|beyond|outside|feel".split("|")
 )
 """An ASCII refusal contains one of these. Most answers contain none, and are not read further."""
+_BLANK = re.compile(
+    r"(?:[-?.\u2026\u2013\u2014\uff1f\u3002\s]|__|\U0001f937[\U0001f3fb-\U0001f3ff]?|[\u200d\u2640\u2642\ufe0f])+"
+)
+"""What stands in the place of an answer: a question mark, dots, a dash, a line to fill in, a shrug."""
+_OPTION = re.compile(r"\([A-Pa-p]\)")  # it cannot be determined (D)
+_FACES = re.compile(
+    "[\U0001f600-\U0001f64f\U0001f910-\U0001f97a\U0001f3fb-\U0001f3ff\u2639\u263a\u2640\u2642\u200d\ufe0f]+"
+)
+_LATEX = re.compile(r"\\[a-z]+\s?\{|[{}$]")  # \boxed{\text{I don't know}}
 _WORD = re.compile(r"\w")
 
 
 def is_refusal(text: str) -> bool:
     """Whether a short text only declines to answer, in one of eleven languages. A text with a guess is an answer."""
     if len(text) > LONGEST_REFUSAL:
+        return False
+    if _BLANK.fullmatch(text.strip()):
+        return True
+    if _OPTION.search(text):
         return False
     if text.isascii():
         lowered = text.lower()
@@ -131,6 +145,9 @@ def _declines(clause: str, patterns: _Patterns) -> bool:
 def _normalized(text: str) -> str:
     """The text in lower case, with one kind of apostrophe, and without the accents and optional marks of letters."""
     text = text.strip().replace("\u2019", "'").replace("\u2018", "'")
+    if "\\" in text:
+        text = _LATEX.sub(" ", text)
     if text.isascii():
         return " ".join(text.lower().split())
+    text = _FACES.sub(" ", text)
     return " ".join(_without_marks(unicodedata.normalize("NFKC", text).casefold()).split())
