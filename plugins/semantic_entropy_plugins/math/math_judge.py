@@ -35,13 +35,14 @@ from semantic_entropy.plugin import (
 )
 from semantic_entropy_plugins.math.comparison import compare
 from semantic_entropy_plugins.math.keys import LONGEST_EXACT
-from semantic_entropy_plugins.math.pool import NOT_TRIED, Limits, LossBudget, MathPool, Outcome
+from semantic_entropy_plugins.math.opaque_terms import opaque
+from semantic_entropy_plugins.math.processes.pool import NOT_TRIED, Limits, LossBudget, MathPool, Outcome
 from semantic_entropy_plugins.math.reading import read
 from semantic_entropy_plugins.math.stated_answer import LONGEST_WHOLE, extract_answer, states_mathematics
 from semantic_entropy_plugins.math.writing import clean
 from semantic_entropy_plugins.options import checked_choice, checked_number
 
-_RULES = 3  # raised when verdicts change, so that a cache file does not return verdicts of older rules
+_RULES = 4  # raised when verdicts change, so that a cache file does not return verdicts of older rules
 LONGEST = 2000  # characters of an answer; final answers have fewer than 300, and parsing is superlinear
 _LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes
 _CACHE_SIZE = 10_000  # answers: a few megabytes
@@ -208,7 +209,7 @@ def _tasks(pairs: Sequence[Pair]) -> list[tuple[str, str]]:
 
 def _task(answer: str) -> str:
     """The text for math-verify."""
-    return read(answer).text if len(answer) <= LONGEST_EXACT else clean(answer)
+    return opaque(read(answer).text if len(answer) <= LONGEST_EXACT else clean(answer))
 
 
 def _add(answers: LRUCache[str, bool], *new: str) -> None:

@@ -273,7 +273,7 @@ def workers_of(pid):
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):  # the process may end meanwhile
             state, parent, _, session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
-            if state != "Z" and b"math/worker.py" in (folder / "cmdline").read_bytes():
+            if state != "Z" and b"processes/worker.py" in (folder / "cmdline").read_bytes():
                 found.append((folder.name, parent, session))
     own = {name for name, parent, _ in found if parent == str(pid)}
     return [name for name, _, session in found if session in own]

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy_plugins.math.worker import OUT_OF_MEMORY
+from semantic_entropy_plugins.math.processes.worker import OUT_OF_MEMORY
 
 _WORKER = Path(__file__).with_name("worker.py")
 _CHUNK = 64  # tasks in a message: at this size the pipe costs microseconds per task

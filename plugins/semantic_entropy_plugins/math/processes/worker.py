@@ -1,6 +1,6 @@
 """A worker process of the math judge: parses and compares answers with math-verify, and may be killed at any time.
 
-`math.pool` runs this file as a script. The script imports nothing of this package, so that the process starts fast and
+`pool` runs this file as a script. The script imports nothing of this package, so that the process starts fast and
 stays small. The process imports math-verify once and forks a child, which does the work. When a task kills the child,
 the next child is ready within milliseconds. A message from the host is one JSON line with strings and numbers only:
 `{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right], ...]}`. A reply line is one letter and a JSON value:
@@ -106,6 +106,8 @@ class _MathVerify:
         logging.disable(logging.CRITICAL)
         from math_verify import LatexExtractionConfig, parse, verify  # sympy: half a second
 
+        _keep_case()
+
         sys.set_int_max_str_digits(0)  # a long number is slow, not an error; the timers limit slow tasks
         config = [LatexExtractionConfig(boxed_match_priority=0)]
         self._out, self._policy, self._verify = out, policy, verify
@@ -146,8 +148,21 @@ class _MathVerify:
         return bool(self._verify(one, other, timeout_seconds=None, allow_set_relation_comp=True))
 
 
+def _keep_case() -> None:
+    """Make math-verify's parser keep the case of letters: it reads R - r as 0, and has no option for it."""
+    from functools import partial
+
+    from latex2sympy2_extended.latex2sympy2 import ConversionConfig
+    from math_verify import parser
+
+    parser.latex2sympy = partial(parser.latex2sympy, conversion_config=ConversionConfig(lowercase_symbols=False))
+
+
 def _normalised(parsed: list[Any]) -> list[Any]:
-    """The parsed answer with `i` as the imaginary unit, and with sums and multiples of matrices computed."""
+    """The parsed answer with `i` as the imaginary unit, and with sums and multiples of matrices computed.
+
+    math-verify compares the names of two symbols without case, if they are long: such names get another spelling.
+    """
     from sympy import I, MatrixExpr, Symbol
 
     if not parsed or isinstance(parsed[0], str):
@@ -160,7 +175,14 @@ def _normalised(parsed: list[Any]) -> list[Any]:
         # math-verify makes the other symbols complex, but only if it has noticed the i: `2i` and `i x` would not agree
         same = {symbol: I if symbol.name == "i" else Symbol(symbol.name, real=True) for symbol in symbols}
         expression = expression.subs(same)
+    capital = [symbol for symbol in symbols if len(symbol.name) > 1 and symbol.name != symbol.name.lower()]
+    if capital:  # Sigma and sigma, X_A and X_a
+        expression = expression.subs({symbol: Symbol(_spelled(symbol.name), real=symbol.is_real) for symbol in capital})
     return [expression, *others]
+
+
+def _spelled(name: str) -> str:
+    return "".join(f"{char.lower()}0" if char.isupper() else char for char in name)
 
 
 class _Value(NamedTuple):
