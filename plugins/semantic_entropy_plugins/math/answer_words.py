@@ -1,12 +1,14 @@
-"""Reads the words of an answer: names and labels, number words, qualifiers before a number, and prose with numbers."""
+"""Reads the words of an answer: names, labels, number words, prose, and what stands before and after a number."""
 
 from __future__ import annotations
 
 import re
 
+from semantic_entropy_plugins.math.claims import is_claim
 from semantic_entropy_plugins.math.writing import plain_words
 from semantic_entropy_plugins.quantities.measures import is_qualifier
 from semantic_entropy_plugins.quantities.number_words import from_chinese, with_digits
+from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS, named_unit
 
 FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp det gcd lcm max min mod lim dim pi inf infty deg".split())
 _WORDLIKE = re.compile(r"\(?[^\W\d_](?:[^\W\d_]|[ '.,&/()-])*")
@@ -21,14 +23,14 @@ def words_of(cleaned: str) -> str:
         return "angle " + min(angle[1], angle[1][::-1])
     if _FORMULA.fullmatch(cleaned) and any(map(str.isdigit, cleaned)):  # H_2O
         return re.sub("[_{}]", "", cleaned)
-    if "\\" in cleaned and not cleaned.startswith(("\\text", "\\mathrm")):
+    if is_product(cleaned) or ("\\" in cleaned and not cleaned.startswith(("\\text", "\\mathrm"))):
         return ""
     plain = " ".join(plain_words(cleaned).split())
-    if not _WORDLIKE.fullmatch(plain) or is_product(cleaned):
-        return ""
-    runs = re.findall(r"[^\W\d_]+", plain)
+    runs = re.findall(r"[^\W\d_]+", plain) if _WORDLIKE.fullmatch(plain) else []
     if not any(len(run) > 1 for run in runs) or not FUNCTIONS.isdisjoint(runs):
         return ""
+    if len(set(plain.casefold())) == 1:
+        return plain  # Aa, AA
     return plain.casefold().strip(" .,")
 
 
@@ -49,6 +51,8 @@ def number_of(words: str) -> str:
 
 
 _BOUNDS = re.compile(r"(?:at (?:least|most)|no (?:more|less|fewer) than|up to)(?: \w+)?", re.IGNORECASE)
+_OPERATIONS = frozenset("half third quarter root square cube reciprocal negative double twice inverse".split())
+_CONTESTS = frozenset("win wins won lead leads led lose loses lost".split())
 _LINKS = frozenset("of by a an the about approximately around than is are was were only exactly total".split())
 
 
@@ -56,12 +60,20 @@ def is_qualifying(words: str) -> bool:
     """Whether words before a number say a direction: `a loss of`, `less than`, `at least`."""
     if _BOUNDS.fullmatch(" ".join(words.split())):
         return True
-    rest = [word for word in words.lower().split() if word not in _LINKS]
-    return bool(rest) and (all(map(is_qualifier, rest)) or (len(rest) == 1 and words.lower().endswith((" of", " by"))))
+    rest = [word for word in words.split() if word.lower() not in _LINKS]
+    if not rest or not _OPERATIONS.isdisjoint(map(str.lower, rest)):
+        return False
+    if all(is_qualifier(word) or is_claim(word) for word in rest):
+        return True
+    named = len(rest) == 2 and rest[0].istitle() and rest[1].lower() in _CONTESTS  # Tom wins by 5
+    return (len(rest) == 1 or named) and words.lower().endswith((" of", " by"))
 
 
 _PROSE_WORD = re.compile(r"(?<![\\\w])[^\W\d_]{2,}")
 _TEXT_PART = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\(?:begin|end)\s*\{[^{}]*\}|_\{[^{}]*\}")
+
+
+_WHERE = re.compile(r"\d[^=]*\b(?:at|when|if|for)\s+[a-zA-Z]\s*=")
 
 
 def prose_of(cleaned: str) -> str:
@@ -69,9 +81,47 @@ def prose_of(cleaned: str) -> str:
 
     "" if the answer is no prose.
     """
-    if "=" in cleaned or not re.search(r"\d", cleaned):
+    if ("=" in cleaned and not _WHERE.search(cleaned)) or not re.search(r"\d", cleaned):
         return ""
     words = _PROSE_WORD.findall(_TEXT_PART.sub(" ", cleaned))
     if not any(word not in FUNCTIONS and word not in ("and", "or") and not is_product(word) for word in words):
         return ""
     return " ".join(cleaned.casefold().split())
+
+
+_SUFFIX = re.compile(
+    r"(?:[^\W\d_]|[ .,'\"\u2032\u2033\u00b0\u2103\u2109/*^()%$-]|(?<=[\w^(-])\d|" + f"[{re.escape(CURRENCY_SIGNS)}])*"
+)
+
+
+def is_suffix(suffix: str, *, after_number: bool = True, glued: bool = False, currency: bool = False) -> bool:
+    """Whether the text after a number is a unit or words, and not algebra such as the x in 5x."""
+    plain = plain_words(suffix)
+    if len(plain) > _LONGEST_SUFFIX or not _SUFFIX.fullmatch(plain):
+        return False
+    found = _FIRST_WORD.match(plain)
+    assert found is not None  # both parts may be empty
+    if not plain.strip() or "\\text" in suffix[:8] or "\\mathrm" in suffix[:10] or not after_number:
+        return True
+    return _begins_unit(found[1], found[2] or "", plain.strip(), glued=glued, currency=currency)
+
+
+def _begins_unit(joint: str, word: str, plain: str, *, glued: bool, currency: bool) -> bool:
+    if not word:
+        return plain in _MARKS or plain[:1] in "\u00b0\u2103\u2109%$" + CURRENCY_SIGNS
+    if "^" in joint:
+        return False
+    if len(word) > 1 or not word.isascii():
+        is_known = named_unit(word) is not None or word.lower() in _SHORT_WORDS
+        return is_known or not (word in FUNCTIONS or is_product(word))
+    if glued and not joint and plain == word:
+        return word in "kKMB" or (currency and word in "mbT")
+    return named_unit(word) is not None and (bool(joint) or "/" in plain)
+
+
+_FIRST_WORD = re.compile(r"([ *^/(-]*)([^\W\d_]+)?")
+_LONGEST_SUFFIX = 80
+_SHORT_WORDS = frozenset(
+    "am pm sq cu bc bce ad ce in of by at as to is on per mph bn mn tn ft nd st th rs yd yrs hrs mln".split()
+)
+_MARKS = ("'", "''", '"')

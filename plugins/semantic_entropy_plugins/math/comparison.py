@@ -14,7 +14,7 @@ from semantic_entropy_plugins.math.exact_numbers import ExactNumber, approximate
 from semantic_entropy_plugins.math.keys import ExactAnswer, parse_cleaned
 from semantic_entropy_plugins.math.reading import Reading
 from semantic_entropy_plugins.math.real_sets import RealSet, from_container
-from semantic_entropy_plugins.quantities import conflict
+from semantic_entropy_plugins.quantities import NO_MEASURE, conflict
 
 
 def tolerance(size: float) -> float:
@@ -105,6 +105,8 @@ def _compare_exact(left: Reading, right: Reading) -> bool | None:
         return False
     kinds = {one.kind, other.kind}
     if kinds == {"%", "value"}:
+        if (left if other.kind == "%" else right).measure[1:] != NO_MEASURE[1:]:
+            return False  # 20% and 20 people
         return _is_percentage(*((one, other) if one.kind == "%" else (other, one)))
     if len(kinds) == len(one.values) == len(other.values) == 1:
         return _same_value(left, right, one, other)

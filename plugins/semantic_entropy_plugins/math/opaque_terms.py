@@ -1,4 +1,4 @@
-r"""Replaces the notations that math-verify parses without a part of their meaning by symbols that are equal to themselves only.
+r"""Replaces notations, of which math-verify drops a part, by symbols of their own.
 
     \frac{dy}{dx}  \frac{\partial f}{\partial x}   math-verify differentiates a symbol: all derivatives are 0
     y'  f''(x)  A^T                                it drops the mark
@@ -22,13 +22,17 @@ _DERIVATIVE = re.compile(
     rf"\\frac\s*\{{\s*{_D}(?!_)\s*(?:[^{{}}]|{_BRACES}){{1,30}}?\}}\s*\{{\s*{_D}(?!_)\s*(?:[^{{}}]|\{{\d\}}){{1,20}}\}}"
 )
 _QUOTIENT = re.compile(r"(?<![\w\\])(d(?:\^\d)?[a-zA-Z])\s*/\s*(d[a-zA-Z](?:\^\d)?)(?![\w(])")
-_PRIME = re.compile(rf"({_NAME})\s*(?:('+)|\^\s*\{{?\s*((?:\\prime\s*)+|T|\\top|\\intercal|\*|\\ast|\\dagger)\s*\}}?(?![a-zA-Z]))")
+_MARK = r"(?:\\prime\s*)+|T|\\top|\\intercal|\*|\\ast|\\dagger"
+_PRIME = re.compile(rf"({_NAME})\s*(?:'+|\^\s*\{{?\s*(?:{_MARK})\s*\}}?(?![a-zA-Z]))")
 _IDENTITY = re.compile(r"(?<![\\a-zA-Z])I\s*_\s*(\w|\{[^{}]{1,12}\})")
 _EXPECTED = re.compile(
-    r"(?<![\\a-zA-Z])((?:\\mathbb\s*\{?\s*[EP]\s*\}?|\\Pr|\\?operatorname\s*\{[^{}]*\}|\\(?:text|mathrm)\s*\{[^{}]{1,12}\}|[EP])"
+    r"(?<![\\a-zA-Z])((?:\\mathbb\s*\{?\s*[EP]\s*\}?|\\Pr|[EP]"
+    r"|\\operatorname\s*\{[^{}]*\}|\\(?:text|mathrm)\s*\{[^{}]{1,12}\})"
     r"\s*(?:\[[^\[\]]{1,60}\]|\((?=[^()]*[A-Z])[^()]{1,60}\)))"
 )
-_NABLA = re.compile(rf"\\nabla\s*(\\cdot|\\times|\*|\^\s*\{{?2\}}?)?\s*((?:\\(?:vec|mathbf|hat)\s*)?(?:{_BRACES}|{_NAME}))")
+_NABLA = re.compile(
+    rf"\\nabla\s*(\\cdot|\\times|\*|\^\s*\{{?2\}}?)?\s*((?:\\(?:vec|mathbf|hat)\s*)?(?:{_BRACES}|{_NAME}))"
+)
 _VECTOR = rf"(?:\\(?:vec|hat|overrightarrow)\s*(?:{_BRACES}|[a-zA-Z])|(?<![\\a-zA-Z])[A-Z](?![a-zA-Z]))"
 _CROSS = re.compile(rf"{_VECTOR}\s*\\times\s*{_VECTOR}")
 _GAMMA = re.compile(r"\\gamma(?![a-zA-Z_])")

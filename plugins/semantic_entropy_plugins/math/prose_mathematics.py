@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
+from semantic_entropy_plugins.math.claims import with_claims
 from semantic_entropy_plugins.quantities import SCALES
 from semantic_entropy_plugins.quantities.measures import is_qualifier
 from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS, named_unit
@@ -45,6 +46,8 @@ def has_value(mathematics: str) -> bool:
     )
 
 
+_PRODUCT = r"(?!(?:is|or|and|in|to|are|the|we|of|by)\b)[A-Za-z]{2,4}(?<!st|nd|rd|th|km|cm|mm|kg|hr)"
+"""Letters side by side in a formula, which are a product."""
 _FUNCTIONS = "sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|det|gcd|lcm|max|min"
 _SIGNS = (
     r"-+*/^_=<>(){}\[\]|!.,:;&% \u2212\u2013\u00d7\u00b7\u00f7\u221a\u03c0\u00b0\u00b1\u2264\u2265\u2260\u221e\u222a"
@@ -55,6 +58,8 @@ _RUN = re.compile(
     r"|\\[a-zA-Z]+|\\[{}%,;:!|\\]|(?<![A-Za-z])\d|(?<=[A-Za-z]_)\d|(?<=\d)\d|(?<=(?<![A-Za-z])[A-Za-z])\d"
     r"|(?<![^\W\d_])(?<!['\u2019])(?:[b-zB-HJ-Z]|[aAI](?=\s*[-+*/^=<>_)]))(?![^\W\d_])"
     rf"|(?<![^\W\d_])(?:{_FUNCTIONS})(?![^\W\d_])"
+    rf"|(?<![^\W\d_'])(?:{_PRODUCT}(?=\s?[+^*=/]\s?[\w\\(])|(?<=[\d+*^/=] ){_PRODUCT}(?=[\s.,;]*$)"
+    rf"|(?<=[\d+*^/=]){_PRODUCT}(?=[\s+*^/-]))(?![^\W\d_])"
     rf"|(?<![^\W\d_])(?:{DOLLARS}(?=\$\s?[\d.])|(?:{CURRENCY_CODES})\.?(?=\s?\d))"
     rf"|[{re.escape(CURRENCY_SIGNS)}](?=\s?[\d.])|[{_SIGNS}])+"
 )
@@ -132,12 +137,15 @@ _JOINT = re.compile(
     r"\s*(?:[:\u2236]|,|[-\u2013~])\s*|(?:\s+[^\W\d_]{2,20}){0,2}?,?\s+(?:and|or|to|through|out\s+of|of|in|by|versus|vs\.?"
     r"|remainder|over)\s+(?:a\s+|the\s+)?|\s*[\u548c\u6216\u5230\u81f3\u4e0e\u6bd4]\s*|\s+"
 )
+_WHERE = re.compile(r"(?:\s+[^\W\d_]{2,20})?,?\s+(?:at|when|if|for)\s+")  # a minimum of 5 at x = 6
 _LAST_IN_LIST = re.compile(r"\s*(?:[.,;)\n]|and\b|or\b|$)")
 
 
 def _joined(text: str, one: _Part, end: int, other: _Part) -> bool:
     """Whether two neighbours are parts of one answer; `end` is the end of the first with its unit."""
     between = text[end : other.named]
+    if other.named < other.start and _WHERE.fullmatch(between):
+        return True
     if "\n" in between or not _JOINT.fullmatch(between):
         return False
     if not between.strip():  # 5 ft 10 in
@@ -161,14 +169,32 @@ def last_mathematics(text: str) -> str | None:
     if not parts:
         return None
     end = parts[-1].end + len(unit_after(text, parts[-1].end))
-    start, joined = parts[-1].start, False
+    start, joined, counted = parts[-1].start, False, False
     for one, other in pairwise(reversed(parts)):
         if not _joined(text, other, other.end + len(unit_after(text, other.end)), one):
             break
+        counted |= _COUNTED.match(text, other.end) is not None
         start, joined = other.named, True
-    if not joined and end == parts[-1].end:
+    if counted:  # 7 adults and 12 children
+        noun = _ANY_NOUN.match(text, end)
+        end = noun.end() if noun else end
+    elif not joined and end == parts[-1].end:
         end += len(_noun_after(text, end))
-    return text[_qualified(text, start, end, joined=joined) : end].strip()
+    start = _with_function(text, start)
+    return with_claims(text, _qualified(text, start, end, joined=joined), end)
+
+
+_COUNTED = re.compile(r"\s+[^\W\d_]{3,20},?\s+(?:and|or|to)\s")
+_ANY_NOUN = re.compile(r"\s+[^\W\d_]{2,20}")
+_FUNCTION = re.compile(r"(?<![^\W\d_])[a-z][a-z0-9]{1,11}$")
+
+
+def _with_function(text: str, start: int) -> int:
+    """The start of the name that stands before brackets, as in `floor(3.5)`."""
+    if text[start : start + 1] != "(":
+        return start
+    name = _FUNCTION.search(text, max(0, start - 14), start)
+    return name.start() if name else start
 
 
 def parts_of(text: str) -> int:
@@ -182,7 +208,8 @@ _LINKS = frozenset(
 )
 _LEFT = frozenset(
     "not never except lose loses losing win wins won minus negative plus between from without than least most no "
-    "within half double twice discount off mod modulo base log nearly less more fewer greater".split()
+    "within half double twice discount off mod modulo base log root reciprocal square cube nearly less more"
+    " fewer greater".split()
 )
 _WORD_BEFORE = re.compile(r"([^\W\d_]+(?:'t)?)[\s:]*\s$|([\u4e0a\u4e0b]\u5348|[\u4e0d]\u662f|\u8d1f)$")
 _SCORE = re.compile(r"\d+(?:\s?[-\u2212\u2013/]\s?\d+)+")
@@ -213,6 +240,7 @@ def _qualified(text: str, start: int, end: int, *, joined: bool) -> int:
 _NEXT_WORD = re.compile(r"[ -]?([^\W\d_]+(?:[/^]\w+)?|[\u00b0%\uff05]\s?[CF]?\b|[%\uff05\u2030\u00b0'\u2032])")
 _IDEOGRAPHS = re.compile(r"\s?((?:\u767e\u4e07|[\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\ucc9c\ub9cc\uc5b5])+)")
 _NOUN = re.compile(r"\s([^\W\d_]{2,20})(?=[.!?*]*\s*$|[.!?]\s)")
+_SYMBOL = re.compile(r"[b-df-hj-np-tv-xzA-Z]{2,5}")  # of a unit: ppm, mcg, Mbps, IU
 _MOST_WORDS = 3
 
 
@@ -245,7 +273,8 @@ def _ideographic_unit(word: str) -> int:
 def _noun_after(text: str, at: int) -> str:
     """The counted noun, if it ends the sentence."""
     found = _NOUN.match(text, at)
-    return found[0] if found and found[1].endswith(("s", "ren", "men", "people")) else ""
+    is_unit = found and (found[1].endswith(("s", "ren", "men", "people")) or _SYMBOL.fullmatch(found[1]))
+    return found[0] if found and is_unit else ""
 
 
 def _belongs(word: str) -> bool:
@@ -255,4 +284,5 @@ def _belongs(word: str) -> bool:
         or named_unit(name) is not None
         or word.lower() in ("percent", "%", "\uff05", "\u2030")
         or is_qualifier(word)
+        or word.lower() in ("squared", "cubed", "factorial")
     )

@@ -18,19 +18,19 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from semantic_entropy_plugins.math.answer_words import (
-    FUNCTIONS,
-    is_product,
     is_qualifying,
+    is_suffix,
     number_of,
     prose_of,
     words_of,
 )
+from semantic_entropy_plugins.math.claims import take_claims
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
 from semantic_entropy_plugins.math.keys import LONGEST_EXACT, TOKEN, ExactAnswer, container, parse_cleaned
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
 from semantic_entropy_plugins.math.writing import CURRENCY, clean, plain_words
 from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
-from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS, named_unit
+from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS
 
 
 class Numeral(NamedTuple):
@@ -105,7 +105,7 @@ def _quick(cleaned: str) -> Reading | None:
 
 
 def _slow(cleaned: str) -> Reading:
-    for reader in (_numeral, _ratio, _words, _quantity, _set, _list, _result, _measured, _prose):
+    for reader in (_numeral, _residue, _ratio, _words, _quantity, _set, _list, _result, _measured, _prose):
         found = reader(cleaned)
         if found:
             return found
@@ -145,12 +145,28 @@ def _numeral(cleaned: str) -> Reading | None:
     return Reading(cleaned, numeral=Numeral(digits.lstrip("0") or "0", base))
 
 
+_MODULO = re.compile(
+    r"(?:([a-zA-Z])\s*\\equiv\s*)?(-?\d{1,30})\s*(?:\\[pb]?mod(?![a-zA-Z])|\(\s*mod\b|mod\b)\s*\{?\s*(\d{1,30})\s*\}?\s*\)?"
+)
+
+
+def _residue(cleaned: str) -> Reading | None:
+    r"""A number modulo another: `3 \pmod 7`, `x \equiv 10 \mod 7`."""
+    found = _MODULO.fullmatch(cleaned) if "mod" in cleaned else None
+    if not found or not int(found[3]):
+        return None
+    modulus = int(found[3])
+    measure = NO_MEASURE._replace(qualifiers=(("modulus", modulus),))
+    reading = _quick(str(int(found[2]) % modulus))
+    return reading and replace(reading, text=cleaned, measure=measure, variable=found[1] or "")
+
+
 _RATIO = re.compile(r"(\d{1,12}(?:\.\d{1,12})?(?:\s*(?::|\\colon)\s*\d{1,12}(?:\.\d{1,12})?){1,5})\s*(.*)")
 
 
 def _ratio(cleaned: str) -> Reading | None:
     found = _RATIO.fullmatch(cleaned)
-    if not found or not _is_suffix(found[2], after_number=False):
+    if not found or not is_suffix(found[2], after_number=False):
         return None
     measure = read_measure(plain_words(found[2]))
     return Reading(cleaned, ratio=tuple(re.split(r"\s*(?::|\\colon)\s*", found[1])), measure=measure)
@@ -208,24 +224,35 @@ def _quantity(cleaned: str) -> Reading | None:
     end = _end_of_number(text)
     number, suffix = text[:end], text[end:]
     exact = parse_cleaned(number)
-    if exact is None or not _is_suffix(suffix, glued=bool(number) and number[-1].isdigit(), currency=bool(currency)):
+    if exact is None or not is_suffix(suffix, glued=bool(number) and number[-1].isdigit(), currency=bool(currency)):
         return _compound(cleaned) if end else None
     if not (name or qualifier or currency or suffix.strip()):
         return None
     words = plain_words(suffix)
-    if words.strip() == "'":
-        words = " prime"  # a foot or a minute of arc
+    words = _MARKS.get(words.strip(), words)
     if words in _GLUED and (currency or words in "kKMB"):
         words = _GLUED[words]
+    claims, (words, before) = _claims(words, before)
     measure = read_measure(words, before)
     exact = _scaled(exact, measure)
     if exact is None:
         return None
-    measure = measure._replace(scale=NO_MEASURE.scale, percent=False)
+    qualifiers = tuple(sorted({*measure.qualifiers, *claims}))
+    measure = measure._replace(scale=NO_MEASURE.scale, percent=False, qualifiers=qualifiers)
     loose = len(suffix.strip()) == 1 and suffix.strip().isalpha()
     return Reading(cleaned if loose else number, exact, measure=measure, variable=variable)
 
 
+def _claims(after: str, before: str) -> tuple[set[tuple[str, int]], tuple[str, str]]:
+    """The claims in the words around a number, and the words without them."""
+    if not (after.strip() or before.strip()):
+        return set(), (after, before)
+    found, after = take_claims(after)
+    earlier, before = take_claims(before)
+    return {*found, *earlier}, (after, before)
+
+
+_MARKS = {"'": " prime", "''": " doubleprime", '"': " doubleprime"}  # a foot or a minute of arc; an inch or a second
 _GLUED = {
     "k": "thousand",
     "M": "million",
@@ -267,41 +294,6 @@ def _end_of_number(text: str) -> int:
     return balanced
 
 
-_SUFFIX = re.compile(
-    r"(?:[^\W\d_]|[ .,'\u2032\u2033\u00b0\u2103\u2109/*^()%$-]|(?<=[\w^(-])\d|" + f"[{re.escape(CURRENCY_SIGNS)}])*"
-)
-
-
-def _is_suffix(suffix: str, *, after_number: bool = True, glued: bool = False, currency: bool = False) -> bool:
-    """Whether the text after a number is a unit or words, and not algebra such as the x in 5x."""
-    plain = plain_words(suffix)
-    if len(plain) > _LONGEST_SUFFIX or not _SUFFIX.fullmatch(plain):
-        return False
-    found = _FIRST_WORD.match(plain)
-    assert found is not None  # both parts may be empty
-    if not plain.strip() or "\\text" in suffix[:8] or "\\mathrm" in suffix[:10] or not after_number:
-        return True
-    return _begins_unit(found[1], found[2] or "", plain.strip(), glued=glued, currency=currency)
-
-
-def _begins_unit(joint: str, word: str, plain: str, *, glued: bool, currency: bool) -> bool:
-    if not word:
-        return plain == "'" or plain[:1] in "\u00b0\u2103\u2109%$" + CURRENCY_SIGNS
-    if "^" in joint:
-        return False
-    if len(word) > 1 or not word.isascii():
-        is_known = named_unit(word) is not None or word.lower() in _SHORT_WORDS
-        return is_known or not (word in FUNCTIONS or is_product(word))
-    if glued and not joint and plain == word:
-        return word in "kKMB" or (currency and word in "mbT")
-    return named_unit(word) is not None and (bool(joint) or "/" in plain)
-
-
-_FIRST_WORD = re.compile(r"([ *^/(-]*)([^\W\d_]+)?")
-_LONGEST_SUFFIX = 80
-_SHORT_WORDS = frozenset(
-    "am pm sq cu bc bce ad ce in of by at as to is on per mph bn mn tn ft nd st th rs yd yrs hrs mln".split()
-)
 _PART = re.compile(
     r"\s*(?:,|and\b|\\text\s*\{\s*,?\s*and\s*\})?\s*(\d+(?:\.\d+)?)\s*((?:\\text\s*\{[^{}]*\}|[^\d,\\{}])+)"
 )
@@ -309,12 +301,14 @@ _PART = re.compile(
 
 def _compound(cleaned: str) -> Reading | None:
     """Several quantities of one dimension, each unit smaller than the one before: `5 ft 10 in`, `1 h 30 min`."""
+    if "\u00b0" in cleaned:
+        cleaned = cleaned.replace("''", " arcseconds").replace("'", " arcminutes")
     at, total, first = 0, ExactNumber(), None
     last, decimal, count = None, False, 0
     while at < len(cleaned):
         part = _PART.match(cleaned, at)
         exact = parse_cleaned(part[1]) if part else None
-        if part is None or exact is None or not _is_suffix(part[2]):
+        if part is None or exact is None or not is_suffix(part[2]):
             return None
         unit = read_measure(re.sub(r",?\s*and\s*$", "", plain_words(part[2]))).unit
         if unit is None or (last and (unit.dimension != last.dimension or unit.factor >= last.factor)):

@@ -18,13 +18,14 @@ from collections import deque
 from functools import lru_cache
 
 from semantic_entropy.plugin import boxed, is_refusal, last_number, load_extractor
+from semantic_entropy_plugins.math.claims import with_polarity
 from semantic_entropy_plugins.math.prose_mathematics import DELIMITED, content, has_value, last_mathematics, parts_of
 from semantic_entropy_plugins.math.reading import read
 
-_COMMANDS = re.compile(r"\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
+_COMMANDS = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
 # Years, scores, dates, times and telephone numbers look like differences and quotients, but are not mathematics.
-_AMBIGUOUS = re.compile(r"\d+(?:\s*[-\u2013:]\s*\d+)+|\d+/\d+/\d+|\d+(?:[.-]\d+){2,}")
+_AMBIGUOUS = re.compile(r"[vV]\.?\s?\d[\d.]*|\d{2,4}0s|\d+(?:\s*[-\u2013:]\s*\d+)+|\d+/\d+/\d+|\d+(?:[.-]\d+){2,}")
 _PLAIN_NUMBER = re.compile(r"[-+]?[\d.,]+%?")
 LONGEST_WHOLE = 200  # characters: a longer text is a solution, not an answer
 _SEARCHED = 4000  # characters at the end of a response
@@ -42,8 +43,21 @@ def _is_expression(text: str) -> bool:
         return True
     words = re.findall(r"[^\W\d_]{2,}", _COMMANDS.sub(" ", text))
     if any(word not in _FUNCTIONS for word in words):
-        return False
+        return _is_formula(text)
     return any(char.isdigit() for char in text) or (any(c in text for c in "^=+*/<>\\") and any(map(str.isalnum, text)))
+
+
+_TERM = r"(?:\d+(?:\.\d+)?)?[a-zA-Z]{0,4}'{0,2}(?:\(\w{1,3}\))?(?:\^\{?-?\w{1,3}\}?)?"
+_FORMULA = re.compile(rf"\(?{_TERM}\)?(?:\^\d)?(?:\s?[-+*/=\u2212]\s?\(?{_TERM}\)?(?:\^\d)?)+")
+_NO_PRODUCT = re.compile(r"\b(?:and|or|is|in|to|the|of|he|she|his|her|yes|no|cm|mm|km|kg)\b", re.IGNORECASE)
+
+
+def _is_formula(text: str) -> bool:
+    """Whether a text is a sum, a product or an equation of terms such as `2ab`; letters side by side are a product."""
+    text = text.strip("*_`$ .")
+    if not _FORMULA.fullmatch(text) or _NO_PRODUCT.search(text):
+        return False
+    return any(sign in text for sign in "+=^*") and not re.fullmatch(r"[a-zA-Z]{3,4}=[a-zA-Z]{3,4}", text)
 
 
 def states_mathematics(response: str) -> bool:
@@ -62,7 +76,74 @@ def states_mathematics(response: str) -> bool:
 def _answer(response: str) -> str | None:
     box = boxed(response)
     if box is not None or is_refusal(response):
-        return box
+        return _neighbour_boxes(response, box) if box is not None else None
+    found = _named_lines(response) or _unboxed(response)
+    return with_polarity(response, found) if found else found
+
+
+_BETWEEN_BOXES = re.compile(
+    r"[\s$,;.]*(?:(?:and|or|und|et|y|\\text\{\s*(?:and|or)\s*\})\b)?[\s$,;\\()]*(?:[a-zA-Z]\w{0,2}\s*=\s*)?"
+)
+_NAME_BEFORE = re.compile(r"([a-zA-Z]\w{0,2})\s*=\s*\$?$")
+
+
+def _neighbour_boxes(response: str, last: str) -> str:
+    r"""The last box with the boxes right before it: `x = \boxed{5}` and `y = \boxed{7}` are one answer."""
+    ends = [found.start() for found in re.finditer(r"\\boxed(?![a-zA-Z])", response[-_SEARCHED:])]
+    if len(ends) < 2:
+        return last
+    text, answers, at = response[-_SEARCHED:], [last], ends[-1]
+    for start in reversed(ends[:-1]):
+        box = boxed(text[:at])
+        if box is None:
+            break
+        close = text.find(box, start) + len(box) + 1
+        if not (start < close <= at and _BETWEEN_BOXES.fullmatch(text, close, at)):
+            break
+        answers.insert(0, box)
+        at = start
+    if len(answers) == 1 or any("," in answer for answer in answers):
+        return last
+    names = [_NAME_BEFORE.search(text, max(0, start - 12), start) for start in ends[-len(answers) :]]
+    if all(names):
+        answers = [f"{name[1]} = {answer}" for name, answer in zip(names, answers, strict=True) if name]
+    return ", ".join(answers)
+
+
+_LABEL = r"(?:part\s+)?\(?([a-h]|[ivx]{1,4}|\d)[).]\s+"
+_NAMED_LINE = re.compile(
+    rf"[*\s-]*(?:([a-zA-Z]\w{{0,2}})\s*=\s*|{_LABEL}|(?!Answer|Final|Result|Total)([A-Z][a-z]{{1,12}})\s*:\s*)(\S.*)"
+)
+_NEXT_LABEL = re.compile(r"(?<!part)[,;]?\s+(?:and\s+)?(?=(?:part\s+)?\((?:[a-h]|[ivx]{1,4}|\d)\)\s+\S)")
+_VERB = r"(?:has|had|gets?|got|pays|paid|earns|earned|is|scores|scored|takes|took|needs|saves|ate|eats)"
+_EACH = re.compile(
+    rf"(?:[A-Z][a-z]+ {_VERB} [^,.\n]{{1,30}}(?:, and |, | and )){{1,4}}[A-Z][a-z]+ {_VERB} [^,\n]{{1,30}}\.?"
+)
+_MOST_LINES = 8
+
+
+def _named_lines(response: str) -> str | None:
+    """The values of a response whose lines all have a name or a number and mathematics: `x = 5` and `y = 6`."""
+    lines = [line.strip() for line in response.strip().splitlines() if line.strip()]
+    if len(lines) == 1 and len(response) <= LONGEST_WHOLE:
+        if _EACH.fullmatch(lines[0]):
+            return lines[0].rstrip(".")
+        lines = _NEXT_LABEL.split(lines[0])
+    if not 2 <= len(lines) <= _MOST_LINES or max(map(len, lines)) > LONGEST_WHOLE:
+        return None
+    found = [_NAMED_LINE.fullmatch(line) for line in lines]
+    if not all(found):
+        return None
+    names = [next(filter(None, one.groups())) for one in found if one]
+    values = [one[4].strip(" *.,;") for one in found if one]
+    if len(set(names)) < len(names) or not all(is_mathematics(value) or _is_quantity(value) for value in values):
+        return None
+    if all(one[1] for one in found if one):
+        return ", ".join(f"{name} = {value}" for name, value in zip(names, values, strict=True))
+    return "; ".join(f"({name}) {value}" for name, value in zip(names, values, strict=True))
+
+
+def _unboxed(response: str) -> str | None:
     text = response.strip()
     if is_mathematics(text):
         return text

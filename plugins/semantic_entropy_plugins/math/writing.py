@@ -10,6 +10,7 @@ Each rule is one pass of a regular expression without nested repetition. Nothing
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections.abc import Callable
@@ -106,6 +107,10 @@ def _continued(found: re.Match[str]) -> str:
     return f"{whole}.{digits}"
 
 
+def _chosen(found: re.Match[str]) -> str:
+    return str(math.comb(int(found[1]), int(found[2])))
+
+
 _ORDINAL = r"(?:st|nd|rd|th)"
 _DOTS = r"(?:\.\.\.+|\\[lc]?dots(?![a-zA-Z]))"
 _GROUP_SPACE = r"(?:\\[,;:! ]|\\thinspace(?![a-zA-Z])|~|[ '])"
@@ -153,6 +158,26 @@ _RULES: tuple[_Rule, ...] = (
         r"\\\1 ",
     ),
     (("**",), re.compile(r"\*\*"), "^"),
+    # words
+    (
+        (" root", "root "),
+        re.compile(r"(?<![\\\w])(?:the\s+)?cube\s+root\s+of\s+(\d+(?:\.\d+)?)(?![\d/])"),
+        r"\\sqrt[3]{\1}",
+    ),
+    (
+        (" root", "root "),
+        re.compile(r"(?<![\\\w])(?<!cube )(?:the\s+)?(?:square\s+)?root\s+(?:of\s+)?(\d+(?:\.\d+)?)(?![\d/])"),
+        r"\\sqrt{\1}",
+    ),
+    (("half",), re.compile(r"(?<![\w/-])half\s+(?:of\s+)?(\d+(?:\.\d+)?)(?![\d/.])"), r"\\frac{\1}{2}"),
+    (("reciprocal",), re.compile(r"(?:the\s+)?reciprocal\s+of\s+(\d+)(?![\d/.])"), r"\\frac{1}{\1}"),
+    (("negative of",), re.compile(r"(?:the\s+)?negative\s+of\s+(?=\d)"), "-"),
+    (("squared",), re.compile(r"((?<![\w.])(?:\d+(?:\.\d+)?|[a-zA-Z]))\s+squared\b"), r"\1^2"),
+    (("cubed",), re.compile(r"((?<![\w.])(?:\d+(?:\.\d+)?|[a-zA-Z]))\s+cubed\b"), r"\1^3"),
+    (("factorial",), re.compile(r"(?<![\w.])(\d+)\s+factorial\b"), r"\1!"),
+    (("to the power",), re.compile(r"(?<![\w.])(\d+)\s+to\s+the\s+power\s+(?:of\s+)?(-?\d+)"), r"\1^{\2}"),
+    (("choose",), re.compile(r"(?<![\w.])(\d{1,3})\s*\\?choose\s*(\d{1,3})(?![\d.])"), _chosen),
+    (("+-", "+/-"), re.compile(r"\+/?-(?=\s*[\d\\])"), r"\\pm "),
     # numbers
     (("{,}",), re.compile(r"(?<![\d.])(\d+)((?:\{,\}\s?\d+)+)(?![\d{])"), _decimal),
     ((r",\!",), re.compile(r",\\!\s*"), ","),
@@ -201,7 +226,7 @@ _DELIMITED = re.compile(r"\$(?=[^\s$])([^$]*[^\s$])\$(?!\d)")
 _MONEY = re.compile(r"\$(?=\s*\.?\d)")
 _MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|`{1,3})(?=\S)(.*\S)\1", re.DOTALL)
 _LEADING = re.compile(
-    r"\s*(?:#{1,6}(?=[\s\d$\\-])|=|:|\\(?:approx|simeq|sim|therefore|Rightarrow|implies)(?![a-zA-Z])|~"
+    r"\s*(?:#{1,6}(?=[\s\d$\\-])|=|:|\\sim(?=\s*[-\d.\\])|\\(?:approx|simeq|therefore|Rightarrow|implies)(?![a-zA-Z])|~"
     r"|(?:\\text\s*\{)?\s*(?:therefore,?\s*)?(?:the\s+)?(?:final\s+)?answer\s*(?:is\b\s*:?|:|=)\s*\}?"
     r"|(?:\\text\s*\{)?\s*(?:approximately|about|around|roughly|exactly|nearly|almost|approx\.?|circa|ca\.|c\.)\s*"
     r"(?:\}|(?=[\d\\$.(\s-])))",

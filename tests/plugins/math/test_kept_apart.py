@@ -143,3 +143,150 @@ SAME_PROSE = [
 @pytest.mark.parametrize(("left", "right"), SAME_PROSE)
 def test_answers_in_prose_that_mean_the_same_agree(math, left, right):
     assert estimate([left, right], equivalence=math).labels == (0, 0)
+
+
+# Each kind was found by an attack on the judges on 2026-11-26.
+ATTACKED = {
+    "letter products": [
+        ("a^2+2ab+b^2", "a^2-2ab+b^2"),
+        ("a^2+2ab+b^2", "b^2"),
+        ("y = ax^2 + bx + c", "y = ax^2 - bx + c"),
+        ("3ab + 2c", "5ab + 2c"),
+        ("ab + 1", "cd + 1"),
+        ("**2xy + 1**", "**3xy + 1**"),
+        ("Answer: mx + 3", "Answer: nx + 3"),
+        ("The area is lw+2", "The area is lh+2"),
+    ],
+    "case of letters": [
+        (r"\boxed{R-r}", r"\boxed{r-R}"),
+        (r"\boxed{\pi(R^2-r^2)}", r"\boxed{0}"),
+        (r"\boxed{\frac{M}{m+M}}", r"\boxed{\frac12}"),
+        (r"\boxed{F=GMm}", r"\boxed{F=Gmm}"),
+        (r"\boxed{\frac43\pi R^3}", r"\boxed{\frac43\pi r^3}"),
+        ("$R-r$", "$r-R$"),
+        (r"\boxed{\Sigma}", r"\boxed{\sigma}"),
+        (r"\boxed{\Gamma(x)}", r"\boxed{\gamma(x)}"),
+        (r"\boxed{\frac{\Delta x}{\delta x}}", r"\boxed{1}"),
+        (r"\boxed{X_A+1}", r"\boxed{X_a+1}"),
+        (r"\boxed{Aa}", r"\boxed{AA}"),
+    ],
+    "negation and predicates": [
+        ("n is divisible by 3", "n is not divisible by 3"),
+        ("x equals 3", "x does not equal 3"),
+        ("It is 5", "It can't be 5"),
+        ("x = 3", "x cannot be 3"),
+        ("x = 3", "no solution for x = 3"),
+        ("Yes, 5", "No, 5"),
+        ("It is a factor of 12", "It is a multiple of 12"),
+        ("The slope is 2", "The intercept is 2"),
+        ("The slope of the line is 2", "The intercept of the line is 2"),
+        ("a minimum of 5 at x = 2", "a maximum of 5 at x = 2"),
+        ("minimum 5 at x = 6", "minimum 4 at x = 6"),
+        ("sum is 3", "product is 3"),
+        ("the first 3", "the last 3"),
+        ("row 3", "column 3"),
+        ("Tom wins by 5", "Ann wins by 5"),
+    ],
+    "changes": [
+        ("The price increases by 20%", "The price decreases by 20%"),
+        ("grew by 5", "shrank by 5"),
+        ("increases by a factor of 4", "decreases by a factor of 4"),
+        ("5% discount", "5% markup"),
+        ("a discount of 5%", "a surcharge of 5%"),
+        ("20% bigger", "20% smaller"),
+        ("$5 too much", "$5 too little"),
+        ("5 years ago", "in 5 years"),
+        ("5 minutes fast", "5 minutes slow"),
+        ("translated 3 units up", "translated 3 units down"),
+        ("doubled to 10", "halved to 10"),
+    ],
+    "operators in words": [
+        ("5 squared", "5"),
+        ("the square root of 5", "5"),
+        ("the square root of 5", "the cube root of 5"),
+        ("the reciprocal of 3", "3"),
+        ("half of 10", "10"),
+        ("floor(3.5)", "ceil(3.5)"),
+        ("print(5)", "5"),
+    ],
+    "several answers": [
+        (r"\boxed{5} and \boxed{7}", r"\boxed{6} and \boxed{7}"),
+        (r"\boxed{5} and \boxed{7}", r"\boxed{7}"),
+        (r"$x=\boxed{5}$ and $y=\boxed{7}$", r"$x=\boxed{6}$ and $y=\boxed{7}$"),
+        ("x = 5\ny = 6", "x = 4\ny = 6"),
+        ("1) 5\n2) 6", "1) 4\n2) 6"),
+        ("(i) 5 (ii) 6", "(i) 4 (ii) 6"),
+        ("part (a) 5, part (b) 6", "part (a) 4, part (b) 6"),
+        ("Tom has 3 apples, Ann has 5 apples", "Tom has 4 apples, Ann has 5 apples"),
+        ("7 adults and 12 children", "12 adults and 7 children"),
+        ("There are 3 cats and 5 dogs.", "There are 5 cats and 3 dogs."),
+    ],
+    "units": [
+        ("500 mcg", "500 mg"),
+        ("3 ppm", "3 ppb"),
+        (r"\boxed{20\%}", r"\boxed{20 \text{ people}}"),
+        (r"\boxed{20\%}", r"\boxed{20\text{ km}}"),
+        (r"\boxed{20\%}", r"\boxed{\$20}"),
+        (r"\boxed{6'}", r"\boxed{6''}"),
+        (r"\boxed{5^\circ 30'}", r"\boxed{5^\circ 30''}"),
+    ],
+    "notation": [
+        (r"\boxed{\frac{dy}{dx}}", r"\boxed{\frac{dx}{dy}}"),
+        (r"\boxed{\frac{dP}{dt}=kP}", r"\boxed{\frac{dP}{dx}=kP}"),
+        (r"\boxed{\frac{\partial u}{\partial t}=k}", r"\boxed{\frac{\partial u}{\partial x}=k}"),
+        (r"\boxed{y''-y=0}", r"\boxed{y'-y=0}"),
+        (r"\boxed{f'(x)}", r"\boxed{f''(x)}"),
+        (r"\boxed{A^T}", r"\boxed{A}"),
+        (r"\boxed{I_1 + I_2}", r"\boxed{I_1 + I_3}"),
+        (r"\boxed{E[X^2]}", r"\boxed{E[X]^2}"),
+        (r"\boxed{E[X^2]-E[X]^2}", r"\boxed{0}"),
+        (r"\boxed{\vec{a}\cdot\vec{b}}", r"\boxed{\vec{a}\times\vec{b}}"),
+        (r"\boxed{A \times B}", r"\boxed{B \times A}"),
+        (r"\boxed{\nabla \cdot F}", r"\boxed{\nabla \times F}"),
+        (r"\boxed{2 \mod 5}", r"\boxed{2 \mod 7}"),
+        (r"\boxed{\sim n}", r"\boxed{n}"),
+        ("+-3", "-3"),
+        (r"f(x)=\begin{cases}1 & x=0\\2 & x=1\end{cases}", r"f(x)=\begin{cases}2 & x=0\\1 & x=1\end{cases}"),
+    ],
+}
+
+
+@pytest.mark.parametrize(("left", "right"), [pair for pairs in ATTACKED.values() for pair in pairs])
+def test_responses_that_were_called_the_same_are_kept_apart(math, left, right):
+    labels = estimate([left, right], equivalence=math).labels
+    assert labels == (0, 1)
+
+
+SAME_AFTER_THE_ATTACK = [
+    ("(a+b)^2", "a^2+2ab+b^2"),
+    (r"\boxed{R-r}", r"\boxed{-r+R}"),
+    (r"\boxed{y'=2x}", r"\boxed{2x=y'}"),
+    (r"\boxed{\frac{dy}{dx}=2x}", r"\boxed{\dfrac{dy}{dx} = x+x}"),
+    (r"\boxed{y''}", r"\boxed{y^{\prime\prime}}"),
+    (r"\boxed{x \equiv 3 \pmod 7}", r"\boxed{x \equiv 10 \pmod 7}"),
+    (r"\boxed{17 \bmod 5}", r"\boxed{2}"),
+    ("The slope of the line is 2", "2"),
+    ("Yes, 5", "5"),
+    ("20% bigger", "20%"),
+    ("5 squared", "25"),
+    ("the cube root of 8", "2"),
+    ("the reciprocal of 3", "1/3"),
+    ("5 choose 2", "10"),
+    ("4 factorial", "24"),
+    (r"\boxed{5} and \boxed{7}", r"\boxed{5, 7}"),
+    ("x = 5\ny = 6", r"\boxed{x = 5, y = 6}"),
+    (r"First \boxed{3}, which gives us the next step. So it is \boxed{7}.", r"\boxed{7}"),
+    ("He cannot buy more than 5 apples.", "at most 5 apples"),
+    ("Since he does not need 3 of them, 7 are left.", "7"),
+    ("A loss of 5 dollars last year.", "a loss of 5 dollars"),
+]
+
+
+@pytest.mark.parametrize(("left", "right"), SAME_AFTER_THE_ATTACK)
+def test_responses_that_mean_the_same_still_agree(math, left, right):
+    assert estimate([left, right], equivalence=math).labels == (0, 0)
+
+
+@pytest.mark.parametrize(("left", "right"), [("v3.10", "v3.1"), ("v2.0", "v2"), ("the 1990s", "1990")])
+def test_auto_gives_versions_and_decades_to_text(left, right):
+    assert estimate([left, right]).labels == (0, 1)

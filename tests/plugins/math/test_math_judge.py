@@ -412,7 +412,7 @@ class _Actor:
 
 GREEDY = """
 import os, sys
-from semantic_entropy_plugins.math import worker as math_worker
+from semantic_entropy_plugins.math.processes import worker as math_worker
 
 class Greedy:
     cpu = 0.0

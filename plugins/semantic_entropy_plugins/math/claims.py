@@ -1,0 +1,123 @@
+r"""Finds the words around a number that say what is stated about it: `not`, the slope, a maximum, 20% bigger, yes.
+
+A word of a closed class counts if it stands in the same clause as the number. Two answers with different words of one
+class differ; a word on one side only is ignored, except for a negation. The axis "change" is that of
+`quantities.measures`, which has the words that other judges use too.
+"""
+
+from __future__ import annotations
+
+import re
+
+# Each axis lists its poles; two poles of one axis exclude each other.
+_AXES: dict[str, tuple[str, ...]] = {
+    "change": (
+        "increases grows grown bigger climbs climbed surcharge markup premium extra doubled tripled pricier costlier",
+        "decreases declines drops dropping shrinks shrank shrunk cheaper discounted rebate markdown halved diminished",
+    ),
+    "polarity": ("true", "false"),
+    "line": ("slope gradient", "intercept"),
+    "divisibility": ("factor factors divisor divisors", "multiple multiples divisible"),
+    "extreme": ("minimum minima smallest lowest", "maximum maxima largest greatest highest"),
+    "average": ("mean average", "median", "mode"),
+    "part of a fraction": ("numerator", "denominator"),
+    "result": ("sum", "product", "quotient", "remainder"),
+    "extent": ("area", "perimeter circumference", "volume"),
+    "circle": ("radius", "diameter"),
+    "side of a shape": ("width", "height"),
+    "end": ("first", "last"),
+    "table": ("row", "column"),
+    "conic": ("vertex", "focus", "directrix"),
+    "continuity": ("continuous", "discontinuous"),
+    "definition": ("defined", "undefined"),
+    "limit": ("converges convergent", "diverges divergent"),
+    "clock": ("fast", "slow"),
+    "enough": ("toomuch", "toolittle"),
+    "polynomial": ("degree", "order"),
+}
+_POLES = {
+    word: (axis, pole) for axis, poles in _AXES.items() for pole, words in enumerate(poles) for word in words.split()
+}
+_WORDS = "|".join(sorted(_POLES, key=len, reverse=True))
+_WORD = re.compile(rf"(?<![^\W\d_])(?:{_WORDS})(?![^\W\d_])", re.IGNORECASE)
+_DIRECTION = re.compile(r"\b(up|down)\s*$")
+_TOO = (
+    (re.compile(r"\btoo (?:much|many)\b", re.IGNORECASE), "toomuch"),
+    (re.compile(r"\btoo (?:little|few)\b", re.IGNORECASE), "toolittle"),
+    (re.compile(r"\bby a factor\b|\b(?:in|of) (?:the )?(?:order|last|first)\b", re.IGNORECASE), " "),
+    (re.compile(r"\b(?:last|first)\s+(?:year|month|week|night|day|quarter|time)\b", re.IGNORECASE), " "),
+)
+_NOT = re.compile(
+    r"\b(?:not(?!\s+only\b)|never|cannot|neither|without|none|no(?!\s+matter\b))\b|n['\u2019]t\b", re.IGNORECASE
+)
+_NOT_AFTER = re.compile(
+    r"\s*(?:is|are|was|were|does|do|did|can|could|will)(?:n['\u2019]t|\s+not|\s+never)\b|\s*cannot\b", re.IGNORECASE
+)
+_BOUNDARY = re.compile(
+    r"[.;!?](?=\s|$)|[\n\u3002]|,\s|\b(?:so|because|since|then|therefore|thus|hence|but|if|when|where|while|which|who"
+    r"|whether|unless|after|once|until|for\s+which)\b",
+    re.IGNORECASE,
+)
+_COMPARED = re.compile(
+    r"(?:(more|greater|higher|longer|larger)|less|fewer|lower|shorter|smaller)\s+than\b", re.IGNORECASE
+)
+_IN = re.compile(r"(?:^|\s)in\s*$", re.IGNORECASE)
+_TIME = re.compile(r"\d+ (?:second|minute|hour|day|week|month|year|decade)s?$")
+_SEARCHED = 100  # characters before and after a number
+
+
+def is_claim(word: str) -> bool:
+    """Whether a word is a pole of an axis."""
+    return word.lower() in _POLES
+
+
+def take_claims(text: str) -> tuple[tuple[tuple[str, int], ...], str]:
+    """The pairs of an axis and a pole in a text, and the text without their words."""
+    spelled = _spelled(text)
+    found = _WORD.findall(spelled)
+    return (tuple(_POLES[word.lower()] for word in found), _WORD.sub(" ", spelled)) if found else ((), text)
+
+
+def _spelled(text: str) -> str:
+    for pattern, replacement in _TOO:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def with_claims(text: str, start: int, end: int) -> str:
+    """The span of an answer, after the words of its clause that change what it says."""
+    span = text[start:end].strip()
+    before, after = _clause(text, start, end)
+    words = [word.lower() for word in _WORD.findall(_spelled(f"{before} | {after}"))]
+    words += _DIRECTION.findall(after)
+    if _IN.search(before) and _TIME.search(span):
+        words.append("later")
+    if _NOT.search(before) or _NOT_AFTER.match(after):
+        compared = _COMPARED.match(span)
+        if compared:  # cannot buy more than 5
+            span = ("at most" if compared[1] else "at least") + span[compared.end() :]
+        else:
+            words.insert(0, "not")
+    inside = span.lower()
+    return " ".join([*(word for word in dict.fromkeys(words) if word not in inside), span])
+
+
+def _clause(text: str, start: int, end: int) -> tuple[str, str]:
+    before = text[max(0, start - _SEARCHED) : start]
+    cut = [found.end() for found in _BOUNDARY.finditer(before)]
+    after = text[end : end + _SEARCHED]
+    stop = re.search(r"[.,;:!?\n\u3002\d$\\]", after)
+    after = after[: stop.start()] if stop else after
+    boundary = _BOUNDARY.search(after)
+    return before[cut[-1] if cut else 0 :], after[: boundary.start()] if boundary else after
+
+
+_POLARITY = re.compile(r"\W*(?:(yes|true)|no|false)\b(?=\s*(?:[,.:;!*]|$))", re.IGNORECASE)
+
+
+def with_polarity(response: str, answer: str) -> str:
+    """The answer after `true` or `false`, if the response begins with yes or no."""
+    found = _POLARITY.match(response)
+    if not found or answer.lower().startswith(("yes", "no", "true", "false")):
+        return answer
+    return f"{'true' if found[1] else 'false'} {answer}"
