@@ -86,7 +86,7 @@ def parse_cleaned(cleaned: str) -> ExactAnswer | None:
 # An integer or a fraction, with less than `MOST_BITS` bits.
 _SIMPLE = re.compile(r"(-?[0-9]{1,90})(?:/0*([1-9][0-9]{0,90}))?")
 _POSSIBLE = re.compile(r"(?:[-+*/^().,;!\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
-TOKEN = re.compile(
+_TOKEN = re.compile(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.?\d*|\.\d+)(?P<exponent>[eE][-+]?\d+)?"
     r"|(?P<sign>\\(?:frac|sqrt|pi|cdot|times)(?![a-zA-Z])|\\[{}%]|[-+*/^().,;!\[\]{}%]))"
 )
@@ -253,7 +253,7 @@ def _tokens(text: str) -> list[str]:
     tokens: list[str] = []
     at = 0
     while at < len(text):
-        match = TOKEN.match(text, at)
+        match = _TOKEN.match(text, at)
         if not match:
             if not text[at:].strip():
                 break
@@ -267,3 +267,26 @@ def _tokens(text: str) -> list[str]:
         tokens.append(match["number"] + (match["exponent"] or "") if match["number"] else match["sign"])
         at = match.end()
     return tokens
+
+
+_OPERATORS = "*+-/^.,;([{"
+
+
+def end_of_number(text: str) -> int:
+    """Where the longest beginning that may be a number ends."""
+    at, depth, balanced = 0, 0, 0
+    while match := _TOKEN.match(text, at):
+        sign = match["sign"]
+        if not sign or not (sign in _OPERATORS or sign == "\\{"):
+            balanced_here = depth - (sign in (")", "]", "}", "\\}") if sign else 0)
+        else:
+            balanced_here = -1
+        depth += (sign in ("(", "[", "{", "\\{")) - (sign in (")", "]", "}", "\\}")) if sign else 0
+        at = match.end()
+        if (
+            depth == 0
+            and balanced_here == 0
+            and not (sign and sign.startswith("\\") and sign[1:].isalpha() and sign != "\\pi")
+        ):
+            balanced = at
+    return balanced

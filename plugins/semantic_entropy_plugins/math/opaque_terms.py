@@ -35,6 +35,7 @@ _NABLA = re.compile(
 )
 _VECTOR = rf"(?:\\(?:vec|hat|overrightarrow)\s*(?:{_BRACES}|[a-zA-Z])|(?<![\\a-zA-Z])[A-Z](?![a-zA-Z]))"
 _CROSS = re.compile(rf"{_VECTOR}\s*\\times\s*{_VECTOR}")
+_CONSTANT = re.compile(r"\+\s*c$")  # of integration: the one letter whose case people do not mean
 _GAMMA = re.compile(r"\\gamma(?![a-zA-Z_])")
 
 
@@ -54,6 +55,8 @@ def opaque(text: str) -> str:
         text = _IDENTITY.sub(_symbol, text)
     if "\\times" in text:
         text = _CROSS.sub(_symbol, text)
+    if text.endswith("c"):
+        text = _CONSTANT.sub("+ C", text)
     return _GAMMA.sub(_symbol, text) if "\\gamma" in text else text
 
 

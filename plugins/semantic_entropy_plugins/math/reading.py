@@ -26,7 +26,7 @@ from semantic_entropy_plugins.math.answer_words import (
 )
 from semantic_entropy_plugins.math.claims import take_claims
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
-from semantic_entropy_plugins.math.keys import LONGEST_EXACT, TOKEN, ExactAnswer, container, parse_cleaned
+from semantic_entropy_plugins.math.keys import LONGEST_EXACT, ExactAnswer, container, end_of_number, parse_cleaned
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
 from semantic_entropy_plugins.math.writing import CURRENCY, clean, plain_words
 from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
@@ -105,7 +105,7 @@ def _quick(cleaned: str) -> Reading | None:
 
 
 def _slow(cleaned: str) -> Reading:
-    for reader in (_numeral, _residue, _ratio, _words, _quantity, _set, _list, _result, _measured, _prose):
+    for reader in (_numeral, _residue, _vector, _ratio, _words, _quantity, _set, _list, _result, _measured, _prose):
         found = reader(cleaned)
         if found:
             return found
@@ -161,6 +161,23 @@ def _residue(cleaned: str) -> Reading | None:
     return reading and replace(reading, text=cleaned, measure=measure, variable=found[1] or "")
 
 
+_VECTOR = re.compile(
+    r"\\begin\{([pb])matrix\}([^&]+?)(?:\\\\)?\s*\\end\{\1matrix\}|\\langle(?![a-zA-Z])(.+)\\rangle", re.DOTALL
+)
+_DECADE = re.compile(r"(?:1\d|20)\d0s")
+
+
+def _vector(cleaned: str) -> Reading | None:
+    r"""A column of numbers, or numbers between `\langle` and `\rangle`, is a tuple. The 1990s are no seconds."""
+    found = _VECTOR.fullmatch(cleaned)
+    if found:
+        exact = parse_cleaned(f"({','.join(found[2].split(chr(92) * 2)) if found[2] else found[3]})")
+        if exact is None or exact.kind != "()":
+            return None
+        return Reading(cleaned, container("named", exact.values, exact.decimal))  # in this order, and no interval
+    return Reading(cleaned, words=cleaned) if _DECADE.fullmatch(cleaned) else None
+
+
 _RATIO = re.compile(r"(\d{1,12}(?:\.\d{1,12})?(?:\s*(?::|\\colon)\s*\d{1,12}(?:\.\d{1,12})?){1,5})\s*(.*)")
 
 
@@ -203,7 +220,6 @@ _CURRENCY_BEFORE = re.compile(
 _WORDS_BEFORE = re.compile(
     r"(?:\\text\s*\{\s*)?((?:[^\W\d_]{1,12}\s+){0,4}[^\W\d_]{1,12})\s*\}?\s*(?=[-\d.$\\" + CURRENCY + "])"
 )
-_OPERATORS = "*+-/^.,;([{"
 
 
 def _quantity(cleaned: str) -> Reading | None:
@@ -221,7 +237,7 @@ def _quantity(cleaned: str) -> Reading | None:
     if currency:
         before += " " + plain_words(currency[2]).strip(" .")
         text = currency[1] + text[currency.end() :]
-    end = _end_of_number(text)
+    end = end_of_number(text)
     number, suffix = text[:end], text[end:]
     exact = parse_cleaned(number)
     if exact is None or not is_suffix(suffix, glued=bool(number) and number[-1].isdigit(), currency=bool(currency)):
@@ -272,26 +288,6 @@ def _scaled(exact: ExactAnswer, measure: Measure) -> ExactAnswer | None:
     value = scale(exact.values[0], measure.scale)
     kind = "%" if measure.percent else "value"
     return ExactAnswer((kind, hashable(value)), kind, (value,), exact.decimal)
-
-
-def _end_of_number(text: str) -> int:
-    """Where the longest beginning that may be a number ends."""
-    at, depth, balanced = 0, 0, 0
-    while match := TOKEN.match(text, at):
-        sign = match["sign"]
-        if not sign or not (sign in _OPERATORS or sign == "\\{"):
-            balanced_here = depth - (sign in (")", "]", "}", "\\}") if sign else 0)
-        else:
-            balanced_here = -1
-        depth += (sign in ("(", "[", "{", "\\{")) - (sign in (")", "]", "}", "\\}")) if sign else 0
-        at = match.end()
-        if (
-            depth == 0
-            and balanced_here == 0
-            and not (sign and sign.startswith("\\") and sign[1:].isalpha() and sign != "\\pi")
-        ):
-            balanced = at
-    return balanced
 
 
 _PART = re.compile(

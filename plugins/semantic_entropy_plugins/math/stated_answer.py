@@ -41,7 +41,7 @@ def is_mathematics(text: str) -> bool:
 def _is_expression(text: str) -> bool:
     if DELIMITED.fullmatch(text):
         return True
-    words = re.findall(r"[^\W\d_]{2,}", _COMMANDS.sub(" ", text))
+    words = re.findall(r"[^\W\d_\u00b2\u00b3\u00b9\u2070-\u2079]{2,}", _COMMANDS.sub(" ", text))
     if any(word not in _FUNCTIONS for word in words):
         return _is_formula(text)
     return any(char.isdigit() for char in text) or (any(c in text for c in "^=+*/<>\\") and any(map(str.isalnum, text)))

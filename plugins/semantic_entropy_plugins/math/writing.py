@@ -136,6 +136,7 @@ _RULES: tuple[_Rule, ...] = (
     ((r"\leq", "<=", "=<"), re.compile(r"\\leqslant(?![a-zA-Z])|\\leq(?![a-zA-Z])|<=|=<"), r"\\le "),
     ((r"\geq", ">="), re.compile(r"\\geqslant(?![a-zA-Z])|\\geq(?![a-zA-Z])|>="), r"\\ge "),
     ((r"\neq", "!=", r"\not"), re.compile(r"\\neq(?![a-zA-Z])|!=|\\not\s*="), r"\\ne "),
+    ((r"\{",), re.compile(r"\\\{\s*\\\}"), r"\\emptyset "),
     ((r"\varnothing",), re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     ((r"\lt",), re.compile(r"\\lt(?![a-zA-Z])"), "<"),
     ((r"\gt",), re.compile(r"\\gt(?![a-zA-Z])"), ">"),
