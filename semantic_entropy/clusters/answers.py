@@ -99,42 +99,94 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 _SPACE = r"(?:[ \u00a0\u202f\u2009]|\\[,; ])"
 _NUMBER = re.compile(
-    r"(?<![\w.])"  # not inside a word or another number
+    r"(?<![A-Za-z0-9\u00c0-\u024f\u0370-\u04ff])(?<![A-Za-z0-9]_)(?<!\d\.)"  # not in a word or a number
     r"(?P<sign>(?<![\d)\]])[-+\u2212])?"  # a sign, unless it is the minus of a difference
     rf"(?:\\[dtc]?frac\s?\{{(?P<above>\d+)\}}\s?\{{(?P<below>\d+)\}}"
     r"|(?P<whole>\d{1,15}) (?P<top>\d{1,9})/(?P<bottom>\d{1,9})"
-    r"|(?P<european>\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?)"
+    r"|(?P<european>\d{1,3}(?:(?:\.\d{3}){2,}(?:,\d+)?|(?:\.\d{3})+,\d+(?![\d,])))"
     rf"|(?:(?P<grouped>\d{{1,3}}(?:(?:,|\{{,\}})\d{{3}})+(?!\d)|[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}})+(?!\d)|\d+)"
-    r"(?P<decimals>\.\d+|(?:,|\{,\})\d{1,2}(?![\d,]))?|(?P<point>\.\d+))"
+    r"(?P<decimals>\.\d+|(?:,|\{,\})\d{1,2}(?![\d,]))?|(?P<point>(?<!\.)\.\d+))"
     r"(?P<exponent>[eE][-+]?\d+)?"
     r"(?:\s?(?:[xX*\u00d7\u00b7]|\\times|\\cdot)\s?10\s?\^\s?\{?(?P<ten>[-\u2212]?\d{1,4})\}?"
     r"|\s?\^\s?\{?(?P<power>[-\u2212]?\d{1,4})\}?)?"
     r"(?P<over>/\d+)?)%?"
-    r"(?:\s?(?P<scale>thousand|million|billion|trillion)\b)?"
+    r"(?:\s?(?P<scale>thousand|million|billion|trillion|mn|bn)\b|(?P<suffix>[kKM])\b|(?P<money>[mBbT])\b)?"
 )
-_GLUED_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?%?")
 _SEPARATORS = re.compile(r"\D+")
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12}
+_CURRENCY = (
+    r"(?:(?:US|A|C|NZ|HK)?[$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9]|\\\$"
+    r"|(?:USD|EUR|GBP|JPY|CHF|INR|CAD|AUD|CNY|RMB|Rs\.?)(?=\s?\d))"
+)
+_MINUS = re.compile(  # a minus before a currency sign, in words, or with a space after it
+    rf"(?<![\d)\]\w])[-\u2212]\s?(?P<currency>{_CURRENCY})\s?(?=\.?\d)"
+    rf"|(?<![\w)\]])(?<![\d)\]]\s)(?:minus|negative)\s(?P<named>{_CURRENCY})?\s?(?=\.?\d)"
+    r"|(?:(?<=[=:])\s{0,3}|\A)[-\u2212]\s(?=\.?\d+\.?\d*\s*(?:\Z|\n))",
+    re.IGNORECASE,
+)
+_CODE = re.compile(rf"(?<![A-Za-z])(?:{_CURRENCY})(?=\d)")
+_HEXADECIMAL = re.compile(r"(?<![\w.])0(?:[xX](?P<hex>[0-9a-fA-F]{1,16})|[bB](?P<binary>[01]{1,64}))(?!\w)")
+_UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?!\w)")
+_COMMAND = re.compile(r"(\\[a-zA-Z]+)(?=\d)")  # \times10
+_NO_NUMBER = re.compile(
+    r"(?<![\d.])(?:\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?![\d.,/-]?\d)"  # a date
+    r"|(?<![\d.:])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?![\d:])"  # a time
+    r"|(?<![\d.])(?!\d{1,3}(?:\.\d{3}){2,}(?![\d.]))\d+(?:\.\d+){2,}"  # a version
+    r"|(?<![A-Za-z0-9_.\\\u00c0-\u04ff])[A-Za-z\u00c0-\u024f\u0370-\u04ff]+[-_]?\d\w*(?:\.\d+)*"  # H2O, COVID-19, v2.0
+    r"|(?:\u00b1|\+\s?/\s?[-\u2212]|\\pm)\s?[\d.,]*\d"  # the error of 5 +/- 2
+    r"|\bout\s+of\s+(?:(?:a|an|the|total|possible|of)\s+){0,4}[\d.,]*\d"  # the total in 5 out of 10
+    r"|(?:\u221a|\\sqrt)\s?[({]?\s?\d+(?:\.\d+)?"  # a root
+    r"|(?<!\w)\d+_\{?\d+\}?|_\{\d+\}",  # a base, an index
+    re.IGNORECASE,
+)
+_SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
+_SUPERSCRIPT = re.compile(r"(?<=\d)[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
+_FRACTION = re.compile(r"(?P<whole>\d?)\s?(?P<fraction>[\u00bc-\u00be\u2150-\u215e])")
 _SIGNS = str.maketrans("\u066b\u066c\uff05\uff0e\uff0d", ".,%.-")
+_LONGEST = 100_000  # characters
 _LONGEST_POWER = 40  # digits: a longer power stays as it is written
 
 
 def number(response: str) -> str | None:
     r"""The last number. It may have a sign, decimals, an exponent, a fraction bar or %.
 
-    Other writings become plain: `9,500`, `9{,}500`, `9\,500`, `9 500` and `1.234.567` lose their thousands separators,
-    `3,14` is 3.14, `3 1/2` is 7/2, `\frac{1}{6}` is 1/6, `2.5 million` is 2500000, `3 x 10^8` is 3e8, `10^6` is
-    1000000, and digits of other scripts are 0 to 9.
+    Other writings become plain: `9,500`, `9{,}500`, `9\,500`, `9 500`, `1_000` and `1.234.567` lose their thousands
+    separators, `3,14` is 3.14, `3 1/2` is 7/2, `\frac{1}{6}` is 1/6, `2.5 million` and `$2.5M` are 2500000, `3k` is
+    3000, `3 x 10^8` is 3e8, `10^6` is 1000000, `0x1F` is 31, `-$5` and `minus 5` are -5, and digits of other scripts
+    are 0 to 9.
+
+    No number: digits of a date, a time, a version or a name (`H2O`, `COVID-19`), under a root, of an error (`+/- 2`),
+    or after "out of".
+    Of a response of more than 100,000 characters only the end is read.
     """
+    response = response[-_LONGEST:]
     if not response.isascii():
-        response = "".join(map(_digit, response)).translate(_SIGNS)
+        response = _in_ascii(response)
+    response = _NO_NUMBER.sub(" \u25a1 ", _rewritten(response))
     last = deque(_NUMBER.finditer(response), maxlen=1)
     if last and (last[0]["decimals"] or "").startswith(",") and response[: last[0].start()].endswith(","):
         return last[0]["decimals"].removeprefix(",")  # 1,2,3 is a list
-    if last:
-        return _plain_number(last[0])
-    glued = _GLUED_NUMBER.findall(response)
-    return glued[-1].replace(",", "") if glued else None
+    return _plain_number(last[0]) if last else None
+
+
+def _in_ascii(text: str) -> str:
+    """The text with the digits 0 to 9, with `^` for raised digits and `1/2` for the sign of a half."""
+    text = _SUPERSCRIPT.sub(lambda raised: "^" + raised[0].translate(_SUPERSCRIPTS), text)
+    text = _FRACTION.sub(_plain_fraction, text)
+    return "".join(map(_digit, text)).translate(_SIGNS)
+
+
+def _plain_fraction(found: re.Match[str]) -> str:
+    return found["whole"] + " " + unicodedata.normalize("NFKC", found["fraction"]).replace("\u2044", "/")
+
+
+def _rewritten(text: str) -> str:
+    """The text with one writing of signs, currency codes and integers."""
+    text = _MINUS.sub(lambda found: "$-" if found["currency"] or found["named"] else " -", text)
+    text = _CODE.sub("$", text)
+    text = _HEXADECIMAL.sub(lambda found: str(int(found["hex"] or found["binary"], 16 if found["hex"] else 2)), text)
+    text = _UNDERSCORES.sub(lambda found: found[0].replace("_", ""), text)
+    return _COMMAND.sub(r"\1 ", text)
 
 
 def _digit(char: str) -> str:
@@ -163,10 +215,15 @@ def _unsigned(found: re.Match[str]) -> str:
         decimals = (found["decimals"] or "").replace("{,}", ",").replace(",", ".")
         text = found["point"] or _SEPARATORS.sub("", found["grouped"]) + decimals
     text = _raised(text + (found["exponent"] or ""), found)
-    if found["scale"] and "/" not in text and "^" not in text:
-        scaled = Decimal(text).scaleb(_SCALES[found["scale"]])
+    scale = found["scale"] or found["suffix"] or (found["money"] if _is_money(found) else None)
+    if scale and "/" not in text and "^" not in text:
+        scaled = Decimal(text).scaleb(_SCALES[scale.lower()])
         text = format(scaled.quantize(Decimal(1)) if scaled == scaled.to_integral_value() else scaled, "f")
     return text
+
+
+def _is_money(found: re.Match[str]) -> bool:
+    return found.string[: found.start()][-2:].rstrip()[-1:] in tuple("$\u20ac\u00a3\u00a5\u20b9")
 
 
 def _raised(text: str, found: re.Match[str]) -> str:
