@@ -25,13 +25,14 @@ from semantic_entropy_plugins.quantities.dates import MONTHS, find_dates
 from semantic_entropy_plugins.quantities.number_words import from_chinese, plain
 from semantic_entropy_plugins.text import scan_patterns as follows
 from semantic_entropy_plugins.text.content_words import fold, without_apostrophe
-from semantic_entropy_plugins.text.formulas import Formula, read_formula
+from semantic_entropy_plugins.text.formulas import OPERATORS, RELATIONS, Formula, operation_mark, read_formula
 from semantic_entropy_plugins.text.measured_numbers import Quantity, from_roman, read_clock, read_number, read_zone
 from semantic_entropy_plugins.text.plain_writing import plain_writing
 from semantic_entropy_plugins.text.scan_patterns import ROMAN, SCAN
 from semantic_entropy_plugins.text.unspaced_scripts import unspaced_words
 from semantic_entropy_plugins.text.word_lists import (
     ALL,
+    CHEMICAL_SYMBOLS,
     CLASS_OF,
     COMPASS,
     COUNTED_NEGATIONS,
@@ -83,22 +84,23 @@ class Facts(NamedTuple):
     formula: Formula | None
 
 
-_RELATIONS = {"<=": "\u2264", ">=": "\u2265", "=>": "\u2192", "->": "\u2192", "!=": "\u2260", "==": "="}
-_TURNED = {">": "<", "\u2265": "\u2264"}  # `a > b` is `b < a`
-_OPERATORS = {":": "-", "\u00f7": "/", "\u00d7": "*"}  # other writings; a score is 3:2 or 3-2
-_SYMMETRIC = "=\u2260\u2248+*"
 _COUNTERS = re.compile(
     r"[\u4e2a\u500b\u4eba\u5e74\u6708\u65e5\u53f7\u70b9\u5c81\u6b73\u56de\u540d\u4f4d\u6b21\u6642\u5206\u79d2\u5143\u5186]$"
 )
 _SPELLED = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe", "\u00e5": "aa"})
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
+_SHORTEST_SUPERLATIVE = 5  # letters: `best`, `west` and `rest` have no rank here
 _LONGEST_CACHED_WORD = 50  # characters
 
 
 def read_facts(text: str) -> Facts:
     """The facts of an answer."""
     plain_text = plain_writing(text)
-    return _AnswerReader(plain_text).read()._replace(formula=read_formula(plain_text))
+    facts = _AnswerReader(plain_text).read()._replace(formula=read_formula(plain_text))
+    alone = text.strip(" .")
+    if alone[:1].isupper() and alone.title() in CHEMICAL_SYMBOLS:
+        return facts._replace(marks=facts.marks | {("chemical symbol", alone)})
+    return facts
 
 
 _folded = lru_cache(maxsize=16384)(fold)
@@ -119,7 +121,7 @@ class _AnswerReader:
         self.clause: list[tuple[Element, bool]] = []
         self.items: list[set[Element]] = [set()]
         self.listed = True
-        self.negated = False  # the clause has a negation
+        self.negated = self.denies = False  # the clause, or the answer, has a negation
         self.scope = 0  # content words that the last negation still denies
         self.before: tuple[str, int] = ("", -1)  # the last operand and its end
         self.sign = ""  # the minus before the next operand
@@ -134,6 +136,8 @@ class _AnswerReader:
             self.start = found.start(kind)
             _HANDLERS[kind](self, found[kind], found)
         self._end_clause()
+        if self.denies and self.said | self.denied == {"yes"}:  # `Yes, it isn't.`
+            self.said, self.denied, self.polarity = {"no"}, set(), "no"
         items = tuple(frozenset(item) for item in self.items if item)
         return Facts(
             frozenset(self.said | self.denied),
@@ -170,20 +174,12 @@ class _AnswerReader:
         """Complete an operation such as `a < b`, and remember the operand for the next sign."""
         written, self.sign = self.sign + written, ""
         if self.operation:
-            left, sign = self.operation
-            if sign in _TURNED:
-                left, sign, written_right = written, _TURNED[sign], left
-            elif sign in _SYMMETRIC:
-                left, written_right = sorted((left, written))
-            else:
-                written_right = written
-            name = "operation" if sign in "+-*/" else "relation"
-            self.marks.add((name, f"{left}{sign}{written_right}"))
+            self.marks.add(operation_mark(*self.operation, written))
             self.operation = None
         self.before = written, self.at
 
     def read_relation(self, written: str, found: re.Match[str]) -> None:
-        sign = _RELATIONS.get(written, written)
+        sign = RELATIONS.get(written, written)
         self.operation = (self.before[0] if self.before[1] >= 0 else "", sign)  # `< 10` has no left operand
         self.scope = 0
 
@@ -194,7 +190,7 @@ class _AnswerReader:
         if self.operation and right:
             self.sign = "-" if written == "-" else ""
         elif glued and right and (len(left) == 1 or left[0].isdigit()):
-            self.operation = left, _OPERATORS.get(written, written)
+            self.operation = left, OPERATORS.get(written, written)
         elif written == "-" and self.text[self.start - 1 : self.start].isspace():
             self._end_clause()
         elif written == ":":
@@ -291,7 +287,8 @@ class _AnswerReader:
         if word == "but" and self.raw[-2:-1] and self.raw[-2] in ALL:
             self._negation(word)
             return True
-        if (word in UNTRUTHS or (word in TRUTHS and self.scope)) and follows.THAT.match(self.text, self.at):
+        untrue = self.scope if word in TRUTHS else word in UNTRUTHS and self.raw[-2:-1] != ["no"]
+        if untrue and follows.THAT.match(self.text, self.at):
             self._negation(word)
             self.scope = WHOLE_CLAUSE
             return True
@@ -324,6 +321,8 @@ class _AnswerReader:
             return
         if word in CLASS_OF:
             self.marks.add(CLASS_OF[word])
+        if len(word) > _SHORTEST_SUPERLATIVE and word.endswith("est") and self.raw[-2:-1]:
+            self.marks.add((f"rank of {word}", self.raw[-2] if self.raw[-2].isdigit() else "1"))
         if not written.isascii():
             spelled = _folded(written.casefold().translate(_SPELLED))
             if spelled != word:
@@ -336,7 +335,7 @@ class _AnswerReader:
             self.marks.add(("numeral", "1"))
             self._add(Quantity(Fraction(1)))
             return
-        if (word == "i" and self._is_pronoun()) or (word == "a" and self._is_article(written)):
+        if (word == "i" and self._is_pronoun()) or (word == "a" and follows.is_article(self.text, self.start, self.at)):
             return
         if written.upper() in ("I", "V", "X") and self.clause:
             self.marks.add(("numeral", str(from_roman(written.upper()))))
@@ -347,15 +346,6 @@ class _AnswerReader:
     def _is_pronoun(self) -> bool:
         alone = len(self.raw) == 1 and follows.CLAUSE_ENDS.match(self.text, self.at)
         return not alone and not follows.NUMERAL_ENDS.match(self.text, self.at)
-
-    def _is_article(self, written: str) -> bool:
-        if follows.CLAUSE_ENDS.match(self.text, self.at) or follows.SIGN.match(self.text, self.at):
-            return False
-        return written == "a" or self._begins_sentence()
-
-    def _begins_sentence(self) -> bool:
-        before = self.text[max(0, self.start - 3) : self.start].rstrip()
-        return not before or before[-1] in '.!?:;"(*-'
 
     def _counts(self, word: str, written: str) -> bool:
         """Whether a function word counts as a content word here."""
@@ -379,7 +369,7 @@ class _AnswerReader:
             self._add(word)
         if self.polarity is None:
             self.polarity = "no"
-        self.negated, self.scope = True, 1 if word == "non" else SCOPE
+        self.negated, self.denies, self.scope = True, True, 1 if word == "non" else SCOPE
 
     def read_end(self, written: str, found: re.Match[str]) -> None:
         if written in ",;":

@@ -15,8 +15,10 @@ give the same quantity.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 from semantic_entropy.plugin import Verdict
@@ -25,7 +27,7 @@ from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
 from semantic_entropy_plugins.text.formulas import same_formula
 from semantic_entropy_plugins.text.json_answers import json_key
 from semantic_entropy_plugins.text.measured_numbers import Quantity
-from semantic_entropy_plugins.text.word_lists import NEGATIVE_PREFIXES, OPPOSITES
+from semantic_entropy_plugins.text.word_lists import CONTRASTS, NEGATIVE_PREFIXES, OPPOSITES, SPANS
 
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 FEWEST_ITEMS, MOST_ITEMS, LONGEST_ITEM = 3, 100, 3  # a list has 3 to 100 items of at most three words each
@@ -41,6 +43,8 @@ class Content(NamedTuple):
         new: the elements of the facts that are not in the question.
         numbers: the quantities among `new`; all quantities of the answer if the question has all its elements.
         options: the elements that are in the question too, if the question offers a choice (`Did Alice or Bob win?`).
+        asked: the elements that are in the question too.
+        names: the names in the question, if it has one.
         items: the items of a list, without elements of the question; empty if the answer is no list of short items.
     """
 
@@ -50,6 +54,8 @@ class Content(NamedTuple):
     new: frozenset[Element]
     numbers: frozenset[Element]
     options: frozenset[Element]
+    asked: frozenset[Element]
+    names: frozenset[str]
     items: tuple[frozenset[Element], ...]
 
 
@@ -65,11 +71,20 @@ def _read(question: str | None, answer: str) -> Content:
     items = tuple([new for item in facts.items if (new := item - asked)])
     listed = FEWEST_ITEMS <= len(items) <= MOST_ITEMS and all(len(item) <= LONGEST_ITEM for item in items)
     new = facts.elements - asked
-    options = facts.elements & asked if question and " or " in question else frozenset()
+    shared = facts.elements & asked
+    options = shared if question and " or " in question else frozenset()
     numbers = _numbers(new or facts.elements)
-    return Content(json_key(answer), symbols, facts, new, numbers, options, items if listed else ())
+    names = _names(question) if question else frozenset()
+    return Content(json_key(answer), symbols, facts, new, numbers, options, shared, names, items if listed else ())
 
 
+@lru_cache(maxsize=1024)
+def _names(question: str) -> frozenset[str]:
+    """The words of a question with a capital, without those that begin a sentence."""
+    return frozenset([fold(name) for name in _NAME.findall(question)])
+
+
+_NAME = re.compile(r"(?<=[^.?!:\s] )[^\W\d_a-z][^\W\d_]{0,40}")
 _cached_content = lru_cache(maxsize=16384)(_read)
 _cached_facts = lru_cache(maxsize=1024)(read_facts)
 
@@ -147,12 +162,45 @@ def _difference(left: Content, right: Content) -> str | None:
     only_right = right.facts.elements - left.facts.elements
     if only_left and only_right and _opposite(only_left, only_right):
         return "opposite words"
+    if _contrast(left, right):
+        return "different function words"
+    if _other_words_of_the_question(left, right):
+        return "different words of the question"
     one_more = bool(only_left) != bool(only_right) and _operations(left.facts) != _operations(right.facts)
     if one_more and _is_formula(left.facts) and _is_formula(right.facts):
         return "different formulas"  # `n` and `n + 1`
     if left.items and right.items and _has_other_item(left, right) and _has_other_item(right, left):
         return "different items"
     return None
+
+
+def _contrast(left: Content, right: Content) -> bool:
+    """Whether two answers of equal words have function words that exclude each other: `must pay` and `may pay`."""
+    one, other = _contrasts(left.facts.raw), _contrasts(right.facts.raw)
+    return (
+        one != other
+        and _excluded(one, other)
+        and left.facts.elements - CONTRASTS.keys() == right.facts.elements - CONTRASTS.keys()
+    )
+
+
+def _contrasts(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
+    """The contrasting function words of an answer, and those beside its numbers: `in 5`, `5 ago`."""
+    found = {pair for word in words for pair in CONTRASTS.get(word, ())}
+    for word, following in pairwise(words):
+        if word in SPANS and following[-1:].isdigit():
+            found.add((following, SPANS[word]))
+        elif following == "ago" and word[-1:].isdigit():
+            found = {pair for pair in found if pair[0] != word} | {(word, "ago")}
+    return frozenset(found)
+
+
+def _other_words_of_the_question(left: Content, right: Content) -> bool:
+    """Whether two answers that say nothing else have other words of the question, or else other names of it."""
+    only_left, only_right = left.asked - right.asked, right.asked - left.asked
+    if not (only_left and only_right) or left.new != right.new or left.facts.polarity or right.facts.polarity:
+        return False
+    return not left.new or only_left | only_right <= left.names
 
 
 def _different_numbers(left: Content, right: Content) -> bool:

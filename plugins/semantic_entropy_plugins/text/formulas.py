@@ -30,7 +30,7 @@ _STRONG = frozenset(
 _CODE = frozenset(
     ("&&", "||", "//", "!", "%", "&", "|", "[", "+=", "-=", "*=", "/=", "%=", "-", "/")
 )  # with short names
-_RELATIONS = frozenset("=<>\u2264\u2265\u2260\u2248\u2192")
+_RELATION_SIGNS = frozenset("=<>\u2264\u2265\u2260\u2248\u2192")
 _PROSE = frozenset(
     "an and or is are the of to if for with per not in on at by from as vs no yes plus minus utc gmt".split()
 )
@@ -42,6 +42,20 @@ _VALUE = re.compile(r"[^\W\d_]{1,3}\d?[=<>\u2264\u2265\u2260\u2248]{1,2}-?[\d./]
 _BESIDE_WORD = re.compile(r" [^\W\d_]")
 _HIDDEN = str.maketrans("", "", "{}`$")
 _LONG_WORD = 4  # letters
+
+
+RELATIONS = {**_WRITTEN, "==": "="}
+OPERATORS = {":": "-", "\u00f7": "/", "\u00d7": "*"}  # other writings; a score is 3:2 or 3-2
+_TURNED = {">": "<", "\u2265": "\u2264"}  # `a > b` is `b < a`
+
+
+def operation_mark(left: str, sign: str, right: str) -> tuple[str, str]:
+    """The class and the writing of a sign between two operands: (`relation`, `a<b`) for `b > a`."""
+    if sign in _TURNED:
+        left, sign, right = right, _TURNED[sign], left
+    elif sign in "=\u2260\u2248+*":
+        left, right = sorted((left, right))
+    return "operation" if sign in "+-*/" else "relation", f"{left}{sign}{right}"
 
 
 class Formula(NamedTuple):
@@ -89,10 +103,9 @@ def _tokens(text: str) -> list[tuple[str, str, bool]]:
             return []
         kind, start = str(found.lastgroup), found.start(found.lastgroup or 0)
         written = _WRITTEN.get(found[kind], found[kind])
-        if kind == "name" and written.lower() in _PROSE:
-            beside_word = _BESIDE_WORD.match(text, found.end()) or (tokens and tokens[-1][0] == "name")
-            if beside_word or written.lower() in _JOINING:
-                return []
+        beside_word = _BESIDE_WORD.match(text, found.end()) or (tokens and tokens[-1][0] == "name")
+        if kind == "name" and (written.lower() in _JOINING or (beside_word and written.lower() in _PROSE)):
+            return []
         after_word = tokens and tokens[-1][0] == kind == "name" and start != at
         if after_word and max(len(written), len(tokens[-1][1])) >= _LONG_WORD and written not in _FUNCTIONS:
             return []  # two words: prose
@@ -109,18 +122,18 @@ def _canonical(tokens: list[tuple[str, str, bool]], is_formula: bool) -> Formula
         if kind != "sign":
             operands.append(value)
     written = "".join(parts)
-    value = _VALUE.fullmatch(written)
-    if value and (not value[1] or named_unit(value[1])):
+    number = _VALUE.fullmatch(written)
+    if number and (not number[1] or named_unit(number[1])):
         return None
     written = re.sub(r"(?<=[^\W\d_)\]])\*|\*(?=[^\W\d_(\[])", "", written)
     written = re.sub(r"(?<=[^\W\d_])\^(?=\d)", "", written)
-    relations = [char for char in written if char in _RELATIONS]
+    relations = [char for char in written if char in _RELATION_SIGNS]
     if len(relations) != 1 or "==" in written:
         return Formula((_sorted_terms(written) if not relations else written,), "", tuple(sorted(operands)), is_formula)
     relation = relations[0]
     sides = [_sorted_terms(side) for side in written.split(relation)]
     if relation in ">\u2265":
-        sides, relation = sides[::-1], {">": "<", "\u2265": "\u2264"}[relation]
+        sides, relation = sides[::-1], _TURNED[relation]
     elif relation in "=\u2260\u2248":
         sides.sort()
     return Formula(tuple(sides), relation, tuple(sorted(operands)), is_formula)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
+import warnings
 from collections.abc import Hashable
 from typing import Any
 
 from semantic_entropy_plugins.text.content_words import fold, tokens
 
 _FENCE = "```"
+_LONGEST_LITERAL = 1000  # characters
+FEWEST_PAIRS = 2
+_PAIR = re.compile(r"\s*(?:[-*] )?([^\W\d_][^:,;]{0,40}):\s([^:,;]{1,40})")
 _LANGUAGE = re.compile(r"[A-Za-z]*")
 
 
@@ -19,18 +24,41 @@ def json_key(text: str) -> Hashable | None:
     Returns None if the text is not a JSON object or list.
     """
     text = without_fence(text, "json")
-    if text[:1] not in ("{", "[") or text[-1:] not in ("}", "]"):
-        return None
+    if text[:1] not in ("{", "[", "(") or text[-1:] not in ("}", "]", ")"):
+        return _pairs(text)
     try:
         return _key(json.loads(text))
     except (ValueError, RecursionError):  # not JSON, or nested too deeply
+        return _python_key(text)
+
+
+def _python_key(text: str) -> Hashable | None:
+    """The key of a literal of Python, such as `{'a': 1}` or `(1, 2)`. Nothing is evaluated."""
+    if len(text) > _LONGEST_LITERAL:
         return None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            value = ast.literal_eval(text)
+        return _key(value) if isinstance(value, dict | list | tuple) else None
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        return None
+
+
+def _pairs(text: str) -> Hashable | None:
+    """The key of an answer of short pairs: `Alice: 3, Bob: 5`."""
+    if ":" not in text or len(text) > _LONGEST_LITERAL:
+        return None
+    found = [_PAIR.fullmatch(part) for part in re.split(r"[,;\n]", text.strip(" .\n"))]
+    pairs = [(pair[1], pair[2]) for pair in found if pair]
+    if len(pairs) < len(found) or len(pairs) < FEWEST_PAIRS:
+        return None
+    return "object", frozenset((" ".join(tokens(name)), " ".join(tokens(value))) for name, value in pairs)
 
 
 def _key(value: Any) -> Hashable:
     if isinstance(value, dict):
         return "object", frozenset((fold(name), _key(item)) for name, item in value.items())
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "list", tuple(map(_key, value))
     if isinstance(value, str):
         return " ".join(tokens(value)) or fold(value)

@@ -13,7 +13,7 @@ from semantic_entropy_plugins.quantities.number_words import with_digits
 from semantic_entropy_plugins.quantities.spoken_times import with_clocks
 from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS
 from semantic_entropy_plugins.text.formulas import MATH_SYMBOLS
-from semantic_entropy_plugins.text.word_lists import HEDGE, NO, YES
+from semantic_entropy_plugins.text.word_lists import DENIALS, HEDGE, NO, YES
 
 KEPT_SYMBOLS = CURRENCY_SIGNS[1:] + MATH_SYMBOLS + "\u2030\u00b0\u2260\u2264\u2265\u2248\u2192\u00d7\u00f7\u2032\u2033"
 _FEET = re.compile(r"(?<=\d)\s?'\s?(\d{1,2}(?:\.\d+)?)\s?(?:\"|''|\b)")
@@ -24,6 +24,20 @@ _RANGE = re.compile(
     r"(?<![\w.,-])((?<=between )\d{1,3}(?:\.\d{1,9})? (?=and )|\d{1,3}(?:\.\d{1,9})?\s?(?=(?:-|to )))(and|-|to)"
     r"(?=\s?[$\u20ac\u00a3]?\d{1,3}(?:\.\d{1,9})?\s?(thousand|million|billion|trillion|bn|mn|tn|mio|[kKMB]|%|percent)(?!\w))"
 )
+_SCALED = re.compile(
+    r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,2})?) "
+    r"(?:(mill\u00f3n|millones|millions?(?= d)|millionen|milh(?:\u00f5es|\u00e3o)|milion[ei]"
+    r"|\u043c\u0438\u043b\u043b\u0438\u043e\u043d\w{0,3})"
+    r"|(mil millones|milliarden?|milliards?|miliard[oi]|bilh(?:\u00f5es|\u00e3o)"
+    r"|\u043c\u0438\u043b\u043b\u0438\u0430\u0440\u0434\w{0,3})"
+    r"|(billionen|billones)|(?:mil|mille|tausend|\u0442\u044b\u0441\u044f\u0447\w?))\b",
+    re.IGNORECASE,
+)
+_LAST_BUT = re.compile(r"\b(?:second|next)[ -](?:to[ -])?last\b|\blast but one\b", re.IGNORECASE)
+_UP_TO = re.compile(r"\bup to(?= [$\u20ac\u00a3\d])", re.IGNORECASE)
+_TINY_PARTS = {"tenth": "1/10", "hundredth": "1/100", "thousandth": "1/1000", "millionth": "1/1000000"}
+_TINY = re.compile(rf"\ban? ({'|'.join(_TINY_PARTS)})(?= of\b|\s?(?:$|[.,;]))", re.IGNORECASE)
+_ODDS = re.compile(r"\b(odds|ratio)(?: of)? (\d{1,4})[ -]to[ -](\d{1,4})\b", re.IGNORECASE)
 
 
 def plain_writing(text: str) -> str:
@@ -32,7 +46,17 @@ def plain_writing(text: str) -> str:
         return "1/2"
     lines = _without_list_marks(_plain_signs(text)).split("\n")
     line = " ; ".join([" ".join(part.split()) for part in lines])
-    return _answer_alone(with_digits(with_clocks(_RANGE.sub(r"\1 \3 \2 ", line))))
+    line = _RANGE.sub(r"\1 \3 \2 ", _SCALED.sub(_scaled, _LAST_BUT.sub("penultimate", line)))
+    line = _TINY.sub(lambda part: _TINY_PARTS[part[1].lower()], _UP_TO.sub("at most", line))
+    plain_text = _ODDS.sub(r"\1 \2-\3", with_digits(with_clocks(line)))
+    return _answer_alone(DENIALS.sub("not", plain_text))
+
+
+def _scaled(number: re.Match[str]) -> str:
+    """`3,5 Millionen` as `3.5 million`."""
+    digits, million, billion, trillion = number.groups()
+    scale = "million" if million else "billion" if billion else "trillion" if trillion else "thousand"
+    return f"{digits.replace(',', '.')} {scale}"
 
 
 def _without_list_marks(text: str) -> str:

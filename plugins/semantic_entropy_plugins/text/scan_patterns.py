@@ -38,6 +38,7 @@ _RULES = {
     "code": (
         r"(?<!\w)(?:[A-Za-z]{1,2}\d{1,9}(?:[A-Za-z]{1,2}\d{1,9}){0,9}[A-Za-z]{0,2}"
         r"|[A-Z]{1,2}-\d{1,9})(?!\w|\^|\.\d)"
+        r"|(?<![\w.])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"
         r"|(?<![\w.])(?!\d{1,3}(?:\.\d{3}){2,6}(?![\d.]))[vV]?\d{1,9}(?:\.\d{1,9}){2,5}(?!\.?\w)"
     ),
     "formula": (
@@ -69,8 +70,18 @@ SIGN = re.compile(r"\s?(?:[<>=\u2192\u2260\u2264\u2265+*/^]|-[>\s])")
 CAPITAL = re.compile(r"\s+[^\W\d_a-z]|\W*$")
 WORD = re.compile(r"\s+([^\W\d_]+)")
 NUMBER = re.compile(r"\.?\s?\d")
-THAT = re.compile(r"\s+that\b")
+THAT = re.compile(r"\s+(?:that|it is|it's|(?:about|of) it|to (?:say|claim|think|believe|assume|suggest)(?: that)?)\b")
+VERB = re.compile(r"\s(?:is|was|has|are|were|does|did|wins|won)\b")  # `A is heavier`
 COMPASS_LETTER = re.compile(r"\s?\u00b0?\s?([NSEW])(?![\w.'])")
 
 # What a whole word is
 ROMAN = re.compile(r"(?=[IVX]{2})X{0,3}(?:IX|IV|V?I{0,3})|ii|iii|vii|viii|x?xi{2,3}|xvi{1,3}")
+
+
+def is_article(text: str, start: int, end: int) -> bool:
+    """Whether the `a` or `A` from `start` to `end` is an article, and not a letter."""
+    if CLAUSE_ENDS.match(text, end) or SIGN.match(text, end):
+        return False
+    before = text[max(0, start - 3) : start].rstrip()
+    begins_sentence = not before or before[-1] in '.!?:;"(*-'
+    return text[start] == "a" or (begins_sentence and not VERB.match(text, end))

@@ -24,7 +24,8 @@ NEGATIONS = frozenset(
     "dont cant wont isnt arent wasnt werent doesnt didnt hasnt havent hadnt wouldnt couldnt shouldnt mustnt aint "
     "nicht kein keine keinen keiner keines keinem nie niemals ohne nunca jamas sin pas jamais sans aucun aucune "
     "nao nem sem nenhum nenhuma не нет нету никогда без нельзя ليس ليست لا لم لن غير بدون नहीं नही मत बिना "
-    "না নয় নেই ছাড়া hardly rarely seldom lack lacks lacking absence".split()
+    "না নয় নেই ছাড়া hardly rarely seldom lack lacks lacking absence "
+    "ningun ninguno ninguna nada nadie tampoco weder nichts niemand rien niente nessun nessuno".split()
 )
 COUNTED_NEGATIONS = frozenset("none nobody nothing nowhere neither lack absence".split())  # also an answer
 NO_NEGATION = frozenset("only just merely simply doubt matter wonder".split())
@@ -33,7 +34,9 @@ SCOPE_ENDS = frozenset("but although though because while whereas however instea
 VERBS = frozenset(
     "is are was were am has have had does did will would that who which".split()
 )  # they end a denial: `he never married was ...`
-ALL = frozenset("all any anyone anybody everyone everybody everything anywhere everywhere".split())  # `all but one`
+ALL = frozenset(
+    "all any anything anyone anybody everyone everybody everything anywhere everywhere".split()
+)  # `all but one`
 VOTING = frozenset("vote votes voted voting argue argued campaigned ruled spoke".split())  # `for` counts after them
 NUMBERED = frozenset("type phase class stage grade part level war chapter volume book act tier".split())  # `type I`
 VERSIONED = frozenset("version release section chapter python java article paragraph figure table v".split())
@@ -41,7 +44,7 @@ VERSIONED = frozenset("version release section chapter python java article parag
 SPELLINGS = {"gray": "grey", "color": "colour", "center": "centre", "theater": "theatre", "favorite": "favourite"}
 COMPASS = {"N": "north", "S": "south", "E": "east", "W": "west"}
 TRUTHS = frozenset("true correct case".split())  # `it is not true that ...` denies a whole clause
-UNTRUTHS = frozenset("false untrue incorrect wrong".split())
+UNTRUTHS = frozenset("false untrue incorrect wrong myth misconception lie doubt doubtful".split())
 WHOLE_CLAUSE = 10**6  # content words that a denial of a whole clause denies
 SCOPE = 3  # the number of content words that a negation denies: `no longer widely available`
 
@@ -79,6 +82,22 @@ passed failed | agree disagree | love hate | strong weak | even odd | internal e
 clockwise counterclockwise | clockwise anticlockwise | winter summer | day night | morning evening | odd even
 bc ad | bce ce | in out | for against | few many
 with without | vertical horizontal | credit debit | deposit withdrawal | employer employee
+passed rejected | passed defeated | approved rejected | upheld struck | upheld overturned | enters leaves | enter leave
+entered left | hired fired | raised lowered | raises lowers | raise lower | kinetic potential | dominant recessive
+sympathetic parasympathetic | eldest youngest | elder younger | start stop | starts stops | started stopped | jr sr
+begin end | begins ends | greater smaller | cis trans | fiscal calendar | eve day | subcutaneously intravenously
+orally intravenously | hard soft | asc desc | ascending descending | guilty acquitted | win defeat | winner loser
+predator prey | sunrise sunset | northward southward | eastward westward | plaintiff defendant | buyer seller
+lender borrower | landlord tenant | doubled halved | ally enemy | ancestor descendant | convex concave
+acute chronic | benign malignant | anode cathode | proton electron | oxidation reduction | oxidized reduced
+exothermic endothermic | artery vein | arteries veins | systolic diastolic | solvent solute | input output
+sender receiver | upstream downstream | inhale exhale | expand contract | expands contracts | attract repel
+attracts repels | melting boiling | freezing boiling | hypothesis conclusion | numerator denominator
+linken rechten | links rechts | vor nach | mehr weniger | steigen sinken | steigt sinkt | nordlich sudlich
+norden suden | avant apres | plus moins | nord sud | gauche droite | norte sur | norte sul | antes despues
+antes depois | mas menos | mais menos | izquierda derecha | esquerda direita
+\u0441\u0435\u0432\u0435\u0440\u0443 \u044e\u0433\u0443
+\u0431\u043e\u043b\u044c\u0448\u0435 \u043c\u0435\u043d\u044c\u0448\u0435
 """
 OPPOSITES: dict[str, frozenset[str]] = {}
 for _pair in _OPPOSITES.replace("\n", "|").split("|"):
@@ -86,7 +105,47 @@ for _pair in _OPPOSITES.replace("\n", "|").split("|"):
         _one, _other = _pair.split()
         OPPOSITES[_one] = OPPOSITES.get(_one, frozenset()) | {_other}
         OPPOSITES[_other] = OPPOSITES.get(_other, frozenset()) | {_one}
+SPANS = {
+    **dict.fromkeys(("in", "on", "at", "during"), "at"),
+    **dict.fromkeys(("since", "from"), "from"),
+    **dict.fromkeys(("until", "till", "before", "by"), "until"),
+    "after": "after",
+    "for": "for",
+    "every": "every",
+    "ago": "ago",
+}
+"""Before a number, or `ago` after it: `until 1945` and `from 1945`, `in 5 days` and `5 days ago` exclude each other."""
+_CONTRASTS = {
+    "modal verb": "must shall | may can might could | should ought | will",
+    "time of the verb": "will | was were has have had did",
+    "condition": "if | unless",
+    "cause": "because due | despite although though",
+    "way": "into | out",
+    "conjunction": "and | or",
+    "time": "during while at | before | after | until till | since",
+    "fame": "known | unknown",
+    "bound": "only just | least",
+    "emphasis": "only | even",
+}
+CONTRASTS: Mapping[str, frozenset[tuple[str, str]]] = dict.fromkeys(SPANS, frozenset())
+for _name, _members in _CONTRASTS.items():
+    for _member in _members.split(" | "):
+        for _word in _member.split():
+            CONTRASTS = {**CONTRASTS, _word: CONTRASTS.get(_word, frozenset()) | {(_name, _member)}}
+"""Function words that exclude each other in two answers whose other words are equal: `must pay` and `may pay`."""
 NEGATIVE_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "anti", "mis")
+
+DENIALS = re.compile(
+    r"\b(?<!none )(?<!no )(?<!nothing )(?:far from(?= [a-z])|fail(?:s|ed)? to\b|(?:other|rather) than\b|instead of\b)",
+    re.IGNORECASE,
+)
+"""Phrases that deny what follows them, as `not` does."""
+CHEMICAL_SYMBOLS = frozenset(
+    "Li Ne Na Mg Al Si Cl Ar Ca Sc Ti Cr Mn Fe Co Ni Cu Zn Ga Ge Se Br Kr Rb Sr Zr Nb Mo Tc Ru Rh Pd Ag Cd Sn Sb Te "
+    "Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Er Tm Yb Lu Hf Ta Re Os Ir Pt Au Hg Tl Pb Bi Po Rn Fr Ra Ac Th Pa Np Pu "
+    "Cm Bk Cf Es Fm Md Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts Og".split()
+)
+"""Symbols whose case is the meaning: `Co` is cobalt, and `CO` is not. Without symbols that are English words."""
 
 _SURE = r"(?:sure|certain|positive|confident)"
 HEDGE = re.compile(
@@ -98,7 +157,7 @@ HEDGE = re.compile(
     r"|as\sfar\sas\si(?:'m|\s)\s?(?:know|aware)"
     r"|to\s(?:the\sbest\sof\s)?my\sknowledge|in\smy\sopinion"
     r"|it(?:'s|\sis)\s(?:most\s)?(?:likely|probably|possible|possibly)(?:\sthat)?"
-    r"|(?:most|very)\slikely|probably|possibly|perhaps|maybe"
+    r"|\bnone\sother\sthan|(?:most|very)\slikely|probably|possibly|perhaps|maybe"
     r"|(?:the|my|your)\s(?:(?:final|correct|right|best|short|likely|probable|exact)\s)*(?:answer|guess|solution|response)"
     r"(?:\sto\s(?:the|this|your)\squestion)?\s?(?:is|would\sbe|was|:|=)(?:\sthat)?"
     r"|^\W*(?:(?:final|correct|short)\s)?answer\s?(?:is\b|:|=))",

@@ -132,6 +132,97 @@ ATTACKED = {
         (SAME, "Rome!", "Rome"),
         (SAME, "AC / DC", "AC/DC"),
     ],
+    "function words that exclude each other": [
+        (DIFFERENT, "The tenant must pay", "The tenant may pay"),
+        (DIFFERENT, "The tenant shall pay", "The tenant may pay"),
+        (DIFFERENT, "It has been abolished", "It will be abolished"),
+        (DIFFERENT, "until 1945", "from 1945"),
+        (DIFFERENT, "before 1945", "in 1945"),
+        (DIFFERENT, "in 5 years", "5 years ago"),
+        (DIFFERENT, "every 4 hours", "for 4 hours"),
+        (DIFFERENT, "during the war", "after the war"),
+        (DIFFERENT, "if it rains", "unless it rains"),
+        (DIFFERENT, "only if it rains", "even if it rains"),
+        (DIFFERENT, "because of the rain", "despite the rain"),
+        (DIFFERENT, "flows into the lake", "flows out of the lake"),
+        (DIFFERENT, "a known risk", "an unknown risk"),
+        (DIFFERENT, "only one", "at least one"),
+        (DIFFERENT, "return a and b", "return a or b"),
+        (SAME, "It happened in 1945", "It happened on 1945"),
+        (SAME, "since 1945", "from 1945"),
+        (SAME, "He was king", "He is king"),
+        (SAME, "because of the rain", "due to the rain"),
+        (SAME, "It may rain in May", "It might rain in May"),
+    ],
+    "hidden negations": [
+        (DIFFERENT, "anything but safe", "safe"),
+        (DIFFERENT, "It is far from safe", "It is safe"),
+        (DIFFERENT, "I doubt it is safe", "It is safe"),
+        (DIFFERENT, "It's a myth that it's safe", "It's safe"),
+        (DIFFERENT, "It would be wrong to say it is safe", "It is safe"),
+        (DIFFERENT, "It fails to be safe", "It is safe"),
+        (DIFFERENT, "other than penicillin", "penicillin"),
+        (DIFFERENT, "honey instead of sugar", "sugar instead of honey"),
+        (DIFFERENT, "Yes, it is", "Yes, it isn't"),
+        (SAME, "no doubt that it is Paris", "Paris"),
+        (SAME, "none other than Paris", "Paris"),
+        (SAME, "honey instead of sugar", "honey"),
+    ],
+    "more opposites": [
+        (DIFFERENT, "The bill was passed by the Senate", "The bill was rejected by the Senate"),
+        (DIFFERENT, "the court upheld the law", "the court struck down the law"),
+        (DIFFERENT, "sodium enters the cell", "sodium leaves the cell"),
+        (DIFFERENT, "The company hired 500 people", "The company fired 500 people"),
+        (DIFFERENT, "kinetic energy of the ball", "potential energy of the ball"),
+        (DIFFERENT, "X-linked dominant", "X-linked recessive"),
+        (DIFFERENT, "the sympathetic nervous system", "the parasympathetic nervous system"),
+        (DIFFERENT, "cis-2-butene", "trans-2-butene"),
+        (DIFFERENT, "John Smith Jr.", "John Smith Sr."),
+        (DIFFERENT, "William Pitt the Elder", "William Pitt the Younger"),
+        (DIFFERENT, "fiscal year 2023", "calendar year 2023"),
+        (DIFFERENT, "a fine of up to $5,000", "a fine of at least $5,000"),
+    ],
+    "ranks, parts and odds": [
+        (DIFFERENT, "the largest city in France", "the second largest city in France"),
+        (SAME, "the second largest city", "the 2nd largest city"),
+        (DIFFERENT, "second to last", "second"),
+        (SAME, "second to last", "next-to-last"),
+        (DIFFERENT, "a tenth", "ten"),
+        (SAME, "a tenth", "1/10"),
+        (DIFFERENT, "odds of 4 to 1", "odds of 1 to 4"),
+    ],
+    "case and addresses": [
+        (DIFFERENT, "CO", "Co"),
+        (DIFFERENT, "HF", "Hf"),
+        (SAME, "paris", "Paris"),
+        (SAME, "PARIS", "Paris"),
+        (SAME, "NO", "No"),
+        (DIFFERENT, "user@example.com", "user@example.org"),
+        (SAME, "user@example.com", "User@Example.com"),
+    ],
+    "pairs": [
+        (DIFFERENT, "Alice: 3, Bob: 5", "Alice: 5, Bob: 3"),
+        (SAME, "Alice: 3, Bob: 5", "Bob: 5; Alice: 3"),
+        (DIFFERENT, "{'a': 1, 'b': 2}", "{'a': 2, 'b': 1}"),
+        (SAME, "{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}"),
+        (SAME, "{'a': 1}", '{"a": 1}'),
+        (DIFFERENT, "(1, 2)", "(2, 1)"),
+        (DIFFERENT, "['a', 'b']", "['b', 'a']"),
+    ],
+    "other languages": [
+        (DIFFERENT, "3,5 Millionen", "3,5 Milliarden"),
+        (SAME, "3,5 Millionen", "3.5 million"),
+        (DIFFERENT, "5 millones", "5 mil millones"),
+        (DIFFERENT, "5 mil", "5"),
+        (DIFFERENT, "vor dem Krieg", "nach dem Krieg"),
+        (DIFFERENT, "mehr als 5", "weniger als 5"),
+        (DIFFERENT, "auf der linken Seite", "auf der rechten Seite"),
+        (DIFFERENT, "avant la guerre", "apr\u00e8s la guerre"),
+        (DIFFERENT, "plus de 5", "moins de 5"),
+        (DIFFERENT, "antes de la guerra", "despu\u00e9s de la guerra"),
+        (DIFFERENT, "al norte del r\u00edo", "al sur del r\u00edo"),
+        (DIFFERENT, "ning\u00fan riesgo", "riesgo"),
+    ],
     "a leading ordinal is no list mark": [
         (DIFFERENT, "20. Juli 1969", "21. Juli 1969"),
         (DIFFERENT, "1. Weltkrieg", "2. Weltkrieg"),
@@ -150,6 +241,28 @@ ATTACKED = {
 def test_pairs_of_an_attack_are_judged_in_both_directions(same, left, right):
     judge = load_equivalence("text")
     assert [v.same for v in judge.judge([Pair(None, left, right), Pair(None, right, left)])] == [same, same]
+
+
+WITH_QUESTION = [
+    (DIFFERENT, "Who won between Brazil and Germany?", "Brazil won the match", "Germany won the match"),
+    (
+        DIFFERENT,
+        "The trophy does not fit in the suitcase because it is too big. What is too big?",
+        "the trophy is too big",
+        "the suitcase is too big",
+    ),
+    (DIFFERENT, "Is A heavier than B?", "A is heavier", "B is heavier"),
+    (DIFFERENT, "Choose the odd one out: apple, pear, carrot", "The odd one out is apple", "The odd one out is carrot"),
+    (SAME, "Who won between Brazil and Germany?", "Brazil", "Brazil won the match"),
+    (SAME, "Who won the 1997 Booker prize?", "Arundhati Roy won the prize", "The Booker was won by Arundhati Roy"),
+    (SAME, "Did Germany beat Brazil?", "Yes, Germany did", "Yes, Germany beat Brazil"),
+]
+
+
+@pytest.mark.parametrize(("same", "question", "left", "right"), WITH_QUESTION)
+def test_the_question_does_not_swallow_the_difference(same, question, left, right):
+    judge = load_equivalence("text")
+    assert [v.same for v in judge.judge([Pair(question, left, right), Pair(question, right, left)])] == [same, same]
 
 
 @pytest.mark.timeout(60)  # milliseconds each; trying every division of the white space takes minutes
