@@ -38,18 +38,19 @@ _AXES: dict[str, tuple[str, ...]] = {
 _POLES = {
     word: (axis, pole) for axis, poles in _AXES.items() for pole, words in enumerate(poles) for word in words.split()
 }
-_WORDS = "|".join(sorted(_POLES, key=len, reverse=True))
-_WORD = re.compile(rf"(?<![^\W\d_])(?:{_WORDS})(?![^\W\d_])", re.IGNORECASE)
+_LABELS = frozenset("first last row column degree order".split())  # count right before the number
+_WORD = re.compile(r"[^\W\d_]{3,}")
 _DIRECTION = re.compile(r"\b(up|down)\s*$")
-_TOO = (
+_SPELLED = (
     (re.compile(r"\btoo (?:much|many)\b", re.IGNORECASE), "toomuch"),
     (re.compile(r"\btoo (?:little|few)\b", re.IGNORECASE), "toolittle"),
-    (re.compile(r"\bby a factor\b|\b(?:in|of) (?:the )?(?:order|last|first)\b", re.IGNORECASE), " "),
-    (re.compile(r"\b(?:last|first)\s+(?:year|month|week|night|day|quarter|time)\b", re.IGNORECASE), " "),
+    (re.compile(r"\bby a factor\b", re.IGNORECASE), " "),
 )
 _NOT = re.compile(
     r"\b(?:not(?!\s+only\b)|never|cannot|neither|without|none|no(?!\s+matter\b))\b|n['\u2019]t\b", re.IGNORECASE
 )
+_COPULA = re.compile(r"[^\W\d_]\s+(?:is|are|was|were|equals?)\s")
+_UNTRUE = re.compile(r"\s*(?:true|correct|right|the case|mean)\b")
 _NOT_AFTER = re.compile(
     r"\s*(?:is|are|was|were|does|do|did|can|could|will)(?:n['\u2019]t|\s+not|\s+never)\b|\s*cannot\b", re.IGNORECASE
 )
@@ -74,13 +75,14 @@ def is_claim(word: str) -> bool:
 def take_claims(text: str) -> tuple[tuple[tuple[str, int], ...], str]:
     """The pairs of an axis and a pole in a text, and the text without their words."""
     spelled = _spelled(text)
-    found = _WORD.findall(spelled)
-    return (tuple(_POLES[word.lower()] for word in found), _WORD.sub(" ", spelled)) if found else ((), text)
+    found = tuple(_POLES[word.lower()] for word in _WORD.findall(spelled) if is_claim(word))
+    return (found, _WORD.sub(lambda word: " ; " if is_claim(word[0]) else word[0], spelled)) if found else ((), text)
 
 
 def _spelled(text: str) -> str:
-    for pattern, replacement in _TOO:
-        text = pattern.sub(replacement, text)
+    if "too " in text or "factor" in text:
+        for pattern, replacement in _SPELLED:
+            text = pattern.sub(replacement, text)
     return text
 
 
@@ -88,11 +90,12 @@ def with_claims(text: str, start: int, end: int) -> str:
     """The span of an answer, after the words of its clause that change what it says."""
     span = text[start:end].strip()
     before, after = _clause(text, start, end)
-    words = [word.lower() for word in _WORD.findall(_spelled(f"{before} | {after}"))]
+    words = [word.lower() for word in _WORD.findall(_spelled(f"{before} | {after}")) if is_claim(word)]
+    words = [word for word in words if word not in _LABELS or before.rstrip().lower().endswith(word)]
     words += _DIRECTION.findall(after)
     if _IN.search(before) and _TIME.search(span):
         words.append("later")
-    if _NOT.search(before) or _NOT_AFTER.match(after):
+    if _denies(before) or _NOT_AFTER.match(after):
         compared = _COMPARED.match(span)
         if compared:  # cannot buy more than 5
             span = ("at most" if compared[1] else "at least") + span[compared.end() :]
@@ -100,6 +103,12 @@ def with_claims(text: str, start: int, end: int) -> str:
             words.insert(0, "not")
     inside = span.lower()
     return " ".join([*(word for word in dict.fromkeys(words) if word not in inside), span])
+
+
+def _denies(before: str) -> bool:
+    """Whether a clause denies the number after it; `the length that is not used is 5` does not."""
+    *_, rest = _NOT.split(before)
+    return rest != before and (_COPULA.search(rest) is None or _UNTRUE.match(rest) is not None)
 
 
 def _clause(text: str, start: int, end: int) -> tuple[str, str]:

@@ -46,7 +46,7 @@ def has_value(mathematics: str) -> bool:
     )
 
 
-_PRODUCT = r"(?!(?:is|or|and|in|to|are|the|we|of|by)\b)[A-Za-z]{2,4}(?<!st|nd|rd|th|km|cm|mm|kg|hr)"
+_PRODUCT = r"(?!(?:is|or|and|in|to|are|the|we|of|by)\b)[A-Za-z]{2,3}(?<!st|nd|rd|th|km|cm|mm|kg|hr)"
 """Letters side by side in a formula, which are a product."""
 _FUNCTIONS = "sin|cos|tan|cot|sec|csc|log|ln|exp|sqrt|pi|mod|det|gcd|lcm|max|min"
 _SIGNS = (
@@ -58,8 +58,8 @@ _RUN = re.compile(
     r"|\\[a-zA-Z]+|\\[{}%,;:!|\\]|(?<![A-Za-z])\d|(?<=[A-Za-z]_)\d|(?<=\d)\d|(?<=(?<![A-Za-z])[A-Za-z])\d"
     r"|(?<![^\W\d_])(?<!['\u2019])(?:[b-zB-HJ-Z]|[aAI](?=\s*[-+*/^=<>_)]))(?![^\W\d_])"
     rf"|(?<![^\W\d_])(?:{_FUNCTIONS})(?![^\W\d_])"
-    rf"|(?<![^\W\d_'])(?:{_PRODUCT}(?=\s?[+^*=/]\s?[\w\\(])|(?<=[\d+*^/=] ){_PRODUCT}(?=[\s.,;]*$)"
-    rf"|(?<=[\d+*^/=]){_PRODUCT}(?=[\s+*^/-]))(?![^\W\d_])"
+    rf"|(?<![^\W\d_'])(?:{_PRODUCT}(?=\s?[+^*=/]\s?[\w\\(])|(?<=[+*^/=] ){_PRODUCT}(?=[\s.,;]*$)"
+    rf"|(?<=[\d+*^/=]){_PRODUCT}(?=\s?[+*^/-]))(?![^\W\d_])"
     rf"|(?<![^\W\d_])(?:{DOLLARS}(?=\$\s?[\d.])|(?:{CURRENCY_CODES})\.?(?=\s?\d))"
     rf"|[{re.escape(CURRENCY_SIGNS)}](?=\s?[\d.])|[{_SIGNS}])+"
 )

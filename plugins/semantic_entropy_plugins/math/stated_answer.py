@@ -48,7 +48,7 @@ def _is_expression(text: str) -> bool:
 
 
 _TERM = r"(?:\d+(?:\.\d+)?)?[a-zA-Z]{0,4}'{0,2}(?:\(\w{1,3}\))?(?:\^\{?-?\w{1,3}\}?)?"
-_FORMULA = re.compile(rf"\(?{_TERM}\)?(?:\^\d)?(?:\s?[-+*/=\u2212]\s?\(?{_TERM}\)?(?:\^\d)?)+")
+_FORMULA = re.compile(rf"-?\(?(?=\w){_TERM}\)?(?:\^\d)?(?:\s?[-+*/=\u2212]\s?-?\(?(?=\w){_TERM}\)?(?:\^\d)?)+")
 _NO_PRODUCT = re.compile(r"\b(?:and|or|is|in|to|the|of|he|she|his|her|yes|no|cm|mm|km|kg)\b", re.IGNORECASE)
 
 
@@ -84,6 +84,7 @@ def _answer(response: str) -> str | None:
 _BETWEEN_BOXES = re.compile(
     r"[\s$,;.]*(?:(?:and|or|und|et|y|\\text\{\s*(?:and|or)\s*\})\b)?[\s$,;\\()]*(?:[a-zA-Z]\w{0,2}\s*=\s*)?"
 )
+_LONGEST_BETWEEN = 80  # characters
 _NAME_BEFORE = re.compile(r"([a-zA-Z]\w{0,2})\s*=\s*\$?$")
 
 
@@ -98,7 +99,7 @@ def _neighbour_boxes(response: str, last: str) -> str:
         if box is None:
             break
         close = text.find(box, start) + len(box) + 1
-        if not (start < close <= at and _BETWEEN_BOXES.fullmatch(text, close, at)):
+        if not (start < close <= at < close + _LONGEST_BETWEEN and _BETWEEN_BOXES.fullmatch(text, close, at)):
             break
         answers.insert(0, box)
         at = start

@@ -174,6 +174,7 @@ ATTACKED = {
         ("n is divisible by 3", "n is not divisible by 3"),
         ("x equals 3", "x does not equal 3"),
         ("It is 5", "It can't be 5"),
+        ("It is true that x is 5", "It is not true that x is 5"),
         ("x = 3", "x cannot be 3"),
         ("x = 3", "no solution for x = 3"),
         ("Yes, 5", "No, 5"),
@@ -286,6 +287,8 @@ SAME_AFTER_THE_ATTACK = [
     ("x = 5\ny = 6", r"\boxed{x = 5, y = 6}"),
     (r"First \boxed{3}, which gives us the next step. So it is \boxed{7}.", r"\boxed{7}"),
     ("He cannot buy more than 5 apples.", "at most 5 apples"),
+    ("The length that is not used is 5.", "The length that is left is 5."),
+    ("He first has 5.", "He has 5 last year."),
     ("Since he does not need 3 of them, 7 are left.", "7"),
     ("A loss of 5 dollars last year.", "a loss of 5 dollars"),
 ]
@@ -296,6 +299,6 @@ def test_responses_that_mean_the_same_still_agree(math, left, right):
     assert estimate([left, right], equivalence=math).labels == (0, 0)
 
 
-@pytest.mark.parametrize(("left", "right"), [("v3.10", "v3.1"), ("v2.0", "v2"), ("the 1990s", "1990")])
-def test_auto_gives_versions_and_decades_to_text(left, right):
+@pytest.mark.parametrize(("left", "right"), [("Na+", "Na"), ("v3.10", "v3.1"), ("v2.0", "v2"), ("the 1990s", "1990")])
+def test_auto_gives_ions_versions_and_decades_to_text(left, right):
     assert estimate([left, right]).labels == (0, 1)

@@ -51,6 +51,11 @@ FOUND = [
     ("\u7b54\u6848\u662f 42\u3002\u68c0\u67e5: 6 * 7", "42"),
     ("La respuesta es 42, porque 6 por 7 son 42.", "42"),
     ("The answer is 3 apples and 4 pears.", "3 apples and 4 pears"),
+    # attack of 2026-11-26
+    ("It took 10 years, 254 days", "10 years, 254 days"),
+    ("Na+ is an ion of 2 kinds.", "2 kinds"),
+    ("The slope of the line is 2.", "slope 2"),
+    ("He has 32 feet * 2 left.", "2 left"),
     # as before
     ("nothing", None),
     ("I don't know.", None),
