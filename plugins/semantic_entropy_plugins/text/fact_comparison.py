@@ -27,7 +27,7 @@ from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
 from semantic_entropy_plugins.text.formulas import same_formula
 from semantic_entropy_plugins.text.json_answers import json_key
 from semantic_entropy_plugins.text.measured_numbers import Quantity
-from semantic_entropy_plugins.text.word_lists import CONTRASTS, NEGATIVE_PREFIXES, OPPOSITES, SPANS
+from semantic_entropy_plugins.text.word_lists import CONTRASTS, LEADING, NEGATIVE_PREFIXES, OPPOSITES, SPANS, STOP_WORDS
 
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 FEWEST_ITEMS, MOST_ITEMS, LONGEST_ITEM = 3, 100, 3  # a list has 3 to 100 items of at most three words each
@@ -185,8 +185,14 @@ def _contrast(left: Content, right: Content) -> bool:
 
 
 def _contrasts(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
-    """The contrasting function words of an answer, and those beside its numbers: `in 5`, `5 ago`."""
+    """The contrasting function words of an answer, those beside its numbers, and what `than` and the like lead to."""
     found = {pair for word in words for pair in CONTRASTS.get(word, ())}
+    leading = ""
+    for word in words:
+        if leading and word not in STOP_WORDS:
+            found.add((leading, word))  # `Tom is taller than Harry`: (`than`, `harry`)
+            leading = ""
+        leading = word if word in LEADING else leading
     for word, following in pairwise(words):
         if word in SPANS and following[-1:].isdigit():
             found.add((following, SPANS[word]))

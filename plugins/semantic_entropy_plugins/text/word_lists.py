@@ -115,6 +115,8 @@ SPANS = {
     "ago": "ago",
 }
 """Before a number, or `ago` after it: `until 1945` and `from 1945`, `in 5 days` and `5 days ago` exclude each other."""
+LEADING = frozenset(("than", "from", "to", "over", "by"))
+"""The word after them tells two answers of equal words apart: `tea to coffee` and `coffee to tea`."""
 _CONTRASTS = {
     "modal verb": "must shall | may can might could | should ought | will",
     "time of the verb": "will | was were has have had did",

@@ -154,6 +154,15 @@ ATTACKED = {
         (SAME, "because of the rain", "due to the rain"),
         (SAME, "It may rain in May", "It might rain in May"),
     ],
+    "equal words with exchanged roles": [
+        (DIFFERENT, "5 is larger than 7", "7 is larger than 5"),
+        (DIFFERENT, "Mars is bigger than Venus", "Venus is bigger than Mars"),
+        (DIFFERENT, "from Paris to London", "from London to Paris"),
+        (DIFFERENT, "prefers tea to coffee", "prefers coffee to tea"),
+        (DIFFERENT, "aspirin over ibuprofen", "ibuprofen over aspirin"),
+        (SAME, "Mars is bigger than Venus", "bigger than Venus is Mars"),
+        (SAME, "written by Mary Shelley in 1818", "In 1818 it was written by Mary Shelley"),
+    ],
     "hidden negations": [
         (DIFFERENT, "anything but safe", "safe"),
         (DIFFERENT, "It is far from safe", "It is safe"),
