@@ -23,6 +23,9 @@ _TIME = re.compile(
 
 def with_clocks(text: str) -> str:
     """The text with clocks for its spoken times. The text has one space between words."""
+    lowered = text.lower()
+    if not any(side in lowered for side in (" past ", " to ", " after ")):
+        return text
     return _TIME.sub(_clock, text)
 
 

@@ -46,8 +46,9 @@ def plain_writing(text: str) -> str:
         return "1/2"
     lines = _without_list_marks(_plain_signs(text)).split("\n")
     line = " ; ".join([" ".join(part.split()) for part in lines])
-    line = _RANGE.sub(r"\1 \3 \2 ", _SCALED.sub(_scaled, _LAST_BUT.sub("penultimate", line)))
-    line = _TINY.sub(lambda part: _TINY_PARTS[part[1].lower()], _UP_TO.sub("at most", line))
+    if any(map(str.isdigit, line)):
+        line = _UP_TO.sub("at most", _RANGE.sub(r"\1 \3 \2 ", _SCALED.sub(_scaled, line)))
+    line = _TINY.sub(lambda part: _TINY_PARTS[part[1].lower()], _LAST_BUT.sub("penultimate", line))
     plain_text = _ODDS.sub(r"\1 \2-\3", with_digits(with_clocks(line)))
     return _answer_alone(DENIALS.sub("not", plain_text))
 
