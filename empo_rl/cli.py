@@ -250,6 +250,8 @@ def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> Non
 
     try:
         path = directory / SAMPLES
+        if not directory.is_dir():
+            raise click.ClickException(f"{directory} does not exist. Name the output_dir of a run.")
         if not path.is_file():
             raise click.ClickException(
                 f"{directory} has no {SAMPLES}. Name the output_dir of an `empo-train` run of method empo, which has "

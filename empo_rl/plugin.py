@@ -242,10 +242,11 @@ def with_imports(files: Iterable[Path]) -> list[Path]:
     found = set(files)
     for module in list(sys.modules.values()):
         place = getattr(module, "__file__", None)
-        if not place or module.__name__.partition(".")[0] in _OWN_PACKAGES:
+        if not place or not Path(place).is_absolute():  # torch.ops has the file `_ops.py`
             continue
         path = Path(place).resolve()
-        if folders.intersection(path.parents) and "site-packages" not in path.parts:
+        is_own = module.__name__.partition(".")[0] in _OWN_PACKAGES or "site-packages" in path.parts
+        if folders.intersection(path.parents) and not is_own and path.is_file():
             found.add(path)
     return sorted(found)
 

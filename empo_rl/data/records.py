@@ -134,7 +134,10 @@ def column_text(record: Mapping[str, Any], column: str, role: str, place: str, k
     value = column_value(record, column, place, key)
     if role == "gold" and isinstance(value, list) and len(value) == 1:
         value = value[0]
-    if not isinstance(value, str | int | float) or not str(value).strip() or is_nan(value):
+    if isinstance(value, str) and not value.strip():
+        gold = " Remove the row, or use empo.reward=semi_supervised, which trains on rows without gold answers, too."
+        raise InputError(f"{place}: column {column!r} ({key}) is empty.{gold if role == 'gold' else ''}")
+    if not isinstance(value, str | int | float) or is_nan(value):
         raise InputError(f"{place}: column {column!r} ({key}) holds {value!r}, which is not text.")
     return str(value)
 

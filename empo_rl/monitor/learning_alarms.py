@@ -12,6 +12,7 @@ everything is cut off, `no_signal` has no reading: the other alarm names the cau
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -19,6 +20,7 @@ from empo_rl.monitor.base import Action, Alarm, Reading, check_count, check_rang
 from empo_rl.monitor.observation import Observation
 
 ALMOST_ALL = 0.95  # of the completions; a single readable answer in a large batch does not make a run learn
+_SAME = 1e-9  # nats
 MOST = 0.5  # of the completions: the main cause of missing answers, if nothing else is known
 
 
@@ -209,6 +211,18 @@ def _likely_cause(observation: Observation) -> str:
             "answers below with the answers: a gold answer that the judge cannot read (a whole solution, another "
             "format) equals no answer. If all answers are wrong, the questions are too hard for this model."
         )
+    return _equal_rewards_cause(observation)
+
+
+def _equal_rewards_cause(observation: Observation) -> str:
+    entropies = [entropy for entropy in observation.entropies if not math.isnan(entropy)]
+    if entropies and min(entropies) > math.log(observation.size) - _SAME:
+        return (
+            f"all {observation.size} answers of each group differ, so no answer has more agreement than another. Raise "
+            "rollout.num_generations, lower rollout.temperature, or use a stronger model or easier questions."
+        )
+    if entropies and max(entropies) < _SAME:
+        return "all answers of each group agree. Use harder questions, or raise rollout.temperature."
     return "the reward gives all completions of a group the same number."
 
 

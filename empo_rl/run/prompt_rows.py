@@ -87,6 +87,8 @@ def load_held_out(
         run_directory.check_questions(Path(config.output_dir), held_out, run_directory.HELD_OUT)
     golds = [row["gold"] for row in held_out if row["gold"] is not None]
     tell(f"{len(held_out)} held-out questions, {len(golds)} with a gold answer{_removed(prompts)}")
+    if not golds:
+        tell("the evaluation has no accuracy. evaluation.data.columns.gold names the column with the gold answers")
     for note in provider.grader.check(golds) if golds else []:
         tell(f"evaluation.data: {note}")
     if shared := shared_questions(rows, held_out):

@@ -158,7 +158,9 @@ def _finish_completed(
     directory = Path(config.output_dir)
     # the user of a program with other settings (the demo) does not know the key training.steps
     advice = "" if additions.settings else " Raise training.steps to train further."
-    tell(f"all {plural(config.training.steps or 0, 'step')} are completed: nothing to train.{advice}")
+    done, steps = checkpoints.step(checkpoint), config.training.steps or 0
+    completed = f"all {plural(steps, 'step')}" if done == steps else f"{done} steps, more than training.steps={steps},"
+    tell(f"{completed} are completed: nothing to train.{advice}")
     with state.main_process_first(), whole_models():  # the first process writes the files
         final = final_model.finish_from(checkpoint, config, directory)
         write_model_card(final, config, directory)  # each process writes the same text
@@ -268,7 +270,7 @@ def _make_trainer(
         shown: list[Any] = []
         if config.samples.every:
             shown.append(WriteSamples(provider, Path(config.output_dir), **config.samples.model_dump()))
-        evaluation = _make_evaluation(config, provider, inputs.held_out, progress)
+        evaluation = _make_evaluation(config, provider, inputs.held_out, progress, tell)
         # the callbacks before WriteMetrics add columns to the log, which WriteMetrics writes
         before = [monitor_callback, *kept_callbacks.values(), *([evaluation] if evaluation else [])]
         common["callbacks"] = [*before, *shown, *callbacks]
@@ -284,7 +286,7 @@ def _make_trainer(
 
 
 def _make_evaluation(
-    config: Config, provider: EmpoProvider, held_out: Sequence[dict[str, Any]], progress: Progress
+    config: Config, provider: EmpoProvider, held_out: Sequence[dict[str, Any]], progress: Progress, tell: Say
 ) -> EvaluationCallback | None:
     if config.evaluation is None:
         return None
@@ -298,6 +300,7 @@ def _make_evaluation(
         seed=config.seed,
         directory=Path(config.output_dir),
         report=lambda done, total: progress("evaluation", done, total, ""),
+        say=tell,
     )
 
 
@@ -351,12 +354,18 @@ def _push(final: Path, config: Config, state: PartialState, tell: Say) -> Path:
 
 
 def _summarize(directory: Path, memory: str, tell: Say) -> None:
-    """Write `cost.json`, and tell the costs and the best checkpoint."""
+    """Write `cost.json`, and tell the costs, the best checkpoint, and the alarms of the run."""
     spent = summarize_costs(read_metrics(directory / run_directory.METRICS), memory)
     write_atomically(directory / run_directory.COSTS, json.dumps(spent, indent=2) + "\n")
     tell(cost_sentence(spent))
     if best := best_sentence(directory):
         tell(best)
+    alarms = directory / run_directory.ALARMS
+    rows = read_metrics(alarms) if alarms.is_file() else []
+    first = {row["alarm"]: row["step"] for row in reversed(rows)}
+    if first:
+        listed = ", ".join(f"{name} at step {step}" for name, step in sorted(first.items(), key=lambda item: item[1]))
+        tell(f"alarms: {listed}. Read {alarms} before you use the model")
 
 
 def _begin(

@@ -55,6 +55,7 @@ class EvaluationCallback(TrainerCallback):
         seed: the seed of the sampling.
         directory: the folder of `evaluation.jsonl`.
         report: a function that is called with (completed questions, all questions).
+        say: a function that is called with a line about each evaluation.
 
     Attributes:
         trainer: the trainer, an EmpoGRPOTrainer.
@@ -72,13 +73,14 @@ class EvaluationCallback(TrainerCallback):
         seed: int,
         directory: Path,
         report: Callable[[int, int], None] | None = None,
+        say: Callable[[str], None] | None = None,
     ) -> None:
         self.trainer: Any = None
         self._provider, self._rows, self._n, self._every, self._seed = provider, list(rows), n, every, seed
         has_gold = any(row.get("gold") is not None for row in rows)
         self._best: Best | None = best or ("accuracy" if has_gold else None)
         self._batch, self._questions_at_a_time = batch, max(1, batch // n)
-        self._path, self._report = directory / EVALUATION, report
+        self._path, self._report, self._say = directory / EVALUATION, report, say
         self._file: MetricsFile | None = None
         self._columns: dict[str, float] = {}
 
@@ -168,6 +170,9 @@ class EvaluationCallback(TrainerCallback):
     def _write(self, step: int, numbers: Mapping[str, float], *, is_best: bool, state: Any) -> None:
         if self._file is not None and state.is_world_process_zero:
             self._file.append({"step": step, **numbers, "n": self._n, "best": is_best})
+        if self._say is not None and state.is_world_process_zero:
+            shown = ", ".join(f"{name} {numbers[name]:.3f}" for name in NUMBERS if name in numbers)
+            self._say(f"held-out evaluation at step {step}: {shown}{' (the best so far)' if is_best else ''}")
 
 
 def summarize_questions(questions: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -3,6 +3,7 @@
 import math
 import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -60,10 +61,13 @@ def step(*groups, **options):
         return provider.step(list(groups))
 
 
-def test_a_function_in_a_file_is_a_reward_and_its_file_imports_its_neighbours(folder):
+def test_a_function_in_a_file_is_a_reward_and_its_file_imports_its_neighbours(folder, monkeypatch):
     decision = step(["ab", "abcd"], reward="my_reward.py:brevity")
     assert decision.rewards.tolist() == [-2, -4]
     assert decision.advantages[0] > 0 > decision.advantages[1]
+    monkeypatch.setitem(
+        sys.modules, "relative", SimpleNamespace(__name__="relative", __file__="_ops.py")
+    )  # as torch.ops
     named = [file.name for file in with_imports([folder / "my_reward.py"])]  # a resumed run checks these files
     assert named == ["helper_of_my_reward.py", "my_reward.py"]
 

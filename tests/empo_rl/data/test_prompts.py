@@ -64,7 +64,7 @@ def test_a_limit_samples_the_same_questions_for_the_same_seed(load):
             [{"questions": "x"}],
             r"prompts.jsonl:1: no column 'question' .* Did you mean 'questions'\? Columns: questions",
         ),
-        ([{"question": "x"}, {"question": " "}], "prompts.jsonl:2: column 'question' .* holds ' '"),
+        ([{"question": "x"}, {"question": " "}], "prompts.jsonl:2: column 'question' .* is empty"),
         ([{"question": None}], "holds None, which is not text"),
         (["{"], "prompts.jsonl:1: not JSON"),
         (["[1]"], "expected an object with columns, found list"),

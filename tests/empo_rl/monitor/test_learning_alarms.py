@@ -1,5 +1,6 @@
 """The alarms for a run that cannot learn, on decisions of a real provider and on known numbers."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -68,7 +69,12 @@ def test_filters_that_drop_every_group_are_named():
 def test_groups_with_gold_answers_that_the_reward_does_not_read_have_another_cause():
     options = {"delta_low": -1.0, "measure_gold": True}  # the entropy window keeps groups with one answer
     fired = messages(observe([r"\boxed{1}"] * G, gold="2", **options))
-    assert "Likely cause: the reward gives all completions of a group the same number." in fired["no_signal"]
+    assert "Likely cause: all answers of each group agree. Use harder questions" in fired["no_signal"]
+
+
+def test_answers_that_all_differ_are_named():
+    fired = messages(observe([rf"\boxed{{{n}}}" for n in range(G)], delta_high=math.inf))
+    assert f"Likely cause: all {G} answers of each group differ" in fired["no_signal"]
 
 
 def test_groups_without_a_reward_are_not_blamed_on_the_filters():
