@@ -124,7 +124,8 @@ def _data(config: Config) -> Iterator[str]:
     yield f"- training questions: {_source(config.data)}"
     if config.evaluation is not None:
         yield f"- held-out questions: {_source(config.evaluation.data)}, {config.evaluation.n} completions each"
-    yield f"- prompt: system {config.template.system!r}, user {config.template.user!r}"
+    system = "no system message" if config.template.system is None else f"system {config.template.system!r}"
+    yield f"- prompt: {system}, user {config.template.user!r}"
     yield ""
 
 
@@ -166,7 +167,7 @@ def _numbers(rows: Sequence[Mapping[str, Any]], directory: Path) -> Iterator[str
             if any(key in row for _, row in named):
                 yield f"| {words} | {' | '.join(_number(row.get(key)) for _, row in named)} |"
         yield ""
-    count = min(_ENDS, len(rows))
+    count = min(_ENDS, max(1, len(rows) // 2))  # the two ends do not overlap
     yield f"Training batches (means over the first and the last {count} steps; these are not an evaluation):\n"
     yield "| | first | last |"
     yield "|---|---|---|"
