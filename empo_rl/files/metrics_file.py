@@ -40,7 +40,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """Return the complete rows of a metrics file. An incomplete last line, which a kill leaves behind, is ignored.
 
     Raises:
-        InputError: a complete line is not a JSON object. The message names the line.
+        InputError: a complete line is not a JSON object with an integer `step`. The message names the line.
     """
     rows, _is_cut = read_rows(path)
     return rows
@@ -60,7 +60,7 @@ def _row(line: bytes, place: str) -> dict[str, Any]:
     if not isinstance(row, dict):
         raise InputError(f"{place} is not a JSON object: {line.decode().strip()[:60]}. Was the file edited?")
     if type(row.get("step")) is not int:
-        raise InputError(f"{place} has no number `step`: {line.decode().strip()[:60]}. Was the file edited?")
+        raise InputError(f"{place}: 'step' is missing or is not an integer. Was the file edited?")
     return row
 
 

@@ -104,9 +104,6 @@ def _read(directory: Path, name: str) -> Run:
     rows, unfinished = read_rows(path)
     if not rows:
         raise InputError(f"{path} has no complete line: the run has not finished its first step. Try again later.")
-    for number, row in enumerate(rows, 1):
-        if not isinstance(row.get("step"), int):
-            raise InputError(f"{path}, line {number}: 'step' is missing or is not an integer.")
     note = f"{path}: the last line is unfinished (the run continues, or was killed) and is left out"
     return Run(name, tuple(rows), _base(directory), _alarms(directory, rows), (note,) if unfinished else ())
 
@@ -132,8 +129,8 @@ def _alarms(directory: Path, rows: Sequence[Mapping[str, Any]]) -> tuple[RaisedA
     if path.is_file():
         raised = read_metrics(path)
         for number, row in enumerate(raised, 1):
-            if not isinstance(row.get("step"), int) or not isinstance(row.get("alarm"), str):
-                raise InputError(f"{path}, line {number}: an alarm needs an integer as 'step' and text as 'alarm'.")
+            if not isinstance(row.get("alarm"), str):
+                raise InputError(f"{path}, line {number}: 'alarm' is missing or is not text. Was the file edited?")
         return tuple(RaisedAlarm(row["step"], row["alarm"]) for row in raised)
     return tuple(
         RaisedAlarm(row["step"], name.removeprefix(_ALARM))

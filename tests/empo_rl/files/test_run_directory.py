@@ -59,7 +59,7 @@ def test_overwriting_deletes_nothing_where_there_may_be_no_run(name, tmp_path):
 def test_a_damaged_file_is_an_error_before_a_resumed_run_writes(name, tmp_path):
     (tmp_path / "metrics.jsonl").write_text('{"step": 1}\n')
     (tmp_path / name).write_text('{"step": 1}\n{"a": 1}\n')
-    with pytest.raises(InputError, match=rf"{name}, line 2 has no number `step`"):
+    with pytest.raises(InputError, match=rf"{name}, line 2: 'step' is missing"):
         plan(tmp_path, resume=True)
 
 

@@ -172,6 +172,11 @@ REFUSALS = [
     "O texto não menciona o nome.",
     "Based on the text, I don't know.",
     "I don't know, but I recommend asking a historian.",
+    # fresh inputs 2026-11-26
+    "As of my last update, I have no information about this event.",
+    "There is not enough information provided to calculate the area.",
+    "This is not something I can help with.",
+    "I'm not able to diagnose medical conditions. Please see a doctor.",
     # attack 2026-11-26
     "IDK lol",
     "dunno",
