@@ -86,6 +86,7 @@ _STATEMENTS = tuple(
 )
 _ANY = re.compile(rf"(?<![A-Za-z0-9_])[A-Pa-p]{_END}")
 _ALONE = re.compile(r"^\W*([A-Pa-p])\W*$")
+_EXPLAINED = re.compile(r"^\W{0,4}([A-P])\W{0,4}\((?![^()]*\b[A-P]\b)[^()\n]{1,60}\)\W{0,4}$")  # A (the larger one)
 _ON_OTHERS = re.compile(r"^\W{0,4}([A-Pa-p])[).:]\s{1,3}(?i:both|neither|either)\b")  # D. Both A and B
 _BEGINNING = re.compile(r"^\W{0,4}([A-Pa-p])[).:](?=\s|$)")
 _MENTIONS = tuple(
@@ -162,6 +163,8 @@ def choice_letter(text: str) -> str | None:
     if alone := _ALONE.match(text):
         return alone[1].upper()
     text = cross_out(text)
+    if explained := _EXPLAINED.match(text):
+        return explained[1]
     stated = max(_statements(text), key=lambda found: found.start(1), default=None)
     if stated:
         return _single(text, stated)

@@ -70,6 +70,10 @@ TABLE = [
     ("La respuesta correcta es B.", "B"),
     ("R\u00e9ponse : C", "C"),
     ("Antwort: D", "D"),
+    # fresh inputs 2026-11-26
+    ("A (final)", "A"),
+    ("A (a mitochondrion)", "A"),
+    ("B (wrong)", None),
     # attack 2026-11-26
     ("The answer is not (C).", None),
     ("The answer is definitely not C.", None),
