@@ -7,7 +7,8 @@
    - each has a number, or a member of one class (a month, a sign, a label such as `Hepatitis A`), that the other lacks;
    - both are lists, and each has an item that the other lacks.
 2. Otherwise they are the same if one answer has all content words and numbers of the other; or if the shorter answer
-   has at least three of them, and the longer answer has 60% of these.
+   has at least three of them, and the longer answer has 60% of these. In two short answers this must also hold for
+   their words without numbers and dates: `2-1 Liverpool` and `2-1 Chelsea` share two of three.
 
 Words of the question do not count, unless nothing else is left. A unit on one side only is ignored; two units must
 give the same quantity.
@@ -22,14 +23,24 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from semantic_entropy.plugin import Verdict
+from semantic_entropy_plugins.quantities.dates import MONTHS
 from semantic_entropy_plugins.text.answer_facts import Element, Facts, read_facts
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
 from semantic_entropy_plugins.text.formulas import same_formula
 from semantic_entropy_plugins.text.json_answers import json_key
 from semantic_entropy_plugins.text.measured_numbers import Quantity
-from semantic_entropy_plugins.text.word_lists import CONTRASTS, LEADING, NEGATIVE_PREFIXES, OPPOSITES, SPANS, STOP_WORDS
+from semantic_entropy_plugins.text.word_lists import (
+    CLASS_OF,
+    CONTRASTS,
+    LEADING,
+    NEGATIVE_PREFIXES,
+    OPPOSITES,
+    SPANS,
+    STOP_WORDS,
+)
 
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
+MOST_WORDS_BESIDE_NUMBERS = 4  # in longer answers, other words for the same are more frequent than other names
 FEWEST_ITEMS, MOST_ITEMS, LONGEST_ITEM = 3, 100, 3  # a list has 3 to 100 items of at most three words each
 
 
@@ -84,6 +95,7 @@ def _names(question: str) -> frozenset[str]:
     return frozenset([fold(name) for name in _NAME.findall(question)])
 
 
+_PARTS_OF_DATES = frozenset((*MONTHS, *(word for word, (name, _) in CLASS_OF.items() if name == "weekday")))
 _NAME = re.compile(r"(?<=[^.?!:\s] )[^\W\d_a-z][^\W\d_]{0,40}")
 _cached_content = lru_cache(maxsize=16384)(_read)
 _cached_facts = lru_cache(maxsize=1024)(read_facts)
@@ -114,10 +126,33 @@ def _overlap(left: Content, right: Content) -> tuple[float, bool]:
         if (left.facts.polarity == "no") != (right.facts.polarity == "no"):
             return 0.0, False  # `he did it`, `he did not`: only function words
         one, other = frozenset(left.facts.raw), frozenset(right.facts.raw)
-    shared = len(one) - len(_missing(one, other, left.facts, right.facts))
+    share, same = _enough_shared(one, other, left.facts, right.facts)
+    if same and share < 1 and _only_numbers_agree(left, right):
+        return share, False
+    return share, same
+
+
+def _only_numbers_agree(left: Content, right: Content) -> bool:
+    """Whether two short answers share too few words, without their numbers and dates.
+
+    A score, a date or a range is several numbers, which would outvote the only name: `2-1 Liverpool`, `2-1 Chelsea`.
+    """
+    one, other = _words(left.facts.elements), _words(right.facts.elements)
+    if not (one and other) or max(len(one), len(other)) > MOST_WORDS_BESIDE_NUMBERS:
+        return False
+    return not _enough_shared(one, other, left.facts, right.facts)[1]
+
+
+def _enough_shared(one: frozenset[Element], other: frozenset[Element], left: Facts, right: Facts) -> tuple[float, bool]:
+    shared = len(one) - len(_missing(one, other, left, right))
     shorter = min(len(one), len(other))
     share = min(1.0, shared / shorter)
     return share, share == 1 or (shorter >= ENOUGH_WORDS and share >= ENOUGH_SHARE)
+
+
+def _words(elements: frozenset[Element]) -> frozenset[Element]:
+    """The elements without quantities, months and weekdays."""
+    return frozenset([element for element in elements if isinstance(element, str) and element not in _PARTS_OF_DATES])
 
 
 def _equal(left: Hashable, right: Hashable) -> Verdict:

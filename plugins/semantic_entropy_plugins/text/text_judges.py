@@ -17,7 +17,7 @@ from semantic_entropy_plugins.options import checked_number
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold, tokens
 from semantic_entropy_plugins.text.fact_comparison import compare, content
 
-WORD_RULES, TEXT_RULES = 3, 5  # raised when the same settings can give another verdict; version 1 is 0.1.0
+WORD_RULES, TEXT_RULES = 3, 6  # raised when the same settings can give another verdict; version 1 is 0.1.0
 
 
 class Exact(Equivalence):

@@ -1,4 +1,4 @@
-"""Pairs from an attack on the judge `text` on 2026-11-26: same or different, and time on degenerate answers."""
+"""Pairs from an attack on the judge `text` and from fresh inputs (2026-11-26), and time on degenerate answers."""
 
 from __future__ import annotations
 
@@ -246,7 +246,32 @@ ATTACKED = {
 }
 
 
-@pytest.mark.parametrize(("same", "left", "right"), [pair for pairs in ATTACKED.values() for pair in pairs])
+FRESH = {  # source: fresh inputs 2026-11-26
+    "numbers, dates and scores do not outvote the only name": [
+        (DIFFERENT, "2-1 Liverpool", "2-1 Chelsea"),
+        (DIFFERENT, "Germany 7-1", "Brazil 7-1"),
+        (DIFFERENT, "2-1 to Liverpool", "2-1 to Chelsea"),
+        (DIFFERENT, "3-0 over Spain", "3-0 over Italy"),
+        (DIFFERENT, "won 2-1 by Liverpool", "won 2-1 by Chelsea"),
+        (DIFFERENT, "cost of $5 to Ann", "cost of $5 to Bob"),
+        (DIFFERENT, "80 to Liverpool", "80 to Chelsea"),
+        (DIFFERENT, "Paris, 4 July 1776", "London, 4 July 1776"),
+        (DIFFERENT, "Ann arrived on Monday, 4 July 1776", "Bob left on Monday, 4 July 1776"),
+        (DIFFERENT, "aspirin 75-100 mg", "heparin 75-100 mg"),
+        (DIFFERENT, "ibuprofen 400 mg every 6 hours", "naproxen 400 mg every 6 hours"),
+        (DIFFERENT, "aspirin 75 mg", "clopidogrel 75 mg"),
+        (SAME, "July 4, 1776", "on Thursday, 4 July 1776"),
+        (SAME, "Paris, 4 July 1776", "4 July 1776"),
+        (SAME, "born in Ulm in Germany in 1879", "in 1879 born in Ulm"),
+        (SAME, "Germany 7-1", "7-1"),
+        (SAME, "Germany won 7-1", "Germany 7-1"),
+    ],
+}
+
+
+@pytest.mark.parametrize(
+    ("same", "left", "right"), [pair for pairs in (*ATTACKED.values(), *FRESH.values()) for pair in pairs]
+)
 def test_pairs_of_an_attack_are_judged_in_both_directions(same, left, right):
     judge = load_equivalence("text")
     assert [v.same for v in judge.judge([Pair(None, left, right), Pair(None, right, left)])] == [same, same]
