@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, approximate, hashable, scale, subtract
 from semantic_entropy_plugins.math.keys import ExactAnswer, parse_cleaned
+from semantic_entropy_plugins.math.opaque_terms import is_equation, is_plain_name
 from semantic_entropy_plugins.math.reading import Reading
 from semantic_entropy_plugins.math.real_sets import RealSet, from_container
 from semantic_entropy_plugins.quantities import NO_MEASURE, conflict
@@ -27,12 +28,21 @@ def tolerance(size: float) -> float:
 
 def compare(left: Reading, right: Reading) -> bool | None:
     """Whether two answers mean the same; None: only math-verify can decide."""
-    if conflict(left.measure, right.measure):
+    if conflict(left.measure, right.measure) or _names_differ(left, right):
         return False
     for kind, comparer in _COMPARERS.items():
         if getattr(left, kind) or getattr(right, kind):
             return comparer(left, right)
     return None
+
+
+def _names_differ(left: Reading, right: Reading) -> bool:
+    """Whether one answer is about `f'(x)`, `|x|` or the like, and the other about something else."""
+    one, other = left.variable, right.variable
+    if one and other:
+        return one != other and not (is_plain_name(one) and is_plain_name(other))
+    bare = right if one else left
+    return is_equation(one or other) and "=" not in bare.text
 
 
 def _compare_words(left: Reading, right: Reading) -> bool | None:

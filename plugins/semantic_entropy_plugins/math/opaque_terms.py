@@ -60,6 +60,45 @@ def opaque(text: str) -> str:
     return _GAMMA.sub(_symbol, text) if "\\gamma" in text else text
 
 
+_ACCENTS = "d?dot|bar|hat|tilde|vec|overline|overrightarrow|widehat|widetilde|Delta|nabla"
+_FUNCTIONS = "sin|cos|tan|cot|sec|csc|arcsin|arccos|arctan|ln|log|exp|det|deg|arg|Re|Im|Pr"
+_ARGUMENT = rf"(?:{_BRACES}|\([^()=]{{1,20}}\)|{_NAME})"
+_CHANGED = re.compile(
+    rf"\\?\|[^|=]{{1,30}}\\?\||\\lfloor(?![a-zA-Z])[^=]{{1,30}}\\rfloor|\\lceil(?![a-zA-Z])[^=]{{1,30}}\\rceil"
+    rf"|m?\s*\\(?:{_ACCENTS})(?![a-zA-Z])\s*{_ARGUMENT}(?:\([^()=]{{1,12}}\))?"
+    rf"|\\(?:{_FUNCTIONS})(?![a-zA-Z])\s*(?:[_^]\s*(?:\w|{_BRACES})\s*)?{_ARGUMENT}"
+    rf"|{_DERIVATIVE.pattern}|{_QUOTIENT.pattern}|{_PRIME.pattern}(?:\([^()=]{{1,12}}\))?|{_EXPECTED.pattern}"
+    rf"|{_NAME}\s*\^\s*\{{\s*-1\s*\}}(?:\([^()=]{{1,12}}\))?|[a-z]\s*!"
+)
+_SEGMENT = re.compile(r"(?:\\overline|\|)([A-Z]{2})\|?")
+_EQUATION = re.compile(r"\|[xynkt]\||[a-z]!")
+
+
+def changed_name(side: str) -> str:
+    r"""The notation before an equals sign that is more than a name, as `f'(x)`, `|x|` or `\bar{x}`; else "".
+
+    It has no spaces and no braces. A segment, `\overline{AB}` or `|AB|`, has the name `AB`.
+    """
+    if not _CHANGED.fullmatch(side.strip()):
+        return ""
+    plain = re.sub(r"[\s{}]", "", side).replace("^\\prime", "'").replace("\\|", "|")
+    segment = _SEGMENT.fullmatch(plain)
+    return segment[1] if segment else plain
+
+
+def is_equation(name: str) -> bool:
+    """Whether a changed name asks for its letter: `|x| = 5` does not say that the answer is 5."""
+    return _EQUATION.fullmatch(name) is not None
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is letters with an index, or a function of a letter."""
+    return not name or _PLAIN.fullmatch(name) is not None
+
+
+_PLAIN = re.compile(rf"(?!\\(?:{_ACCENTS}|{_FUNCTIONS}))\\?[a-zA-Z]+(?:\s*[A-Z]+)?(?:_\{{?\w+\}}?)?(?:\([^()]*\))?")
+
+
 def _symbol(found: re.Match[str]) -> str:
     r"""A symbol for a notation, whatever its spaces, its braces and its writing of a prime."""
     plain = re.sub(r"[\s{}]", "", found[0]).replace("^\\prime\\prime", "''").replace("^\\prime", "'")

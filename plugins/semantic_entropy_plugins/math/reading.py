@@ -27,6 +27,7 @@ from semantic_entropy_plugins.math.answer_words import (
 from semantic_entropy_plugins.math.claims import take_claims
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
 from semantic_entropy_plugins.math.keys import LONGEST_EXACT, ExactAnswer, container, end_of_number, parse_cleaned
+from semantic_entropy_plugins.math.opaque_terms import changed_name
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
 from semantic_entropy_plugins.math.writing import CURRENCY, clean, plain_words
 from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
@@ -109,7 +110,7 @@ def _slow(cleaned: str) -> Reading:
         found = reader(cleaned)
         if found:
             return found
-    return Reading(_in_radians(cleaned))
+    return Reading(_in_radians(cleaned), variable=_name(cleaned)[0])
 
 
 _TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
@@ -222,11 +223,19 @@ _WORDS_BEFORE = re.compile(
 )
 
 
+def _name(cleaned: str) -> tuple[str, str]:
+    """What stands before the equals sign, if it is a name or a changed name; and the rest."""
+    name = _NAME.match(cleaned)
+    if name:
+        return name[1], cleaned[name.end() :]
+    side, equals, rest = cleaned.partition("=")
+    changed = changed_name(side) if equals else ""
+    return (changed, rest.strip()) if changed and rest.strip() else ("", cleaned)
+
+
 def _quantity(cleaned: str) -> Reading | None:
     """A number with a unit, a currency, a scale word or a noun, and with a variable before it."""
-    name = _NAME.match(cleaned)
-    variable = name[1] if name else ""
-    text = cleaned[name.end() :] if name else cleaned
+    name, text = _name(cleaned)
     before = ""
     qualifier = _WORDS_BEFORE.match(text)
     if qualifier and not is_qualifying(qualifier[1]):
@@ -256,7 +265,7 @@ def _quantity(cleaned: str) -> Reading | None:
     qualifiers = tuple(sorted({*measure.qualifiers, *claims}))
     measure = measure._replace(scale=NO_MEASURE.scale, percent=False, qualifiers=qualifiers)
     loose = len(suffix.strip()) == 1 and suffix.strip().isalpha()
-    return Reading(cleaned if loose else number, exact, measure=measure, variable=variable)
+    return Reading(cleaned if loose else number, exact, measure=measure, variable=name)
 
 
 def _claims(after: str, before: str) -> tuple[set[tuple[str, int]], tuple[str, str]]:
@@ -385,14 +394,14 @@ _NUMERIC = re.compile(rf"(?:[-+*/^().,\[\]{{}}\d%\s{CURRENCY}]|\\(?:frac|sqrt|pi
 
 def _result(cleaned: str) -> Reading | None:
     """The value after the last equals sign of a calculation: `2 + 3 = 5`, `x = 2 + 3 = 5`."""
-    name = _NAME.match(cleaned)
-    *steps, last = (cleaned[name.end() :] if name else cleaned).split("=")
+    name, text = _name(cleaned)
+    *steps, last = text.split("=")
     if not steps or not all(map(_NUMERIC.fullmatch, steps)):
         return None
     found = _quick(last.strip()) or _quantity(last.strip())
     if found is None or found.variable:
         return None
-    return replace(found, variable=name[1] if name else "")
+    return replace(found, variable=name)
 
 
 _TRAILING_TEXT = re.compile(r"(.*?\S)\s*\\(?:text|mathrm)\s*\{([^{}]*)\}\s*(\^\s*\{?\s*-?\d\s*\}?)?", re.DOTALL)

@@ -252,6 +252,35 @@ ATTACKED = {
         ("+-3", "-3"),
         (r"f(x)=\begin{cases}1 & x=0\\2 & x=1\end{cases}", r"f(x)=\begin{cases}2 & x=0\\1 & x=1\end{cases}"),
     ],
+    # fresh inputs 2026-11-26
+    "changed names": [
+        ("|x| = 5", "x = 5"),
+        (r"\boxed{\left|x\right| = 5}", r"\boxed{x = 5}"),
+        (r"\boxed{|x| = 5}", r"\boxed{5}"),
+        (r"\boxed{|AB| = 5}", r"\boxed{|CD| = 5}"),
+        (r"\boxed{f'(x) = 5}", r"\boxed{f(x) = 5}"),
+        (r"\boxed{f''(x) = 5}", r"\boxed{f'(x) = 5}"),
+        (r"\boxed{f'(x) = 2x}", r"\boxed{f(x) = 2x}"),
+        (r"\boxed{\frac{dy}{dx} = 5}", r"\boxed{y = 5}"),
+        (r"\boxed{\frac{dy}{dx} = 2x}", r"\boxed{y = 2x}"),
+        (r"\boxed{\dot{x} = 5}", r"\boxed{x = 5}"),
+        (r"\boxed{\bar{x} = 5}", r"\boxed{x = 5}"),
+        (r"\boxed{\hat{p} = 0.5}", r"\boxed{p = 0.5}"),
+        (r"\boxed{\Delta x = 5}", r"\boxed{x = 5}"),
+        (r"\boxed{\vec{v} = (1,2)}", r"\boxed{v = (1,2)}"),
+        (r"\boxed{\overline{z} = 3+4i}", r"\boxed{z = 3+4i}"),
+        (r"\boxed{\tan x = 1}", r"\boxed{x = 1}"),
+        (r"\boxed{\lfloor x \rfloor = 5}", r"\boxed{x = 5}"),
+        (r"\boxed{n! = 6}", r"\boxed{n = 6}"),
+        (r"\boxed{A^{-1} = 2}", r"\boxed{A = 2}"),
+        (r"\boxed{A^T = 5}", r"\boxed{A = 5}"),
+        (r"\boxed{E[X] = 5}", r"\boxed{X = 5}"),
+        (r"\boxed{\mathbb{E}[X] = 5}", r"\boxed{X = 5}"),
+        (r"\boxed{\operatorname{Var}(X) = 5}", r"\boxed{X = 5}"),
+        (r"\boxed{P(A|B) = 0.5}", r"\boxed{P(A) = 0.5}"),
+        ("So $|x| = 5$.", "So $x = 5$."),
+        (r"\overline{AB} = 5", r"\overline{BC} = 5"),
+    ],
 }
 
 
@@ -291,6 +320,15 @@ SAME_AFTER_THE_ATTACK = [
     ("He first has 5.", "He has 5 last year."),
     ("Since he does not need 3 of them, 7 are left.", "7"),
     ("A loss of 5 dollars last year.", "a loss of 5 dollars"),
+    ("x = 5", "5"),
+    (r"\boxed{f'(x) = 5}", r"\boxed{5}"),
+    (r"\boxed{f'(x) = 2x}", r"\boxed{2x}"),
+    (r"\boxed{f'(x) = 2x+x}", r"\boxed{f'(x) = 3x}"),
+    (r"\boxed{\frac{dy}{dx} = 5}", r"\boxed{\dfrac{dy}{dx}=5.0}"),
+    (r"\boxed{E[X] = 5}", r"\boxed{E[X]=\frac{10}{2}}"),
+    (r"\boxed{|x| = 5}", r"\boxed{\left|x\right| = 5}"),
+    (r"\boxed{\overline{AB} = 5}", r"\boxed{|AB| = 5}"),
+    (r"\boxed{\overline{AB} = 5}", r"\boxed{AB = 5}"),
 ]
 
 
