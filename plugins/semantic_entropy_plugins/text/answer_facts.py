@@ -40,6 +40,7 @@ from semantic_entropy_plugins.text.word_lists import (
     NEGATIONS,
     NO,
     NO_NEGATION,
+    NO_SUPERLATIVES,
     NUMBERED,
     PARTICLES,
     SCOPE,
@@ -89,7 +90,7 @@ _COUNTERS = re.compile(
 )
 _SPELLED = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe", "\u00e5": "aa"})
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
-_SHORTEST_SUPERLATIVE = 5  # letters: `best`, `west` and `rest` have no rank here
+_RANKS = frozenset(map(str, range(2, 21)))  # before a superlative: `second largest`
 _LONGEST_CACHED_WORD = 50  # characters
 
 
@@ -321,8 +322,8 @@ class _AnswerReader:
             return
         if word in CLASS_OF:
             self.marks.add(CLASS_OF[word])
-        if len(word) > _SHORTEST_SUPERLATIVE and word.endswith("est") and self.raw[-2:-1]:
-            self.marks.add((f"rank of {word}", self.raw[-2] if self.raw[-2].isdigit() else "1"))
+        if (word.endswith("est") and word not in NO_SUPERLATIVES) or word in ("most", "least", "worst"):
+            self.marks.add((f"rank of {word}", self.raw[-2] if self.raw[-2:-1] and self.raw[-2] in _RANKS else "1"))
         if not written.isascii():
             spelled = _folded(written.casefold().translate(_SPELLED))
             if spelled != word:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable
+from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
@@ -32,6 +33,7 @@ from semantic_entropy_plugins.text.measured_numbers import Quantity
 from semantic_entropy_plugins.text.word_lists import (
     CLASS_OF,
     CONTRASTS,
+    DEMONSTRATIVES,
     LEADING,
     NEGATIVE_PREFIXES,
     OPPOSITES,
@@ -231,6 +233,8 @@ def _contrasts(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
     for word, following in pairwise(words):
         if word in SPANS and following[-1:].isdigit():
             found.add((following, SPANS[word]))
+        elif word in DEMONSTRATIVES and following not in STOP_WORDS:
+            found.add(("demonstrative", DEMONSTRATIVES[word]))  # `this box`, `that box`
         elif following == "ago" and word[-1:].isdigit():
             found = {pair for pair in found if pair[0] != word} | {(word, "ago")}
     return frozenset(found)
@@ -266,7 +270,12 @@ def _opposite(one: frozenset[Element], other: frozenset[Element]) -> bool:
         any(not OPPOSITES[word].isdisjoint(others) for word in words if word in OPPOSITES)
         or any(prefix + word in other for word in words for prefix in NEGATIVE_PREFIXES)
         or any(prefix + word in one for word in others for prefix in NEGATIVE_PREFIXES)
+        or (_FIRST in one and "last" in other)
+        or (_FIRST in other and "last" in one)
     )
+
+
+_FIRST = Quantity(Fraction(1))
 
 
 def _is_formula(facts: Facts) -> bool:

@@ -34,6 +34,8 @@ _SCALED = re.compile(
     re.IGNORECASE,
 )
 _LAST_BUT = re.compile(r"\b(?:second|next)[ -](?:to[ -])?last\b|\blast but one\b", re.IGNORECASE)
+_LAST_ONE = re.compile(r"\b(last) one\b", re.IGNORECASE)  # as `the first one` is `the first`
+_HYPHENATED = re.compile(r"(?<![\w-])(un|de|anti|counter|ex|semi|inter|intra)-(?=[^\W\d_]{4})", re.IGNORECASE)
 _UP_TO = re.compile(r"\bup to(?= [$\u20ac\u00a3\d])", re.IGNORECASE)
 _TINY_PARTS = {"tenth": "1/10", "hundredth": "1/100", "thousandth": "1/1000", "millionth": "1/1000000"}
 _TINY = re.compile(rf"\ban? ({'|'.join(_TINY_PARTS)})(?= of\b|\s?(?:$|[.,;]))", re.IGNORECASE)
@@ -48,6 +50,7 @@ def plain_writing(text: str) -> str:
     line = " ; ".join([" ".join(part.split()) for part in lines])
     if any(map(str.isdigit, line)):
         line = _UP_TO.sub("at most", _RANGE.sub(r"\1 \3 \2 ", _SCALED.sub(_scaled, line)))
+    line = _LAST_ONE.sub(r"\1", _HYPHENATED.sub(r"\1", line) if "-" in line else line)
     line = _TINY.sub(lambda part: _TINY_PARTS[part[1].lower()], _LAST_BUT.sub("penultimate", line))
     plain_text = _ODDS.sub(r"\1 \2-\3", with_digits(with_clocks(line)))
     return _answer_alone(DENIALS.sub("not", plain_text))

@@ -92,7 +92,8 @@ lender borrower | landlord tenant | doubled halved | ally enemy | ancestor desce
 acute chronic | benign malignant | anode cathode | proton electron | oxidation reduction | oxidized reduced
 exothermic endothermic | artery vein | arteries veins | systolic diastolic | solvent solute | input output
 sender receiver | upstream downstream | inhale exhale | expand contract | expands contracts | attract repel
-attracts repels | melting boiling | freezing boiling | hypothesis conclusion | numerator denominator
+attracts repels | interstate intrastate | intermolecular intramolecular | intercellular intracellular
+| melting boiling | freezing boiling | hypothesis conclusion | numerator denominator
 linken rechten | links rechts | vor nach | mehr weniger | steigen sinken | steigt sinkt | nordlich sudlich
 norden suden | avant apres | plus moins | nord sud | gauche droite | norte sur | norte sul | antes despues
 antes depois | mas menos | mais menos | izquierda derecha | esquerda direita
@@ -128,6 +129,7 @@ _CONTRASTS = {
     "fame": "known | unknown",
     "bound": "only just | least",
     "emphasis": "only | even",
+    "person": "i my | you your | we our | they them their | he him his | she her",
 }
 CONTRASTS: Mapping[str, frozenset[tuple[str, str]]] = dict.fromkeys(SPANS, frozenset())
 for _name, _members in _CONTRASTS.items():
@@ -135,7 +137,13 @@ for _name, _members in _CONTRASTS.items():
         for _word in _member.split():
             CONTRASTS = {**CONTRASTS, _word: CONTRASTS.get(_word, frozenset()) | {(_name, _member)}}
 """Function words that exclude each other in two answers whose other words are equal: `must pay` and `may pay`."""
-NEGATIVE_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "anti", "mis")
+DEMONSTRATIVES = {"this": "near", "these": "near", "that": "far", "those": "far"}
+NEGATIVE_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "anti", "mis", "de", "ex", "semi", "counter")
+NO_SUPERLATIVES = frozenset(
+    "honest dishonest forest interest harvest request modest contest protest conquest suggest invest digest arrest "
+    "everest tempest midwest northwest southwest budapest earnest bequest manifest rest west test guest quest chest "
+    "nest vest pest zest".split()
+)
 
 DENIALS = re.compile(
     r"\b(?<!none )(?<!no )(?<!nothing )(?:far from(?= [a-z])|fail(?:s|ed)? to\b|(?:other|rather) than\b|instead of\b)",
