@@ -52,6 +52,7 @@ def number_of(words: str) -> str:
 
 _BOUNDS = re.compile(r"(?:at (?:least|most)|no (?:more|less|fewer) than|up to)(?: \w+)?", re.IGNORECASE)
 _OPERATIONS = frozenset("half third quarter root square cube reciprocal negative double twice inverse".split())
+_ERAS = frozenset(("BC", "AD", "CE"))
 _CONTESTS = frozenset("win wins won lead leads led lose loses lost".split())
 _LINKS = frozenset("of by a an the about approximately around than is are was were only exactly total".split())
 
@@ -61,6 +62,8 @@ def is_qualifying(words: str) -> bool:
     if _BOUNDS.fullmatch(" ".join(words.split())):
         return True
     rest = [word for word in words.split() if word.lower() not in _LINKS]
+    if len(rest) > 1 and not _ERAS.isdisjoint(rest):  # the length of BC is
+        return False
     if not rest or not _OPERATIONS.isdisjoint(map(str.lower, rest)):
         return False
     if all(is_qualifier(word) or is_claim(word) for word in rest):

@@ -24,7 +24,12 @@ _AXES: dict[str, tuple[str, ...]] = {
     "result": ("sum", "product", "quotient", "remainder"),
     "extent": ("area", "perimeter circumference", "volume"),
     "circle": ("radius", "diameter"),
-    "side of a shape": ("width", "height"),
+    "side of a shape": ("width", "height", "length", "depth"),
+    "of two": ("thebigger", "thesmaller"),
+    "journey": ("leaves leaving departs departure departed", "arrives arriving arrival arrived"),
+    "monotony": ("increasing", "decreasing"),
+    "function": ("domain", "range codomain"),
+    "spread": ("variance", "deviation"),
     "end": ("first", "last"),
     "table": ("row", "column"),
     "conic": ("vertex", "focus", "directrix"),
@@ -41,7 +46,10 @@ _POLES = {
 _LABELS = frozenset("first last row column degree order".split())  # count right before the number
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _DIRECTION = re.compile(r"\b(up|down)\s*$")
+_COMPARED_NOUN = r"\s+(?=(?:number|value|integer|root|solution|angle|side|one|part|of the)s?\b)"
 _SPELLED = (
+    (re.compile(rf"\b(?:bigger|larger|greater){_COMPARED_NOUN}", re.IGNORECASE), "thebigger "),
+    (re.compile(rf"\b(?:smaller|lesser){_COMPARED_NOUN}", re.IGNORECASE), "thesmaller "),
     (re.compile(r"\btoo (?:much|many)\b", re.IGNORECASE), "toomuch"),
     (re.compile(r"\btoo (?:little|few)\b", re.IGNORECASE), "toolittle"),
     (re.compile(r"\bby a factor\b", re.IGNORECASE), " "),
@@ -79,8 +87,21 @@ def take_claims(text: str) -> tuple[tuple[tuple[str, int], ...], str]:
     return (found, _WORD.sub(lambda word: " ; " if is_claim(word[0]) else word[0], spelled)) if found else ((), text)
 
 
+_LINKS = frozenset("is are was were the a an at of on in".split())
+_LEADING = re.compile(r"(?:[^\W\d_]{2,}\s+){1,6}(?![^\W\d_]{2}|[a-zA-Z]\s*=)(?=\S)")
+
+
+def leading_claims(text: str) -> tuple[tuple[tuple[str, int], ...], str]:
+    """The claims of the words at the beginning of a text, if all of them are claims or links; and the rest."""
+    found = _LEADING.match(text)
+    words = _spelled(found[0]).lower().split() if found else []
+    if not found or not all(is_claim(word) or word in _LINKS for word in words):
+        return (), text
+    return tuple(_POLES[word] for word in words if is_claim(word)), text[found.end() :]
+
+
 def _spelled(text: str) -> str:
-    if "too " in text or "factor" in text:
+    if "er " in text or "too " in text or "factor" in text:
         for pattern, replacement in _SPELLED:
             text = pattern.sub(replacement, text)
     return text

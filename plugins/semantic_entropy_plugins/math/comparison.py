@@ -111,7 +111,7 @@ def _compare_exact(left: Reading, right: Reading) -> bool | None:
     one, other = left.exact, right.exact
     if one is None or other is None:
         return None
-    if left.variable and right.variable and left.variable != right.variable:
+    if left.variable and right.variable and _index(left, right) != _index(right, left):
         return False
     kinds = {one.kind, other.kind}
     if kinds == {"%", "value"}:
@@ -121,6 +121,13 @@ def _compare_exact(left: Reading, right: Reading) -> bool | None:
     if len(kinds) == len(one.values) == len(other.values) == 1:
         return _same_value(left, right, one, other)
     return _compare_several(one, other)
+
+
+def _index(reading: Reading, other: Reading) -> str:
+    """The name of an answer; only its index against a term, as `a_5` against `term_5`."""
+    if "term_" not in reading.variable + other.variable:
+        return reading.variable
+    return reading.variable.rpartition("_")[2].strip("{}")
 
 
 def _compare_several(one: ExactAnswer, other: ExactAnswer) -> bool | None:

@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from semantic_entropy_plugins.math.claims import with_claims
+from semantic_entropy_plugins.math.opaque_terms import changed_name
 from semantic_entropy_plugins.quantities import SCALES
 from semantic_entropy_plugins.quantities.measures import is_qualifier
 from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS, named_unit
@@ -65,11 +66,13 @@ _RUN = re.compile(
 )
 _BREAK = re.compile(r"[.;:!?](?=\s|$)|\s[-\u2212\u2013]{1,2}\s*$|,(?!\d{3}(?!\d))")
 _EQUALS = re.compile(r"(?<![<>!=\\])=(?!=)")
-_NAME = re.compile(r"(?:(?<![^\W\d_])[a-zA-Z]\w{0,2}(?:\([^()\n]{1,8}\))?|\$[^$\n]{1,12}\$)\s*=\s*$")
+_NAME = re.compile(r"(?:(?<![^\W\d_])[a-zA-Z]\w{0,2}(?:\([^()\n]{1,8}\))?|\$[^$\n]{1,12}\$|\|[^|\n]{1,12}\|)\s*=\s*$")
 _VALUE = re.compile(
     r"\d|\\(?:infty|emptyset|varnothing|pi|mathbb)|[\u221a\u03c0\u221e\u00bd\u00bc\u00be]|[a-zA-Z]\s?[\^\u00b2\u00b3]"
 )
-_EDGE_LEFT = re.compile(r"(?:[\s.,;:!&|*/+=_^%)\]}]|[-\u2212\u2013](?=\s)|[a-zA-Z](?=\s+[\d(\\]))+")
+_EDGE_LEFT = re.compile(
+    r"(?:\|(?![^|=\n]{1,12}\|\s*=)|[\s.,;:!&*/+=_^%)\]}]|[-\u2212\u2013](?=\s)|[a-zA-Z](?=\s+[\d(\\]))+"
+)
 _EDGE_RIGHT = re.compile(r"(?:[\s,;:&|*/+=_^(\[{<>-]|(?<!\d)!|\.|\s[a-zA-Z](?=[\s.,;:]*$))+$")
 
 
@@ -169,23 +172,64 @@ def last_mathematics(text: str) -> str | None:
     if not parts:
         return None
     end = parts[-1].end + len(unit_after(text, parts[-1].end))
-    start, joined, counted = parts[-1].start, False, False
+    start, joined, counted = parts[-1].start, False, None
     for one, other in pairwise(reversed(parts)):
         if not _joined(text, other, other.end + len(unit_after(text, other.end)), one):
             break
-        counted |= _COUNTED.match(text, other.end) is not None
+        counted = counted or _COUNTED.match(text, other.end)
         start, joined = other.named, True
     if counted:  # 7 adults and 12 children
-        noun = _ANY_NOUN.match(text, end)
+        noun = (counted[1] and _ADJECTIVE_AND_NOUN.match(text, end)) or _ANY_NOUN.match(text, end)
         end = noun.end() if noun else end
     elif not joined and end == parts[-1].end:
         end += len(_noun_after(text, end))
     start = _with_function(text, start)
-    return with_claims(text, _qualified(text, start, end, joined=joined), end)
+    qualified = _qualified(text, start, end, joined=joined)
+    span = with_claims(text, qualified, end)
+    name = "" if joined else text[parts[-1].named : parts[-1].start] or _changed_before(text, start)
+    return (name or _subject(text[max(0, qualified - _SEARCHED) : qualified])) + span
 
 
-_COUNTED = re.compile(r"\s+[^\W\d_]{3,20},?\s+(?:and|or|to)\s")
+_COUNTED_IN = "term|day|week|month|year|hour|minute|step|row|round|level|stage|lap|trial"
+_SEARCHED = 60  # characters before an answer in which its subject stands
+_SUBJECTS = (
+    # The x-intercept is 3, it crosses the y-axis at 3
+    (re.compile(r"(?<![\w-])\$?([a-z])\$?-(?:intercept|axis|coordinate|value)s?\b[^.,;\d=]{0,15}$"), r"\1 = "),
+    # The length of AB is 5, angle A is 60 degrees, x goes to 5
+    (
+        re.compile(
+            r"(?<![^\W\d_])(?:([B-HJ-Zb-z]|[A-Z]{2})|(?i:angle|side|point|edge|plan|option|vertex)\s+([a-zA-Z]))\s+"
+            r"(?:is|equals|becomes|(?:goes|tends|converges)\s+to|approaches)\s+(?:not\s+)?$",
+        ),
+        r"\1\2 = ",
+    ),
+    # The 5th term is 12, on day 5 he has 12
+    (re.compile(rf"(?<!\w)(\d{{1,4}})(?:st|nd|rd|th)\s+({_COUNTED_IN})\b[^.,;\d=]{{0,30}}$"), r"\2_\1 = "),
+    (re.compile(rf"(?<!\w)({_COUNTED_IN})\s+(\d{{1,4}})\b[^.,;\d=]{{1,30}}$"), r"\1_\2 = "),
+)
+
+
+_BEFORE_EQUALS = re.compile(r"((?:\S+\s+)?(\S{1,40}))\s*=\s*$")
+
+
+def _changed_before(text: str, start: int) -> str:
+    """The notation and the equals sign right before a value: `f'(2) =`, `E[X] =`."""
+    found = _BEFORE_EQUALS.search(text[max(0, start - _SEARCHED) : start])
+    sides = (found[1], found[2]) if found else ()
+    return next((f"{side} = " for side in sides if changed_name(side)), "")
+
+
+def _subject(before: str) -> str:
+    """The name of what an answer is about, from the words right before it: `angle B is`, `the 5th term is`."""
+    for pattern, name in _SUBJECTS:
+        if found := pattern.search(before):
+            return found.expand(name)
+    return ""
+
+
+_COUNTED = re.compile(r"(\s+[^\W\d_]{2,20})?\s+[^\W\d_]{3,20},?\s+(?:and|or|to)\s")
 _ANY_NOUN = re.compile(r"\s+[^\W\d_]{2,20}")
+_ADJECTIVE_AND_NOUN = re.compile(r"\s+[^\W\d_]{2,20}\s+[^\W\d_]{2,20}")
 _FUNCTION = re.compile(r"(?<![^\W\d_])[a-z][a-z0-9]{1,11}$")
 
 

@@ -24,12 +24,12 @@ from semantic_entropy_plugins.math.answer_words import (
     prose_of,
     words_of,
 )
-from semantic_entropy_plugins.math.claims import take_claims
+from semantic_entropy_plugins.math.claims import leading_claims, take_claims
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
 from semantic_entropy_plugins.math.keys import LONGEST_EXACT, ExactAnswer, container, end_of_number, parse_cleaned
 from semantic_entropy_plugins.math.opaque_terms import changed_name
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
-from semantic_entropy_plugins.math.writing import CURRENCY, clean, plain_words
+from semantic_entropy_plugins.math.writing import CURRENCY, both_signs, clean, in_radians, plain_words
 from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
 from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS
 
@@ -106,24 +106,24 @@ def _quick(cleaned: str) -> Reading | None:
 
 
 def _slow(cleaned: str) -> Reading:
-    for reader in (_numeral, _residue, _vector, _ratio, _words, _quantity, _set, _list, _result, _measured, _prose):
+    for reader in (
+        _numeral,
+        _residue,
+        _vector,
+        _ratio,
+        _words,
+        _quantity,
+        _claimed,
+        _set,
+        _list,
+        _result,
+        _measured,
+        _prose,
+    ):
         found = reader(cleaned)
         if found:
             return found
-    return Reading(_in_radians(cleaned), variable=_name(cleaned)[0])
-
-
-_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
-_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\u00b0")
-
-
-def _in_radians(cleaned: str) -> str:
-    """The text for math-verify, which reads no degrees: an angle of a function in radians, other angles as numbers."""
-    if "\u00b0" not in cleaned:
-        return cleaned
-    if _TRIGONOMETRIC.search(cleaned):
-        cleaned = _DEGREES.sub(r"{(\\frac{\1 \\cdot \\pi}{180})}", cleaned)
-    return cleaned.replace("\u00b0", " ")
+    return Reading(in_radians(cleaned), variable=_name(cleaned)[0])
 
 
 _BASES = {
@@ -277,16 +277,20 @@ def _claims(after: str, before: str) -> tuple[set[tuple[str, int]], tuple[str, s
     return {*found, *earlier}, (after, before)
 
 
+def _claimed(cleaned: str) -> Reading | None:
+    """Mathematics after words of a claim: `vertex (2, -3)`, `sum x + 1`."""
+    name, text = _name(cleaned)
+    claims, rest = leading_claims(text)
+    if not claims or take_claims(rest)[0]:
+        return None
+    found = _read(rest)
+    qualifiers = tuple(sorted({*found.measure.qualifiers, *claims}))
+    return replace(found, measure=found.measure._replace(qualifiers=qualifiers), variable=name or found.variable)
+
+
 _MARKS = {"'": " prime", "''": " doubleprime", '"': " doubleprime"}  # a foot or a minute of arc; an inch or a second
-_GLUED = {
-    "k": "thousand",
-    "M": "million",
-    "B": "billion",
-    "T": "trillion",
-    "m": "million",
-    "b": "billion",
-    "K": "thousand",
-}
+_GLUED = dict.fromkeys("kK", "thousand") | dict.fromkeys("mM", "million") | dict.fromkeys("bB", "billion")
+_GLUED["T"] = "trillion"
 
 
 def _scaled(exact: ExactAnswer, measure: Measure) -> ExactAnswer | None:
@@ -347,7 +351,7 @@ def _list(cleaned: str) -> Reading | None:
         return None
     readings: list[Reading] = []
     for item in items:
-        for part in _both_signs(item.strip()):
+        for part in both_signs(item.strip()):
             found = _quick(part) or _quantity(part)
             if found is None or found.exact is None or found.exact.kind != "value":
                 return None
@@ -377,15 +381,6 @@ def _list(cleaned: str) -> Reading | None:
         exact,
         measure=units.pop() if units else NO_MEASURE,
         variable=" ".join(dict.fromkeys(variables)).strip(),
-    )
-
-
-def _both_signs(item: str) -> tuple[str, ...]:
-    if "\\pm" not in item and "\\mp" not in item:
-        return (item,)
-    return (
-        re.sub(r"\\pm(?![a-zA-Z])", "+", re.sub(r"\\mp(?![a-zA-Z])", "-", item)),
-        re.sub(r"\\pm(?![a-zA-Z])", "-", re.sub(r"\\mp(?![a-zA-Z])", "+", item)),
     )
 
 

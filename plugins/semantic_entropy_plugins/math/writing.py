@@ -137,6 +137,8 @@ _RULES: tuple[_Rule, ...] = (
     ((r"\geq", ">="), re.compile(r"\\geqslant(?![a-zA-Z])|\\geq(?![a-zA-Z])|>="), r"\\ge "),
     ((r"\neq", "!=", r"\not"), re.compile(r"\\neq(?![a-zA-Z])|!=|\\not\s*="), r"\\ne "),
     ((r"\{",), re.compile(r"\\\{\s*\\\}"), r"\\emptyset "),
+    # a set whose braces are not escaped; {1,000} is a number
+    (("{",), re.compile(r"^\{(?!\d{1,3}(?:,\d{3})+\})([^{}=]*[,;][^{}=]*)\}$"), r"\\{\1\\}"),
     ((r"\varnothing",), re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     ((r"\lt",), re.compile(r"\\lt(?![a-zA-Z])"), "<"),
     ((r"\gt",), re.compile(r"\\gt(?![a-zA-Z])"), ">"),
@@ -315,3 +317,26 @@ def plain_words(text: str) -> str:
     for pattern, replacement in _SIGNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+_TRIGONOMETRIC = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-zA-Z])")
+_DEGREES = re.compile(r"(\d+(?:\.\d+)?)\s*\u00b0")
+
+
+def in_radians(cleaned: str) -> str:
+    """The text for math-verify, which reads no degrees: an angle of a function in radians, other angles as numbers."""
+    if "\u00b0" not in cleaned:
+        return cleaned
+    if _TRIGONOMETRIC.search(cleaned):
+        cleaned = _DEGREES.sub(r"{(\\frac{\1 \\cdot \\pi}{180})}", cleaned)
+    return cleaned.replace("\u00b0", " ")
+
+
+def both_signs(item: str) -> tuple[str, ...]:
+    r"""Both values of an item with `\pm`."""
+    if "\\pm" not in item and "\\mp" not in item:
+        return (item,)
+    return (
+        re.sub(r"\\pm(?![a-zA-Z])", "+", re.sub(r"\\mp(?![a-zA-Z])", "-", item)),
+        re.sub(r"\\pm(?![a-zA-Z])", "-", re.sub(r"\\mp(?![a-zA-Z])", "+", item)),
+    )
