@@ -58,9 +58,13 @@ def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
 
 
 def judge_key(equivalence: Equivalence) -> tuple[Hashable, ...]:
-    """Return the judge's part of `verdict_key`: its class, settings and versions."""
+    """Return the judge's part of `verdict_key`: its class, settings and versions, and its rules if they ever changed.
+
+    Keys without rules are those of 0.1.0, so cache files of 0.1.0 stay useful.
+    """
     versions = () if equivalence.cheap else tuple(sorted(equivalence.versions.items()))
-    return type(equivalence), equivalence.settings, versions
+    rules = () if equivalence.rules == 1 else (("rules", equivalence.rules),)
+    return type(equivalence), equivalence.settings, (*versions, *rules)
 
 
 def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pair) -> tuple[Hashable, ...]:

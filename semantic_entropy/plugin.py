@@ -23,7 +23,9 @@ point in the group `semantic_entropy` that names this module:
     def semantic_entropy_equivalences():
         return [Component("soundex", load, "equal Soundex codes mean the same")]
 
-`semantic_entropy.testing` has the checks that your component should pass.
+`semantic_entropy.testing` has the checks that your component should pass. Each component class has an attribute
+`rules`, the version of its rules, which is 1: raise it when the same settings and input can give another result. Stored
+verdicts, samples and runs of the older rules are then not used again.
 """
 
 from semantic_entropy import errors

@@ -5,6 +5,8 @@
 
 `check_clusterer`, `check_estimator` and `check_sampler` check the other kinds of component. Each function raises
 `ConformanceError` (an AssertionError) if the component breaks a rule. The message lists all broken rules with values.
+No check can see that a new release gives other results for the same input: raise the attribute `rules` of the class
+then (see `semantic_entropy.plugin`).
 """
 
 from __future__ import annotations
@@ -57,17 +59,17 @@ def check_equivalence(
         answers: answers of the kind that your judge is made for, such as ["5 cm", "0.05 m"] for a judge of lengths.
         question: the question that the answers belong to.
     """
-    _report(equivalence.name, _equivalence_rules(equivalence, list(dict.fromkeys(answers)), question))
+    _report(equivalence, _equivalence_rules(equivalence, list(dict.fromkeys(answers)), question))
 
 
 def check_clusterer(clusterer: Clusterer) -> None:
     """Check a clusterer: it finds the classes of a transitive judge, asks for valid pairs only, and ends."""
-    _report(clusterer.name, _clusterer_rules(clusterer))
+    _report(clusterer, _clusterer_rules(clusterer))
 
 
 def check_estimator(estimator: EntropyEstimator) -> None:
     """Check an estimator: its value is finite and independent of the responses' order; its probabilities sum to 1."""
-    _report(estimator.name, _estimator_rules(estimator))
+    _report(estimator, _estimator_rules(estimator))
 
 
 def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int = 3) -> None:
@@ -80,17 +82,22 @@ def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int
     The check draws 2 n samples for each question and starts a long list of other requests. This costs money on a paid
     API.
     """
-    _report(sampler.name, _sampler_rules(sampler, list(dict.fromkeys(questions)), n))
+    _report(sampler, _sampler_rules(sampler, list(dict.fromkeys(questions)), n))
 
 
-def _report(name: str, rules: Iterator[str]) -> None:
-    broken: list[str] = []
+def _report(component: Any, rules: Iterator[str]) -> None:
+    broken = list(_version_rules(component))
     try:
         broken.extend(rules)
     except SemanticEntropyError as error:  # after a broken contract, the other rules cannot be checked
         broken.append(str(error))
     if broken:
-        raise ConformanceError(name, broken)
+        raise ConformanceError(component.name, broken)
+
+
+def _version_rules(component: Any) -> Iterator[str]:
+    if type(component.rules) is not int or component.rules < 1:
+        yield f"rules is {component.rules!r}: it must be a whole number of 1 or more"
 
 
 def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: str | None) -> Iterator[str]:

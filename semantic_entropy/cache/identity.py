@@ -1,8 +1,8 @@
 """The identity of a component in results, in cache files and in sample stores.
 
 Judges (`Equivalence`) and samplers (`Sampler`) share the base class `Identified`. A cache file finds verdicts by the
-judge's class (`class_identity`), `settings` and `versions`. A sample store finds samples by the sampler's class and
-`settings`.
+judge's class (`class_identity`), `rules`, `settings` and `versions`. A sample store finds samples by the sampler's
+class, `rules` and `settings`.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class Identified:
     """The name in results; default: the name of the class."""
     cache_identity: ClassVar[str | None] = None
     """The old "module:Name" of a class that was moved or renamed; None: not moved. See `class_identity`."""
+    rules: int = 1
+    """The version of the component's rules. Raise it when the same settings and input can give another result: stored
+    verdicts and samples of older rules are then not used, and a run of older rules is not continued. Leave it as it is
+    in all other releases, so that an upgrade throws no paid work away."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()

@@ -4,7 +4,7 @@ The file uses write-ahead logging: readers never wait, writers take turns, and t
 committed stay in the file. Each thread of each process has its own connection, so neither threads nor forked processes
 share a connection.
 
-A key contains the judge's class (`class_identity`), `settings` and `versions`, `RULES`, the question if the judge uses
+A key contains the judge's class (`class_identity`), `settings`, `versions` and `rules`, the question if the judge uses
 the question, and the two answers. The key has the same value in every process. The file holds the SHA-256 of the key,
 not the texts. The settings of some judges have no meaning in another process, because they are not plain values (texts,
 numbers, tuples of these): a plain function, or an `Equivalence` that does not override `settings`. The verdicts of such
@@ -34,8 +34,7 @@ from semantic_entropy.types import Verdict
 
 _APPLICATION_ID = 0x53456E74  # "SEnt", PRAGMA application_id: marks the files of this module
 _FORMAT = 2  # PRAGMA user_version: version of the table
-RULES = "0.1.0"
-"""The last release that changed verdicts of built-in judges. Each key contains it; other upgrades keep all verdicts."""
+_KEY_FORMAT = "0.1.0"  # part of each key: the release that made the first keys of this form
 _LOCK_TIMEOUT = 30.0  # seconds to wait for other writers; a write takes milliseconds
 _MIN_FREE = 1 << 20  # bytes: with less free space, SQLite cannot create its auxiliary files
 _TABLE = """
@@ -107,7 +106,7 @@ class CacheFile(VerdictCache):
             return None
         judge = key[0]
         try:
-            text = repr((*class_identity(judge), RULES, _to_plain(key[1:])))
+            text = repr((*class_identity(judge), _KEY_FORMAT, _to_plain(key[1:])))
         except _NotPlainError as error:
             self._not_stored[str(getattr(judge, "name", judge.__qualname__))] = str(error)
             return None

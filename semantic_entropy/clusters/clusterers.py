@@ -40,6 +40,8 @@ class Clusterer(ABC):
 
     name: str = ""
     order: Order = "canonical"
+    rules: int = 1
+    """The version of the rules: raise it when the same verdicts can give another partition."""
     distinct: ClassVar[bool] = True
     """Whether the items are distinct answers (answers with equal keys are one item), or single responses."""
 

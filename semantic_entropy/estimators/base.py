@@ -22,6 +22,8 @@ class EntropyEstimator(ABC):
     requires: ClassVar[frozenset[str]] = frozenset()
     """Names of `Evidence` fields that the estimator needs in addition to the labels, such as "logprobs"."""
     higher_is_uncertain: ClassVar[bool] = True
+    rules: int = 1
+    """The version of the rules: raise it when the same evidence can give another estimate."""
 
     @abstractmethod
     def estimate(self, evidence: Evidence) -> Estimate:

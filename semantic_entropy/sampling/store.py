@@ -123,7 +123,8 @@ class SampleStore:
 
 def _key(sampler: Sampler, question: str) -> str:
     """Return a digest of sampler and question. It is equal in every process, because `settings` are plain values."""
-    text = repr((*class_identity(type(sampler)), sampler.settings, question))
+    rules = () if sampler.rules == 1 else (sampler.rules,)  # without rules: the keys of 0.1.0
+    text = repr((*class_identity(type(sampler)), *rules, sampler.settings, question))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 

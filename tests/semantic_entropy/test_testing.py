@@ -28,6 +28,10 @@ class Unpredictable(Dice):
         return ("dice", self.readings)
 
 
+class Unruly(Dice):
+    rules = "2"
+
+
 class Opaque(Dice):
     settings = ("dice", ("inside", object()))
 
@@ -78,6 +82,7 @@ FAILURE = SampleFailure("refused")
     ("sampler", "says"),
     [
         (Unpredictable(), "settings differ from one reading to the next"),
+        (Unruly(), "rules is '2': it must be a whole number"),
         (Opaque(), "settings hold <object.*a object: use only plain values"),
         (Greedy(), "it took all of 10000 requests before its first sample"),
         (Unstoppable(), "it did not stop when closed"),

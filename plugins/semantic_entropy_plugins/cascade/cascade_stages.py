@@ -63,7 +63,8 @@ class Stage:
     @property
     def settings(self) -> Hashable:
         """All options of the stage that can change a verdict."""
-        return (*class_identity(type(self.judge)), self.judge.settings, self.trust, self.band)
+        rules = () if self.judge.rules == 1 else (("rules", self.judge.rules),)
+        return (*class_identity(type(self.judge)), *rules, self.judge.settings, self.trust, self.band)
 
     def describe(self) -> str:
         """The judge's description, with the trust and the band of the stage."""

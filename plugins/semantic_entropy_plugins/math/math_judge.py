@@ -42,7 +42,6 @@ from semantic_entropy_plugins.math.stated_answer import LONGEST_WHOLE, extract_a
 from semantic_entropy_plugins.math.writing import clean
 from semantic_entropy_plugins.options import checked_choice, checked_number
 
-_RULES = 4  # raised when verdicts change, so that a cache file does not return verdicts of older rules
 LONGEST = 2000  # characters of an answer; final answers have fewer than 300, and parsing is superlinear
 _LONGEST_TIMEOUT, _MOST_MEMORY, _MOST_WORKERS = 86_400, 2**20, 1024  # seconds, megabytes, processes
 _CACHE_SIZE = 10_000  # answers: a few megabytes
@@ -70,6 +69,7 @@ class Math(Equivalence):
 
     name = "math"
     cache_identity = "semantic_entropy_plugins.math:Math"
+    rules = 4
 
     def __init__(
         self, timeout: float = 3.0, memory_mb: int = 1024, workers: int | None = None, policy: Policy = "both"
@@ -89,7 +89,7 @@ class Math(Equivalence):
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, self.policy, self.timeout, _RULES)
+        return (self.name, self.policy, self.timeout)
 
     @property
     def thorough(self) -> bool:

@@ -17,8 +17,6 @@ from semantic_entropy_plugins.options import checked_number
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold, tokens
 from semantic_entropy_plugins.text.fact_comparison import compare, content
 
-WORD_RULES, TEXT_RULES = 3, 6  # raised when the same settings can give another verdict; version 1 is 0.1.0
-
 
 class Exact(Equivalence):
     """Equal strings mean the same. White space at the ends is ignored."""
@@ -101,6 +99,7 @@ class NGram(Equivalence):
 
     name = "ngram"
     cache_identity = "semantic_entropy_plugins.text:NGram"
+    rules = 3
     cheap = True
 
     def __init__(self, n: int = 3, threshold: float = 0.6) -> None:
@@ -109,7 +108,7 @@ class NGram(Equivalence):
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, self.n, self.threshold, WORD_RULES)
+        return (self.name, self.n, self.threshold)
 
     def describe(self) -> str:
         return f"{self.name}(n={self.n}, threshold={self.threshold})"
@@ -145,12 +144,13 @@ class Text(Equivalence):
 
     name = "text"
     cache_identity = "semantic_entropy_plugins.text:Text"
+    rules = 6
     uses_question = True
     cheap = True
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, TEXT_RULES)
+        return (self.name,)
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
         return [content(question, answer) for answer in answers]

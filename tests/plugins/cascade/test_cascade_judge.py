@@ -237,6 +237,12 @@ def test_settings_are_plain_values_and_contain_what_decides(tmp_path):
             assert scorer.cache.found == found
 
 
+def test_settings_contain_the_rules_of_the_stages(monkeypatch):
+    before = cascade("exact", Slow()).settings
+    monkeypatch.setattr(Slow, "rules", 2)
+    assert cascade("exact", Slow()).settings != before
+
+
 class Slow(Equivalence):
     name = "slow"
     settings = "slow"

@@ -51,6 +51,10 @@ class NewVersion(Kept):
     release = "2"
 
 
+class NewRules(Kept):
+    rules = 2
+
+
 class NoSettings(Equivalence):
     """Does not override `settings`."""
 
@@ -94,17 +98,11 @@ def test_a_verdict_is_found_by_the_next_scorer(path):
 
 
 @pytest.mark.parametrize(
-    "other", [Kept(("kept", 2)), Kept(("kept", 1.0)), Kept(("kept", True)), NewVersion(), Asking()]
+    "other", [Kept(("kept", 2)), Kept(("kept", 1.0)), Kept(("kept", True)), NewVersion(), NewRules(), Asking()]
 )
-def test_verdicts_differ_by_settings_version_and_class(path, other):
+def test_verdicts_differ_by_settings_version_rules_and_class(path, other):
     assert asked(path, Kept()) == 2
     assert asked(path, other) == 2
-
-
-def test_verdicts_of_older_rules_are_not_found(path, monkeypatch):
-    assert asked(path, Kept()) == 2
-    monkeypatch.setattr("semantic_entropy.cache.sqlite.RULES", "99")
-    assert asked(path, Kept()) == 2
 
 
 def test_verdicts_differ_by_question_only_for_a_judge_that_uses_it(path):

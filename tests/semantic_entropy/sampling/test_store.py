@@ -64,6 +64,14 @@ def test_samples_differ_by_settings_and_by_question(path):
     store.close()
 
 
+def test_samples_of_older_rules_are_not_found(path):
+    store, dice = SampleStore(path), Dice()
+    store.add(dice, "q", Sample("a"))
+    dice.rules = 2
+    assert store.get(dice, "q", 9) == []
+    store.close()
+
+
 def test_a_partial_last_line_is_removed_and_the_rest_stays(path):
     store = SampleStore(path)
     for text in "abc":
