@@ -25,7 +25,7 @@ from semantic_entropy.plugin import Usage, errors
 from semantic_entropy_plugins.endpoint.call_thread import CallThread
 from semantic_entropy_plugins.endpoint.failures import Failure
 from semantic_entropy_plugins.endpoint.key import Key
-from semantic_entropy_plugins.endpoint.replies import Reply
+from semantic_entropy_plugins.endpoint.replies import ENCODING, Reply
 from semantic_entropy_plugins.endpoint.retry import Call, CallOptions, Retrier, ServerState
 from semantic_entropy_plugins.options import checked_number
 
@@ -65,7 +65,7 @@ class Endpoint:
         input_price: price of a million input tokens. Set both prices or no price.
         output_price: price of a million output tokens.
         backoff: seconds before the first retry; the wait doubles with each retry.
-        max_reply_mb: the largest reply, in megabytes.
+        max_reply_mb: the largest reply, in megabytes, after it is unpacked.
 
     Raises:
         OptionError: an option is not valid. The message never shows a key.
@@ -176,7 +176,9 @@ class Endpoint:
     def _make_client(self) -> httpx.AsyncClient:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=self.concurrency)
         try:
-            return httpx.AsyncClient(verify=_certificates(), limits=limits, auth=self._key.header())
+            return httpx.AsyncClient(
+                verify=_certificates(), limits=limits, auth=self._key.header(), headers={"Accept-Encoding": ENCODING}
+            )
         except (ImportError, ValueError) as error:  # a SOCKS proxy without its package, or an invalid proxy URL
             problem = self._key.redact(str(error))
         raise self._error(f"{self._owner}: the proxy that the environment sets cannot be used: {problem}")

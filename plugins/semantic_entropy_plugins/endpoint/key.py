@@ -1,13 +1,17 @@
 """The API key. It leaves the process only in a request's header.
 
 A `Key` shows itself as `Key(***)`, so neither the repr of an object nor a traceback with local variables shows it, and
-a pickle does not hold it. Text from a server is redacted before it is shown or stored. The log messages of httpx and
-httpcore are redacted while calls are in flight, because at level DEBUG they contain response headers.
+a pickle does not hold it. Text from a server is redacted before it is shown or stored: also a long part of the key, and
+the key in capitals, with other characters between its own, reversed, in base64 or in hexadecimal digits. The log
+messages of httpx and httpcore are redacted while calls are in flight, because at level DEBUG they contain response
+headers.
 """
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import functools
 import html
 import json
 import logging
@@ -22,6 +26,10 @@ VARIABLE = "OPENAI_API_KEY"
 _LOGGERS = ("httpx", *(f"httpcore.{part}" for part in ("connection", "http11", "http2", "proxy", "socks")))
 _HEADER_CHARACTERS = re.compile(r"[!-~]+")  # the characters of a header, without spaces, because no key has spaces
 _LONG = 8  # characters: a shorter "key" (x, none, EMPTY, ollama) also occurs inside words
+_LONG_PART = 16  # characters of a key that no text contains by chance: `sk-ant-api03-` has 13
+_LETTER = re.compile(r"[A-Za-z0-9]")
+_NO_LETTERS = bytes(byte for byte in range(128) if not _LETTER.match(chr(byte)))
+_LONGEST_TEXT = 100_000  # characters: a longer text with a part of the key is replaced as a whole, which takes no time
 
 
 class Key:
@@ -72,8 +80,8 @@ class Key:
     def redact(self, text: str) -> str:
         """The text with `***` in place of the key, even if the text quotes the key for a URL, HTML or JSON.
 
-        A short key is replaced only if it is a whole word, because a short key is rarely secret, and may occur inside
-        other words.
+        Of a long key, the text keeps at most 7 letters and digits that stand next to each other in the key. A short key
+        is replaced only if it is a whole word, because a short key is rarely secret, and may occur inside other words.
         """
         value = self._value()
         if not value:
@@ -83,12 +91,14 @@ class Key:
                 text = text.replace(form, "***")
             else:
                 text = re.sub(rf"(?<!\w){re.escape(form)}(?!\w)", "***", text)
-        return text
+        return _without_parts(text, value, _LONG) if len(value) >= _LONG else text
 
     def redact_answer(self, text: str) -> str:
-        """A model's text, redacted. A short key is not redacted, because it can occur in the text by chance."""
+        """A model's text, redacted. A short key or part is not redacted, because it can occur in the text by chance."""
         value = self._value()
-        return text.replace(value, "***") if value and len(value) >= 2 * _LONG else text
+        if not value or len(value) < _LONG_PART:
+            return text
+        return _without_parts(text.replace(value, "***"), value, _LONG_PART)
 
     def header(self) -> httpx.Auth:
         """An object that adds the key to the header of each request, just before httpx sends the request."""
@@ -117,6 +127,47 @@ def _quoted_forms(value: str) -> list[str]:
     forms = {value, quote(value, safe=""), html.escape(value), in_json}
     forms |= {value.replace("/", "\\/"), in_json.replace("/", "\\/")}
     return sorted(forms, key=len, reverse=True)
+
+
+def _without_parts(text: str, value: str, size: int) -> str:
+    """The text without runs of `size` or more letters and digits of the key, in any of its forms.
+
+    Case and all other characters are ignored: `S K - A B` is a part of `sk-ab`.
+    """
+    letters = _letters(text)
+    step = (size + 1) // 2  # each run of `size` letters contains one of the parts that begin at a multiple of `step`
+    forms = [f for f in _forms(value) if any(f[i : i + step] in letters for i in range(0, len(f) - step + 1, step))]
+    secret = bytearray(len(letters))
+    for part in {form[i : i + size] for form in forms for i in range(len(form) - size + 1)}:
+        at = letters.find(part)
+        while at >= 0:
+            if len(text) > _LONGEST_TEXT:
+                return "***"
+            secret[at : at + size] = b"\1" * size
+            at = letters.find(part, at + 1)
+    runs = list(re.finditer(b"\1+", secret))
+    places = [match.start() for match in _LETTER.finditer(text)] if runs else []
+    for run in reversed(runs):
+        text = text[: places[run.start()]] + "***" + text[places[run.end() - 1] + 1 :]
+    return text
+
+
+def _letters(text: str) -> bytes:
+    """The ASCII letters, in lower case, and digits of a text."""
+    return text.encode("ascii", "ignore").translate(None, _NO_LETTERS).lower()
+
+
+@functools.lru_cache(maxsize=16)
+def _forms(value: str) -> tuple[bytes, ...]:
+    """The letters and digits, in lower case, of the key, of the key reversed, in hexadecimal digits, and in base64.
+
+    The base64 form of a text that contains the key depends on the number of characters before the key, modulo 3. The
+    first and the last characters of the form also depend on the text around the key.
+    """
+    data = value.encode()
+    base64_forms = [base64.b64encode(b"\0" * shift + data).decode()[-(-8 * shift // 6) :] for shift in range(3)]
+    forms = [value, value[::-1], data.hex(), *base64_forms]
+    return tuple(map(_letters, forms))
 
 
 class _BearerAuth(httpx.Auth):

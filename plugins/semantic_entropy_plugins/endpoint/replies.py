@@ -1,5 +1,8 @@
 """Reads response bodies: choices, log-probabilities and token counts, or the server's error message. No IO here.
 
+A body is unpacked up to a limit, whatever it unpacks to, and has at most one content encoding, gzip: the only one that
+requests allow.
+
 Servers differ in form, so reading is lenient: the content is a text or a list of parts, the field of the reasoning has
 one of three names, and token counts and log-probabilities are optional. Bytes that are not UTF-8 become U+FFFD, so that
 a paid reply is not lost.
@@ -8,13 +11,16 @@ a paid reply is not lost.
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Usage
 
+ENCODING = "gzip"  # the content encoding that requests allow
 _MESSAGE_LENGTH = 500  # characters of a server's message that are shown: the message may be an HTML page
+_GZIP = ("gzip", "x-gzip")
 _LOWEST_LOGPROB = -1e300
 _ROUNDING = 1e-3  # a log-probability up to this is a rounded 0; a larger one is not a log-probability
 
@@ -70,9 +76,39 @@ class ServerError(NamedTuple):
     parameter: str = ""
 
 
-def decode(body: bytes) -> str:
-    """The body as UTF-8; invalid bytes become U+FFFD."""
-    return body.decode("utf-8-sig", errors="replace")
+class UnreadableBodyError(Exception):
+    """The body of a response cannot be read, for the reason in the message."""
+
+
+class BodyReader:
+    """Unpacks a response body, part by part. The memory that it needs has a limit, whatever the parts unpack to.
+
+    Args:
+        encoding: the header Content-Encoding; empty: none.
+        most: the largest body, in bytes.
+
+    Raises:
+        UnreadableBodyError: the body has another encoding than gzip, or several.
+    """
+
+    def __init__(self, encoding: str, most: int) -> None:
+        self._body, self._most = bytearray(), most
+        self._unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding.strip().lower() in _GZIP else None
+        if self._unpacker is None and encoding.strip().lower() not in ("", "identity"):
+            raise UnreadableBodyError(
+                f"its answer has the content encoding {shorten(encoding)!r}, but the request allows only {ENCODING}"
+            )
+
+    def add(self, part: bytes) -> None:
+        """Unpack the next part. Raises UnreadableBodyError if the body is too large, zlib.error if it is not gzip."""
+        room = self._most - len(self._body) + 1  # at least 1: zlib takes 0 for no limit
+        self._body += self._unpacker.decompress(part, room) if self._unpacker else part
+        if len(self._body) > self._most:
+            raise UnreadableBodyError(f"its answer is larger than {self._most / 1e6:g} MB")
+
+    def text(self) -> str:
+        """The body as UTF-8; invalid bytes become U+FFFD."""
+        return self._body.decode("utf-8-sig", errors="replace")
 
 
 def parse_json(text: str) -> Any:

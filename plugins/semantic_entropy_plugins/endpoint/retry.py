@@ -19,9 +19,11 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import random
 import threading
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -42,7 +44,7 @@ from semantic_entropy_plugins.endpoint.failures import (
     timed_out,
 )
 from semantic_entropy_plugins.endpoint.key import VARIABLE, Key
-from semantic_entropy_plugins.endpoint.replies import Reply, decode, read_models
+from semantic_entropy_plugins.endpoint.replies import BodyReader, Reply, UnreadableBodyError, read_models
 
 LONGEST_WAIT = 60.0  # seconds
 _CONNECT_TIMEOUT = 10.0  # seconds: a running server accepts a connection within one second
@@ -50,6 +52,9 @@ _LOGGED_WAIT = 3.0  # seconds: a user wants to know the reason for a longer wait
 _MODELS_TIMEOUT = 10.0  # seconds for the list of models, which is requested only for an error message
 _MODELS_SHOWN = 20  # models in an error message
 _MOST_FAILURES = 20  # failed calls in a row: their retries have taken minutes, and further calls would take hours
+# The largest reply to a call with a token limit. A token with 20 alternatives takes 1,900 bytes; JSON takes up to 25
+# times its size in memory, so a server must not send more than a call can need.
+_BYTES_OF_REPLY, _BYTES_OF_TOKEN = 4_000_000, 2_000
 _LOG = logging.getLogger("semantic_entropy.waiting")  # the CLI shows it; elsewhere it is silent unless INFO is enabled
 
 CallOutcome: TypeAlias = Reply | Failure | Fatal
@@ -176,24 +181,23 @@ class Retrier:
                 )
                 async with request as response:
                     self._state.answered = True
-                    text = await self._read(response)
+                    text = await self._read(response, _most_bytes(body))
         except TimeoutError:
             return timed_out(self._options.timeout)
         except (httpx.RequestError, OSError, UnicodeError) as error:  # UnicodeError: an invalid host name
             return connection_failed(error, self._key)
-        if text is None:
-            reason = f"its answer is larger than {self._options.max_reply_bytes / 1e6:g} MB"
-            return FailedAttempt("refused", reason, response.status_code)
+        except zlib.error as error:
+            return FailedAttempt("retry", f"its answer is not valid gzip: {error}", response.status_code)
+        except UnreadableBodyError as error:
+            return FailedAttempt("refused", self._key.redact(str(error)), response.status_code)
         return read_answer(response.status_code, response.headers, text, self._key)
 
-    async def _read(self, response: httpx.Response) -> str | None:
-        """The body; None if it is too large."""
-        body = bytearray()
-        async for part in response.aiter_bytes():
-            body += part
-            if len(body) > self._options.max_reply_bytes:
-                return None
-        return decode(bytes(body))
+    async def _read(self, response: httpx.Response, most: float) -> str:
+        """The body, of at most this many bytes. httpx would unpack it without a limit. Raises UnreadableBodyError."""
+        body = BodyReader(response.headers.get("content-encoding", ""), int(min(most, self._options.max_reply_bytes)))
+        async for part in response.aiter_raw():
+            body.add(part)
+        return body.text()
 
     async def _final_outcome(
         self, failed: FailedAttempt, call: Call, attempts: int, usage: Usage
@@ -244,10 +248,11 @@ class Retrier:
         return f"the server has these models: {', '.join(models[:_MODELS_SHOWN])}{more}.{errors.nearest(model, models)}"
 
     async def _list_models(self) -> list[str]:
-        with suppress(httpx.RequestError, OSError, TimeoutError), anyio.fail_after(_MODELS_TIMEOUT):
+        failures = (httpx.RequestError, OSError, TimeoutError, UnreadableBodyError, zlib.error)
+        with suppress(*failures), anyio.fail_after(_MODELS_TIMEOUT):
             async with self._client.stream("GET", f"{self._options.url}/models") as response:
-                text = await self._read(response)
-                if text and response.status_code == 200:
+                text = await self._read(response, _BYTES_OF_REPLY)
+                if response.status_code == 200:
                     return sorted(self._key.redact(name) for name in read_models(text))
         return []
 
@@ -279,6 +284,15 @@ def _refused_parameter(failed: FailedAttempt, call: Call, omitted: RefusedParame
     if failed.kind != "refused":
         return None
     return next((name for name in call.optional if name not in omitted and failed.refuses(name)), None)
+
+
+def _most_bytes(body: Mapping[str, Any]) -> float:
+    """The size of the largest reply to this request."""
+    tokens = body.get("max_tokens", body.get("max_completion_tokens"))
+    if not isinstance(tokens, int):  # no limit is sent, or one that only the server can read
+        return math.inf
+    responses: int = body.get("n", 1)
+    return _BYTES_OF_REPLY + _BYTES_OF_TOKEN * responses * tokens
 
 
 def _unreachable(url: str, reason: str) -> str:

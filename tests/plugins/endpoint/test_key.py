@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import io
 import json
@@ -209,6 +210,41 @@ def test_an_escaped_key_is_redacted_from_an_error_message(slash):
         verdict = with_fast_retries(Judge("m", server.url, key, retries=0)).judge([Pair(None, "a", "b")])[0]
     assert "nothing for ***" in verdict.reason
     assert "0123456789" not in verdict.reason
+
+
+DISGUISES = {
+    "the first 20 characters": SECRET[:20],
+    "the last 20 characters": SECRET[-20:],
+    "with spaces": " ".join(SECRET),
+    "on several lines": "\n".join(SECRET[i : i + 4] for i in range(0, len(SECRET), 4)),
+    "in quotes": ", ".join(map(repr, SECRET)),
+    "reversed": SECRET[::-1],
+    "in capitals": SECRET.upper(),
+    "in hexadecimal digits": SECRET.encode().hex(" "),
+    **{f"in base64 after {n} characters": base64.b64encode(b"x" * n + SECRET.encode()).decode() for n in range(3)},
+}
+
+
+@pytest.mark.parametrize("disguise", DISGUISES)
+def test_a_key_that_the_server_sends_back_in_disguise_is_redacted(disguise, log):
+    shown = DISGUISES[disguise]
+    with ChatServer(status(400, f"no: {shown}!"), says(f"I saw {shown}.")) as server:
+        judge = with_fast_retries(Judge("m", server.url, SECRET, retries=0, concurrency=1))
+        refused, undecided = judge.judge([Pair(None, "a", "b"), Pair(None, "a", "c")])
+    for reason in (refused.reason, undecided.reason):
+        assert "***" in reason
+        assert not any(shown[i : i + 8] in reason for i in range(len(shown) - 7) if len(set(shown[i : i + 8])) > 4)
+
+
+@pytest.mark.parametrize(
+    "text", ["keys begin with sk-test-, as in sk-te***mnop", "0123, abcd, efgh and ijkl", "x" * 200_000]
+)
+def test_a_text_that_looks_like_a_part_of_the_key_is_not_redacted(text):
+    assert Key(SECRET).redact_answer(text) == text
+
+
+def test_a_long_text_with_a_part_of_the_key_is_replaced_as_a_whole():
+    assert Key(SECRET).redact_answer("x" * 200_000 + SECRET[5:]) == "***"
 
 
 def test_a_short_key_is_redacted_only_as_a_whole_word():

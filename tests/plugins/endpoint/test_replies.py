@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from semantic_entropy.plugin import Usage
 from semantic_entropy_plugins.endpoint.replies import (
-    decode,
+    BodyReader,
     parse_json,
     read_choices,
     read_error,
@@ -18,6 +18,12 @@ from semantic_entropy_plugins.endpoint.replies import (
     read_usage,
     shorten,
 )
+
+
+def decode(body):
+    reader = BodyReader("", 10**6)
+    reader.add(body)
+    return reader.text()
 
 
 def unchanged(text):

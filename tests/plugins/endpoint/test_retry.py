@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
+import tracemalloc
 
 import pytest
 
@@ -15,7 +17,9 @@ from semantic_entropy_plugins.endpoint.replies import Reply
 from semantic_entropy_plugins.endpoint.retry import LONGEST_WAIT, Call
 from tests.plugins.chat_server import (
     ChatServer,
+    Exchange,
     choose_by,
+    completion,
     prompt,
     reset,
     says,
@@ -48,7 +52,7 @@ RETRIED = [  # an answer that is retried, and the reason in the failure after al
     (sends(b'{"choices": []}'), "holds no choices"),
     (sends(b'{"choices": [{"text": "an older form"}]}'), "holds no choices"),
     (sends(b'{"error": {"message": "upstream failed"}}'), "upstream failed"),
-    (sends(b"abc", {"Content-Encoding": "gzip"}), "the connection broke"),
+    (sends(b"abc", {"Content-Encoding": "gzip"}), "its answer is not valid gzip"),
     (truncated, "the connection broke"),
     (reset, "the connection broke"),
 ]
@@ -104,6 +108,51 @@ def test_reading_stops_when_an_answer_is_too_large():
     with ChatServer(says("x" * 300_000), GOOD) as server:
         outcome = send_one(endpoint(server, max_reply_mb=0.1))
     assert "larger than 0.1 MB" in outcome.reason
+
+
+def bomb(encodings, size=10**8):
+    """A small reply that unpacks to `size` bytes, with the encodings applied one after the other."""
+    packed = b"[" * size
+    for _ in encodings.split(","):
+        packed = gzip.compress(packed)
+    return sends(packed, {"Content-Encoding": encodings})
+
+
+@pytest.mark.parametrize(
+    ("encodings", "reason"),
+    [("gzip", "larger than 1 MB"), ("gzip, gzip", "encoding 'gzip, gzip'"), ("gzip,gzip,gzip", "allows only gzip")],
+)
+def test_a_small_reply_that_unpacks_to_a_large_one_takes_no_more_memory_than_the_limit(encodings, reason):
+    with ChatServer(bomb(encodings)) as server:
+        tracemalloc.start()
+        try:
+            outcome = send_one(endpoint(server, max_reply_mb=1.0))
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert reason in outcome.reason
+    assert peak < 10_000_000  # bytes
+
+
+def test_a_reply_that_is_larger_than_the_requested_tokens_can_be_is_not_read():
+    limited = Call(0, lambda refused: {"model": "m", "messages": [], "n": 2, "max_tokens": 100})
+    with ChatServer(sends(gzip.compress(b"{}," * 2_000_000), {"Content-Encoding": "gzip"})) as server:
+        ((_, outcome),) = endpoint(server).stream([limited])
+    assert "larger than 4.4 MB" in outcome.reason
+
+
+def test_a_compressed_reply_is_read_and_only_gzip_is_requested():
+    reply = gzip.compress(json.dumps(completion("good")).encode())
+    with ChatServer(sends(reply, {"Content-Encoding": "GZIP"})) as server:
+        assert send_one(endpoint(server)).choices[0].text == "good"
+    assert server.headers[0]["Accept-Encoding"] == "gzip"
+
+
+def test_a_list_of_models_that_unpacks_to_a_large_one_is_left_out_of_the_message(monkeypatch):
+    packed = gzip.compress(gzip.compress(b"[" * 10**8))
+    monkeypatch.setattr(Exchange, "do_GET", lambda self: self.send(packed, headers={"Content-Encoding": "gzip, gzip"}))
+    with ChatServer(status(404)) as server, pytest.raises(SemanticEntropyError, match="usually ends with /v1"):
+        send_one(endpoint(server))
 
 
 REFUSED = [
