@@ -285,6 +285,11 @@ class Scorer:
         clusterings = run(jobs, self._resources.cache)
         return self._results(groups, answers, jobs, chosen, clusterings)
 
+    def uses_question(self, result: Result) -> bool:
+        """Whether the judge that gave this result reads the question."""
+        judges = (judge for judge, _ in self._candidates())
+        return any(judge.uses_question for judge in judges if judge.describe() == result.provenance.equivalence)
+
     def close(self) -> None:
         """Close the judges that this scorer loaded. A closed scorer cannot be used. A second call does nothing."""
         self._closed = True
@@ -309,7 +314,7 @@ class Scorer:
                 raise InputError("logprobs and column belong to responses: pass responses too")
             return self._sample(question, progress)
         if table := as_table(responses):
-            return measure_table(table, self.measure, column, question, logprobs)
+            return measure_table(table, self.measure, self.uses_question, column, question, logprobs)
         if column is not None:
             raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
         if is_batch(responses):

@@ -11,6 +11,8 @@ import click
 from semantic_entropy.cli.options import (
     OutputFile,
     cache_option,
+    field_names,
+    field_options,
     judge_option,
     open_scorer,
     quiet_option,
@@ -55,23 +57,22 @@ from semantic_entropy.cli.options import (
     type=click.Choice(["separate", "drop", "together"]),
     help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
 )
-@click.option(
-    "--responses", "field", default="responses", show_default=True, help="The field that holds the responses."
-)
+@field_options
 @cache_option
 @sampling_options
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of writing it to OUTPUT.bad.jsonl.")
 @quiet_option
 def estimate_command(
-    *, file: str, output: str | None, field: str, overwrite: bool, strict: bool, quiet: bool, **choices: Any
+    *, file: str, output: str | None, overwrite: bool, strict: bool, quiet: bool, **choices: Any
 ) -> None:
     """Measure every row of a file.
 
     FILE and the output are Parquet if their suffix is .parquet or .pq, else JSON lines; - is standard input or output.
 
     A row has "responses" (a list of strings) and optionally "question" and "logprobs" (token log-probabilities for each
-    response, in nats). The output has the same rows with the fields of the result added. Rows are written as soon as
+    response, in nats). Without "question", a field with a common name (prompt, query, messages, ...) is the question.
+    The output has the same rows with the fields of the result added. Rows are written as soon as
     they are measured: after an interruption, run the same command again and it continues. Bad rows are written to
     OUTPUT.bad.jsonl. A Parquet output is written to OUTPUT.parts/ and merged at the end.
 
@@ -82,8 +83,9 @@ def estimate_command(
 
     if choices["sampler"] and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
+    names = field_names(choices)
     with open_scorer(choices) as scorer:
-        run = FileRun(scorer, file, output, field=field, overwrite=overwrite, strict=strict)
+        run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict)
         try:
             summary = run.execute(progress=not quiet and sys.stderr.isatty())
         except KeyboardInterrupt:

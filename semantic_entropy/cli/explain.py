@@ -21,30 +21,47 @@ _BAR_WIDTH = 30  # characters for a cluster that has all responses
 @click.argument("responses", nargs=-1, metavar="[RESPONSE]...")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Use a row of this file.")
 @click.option("--id", "row_id", help="The id of the row; default: the first row.")
-@click.option("-q", "--question", help="The question that was asked.")
+@click.option(
+    "--responses",
+    "responses_field",
+    metavar="FIELD",
+    help="The field of --file that holds the responses; default: responses.",
+)
+@click.option("-q", "--question", help="The question that was asked. With --file: the field that holds the question.")
 @click.option("-e", "--equivalence", metavar="NAME", help="The judge; default: auto (math, else text).")
 @judge_option
 @click.option("--convention", default="default", show_default=True, metavar="NAME")
 @click.option("--extract", metavar="HOW", help="How to find the answer in a response, as in `estimate`.")
 @sampling_options
 def explain_command(
-    responses: tuple[str, ...], file: str | None, row_id: str | None, question: str | None, **choices: Any
+    *,
+    responses: tuple[str, ...],
+    file: str | None,
+    row_id: str | None,
+    responses_field: str | None,
+    question: str | None,
+    **choices: Any,
 ) -> None:
     """Draw the clusters of one question.
 
     The responses are the RESPONSE arguments, a row of --file, or what --sampler draws for the question -q.
     """
     from semantic_entropy.io import find_row
+    from semantic_entropy.tables import FieldNames
 
     if sum(map(bool, (responses, file, choices["sampler"]))) != 1:
         raise click.UsageError("give one of these: responses, --file FILE, or --sampler NAME with -q QUESTION")
     if choices["sampler"] and not question:
         raise click.UsageError("--sampler needs a question: add -q QUESTION")
-    row: dict[str, Any] = find_row(file, row_id) if file else {"responses": list(responses), "question": question}
+    if (row_id or responses_field) and not file:
+        raise click.UsageError("--id and --responses are for a row of a file: add --file FILE")
+    logprobs = None
+    if file:
+        row = find_row(file, row_id, FieldNames(responses_field or "responses", question))
+        responses, question, logprobs = row.responses, row.question, row.logprobs
     with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
-        given = row["responses"] or None
-        result = scorer.estimate(given, question=row.get("question"), logprobs=row.get("logprobs"))
-    print_clusters(result, given or [sample.text for sample in result.samples], row.get("question"))
+        result = scorer.estimate(list(responses) or None, question=question, logprobs=logprobs)
+    print_clusters(result, responses or [sample.text for sample in result.samples], question)
 
 
 def print_clusters(

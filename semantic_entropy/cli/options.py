@@ -7,11 +7,14 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from semantic_entropy.errors import InputError
+
+if TYPE_CHECKING:
+    from semantic_entropy.tables import FieldNames
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
 _ALWAYS_TEXT = frozenset(("api_key",))  # options with values that stay texts, even if they look like numbers
@@ -62,6 +65,38 @@ def sampling_options(command: _CommandT) -> _CommandT:
     for option in reversed(_SAMPLING_OPTIONS):
         command = option(command)
     return command
+
+
+_FIELD_OPTIONS = (
+    click.option(
+        "--responses",
+        "responses_field",
+        metavar="FIELD",
+        default="responses",
+        show_default=True,
+        help="The field that holds the responses.",
+    ),
+    click.option(
+        "--question",
+        "question_field",
+        metavar="FIELD",
+        help="The field that holds the question; default: question, else a common name (prompt, query, messages, ...).",
+    ),
+)
+
+
+def field_options(command: _CommandT) -> _CommandT:
+    """Add to a command the options that name the fields of a row. `field_names` returns their values."""
+    for option in reversed(_FIELD_OPTIONS):
+        command = option(command)
+    return command
+
+
+def field_names(choices: dict[str, Any]) -> FieldNames:
+    """Remove the values of `field_options` from the choices of a command, and return them."""
+    from semantic_entropy.tables import FieldNames
+
+    return FieldNames(choices.pop("responses_field"), choices.pop("question_field"))
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter
 from semantic_entropy.io.rows import ResultWriter, RowReader
+from semantic_entropy.tables import FieldNames
+from semantic_entropy.types import Group
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 
@@ -17,12 +18,12 @@ def is_parquet(name: str | None) -> bool:
     return name is not None and Path(name).suffix.lower() in _PARQUET_SUFFIXES
 
 
-def open_reader(name: str, field: str, *, copies_cells: bool = False, has_sampler: bool = False) -> RowReader:
+def open_reader(name: str, names: FieldNames, *, copies_cells: bool = False, has_sampler: bool = False) -> RowReader:
     """Return the reader for a file, or for standard input ("-").
 
     Args:
         name: the path of the file.
-        field: the name of the field that holds the responses.
+        names: the names of the fields that are measured.
         copies_cells: True if the writer copies the cells of a Parquet input. Then the reader converts only the columns
             that are measured.
         has_sampler: True if rows may have a question and no responses.
@@ -34,10 +35,10 @@ def open_reader(name: str, field: str, *, copies_cells: bool = False, has_sample
     if name != "-" and (not Path(name).exists() or Path(name).is_dir()):
         raise InputError(f"{name}: no such file")
     if not is_parquet(name):
-        return JsonlReader(name, field)
+        return JsonlReader(name, names)
     from semantic_entropy.io.parquet import ParquetReader
 
-    return ParquetReader(name, field, all_columns=not copies_cells, has_sampler=has_sampler)
+    return ParquetReader(name, names, all_columns=not copies_cells, has_sampler=has_sampler)
 
 
 def open_writer(name: str | None, reader: RowReader) -> ResultWriter:
@@ -56,16 +57,19 @@ def open_writer(name: str | None, reader: RowReader) -> ResultWriter:
     return ParquetWriter(Path(name), JsonColumns())
 
 
-def find_row(name: str, row_id: str | None) -> dict[str, Any]:
-    """Return the fields of the row with this id; None: the fields of the first row.
+def find_row(name: str, row_id: str | None, names: FieldNames) -> Group:
+    """Return the responses, question and log-probabilities of the row with this id; None: those of the first row.
 
     Raises:
         InputError: the file has no such row, or the row cannot be measured.
     """
-    reader = open_reader(name, "responses")
+    reader = open_reader(name, names)
     for row in reader.rows():
         if row.problem and row_id is None:
             raise InputError(f"{name}, {reader.unit} {row.number}: {row.problem}")
-        if row.fields and not row.problem and (row_id is None or str(row.fields.get("id")) == row_id):
-            return row.fields
-    raise InputError(f"{name} has no usable row" + (f" with id {row_id!r}" if row_id is not None else ""))
+        if row_id is not None and str((row.fields or {}).get(names.id)) != row_id:
+            continue
+        if row.group is None:
+            raise InputError(f"{name}, {reader.unit} {row.number}: {row.problem}")
+        return row.group
+    raise InputError(f"{name} has no row" + (f" with {names.id} {row_id!r}" if row_id is not None else ""))

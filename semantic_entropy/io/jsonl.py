@@ -29,7 +29,7 @@ from semantic_entropy.io.rows import (
     check_row,
 )
 from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.tables import RESULT_FIELDS, free_name, result_from_fields
+from semantic_entropy.tables import RESULT_FIELDS, FieldNames, free_name, result_from_fields
 
 STANDARD_OUTPUT = "standard output"
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # Parquet types that JSON does not have
@@ -41,15 +41,11 @@ class JsonlReader(RowReader):
     unit = "line"
     number_key = "line"
 
-    def __init__(self, name: str, field: str) -> None:
-        super().__init__(name)
-        self.field = field
-
     def rows(self) -> Generator[InputRow, None, None]:
         with _open_input(self.name) as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _parse_row(number, line, self.field)
+                    yield _parse_row(number, line, self.names)
 
     def total(self) -> int | None:
         if self.name == "-" or not Path(self.name).is_file():  # a pipe can be read only once
@@ -58,7 +54,7 @@ class JsonlReader(RowReader):
             return sum(1 for line in lines if line.strip())
 
 
-def _parse_row(number: int, line: bytes, field: str) -> InputRow:
+def _parse_row(number: int, line: bytes, names: FieldNames) -> InputRow:
     text = line.decode("utf-8", errors="replace").rstrip("\r\n")
     try:
         fields = json.loads(line)
@@ -68,7 +64,7 @@ def _parse_row(number: int, line: bytes, field: str) -> InputRow:
         return InputRow(number, text, None, problem="not usable JSON: nested too deeply")
     if not isinstance(fields, dict):
         return InputRow(number, text, None, problem=f"a row is a JSON object, not a {type(fields).__name__}")
-    return InputRow(number, text, fields, *check_row(fields, field))
+    return InputRow(number, text, fields, *check_row(fields, names))
 
 
 class JsonlWriter(ResultWriter):

@@ -39,13 +39,12 @@ from semantic_entropy.io.rows import (
     check_row,
 )
 from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.tables import free_name, open_keys, result_columns, result_from_fields, result_shape
+from semantic_entropy.tables import FieldNames, free_name, open_keys, result_columns, result_from_fields, result_shape
 from semantic_entropy.tables.arrow import arrow_type, pa, pq, to_array
 
 _NOTE_KEY = b"semantic_entropy"
 _BATCH = 256  # rows read at once
 _ROW_GROUP = 8192  # rows in a row group of the merged file: small row groups are slow to read
-_OPTIONAL_FIELDS = ("question", "logprobs")  # columns that are measured if the file has them
 _OPEN_COLUMNS = ("scores", "provenance")  # result columns with mappings that may have different keys in each part
 
 
@@ -54,33 +53,36 @@ class ParquetReader(RowReader):
 
     Args:
         name: the path of the file.
-        field: the name of the column that holds the responses.
+        names: the names of the columns that are measured.
         all_columns: True: `InputRow.fields` has all columns; False: `InputRow.fields` has only the measured columns.
-        has_sampler: True if the file may have a question column and no responses column.
+        has_sampler: True if the file may have a column of questions and no column of responses.
     """
 
     unit = "row"
     number_key = "row_number"
 
-    def __init__(self, name: str, field: str, *, all_columns: bool, has_sampler: bool = False) -> None:
-        super().__init__(name)
-        self.field, self.all_columns = field, all_columns
+    def __init__(self, name: str, names: FieldNames, *, all_columns: bool, has_sampler: bool = False) -> None:
+        super().__init__(name, names)
+        self.all_columns = all_columns
         try:
             with pq.ParquetFile(name) as file:
                 self.schema: Any = file.schema_arrow
                 self._total: int = file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{name}: not a Parquet file: {error}") from error
-        names = self.schema.names
-        if field not in names and not (has_sampler and "question" in names):
-            hint = "; or pass --sampler NAME to send the questions to a model" if "question" in names else ""
+        columns = self.schema.names
+        questions = names.question_fields(columns)
+        if missing := [column for column in questions if column not in columns]:
+            raise InputError(f"{name}: no column {missing[0]!r} for --question; it has {', '.join(columns) or 'none'}")
+        if names.responses not in columns and not (has_sampler and questions):
+            hint = "; or pass --sampler NAME to send the questions to a model" if questions else ""
             raise InputError(
-                f"{name}: no column {field!r}; it has {', '.join(names) or 'none'}. Name the column of the responses "
-                f"with --responses{hint}"
+                f"{name}: no column {names.responses!r}; it has {', '.join(columns) or 'none'}. Name the column of the "
+                f"responses with --responses{hint}"
             )
-        if repeated := [column for column in names if names.count(column) > 1]:
+        if repeated := [column for column in columns if columns.count(column) > 1]:
             raise InputError(f"{name}: several columns are named {repeated[0]!r}: rename them")
-        self._measured = tuple(column for column in (field, *_OPTIONAL_FIELDS) if column in names)
+        self._measured = tuple(c for c in (names.responses, *questions, names.logprobs) if c in columns)
 
     def rows(self) -> Generator[InputRow, None, None]:
         columns, number = self.schema.names if self.all_columns else list(self._measured), 0
@@ -89,7 +91,7 @@ class ParquetReader(RowReader):
                 for batch in file.iter_batches(batch_size=_BATCH):
                     for index, fields in enumerate(batch.select(columns).to_pylist()):
                         number += 1
-                        group, problem = check_row(fields, self.field)
+                        group, problem = check_row(fields, self.names)
                         text = json.dumps(fields, default=str) if problem else ""
                         cells = (batch, index)
                         yield InputRow(number, text, fields, group, problem, cells, identity=self._measured)

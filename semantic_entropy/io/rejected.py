@@ -24,6 +24,7 @@ from typing import Any
 from semantic_entropy.files import append_lines, drop_partial_line, sync
 from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowReader
 from semantic_entropy.plain_text import to_json_line
+from semantic_entropy.tables import FieldNames
 
 Rejection = dict[str, Any]
 _ROWS_AT_ONCE = 256  # number of rows that are written at once
@@ -117,7 +118,7 @@ def insert_results(
     writer: ResultWriter,
     second_writer: ResultWriter,
     reader: RowReader,
-    field: str,
+    names: FieldNames,
     rejected: RejectedRows,
 ) -> None:
     """Insert the results of retried rows into a finished output, and remove these rows from the rejected rows.
@@ -127,13 +128,13 @@ def insert_results(
         writer: the writer of the finished output.
         second_writer: the writer of the second file (`second_path`).
         reader: the reader of the input.
-        field: the name of the input field that holds the responses.
+        names: the names of the fields that are measured.
         rejected: the file of the rejected rows.
     """
     rejections = rejected.read()
     second_writer.clear()
     with contextlib.closing(reader.rows()) as rows:
-        old = writer.read_back(row.marked_as_sampled(field) for row in rows if row.number not in rejections)
+        old = writer.read_back(row.marked_as_sampled(names) for row in rows if row.number not in rejections)
         merged = heapq.merge(old, (new[number] for number in sorted(new)), key=lambda measured: measured[0].number)
         with second_writer:
             for chunk in _chunks(merged):

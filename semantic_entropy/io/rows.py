@@ -14,6 +14,7 @@ from typing import Any, ClassVar, Self
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.results import Result
+from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
 FIXED_SETTINGS = (
@@ -56,14 +57,16 @@ class InputRow:
     retry: bool = False
     identity: tuple[str, ...] | None = None
 
-    def needs_responses(self, field: str) -> bool:
-        """Whether the row has a question and no responses in this field."""
-        question = (self.fields or {}).get("question")
-        return isinstance(question, str) and bool(question.strip()) and not (self.fields or {}).get(field)
+    def needs_responses(self, names: FieldNames) -> bool:
+        """Whether the row has a question and no responses."""
+        _, question = names.question_in(self.fields or {})
+        return isinstance(question, str) and bool(question.strip()) and not (self.fields or {}).get(names.responses)
 
-    def marked_as_sampled(self, field: str) -> InputRow:
+    def marked_as_sampled(self, names: FieldNames) -> InputRow:
         """Return the row. If the row needs responses, set `sampled` to the names of the fields that a sampler fills."""
-        return replace(self, sampled=frozenset((field, "logprobs"))) if self.needs_responses(field) else self
+        if not self.needs_responses(names):
+            return self
+        return replace(self, sampled=frozenset((names.responses, names.logprobs)))
 
     def with_sampled_fields(self, output: Mapping[str, Any]) -> InputRow:
         """Return the row with the values of the fields in `sampled`, which are copied from its output row."""
@@ -85,13 +88,15 @@ class RowReader(ABC):
     Attributes:
         unit: the word before a row number in messages, such as "line".
         number_key: the key of the row number in the file of rejected rows, such as "row_number".
+        name: the path of the file; "-": standard input.
+        names: the names of the fields that are measured.
     """
 
     unit: ClassVar[str]
     number_key: ClassVar[str]
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, names: FieldNames) -> None:
+        self.name, self.names = name, names
 
     @abstractmethod
     def rows(self) -> Generator[InputRow, None, None]:
@@ -163,11 +168,13 @@ class ResultWriter(ABC):
         """Remove the output."""
 
 
-def check_row(fields: Mapping[str, Any], field: str) -> tuple[Group | None, str | None]:
-    """Return (group, None) for a row that can be measured, else (None, problem). `field` holds the responses."""
-    if field not in fields:
-        return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
+def check_row(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
+    """Return (group, None) for a row that can be measured, else (None, problem)."""
+    for field in (names.responses, names.question):
+        if field is not None and field not in fields:
+            return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
+    _, question = names.question_in(fields)
     try:
-        return one_group(fields[field], fields.get("question"), fields.get("logprobs")), None
+        return one_group(fields[names.responses], question, fields.get(names.logprobs)), None
     except InputError as error:
         return None, str(error)

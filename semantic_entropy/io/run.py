@@ -41,6 +41,7 @@ from semantic_entropy.io.sampled_rows import RowSampler
 from semantic_entropy.progress import progress_bar
 from semantic_entropy.results import Provenance, Result
 from semantic_entropy.scorer import Scorer
+from semantic_entropy.tables import FieldNames, QuestionUse
 
 _CHUNK = 256  # most rows in one pipeline run: enough pairs to fill a model's batch
 _CHUNK_SECONDS = 2.0  # longest time for a chunk: a kill loses one chunk, and the progress bar moves after each chunk
@@ -63,6 +64,7 @@ class RunSummary:
         retryable: the number of rejected rows that the next run retries.
         empty_input: the name of the input if the input has no rows, else empty.
         hint: advice for the user about rejected rows; empty if there is none.
+        warning: what may make the results of this run wrong, such as rows without a question; empty if there is none.
     """
 
     rows: int
@@ -74,6 +76,7 @@ class RunSummary:
     retryable: int = 0
     empty_input: str = ""
     hint: str = ""
+    warning: str = ""
 
     def __str__(self) -> str:
         if self.empty_input:
@@ -90,7 +93,8 @@ class RunSummary:
             parts.append(f"{self.rejected_before} bad rows from an earlier run: see {self.rejected_file}")
         if self.retryable:
             parts.append(f"{self.retryable} of the bad rows got no response: run the same command again to retry them")
-        return "; ".join(parts) + ("\n" + self.hint if self.hint else "")
+        warning = f"warning: {self.warning}" if self.warning else ""
+        return "\n".join(filter(None, ("; ".join(parts), warning, self.hint)))
 
 
 class FileRun:
@@ -100,19 +104,19 @@ class FileRun:
         scorer: the scorer that measures the rows. If it has a sampler, the sampler draws missing responses.
         source: the input file; "-": standard input.
         output: the output file; None or "-": standard output.
-        field: the name of the input field that holds the responses.
+        names: the names of the fields that are measured.
         overwrite: True: measure all rows again; False: continue an existing output.
         strict: True: stop at the first bad row; False: write bad rows to the file of rejected rows.
     """
 
     def __init__(
-        self, scorer: Scorer, source: str, output: str | None, *, field: str, overwrite: bool, strict: bool
+        self, scorer: Scorer, source: str, output: str | None, *, names: FieldNames, overwrite: bool, strict: bool
     ) -> None:
-        self.scorer, self.field, self.strict, self.overwrite = scorer, field, strict, overwrite
-        self.row_sampler = RowSampler(scorer.sampler, scorer.n, scorer.store, field) if scorer.sampler else None
+        self.scorer, self.names, self.strict, self.overwrite = scorer, names, strict, overwrite
+        self.row_sampler = RowSampler(scorer.sampler, scorer.n, scorer.store, names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
         copies_cells = is_parquet(output) and not has_sampler
-        self.reader = open_reader(source, field, copies_cells=copies_cells, has_sampler=has_sampler)
+        self.reader = open_reader(source, names, copies_cells=copies_cells, has_sampler=has_sampler)
         self.writer = open_writer(output, self.reader)
         self.rejected = (
             None if output in (None, "-") else RejectedRows(Path(f"{output}.bad.jsonl"), self.reader.number_key)
@@ -121,6 +125,7 @@ class FileRun:
         self._bad = 0  # number of rows rejected so far
         self._retryable = 0  # number of these rejected rows that the next run retries
         self._unanswered = 0  # number of rows with a question and no responses, in a run without a sampler
+        self._questions = QuestionUse(names)
         self._similar_field = ""  # the name of a field of these rows that may hold the responses
 
     def execute(self, progress: bool) -> RunSummary:
@@ -173,6 +178,7 @@ class FileRun:
             retryable=self._retryable,
             empty_input="" if has_rows else self.reader.name,
             hint=self._hint(),
+            warning=self._questions.warning("--question FIELD"),
         )
 
     # Measuring
@@ -189,6 +195,7 @@ class FileRun:
                 yield [(row, result) for row, result in good if row.number < problems[0][0].number]
                 raise InputError(self._located(*problems[0]))
             self._reject(problems)
+            self._note_questions(good)
             yield good
             advance(len(chunk))
             size = _next_size(size, time.perf_counter() - began)
@@ -208,6 +215,13 @@ class FileRun:
     def _estimate(self, rows: list[InputRow]) -> list[MeasuredRow]:
         results = self.scorer.measure([row.group for row in rows if row.group]) if rows else []
         return list(zip(rows, map(_without_samples, results), strict=True))
+
+    def _note_questions(self, measured: list[MeasuredRow]) -> None:
+        """Print which field was taken as the question, once, and count the rows that have no question."""
+        for row, result in measured:
+            uses = self.scorer.uses_question(result)
+            if taken := self._questions.add(row.fields or {}, result, uses_question=uses):
+                sys.stderr.write(f"question: the field {taken!r} (--question FIELD names another one)\n")
 
     def _estimate_each(self, rows: list[InputRow]) -> tuple[list[MeasuredRow], list[_Problem]]:
         measured, lacking = [], []
@@ -235,8 +249,8 @@ class FileRun:
             self._bad += 1
             if not self.rejected or self._bad <= _SHOWN:
                 sys.stderr.write(self._located(row, problem) + "\n")
-            if not self.row_sampler and row.fields and not row.fields.get(self.field):
-                self._unanswered += row.needs_responses(self.field)
+            if not self.row_sampler and row.fields and not row.fields.get(self.names.responses):
+                self._unanswered += row.needs_responses(self.names)
                 self._similar_field = self._similar_field or _field_of_texts(row) or ""
             self._retryable += row.retry
         if self.rejected and self._bad > _SHOWN >= self._bad - len(problems):
@@ -245,7 +259,7 @@ class FileRun:
             self.rejected.add(self._rejection(row, problem) for row, problem in problems)
 
     def _rejection(self, row: InputRow, problem: str) -> Rejection:
-        unanswered = not self.row_sampler and row.needs_responses(self.field)
+        unanswered = not self.row_sampler and row.needs_responses(self.names)
         return to_rejection(self.reader.number_key, row, problem, retry=row.retry or unanswered)
 
     def _located(self, row: InputRow, problem: str) -> str:
@@ -303,7 +317,7 @@ class FileRun:
                     self.rejected.replace({**self.rejected.read(), **final})
                 advance(len(chunk))
         if new:
-            insert_results(new, self.writer, self._second_writer(), self.reader, self.field, self.rejected)
+            insert_results(new, self.writer, self._second_writer(), self.reader, self.names, self.rejected)
             self.rows += len(new)
         return len(new)
 
@@ -325,7 +339,7 @@ class FileRun:
         for last in written:  # noqa: B007  # only the last row is needed
             count += 1
         if first and last:
-            first, last = first.marked_as_sampled(self.field), last.marked_as_sampled(self.field)
+            first, last = first.marked_as_sampled(self.names), last.marked_as_sampled(self.names)
         if first is None or last is None or count < existing.written or not existing.comes_from(first, last):
             raise InputError(f"{self.writer.name} holds results of another input: remove it, or use --overwrite")
         self._check_sampling(existing)

@@ -9,17 +9,19 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Generator, Iterator
 from dataclasses import replace
+from typing import Any
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow
 from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, SamplingRun
+from semantic_entropy.tables import FieldNames, is_messages
 
 
 class RowSampler:
-    """Draws the responses of rows that have a question and no responses in `field`."""
+    """Draws the responses of rows that have a question and no responses."""
 
-    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None, field: str) -> None:
-        self.run, self.field = SamplingRun(sampler, n, store), field
+    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None, names: FieldNames) -> None:
+        self.run, self.names = SamplingRun(sampler, n, store), names
 
     def fill(self, rows: Iterator[InputRow]) -> Generator[InputRow, None, None]:
         """Yield all rows in order, with responses.
@@ -44,9 +46,9 @@ class RowSampler:
         Raises:
             InputError: the sample store does not have the responses, for example because another sampler drew them.
         """
-        if not row.needs_responses(self.field):
+        if not row.needs_responses(self.names):
             return row
-        question, store = _question(row), self.run.store
+        question, store = self._question(row), self.run.store
         samples = store.get(self.run.sampler, question, self.run.n) if store else []
         if not samples:
             missing = f"{store.path} does not hold" if store else "no --samples file holds"
@@ -59,12 +61,15 @@ class RowSampler:
     def _questions(self, rows: Iterator[InputRow], waiting: deque[tuple[InputRow, int | None]]) -> Iterator[str]:
         index = 0
         for row in rows:
-            if not row.needs_responses(self.field):
+            if not row.needs_responses(self.names):
                 waiting.append((row, None))
+                continue
+            if problem := self._conversation(row):
+                waiting.append((replace(row, problem=problem), None))
                 continue
             waiting.append((row, index))
             index += 1
-            yield _question(row)
+            yield self._question(row)
 
     def _take_complete(
         self, waiting: deque[tuple[InputRow, int | None]], complete: dict[int, SampledQuestion]
@@ -78,12 +83,23 @@ class RowSampler:
             problem = f"no response from {self.run.sampler.describe()}: {sampled.problem}"
             return replace(row, problem=problem, retry=sampled.failure is not None and sampled.failure.transient)
         group = self.run.to_group(sampled)
-        fields = {**(row.fields or {}), self.field: list(group.responses)}
+        fields = {**(row.fields or {}), self.names.responses: list(group.responses)}
         if group.logprobs:
-            fields["logprobs"] = [list(tokens) for tokens in group.logprobs]
-        return replace(row.marked_as_sampled(self.field), fields=fields, problem=None, group=group)
+            fields[self.names.logprobs] = [list(tokens) for tokens in group.logprobs]
+        return replace(row.marked_as_sampled(self.names), fields=fields, problem=None, group=group)
 
+    def _conversation(self, row: InputRow) -> str | None:
+        """Return why the row cannot be sampled if its question is the last turn of a longer conversation."""
+        fields = row.fields or {}
+        name, _ = self.names.question_in(fields)
+        messages: Any = fields[name] if name else None
+        if not is_messages(messages) or len(messages) == 1:
+            return None
+        return (
+            f"{name!r} holds {len(messages)} messages, and a sampler gets only the text of the question, without the "
+            "other messages: write the question in a field of its own (--question FIELD)"
+        )
 
-def _question(row: InputRow) -> str:
-    question = (row.fields or {}).get("question")
-    return question if isinstance(question, str) else ""
+    def _question(self, row: InputRow) -> str:
+        _, question = self.names.question_in(row.fields or {})
+        return question if isinstance(question, str) else ""

@@ -1,7 +1,8 @@
 """Results as typed columns of tables: Arrow, pandas, polars and `datasets`. Importing it imports no table library.
 
-`columns` has the names and types of the columns of a result. `frames` measures the tables that users pass. `arrow`
-needs pyarrow; a module imports `arrow` only when it reads or writes Arrow data.
+`columns` has the names and types of the columns of a result. `field_names` finds the columns that are measured.
+`frames` measures the tables that users pass. `arrow` needs pyarrow; a module imports `arrow` only when it reads or
+writes Arrow data.
 """
 
 from semantic_entropy.tables.columns import (
@@ -12,13 +13,18 @@ from semantic_entropy.tables.columns import (
     result_from_fields,
     result_shape,
 )
+from semantic_entropy.tables.field_names import FieldNames, QuestionUse, is_messages, last_user_turn
 from semantic_entropy.tables.frames import TableT, as_table, measure_table
 
 __all__ = [
     "RESULT_FIELDS",
+    "FieldNames",
+    "QuestionUse",
     "TableT",
     "as_table",
     "free_name",
+    "is_messages",
+    "last_user_turn",
     "measure_table",
     "open_keys",
     "result_columns",

@@ -11,6 +11,7 @@ Lazy and streamed tables are not supported: all groups go through one pipeline r
 from __future__ import annotations
 
 import sys
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
@@ -19,6 +20,7 @@ from semantic_entropy.clusters.groups import many_groups
 from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.results import Result
 from semantic_entropy.tables.columns import Shape, free_name, open_keys, result_columns, result_shape
+from semantic_entropy.tables.field_names import FieldNames, QuestionUse
 from semantic_entropy.types import Group
 
 
@@ -152,6 +154,7 @@ def as_table(value: object) -> TableAdapter | None:
 def measure_table(
     table: TableAdapter,
     measure: Callable[[Sequence[Group]], Sequence[Result]],
+    uses_question: Callable[[Result], bool],
     column: Any,
     question: Any,
     logprobs: Any,
@@ -162,22 +165,50 @@ def measure_table(
         table: the adapter of a table with one row for each group.
         measure: a function that returns a result for each group.
         column: the name of the column that holds the responses; None: "responses".
-        question: the name of the column that holds the question; None: "question" if the table has it.
+        uses_question: returns whether the judge that gave a result reads the question.
+        question: the name of the column that holds the question, texts or chat messages; None: "question", or else a
+            column with a common name, which a warning names.
         logprobs: the name of the column that holds log-probabilities; None: "logprobs" if the table has it.
 
     Raises:
         InputError: a named column does not exist, or a row cannot be measured.
     """
     responses = table.values(_column_name(table, "column", column, "responses"))
-    questions = _optional_column(table, "question", question)
+    rows = _question_rows(table, question, len(responses))
+    names = FieldNames(question=question)
+    questions = [names.question_in(row)[1] for row in rows]
     results = measure(many_groups(responses, questions, _optional_column(table, "logprobs", logprobs)))
+    _warn_about_questions(names, rows, results, uses_question)
     columns = result_columns(results)
     shapes = result_shape(open_keys(columns))
-    names = {field: free_name(field, table.names) for field in columns}
+    free = {field: free_name(field, table.names) for field in columns}
     return table.with_columns(
-        {names[field]: column for field, column in columns.items()},
-        {names[field]: shape for field, shape in shapes.items()},
+        {free[field]: column for field, column in columns.items()},
+        {free[field]: shape for field, shape in shapes.items()},
     )
+
+
+def _question_rows(table: TableAdapter, question: Any, size: int) -> list[dict[str, Any]]:
+    """Return for each row the values of the columns that can hold the question."""
+    if question is not None:
+        _column_name(table, "question", question, "question")
+    names = FieldNames(question=question).question_fields(table.names)
+    columns = {name: _optional_column(table, "question", name) for name in names if name in table.names}
+    return [{name: column[i] for name, column in columns.items() if column} for i in range(size)]
+
+
+def _warn_about_questions(
+    names: FieldNames,
+    rows: Sequence[Mapping[str, Any]],
+    results: Sequence[Result],
+    uses_question: Callable[[Result], bool],
+) -> None:
+    use = QuestionUse(names)
+    for row, result in zip(rows, results, strict=True):
+        if taken := use.add(row, result, uses_question=uses_question(result)):
+            warnings.warn(f"question: the column {taken!r}; confirm it with question={taken!r}", stacklevel=6)
+    if warning := use.warning("question=NAME"):
+        warnings.warn(warning, stacklevel=6)
 
 
 def _optional_column(table: TableAdapter, argument: str, given: Any) -> list[Any] | None:

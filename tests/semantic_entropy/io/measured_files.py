@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from semantic_entropy import Scorer
 from semantic_entropy.io import FileRun
+from semantic_entropy.tables import FieldNames
 
 ROWS = [
     {"id": 1, "question": "Capital of France?", "responses": ["Paris", "It is Paris", "Rome"]},
@@ -34,7 +35,9 @@ def read(path: Path):
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def measure(source: Path, output: Path, *, overwrite=False, strict=False, field="responses", **choices):
+def measure(source: Path, output: Path, *, overwrite=False, strict=False, field="responses", question=None, **choices):
     with Scorer(choices.pop("equivalence", "exact"), **choices) as scorer:
-        run = FileRun(scorer, str(source), str(output), field=field, overwrite=overwrite, strict=strict)
+        run = FileRun(
+            scorer, str(source), str(output), names=FieldNames(field, question), overwrite=overwrite, strict=strict
+        )
         return run.execute(progress=False)

@@ -6,6 +6,7 @@ import pytest
 
 from semantic_entropy import InputError
 from semantic_entropy.io import find_row
+from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.io.measured_files import ROWS, measure, write
 
 
@@ -29,5 +30,5 @@ def test_a_file_in_another_format_than_its_suffix_is_an_error(tmp_path, name, co
 
 def test_a_row_is_found_by_its_id(tmp_path):
     source = write(tmp_path / "in.parquet", ROWS)
-    assert find_row(str(source), "2")["responses"] == ["a", "b"]
-    assert find_row(str(source), None)["id"] == 1
+    assert find_row(str(source), "2", FieldNames()).responses == ("a", "b")
+    assert find_row(str(source), None, FieldNames()).question == "Capital of France?"

@@ -201,3 +201,27 @@ def test_measuring_lists_imports_no_table_library():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, datasets.Dataset.from_dict])
+def test_a_question_column_is_found_under_a_common_name_and_named_in_a_warning(kind):
+    table = kind({"prompt": ["half full or half empty?"], "responses": [["half full", "half empty"]]})
+    with pytest.warns(UserWarning, match="the column 'prompt'; confirm it with question='prompt'") as seen:
+        found = estimate(table, equivalence="text")
+    assert column(found, "entropy") == column(estimate(table, equivalence="text", question="prompt"), "entropy")
+    assert len(seen) == 1
+    assert seen[0].filename == __file__
+
+
+def test_rows_without_a_question_get_a_warning_if_the_judge_uses_it():
+    table = pl.DataFrame({"ask": ["a or b?", "c or d?"], "responses": [["a", "b"], ["c", "d"]]})
+    with pytest.warns(
+        UserWarning, match=r"2 of 2 rows have no field with a question, .* name the field with question=NAME"
+    ):
+        estimate(table, equivalence="text")
+    estimate(table, equivalence="exact")
+
+
+def test_chat_messages_in_a_column_are_a_question():
+    table = pd.DataFrame({"chat": [[{"role": "user", "content": "a or b?"}]], "responses": [["a", "b"]]})
+    assert estimate(table, equivalence="text", question="chat").loc[0, "n_valid"] == 2

@@ -1,0 +1,124 @@
+"""The fields of a row, or the columns of a table, that are measured: their names, and how the question is found.
+
+If no field is named and a row has no field `question`, a field with a common name (`prompt`, `query`, `messages`, ...)
+is the question. A list of chat messages is a question, too: the text of its last user turn. The question is found in
+each row by itself, so the result of a row does not depend on other rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from semantic_entropy.results import Result
+
+QUESTION = "question"
+_COMMON_NAMES = (  # in this order: with `instruction`, Alpaca's `input` is only the context of the instruction
+    "prompt",
+    "query",
+    "instruction",
+    "problem",
+    "user_input",
+    "input",
+    "messages",
+    "conversation",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldNames:
+    """The names of the fields that are measured.
+
+    Attributes:
+        responses: the field with the responses, a list of texts.
+        question: the field with the question, a text or a list of chat messages; None: `question`, or, in a row without
+            this field, the first of the common names with a text or with messages.
+        logprobs: the field with the log-probabilities, in nats: a list of floats for each response.
+        id: the field that identifies a row.
+    """
+
+    responses: str = "responses"
+    question: str | None = None
+    logprobs: str = "logprobs"
+    id: str = "id"
+
+    def question_fields(self, names: Collection[Any]) -> list[str]:
+        """Return those of these fields that can hold the question, the most probable first."""
+        if self.question is not None or QUESTION in names:
+            return [self.question or QUESTION]
+        common = [name for name in names if isinstance(name, str) and name.lower() in _COMMON_NAMES]
+        return sorted(common, key=lambda name: _COMMON_NAMES.index(name.lower()))
+
+    def question_in(self, fields: Mapping[Any, Any]) -> tuple[str | None, Any]:
+        """Return (field, question) of a row. Without a field for the question, both are None."""
+        names = self.question_fields(fields)
+        if self.question is not None or names == [QUESTION]:
+            return names[0], last_user_turn(fields.get(names[0]))
+        for name in names:
+            text = last_user_turn(fields[name])
+            if isinstance(text, str) and text.strip():
+                return name, text
+        return None, None
+
+
+class QuestionUse:
+    """Notes which fields were taken as the question, and counts the rows without a question for their judge."""
+
+    def __init__(self, names: FieldNames) -> None:
+        self.names = names
+        self.rows = 0
+        self.without = 0
+        self._taken: dict[str, None] = {}
+        self._texts: tuple[str, ...] = ()
+
+    def add(self, fields: Mapping[Any, Any], result: Result, *, uses_question: bool) -> str | None:
+        """Note a measured row. Return the field that was taken as the question if it was not taken before."""
+        self.rows += 1
+        name, _ = self.names.question_in(fields)
+        if name is None and uses_question and result.n_valid > 1:
+            if not self.without:
+                measured = (self.names.responses, self.names.logprobs, self.names.id)
+                self._texts = tuple(
+                    str(name) for name, value in fields.items() if isinstance(value, str) and name not in measured
+                )
+            self.without += 1
+        if name is None or name == QUESTION or self.names.question is not None or name in self._taken:
+            return None
+        self._taken[name] = None
+        return name
+
+    def warning(self, argument: str) -> str:
+        """Return the warning about rows without a question; empty if there is none. `argument` names a field."""
+        if not self.without:
+            return ""
+        texts = f" (fields with a text: {', '.join(self._texts)})" if self._texts else ""
+        return (
+            f"{self.without} of {self.rows} rows have no field with a question, and the judge uses the question to "
+            f"compare answers: name the field with {argument}{texts}"
+        )
+
+
+def last_user_turn(value: Any) -> Any:
+    """Return the text of the last user message if the value is a list of chat messages, else the value."""
+    if not is_messages(value):
+        return value
+    turns = [message for message in value if message.get("role") in ("user", "human")]
+    return _message_text(turns[-1].get("content")) if turns else None
+
+
+def is_messages(value: Any) -> bool:
+    """Whether the value is a list of chat messages, such as `[{"role": "user", "content": "2 + 2?"}]`."""
+    return (
+        isinstance(value, list | tuple)
+        and bool(value)
+        and all(isinstance(message, Mapping) and "role" in message and "content" in message for message in value)
+    )
+
+
+def _message_text(content: Any) -> Any:
+    """Return the text of a message. Its content is a text, or a list of parts: `{"type": "text", "text": "..."}`."""
+    if not isinstance(content, list | tuple):
+        return content
+    texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
+    return "\n".join(text for text in texts if isinstance(text, str))
