@@ -96,7 +96,9 @@ def _train(config: Config, overwrite: bool, progress: StageProgress, stop: StopR
         from empo_rl.run.train import run_training
 
         silence_libraries()
-        return run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
+        final = run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
+        launch.leave_process_group()
+        return final
     except SemanticEntropyError:
         raise
     except RuntimeError as error:  # another process may have died: then the launcher reports that

@@ -113,6 +113,18 @@ def join_process_group(config: Config) -> PartialState:
     return PartialState(cpu=config.device == "cpu", timeout=timeout)
 
 
+def leave_process_group() -> None:
+    """End the threads of the process group, at the end of the work.
+
+    A thread of gloo that still runs while the interpreter ends can abort the process: the run would count as failed
+    although its files are complete, and the launcher on another machine would wait five minutes for this machine.
+    """
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 @contextmanager
 def first_on_each_machine(state: PartialState) -> Iterator[None]:
     """Enter in turns: the first process, the first process of each other machine, all others. For downloads.

@@ -1,7 +1,8 @@
 """The script of docs/empo/slurm.md, extracted from the page, with the environment of sbatch.
 
 Two nodes are two processes on this machine. `srun` and `scontrol` are replaced by small scripts: `srun` starts its
-command once for each node, with the variables of SLURM, forwards SIGTERM, and returns the highest exit status.
+command once for each node, with the variables of SLURM, forwards SIGTERM, ends the other nodes when one fails
+(`--kill-on-bad-exit`), and returns the highest exit status.
 """
 
 import json
@@ -16,22 +17,27 @@ import pytest
 
 from tests.test_docs import ROOT, blocks
 
-SRUN = """\
-#!/bin/bash
-while [[ $1 == --* ]]; do echo "$1" >> "$SRUN_OPTIONS"; shift; done
-tasks=()
-trap 'kill -TERM "${tasks[@]}"' TERM
-for ((node = 0; node < SLURM_NNODES; node++)); do
-    SLURM_NODEID=$node SLURM_PROCID=$node SLURM_LOCALID=0 "$@" &
-    tasks+=($!)
-done
-worst=0
-for task in "${tasks[@]}"; do
-    while kill -0 "$task" 2> /dev/null; do wait "$task" && status=0 || status=$?; done
-    wait "$task" && status=0 || status=$?
-    ((status > worst)) && worst=$status
-done
-exit "${SRUN_STATUS:-$worst}"
+SRUN = f"""\
+#!{sys.executable}
+import os, signal, subprocess, sys, time
+
+command = sys.argv[1:]
+while command[0].startswith("--"):
+    with open(os.environ["SRUN_OPTIONS"], "a") as options:
+        print(command.pop(0), file=options)
+tasks = []
+for node in map(str, range(int(os.environ["SLURM_NNODES"]))):
+    names = dict(SLURM_NODEID=node, SLURM_PROCID=node, SLURM_LOCALID="0")
+    tasks.append(subprocess.Popen(command, env=os.environ | names))
+signal.signal(signal.SIGTERM, lambda *_: [task.terminate() for task in tasks])
+seconds_left = 10.0  # of the other nodes after a failure
+while any(task.poll() is None for task in tasks) and seconds_left > 0:
+    time.sleep(0.1)
+    seconds_left -= 0.1 * any(task.poll() for task in tasks)
+for task in tasks:
+    task.kill()
+worst = max(task.wait() % 256 for task in tasks)
+sys.exit(int(os.environ.get("SRUN_STATUS", worst)))
 """
 SCONTROL = """\
 #!/bin/bash
@@ -101,15 +107,17 @@ def job(tmp_path):
 
 def start(job, tmp_path, *arguments):
     command = ["bash", str(tmp_path / "train.sbatch"), *map(str, arguments)]
-    return subprocess.Popen(command, cwd=tmp_path, env=job, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    pipes = {"text": True, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.Popen(command, cwd=tmp_path, env=job, start_new_session=True, **pipes)
 
 
 def test_the_script_of_the_page_trains_on_two_nodes(job, tmp_path):
     process = start(job, tmp_path, *TINY, f"output_dir={tmp_path / 'run'}")
     try:
         printed, said = process.communicate(timeout=240)
-    finally:
-        process.kill()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     assert process.returncode == 0, said[-3000:]
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [1, 2]
