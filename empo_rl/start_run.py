@@ -61,6 +61,7 @@ def start_run(source: str, changes: Sequence[str], stop: StopRequest, *, overwri
                 return None
             launch.check_single_process(config)
             final = _train(config, overwrite, progress, stop)
+            launch.leave_process_group()
             return final if launch.is_first_process() else None
         except KeyboardInterrupt:
             stop.ignore_signals()
@@ -96,9 +97,7 @@ def _train(config: Config, overwrite: bool, progress: StageProgress, stop: StopR
         from empo_rl.run.train import run_training
 
         silence_libraries()
-        final = run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
-        launch.leave_process_group()
-        return final
+        return run_training(config, overwrite=overwrite, progress=progress, say=progress.say, stop=stop)
     except SemanticEntropyError:
         raise
     except RuntimeError as error:  # another process may have died: then the launcher reports that
