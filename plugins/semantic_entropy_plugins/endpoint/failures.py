@@ -6,8 +6,10 @@
     400, 413, 422 and any other status that concerns this request                  "refused": the call fails
     3xx, 401, 402, 403, 404, 405, 407, 410, a used-up quota                        "stop": no call can succeed
 
-A refusal may name a parameter that the server does not support. If the parameter is optional, the call is sent again
-without the parameter (`endpoint.retry`).
+A refusal may name a parameter that the server or the model does not support: OpenAI's reasoning models refuse
+`max_tokens`, `top_p`, `logprobs` (with a 403) and each temperature but 1; Claude models refuse `top_p` beside
+`temperature`, and the newest of them both. If the parameter is optional, the call is sent again without the parameter
+(`endpoint.retry`). A value outside a range ("must be at most 1") is not such a refusal: the user has to correct it.
 """
 
 from __future__ import annotations
@@ -47,7 +49,12 @@ _NO_CONNECTION = (
 _SEARCHED = 10_000  # characters of a server's message that are searched for the name of a refused parameter
 _URL_USER = re.compile(r"//[^/]*@")
 
-Parameter = Literal["response_format", "logprobs", "max_tokens"]
+Parameter = Literal["response_format", "logprobs", "max_tokens", "top_p", "temperature", "seed"]
+_UNSUPPORTED = re.compile(
+    r"unsupported|(not|n't) support|no longer|not (allowed|permitted|available|enabled)|deprecated|unrecogni[sz]ed|"
+    r"unknown|unexpected|"
+    r"only the default|only be set to|cannot both|extra (inputs|fields)|extra_forbidden"
+)
 _REFUSALS: Mapping[Parameter, re.Pattern[str]] = {
     "response_format": re.compile(r"response_format|json[_ ]schema|structured output|grammar"),
     "logprobs": re.compile(r"logprobs?\b"),
@@ -55,7 +62,8 @@ _REFUSALS: Mapping[Parameter, re.Pattern[str]] = {
     # pattern is anchored: tried at every position, it would read the rest of the text once for each character.
     "max_tokens": re.compile(r"\A(?=.*max_completion_tokens)(?=.*(unsupported|not supported|instead))", re.DOTALL),
 }
-"""Pattern of the message, in lower case, that refuses each optional parameter. A call without `max_tokens` sends
+"""Pattern of the message, in lower case, that refuses an optional parameter; for all other parameters, the message has
+the parameter's name and one of the words `_UNSUPPORTED`. A call without `max_tokens` sends
 `max_completion_tokens` instead, the parameter's name at newer servers."""
 
 
@@ -111,7 +119,12 @@ class FailedAttempt:
 
     def refuses(self, parameter: Parameter) -> bool:
         """Whether the server's message names the parameter as the reason."""
-        return _REFUSALS[parameter].search(self.message) is not None
+        if self.kind != "refused" and self.status != 403:
+            return False
+        if pattern := _REFUSALS.get(parameter):
+            return pattern.search(self.message) is not None
+        named = re.search(rf"\b{parameter}\b", self.message)
+        return named is not None and _UNSUPPORTED.search(self.message) is not None
 
 
 def read_answer(status: int, headers: httpx.Headers, text: str, key: Key) -> Reply | FailedAttempt:

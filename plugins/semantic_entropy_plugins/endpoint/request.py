@@ -65,8 +65,18 @@ class DecodingOptions:
 
     @property
     def optional(self) -> tuple[Parameter, ...]:
-        """The parameters that the server may refuse. If the server refuses a parameter, the call is sent without it."""
-        return (*(("logprobs",) if self.logprobs else ()), *(("max_tokens",) if self.max_tokens else ()))
+        """The parameters that are sent, and that the server may refuse. The call is then sent without them.
+
+        `top_p` is before `temperature`: of a server that takes only one of them, the temperature is kept.
+        """
+        given: Mapping[Parameter, Any] = {
+            "logprobs": self.logprobs or None,
+            "max_tokens": self.max_tokens,
+            "top_p": self.top_p,
+            "temperature": self.temperature,
+            "seed": self.seed,
+        }
+        return tuple(name for name, value in given.items() if value is not None)
 
     @property
     def settings(self) -> tuple[Hashable, ...]:
@@ -92,9 +102,9 @@ class DecodingOptions:
             "top_p": self.top_p,
             limit: self.max_tokens,
             "seed": None if self.seed is None else self.seed + seed_offset,
-            "logprobs": True if self.logprobs and "logprobs" not in refused else None,
+            "logprobs": self.logprobs or None,
         }
-        sent = {name: value for name, value in options.items() if value is not None}
+        sent = {name: value for name, value in options.items() if value is not None and name not in refused}
         return {"model": self.model, "messages": list(messages), **sent, **json.loads(self.extra)}
 
 

@@ -55,6 +55,7 @@ _MOST_FAILURES = 20  # failed calls in a row: their retries have taken minutes, 
 # The largest reply to a call with a token limit. A token with 20 alternatives takes 1,900 bytes; JSON takes up to 25
 # times its size in memory, so a server must not send more than a call can need.
 _BYTES_OF_REPLY, _BYTES_OF_TOKEN = 4_000_000, 2_000
+_OMITTED = logging.getLogger("semantic_entropy.endpoint")
 _LOG = logging.getLogger("semantic_entropy.waiting")  # the CLI shows it; elsewhere it is silent unless INFO is enabled
 
 CallOutcome: TypeAlias = Reply | Failure | Fatal
@@ -123,10 +124,11 @@ class ServerState:
         thread = threading.get_ident()
         self._tokens[thread] = self._tokens.get(thread, 0) + usage.input_tokens + usage.output_tokens
 
-    def record_success(self, omitted: RefusedParameters) -> None:
-        """A reply arrived without these parameters: leave them out from now on."""
+    def record_success(self, omitted: RefusedParameters) -> RefusedParameters:
+        """A reply arrived without these parameters: leave them out from now on. Return those that are new."""
         self.succeeded, self.failed_in_a_row = True, 0
-        self.refused |= omitted
+        new, self.refused = omitted - self.refused, self.refused | omitted
+        return new
 
     def pause(self, seconds: float) -> None:
         """Start no attempt of any call for this number of seconds."""
@@ -143,16 +145,18 @@ class Retrier:
     async def send(self, call: Call) -> CallOutcome:
         """Send the call. Errors of the server and the network are returned, not raised."""
         usage, omitted, attempts = Usage(), self._state.refused, 0
+        refusals: dict[Parameter, str] = {}
         await self._wait_for_pause()
         while not (self.no_more_attempts.is_set() or self._is_budget_spent()):
             answer = await self._attempt(call.body(omitted))
             usage += self._options.with_cost(answer.usage)
             self._state.add_usage(answer.usage)
             if isinstance(answer, Reply):
-                self._state.record_success(omitted)
+                self._say_omitted(call, {name: refusals[name] for name in self._state.record_success(omitted)})
                 return replace(answer, usage=usage)
             if refused := _refused_parameter(answer, call, omitted):
                 omitted |= {refused}
+                refusals[refused] = answer.reason
                 continue
             attempts += 1
             if outcome := await self._final_outcome(answer, call, attempts, usage):
@@ -162,6 +166,15 @@ class Retrier:
         # If `no_more_attempts` ended the loop, the caller ignores this reason.
         reason = f"the token budget of {self._options.token_budget} is spent"
         return Failure(reason, usage=usage, transient=True)
+
+    def _say_omitted(self, call: Call, refusals: Mapping[Parameter, str]) -> None:
+        """Say which values do not count. `max_completion_tokens` replaces `max_tokens`, so this value counts."""
+        given = call.body(frozenset())
+        for name, reason in refusals.items():
+            if name != "max_tokens":
+                value = "" if isinstance(given[name], dict) else f"={given[name]}"
+                text = "%s refuses %s%s for the model %s (%s). Requests are now sent without it"
+                _OMITTED.warning(text, self._options.url, name, value, given.get("model"), reason)
 
     def unexpected_error(self, error: Exception, details: str) -> Fatal:
         """The outcome for a bug in this package. `details` is the traceback as text, without objects with the key."""
@@ -281,8 +294,6 @@ class Retrier:
 
 def _refused_parameter(failed: FailedAttempt, call: Call, omitted: RefusedParameters) -> Parameter | None:
     """An optional parameter of the call that the server's refusal names, or None."""
-    if failed.kind != "refused":
-        return None
     return next((name for name in call.optional if name not in omitted and failed.refuses(name)), None)
 
 

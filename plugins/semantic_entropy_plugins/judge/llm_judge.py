@@ -61,7 +61,7 @@ class Judge(Equivalence):
             one order is enough. None: "both" for the template "entails", else "forward".
         structured: whether to ask for JSON with a schema, if the server supports schemas; False: ask for one word.
         logprobs: ask for log-probabilities, which give the verdict a score.
-        temperature: the sampling temperature. None: the server decides, which some reasoning models require.
+        temperature: the sampling temperature. None: the server decides. A model that refuses 0 is asked without it.
         seed: the seed of each call. None: no seed is sent.
         max_tokens: the largest number of tokens of a reply, including reasoning. None: the server's limit.
         extra: more fields of the request, such as {"reasoning_effort": "low"}. These fields are part of `settings`, so

@@ -5,8 +5,9 @@ One request asks for all responses to a question (`n`). If the server sends fewe
 
 Log-probabilities are in nats, and are not changed by the sampler. Most servers send the log-probabilities of the model,
 before temperature and top_p. These equal the log-probabilities of the sampling distribution only at temperature 1 and
-top_p 1. If an option is not sent, the server decides: for example, vLLM takes top_k from the model's generation config
-(`extra=` can set top_k).
+top_p 1. If an option is not sent, the server decides: for example, vLLM takes top_p and top_k from the model's
+generation config, unless `top_p=1` and `extra={"top_k": 0}` are set. Options that the server refuses are not sent, and
+the log names them once: some models have one temperature, no top_p and no log-probabilities.
 
 Reasoning that the server sends separately (`reasoning_content`) becomes `Sample.reasoning`. The log-probabilities of
 this reasoning are dropped. If the tokens of the reasoning and of the text cannot be distinguished, all
@@ -42,7 +43,7 @@ class OpenAISampler(Sampler):
         api_key: the API key. None: the key in the environment variable `OPENAI_API_KEY`. The settings, samples and
             messages never contain the key.
         temperature: the sampling temperature. None: the server decides.
-        top_p: the probability mass of nucleus sampling. None: the server decides.
+        top_p: the probability mass of nucleus sampling. None: the server decides, usually 1.
         max_tokens: the largest number of tokens of a response, including reasoning. None: the server's limit.
         seed: response number i to a question, counted from 0, has the seed (seed + i). A request for several responses
             sends the seed of its first response. None: no seed is sent.
@@ -74,7 +75,7 @@ class OpenAISampler(Sampler):
         api_key: str | None = None,
         *,
         temperature: float | None = 1.0,
-        top_p: float | None = 1.0,
+        top_p: float | None = None,
         max_tokens: int | None = 1024,
         seed: int | None = None,
         system: str | None = None,

@@ -15,7 +15,7 @@ from semantic_entropy_plugins.endpoint.key import Key
 
 
 @pytest.mark.timeout(60)  # a pattern that is tried at every character would take hours
-@pytest.mark.parametrize("parameter", ["response_format", "logprobs", "max_tokens"])
+@pytest.mark.parametrize("parameter", ["response_format", "logprobs", "max_tokens", "temperature", "top_p"])
 def test_a_long_refusal_is_searched_in_linear_time(parameter):
     page = "<html>" + "x" * 5_000_000
     failed = read_answer(400, httpx.Headers(), page, Key(""))

@@ -56,7 +56,6 @@ def test_one_request_asks_for_all_responses():
         "model": "m",
         "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "What?"}],
         "temperature": 1.0,
-        "top_p": 1.0,
         "max_tokens": 1024,
         "logprobs": True,
         "n": 5,
