@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts import answer_keys, checked_flow, stream_verdicts
+from semantic_entropy.contracts import answer_keys, checked_flow, component_versions, judge_settings, stream_verdicts
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.progress import cancel_event
 from semantic_entropy.types import Clustering, Pair, Usage, Verdict, by_first_appearance
@@ -62,9 +62,9 @@ def judge_key(equivalence: Equivalence) -> tuple[Hashable, ...]:
 
     Keys without rules are those of 0.1.0, so cache files of 0.1.0 stay useful.
     """
-    versions = () if equivalence.cheap else tuple(sorted(equivalence.versions.items()))
+    versions = () if equivalence.cheap else tuple(sorted(component_versions("equivalence", equivalence).items()))
     rules = () if equivalence.rules == 1 else (("rules", equivalence.rules),)
-    return type(equivalence), equivalence.settings, (*versions, *rules)
+    return type(equivalence), judge_settings(equivalence), (*versions, *rules)
 
 
 def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pair) -> tuple[Hashable, ...]:

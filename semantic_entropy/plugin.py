@@ -43,7 +43,7 @@ from semantic_entropy.clusters.equivalence import (
     needs_reverse,
 )
 from semantic_entropy.clusters.refusals import is_refusal
-from semantic_entropy.contracts import stream_verdicts
+from semantic_entropy.contracts import call_component, stream_verdicts
 from semantic_entropy.estimators import (
     Discrete,
     EntropyEstimator,
@@ -89,6 +89,7 @@ __all__ = [
     "Usage",
     "Verdict",
     "boxed",
+    "call_component",
     "class_identity",
     "combine_directions",
     "errors",

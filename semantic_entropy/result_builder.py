@@ -18,7 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from semantic_entropy.contracts import run_estimator
+from semantic_entropy.contracts import describe, run_estimator
+from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
 from semantic_entropy.types import Clustering, Estimate, Evidence, Group, Labels, Usage, by_first_appearance
@@ -36,12 +37,23 @@ class NamedEstimator:
 
 
 def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimator]:
-    """Choose the names for `Result.scores`: the estimator's name, or its description if two names are equal."""
+    """Choose the names for `Result.scores`: the estimator's name, or its description if two names are equal.
+
+    Raises:
+        InputError: two estimators have the same name and the same description, so one score would replace the other.
+    """
     names = Counter(estimator.name for estimator in estimators)
-    return [
-        NamedEstimator(estimator, described if names[estimator.name] > 1 else estimator.name, described)
-        for estimator, described in ((estimator, estimator.describe()) for estimator in estimators)
-    ]
+    named = []
+    for estimator in estimators:
+        described = describe("estimator", estimator)
+        named.append(NamedEstimator(estimator, described if names[estimator.name] > 1 else estimator.name, described))
+    twice = [name for name, count in Counter(each.name for each in named).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"two estimators are named {twice[0]!r}, and a result has one score for each name: name each estimator "
+            "once; if their options differ, let describe() return the options"
+        )
+    return named
 
 
 @dataclass(frozen=True, slots=True)

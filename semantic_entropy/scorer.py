@@ -26,7 +26,7 @@ from semantic_entropy.clusters import (
     one_group,
     strip_reasoning,
 )
-from semantic_entropy.contracts import extract_answers
+from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.pipeline import Job, run
@@ -277,7 +277,7 @@ class Scorer:
             judge, reason = _first_suited(candidates, group, found)
             found = extract_answers(judge, group.responses) if found is None else found
             if id(judge) not in clusterers:
-                clusterers[id(judge)] = self.clusterer.for_judge(judge)
+                clusterers[id(judge)] = clusterer_for(self.clusterer, judge)
             valid = [answer for answer in found if answer is not None]
             jobs.append(Job(group.question, valid, judge, clusterers[id(judge)]))
             chosen.append((judge, reason))
@@ -349,24 +349,31 @@ class Scorer:
         chosen: Sequence[tuple[Equivalence, str]],
         clusterings: Sequence[Clustering],
     ) -> list[Result]:
-        methods: dict[tuple[int, str], Method] = {}
+        methods: dict[tuple[int, str, str | None], Method] = {}
         results = []
         for group, found, job, (judge, reason), clustering in zip(
             groups, answers, jobs, chosen, clusterings, strict=True
         ):
-            key = id(judge), reason
+            key = id(judge), reason, group.sampler
             if key not in methods:  # after the run: some judges know their versions only then
                 methods[key] = Method(
                     convention=self.convention.name,
-                    equivalence=judge.describe(),
+                    equivalence=describe("equivalence", judge),
                     equivalence_reason=reason,
-                    clusterer=job.clusterer.describe(),
+                    clusterer=describe("clusterer", job.clusterer),
                     extract=self._extract_name if self._extract else f"default of {judge.name}",
                     invalid=self.invalid,
-                    versions={"semantic-entropy": package_version(), **judge.versions},
+                    versions={"semantic-entropy": package_version(), **self._versions(judge, group)},
                 )
             results.append(build_result(group, found, clustering, self._fed_estimators(group), methods[key]))
         return results
+
+    def _versions(self, judge: Equivalence, group: Group) -> dict[str, str]:
+        """Return the versions of the judge, and of the sampler that drew the responses."""
+        versions = component_versions("equivalence", judge)
+        if group.sampler and self.sampler:
+            versions = {**component_versions("sampler", self.sampler), **versions}
+        return versions
 
     def _fed_estimators(self, group: Group) -> Sequence[NamedEstimator]:
         """Return the estimators that the user named; else those of the convention for which the group has evidence."""

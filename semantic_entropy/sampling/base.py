@@ -9,42 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
 
 from semantic_entropy.cache.identity import Identified
-from semantic_entropy.types import Sample, Usage
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request for n responses to one question.
-
-    Attributes:
-        index: the number of the request.
-        question: the text to send to the model.
-        n: the number of responses to draw.
-        first: the number of existing responses to this question. A sampler with a seed must draw other responses.
-    """
-
-    index: int
-    question: str
-    n: int
-    first: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SampleFailure:
-    """The failure of a request with missing responses: refused by a filter, too long for the model, timed out.
-
-    Attributes:
-        reason: the reason of the failure, for the user.
-        usage: the cost of the missing responses; None: no cost is known.
-        transient: True if the same request may succeed later, because the server failed.
-    """
-
-    reason: str
-    usage: Usage | None = None
-    transient: bool = False
+from semantic_entropy.types import Request, Sample, SampleFailure
 
 
 class Sampler(Identified, ABC):

@@ -6,6 +6,7 @@ stored on disk before it is used. Groups are yielded in the order in which they 
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections import deque
@@ -14,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from semantic_entropy.clusters.groups import one_group
+from semantic_entropy.contracts import describe, stream_samples
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.progress import cancel_event, progress_bar
 from semantic_entropy.results import Result
-from semantic_entropy.sampling.base import Request, SampleFailure, Sampler
+from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.sampling.store import SampleStore
-from semantic_entropy.types import Group, Sample
+from semantic_entropy.types import Group, Request, Sample, SampleFailure
 
 _MAX_GROUPS = 64  # most groups in one pipeline run: enough pairs to fill a model's batch
 _MAX_WAIT = 2.0  # longest time in seconds that a complete group waits for other groups
@@ -81,6 +83,7 @@ class SamplingRun:
         self._pending: dict[str, _Pending] = {}
         self._complete: dict[str, _Complete] = {}  # for later groups with the same question
         self._ready: deque[_Ready] = deque()
+        self.unfinished: list[str] = []  # the questions for which the sampler broke its contract: it ended its stream
 
     def groups(self, questions: Iterable[str]) -> Generator[SampledQuestion, None, None]:
         """Yield the samples of each question, in the order in which the questions become complete.
@@ -88,38 +91,36 @@ class SamplingRun:
         Raises:
             SamplingError: the sampler cannot continue. The complete questions have been yielded.
         """
-        stream = self.sampler.stream(self._requests(questions))
         try:
-            for request, outcome in stream:
-                self._take(request, outcome)
-                yield from self._yield_ready()
-                self._check_cancelled()
+            with contextlib.closing(stream_samples(self.sampler, self._requests(questions))) as stream:
+                for request, outcome in stream:
+                    if outcome is None:  # after a cancellation, the missing samples are not the sampler's fault
+                        self._check_cancelled()
+                    self._take(request.question, outcome)
+                    yield from self._yield_ready()
+                    self._check_cancelled()
+            self._check_cancelled()
         except SamplingError:
             yield from self._yield_ready()
             raise
-        finally:
-            if isinstance(stream, Generator):
-                stream.close()
-        for question, pending in list(self._pending.items()):
-            self._finish(question, SampleFailure(f"the sampler drew {len(pending.samples)} of {self.n}"))
         yield from self._yield_ready()
 
     def to_group(self, sampled: SampledQuestion) -> Group:
         """Convert the samples to a `Group`. It has log-probabilities only if those of all samples are usable."""
         texts = [sample.text for sample in sampled.samples]
         group = Group(tuple(texts), sampled.question)
-        note = f"{len(texts)} of {self.n} responses: {sampled.problem}" if sampled.problem else None
+        notes = [f"{len(texts)} of {self.n} responses: {sampled.problem}"] if sampled.failure else []
         logprobs = [sample.logprobs for sample in sampled.samples if sample.logprobs]
         if texts and len(logprobs) == len(texts):
             try:
                 group = one_group(texts, sampled.question, logprobs)
             except EvidenceError as error:  # a nan from a server must not make the responses unusable
-                note = f"log-probabilities left out: {error}"
+                notes.append(f"log-probabilities left out: sampler {self.sampler.name!r}: {error}")
         return replace(
             group,
             samples=sampled.samples,
-            sampler=self.sampler.describe(),
-            note=note,
+            sampler=describe("sampler", self.sampler),
+            note="; ".join(notes) or None,
             lost_usage=sampled.failure.usage if sampled.failure else None,
             n=self.n,
         )
@@ -165,10 +166,13 @@ class SamplingRun:
             return complete.samples or ()
         return tuple(self.store.read(self.sampler, question, complete.count))
 
-    def _take(self, request: Request, outcome: Sample | SampleFailure) -> None:
-        question = request.question
-        if question not in self._pending:
-            raise SamplingError(f"sampler {self.sampler.name!r} drew more than the {request.n} samples of {request!r}")
+    def _take(self, question: str, outcome: Sample | SampleFailure | None) -> None:
+        if outcome is None:
+            self.unfinished.append(question)
+            outcome = SampleFailure(
+                f"the sampler {self.sampler.name!r} ended its stream without the missing samples and without a failure",
+                transient=True,  # the next run asks for them again
+            )
         if isinstance(outcome, SampleFailure):
             self._finish(question, outcome)
             return
@@ -202,7 +206,8 @@ def sample_and_measure(run: SamplingRun, questions: Sequence[str], measure: Meas
     """Draw the samples for all questions and measure them. Return the results in the order of the questions.
 
     Raises:
-        SamplingError: the sampler cannot continue, or there is no response to any question.
+        SamplingError: the sampler cannot continue, or there is no response to any question, or the sampler ended its
+            stream without a response and without a failure for a question. Responses that arrived are in the store.
     """
     results: dict[int, Result] = {}
     waiting: list[SampledQuestion] = []
@@ -226,5 +231,15 @@ def sample_and_measure(run: SamplingRun, questions: Sequence[str], measure: Meas
         warnings = (warning for result in in_order for warning in result.warnings)
         raise SamplingError(
             f"no response from {run.sampler.describe()}: {next(warnings, 'the sampler gave no reason')}"
+        )
+    unfinished = set(run.unfinished)
+    lost = [question for question, result in zip(questions, in_order, strict=True) if not result.answers]
+    lost = [question for question in lost if question in unfinished]
+    if lost:
+        first = ", ".join(f"{question:.60}" for question in map(repr, lost[:3])) + ", ..." * (len(lost) > 3)
+        raise SamplingError(
+            f"sampler {run.sampler.name!r} ended its stream without a response and without a failure for {len(lost)} "
+            f"of {len(questions)} questions: {first}. The other responses are kept if samples= names a file. Ask "
+            "again, and tell the author of the sampler"
         )
     return in_order

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
+import math
+import sys
 import threading
+from itertools import islice
 
+import numpy as np
 import pytest
+from click.testing import CliRunner
 
 from semantic_entropy import (
     Clusterer,
@@ -21,7 +27,10 @@ from semantic_entropy import (
     load_equivalence,
     register,
 )
-from semantic_entropy.types import Estimate
+from semantic_entropy.cli import main
+from semantic_entropy.contracts import judge_pairs
+from semantic_entropy.types import Estimate, Pair
+from tests.semantic_entropy.sampling.dice import Dice
 
 
 class Judge(Equivalence):
@@ -31,6 +40,10 @@ class Judge(Equivalence):
 
     def __init__(self, same=True, **broken):
         self.same, self.broken = same, broken
+
+    @property
+    def settings(self):
+        return self.broken.get("settings", super().settings)
 
     def judge(self, pairs):
         return self.broken["judge"] if "judge" in self.broken else [Verdict(self.same)] * len(pairs)
@@ -47,6 +60,13 @@ class Judge(Equivalence):
     [
         ({"judge": None}, "raised TypeError"),
         ({"judge": [Verdict(True)] * 3}, "returned 3 verdicts for 1 pairs"),
+        ({"judge": [True]}, "returned True for Pair.*return Verdict"),
+        ({"judge": [Verdict("no")]}, "returned Verdict.same='no'"),
+        ({"judge": [Verdict(True, 1.7)]}, "score=1.7.*the score is a number in .0, 1. or None"),
+        ({"judge": [Verdict(True, "0.9")]}, "score='0.9'.*the score is a number"),
+        ({"judge": [Verdict(True, reason=3)]}, "reason=3.*reason and by are texts"),
+        ({"judge": [Verdict(True, usage=3)]}, "usage=3.*usage is a Usage"),
+        ({"judge": [Verdict(True)], "settings": ["a list"]}, "settings is .'a list'., which has no hash"),
         ({"keys": None}, r"raised TypeError.* in keys\(\)"),
         ({"keys": ["a"]}, r"returned the keys \['a'\] for 2 answers"),
         ({"keys": [[], []]}, "one hashable key"),
@@ -58,6 +78,37 @@ class Judge(Equivalence):
 def test_a_judge_that_returns_the_wrong_thing_is_named(broken, says):
     with pytest.raises(EquivalenceError, match=f"(?s)'judge'.*{says}"):
         estimate(["a", "b"], equivalence=Judge(**broken))
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "says"),
+    [
+        ("versions", 3, "equivalence 'judge': versions is 3; return a mapping"),
+        ("describe", lambda: None, r"equivalence 'judge': describe\(\) returned None; return a text"),
+        ("describe", sys.exit, r"equivalence 'judge' raised SystemExit:  in describe\(\)"),
+    ],
+)
+def test_a_judge_that_cannot_be_described_is_named(attribute, value, says):
+    judge = type("Undescribed", (Judge,), {attribute: staticmethod(value) if callable(value) else value})()
+    with pytest.raises(PluginError, match=says):
+        estimate(["a", "b"], equivalence=judge)
+
+
+@pytest.mark.parametrize(
+    "verdict", [Verdict(np.True_, np.float32(0.9)), Verdict(1, 1), Verdict(True, np.float64(1 + 1e-7))]
+)
+def test_the_numbers_of_numpy_in_a_verdict_become_those_of_python(verdict):
+    (plain,) = judge_pairs(Judge(judge=[verdict]), [Pair(None, "a", "b")])
+    assert plain.same is True
+    assert type(plain.score) is float
+    assert 0 <= plain.score <= 1
+
+
+@pytest.mark.parametrize("nan", [math.nan, np.float32("nan")])
+def test_a_verdict_with_the_score_nan_is_undecided_and_counted(nan):
+    result = estimate(["a", "b"], equivalence=Judge(judge=[Verdict(True, nan)]))
+    assert (result.labels, result.provenance.undecided) == ((0, 1), 1)
+    assert result.undecided[0].reason == "its score is not a number"
 
 
 def test_a_blank_answer_that_a_judge_extracts_is_invalid():
@@ -78,27 +129,79 @@ class Odd(Clusterer):
             yield [(0, size)]
         if self.defect == "raises":
             raise KeyError(size)
+        if self.defect == "not an index":
+            yield [(0, 0.5)]
+        while self.defect == "never ends":
+            yield []
+        if self.defect == "a judge's pair":
+            yield [(np.int64(0), np.int64(1))]
+            return [0, 0]
+
+    def for_judge(self, equivalence):
+        return None if self.defect == "for nobody" else self
 
 
 @pytest.mark.parametrize(
     ("defect", "says"),
-    [("out of range", "asked for the pairs"), ("raises", "raised KeyError"), ("none", "returned None")],
+    [
+        ("out of range", "on 2 answers, asked for the pairs"),
+        ("not an index", "on 2 answers, asked for the pairs"),
+        ("raises", "on 2 answers, raised KeyError"),
+        ("never ends", "on 2 answers, asked for 21 pairs and did not end"),
+        ("none", "on 2 answers, returned None"),
+        ("for nobody", r"for_judge\(\) returned None; return a Clusterer"),
+    ],
 )
 def test_a_clusterer_that_breaks_its_contract_is_named(defect, says):
-    with pytest.raises(PluginError, match=f"clusterer 'odd', on 2 answers, {says}"):
+    with pytest.raises(PluginError, match=f"clusterer 'odd'[,:] {says}"):
         estimate(["a", "b"], equivalence="exact", clusterer=Odd(defect))
 
 
-@pytest.mark.parametrize("wrong", [Estimate(float("nan")), Estimate(0.0, (0.5, 0.25, 0.25))])
-def test_an_estimator_that_returns_no_number_or_too_many_probabilities_is_named(wrong):
-    class Wrong(EntropyEstimator):
-        name = "wrong"
+def test_a_clusterer_may_use_the_integers_of_numpy():
+    assert estimate(["a", "b"], equivalence="exact", clusterer=Odd("a judge's pair")).labels == (0, 0)
 
-        def estimate(self, evidence):
-            return wrong
 
-    with pytest.raises(PluginError, match="'wrong' returned"):
-        estimate(["a", "b"], equivalence="exact", estimator=Wrong())
+class Returns(EntropyEstimator):
+    name = "returns"
+
+    def __init__(self, returned):
+        self.returned = returned
+
+    def estimate(self, evidence):
+        return self.returned
+
+
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        (Estimate(math.nan), "returned Estimate.value=nan"),
+        (Estimate(math.inf), "returned Estimate.value=inf.*with a finite number"),
+        (Estimate("0.5"), "returned Estimate.value='0.5'"),
+        (Estimate(1.0, ()), r"returned the probabilities \(\) for 2 clusters"),
+        (Estimate(0.0, (0.5, 0.25, 0.25)), "probabilities .* for 2 clusters; return one for each cluster"),
+        (Estimate(0.0, (3.0, -2.0)), r"probabilities \(3.0, -2.0\) .*in \[0, 1\], with the sum 1"),
+        (Estimate(0.0, (0.5, 0.4)), r"probabilities \(0.5, 0.4\)"),
+        (Estimate(0.0, (math.nan, 1.0)), "probabilities .nan, 1.0"),
+        (Estimate(0.0, 1.0), "probabilities 1.0"),
+    ],
+    ids=str,
+)
+def test_an_estimator_that_returns_no_number_or_no_distribution_is_named(wrong, says):
+    with pytest.raises(PluginError, match=f"estimator 'returns' .*{says}"):
+        estimate(["a", "b"], equivalence="exact", estimator=Returns(wrong))
+
+
+def test_the_numbers_of_numpy_in_an_estimate_become_floats_that_json_accepts():
+    shares = np.array([2, 1], np.float32) / 3
+    result = estimate(["a", "a", "b"], equivalence="exact", estimator=Returns(Estimate(np.float32(0.5), shares)))
+    assert json.loads(result.to_json())["probabilities"] == pytest.approx([2 / 3, 1 / 3])
+    assert type(result.entropy) is type(result.scores["returns"]) is type(result.probabilities[0]) is float
+
+
+@pytest.mark.parametrize("estimator", [["discrete", "discrete"], [Returns(Estimate(1.0)), Returns(Estimate(2.0))]])
+def test_two_estimators_of_one_name_are_an_error_because_one_score_would_replace_the_other(estimator):
+    with pytest.raises(InputError, match="two estimators are named '(discrete|returns)'"):
+        estimate(["a", "b"], equivalence="exact", estimator=estimator)
 
 
 def test_a_name_registered_anew_is_loaded_anew():
@@ -193,27 +296,43 @@ def test_closing_while_others_wait_for_a_worker_leaves_nobody_waiting():
 class Raises(EntropyEstimator):
     name = "raises"
 
-    def estimate(self, evidence):
-        raise ValueError("boom")
-
-
-class ReturnsAFloat(EntropyEstimator):
-    name = "returns-a-float"
+    def __init__(self, error):
+        self.error = error
 
     def estimate(self, evidence):
-        return 0.5
+        raise self.error
 
 
-@pytest.mark.parametrize(
-    ("estimator", "message"),
-    [
-        (Raises(), "estimator 'raises' raised ValueError: boom"),
-        (ReturnsAFloat(), "estimator 'returns-a-float' returned 0.5 for 2 clusters"),
-    ],
-)
-def test_an_estimator_that_breaks_its_contract_is_named(estimator, message):
-    with pytest.raises(PluginError, match=message):
-        estimate(["a", "b"], estimator=estimator, equivalence="exact")
+@pytest.mark.parametrize("error", [ValueError("boom"), SystemExit("boom")])
+def test_an_estimator_that_raises_is_named(error):
+    with pytest.raises(PluginError, match=f"estimator 'raises' raised {type(error).__name__}: boom"):
+        estimate(["a", "b"], estimator=Raises(error), equivalence="exact")
+
+
+def test_an_estimate_that_is_a_number_is_an_error_that_says_what_to_return():
+    with pytest.raises(PluginError, match="estimator 'returns' returned 0.5 for 2 clusters; return Estimate"):
+        estimate(["a", "b"], estimator=Returns(0.5), equivalence="exact")
+
+
+class EndsEarly(Dice):
+    """Draws the responses to two questions, and ends its stream, in each process."""
+
+    cache_identity = "tests:EndsEarly"
+
+    def stream(self, requests):
+        yield from super().stream(islice(requests, 2))
+
+
+def test_in_a_file_the_rows_that_a_sampler_left_out_are_bad_rows_that_the_next_run_retries(tmp_path):
+    register("sampler", "ends-early", EndsEarly)
+    rows, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    rows.write_text("".join(f'{{"id": {i}, "question": "question {i}"}}\n' for i in range(8)))
+    command = ["estimate", str(rows), "-o", str(output), "--sampler", "ends-early", "-n", "3"]
+    for measured in (2, 4, 6, 8):
+        run = CliRunner().invoke(main, command)
+        assert len(output.read_text().splitlines()) == measured
+        assert (run.exit_code != 0) == ("ended its stream" in run.output) == (measured < 8), run.output
+    assert sorted(json.loads(line)["id"] for line in output.read_text().splitlines()) == list(range(8))
 
 
 class WantsNothing(Clusterer):

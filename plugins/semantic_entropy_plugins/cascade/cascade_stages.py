@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import closing
@@ -117,8 +116,6 @@ class Stage:
                 'restrict the judge with "trust": "same" or "different"'
             )
         low, high = self.band
-        if math.isnan(score):
-            return None, f"its score is not a number, so its band {list(self.band)} does not apply"
         if low <= score < high:
             return None, f"its score {score:.3f} is in the band {list(self.band)}"
         return score >= high, None

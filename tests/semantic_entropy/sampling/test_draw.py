@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 import weakref
 from dataclasses import replace
+from itertools import islice
+from types import MappingProxyType
 
+import numpy as np
 import pytest
 
 from semantic_entropy import InputError, Sample, SamplingError, Scorer, Usage, aestimate, estimate, load_clusterer
-from semantic_entropy.plugin import Equivalence, Verdict
+from semantic_entropy.plugin import Equivalence, Request, SampleFailure, Verdict
 from semantic_entropy.sampling import SamplingRun
 from semantic_entropy.sampling.store import SampleStore
 from tests.semantic_entropy.sampling.dice import Dice
@@ -114,16 +118,119 @@ def test_when_a_sampler_fails_complete_groups_were_yielded_and_all_samples_are_s
     store.close()
 
 
-def test_unusable_logprobs_are_left_out_and_the_responses_are_measured():
+@pytest.mark.parametrize("unusable", [float("nan"), 0.5, float("-inf")])
+def test_unusable_logprobs_are_left_out_and_the_responses_are_measured(unusable):
     class Odd(Dice):
         def stream(self, requests):
             for request in requests:
-                yield from [(request, Sample("x", (float("nan"),))), (request, Sample("y", (-0.1,)))]
+                yield from [(request, Sample("x", (unusable,))), (request, Sample("y", (-0.1,)))]
 
     result = estimate(question="q", sampler=Odd(), n=2)
     assert result.answers == ("x", "y")
     assert "likelihood" not in result.scores
-    assert "log-probabilities left out" in result.warnings[0]
+    assert "log-probabilities left out: sampler 'dice': logprobs of response 0 hold" in result.warnings[0]
+
+
+class EndsEarly(Dice):
+    """Takes the first two requests, and ends its stream after `most` samples without a failure."""
+
+    cache_identity = f"{Dice.__module__}:Dice"  # another run finds its samples
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def stream(self, requests):
+        yield from islice(super().stream(islice(requests, 2)), self.most)
+
+
+def test_a_sampler_that_ends_early_loses_no_question_and_no_sample(tmp_path):
+    store, questions = SampleStore(tmp_path / "s.jsonl"), ["a", "b", "c", "b", "d"]
+    run = SamplingRun(EndsEarly(4), 3, store)
+    drawn = {sampled.index: sampled for sampled in run.groups(questions)}
+    assert [len(drawn[index].samples) for index in range(5)] == [3, 1, 0, 1, 0]
+    assert [drawn[index].failure is None or drawn[index].failure.transient for index in range(5)] == [True] * 5
+    assert "'dice' ended its stream without the missing samples" in drawn[2].problem
+    assert (run.unfinished, store.added) == (["b", "c", "d"], 4)
+    again = Dice()
+    assert all(len(sampled.samples) == 3 for sampled in SamplingRun(again, 3, store).groups(questions))
+    assert again.asked == [("b", 2, 1), ("c", 3, 0), ("d", 3, 0)]
+    store.close()
+
+
+def test_an_early_end_is_an_error_that_says_which_questions_have_no_response():
+    with pytest.raises(SamplingError, match=r"'dice' ended its stream without .* 2 of 4 questions: 'c', 'd'\."):
+        estimate(question=["a", "b", "c", "d"], sampler=EndsEarly(6), n=3)
+    results = estimate(question=["a", "b"], sampler=EndsEarly(4), n=3)  # each question has a response
+    assert results[1].warnings[0].startswith("1 of 3 responses: the sampler 'dice' ended its stream")
+
+
+GOOD = Sample("x")
+
+
+@pytest.mark.parametrize(
+    ("outcome", "says"),
+    [
+        ("text", "yielded 'text'; yield pairs"),
+        ((Request(9, "not asked", 2), GOOD), "yielded Sample.*which was not requested"),
+        ((Request(0, "q", 5), GOOD), "which was not requested"),
+        ((Request(0, "q", 2), "x"), "yielded 'x' for Request"),
+        ((Request(0, "q", 2), Sample(None)), "drew the text None, a NoneType"),
+        ((Request(0, "q", 2), Sample("x", finish_reason=3)), "each is a str or None"),
+        ((Request(0, "q", 2), Sample("x", usage=3)), "usage is a Usage or None"),
+        ((Request(0, "q", 2), Sample("x", "abc")), "logprobs 'abc'; they are a tuple of floats"),
+        ((Request(0, "q", 2), Sample("x", hidden_state=3)), "hidden_state 3; they are a tuple of floats"),
+        ((Request(0, "q", 2), SampleFailure(None)), "the reason is a text"),
+        (OSError("disk"), r"raised OSError: disk in stream\(\)"),
+        (SystemExit(0), r"raised SystemExit: 0 in stream\(\)"),
+    ],
+    ids=str,
+)
+def test_a_sampler_that_breaks_its_contract_is_named_and_earlier_samples_are_stored(tmp_path, outcome, says):
+    class Broken(Dice):
+        def stream(self, requests):
+            for request in requests:
+                yield request, GOOD
+                if isinstance(outcome, BaseException):
+                    raise outcome
+                yield outcome
+
+    with pytest.raises(SamplingError, match=f"(?s)sampler 'dice' .*{says}"):
+        estimate(question="q", sampler=Broken(), n=2, samples=tmp_path / "s.jsonl")
+    store = SampleStore(tmp_path / "s.jsonl")
+    assert store.get(Broken(), "q", 2) == [GOOD]
+    store.close()
+
+
+def test_the_numbers_of_numpy_in_a_sample_become_floats_that_json_accepts(tmp_path):
+    class Arrays(Dice):
+        def stream(self, requests):
+            for request in requests:
+                for _ in range(request.n):
+                    yield request, Sample("x", np.array([-0.5, -1.0], np.float32), hidden_state=[1])
+
+    result = estimate(question="q", sampler=Arrays(), n=2, samples=tmp_path / "s.jsonl")
+    assert result.samples[0] == Sample("x", (-0.5, -1.0), hidden_state=(1.0,))
+    assert result.scores["likelihood"] == 0.0
+    assert json.loads(result.to_json())["samples"][0]["logprobs"] == [-0.5, -1.0]
+
+
+def test_an_error_of_the_questions_is_not_an_error_of_the_sampler():
+    def questions():
+        yield "a"
+        raise OSError("the file is gone")
+
+    with pytest.raises(OSError, match="the file is gone"):
+        list(SamplingRun(Dice(), 2).groups(questions()))
+
+
+def test_the_result_has_the_versions_of_the_sampler():
+    class Versioned(Dice):
+        versions = MappingProxyType({"engine": "1.2"})
+
+    assert estimate(question="q", sampler=Versioned(), n=2).provenance.versions["engine"] == "1.2"
+    with Scorer(sampler=Versioned(), n=2) as scorer:
+        assert "engine" not in scorer.estimate(["given", "given"]).provenance.versions
 
 
 def test_requests_are_made_one_at_a_time_and_closing_stops_the_sampler():
@@ -154,7 +261,7 @@ def test_more_samples_than_requested_are_an_error():
             for request in requests:
                 yield from [(request, Sample("x"))] * (request.n + 1)
 
-    with pytest.raises(SamplingError, match="'dice' drew more than the 2 samples"):
+    with pytest.raises(SamplingError, match="'dice' yielded Sample.* was not requested or is complete"):
         estimate(question="q", sampler=Generous(), n=2)
 
 

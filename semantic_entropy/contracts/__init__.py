@@ -1,0 +1,38 @@
+"""Functions that call components and check what they return: judges, clusterers, estimators and samplers.
+
+    component_calls      what every kind shares: the call, names, numbers; `empo_rl` calls its components with it
+    verdict_checks       judges
+    estimate_checks      clusterers and estimators
+    sample_checks        samplers
+
+The rest of the package calls components only through these functions. If a component raises, or returns a nan, a wrong
+number of values or a value of the wrong type, the function raises an error that names the component, the value and the
+fix. NumPy's numbers become Python's, so that a result can always be written as JSON. `stream_verdicts` and
+`stream_samples` yield everything that arrives before such an error.
+"""
+
+from semantic_entropy.contracts.component_calls import call_component, component_versions, describe
+from semantic_entropy.contracts.estimate_checks import checked_flow, clusterer_for, run_estimator
+from semantic_entropy.contracts.sample_checks import stream_samples
+from semantic_entropy.contracts.verdict_checks import (
+    answer_keys,
+    extract_answers,
+    judge_pairs,
+    judge_settings,
+    stream_verdicts,
+)
+
+__all__ = [
+    "answer_keys",
+    "call_component",
+    "checked_flow",
+    "clusterer_for",
+    "component_versions",
+    "describe",
+    "extract_answers",
+    "judge_pairs",
+    "judge_settings",
+    "run_estimator",
+    "stream_samples",
+    "stream_verdicts",
+]

@@ -1,0 +1,78 @@
+"""Calls of components of every kind: an exception, a description or a version of a component names the component."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+from semantic_entropy.errors import PluginError, SemanticEntropyError
+
+_ROUNDING = 1e-6  # scores and probabilities in float32 exceed their limits by less
+
+
+def call_component(
+    what: str,
+    method: Callable[..., Any],
+    *arguments: Any,
+    error: type[SemanticEntropyError] = PluginError,
+    during: str = "",
+) -> Any:
+    """Call a component. Return what it returns.
+
+    Args:
+        what: the kind and the name of the component, such as "judge 'nli'".
+        method: the method to call.
+        *arguments: the arguments of the method.
+        error: the error to raise if the component raises an error that is not of this package.
+        during: the call, for the message.
+
+    Raises:
+        SemanticEntropyError: the component raised it, or `error`: the component raised another exception, or called
+            `sys.exit`.
+    """
+    try:
+        return method(*arguments)
+    except SemanticEntropyError:
+        raise
+    except (Exception, SystemExit) as raised:
+        raise error(raised_message(what, raised, during)) from raised
+
+
+def describe(kind: str, component: Any) -> str:
+    """Return `component.describe()`. Raise PluginError if it is not a text."""
+    what = f"{kind} {component.name!r}"
+    text = call_component(what, component.describe, during="describe()")
+    if not isinstance(text, str) or not text:
+        raise PluginError(f"{what}: describe() returned {text!r:.200}; return a text that is not empty")
+    return text
+
+
+def component_versions(kind: str, component: Any) -> dict[str, str]:
+    """Return `component.versions`, from names to versions as texts. Raise PluginError if it is not a mapping."""
+    what = f"{kind} {component.name!r}"
+    versions = call_component(what, lambda: component.versions, during="versions")
+    if not isinstance(versions, Mapping):
+        raise PluginError(f"{what}: versions is {versions!r:.200}; return a mapping, such as {{'torch': '2.9'}}")
+    return {str(name): str(version) for name, version in versions.items()}
+
+
+def raised_message(what: str, error: BaseException, during: str) -> str:
+    """Return the message for an exception of a component."""
+    return f"{what} raised {type(error).__name__}: {error}" + (f" in {during}" if during else "")
+
+
+def are_hashable(keys: Sequence[object]) -> bool:
+    """Whether all values have a hash."""
+    try:
+        set(keys)
+    except TypeError:
+        return False
+    return True
+
+
+def share(value: Any) -> Any:
+    """Return a number in [0, 1] as a float, without its rounding error; another value unchanged."""
+    if not isinstance(value, Real) or not -_ROUNDING <= float(value) <= 1 + _ROUNDING:
+        return value
+    return min(1.0, max(0.0, float(value)))

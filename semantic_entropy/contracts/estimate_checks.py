@@ -1,0 +1,104 @@
+"""Clusterers and estimators: pairs and labels of the answers that exist, finite scores, probabilities that sum to 1."""
+
+from __future__ import annotations
+
+import math
+from numbers import Integral, Real
+from typing import Any, NoReturn
+
+from semantic_entropy.clusters.clusterers import Clusterer, Flow
+from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.contracts.component_calls import are_hashable, call_component, share
+from semantic_entropy.errors import PluginError
+from semantic_entropy.estimators.base import EntropyEstimator
+from semantic_entropy.types import Estimate, Evidence
+
+_SUM_ROUNDING = 1e-4  # the sum of a thousand float32 probabilities differs from 1 by less
+
+
+def clusterer_for(clusterer: Clusterer, judge: Equivalence) -> Clusterer:
+    """Return the clusterer to use with this judge. Raise PluginError if `for_judge` does not return a clusterer."""
+    what = f"clusterer {clusterer.name!r}"
+    chosen: Any = call_component(what, clusterer.for_judge, judge, during="for_judge()")
+    if not isinstance(chosen, Clusterer):
+        raise PluginError(f"{what}: for_judge() returned {chosen!r:.200}; return a Clusterer, such as self")
+    return chosen
+
+
+def checked_flow(clusterer: Clusterer, size: int) -> Flow:
+    """Run the clusterer's flow on `size` answers. Empty lists of pairs are answered here, not yielded to the caller.
+
+    Raises:
+        PluginError: the flow raised, asked for a pair that does not exist, asked for far more pairs than there are, or
+            did not return a list of `size` labels.
+    """
+    steps, most = 0, 4 * size * size + 4  # each pair in both directions takes a quarter of this
+    try:
+        flow = clusterer.flow(size)
+        wanted = next(flow)
+        while True:
+            steps += max(1, len(wanted or ()))
+            if steps > most:
+                _reject_flow(clusterer, size, f"asked for {steps} pairs and did not end")
+            for i, j in wanted or ():
+                if not (_is_index(i, size) and _is_index(j, size)):
+                    _reject_flow(clusterer, size, f"asked for the pairs {wanted!r:.200}; a pair is two indices")
+            verdicts = (yield wanted) if wanted else []
+            wanted = flow.send(verdicts)
+    except StopIteration as end:
+        labels = end.value
+    except PluginError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # the new error names the clusterer
+        _reject_flow(clusterer, size, f"raised {type(error).__name__}: {error}", error)
+    if not isinstance(labels, list) or len(labels) != size or not are_hashable(labels):
+        _reject_flow(clusterer, size, f"returned {labels!r:.200}; flow(size) returns a list of one label for each")
+    return labels
+
+
+def _reject_flow(clusterer: Clusterer, size: int, defect: str, cause: BaseException | None = None) -> NoReturn:
+    raise PluginError(f"clusterer {clusterer.name!r}, on {size} answers, {defect}") from cause
+
+
+def _is_index(value: Any, size: int) -> bool:
+    return (type(value) is int or isinstance(value, Integral)) and 0 <= int(value) < size
+
+
+def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
+    """Run the estimator. If no response counts, the value is nan (the uncertainty is unknown), without probabilities.
+
+    Raises:
+        EvidenceError: evidence that the estimator requires is missing.
+        PluginError: the value is not a finite number, or the probabilities are not a distribution over the clusters.
+    """
+    if not evidence.labels:
+        return Estimate(math.nan, ())
+    what = f"estimator {estimator.name!r}"
+    estimator.check(evidence)
+    estimate = call_component(what, estimator.estimate, evidence)
+    clusters = max(evidence.labels) + 1
+    if not isinstance(estimate, Estimate) or not isinstance(estimate.value, Real) or not math.isfinite(estimate.value):
+        raise PluginError(
+            f"{what} returned {estimate!r:.200} for {clusters} clusters; return Estimate(value) with a finite number, "
+            "or Estimate(value, probabilities) with one probability for each cluster"
+        )
+    if type(estimate.value) is float and estimate.probabilities is None:
+        return estimate
+    return Estimate(float(estimate.value), _distribution(what, estimate.probabilities, clusters))
+
+
+def _distribution(what: str, probabilities: Any, clusters: int) -> tuple[float, ...] | None:
+    """Return the probabilities as floats. Raise PluginError if they are no distribution over the clusters."""
+    if probabilities is None:
+        return None
+    try:
+        found = tuple(map(share, probabilities))
+    except TypeError:  # not a sequence
+        found = ()
+    are_shares = all(type(p) is float and 0.0 <= p <= 1.0 for p in found)
+    if len(found) != clusters or not are_shares or abs(math.fsum(found) - 1.0) > _SUM_ROUNDING:
+        raise PluginError(
+            f"{what} returned the probabilities {probabilities!r:.200} for {clusters} clusters; return one for each "
+            "cluster, in [0, 1], with the sum 1; or None if the value is not the entropy of a distribution"
+        )
+    return found
