@@ -289,7 +289,7 @@ def components(as_json: bool) -> None:
     if as_json:
         listed = {
             kind: [
-                {"name": entry.component.name, "summary": entry.component.summary, "source": entry.source}
+                {"name": registry.name_of(entry), "summary": entry.component.summary, "source": entry.source}
                 for entry in registry.entries(kind)
             ]
             for kind in KINDS
@@ -300,7 +300,7 @@ def components(as_json: bool) -> None:
     for kind in KINDS:
         click.echo(click.style(kind, bold=True))
         for entry in registry.entries(kind):
-            click.echo(f"  {entry.component.name:<16} {entry.component.summary}  ({entry.source})")
+            click.echo(f"  {registry.name_of(entry):<16} {entry.component.summary}  ({entry.source})")
     for failure in registry.failures():
         click.secho(f"FAILED {failure.plugin} ({failure.source}): {failure.reason}", fg="red")
 

@@ -37,7 +37,7 @@ def list_components() -> dict[str, Any]:
         "components": {
             kind: [
                 {
-                    "name": entry.component.name,
+                    "name": registry.name_of(entry),
                     "summary": entry.component.summary,
                     "source": entry.source,
                     "missing": entry.missing(),

@@ -11,20 +11,26 @@ clusterers, estimators and samplers. A package with other kinds of component mak
     registry = Registry("my_package", {"reward": my_package_rewards})
     registry.create("reward", "length", weight=2.0)
 
-Each entry point is loaded separately. If a plugin cannot be imported or its hook raises, the registry lists the plugin
-as failed, with the reason; all other plugins work. Two plugins may offer the same name. This is an error only if a user
-asks for that name, and the message lists the full names (`distribution/name`) to choose from. The environment variable
-`SEMANTIC_ENTROPY_DISABLE_PLUGINS=a,b` disables the entry points or distributions a and b.
+Each entry point is loaded separately. If a plugin cannot be imported, calls `sys.exit` or its hook raises, the registry
+lists the plugin as failed, with the reason; all other plugins work. A plugin that takes long to import is named by a
+message. A plugin may also call `register` when it is imported.
+
+Two plugins may offer the same name. This is an error only if a user asks for that name, and the message lists the full
+names (`distribution/name`) to choose from. A name of a built-in component always means the built-in component; the
+plugin's component has its full name. The environment variable `SEMANTIC_ENTROPY_DISABLE_PLUGINS=a,b` disables the entry
+points or distributions a and b; as in pip, capitals and hyphens make no difference.
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
-import inspect
 import os
+import re
 import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -40,12 +46,15 @@ from semantic_entropy.errors import (
     nearest,
 )
 from semantic_entropy.registry.hookspecs import KINDS, MOVED_KINDS, PROJECT, Component, MovedKind
+from semantic_entropy.registry.option_checks import check_options
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 DISABLE = "SEMANTIC_ENTROPY_DISABLE_PLUGINS"
 IN_PROCESS = "in-process"
+BUILT_IN = "semantic-entropy"  # the distribution whose components keep their names, whatever other plugins offer
+_SLOW_IMPORT = 10.0  # seconds: light modules take milliseconds; a slow disk takes a second
 _Factory = Callable[..., Any]
 
 
@@ -63,8 +72,9 @@ class Entry:
         return f"{self.source}/{self.component.name}"
 
     def missing(self) -> list[str]:
-        """Return the required modules of the component that are not installed."""
-        return [module for module in self.component.requires if not _importable(module)]
+        """Return the required modules of the component that cannot be imported, each with the reason if it raises."""
+        problems = ((module, _import_problem(module)) for module in self.component.requires)
+        return [f"{module} ({problem})" if problem else module for module, problem in problems if problem is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +103,7 @@ class Registry:
         self._found: dict[tuple[str, str], Entry] = {}  # by kind and name
         self._registered = 0
         self._discovered = False
+        self._loading: str | None = None  # the distribution of the plugin that is being imported
         self._lock = threading.RLock()
 
     @property
@@ -111,17 +122,19 @@ class Registry:
         return list(self._failures)
 
     def register(self, kind: str, name: str, factory: _Factory, summary: str = "") -> None:
-        """Add a component from this process. It replaces a plugin's component of the same name."""
+        """Add a component from this process. It replaces a plugin's component of the same name.
+
+        If a plugin calls this function when discovery imports it, the component belongs to the plugin.
+        """
         self._check_kind(kind)
         if not name or "/" in name:
             raise InputError(f"register: {name!r} is not a valid name: a name is not empty and has no slash")
         if not callable(factory):
             raise InputError(f"register: the factory of {name!r} must be callable, not {factory!r}")
-        with self._lock:
-            self._discover()
-            replaced = (kind, name, IN_PROCESS)
-            kept = [e for e in self._entries if (e.kind, e.component.name, e.source) != replaced]
-            self._entries = [*kept, Entry(kind, Component(name, lambda: factory, summary), IN_PROCESS)]
+        with self._lock:  # without discovery: it would import the plugin that calls this function a second time
+            source = self._loading or IN_PROCESS
+            kept = [e for e in self._entries if (e.kind, e.component.name, e.source) != (kind, name, source)]
+            self._entries = [*kept, Entry(kind, Component(name, lambda: factory, summary), source)]
             self._found = {}
             self._registered += 1
 
@@ -139,18 +152,20 @@ class Registry:
         self.require(kind, [name])
         try:
             factory = entry.component.load()
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be loaded: {_reason(error)}") from error
         if not callable(factory):
             raise PluginError(f"{kind} {entry.full_name!r}: its load() returned {factory!r}, which is not callable")
-        _check_options(kind, name, factory, options)
+        check_options(kind, name, factory, options)
         try:
             return factory(**options)
         except SemanticEntropyError:
             raise
         except (TypeError, ValueError) as error:
             raise OptionError(f"{kind} {name!r} rejects its options ({', '.join(options)}): {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise PluginError(f"{kind} {entry.full_name!r} could not be built: {_reason(error)}") from error
 
     def require(self, kind: str, names: Iterable[str]) -> None:
@@ -165,7 +180,10 @@ class Registry:
         if not lacking:
             return
         needs = "; ".join(f"{kind} {entry.component.name!r} needs {', '.join(lacking[entry])}" for entry in lacking)
-        extras = dict.fromkeys(entry.component.extra or " ".join(missing) for entry, missing in lacking.items())
+        extras = dict.fromkeys(
+            entry.component.extra or " ".join(module.partition(" ")[0] for module in missing)
+            for entry, missing in lacking.items()
+        )
         torch = any("torch" in missing for missing in lacking.values())
         which = " (which torch that installs, and how to choose another: docs/install.md)" if torch else ""
         raise MissingDependencyError(f"{needs}: pip install {' '.join(map(repr, extras))}{which}")
@@ -180,12 +198,22 @@ class Registry:
             found[kind, name] = self._find(kind, name)
         return found[kind, name]
 
+    def name_of(self, entry: Entry) -> str:
+        """Return the name to ask for: the component's name, or its full name if the name means another component."""
+        try:
+            is_found = self.find(entry.kind, entry.component.name) == entry
+        except AmbiguousComponentError:
+            is_found = False
+        return entry.component.name if is_found else entry.full_name
+
     def _find(self, kind: str, name: str) -> Entry:
         entries = self.entries(kind)
         found = [e for e in entries if name in (e.component.name, e.full_name)]
-        registered = [e for e in found if e.source == IN_PROCESS]
-        if len(found) == 1 or registered:
-            return (registered or found)[0]
+        for preferred in (IN_PROCESS, BUILT_IN):
+            if own := [e for e in found if _normalize(e.source) == preferred]:
+                return own[0]
+        if len(found) == 1:
+            return found[0]
         if found:
             choices = ", ".join(repr(e.full_name) for e in found)
             raise AmbiguousComponentError(f"more than one plugin offers {kind} {name!r}: ask for one of {choices}")
@@ -206,29 +234,40 @@ class Registry:
         with self._lock:
             if self._discovered:
                 return
-            self._discovered = True
+            self._discovered = True  # from now on: a plugin may use the registry when it is imported
             from importlib.metadata import entry_points  # a fifth of this package's import time
 
-            disabled = {name.strip() for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
+            disabled = {_normalize(name) for name in os.environ.get(DISABLE, "").split(",") if name.strip()}
             for point in sorted(entry_points(group=self.group), key=lambda p: (_distribution(p), p.name)):
-                if not disabled & {point.name, _distribution(point)}:
-                    self._load(point)
+                if not disabled & {_normalize(point.name), _normalize(_distribution(point))}:
+                    try:
+                        self._load(point)
+                    except KeyboardInterrupt:  # the next use of the registry starts again
+                        self._entries = [entry for entry in self._entries if entry.source == IN_PROCESS]
+                        self._failures, self._discovered = [], False
+                        raise
 
     def _load(self, point: EntryPoint) -> None:
         """Load one plugin. If its module raises an error, add a `Failure`."""
-        source = _distribution(point)
+        self._loading = source = _distribution(point)
         try:
-            hooks = self._hooks(point)
+            with _slow_import_message(point.name, source):
+                hooks = self._hooks(point)
             moved = [kind for kind in self.moved if getattr(hooks, self.moved[kind].hook).get_hookimpls()]
             self._failures += [Failure(point.name, source, self.moved[kind].message) for kind in moved]
             found = self._components(hooks, source)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # a failing plugin must not stop the others
+        except KeyboardInterrupt as interrupt:
+            interrupt.add_note(f"while the plugin {point.name} ({source}) was imported; {DISABLE}={source} disables it")
+            raise
+        except BaseException as error:  # noqa: BLE001  # a failing plugin must not stop the others
             self._failures.append(Failure(point.name, source, _reason(error)))
             return
+        finally:
+            self._loading = None
         self._entries += found
-        if not found and not moved:
+        if not (found or moved or self._has_hooks(hooks) or self._has_registered(point, source)):
             names = ", ".join(hook.__name__ for hook in self.kinds.values())
-            self._failures.append(Failure(point.name, source, f"no component by any of the hooks {names}"))
+            self._failures.append(Failure(point.name, source, f"its module has none of the hooks {names}"))
 
     def _hooks(self, point: EntryPoint) -> Any:
         """Return the hooks that the plugin implements, after a check against the hook specifications."""
@@ -240,76 +279,86 @@ class Registry:
         return manager.hook
 
     def _components(self, hooks: Any, source: str) -> list[Entry]:
-        return [
-            Entry(kind, _checked(component), source)
-            for kind, hook in self.kinds.items()
-            for components in getattr(hooks, hook.__name__)()
-            for component in components
-        ]
+        entries = []
+        for kind, hook in self.kinds.items():
+            caller = getattr(hooks, hook.__name__)
+            returned = caller()
+            if len(returned) < len(caller.get_hookimpls()):  # pluggy leaves out None
+                raise PluginError(f"the hook {hook.__name__} returned None; it must return a list of Component")
+            entries += [Entry(kind, _checked(component), source) for components in returned for component in components]
+        counts = Counter((entry.kind, entry.component.name) for entry in entries)
+        for (kind, name), count in counts.items():
+            if count > 1:
+                raise PluginError(f"its hooks return {count} components of the kind {kind} with the name {name!r}")
+        return entries
+
+    def _has_hooks(self, hooks: Any) -> bool:
+        return any(getattr(hooks, hook.__name__).get_hookimpls() for hook in self.kinds.values())
+
+    def _has_registered(self, point: EntryPoint, source: str) -> bool:
+        """Whether the plugin called `register`: during discovery, or before, when the user imported its module."""
+        for entry in self._entries:
+            module = str(getattr(entry.component.load(), "__module__", "")) if entry.source == IN_PROCESS else ""
+            if entry.source == source or f"{module}.".startswith(f"{point.module}."):
+                return True
+        return False
 
 
 def _checked(component: Any) -> Component:
-    """Check an item that a hook returned."""
+    """Check an item that a hook returned. Return it with a tuple of required modules."""
     if not isinstance(component, Component):
-        raise PluginError(f"a hook returned {component!r}; it must return a list of Component")
+        raise PluginError(f"a hook returned {component!r:.200}; it must return a list of Component")
     name: Any = component.name
     if not isinstance(name, str) or not name or "/" in name:
         raise PluginError(f"a component is named {name!r}: a name is a str, not empty and without a slash")
     requires: Any = component.requires
-    if isinstance(requires, str) or not callable(component.load):
+    are_names = isinstance(requires, tuple | list) and all(isinstance(module, str) and module for module in requires)
+    if not are_names or not callable(component.load):
         raise PluginError(f"component {name!r}: requires must be a tuple of module names, and load must be callable")
-    return component
+    texts: tuple[Any, ...] = component.summary, component.extra
+    if not all(isinstance(text, str) for text in texts):
+        raise PluginError(f"component {name!r}: summary and extra must be texts, not {texts!r:.200}")
+    return replace(component, requires=tuple(requires))
 
 
-def _importable(module: str) -> bool:
+def _import_problem(module: str) -> str | None:
+    """Return None if the module can be imported, "" if it is not installed, and the reason if its package raises."""
     try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # the parent module is missing, or the name is not valid
-        return False
+        return None if importlib.util.find_spec(module) is not None else ""  # this imports the module's package
+    except (ImportError, ValueError):  # the package is missing, or the name is not valid
+        return ""
+    except (Exception, SystemExit) as error:  # noqa: BLE001  # a broken package must not end a list of components
+        return f"its package raises {_reason(error)}"
+
+
+@contextlib.contextmanager
+def _slow_import_message(plugin: str, source: str) -> Iterator[None]:
+    """Name the plugin in a warning if its import takes long: otherwise, nothing shows why the program hangs."""
+
+    def warn() -> None:
+        import logging
+
+        logging.getLogger(PROJECT).warning(
+            "still importing the plugin %s (%s) after %g seconds; %s=%s disables it",
+            *(plugin, source, _SLOW_IMPORT, DISABLE, source),
+        )
+
+    timer = threading.Timer(_SLOW_IMPORT, warn)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _normalize(name: str) -> str:
+    """Return the name as pip compares names: without capitals, with hyphens."""
+    return re.sub(r"[-_.]+", "-", name.strip()).lower()
 
 
 def _distribution(point: EntryPoint) -> str:
     return point.dist.name if point.dist else "unknown"
-
-
-def _check_options(kind: str, name: str, factory: _Factory, options: Mapping[str, Any]) -> None:
-    parameters = _parameters(factory)
-    if parameters is None:
-        return
-    written = ", ".join(map(_written, parameters.values())) or "none"
-    for option, value in options.items():
-        if option not in parameters:
-            raise OptionError(
-                f"{kind} {name!r} has no option {option!r}.{nearest(option, parameters)} Its options: {written}"
-            )
-        if expected := _expected_type(parameters[option], value):
-            raise OptionError(f"{kind} {name!r}: {option}={value!r} must be {expected}")
-    for option, parameter in parameters.items():
-        if parameter.default is parameter.empty and option not in options:
-            raise OptionError(f"{kind} {name!r} needs the option {option!r}. Its options: {written}")
-
-
-def _expected_type(parameter: inspect.Parameter, value: Any) -> str | None:
-    """Return the expected type, such as "a number", if the value is a str and the option takes no str; else None."""
-    if not isinstance(value, str):
-        return None
-    declared = getattr(parameter.annotation, "__name__", parameter.annotation)
-    kinds = {"float": "a number", "int": "a whole number", "bool": "true or false"}
-    return kinds.get(str(declared).removesuffix(" | None"))
-
-
-def _written(parameter: inspect.Parameter) -> str:
-    return parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
-
-
-def _parameters(factory: _Factory) -> dict[str, inspect.Parameter] | None:
-    try:
-        parameters = inspect.signature(factory).parameters.values()
-    except ValueError:  # some factories written in C have no signature
-        return None
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return {p.name: p for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)}
 
 
 def _reason(error: BaseException) -> str:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import logging
 import subprocess
 import sys
+import threading
+from types import SimpleNamespace
 
+import numpy as np
 import pluggy
 import pytest
 
@@ -22,12 +27,14 @@ from semantic_entropy import (
     load_equivalence,
     register,
 )
+from semantic_entropy.cli.plugins import list_components
 from semantic_entropy.clusters.equivalence import FunctionEquivalence
 from semantic_entropy.plugin import MovedKind, Registry
 from semantic_entropy.registry.hookspecs import KINDS, PROJECT
 from tests.semantic_entropy.sampling.dice import Dice
 
 GOOD = """
+import sys
 from semantic_entropy.plugin import Component, Equivalence, Verdict, hookimpl
 
 class SameLength(Equivalence):
@@ -41,6 +48,7 @@ def semantic_entropy_equivalences():
         Component("same-length", lambda: SameLength, "equal length"),
         Component("needs-moon", lambda: SameLength, requires=("moonbase",), extra="moonbase[all]"),
         Component("explodes", lambda: 1 / 0),
+        Component("quits", lambda: sys.exit(3)),
         Component("not-a-judge", lambda: dict),
     ]
 """
@@ -55,6 +63,14 @@ BROKEN = {
     + "equivalences():\n    from semantic_entropy.plugin import Component\n    return [Component(3, dict)]",
     "unknown_hook": HOOK + "judges():\n    return []",
     "not_components": HOOK + "equivalences():\n    return ['x']",
+    "returns_nothing": HOOK + "equivalences():\n    pass",
+    "raises_a_base_exception": "class Stop(BaseException): pass\nraise Stop('now')",
+    "one_name_twice": HOOK + "equivalences():\n    from semantic_entropy.plugin import Component\n"
+    "    return [Component('twice', lambda: dict), Component('twice', lambda: list)]",
+    "requires_a_text": HOOK + "equivalences():\n    from semantic_entropy.plugin import Component\n"
+    "    return [Component('a', lambda: dict, requires='torch')]",
+    "summary_is_no_text": HOOK + "equivalences():\n    from semantic_entropy.plugin import Component\n"
+    "    return [Component('a', lambda: dict, summary=3)]",
 }
 
 
@@ -112,8 +128,10 @@ def test_a_stranger_who_takes_a_built_in_name_does_not_break_the_default(plugin,
     plugin("stranger", GOOD.replace('"same-length", lambda', '"text", lambda'))
     monkeypatch.setattr("semantic_entropy.registry.discovery._default", fresh_registry())
     assert estimate(["Paris", "paris"]).labels == (0, 0)
-    with pytest.raises(AmbiguousComponentError, match="'semantic-entropy/text', 'stranger/text'"):
-        estimate(["Paris"], equivalence="text")
+    assert estimate(["Paris", "paris"], equivalence="text").labels == (0, 0)
+    assert estimate(["ab", "cd"], equivalence="stranger/text").labels == (0, 0)
+    names = [one["name"] for one in list_components()["components"]["equivalence"]]
+    assert {"text", "stranger/text"} < set(names)
 
 
 def test_a_missing_submodule_of_a_missing_package_is_missing(plugin):
@@ -121,6 +139,91 @@ def test_a_missing_submodule_of_a_missing_package_is_missing(plugin):
     registry = fresh_registry()
     (entry,) = [e for e in registry.entries("equivalence") if e.component.name == "needs-moon"]
     assert entry.missing() == ["moonbase.crater"]
+
+
+def test_a_package_that_raises_when_it_is_imported_is_missing_with_the_reason(plugin, tmp_path):
+    for name, error in (("rocket", "RuntimeError('no fuel')"), ("ejects", "SystemExit(3)")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise {error}")
+    plugin("stranger", GOOD.replace('("moonbase",)', '["rocket.engine", "ejects.seat"]'))
+    registry = fresh_registry()
+    (entry,) = [e for e in registry.entries("equivalence") if e.component.name == "needs-moon"]
+    engine, seat = entry.missing()
+    assert engine == "rocket.engine (its package raises RuntimeError: no fuel)"
+    assert seat == "ejects.seat (its package raises SystemExit: 3)"
+    with pytest.raises(MissingDependencyError, match=r"needs rocket.engine \(.*no fuel\).*'moonbase\[all\]'"):
+        registry.create("equivalence", "needs-moon")
+
+
+def test_required_modules_may_be_a_list(plugin):
+    plugin("stranger", GOOD.replace('("moonbase",)', '["moonbase"]'))
+    with pytest.raises(MissingDependencyError, match="needs moonbase"):
+        fresh_registry().create("equivalence", "needs-moon")
+
+
+def test_a_plugin_without_a_component_on_this_machine_has_not_failed(plugin):
+    plugin("empty", HOOK + "equivalences():\n    return []")
+    assert fresh_registry().failures() == []
+
+
+REGISTERS = (
+    GOOD.partition("@hookimpl")[0]
+    + """
+from semantic_entropy import register
+register("equivalence", "at-import", SameLength, "registered at import")
+"""
+)
+
+
+def test_a_plugin_may_register_its_components_when_it_is_imported(plugin, monkeypatch):
+    plugin("registers", REGISTERS)
+    registry = fresh_registry()
+    monkeypatch.setattr("semantic_entropy.registry.discovery._default", registry)
+    assert estimate(["ab", "cd", "e"], equivalence="at-import").labels == (0, 0, 1)
+    assert registry.find("equivalence", "at-import").full_name == "registers/at-import"
+    assert registry.failures() == []
+
+
+def test_a_plugin_that_the_user_imports_first_registers_its_components_too(plugin, monkeypatch):
+    plugin("registers", REGISTERS)
+    registry = fresh_registry()
+    monkeypatch.setattr("semantic_entropy.registry.discovery._default", registry)
+    importlib.import_module("registers")
+    assert estimate(["ab", "cd", "e"], equivalence="at-import").labels == (0, 0, 1)
+    assert registry.failures() == []
+
+
+def test_a_plugin_that_registers_a_built_in_name_at_import_does_not_replace_the_built_in(plugin, monkeypatch):
+    plugin("registers", REGISTERS.replace('"at-import"', '"math"'))
+    monkeypatch.setattr("semantic_entropy.registry.discovery._default", fresh_registry())
+    assert load_equivalence("math").name == "math"
+
+
+def test_a_slow_import_is_named_while_it_runs_and_can_be_interrupted(plugin, monkeypatch, caplog):
+    plugin("sleepy", "import stranger_signal\nstranger_signal.wait()")
+    plugin("good", GOOD)
+    said = threading.Event()
+    monkeypatch.setattr("semantic_entropy.registry.discovery._SLOW_IMPORT", 0.01)
+
+    class Heard(logging.Handler):
+        def emit(self, record):
+            said.set()
+
+    def wait():
+        assert said.wait(60)
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules, "stranger_signal", SimpleNamespace(wait=wait))
+    handler = Heard()
+    logging.getLogger("semantic_entropy").addHandler(handler)
+    registry = fresh_registry()
+    with pytest.raises(KeyboardInterrupt) as interrupt:
+        registry.entries()
+    logging.getLogger("semantic_entropy").removeHandler(handler)
+    assert "still importing the plugin sleepy (sleepy)" in caplog.text
+    assert "SEMANTIC_ENTROPY_DISABLE_PLUGINS=sleepy disables it" in interrupt.value.__notes__[0]
+    monkeypatch.setenv("SEMANTIC_ENTROPY_DISABLE_PLUGINS", "sleepy")
+    assert registry.create("equivalence", "same-length").name == "same-length"  # discovery starts again
 
 
 def test_a_missing_dependency_names_the_command_that_brings_it(plugin):
@@ -133,6 +236,8 @@ def test_a_component_that_cannot_be_loaded_is_an_error_with_its_cause(plugin):
     plugin("stranger", GOOD)
     with pytest.raises(PluginError, match="'stranger/explodes' could not be loaded: ZeroDivisionError"):
         fresh_registry().create("equivalence", "explodes")
+    with pytest.raises(PluginError, match="'stranger/quits' could not be loaded: SystemExit: 3"):
+        fresh_registry().create("equivalence", "quits")
 
 
 def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, monkeypatch):
@@ -143,7 +248,8 @@ def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, m
     )
     monkeypatch.setattr("semantic_entropy.registry.discovery._default", fresh_registry())
     monkeypatch.setattr(
-        "semantic_entropy.registry.discovery._importable", lambda module: module not in ("torch", "moonbase")
+        "semantic_entropy.registry.discovery._import_problem",
+        lambda module: "" if module in ("torch", "moonbase") else None,
     )
     with pytest.raises(MissingDependencyError) as error:
         load_equivalence("cascade", judges=["exact", {"judge": "loud"}, "needs-moon", "exact"])
@@ -153,15 +259,34 @@ def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, m
     )
 
 
-@pytest.mark.parametrize("wrong", [{"share": "abc"}, {"many": "2.x"}, {"on": "False"}])
-def test_a_text_for_an_option_that_is_no_text_says_what_it_must_be(wrong):
-    def judge(share: float = 0.5, many: int | None = None, on: bool = True, word: str | float = 1.0):
+@pytest.mark.parametrize(
+    ("wrong", "says"),
+    [
+        ({"share": "abc"}, "share='abc' must be a number$"),
+        ({"share": True}, "share=True must be a number$"),
+        ({"many": "2.x"}, "many='2.x' must be a whole number or None$"),
+        ({"many": 2.5}, "many=2.5 must be a whole number or None$"),
+        ({"on": "False"}, "on='False' must be true or false$"),
+        ({"on": 1}, "on=1 must be true or false$"),
+        ({"word": None}, "word=None must be a text or a number$"),
+    ],
+)
+def test_an_option_of_another_type_than_the_component_states_is_an_error_when_it_is_built(wrong, says):
+    def judge(
+        share: float = 0.5, many: int | None = None, on: bool = True, word: str | float = 1.0, parts: list[int] = ()
+    ):
         return FunctionEquivalence(lambda a, b: a == b)
 
     register("equivalence", "typed", judge)
-    with pytest.raises(OptionError, match="must be (a number|a whole number|true or false)"):
+    with pytest.raises(OptionError, match=says):
         load_equivalence("typed", **wrong)
-    load_equivalence("typed", share=1, many=None, on=False, word="often")
+    load_equivalence("typed", share=1, many=np.int64(3), on=False, word="often", parts="not checked")
+    load_equivalence("typed", share=np.float32(0.5), many=None, word=1)
+
+
+def test_ngram_rejects_half_a_character_when_it_is_built():
+    with pytest.raises(OptionError, match=r"ngram'?: n=2.5 must be a whole number"):
+        load_equivalence("ngram", n=2.5)
 
 
 def test_a_judge_and_a_sampler_show_themselves_by_their_options():
@@ -169,9 +294,9 @@ def test_a_judge_and_a_sampler_show_themselves_by_their_options():
     assert repr(Dice()) == "<dice>"
 
 
-@pytest.mark.parametrize("blocked", ["stranger", "x, stranger"])
+@pytest.mark.parametrize("blocked", ["far_stranger", "x, far_stranger", "Far-Stranger", "FAR.STRANGER"])
 def test_a_plugin_can_be_disabled_by_name(plugin, monkeypatch, blocked):
-    plugin("stranger", GOOD)
+    plugin("far_stranger", GOOD)
     monkeypatch.setenv("SEMANTIC_ENTROPY_DISABLE_PLUGINS", blocked)
     with pytest.raises(UnknownComponentError):
         fresh_registry().create("equivalence", "same-length")
