@@ -58,13 +58,19 @@ def run(jobs: Sequence[Job], cache: VerdictCache) -> list[Clustering]:
 
 
 def judge_key(equivalence: Equivalence) -> tuple[Hashable, ...]:
-    """Return the judge's part of `verdict_key`: its class, settings and versions, and its rules if they ever changed.
+    """Return the judge's part of `verdict_key`: its class, settings, versions with rules, and types of the settings.
 
-    Keys without rules are those of 0.1.0, so cache files of 0.1.0 stay useful.
+    Rules that never changed are left out: such keys are those of 0.1.0, so cache files of 0.1.0 stay useful. The types
+    keep apart the settings 1, 1.0 and True, which are equal.
     """
     versions = () if equivalence.cheap else tuple(sorted(component_versions("equivalence", equivalence).items()))
     rules = () if equivalence.rules == 1 else (("rules", equivalence.rules),)
-    return type(equivalence), judge_settings(equivalence), (*versions, *rules)
+    settings = judge_settings(equivalence)
+    return type(equivalence), settings, (*versions, *rules), _types(settings)
+
+
+def _types(value: Hashable) -> Hashable:
+    return tuple(map(_types, value)) if isinstance(value, tuple) else type(value)
 
 
 def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pair) -> tuple[Hashable, ...]:

@@ -79,15 +79,19 @@ class Resources:
     def __init__(self, cache_size: int = 100_000, cache: str | PathLike[str] | None = None) -> None:
         self.cache = VerdictCache(cache_size) if cache is None else _open_cache_file(cache, cache_size)
         self._judges: dict[Entry, Equivalence] = {}
-        self._lock = threading.RLock()
+        self._loads: dict[Entry, threading.RLock] = {}  # a judge that loads for minutes must not block the others
+        self._lock = threading.Lock()
 
     def judge(self, name: str) -> Equivalence:
         """Return the judge of this name with its default options. Reload it if the name is re-registered."""
         entry = default_registry().find("equivalence", name)
         with self._lock:
-            if entry not in self._judges:
-                self._judges[entry] = load_equivalence(name)
-            return self._judges[entry]
+            load = self._loads.setdefault(entry, threading.RLock())
+        with load:
+            judge = self._judges.get(entry)
+            if judge is None:
+                judge = self._judges[entry] = load_equivalence(name)
+            return judge
 
     def close(self) -> None:
         """Close the judges and the cache. The next call loads the judges again."""

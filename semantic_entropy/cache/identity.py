@@ -11,8 +11,13 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 
-class PrivateSettings(int):
-    """Settings that are a number for one object of this process. Files do not store verdicts with such settings."""
+class PrivateSettings:
+    """Settings that mean one object of this process: they are equal to nothing else.
+
+    Files do not store verdicts with such settings. The cache in memory stores them until the settings are deleted.
+    """
+
+    __slots__ = ("__weakref__",)
 
 
 def class_identity(component_class: type) -> tuple[str, str]:

@@ -2,7 +2,7 @@
 
 The file uses write-ahead logging: readers never wait, writers take turns, and the verdicts that a killed writer had
 committed stay in the file. Each thread of each process has its own connection, so neither threads nor forked processes
-share a connection.
+share a connection. The connection of a thread that has ended is closed at the next write.
 
 A key contains the judge's class (`class_identity`), `settings`, `versions` and `rules`, the question if the judge uses
 the question, and the two answers. The key has the same value in every process. The file holds the SHA-256 of the key,
@@ -41,7 +41,7 @@ _TABLE = """
 CREATE TABLE IF NOT EXISTS verdicts
 (key BLOB PRIMARY KEY, same INTEGER NOT NULL, score REAL, reason TEXT, by TEXT) WITHOUT ROWID
 """
-_Connections = dict[tuple[int, int], sqlite3.Connection]  # by process id and thread id
+_Connections = dict[tuple[int, threading.Thread], sqlite3.Connection]  # by process id and thread
 
 
 class CacheFile(VerdictCache):
@@ -84,6 +84,7 @@ class CacheFile(VerdictCache):
                 rows.append((digest, *_to_row(verdict)))
         if not rows:
             return
+        self._close_ended()
         with self._errors(), _transaction(self._connection()) as connection:
             connection.executemany("INSERT OR REPLACE INTO verdicts VALUES (?, ?, ?, ?, ?)", rows)
         self.added += len(rows)
@@ -104,19 +105,26 @@ class CacheFile(VerdictCache):
         """Return the SHA-256 of the key; None if the key has no meaning in another process."""
         if not isinstance(key, tuple) or not isinstance(key[0], type):
             return None
-        judge = key[0]
+        judge, settings, versions, _, *pair = key  # the repr() of the settings shows their types
         try:
-            text = repr((*class_identity(judge), _KEY_FORMAT, _to_plain(key[1:])))
+            text = repr((*class_identity(judge), _KEY_FORMAT, _to_plain((settings, versions, *pair))))
         except _NotPlainError as error:
             self._not_stored[str(getattr(judge, "name", judge.__qualname__))] = str(error)
             return None
         return hashlib.sha256(text.encode()).digest()
 
     def _connection(self) -> sqlite3.Connection:
-        owner = os.getpid(), threading.get_ident()
+        owner = os.getpid(), threading.current_thread()
         if owner not in self._connections:
+            self._close_ended()
             self._connections[owner] = _open_database(self.path)
         return self._connections[owner]
+
+    def _close_ended(self) -> None:
+        """Close the connections of the threads of this process that have ended."""
+        for owner in list(self._connections):
+            if owner[0] == os.getpid() and not owner[1].is_alive() and (ended := self._connections.pop(owner, None)):
+                ended.close()
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:

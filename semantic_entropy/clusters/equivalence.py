@@ -11,17 +11,19 @@ The interface does not require transitivity, because no real judge is transitive
 
 from __future__ import annotations
 
-import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from types import FunctionType
 from typing import Literal, get_args
+from weakref import WeakKeyDictionary
 
 from semantic_entropy.cache.identity import Identified, PrivateSettings
 from semantic_entropy.clusters.answers import strip_reasoning, whole
 from semantic_entropy.errors import EquivalenceError, InputError
 from semantic_entropy.types import Pair, Verdict
 
-_SERIAL = itertools.count()
+_FUNCTIONS: WeakKeyDictionary[FunctionType, dict[str, PrivateSettings]] = WeakKeyDictionary()
+"""The settings of a function with each policy. A function that is deleted takes its verdicts with it."""
 
 Policy = Literal["both", "either", "forward"]
 POLICIES: tuple[Policy, ...] = get_args(Policy)
@@ -103,14 +105,14 @@ class Equivalence(Identified, ABC):
         """All options that can change a verdict. The question and `versions` are stored separately.
 
         If the settings are plain values (texts, numbers, tuples of these), a cache file can store the verdicts, because
-        plain values are equal in every process. The default is a number for this object: verdicts stay in memory. The
-        number is not `id(self)`, because a later object can get the same id.
+        plain values are equal in every process. The default means this object: its verdicts stay in memory, as long as
+        the object exists.
         """
-        owner, serial = self.__dict__.get("_serial", (None, 0))
-        if owner != id(self):  # no number yet, or this object is a copy with the number of the original
-            serial = next(_SERIAL)
-            self.__dict__["_serial"] = id(self), serial
-        return PrivateSettings(serial)
+        owner, private = self.__dict__.get("_private_settings", (None, None))
+        if owner != id(self):  # there are none yet, or this object is a copy with those of the original
+            private = PrivateSettings()
+            self.__dict__["_private_settings"] = id(self), private
+        return private  # type: ignore[no-any-return]
 
     # The cost
 
@@ -144,7 +146,9 @@ class FunctionEquivalence(Equivalence):
     """A judge that calls a plain function of two strings.
 
     Args:
-        function: returns True, False, or None (undecided).
+        function: returns True, False, or None (undecided). The verdicts of a function that `def` or `lambda` made are
+            cached as long as it exists, also from call to call of `estimate`: it must give the same answer to the same
+            two texts. The verdicts of other callables (methods, objects) are cached in this judge only.
         policy: "both" (a and b mean the same only if f(a, b) and f(b, a) are true), "either" (one is enough), or
             "forward" (the function is symmetric: one call for each pair).
 
@@ -157,6 +161,12 @@ class FunctionEquivalence(Equivalence):
             raise InputError(f"policy={policy!r} is unknown: use one of {', '.join(POLICIES)}")
         self.function, self.policy = function, policy
         self.name = getattr(function, "__name__", type(function).__name__)
+
+    @property
+    def settings(self) -> Hashable:
+        if not isinstance(self.function, FunctionType):  # an object may change
+            return super().settings
+        return _FUNCTIONS.setdefault(self.function, {}).setdefault(self.policy, PrivateSettings())
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return [Verdict(self._same(pair)) for pair in pairs]

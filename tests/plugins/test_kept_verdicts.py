@@ -84,7 +84,7 @@ def test_a_verdict_that_release_0_1_0_wrote_is_found(tmp_path):
     cache = CacheFile(tmp_path / "verdicts.sqlite")
     cache._connection().execute("INSERT INTO verdicts VALUES (?, 0, NULL, NULL, NULL)", (written,))
     math = importlib.import_module("semantic_entropy_plugins.math.math_judge").Math
-    key = (math, ("math", "both", 3.0), (("math-verify", "0.9.0"),), None, left, right)
+    key = (math, ("math", "both", 3.0), (("math-verify", "0.9.0"),), None, None, left, right)
     assert cache.get(key) == Verdict(False)
     cache.close()
 

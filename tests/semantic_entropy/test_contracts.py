@@ -210,6 +210,25 @@ def test_a_name_registered_anew_is_loaded_anew():
         assert (estimate(["a", "b"], equivalence="changing").labels == (0, 0)) is same
 
 
+def test_a_judge_that_loads_for_long_does_not_block_the_others():
+    started, go = threading.Event(), threading.Event()
+
+    def slow():
+        started.set()
+        assert go.wait(60)
+        return Judge()
+
+    register("equivalence", "loads-for-long", slow)
+    waiting = threading.Thread(target=estimate, args=(["a", "b"],), kwargs={"equivalence": "loads-for-long"})
+    waiting.start()
+    assert started.wait(60)
+    assert estimate(["a", "a"], equivalence="cascade").labels == (0, 0)  # loaded by name, for the first time
+    assert waiting.is_alive()
+    go.set()
+    waiting.join(timeout=60)
+    assert not waiting.is_alive()
+
+
 def test_two_classes_with_equal_settings_do_not_share_verdicts():
     def judge(same):
         class Soundex(Judge):

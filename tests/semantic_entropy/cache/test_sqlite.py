@@ -291,6 +291,17 @@ def test_threads_share_a_file(path):
     assert judge.asked == 0
 
 
+def test_the_connections_of_threads_that_have_ended_are_closed(path):
+    with Scorer(Kept(), cache=path) as scorer:
+        for i in range(20):
+            thread = threading.Thread(target=scorer.estimate, args=([f"{i} a", f"{i} b"],))
+            thread.start()
+            thread.join()
+        scorer.estimate(["aa", "ab"])
+        (owner,) = scorer.cache._connections
+        assert owner[1] is threading.current_thread()
+
+
 def forked(scorer, results):
     judge = scorer.equivalence
     found = scorer.estimate(["aa", "ab", "ba"]).provenance.cached
