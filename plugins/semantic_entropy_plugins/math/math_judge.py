@@ -8,7 +8,7 @@ No answer can block the host process:
    not symmetric, so the option `policy` says in which direction two answers must be equal: in "both" directions (the
    default), in "either" direction, or only "forward", as in the paper.
 3. A pair that exceeds a limit is undecided. The answer that caused the timeout is not compared again, and all timeouts
-   together have a budget, so that a group of hostile answers takes seconds.
+   together have a budget, as have the slow comparisons of a group, so that a group of hostile answers takes seconds.
 
 A unit, a currency or a qualifier (AM, BC, profit) on one side only is ignored; on both sides it is compared. As in
 math-verify, `50%` equals both `50` and `0.5`, although 50 does not equal 0.5, and `x=3` equals `3`. `0.333` does not
@@ -52,6 +52,8 @@ _QUICK = 0.5
 # The seconds that may be lost on answers that exceed the limit; the limit as a share of the seconds that are left; and
 # the shortest limit, below which harmless answers would exceed it too.
 _MOST_LOST, _SHARE, _SHORTEST = 7.0, 0.12, 0.03
+# The seconds of computing for the slow comparisons (`worker.SLOW`) of answers that are compared with each other.
+_MOST_OF_GROUP = 8.0
 
 
 class Math(Equivalence):
@@ -85,6 +87,7 @@ class Math(Equivalence):
         self._short = Limits(min(_QUICK, self.timeout), self.timeout, losses)
         self._timed_out: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers that exceeded the whole timeout
         self._slow: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers over the short limit that had no retry so far
+        self._groups: LRUCache[tuple[str | None, str], _Group] = LRUCache(_CACHE_SIZE)
         self._compared: LRUCache[str, bool] = LRUCache(_CACHE_SIZE)  # answers of pairs that were compared in time
 
     @property
@@ -156,27 +159,37 @@ class Math(Equivalence):
     def _ask_workers(self, pairs: Sequence[Pair]) -> list[Outcome]:
         """Compare pairs with a short limit. A pair over this limit gets one retry with the whole timeout.
 
-        There is no retry for a pair when the budget for retries is spent.
+        There is no retry for a pair when the budget for retries, or that of the pair's group, is spent.
         """
         if not pairs:
             return []
-        outcomes = self._pool.run(_tasks(pairs), self._short)
+        budgets = self._budgets(pairs)
+        outcomes = self._pool.run(_tasks(pairs), self._short, budgets)
         for pair, outcome in zip(pairs, outcomes, strict=True):
             if not outcome.stage:
                 _add(self._compared, pair.left, pair.right)
         return [
-            self._retry(pair, outcome) if outcome.stage not in ("", NOT_TRIED) else outcome
-            for pair, outcome in zip(pairs, outcomes, strict=True)
+            self._retry(pair, outcome, budget) if outcome.stage not in ("", NOT_TRIED) and budget.left() else outcome
+            for pair, outcome, budget in zip(pairs, outcomes, budgets, strict=True)
         ]
 
-    def _retry(self, pair: Pair, outcome: Outcome) -> Outcome:
+    def _budgets(self, pairs: Sequence[Pair]) -> list[LossBudget]:
+        """The budget of each pair's group. Answers that are compared with each other are one group."""
+        groups = []
+        for question, left, right in pairs:
+            group = (self._groups.get((question, left)) or _Group()).join(self._groups.get((question, right)))
+            self._groups.put_all([((question, left), group), ((question, right), group)])
+            groups.append(group)
+        return [group.root.budget for group in groups]
+
+    def _retry(self, pair: Pair, outcome: Outcome, budget: LossBudget) -> Outcome:
         answers = (pair.left, pair.right)
         if any(answer in self._timed_out or answer in self._slow for answer in answers):
             return outcome
         if not self._retries.spend(self.timeout):
             _add(self._slow, *self._culprits(pair, outcome.stage))
             return outcome
-        (retried,) = self._pool.run(_tasks([pair]), Limits(None, self.timeout))
+        (retried,) = self._pool.run(_tasks([pair]), Limits(None, self.timeout), [budget])
         if retried.stage:
             _add(self._timed_out, *self._culprits(pair, retried.stage))
         else:
@@ -201,6 +214,29 @@ class Math(Equivalence):
 
     def close(self) -> None:
         self._pool.close()
+
+
+class _Group:
+    """Answers that are compared with each other, with a budget for their slow comparisons. Groups can be joined."""
+
+    def __init__(self) -> None:
+        self.budget = LossBudget(_MOST_OF_GROUP, recovery=0.02)
+        self._joined: _Group | None = None
+
+    @property
+    def root(self) -> _Group:
+        group = self
+        while group._joined is not None:  # the same class
+            group = group._joined
+        return group
+
+    def join(self, other: _Group | None) -> _Group:
+        """Make both one group, which has used the seconds of both. Return the group."""
+        root = self.root
+        if other is not None and other.root is not root:
+            root.budget.lose(_MOST_OF_GROUP - other.root.budget.left())
+            other.root._joined = root  # noqa: SLF001  # the same class
+        return root
 
 
 def _tasks(pairs: Sequence[Pair]) -> list[tuple[str, str]]:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from semantic_entropy import OptionError, Pair, aestimate, estimate, load_equivalence
 from semantic_entropy.testing import check_equivalence
+from semantic_entropy_plugins.math import math_judge
 from semantic_entropy_plugins.math.math_judge import LONGEST
 from semantic_entropy_plugins.math.stated_answer import is_mathematics
 from tests.shared_data import rows
@@ -187,6 +188,24 @@ def test_a_group_of_hostile_answers_takes_seconds_and_the_other_answers_are_comp
     result = estimate([rf"\boxed{{{answer}}}" for answer in answers], equivalence=judge)
     judge.close()
     assert result.labels == (*range(15), 14)
+
+
+def test_slow_comparisons_within_the_limit_have_a_budget_for_each_group(monkeypatch):
+    monkeypatch.setattr(math_judge, "_MOST_OF_GROUP", 0.2)  # seconds of computing
+    slow = [rf"\begin{{pmatrix}} \sin(x^{i}) & \frac{{x^{i}-1}}{{x-{i}}} \\ x & 1 \end{{pmatrix}}" for i in range(2, 9)]
+    judge = load_equivalence("math", workers=1)
+    hostile, other = estimate(
+        [slow, [r"\sin x + 1", r"1 + \sin x", r"\cos x"]],
+        question=["a", "b"],
+        equivalence=judge,
+        extract="whole",
+    )
+    one, two = (judge._groups.get(("a", slow[i])).root for i in (0, -1))
+    judge.close()
+    assert any("take too long to compare" in undecided.reason for undecided in hostile.undecided)
+    assert other.labels == (0, 0, 1)
+    assert one is two
+    assert one.budget.left() < 0.1
 
 
 def test_an_answer_that_timed_out_is_not_tried_again(quick):

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy_plugins.math.processes.worker import OUT_OF_MEMORY
+from semantic_entropy_plugins.math.processes.worker import OUT_OF_MEMORY, SLOW
 
 _WORKER = Path(__file__).with_name("worker.py")
 _CHUNK = 64  # tasks in a message: at this size the pipe costs microseconds per task
@@ -87,6 +87,9 @@ class LossBudget:
         return limit if limit >= self._shortest else 0.0
 
 
+_UNBOUNDED = LossBudget(1e9)  # seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The limits of one task.
@@ -112,14 +115,17 @@ class Outcome:
         stage: "L" or "R" if the task exceeded a limit while the left or right answer was parsed or evaluated; "V" if
             the task exceeded a limit during the comparison; `NOT_TRIED`; "" if the task exceeded no limit.
         lost: seconds until the task exceeded its limit; 0 if it exceeded none.
+        seconds: seconds of computing time, of a task that exceeded no limit.
     """
 
     same: bool | None
     reason: str | None = None
     stage: str = ""
     lost: float = 0.0
+    seconds: float = 0.0
 
 
+_TOO_LONG = Outcome(None, "not tried: the answers of this group take too long to compare", NOT_TRIED)
 _NOT_TRIED = Outcome(None, "not tried: too many other answers exceeded their limit of time", NOT_TRIED)
 
 
@@ -136,21 +142,23 @@ class MathPool:
         self.workers, self.memory_mb, self.policy = workers, memory_mb, policy
         self._reset()
 
-    def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+    def run(self, tasks: Sequence[Texts], limits: Limits, budgets: Sequence[LossBudget] | None = None) -> list[Outcome]:
         """Compare pairs of texts: one outcome per task, in order.
 
-        A text that exceeds a limit while the worker parses it is not sent again in this run.
+        A text that exceeds a limit while the worker parses it is not sent again in this run. `budgets` has the seconds
+        of computing time for the slow tasks of each task's group; None: no bound.
         """
+        shares = [_UNBOUNDED] * len(tasks) if budgets is None else budgets
         if self._pid != os.getpid():
             self._reset()  # in a forked process: the existing workers belong to the parent
         chunk = min(_CHUNK, max(_SMALLEST_CHUNK, -(-len(tasks) // self.workers)))
-        chunks = [tasks[i : i + chunk] for i in range(0, len(tasks), chunk)]
+        chunks = [(tasks[i : i + chunk], shares[i : i + chunk]) for i in range(0, len(tasks), chunk)]
         call = _Call()
         if len(chunks) == 1:
-            return self._run_chunk(chunks[0], limits, call)
+            return self._run_chunk(*chunks[0], limits, call)
         threads = ThreadPoolExecutor(min(len(chunks), self.workers))
         try:
-            parts = [threads.submit(self._run_chunk, part, limits, call) for part in chunks]
+            parts = [threads.submit(self._run_chunk, *part, limits, call) for part in chunks]
             return [outcome for part in parts for outcome in part.result()]
         except BaseException:  # such as Ctrl-C: the other results are no longer needed
             call.stop.set()
@@ -177,7 +185,9 @@ class MathPool:
         self._idle: list[_Worker | None] = [None] * self.workers  # None: a new worker starts when this slot is taken
         self._queue: deque[object] = deque()
 
-    def _run_chunk(self, tasks: Sequence[Texts], limits: Limits, call: _Call) -> list[Outcome]:
+    def _run_chunk(
+        self, tasks: Sequence[Texts], budgets: Sequence[LossBudget], limits: Limits, call: _Call
+    ) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
         while remaining := [i for i in range(len(tasks)) if i not in outcomes]:
             if call.stop.is_set():
@@ -190,7 +200,7 @@ class MathPool:
             worker = self._take()
             call.workers.add(worker)
             try:
-                found = worker.run([tasks[i] for i in remaining], now)
+                found = worker.run([tasks[i] for i in remaining], [budgets[i] for i in remaining], now)
             except BaseException:
                 worker.kill()  # the unread part of the interrupted reply would remain in the worker's pipe
                 raise
@@ -198,6 +208,7 @@ class MathPool:
                 call.workers.discard(worker)
                 self._give_back(worker)
             outcomes.update(zip(remaining, found, strict=False))  # `found` ends with a task that exceeded a limit
+            _charge([budgets[i] for i in remaining], found)
             if limits.losses:
                 limits.losses.lose(found[-1].lost)
             if found[-1].stage in ("L", "R") and limits.cpu:
@@ -265,18 +276,18 @@ class _Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def run(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+    def run(self, tasks: Sequence[Texts], budgets: Sequence[LossBudget], limits: Limits) -> list[Outcome]:
         """The outcomes of the tasks in order. If a task exceeds a limit, its outcome is the last outcome."""
         deadline = _STARTUP * (not self.ready) + len(tasks) * (limits.wall + _SLACK)
         watchdog = threading.Timer(deadline, self.end)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._exchange(tasks, limits)
+            return self._exchange(tasks, budgets, limits)
         finally:
             watchdog.cancel()
 
-    def _exchange(self, tasks: Sequence[Texts], limits: Limits) -> list[Outcome]:
+    def _exchange(self, tasks: Sequence[Texts], budgets: Sequence[LossBudget], limits: Limits) -> list[Outcome]:
         pipe = self.process.stdout
         assert pipe is not None
         if not self.ready and b"ready\n" not in pipe:  # reads the lines of the warm-up, up to this line
@@ -288,10 +299,13 @@ class _Worker:
         self.ready = True
         outcomes: list[Outcome] = []
         stage, died, began = "V", None, time.monotonic()
-        if self._send({"cpu": limits.cpu, "wall": limits.wall, "tasks": tasks}):
+        groups = {id(budget): (number, budget) for number, budget in enumerate(dict.fromkeys(budgets))}
+        numbered = [(*task, groups[id(budget)][0]) for task, budget in zip(tasks, budgets, strict=True)]
+        seconds_left = [budget.left() for _, budget in groups.values()]
+        if self._send({"cpu": limits.cpu, "wall": limits.wall, "tasks": numbered, "left": seconds_left}):
             for line in pipe:
                 if line[:1] == b"=":
-                    outcomes.append(Outcome(*json.loads(line[1:])))
+                    outcomes.append(_read_outcome(line[1:]))
                     began = time.monotonic()
                     if len(outcomes) == len(tasks):
                         return outcomes
@@ -352,6 +366,16 @@ class _Worker:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
+
+
+def _charge(budgets: Sequence[LossBudget], outcomes: Sequence[Outcome]) -> None:
+    for budget, outcome in zip(budgets, outcomes, strict=False):
+        budget.lose(outcome.lost or (outcome.seconds if outcome.seconds > SLOW else 0.0))
+
+
+def _read_outcome(reply: bytes) -> Outcome:
+    verdict = json.loads(reply)
+    return Outcome(verdict[0], verdict[1], seconds=verdict[2]) if verdict else _TOO_LONG
 
 
 _WORKERS: weakref.WeakSet[_Worker] = weakref.WeakSet()

@@ -3,10 +3,12 @@
 `pool` runs this file as a script. The script imports nothing of this package, so that the process starts fast and
 stays small. The process imports math-verify once and forks a child, which does the work. When a task kills the child,
 the next child is ready within milliseconds. A message from the host is one JSON line with strings and numbers only:
-`{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right], ...]}`. A reply line is one letter and a JSON value:
+`{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right, group], ...], "left": [seconds, ...]}`; tasks of a
+group that has used the seconds that it has left are not tried. A reply line is one letter and a JSON value:
 
     L R l r V   the stage that begins: parsing left, parsing right, evaluating left, evaluating right, comparing
-    =           the verdict on the task: [same, reason] !           the child died during the task: the negative number
+    =           the verdict on the task: [same, reason, seconds]; null: the task was not tried
+    !           the child died during the task: the negative number
         of the signal, or the exit status
 
 The limits are interval timers with the kernel's default action. They end the child even in C code, while the
@@ -21,6 +23,7 @@ import logging
 import os
 import signal
 import sys
+import time
 import zlib
 from functools import lru_cache
 from pathlib import Path
@@ -37,6 +40,7 @@ _WARM_UP = (
 )
 
 OUT_OF_MEMORY = 3  # exit status
+SLOW = 0.01  # seconds of computing: a faster comparison does not count, so that large groups are compared completely
 
 
 def main() -> None:
@@ -88,11 +92,18 @@ def _serve(judge: _MathVerify, out: IO[str]) -> None:
     for line in sys.stdin:
         message = json.loads(line)
         judge.cpu = message["cpu"] or 0.0
-        for left, right in message["tasks"]:
+        remaining = message["left"]
+        for left, right, group in message["tasks"]:
+            if remaining[group] <= 0:
+                print("= null", file=out)
+                continue
+            began = time.process_time()
             _timer("ITIMER_REAL", message["wall"])
             verdict = judge.verdict(left, right)
             _timer("ITIMER_REAL", 0.0)
-            print("=", json.dumps(verdict), file=out)
+            seconds = time.process_time() - began
+            remaining[group] -= seconds if seconds > SLOW else 0.0
+            print("=", json.dumps([*verdict, seconds]), file=out)
 
 
 def _timer(name: str, seconds: float) -> None:
