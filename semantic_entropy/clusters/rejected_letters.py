@@ -67,7 +67,7 @@ _WRONG_ONES = (
 _BEFORE = tuple(
     (tuple(words.split("|")), re.compile(pattern))
     for words, pattern in (
-        ("no|n't|nt |n\u2019t|ni|pas|jam|kei|wed|nem|nã|не|ни|ليس|لا", rf"(?i:{_NOT}{_GOVERNS}){_SOME}"),
+        ("no|n't|nt |n\u2019t|ne|ni|pas|jam|kei|wed|nem|nã|не|ни|ليس|لا", rf"(?i:{_NOT}{_GOVERNS}){_SOME}"),
         ("no ", rf"(?i:\bno(?:\s(?:{_BETWEEN})){{1,7}}\s){_SOME}"),  # es: no es la A
         (
             (
@@ -115,6 +115,7 @@ _IS_WRONG = "|".join(
         r"\s+(?:does|do|did)(?:n['\u2019]?t|\s+not)\s+(?:fit|work|apply|hold|match|answer|make\s+sense|satisfy|seem|look|follow)\b",
         r"\s+(?:fails?|makes?\s+no\s+sense)\b",
         r"\s+(?:at\s+first|initially|originally)\b",
+        r"\s+(?:is|was)\s+(?:my|the|an?)\s+(?:initial|first|original|previous)\s+(?:choice|guess|answer|thought|idea)\b",
         r"\s*[\[(]\s?(?:wrong|incorrect|eliminated|rejected|ruled\s+out)\b",
         r"\s*[✗✘❌❎✖]",
         (
@@ -154,9 +155,13 @@ _LETTER = re.compile(r"(?<![A-Za-z])[A-Pa-p](?![A-Za-z])")
 _SENTENCE = 80  # characters before an exception, searched for the negation that it belongs to
 
 
+_CONCESSION = re.compile(r"(?i:\b(?:although|though|while|whereas|even\s+if)\b)(?:(?!(?i:\banswer\b))[^.;,\n])*")
+
+
 def cross_out(text: str) -> str:
     """The text with `CROSSED_OUT` in the place of each letter that it rejects."""
     lowered = text.lower()
+    text = _CONCESSION.sub(lambda clause: re.sub(rf"(?<![A-Za-z0-9_])[B-HJ-P]{_END}", CROSSED_OUT, clause[0]), text)
     if any(word in lowered for word in _EXCEPTION_WORDS):
         text = _EXCEPTION.sub(lambda found: found[0] if _is_negative(found) else _crossed(found), text)
     for words, pattern in _BEFORE:
