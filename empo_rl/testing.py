@@ -205,8 +205,6 @@ def _alarm_rules(make: Callable[[], Alarm]) -> Iterator[str]:
             yield f"read() returned {reading!r}: return a Reading or None"
             return
         whole.update(observation, number, "warn")
-        if whole.reading is not None and not math.isfinite(whole.reading.value):
-            yield f"the value of the reading is {whole.reading.value} in step {number}: a log needs a finite number"
         (before if number <= half else after).update(observation, number, "warn")
         if number == half:
             try:

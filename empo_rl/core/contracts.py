@@ -1,40 +1,57 @@
-"""Functions that call reward signals, guards and filters, and check what these components return.
+"""Functions that call reward signals, guards, filters and alarms, and check what these components return.
 
-If a component raises, or returns a wrong shape, a wrong type or a reward that is not a number, the function raises a
-`PluginError` that names the component and the value. So nothing is trained on such a value.
+If a component raises or calls `sys.exit`, or returns a wrong shape, a wrong type or a reward that is not a number, the
+function raises a `PluginError` that names the component and the value. So nothing is trained on such a value.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from semantic_entropy import PluginError, SemanticEntropyError
+from semantic_entropy import PluginError
+from semantic_entropy.plugin import call_component
 
 if TYPE_CHECKING:  # these modules import signals, which import this module
     from empo_rl.core.filters import Filter
     from empo_rl.core.guards import Guard
-    from empo_rl.core.rewards.base import RewardSignal, ScoredGroup
+    from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext
+    from empo_rl.monitor.base import Action, Alarm, Firing
+    from empo_rl.monitor.observation import Observation
+
+_LARGEST = 1e15  # of a reward: the square of a larger one is infinite in float32, the type of most trainers
+
+
+def bind_signal(signal: RewardSignal, context: SignalContext) -> None:
+    """Give the signal the settings of the provider."""
+    call_component(f"reward {signal.name!r}", signal.bind, context, during="bind()")
+
+
+def is_filtered(signal: RewardSignal, item: ScoredGroup) -> bool:
+    """Return whether the filters of the provider apply to a group of this signal."""
+    return bool(call_component(f"reward {signal.name!r}", signal.filtered, item, during="filtered()"))
 
 
 def compute_rewards(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
     """Return the rewards of the signal, (B, G): finite numbers; nan if the signal abstains or the answer is dropped."""
     name = f"reward {signal.name!r}"
-    rewards: NDArray[np.float64] = _array(name, _call(name, signal.rewards, scored), scored, np.float64)
-    unusable = np.isinf(rewards)
+    rewards = _array(name, call_component(name, signal.rewards, scored), scored, "numbers")
+    unusable = np.abs(rewards) > _LARGEST
     if not signal.abstains:
         dropped = [
             [signal.context.invalid == "drop" and answer is None for answer in item.result.answers] for item in scored
         ]
         unusable |= np.isnan(rewards) & ~np.array(dropped)
     for group, row in np.argwhere(unusable)[:1]:
-        advice = "" if np.isinf(rewards[group, row]) else " If nan means that it has no reward, set abstains = True."
+        advice = " If nan means that it has no reward, set abstains = True." if np.isnan(rewards[group, row]) else ""
         raise PluginError(
             f"{name} returned {rewards[group, row]} for {int(unusable.sum())} of {rewards.size} completions, first for "
-            f"{scored[group].group.completions[row][:60]!r} (group {group}): return a finite number.{advice}"
+            f"{scored[group].group.completions[row][:60]!r} (group {group}): return a finite number, at most "
+            f"{_LARGEST:g}.{advice}"
         )
     return rewards
 
@@ -42,8 +59,10 @@ def compute_rewards(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> NDAr
 def compute_flags(guard: Guard, scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
     """Return whether the guard flags each completion, (B, G)."""
     name = f"guard {guard.name!r}"
-    flags: NDArray[np.bool_] = _array(name, _call(name, guard.flags, scored), scored, np.bool_)
-    return flags
+    flags = _array(name, call_component(name, guard.flags, scored), scored, "True or False")
+    for value in flags[(flags != 0) & (flags != 1)]:  # nan, too
+        raise PluginError(f"{name} returned the flag {value:g}: return True or False for each completion.")
+    return flags.astype(np.bool_)
 
 
 def compute_drop_reasons(
@@ -51,7 +70,7 @@ def compute_drop_reasons(
 ) -> list[str | None]:
     """Return the reason why the filter drops each group, (B,); None if the group stays."""
     name = f"filter {chosen.name!r}"
-    found: Any = _call(name, chosen.drop_reasons, scored, rewards)
+    found: Any = call_component(name, chosen.drop_reasons, scored, rewards)
     if not isinstance(found, list | tuple) or len(found) != len(scored):
         raise PluginError(f"{name} returned {found!r:.200} for {len(scored)} groups: return one reason, or None, each.")
     for reason in found:
@@ -60,27 +79,27 @@ def compute_drop_reasons(
     return list(found)
 
 
-def _call(name: str, method: Callable[..., Any], *arguments: Any) -> Any:
-    try:
-        return method(*arguments)
-    except SemanticEntropyError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{name} raised {type(error).__name__}: {error}") from error
+def update_alarm(alarm: Alarm, observation: Observation, step: int, action: Action) -> Firing | None:
+    """Update the alarm with the observation of a step. Return the firing if it fires."""
+    firing: Firing | None = call_component(
+        f"alarm {alarm.name!r}", alarm.update, observation, step, action, during=f"step {step}"
+    )
+    return firing
 
 
-def _array(name: str, values: Any, scored: Sequence[ScoredGroup], kind: type) -> NDArray[Any]:
-    """The values as an array (B, G)."""
+def _array(name: str, values: Any, scored: Sequence[ScoredGroup], what: str) -> NDArray[np.float64]:
+    """Return the values as an array (B, G) of floats; None becomes nan. `what` says in a message what they must be."""
     shape = len(scored), len(scored[0].group.completions)
     try:
-        array: NDArray[Any] = np.asarray(values, dtype=kind)
-    except (TypeError, ValueError):  # texts, or rows of different lengths
+        array = np.asarray(values)
+    except (TypeError, ValueError):  # rows of different lengths
         array = np.empty(0)
-    if array.shape != shape:
-        found = getattr(values, "shape", None)
+    numeric = array.dtype.kind in "biuf" or all(isinstance(value, Real | None) for value in array.flat)
+    if array.shape != shape or not numeric:
+        found = getattr(values, "shape", None) if numeric else None
         returned = f"{values!r:.200}" if found is None else f"shape {tuple(found)}"
         raise PluginError(
             f"{name} returned {returned} for {shape[0]} groups of {shape[1]} completions: return an array of the shape "
-            f"{shape}."
+            f"{shape} of {what}."
         )
-    return array
+    return array.astype(np.float64)

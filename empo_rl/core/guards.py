@@ -13,6 +13,7 @@ out of the loss. The provider counts the flags. `copied` is the rule of the offi
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
@@ -20,7 +21,7 @@ from typing import Any
 
 from empo_rl.core.rewards import ScoredGroup
 from empo_rl.plugin import create
-from semantic_entropy import Result
+from semantic_entropy import InputError, Result
 
 ANSWER_LENGTH = 200  # only the first characters of a main answer are compared and stored: free text can be long
 _LONGEST_WORD = 40  # characters; in a longer run without a space, each character counts as a word
@@ -213,12 +214,20 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
     Raises:
         SemanticEntropyError: a guard does not exist or does not accept the options.
     """
-    if not isinstance(guards, Mapping):
-        return tuple(guards)
-    return tuple(
-        create("guard", name, dict(choice) if isinstance(choice, Mapping) else {"pays": choice}, Guard)
-        for name, choice in guards.items()
-    )
+    if isinstance(guards, Mapping):
+        guards = [
+            create("guard", name, dict(choice) if isinstance(choice, Mapping) else {"pays": choice}, Guard)
+            for name, choice in guards.items()
+        ]
+    for guard in guards:
+        pays: Any = guard.pays
+        is_number = isinstance(pays, int | float) and not isinstance(pays, bool) and math.isfinite(pays)
+        if pays is not None and not is_number:
+            raise InputError(
+                f"guard {guard.name!r}: pays={pays!r} must be a finite number, or None to take flagged completions out "
+                "of the loss."
+            )
+    return tuple(guards)
 
 
 def main_answer(result: Result) -> str | None:

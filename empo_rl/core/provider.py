@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import check_scale, group_advantages
-from empo_rl.core.contracts import compute_drop_reasons, compute_flags, compute_rewards
+from empo_rl.core.contracts import bind_signal, compute_drop_reasons, compute_flags, compute_rewards, is_filtered
 from empo_rl.core.filters import (
     DROPPED_NO_REWARD,
     EntropyUnits,
@@ -197,7 +197,7 @@ class EmpoProvider:
         self._reader = self._scorer if self.clusters else self._scorer.derive(clusterer=_NoComparison())
         self._grader_choice = self._judge("grader", grader, grader_options)
         self._context = SignalContext(self.invalid, seed, self._match)
-        self._signal.bind(self._context)
+        bind_signal(self._signal, self._context)
         if measure_gold or self._signal.reads_gold:
             _ = self.grader  # load its judge now, and not in the first training step
 
@@ -390,7 +390,7 @@ class EmpoProvider:
         return reasons, filtered
 
     def _drop_reason(self, item: ScoredGroup) -> str | None:
-        if not self._signal.filtered(item):
+        if not is_filtered(self._signal, item):
             return None
         result = item.result
         size = result.n_valid if self.invalid == "drop" else len(result.answers)

@@ -13,10 +13,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
+from numbers import Real
 from typing import Any, ClassVar, Literal
 
 from empo_rl.monitor.observation import Observation
-from semantic_entropy import InputError
+from semantic_entropy import InputError, PluginError
 
 Action = Literal["warn", "stop"]
 ACTIONS: tuple[Action, ...] = ("warn", "stop")
@@ -142,9 +144,15 @@ class Alarm(ABC):
         Returns:
             The firing if the alarm fires in this step, otherwise None.
         """
-        reading = self.read(observation)
+        reading: Any = self.read(observation)
         if reading is None:
             return None
+        value: Any = reading.value if isinstance(reading, Reading) else None
+        if not isinstance(value, Real) or not isfinite(value):
+            raise PluginError(
+                f"alarm {self.name!r} read {reading!r:.200} in step {step}: return a Reading with a finite value, or "
+                "None."
+            )
         self.reading = reading
         if not self._fires(reading.holds, step):
             return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
+from empo_rl.core.contracts import update_alarm
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import BatchDecision
 from empo_rl.monitor.base import ACTIONS, Action, Alarm, Firing
@@ -102,7 +103,7 @@ class Monitor:
         if step <= self._step:
             raise InputError(f"step {step} after step {self._step}: pass each step to a monitor once, in order.")
         self._step = step
-        firings = (alarm.update(observation, step, self.action) for alarm in self.alarms)
+        firings = [update_alarm(alarm, observation, step, self.action) for alarm in self.alarms]
         return [firing for firing in firings if firing is not None]
 
     def see(self, *_: object) -> NoReturn:

@@ -73,7 +73,7 @@ calls = itertools.count()
         (check_filter, chosen(lambda scored: ["many" if len(scored) > 1 else None] * len(scored)), "set stateful"),
         (check_alarm, alarm(lambda self, observation: 3.0), "return a Reading or None"),
         (check_alarm, alarm(lambda self, observation: None, meaning=""), "meaning is empty"),
-        (check_alarm, alarm(lambda self, observation: Reading(float("nan"), 0, False, "")), "a finite number"),
+        (check_alarm, alarm(lambda self, observation: Reading(float("nan"), 0, False, "")), "with a finite value"),
         (check_alarm, alarm(counted), "after its state was loaded, the alarm continues differently"),
     ],
 )

@@ -1,4 +1,5 @@
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -179,7 +180,11 @@ def raise_missing_key():
         (lambda: [[1.0], [1.0, 2.0]], "returned .* for 1 groups of 2 completions: return an array"),
         (lambda: np.array([[1.0, math.inf]]), "returned inf for 1 of 2 completions, first for 'b' .group 0."),
         (lambda: np.array([[1.0, math.nan]]), "returned nan for 1 of 2 completions, .* set abstains = True"),
+        (lambda: np.array([[1.0, -1e200]]), "returned -1e.200 for 1 of 2 completions, .* at most 1e.15"),
+        (lambda: [["1", "2"]], r"returned \[\['1', '2'\]\] for 1 groups .* of numbers"),
+        (lambda: [[1.0, None]], "returned nan for 1 of 2 completions"),
         (raise_missing_key, "raised KeyError: 'gold'"),
+        (lambda: sys.exit(0), "raised SystemExit: 0"),
     ],
 )
 def test_a_signal_that_breaks_its_contract_is_named(answers, message):
@@ -199,6 +204,9 @@ GROUP = [box(1), box(2), box(2)]
     [
         (lambda scored: [True, False, True], r"returned \[True, False, True\] for 1 groups of 3 completions"),
         (lambda scored: None, "returned None for 1 groups"),
+        (lambda scored: [["False", "True", "x"]], r"returned \[\['False', .* of True or False"),
+        (lambda scored: [[0.0, 0.5, 1.0]], "returned the flag 0.5: return True or False"),
+        (lambda scored: [[True, None, False]], "returned the flag nan"),
         (lambda scored: {}["share"], "raised KeyError: 'share'"),
     ],
 )
@@ -206,6 +214,21 @@ def test_a_guard_that_breaks_its_contract_is_named(flags, message):
     members = {"name": "mine", "flags": lambda self, scored: flags(scored)}
     with pytest.raises(PluginError, match=f"guard 'mine' {message}"):
         step([GROUP], guards=[type("Mine", (Guard,), members)()])
+
+
+@pytest.mark.parametrize("pays", [math.nan, math.inf, "1.0", [1], True])
+def test_a_guard_pays_a_finite_number_or_none(pays):
+    guard = type("Mine", (Guard,), {"name": "mine", "flags": lambda self, scored: [[True] * 3]})(pays)
+    with pytest.raises(InputError, match="guard 'mine': pays=.* must be a finite number, or None"):
+        step([GROUP], guards=[guard])
+    with pytest.raises(InputError, match="guard 'empty': pays=.* must be a (finite )?number,? or None"):
+        step([GROUP], guards={"empty": pays})
+
+
+@pytest.mark.parametrize("member", ["bind", "filtered"])
+def test_any_method_of_a_signal_that_raises_is_named(member):
+    with pytest.raises(PluginError, match=rf"reward 'mine' raised ZeroDivisionError: .* in {member}\(\)"):
+        step([["a", "b"]], reward=signal_that(lambda: [[0.0, 1.0]], **{member: lambda *_: 1 / 0}))
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,14 @@
 """The monitor in a plain training loop, with the decisions of a real provider."""
 
 import json
+import math
+import sys
 
 import pytest
 
 from empo_rl import Alarm, EmpoProvider, Monitor
-from semantic_entropy import InputError
+from empo_rl.monitor import Reading
+from semantic_entropy import InputError, PluginError
 
 
 def box(answer):
@@ -90,6 +93,26 @@ def test_wrong_numbers_are_refused(provider):
         monitor.update(decision, step=3)
     with pytest.raises(InputError, match="action is 'halt': choose one of warn, stop"):
         Monitor(action="halt")
+
+
+def raise_index_error():
+    raise IndexError("no answers")
+
+
+@pytest.mark.parametrize(
+    ("read", "says"),
+    [
+        (lambda: 0.5, "alarm 'mine' read 0.5 in step 1: return a Reading"),
+        (lambda: Reading(math.nan, 1.0, True, "x"), r"alarm 'mine' read Reading\(value=nan.* finite value"),
+        (raise_index_error, "alarm 'mine' raised IndexError: no answers in step 1"),
+        (lambda: sys.exit(0), "alarm 'mine' raised SystemExit: 0 in step 1"),
+    ],
+)
+def test_an_alarm_that_breaks_its_contract_is_named(provider, read, says):
+    members = {"name": "mine", "meaning": "nothing", "read": lambda self, observation: read()}
+    monitor = Monitor([type("Mine", (Alarm,), members)()])
+    with pytest.raises(PluginError, match=says):
+        monitor.update(provider.step(batch(*"1234")))
 
 
 def test_names_of_0_1_0_fail_with_their_replacement():
