@@ -7,10 +7,10 @@ incomplete line. A file that is written with `replacement` is complete or unchan
 from __future__ import annotations
 
 import contextlib
-import hashlib
+import itertools
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -77,15 +77,15 @@ def drop_partial_line(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def replacement(path: Path, folder: Path) -> Iterator[Path]:
-    """Yield a temporary path in `folder`. After the block, the temporary file is renamed to `path`.
+def replacement(path: Path) -> Iterator[Path]:
+    """Yield a temporary path in the same folder. After the block, the temporary file is renamed to `path`.
 
     The temporary file is synced before it is renamed: after a kill or a power cut, `path` is complete or unchanged.
 
     Raises:
         SemanticEntropyError: the write failed. The temporary file is removed.
     """
-    temporary = folder / (path.name + ".tmp")
+    temporary = _temporary(path)
     try:
         yield temporary
         sync(temporary)
@@ -94,6 +94,10 @@ def replacement(path: Path, folder: Path) -> Iterator[Path]:
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise SemanticEntropyError(f"{path}: {error.strerror or error}; {_CONTINUE}") from error
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.tmp")  # hidden: a file with this name does not belong to a user
 
 
 def sync(path: Path) -> None:
@@ -125,34 +129,70 @@ def try_lock(handle: int) -> bool:
 
 
 @contextlib.contextmanager
-def locked_output(name: str) -> Iterator[None]:
-    """Lock the output file `name` against other runs while the block runs.
+def locked_output(path: Path) -> Iterator[None]:
+    """Lock the output file `path` against other runs while the block runs.
 
-    The lock is on a file in the temporary folder whose name contains a digest of the output's path.
+    The lock is on the file OUTPUT.lock in the folder of the output, so it holds for all processes that write to this
+    folder, in other containers and with another TMPDIR too. The end of the block removes the file. If the file system
+    has no locks, a warning is printed and the block runs.
 
     Raises:
-        InputError: another run holds the lock, or the lock file cannot be opened.
+        InputError: another run holds the lock, or the lock file cannot be created, or OUTPUT.lock is another file.
     """
     if sys.platform == "win32":
         yield
         return
-    import tempfile  # imported here to keep the import of this package fast
-
-    digest = hashlib.sha256(str(Path(name).resolve()).encode()).hexdigest()[:16]
-    lock = _open_lock_file(Path(tempfile.gettempdir()) / f"semantic-entropy-{os.getuid()}-{digest}.lock")
+    name = path.with_name(path.name + ".lock")
+    handle = _lock(name, path)
     try:
-        if not try_lock(lock):
-            raise InputError(f"another run is writing {name}: wait for it, or choose another output")
+        _temporary(path).unlink(missing_ok=True)  # what a kill during `replacement` leaves
         yield
     finally:
-        os.close(lock)
+        name.unlink(missing_ok=True)  # before the lock is released: a waiting run sees that its file is gone
+        os.close(handle)
 
 
-def _open_lock_file(path: Path) -> int:
-    try:  # the temporary folder is shared: do not follow a link that another user created
-        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o600)
+def _lock(name: Path, output: Path) -> int:
+    while True:
+        handle = _open_lock_file(name)
+        try:
+            locked, problem = try_lock(handle), ""
+        except OSError as error:
+            sys.stderr.write(f"{name}: cannot be locked ({error.strerror}): start no second run on {output}\n")
+            return handle
+        if not locked:
+            problem = f"another run is writing {output}: wait for it, or choose another output"
+        elif os.fstat(handle).st_size:
+            problem = f"{name} is not empty, so it is not a lock file: rename it, or choose another output"
+        elif name.exists() and os.path.samestat(os.fstat(handle), name.stat()):
+            return handle
+        os.close(handle)
+        if problem:
+            raise InputError(problem)
+        # else another run removed the file after it was opened here
+
+
+def _open_lock_file(name: Path) -> int:
+    try:  # another user may write to the folder: do not follow a link
+        return os.open(name, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
     except OSError as error:
         raise InputError(
-            f"{path} cannot be opened: {error.strerror}. Its lock prevents two runs from writing one output. Remove "
-            "the file, or set TMPDIR to a folder of your own"
+            f"{name} cannot be opened: {error.strerror}. Its lock prevents two runs from writing one output. Choose an "
+            "output in a folder where you can create files"
         ) from error
+
+
+def check_distinct(paths: Mapping[str, Path]) -> None:
+    """Raise InputError if two paths are the same file. Symbolic links and hard links are followed.
+
+    `paths` are the paths of a command by their role, such as {"input": ..., "output": ...}.
+    """
+    for (role, path), (other_role, other) in itertools.combinations(paths.items(), 2):
+        if _is_same_file(path, other):
+            raise InputError(f"{path} is both {role} and {other_role}: choose another path for one of them")
+
+
+def _is_same_file(path: Path, other: Path) -> bool:
+    if path.resolve() == other.resolve():
+        return True
+    return path.exists() and other.exists() and path.samefile(other)  # hard links; names that differ in case only

@@ -168,7 +168,7 @@ class Scorer:
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
         self.equivalence = self._load_judge(equivalence)  # None: `auto` chooses a judge for each group
-        self._choices: Choices = {
+        self.choices: Choices = {
             "equivalence": self.equivalence,
             "clusterer": clusterer,
             "estimator": estimator,
@@ -187,13 +187,23 @@ class Scorer:
         """The verdict cache. For a cache file, `str()` shows the numbers of found and added verdicts."""
         return self._resources.cache
 
+    @property
+    def components(self) -> dict[str, list[Any]]:
+        """The components by their kind. `auto` has two judges."""
+        return {
+            "equivalence": [judge for judge, _ in self._candidates()],
+            "clusterer": [self.clusterer],
+            "estimators": [named.estimator for named in self._estimators],
+            "sampler": [self.sampler] if self.sampler else [],
+        }
+
     def derive(self, **choices: Unpack[Choices]) -> Scorer:
         """Return a scorer with other choices that shares this scorer's judges and verdict cache.
 
         Choices that are not given are those of this scorer. Closing this scorer closes the judges; closing a derived
         scorer closes none.
         """
-        merged: Choices = {**self._choices, **choices}
+        merged: Choices = {**self.choices, **choices}
         return Scorer(**merged, _resources=self._resources)
 
     @overload

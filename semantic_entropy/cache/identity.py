@@ -7,8 +7,9 @@ class, `rules` and `settings`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class PrivateSettings:
@@ -32,6 +33,26 @@ def class_identity(component_class: type) -> tuple[str, str]:
         return component_class.__module__, component_class.__qualname__
     module, _, name = pinned.partition(":")
     return module, name
+
+
+def describe_function(function: Any) -> str:
+    """Return "module:qualified name" of a function. A change of its code is not seen."""
+    return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def describe_identity(component: Any) -> dict[str, str]:
+    """Return what tells a component from others, for output files: its name with options, its class, its settings.
+
+    The settings are a digest. Settings that are not plain values are left out. For a plain function, `class` is
+    `describe_function`.
+    """
+    function = getattr(component, "function", None)
+    kind = describe_function(function) if function else ":".join(class_identity(type(component)))
+    identity = {"name": component.describe(), "class": kind}
+    settings = getattr(component, "settings", None)
+    if settings is None or isinstance(settings, PrivateSettings):
+        return identity
+    return {**identity, "settings": hashlib.sha256(repr(settings).encode(errors="replace")).hexdigest()[:16]}
 
 
 class Identified:

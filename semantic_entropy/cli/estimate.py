@@ -74,16 +74,17 @@ def estimate_command(
     response, in nats). Without "question", a field with a common name (prompt, query, messages, ...) is the question.
     The output has the same rows with the fields of the result added. Rows are written as soon as
     they are measured: after an interruption, run the same command again and it continues. Bad rows are written to
-    OUTPUT.bad.jsonl. A Parquet output is written to OUTPUT.parts/ and merged at the end.
+    OUTPUT.bad.jsonl. A Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
 
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
     """
-    from semantic_entropy.io import FileRun
+    from semantic_entropy.io import FileRun, check_paths
 
     if choices["sampler"] and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
     names = field_names(choices)
+    check_paths(file, output, choices["samples"], choices["cache"])  # before a file is opened or removed
     with open_scorer(choices) as scorer:
         run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict)
         try:
@@ -100,5 +101,5 @@ def estimate_command(
         click.echo(f"cache {scorer.cache}", err=True)
     if scorer.store:
         click.echo(f"samples {scorer.store}", err=True)
-    if summary.rejected or summary.rejected_before:
+    if summary.rejected:
         sys.exit(1)

@@ -6,6 +6,6 @@ The modules are: `run` (one pass over a file), `formats` (selects the reader and
 """
 
 from semantic_entropy.io.formats import find_row
-from semantic_entropy.io.run import FileRun, RunSummary
+from semantic_entropy.io.run import FileRun, RunSummary, check_paths
 
-__all__ = ["FileRun", "RunSummary", "find_row"]
+__all__ = ["FileRun", "RunSummary", "check_paths", "find_row"]

@@ -1,16 +1,19 @@
-"""Select the reader and the writer of a file: Parquet for the suffixes .parquet and .pq, else JSON lines."""
+"""Select the reader and the writer of a file by its suffix, and find one row of a file."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter
+from semantic_entropy.io.fingerprints import RunChoices
+from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter, StreamWriter
 from semantic_entropy.io.rows import ResultWriter, RowReader
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
+_LINE_SUFFIXES = (".jsonl", ".ndjson", "")
 
 
 def is_parquet(name: str | None) -> bool:
@@ -41,20 +44,39 @@ def open_reader(name: str, names: FieldNames, *, copies_cells: bool = False, has
     return ParquetReader(name, names, all_columns=not copies_cells, has_sampler=has_sampler)
 
 
-def open_writer(name: str | None, reader: RowReader) -> ResultWriter:
-    """Return the writer for a file, or for standard output (None or "-"). Raises the errors of `open_reader`."""
-    if name is None or name == "-":
-        return JsonlWriter(None)
-    if reader.name != "-" and Path(name).resolve() == Path(reader.name).resolve():
-        raise InputError(f"{name} is both input and output: choose another output")
-    if not is_parquet(name):
-        return JsonlWriter(Path(name))
+def is_stream(output: str | None) -> bool:
+    """Whether the output is standard output, a pipe or a device: a run writes to it, and cannot continue it."""
+    return output is None or output == "-" or (Path(output).exists() and not Path(output).is_file())
+
+
+def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices]) -> ResultWriter:
+    """Return the writer for a file, or for standard output (None or "-").
+
+    Args:
+        output: the path of the file. If it is a symbolic link, the writer writes its target.
+        reader: the reader of the input.
+        runs: the choices that the results of this run have.
+
+    Raises:
+        InputError: the suffix of the file is that of another format.
+        MissingDependencyError: the file is a Parquet file, and pyarrow is not installed.
+    """
+    if output is None or is_stream(output):
+        return StreamWriter(None if output in (None, "-") else Path(str(output)), runs)
+    path = Path(output).resolve()
+    if not is_parquet(output):
+        if (suffix := Path(output).suffix.lower()) not in _LINE_SUFFIXES:
+            raise InputError(
+                f"{output}: results cannot be written as {suffix}. The suffix decides the format: .jsonl or .ndjson "
+                "for JSON lines, .parquet or .pq for Parquet"
+            )
+        return JsonlWriter(path, output, reader.names, runs)
     from semantic_entropy.io.parquet import ParquetReader, ParquetWriter
     from semantic_entropy.io.parquet_columns import CopiedColumns, JsonColumns
 
     if isinstance(reader, ParquetReader) and not reader.all_columns:
-        return ParquetWriter(Path(name), CopiedColumns(reader.schema))
-    return ParquetWriter(Path(name), JsonColumns())
+        return ParquetWriter(path, output, runs, CopiedColumns(reader))
+    return ParquetWriter(path, output, runs, JsonColumns(reader.names, path.parent))
 
 
 def find_row(name: str, row_id: str | None, names: FieldNames) -> Group:

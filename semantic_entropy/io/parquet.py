@@ -3,49 +3,46 @@
 Each row has a reference to its record batch, so the writer can copy the columns of the input with their types. Only the
 fields that are measured are converted to Python values.
 
-A Parquet file cannot be appended to, so the writer writes parts until all rows are measured:
+A Parquet file cannot be appended to, so a run appends its results to a working file of JSON lines (`result_lines`), and
+writes the Parquet file at the end:
 
-    OUT.parquet.parts/000000000000.parquet    the results of a chunk; the name is the number of results before the chunk
-    OUT.parquet.parts/000000000256.parquet    ...
-    OUT.parquet                               all results, merged at the end; then the folder is removed
+    OUT.parquet.partial.jsonl    the results of this run
+    OUT.parquet                  all rows in the order of the input; then the working file is removed
 
-Each file is written with a temporary name, synced and renamed: after a kill, the file is complete or does not exist. If
-both OUT.parquet and the folder exist, the run was killed before it removed the folder, and OUT.parquet is used. The
-footer of each file has a note under the key `semantic_entropy`. The note has the digests of the first and the last row
-and the settings; the next run compares them with its own.
+The Parquet file is written under another name, read back and renamed: after a kill, it is complete, or the old file, or
+does not exist. Its rows have the keys of `fingerprints` in the column `row_key`. Its footer has a note with the choices
+of its results and a digest of the input, so the next run keeps its results, and leaves an unchanged file alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import shutil
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.files import replacement
+from semantic_entropy.io.fingerprints import RunChoices, check_choices
+from semantic_entropy.io.jsonl import split_line, to_line
 from semantic_entropy.io.parquet_columns import InputColumns
-from semantic_entropy.io.rows import (
-    FIXED_SAMPLING,
-    FIXED_SETTINGS,
-    ExistingOutput,
-    InputRow,
-    MeasuredRow,
-    ResultWriter,
-    RowReader,
-    check_row,
-)
+from semantic_entropy.io.result_lines import KeyIndex, ResultLines, work_file
+from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowReader, check_row
 from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.tables import FieldNames, free_name, open_keys, result_columns, result_from_fields, result_shape
-from semantic_entropy.tables.arrow import arrow_type, pa, pq, to_array
+from semantic_entropy.tables import (
+    RESULT_FIELDS,
+    FieldNames,
+    bare_name,
+    free_name,
+    open_keys,
+    result_shape,
+)
+from semantic_entropy.tables.arrow import CONVERSION_ERRORS, arrow_type, pa, pq, to_array
 
 _NOTE_KEY = b"semantic_entropy"
 _BATCH = 256  # rows read at once
-_ROW_GROUP = 8192  # rows in a row group of the merged file: small row groups are slow to read
-_OPEN_COLUMNS = ("scores", "provenance")  # result columns with mappings that may have different keys in each part
+_ROW_GROUP = 8192  # rows in a row group of the output: small row groups are slow to read
 
 
 class ParquetReader(RowReader):
@@ -82,7 +79,8 @@ class ParquetReader(RowReader):
             )
         if repeated := [column for column in columns if columns.count(column) > 1]:
             raise InputError(f"{name}: several columns are named {repeated[0]!r}: rename them")
-        self._measured = tuple(c for c in (names.responses, *questions, names.logprobs) if c in columns)
+        measured = (names.responses, *questions, names.logprobs, names.id)
+        self._measured = tuple(dict.fromkeys(column for column in measured if column in columns))
 
     def rows(self) -> Generator[InputRow, None, None]:
         columns, number = self.schema.names if self.all_columns else list(self._measured), 0
@@ -94,202 +92,232 @@ class ParquetReader(RowReader):
                         group, problem = check_row(fields, self.names)
                         text = json.dumps(fields, default=str) if problem else ""
                         cells = (batch, index)
-                        yield InputRow(number, text, fields, group, problem, cells, identity=self._measured)
+                        yield InputRow(number, text, fields, group, problem, cells)
         except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: no Python type for a value
             raise InputError(f"{self.name}: cannot be read after row {number}: {error}") from error
+
+    def batches(self) -> Generator[Any, None, None]:
+        """Yield the record batches of the file, with all columns."""
+        with pq.ParquetFile(self.name) as file:
+            yield from file.iter_batches(batch_size=_BATCH)
 
     def total(self) -> int:
         return self._total
 
 
-@dataclass(frozen=True, slots=True)
-class _Note(ExistingOutput):
-    """The note in the footer of an output file. The field names are part of the file format.
+class ParquetWriter(ResultWriter):
+    """Appends results to the working file, and writes the Parquet file at the end.
 
-    Attributes:
-        written: the number of results.
-        first: the digest of the first row.
-        last: the digest of the last row.
-        provenance: the `FIXED_SETTINGS` values of the last result.
-        keys: the keys of the open mappings.
-        drawn: the `FIXED_SAMPLING` values of the last result with a sampler; empty if there is none.
+    Args:
+        path: the path of the output.
+        name: the path that the user gave, for messages.
+        runs: the choices that the results of this run have.
+        columns: the columns of the input rows.
     """
 
-    written: int
-    first: str
-    last: str
-    provenance: dict[str, Any]
-    keys: dict[str, list[str]]
-    drawn: dict[str, Any] = field(default_factory=dict)
+    path: Path
 
-    def comes_from(self, first: InputRow, last: InputRow) -> bool:
-        return (self.first, self.last) == (_digest(first), _digest(last))
-
-    def settings(self, last: InputRow) -> Mapping[str, Any]:
-        return self.provenance
-
-    @classmethod
-    def of(cls, measured: Sequence[MeasuredRow], keys: dict[str, list[str]]) -> _Note:
-        """Return the note for a part with these rows."""
-        rows, provenances = [row for row, _ in measured], [result.provenance for _, result in measured]
-        settings = {name: getattr(provenances[-1], name) for name in FIXED_SETTINGS}
-        sampled = [{name: getattr(each, name) for name in FIXED_SAMPLING} for each in provenances if each.sampler]
-        return cls(len(rows), _digest(rows[0]), _digest(rows[-1]), settings, keys, sampled[-1] if sampled else {})
-
-    def __add__(self, later: _Note) -> _Note:
-        keys = {name: list(dict.fromkeys([*own, *later.keys[name]])) for name, own in self.keys.items()}
-        first = self.first if self.written else later.first
-        drawn = later.drawn or self.drawn
-        return _Note(self.written + later.written, first, later.last, later.provenance, keys, drawn)
-
-
-_EMPTY_NOTE = _Note(0, "", "", {}, {"scores": [], "versions": []})
-
-
-class ParquetWriter(ResultWriter):
-    """Writes parts, and merges the parts into one file at the end."""
-
-    def __init__(self, path: Path, columns: InputColumns) -> None:
-        self.path, self.name, self.columns = path, str(path), columns
-        self.folder = path.with_name(path.name + ".parts")
-        self._written = 0
-
-    def existing(self) -> ExistingOutput | None:
-        if self.path.exists():
-            return _read_note(self.path)
-        return self._note_of_parts() if self.folder.exists() else None
-
-    @property
-    def is_final(self) -> bool:
-        return self.path.exists()
-
-    def read_back(self, rows: Iterable[InputRow]) -> Iterator[MeasuredRow]:
-        names = list(_result_types(_read_note(self.path).keys))
-        with pq.ParquetFile(self.path) as file:
-            own = len(file.schema_arrow) - len(names)  # the columns of the result come last
-            outputs = (output for batch in file.iter_batches(batch_size=_BATCH) for output in batch.to_pylist())
-            for output, row in zip(outputs, rows, strict=False):
-                result = dict(zip(names, list(output.values())[own:], strict=True))
-                yield row.with_sampled_fields(dict(list(output.items())[:own])), result_from_fields(result)
+    def __init__(self, path: Path, name: str, runs: Sequence[RunChoices], columns: InputColumns) -> None:
+        self.path, self.name, self._runs, self._columns = path, name, runs, columns
+        self._work = work_file(path)
 
     def __enter__(self) -> Self:
-        if self.path.exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
-            return self
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise SemanticEntropyError(f"{self.folder}: cannot be made: {error.strerror}") from error
-        for incomplete in self.folder.glob("*.tmp"):
-            incomplete.unlink()
-        self._written = self._note_of_parts().written
+        if (parts := self.path.with_name(f"{self.path.name}.parts")).exists():
+            raise InputError(f"{parts} holds results of version 0.1.0, which cannot be continued: remove this folder")
+        self._finished = (
+            FinishedResults(self.path, self.name, self._columns.drawn, self._runs) if self.path.exists() else None
+        )
+        self._lines = ResultLines(self._work, str(self._work), self._runs).__enter__()
+        self._columns.open()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Do nothing, because `write` closes each part."""
+    def __exit__(self, *error: object) -> None:
+        self._lines.__exit__(*error)
+        self._columns.close()
+
+    @property
+    def existing(self) -> int:
+        return len(self._lines.index) + (len(self._finished.index) if self._finished else 0)
+
+    @property
+    def unused(self) -> int:
+        return (self._finished or self._lines).index.unused()
+
+    def knows(self, key: str) -> bool:
+        return key in self._lines.index or (self._finished is not None and key in self._finished.index)
+
+    def prepare(self, row: InputRow) -> str | None:
+        return self._columns.add(row)
+
+    def keep(self, row: InputRow) -> bool:
+        if self._finished and (index := self._finished.index.take(row.key)) is not None:
+            self._lines.place(row.number, -2 - index)  # -1: no result
+        elif found := self._lines.take(row.key):
+            self._lines.place(row.number, found[0])
+        else:
+            return False
+        return True
 
     def write(self, measured: Sequence[MeasuredRow]) -> None:
-        if not measured:
-            return
-        if self.path.exists():
-            raise InputError(
-                f"{self.path} is finished, and the input has more rows. A Parquet file cannot be appended to: use "
-                "--overwrite, or another output"
-            )
-        columns = result_columns(result for _, result in measured)
-        keys = open_keys(columns)
-        results = {name: to_array(columns[name], kind) for name, kind in _result_types(keys).items()}
-        own = self.columns.to_part([row for row, _ in measured])
-        metadata = _with_note(own.schema.metadata, _Note.of(measured, keys))
-        table = _joined(own, results).replace_schema_metadata(metadata)
-        with replacement(self.folder / f"{self._written:012}.parquet", self.folder) as temporary:
-            pq.write_table(table, temporary)
-        self._written += len(measured)
+        lines = []
+        for row, result in measured:
+            drawn = {name: value for name, value in (row.fields or {}).items() if name in row.sampled}
+            lines.append((row.number, to_line(row, drawn, result.to_dict(), self._runs)))
+        self._lines.append(lines)
 
     def finish(self) -> None:
-        if self.path.exists():
-            return
-        note = self._note_of_parts()
-        with replacement(self.path, self.folder) as temporary:
-            self._merge(note, temporary)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        digest = self._columns.digest()
+        if not (self._finished and self._finished.is_current(self._lines.places, digest)):
+            with replacement(self.path) as temporary:
+                try:
+                    self._write_table(temporary, digest)
+                    _read_back(temporary)
+                except CONVERSION_ERRORS as error:
+                    temporary.unlink(missing_ok=True)
+                    raise SemanticEntropyError(
+                        f"{self.name}: the rows cannot be written as Parquet ({error}). The results stay in "
+                        f"{self._work}: use an output with the suffix .jsonl, or change the input"
+                    ) from error
+        self._work.unlink(missing_ok=True)
 
     def clear(self) -> None:
         self.path.unlink(missing_ok=True)
-        if self.folder.exists():
-            shutil.rmtree(self.folder)
+        self._work.unlink(missing_ok=True)
 
-    def _note_of_parts(self) -> _Note:
-        note = _EMPTY_NOTE
-        for part in self._parts():
-            if int(part.stem) != note.written:
-                raise InputError(f"{self.folder}: a part before {part.name} is missing: use --overwrite")
-            note += _read_note(part)
-        return note
-
-    def _parts(self) -> list[Path]:
-        return sorted(part for part in self.folder.glob("*.parquet") if part.stem.isdigit())
-
-    def _merge(self, note: _Note, target: Path) -> None:
-        types = _result_types(note.keys)
-        self.columns.find_types(lambda: (_split(part, types)[0] for part in self._parts()))
-        own_schema = self.columns.schema
-        empty = _joined(own_schema.empty_table(), {name: pa.array([], kind) for name, kind in types.items()})
-        schema = empty.schema.with_metadata(_with_note(own_schema.metadata, note))
+    def _write_table(self, target: Path, digest: str) -> None:
+        keys, runs = self._open_keys()
+        types = {name: arrow_type(shape) for name, shape in result_shape(keys).items()} | {"row_key": pa.string()}
+        self._columns.find_types(self._places)
+        own = self._columns.schema
+        names = {name: free_name(name, own.names) for name in types}
+        metadata = {**(own.metadata or {}), _NOTE_KEY: to_json_line({"runs": runs, "input": digest}).encode()}
+        schema = pa.schema([*own, *((names[name], kind) for name, kind in types.items())], metadata)
         with pq.ParquetWriter(target, schema) as writer:
             collected: list[Any] = []
-            for part in self._parts():
-                own, results = _split(part, types)
-                collected.append(_joined(self.columns.from_part(own), results).cast(schema))
+            for part, table in zip(self._parts(), self._columns.tables(self._places()), strict=True):
+                columns = _result_columns(part) | {"row_key": [each.key for each in part]}
+                arrays = [to_array(columns[name], kind) for name, kind in types.items()]
+                both = pa.Table.from_arrays([*table.columns, *arrays], [*table.column_names, *names.values()])
+                collected.append(both.cast(schema))
                 if sum(map(len, collected)) >= _ROW_GROUP:
                     writer.write_table(pa.concat_tables(collected))
                     collected = []
             if collected:
                 writer.write_table(pa.concat_tables(collected))
 
+    def _open_keys(self) -> tuple[dict[str, list[str]], list[RunChoices]]:
+        """Return the keys of the open mappings in all results, and the choices of these results."""
+        keys: dict[str, list[str]] = {}
+        runs: dict[int, RunChoices] = {}
+        for part in self._parts():
+            for name, found in open_keys(_result_columns(part)).items():
+                keys[name] = list(dict.fromkeys([*keys.get(name, ()), *found]))
+            for each in part:
+                index = -1 if is_sampled(each.result) else 0
+                runs.setdefault(index, self._runs[index])
+        return keys, list(runs.values())
 
-def _result_types(keys: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    return {name: arrow_type(shape) for name, shape in result_shape(keys).items()}
+    def _places(self) -> Iterator[list[tuple[int, dict[str, Any]]]]:
+        """Yield the (number, drawn fields) of the rows with a result, in parts."""
+        for part in self._parts():
+            yield [(each.number, each.drawn) for each in part]
 
+    def _parts(self) -> Iterator[list[_Stored]]:
+        """Yield the stored results in the order of the input, in parts."""
+        stored = self._stored()
+        while part := list(islice(stored, _BATCH)):
+            yield part
 
-def _joined(own: Any, results: Mapping[str, Any]) -> Any:
-    """Join the columns of the input and of the result. A result column gets a prefix if its name is taken."""
-    taken = own.schema.names
-    for name, column in results.items():
-        own = own.append_column(free_name(name, taken), column)
-    return own
-
-
-def _split(path: Path, types: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Return the input columns and the result columns of a part. The result columns are converted to `types`."""
-    with pq.ParquetFile(path) as file:  # read_table would add columns for folders with names like key=value
-        part = file.read()
-    own = len(part.schema) - len(types)
-    results = dict(zip(types, part.columns[own:], strict=True))
-    reopened = {name: to_array(results[name].to_pylist(), types[name]) for name in _OPEN_COLUMNS}
-    return part.select(range(own)), results | reopened
-
-
-def _digest(row: InputRow) -> str:
-    """Return the SHA-256 of the row's identity fields and, for a Parquet input, of the schema."""
-    schema = row.batch[0].schema.to_string(show_schema_metadata=False) if row.batch else ""
-    own = {name: value for name, value in row.input_fields.items() if row.identity is None or name in row.identity}
-    text = json.dumps([own, schema], sort_keys=True, default=str)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _with_note(metadata: Mapping[bytes, bytes] | None, note: _Note) -> dict[bytes, bytes]:
-    return {**(metadata or {}), _NOTE_KEY: to_json_line(asdict(note)).encode()}
+    def _stored(self) -> Iterator[_Stored]:
+        for number, place in enumerate(self._lines.places):
+            if place >= 0:
+                yield _Stored(number, *split_line(self._lines.read(place)))
+            elif self._finished and place < -1:
+                yield _Stored(number, *self._finished.read(-2 - place))
 
 
-def _read_note(path: Path) -> _Note:
-    try:
-        metadata = pq.read_metadata(path).metadata or {}
-    except (pa.ArrowException, OSError) as error:
-        raise InputError(f"{path}: not a Parquet file ({error}): remove it, or use --overwrite") from error
-    try:
-        return _Note(**json.loads(metadata[_NOTE_KEY]))
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{path} is a Parquet file that this command did not write: choose another output, or --overwrite"
-        ) from error
+class _Stored(NamedTuple):
+    """A stored result: the number of its row, the fields that a sampler filled, the result and the key of the row."""
+
+    number: int
+    drawn: dict[str, Any]
+    result: dict[str, Any]
+    key: str
+
+
+def _result_columns(part: Sequence[_Stored]) -> dict[str, list[Any]]:
+    return {name: [each.result.get(name) for each in part] for name in RESULT_FIELDS}
+
+
+def is_sampled(result: Mapping[str, Any]) -> bool:
+    """Whether a sampler drew the responses of this result."""
+    return result["provenance"]["sampler"] is not None
+
+
+class FinishedResults:
+    """The results in a finished Parquet file, by the keys of their rows. One row group is in memory.
+
+    Raises:
+        InputError: another program wrote the file, or its results have other choices.
+    """
+
+    def __init__(self, path: Path, name: str, drawn: Sequence[str], runs: Sequence[RunChoices]) -> None:
+        self._path = path
+        try:
+            with pq.ParquetFile(path) as file:
+                columns: list[str] = file.schema_arrow.names
+                note = json.loads((file.schema_arrow.metadata or {})[_NOTE_KEY])
+                for run in note["runs"]:
+                    check_choices(name, run, runs)
+                self._input = note["input"]
+                self._groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+                self.index = KeyIndex()
+                for batch in file.iter_batches(columns=[columns[-1]]):
+                    for key in batch.column(0).to_pylist():
+                        self.index.add(key, len(self.index))
+        except (pa.ArrowException, OSError) as error:
+            raise InputError(f"{name}: not a Parquet file ({error}): remove it, or use --overwrite") from error
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{name} is a Parquet file that this version did not write, so it cannot be continued: choose another "
+                "output, or use --overwrite"
+            ) from error
+        start = max(i for i, column in enumerate(columns) if bare_name(column) == RESULT_FIELDS[0])
+        self._results = columns[start:]
+        self._drawn = [column for column in columns[:start] if column in drawn]
+        self._first, self._rows = 0, list[dict[str, Any]]()  # the rows of the row group in memory
+
+    def is_current(self, places: Sequence[int], digest: str) -> bool:
+        """Whether the file holds the results of exactly these places, in order, and the input has this digest."""
+        kept = (place for place in places if place != -1)
+        return digest == self._input and list(kept) == [-2 - index for index in range(len(self.index))]
+
+    def read(self, index: int) -> tuple[dict[str, Any], dict[str, Any], str]:
+        """Return (drawn fields, fields of the result, key) of a row, like `split_line`."""
+        if not self._first <= index < self._first + len(self._rows):
+            self._load(index)
+        row = self._rows[index - self._first]
+        result = {bare_name(name): row[name] for name in self._results[:-1]}
+        versions = result["provenance"]["versions"]
+        result["provenance"]["versions"] = {name: value for name, value in versions.items() if value is not None}
+        drawn = {name: row[name] for name in self._drawn if row[name] is not None} if is_sampled(result) else {}
+        return drawn, result, row[self._results[-1]]
+
+    def _load(self, index: int) -> None:
+        first = 0
+        for group, size in enumerate(self._groups):
+            if index < first + size:
+                with pq.ParquetFile(self._path) as file:
+                    self._rows = file.read_row_group(group, [*self._drawn, *self._results]).to_pylist()
+                self._first = first
+                return
+            first += size
+
+
+def _read_back(path: Path) -> None:
+    """Raise an error of pyarrow if the file cannot be read."""
+    with pq.ParquetFile(path) as file:
+        if file.num_row_groups:
+            file.read_row_group(0)

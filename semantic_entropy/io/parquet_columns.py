@@ -1,103 +1,174 @@
 """The columns of the input rows in a Parquet output: copied from a Parquet input, or made from JSON fields.
 
-The output is written in parts and merged at the end (see `parquet`). A part has the unchanged columns of a Parquet
-input. The type of a JSON field is known only after the last row, so a part stores each JSON row as text in the column
-`row`.
+The columns are written at the end of a run, in the order of the input. The cells of a Parquet input are read again from
+the input. JSON fields are kept in a temporary file without a name, because their types are known only after the last
+row, and because standard input cannot be read twice.
 
 The type of a JSON field is the narrowest Arrow type that can hold the values of all rows. Integers and floats together
 become floats; objects with different fields become one struct with all fields; a missing field becomes null. If no type
-can hold all values (a number and a text, an integer beyond 64 bits, an object without fields), the field becomes JSON
-text. The parts are read twice, one part at a time: first to find the types, then to test the types.
+can hold all values (a number and a text, an integer beyond 64 bits, an object without fields), or if the values are
+nested so deeply that other programs could not read the file, the field becomes JSON text. The rows are read twice to
+find the types: first for candidates, then to test whether they hold all values.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
+import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from semantic_entropy.io.rows import InputRow
-from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.tables.arrow import CONVERSION_ERRORS, pa, to_array
+from semantic_entropy.errors import InputError
+from semantic_entropy.files import write_lines
+from semantic_entropy.io.jsonl import unwritable
+from semantic_entropy.io.rows import InputRow, json_fields
+from semantic_entropy.plain_text import has_surrogate, to_json_line
+from semantic_entropy.tables import FieldNames
+from semantic_entropy.tables.arrow import CONVERSION_ERRORS, escape_surrogates, pa, to_array
 
-_JSON_ROW = "row"
+if TYPE_CHECKING:
+    from semantic_entropy.io.parquet import ParquetReader
+
+_DEEPEST = 24  # levels of lists and structs in a column: pyarrow reads up to 49, other programs fewer
+
+Places = list[tuple[int, dict[str, Any]]]
+"""For each output row: the number of its input row, and the fields that a sampler drew."""
 
 
 class InputColumns(ABC):
-    """Writes the columns of the input rows to parts, and reads these columns from parts for the merged file.
+    """The columns of the input rows of a Parquet output.
 
     Attributes:
-        schema: the column types in the merged file. They are final after `find_types`.
+        schema: the column types. They are final after `find_types`.
+        drawn: the names of the fields that a sampler can fill.
     """
 
     schema: Any
+    drawn: Sequence[str] = ()
+
+    def open(self) -> None:  # noqa: B027  # copied columns have no temporary file
+        """Open the temporary file."""
+
+    def add(self, row: InputRow) -> str | None:
+        """Keep the fields of a row for `tables`. Return why a Parquet file cannot hold them; None: it can."""
+        return None
+
+    def find_types(self, parts: Callable[[], Iterable[Places]]) -> None:  # noqa: B027  # copied columns have known types
+        """Find the final types of the columns of these rows. `parts` may be called several times."""
 
     @abstractmethod
-    def to_part(self, rows: Sequence[InputRow]) -> Any:
-        """Return the columns of these rows as a table for a part."""
+    def tables(self, parts: Iterable[Places]) -> Iterator[Any]:
+        """Yield a table for each part. The numbers of the rows increase."""
 
-    def find_types(self, parts: Callable[[], Iterable[Any]]) -> None:  # noqa: B027  # copied columns have known types
-        """Find the final types. `parts` returns the tables of all parts, and may be called several times."""
+    @abstractmethod
+    def digest(self) -> str:
+        """Return a digest of the fields of all rows. Rows with other fields have another digest."""
 
-    def from_part(self, table: Any) -> Any:
-        """Convert the table of a part to the final types."""
-        return table
+    def close(self) -> None:  # noqa: B027  # copied columns have no temporary file
+        """Remove the temporary file."""
 
 
 class CopiedColumns(InputColumns):
     """The columns of a Parquet input, copied with their types."""
 
-    def __init__(self, schema: Any) -> None:
-        self.schema = schema
+    def __init__(self, reader: ParquetReader) -> None:
+        self._reader, self.schema = reader, reader.schema
 
-    def to_part(self, rows: Sequence[InputRow]) -> Any:
-        batches: list[tuple[Any, list[int]]] = []
-        for row in rows:
-            assert row.batch is not None
-            batch, index = row.batch
-            if not batches or batches[-1][0] is not batch:
-                batches.append((batch, []))
-            batches[-1][1].append(index)
-        taken = [batch.take(pa.array(indices)) for batch, indices in batches]
-        return pa.Table.from_batches(taken, schema=self.schema)
+    def tables(self, parts: Iterable[Places]) -> Iterator[Any]:
+        batches, first, batch = self._reader.batches(), 0, None  # first: the number of rows before the batch
+        for part in parts:
+            taken = []
+            wanted = [number - 1 for number, _ in part]
+            while wanted:
+                while batch is None or wanted[0] >= first + len(batch):
+                    first += 0 if batch is None else len(batch)
+                    batch = next(batches)
+                inside = [index - first for index in wanted if index < first + len(batch)]
+                taken.append(batch.take(pa.array(inside)))
+                wanted = wanted[len(inside) :]
+            yield pa.Table.from_batches(taken, schema=self.schema)
+
+    def digest(self) -> str:
+        with Path(self._reader.name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class JsonColumns(InputColumns):
     """The fields of JSON objects as columns. In `_types`, None means JSON text."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: FieldNames, folder: Path) -> None:
+        self.drawn = (names.responses, names.logprobs)
         self._types: dict[str, Any] = {}
         self.schema = pa.schema([])
+        self._folder = folder
+        self._offsets = array("q")  # by row number; -1: no row
+        self._digest = hashlib.sha256()
 
-    def to_part(self, rows: Sequence[InputRow]) -> Any:
-        return pa.table({_JSON_ROW: [json.dumps(row.fields) for row in rows]})
+    def open(self) -> None:
+        self._file = tempfile.TemporaryFile("w+b", dir=self._folder)  # noqa: SIM115  # closed by `close`
 
-    def find_types(self, parts: Callable[[], Iterable[Any]]) -> None:
+    def add(self, row: InputRow) -> str | None:
+        if not row.batch and (problem := unwritable(row)):
+            return problem
+        fields = row.fields or {}
+        try:
+            line = json.dumps(fields, ensure_ascii=False)  # a nan stays: Parquet has it
+        except TypeError:
+            line = json.dumps(json_fields(fields))  # cells of a Parquet input that a sampler completes
+        if has_surrogate(line):
+            try:
+                line = json.dumps(escape_surrogates(fields))
+            except InputError as error:
+                return str(error)
+        self._digest.update(line.encode())
+        self._offsets.extend([-1] * (row.number + 1 - len(self._offsets)))
+        self._offsets[row.number] = self._file.seek(0, os.SEEK_END)
+        write_lines(self._file, [line], self._folder / "temporary file")
+        return None
+
+    def find_types(self, parts: Callable[[], Iterable[Places]]) -> None:
         types: dict[str, Any] = {}
         for part in parts():
-            for name, values in _by_field(part).items():
+            for name, values in self._by_field(part).items():
                 types[name] = _common_type(types[name], _infer(values)) if name in types else _infer(values)
         types = {name: kind and _nulls_as_text(kind) for name, kind in types.items()}
         # A type may not fit all values: 2**60 + 1 and 0.5 have the common type float, but no float equals 2**60 + 1.
         for part in parts():
-            for name, values in _by_field(part).items():
+            for name, values in self._by_field(part).items():
                 types[name] = types[name] if _can_hold(types[name], values) else None
         self._types = types
         self.schema = pa.schema([(name, kind or pa.string()) for name, kind in types.items()])
 
-    def from_part(self, table: Any) -> Any:
-        if not self._types:  # rows without fields: a new table without columns would have 0 rows
-            return table.select([])
-        fields, missing = _by_field(table), [None] * len(table)
-        columns = [_typed(fields.get(name, missing), kind) for name, kind in self._types.items()]
-        return pa.Table.from_arrays(columns, schema=self.schema)
+    def tables(self, parts: Iterable[Places]) -> Iterator[Any]:
+        for part in parts:
+            fields, missing = self._by_field(part), [None] * len(part)
+            columns = [_typed(fields.get(name, missing), kind) for name, kind in self._types.items()]
+            if not columns:  # rows without fields: a new table without columns would have 0 rows
+                yield pa.table({"": missing}).select([])
+            else:
+                yield pa.Table.from_arrays(columns, schema=self.schema)
 
+    def digest(self) -> str:
+        return self._digest.hexdigest()
 
-def _by_field(part: Any) -> dict[str, list[Any]]:
-    rows = [json.loads(text) for text in part[_JSON_ROW].to_pylist()]
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: [row.get(name) for row in rows] for name in names}
+    def close(self) -> None:
+        self._file.close()
+
+    def _by_field(self, part: Places) -> dict[str, list[Any]]:
+        rows = [self._read(number) | sampled for number, sampled in part]
+        names = dict.fromkeys(chain.from_iterable(rows))
+        return {name: [row.get(name) for row in rows] for name in names}
+
+    def _read(self, number: int) -> dict[str, Any]:
+        self._file.seek(self._offsets[number])
+        fields: dict[str, Any] = json.loads(self._file.readline())
+        return fields
 
 
 def _infer(values: list[Any]) -> Any:
@@ -105,7 +176,10 @@ def _infer(values: list[Any]) -> Any:
         kind = to_array(values, None).type
     except CONVERSION_ERRORS:
         return None
-    return kind if _is_writable(kind) else None
+    try:
+        return kind if _is_writable(kind, _DEEPEST) else None
+    except RecursionError:
+        return None
 
 
 def _common_type(left: Any, right: Any) -> Any:
@@ -126,11 +200,14 @@ def _can_hold(kind: Any, values: list[Any]) -> bool:
     return True
 
 
-def _is_writable(kind: Any) -> bool:
-    """Parquet cannot store a struct without fields."""
+def _is_writable(kind: Any, levels: int) -> bool:
+    """Whether other programs can read the type: not too deep, and no struct without fields, which Parquet lacks."""
+    if levels == 0:
+        return False
     if pa.types.is_struct(kind):
-        return kind.num_fields > 0 and all(_is_writable(kind.field(i).type) for i in range(kind.num_fields))
-    return _is_writable(kind.value_type) if pa.types.is_list(kind) else True
+        inner = [kind.field(i).type for i in range(kind.num_fields)]
+        return bool(inner) and all(_is_writable(each, levels - 1) for each in inner)
+    return _is_writable(kind.value_type, levels - 1) if pa.types.is_list(kind) else True
 
 
 def _nulls_as_text(kind: Any) -> Any:

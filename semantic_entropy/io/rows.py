@@ -1,14 +1,19 @@
 """Rows of files, and the two interfaces that a file format implements: `RowReader` and `ResultWriter`.
 
-In every format, the writer writes the results in the order of the input rows, writes each row completely or not at all,
-and knows the number of rows in its file. With these rules, `FileRun` can continue an interrupted run.
+In every format, the writer writes each row completely or not at all, finds the result of a row by the key of the row,
+and ends with the results in the order of the input. With these rules, `FileRun` can continue an interrupted run.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import decimal
+import math
+import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from semantic_entropy.clusters.groups import one_group
@@ -17,18 +22,7 @@ from semantic_entropy.results import Result
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
-FIXED_SETTINGS = (
-    "convention",
-    "equivalence",
-    "equivalence_reason",
-    "clusterer",
-    "estimator",
-    "extract",
-    "invalid",
-)
-"""Fields of `Provenance` that must be equal in all rows of an output."""
-FIXED_SAMPLING = ("sampler", "n")
-"""Fields of `Provenance` that must be equal in all output rows with sampled responses."""
+_AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # Parquet types that JSON does not have
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +38,7 @@ class InputRow:
         batch: the record batch of a Parquet row, and the index of the row in the batch. A writer copies these cells.
         sampled: the names of the fields that a sampler filled.
         retry: True if the problem may disappear in another run, because the server failed.
-        identity: the fields that a Parquet output compares to recognise its input; None: all fields.
+        key: the key of the row (`fingerprints`); empty: not computed yet, or the row cannot be measured.
     """
 
     number: int
@@ -55,7 +49,7 @@ class InputRow:
     batch: tuple[Any, int] | None = None
     sampled: frozenset[str] = frozenset()
     retry: bool = False
-    identity: tuple[str, ...] | None = None
+    key: str = ""
 
     def needs_responses(self, names: FieldNames) -> bool:
         """Whether the row has a question and no responses."""
@@ -72,11 +66,6 @@ class InputRow:
         """Return the row with the values of the fields in `sampled`, which are copied from its output row."""
         filled = {name: output[name] for name in sorted(self.sampled) if output.get(name) is not None}
         return replace(self, fields={**(self.fields or {}), **filled}, problem=None)
-
-    @property
-    def input_fields(self) -> dict[str, Any]:
-        """Return the fields of the input, without the fields that a sampler filled."""
-        return {name: value for name, value in (self.fields or {}).items() if name not in self.sampled}
 
 
 MeasuredRow = tuple[InputRow, Result]
@@ -107,74 +96,130 @@ class RowReader(ABC):
         return None
 
 
-class ExistingOutput(ABC):
-    """The output of an earlier run.
+class ResultWriter(ABC):
+    """Writes rows with their results, and finds the results that an earlier run wrote.
+
+    `with writer:` opens the output and reads what it holds. Then each row of the input goes, in order, through
+    `prepare`, and if it can be measured, through `keep`; each row that `keep` did not find goes through `write`.
+    `finish` comes last.
 
     Attributes:
-        written: the number of results.
-        drawn: the `FIXED_SAMPLING` values of the last result with sampled responses; empty if there is no such result.
+        name: the path of the output, for messages.
+        path: the file; None: the output is a stream, and cannot be continued.
+        nulls: the number of rows with a nan in a field, which is written as null.
     """
 
-    written: int
-    drawn: Mapping[str, Any]
-
-    @abstractmethod
-    def comes_from(self, first: InputRow, last: InputRow) -> bool:
-        """Whether the first and the last result belong to these two input rows."""
-
-    @abstractmethod
-    def settings(self, last: InputRow) -> Mapping[str, Any]:
-        """Return the provenance of the last result. `last` is the input row of this result."""
-
-
-class ResultWriter(ABC):
-    """Writes rows with their results. `with writer:` opens the output; call `finish` after the last row."""
-
     name: str
-
-    @abstractmethod
-    def existing(self) -> ExistingOutput | None:
-        """Return the output of an earlier run; None if the file does not exist. This method does not change the file.
-
-        Raises:
-            InputError: the file is not an output of this package.
-        """
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the output is finished, so that no row can be appended."""
-        return False
-
-    @abstractmethod
-    def read_back(self, rows: Iterable[InputRow]) -> Iterator[MeasuredRow]:
-        """Yield the results in a finished output. `rows` are the input rows of these results, in order."""
+    path: Path | None = None
+    nulls: int = 0
 
     @abstractmethod
     def __enter__(self) -> Self:
-        """Open the output. Remove an incomplete line or part that a killed run left."""
+        """Open the output. Remove an incomplete line that a killed run left.
+
+        Raises:
+            InputError: the file is not an output of this package, or an output of other choices.
+        """
 
     @abstractmethod
     def __exit__(self, *_: object) -> None: ...
+
+    @property
+    def existing(self) -> int:
+        """The number of results in the output that this run can keep."""
+        return 0
+
+    @property
+    def unused(self) -> int:
+        """The number of existing results that belong to no row that went through `keep`."""
+        return 0
+
+    def knows(self, key: str) -> bool:
+        """Whether the output has a result with this key."""
+        return False
+
+    def keep(self, row: InputRow) -> bool:
+        """If the output has a result for this row, keep it with the present fields of the row, and return True."""
+        return False
+
+    @abstractmethod
+    def prepare(self, row: InputRow) -> str | None:
+        """Return why this format cannot hold the fields of the row; None: it can."""
 
     @abstractmethod
     def write(self, measured: Sequence[MeasuredRow]) -> None:
         """Write these rows. If a write fails, the rows before the failure are in the output."""
 
-    def finish(self) -> None:  # noqa: B027  # some formats have nothing to do here
-        """Finish the output, after the last row was written."""
+    def finish(self) -> None:  # noqa: B027  # a stream has nothing to do here
+        """Finish the output, after the last row. Results that belong to no row of the input are removed."""
 
-    @abstractmethod
-    def clear(self) -> None:
+    def clear(self) -> None:  # noqa: B027  # a stream has nothing to remove
         """Remove the output."""
 
 
+def json_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert fields to values that JSON has: a nan to None; dates, times, decimals and UUIDs to texts.
+
+    Raises:
+        UnwritableFieldError: a field has an infinite number, such as 1e400 in a JSON file.
+        InputError: a field has another type.
+    """
+    return {name: _json_value(value, name) for name, value in fields.items()}
+
+
+class UnwritableFieldError(InputError):
+    """An output format cannot hold a field of a row."""
+
+
+def has_nan(value: Any) -> bool:
+    """Whether the value is a nan, or holds one."""
+    if isinstance(value, dict | list | tuple):
+        return any(map(has_nan, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, float) and math.isnan(value)
+
+
+def _json_value(value: Any, name: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _json_value(item, name) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json_value(item, name) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        raise UnwritableFieldError(
+            f"field {name!r} holds a number beyond the range of floats ({value}): write it as a text, or remove it"
+        )
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if value is None or isinstance(value, str | int | float):
+        return value
+    if isinstance(value, _AS_TEXT):
+        return str(value)
+    raise InputError(f"JSON lines cannot hold {value!r:.80}, a {type(value).__name__}: write to a .parquet file")
+
+
 def check_row(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
-    """Return (group, None) for a row that can be measured, else (None, problem)."""
+    """Return (group, None) for a row that can be measured, else (None, problem).
+
+    An empty response has no tokens. If its list of log-probabilities is empty, the group has no log-probabilities and a
+    note: estimators that do not need them still measure the row.
+    """
     for field in (names.responses, names.question):
         if field is not None and field not in fields:
             return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
+    responses, logprobs = fields[names.responses], fields.get(names.logprobs)
     _, question = names.question_in(fields)
+    without_tokens = _without_tokens(responses, logprobs)
     try:
-        return one_group(fields[names.responses], question, fields.get(names.logprobs)), None
+        group = one_group(responses, question, None if without_tokens else logprobs)
     except InputError as error:
         return None, str(error)
+    if not without_tokens:
+        return group, None
+    note = f"log-probabilities left out: those of response {without_tokens[0]} are empty, as the response is"
+    return replace(group, note=note), None
+
+
+def _without_tokens(responses: Any, logprobs: Any) -> list[int]:
+    """Return the indices of empty responses whose log-probabilities are an empty list."""
+    if not isinstance(responses, list) or not isinstance(logprobs, list) or len(responses) != len(logprobs):
+        return []
+    return [i for i, (text, tokens) in enumerate(zip(responses, logprobs, strict=True)) if text == "" and tokens == []]

@@ -11,7 +11,6 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
-from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow
 from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, SamplingRun
 from semantic_entropy.tables import FieldNames, is_messages
@@ -39,24 +38,6 @@ class RowSampler:
             yield from self._take_complete(waiting, complete)
         finally:
             groups.close()
-
-    def restore(self, row: InputRow, output: str) -> InputRow:
-        """Return a row of an existing output with its responses from the sample store.
-
-        Raises:
-            InputError: the sample store does not have the responses, for example because another sampler drew them.
-        """
-        if not row.needs_responses(self.names):
-            return row
-        question, store = self._question(row), self.run.store
-        samples = store.get(self.run.sampler, question, self.run.n) if store else []
-        if not samples:
-            missing = f"{store.path} does not hold" if store else "no --samples file holds"
-            raise InputError(
-                f"{output} was made with responses that {missing}. Either the sampler or its options differ, or the "
-                "file is gone: use --overwrite, or another output"
-            )
-        return self._filled(row, SampledQuestion(0, question, tuple(samples)))
 
     def _questions(self, rows: Iterator[InputRow], waiting: deque[tuple[InputRow, int | None]]) -> Iterator[str]:
         index = 0

@@ -7,6 +7,7 @@ writes Arrow data.
 
 from semantic_entropy.tables.columns import (
     RESULT_FIELDS,
+    bare_name,
     free_name,
     open_keys,
     result_columns,
@@ -22,6 +23,7 @@ __all__ = [
     "QuestionUse",
     "TableT",
     "as_table",
+    "bare_name",
     "free_name",
     "is_messages",
     "last_user_turn",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from semantic_entropy.errors import MissingDependencyError
+from semantic_entropy.errors import InputError, MissingDependencyError
 from semantic_entropy.tables.columns import Shape
 
 try:
@@ -14,7 +14,7 @@ try:
 except ImportError as error:
     raise MissingDependencyError("Parquet files need pyarrow: pip install 'semantic-entropy[parquet]'") from error
 
-__all__ = ["CONVERSION_ERRORS", "arrow_type", "pa", "pq", "to_array"]
+__all__ = ["CONVERSION_ERRORS", "arrow_type", "escape_surrogates", "pa", "pq", "to_array"]
 
 CONVERSION_ERRORS = (pa.ArrowException, OverflowError, TypeError, ValueError)
 """The errors that pyarrow raises if a type cannot hold a value."""
@@ -34,14 +34,22 @@ def to_array(values: Sequence[Any], kind: Any) -> Any:
     try:
         return pa.array(values, kind)
     except UnicodeEncodeError:
-        return pa.array(_escape_surrogates(values), kind)
+        return pa.array(escape_surrogates(values), kind)
 
 
-def _escape_surrogates(value: Any) -> Any:
+def escape_surrogates(value: Any) -> Any:
+    """Replace lone surrogates in texts and in names of fields by escapes.
+
+    Raises:
+        InputError: two fields of an object have the same name then.
+    """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, list | tuple):
-        return [_escape_surrogates(item) for item in value]
+        return [escape_surrogates(item) for item in value]
     if isinstance(value, dict):
-        return {_escape_surrogates(key): _escape_surrogates(item) for key, item in value.items()}
+        fields = {escape_surrogates(key): escape_surrogates(item) for key, item in value.items()}
+        if len(fields) < len(value):
+            raise InputError(f"two of the fields {list(value)} have one name without lone surrogates: rename one")
+        return fields
     return value

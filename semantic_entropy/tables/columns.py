@@ -72,6 +72,13 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return name
 
 
+def bare_name(name: str) -> str:
+    """Return the name without the prefixes of `free_name`."""
+    while name.startswith("result_"):
+        name = name.removeprefix("result_")
+    return name
+
+
 def _shape(hint: Any, keys: Mapping[str, Sequence[str]], name: str) -> Shape:
     if dataclasses.is_dataclass(hint):
         return {field: _shape(inner, keys, field) for field, inner in _hints(typing.cast("type", hint)).items()}

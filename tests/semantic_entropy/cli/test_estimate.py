@@ -62,11 +62,15 @@ def test_bad_rows_are_printed_and_stored_and_do_not_stop_the_run(tmp_path):
     assert len(read(tmp_path / "out.jsonl.bad.jsonl")) == 5
 
 
-def test_a_second_run_reports_the_bad_rows_of_the_first(tmp_path):
-    path = write(tmp_path / "in.jsonl", [ROWS[0], "not json"])
+def test_each_run_reports_all_bad_rows_anew_and_removes_the_report_if_there_is_none(tmp_path):
+    path, report = write(tmp_path / "in.jsonl", [ROWS[0], "not json"]), tmp_path / "out.jsonl.bad.jsonl"
     first, again = (call("estimate", path, "-o", tmp_path / "out.jsonl") for _ in range(2))
     assert (first.returncode, again.returncode) == (1, 1)
-    assert "1 bad rows from an earlier run: see" in again.stderr
+    assert f"1 bad rows: see {report}" in again.stderr
+    report.write_text(report.read_text() + "{broken")  # no run reads a report
+    write(path, ROWS[:2])
+    assert call("estimate", path, "-o", tmp_path / "out.jsonl").returncode == 0
+    assert not report.exists()
 
 
 def test_an_api_key_of_digits_stays_a_text(tmp_path):
@@ -191,7 +195,7 @@ def test_continuing_with_other_settings_or_another_input_is_refused(tmp_path):
     other = call("estimate", path, "-o", out, "--invalid", "drop")
     assert other.returncode == 1
     assert "made with invalid 'separate', and this run has invalid 'drop': use --overwrite" in other.stderr
-    swapped = call("estimate", write(tmp_path / "other.jsonl", ROWS[::-1]), "-o", out)
+    swapped = call("estimate", write(tmp_path / "other.jsonl", ROWS[2:]), "-o", out)
     assert "holds results of another input" in swapped.stderr
     asked = call("estimate", path, "-o", out, "-e", "text")
     assert "was made with" in asked.stderr

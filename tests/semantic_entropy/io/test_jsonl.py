@@ -23,6 +23,6 @@ def test_a_cell_that_json_lacks_becomes_text_or_is_an_error_that_names_the_forma
 def test_a_text_without_an_end_of_line_is_not_mistaken_for_a_partial_result(tmp_path):
     notes = tmp_path / "notes.jsonl"
     notes.write_text("my notes")
-    with pytest.raises(InputError, match="does not hold results"):
+    with pytest.raises(InputError, match="line 1 is not a result"):
         measure(write(tmp_path / "in.jsonl", ROWS), notes)
     assert notes.read_text() == "my notes"

@@ -1,21 +1,35 @@
-"""Parquet outputs: parts, the finished file, missing columns, damaged files."""
+"""Parquet outputs: the working file, the finished file, fields that Parquet cannot hold, damaged files."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
+import pyarrow as pa
 import pytest
 
 from semantic_entropy import InputError, SemanticEntropyError
 from tests.semantic_entropy.io.measured_files import ROWS, measure, read, write
 
 
-def test_a_finished_parquet_output_is_not_appended_to(tmp_path):
-    source = write(tmp_path / "in.parquet", ROWS[:2])
-    measure(source, tmp_path / "out.parquet")
-    with pytest.raises(InputError, match="cannot be appended to"):
-        measure(write(source, [*ROWS[:2], {**ROWS[1], "id": 3}]), tmp_path / "out.parquet")
+def test_rows_that_were_appended_to_the_input_are_added_to_a_finished_parquet_output(tmp_path):
+    source, out = write(tmp_path / "in.parquet", ROWS[:2]), tmp_path / "out.parquet"
+    measure(source, out)
+    done = measure(write(source, [*ROWS[:2], {**ROWS[1], "id": 3}]), out)
+    assert (done.rows, done.skipped) == (1, 2)
+    assert [row["id"] for row in read(out)] == [1, 2, 3]
+
+
+def test_a_finished_output_of_an_unchanged_input_is_left_alone(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.parquet"
+    measure(source, out)
+    before = out.stat().st_ino, out.stat().st_mtime_ns
+    assert measure(source, out).skipped == 3
+    assert (out.stat().st_ino, out.stat().st_mtime_ns) == before
+    write(source, [{**row, "note": "new"} for row in ROWS])
+    assert measure(source, out).skipped == 3
+    assert [row["note"] for row in read(out)] == ["new"] * 3
 
 
 def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path):
@@ -36,25 +50,74 @@ def test_without_pyarrow_the_error_names_the_install_command(tmp_path):
         assert "Traceback" not in done.stderr
 
 
-def test_after_a_kill_between_merge_and_removal_of_the_parts_the_finished_file_counts(tmp_path):
-    source, out = write(tmp_path / "in.parquet", ROWS), tmp_path / "out.parquet"
+def test_after_a_kill_between_the_finished_file_and_the_removal_of_the_working_file_nothing_is_measured(tmp_path):
+    source, out, lines = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.parquet", tmp_path / "lines.jsonl"
+    measure(source, lines)
     measure(source, out)
-    parts = tmp_path / "out.parquet.parts"
-    parts.mkdir()
-    (parts / "000000000000.parquet").write_bytes(out.read_bytes())
+    work = tmp_path / "out.parquet.partial.jsonl"
+    work.write_bytes(lines.read_bytes())
+    done = measure(source, out)
+    assert (done.rows, done.skipped, done.removed) == (0, 3, 0)
+    assert len(read(out)) == 3
+    assert not work.exists()
+
+
+def test_parts_of_version_0_1_0_are_refused(tmp_path):
+    (tmp_path / "out.parquet.parts").mkdir()
+    with pytest.raises(InputError, match=r"results of version 0\.1\.0, which cannot be continued"):
+        measure(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.parquet")
+
+
+def nested(depth, kind):
+    value = 1
+    for _ in range(depth):
+        value = [value] if kind == "lists" else {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("kind", ["lists", "objects"])
+@pytest.mark.parametrize("depth", [24, 25, 50, 100, 400])
+def test_a_deeply_nested_field_becomes_json_text_and_the_file_can_be_read(tmp_path, kind, depth):
+    rows = [{"id": 1, "responses": ["a"], "deep": nested(depth, kind)}, {"id": 2, "responses": ["b"]}]
+    assert measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet").rows == 2
+    first, second = read(tmp_path / "out.parquet")
+    assert (json.loads(first["deep"]) if isinstance(first["deep"], str) else first["deep"]) == rows[0]["deep"]
+    assert (second["id"], second["deep"]) == (2, None)
+
+
+def test_a_row_that_no_encoder_can_write_is_a_bad_row_before_it_is_measured(tmp_path, capsys):
+    deep = '{"responses": ["a"], "deep": ' + '{"a":' * 900 + "1" + "}" * 901
+    rows = ['{"responses": ["a"], "x": 1e400}', deep, '{"responses": ["b"]}']
+    done = measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    assert done.rows + done.rejected == 3
+    assert "line 1: field 'x' holds a number beyond the range of floats" in capsys.readouterr().err
+    assert len(read(tmp_path / "out.parquet")) == done.rows
+
+
+def test_a_field_name_with_a_lone_surrogate_is_written_with_an_escape(tmp_path, capsys):
+    rows = [
+        {"responses": ["a"], "bad\udc80": 1, "o": {"in\udc80": 2}},
+        {"responses": ["b"], "x\udc80": 1, r"x\udc80": 2},
+    ]
+    assert measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet").rows == 1
+    (first,) = read(tmp_path / "out.parquet")
+    assert (first[r"bad\udc80"], first["o"]) == (1, {r"in\udc80": 2})
+    assert "have one name without lone surrogates: rename one" in capsys.readouterr().err
+
+
+def test_if_the_table_cannot_be_written_the_results_stay_and_the_next_run_uses_them(tmp_path, monkeypatch):
+    source, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.parquet"
+
+    def fail(path):
+        raise pa.ArrowInvalid("unreadable")
+
+    monkeypatch.setattr("semantic_entropy.io.parquet._read_back", fail)
+    with pytest.raises(SemanticEntropyError, match=r"The results stay in .*out\.parquet\.partial\.jsonl"):
+        measure(source, out)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.parquet.partial.jsonl"]
+    monkeypatch.undo()
     assert measure(source, out).skipped == 3
     assert len(read(out)) == 3
-    assert not parts.exists()
-
-
-def test_a_missing_part_is_an_error(tmp_path):
-    rows = [{"id": i, "responses": ["a"]} for i in range(600)] + [{"id": 600, "responses": []}]
-    source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet"
-    with pytest.raises(InputError, match="line 601: responses is empty"):
-        measure(source, out, strict=True)  # the bad row is in the third chunk
-    next((tmp_path / "out.parquet.parts").glob("*0.parquet")).unlink()
-    with pytest.raises(InputError, match="is missing: use --overwrite"):
-        measure(source, out)
 
 
 def test_a_damaged_input_is_an_error_that_names_the_row(tmp_path):

@@ -33,7 +33,7 @@ def test_every_pair_of_formats_gives_the_same_results(tmp_path, source, output):
     assert third["entropy"] == 0
     assert third["provenance"]["equivalence"] == "exact"
     assert third["provenance"]["versions"]["semantic-entropy"]
-    assert list(tmp_path.glob("*.parts")) == []
+    assert sorted(each.name for each in tmp_path.iterdir()) == sorted([source, output])
     assert measure(path, out).skipped == 3
 
 
@@ -73,24 +73,44 @@ def test_measuring_an_output_again_never_overwrites_a_column(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
-def test_an_output_of_other_settings_of_another_input_or_of_another_program_is_refused(tmp_path, suffix):
+def test_an_output_of_other_choices_of_another_input_or_of_another_program_is_refused(tmp_path, suffix):
     source, out = write(tmp_path / f"in.{suffix}", ROWS), tmp_path / f"out.{suffix}"
     measure(source, out)
-    with pytest.raises(
-        InputError, match="made with invalid 'separate', and this run has invalid 'drop': use --overwrite"
-    ):
-        measure(source, out, invalid="drop")
-    with pytest.raises(InputError, match="holds results of another input"):
-        measure(write(tmp_path / f"other.{suffix}", ROWS[::-1]), out)
-    with pytest.raises(InputError, match="both input and output"):
-        measure(source, source)
+    before = out.read_bytes()
+    other = write(tmp_path / f"other.{suffix}", [{"responses": ["another"]}])
+    for choices, says in OTHER_CHOICES:
+        with pytest.raises(InputError, match=f"was made with {says}: use --overwrite, or another output"):
+            measure(source, out, **choices)
+    with pytest.raises(InputError, match=r"holds results of another input: none of its 3 results belongs to a row of"):
+        measure(other, out)
+    assert out.read_bytes() == before
     foreign = write(tmp_path / f"foreign.{suffix}", [{"mine": 1}] if suffix == "parquet" else ["my notes"])
     before = foreign.read_bytes()
-    with pytest.raises(InputError, match="another output, or --overwrite"):
+    with pytest.raises(InputError, match="another output, or use --overwrite"):
         measure(source, foreign)
     assert foreign.read_bytes() == before
     assert measure(source, out, invalid="drop", overwrite=True).rows == 3
     assert read(out)[0]["provenance"]["invalid"] == "drop"
+
+
+OTHER_CHOICES = [
+    ({"invalid": "drop"}, "invalid 'separate', and this run has invalid 'drop'"),
+    ({"equivalence": "text"}, "equivalence 'exact', and this run has equivalence 'text'"),
+    ({"equivalence": None}, "equivalence 'exact', and this run has equivalence 'auto'"),
+    ({"estimator": "num_sets"}, "the default estimators, and this run has estimators 'num_sets'"),
+    ({"convention": "uqlm"}, "convention 'default', and this run has convention 'uqlm'"),
+    ({"extract": "boxed"}, "the default extract, and this run has extract 'boxed'"),
+    ({"clusterer": "components"}, "the default clusterer, and this run has clusterer 'components'"),
+]
+
+
+def test_half_a_run_and_another_field_of_responses_are_not_mixed(tmp_path):
+    rows = [{"responses": [f"a{i}", "b"], "texts": ["same", "same"]} for i in range(40)]
+    source, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    measure(write(tmp_path / "half.jsonl", rows[:20]), out)
+    with pytest.raises(InputError, match="this run has responses 'texts'"):
+        measure(source, out, field="texts")
+    assert measure(source, out).rows == 20
 
 
 SLOW = """
@@ -110,23 +130,26 @@ main()
 def test_a_run_that_is_killed_twice_continues_without_lost_or_repeated_rows(tmp_path, suffix):
     rows = [{"id": i, "responses": ["a", "b"] if i % 500 else []} for i in range(2000)]
     source, out = write(tmp_path / f"in.{suffix}", rows), tmp_path / "out.parquet"
-    parts = tmp_path / "out.parquet.parts"
+    work = tmp_path / "out.parquet.partial.jsonl"
     command = [sys.executable, "-c", SLOW, "estimate", str(source), "-o", str(out), "-e", "slow"]
-    for wanted in (1, 3):
+    for _ in range(2):  # the second kill interrupts the continued run
+        before = work.stat().st_size if work.exists() else 0
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
-        while len(list(parts.glob("*.parquet"))) < wanted and time.monotonic() < deadline:
+        while (not work.exists() or work.stat().st_size <= before) and time.monotonic() < deadline:
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
-        (parts / "cut short.parquet.tmp").write_bytes(b"PAR1")  # what a kill during a write leaves
+        with work.open("ab") as file:
+            file.write(b'{"entropy": 0.69')  # what a kill during a write leaves
+        (tmp_path / ".out.parquet.tmp").write_bytes(b"PAR1")
         assert not out.exists()
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "were done before" in done.stderr
     assert [row["id"] for row in read(out)] == [i for i in range(2000) if i % 500]
     numbers = [row["line" if suffix == "jsonl" else "row_number"] for row in read(Path(f"{out}.bad.jsonl"))]
     assert numbers == [1, 501, 1001, 1501]
-    assert not parts.exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"in.{suffix}", "out.parquet", "out.parquet.bad.jsonl"]
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])

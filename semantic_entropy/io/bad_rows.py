@@ -1,0 +1,122 @@
+"""The rows of a run that have no result: they are counted, the first ones are printed, and all are written to a file.
+
+The file OUTPUT.bad.jsonl is a report of the last run, with one line for each of these rows in the order of the input:
+
+    {"line": 4, "problem": "...", "row": "..."}                  the row cannot be measured
+    {"line": 7, "problem": "...", "retry": true, "row": "..."}   the server failed: the same command may give a result
+
+No run reads the report: each run looks at all rows of the input again, and writes its own report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, Any, Self
+
+from semantic_entropy.errors import InputError
+from semantic_entropy.files import close_flushed, open_append, write_lines
+from semantic_entropy.io.rows import InputRow, RowReader
+from semantic_entropy.plain_text import one_line, to_json_line
+
+_BEGINNING = 80  # bytes that tell a report from another file
+_SHOWN = 10  # most rows that are printed, if a report has all of them
+
+BadRow = tuple[InputRow, str]
+"""A row, and the reason why it has no result."""
+
+
+class BadRows:
+    """The rows without a result of one run. `with` removes the report of an earlier run.
+
+    Args:
+        reader: the reader of the input, for messages.
+        path: the path of the report; None: all rows are printed, and there is no report.
+        has_sampler: True if rows with a question and no responses are sampled.
+
+    Attributes:
+        count: the number of rows without a result.
+        retryable: the number of these rows for which the same command may give a result.
+    """
+
+    def __init__(self, reader: RowReader, path: Path | None, *, has_sampler: bool) -> None:
+        self.reader, self.path, self._has_sampler = reader, path, has_sampler
+        self.count = self.retryable = 0
+        self._out: IO[bytes] | None = None
+        self._unanswered = 0  # rows with a question and no responses, in a run without a sampler
+        self._similar_field = ""  # a field of such rows that may hold the responses
+
+    def check(self) -> None:
+        """Raise InputError if the path of the report is another file, which must not be removed."""
+        if self.path and self.path.exists() and not _is_report(self.path):
+            raise InputError(
+                f"{self.path} is not a report of this command, which writes the bad rows to this path: rename it, or "
+                "choose another output"
+            )
+
+    def __enter__(self) -> Self:
+        if self.path:
+            self.path.unlink(missing_ok=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._out:
+            close_flushed(self._out)
+
+    def add(self, rows: Sequence[BadRow]) -> None:
+        """Print and write these rows."""
+        for row, problem in rows:
+            self.count += 1
+            if not self.path or self.count <= _SHOWN:
+                sys.stderr.write(self.located(row, problem) + "\n")
+            self.retryable += row.retry
+            names = self.reader.names
+            if not self._has_sampler and row.fields and not row.fields.get(names.responses):
+                self._unanswered += row.needs_responses(names)
+                self._similar_field = self._similar_field or _field_of_texts(row)
+        if self.path and rows:
+            if self.count > _SHOWN >= self.count - len(rows):
+                sys.stderr.write(f"... and more bad rows: all of them are in {self.path}\n")
+            self._out = self._out or open_append(self.path)
+            write_lines(self._out, [self._line(row, problem) for row, problem in rows], self.path)
+
+    def located(self, row: InputRow, problem: str) -> str:
+        """Return the problem with the place of the row, on one line."""
+        return one_line(f"{self.reader.name}, {self.reader.unit} {row.number}: {problem}")
+
+    def hint(self) -> str:
+        """Return advice for the user; empty if there is none."""
+        hints = []
+        if self._unanswered:
+            hints.append(
+                f"hint: {self._unanswered} rows have a question and no responses: add --sampler NAME to ask a model"
+            )
+        if self._similar_field:
+            field = one_line(self._similar_field)
+            hints.append(f"hint: the field {field!r} holds texts: add --responses {field} to use it")
+        return "\n".join(hints)
+
+    def _line(self, row: InputRow, problem: str) -> str:
+        retry = {"retry": True} if row.retry else {}
+        return to_json_line({self.reader.number_key: row.number, "problem": problem, **retry, "row": row.text})
+
+
+def _is_report(path: Path) -> bool:
+    """Whether the file is empty or begins like a report."""
+    with contextlib.suppress(OSError), path.open("rb") as file:
+        line = file.read(_BEGINNING)
+        return not line or re.match(rb'\{"\w+": \d+, "problem": "', line) is not None
+    return False
+
+
+def _field_of_texts(row: InputRow) -> str:
+    """Return the name of a field with a list of texts, which may be the responses; empty: there is no such field."""
+    fields = (row.fields or {}).items()
+    return next((name for name, value in fields if value and isinstance(value, list) and _are_texts(value)), "")
+
+
+def _are_texts(values: list[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
