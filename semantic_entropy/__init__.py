@@ -23,6 +23,7 @@ from semantic_entropy.errors import (
     nearest,
 )
 from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.one_call import aestimate, estimate
 from semantic_entropy.registry import (
     load_clusterer,
     load_component,
@@ -33,7 +34,7 @@ from semantic_entropy.registry import (
 )
 from semantic_entropy.results import BatchResult, Cluster, Provenance, Result
 from semantic_entropy.sampling import Sampler
-from semantic_entropy.scorer import Scorer, aestimate, estimate
+from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Pair, Sample, Usage, Verdict
 
 __version__ = "0.2.0"

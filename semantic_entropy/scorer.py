@@ -1,24 +1,23 @@
-"""The main interface: `estimate` for one call, and `Scorer` for many calls with the same choices.
+"""The main interface for many calls: `Scorer`. The functions for one call are in `semantic_entropy.one_call`.
 
     responses -> groups -> answers -> clusters -> probabilities -> entropy -> Result
 
-A scorer owns the judges that it loads by name (with their worker processes and models) and a verdict cache. All calls
-of `estimate` in a process share the same judges and the same cache, because loading a judge is expensive.
+A scorer owns the judges that it loads by name (with their worker processes and models) and a verdict cache.
 """
 
 from __future__ import annotations
 
-import atexit
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Self, TypeAlias, TypedDict, Unpack, get_args, overload
+from typing import Any, Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, get_args, overload
 
-from semantic_entropy.cache import LRUCache, VerdictCache
+from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clusters import (
     Clusterer,
     Equivalence,
+    as_lists,
     is_batch,
     load_convention,
     load_extractor,
@@ -27,7 +26,7 @@ from semantic_entropy.clusters import (
     strip_reasoning,
 )
 from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers
-from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
+from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.pipeline import Job, run
 from semantic_entropy.progress import run_cancellable
@@ -51,6 +50,20 @@ AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None
 AnyEstimator: TypeAlias = str | EntropyEstimator
 InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
+Options: TypeAlias = Mapping[str, Any] | None
+
+
+class _HasTolist(Protocol):
+    def tolist(self) -> Any: ...
+
+
+class _HasToList(Protocol):
+    def to_list(self) -> Any: ...
+
+
+ArrayLike: TypeAlias = _HasTolist | _HasToList
+"""A NumPy array, a tensor, or a pandas or polars Series: it is read as a list."""
+
 
 AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # `auto` uses the first judge that suits a group's responses
 
@@ -59,6 +72,7 @@ class Choices(TypedDict, total=False):
     """The arguments of `estimate` and `aestimate` that set how responses are measured. `Scorer` gets them."""
 
     equivalence: AnyEquivalence | None
+    equivalence_options: Options
     clusterer: str | Clusterer | None
     estimator: AnyEstimator | Sequence[AnyEstimator] | None
     convention: str
@@ -69,8 +83,12 @@ class Choices(TypedDict, total=False):
 class SamplingChoices(Choices, total=False):
     """`Choices`, and the arguments that set how a sampler draws responses."""
 
+    sampler_options: Options
     n: int
     samples: str | PathLike[str] | None
+
+
+_JudgeKey: TypeAlias = tuple[Entry, str]
 
 
 class Resources:
@@ -78,26 +96,25 @@ class Resources:
 
     def __init__(self, cache_size: int = 100_000, cache: str | PathLike[str] | None = None) -> None:
         self.cache = VerdictCache(cache_size) if cache is None else _open_cache_file(cache, cache_size)
-        self._judges: dict[Entry, Equivalence] = {}
-        self._loads: dict[Entry, threading.RLock] = {}  # a judge that loads for minutes must not block the others
+        self._judges: dict[_JudgeKey, tuple[Equivalence, Options]] = {}  # the options live as long as their repr counts
+        self._loads: dict[_JudgeKey, threading.RLock] = {}  # a judge that loads for minutes must not block the others
         self._lock = threading.Lock()
 
-    def judge(self, name: str) -> Equivalence:
-        """Return the judge of this name with its default options. Reload it if the name is re-registered."""
-        entry = default_registry().find("equivalence", name)
+    def judge(self, name: str, options: Options = None) -> Equivalence:
+        """Return the judge of this name with these options. Reload it if the name is re-registered."""
+        key = default_registry().find("equivalence", name), repr(sorted((options or {}).items()))
         with self._lock:
-            load = self._loads.setdefault(entry, threading.RLock())
+            load = self._loads.setdefault(key, threading.RLock())
         with load:
-            judge = self._judges.get(entry)
-            if judge is None:
-                judge = self._judges[entry] = load_equivalence(name)
-            return judge
+            if key not in self._judges:
+                self._judges[key] = load_equivalence(name, **(options or {})), options
+            return self._judges[key][0]
 
     def close(self) -> None:
         """Close the judges and the cache. The next call loads the judges again."""
         with self._lock:
             judges, self._judges = list(self._judges.values()), {}
-        for judge in judges:
+        for judge, _ in judges:
             judge.close()
         self.cache.close()
 
@@ -108,6 +125,7 @@ class Scorer:
     Args:
         equivalence: the judge, which decides whether two answers mean the same: a name, an `Equivalence`, or a function
             of two strings. None or "auto": for each group, `math` if the responses are mathematics, else `text`.
+        equivalence_options: the options of the judge, if `equivalence` is a name: {"model": "..."}.
         clusterer: a name or a `Clusterer`. None: the clusterer of the convention.
         estimator: a name, an `EntropyEstimator`, or a list of names and estimators. The first estimator with
             probabilities sets `Result.entropy`. None: all estimators of the convention that have their evidence.
@@ -121,6 +139,7 @@ class Scorer:
         cache: an SQLite file that stores verdicts for later runs and other processes. It stores the verdicts of judges
             with `settings` that are plain values; the verdicts of a plain function stay in memory.
         sampler: a name or a `Sampler`. It draws the responses if you pass only a question.
+        sampler_options: the options of the sampler, if `sampler` is a name: {"model": "...", "temperature": 0.7}.
         n: the number of responses to draw for each question.
         samples: a JSON lines file that stores each drawn response. Stored responses are not drawn again.
 
@@ -136,12 +155,14 @@ class Scorer:
         clusterer: str | Clusterer | None = None,
         estimator: AnyEstimator | Sequence[AnyEstimator] | None = None,
         *,
+        equivalence_options: Options = None,
         convention: str = "default",
         extract: str | Extractor | None = None,
         invalid: InvalidPolicy = "separate",
         cache_size: int = 100_000,
         cache: str | PathLike[str] | None = None,
         sampler: str | Sampler | None = None,
+        sampler_options: Options = None,
         n: int = 10,
         samples: str | PathLike[str] | None = None,
         _resources: Resources | None = None,
@@ -150,6 +171,8 @@ class Scorer:
             raise InputError(f"n={n} must be at least 1: it is the number of responses to draw for a question")
         if samples is not None and sampler is None:
             raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
+        _check_options("equivalence", equivalence, equivalence_options)
+        _check_options("sampler", sampler, sampler_options)
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
         self._resources = _resources or Resources(cache_size, cache)
@@ -167,7 +190,8 @@ class Scorer:
         self._fed: dict[frozenset[str], list[NamedEstimator]] = {}
         self._extract = None if extract is None else load_extractor(extract)
         self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
-        self.equivalence = self._load_judge(equivalence)  # None: `auto` chooses a judge for each group
+        # None: `auto` chooses a judge for each group
+        self.equivalence = self._load_judge(equivalence, equivalence_options)
         self.choices: Choices = {
             "equivalence": self.equivalence,
             "clusterer": clusterer,
@@ -177,7 +201,7 @@ class Scorer:
             "invalid": invalid,
         }
         self.n = n
-        self.sampler = None if sampler is None else as_sampler(sampler)
+        self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
         self._close_sampler = isinstance(sampler, str)
         self.store = None if samples is None else SampleStore(samples)
         self._closed = False
@@ -228,6 +252,8 @@ class Scorer:
     def estimate(
         self, responses: TableT, *, question: str | None = None, logprobs: str | None = None, column: str | None = None
     ) -> TableT: ...
+    @overload
+    def estimate(self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult: ...
     def estimate(
         self,
         responses: Any = None,
@@ -238,6 +264,8 @@ class Scorer:
         progress: bool | None = None,
     ) -> Any:
         """Measure one group (a list of str), many groups (a list of lists of str), or a table.
+
+        NumPy arrays and pandas or polars Series are read as lists.
 
         For a pandas or polars frame, or a `datasets.Dataset`, return the same kind of table with the fields of each
         row's `Result` as additional columns. Without responses, the sampler draws responses for each question, and
@@ -262,6 +290,32 @@ class Scorer:
         """
         return self._estimate(responses, question, logprobs, column, progress)
 
+    @overload
+    async def aestimate(
+        self, responses: Sequence[str], *, question: str | None = None, logprobs: Tokens | None = None
+    ) -> Result: ...
+    @overload
+    async def aestimate(self, responses: None = None, *, question: str) -> Result: ...
+    @overload
+    async def aestimate(
+        self, responses: None = None, *, question: list[str] | tuple[str, ...], progress: bool | None = None
+    ) -> BatchResult: ...
+    @overload
+    async def aestimate(
+        self,
+        responses: Sequence[list[str] | tuple[str, ...]],
+        *,
+        question: Sequence[str | None] | None = None,
+        logprobs: Sequence[Tokens | None] | None = None,
+    ) -> BatchResult: ...
+    @overload
+    async def aestimate(
+        self, responses: TableT, *, question: str | None = None, logprobs: str | None = None, column: str | None = None
+    ) -> TableT: ...
+    @overload
+    async def aestimate(
+        self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None
+    ) -> Result | BatchResult: ...
     async def aestimate(
         self,
         responses: Any = None,
@@ -329,6 +383,7 @@ class Scorer:
             return self._sample(question, progress)
         if table := as_table(responses):
             return measure_table(table, self.measure, self.uses_question, column, question, logprobs)
+        responses, question, logprobs = as_lists(responses), as_lists(question), as_lists(logprobs)
         if column is not None:
             raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
         if is_batch(responses):
@@ -339,8 +394,9 @@ class Scorer:
         if self.sampler is None or question is None:
             raise InputError(
                 "estimate() needs responses (several answers to one question, as a list of str), or a question and a "
-                "sampler that asks it: question=..., sampler=load_sampler(...)"
+                'sampler that asks it: question=..., sampler="openai", sampler_options={"model": ...}'
             )
+        question = as_lists(question)
         questions = check_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
         run = SamplingRun(self.sampler, self.n, self.store)
@@ -398,140 +454,26 @@ class Scorer:
             self._fed[given] = [named for named in self._estimators if named.estimator.requires <= given]
         return self._fed[given]
 
-    def _load_judge(self, equivalence: AnyEquivalence | None) -> Equivalence | None:
+    def _load_judge(self, equivalence: AnyEquivalence | None, options: Options) -> Equivalence | None:
         if equivalence is None or equivalence == "auto":
             return None
-        return self._resources.judge(equivalence) if isinstance(equivalence, str) else as_equivalence(equivalence)
+        if isinstance(equivalence, str):
+            return self._resources.judge(equivalence, options)
+        return as_equivalence(equivalence)
 
 
-@overload
-def estimate(
-    responses: Sequence[str],
-    *,
-    question: str | None = None,
-    logprobs: Tokens | None = None,
-    **choices: Unpack[Choices],
-) -> Result: ...
-@overload
-def estimate(
-    responses: Sequence[list[str] | tuple[str, ...]],
-    *,
-    question: Sequence[str | None] | None = None,
-    logprobs: Sequence[Tokens | None] | None = None,
-    **choices: Unpack[Choices],
-) -> BatchResult: ...
-@overload
-def estimate(
-    responses: TableT,
-    *,
-    question: str | None = None,
-    logprobs: str | None = None,
-    column: str | None = None,
-    **choices: Unpack[Choices],
-) -> TableT: ...
-@overload
-def estimate(
-    responses: None = None, *, question: str, sampler: str | Sampler, **choices: Unpack[SamplingChoices]
-) -> Result: ...
-@overload
-def estimate(
-    responses: None = None,
-    *,
-    question: list[str] | tuple[str, ...],
-    sampler: str | Sampler,
-    progress: bool | None = None,
-    **choices: Unpack[SamplingChoices],
-) -> BatchResult: ...
-def estimate(
-    responses: Any = None,
-    *,
-    question: Any = None,
-    logprobs: Any = None,
-    column: str | None = None,
-    progress: bool | None = None,
-    **choices: Any,  # `Choices` or `SamplingChoices`, by overload
-) -> Any:
-    """Measure the semantic entropy of the responses to one question or to many questions.
-
-    `estimate(["Paris", "paris", "Rome"])` returns a `Result`. A list of such lists returns a `BatchResult`. A pandas or
-    polars frame, or a `datasets.Dataset`, with a column `responses` returns a table with the results as columns.
-    `estimate(question="...", sampler=load_sampler("openai", model=...), n=10)` draws the responses first.
-
-    The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`, `clusterer`,
-    `estimator`, `convention`, `extract`, `invalid`, `sampler`, `n`, `samples`. All calls in a process share the judges
-    that are loaded by name, and a verdict cache in memory.
-
-    Raises:
-        InputError: an argument cannot be used. The message names the group, the response and the value.
-        EvidenceError: an estimator that you named needs evidence that a response does not have.
-        UnknownComponentError: no component has this name. The message lists the existing names.
-        MissingDependencyError: a required module is missing. The message names the extra to install.
-        EquivalenceError: the judge broke its contract, or its model or server is not available.
-        SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
-            drawn before are stored in the file `samples=`.
-
-    Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
-    """
-    return _estimate_once(choices, responses, question, logprobs, column, progress)
-
-
-async def aestimate(
-    responses: Any = None,
-    *,
-    question: Any = None,
-    logprobs: Any = None,
-    column: str | None = None,
-    progress: bool | None = None,
-    sampler: str | Sampler | None = None,
-    **choices: Unpack[SamplingChoices],
-) -> Any:
-    """Run `estimate` without blocking the event loop. Arguments, return value and errors are those of `estimate`.
-
-    If the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
-    """
-    given = {**choices, "sampler": sampler}
-    return await run_cancellable(_estimate_once, given, responses, question, logprobs, column, progress)
-
-
-_CHOICES = {*SamplingChoices.__annotations__, "sampler"}
-_shared = Resources()
-_scorers: LRUCache[Any, Scorer] = LRUCache(32)  # the scorers of `estimate`, by their choices
-
-
-def _close_shared() -> None:
-    """Close the judges that the calls of `estimate` share, and drop the scorers that use these judges."""
-    global _scorers  # noqa: PLW0603
-    _scorers = LRUCache(32)
-    _shared.close()
-
-
-atexit.register(_close_shared)
-
-
-def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
-    """Call a scorer that has these choices and the shared judges and verdict cache."""
-    if unknown := choices.keys() - _CHOICES:
-        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), _CHOICES)}")
-    key = _choices_key(choices)
-    if key is None:
-        with Scorer(**choices, _resources=_shared) as scorer:
-            return scorer._estimate(*call)  # noqa: SLF001  # the arguments of `estimate`
-    kept = _scorers.get(key)
-    if kept is None:
-        kept = Scorer(**choices, _resources=_shared)
-        _scorers.put(key, kept)
-    return kept._estimate(*call)  # noqa: SLF001
-
-
-def _choices_key(choices: Mapping[str, Any]) -> Any:
-    """Return a key if all choices are names; None if a choice is an object, or a file that must be closed."""
-    if choices.get("sampler") is not None or choices.get("samples") is not None:
-        return None
-    values = [tuple(value) if isinstance(value, list) else value for value in choices.values()]
-    for value in values:
-        if not all(isinstance(each, str | int | None) for each in (value if isinstance(value, tuple) else (value,))):
-            return None
-    return default_registry().state, *sorted(zip(choices, values, strict=True))
+def _check_options(kind: str, component: object, options: Any) -> None:
+    """Check that options are given for a name only: a component that is an object has its options already."""
+    if options is None:
+        return
+    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
+        raise InputError(f'{kind}_options={options!r:.80} must be a dict, such as {{"model": "..."}}')
+    if not isinstance(component, str) or component == "auto":
+        given = "auto" if component in (None, "auto") and kind == "equivalence" else f"{component!r:.80}"
+        raise InputError(
+            f"{kind}_options={options!r:.80} needs the name of a component as {kind}=, and {kind} is {given}; "
+            "a component that is built already has its options"
+        )
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:

@@ -5,7 +5,9 @@ The error for an invalid value names its place and the value. Later stages do no
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from semantic_entropy.errors import EvidenceError, InputError
@@ -13,6 +15,26 @@ from semantic_entropy.types import Group
 
 _LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
 _HIGHEST_LOGPROB = 1e-3  # low-precision logits round to values slightly above 0; a higher value is a mistake
+
+
+def as_lists(values: Any) -> Any:
+    """Return NumPy arrays, tensors, and pandas and polars Series as lists, also inside a list; other values unchanged.
+
+    A missing value (nan, NA) of a Series is None. The numbers inside a list of lists stay as they are.
+    """
+    if hasattr(values, "shape") and (method := getattr(values, "tolist", None) or getattr(values, "to_list", None)):
+        listed = method()
+        values = [None if is_missing(value) else value for value in listed] if isinstance(listed, list) else listed
+    if isinstance(values, list | tuple) and any(hasattr(value, "shape") for value in values):
+        return [as_lists(value) for value in values]
+    return values
+
+
+def is_missing(value: object) -> bool:
+    """Whether the value is None, nan, NaT or NA. Pandas stores one of them in place of None."""
+    if value is None or type(value).__name__ in ("NAType", "NaTType"):
+        return True
+    return isinstance(value, Real) and math.isnan(value)
 
 
 def is_batch(responses: Any) -> bool:

@@ -99,9 +99,9 @@ def as_estimator(value: Any) -> EntropyEstimator:
     return load_estimator(value) if isinstance(value, str) else _instance("estimator", value, EntropyEstimator)
 
 
-def as_sampler(value: Any) -> Sampler:
-    """Convert a name or a `Sampler` to a sampler."""
-    return load_sampler(value) if isinstance(value, str) else _instance("sampler", value, Sampler)
+def as_sampler(value: Any, **options: Any) -> Sampler:
+    """Convert a name, with options, or a `Sampler` to a sampler."""
+    return load_sampler(value, **options) if isinstance(value, str) else _instance("sampler", value, Sampler)
 
 
 def _load(kind: str, name: str, base: type[_T], options: dict[str, Any]) -> _T:

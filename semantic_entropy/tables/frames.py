@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-from semantic_entropy.clusters.groups import many_groups
+from semantic_entropy.clusters import is_missing, many_groups
 from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.results import Result
 from semantic_entropy.tables.columns import Shape, free_name, open_keys, result_columns, result_shape
@@ -126,9 +126,7 @@ _ADAPTERS: dict[tuple[str, str], type[TableAdapter]] = {
     ("datasets", "Dataset"): _HuggingFaceDataset,
 }
 _ADVICE = {  # (library, unsupported class) -> advice
-    ("pandas", "Series"): "pass the frame it is a column of, or its .tolist()",
     ("polars", "LazyFrame"): "pass its .collect()",
-    ("polars", "Series"): "pass the frame it is a column of, or its .to_list()",
     ("datasets", "DatasetDict"): "pass one of its splits",
     ("datasets", "IterableDataset"): "pass a Dataset, such as Dataset.from_list(list(it.take(1000)))",
 }
@@ -215,7 +213,7 @@ def _optional_column(table: TableAdapter, argument: str, given: Any) -> list[Any
     if given is None and argument not in table.names:
         return None
     values = table.values(_column_name(table, argument, given, argument))
-    return [None if _is_missing(value) else value for value in values]
+    return [None if is_missing(value) else value for value in values]
 
 
 def _column_name(table: TableAdapter, argument: str, given: Any, default: str) -> str:
@@ -230,11 +228,6 @@ def _column_name(table: TableAdapter, argument: str, given: Any, default: str) -
             f"pass the name of a column as {argument}="
         )
     return name
-
-
-def _is_missing(value: object) -> bool:
-    """Whether the value is None, nan (not equal to itself) or NA. Pandas stores nan or NA in place of None."""
-    return value is None or type(value).__name__ == "NAType" or bool(value != value)  # noqa: PLR0124
 
 
 def _arrays_as_lists(value: Any) -> Any:

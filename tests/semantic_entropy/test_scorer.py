@@ -27,9 +27,9 @@ from semantic_entropy import (
     aestimate,
     estimate,
     load_equivalence,
+    one_call,
     register,
 )
-from semantic_entropy import scorer as scorer_module
 
 FIVE = ["a", "b", "a", "", "a"]  # four valid answers in two meanings, and an invalid one
 
@@ -326,11 +326,11 @@ def test_a_name_registered_again_is_used_by_the_next_estimate():
 def test_estimate_loads_its_judges_again_after_they_were_closed():
     answers = [r"\boxed{x+1}", r"\boxed{1+x}"]
     assert estimate(answers, equivalence="math").labels == (0, 0)
-    scorer_module._close_shared()
+    one_call._close_shared()
     assert estimate(answers, equivalence="math").labels == (0, 0)
     assert (
-        scorer_module._shared.judge("math")
-        is scorer_module._scorers.get(scorer_module._choices_key({"equivalence": "math"})).equivalence
+        one_call._shared.judge("math")
+        is one_call._scorers.get(one_call._choices_key({"equivalence": "math"})).equivalence
     )
 
 

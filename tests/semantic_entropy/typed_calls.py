@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import assert_type
 
+import numpy as np
 import polars as pl
 
-from semantic_entropy import BatchResult, Result, Scorer, estimate
+from semantic_entropy import BatchResult, Result, Scorer, aestimate, estimate
 
 
 def what_comes_back(one: list[str], many: list[list[str]], frame: pl.DataFrame, scorer: Scorer) -> None:
@@ -20,6 +21,25 @@ def what_comes_back(one: list[str], many: list[list[str]], frame: pl.DataFrame, 
     assert_type(scorer.estimate(tuple(one)), Result)
     assert_type(scorer.estimate(many), BatchResult)
     assert_type(scorer.estimate(frame), pl.DataFrame)
+
+
+async def what_is_awaited(one: list[str], many: list[list[str]], frame: pl.DataFrame, scorer: Scorer) -> None:
+    """The same types as without await."""
+    assert_type(await aestimate(one, question="q", logprobs=[[-0.1]]), Result)
+    assert_type(await aestimate(many, question=["q", None], equivalence="nli", equivalence_options={}), BatchResult)
+    assert_type(await aestimate(frame, column="samples", question="prompt"), pl.DataFrame)
+    assert_type(await aestimate(question="q", sampler="openai", sampler_options={"model": "m"}, n=3), Result)
+    assert_type(await aestimate(question=one, sampler="openai"), BatchResult)
+    assert_type(await scorer.aestimate(one), Result)
+    assert_type(await scorer.aestimate(many), BatchResult)
+    assert_type(await scorer.aestimate(question="q"), Result)
+    assert_type(await scorer.aestimate(frame), pl.DataFrame)
+
+
+def what_an_array_gives(scorer: Scorer) -> None:
+    """An array or a Series can hold one group or many."""
+    assert_type(estimate(np.array(["a", "b"])), Result | BatchResult)
+    assert_type(scorer.estimate(pl.Series(["a", "b"])), Result | BatchResult)
 
 
 def what_is_refused(frame: pl.DataFrame) -> None:

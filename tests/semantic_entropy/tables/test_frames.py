@@ -155,7 +155,6 @@ def test_subclasses_of_a_frame_are_frames():
     ("value", "says"),
     [
         (pl.DataFrame(DATA).lazy(), "pass its .collect"),
-        (pd.Series(DATA["responses"]), r"or its \.tolist\(\)"),
         (datasets.DatasetDict(train=datasets.Dataset.from_dict(DATA)), "one of its splits"),
         (pa.table({"a": [1]}), "is a Table; pass a list of str"),
     ],

@@ -1,0 +1,197 @@
+"""The main interface for one call: `estimate`, and `aestimate` for programs with an event loop.
+
+All calls in a process share the judges that are loaded by name (with their worker processes and models) and a verdict
+cache, because loading a judge is expensive. A program that sets a cache file, or calls a sampler by name many times,
+uses a `Scorer`.
+"""
+
+from __future__ import annotations
+
+import atexit
+from collections.abc import Mapping, Sequence
+from typing import Any, Unpack, overload
+
+from semantic_entropy.cache import LRUCache
+from semantic_entropy.errors import nearest
+from semantic_entropy.progress import run_cancellable
+from semantic_entropy.registry import default_registry
+from semantic_entropy.results import BatchResult, Result
+from semantic_entropy.sampling import Sampler
+from semantic_entropy.scorer import ArrayLike, Choices, Resources, SamplingChoices, Scorer, Tokens
+from semantic_entropy.tables import TableT
+
+
+@overload
+def estimate(
+    responses: Sequence[str],
+    *,
+    question: str | None = None,
+    logprobs: Tokens | None = None,
+    **choices: Unpack[Choices],
+) -> Result: ...
+@overload
+def estimate(
+    responses: Sequence[list[str] | tuple[str, ...]],
+    *,
+    question: Sequence[str | None] | None = None,
+    logprobs: Sequence[Tokens | None] | None = None,
+    **choices: Unpack[Choices],
+) -> BatchResult: ...
+@overload
+def estimate(
+    responses: TableT,
+    *,
+    question: str | None = None,
+    logprobs: str | None = None,
+    column: str | None = None,
+    **choices: Unpack[Choices],
+) -> TableT: ...
+@overload
+def estimate(
+    responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **choices: Unpack[Choices]
+) -> Result | BatchResult: ...
+@overload
+def estimate(
+    responses: None = None, *, question: str, sampler: str | Sampler, **choices: Unpack[SamplingChoices]
+) -> Result: ...
+@overload
+def estimate(
+    responses: None = None,
+    *,
+    question: list[str] | tuple[str, ...],
+    sampler: str | Sampler,
+    progress: bool | None = None,
+    **choices: Unpack[SamplingChoices],
+) -> BatchResult: ...
+def estimate(
+    responses: Any = None,
+    *,
+    question: Any = None,
+    logprobs: Any = None,
+    column: str | None = None,
+    progress: bool | None = None,
+    **choices: Any,  # `Choices` or `SamplingChoices`, by overload
+) -> Any:
+    """Measure the semantic entropy of the responses to one question or to many questions.
+
+    `estimate(["Paris", "paris", "Rome"])` returns a `Result`. A list of such lists returns a `BatchResult`. NumPy
+    arrays and pandas or polars Series are read as lists. A pandas or polars frame, or a `datasets.Dataset`, with a
+    column `responses` returns a table with the results as columns. With a sampler, the responses are drawn first:
+    `estimate(question="...", sampler="openai", sampler_options={"model": "..."}, n=10)`.
+
+    The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`,
+    `equivalence_options`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `sampler`, `sampler_options`,
+    `n`, `samples`. All calls in a process share the judges that are loaded by name with the same options, and a
+    verdict cache in memory. A sampler that is given by name is loaded and closed by each call.
+
+    Raises:
+        InputError: an argument cannot be used. The message names the group, the response and the value.
+        EvidenceError: an estimator that you named needs evidence that a response does not have.
+        UnknownComponentError: no component has this name. The message lists the existing names.
+        MissingDependencyError: a required module is missing. The message names the extra to install.
+        EquivalenceError: the judge broke its contract, or its model or server is not available.
+        SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
+            drawn before are stored in the file `samples=`.
+
+    Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
+    """
+    return _estimate_once(choices, responses, question, logprobs, column, progress)
+
+
+@overload
+async def aestimate(
+    responses: Sequence[str],
+    *,
+    question: str | None = None,
+    logprobs: Tokens | None = None,
+    **choices: Unpack[Choices],
+) -> Result: ...
+@overload
+async def aestimate(
+    responses: Sequence[list[str] | tuple[str, ...]],
+    *,
+    question: Sequence[str | None] | None = None,
+    logprobs: Sequence[Tokens | None] | None = None,
+    **choices: Unpack[Choices],
+) -> BatchResult: ...
+@overload
+async def aestimate(
+    responses: TableT,
+    *,
+    question: str | None = None,
+    logprobs: str | None = None,
+    column: str | None = None,
+    **choices: Unpack[Choices],
+) -> TableT: ...
+@overload
+async def aestimate(
+    responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **choices: Unpack[Choices]
+) -> Result | BatchResult: ...
+@overload
+async def aestimate(
+    responses: None = None, *, question: str, sampler: str | Sampler, **choices: Unpack[SamplingChoices]
+) -> Result: ...
+@overload
+async def aestimate(
+    responses: None = None,
+    *,
+    question: list[str] | tuple[str, ...],
+    sampler: str | Sampler,
+    progress: bool | None = None,
+    **choices: Unpack[SamplingChoices],
+) -> BatchResult: ...
+async def aestimate(
+    responses: Any = None,
+    *,
+    question: Any = None,
+    logprobs: Any = None,
+    column: str | None = None,
+    progress: bool | None = None,
+    **choices: Any,  # `Choices` or `SamplingChoices`, by overload
+) -> Any:
+    """Run `estimate` without blocking the event loop. Arguments, return value and errors are those of `estimate`.
+
+    If the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
+    """
+    return await run_cancellable(_estimate_once, choices, responses, question, logprobs, column, progress)
+
+
+_CHOICES = {*SamplingChoices.__annotations__, "sampler"}
+_shared = Resources()
+_scorers: LRUCache[Any, Scorer] = LRUCache(32)  # the scorers of `estimate`, by their choices
+
+
+def _close_shared() -> None:
+    """Close the judges that the calls of `estimate` share, and drop the scorers that use these judges."""
+    global _scorers  # noqa: PLW0603
+    _scorers = LRUCache(32)
+    _shared.close()
+
+
+atexit.register(_close_shared)
+
+
+def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
+    """Call a scorer that has these choices and the shared judges and verdict cache."""
+    if unknown := choices.keys() - _CHOICES:
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), _CHOICES)}")
+    key = _choices_key(choices)
+    if key is None:
+        with Scorer(**choices, _resources=_shared) as scorer:
+            return scorer._estimate(*call)  # noqa: SLF001  # the arguments of `estimate`
+    kept = _scorers.get(key)
+    if kept is None:
+        kept = Scorer(**choices, _resources=_shared)
+        _scorers.put(key, kept)
+    return kept._estimate(*call)  # noqa: SLF001
+
+
+def _choices_key(choices: Mapping[str, Any]) -> Any:
+    """Return a key if all choices are names; None if a choice is an object, or a file that must be closed."""
+    if choices.get("sampler") is not None or choices.get("samples") is not None:
+        return None
+    values = [tuple(value) if isinstance(value, list) else value for value in choices.values()]
+    for value in values:
+        if not all(isinstance(each, str | int | None) for each in (value if isinstance(value, tuple) else (value,))):
+            return None
+    return default_registry().state, *sorted(zip(choices, values, strict=True))
