@@ -42,15 +42,18 @@ def strip_reasoning(response: str) -> str:
     return " ".join(kept if inside else [*kept, response[start:]])
 
 
+_INVISIBLE = " \t\n\r\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # spaces of no width, marks of direction
+
+
 def whole(response: str) -> str | None:
     """The whole text; None for a refusal."""
     text = response.strip()
-    return None if not text or is_refusal(text) else text
+    return None if not text.strip(_INVISIBLE) or is_refusal(text) else text
 
 
 def last_line(response: str) -> str | None:
-    """The last line that is not empty."""
-    lines = response.strip().splitlines()
+    """The last line that is not empty; a line of invisible characters is empty."""
+    lines = [line for line in response.splitlines() if line.strip().strip(_INVISIBLE)]
     return whole(lines[-1]) if lines else None
 
 
@@ -59,18 +62,32 @@ _BOX_BARE = re.compile(r"\\boxed\s+([^\s{}$\\.,;]+)")
 
 
 def boxed(response: str) -> str | None:
-    r"""The content of the last `\boxed{...}` (or `\fbox`) that is complete and not empty."""
+    r"""The content of the last `\boxed{...}` (or `\fbox`, or `\boxed 7`) that is complete and not empty.
+
+    None if the box is a refusal: `\boxed{\text{I don't know}}`.
+    """
+    box = last_box(response)
+    return box if box is None or box[:1].isdigit() or not is_refusal(box) else None
+
+
+def last_box(response: str) -> str | None:
+    """The content of the last box that is complete and not empty, also if it is a refusal."""
     last = max(response.rfind("\\boxed{"), response.rfind("\\fbox{"))
     if last != -1:  # the last box is nearly always complete: try it before reading the whole text
         start = response.index("{", last)
         end = response.find("}", start)
         plain = response[start + 1 : end].strip() if end != -1 else ""
-        if plain and "{" not in plain and "\\" not in plain:
+        if plain and "{" not in plain and "\\" not in plain and "$" not in plain and plain.strip(_INVISIBLE):
             return plain
         for opened, end in _braces(response, start):
-            if opened == start and response[start + 1 : end].strip():
+            if opened == start and not _EMPTY.fullmatch(response, start + 1, end):
                 return response[start + 1 : end].strip()
     return _any_box(response)
+
+
+_EMPTY = re.compile(  # a box with nothing but spaces, and braces or delimiters without content
+    rf"(?:[\s${{}}~{_INVISIBLE}]|\\[,;:! ]|\\q?quad(?![a-zA-Z])|\\(?:text|mathrm|mbox)\s*\{{\s*\}})*"
+)
 
 
 def _any_box(response: str) -> str | None:
@@ -78,9 +95,8 @@ def _any_box(response: str) -> str | None:
     openings = {match.end() for match in _BOX.finditer(response)}
     complete = [(start, end) for start, end in _braces(response) if start in openings] if openings else []
     for start, end in sorted(complete, reverse=True):
-        content = response[start + 1 : end].strip()
-        if content:
-            return content
+        if not _EMPTY.fullmatch(response, start + 1, end):
+            return response[start + 1 : end].strip()
     bare = _BOX_BARE.findall(response)
     return bare[-1] if bare else None
 
@@ -246,7 +262,7 @@ def choice(response: str) -> str | None:
 
     If the response has a box, only the box is read, and a box with several letters is no answer.
     """
-    box = boxed(response)
+    box = last_box(response)
     if box is None:
         return choice_letter(response)
     text = re.sub(r"\\text\w*\{([^{}]*)\}", r"\1", box).strip()
@@ -315,6 +331,6 @@ def _after_reasoning(extract: Extractor, *, check: bool = False) -> Extractor:
                 f"extract: {getattr(extract, '__name__', extract)!r} returned {answer!r} for {response[:80]!r}; "
                 "an extractor returns the answer as a str, or None if there is no answer"
             )
-        return answer if answer is not None and answer.strip() else None
+        return answer if answer is not None and answer.strip().strip(_INVISIBLE) else None
 
     return run

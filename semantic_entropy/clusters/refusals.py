@@ -91,7 +91,7 @@ def _with_named(pattern: str, named: dict[str, str]) -> str:
 _HINTS = tuple(
     "no|n't|nt |un|insuff|imposs|hard|diffic|idk|/a|limited|decline|refuse|sorry|you|please|ni |desco|pas|aucun|ignor"
     "|kein|nicht|sem |sin |indisp|pardon|lack|need|n.a|k.a|incon|rien|sait|consta|menc|dun|beats|know|knew|mean|way"
-    "|beyond|outside|feel".split("|")
+    "|beyond|outside|feel|heard|stump|clueless|loss".split("|")
 )
 """An ASCII refusal contains one of these. Most answers contain none, and are not read further."""
 _BLANK = re.compile(
@@ -104,14 +104,23 @@ _FACES = re.compile(
 )
 _LATEX = re.compile(r"\\[a-z]+\s?\{|[{}$]")  # \boxed{\text{I don't know}}
 _WORD = re.compile(r"\w")
+_MARKUP = re.compile(r"[*`]+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
+_BEFORE = re.compile(r"(?:[>#\s]|(?i:ans|answer|response|assistant|a)\s*:)*")  # A: I don't know
+_HEADING = re.compile(r"^(\s*#.*)\n", re.MULTILINE)
+_JSON = re.compile(  # {"answer": "unknown"}
+    r"\s*(?:json\s*)?\{\s*[\"'](?:(?:final|short)[_ ])?(?:answer|response|result)[\"']\s*:\s*"
+    r"(?:\"([^\"]*)\"|'([^']*)'|(null|None))\s*,?\s*\}\s*"
+)
 
 
 def is_refusal(text: str) -> bool:
     """Whether a short text only declines to answer, in one of eleven languages. A text with a guess is an answer."""
     if len(text) > LONGEST_REFUSAL:
         return False
-    if _BLANK.fullmatch(text.strip()):
+    plain = _without_markup(text) if any(sign in text for sign in _MARKS) else text
+    if _BLANK.fullmatch(text.strip()) or _BLANK.fullmatch(plain.strip()):
         return True
+    text = plain
     if _OPTION.search(text):
         return False
     if text.isascii():
@@ -121,7 +130,7 @@ def is_refusal(text: str) -> bool:
     patterns = _patterns()
     declined = False
     for part in patterns.ends.split(_normalized(text)):
-        clause = part.strip(" \t\"'()*_-")
+        clause = part.strip(" \t\"'()[]<>*_-")
         if not _WORD.search(clause):
             continue
         if _declines(clause, patterns):
@@ -129,6 +138,18 @@ def is_refusal(text: str) -> bool:
         elif not patterns.accompanying.fullmatch(clause) or patterns.guesses.fullmatch(clause):
             return False
     return declined
+
+
+_MARKS = ("*", "`", "_", "#", ">", ":", "{", "\\")
+
+
+def _without_markup(text: str) -> str:
+    """The text without Markdown, a mark such as `Answer:` before it, LaTeX, and the braces of a JSON answer."""
+    text = _MARKUP.sub(" ", _HEADING.sub(r"\1. ", text))
+    text = text[_BEFORE.match(text).end() :] or text  # type: ignore[union-attr]  # it matches the empty string
+    if found := _JSON.fullmatch(text):
+        text = "?" if found[3] else found[1] or found[2] or ""
+    return _LATEX.sub(" ", text) if "\\" in text else text
 
 
 def _declines(clause: str, patterns: _Patterns) -> bool:
@@ -145,8 +166,6 @@ def _declines(clause: str, patterns: _Patterns) -> bool:
 def _normalized(text: str) -> str:
     """The text in lower case, with one kind of apostrophe, and without the accents and optional marks of letters."""
     text = text.strip().replace("\u2019", "'").replace("\u2018", "'")
-    if "\\" in text:
-        text = _LATEX.sub(" ", text)
     if text.isascii():
         return " ".join(text.lower().split())
     text = _FACES.sub(" ", text)

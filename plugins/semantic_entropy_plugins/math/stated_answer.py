@@ -75,8 +75,10 @@ def states_mathematics(response: str) -> bool:
 
 def _answer(response: str) -> str | None:
     box = boxed(response)
-    if box is not None or is_refusal(response):
-        return _neighbour_boxes(response, box) if box is not None else None
+    if box is not None:
+        return _neighbour_boxes(response, box)
+    if is_refusal(response[max(0, response.rfind("\\boxed")) :]):
+        return None
     found = _named_lines(response) or _unboxed(response)
     return with_polarity(response, found) if found else found
 

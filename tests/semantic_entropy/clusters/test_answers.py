@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy import InputError
+from semantic_entropy import InputError, estimate
 from semantic_entropy.clusters.answers import EXTRACTORS, is_refusal, load_extractor, strip_reasoning
 
 BOXED = [
@@ -261,3 +261,31 @@ def test_a_megabyte_of_anything_is_read_in_one_pass(name):
     for piece in HOSTILE:
         answer = extract(piece * (1_000_000 // len(piece)))
         assert answer is None or answer.strip()
+
+
+EMPTY = [
+    ("boxed", r"\boxed{\text{}}", None),
+    ("boxed", r"\boxed{\,}", None),
+    ("boxed", r"\boxed{\quad}", None),
+    ("boxed", "\\boxed{$$}", None),
+    ("boxed", "\\boxed{\u200b}", None),
+    ("boxed", r"\boxed{5} \boxed{\text{ }}", "5"),
+    ("boxed", r"\boxed{\text{I don't know}}", None),
+    ("boxed", r"so 5 \boxed{\text{unknown}}", None),
+    ("boxed", r"\boxed{\text{no solution}}", r"\text{no solution}"),
+    ("boxed", r"\fbox{3}", "3"),
+    ("boxed", r"\boxed 7", "7"),
+    ("last-line", "x\n\u200b\n", "x"),
+    ("last-line", "\u200b", None),
+]
+
+
+@pytest.mark.parametrize(("extract", "response", "answer"), EMPTY, ids=ascii)
+def test_invisible_content_and_refusals_are_no_answer(extract, response, answer):
+    assert load_extractor(extract)(response) == answer
+
+
+@pytest.mark.parametrize("equivalence", ["auto", "math"])
+def test_a_refusal_in_a_box_is_invalid(equivalence):
+    boxes = [r"It is 5. \boxed{\text{I don't know}}", r"\boxed{\text{unknown}}", r"I don't know. $\boxed{?}$"]
+    assert estimate(boxes, equivalence=equivalence).invalid == 3
