@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from semantic_entropy.plain_text import printable
+
 _USES = """\
 empo-train demo                         train a tiny model, start to end
 empo-train CONFIG.yaml [key=value ...]  train from a file or a recipe
@@ -165,7 +167,7 @@ def demo(output_dir: Path | None, reward: str, resume: bool, **choices: Any) -> 
         require_extra("empo-train demo", (*TRAINING, "matplotlib", "sklearn"))
         _demo(directory, resume, reward=reward, **choices)
     except SemanticEntropyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
 
 
 def _demo(directory: Path, resume: bool, **choices: Any) -> None:
@@ -210,7 +212,7 @@ def merge(checkpoint: Path, out: Path) -> None:
         silence_libraries()
         click.echo(export_checkpoint(checkpoint, out))
     except SemanticEntropyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
 
 
 @main.command(short_help="List the recipes, or print one.")
@@ -259,7 +261,7 @@ def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> Non
             )
         rows = read_metrics(path)
     except SemanticEntropyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
     steps = list(dict.fromkeys(row["step"] for row in rows))
     if not steps:
         raise click.ClickException(f"{path} has no complete line yet: the run has not finished its first step.")
@@ -315,7 +317,7 @@ def _complete_recipe(name: str, text: str) -> str:
     try:
         values, _ = read_with_bases(name)
     except SemanticEntropyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
     import yaml
 
     header = [line for line in text.splitlines(keepends=True) if line.startswith("#")]

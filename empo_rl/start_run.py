@@ -31,6 +31,7 @@ from empo_rl.progress import StageProgress
 from empo_rl.run import launch
 from empo_rl.run.stop_request import StopRequest
 from semantic_entropy import SemanticEntropyError
+from semantic_entropy.plain_text import printable
 
 
 def start_run(source: str, changes: Sequence[str], stop: StopRequest, *, overwrite: bool) -> Path | None:
@@ -73,7 +74,7 @@ def start_run(source: str, changes: Sequence[str], stop: StopRequest, *, overwri
             launch.record_error(error)
             if not launch.is_first_process():  # all processes can have this error: the first process reports it
                 launch.wait_for_launcher()
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 def _launch(config: Config, command: list[str], *, overwrite: bool) -> None:

@@ -52,6 +52,11 @@ def one_line(text: str) -> str:
     return "".join(char if char.isprintable() else "\ufffd" for char in " ".join(text.split()))
 
 
+def printable(text: str) -> str:
+    """Return a message of one or more lines that a terminal shows: control characters become U+FFFD."""
+    return "".join(char if char.isprintable() or char in "\n\t" else "\ufffd" for char in text)
+
+
 def shorten(text: str, width: int = 72) -> str:
     """Put the text on one line, and cut the line to at most `width` characters."""
     line = one_line(text)

@@ -25,6 +25,7 @@ from empo_rl.data.data_options import (
     parse_roles,
     preparation_options,
 )
+from semantic_entropy.plain_text import printable
 
 if TYPE_CHECKING:
     from empo_rl.data.overlap import OverlapIndex
@@ -216,7 +217,7 @@ def _errors_without_traceback() -> Iterator[None]:
     try:
         yield
     except SemanticEntropyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
     except OSError as error:
         raise click.ClickException(f"{error.filename or 'a file'}: {error.strerror or error}") from error
 

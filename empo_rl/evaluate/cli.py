@@ -23,6 +23,7 @@ import click
 from empo_rl.config.templates import TEMPLATES
 from empo_rl.data.suites import SETS, SUITES, GoldPolicy, QuestionSet, SetColumns, select_sets
 from semantic_entropy import InputError, SemanticEntropyError
+from semantic_entropy.plain_text import printable
 
 _EXAMPLES = """\
 empo-eval MODEL --suite math              MATH-500, Minerva, OlympiadBench, AIME24, AMC23
@@ -182,7 +183,7 @@ def main(targets: tuple[str, ...], regrade: bool, table: bool, compare: bool, **
         else:
             _evaluate(targets, options)
     except SemanticEntropyError as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
 
 
 def _table(targets: tuple[str, ...]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from empo_rl.plot.panels import FIGURES, NAMES
+from semantic_entropy.plain_text import printable
 
 
 def _parse_names(_context: click.Context, _parameter: click.Parameter, text: str | None) -> tuple[str, ...]:
@@ -71,7 +72,7 @@ def main(directories: tuple[Path, ...], output: Path, only: tuple[str, ...], smo
             for path in paths:
                 click.echo(path)
     except (SemanticEntropyError, OSError) as error:
-        raise click.ClickException(str(error)) from error
+        raise click.ClickException(printable(str(error))) from error
 
 
 def _read(directories: Sequence[Path], window: int) -> Any:

@@ -16,6 +16,7 @@ from semantic_entropy.cli.explain import explain_command
 from semantic_entropy.cli.plugins import plugins_command
 from semantic_entropy.cli.threshold import threshold_command
 from semantic_entropy.errors import SemanticEntropyError
+from semantic_entropy.plain_text import printable
 
 __all__ = ["main"]
 
@@ -27,7 +28,7 @@ class _Group(click.Group):
         try:
             return super().invoke(ctx)
         except SemanticEntropyError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(printable(str(error))) from error
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -91,8 +91,9 @@ def print_clusters(
             console.print(line, overflow="ellipsis", no_wrap=True)
     provenance = result.provenance
     judged_by = f"{provenance.equivalence} ({provenance.equivalence_reason})"
-    console.print(f"\n[dim]{escape(f'{judged_by}; {provenance.clusterer}; {provenance.estimator}')}[/dim]")
+    method = one_line(f"{judged_by}; {provenance.clusterer}; {provenance.estimator}")
+    console.print(f"\n[dim]{escape(method)}[/dim]")
     for line in provenance.costs():
-        console.print(f"[dim]{escape(line)}[/dim]")
+        console.print(f"[dim]{escape(one_line(line))}[/dim]")
     for warning in result.warnings:
-        console.print(f"[yellow]warning:[/yellow] {escape(warning)}")
+        console.print(f"[yellow]warning:[/yellow] {escape(one_line(warning))}")

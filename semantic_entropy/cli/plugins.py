@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from semantic_entropy.cli.options import json_option
+from semantic_entropy.plain_text import printable
 
 
 @click.command("plugins")
@@ -22,9 +23,10 @@ def plugins_command(as_json: bool) -> None:
         click.echo(click.style(kind, bold=True))
         for component in components:
             missing = f"  [missing: {', '.join(component['missing'])}]" if component["missing"] else ""
-            click.echo(f"  {component['name']:<16} {component['summary']}  ({component['source']}){missing}")
+            line = f"  {component['name']:<16} {component['summary']}  ({component['source']}){missing}"
+            click.echo(printable(line))
     for failure in listing["failed"]:
-        click.secho(f"FAILED {failure['plugin']} ({failure['source']}): {failure['reason']}", fg="red")
+        click.secho(printable(f"FAILED {failure['plugin']} ({failure['source']}): {failure['reason']}"), fg="red")
 
 
 def list_components() -> dict[str, Any]:
