@@ -223,7 +223,8 @@ def _warnings(
     if undecided:
         pair, reason = undecided[0]
         warnings.append(
-            f"{len(undecided)} pairs undecided, counted as different; the first: {pair.left[:60]!r} and "
+            f"{len(undecided)} of {clustering.asked + clustering.cached} pairs undecided, counted as different; the "
+            f"first: {pair.left[:60]!r} and "
             f"{pair.right[:60]!r} ({reason or 'no reason given'})"
         )
     return tuple(warnings)

@@ -5,14 +5,22 @@ Entropies are in nats. Shapes: G responses, M clusters.
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import math
+import types
+import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import Any, Self, overload
 
+from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import shorten, to_json_line
 from semantic_entropy.types import Labels, Sample, Usage
 
+MAX_UNDECIDED = 0.1
+"""The share of undecided pairs above which a batch and a file have a warning: the entropies say more about the judge
+than about the model."""
 _MAX_CLUSTERS_SHOWN = 8  # most clusters in a repr, so that it fits on a screen
 
 
@@ -86,6 +94,11 @@ class Provenance:
     sampler: str | None = None
     sampling_usage: Usage | None = None
     n: int | None = None
+
+    @property
+    def pairs(self) -> int:
+        """The number of compared pairs, undecided pairs included."""
+        return self.asked + self.cached
 
     def costs(self) -> list[str]:
         """Return lines for the user about the judges (if there are several), the sampler, and their costs."""
@@ -161,6 +174,20 @@ class Result:
             fields["samples"] = list(map(_sample_fields, self.samples))
         return fields
 
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Self:
+        """Rebuild a result from `to_dict()`, from decoded JSON of `to_json()`, or from a row of an output file.
+
+        None in place of a number that is always known becomes nan. Fields of other names are ignored, such as those
+        that a row of a file has besides.
+
+        Raises:
+            InputError: a field is missing or has a wrong type. The message names the field and its value.
+        """
+        if not isinstance(fields, Mapping):
+            raise InputError(f"a result is a dict, as from Result.to_dict(), and not {fields!r:.80}")
+        return _from_plain(cls, fields, "")  # type: ignore[no-any-return]  # the class is the type
+
     def to_json(self) -> str:
         """Return the result as one line of JSON."""
         return to_json_line(self.to_dict())
@@ -180,9 +207,15 @@ class Result:
             lines.append(f"  invalid answers: {self.invalid}")
         lines += [f"  warning: {warning}" for warning in self.warnings]
         judge = self.provenance.equivalence + " (auto)" * self.provenance.equivalence_reason.startswith("auto")
-        pairs = self.provenance.asked + self.provenance.cached
+        pairs = self.provenance.pairs
         compared = f"{pairs} pair{'s' * (pairs != 1)} compared"
         return "\n".join([*lines, f"  judge: {judge} \u00b7 {compared} \u00b7 details: result.provenance"])
+
+
+def undecided_warning(undecided: int, pairs: int) -> str:
+    """The warning about the share of the compared pairs that have no verdict."""
+    share = f"{undecided:,} of {pairs:,} pairs ({undecided / pairs:.0%}) are undecided and count as different"
+    return f"{share}: the entropies may be too high"
 
 
 class BatchResult(Sequence[Result]):
@@ -218,6 +251,16 @@ class BatchResult(Sequence[Result]):
         """The entropies (B,) in nats."""
         return tuple(result.entropy for result in self._results)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A warning if more than a tenth of all compared pairs (`MAX_UNDECIDED`) is undecided; else empty.
+
+        The warnings of a group are in its result.
+        """
+        pairs = sum(result.provenance.pairs for result in self._results)
+        undecided = sum(result.provenance.undecided for result in self._results)
+        return (undecided_warning(undecided, pairs),) if undecided > MAX_UNDECIDED * pairs else ()
+
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return a list with `Result.to_dict()` of each group."""
         return [result.to_dict() for result in self._results]
@@ -225,7 +268,7 @@ class BatchResult(Sequence[Result]):
     def __repr__(self) -> str:
         finite = [h for h in self.entropies if not math.isnan(h)]
         mean = f", mean entropy {sum(finite) / len(finite):.3f} nats" if finite else ""
-        return f"BatchResult: {len(self)} groups{mean}"
+        return "\n  warning: ".join([f"BatchResult: {len(self)} groups{mean}", *self.warnings])
 
 
 def _finite(value: float | None) -> float | None:
@@ -278,3 +321,41 @@ def _sample_fields(sample: Sample) -> dict[str, Any]:
         "hidden_state": _finite_list(sample.hidden_state),
         "usage": _usage_fields(sample.usage),
     }
+
+
+def _from_plain(hint: Any, value: Any, where: str) -> Any:
+    """Convert lists, dicts, texts and numbers to the type of an annotation. `where` names the value in errors."""
+    if dataclasses.is_dataclass(hint):
+        return _build(typing.cast("type", hint), value, where)
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin is types.UnionType:  # X | None
+        return None if value is None else _from_plain(arguments[0], value, where)
+    if origin is tuple and isinstance(value, list | tuple):
+        return tuple(_from_plain(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Mapping and isinstance(value, Mapping):
+        return {key: _from_plain(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
+    if hint is float and (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
+        return math.nan if value is None else float(value)
+    if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
+        return value
+    name = getattr(hint, "__name__", str(hint)) if origin is None else {tuple: "list", Mapping: "dict"}[origin]
+    raise InputError(f"the field {where} of a result is {value!r:.80}; it must have the type {name}")
+
+
+def _build(kind: type, fields: Any, where: str) -> Any:
+    if not isinstance(fields, Mapping):
+        raise InputError(f"the field {where} of a result is {fields!r:.80}; it must be a dict")
+    values = {}
+    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
+    for name, hint in _hints(kind).items():
+        path = f"{where}.{name}".lstrip(".")
+        if name in fields:
+            values[name] = _from_plain(hint, fields[name], path)
+        elif name not in optional:
+            raise InputError(f"the field {path} of a result is missing: pass the dict of Result.to_dict()")
+    return kind(**values)
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)

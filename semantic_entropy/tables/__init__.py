@@ -11,7 +11,6 @@ from semantic_entropy.tables.columns import (
     free_name,
     open_keys,
     result_columns,
-    result_from_fields,
     result_shape,
 )
 from semantic_entropy.tables.field_names import FieldNames, QuestionUse, is_messages, last_user_turn
@@ -30,6 +29,5 @@ __all__ = [
     "measure_table",
     "open_keys",
     "result_columns",
-    "result_from_fields",
     "result_shape",
 ]

@@ -1,4 +1,4 @@
-"""Convert the fields of `Result` to columns of a table, and rebuild a `Result` from a row.
+"""Convert the fields of `Result` to columns of a table.
 
 The column types are read from the annotations of `Result`, so a table always has the types of `Result`. A *shape*
 describes the type of a column for all table libraries: a Python type, a list with the shape of the items, or a dict
@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 import types
 import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from semantic_entropy.errors import InputError
 from semantic_entropy.results import Result
 
 Shape = Any  # type | list[Shape] | dict[str, Shape]
@@ -47,24 +45,6 @@ def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
     return {name: shape[name] for name in RESULT_FIELDS}
 
 
-def result_from_fields(fields: Mapping[str, Any]) -> Result:
-    """Rebuild a `Result` from an output row: the inverse of `Result.to_dict()`.
-
-    A null in a float field becomes nan. If a key of an open mapping of texts has a null, the result does not have this
-    key.
-
-    Raises:
-        InputError: a result has other fields.
-    """
-    try:
-        result: Result = _from_plain(Result, fields)
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"a result of an earlier run cannot be read ({type(error).__name__}: {error}): use --overwrite"
-        ) from error
-    return result
-
-
 def free_name(name: str, taken: Collection[str]) -> str:
     """Return a name for a result field that no field of the row has: prefix `result_` until the name is free."""
     while name in taken:
@@ -90,21 +70,6 @@ def _shape(hint: Any, keys: Mapping[str, Sequence[str]], name: str) -> Shape:
     if origin is types.UnionType:  # X | None has the shape of X, because every column may hold nulls
         return _shape(arguments[0], keys, name)
     return hint
-
-
-def _from_plain(hint: Any, value: Any) -> Any:
-    if dataclasses.is_dataclass(hint):
-        kind = typing.cast("type", hint)
-        return kind(**{name: _from_plain(inner, value[name]) for name, inner in _hints(kind).items() if name in value})
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # X | None
-        return None if value is None else _from_plain(arguments[0], value)
-    if origin is tuple:
-        return tuple(_from_plain(arguments[0], item) for item in value)
-    if origin is Mapping:
-        inner = arguments[1]
-        return {key: _from_plain(inner, item) for key, item in value.items() if item is not None or inner is float}
-    return math.nan if value is None and hint is float else value
 
 
 @functools.cache

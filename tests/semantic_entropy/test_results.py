@@ -6,10 +6,11 @@ import dataclasses
 import json
 import math
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy import BatchResult, Sample, Usage, estimate
+from semantic_entropy import BatchResult, InputError, Sample, Usage, estimate
 from semantic_entropy.plain_text import to_json_value
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
 
@@ -90,6 +91,76 @@ def test_to_dict_has_every_field_in_order_with_none_for_nan(result):
         del expected["samples"]
     assert json.dumps(result.to_dict()) == json.dumps(expected)
     assert json.loads(result.to_json()) == json.loads(json.dumps(expected))
+
+
+@given(results)
+def test_a_result_is_rebuilt_from_its_dict_and_from_its_json(result):
+    fields = result.to_dict()
+    assert repr(Result.from_dict(fields).to_dict()) == repr(fields)
+    assert Result.from_dict(json.loads(result.to_json())).to_dict() == json.loads(result.to_json())
+    rebuilt = Result.from_dict({**fields, "question": "another field of the row"})
+    if all(map(math.isfinite, numbers_of(dataclasses.asdict(result)))):
+        assert rebuilt == result
+
+
+def numbers_of(value):
+    """The floats in nested lists and dicts."""
+    if isinstance(value, float):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [number for item in items for number in numbers_of(item)]
+
+
+def test_a_measured_result_is_rebuilt_and_equal():
+    result = estimate(BOOKER, question="Who won the 1997 Booker prize?", logprobs=[[-0.5]] * 5)
+    assert Result.from_dict(result.to_dict()) == Result.from_dict(json.loads(result.to_json())) == result
+    nothing = estimate([""], equivalence="exact")
+    assert math.isnan(Result.from_dict(nothing.to_dict()).normalized)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"entropy": "high"}, "the field entropy of a result is 'high'; it must have the type float"),
+        ({"labels": [0, 1.5]}, r"the field labels\[1\] of a result is 1.5; it must have the type int"),
+        ({"labels": "00"}, "the field labels of a result is '00'; it must have the type list"),
+        (
+            {"clusters": [{"indices": [0], "share": 1.0}]},
+            r"the field clusters\[0\].representative of a result is missing",
+        ),
+        ({"provenance": None}, "the field provenance of a result is None; it must be a dict"),
+        ({"scores": {"discrete": True}}, r"the field scores\['discrete'\] of a result is True"),
+    ],
+)
+def test_a_wrong_field_of_a_dict_is_named(change, message):
+    fields = estimate(["a", "b"], equivalence="exact").to_dict()
+    with pytest.raises(InputError, match=message):
+        Result.from_dict({**fields, **change})
+    with pytest.raises(InputError, match="the field labels of a result is missing"):
+        Result.from_dict({name: value for name, value in fields.items() if name != "labels"})
+    with pytest.raises(InputError, match="a result is a dict"):
+        Result.from_dict([fields])
+
+
+def test_undecided_pairs_are_a_warning_of_the_result_and_of_the_batch():
+    def nonsense(left, right):
+        return None if "?" in left + right else left == right
+
+    batch = estimate([["a?", "b?", "c?"], ["a", "a"]], equivalence=nonsense)
+    assert batch[0].warnings[0].startswith("3 of 3 pairs undecided, counted as different; the first: 'a?' and 'b?'")
+    assert batch.warnings == (
+        "3 of 3 pairs (100%) are undecided and count as different: the entropies may be too high",
+    )
+    assert repr(batch).endswith(f"nats\n  warning: {batch.warnings[0]}")
+    assert estimate([["a", "b"], ["a", "c"]], equivalence=nonsense).warnings == ()
+
+
+def test_a_batch_with_few_undecided_pairs_has_no_warning():
+    def rarely(left, right):
+        return None if {left, right} == {"0", "1"} else False
+
+    batch = estimate([[str(i) for i in range(10)]], equivalence=rarely)
+    assert (batch[0].provenance.undecided, batch[0].provenance.pairs, batch.warnings) == (1, 45, ())
 
 
 def test_a_batch_is_a_list_of_results():
