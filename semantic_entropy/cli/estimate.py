@@ -13,6 +13,8 @@ from semantic_entropy.cli.options import (
     cache_option,
     field_names,
     field_options,
+    how_to_read,
+    input_options,
     judge_option,
     open_scorer,
     quiet_option,
@@ -58,6 +60,7 @@ from semantic_entropy.cli.options import (
     help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
 )
 @field_options
+@input_options
 @cache_option
 @sampling_options
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
@@ -83,10 +86,12 @@ def estimate_command(
 
     if choices["sampler"] and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
-    names = field_names(choices)
-    check_paths(file, output, choices["samples"], choices["cache"])  # before a file is opened or removed
+    names, options = field_names(choices), how_to_read(choices)
+    check_paths(
+        file, output, choices["samples"], choices["cache"], options.requests
+    )  # before a file is opened or removed
     with open_scorer(choices) as scorer:
-        run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict)
+        run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict, options=options)
         try:
             summary = run.execute(progress=not quiet and sys.stderr.isatty())
         except KeyboardInterrupt:

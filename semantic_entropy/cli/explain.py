@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from semantic_entropy.cli.options import judge_option, open_scorer, sampling_options
+from semantic_entropy.cli.options import how_to_read, input_options, judge_option, open_scorer, sampling_options
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +28,7 @@ _BAR_WIDTH = 30  # characters for a cluster that has all responses
     help="The field of --file that holds the responses; default: responses.",
 )
 @click.option("-q", "--question", help="The question that was asked. With --file: the field that holds the question.")
+@input_options
 @click.option("-e", "--equivalence", metavar="NAME", help="The judge; default: auto (math, else text).")
 @judge_option
 @click.option("--convention", default="default", show_default=True, metavar="NAME")
@@ -55,9 +56,9 @@ def explain_command(
         raise click.UsageError("--sampler needs a question: add -q QUESTION")
     if (row_id or responses_field) and not file:
         raise click.UsageError("--id and --responses are for a row of a file: add --file FILE")
-    logprobs = None
+    logprobs, options = None, how_to_read(choices)
     if file:
-        row = find_row(file, row_id, FieldNames(responses_field or "responses", question))
+        row = find_row(file, row_id, FieldNames(responses_field or "responses", question), options)
         responses, question, logprobs = row.responses, row.question, row.logprobs
     with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
         result = scorer.estimate(list(responses) or None, question=question, logprobs=logprobs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,9 +14,11 @@ import click
 from semantic_entropy.errors import InputError
 
 if TYPE_CHECKING:
+    from semantic_entropy.io import InputOptions
     from semantic_entropy.tables import FieldNames
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
+FORMATS = ("jsonl", "json", "csv", "tsv", "openai", "lm-eval", "inspect", "parquet")  # those of io, imported late
 _ALWAYS_TEXT = frozenset(("api_key",))  # options with values that stay texts, even if they look like numbers
 
 
@@ -62,9 +64,7 @@ _SAMPLING_OPTIONS = (
 
 def sampling_options(command: _CommandT) -> _CommandT:
     """Add to a command the options that set how responses are drawn."""
-    for option in reversed(_SAMPLING_OPTIONS):
-        command = option(command)
-    return command
+    return _with_options(command, _SAMPLING_OPTIONS)
 
 
 _FIELD_OPTIONS = (
@@ -83,13 +83,34 @@ _FIELD_OPTIONS = (
         help="The field that holds the question; default: question, else a common name (prompt, query, messages, ...).",
     ),
 )
+_INPUT_OPTIONS = (
+    click.option(
+        "--input-format",
+        type=click.Choice(FORMATS),
+        help="The format of FILE; default: found from its suffix and its first line.",
+    ),
+    click.option(
+        "--group-by",
+        metavar="FIELD",
+        help="Each row has one response: the rows with the same FIELD are the responses to one question.",
+    ),
+    click.option(
+        "--requests",
+        metavar="FILE",
+        type=click.Path(dir_okay=False),
+        help="The requests of a batch, with the questions; the input is the output of this batch.",
+    ),
+)
 
 
 def field_options(command: _CommandT) -> _CommandT:
     """Add to a command the options that name the fields of a row. `field_names` returns their values."""
-    for option in reversed(_FIELD_OPTIONS):
-        command = option(command)
-    return command
+    return _with_options(command, _FIELD_OPTIONS)
+
+
+def input_options(command: _CommandT) -> _CommandT:
+    """Add to a command the options that say how a file is read. `how_to_read` returns their values."""
+    return _with_options(command, _INPUT_OPTIONS)
 
 
 def field_names(choices: dict[str, Any]) -> FieldNames:
@@ -97,6 +118,19 @@ def field_names(choices: dict[str, Any]) -> FieldNames:
     from semantic_entropy.tables import FieldNames
 
     return FieldNames(choices.pop("responses_field"), choices.pop("question_field"))
+
+
+def how_to_read(choices: dict[str, Any]) -> InputOptions:
+    """Remove the values of `input_options` from the choices of a command, and return them."""
+    from semantic_entropy.io import InputOptions
+
+    return InputOptions(choices.pop("input_format"), choices.pop("group_by"), choices.pop("requests"))
+
+
+def _with_options(command: _CommandT, options: Sequence[Callable[[_CommandT], _CommandT]]) -> _CommandT:
+    for option in reversed(options):
+        command = option(command)
+    return command
 
 
 def parse_options(texts: Iterable[str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """From responses to clusters: checked groups, extracted answers, judges, clusterers and conventions."""
 
 from semantic_entropy.clusters.answers import load_extractor, strip_reasoning
+from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, read_replies
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.conventions import Convention, load_convention
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
@@ -13,10 +14,13 @@ __all__ = [
     "FunctionEquivalence",
     "as_lists",
     "is_batch",
+    "is_messages",
     "is_missing",
+    "last_user_turn",
     "load_convention",
     "load_extractor",
     "many_groups",
     "one_group",
+    "read_replies",
     "strip_reasoning",
 ]

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any
 
+from semantic_entropy.clusters.chat_replies import is_reply, read_replies
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.types import Group
 
@@ -43,6 +44,8 @@ def is_batch(responses: Any) -> bool:
     Raises:
         InputError: `responses` is neither of the two. The message names the first wrong element.
     """
+    if is_reply(responses):
+        return False
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(
             f"responses={_show(responses)} is a {type(responses).__name__}; pass a list of str (several answers to one "
@@ -56,7 +59,12 @@ def is_batch(responses: Any) -> bool:
 
 
 def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> Group:
-    """Check one group. Error messages begin with `where`, such as "group 3: "."""
+    """Check one group. Error messages begin with `where`, such as "group 3: ".
+
+    The responses can also be replies of a chat model, such as the `choices` of an OpenAI object (`chat_replies`).
+    """
+    if replies := read_replies(responses):
+        responses, logprobs = replies.texts, replies.logprobs if logprobs is None else logprobs
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(f"{where}responses={_show(responses)} must be a list of str")
     if not responses:

@@ -2,10 +2,11 @@
 
 The modules are: `run` (one pass over a file), `formats` (selects the reader and the writer for a file suffix), `rows`
 (the interfaces of readers and writers), `jsonl` and `parquet` (the reader and the writer of each format),
+the folder `readers` (formats that are only read),
 `sampled_rows` (rows with a question and no responses), and `rejected` (rows without a result).
 """
 
-from semantic_entropy.io.formats import find_row
+from semantic_entropy.io.formats import InputOptions, find_row
 from semantic_entropy.io.run import FileRun, RunSummary, check_paths
 
-__all__ = ["FileRun", "RunSummary", "check_paths", "find_row"]
+__all__ = ["FileRun", "InputOptions", "RunSummary", "check_paths", "find_row"]

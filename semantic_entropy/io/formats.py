@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter, StreamWriter
-from semantic_entropy.io.rows import ResultWriter, RowReader
+from semantic_entropy.io.readers.delimited import DelimitedReader
+from semantic_entropy.io.readers.detection import find_format, is_document
+from semantic_entropy.io.readers.grouping import GroupedReader, check_single
+from semantic_entropy.io.readers.input_file import InputFile
+from semantic_entropy.io.readers.inspect_logs import InspectJsonReader, InspectZipReader, is_inspect_zip
+from semantic_entropy.io.readers.json_array import JsonArrayReader
+from semantic_entropy.io.readers.lm_eval_logs import check_sample
+from semantic_entropy.io.readers.openai_replies import OpenAICheck, read_questions
+from semantic_entropy.io.rows import ResultWriter, RowReader, check_row
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _LINE_SUFFIXES = (".jsonl", ".ndjson", "")
+_DESCRIPTIONS = {
+    "json": "JSON",
+    "openai": "replies of an OpenAI-compatible API",
+    "lm-eval": "a sample log of lm-evaluation-harness",
+    "inspect": "a log of inspect_ai",
+}
 
 
 def is_parquet(name: str | None) -> bool:
@@ -21,27 +37,82 @@ def is_parquet(name: str | None) -> bool:
     return name is not None and Path(name).suffix.lower() in _PARQUET_SUFFIXES
 
 
-def open_reader(name: str, names: FieldNames, *, copies_cells: bool = False, has_sampler: bool = False) -> RowReader:
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """How an input is read, as far as its names of fields do not say it.
+
+    Attributes:
+        format: one of `FORMATS`; None: found from the suffix and the first line.
+        group_by: the field that the rows with the responses to one question share; None: a row has all responses.
+        requests: the file with the requests of a batch, which has the questions; None: there is none.
+    """
+
+    format: str | None = None
+    group_by: str | None = None
+    requests: str | None = None
+
+
+FOUND = InputOptions()
+"""The format is found, and each row has all responses."""
+
+
+def open_reader(
+    name: str,
+    names: FieldNames,
+    options: InputOptions = FOUND,
+    *,
+    copies_cells: bool = False,
+    has_sampler: bool = False,
+) -> RowReader:
     """Return the reader for a file, or for standard input ("-").
 
     Args:
         name: the path of the file.
         names: the names of the fields that are measured.
+        options: the format, and how rows are joined.
         copies_cells: True if the writer copies the cells of a Parquet input. Then the reader converts only the columns
             that are measured.
         has_sampler: True if rows may have a question and no responses.
 
     Raises:
-        InputError: the file does not exist, or does not have the format of its suffix.
+        InputError: the file does not exist, or its format cannot be read.
         MissingDependencyError: the file is a Parquet file, and pyarrow is not installed.
     """
-    if name != "-" and (not Path(name).exists() or Path(name).is_dir()):
-        raise InputError(f"{name}: no such file")
-    if not is_parquet(name):
-        return JsonlReader(name, names)
-    from semantic_entropy.io.parquet import ParquetReader
+    file = InputFile(name)
+    kind = options.format or find_format(file)
+    if options.requests and kind != "openai":
+        raise InputError(f"--requests is for the output of a batch, and {name} is read as {kind}")
+    if options.group_by and kind == "inspect":
+        raise InputError("a log of inspect_ai is grouped by its samples: leave --group-by out")
+    if options.group_by and kind != "parquet":
+        file.copy_to_disk()
+    reader = _reader(file, names, kind, options, all_columns=not copies_cells, has_sampler=has_sampler)
+    if description := reader.description if isinstance(reader, DelimitedReader) else _DESCRIPTIONS.get(kind):
+        sys.stderr.write(f"{name}: read as {description}\n")
+    return GroupedReader(reader, options.group_by) if options.group_by else reader
 
-    return ParquetReader(name, names, all_columns=not copies_cells, has_sampler=has_sampler)
+
+def _reader(
+    file: InputFile, names: FieldNames, kind: str, options: InputOptions, *, all_columns: bool, has_sampler: bool
+) -> RowReader:
+    check = check_single if options.group_by else check_row
+    if kind == "parquet":
+        from semantic_entropy.io.parquet import ParquetReader
+
+        if options.group_by:
+            return ParquetReader(file.name, names, all_columns=True, check=check)
+        return ParquetReader(file.name, names, all_columns=all_columns, has_sampler=has_sampler)
+    if kind in ("csv", "tsv"):
+        return DelimitedReader(file, names, check, "\t" if kind == "tsv" else None)
+    if kind == "inspect":
+        return InspectZipReader(file, names) if is_inspect_zip(file) else InspectJsonReader(file, names)
+    if kind == "openai":
+        check = OpenAICheck(read_questions(InputFile(options.requests)) if options.requests else {})
+    elif kind == "lm-eval":
+        check = check_sample
+    if kind == "json" or (kind != "jsonl" and is_document(file)):
+        return JsonArrayReader(file, names, check)
+    return JsonlReader(file, names, check)
 
 
 def is_stream(output: str | None) -> bool:
@@ -79,13 +150,13 @@ def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices
     return ParquetWriter(path, output, runs, JsonColumns(reader.names, path.parent))
 
 
-def find_row(name: str, row_id: str | None, names: FieldNames) -> Group:
+def find_row(name: str, row_id: str | None, names: FieldNames, options: InputOptions = FOUND) -> Group:
     """Return the responses, question and log-probabilities of the row with this id; None: those of the first row.
 
     Raises:
         InputError: the file has no such row, or the row cannot be measured.
     """
-    reader = open_reader(name, names)
+    reader = open_reader(name, names, options)
     for row in reader.rows():
         if row.problem and row_id is None:
             raise InputError(f"{name}, {reader.unit} {row.number}: {row.problem}")

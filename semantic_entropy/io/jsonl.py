@@ -6,21 +6,22 @@ An output line has the fields of the input row, the fields of the result, the ke
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
-from semantic_entropy.errors import InputError
 from semantic_entropy.files import close_flushed, open_append, write_lines
 from semantic_entropy.io.fingerprints import RunChoices
+from semantic_entropy.io.readers.input_file import InputFile
+from semantic_entropy.io.readers.json_array import nested_rows
 from semantic_entropy.io.result_lines import ResultLines
 from semantic_entropy.io.rows import (
     InputRow,
     MeasuredRow,
     ResultWriter,
+    RowCheck,
     RowReader,
     UnwritableFieldError,
     check_row,
@@ -39,30 +40,34 @@ class JsonlReader(RowReader):
     unit = "line"
     number_key = "line"
 
+    def __init__(self, file: InputFile, names: FieldNames, check: RowCheck = check_row) -> None:
+        super().__init__(file.name, names)
+        self.file, self._check = file, check
+
     def rows(self) -> Generator[InputRow, None, None]:
-        with _open_input(self.name) as lines:
+        with self.file.open() as lines:
             for number, line in enumerate(lines, start=1):
                 if line.strip():
-                    yield _parse_row(number, line, self.names)
+                    yield self._parse(number, line)
 
     def total(self) -> int | None:
-        if self.name == "-" or not Path(self.name).is_file():  # a pipe can be read only once
+        if not self.file.is_repeatable:
             return None
-        with _open_input(self.name) as lines:
+        with self.file.open() as lines:
             return sum(1 for line in lines if line.strip())
 
-
-def _parse_row(number: int, line: bytes, names: FieldNames) -> InputRow:
-    text = line.decode("utf-8", errors="replace").rstrip("\r\n")
-    try:
-        fields = json.loads(line)
-    except ValueError as error:
-        return InputRow(number, text, None, problem=f"not JSON: {error}")
-    except RecursionError:
-        return InputRow(number, text, None, problem="not usable JSON: nested too deeply")
-    if not isinstance(fields, dict):
-        return InputRow(number, text, None, problem=f"a row is a JSON object, not a {type(fields).__name__}")
-    return InputRow(number, text, fields, *check_row(fields, names))
+    def _parse(self, number: int, line: bytes) -> InputRow:
+        text = line.decode("utf-8", errors="replace").rstrip("\r\n")
+        try:
+            fields = json.loads(line)
+        except ValueError as error:
+            return InputRow(number, text, None, problem=f"not JSON: {error}")
+        except RecursionError:
+            return InputRow(number, text, None, problem="not usable JSON: nested too deeply")
+        if not isinstance(fields, dict):
+            return InputRow(number, text, None, problem=f"a row is a JSON object, not a {type(fields).__name__}")
+        group, problem = self._check(fields, self.names)
+        return InputRow(number, text, fields, group, problem and problem + nested_rows(fields))
 
 
 class _LineWriter(ResultWriter):
@@ -177,16 +182,3 @@ def split_line(line: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
     start = max(i for i, name in enumerate(names) if bare_name(name) == RESULT_FIELDS[0])
     result = {bare_name(name): fields[name] for name in names[start:-2]}  # the last two are the key and the choices
     return {name: fields[name] for name in names[:start]}, result, fields[names[-2]]
-
-
-@contextlib.contextmanager
-def _open_input(name: str) -> Iterator[IO[bytes]]:
-    if name == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        file = Path(name).open("rb")  # noqa: SIM115  # closed below
-    except OSError as error:
-        raise InputError(f"{name}: cannot be read: {error.strerror}") from error
-    with file:
-        yield file

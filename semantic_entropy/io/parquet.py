@@ -28,7 +28,7 @@ from semantic_entropy.io.fingerprints import RunChoices, check_choices
 from semantic_entropy.io.jsonl import split_line, to_line
 from semantic_entropy.io.parquet_columns import InputColumns
 from semantic_entropy.io.result_lines import KeyIndex, ResultLines, work_file
-from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowReader, check_row
+from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowCheck, RowReader, check_row
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import (
     RESULT_FIELDS,
@@ -53,14 +53,23 @@ class ParquetReader(RowReader):
         names: the names of the columns that are measured.
         all_columns: True: `InputRow.fields` has all columns; False: `InputRow.fields` has only the measured columns.
         has_sampler: True if the file may have a column of questions and no column of responses.
+        check: returns the group, or the problem, of a row; None: `check_row`.
     """
 
     unit = "row"
     number_key = "row_number"
 
-    def __init__(self, name: str, names: FieldNames, *, all_columns: bool, has_sampler: bool = False) -> None:
+    def __init__(
+        self,
+        name: str,
+        names: FieldNames,
+        *,
+        all_columns: bool,
+        has_sampler: bool = False,
+        check: RowCheck | None = None,
+    ) -> None:
         super().__init__(name, names)
-        self.all_columns = all_columns
+        self.all_columns, self._check = all_columns, check or check_row
         try:
             with pq.ParquetFile(name) as file:
                 self.schema: Any = file.schema_arrow
@@ -71,7 +80,7 @@ class ParquetReader(RowReader):
         questions = names.question_fields(columns)
         if missing := [column for column in questions if column not in columns]:
             raise InputError(f"{name}: no column {missing[0]!r} for --question; it has {', '.join(columns) or 'none'}")
-        if names.responses not in columns and not (has_sampler and questions):
+        if check is None and names.responses not in columns and not (has_sampler and questions):
             hint = "; or pass --sampler NAME to send the questions to a model" if questions else ""
             raise InputError(
                 f"{name}: no column {names.responses!r}; it has {', '.join(columns) or 'none'}. Name the column of the "
@@ -89,7 +98,7 @@ class ParquetReader(RowReader):
                 for batch in file.iter_batches(batch_size=_BATCH):
                     for index, fields in enumerate(batch.select(columns).to_pylist()):
                         number += 1
-                        group, problem = check_row(fields, self.names)
+                        group, problem = self._check(fields, self.names)
                         text = json.dumps(fields, default=str) if problem else ""
                         cells = (batch, index)
                         yield InputRow(number, text, fields, group, problem, cells)

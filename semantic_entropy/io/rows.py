@@ -11,10 +11,10 @@ import decimal
 import math
 import uuid
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeAlias
 
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import InputError
@@ -54,7 +54,8 @@ class InputRow:
     def needs_responses(self, names: FieldNames) -> bool:
         """Whether the row has a question and no responses."""
         _, question = names.question_in(self.fields or {})
-        return isinstance(question, str) and bool(question.strip()) and not (self.fields or {}).get(names.responses)
+        has_question = isinstance(question, str) and bool(question.strip())
+        return has_question and self.group is None and not (self.fields or {}).get(names.responses)
 
     def marked_as_sampled(self, names: FieldNames) -> InputRow:
         """Return the row. If the row needs responses, set `sampled` to the names of the fields that a sampler fills."""
@@ -69,6 +70,8 @@ class InputRow:
 
 
 MeasuredRow = tuple[InputRow, Result]
+RowCheck: TypeAlias = Callable[[Mapping[str, Any], FieldNames], tuple[Group | None, str | None]]
+"""Reads the group of a row from its fields. Returns (group, None) if the row can be measured, else (None, problem)."""
 
 
 class RowReader(ABC):

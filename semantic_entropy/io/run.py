@@ -18,7 +18,7 @@ from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.files import check_distinct, locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
 from semantic_entropy.io.fingerprints import row_key, run_choices
-from semantic_entropy.io.formats import is_parquet, is_stream, open_reader, open_writer
+from semantic_entropy.io.formats import FOUND, InputOptions, is_parquet, is_stream, open_reader, open_writer
 from semantic_entropy.io.result_lines import work_file
 from semantic_entropy.io.rows import InputRow, MeasuredRow
 from semantic_entropy.io.sampled_rows import RowSampler
@@ -79,7 +79,13 @@ class RunSummary:
         return "\n".join(filter(None, ("; ".join(parts), warning, self.hint)))
 
 
-def check_paths(source: str, output: str | None, samples: str | Path | None, cache: str | Path | None) -> None:
+def check_paths(
+    source: str,
+    output: str | None,
+    samples: str | Path | None,
+    cache: str | Path | None,
+    requests: str | None = None,
+) -> None:
     """Raise InputError if two files of a run are the same file: it opens, replaces or removes them.
 
     Args:
@@ -87,8 +93,10 @@ def check_paths(source: str, output: str | None, samples: str | Path | None, cac
         output: the output; None or "-": standard output.
         samples: the sample store; None: there is none.
         cache: the verdict cache; None: there is none.
+        requests: the file of `--requests`; None: there is none.
     """
     paths: dict[str, str | Path | None] = {"input": source if source != "-" else None, "samples file": samples}
+    paths["requests"] = requests
     if cache is not None:
         paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}
     if output is not None and not is_stream(output):
@@ -115,6 +123,7 @@ class FileRun:
         names: the names of the fields that are measured.
         overwrite: True: remove an existing output and measure all rows; False: continue it.
         strict: True: stop at the first bad row; False: write bad rows to OUTPUT.bad.jsonl.
+        options: how the input is read.
 
     Raises:
         InputError: the input does not exist, two paths are the same file, or a suffix is unknown.
@@ -122,15 +131,23 @@ class FileRun:
     """
 
     def __init__(
-        self, scorer: Scorer, source: str, output: str | None, *, names: FieldNames, overwrite: bool, strict: bool
+        self,
+        scorer: Scorer,
+        source: str,
+        output: str | None,
+        *,
+        names: FieldNames,
+        overwrite: bool,
+        strict: bool,
+        options: InputOptions = FOUND,
     ) -> None:
         self.scorer, self.names, self.strict, self.overwrite = scorer, names, strict, overwrite
         samples = scorer.store.path if scorer.store else None
-        check_paths(source, output, samples, getattr(scorer.cache, "path", None))
+        check_paths(source, output, samples, getattr(scorer.cache, "path", None), options.requests)
         self.row_sampler = RowSampler(scorer.sampler, scorer.n, scorer.store, names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
         copies_cells = is_parquet(output) and not has_sampler
-        self.reader = open_reader(source, names, copies_cells=copies_cells, has_sampler=has_sampler)
+        self.reader = open_reader(source, names, options, copies_cells=copies_cells, has_sampler=has_sampler)
         self.writer = open_writer(output, self.reader, run_choices(scorer, names))
         report = None if self.writer.path is None else Path(f"{output}.bad.jsonl")
         self.bad = BadRows(self.reader, report, has_sampler=has_sampler)
@@ -279,7 +296,8 @@ class FileRun:
     def _note_question(self, row: InputRow, result: Result) -> None:
         """Print which field was taken as the question, once, and count the rows that have no question."""
         uses = self.scorer.uses_question(result)
-        if taken := self._questions.add(row.fields or {}, result, uses_question=uses):
+        question = row.group.question if row.group else None
+        if taken := self._questions.add(row.fields or {}, question, result, uses_question=uses):
             sys.stderr.write(f"question: the field {taken!r} (--question FIELD names another one)\n")
 
     def _nulls_hint(self) -> str:

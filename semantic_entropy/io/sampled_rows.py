@@ -11,9 +11,10 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
+from semantic_entropy.clusters import is_messages
 from semantic_entropy.io.rows import InputRow
 from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, SamplingRun
-from semantic_entropy.tables import FieldNames, is_messages
+from semantic_entropy.tables import FieldNames
 
 
 class RowSampler:

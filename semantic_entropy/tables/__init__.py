@@ -13,10 +13,11 @@ from semantic_entropy.tables.columns import (
     result_columns,
     result_shape,
 )
-from semantic_entropy.tables.field_names import FieldNames, QuestionUse, is_messages, last_user_turn
+from semantic_entropy.tables.field_names import QUESTION, FieldNames, QuestionUse
 from semantic_entropy.tables.frames import TableT, as_table, measure_table
 
 __all__ = [
+    "QUESTION",
     "RESULT_FIELDS",
     "FieldNames",
     "QuestionUse",
@@ -24,8 +25,6 @@ __all__ = [
     "as_table",
     "bare_name",
     "free_name",
-    "is_messages",
-    "last_user_turn",
     "measure_table",
     "open_keys",
     "result_columns",

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from semantic_entropy.clusters import last_user_turn
 from semantic_entropy.results import Result
 
 QUESTION = "question"
@@ -72,11 +73,13 @@ class QuestionUse:
         self._taken: dict[str, None] = {}
         self._texts: tuple[str, ...] = ()
 
-    def add(self, fields: Mapping[Any, Any], result: Result, *, uses_question: bool) -> str | None:
-        """Note a measured row. Return the field that was taken as the question if it was not taken before."""
+    def add(
+        self, fields: Mapping[Any, Any], question: str | None, result: Result, *, uses_question: bool
+    ) -> str | None:
+        """Note a measured row and its question. Return the field taken as the question if it was not taken before."""
         self.rows += 1
         name, _ = self.names.question_in(fields)
-        if name is None and uses_question and result.n_valid > 1:
+        if name is None and question is None and uses_question and result.n_valid > 1:
             if not self.without:
                 measured = (self.names.responses, self.names.logprobs, self.names.id)
                 self._texts = tuple(
@@ -97,28 +100,3 @@ class QuestionUse:
             f"{self.without} of {self.rows} rows have no field with a question, and the judge uses the question to "
             f"compare answers: name the field with {argument}{texts}"
         )
-
-
-def last_user_turn(value: Any) -> Any:
-    """Return the text of the last user message if the value is a list of chat messages, else the value."""
-    if not is_messages(value):
-        return value
-    turns = [message for message in value if message.get("role") in ("user", "human")]
-    return _message_text(turns[-1].get("content")) if turns else None
-
-
-def is_messages(value: Any) -> bool:
-    """Whether the value is a list of chat messages, such as `[{"role": "user", "content": "2 + 2?"}]`."""
-    return (
-        isinstance(value, list | tuple)
-        and bool(value)
-        and all(isinstance(message, Mapping) and "role" in message and "content" in message for message in value)
-    )
-
-
-def _message_text(content: Any) -> Any:
-    """Return the text of a message. Its content is a text, or a list of parts: `{"type": "text", "text": "..."}`."""
-    if not isinstance(content, list | tuple):
-        return content
-    texts = [part.get("text") if isinstance(part, Mapping) else part for part in content]
-    return "\n".join(text for text in texts if isinstance(text, str))

@@ -203,7 +203,7 @@ def _warn_about_questions(
 ) -> None:
     use = QuestionUse(names)
     for row, result in zip(rows, results, strict=True):
-        if taken := use.add(row, result, uses_question=uses_question(result)):
+        if taken := use.add(row, names.question_in(row)[1], result, uses_question=uses_question(result)):
             warnings.warn(f"question: the column {taken!r}; confirm it with question={taken!r}", stacklevel=6)
     if warning := use.warning("question=NAME"):
         warnings.warn(warning, stacklevel=6)

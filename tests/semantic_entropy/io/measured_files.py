@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from semantic_entropy import Scorer
 from semantic_entropy.io import FileRun
+from semantic_entropy.io.formats import FOUND
 from semantic_entropy.tables import FieldNames
 
 ROWS = [
@@ -35,9 +36,9 @@ def read(path: Path):
     return [json.loads(line) for line in path.read_bytes().splitlines()]
 
 
-def measure(source: Path, output: Path, *, overwrite=False, strict=False, field="responses", question=None, **choices):
-    with Scorer(choices.pop("equivalence", "exact"), **choices) as scorer:
-        run = FileRun(
-            scorer, str(source), str(output), names=FieldNames(field, question), overwrite=overwrite, strict=strict
-        )
+def measure(source: Path, output: Path, *, field="responses", question=None, equivalence="exact", **choices):
+    run_choices = {"overwrite": False, "strict": False, "options": FOUND}
+    run_choices |= {name: choices.pop(name) for name in run_choices.keys() & choices.keys()}
+    with Scorer(equivalence, **choices) as scorer:
+        run = FileRun(scorer, str(source), str(output), names=FieldNames(field, question), **run_choices)
         return run.execute(progress=False)

@@ -1,0 +1,183 @@
+"""Rows with one response each: the rows with the same value of a field are the responses to one question.
+
+The input is read twice. The first pass finds whether the rows of each group are adjacent, and which fields differ
+inside a group; it keeps 16 bytes for each group. If the rows are adjacent, the second pass has one group at a time in
+memory; else all rows are kept in memory, and standard error says so. Standard input is copied to a temporary file.
+
+A field that has one value in each group keeps its value; a field that differs inside any group becomes a list with the
+value of each row. A bad row is reported by itself, and its group is measured without it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+from collections.abc import Generator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from semantic_entropy.clusters import one_group
+from semantic_entropy.errors import InputError
+from semantic_entropy.io.rows import InputRow, RowReader
+from semantic_entropy.plain_text import to_json_line
+from semantic_entropy.tables import QUESTION, FieldNames
+from semantic_entropy.types import Group
+
+_SINGLE_NAMES = ("response", "completion", "generation", "output", "prediction")  # not `answer`: often the gold answer
+_COMPLETE: Mapping[str, Any] = {}  # in place of the first row of a complete group, which is not needed any more
+
+
+class GroupedReader(RowReader):
+    """Joins the rows of another reader.
+
+    Args:
+        reader: the reader of the rows. Its `check` is `check_single`, or that of a format with replies.
+        group_by: the field that the rows of a group share; "question" can be a question that has another name.
+    """
+
+    def __init__(self, reader: RowReader, group_by: str) -> None:
+        super().__init__(reader.name, reader.names)
+        self._reader, self._group_by = reader, group_by
+        self.unit, self.number_key = reader.unit, reader.number_key  # type: ignore[misc]  # of the first row of a group
+        self._lists: set[str] | None = None  # the fields that differ inside a group; None: not known yet
+        self._adjacent = True
+
+    def rows(self) -> Generator[InputRow, None, None]:
+        if self._lists is None:
+            self._lists = self._survey()
+        rows = self._keyed_rows()
+        if not self._adjacent:
+            rows = self._sorted(rows)
+        members: list[InputRow] = []
+        current = None
+        for key, row in rows:
+            if key is None:
+                yield row
+                continue
+            if members and key != current:
+                yield self._joined(members)
+                members = []
+            members.append(row)
+            current = key
+        if members:
+            yield self._joined(members)
+
+    def _keyed_rows(self) -> Generator[tuple[bytes | None, InputRow], None, None]:
+        """Yield each row with the digest of its group; None: a bad row."""
+        for row in self._reader.rows():
+            fields = row.fields or {}
+            if row.problem:
+                yield None, row
+            elif self._group_by in fields:
+                yield _digest(fields[self._group_by]), row
+            elif self._group_by == QUESTION and row.group and row.group.question is not None:
+                yield _digest(row.group.question), row
+            else:
+                problem = f"no field {self._group_by!r} for --group-by; it has {', '.join(fields) or 'none'}"
+                yield None, replace(row, text=row.text or to_json_line(fields), group=None, problem=problem)
+
+    def _survey(self) -> set[str]:
+        """Find whether the rows of each group are adjacent. Return the fields that differ inside a group."""
+        first: dict[bytes, Mapping[str, Any]] = {}
+        lists: set[str] = set()
+        current, count = None, 0
+        for key, row in self._keyed_rows():
+            if key is None:
+                continue
+            count += 1
+            lists.add(single_field(row.fields or {}, self.names))
+            if key not in first:
+                if current is not None and self._adjacent:
+                    first[current] = _COMPLETE  # the group is complete, unless the rows are not adjacent
+                first[key] = row.fields or {}
+            elif key != current and self._adjacent:
+                self._adjacent = False
+                return self._survey()
+            else:
+                lists |= _differing(first[key], row.fields or {})
+            current = key
+        if found := lists & {*_SINGLE_NAMES} - {self.names.responses}:
+            sys.stderr.write(f"responses: the field {min(found)!r} (--responses FIELD names another one)\n")
+        if not self._adjacent:
+            sys.stderr.write(
+                f"{self.name}: rows with the same {self._group_by} are not adjacent, so all {count} rows are kept in "
+                f"memory; sort the file by {self._group_by} to need one group at a time\n"
+            )
+        return lists
+
+    def _sorted(
+        self, rows: Iterable[tuple[bytes | None, InputRow]]
+    ) -> Generator[tuple[bytes | None, InputRow], None, None]:
+        """Yield the rows of the first group, then those of the second, ... and a bad row when it is read."""
+        groups: dict[bytes, list[InputRow]] = {}
+        for key, row in rows:
+            if key is None:
+                yield None, row
+            else:
+                groups.setdefault(key, []).append(row)
+        for key, members in groups.items():
+            for row in members:
+                yield key, row
+
+    def _joined(self, members: Sequence[InputRow]) -> InputRow:
+        names = dict.fromkeys(name for row in members for name in row.fields or {})
+        fields = {
+            name: [(row.fields or {}).get(name) for row in members]
+            if name in (self._lists or ())
+            else (members[0].fields or {}).get(name)
+            for name in names
+        }
+        group, problem = self._group([row.group for row in members if row.group])
+        return InputRow(members[0].number, to_json_line(fields) if problem else "", fields, group, problem)
+
+    def _group(self, groups: Sequence[Group]) -> tuple[Group | None, str | None]:
+        questions = list(dict.fromkeys(group.question for group in groups))
+        if len(questions) > 1:
+            shown = " and ".join(f"{question!r:.60}" for question in questions[:2])
+            return None, f"rows with the same {self._group_by} have different questions: {shown}"
+        responses = [response for group in groups for response in group.responses]
+        logprobs = [tokens for group in groups for tokens in group.logprobs or ()]
+        try:
+            return one_group(responses, questions[0], logprobs if len(logprobs) == len(responses) else None), None
+        except InputError as error:
+            return None, str(error)
+
+
+def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
+    """Return (group, None) for a row with one response, else (None, problem).
+
+    The response is a text, or a list of texts, in the field of the responses; without this field, in a field with a
+    common name. `logprobs` are those of the one response.
+    """
+    field = single_field(fields, names)
+    for name in (field, names.question):
+        if name is not None and name not in fields:
+            return None, f"no field {name!r}; it has {', '.join(fields) or 'none'}"
+    value, logprobs = fields[field], fields.get(names.logprobs)
+    is_text = isinstance(value, str)
+    tokens = [logprobs] if is_text and logprobs else None
+    try:
+        return one_group([value] if is_text else value, names.question_in(fields)[1], tokens), None
+    except InputError as error:
+        return None, str(error)
+
+
+def single_field(fields: Mapping[str, Any], names: FieldNames) -> str:
+    """Return the field with the one response of a row."""
+    if names.responses in fields or names.responses != FieldNames().responses:
+        return names.responses
+    return next((name for name in _SINGLE_NAMES if name in fields), names.responses)
+
+
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> set[str]:
+    names = first.keys() | second.keys()
+    return {name for name in names if _json_text(first.get(name)) != _json_text(second.get(name))}
+
+
+def _json_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _digest(value: Any) -> bytes:
+    return hashlib.blake2b(_json_text(value).encode(), digest_size=16).digest()

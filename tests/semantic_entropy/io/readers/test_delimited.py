@@ -1,0 +1,79 @@
+"""CSV and TSV: lists in a cell, several columns, other separators, and rows that cannot be read."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+
+from semantic_entropy import InputError
+from semantic_entropy.io import find_row
+from semantic_entropy.tables import FieldNames
+from tests.semantic_entropy.io.measured_files import measure, read
+
+
+def test_a_cell_holds_the_responses_as_a_json_list_or_as_pandas_writes_a_list(tmp_path):
+    texts = ["It's Paris", 'the "capital"', "a\nb"]
+    frame = pd.DataFrame({"id": [1, 2], "responses": [texts, texts], "logprobs": [[[-0.1]] * 3, None]})
+    frame.to_csv(tmp_path / "pandas.csv", index=False)
+    frame["responses"] = frame["responses"].map(json.dumps)
+    frame.to_csv(tmp_path / "json.csv", index=False)
+    for name in ("pandas", "json"):
+        summary = measure(tmp_path / f"{name}.csv", tmp_path / f"{name}.jsonl")
+        assert (summary.rows, summary.rejected) == (2, 0)
+        rows = read(tmp_path / f"{name}.jsonl")
+        assert rows[0]["answers"] == texts
+        assert "likelihood" in rows[0]["scores"]
+        assert rows[1]["id"] == "2"  # the cells stay texts
+    assert rows[0]["responses"] == json.dumps(texts)
+
+
+@pytest.mark.parametrize("cell", ["['a' 'b']", "[1, 2]", "a, b", "[f'a']", "['a', b]", "(", "[" * 5000])
+def test_a_cell_without_a_list_of_texts_is_a_bad_row_that_names_group_by(tmp_path, cell):
+    pd.DataFrame({"responses": [cell]}).to_csv(tmp_path / "in.csv", index=False)
+    with pytest.raises(InputError, match="is not a JSON list of texts; if each row has one response, add --group-by"):
+        find_row(str(tmp_path / "in.csv"), None, FieldNames())
+
+
+def test_several_columns_hold_one_response_each_and_empty_cells_are_left_out(tmp_path, capsys):
+    header = "\ufeffid;prompt;response_1;response_2;response_3\n"
+    text = header + '1;"a; b?";Paris;It is Paris;"Ro""me"\n2;x?;a;"b\nc";\n3;y?;;;\n4;z\n'
+    (tmp_path / "in.csv").write_text(text, encoding="utf-8")
+    summary = measure(tmp_path / "in.csv", tmp_path / "out.jsonl")
+    assert (summary.rows, summary.rejected) == (2, 2)
+    rows = read(tmp_path / "out.jsonl")
+    assert [row["answers"] for row in rows] == [["Paris", "It is Paris", 'Ro"me'], ["a", "b\nc"]]
+    assert list(rows[0])[:5] == ["id", "prompt", "response_1", "response_2", "response_3"]
+    assert [(row["line"], row["problem"]) for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [
+        (5, "no response: the cells response_1 to response_3 are empty"),
+        (6, "2 cells, and the first line names 5 columns"),
+    ]
+    said = capsys.readouterr().err
+    assert "read as CSV separated by ';', responses in the columns response_1, response_2, response_3" in said
+
+
+def test_a_pattern_names_the_columns(tmp_path):
+    (tmp_path / "in.tsv").write_text("gold\tmodel a\tmodel b\nx\ty\tz\n")
+    row = find_row(str(tmp_path / "in.tsv"), None, FieldNames("model*"))
+    assert row.responses == ("y", "z")
+    with pytest.raises(InputError, match=r"no column fits 'm\?dle\*'; it has gold, model a, model b"):
+        find_row(str(tmp_path / "in.tsv"), None, FieldNames("m?dle*"))
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (b"id,id\n1,2\n", "several columns are named 'id'"),
+        (b"responses\n\xe9t\xe9\n", "line 2: not UTF-8 .* iconv -f WINDOWS-1252 -t UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_an_error_with_the_fix(tmp_path, content, says):
+    (tmp_path / "in.csv").write_bytes(content)
+    with pytest.raises(InputError, match=says):
+        find_row(str(tmp_path / "in.csv"), None, FieldNames())
+
+
+def test_a_cell_can_be_longer_than_the_default_of_the_csv_module(tmp_path):
+    (tmp_path / "in.csv").write_text("response_1,response_2\n" + "a" * 200_000 + ",b\n")
+    assert len(find_row(str(tmp_path / "in.csv"), None, FieldNames()).responses[0]) == 200_000

@@ -1,0 +1,34 @@
+"""Sample logs of lm-evaluation-harness.
+
+`logs/lm_eval.jsonl` was written by lm_eval 0.4.13: a task with `repeats: 3` and two filters, and a task of choices.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from semantic_entropy.io import find_row
+from semantic_entropy.tables import FieldNames
+from tests.semantic_entropy.io.measured_files import measure, read
+
+LOG = Path(__file__).parent / "logs" / "lm_eval.jsonl"
+
+
+def test_the_repeats_of_a_document_are_its_responses_and_a_choice_task_is_a_bad_row(tmp_path):
+    summary = measure(LOG, tmp_path / "out.jsonl", equivalence="text")
+    rows = read(tmp_path / "out.jsonl")
+    assert [(row["doc_id"], row["filter"], row["answers"]) for row in rows[::2]] == [
+        (0, "all", ["Paris", "It is Paris", "Rome"]),
+        (0, "first", ["Paris", "It is Paris", "Rome"]),
+    ]
+    assert (summary.rows, summary.rejected, summary.warning) == (4, 1, "")
+    problem = read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"]
+    assert problem == "resps has 2 requests: only tasks of the type generate_until have responses"
+
+
+def test_the_question_is_a_field_of_the_document_and_filtered_responses_can_be_named():
+    assert find_row(str(LOG), None, FieldNames()).question == "Capital of France?"
+    assert find_row(str(LOG), None, FieldNames(question="answer")).question == "Paris"
+    names = FieldNames("filtered_resps", id="filter")
+    assert find_row(str(LOG), "first", names).responses == ("Paris",)
+    assert find_row(str(LOG), "all", names).responses == ("Paris", "It is Paris", "Rome")
