@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from semantic_entropy.contracts import describe, run_estimator
+from semantic_entropy.contracts import check_requirements, describe, run_estimator
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
@@ -45,6 +45,7 @@ def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimat
     names = Counter(estimator.name for estimator in estimators)
     named = []
     for estimator in estimators:
+        check_requirements(estimator)
         described = describe("estimator", estimator)
         named.append(NamedEstimator(estimator, described if names[estimator.name] > 1 else estimator.name, described))
     twice = [name for name, count in Counter(each.name for each in named).items() if count > 1]

@@ -15,16 +15,24 @@ import itertools
 import math
 import random
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts import judge_pairs, run_estimator
-from semantic_entropy.errors import SamplingError, SemanticEntropyError
+from semantic_entropy.contracts import (
+    check_component,
+    check_requirements,
+    checked_flow,
+    describe,
+    judge_pairs,
+    run_estimator,
+    stream_samples,
+)
+from semantic_entropy.errors import PluginError, SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
-from semantic_entropy.sampling import Request, SampleFailure, Sampler
-from semantic_entropy.types import Evidence, Pair, Sample, Usage, Verdict, by_first_appearance
+from semantic_entropy.sampling import Request, Sampler
+from semantic_entropy.types import Evidence, Pair, Sample, Verdict, by_first_appearance
 
 ANSWERS = (
     *("Paris", "paris.", "It is Paris", "Rome", "42", "42.0", "forty-two", r"\frac{1}{2}", "0.5"),
@@ -86,7 +94,7 @@ def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int
 
 
 def _report(component: Any, rules: Iterator[str]) -> None:
-    broken = list(_version_rules(component))
+    broken = list(_component_rules(component))
     try:
         broken.extend(rules)
     except SemanticEntropyError as error:  # after a broken contract, the other rules cannot be checked
@@ -95,14 +103,14 @@ def _report(component: Any, rules: Iterator[str]) -> None:
         raise ConformanceError(component.name, broken)
 
 
-def _version_rules(component: Any) -> Iterator[str]:
-    if type(component.rules) is not int or component.rules < 1:
-        yield f"rules is {component.rules!r}: it must be a whole number of 1 or more"
+def _component_rules(component: Any) -> Iterator[str]:
+    try:
+        check_component(type(component).__name__, component)
+    except PluginError as error:
+        yield str(error)
 
 
 def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: str | None) -> Iterator[str]:
-    if not equivalence.name:
-        yield "name is empty: results could not name the judge"
     judge_pairs(equivalence, [])
     pairs = [Pair(question, left, right) for left, right in itertools.combinations(answers, 2)]
     judged = dict(zip(pairs, judge_pairs(equivalence, pairs), strict=True))
@@ -156,43 +164,29 @@ def _keys(equivalence: Equivalence, answers: list[str], question: str | None) ->
 
 
 def _clusterer_rules(clusterer: Clusterer) -> Iterator[str]:
-    if not clusterer.name:
-        yield "name is empty: results could not name the clusterer"
     draw = random.Random(0)
     for size in (0, 1, 2, 3, 8, 20):
         yield from _flow_rules(clusterer, [draw.randrange(1 + size // 3) for _ in range(size)])
 
 
 def _flow_rules(clusterer: Clusterer, classes: list[int]) -> Iterator[str]:
-    size, asked = len(classes), 0
-    flow = clusterer.flow(size)
-    wanted: list[tuple[int, int]] = []
-    answers: list[bool] | None = None
+    size = len(classes)
+    flow = checked_flow(clusterer, size)
     try:
-        while asked <= 4 * size * size + 4:
-            wanted = next(flow) if answers is None else flow.send(answers)
-            asked += max(1, len(wanted))
-            for i, j in wanted:
-                if i == j or not (0 <= i < size and 0 <= j < size):
-                    yield f"for {size} answers it asks for the invalid pair ({i}, {j})"
-                    return
-            answers = [classes[i] == classes[j] for i, j in wanted]
-        yield f"for {size} answers it asked for {asked} pairs and did not end"
+        wanted = next(flow)
+        while True:
+            if any(i == j for i, j in wanted):
+                yield f"for {size} answers it asks for a pair of an answer and itself: {wanted!r:.200}"
+                return
+            wanted = flow.send([classes[i] == classes[j] for i, j in wanted])
     except StopIteration as done:
         labels = done.value
-        if not isinstance(labels, list) or len(labels) != size:
-            yield f"flow({size}) returned {labels!r}; it must return a list of {size} labels"
-        elif by_first_appearance(labels) != by_first_appearance(classes):
-            yield f"labels depend on more than the verdicts: {labels}, for a transitive judge with classes {classes}"
+    if by_first_appearance(labels) != by_first_appearance(classes):
+        yield f"labels depend on more than the verdicts: {labels}, for a transitive judge with classes {classes}"
 
 
 def _estimator_rules(estimator: EntropyEstimator) -> Iterator[str]:
-    if not estimator.name:
-        yield "name is empty: its score would have no name"
-    unknown = estimator.requires - set(Evidence.__dataclass_fields__)
-    if unknown:
-        yield f"requires {sorted(unknown)}, which is not a field of Evidence"
-        return
+    check_requirements(estimator)
     draw = random.Random(0)
     for labels in ((0,), (0, 0, 0), (0, 1, 2), (0, 1, 0, 2, 0, 1)):
         yield from _estimates(estimator, labels, draw)
@@ -212,16 +206,12 @@ def _estimates(estimator: EntropyEstimator, labels: tuple[int, ...], draw: rando
 
 
 def _sampler_rules(sampler: Sampler, questions: Sequence[str], n: int) -> Iterator[str]:
-    if not sampler.name:
-        yield "name is empty: results could not name the sampler"
-    if not isinstance(sampler.describe(), str) or not sampler.describe():
-        yield f"describe() returned {sampler.describe()!r}: it must return a text that is not empty"
+    describe("sampler", sampler)
     yield from _settings_rules(sampler)
-    if outcomes := _stream(sampler, []):
-        yield f"without a request, it drew {outcomes[0]!r:.80}"
+    yield from _outcome_rules(stream_samples(sampler, []))
     for first in (0, n):
         requests = [Request(index, question, n, first) for index, question in enumerate(questions)]
-        yield from _outcome_rules(requests, _stream(sampler, requests))
+        yield from _outcome_rules(stream_samples(sampler, iter(requests)))
     yield from _laziness_rules(sampler, questions)
 
 
@@ -243,60 +233,19 @@ def _leaves(value: object) -> Iterator[object]:
         yield value
 
 
-def _stream(sampler: Sampler, requests: Sequence[Request]) -> list[Any]:
-    try:
-        return list(sampler.stream(iter(requests)))
-    except SemanticEntropyError:
-        raise
-    except Exception as error:
-        raise SamplingError(f"stream() raised {type(error).__name__}: {error}") from error
-
-
-def _outcome_rules(requests: Sequence[Request], outcomes: Sequence[Any]) -> Iterator[str]:
-    by_request: dict[Request, list[Any]] = {request: [] for request in requests}
-    for outcome in outcomes:
-        if not isinstance(outcome, tuple) or len(outcome) != 2 or outcome[0] not in by_request:
-            yield f"it yielded {outcome!r:.80}: it must yield pairs of a given request and its sample or failure"
-            return
-        by_request[outcome[0]].append(outcome[1])
-    for request, results in by_request.items():
-        samples = [result for result in results if isinstance(result, Sample)]
-        failures = [result for result in results if isinstance(result, SampleFailure)]
-        if len(samples) + len(failures) != len(results):
-            yield f"for {request} it yielded something that is neither a Sample nor a SampleFailure: {results!r:.80}"
-        elif len(samples) > request.n:
-            yield f"for {request} it drew {len(samples)} samples: it must draw at most {request.n}"
-        elif len(samples) < request.n and not (len(failures) == 1 and results[-1] is failures[0]):
-            yield (
-                f"for {request} it drew {len(samples)} samples and {len(failures)} failures: missing samples need "
-                "exactly one failure, which comes last"
-            )
-        elif len(samples) == request.n and failures:
-            yield f"for {request} it drew all samples, and then failed: {failures[0].reason}"
-        for failure in failures:
-            yield from _usage_rules("failure", failure.usage)
-        for sample in samples:
-            yield from _usage_rules("sample", sample.usage)
-            yield from _sample_rules(sample)
-
-
-def _usage_rules(owner: str, usage: Any) -> Iterator[str]:
-    if usage is not None and not isinstance(usage, Usage):
-        yield f"a {owner}'s usage is {usage!r:.80}: it must be a Usage or None"
+def _outcome_rules(outcomes: Iterable[tuple[Request, Any]]) -> Iterator[str]:
+    for request, outcome in outcomes:
+        if outcome is None:
+            yield f"for {request} samples are missing without a failure: yield one SampleFailure, which comes last"
+        elif isinstance(outcome, Sample):
+            yield from _sample_rules(outcome)
 
 
 def _sample_rules(sample: Sample) -> Iterator[str]:
-    if not isinstance(sample.text, str):
-        yield f"a sample's text is {sample.text!r:.80}, a {type(sample.text).__name__}: it must be a str"
-    texts = (sample.finish_reason, sample.reasoning)
-    if not all(text is None or isinstance(text, str) for text in texts):
-        yield f"a sample's finish_reason and reasoning are {texts!r:.80}: each must be a str or None"
     for name, highest in (("logprobs", 1e-3), ("token_entropies", math.inf), ("hidden_state", math.inf)):
-        values = getattr(sample, name)
-        if values is None:
-            continue
-        if not isinstance(values, tuple) or not all(isinstance(v, float) and math.isfinite(v) for v in values):
-            yield f"a sample's {name} are {values!r:.80}: they must be a tuple of finite floats, or None"
+        values = getattr(sample, name) or ()
+        if not all(map(math.isfinite, values)):
+            yield f"a sample's {name} are {values!r:.80}: they must be finite, or None"
         elif any(value > highest for value in values):
             yield f"a sample's {name} hold {max(values)}: the logarithm of a probability is at most 0"
     if sample.logprobs and sample.token_entropies and len(sample.logprobs) != len(sample.token_entropies):

@@ -20,6 +20,9 @@ class PrivateSettings:
 
     __slots__ = ("__weakref__",)
 
+    def __repr__(self) -> str:
+        return "PrivateSettings()"  # equal in every process: `describe_identity` digests settings that contain it
+
 
 def class_identity(component_class: type) -> tuple[str, str]:
     """Return the (module, qualified name) of a component class for the keys of cache files and sample stores.

@@ -19,7 +19,7 @@ from decimal import Decimal
 
 from semantic_entropy.clusters.choices import choice_letter
 from semantic_entropy.clusters.refusals import is_refusal
-from semantic_entropy.errors import InputError, nearest
+from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.types import Extractor
 
 _THINK = re.compile(r"<(/?)think>", re.IGNORECASE)
@@ -325,7 +325,15 @@ def load_extractor(extract: str | Extractor) -> Extractor:
 
 def _after_reasoning(extract: Extractor, *, check: bool = False) -> Extractor:
     def run(response: str) -> str | None:
-        answer = extract(strip_reasoning(response))
+        try:
+            answer = extract(strip_reasoning(response))
+        except (Exception, SystemExit) as error:
+            if not check or isinstance(error, SemanticEntropyError):
+                raise
+            raise InputError(
+                f"extract: {getattr(extract, '__name__', extract)!r} raised {type(error).__name__}: {error} for "
+                f"{response[:80]!r}; return None if there is no answer"
+            ) from error
         if check and answer is not None and not isinstance(answer, str):
             raise InputError(
                 f"extract: {getattr(extract, '__name__', extract)!r} returned {answer!r} for {response[:80]!r}; "

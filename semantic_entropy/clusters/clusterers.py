@@ -39,11 +39,16 @@ class Clusterer(ABC):
     """Base of every clusterer: implement `flow`."""
 
     name: str = ""
+    """The name in results; default: the name of the class."""
     order: Order = "canonical"
     rules: int = 1
     """The version of the rules: raise it when the same verdicts can give another partition."""
     distinct: ClassVar[bool] = True
     """Whether the items are distinct answers (answers with equal keys are one item), or single responses."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.name or cls.__name__
 
     @abstractmethod
     def flow(self, size: int) -> Flow:

@@ -11,8 +11,8 @@ fix. NumPy's numbers become Python's, so that a result can always be written as 
 `stream_samples` yield everything that arrives before such an error.
 """
 
-from semantic_entropy.contracts.component_calls import call_component, component_versions, describe
-from semantic_entropy.contracts.estimate_checks import checked_flow, clusterer_for, run_estimator
+from semantic_entropy.contracts.component_calls import call_component, check_component, component_versions, describe
+from semantic_entropy.contracts.estimate_checks import check_requirements, checked_flow, clusterer_for, run_estimator
 from semantic_entropy.contracts.sample_checks import stream_samples
 from semantic_entropy.contracts.verdict_checks import (
     answer_keys,
@@ -25,6 +25,8 @@ from semantic_entropy.contracts.verdict_checks import (
 __all__ = [
     "answer_keys",
     "call_component",
+    "check_component",
+    "check_requirements",
     "checked_flow",
     "clusterer_for",
     "component_versions",

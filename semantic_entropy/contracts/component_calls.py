@@ -39,6 +39,16 @@ def call_component(
         raise error(raised_message(what, raised, during)) from raised
 
 
+def check_component(kind: str, component: Any) -> None:
+    """Check the attributes that every kind has. Raise PluginError if `name` or `rules` cannot be used."""
+    if not isinstance(component.name, str) or not component.name:
+        raise PluginError(
+            f"{kind} {type(component).__name__}: name is {component.name!r:.200}; it is a text, not empty"
+        )
+    if type(component.rules) is not int or component.rules < 1:
+        raise PluginError(f"{kind} {component.name!r}: rules is {component.rules!r:.200}; it is a whole number from 1")
+
+
 def describe(kind: str, component: Any) -> str:
     """Return `component.describe()`. Raise PluginError if it is not a text."""
     what = f"{kind} {component.name!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Set as AbstractSet
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
@@ -62,6 +63,17 @@ def _reject_flow(clusterer: Clusterer, size: int, defect: str, cause: BaseExcept
 
 def _is_index(value: Any, size: int) -> bool:
     return (type(value) is int or isinstance(value, Integral)) and 0 <= int(value) < size
+
+
+def check_requirements(estimator: EntropyEstimator) -> None:
+    """Raise PluginError if `requires` is not a set of fields of `Evidence`: no evidence would ever be enough."""
+    requires: Any = estimator.requires
+    fields = Evidence.__dataclass_fields__
+    if not isinstance(requires, AbstractSet) or not all(name in fields for name in requires):
+        raise PluginError(
+            f"estimator {estimator.name!r}: requires is {requires!r:.200}; it is a set of fields of Evidence: "
+            f"{', '.join(fields)}"
+        )
 
 
 def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:

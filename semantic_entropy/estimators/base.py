@@ -19,11 +19,16 @@ class EntropyEstimator(ABC):
     """Base class of every estimator. Implement `estimate`, and list the needed fields of `Evidence` in `requires`."""
 
     name: str = ""
+    """The name in results; default: the name of the class."""
     requires: ClassVar[frozenset[str]] = frozenset()
     """Names of `Evidence` fields that the estimator needs in addition to the labels, such as "logprobs"."""
     higher_is_uncertain: ClassVar[bool] = True
     rules: int = 1
     """The version of the rules: raise it when the same evidence can give another estimate."""
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.name = cls.name or cls.__name__
 
     @abstractmethod
     def estimate(self, evidence: Evidence) -> Estimate:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.contracts import check_component
 from semantic_entropy.errors import InputError, PluginError
 from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.registry.discovery import default_registry
@@ -78,6 +79,7 @@ def register(kind: str, name: str, factory: Callable[..., Any], summary: str = "
 def as_equivalence(value: Any) -> Equivalence:
     """Convert an `Equivalence` or a plain function of two strings to a judge."""
     if isinstance(value, Equivalence):
+        check_component("equivalence", value)
         return value
     if isinstance(value, type):
         raise InputError(f"equivalence={value.__name__} is a class: pass an instance, {value.__name__}(...)")
@@ -108,10 +110,12 @@ def _load(kind: str, name: str, base: type[_T], options: dict[str, Any]) -> _T:
     component = default_registry().create(kind, name, **options)
     if not isinstance(component, base):
         raise PluginError(f"{kind} {name!r} built {component!r}, which is not an instance of {base.__name__}")
+    check_component(kind, component)
     return component
 
 
 def _instance(kind: str, value: object, base: type[_T]) -> _T:
     if isinstance(value, base):
+        check_component(kind, value)
         return value
     raise InputError(f"{kind}={value!r} is not usable: pass a name or an instance of {base.__name__}")

@@ -198,6 +198,43 @@ def test_the_numbers_of_numpy_in_an_estimate_become_floats_that_json_accepts():
     assert type(result.entropy) is type(result.scores["returns"]) is type(result.probabilities[0]) is float
 
 
+class Nameless(Returns):
+    name = ""
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value", "says"),
+    [
+        ("name", None, "estimator Odd: name is None; it is a text"),
+        ("name", "", "estimator Odd: name is ''"),
+        ("rules", 0, "estimator 'returns': rules is 0; it is a whole number from 1"),
+        ("rules", "2", "rules is '2'"),
+        ("requires", "logprobs", "requires is 'logprobs'; it is a set of fields of Evidence: labels, logprobs"),
+        ("requires", frozenset({"logprob"}), "requires is frozenset.*'logprob'.*it is a set of fields of Evidence"),
+        ("describe", lambda: 3, r"describe\(\) returned 3; return a text"),
+    ],
+)
+def test_a_component_with_an_unusable_attribute_is_an_error_before_anything_is_measured(attribute, value, says):
+    estimator = type("Odd", (Returns,), {})(Estimate(1.0))
+    setattr(estimator, attribute, value)
+    with pytest.raises(PluginError, match=says):
+        Scorer("exact", estimator=estimator)
+
+
+def test_a_component_without_a_name_has_the_name_of_its_class():
+    assert Nameless.name == "Nameless"
+    assert type("Whole", (Clusterer,), {}).name == "Whole"
+
+
+@pytest.mark.parametrize("error", [ValueError("boom"), SystemExit("boom")])
+def test_an_extractor_that_raises_is_an_error_that_shows_the_response(error):
+    def answer(response):
+        raise error
+
+    with pytest.raises(InputError, match=f"extract: 'answer' raised {type(error).__name__}: boom for 'Paris'"):
+        estimate(["Paris"], extract=answer)
+
+
 @pytest.mark.parametrize("estimator", [["discrete", "discrete"], [Returns(Estimate(1.0)), Returns(Estimate(2.0))]])
 def test_two_estimators_of_one_name_are_an_error_because_one_score_would_replace_the_other(estimator):
     with pytest.raises(InputError, match="two estimators are named '(discrete|returns)'"):

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import Equivalence, InputError, Pair, Scorer, UnknownComponentError, Verdict, load_equivalence
+from semantic_entropy.cache.identity import describe_identity
 from semantic_entropy.cache.sqlite import CacheFile
 from semantic_entropy.cli import main
 from semantic_entropy.errors import EquivalenceError, OptionError
@@ -235,6 +236,16 @@ def test_settings_are_plain_values_and_contain_what_decides(tmp_path):
             scorer.estimate(answers)
             assert isinstance(scorer.cache, CacheFile)
             assert scorer.cache.found == found
+
+
+class WithoutSettings(Equivalence):
+    def judge(self, pairs):
+        return [Verdict(False) for _ in pairs]
+
+
+def test_a_cascade_has_one_identity_in_output_files_even_if_a_stage_has_no_settings():
+    one, other = (describe_identity(cascade("exact", WithoutSettings())) for _ in range(2))
+    assert one == other
 
 
 def test_settings_contain_the_rules_of_the_stages(monkeypatch):
