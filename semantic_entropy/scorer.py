@@ -130,7 +130,7 @@ class Scorer:
         estimator: a name, an `EntropyEstimator`, or a list of names and estimators. The first estimator with
             probabilities sets `Result.entropy`. None: all estimators of the convention that have their evidence.
         convention: "default", "lm-polygraph", "nature-2024" or "uqlm". It sets the clusterer and the estimators that
-            are None.
+            are None, and the rule of the judge "nli" if `equivalence_options` does not set it.
         extract: the extractor that finds the answer in a response: "boxed", "choice", "number", "last-line", "whole",
             "regex:PATTERN", or a function. None: the judge's default.
         invalid: the policy for invalid answers: "separate" (each is a cluster of its own), "together" (all are one
@@ -193,7 +193,8 @@ class Scorer:
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
         self.choices: Choices = {
-            "equivalence": self.equivalence,
+            "equivalence": equivalence if isinstance(equivalence, str) else self.equivalence,
+            "equivalence_options": equivalence_options,
             "clusterer": clusterer,
             "estimator": estimator,
             "convention": convention,
@@ -227,6 +228,8 @@ class Scorer:
         Choices that are not given are those of this scorer. Closing this scorer closes the judges; closing a derived
         scorer closes none.
         """
+        if "equivalence" in choices:
+            choices = {"equivalence_options": None, **choices}  # the options of this scorer are those of its judge
         merged: Choices = {**self.choices, **choices}
         return Scorer(**merged, _resources=self._resources)
 
@@ -458,6 +461,8 @@ class Scorer:
         if equivalence is None or equivalence == "auto":
             return None
         if isinstance(equivalence, str):
+            name = default_registry().find("equivalence", equivalence).full_name
+            options = {**self.convention.judge_options.get(name, {}), **(options or {})}
             return self._resources.judge(equivalence, options)
         return as_equivalence(equivalence)
 

@@ -158,7 +158,7 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     Args:
         choices: the options of the command line by parameter name, such as {"equivalence": "nli", "extract": "boxed"}.
     """
-    from semantic_entropy import Scorer, load_equivalence, load_sampler
+    from semantic_entropy import Scorer
     from semantic_entropy.progress import show_waits
 
     options, equivalence = choices.pop("options"), choices.pop("equivalence")
@@ -170,11 +170,9 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
         if options:
             if equivalence in (None, "auto"):
                 raise InputError("--option needs --equivalence NAME: it sets an option of that judge")
-            equivalence = load_equivalence(equivalence, **parse_options(options))
-            stack.callback(equivalence.close)
+            choices["equivalence_options"] = parse_options(options)
         if sampler:
-            sampler = load_sampler(sampler, **parse_options(sampler_options))
-            stack.callback(sampler.close)
+            choices["sampler_options"] = parse_options(sampler_options)
         elif sampler_options or choices["samples"]:
             raise InputError("--sampler-option and --samples need --sampler NAME: they set how responses are drawn")
         yield stack.enter_context(Scorer(equivalence, estimator=list(estimators) or None, sampler=sampler, **choices))

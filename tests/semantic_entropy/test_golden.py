@@ -119,6 +119,19 @@ def test_default_equals_lm_polygraph_wherever_equivalence_is_transitive(case):
     assert measure(case, "default", "strict").labels == measure(case, "lm-polygraph", "strict").labels
 
 
+def test_the_rules_of_lm_polygraph_and_uqlm_give_different_clusters():
+    parameters = [parameter for parameter in cases() if parameter.values[0] is not None]
+    if not parameters:
+        pytest.skip("golden/cases.json is not beside this checkout")
+    every = [parameter.values[0] for parameter in parameters]
+    different = [
+        case
+        for case in every
+        if measure(case, "lm-polygraph", "strict").labels != measure(case, "uqlm", "either").labels
+    ]
+    assert (len(different), len(every)) == (20, 24)
+
+
 def test_uqlm_own_results_follow_from_its_cluster_sizes():
     """uqlm's own test file, its cluster sizes as responses: 5 prompts x 6 responses."""
     expected = golden("uqlm/semanticentropy_results_file.json")["data"]

@@ -22,6 +22,7 @@ from semantic_entropy import (
     estimate,
     one_call,
     register,
+    scorer,
 )
 
 ANSWERS = ["Paris", "Paris!", "Rome"]
@@ -113,6 +114,24 @@ def test_options_of_a_sampler_are_given_by_name(components):
 def test_options_without_a_name_are_refused(choices, message):
     with pytest.raises((InputError, OptionError), match=message):
         estimate(ANSWERS, **choices)
+
+
+@pytest.mark.parametrize(
+    ("choices", "rule"),
+    [
+        ({}, "default"),
+        ({"convention": "lm-polygraph"}, "strict"),
+        ({"convention": "uqlm"}, "either"),
+        ({"convention": "uqlm", "equivalence_options": {"rule": "nonstrict"}}, "nonstrict"),
+    ],
+)
+def test_a_convention_sets_the_rule_of_the_judge_that_the_user_names(choices, rule, monkeypatch):
+    built = []
+    monkeypatch.setattr(scorer, "load_equivalence", lambda name, **options: built.append(options) or Prefix())
+    with Scorer("nli", **choices) as one:
+        assert built == [{} if rule == "default" else {"rule": rule}]
+        one.derive(convention="uqlm", equivalence_options=None)
+    assert built[-1] == {"rule": "either"}
 
 
 LISTS = {
