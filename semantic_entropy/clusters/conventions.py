@@ -1,8 +1,8 @@
 """Conventions: the clusterer and the estimators that a public implementation of semantic entropy uses.
 
 With the same NLI logits, three public implementations agree in 4 of 24 cases, so every result names its convention. A
-convention sets the clusterer, the estimators, and the rule of the judge `nli`, if the user does not set them: uqlm joins
-two answers if one of them entails the other, lm-polygraph if both do. A convention does not choose the judge
+convention sets the clusterer, the estimators, and the rule of the judge `nli`, if the user does not set them: uqlm
+joins two answers if one of them entails the other, lm-polygraph if both do. A convention does not choose the judge
 (`equivalence=`), because the judge could download a model that the user did not ask for. The judge of each
 implementation is in docs/explanation/conventions.md.
 """
