@@ -21,7 +21,7 @@ from collections.abc import Hashable
 from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Verdict
 from semantic_entropy_plugins.quantities.dates import MONTHS
@@ -250,10 +250,13 @@ def _other_words_of_the_question(left: Content, right: Content) -> bool:
 
 def _different_numbers(left: Content, right: Content) -> bool:
     """Whether each answer has a number that the other lacks."""
-    return bool(
-        _missing(left.numbers, right.numbers, left.facts, right.facts)
-        and _missing(right.numbers, left.numbers, right.facts, left.facts)
-    )
+    one, other = left.numbers - right.numbers, right.numbers - left.numbers
+    return _has_other_number(one, other) and _has_other_number(other, one)
+
+
+def _has_other_number(one: frozenset[Any], other: frozenset[Any]) -> bool:
+    """Whether a quantity of the first set agrees with none of the second."""
+    return any(not any(map(quantity.agrees, other)) for quantity in one)
 
 
 def _numbers(elements: frozenset[Element]) -> frozenset[Element]:

@@ -30,6 +30,15 @@ class Quantity:
     unit: Hashable = None
     value: Fraction = Fraction(0)
     counted: str = field(default="", compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)  # hashes of fractions are slow, and asked for each pair
+    _number_hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.number, self.unit, self.value)))
+        object.__setattr__(self, "_number_hash", hash(self.number))
+
+    def __hash__(self) -> int:
+        return self._hash
 
     def agrees(self, other: Quantity) -> bool:
         """Whether both can be the same. A unit on one side only is ignored."""
@@ -37,7 +46,9 @@ class Quantity:
             return self == other
         if self.unit is not None and other.unit is not None:
             return comparable(self.unit, other.unit) and self.value == other.value
-        return self.number == other.number and self._may_count(other) and other._may_count(self)
+        if self._number_hash != other._number_hash or self.number != other.number:  # most numbers differ
+            return False
+        return self._may_count(other) and other._may_count(self)
 
     def _may_count(self, other: Quantity) -> bool:
         """Whether the noun of this number can be the unit of the other: `3 people` are not `3 days` or `3%`."""

@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from semantic_entropy import InputError, Pair, load_equivalence
 from semantic_entropy.testing import check_equivalence
+from semantic_entropy_plugins.text import fact_comparison
+from semantic_entropy_plugins.text.fact_comparison import content
 from tests.shared_data import rows
 
 TEXT = [  # question, one answer, another, the same?
@@ -123,3 +125,16 @@ def test_regex_compares_the_matches_of_the_pattern():
 def test_wrong_options_are_errors(name, options, says):
     with pytest.raises(InputError, match=says):
         load_equivalence(name, **options)
+
+
+numbers = st.sets(st.sampled_from(["5", "5 km", "5000 m", "5 people", "5%", "1960", "the 1960s", "7 pounds", "8", "$5"]))
+
+
+@given(numbers, numbers)
+def test_the_short_way_to_compare_numbers_agrees_with_the_rule_for_all_elements(one, other):
+    left, right = (content(None, ", ".join(sorted(texts)) or "none") for texts in (one, other))
+    missing = (
+        fact_comparison._missing(left.numbers, right.numbers, left.facts, right.facts),
+        fact_comparison._missing(right.numbers, left.numbers, right.facts, left.facts),
+    )
+    assert fact_comparison._different_numbers(left, right) == all(missing)
