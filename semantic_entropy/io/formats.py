@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,6 +61,7 @@ def open_reader(
     names: FieldNames,
     options: InputOptions = FOUND,
     *,
+    on_wait: Callable[[], None] | None = None,
     copies_cells: bool = False,
     has_sampler: bool = False,
 ) -> RowReader:
@@ -70,6 +71,7 @@ def open_reader(
         name: the path of the file.
         names: the names of the fields that are measured.
         options: the format, and how rows are joined.
+        on_wait: called before the reader waits for a pipe.
         copies_cells: True if the writer copies the cells of a Parquet input. Then the reader converts only the columns
             that are measured.
         has_sampler: True if rows may have a question and no responses.
@@ -78,7 +80,7 @@ def open_reader(
         InputError: the file does not exist, or its format cannot be read.
         MissingDependencyError: the file is a Parquet file, and pyarrow is not installed.
     """
-    file = InputFile(name)
+    file = InputFile(name, on_wait)
     kind = options.format or find_format(file)
     if options.requests and kind != "openai":
         raise InputError(f"--requests is for the output of a batch, and {name} is read as {kind}")

@@ -74,9 +74,13 @@ class _LineWriter(ResultWriter):
     """A writer of JSON lines."""
 
     def prepare(self, row: InputRow) -> str | None:
-        problem = unwritable(row)
-        self.nulls += problem is None and has_nan(row.fields)
-        return problem
+        try:
+            to_json_line(row.fields)
+        except (RecursionError, TypeError, ValueError):
+            problem = unwritable(row)
+            self.nulls += problem is None and has_nan(row.fields)
+            return problem
+        return None
 
 
 class StreamWriter(_LineWriter):

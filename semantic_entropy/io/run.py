@@ -142,17 +142,24 @@ class FileRun:
         options: InputOptions = FOUND,
     ) -> None:
         self.scorer, self.names, self.strict, self.overwrite = scorer, names, strict, overwrite
+        self.rows = 0  # number of rows measured and written so far
+        self.skipped = 0  # number of rows whose results were kept so far
+        self._chunk: list[InputRow] = []  # rows that have arrived and are not measured yet
+        self._size = _CHUNK // 8  # number of rows that fill the chunk
+        self._shown = 0  # number of rows that the progress bar has counted
+        self._advance: Callable[[int], object] = int  # moves the progress bar
         samples = scorer.store.path if scorer.store else None
         check_paths(source, output, samples, getattr(scorer.cache, "path", None), options.requests)
         self.row_sampler = RowSampler(scorer.sampler, scorer.n, scorer.store, names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
         copies_cells = is_parquet(output) and not has_sampler
-        self.reader = open_reader(source, names, options, copies_cells=copies_cells, has_sampler=has_sampler)
+        on_wait = None if has_sampler else self._input_waits  # a sampler may read rows in another thread
+        self.reader = open_reader(
+            source, names, options, on_wait=on_wait, copies_cells=copies_cells, has_sampler=has_sampler
+        )
         self.writer = open_writer(output, self.reader, run_choices(scorer, names))
         report = None if self.writer.path is None else Path(f"{output}.bad.jsonl")
         self.bad = BadRows(self.reader, report, has_sampler=has_sampler)
-        self.rows = 0  # number of rows measured and written so far
-        self.skipped = 0  # number of rows whose results were kept so far
         self._questions = QuestionUse(names)
 
     def execute(self, progress: bool) -> RunSummary:
@@ -176,11 +183,9 @@ class FileRun:
             stack.enter_context(self.bad)
             rows = stack.enter_context(contextlib.closing(self.reader.rows()))
             total = self.reader.total() if progress else None
-            advance = stack.enter_context(progress_bar("rows", total, progress, self._activity))
-            self._measure_all(self._without_results(rows), advance)
-            if self.writer.existing and not self.skipped:
-                raise self._another_input()
-            removed = self.writer.unused
+            self._advance = stack.enter_context(progress_bar("rows", total, progress, self._activity))
+            self._measure_all(self._without_results(rows))
+            removed = self._check_removed()
             self.writer.finish()
         has_rows = self.skipped or self.rows or self.bad.count
         return RunSummary(
@@ -220,6 +225,19 @@ class FileRun:
             if not any(self.writer.knows(row_key(row, self.names)) for row in rows if row.fields):
                 raise self._another_input()
 
+    def _check_removed(self) -> int:
+        """Return the number of results without a row in the input. Raise InputError if they are more than half."""
+        removed, existing = self.writer.unused, self.writer.existing
+        if removed * 2 <= existing:
+            return removed
+        if removed == existing:
+            raise self._another_input()
+        raise InputError(
+            f"{removed} of the {existing} results in {self.writer.name} belong to no row of {self.reader.name}, and "
+            "would be removed. Nothing was removed, and the rows measured now were added: use the whole input, another "
+            "output, or --overwrite"
+        )
+
     def _another_input(self) -> InputError:
         return InputError(
             f"{self.writer.name} holds results of another input: none of its {self.writer.existing} results belongs to "
@@ -228,32 +246,33 @@ class FileRun:
 
     # Measuring
 
-    def _measure_all(self, rows: Generator[InputRow, None, None], advance: Callable[[int], object]) -> None:
-        """Measure rows in chunks. A chunk ends when it is full, or has lasted long enough, or the input pauses."""
-        chunk: list[InputRow] = []
-        size, began, shown = _CHUNK // 8, 0.0, 0
-
-        def measure_chunk() -> None:
-            nonlocal chunk, size, shown
-            since, done = time.perf_counter(), chunk
-            chunk = []
-            self._measure_chunk(done)
-            size = _next_size(size, time.perf_counter() - since)
-            seen = self.rows + self.skipped + self.bad.count
-            advance(seen - shown)
-            shown = seen
-
+    def _measure_all(self, rows: Generator[InputRow, None, None]) -> None:
+        """Measure rows in chunks. A chunk ends when it is full, has lasted long enough, or the input pauses."""
         with contextlib.closing(self.row_sampler.fill(rows) if self.row_sampler else rows) as filled:
+            began = 0.0
             try:
                 for row in filled:
-                    began = began if chunk else time.perf_counter()
-                    chunk.append(row)
-                    if len(chunk) >= size or time.perf_counter() - began > _CHUNK_SECONDS:
-                        measure_chunk()
+                    began = began if self._chunk else time.perf_counter()
+                    self._chunk.append(row)
+                    if len(self._chunk) >= self._size or time.perf_counter() - began > _CHUNK_SECONDS:
+                        self._end_chunk()
             except SamplingError:  # the rows before have their responses
-                measure_chunk()
+                self._end_chunk()
                 raise
-            measure_chunk()
+            self._end_chunk()
+
+    def _input_waits(self) -> None:
+        """Measure the rows that have arrived: the program that writes to the pipe may wait for their results."""
+        if self._chunk:
+            self._end_chunk()
+
+    def _end_chunk(self) -> None:
+        chunk, self._chunk = self._chunk, []
+        began = time.perf_counter()
+        self._measure_chunk(chunk)
+        self._size = _next_size(self._size, time.perf_counter() - began)
+        self._advance(self.rows + self.skipped + self.bad.count - self._shown)
+        self._shown = self.rows + self.skipped + self.bad.count
 
     def _measure_chunk(self, chunk: list[InputRow]) -> None:
         """Write the rows that can be measured, and report the others."""

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
+import select
 import shutil
 import sys
 import tempfile
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from semantic_entropy.errors import InputError
 
 STANDARD_INPUT = "-"
+_PATIENCE = 0.05  # seconds without anything to read after which a pipe waits: writers that go on are faster
 _LONGEST_LINE = 16 * 2**20  # bytes of a first line that are looked at
 
 
@@ -23,13 +26,15 @@ class InputFile:
 
     Args:
         name: the path of the file; "-": standard input.
+        on_wait: called before a read from a pipe that has had nothing to read for a moment. So the rows that have
+            arrived can be measured: the program at the other end may wait for their results.
 
     Raises:
         InputError: the file does not exist.
     """
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    def __init__(self, name: str, on_wait: Callable[[], None] | None = None) -> None:
+        self.name, self._on_wait = name, on_wait
         self._beginning = b""  # bytes that were taken from standard input to look at them
         self._first_line: bytes | None = None
         self._copy: IO[bytes] | None = None
@@ -90,12 +95,29 @@ class InputFile:
 
     def _stream(self) -> IO[bytes]:
         if not hasattr(self, "_source"):
-            self._source: Any = sys.stdin.buffer
+            source: Any = sys.stdin.buffer
             if self.name != STANDARD_INPUT:  # a pipe with a name
-                self._source = Path(self.name).open("rb")  # noqa: SIM115  # closed with this object
-                weakref.finalize(self, self._source.close)
+                source = Path(self.name).open("rb")  # noqa: SIM115  # closed with this object
+                weakref.finalize(self, source.close)
+            raw = getattr(source, "raw", None) if self._on_wait and os.name != "nt" else None
+            self._source: Any = io.BufferedReader(_Pipe(raw, self._on_wait)) if raw and self._on_wait else source
         beginning, self._beginning = self._beginning, b""
         return io.BufferedReader(_Stream(beginning, self._source)) if beginning else self._source
+
+
+class _Pipe(io.RawIOBase):
+    """A pipe that calls a function before a read that has to wait."""
+
+    def __init__(self, raw: io.RawIOBase, on_wait: Callable[[], None]) -> None:
+        self._raw, self._on_wait = raw, on_wait
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int | None:
+        if not select.select([self._raw], [], [], _PATIENCE)[0]:
+            self._on_wait()
+        return self._raw.readinto(buffer)
 
 
 class _Stream(io.RawIOBase):

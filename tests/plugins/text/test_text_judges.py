@@ -127,7 +127,9 @@ def test_wrong_options_are_errors(name, options, says):
         load_equivalence(name, **options)
 
 
-numbers = st.sets(st.sampled_from(["5", "5 km", "5000 m", "5 people", "5%", "1960", "the 1960s", "7 pounds", "8", "$5"]))
+numbers = st.sets(
+    st.sampled_from(["5", "5 km", "5000 m", "5 people", "5%", "1960", "the 1960s", "7 pounds", "8", "$5"])
+)
 
 
 @given(numbers, numbers)

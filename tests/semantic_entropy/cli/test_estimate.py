@@ -142,6 +142,23 @@ def test_a_pipe_can_be_the_input_and_the_output_is_utf_8_in_any_terminal(tmp_pat
     assert json.loads(done.stdout)["answers"] == ["K\u00f6ln", "\u6771\u4eac"]
 
 
+@pytest.mark.parametrize("output", ["-", "out.jsonl"])
+def test_a_program_that_waits_for_each_result_before_it_sends_the_next_row_gets_it(tmp_path, output):
+    command = [*COMMAND, "estimate", "-", "-e", "exact", "--quiet", "-o", output]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipes, text=True, bufsize=1) as process:
+        for number in range(3):
+            process.stdin.write(json.dumps({"id": number, "responses": ["a", "b"]}) + "\n")
+            if output == "-":
+                assert json.loads(process.stdout.readline())["id"] == number
+            else:
+                written = tmp_path / output
+                while not written.exists() or written.read_text().count("\n") <= number:
+                    time.sleep(0.02)
+        process.stdin.close()
+    assert process.returncode == 0
+
+
 def test_strict_writes_the_rows_before_the_bad_row(tmp_path):
     path = write(tmp_path / "in.jsonl", [ROWS[0], ROWS[1], "not json", ROWS[2]])
     assert call("estimate", path, "-o", tmp_path / "out.jsonl", "--strict").returncode == 1

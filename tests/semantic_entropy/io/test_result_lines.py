@@ -97,6 +97,19 @@ def test_after_a_change_of_the_input_only_changed_rows_are_measured(tmp_path, su
     assert str(done).count("removed: their rows are not in the input any more") == removed
 
 
+@FORMATS
+def test_an_input_without_most_rows_of_the_output_removes_no_result(tmp_path, suffix):
+    source, output = write(tmp_path / "in.jsonl", rows_of(9)), tmp_path / f"out.{suffix}"
+    run_file(source, output)
+    before = output.read_bytes()
+    with pytest.raises(
+        InputError, match=r"5 of the 9 results in .* belong to no row of .*in\.jsonl, and would be removed"
+    ):
+        run_file(write(source, rows_of(4)), output)
+    assert output.read_bytes() == before
+    assert run_file(write(source, rows_of(9)), output).skipped == 9
+
+
 def test_standard_input_can_be_continued(tmp_path, monkeypatch):
     rows, output = rows_of(6), tmp_path / "out.jsonl"
     run_file(write(tmp_path / "half.jsonl", rows[:3]), output)
@@ -185,11 +198,11 @@ def test_after_any_edits_and_kills_the_output_is_that_of_a_fresh_run(tmp_path_fa
     folder = tmp_path_factory.mktemp("edits")
     source, output, fresh = folder / "in.jsonl", folder / f"out.{suffix}", folder / f"fresh.{suffix}"
     lines = folder / (f"out.{suffix}" if suffix == "jsonl" else f"out.{suffix}.partial.jsonl")
-    anchor = {"responses": ["anchor"]}  # a row that all inputs have: otherwise they are other inputs
+    anchors = [{"responses": [f"anchor {i}"]} for i in range(40)]  # otherwise most results could lose their rows
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "_CHUNK", 8)  # a chunk has one or two rows
         for rows, calls, cut in steps:
-            write(source, [anchor, *rows])
+            write(source, [*anchors, *rows])
             with suppress(KeyboardInterrupt):
                 run_file(source, output, Counting(calls))
                 continue
@@ -197,7 +210,7 @@ def test_after_any_edits_and_kills_the_output_is_that_of_a_fresh_run(tmp_path_fa
                 content = lines.read_bytes()
                 begun = content.rfind(b"\n", 0, -1) + 1  # the kill may have cut the last line
                 lines.write_bytes(content[: max(begun, len(content) - cut)])
-        write(source, [anchor, *last])
+        write(source, [*anchors, *last])
         run_file(source, output)
     run_file(source, fresh)
     assert list(map(without_counts, read(output))) == list(map(without_counts, read(fresh)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import signal
@@ -11,9 +12,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from semantic_entropy import InputError
+from semantic_entropy import InputError, register
+from semantic_entropy.cli import main
 from tests.semantic_entropy.io.measured_files import ROWS, measure, read, write
+from tests.semantic_entropy.sampling.dice import Dice
 
 FORMATS = [(f"in.{one}", f"out.{other}") for one in ("jsonl", "parquet") for other in ("jsonl", "parquet")]
 
@@ -111,6 +115,146 @@ def test_half_a_run_and_another_field_of_responses_are_not_mixed(tmp_path):
     with pytest.raises(InputError, match="this run has responses 'texts'"):
         measure(source, out, field="texts")
     assert measure(source, out).rows == 20
+
+
+SAME_FILES = [  # the arguments of a command -> the two roles of one file
+    ("{input} -o {input}", "input and output"),
+    ("{input} -o {input} --overwrite", "input and output"),
+    ("{input} -o {link} --overwrite", "input and output"),
+    ("{input} -o {hard} --overwrite", "input and output"),
+    ("{input} -o {dir}/o.jsonl --cache {dir}/o.jsonl", "cache and output"),
+    ("{input} -o {dir}/o.jsonl --cache {input}", "input and cache"),
+    ("{input} -o {dir}/o.jsonl --cache {dir}/o.jsonl.bad.jsonl", "cache and report of bad rows"),
+    ("{dir}/o.jsonl.bad.jsonl -o {dir}/o.jsonl", "input and report of bad rows"),
+    ("{dir}/o.jsonl.lock -o {dir}/o.jsonl", "input and lock"),
+    ("{dir}/o.parquet.partial.jsonl -o {dir}/o.parquet", "input and file of unfinished results"),
+    ("{input} -o {dir}/o.jsonl {sampler} --samples {dir}/o.jsonl --overwrite", "samples file and output"),
+    ("{input} -o {dir}/o.jsonl {sampler} --samples {dir}/o.jsonl.bad.jsonl", "samples file and report of bad rows"),
+    ("{input} -o {dir}/o.jsonl {sampler} --samples {dir}/c --cache {dir}/c", "samples file and cache"),
+    ("{input} -o {dir}/o-wal --cache {dir}/o", "output"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), SAME_FILES)
+def test_two_paths_of_one_file_are_refused_before_a_file_is_opened_or_removed(tmp_path, arguments, says):
+    register("sampler", "dice", Dice)
+    source = write(tmp_path / "in.jsonl", [*ROWS, {"question": "q?"}])
+    (tmp_path / "link.jsonl").symlink_to(source)
+    os.link(source, tmp_path / "hard.jsonl")
+    for name in ("o.jsonl.bad.jsonl", "o.jsonl.lock", "o.parquet.partial.jsonl"):
+        if f"{{dir}}/{name} -o" in arguments:
+            write(tmp_path / name, ROWS)
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    places = {"input": source, "link": tmp_path / "link.jsonl", "hard": tmp_path / "hard.jsonl", "dir": tmp_path}
+    done = CliRunner().invoke(main, ["estimate", *arguments.format(**places, sampler="--sampler dice").split()])
+    assert done.exit_code == 1
+    assert f"{says}: choose another path" in done.output
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_the_target_of_an_output_that_is_a_link_is_written_and_the_link_stays(tmp_path, suffix):
+    source, target = write(tmp_path / "in.jsonl", ROWS), tmp_path / "data" / f"real.{suffix}"
+    target.parent.mkdir()
+    link = tmp_path / f"out.{suffix}"
+    link.symlink_to(target)
+    for overwrite in (False, True, False):
+        measure(source, link, overwrite=overwrite)
+        assert link.is_symlink()
+        assert len(read(target)) == 3
+    measure(write(source, ROWS[:2]), link)  # the file is replaced, because one result has no row any more
+    assert link.is_symlink()
+    assert [row["id"] for row in read(target)] == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.tsv", "out.json", "out.txt", "out.jsonl.gz", "out.xlsx"])
+def test_an_output_with_the_suffix_of_another_format_is_refused(tmp_path, name):
+    with pytest.raises(InputError, match=r"The suffix decides the format: \.jsonl or \.ndjson"):
+        measure(write(tmp_path / "in.jsonl", ROWS), tmp_path / name)
+    assert not (tmp_path / name).exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no devices and named pipes")
+def test_a_device_and_a_pipe_can_be_outputs_and_are_never_removed(tmp_path):
+    source, pipe = write(tmp_path / "in.jsonl", ROWS), tmp_path / "pipe"
+    measure(source, Path("/dev/null"), overwrite=True)
+    assert Path("/dev/null").is_char_device()
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
+        measure(source, pipe, overwrite=True)
+        assert len(reader.stdout.read().splitlines()) == 3
+    assert pipe.is_fifo()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "pipe"]
+
+
+def test_numbers_that_json_lacks_are_never_written(tmp_path, capsys):
+    rows = ['{"id": 1, "responses": ["a"], "x": 1e400}', '{"id": 2, "responses": ["a"], "x": [-Infinity]}']
+    rows += ['{"id": 3, "responses": ["a"], "x": {"y": NaN}}', '{"id": 4, "responses": ["a"], "x": 0.10}']
+    done = measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl")
+    text = (tmp_path / "out.jsonl").read_text()
+    assert [(row["id"], row["x"]) for row in map(strictly, text.splitlines())] == [(3, {"y": None}), (4, 0.1)]
+    assert (done.rows, done.rejected) == (2, 2)
+    assert "1 row with a nan in a field: null was written" in str(done)
+    assert "line 1: field 'x' holds a number beyond the range of floats (inf)" in capsys.readouterr().err
+
+
+def strictly(line):
+    def fail(name):
+        raise AssertionError(f"{name} is no JSON")
+
+    return json.loads(line, parse_constant=fail)
+
+
+@pytest.mark.parametrize("output", ["jsonl", "parquet"])
+def test_an_empty_response_without_tokens_is_measured_without_the_likelihood(tmp_path, output, capsys):
+    rows = [{"id": 1, "responses": ["", "a", "a"], "logprobs": [[], [-0.1], [-0.1]]}]
+    rows += [{"id": 2, "responses": ["b", "a"], "logprobs": [[], [-0.1]]}]  # a mistake: `b` has tokens
+    source, out = write(tmp_path / "in.jsonl", rows), tmp_path / f"out.{output}"
+    done = measure(source, out)
+    assert (done.rows, done.rejected) == (1, 1)
+    (row,) = read(out)
+    assert row["scores"]["discrete"] > 0
+    assert not row["scores"].get("likelihood")
+    assert row["warnings"][0] == "log-probabilities left out: those of response 0 are empty, as the response is"
+    assert row["logprobs"] == [[], [-0.1], [-0.1]]
+    rows = [*rows[:1], {"id": 3, "responses": ["a"], "logprobs": [[-0.1]]}]
+    assert measure(write(source, rows), out, overwrite=True, estimator="likelihood").rejected == 1
+    assert "needs logprobs, one entry for each response, and there are none (log-prob" in capsys.readouterr().err
+
+
+def test_a_file_of_the_user_at_the_path_of_the_report_is_refused_and_kept(tmp_path):
+    mine = tmp_path / "out.jsonl.bad.jsonl"
+    mine.write_text('{"mine": 1}\n')
+    with pytest.raises(InputError, match=r"out\.jsonl\.bad\.jsonl is not a report of this command"):
+        measure(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", overwrite=True)
+    assert mine.read_text() == '{"mine": 1}\n'
+
+
+def test_two_judges_with_one_description_are_told_apart_by_class_and_settings(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    measure(source, out, equivalence=first_letters)
+    assert measure(source, out, equivalence=first_letters).skipped == 3
+
+    def same(left, right):
+        return left == right
+
+    same.__name__ = "first_letters"
+    with pytest.raises(InputError, match=r"made with equivalence class '.*test_run:first_letters', and this run has"):
+        measure(source, out, equivalence=same)
+
+
+def first_letters(left, right):
+    return left[0] == right[0]
+
+
+def test_results_of_older_rules_are_refused_and_those_of_another_release_are_kept(tmp_path, monkeypatch):
+    source, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    measure(source, out)
+    monkeypatch.setattr("semantic_entropy.scorer.package_version", lambda: "99")
+    assert measure(source, out).skipped == 3
+    monkeypatch.setattr("semantic_entropy_plugins.text.text_judges.Exact.rules", 2)
+    with pytest.raises(InputError, match="with the default rules of exact, and this run has rules of exact 2: use"):
+        measure(source, out)
 
 
 SLOW = """
