@@ -44,6 +44,7 @@ def estimate(
     question: str | None = None,
     logprobs: str | None = None,
     column: str | None = None,
+    group_by: str | None = None,
     **choices: Unpack[Choices],
 ) -> TableT: ...
 @overload
@@ -69,6 +70,7 @@ def estimate(
     question: Any = None,
     logprobs: Any = None,
     column: str | None = None,
+    group_by: str | None = None,
     progress: bool | None = None,
     **choices: Any,  # `Choices` or `SamplingChoices`, by overload
 ) -> Any:
@@ -95,7 +97,7 @@ def estimate(
 
     Source: Farquhar et al., Nature 2024; EMPO, Eq. 1-2 and Algorithm 1.
     """
-    return _estimate_once(choices, responses, question, logprobs, column, progress)
+    return _estimate_once(choices, responses, question, logprobs, column, group_by, progress)
 
 
 @overload
@@ -121,6 +123,7 @@ async def aestimate(
     question: str | None = None,
     logprobs: str | None = None,
     column: str | None = None,
+    group_by: str | None = None,
     **choices: Unpack[Choices],
 ) -> TableT: ...
 @overload
@@ -146,6 +149,7 @@ async def aestimate(
     question: Any = None,
     logprobs: Any = None,
     column: str | None = None,
+    group_by: str | None = None,
     progress: bool | None = None,
     **choices: Any,  # `Choices` or `SamplingChoices`, by overload
 ) -> Any:
@@ -153,7 +157,7 @@ async def aestimate(
 
     If the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
     """
-    return await run_cancellable(_estimate_once, choices, responses, question, logprobs, column, progress)
+    return await run_cancellable(_estimate_once, choices, responses, question, logprobs, column, group_by, progress)
 
 
 _CHOICES = {*SamplingChoices.__annotations__, "sampler"}

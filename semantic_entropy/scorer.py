@@ -253,7 +253,13 @@ class Scorer:
     ) -> BatchResult: ...
     @overload
     def estimate(
-        self, responses: TableT, *, question: str | None = None, logprobs: str | None = None, column: str | None = None
+        self,
+        responses: TableT,
+        *,
+        question: str | None = None,
+        logprobs: str | None = None,
+        column: str | None = None,
+        group_by: str | None = None,
     ) -> TableT: ...
     @overload
     def estimate(self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult: ...
@@ -264,6 +270,7 @@ class Scorer:
         question: Any = None,
         logprobs: Any = None,
         column: str | None = None,
+        group_by: str | None = None,
         progress: bool | None = None,
     ) -> Any:
         """Measure one group (a list of str), many groups (a list of lists of str), or a table.
@@ -276,11 +283,13 @@ class Scorer:
 
         Args:
             responses: (G,) sampled responses to one question, or (B, G) ragged, or a table with a row for each group.
-            question: the question, or (B,) questions. For a table: the name of the question column; None: "question"
-                if the table has this column.
+            question: the question, or (B,) questions. For a table: the name of the question column; None: "question",
+                or else a column with a common name, which a warning names.
             logprobs: token log-probabilities in nats, ragged (G, tokens) or (B, G, tokens). For a table: the name of
                 the column; None: "logprobs" if the table has this column.
             column: for a table, the name of the responses column; None: "responses".
+            group_by: for a table with one response in each row, the column that the rows of one question share. The
+                returned table has a row for each question.
             progress: True: show a progress bar while responses are drawn. None: show it for several questions, on a
                 terminal.
 
@@ -291,7 +300,7 @@ class Scorer:
             SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
                 drawn before are stored in the file `samples=`.
         """
-        return self._estimate(responses, question, logprobs, column, progress)
+        return self._estimate(responses, question, logprobs, column, group_by, progress)
 
     @overload
     async def aestimate(
@@ -313,7 +322,13 @@ class Scorer:
     ) -> BatchResult: ...
     @overload
     async def aestimate(
-        self, responses: TableT, *, question: str | None = None, logprobs: str | None = None, column: str | None = None
+        self,
+        responses: TableT,
+        *,
+        question: str | None = None,
+        logprobs: str | None = None,
+        column: str | None = None,
+        group_by: str | None = None,
     ) -> TableT: ...
     @overload
     async def aestimate(
@@ -326,6 +341,7 @@ class Scorer:
         question: Any = None,
         logprobs: Any = None,
         column: str | None = None,
+        group_by: str | None = None,
         progress: bool | None = None,
     ) -> Any:
         """Run `estimate` without blocking the event loop. Arguments, return value and errors are those of `estimate`.
@@ -334,7 +350,7 @@ class Scorer:
         `semantic_entropy.plugin.is_cancelled` (all that use a server) stop within half a second; other components stop
         after their current call.
         """
-        return await run_cancellable(self._estimate, responses, question, logprobs, column, progress)
+        return await run_cancellable(self._estimate, responses, question, logprobs, column, group_by, progress)
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Measure checked groups in one pipeline run. Raises the errors of `estimate`."""
@@ -377,18 +393,27 @@ class Scorer:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _estimate(self, responses: Any, question: Any, logprobs: Any, column: str | None, progress: bool | None) -> Any:
+    def _estimate(
+        self,
+        responses: Any,
+        question: Any,
+        logprobs: Any,
+        column: str | None,
+        group_by: str | None,
+        progress: bool | None,
+    ) -> Any:
         if self._closed:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
         if responses is None:
-            if logprobs is not None or column is not None:
-                raise InputError("logprobs and column belong to responses: pass responses too")
+            if not logprobs is column is group_by is None:
+                raise InputError("logprobs, column and group_by belong to responses: pass responses too")
             return self._sample(question, progress)
         if table := as_table(responses):
-            return measure_table(table, self.measure, self.uses_question, column, question, logprobs)
+            return measure_table(table, self.measure, self.uses_question, column, question, logprobs, group_by)
         responses, question, logprobs = as_lists(responses), as_lists(question), as_lists(logprobs)
-        if column is not None:
-            raise InputError(f"column={column!r} is for a table, and responses is a {type(responses).__name__}")
+        for name, value in (("column", column), ("group_by", group_by)):
+            if value is not None:
+                raise InputError(f"{name}={value!r} is for a table, and responses is a {type(responses).__name__}")
         if is_batch(responses):
             return BatchResult(self.measure(many_groups(responses, question, logprobs)))
         return self.measure([one_group(responses, question, logprobs)])[0]

@@ -15,6 +15,7 @@ from semantic_entropy.clusters import last_user_turn
 from semantic_entropy.results import Result
 
 QUESTION = "question"
+_SINGLE_NAMES = ("response", "completion", "generation", "output", "prediction")  # not `answer`: often the gold answer
 _COMMON_NAMES = (  # in this order: with `instruction`, Alpaca's `input` is only the context of the instruction
     "prompt",
     "query",
@@ -43,6 +44,12 @@ class FieldNames:
     question: str | None = None
     logprobs: str = "logprobs"
     id: str = "id"
+
+    def single_response(self, names: Collection[Any]) -> str:
+        """Return the field of a row that has one response: `responses`, or the first of the common names."""
+        if self.responses in names or self.responses != FieldNames().responses:
+            return self.responses
+        return next((name for name in _SINGLE_NAMES if name in names), self.responses)
 
     def question_fields(self, names: Collection[Any]) -> list[str]:
         """Return those of these fields that can hold the question, the most probable first."""

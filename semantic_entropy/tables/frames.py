@@ -10,10 +10,11 @@ Lazy and streamed tables are not supported: all groups go through one pipeline r
 
 from __future__ import annotations
 
+import json
 import sys
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from semantic_entropy.clusters import is_missing, many_groups
@@ -57,6 +58,13 @@ class TableAdapter(ABC):
     def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
         """Return a table of the same kind with these columns added. Do not change the given table."""
 
+    @abstractmethod
+    def joined(self, groups: Sequence[Sequence[int]], lists: Collection[str]) -> Any:
+        """Return a table of the same kind with a row for each group of row numbers.
+
+        The columns in `lists` have the list of the values of all rows of the group; the others that of its first row.
+        """
+
 
 class _PandasFrame(TableAdapter):
     @property
@@ -74,6 +82,14 @@ class _PandasFrame(TableAdapter):
             table[name] = self.library.Series(column, index=table.index, dtype=dtype)
         return table
 
+    def joined(self, groups: Sequence[Sequence[int]], lists: Collection[str]) -> Any:
+        table = self.table.iloc[[rows[0] for rows in groups]].copy()
+        for name in lists:
+            values = self.values(name)
+            column = [[values[row] for row in rows] for rows in groups]
+            table[name] = self.library.Series(column, index=table.index, dtype="object")
+        return table
+
 
 class _PolarsFrame(TableAdapter):
     @property
@@ -88,6 +104,14 @@ class _PolarsFrame(TableAdapter):
         return self.table.with_columns(
             [self.library.Series(name, columns[name], dtype=dtypes[name]) for name in columns]
         )
+
+    def joined(self, groups: Sequence[Sequence[int]], lists: Collection[str]) -> Any:
+        columns = []
+        for name in lists:
+            values = self.values(name)
+            kind = self.library.List(self.table[name].dtype)
+            columns.append(self.library.Series(name, [[values[row] for row in rows] for rows in groups], dtype=kind))
+        return self.table[[rows[0] for rows in groups]].with_columns(columns)
 
     def _dtype(self, shape: Shape) -> Any:
         pl = self.library
@@ -118,6 +142,17 @@ class _HuggingFaceDataset(TableAdapter):
         given = self.table.format
         formatted = None if given["columns"] == self.names else [*given["columns"], *columns]
         return both.with_format(given["type"], formatted, given["output_all_columns"], **given["format_kwargs"])
+
+    def joined(self, groups: Sequence[Sequence[int]], lists: Collection[str]) -> Any:
+        list_of = getattr(self.library, "List", self.library.Sequence)  # `List` since datasets 4
+        columns, features = {}, {}
+        for name in self.names:
+            values, feature = self.values(name), self.table.features[name]
+            if name in lists:
+                columns[name], features[name] = [[values[row] for row in rows] for rows in groups], list_of(feature)
+            else:
+                columns[name], features[name] = [values[rows[0]] for rows in groups], feature
+        return self.library.Dataset.from_dict(columns, self.library.Features(features))
 
 
 _ADAPTERS: dict[tuple[str, str], type[TableAdapter]] = {
@@ -156,6 +191,7 @@ def measure_table(
     column: Any,
     question: Any,
     logprobs: Any,
+    group_by: Any = None,
 ) -> Any:
     """Measure the rows of a table. Return the table with the columns of the results added.
 
@@ -167,10 +203,15 @@ def measure_table(
         question: the name of the column that holds the question, texts or chat messages; None: "question", or else a
             column with a common name, which a warning names.
         logprobs: the name of the column that holds log-probabilities; None: "logprobs" if the table has it.
+        group_by: the name of the column that the rows with the responses to one question share. The returned table has
+            a row for each question. A column that differs inside a group has lists. None: a row has all responses.
 
     Raises:
         InputError: a named column does not exist, or a row cannot be measured.
     """
+    if group_by is not None:
+        group_by = _column_name(table, "group_by", group_by, "")
+        table, column = _joined_table(table, column, question, logprobs, group_by)
     responses = table.values(_column_name(table, "column", column, "responses"))
     rows = _question_rows(table, question, len(responses))
     names = FieldNames(question=question)
@@ -184,6 +225,37 @@ def measure_table(
         {free[field]: column for field, column in columns.items()},
         {free[field]: shape for field, shape in shapes.items()},
     )
+
+
+def _joined_table(
+    table: TableAdapter, column: Any, question: Any, logprobs: Any, group_by: str
+) -> tuple[TableAdapter, str]:
+    """Join the rows that have one response each. Return the table of groups, and the name of the responses column."""
+    found = FieldNames().single_response(table.names)
+    responses = _column_name(table, "column", column, found)
+    if column is None and found != FieldNames().responses:
+        _warn(f"responses: the column {found!r}; confirm it with column={found!r}")
+    groups: dict[str, list[int]] = {}
+    for row, value in enumerate(table.values(group_by)):
+        if is_missing(value):
+            raise InputError(
+                f"row {row} has no value in the column {group_by!r} of group_by=: fill it, or drop the row"
+            )
+        groups.setdefault(_as_text(value), []).append(row)
+    lists = {responses, *({logprobs or "logprobs"} & {*table.names})}
+    for name in set(table.names) - lists:
+        texts = list(map(_as_text, table.values(name)))
+        if any(len({texts[row] for row in rows}) > 1 for rows in groups.values()):
+            lists.add(name)
+    questions = FieldNames(question=question).question_fields(table.names)
+    if questions and questions[0] in lists:
+        raise InputError(f"rows with the same {group_by!r} have different questions in the column {questions[0]!r}")
+    in_order = [name for name in table.names if name in lists]
+    return type(table)(table.joined(list(groups.values()), in_order), table.library), responses
+
+
+def _as_text(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=repr)
 
 
 def _question_rows(table: TableAdapter, question: Any, size: int) -> list[dict[str, Any]]:
@@ -204,9 +276,17 @@ def _warn_about_questions(
     use = QuestionUse(names)
     for row, result in zip(rows, results, strict=True):
         if taken := use.add(row, names.question_in(row)[1], result, uses_question=uses_question(result)):
-            warnings.warn(f"question: the column {taken!r}; confirm it with question={taken!r}", stacklevel=6)
+            _warn(f"question: the column {taken!r}; confirm it with question={taken!r}")
     if warning := use.warning("question=NAME"):
-        warnings.warn(warning, stacklevel=6)
+        _warn(warning)
+
+
+def _warn(message: str) -> None:
+    """Warn at the line that called this package."""
+    level, frame = 1, sys._getframe().f_back  # noqa: SLF001  # warnings.warn has skip_file_prefixes since Python 3.12
+    while frame is not None and frame.f_globals.get("__name__", "").startswith("semantic_entropy."):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, stacklevel=level + 1)
 
 
 def _optional_column(table: TableAdapter, argument: str, given: Any) -> list[Any] | None:

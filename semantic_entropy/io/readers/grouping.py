@@ -24,7 +24,6 @@ from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import QUESTION, FieldNames
 from semantic_entropy.types import Group
 
-_SINGLE_NAMES = ("response", "completion", "generation", "output", "prediction")  # not `answer`: often the gold answer
 _COMPLETE: Mapping[str, Any] = {}  # in place of the first row of a complete group, which is not needed any more
 
 
@@ -81,12 +80,13 @@ class GroupedReader(RowReader):
         """Find whether the rows of each group are adjacent. Return the fields that differ inside a group."""
         first: dict[bytes, Mapping[str, Any]] = {}
         lists: set[str] = set()
+        taken: set[str] = set()
         current, count = None, 0
         for key, row in self._keyed_rows():
             if key is None:
                 continue
             count += 1
-            lists.add(single_field(row.fields or {}, self.names))
+            taken.add(self.names.single_response(row.fields or {}))
             if key not in first:
                 if current is not None and self._adjacent:
                     first[current] = _COMPLETE  # the group is complete, unless the rows are not adjacent
@@ -97,14 +97,14 @@ class GroupedReader(RowReader):
             else:
                 lists |= _differing(first[key], row.fields or {})
             current = key
-        if found := lists & {*_SINGLE_NAMES} - {self.names.responses}:
-            sys.stderr.write(f"responses: the field {min(found)!r} (--responses FIELD names another one)\n")
+        for found in sorted(taken - {self.names.responses}):
+            sys.stderr.write(f"responses: the field {found!r} (--responses FIELD names another one)\n")
         if not self._adjacent:
             sys.stderr.write(
                 f"{self.name}: rows with the same {self._group_by} are not adjacent, so all {count} rows are kept in "
                 f"memory; sort the file by {self._group_by} to need one group at a time\n"
             )
-        return lists
+        return lists | taken
 
     def _sorted(
         self, rows: Iterable[tuple[bytes | None, InputRow]]
@@ -150,7 +150,7 @@ def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | 
     The response is a text, or a list of texts, in the field of the responses; without this field, in a field with a
     common name. `logprobs` are those of the one response.
     """
-    field = single_field(fields, names)
+    field = names.single_response(fields)
     for name in (field, names.question):
         if name is not None and name not in fields:
             return None, f"no field {name!r}; it has {', '.join(fields) or 'none'}"
@@ -161,13 +161,6 @@ def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | 
         return one_group([value] if is_text else value, names.question_in(fields)[1], tokens), None
     except InputError as error:
         return None, str(error)
-
-
-def single_field(fields: Mapping[str, Any], names: FieldNames) -> str:
-    """Return the field with the one response of a row."""
-    if names.responses in fields or names.responses != FieldNames().responses:
-        return names.responses
-    return next((name for name in _SINGLE_NAMES if name in fields), names.responses)
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> set[str]:

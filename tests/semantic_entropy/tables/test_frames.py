@@ -224,3 +224,39 @@ def test_rows_without_a_question_get_a_warning_if_the_judge_uses_it():
 def test_chat_messages_in_a_column_are_a_question():
     table = pd.DataFrame({"chat": [[{"role": "user", "content": "a or b?"}]], "responses": [["a", "b"]]})
     assert estimate(table, equivalence="text", question="chat").loc[0, "n_valid"] == 2
+
+
+LONG = {
+    "qid": [1, 2, 1, 1, 2],
+    "prompt": ["France?", "Italy?", "France?", "France?", "Italy?"],
+    "response": ["Paris", "Rome", "It is Paris", "Lyon", "Rome"],
+    "score": [0.1, 0.2, 0.3, 0.4, 0.5],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_with_one_response_are_joined_by_a_column(kind):
+    table = KINDS[kind](LONG)
+    out = estimate(table, group_by="qid", column="response", question="prompt")
+    assert type(out) is type(table)
+    assert column(out, "qid") == [1, 2]
+    assert column(out, "prompt") == ["France?", "Italy?"]
+    assert list(map(list, column(out, "response"))) == [["Paris", "It is Paris", "Lyon"], ["Rome", "Rome"]]
+    assert list(map(list, column(out, "score"))) == [[0.1, 0.3, 0.4], [0.2, 0.5]]
+    assert list(map(list, column(out, "labels"))) == [[0, 0, 1], [0, 0]]
+    assert len(table) == 5
+    with Scorer("exact") as scorer, pytest.warns(UserWarning, match="responses: the column 'response'") as seen:
+        assert column(scorer.estimate(table, group_by="qid", question="prompt"), "n_valid") == [3, 2]
+    assert seen[0].filename == __file__
+
+
+def test_a_column_to_group_by_must_exist_and_be_filled():
+    frame = pd.DataFrame({**LONG, "gap": [1, None, 1, 1, 2]})
+    with pytest.raises(InputError, match="no column is named 'id'.*as group_by="):
+        estimate(frame, group_by="id", column="response")
+    with pytest.raises(InputError, match="row 1 has no value in the column 'gap' of group_by="):
+        estimate(frame, group_by="gap", column="response")
+    with pytest.raises(InputError, match="group_by='qid' is for a table"):
+        estimate(["a"], group_by="qid")
+    with pytest.raises(InputError, match="rows with the same 'qid' have different questions"):
+        estimate(frame, group_by="qid", column="response", question="response")
