@@ -48,6 +48,7 @@ class BadRows:
         self._out: IO[bytes] | None = None
         self._unanswered = 0  # rows with a question and no responses, in a run without a sampler
         self._similar_field = ""  # a field of such rows that may hold the responses
+        self._single_field = ""  # a field of such rows with one text, which may be one of several responses
 
     def check(self) -> None:
         """Raise InputError if the path of the report is another file, which must not be removed."""
@@ -77,6 +78,9 @@ class BadRows:
             if not self._has_sampler and row.fields and not row.fields.get(names.responses):
                 self._unanswered += row.needs_responses(names)
                 self._similar_field = self._similar_field or _field_of_texts(row)
+                single = names.single_response(row.fields)
+                if isinstance(row.fields.get(single), str):
+                    self._single_field = single
         if self.path and rows:
             if self.count > _SHOWN >= self.count - len(rows):
                 sys.stderr.write(f"... and more bad rows: all of them are in {self.path}\n")
@@ -90,7 +94,12 @@ class BadRows:
     def hint(self) -> str:
         """Return advice for the user; empty if there is none."""
         hints = []
-        if self._unanswered:
+        if self._single_field:
+            hints.append(
+                f"hint: the field {self._single_field!r} has one response in each row: add --group-by FIELD, with a "
+                "field that the rows of one question share"
+            )
+        elif self._unanswered:
             hints.append(
                 f"hint: {self._unanswered} rows have a question and no responses: add --sampler NAME to ask a model"
             )

@@ -19,6 +19,7 @@ from semantic_entropy.io.readers.json_array import JsonArrayReader
 from semantic_entropy.io.readers.lm_eval_logs import check_sample
 from semantic_entropy.io.readers.openai_replies import OpenAICheck, read_questions
 from semantic_entropy.io.rows import ResultWriter, RowReader, check_row
+from semantic_entropy.plain_text import one_line
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
@@ -90,7 +91,7 @@ def open_reader(
         file.copy_to_disk()
     reader = _reader(file, names, kind, options, all_columns=not copies_cells, has_sampler=has_sampler)
     if description := reader.description if isinstance(reader, DelimitedReader) else _DESCRIPTIONS.get(kind):
-        sys.stderr.write(f"{name}: read as {description}\n")
+        sys.stderr.write(one_line(f"{name}: read as {description}") + "\n")
     return GroupedReader(reader, options.group_by) if options.group_by else reader
 
 

@@ -20,7 +20,7 @@ from typing import Any
 from semantic_entropy.clusters import one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow, RowReader
-from semantic_entropy.plain_text import to_json_line
+from semantic_entropy.plain_text import one_line, to_json_line
 from semantic_entropy.tables import QUESTION, FieldNames
 from semantic_entropy.types import Group
 
@@ -100,10 +100,11 @@ class GroupedReader(RowReader):
         for found in sorted(taken - {self.names.responses}):
             sys.stderr.write(f"responses: the field {found!r} (--responses FIELD names another one)\n")
         if not self._adjacent:
-            sys.stderr.write(
+            note = (
                 f"{self.name}: rows with the same {self._group_by} are not adjacent, so all {count} rows are kept in "
-                f"memory; sort the file by {self._group_by} to need one group at a time\n"
+                f"memory; sort the file by {self._group_by} to need one group at a time"
             )
+            sys.stderr.write(one_line(note) + "\n")
         return lists | taken
 
     def _sorted(

@@ -107,3 +107,8 @@ def test_adjacent_groups_are_streamed(tmp_path):
         return kilobytes
 
     assert peak(2000) - peak(40) < 8_000  # kilobytes; the texts alone have 20,000
+
+
+def test_without_group_by_rows_with_one_response_get_the_hint(tmp_path):
+    summary = measure(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl")
+    assert summary.hint.startswith("hint: the field 'response' has one response in each row: add --group-by FIELD")
