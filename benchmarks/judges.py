@@ -29,7 +29,7 @@ from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalence
 
-# Internal: the command `semantic-entropy threshold` uses these, but has no Python function with a public name.
+# Internal: the command `semantic-entropy tune-judge` uses these, but has no Python function with a public name.
 from semantic_entropy.decisions import Quality, best_threshold, quality
 from tests.shared_data import SHARED, rows
 

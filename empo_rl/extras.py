@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
-from semantic_entropy import MissingDependencyError
+from semantic_entropy import MissingDependencyError, install_command
 
 TRAINING = ("torch", "transformers", "trl", "accelerate", "datasets", "yaml")
 
@@ -20,8 +20,9 @@ def require_extra(purpose: str, modules: tuple[str, ...] = TRAINING, extra: str 
     """
     missing = [module for module in modules if not is_installed(module)]
     if missing:
+        command = install_command(f"semantic-entropy[{extra}]")
         raise MissingDependencyError(
-            f"{purpose} needs {', '.join(missing)}, not installed here: pip install 'semantic-entropy[{extra}]' "
+            f"{purpose} needs {', '.join(missing)}, not installed here: {command} "
             "(docs/install.md says which build of torch to install, and lists the tested versions)"
         )
 

@@ -20,6 +20,7 @@ from semantic_entropy.errors import (
     SamplingError,
     SemanticEntropyError,
     UnknownComponentError,
+    install_command,
     nearest,
 )
 from semantic_entropy.estimators import EntropyEstimator
@@ -65,6 +66,7 @@ __all__ = [
     "Verdict",
     "aestimate",
     "estimate",
+    "install_command",
     "load_clusterer",
     "load_component",
     "load_equivalence",

@@ -21,7 +21,7 @@ from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from empo_rl.config.sections import FILE_SUFFIXES
-from semantic_entropy import InputError, MissingDependencyError, nearest
+from semantic_entropy import InputError, MissingDependencyError, install_command, nearest
 from semantic_entropy.plain_text import shorten
 
 Record = tuple[str, Mapping[str, Any]]
@@ -298,9 +298,8 @@ def _open_parquet(path: Path, columns: Collection[str], key: str) -> RecordStrea
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise MissingDependencyError(
-            f"{key}: {path} is a Parquet file, which needs pyarrow: pip install 'semantic-entropy[parquet]'"
-        ) from error
+        command = install_command("semantic-entropy[parquet]")
+        raise MissingDependencyError(f"{key}: {path} is a Parquet file, which needs pyarrow: {command}") from error
     try:
         file = parquet.ParquetFile(path)
     except (pa.ArrowException, OSError) as error:

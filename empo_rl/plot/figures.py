@@ -61,12 +61,11 @@ def require_matplotlib(purpose: str) -> None:
     """Raise MissingDependencyError if matplotlib is not installed."""
     from importlib.util import find_spec
 
-    from semantic_entropy import MissingDependencyError
+    from semantic_entropy import MissingDependencyError, install_command
 
     if find_spec("matplotlib") is None:
-        raise MissingDependencyError(
-            f"{purpose} needs matplotlib, which is not installed: pip install 'semantic-entropy[report]'"
-        )
+        command = install_command("semantic-entropy[report]")
+        raise MissingDependencyError(f"{purpose} needs matplotlib, which is not installed: {command}")
 
 
 def draw_figure(names: Sequence[str], data: PlotData, paths: Sequence[Path], title: str | None = None) -> None:

@@ -14,7 +14,7 @@ from semantic_entropy.cli.doctor import doctor_command
 from semantic_entropy.cli.estimate import estimate_command
 from semantic_entropy.cli.explain import explain_command
 from semantic_entropy.cli.plugins import plugins_command
-from semantic_entropy.cli.threshold import threshold_command
+from semantic_entropy.cli.tune_judge import threshold_command, tune_judge_command
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.plain_text import printable
 
@@ -37,5 +37,6 @@ def main() -> None:
     """Measure how uncertain a language model is: the entropy over the meanings of several answers."""
 
 
-for _command in (estimate_command, explain_command, plugins_command, doctor_command, threshold_command):
+_COMMANDS = (estimate_command, explain_command, plugins_command, doctor_command, tune_judge_command, threshold_command)
+for _command in _COMMANDS:
     main.add_command(_command)

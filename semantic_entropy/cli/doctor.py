@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 import click
 
 from semantic_entropy.cli.options import json_option
+from semantic_entropy.errors import install_command, uninstall_command
 
 _DISTRIBUTION = "semantic-entropy"
-PLANNED = frozenset(("ray",))  # extras without any code that uses them
 _ASK_TORCH = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only')"
 
 
@@ -79,7 +79,7 @@ def _check_math() -> Finding:
         finally:
             judge.close()
     except (SemanticEntropyError, RuntimeError, OSError) as error:
-        fix = f"{sys.executable} -m pip install 'math-verify[antlr4_13_2]'"
+        fix = install_command("math-verify[antlr4_13_2]", python=sys.executable)
         return Finding("math", False, str(error), fix, needed=True)
     if verdict.same:
         return Finding("math", True, "worker processes answer")
@@ -97,7 +97,7 @@ def _check_plugins() -> list[Finding]:
             failure.plugin,
             False,
             f"plugin of {failure.source} failed: {failure.reason}",
-            f"{sys.executable} -m pip uninstall {failure.source}",
+            uninstall_command(failure.source, sys.executable),
         )
         for failure in failures
     ]
@@ -107,15 +107,13 @@ def _check_extra(extra: str) -> Finding:
     versions = _required_versions(extra)
     missing = [name for name, found in versions.items() if found is None]
     shown = ", ".join(f"{name} {found}" for name, found in versions.items() if found)
-    if extra in PLANNED:
-        return Finding(extra, not missing, f"{shown or 'not installed'}; planned: nothing in this version uses it")
     if not missing:
         return Finding(extra, True, shown + _accelerator(versions))
     return Finding(
         extra,
         False,
         f"missing {', '.join(missing)}" + (" (which torch: docs/install.md)" if "torch" in missing else ""),
-        f"{sys.executable} -m pip install '{_DISTRIBUTION}[{extra}]'",
+        install_command(f"{_DISTRIBUTION}[{extra}]", python=sys.executable),
     )
 
 

@@ -43,6 +43,7 @@ from semantic_entropy.errors import (
     PluginError,
     SemanticEntropyError,
     UnknownComponentError,
+    install_command,
     nearest,
 )
 from semantic_entropy.registry.hookspecs import KINDS, MOVED_KINDS, PROJECT, Component, MovedKind
@@ -186,7 +187,7 @@ class Registry:
         )
         torch = any("torch" in missing for missing in lacking.values())
         which = " (which torch that installs, and how to choose another: docs/install.md)" if torch else ""
-        raise MissingDependencyError(f"{needs}: pip install {' '.join(map(repr, extras))}{which}")
+        raise MissingDependencyError(f"{needs}: {install_command(*extras)}{which}")
 
     def find(self, kind: str, name: str) -> Entry:
         """Return the component with this name or full name (`distribution/name`). Raises the errors of `create`."""

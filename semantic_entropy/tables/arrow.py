@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from semantic_entropy.errors import InputError, MissingDependencyError
+from semantic_entropy.errors import InputError, MissingDependencyError, install_command
 from semantic_entropy.tables.columns import Shape
 
 try:
     import pyarrow as pa
     import pyarrow.parquet as pq
 except ImportError as error:
-    raise MissingDependencyError("Parquet files need pyarrow: pip install 'semantic-entropy[parquet]'") from error
+    command = install_command("semantic-entropy[parquet]")
+    raise MissingDependencyError(f"Parquet files need pyarrow: {command}") from error
 
 __all__ = ["CONVERSION_ERRORS", "arrow_type", "escape_surrogates", "pa", "pq", "to_array"]
 

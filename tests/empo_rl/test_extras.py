@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from semantic_entropy import install_command
+
 BLOCKED = """
 import sys
 
@@ -19,8 +21,8 @@ sys.meta_path.insert(0, Nothing())
 COMMAND = "from empo_rl.cli import main; main()"
 
 HINT = (
-    "not installed here: pip install 'semantic-entropy[rl]' (docs/install.md says which build of torch to install, "
-    "and lists the tested versions)\n"
+    f"not installed here: {install_command('semantic-entropy[rl]')} (docs/install.md says which build of torch to "
+    "install, and lists the tested versions)\n"
 )
 
 
@@ -41,7 +43,7 @@ def test_commands_that_train_name_the_extra(arguments, tmp_path):
     done = run_without_extra(COMMAND, *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert done.stderr.startswith("Error: ")
-    assert "pip install 'semantic-entropy[rl]'" in done.stderr
+    assert install_command("semantic-entropy[rl]") in done.stderr
     assert "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 

@@ -42,7 +42,7 @@ class Embedding(Equivalence):
     the default model with the default threshold has a precision of 94% and a recall of 28%. The threshold 0.34 has the
     highest accuracy on these pairs, 77% (the judge `text`: 87%). But with 0.34 the judge merges different answers of
     one model, and then the entropy detects wrong answers less well: the mean AUROC of five sources is .71 with 0.34,
-    .75 with 0.88, and .86 with `text`. Another model needs another threshold: `semantic-entropy threshold` picks a
+    .75 with 0.88, and .86 with `text`. Another model needs another threshold: `semantic-entropy tune-judge` picks a
     threshold from your own pairs.
 
     An answer that is longer than the model's window is undecided; no text is truncated.

@@ -115,8 +115,9 @@ def with_adapter(loaded: LoadedModel, adapter: Adapter, purpose: str) -> LoadedM
     try:
         from peft import PeftModel
     except ImportError as error:
+        command = errors.install_command("semantic-entropy[lora]")
         raise errors.MissingDependencyError(
-            f"{subject} is a LoRA adapter, which needs peft, not installed here: pip install 'semantic-entropy[lora]'"
+            f"{subject} is a LoRA adapter, which needs peft, not installed here: {command}"
         ) from error
     try:
         wrapped: Any = PeftModel.from_pretrained(loaded.model, adapter.folder, torch_device=str(loaded.device))

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from empo_rl.plot.cli import main
+from semantic_entropy import install_command
 
 ROW = {"empo/entropy": 1.0, "empo/reward": 0.4, "empo/keep_fraction": 1.0}
 SET = {"n": 2, **{name: {"value": 0.4, "low": 0.3, "high": 0.5} for name in ("pass@1", "mean@2", "pass@2")}}
@@ -108,5 +109,5 @@ def test_without_matplotlib_the_error_names_the_pip_command_and_help_works(run):
     done = subprocess.run([*command, str(run)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
     assert "Error: empo-plot needs matplotlib, which is not installed" in done.stderr
-    assert "pip install 'semantic-entropy[report]'" in done.stderr
+    assert install_command("semantic-entropy[report]") in done.stderr
     assert subprocess.run([*command, "--help"], capture_output=True, text=True, check=False).returncode == 0

@@ -9,7 +9,7 @@ import sys
 import pyarrow as pa
 import pytest
 
-from semantic_entropy import InputError, SemanticEntropyError
+from semantic_entropy import InputError, SemanticEntropyError, install_command
 from tests.semantic_entropy.io.measured_files import ROWS, measure, read, write
 
 
@@ -46,7 +46,7 @@ def test_without_pyarrow_the_error_names_the_install_command(tmp_path):
         command = [sys.executable, "-c", hide, "estimate", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 1
-        assert "pip install 'semantic-entropy[parquet]'" in done.stderr
+        assert install_command("semantic-entropy[parquet]") in done.stderr
         assert "Traceback" not in done.stderr
 
 

@@ -24,6 +24,7 @@ from semantic_entropy import (
     UnknownComponentError,
     Verdict,
     estimate,
+    install_command,
     load_equivalence,
     register,
 )
@@ -255,8 +256,9 @@ def test_a_cascade_names_all_that_its_stages_lack_before_any_is_loaded(plugin, m
     with pytest.raises(MissingDependencyError) as error:
         load_equivalence("cascade", judges=["exact", {"judge": "loud"}, "needs-moon", "exact"])
     assert str(error.value) == (
-        "equivalence 'loud' needs torch; equivalence 'needs-moon' needs moonbase: pip install 'semantic-entropy[nli]' "
-        "'moonbase[all]' (which torch that installs, and how to choose another: docs/install.md)"
+        "equivalence 'loud' needs torch; equivalence 'needs-moon' needs moonbase: "
+        f"{install_command('semantic-entropy[nli]', 'moonbase[all]')} (which torch that installs, and how to choose "
+        "another: docs/install.md)"
     )
 
 

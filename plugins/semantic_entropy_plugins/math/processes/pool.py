@@ -24,6 +24,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.math.processes.worker import OUT_OF_MEMORY, SLOW
 
 _WORKER = Path(__file__).with_name("worker.py")
@@ -294,7 +295,7 @@ class _Worker:
             self.kill()
             raise RuntimeError(
                 "a math worker did not start: run `python -c 'import math_verify'` to see why "
-                "(pip install 'math-verify[antlr4_13_2]')"
+                f"({errors.install_command('math-verify[antlr4_13_2]')})"
             )
         self.ready = True
         outcomes: list[Outcome] = []

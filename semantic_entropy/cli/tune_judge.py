@@ -1,4 +1,4 @@
-"""`semantic-entropy threshold`: choose a judge's threshold from labelled pairs."""
+"""`semantic-entropy tune-judge`: choose a judge's threshold from labelled pairs. Its name was `threshold` in 0.1.0."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from semantic_entropy.cli.options import cache_option, json_option, judge_option, parse_options, quiet_option
 
 
-@click.command("threshold")
+@click.command("tune-judge")
 @click.argument("file", type=click.Path(dir_okay=False, exists=True))
 @click.option("-e", "--equivalence", metavar="NAME", required=True, help="The judge; its verdicts must have scores.")
 @judge_option
@@ -30,7 +30,7 @@ from semantic_entropy.cli.options import cache_option, json_option, judge_option
 @click.option("--source", default="source", show_default=True, metavar="FIELD", help="Each value gets its own line.")
 @json_option
 @quiet_option
-def threshold_command(
+def tune_judge_command(
     *,
     file: str,
     equivalence: str,
@@ -76,3 +76,11 @@ def threshold_command(
         kept = [option for option in options if not option.startswith("threshold=")]
         chosen = [part for option in (*kept, f"threshold={report.threshold}") for part in ("--option", option)]
         click.echo(f"\nuse it: {shlex.join(['--equivalence', equivalence, *chosen])}")
+
+
+@click.command("threshold", params=tune_judge_command.params, hidden=True)
+def threshold_command(**options: Any) -> None:
+    """The old name of tune-judge."""
+    click.echo("this command is now called tune-judge: semantic-entropy tune-judge", err=True)
+    assert tune_judge_command.callback is not None
+    tune_judge_command.callback(**options)

@@ -1,4 +1,4 @@
-"""`semantic-entropy threshold`: the table, the JSON, the options to paste, and bad input."""
+"""`semantic-entropy tune-judge`: the table, the JSON, the options to paste, and bad input."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def write(path, lines):
 
 
 def command(*arguments):
-    return CliRunner().invoke(main, ["threshold", *arguments])
+    return CliRunner().invoke(main, ["tune-judge", *arguments])
 
 
 def test_the_command_prints_a_table_and_the_option_to_paste(tmp_path):
@@ -167,3 +167,19 @@ def test_on_real_pairs_the_best_threshold_beats_the_default_and_cross_validates(
     found = json.loads(ran.stdout)
     assert found["picked"]["accuracy"] > found["as_is"]["accuracy"] + 0.2  # 0.789 against 0.534
     assert abs(found["picked"]["accuracy"] - found["held_out"]["accuracy"]) < 0.02
+
+
+def test_the_old_name_works_and_names_the_new_one(tmp_path):
+    missing = str(tmp_path / "missing.jsonl")
+    runner = CliRunner()
+    done = runner.invoke(main, ["threshold", missing, "-e", "ngram"])
+    assert done.exit_code == runner.invoke(main, ["tune-judge", missing, "-e", "ngram"]).exit_code == 2
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("".join(f'{{"a": "abc", "b": "{b}", "equivalent": {same}}}\n' for b, same in PAIRS_OF_OLD_NAME))
+    old, new = (runner.invoke(main, [name, str(path), "-e", "ngram"]) for name in ("threshold", "tune-judge"))
+    assert old.stdout == new.stdout != ""
+    assert "this command is now called tune-judge" in old.stderr
+    assert "\n  threshold" not in runner.invoke(main, ["--help"]).stdout
+
+
+PAIRS_OF_OLD_NAME = [("abc", "true"), ("abcd", "true"), ("abd", "false"), ("xyz", "false")] * 5
