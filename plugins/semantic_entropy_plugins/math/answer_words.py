@@ -40,14 +40,16 @@ def is_product(text: str) -> bool:
 
 
 _CARDINAL = re.compile(r"-?\d{1,30}(?:[./]\d{1,30})?")
+_PARTS = "third|quarter|fourth|fifth|sixth|seventh|eighth|ninth|tenth"
+_SHARE = re.compile(rf"^(?:an?\s+)?(?=half$)|^an?\s+(?=(?:{_PARTS})$)")
 _ORDINAL_END = ("th", "st", "first", "second", "third")
 
 
 def number_of(words: str) -> str:
     """The digits of a cardinal number in words (`twelve`, Chinese characters); else ""."""
     number = from_chinese(words)
-    digits = with_digits(words) if number is None else str(number)
-    return digits if _CARDINAL.fullmatch(digits) and not words.endswith(_ORDINAL_END) else ""
+    digits = with_digits(_SHARE.sub("one ", words)) if number is None else str(number)
+    return digits if _CARDINAL.fullmatch(digits) and ("/" in digits or not words.endswith(_ORDINAL_END)) else ""
 
 
 _BOUNDS = re.compile(r"(?:at (?:least|most)|no (?:more|less|fewer) than|up to)(?: \w+)?", re.IGNORECASE)
@@ -128,3 +130,59 @@ _SHORT_WORDS = frozenset(
     "am pm sq cu bc bce ad ce in of by at as to is on per mph bn mn tn ft nd st th rs yd yrs hrs mln".split()
 )
 _MARKS = ("'", "''", '"')
+
+
+_VERBAL = {
+    "does not exist": r"(?:does not|doesn't|do not|don't) exist|d\.?n\.?e\b|no limit",
+    "no real solution": "no real (?:solutions?|roots?)",
+    "no solution": "no solutions?",
+    "infinitely many": "infinitely many(?: solutions)?|(?:an )?infinite (?:number of )?solutions",
+    "undefined": "undefined|not defined",
+    "-\\infty": "(?:negative|minus) infinity",
+    "\\infty": "(?:positive |plus )?infinity",
+    "diverges": "diverges|divergent|(?:does not|doesn't) converge",
+    "converges": "converges|convergent",
+}
+_VERBAL_ANSWER = re.compile("|".join(f"({pattern})" for pattern in _VERBAL.values()))
+_VERBAL_END = re.compile(rf"\b(?:{_VERBAL_ANSWER.pattern})\W*$")
+_YES_OR_NO = re.compile(r"\W*(yes|no|true|false)(?=[\s*]*(?:[,.;:!]|$))")
+_NEGATED = re.compile(r"(?:\bnot|n't)\s+(?:be\s+)?$")
+_LAST_SENTENCE = re.compile(r"[.!?\n]\s+")
+_IS = re.compile(
+    r"\b(?:is|are|was|were|equals?)\s+(?:about|approximately|exactly|only|just|equal to)?\s*([a-z][a-z -]{2,80})$"
+)
+
+
+def verbal_answer(words: str) -> str:
+    """The one writing of an answer in words that a closed list contains (`DNE` is `does not exist`); else ""."""
+    plain = words.removeprefix("there is ").removeprefix("there are ").strip(" .")
+    found = _VERBAL_ANSWER.fullmatch(plain)
+    return tuple(_VERBAL)[(found.lastindex or 1) - 1] if found else ""
+
+
+def stated_in_words(text: str) -> str:
+    """The answer at the end of a text without mathematics: a number, a word of the closed list; else yes or no."""
+    plain = text.replace("\u2019", "'").strip().strip("*_`$ .!").casefold()
+    sentence = _LAST_SENTENCE.split(plain)[-1]
+    found = _IS.search(sentence)
+    number = found[1] if found else sentence
+    if number_of(number):
+        return number
+    if last := _VERBAL_END.search(sentence):
+        verbal = tuple(_VERBAL)[(last.lastindex or 1) - 1]
+        return f"not {verbal}" if _NEGATED.search(sentence, 0, last.start()) else verbal
+    yes = _YES_OR_NO.match(plain)
+    return yes[1] if yes else ""
+
+
+_LEFT = r"(?:left[\s-]?over|leftovers?|left|remaining|extra)"
+_DIVISION = re.compile(
+    r"(\d{1,12})(?: [^\W\d_]+)?(?: ?R ?|,? (?:with |and )?(?:a )?(?:remainder|rem\.?) (?:of )?)(\d{1,12})"
+    rf"|(\d{{1,12}})(?: [^\W\d_]+)?,? (?:and|with) (\d{{1,12}})(?: [^\W\d_]+)?(?: (?:is|are|was|were))? {_LEFT}"
+)
+
+
+def quotient_and_remainder(cleaned: str) -> tuple[str, str] | None:
+    """The quotient and the remainder of `7 R 3`, `7 candies, and 3 are left over`; None: another text."""
+    found = _DIVISION.fullmatch(" ".join(plain_words(cleaned).split())) if cleaned[:1].isdigit() else None
+    return (found[1] or found[3], found[2] or found[4]) if found else None

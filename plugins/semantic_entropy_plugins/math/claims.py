@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from semantic_entropy_plugins.quantities.units import read_unit
+
 # Each axis lists its poles; two poles of one axis exclude each other.
 _AXES: dict[str, tuple[str, ...]] = {
     "change": (
@@ -19,7 +21,7 @@ _AXES: dict[str, tuple[str, ...]] = {
     "line": ("slope gradient", "intercept"),
     "divisibility": ("factor factors divisor divisors", "multiple multiples divisible"),
     "extreme": ("minimum minima smallest lowest", "maximum maxima largest greatest highest"),
-    "average": ("mean average", "median", "mode"),
+    "statistic": ("mean average", "median", "mode", "range codomain", "domain", "variance", "deviation"),
     "part of a fraction": ("numerator", "denominator"),
     "result": ("sum", "product", "quotient", "remainder"),
     "extent": ("area", "perimeter circumference", "volume"),
@@ -28,8 +30,8 @@ _AXES: dict[str, tuple[str, ...]] = {
     "of two": ("thebigger", "thesmaller"),
     "journey": ("leaves leaving departs departure departed", "arrives arriving arrival arrived"),
     "monotony": ("increasing", "decreasing"),
-    "function": ("domain", "range codomain"),
-    "spread": ("variance", "deviation"),
+    "curvature": ("convex concaveup", "concave concavedown"),
+    "sign of a function": ("positiveon", "negativeon"),
     "end": ("first", "last"),
     "table": ("row", "column"),
     "conic": ("vertex", "focus", "directrix"),
@@ -53,7 +55,10 @@ _SPELLED = (
     (re.compile(r"\btoo (?:much|many)\b", re.IGNORECASE), "toomuch"),
     (re.compile(r"\btoo (?:little|few)\b", re.IGNORECASE), "toolittle"),
     (re.compile(r"\bby a factor\b", re.IGNORECASE), " "),
+    (re.compile(r"\bconcave (up|down)(?:wards?)?\b", re.IGNORECASE), r"concave\1"),
+    (re.compile(r"\b(positive|negative) (?=(?:on|over)\b)", re.IGNORECASE), r"\1on "),
 )
+_SPELLED_HINTS = ("er ", "too ", "factor", "oncave", "tive ")
 _NOT = re.compile(
     r"\b(?:not(?!\s+only\b)|never|cannot|neither|without|none|no(?!\s+matter\b))\b|n['\u2019]t\b", re.IGNORECASE
 )
@@ -101,7 +106,7 @@ def leading_claims(text: str) -> tuple[tuple[tuple[str, int], ...], str]:
 
 
 def _spelled(text: str) -> str:
-    if "er " in text or "too " in text or "factor" in text:
+    if any(hint in text for hint in _SPELLED_HINTS):
         for pattern, replacement in _SPELLED:
             text = pattern.sub(replacement, text)
     return text
@@ -140,6 +145,32 @@ def _clause(text: str, start: int, end: int) -> tuple[str, str]:
     after = after[: stop.start()] if stop else after
     boundary = _BOUNDARY.search(after)
     return before[cut[-1] if cut else 0 :], after[: boundary.start()] if boundary else after
+
+
+_TIMES = "second minute hour day night week month quarter year".split()
+_ADVERBS = {f"{time}ly": time for time in "hour week month year".split()} | {"daily": "day", "annually": "year"}
+RATE = re.compile(
+    rf"(?:\s*/\s*|,?\s+(?:per|an?|each|every)\s+)({'|'.join(_TIMES)})\b(?!\s+(?:time|ago|later))"
+    rf"|\s+({'|'.join(_ADVERBS)})\b"
+)
+"""How often something happens: `per hour`, `a week`, `monthly`."""
+_IN_UNITS = frozenset(("L", "M", "bit", "turn"))
+
+
+def take_rate(words: str) -> tuple[tuple[tuple[str, int], ...], str]:
+    """The claim of a rate in the words after a number, and the words without it: `dollars a week`.
+
+    The rate of a length, a mass, bits or turns is a part of the unit: `miles an hour` becomes `miles per hour`.
+    """
+    found = RATE.search(words)
+    if not found:
+        return (), words
+    time = found[1] or _ADVERBS[found[2]]
+    before, after = words[: found.start()], words[found.end() :]
+    unit, _ = read_unit(before)
+    if unit and not _IN_UNITS.isdisjoint(base for base, _ in unit.dimension):
+        return (), f"{before} per {time}{after}"
+    return (("rate", _TIMES.index(time)),), before + after
 
 
 _POLARITY = re.compile(r"\W*(?:(yes|true)|no|false)\b(?=\s*(?:[,.:;!*]|$))", re.IGNORECASE)

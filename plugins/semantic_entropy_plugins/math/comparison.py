@@ -61,7 +61,10 @@ def _compare_numerals(left: Reading, right: Reading) -> bool | None:
     numeral, number = (one, right) if one else (other, left)
     if number.exact is None or numeral is None:
         return None if not number.is_decided else False
-    written = parse_cleaned(numeral.digits) if numeral.digits.isdigit() else None
+    if not numeral.digits.isdigit():  # 1F in base 16
+        written = parse_cleaned(str(int(numeral.digits, numeral.base))) if numeral.base >= 16 else None
+    else:
+        written = parse_cleaned(numeral.digits)
     return written is not None and written.key == number.exact.key
 
 

@@ -18,6 +18,7 @@ from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
+from typing import NamedTuple
 
 from semantic_entropy_plugins.math.exact_numbers import (
     LARGEST_EXPONENT,
@@ -290,3 +291,34 @@ def end_of_number(text: str) -> int:
         ):
             balanced = at
     return balanced
+
+
+class Numeral(NamedTuple):
+    """Digits in a base."""
+
+    digits: str
+    base: int
+
+
+_BASES = {
+    word: base for base, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
+} | {"sixteen": 16, "binary": 2, "octal": 8, "hexadecimal": 16}
+_NUMERAL = re.compile(
+    r"(?:\\text\s*\{)?([0-9A-Fa-f]{1,64})\}?\s*_\s*\{?\s*(?:\\text\s*\{)?\s*\(?(\d{1,2}|[a-z]+)\)?\s*\}?\s*\}?"
+    r"|([0-9A-Fa-f]{1,64})\s*(?:\\text\s*\{)?\s*\(?(?:in\s+)?base[ -](\d{1,2}|[a-z]+)\)?\s*\}?"
+)
+_CODE = re.compile(r"0(?:([xX])[0-9a-fA-F]{1,16}|([bB])[01]{1,64})")  # 0x1F
+
+
+def parse_numeral(cleaned: str) -> Numeral | None:
+    """The digits and the base of `52_8`, `52 base 8`; `0x1F` and `0b101` in base ten. None for another text."""
+    if code := _CODE.fullmatch(cleaned):
+        return Numeral(str(int(cleaned, 16 if code[1] else 2)), 10)
+    found = _NUMERAL.fullmatch(cleaned)
+    if not found:
+        return None
+    digits, written = (found[1] or found[3]).upper(), found[2] or found[4]
+    base = int(written) if written.isdigit() else _BASES.get(written, 0)
+    if not 2 <= base <= 36 or not any(map(str.isdigit, digits)):
+        return None  # A_2 is a variable
+    return Numeral(digits.lstrip("0") or "0", base)

@@ -71,7 +71,7 @@ class Math(Equivalence):
 
     name = "math"
     cache_identity = "semantic_entropy_plugins.math:Math"
-    rules = 4
+    rules = 5
 
     def __init__(
         self, timeout: float = 3.0, memory_mb: int = 1024, workers: int | None = None, policy: Policy = "both"

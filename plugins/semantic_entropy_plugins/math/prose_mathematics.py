@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import NamedTuple
 
-from semantic_entropy_plugins.math.claims import with_claims
+from semantic_entropy_plugins.math.claims import RATE, with_claims
 from semantic_entropy_plugins.math.opaque_terms import changed_name
 from semantic_entropy_plugins.quantities import SCALES
 from semantic_entropy_plugins.quantities.measures import is_qualifier
@@ -138,7 +138,7 @@ def _after_equals(text: str, start: int, end: int) -> _Part:
 
 _JOINT = re.compile(
     r"\s*(?:[:\u2236]|,|[-\u2013~])\s*|(?:\s+[^\W\d_]{2,20}){0,2}?,?\s+(?:and|or|to|through|out\s+of|of|in|by|versus|vs\.?"
-    r"|remainder|over)\s+(?:a\s+|the\s+)?|\s*[\u548c\u6216\u5230\u81f3\u4e0e\u6bd4]\s*|\s+"
+    r"|remainder|over)\s+(?:a\s+|the\s+)?|,?\s+with\s+a\s+remainder\s+of\s+|\s*[\u548c\u6216\u5230\u81f3\u4e0e\u6bd4]\s*|\s+"
 )
 _WHERE = re.compile(r"(?:\s+[^\W\d_]{2,20})?,?\s+(?:at|when|if|for)\s+")  # a minimum of 5 at x = 6
 _LAST_IN_LIST = re.compile(r"\s*(?:[.,;)\n]|and\b|or\b|$)")
@@ -178,7 +178,10 @@ def last_mathematics(text: str) -> str | None:
             break
         counted = counted or _COUNTED.match(text, other.end)
         start, joined = other.named, True
-    if counted:  # 7 adults and 12 children
+    left = _LEFT_OVER.match(text, parts[-1].end) if joined else None
+    if left:  # 7, and 3 are left over
+        end = left.end()
+    elif counted:  # 7 adults and 12 children
         noun = (counted[1] and _ADJECTIVE_AND_NOUN.match(text, end)) or _ANY_NOUN.match(text, end)
         end = noun.end() if noun else end
     elif not joined and end == parts[-1].end:
@@ -227,6 +230,9 @@ def _subject(before: str) -> str:
     return ""
 
 
+_LEFT_OVER = re.compile(
+    r"(?:\s+[^\W\d_]{2,20})?(?:\s+(?:is|are|was|were))?\s+(?:left[\s-]?over|leftovers?|left|remaining|extra)\b"
+)
 _COUNTED = re.compile(r"(\s+[^\W\d_]{2,20})?\s+[^\W\d_]{3,20},?\s+(?:and|or|to)\s")
 _ANY_NOUN = re.compile(r"\s+[^\W\d_]{2,20}")
 _ADJECTIVE_AND_NOUN = re.compile(r"\s+[^\W\d_]{2,20}\s+[^\W\d_]{2,20}")
@@ -283,7 +289,7 @@ def _qualified(text: str, start: int, end: int, *, joined: bool) -> int:
 
 _NEXT_WORD = re.compile(r"[ -]?([^\W\d_]+(?:[/^]\w+)?|[\u00b0%\uff05]\s?[CF]?\b|[%\uff05\u2030\u00b0'\u2032])")
 _IDEOGRAPHS = re.compile(r"\s?((?:\u767e\u4e07|[\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\ucc9c\ub9cc\uc5b5])+)")
-_NOUN = re.compile(r"\s([^\W\d_]{2,20})(?=[.!?*]*\s*$|[.!?]\s)")
+_NOUN = re.compile(rf"\s([^\W\d_]{{2,20}})(?:{RATE.pattern}|(?=[.!?*]*\s*$|[.!?]\s))")
 _SYMBOL = re.compile(r"[b-df-hj-np-tv-xzA-Z]{2,5}")  # of a unit: ppm, mcg, Mbps, IU
 _MOST_WORDS = 3
 
@@ -307,7 +313,8 @@ def unit_after(text: str, at: int) -> str:
         if word in ("a", "A") or not _belongs(word):
             break
         end = found.end()
-    return text[at:end]
+    rate = RATE.match(text, end)
+    return text[at : rate.end() if rate else end]
 
 
 def _ideographic_unit(word: str) -> int:
@@ -315,7 +322,7 @@ def _ideographic_unit(word: str) -> int:
 
 
 def _noun_after(text: str, at: int) -> str:
-    """The counted noun, if it ends the sentence."""
+    """The counted noun, if it ends the sentence or a rate follows."""
     found = _NOUN.match(text, at)
     is_unit = found and (found[1].endswith(("s", "ren", "men", "people")) or _SYMBOL.fullmatch(found[1]))
     return found[0] if found and is_unit else ""

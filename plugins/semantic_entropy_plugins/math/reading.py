@@ -15,30 +15,32 @@ import re
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import NamedTuple
 
 from semantic_entropy_plugins.math.answer_words import (
     is_qualifying,
     is_suffix,
     number_of,
     prose_of,
+    quotient_and_remainder,
+    verbal_answer,
     words_of,
 )
-from semantic_entropy_plugins.math.claims import leading_claims, take_claims
+from semantic_entropy_plugins.math.claims import leading_claims, take_claims, take_rate
 from semantic_entropy_plugins.math.exact_numbers import ExactNumber, add, hashable, scale
-from semantic_entropy_plugins.math.keys import LONGEST_EXACT, ExactAnswer, container, end_of_number, parse_cleaned
+from semantic_entropy_plugins.math.keys import (
+    LONGEST_EXACT,
+    ExactAnswer,
+    Numeral,
+    container,
+    end_of_number,
+    parse_cleaned,
+    parse_numeral,
+)
 from semantic_entropy_plugins.math.opaque_terms import changed_name
 from semantic_entropy_plugins.math.real_sets import REAL_LINE, RealSet, read_real_set
 from semantic_entropy_plugins.math.writing import CURRENCY, both_signs, clean, in_radians, plain_words
 from semantic_entropy_plugins.quantities import NO_MEASURE, Measure, read_measure
 from semantic_entropy_plugins.quantities.units import CURRENCY_CODES, CURRENCY_SIGNS, DOLLARS
-
-
-class Numeral(NamedTuple):
-    """Digits in a base other than ten."""
-
-    digits: str
-    base: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ def _slow(cleaned: str) -> Reading:
         _residue,
         _vector,
         _ratio,
+        _division,
         _words,
         _quantity,
         _claimed,
@@ -126,24 +129,11 @@ def _slow(cleaned: str) -> Reading:
     return Reading(in_radians(cleaned), variable=_name(cleaned)[0])
 
 
-_BASES = {
-    word: base for base, word in enumerate("two three four five six seven eight nine ten eleven twelve".split(), 2)
-} | {"sixteen": 16, "binary": 2, "octal": 8, "hexadecimal": 16}
-_NUMERAL = re.compile(
-    r"(?:\\text\s*\{)?([0-9A-Fa-f]{1,64})\}?\s*_\s*\{?\s*(?:\\text\s*\{)?\s*\(?(\d{1,2}|[a-z]+)\)?\s*\}?\s*\}?"
-    r"|([0-9A-Fa-f]{1,64})\s*(?:\\text\s*\{)?\s*\(?(?:in\s+)?base[ -](\d{1,2}|[a-z]+)\)?\s*\}?"
-)
-
-
 def _numeral(cleaned: str) -> Reading | None:
-    found = _NUMERAL.fullmatch(cleaned)
-    if not found:
-        return None
-    digits, written = (found[1] or found[3]).upper(), found[2] or found[4]
-    base = int(written) if written.isdigit() else _BASES.get(written, 0)
-    if not 2 <= base <= 36 or not any(map(str.isdigit, digits)):
-        return None  # A_2 is a variable
-    return Reading(cleaned, numeral=Numeral(digits.lstrip("0") or "0", base))
+    numeral = parse_numeral(cleaned)
+    if numeral and numeral.base == 10:  # 0x1F
+        return _quick(numeral.digits)
+    return Reading(cleaned, numeral=numeral) if numeral else None
 
 
 _MODULO = re.compile(
@@ -190,18 +180,27 @@ def _ratio(cleaned: str) -> Reading | None:
     return Reading(cleaned, ratio=tuple(re.split(r"\s*(?::|\\colon)\s*", found[1])), measure=measure)
 
 
+def _division(cleaned: str) -> Reading | None:
+    """A quotient and a remainder, in this order: `7 R 3`, `7 remainder 3`, `7 candies, and 3 are left over`."""
+    parts = quotient_and_remainder(cleaned)
+    exact = parse_cleaned("({}, {})".format(*parts)) if parts else None
+    return Reading(cleaned, container("named", exact.values, decimal=False)) if exact else None
+
+
+_EMPTY = Reading("\\emptyset", real_set=RealSet((), "", decimal=False))
 _REAL_NUMBERS = re.compile(r"(?:the set of )?(?:all )?(?:the )?reals?(?: numbers?)?")
 
 
 def _words(cleaned: str) -> Reading | None:
     words = words_of(cleaned)
-    if not words:
-        return None
+    verbal = verbal_answer(words) or words
+    if cleaned == _EMPTY.text or verbal == "no solution":
+        return _EMPTY
     if _REAL_NUMBERS.fullmatch(words):
         return Reading("\\mathbb{R}", real_set=RealSet(REAL_LINE, "", decimal=False))
     if number := number_of(words):
         return _quick(number)
-    return Reading(cleaned, words=words)
+    return Reading(verbal, words="" if "\\" in verbal else verbal) if verbal else None
 
 
 def _prose(cleaned: str) -> Reading | None:
@@ -248,12 +247,14 @@ def _quantity(cleaned: str) -> Reading | None:
         text = currency[1] + text[currency.end() :]
     end = end_of_number(text)
     number, suffix = text[:end], text[end:]
+    rate, unrated = take_rate(plain_words(suffix)) if suffix else ((), "")
+    suffix = unrated if rate else suffix
     exact = parse_cleaned(number)
     if exact is None or not is_suffix(suffix, glued=bool(number) and number[-1].isdigit(), currency=bool(currency)):
         return _compound(cleaned) if end else None
-    if not (name or qualifier or currency or suffix.strip()):
+    if not (name or qualifier or currency or suffix.strip() or rate):
         return None
-    words = plain_words(suffix)
+    words = unrated
     words = _MARKS.get(words.strip(), words)
     if words in _GLUED and (currency or words in "kKMB"):
         words = _GLUED[words]
@@ -262,7 +263,7 @@ def _quantity(cleaned: str) -> Reading | None:
     exact = _scaled(exact, measure)
     if exact is None:
         return None
-    qualifiers = tuple(sorted({*measure.qualifiers, *claims}))
+    qualifiers = tuple(sorted({*measure.qualifiers, *claims, *rate}))
     measure = measure._replace(scale=NO_MEASURE.scale, percent=False, qualifiers=qualifiers)
     loose = len(suffix.strip()) == 1 and suffix.strip().isalpha()
     return Reading(cleaned if loose else number, exact, measure=measure, variable=name)

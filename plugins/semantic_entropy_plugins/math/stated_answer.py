@@ -18,6 +18,7 @@ from collections import deque
 from functools import lru_cache
 
 from semantic_entropy.plugin import boxed, is_refusal, last_number, load_extractor
+from semantic_entropy_plugins.math.answer_words import number_of, stated_in_words
 from semantic_entropy_plugins.math.claims import with_polarity
 from semantic_entropy_plugins.math.prose_mathematics import DELIMITED, content, has_value, last_mathematics, parts_of
 from semantic_entropy_plugins.math.reading import read
@@ -70,7 +71,9 @@ def states_mathematics(response: str) -> bool:
     if stated is not None and is_mathematics(stated) and not _AMBIGUOUS.fullmatch(stated):
         return not _PLAIN_NUMBER.fullmatch(stated.strip(" *_`$."))
     found = list(DELIMITED.finditer(response))
-    return bool(found) and has_value(content(found[-1]))
+    if found:
+        return has_value(content(found[-1]))
+    return "/" in number_of(stated_in_words(response))  # one third
 
 
 def _answer(response: str) -> str | None:
@@ -80,7 +83,7 @@ def _answer(response: str) -> str | None:
     if is_refusal(response[max(0, response.rfind("\\boxed")) :]):
         return None
     found = _named_lines(response) or _unboxed(response)
-    return with_polarity(response, found) if found else found
+    return with_polarity(response, found) if found else _in_words(response)
 
 
 _BETWEEN_BOXES = re.compile(
@@ -159,6 +162,12 @@ def _unboxed(response: str) -> str | None:
     return last_mathematics(response[-_SEARCHED:]) or last_number(response)
 
 
+def _in_words(response: str) -> str | None:
+    """The answer of a response without digits: a number in words or an answer of a closed list."""
+    stated = _stated(response[-_SEARCHED:])
+    return (stated and stated_in_words(stated)) or stated_in_words(response[-_SEARCHED:]) or None
+
+
 def _within(stated: str) -> str | None:
     """The mathematics in what a response states as its answer; all of it if it is unclear which number is meant."""
     reduced = _REASON.split(stated, maxsplit=1)[0]
@@ -181,10 +190,11 @@ _MARKER = re.compile(
     r"####(?!#)|\banswer(?:\*\*|__)?\s*[:=\uff1a]"
     r"|\banswer\b[^.\n:=?]{0,60}?\b(?:is|are|was|equals|=)(?:\s+(?:therefore|thus|simply))?\s*:?"
     r"|(?:答案|答え|正解|정답)\s*(?:[是为は은는]|[:\uff1a])+"
-    r"|\b(?:respuesta|r[eé]ponse|antwort|resposta|risposta|ответ|उत्तर)\b"
+    r"|\b(?P<comma>respuesta|r[eé]ponse|antwort|resposta|risposta|ответ|उत्तर)\b"
     r"[^.\n:=?]{0,40}?(?:[:=\uff1a]|\b(?:es|est|ist|[eé]|è)\b)\s*:?",
     re.IGNORECASE,
 )
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(?=(?:\d{1,2}|\d{4,30})(?![\d.,]))")  # in languages that write 3,5
 _END = re.compile(r"\.\s|\.$|[\n\u3002]")
 _ASIDE = re.compile(
     r"(?<=[\w$%)}\]\u00b0])(?:\s+\((?=[a-zA-Z])(?!mod\b|or\b|and\b|base\b|in\b)|,?\s+(?:but\s+|and\s+)?not\b"
@@ -209,7 +219,10 @@ def _stated(response: str) -> str | None:
     end = _END.search(line)
     sentence = line[: end.start() if end else None]
     aside = _ASIDE.search(sentence)
-    return sentence[: aside.start() if aside else None].strip().strip("*_`").strip() or None
+    answer = sentence[: aside.start() if aside else None].strip().strip("*_`").strip()
+    if last[0]["comma"] and "," in answer:
+        answer = _DECIMAL_COMMA.sub(r"\1.", answer)
+    return answer or None
 
 
 find_answer = load_extractor(_answer)

@@ -111,6 +111,11 @@ def _chosen(found: re.Match[str]) -> str:
     return str(math.comb(int(found[1]), int(found[2])))
 
 
+def _system(found: re.Match[str]) -> str:
+    """The equations of a system, as a list."""
+    return ", ".join(row.strip(" ,") for row in found[1].replace("&", " ").split("\\\\") if row.strip())
+
+
 _ORDINAL = r"(?:st|nd|rd|th)"
 _DOTS = r"(?:\.\.\.+|\\[lc]?dots(?![a-zA-Z]))"
 _GROUP_SPACE = r"(?:\\[,;:! ]|\\thinspace(?![a-zA-Z])|~|[ '])"
@@ -139,6 +144,7 @@ _RULES: tuple[_Rule, ...] = (
     ((r"\{",), re.compile(r"\\\{\s*\\\}"), r"\\emptyset "),
     # a set whose braces are not escaped; {1,000} is a number
     (("{",), re.compile(r"^\{(?!\d{1,3}(?:,\d{3})+\})([^{}=]*[,;][^{}=]*)\}$"), r"\\{\1\\}"),
+    ((r"{cases}",), re.compile(r"^\\begin\{cases\}(.+)\\end\{cases\}$", re.DOTALL), _system),
     ((r"\varnothing",), re.compile(r"\\varnothing(?![a-zA-Z])"), r"\\emptyset"),
     ((r"\lt",), re.compile(r"\\lt(?![a-zA-Z])"), "<"),
     ((r"\gt",), re.compile(r"\\gt(?![a-zA-Z])"), ">"),
@@ -175,6 +181,7 @@ _RULES: tuple[_Rule, ...] = (
     (("half",), re.compile(r"(?<![\w/-])half\s+(?:of\s+)?(\d+(?:\.\d+)?)(?![\d/.])"), r"\\frac{\1}{2}"),
     (("reciprocal",), re.compile(r"(?:the\s+)?reciprocal\s+of\s+(\d+)(?![\d/.])"), r"\\frac{1}{\1}"),
     (("negative of",), re.compile(r"(?:the\s+)?negative\s+of\s+(?=\d)"), "-"),
+    (("negative ", "minus "), re.compile(r"^(?:negative|minus)\s+(?=[\d\\])"), "-"),
     (("squared",), re.compile(r"((?<![\w.])(?:\d+(?:\.\d+)?|[a-zA-Z]))\s+squared\b"), r"\1^2"),
     (("cubed",), re.compile(r"((?<![\w.])(?:\d+(?:\.\d+)?|[a-zA-Z]))\s+cubed\b"), r"\1^3"),
     (("factorial",), re.compile(r"(?<![\w.])(\d+)\s+factorial\b"), r"\1!"),
@@ -194,6 +201,9 @@ _RULES: tuple[_Rule, ...] = (
         re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?(?![\d.])|(?<![\d.,])\d{1,3}\.\d{3},\d{1,2}(?![\d,])"),
         _european,
     ),
+    # a decimal comma: 0,25 and 0,125; 0,1 is a list
+    ((",",), re.compile(r"(?<![\d.,])0,(?=\d{2,30}(?![\d,.]))"), "0."),
+    (("1 in ",), re.compile(r"^1 in (\d{1,12})$"), r"\\frac{1}{\1}"),
     (("x", "X"), re.compile(r"(\d)\s*[xX]\s*(?=10\s*\^)"), r"\1*"),
     (
         (r"\overline", r"\bar", r"\dot"),
