@@ -131,7 +131,7 @@ def _slow(cleaned: str) -> Reading:
 
 def _numeral(cleaned: str) -> Reading | None:
     numeral = parse_numeral(cleaned)
-    if numeral and numeral.base == 10:  # 0x1F
+    if numeral and numeral.base == 10 and cleaned[1:2] in ("x", "X", "b", "B"):  # 0x1F
         return _quick(numeral.digits)
     return Reading(cleaned, numeral=numeral) if numeral else None
 
