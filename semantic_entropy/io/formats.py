@@ -92,6 +92,8 @@ def open_reader(
     reader = _reader(file, names, kind, options, all_columns=not copies_cells, has_sampler=has_sampler)
     if description := reader.description if isinstance(reader, DelimitedReader) else _DESCRIPTIONS.get(kind):
         sys.stderr.write(one_line(f"{name}: read as {description}") + "\n")
+    if kind == "openai":
+        reader.question_option = "--requests FILE (the input of the batch) or --question FIELD"
     return GroupedReader(reader, options.group_by) if options.group_by else reader
 
 

@@ -82,8 +82,10 @@ class RowReader(ABC):
         number_key: the key of the row number in the file of rejected rows, such as "row_number".
         name: the path of the file; "-": standard input.
         names: the names of the fields that are measured.
+        question_option: the option that gives the rows their question, for a warning.
     """
 
+    question_option = "--question FIELD"
     unit: ClassVar[str]
     number_key: ClassVar[str]
 

@@ -198,7 +198,7 @@ class FileRun:
             removed=removed,
             empty_input="" if has_rows else self.reader.name,
             hint="\n".join(filter(None, (self.bad.hint(), self._nulls_hint()))),
-            warning=self._questions.warning("--question FIELD"),
+            warning=self._questions.warning(self.reader.question_option),
         )
 
     # Keeping

@@ -15,7 +15,15 @@ from semantic_entropy.clusters import last_user_turn
 from semantic_entropy.results import Result
 
 QUESTION = "question"
-_SINGLE_NAMES = ("response", "completion", "generation", "output", "prediction")  # not `answer`: often the gold answer
+_SINGLE_NAMES = (  # not `answer`: often the gold answer
+    "response",
+    "completion",
+    "generation",
+    "output",
+    "prediction",
+    "messages",
+    "conversation",
+)
 _COMMON_NAMES = (  # in this order: with `instruction`, Alpaca's `input` is only the context of the instruction
     "prompt",
     "query",

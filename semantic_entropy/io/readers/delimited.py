@@ -82,25 +82,29 @@ class DelimitedReader(RowReader):
         csv.field_size_limit(min(_LARGEST_CELL, sys.maxsize))
         with self.file.open() as source:
             lines = _text_lines(source, self.name)
-            rows = csv.reader(lines, delimiter=self.delimiter)
+            rows = csv.reader(lines, delimiter=self.delimiter, strict=True)
             line, after_header = 1, False
-            try:
-                for cells in rows:
+            while True:
+                try:
+                    cells = next(rows)
+                except StopIteration:
+                    return
+                except csv.Error as error:  # the next row begins in the next line
+                    read = f" (lines {line} to {rows.line_num} were read as one row)" if rows.line_num > line else ""
+                    yield InputRow(line, "", None, problem=f"not CSV: {error}{read}")
+                else:
                     if cells and after_header:
                         yield self._row(line, cells)
                     after_header = after_header or bool(cells)
-                    line = rows.line_num + 1  # of the next row; a row can have several lines
-            except csv.Error as error:
-                raise InputError(f"{self.name}, line {line}: {error}") from error
+                line = rows.line_num + 1  # of the next row; a row can have several lines
 
     def _row(self, number: int, cells: list[str]) -> InputRow:
-        text = to_json_line(dict(zip(self.columns, cells, strict=False)))
         if len(cells) != len(self.columns):
             wrong = f"{len(cells)} cells, and the first line names {len(self.columns)} columns"
-            return InputRow(number, text, None, problem=wrong)
+            return InputRow(number, to_json_line(cells), None, problem=wrong)
         fields: dict[str, Any] = dict(zip(self.columns, cells, strict=True))
         group, problem = self._check_cells(fields)
-        return InputRow(number, text, fields, group, problem)
+        return InputRow(number, to_json_line(fields) if problem else "", fields, group, problem)
 
     def _check_cells(self, fields: Mapping[str, str]) -> tuple[Group | None, str | None]:
         converted: dict[str, Any] = dict(fields)

@@ -1,8 +1,9 @@
 """Rows with one response each: the rows with the same value of a field are the responses to one question.
 
 The input is read twice. The first pass finds whether the rows of each group are adjacent, and which fields differ
-inside a group; it keeps 16 bytes for each group. If the rows are adjacent, the second pass has one group at a time in
-memory; else all rows are kept in memory, and standard error says so. Standard input is copied to a temporary file.
+inside a group; it keeps a digest for each group, about 120 bytes. If the rows are adjacent, the second pass has one
+group at a time in memory; else all rows are kept in memory, and standard error says so. Standard input is copied to a
+temporary file.
 
 A field that has one value in each group keeps its value; a field that differs inside any group becomes a list with the
 value of each row. A bad row is reported by itself, and its group is measured without it.
@@ -17,7 +18,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from semantic_entropy.clusters import one_group
+from semantic_entropy.clusters import is_messages, one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow, RowReader
 from semantic_entropy.plain_text import one_line, to_json_line
@@ -38,6 +39,7 @@ class GroupedReader(RowReader):
     def __init__(self, reader: RowReader, group_by: str) -> None:
         super().__init__(reader.name, reader.names)
         self._reader, self._group_by = reader, group_by
+        self.question_option = reader.question_option
         self.unit, self.number_key = reader.unit, reader.number_key  # type: ignore[misc]  # of the first row of a group
         self._lists: set[str] | None = None  # the fields that differ inside a group; None: not known yet
         self._adjacent = True
@@ -95,7 +97,7 @@ class GroupedReader(RowReader):
                 self._adjacent = False
                 return self._survey()
             else:
-                lists |= _differing(first[key], row.fields or {})
+                lists |= _differing(first[key], row.fields or {}, lists)
             current = key
         for found in sorted(taken - {self.names.responses}):
             sys.stderr.write(f"responses: the field {found!r} (--responses FIELD names another one)\n")
@@ -148,14 +150,18 @@ class GroupedReader(RowReader):
 def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
     """Return (group, None) for a row with one response, else (None, problem).
 
-    The response is a text, or a list of texts, in the field of the responses; without this field, in a field with a
-    common name. `logprobs` are those of the one response.
+    The response is a text, or the last message of a conversation, in the field of the responses; without this field, in
+    a field with a common name. `logprobs` are those of the one response.
     """
     field = names.single_response(fields)
     for name in (field, names.question):
         if name is not None and name not in fields:
             return None, f"no field {name!r}; it has {', '.join(fields) or 'none'}"
     value, logprobs = fields[field], fields.get(names.logprobs)
+    if is_messages(value):
+        if value[-1]["role"] != "assistant":
+            return None, f"{field!r} ends with a message of the {value[-1]['role']}, so it has no response"
+        value = [value[-1]]
     is_text = isinstance(value, str)
     tokens = [logprobs] if is_text and logprobs else None
     try:
@@ -164,9 +170,15 @@ def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | 
         return None, str(error)
 
 
-def _differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> set[str]:
-    names = first.keys() | second.keys()
-    return {name for name in names if _json_text(first.get(name)) != _json_text(second.get(name))}
+def _differing(first: Mapping[str, Any], second: Mapping[str, Any], known: set[str]) -> set[str]:
+    """Return the fields with different values, besides those that are known."""
+    return {name for name in (first.keys() | second.keys()) - known if not _same(first.get(name), second.get(name))}
+
+
+def _same(first: Any, second: Any) -> bool:
+    if isinstance(first, str) or isinstance(second, str):
+        return bool(first == second)
+    return _json_text(first) == _json_text(second)  # 1, 1.0 and True differ
 
 
 def _json_text(value: Any) -> str:

@@ -7,10 +7,11 @@ import json
 import pandas as pd
 import pytest
 
-from semantic_entropy import InputError
+from semantic_entropy import InputError, register
 from semantic_entropy.io import find_row
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.io.measured_files import measure, read
+from tests.semantic_entropy.sampling.dice import Dice
 
 
 def test_a_cell_holds_the_responses_as_a_json_list_or_as_pandas_writes_a_list(tmp_path):
@@ -77,3 +78,22 @@ def test_a_file_that_cannot_be_read_is_an_error_with_the_fix(tmp_path, content, 
 def test_a_cell_can_be_longer_than_the_default_of_the_csv_module(tmp_path):
     (tmp_path / "in.csv").write_text("response_1,response_2\n" + "a" * 200_000 + ",b\n")
     assert len(find_row(str(tmp_path / "in.csv"), None, FieldNames()).responses[0]) == 200_000
+
+
+def test_an_open_quote_is_a_bad_row_and_swallows_no_row_quietly(tmp_path):
+    text = 'id,response_1,response_2\n1,a,b\n2,"a"x,b\n3,a,b\n4,"a,b\n5,a,b\n6,a,b\n'
+    (tmp_path / "in.csv").write_text(text)
+    summary = measure(tmp_path / "in.csv", tmp_path / "out.jsonl")
+    assert [row["id"] for row in read(tmp_path / "out.jsonl")] == ["1", "3"]
+    assert [(row["line"], row["problem"]) for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [
+        (3, "not CSV: ',' expected after '\"'"),
+        (5, "not CSV: unexpected end of data (lines 5 to 7 were read as one row)"),
+    ]
+    assert summary.rejected == 2
+
+
+def test_a_sampler_draws_for_the_questions_of_a_csv(tmp_path):
+    register("sampler", "dice", Dice)
+    (tmp_path / "in.csv").write_text("id,prompt\n1,one?\n2,two?\n")
+    assert measure(tmp_path / "in.csv", tmp_path / "out.jsonl", sampler="dice", n=3).rows == 2
+    assert [len(row["responses"]) for row in read(tmp_path / "out.jsonl")] == [3, 3]

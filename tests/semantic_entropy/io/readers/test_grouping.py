@@ -112,3 +112,15 @@ def test_adjacent_groups_are_streamed(tmp_path):
 def test_without_group_by_rows_with_one_response_get_the_hint(tmp_path):
     summary = measure(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl")
     assert summary.hint.startswith("hint: the field 'response' has one response in each row: add --group-by FIELD")
+
+
+def test_the_last_message_of_a_conversation_is_a_response_of_its_last_user_turn(tmp_path):
+    def log(question, *answer):
+        turns = [("system", "Be brief."), ("user", question), *(("assistant", text) for text in answer)]
+        return {"messages": [{"role": role, "content": text} for role, text in turns]}
+
+    rows = [log("France?", "Paris"), log("France?", "Lyon"), log("Italy?", "Rome"), log("France?")]
+    measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", options=InputOptions(group_by="question"))
+    assert [row["answers"] for row in read(tmp_path / "out.jsonl")] == [["Paris", "Lyon"], ["Rome"]]
+    problem = read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"]
+    assert problem == "'messages' ends with a message of the user, so it has no response"

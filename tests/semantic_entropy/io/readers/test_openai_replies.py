@@ -70,6 +70,7 @@ def test_a_batch_output_gets_its_questions_from_the_requests_and_failures_are_ba
     summary = measure(source, tmp_path / "out.jsonl", options=options, equivalence="text")
     assert [row["custom_id"] for row in read(tmp_path / "out.jsonl")] == ["b", "a", "unknown"]
     assert "1 of 3 rows have no field with a question" in summary.warning  # `unknown`
+    assert "--requests FILE (the input of the batch) or --question FIELD" in summary.warning
     assert [(row["line"], row["problem"]) for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [
         (2, "the request failed: This request could not be executed."),
         (4, "the request failed with status 429: Rate limit"),
