@@ -10,8 +10,8 @@ A plugin has two files. The first file has the class (`my_judge/soundex.py`):
         def judge(self, pairs):
             return [Verdict(code(pair.left) == code(pair.right)) for pair in pairs]
 
-The second file is a light module that registers the class (`my_judge/__init__.py`). The plugin's package needs an entry
-point in the group `semantic_entropy` that names this module:
+The second file is a light module with the hooks (`my_judge/__init__.py`), which registers the class. The package of the
+plugin has an entry point in the group `semantic_entropy` that names this module, `my-judge = "my_judge"`:
 
     from semantic_entropy.plugin import Component, hookimpl
 

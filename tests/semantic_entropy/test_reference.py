@@ -6,7 +6,8 @@ from pathlib import Path
 import semantic_entropy
 from semantic_entropy import plugin, testing
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "docs" / "reference"
 
 
 def test_the_api_page_lists_every_exported_name_once():
@@ -31,3 +32,19 @@ def test_the_plugin_page_lists_every_conformance_check():
     )
     own = [name for name, value in vars(testing).items() if getattr(value, "__module__", "") == testing.__name__]
     assert sorted(members.split(", ")) == sorted(name for name in own if not name.startswith("_"))
+
+
+def test_the_tutorial_says_what_each_member_of_a_judge_changes():
+    tutorial = (ROOT / "plugins" / "semantic-entropy-units" / "README.md").read_text(encoding="utf-8")
+    table = tutorial.partition("### What each member of a judge changes")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| `(\w+)(?:\([^)]*\))?` \|", table, re.MULTILINE)
+    bases = semantic_entropy.Equivalence.__mro__[:-1]
+    assert sorted(listed) == sorted({name for base in bases for name in vars(base) if not name.startswith("_")})
+
+
+def test_all_pages_put_the_hooks_of_a_plugin_into_the_package_itself():
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for text in (contributing, plugin.__doc__ or ""):
+        assert "`my_judge/__init__.py`" in text
+        assert 'my-judge = "my_judge"' in text
+        assert "my_judge/plugin" not in text
