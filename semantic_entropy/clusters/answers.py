@@ -120,16 +120,32 @@ _NUMBER = re.compile(
     rf"(?:\\[dtc]?frac\s?\{{(?P<above>\d+)\}}\s?\{{(?P<below>\d+)\}}"
     r"|(?P<whole>\d{1,15}) (?P<top>\d{1,9})/(?P<bottom>\d{1,9})"
     r"|(?P<european>\d{1,3}(?:(?:\.\d{3}){2,}(?:,\d+)?|(?:\.\d{3})+,\d+(?![\d,])))"
-    rf"|(?:(?P<grouped>\d{{1,3}}(?:(?:,|\{{,\}})\d{{3}})+(?!\d)|[1-9]\d{{0,2}}(?:{_SPACE}\d{{3}})+(?!\d)|\d+)"
-    r"(?P<decimals>\.\d+|(?:,|\{,\})\d{1,2}(?![\d,]))?|(?P<point>(?<!\.)\.\d+))"
+    rf"|(?:(?P<grouped>[1-9]\d{{0,2}}(?:(?:,|\{{,\}})\d{{3}})+(?!\d)|[1-9]\d{{0,2}}(?:(?:{_SPACE}|['\u2019])\d{{3}})+(?!\d)"
+    r"|[1-9]\d?(?:,\d{2})+,\d{3}(?!\d)|\d+)"  # 12,34,567 in India
+    r"(?P<decimals>\.\d+|(?:,|\{,\})\d{1,2}(?![\d,])|(?<=(?<!\d)0)(?:,|\{,\})\d+(?![\d,]))?|(?P<point>(?<!\.)\.\d+))"
     r"(?P<exponent>[eE][-+]?\d+)?"
     r"(?:\s?(?:[xX*\u00d7\u00b7]|\\times|\\cdot)\s?10\s?\^\s?\{?(?P<ten>[-\u2212]?\d{1,4})\}?"
     r"|\s?\^\s?\{?(?P<power>[-\u2212]?\d{1,4})\}?)?"
-    r"(?P<over>/\d+)?)%?"
-    r"(?:\s?(?P<scale>thousand|million|billion|trillion|mn|bn)\b|(?P<suffix>[kKM])\b|(?P<money>[mBbT])\b)?"
+    r"(?P<over>/\d+)?)(?P<percent>\s?(?:\\?%|(?:percent|per\scent|pct)\b))?"
+    r"(?:\s?(?P<scale>thousand|million|billion|trillion|mn|bn|lakh|lac|crore)s?\b|(?P<suffix>[kKM])\b|(?P<money>[mBbT])\b)?"
 )
 _SEPARATORS = re.compile(r"\D+")
-_SCALES = {"thousand": 3, "million": 6, "billion": 9, "trillion": 12, "k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9, "t": 12}
+_SCALES = {
+    "thousand": 3,
+    "million": 6,
+    "billion": 9,
+    "trillion": 12,
+    "k": 3,
+    "m": 6,
+    "mn": 6,
+    "b": 9,
+    "bn": 9,
+    "t": 12,
+} | {
+    "lakh": 5,
+    "lac": 5,
+    "crore": 7,
+}
 _CURRENCY = (
     r"(?:(?:US|A|C|NZ|HK)?[$\u20ac\u00a3\u00a5\u20b9\u20bd\u20a9]|\\\$"
     r"|(?:USD|EUR|GBP|JPY|CHF|INR|CAD|AUD|CNY|RMB|Rs\.?)(?=\s?\d))"
@@ -144,6 +160,18 @@ _CODE = re.compile(rf"(?<![A-Za-z])(?:{_CURRENCY})(?=\d)")
 _HEXADECIMAL = re.compile(r"(?<![\w.])0(?:[xX](?P<hex>[0-9a-fA-F]{1,16})|[bB](?P<binary>[01]{1,64}))(?!\w)")
 _UNDERSCORES = re.compile(r"(?<![\w.])\d{1,3}(?:_\d{3})+(?!\w)")
 _COMMAND = re.compile(r"(\\[a-zA-Z]+)(?=\d)")  # \times10
+_MONTH = (
+    r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?"
+    r"|Nov(?:ember)?|Dec(?:ember)?)\b\.?"
+)
+_DAY = r"(?:\d{1,2}\s?[-\u2013]\s?)?(?:[12]\d|3[01]|0?[1-9])(?:st|nd|rd|th)?(?![\d.,:/]*\d)"
+_DATES_AND_TIMES = re.compile(  # 5 January, June 5, 3 pm, (555) 123-4567; the year of a date is a number
+    rf"(?<![\d.,])\b{_DAY}\s(?:of\s)?{_MONTH}|\b{_MONTH}\s{_DAY}"
+    r"|(?<![\d.,:])\d{1,2}\s?(?:[aApP]\.?[mM]\b|o['\u2019]clock\b)|(?:\d{4}\u5e74)?\d{1,2}\u6708\d{1,2}\u65e5"
+    r"|(?:\(\d{3}\)\s?|(?<![\d-])\d{3}-)\d{3}-\d{4}(?![\d-])"
+)
+_SHORT_FRACTION = re.compile(r"\\[dtc]?frac\s*(\d)\s*(\d)")
+_MIXED = re.compile(r"(?<![\w.}^/])(\d{1,15})\s*\\[dtc]?frac\s?\{(\d{1,9})\}\s?\{(\d{1,9})\}")
 _NO_NUMBER = re.compile(
     r"(?<![\d.])(?:\d{4}[-/]\d{1,2}[-/]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.]\d{4})(?![\d.,/-]?\d)"  # a date
     r"|(?<![\d.:])(?:[01]?\d|2[0-4]):[0-5]\d(?::[0-5]\d)?(?![\d:])"  # a time
@@ -158,7 +186,7 @@ _NO_NUMBER = re.compile(
 _SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
 _SUPERSCRIPT = re.compile(r"(?<=\d)[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 _FRACTION = re.compile(r"(?P<whole>\d?)\s?(?P<fraction>[\u00bc-\u00be\u2150-\u215e])")
-_SIGNS = str.maketrans("\u066b\u066c\uff05\uff0e\uff0d", ".,%.-")
+_SIGNS = str.maketrans("\u066b\u066c\uff05\uff0e\uff0d\u2044", ".,%.-/")
 _LONGEST = 100_000  # characters
 _LONGEST_POWER = 40  # digits: a longer power stays as it is written
 
@@ -166,19 +194,20 @@ _LONGEST_POWER = 40  # digits: a longer power stays as it is written
 def number(response: str) -> str | None:
     r"""The last number. It may have a sign, decimals, an exponent, a fraction bar or %.
 
-    Other writings become plain: `9,500`, `9{,}500`, `9\,500`, `9 500`, `1_000` and `1.234.567` lose their thousands
-    separators, `3,14` is 3.14, `3 1/2` is 7/2, `\frac{1}{6}` is 1/6, `2.5 million` and `$2.5M` are 2500000, `3k` is
-    3000, `3 x 10^8` is 3e8, `10^6` is 1000000, `0x1F` is 31, `-$5` and `minus 5` are -5, and digits of other scripts
-    are 0 to 9.
+    Other writings become plain: `9,500`, `9{,}500`, `9\,500`, `9 500`, `9'500`, `3,50,000`, `1_000` and `1.234.567`
+    lose their thousands separators, `3,14` is 3.14, `0,125` is 0.125, `12 percent` is 12%, `3 1/2` is 7/2,
+    `\frac{1}{6}` is 1/6, `2.5 million` and `$2.5M` are 2500000, `2.5 lakh` is 250000, `3k` is 3000, `3 x 10^8` is 3e8,
+    `10^6` is 1000000, `0x1F` is 31, `-$5` and `minus 5` are -5, and digits of other scripts are 0 to 9.
 
-    No number: digits of a date, a time, a version or a name (`H2O`, `COVID-19`), under a root, of an error (`+/- 2`),
-    or after "out of".
+    No number: the day of a date (the year of `5 January 2020` is a number), a date in digits, a time (`3 pm`), a
+    telephone number, a version or a name that begins with letters (`H2O`, `COVID-19`), digits under a root, of an
+    error (`+/- 2`), or after "out of".
     Of a response of more than 100,000 characters only the end is read.
     """
     response = response[-_LONGEST:]
     if not response.isascii():
         response = _in_ascii(response)
-    response = _NO_NUMBER.sub(" \u25a1 ", _rewritten(response))
+    response = _NO_NUMBER.sub(" \u25a1 ", _rewritten(_DATES_AND_TIMES.sub(" \u25a1 ", response)))
     last = deque(_NUMBER.finditer(response), maxlen=1)
     if last and (last[0]["decimals"] or "").startswith(",") and response[: last[0].start()].endswith(","):
         return last[0]["decimals"].removeprefix(",")  # 1,2,3 is a list
@@ -197,7 +226,9 @@ def _plain_fraction(found: re.Match[str]) -> str:
 
 
 def _rewritten(text: str) -> str:
-    """The text with one writing of signs, currency codes and integers."""
+    """The text with one writing of signs, currency codes, fractions and integers."""
+    if "frac" in text:
+        text = _MIXED.sub(r"\1 \2/\3", _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", text))
     text = _MINUS.sub(lambda found: "$-" if found["currency"] or found["named"] else " -", text)
     text = _CODE.sub("$", text)
     text = _HEXADECIMAL.sub(lambda found: str(int(found["hex"] or found["binary"], 16 if found["hex"] else 2)), text)
@@ -211,7 +242,7 @@ def _digit(char: str) -> str:
 
 
 def _plain_number(found: re.Match[str]) -> str:
-    percent = "%" if "%" in found[0] else ""
+    percent = "%" if found["percent"] else ""
     return _sign(found) + _unsigned(found) + percent
 
 
