@@ -5,7 +5,8 @@
 
 English only, except for numbers in Chinese characters (`from_chinese`). An ordinal becomes the number itself, because
 `June third` and `June 3` are the same date. Two numbers below 100 that follow each other without a comma are read as a
-year, as in speech (`nineteen forty-five`). Not supported: other languages, and other fractions (`two and a quarter`).
+year, as in speech (`nineteen forty-five`). `with_points` reads decimal commas.
+Not supported: other languages, and other fractions (`two and a quarter`).
 """
 
 from __future__ import annotations
@@ -66,6 +67,24 @@ _AFTER_AND = frozenset((*_SMALL, *_TENS, *_ORDINALS))
 _VOCABULARY = frozenset((*_SMALL, *_TENS, *SCALE_WORDS, *_ORDINALS, "minus", "negative"))
 _A_SECOND = re.compile(r"\ba\ssecond(?=\s*(?:$|[.,;!?)]|ago\b|later\b))")  # a time, not an ordinal
 _LETTERS = re.compile(r"[a-z]+")
+
+
+_DECIMAL_COMMA = re.compile(
+    r"(?<![\w.,(\[{])(?:(?P<zero>0)|(?P<whole>\d{1,3}(?:\.\d{3}){0,6})),(?P<part>(?(zero)\d{1,30}|\d{1,2}))(?![\d,]|-[A-Za-z])"
+)
+
+
+def with_points(text: str) -> str:
+    """The text with a decimal point for each decimal comma: `0,125` -> 0.125, `3,5` -> 3.5, `1.500,25` -> 1500.25.
+
+    A comma is decimal after a zero, or before one or two digits. Three digits after another number are thousands
+    (`1,500`). Several commas, brackets and locants (`2,2-dimethyl`) are lists.
+    """
+    return _DECIMAL_COMMA.sub(_with_point, text) if "," in text else text
+
+
+def _with_point(number: re.Match[str]) -> str:
+    return f"{(number['zero'] or number['whole']).replace('.', '')}.{number['part']}"
 
 
 def with_digits(text: str) -> str:
@@ -143,7 +162,7 @@ def _number(words: list[str], start: int) -> tuple[Fraction, int]:  # noqa: C901
         word = _ORDINALS.get(words[at], words[at])
         value = _SMALL.get(word)
         if at == start and word[0].isdigit():
-            current, last = Fraction(word.replace(",", "")), 1000
+            current, last = Fraction(with_points(word).replace(",", "")), 1000
         elif value is not None and last > 19 and (last >= 100 or value < 10):
             current, last = current + value, max(9, value)
         elif word in _TENS and last >= 100:

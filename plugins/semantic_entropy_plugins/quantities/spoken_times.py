@@ -1,4 +1,5 @@
-"""Writes spoken times as clocks: `quarter past eight` is 8:15, `ten minutes to five` is 4:50, `half past two` is 2:30.
+"""Writes spoken times as clocks: `quarter past eight` is 8:15, `ten minutes to five` is 4:50, `half past two` is 2:30,
+`noon` is 12:00 PM.
 
 `Five to nine` may be a range of numbers: it is a time only as the last words of a clause, and not after `from`.
 """
@@ -20,10 +21,18 @@ _TIME = re.compile(
     re.IGNORECASE,
 )
 
+_MIDDLE = re.compile(  # alone or after a preposition, and not in a name: `High Noon`
+    r"(?:\b(?:12(?::00)?|twelve) |(?P<before>^|\b(?:at|by|to|is|from|till|until|after|before|around) ))"
+    r"(?:noon|midday|(?P<night>midnight))\b(?=\W{0,3}$|[.,;)]| (?:on|to|and|until|of)\b)",
+    re.IGNORECASE,
+)
+
 
 def with_clocks(text: str) -> str:
     """The text with clocks for its spoken times. The text has one space between words."""
     lowered = text.lower()
+    if "noon" in lowered or "mid" in lowered:
+        text = _MIDDLE.sub(lambda time: f"{time['before'] or ''}12:00 {'AM' if time['night'] else 'PM'}", text)
     if not any(side in lowered for side in (" past ", " to ", " after ")):
         return text
     return _TIME.sub(_clock, text)

@@ -24,37 +24,20 @@ from typing import NamedTuple
 from semantic_entropy_plugins.quantities.dates import MONTHS, find_dates
 from semantic_entropy_plugins.quantities.number_words import from_chinese, plain
 from semantic_entropy_plugins.text import scan_patterns as follows
+from semantic_entropy_plugins.text import word_lists as lists
 from semantic_entropy_plugins.text.content_words import fold, without_apostrophe
 from semantic_entropy_plugins.text.formulas import OPERATORS, RELATIONS, Formula, operation_mark, read_formula
-from semantic_entropy_plugins.text.measured_numbers import Quantity, from_roman, read_clock, read_number, read_zone
+from semantic_entropy_plugins.text.measured_numbers import (
+    Quantity,
+    from_roman,
+    rate_unit,
+    read_clock,
+    read_number,
+    read_zone,
+)
 from semantic_entropy_plugins.text.plain_writing import plain_writing
 from semantic_entropy_plugins.text.scan_patterns import ROMAN, SCAN
-from semantic_entropy_plugins.text.unspaced_scripts import unspaced_words
-from semantic_entropy_plugins.text.word_lists import (
-    ALL,
-    CHEMICAL_SYMBOLS,
-    CLASS_OF,
-    COMPASS,
-    COUNTED_NEGATIONS,
-    NAMES,
-    NEGATIONS,
-    NO,
-    NO_NEGATION,
-    NO_SUPERLATIVES,
-    NUMBERED,
-    PARTICLES,
-    SCOPE,
-    SCOPE_ENDS,
-    SPELLINGS,
-    STOP_WORDS,
-    TRUTHS,
-    UNTRUTHS,
-    VERBS,
-    VERSIONED,
-    VOTING,
-    WHOLE_CLAUSE,
-    YES,
-)
+from semantic_entropy_plugins.text.unspaced_scripts import COUNTERS, unspaced_words
 
 Element = str | Quantity
 
@@ -68,7 +51,9 @@ class Facts(NamedTuple):
         denied: the elements that the answer denies, and says nowhere else.
         marks: pairs (class, member); two members of one class exclude each other.
         items: the parts between commas, `and` and line ends, if the answer is one sentence or a list.
-        raw: all words in order, function words included.
+        raw: all words in order, function words included. The letters `A` and `I` are in capitals, and `-` is the sign
+            of a range.
+        counts: the numbers in order, with repetitions.
         polarity: "yes", "no" or None.
         spellings: the other spelling of a word with an umlaut: `mueller` -> `muller`.
         formula: the answer as a formula, if it is one as a whole.
@@ -80,18 +65,17 @@ class Facts(NamedTuple):
     marks: frozenset[tuple[str, str]]
     items: tuple[frozenset[Element], ...]
     raw: tuple[str, ...]
+    counts: tuple[Quantity, ...]
     polarity: str | None
     spellings: tuple[tuple[str, str], ...]
     formula: Formula | None
 
 
-_COUNTERS = re.compile(
-    r"[\u4e2a\u500b\u4eba\u5e74\u6708\u65e5\u53f7\u70b9\u5c81\u6b73\u56de\u540d\u4f4d\u6b21\u6642\u5206\u79d2\u5143\u5186]$"
-)
 _SPELLED = str.maketrans({"\u00e4": "ae", "\u00f6": "oe", "\u00fc": "ue", "\u00f8": "oe", "\u00e5": "aa"})
 _ORDINAL_ENDINGS = frozenset(("st", "nd", "rd", "th"))
 _RANKS = frozenset(map(str, range(2, 21)))  # before a superlative: `second largest`
 _LONGEST_CACHED_WORD = 50  # characters
+_LONGEST_LABEL = 3  # letters of `type AB`
 
 
 def read_facts(text: str) -> Facts:
@@ -99,7 +83,7 @@ def read_facts(text: str) -> Facts:
     plain_text = plain_writing(text)
     facts = _AnswerReader(plain_text).read()._replace(formula=read_formula(plain_text))
     alone = text.strip(" .")
-    if alone[:1].isupper() and alone.title() in CHEMICAL_SYMBOLS:
+    if alone[:1].isupper() and alone.title() in lists.CHEMICAL_SYMBOLS:
         return facts._replace(marks=facts.marks | {("chemical symbol", alone)})
     return facts
 
@@ -117,6 +101,7 @@ class _AnswerReader:
         self.cased_as_sentence = any(map(str.isupper, text))
         self.start = self.at = 0
         self.raw: list[str] = []
+        self.counts: list[Quantity] = []
         self.said: set[Element] = set()
         self.denied: set[Element] = set()
         self.clause: list[tuple[Element, bool]] = []
@@ -147,6 +132,7 @@ class _AnswerReader:
             frozenset(self.marks),
             items if self.listed else (),
             tuple(self.raw),
+            tuple(self.counts),
             self.polarity,
             tuple(self.spellings.items()),
             None,
@@ -188,6 +174,8 @@ class _AnswerReader:
         left, end = self.before
         glued = end >= 0 and not self.text[end : self.start].strip()
         right = follows.OPERAND.match(self.text, self.at)
+        if written == "-" and glued and follows.range_goes_on(left, self.text, self.at):
+            self.raw.append("-")
         if self.operation and right:
             self.sign = "-" if written == "-" else ""
         elif glued and right and (len(left) == 1 or left[0].isdigit()):
@@ -213,10 +201,10 @@ class _AnswerReader:
             self.raw.append(written)  # the number of a footnote: `James Fleet1.`
             self._add(written)
             return
-        if self.raw and self.raw[-1] in VERSIONED and "." in found["digits"] and not found["scale"]:
+        if self.raw and self.raw[-1] in lists.VERSIONED and "." in found["digits"] and not found["scale"]:
             self.marks.add(("version", found["digits"]))
         if letter := follows.COMPASS_LETTER.match(self.text, self.at):
-            self.marks.add(("direction", COMPASS[letter[1]]))
+            self.marks.add(("direction", lists.COMPASS[letter[1]]))
         quantity, self.at = read_number(found, self.text)
         self._quantity(quantity)
 
@@ -224,7 +212,20 @@ class _AnswerReader:
         written = plain(quantity.number)
         self.raw.append(written)
         self._operand(written)
+        self._number(quantity)
+
+    def _number(self, quantity: Quantity) -> None:
+        self.counts.append(quantity)
         self._add(quantity)
+
+    def _numeral(self, value: int) -> None:
+        self.marks.add(("numeral", str(value)))
+        self._number(Quantity(Fraction(value)))
+
+    @property
+    def previous(self) -> str:
+        """The word before the last word; empty: there is none."""
+        return self.raw[-2] if len(self.raw) > 1 else ""
 
     def read_formula(self, written: str, found: re.Match[str]) -> None:
         written = re.sub(r"[\s{}]", "", written).lower()
@@ -246,8 +247,7 @@ class _AnswerReader:
         self._content(re.sub(r"[\s.]", "", written))
 
     def read_run(self, written: str, found: re.Match[str]) -> None:
-        counted = _COUNTERS.sub("", written)
-        value = from_chinese(counted)
+        value = from_chinese(COUNTERS.sub("", written))
         if value is not None:
             self._quantity(Quantity(Fraction(value)))
             return
@@ -264,11 +264,11 @@ class _AnswerReader:
         word, negated = without_apostrophe(word)
         if not word or self._answers_yes_or_no(word):
             return
-        word = SPELLINGS.get(word, word)
         self.raw.append(word)
+        word = self.raw[-1] = lists.SPELLINGS.get(word) or self._rate(word) or word
         if self._denies_whole_clause(word):
             return
-        if word in NEGATIONS and not (word == "no" and follows.NUMBER.match(self.text, self.at)):  # `No. 5`
+        if word in lists.NEGATIONS and not (word == "no" and follows.NUMBER.match(self.text, self.at)):  # `No. 5`
             self._negation(word)
             return
         self._end_denial(word)
@@ -278,52 +278,59 @@ class _AnswerReader:
             self.raw.pop()
         elif len(word) == 1 and word.isalpha():
             self._single_letter(word, written)
-        elif word not in STOP_WORDS or self._counts(word, written):
+        elif word not in lists.STOP_WORDS or self._counts(word, written):
             self._content_word(word, written)
         if negated:
             self._negation("not")
 
     def _denies_whole_clause(self, word: str) -> bool:
         """Whether `all but`, or `it is not true that` and the like, end with this word."""
-        if word == "but" and self.raw[-2:-1] and self.raw[-2] in ALL:
+        if word == "but" and self.previous in lists.ALL:
             self._negation(word)
             return True
-        untrue = self.scope if word in TRUTHS else word in UNTRUTHS and self.raw[-2:-1] != ["no"]
+        untrue = self.scope if word in lists.TRUTHS else word in lists.UNTRUTHS and self.previous != "no"
         if untrue and follows.THAT.match(self.text, self.at):
             self._negation(word)
-            self.scope = WHOLE_CLAUSE
+            self.scope = lists.WHOLE_CLAUSE
             return True
         return False
+
+    def _rate(self, word: str) -> str | None:
+        """The unit after `per` and the like, which is marked; None: the word is no such unit."""
+        unit = rate_unit(self.previous, word)
+        if unit:
+            self.marks.add(("rate", unit))
+        return unit
 
     def _answers_yes_or_no(self, word: str) -> bool:
         """Whether the answer begins with this word and the word is a yes or a no, and not `no evidence`."""
         if self.raw or self.polarity:
             return False
-        self.polarity = "yes" if word in YES else "no" if word in NO else None
-        if self.polarity is None or (word in NEGATIONS and not follows.CLAUSE_ENDS.match(self.text, self.at)):
+        self.polarity = "yes" if word in lists.YES else "no" if word in lists.NO else None
+        if self.polarity is None or (word in lists.NEGATIONS and not follows.CLAUSE_ENDS.match(self.text, self.at)):
             return False
         self.raw.append(word)
         self._add(self.polarity)
         return True
 
     def _end_denial(self, word: str) -> None:
-        if word in SCOPE_ENDS:
+        if word in lists.SCOPE_ENDS:
             self._end_clause()
-        elif word in VERBS and self.clause and self.clause[-1][1] and self.scope <= SCOPE:
+        elif word in lists.VERBS and self.clause and self.clause[-1][1] and self.scope <= lists.SCOPE:
             self.scope = 0
         elif word in ("and", "or") and self.scope == 0:
             self._end_item()
 
     def _content_word(self, word: str, written: str) -> None:
         if ROMAN.fullmatch(written):
-            value = from_roman(written.upper())
-            self.marks.add(("numeral", str(value)))
-            self._add(Quantity(Fraction(value)))
+            self._numeral(from_roman(written.upper()))
             return
-        if word in CLASS_OF:
-            self.marks.add(CLASS_OF[word])
-        if (word.endswith("est") and word not in NO_SUPERLATIVES) or word in ("most", "least", "worst"):
-            self.marks.add((f"rank of {word}", self.raw[-2] if self.raw[-2:-1] and self.raw[-2] in _RANKS else "1"))
+        if written.isupper() and len(written) <= _LONGEST_LABEL and self.previous in lists.NUMBERED:
+            self.marks.add(("label", word))  # `type AB`
+        if word in lists.CLASS_OF:
+            self.marks.add(lists.CLASS_OF[word])
+        if (word.endswith("est") and word not in lists.NO_SUPERLATIVES) or word in ("most", "least", "worst"):
+            self.marks.add((f"rank of {word}", self.previous if self.previous in _RANKS else "1"))
         if not written.isascii():
             spelled = _folded(written.casefold().translate(_SPELLED))
             if spelled != word:
@@ -332,21 +339,22 @@ class _AnswerReader:
         self._add(word)
 
     def _single_letter(self, word: str, written: str) -> None:
-        if written == "I" and self.raw[-2:-1] and self.raw[-2] in NUMBERED:
-            self.marks.add(("numeral", "1"))
-            self._add(Quantity(Fraction(1)))
+        is_pronoun = word == "i" and not follows.NUMERAL_ENDS.match(self.text, self.at)
+        if follows.is_oxidation_state(self.text, self.start) or (
+            (written == "I" or (written == "i" and not self.cased_as_sentence))
+            and self.clause
+            and (not is_pronoun or follows.is_numeral(self.previous, self.text, self.at))
+        ):
+            self._numeral(from_roman(written.upper()))
             return
-        if (word == "i" and self._is_pronoun()) or (word == "a" and follows.is_article(self.text, self.start, self.at)):
+        if is_pronoun or (word == "a" and follows.is_article(self.text, self.start, self.at)):
             return
         if written.upper() in ("I", "V", "X") and self.clause:
             self.marks.add(("numeral", str(from_roman(written.upper()))))
+        self.raw[-1] = written.upper() if word in lists.STOP_WORDS or word == "i" else word
         self.marks.add(("label", word))
         self._operand(word)
         self._add(word)
-
-    def _is_pronoun(self) -> bool:
-        alone = len(self.raw) == 1 and follows.CLAUSE_ENDS.match(self.text, self.at)
-        return not alone and not follows.NUMERAL_ENDS.match(self.text, self.at)
 
     def _counts(self, word: str, written: str) -> bool:
         """Whether a function word counts as a content word here."""
@@ -354,30 +362,30 @@ class _AnswerReader:
             return True
         if ("month", word) in self.marks:
             return True
-        if word in NAMES and written[0].isupper():
+        if word in lists.NAMES and written[0].isupper():
             return bool(follows.CAPITAL.match(self.text, self.at))
-        if word in NAMES and not self.cased_as_sentence:
-            return not self.raw[:-1]  # `will smith`, in a text without capitals
+        if word in lists.NAMES and not self.cased_as_sentence:
+            return not self.previous  # `will smith`, in a text without capitals
         if word == "for":
-            return bool(self.raw[-2:-1]) and self.raw[-2] in VOTING
-        return word in PARTICLES and bool(follows.CLAUSE_ENDS.match(self.text, self.at))
+            return self.previous in lists.VOTING
+        return word in lists.PARTICLES and bool(follows.CLAUSE_ENDS.match(self.text, self.at))
 
     def _negation(self, word: str) -> None:
         following = follows.WORD.match(self.text, self.at)
-        if following and following[1].lower() in NO_NEGATION:
+        if following and following[1].lower() in lists.NO_NEGATION:
             return
-        if word in COUNTED_NEGATIONS:
+        if word in lists.COUNTED_NEGATIONS:
             self._add(word)
         if self.polarity is None:
             self.polarity = "no"
-        self.negated, self.denies, self.scope = True, True, 1 if word == "non" else SCOPE
+        self.negated, self.denies, self.scope = True, True, 1 if word == "non" else lists.SCOPE
 
     def read_end(self, written: str, found: re.Match[str]) -> None:
         if written in ",;":
             self._end_item()
         elif not follows.TEXT_ENDS.match(self.text, self.at) and written not in '"()[]{}':
             self.listed = False
-        if not (written == "," and self.scope == SCOPE and not self.negated):
+        if not (written == "," and self.scope == lists.SCOPE and not self.negated):
             self._end_clause()
 
     def _end_item(self) -> None:

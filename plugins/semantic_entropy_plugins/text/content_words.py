@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from semantic_entropy_plugins.quantities.number_words import with_digits
 
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+_THOUSANDS = re.compile(r"(?<=\d)(?<!(?<!\d)0),(?=\d{3}(?!\d))")
 _POSSESSIVE = re.compile(r"(?<=[^\W\d_])['\u2019](?:s\b)?")
 _INITIALS = re.compile(r"\b([^\W\d_])\.\s?(?=[^\W\d_]\b)")
 _BARE_POINT = re.compile(r"(?<![\w.])\.(?=\d)")

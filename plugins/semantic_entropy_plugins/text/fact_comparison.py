@@ -3,6 +3,8 @@
 1. Two answers contradict each other, and differ, if
    - one says yes and the other says no;
    - one denies what the other says, or they have opposite words (`before`, `after`; `safe`, `unsafe`);
+   - their other words are equal, and their function words, the order of words after `than` and the like, or how often
+     they say a number exclude each other (`2 by 2`, `2 by 4`);
    - each has a word of an either-or question that the other lacks;
    - each has a number, or a member of one class (a month, a sign, a label such as `Hepatitis A`), that the other lacks;
    - both are lists, and each has an item that the other lacks.
@@ -20,29 +22,30 @@ import re
 from collections.abc import Hashable
 from fractions import Fraction
 from functools import lru_cache
-from itertools import pairwise
+from itertools import dropwhile, pairwise, takewhile
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Verdict
-from semantic_entropy_plugins.quantities.dates import MONTHS
 from semantic_entropy_plugins.text.answer_facts import Element, Facts, read_facts
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
 from semantic_entropy_plugins.text.formulas import same_formula
 from semantic_entropy_plugins.text.json_answers import json_key
 from semantic_entropy_plugins.text.measured_numbers import Quantity
 from semantic_entropy_plugins.text.word_lists import (
-    CLASS_OF,
     CONTRASTS,
     DEMONSTRATIVES,
     LEADING,
-    NEGATIVE_PREFIXES,
-    OPPOSITES,
+    PARTS_OF_DATES,
+    POSITIONS,
+    RANGE_SIGNS,
     SPANS,
     STOP_WORDS,
+    opposites,
 )
 
 ENOUGH_WORDS, ENOUGH_SHARE = 3, 0.6
 MOST_WORDS_BESIDE_NUMBERS = 4  # in longer answers, other words for the same are more frequent than other names
+LONGEST_PHRASE, MOST_PHRASES = 4, 100  # words after `than` and the like, function words included; phrases an answer
 FEWEST_ITEMS, MOST_ITEMS, LONGEST_ITEM = 3, 100, 3  # a list has 3 to 100 items of at most three words each
 
 
@@ -97,7 +100,6 @@ def _names(question: str) -> frozenset[str]:
     return frozenset([fold(name) for name in _NAME.findall(question)])
 
 
-_PARTS_OF_DATES = frozenset((*MONTHS, *(word for word, (name, _) in CLASS_OF.items() if name == "weekday")))
 _NAME = re.compile(r"(?<=[^.?!:\s] )[^\W\d_a-z][^\W\d_]{0,40}")
 _cached_content = lru_cache(maxsize=16384)(_read)
 _cached_facts = lru_cache(maxsize=1024)(read_facts)
@@ -154,7 +156,7 @@ def _enough_shared(one: frozenset[Element], other: frozenset[Element], left: Fac
 
 def _words(elements: frozenset[Element]) -> frozenset[Element]:
     """The elements without quantities, months and weekdays."""
-    return frozenset([element for element in elements if isinstance(element, str) and element not in _PARTS_OF_DATES])
+    return frozenset([element for element in elements if isinstance(element, str) and element not in PARTS_OF_DATES])
 
 
 def _equal(left: Hashable, right: Hashable) -> Verdict:
@@ -199,7 +201,7 @@ def _difference(left: Content, right: Content) -> str | None:
     only_right = right.facts.elements - left.facts.elements
     if only_left and only_right and _opposite(only_left, only_right):
         return "opposite words"
-    if _contrast(left, right):
+    if _contrast(left.facts, right.facts):
         return "different function words"
     if _other_words_of_the_question(left, right):
         return "different words of the question"
@@ -211,33 +213,69 @@ def _difference(left: Content, right: Content) -> str | None:
     return None
 
 
-def _contrast(left: Content, right: Content) -> bool:
-    """Whether two answers of equal words have function words that exclude each other: `must pay` and `may pay`."""
-    one, other = _contrasts(left.facts.raw), _contrasts(right.facts.raw)
-    return (
-        one != other
-        and _excluded(one, other)
-        and left.facts.elements - CONTRASTS.keys() == right.facts.elements - CONTRASTS.keys()
-    )
+def _contrast(left: Facts, right: Facts) -> bool:
+    """Whether two answers with the same other words have function words or numbers that exclude each other."""
+    words, others = left.elements - CONTRASTS.keys(), right.elements - CONTRASTS.keys()
+    if words != others:
+        return _words(words) == _words(others) and _repeats_another_number(left, right)
+    one, other = _contrasts(left.raw), _contrasts(right.raw)
+    return (one != other and _excluded(one, other)) or _leads_elsewhere(left.raw, right.raw)
 
 
 def _contrasts(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
-    """The contrasting function words of an answer, those beside its numbers, and what `than` and the like lead to."""
+    """The contrasting function words of an answer, and those beside its numbers."""
     found = {pair for word in words for pair in CONTRASTS.get(word, ())}
-    leading = ""
-    for word in words:
-        if leading and word not in STOP_WORDS:
-            found.add((leading, word))  # `Tom is taller than Harry`: (`than`, `harry`)
-            leading = ""
-        leading = word if word in LEADING else leading
-    for word, following in pairwise(words):
+    for at, (word, following) in enumerate(pairwise(words)):
         if word in SPANS and following[-1:].isdigit():
             found.add((following, SPANS[word]))
         elif word in DEMONSTRATIVES and following not in STOP_WORDS:
             found.add(("demonstrative", DEMONSTRATIVES[word]))  # `this box`, `that box`
         elif following == "ago" and word[-1:].isdigit():
             found = {pair for pair in found if pair[0] != word} | {(word, "ago")}
+        if word in POSITIONS and not any(map(_is_date, words[at + 1 : at + 3])):
+            found.add(("position", POSITIONS[word]))
+        elif _is_date(word) and _is_date("".join(words[at + 2 : at + 3])):
+            if following in RANGE_SIGNS:
+                found.add(("two numbers", "range"))
+            elif following in ("and", "or") and "between" not in words[max(0, at - 2) : at]:
+                found.add(("two numbers", "pair"))
     return frozenset(found)
+
+
+def _is_date(word: str) -> bool:
+    return word[-1:].isdigit() or word in PARTS_OF_DATES
+
+
+def _leads_elsewhere(left: tuple[str, ...], right: tuple[str, ...]) -> bool:
+    """Whether `than`, `from`, `to` and the like lead to other words: `Tom is taller than Harry`."""
+    if LEADING.isdisjoint(left):
+        return False
+    one, other = _leads(left), _leads(right)
+    if max(len(one), len(other)) > MOST_PHRASES:
+        return False
+    lacking = {lead for lead, phrase in one - other if not _begins_alike(lead, phrase, other)}
+    return not lacking.isdisjoint([lead for lead, phrase in other - one if not _begins_alike(lead, phrase, one)])
+
+
+def _leads(words: tuple[str, ...]) -> set[tuple[str, tuple[str, ...]]]:
+    found: set[tuple[str, tuple[str, ...]]] = set()
+    for at, word in enumerate(words):
+        if word in LEADING:
+            after = dropwhile(STOP_WORDS.__contains__, words[at + 1 : at + 1 + LONGEST_PHRASE])
+            found.add((word, tuple(takewhile(lambda part: part not in STOP_WORDS, after))))
+    return {(lead, phrase) for lead, phrase in found if phrase}
+
+
+def _begins_alike(lead: str, phrase: tuple[str, ...], leads: set[tuple[str, tuple[str, ...]]]) -> bool:
+    return any(lead == word and not any(a != b for a, b in zip(phrase, other, strict=False)) for word, other in leads)
+
+
+def _repeats_another_number(left: Facts, right: Facts) -> bool:
+    """Whether both say equally many numbers, but one repeats a number that the other says once: `2 by 2`, `2 by 4`."""
+    one, other = sorted((left, right), key=lambda facts: len(set(facts.counts)))
+    numbers, others = frozenset(one.counts), frozenset(other.counts)
+    repeated = len(numbers) < len(one.counts) == len(other.counts)
+    return repeated and _has_other_number(others, numbers)
 
 
 def _other_words_of_the_question(left: Content, right: Content) -> bool:
@@ -268,11 +306,8 @@ def _excluded(one: frozenset[tuple[str, str]], other: frozenset[tuple[str, str]]
 
 
 def _opposite(one: frozenset[Element], other: frozenset[Element]) -> bool:
-    words, others = ([word for word in elements if isinstance(word, str)] for elements in (one, other))
     return (
-        any(not OPPOSITES[word].isdisjoint(others) for word in words if word in OPPOSITES)
-        or any(prefix + word in other for word in words for prefix in NEGATIVE_PREFIXES)
-        or any(prefix + word in one for word in others for prefix in NEGATIVE_PREFIXES)
+        any(not opposites(word).isdisjoint(other) for word in one if isinstance(word, str))
         or (_FIRST in one and "last" in other)
         or (_FIRST in other and "last" in one)
     )

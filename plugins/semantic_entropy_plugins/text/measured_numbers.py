@@ -71,6 +71,7 @@ _PERCENT = re.compile(
     r"|(?P<mille>\u2030|per ?mille?\b|per thousand\b))"
 )
 _MIXED_PART = re.compile(r"(?:\s|\s?and\s|-)(\d{1,2})/([1-9]\d?)(?![\d/])")
+_PART = re.compile(r"(?:,? and |, ?| ?)(\d{1,4}(?:\.\d{1,9})?)(?=[ -]?[^\W\d_]|[\u2032\u2033])")
 _LONGEST_UNIT = 40  # characters that may contain the unit of a number
 
 
@@ -81,7 +82,7 @@ def read_clock(written: str) -> Quantity:
     number = hours + sum((Fraction(part, 60 ** (i + 1)) for i, part in enumerate(rest)), Fraction(0))
     half = "p" if "p" in written else "a" if "a" in written else None
     if half is None:
-        return Quantity(number) if hours < 13 else Quantity(number, "time of day", number)
+        return Quantity(number) if 0 < hours < 13 else Quantity(number, "time of day", number)
     return Quantity(number, "time of day", number - hours + hours % 12 + 12 * (half == "p"))
 
 
@@ -127,7 +128,20 @@ def read_number(found: re.Match[str], text: str) -> tuple[Quantity, int]:
     number = -number if found["sign"] == "-" else number
     if currency and (unit := read_unit(currency.rstrip("."))[0]):
         return Quantity(number, unit.dimension, number * unit.factor), at
-    return _with_unit(number, text, at)
+    return _with_parts(*_with_unit(number, text, at), text)
+
+
+def _with_parts(whole: Quantity, at: int, text: str) -> tuple[Quantity, int]:
+    """A measure with its smaller parts: `1 hour 30 minutes` is 1.5 hours, `5 ft 10 in`, `5 dollars and 50 cents`."""
+    factor = whole.value / whole.number if whole.number and isinstance(whole.unit, tuple) else Fraction(0)
+    while factor > 0 and (found := _PART.match(text, at)):
+        part, end = _with_unit(Fraction(found[1]), text, found.end())
+        if part.unit != whole.unit or not 0 < part.value < factor:
+            break
+        value = whole.value + part.value * (1 if whole.number > 0 else -1)
+        whole = Quantity(whole.number * value / whole.value, whole.unit, value)
+        at, factor = end, part.value / part.number
+    return whole, at
 
 
 def _with_unit(number: Fraction, text: str, at: int) -> tuple[Quantity, int]:
@@ -147,6 +161,25 @@ def _with_unit(number: Fraction, text: str, at: int) -> tuple[Quantity, int]:
             return Quantity(number, unit.dimension, number * unit.factor), at + len(following) - len(rest)
         return Quantity(number, counted=_counted(following)), at
     return Quantity(number), at
+
+
+def rate_unit(before: str, word: str) -> str | None:
+    """The unit of a rate: `hour` for a word in `per hour`, `an hour`, `hourly`; None: the word states no rate."""
+    if word in _ADVERBS or before == "per":
+        return _ADVERBS.get(word) or (unit[0] if (unit := named_unit(word)) else word)
+    unit = named_unit(word) if before in _EACH else None
+    return unit[0] if unit and unit[1] in _TIMES else None
+
+
+_EACH = frozenset(("a", "an", "each", "every"))
+_TIMES = ({"T": 1}, {"month": 1})
+_ADVERBS = {
+    "hourly": "hour",
+    "daily": "day",
+    "weekly": "week",
+    "monthly": "month",
+    **dict.fromkeys(("yearly", "annual", "annually", "annum"), "year"),
+}
 
 
 def _share(number: Fraction, percent: re.Match[str]) -> Quantity:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from semantic_entropy_plugins.quantities.number_words import with_digits
+from semantic_entropy_plugins.quantities.number_words import with_digits, with_points
 from semantic_entropy_plugins.quantities.spoken_times import with_clocks
 from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS
 from semantic_entropy_plugins.text.formulas import MATH_SYMBOLS
@@ -25,12 +25,12 @@ _RANGE = re.compile(
     r"(?=\s?[$\u20ac\u00a3]?\d{1,3}(?:\.\d{1,9})?\s?(thousand|million|billion|trillion|bn|mn|tn|mio|[kKMB]|%|percent)(?!\w))"
 )
 _SCALED = re.compile(
-    r"(?<![\w.,])(\d{1,3}(?:[.,]\d{1,2})?) "
-    r"(?:(mill\u00f3n|millones|millions?(?= d)|millionen|milh(?:\u00f5es|\u00e3o)|milion[ei]"
+    r"(?<![\w.,])(\d{1,3}(?:\.\d{1,3})?) "
+    r"(?:(mill\u00f3n|millones|millions?(?= d)|millionen|milh(?:\u00f5es|\u00e3o)|milion[ei]|(?:mio|mln)\b\.?"
     r"|\u043c\u0438\u043b\u043b\u0438\u043e\u043d\w{0,3})"
     r"|(mil millones|milliarden?|milliards?|miliard[oi]|bilh(?:\u00f5es|\u00e3o)"
-    r"|\u043c\u0438\u043b\u043b\u0438\u0430\u0440\u0434\w{0,3})"
-    r"|(billionen|billones)|(?:mil|mille|tausend|\u0442\u044b\u0441\u044f\u0447\w?))\b",
+    r"|(?:mrd|mld|bn)\b\.?|\u043c\u0438\u043b\u043b\u0438\u0430\u0440\u0434\w{0,3})"
+    r"|(billionen|billones)|(?:mil|mille|tausend|\u0442\u044b\u0441\u044f\u0447\w?))(?!\w)",
     re.IGNORECASE,
 )
 _LAST_BUT = re.compile(r"\b(?:second|next)[ -](?:to[ -])?last\b|\blast but one\b", re.IGNORECASE)
@@ -49,7 +49,7 @@ def plain_writing(text: str) -> str:
     lines = _without_list_marks(_plain_signs(text)).split("\n")
     line = " ; ".join([" ".join(part.split()) for part in lines])
     if any(map(str.isdigit, line)):
-        line = _UP_TO.sub("at most", _RANGE.sub(r"\1 \3 \2 ", _SCALED.sub(_scaled, line)))
+        line = _UP_TO.sub("at most", _RANGE.sub(r"\1 \3 \2 ", _SCALED.sub(_scaled, with_points(line))))
     line = _LAST_ONE.sub(r"\1", _HYPHENATED.sub(r"\1", line) if "-" in line else line)
     line = _TINY.sub(lambda part: _TINY_PARTS[part[1].lower()], _LAST_BUT.sub("penultimate", line))
     plain_text = _ODDS.sub(r"\1 \2-\3", with_digits(with_clocks(line)))
@@ -57,10 +57,10 @@ def plain_writing(text: str) -> str:
 
 
 def _scaled(number: re.Match[str]) -> str:
-    """`3,5 Millionen` as `3.5 million`."""
+    """`3.5 Millionen` and `3.5 Mio.` as `3.5 million`."""
     digits, million, billion, trillion = number.groups()
     scale = "million" if million else "billion" if billion else "trillion" if trillion else "thousand"
-    return f"{digits.replace(',', '.')} {scale}"
+    return f"{digits} {scale}"
 
 
 def _without_list_marks(text: str) -> str:

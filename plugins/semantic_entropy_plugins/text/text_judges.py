@@ -99,7 +99,7 @@ class NGram(Equivalence):
 
     name = "ngram"
     cache_identity = "semantic_entropy_plugins.text:NGram"
-    rules = 3
+    rules = 4
     cheap = True
 
     def __init__(self, n: int = 3, threshold: float = 0.6) -> None:
@@ -144,7 +144,7 @@ class Text(Equivalence):
 
     name = "text"
     cache_identity = "semantic_entropy_plugins.text:Text"
-    rules = 6
+    rules = 7
     uses_question = True
     cheap = True
 

@@ -14,6 +14,9 @@ import re
 from collections.abc import Iterator
 
 UNSPACED = "\u3005\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+COUNTERS = re.compile(
+    r"[\u4e2a\u500b\u4eba\u5e74\u6708\u65e5\u53f7\u70b9\u5c81\u6b73\u56de\u540d\u4f4d\u6b21\u6642\u5206\u79d2\u5143\u5186]$"
+)  # after a number
 _HAN = r"[\u3005\u3007\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 _SOLID = r"[\u3005\u3007\u30a0-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"  # Han and katakana
 _PARTICLE = (

@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
+
+from semantic_entropy_plugins.quantities.dates import MONTHS
 
 STOP_WORDS = frozenset(
     "a an the of in on at to for from by with as and or is are was were be been being am it its he she they his her "
     "their them him this that these those there which who whom whose what when where why how do does did has have had "
     "you we my your our also about into out than then so such if but because while during between would will can could "
-    "should may might just only very known called name that's it's he's she's there's they're i'm we're you're".split()
+    "should may might just only very known called name per that's it's he's she's there's they're i'm we're "
+    "you're".split()
 )
 PARTICLES = frozenset(("a", "on", "in", "out"))  # function words that count where they end a clause: `the light is on`
 NAMES = frozenset(("will", "may", "who", "it"))  # function words that are names if a capital follows: `Will Smith`
@@ -64,12 +68,12 @@ CLASS_OF: Mapping[str, tuple[str, str]] = {
 """Members of one class exclude each other: `Monday` and `Tuesday`."""
 
 _OPPOSITES = """
-on off | before after | north south | up down | upward downward | inside outside | over under | above below
+on off | before after | north south | up down | over under | above below
 left right
 increase decrease | increased decreased | increases decreases | increasing decreasing | rise fall | rose fell
 rises falls
 rising falling | profit loss | gain loss | gained lost | win lose | won lost | wins loses | buy sell | bought sold
-more less | more fewer | most least | maximum minimum | max min | highest lowest | higher lower | high low | upper lower
+more less | more fewer | most least | max min | highest lowest | higher lower | high low | upper lower
 larger smaller | largest smallest | bigger smaller | biggest smallest | longer shorter | longest shortest | greater less
 faster slower | fastest slowest | older younger | oldest youngest | first last | early late | earlier later
 male female | man woman | men women | boy girl | husband wife | brother sister | father mother | son daughter
@@ -81,19 +85,18 @@ import export | imports exports | enter exit | start end | began ended | arrive 
 passed failed | agree disagree | love hate | strong weak | even odd | internal external | interior exterior
 clockwise counterclockwise | clockwise anticlockwise | winter summer | day night | morning evening | odd even
 bc ad | bce ce | in out | for against | few many
-with without | vertical horizontal | credit debit | deposit withdrawal | employer employee
+with without | vertical horizontal | credit debit | deposit withdrawal | long short | supply demand
 passed rejected | passed defeated | approved rejected | upheld struck | upheld overturned | enters leaves | enter leave
 entered left | hired fired | raised lowered | raises lowers | raise lower | kinetic potential | dominant recessive
 sympathetic parasympathetic | eldest youngest | elder younger | start stop | starts stops | started stopped | jr sr
 begin end | begins ends | greater smaller | cis trans | fiscal calendar | eve day | subcutaneously intravenously
 orally intravenously | hard soft | asc desc | ascending descending | guilty acquitted | win defeat | winner loser
-predator prey | sunrise sunset | northward southward | eastward westward | plaintiff defendant | buyer seller
+predator prey | sunrise sunset | plaintiff defendant | buyer seller
 lender borrower | landlord tenant | doubled halved | ally enemy | ancestor descendant | convex concave
 acute chronic | benign malignant | anode cathode | proton electron | oxidation reduction | oxidized reduced
-exothermic endothermic | artery vein | arteries veins | systolic diastolic | solvent solute | input output
-sender receiver | upstream downstream | inhale exhale | expand contract | expands contracts | attract repel
-attracts repels | interstate intrastate | intermolecular intramolecular | intercellular intracellular
-| melting boiling | freezing boiling | hypothesis conclusion | numerator denominator
+exothermic endothermic | artery vein | arteries veins | systolic diastolic | solvent solute | sender receiver
+inhale exhale | expand contract | expands contracts | attract repel
+attracts repels | melting boiling | freezing boiling | hypothesis conclusion | numerator denominator
 linken rechten | links rechts | vor nach | mehr weniger | steigen sinken | steigt sinkt | nordlich sudlich
 norden suden | avant apres | plus moins | nord sud | gauche droite | norte sur | norte sul | antes despues
 antes depois | mas menos | mais menos | izquierda derecha | esquerda direita
@@ -106,6 +109,11 @@ for _pair in _OPPOSITES.replace("\n", "|").split("|"):
         _one, _other = _pair.split()
         OPPOSITES[_one] = OPPOSITES.get(_one, frozenset()) | {_other}
         OPPOSITES[_other] = OPPOSITES.get(_other, frozenset()) | {_one}
+PARTS_OF_DATES = frozenset((*MONTHS, *(word for word, (name, _) in CLASS_OF.items() if name == "weekday")))
+FIRST_PERSON = frozenset(
+    "am think believe know guess recall remember suppose assume say said mean saw went don didn haven couldn".split()
+)
+"""After `I` in a sentence: the pronoun. In `bipolar I disorder` it is a numeral."""
 SPANS = {
     **dict.fromkeys(("in", "on", "at", "during"), "at"),
     **dict.fromkeys(("since", "from"), "from"),
@@ -117,7 +125,8 @@ SPANS = {
 }
 """Before a number, or `ago` after it: `until 1945` and `from 1945`, `in 5 days` and `5 days ago` exclude each other."""
 LEADING = frozenset(("than", "from", "to", "over", "by"))
-"""The word after them tells two answers of equal words apart: `tea to coffee` and `coffee to tea`."""
+"""The words after them tell two answers of equal words apart: `tea to coffee` and `coffee to tea`."""
+RANGE_SIGNS = frozenset(("-", "to", "through", "thru", "until", "till"))  # `5 to 10`, and not `5 and 10`
 _CONTRASTS = {
     "modal verb": "must shall | may can might could | should ought | will",
     "time of the verb": "will | was were has have had did",
@@ -125,20 +134,67 @@ _CONTRASTS = {
     "cause": "because due | despite although though",
     "way": "into | out",
     "conjunction": "and | or",
-    "time": "during while at | before | after | until till | since",
+    "time": "during while at | before | after | until till | since | by",
+    "direction": "to | from",
+    "side": "for with | against",
     "fame": "known | unknown",
     "bound": "only just | least",
     "emphasis": "only | even",
     "person": "i my | you your | we our | they them their | he him his | she her",
 }
-CONTRASTS: Mapping[str, frozenset[tuple[str, str]]] = dict.fromkeys(SPANS, frozenset())
+POSITIONS = {
+    word: words.split()[0]
+    for words in (
+        "in inside within",
+        "on atop",
+        "under below beneath underneath",
+        "over above",
+        "behind",
+        "near beside",
+    )
+    for word in words.split()
+}
+"""Before a place: `in the box` and `on the box` exclude each other. Before a date they do not."""
+CONTRASTS: Mapping[str, frozenset[tuple[str, str]]] = dict.fromkeys((*SPANS, *POSITIONS, *RANGE_SIGNS), frozenset())
 for _name, _members in _CONTRASTS.items():
     for _member in _members.split(" | "):
         for _word in _member.split():
             CONTRASTS = {**CONTRASTS, _word: CONTRASTS.get(_word, frozenset()) | {(_name, _member)}}
 """Function words that exclude each other in two answers whose other words are equal: `must pay` and `may pay`."""
 DEMONSTRATIVES = {"this": "near", "these": "near", "that": "far", "those": "far"}
-NEGATIVE_PREFIXES = ("un", "in", "im", "il", "ir", "dis", "non", "anti", "mis", "de", "ex", "semi", "counter")
+_PREFIXES = (
+    *(("", prefix) for prefix in "a un in im il ir dis non anti mis de ex semi counter".split()),
+    *(
+        pair.split()
+        for pair in "up down|over under|in out|inter intra|pre post|hyper hypo|macro micro|endo exo".split("|")
+    ),
+    *(pair.split() for pair in "pro anti|max min|mono poly|sub super|north south|east west".split("|")),
+)
+_ENDINGS = (("ful", "less"), ("er", "ee"), ("or", "ee"))
+_SHORTEST_STEM, _SHORTEST_AFTER_A = 3, 5  # letters: `asymmetric`, but not `alive`
+_LONGEST_STEMMED = 30  # letters of a word whose prefix is exchanged
+_VOWELS = ("a", "e", "i", "o", "u")  # before them, `a` is `an`
+
+
+@lru_cache(maxsize=16384)
+def opposites(word: str) -> frozenset[str]:
+    """The opposites of a word: those of the list, and the words that differ in a prefix or an ending of this list."""
+    found = set(OPPOSITES.get(word, ()))
+    if len(word) > _LONGEST_STEMMED:
+        return frozenset(found)
+    for pair in _PREFIXES:
+        for one, other in (pair, pair[::-1]):
+            stem = word[len(one) :]
+            long_enough = len(stem) >= (_SHORTEST_AFTER_A if "a" in pair else _SHORTEST_STEM)
+            if word.startswith(one) and long_enough and not ("a" in pair and stem.startswith(_VOWELS)):
+                found.add(other + stem)
+    for pair in _ENDINGS:
+        for one, other in (pair, pair[::-1]):
+            if word.endswith(one) and len(word) - len(one) >= _SHORTEST_STEM:
+                found.add(word.removesuffix(one) + other)
+    return frozenset(found)
+
+
 NO_SUPERLATIVES = frozenset(
     "honest dishonest forest interest harvest request modest contest protest conquest suggest invest digest arrest "
     "everest tempest midwest northwest southwest budapest earnest bequest manifest rest west test guest quest chest "
@@ -146,7 +202,10 @@ NO_SUPERLATIVES = frozenset(
 )
 
 DENIALS = re.compile(
-    r"\b(?<!none )(?<!no )(?<!nothing )(?:far from(?= [a-z])|fail(?:s|ed)? to\b|(?:other|rather) than\b|instead of\b)",
+    r"\b(?<!none )(?<!no )(?<!nothing )(?:far from(?= [a-z])|fail(?:s|ed)? to\b|(?:other|rather) than\b|instead of\b"
+    r"|(?:pretend(?:s|ed|ing)?|refus(?:es?|ed|ing)|declin(?:es?|ed|ing)) to\b"
+    r"|(?:pretend(?:s|ed|ing)?|den(?:y|ies|ied|ying)) that\b)"
+    r"|(?<=\bfree )(?:of|from)(?= [a-z])",
     re.IGNORECASE,
 )
 """Phrases that deny what follows them, as `not` does."""

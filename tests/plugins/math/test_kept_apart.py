@@ -25,6 +25,8 @@ BOXES = [
     ("12:16", "3:5"),
     ("\\angle ABC", "\\angle BAC"),
     ("H2O", "OH2"),
+    ("0,375", "375"),  # no number has thousands after a zero
+    ("-0,001", "-1"),
 ]
 
 
@@ -42,6 +44,8 @@ SAME_BOXES = [
     ("\u4e94\u5341", "50"),
     ("\\varnothing", "\\emptyset"),
     ("12:16", "3:4"),
+    ("0,375", "3/8"),
+    ("0,5", "5, 0"),  # a list of two numbers
 ]
 
 
@@ -51,6 +55,8 @@ def test_boxes_that_mean_the_same_agree(math, left, right):
 
 
 PROSE = [
+    ("Die Antwort ist 0,375.", "Die Antwort ist 375."),
+    ("La probabilidad es 0,250", "La probabilidad es 250"),
     ("Answer: 15 (confidence 90%)", "Answer: 16 (confidence 90%)"),
     ("The answer is 5, not 6.", "The answer is 7, not 6."),
     ("The answer is 5 (see equation 3)", "The answer is 7 (see equation 3)"),

@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from semantic_entropy_plugins.quantities.number_words import from_chinese, plain, with_digits
+from semantic_entropy_plugins.quantities.number_words import from_chinese, plain, with_digits, with_points
 
 TEXTS = [
     ("two hundred and five people", "205 people"),
@@ -58,6 +58,24 @@ def test_number_words_become_digits(text, digits):
 )
 def test_chinese_numbers_have_a_value(text, value):
     assert from_chinese(text) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("0,125", "0.125"),
+        ("-0,5 kg", "-0.5 kg"),
+        ("3,14", "3.14"),
+        ("1.500,25", "1500.25"),
+        ("1,500", "1,500"),
+        ("1,500.25", "1,500.25"),
+        ("1,2,3 and (0,1)", "1,2,3 and (0,1)"),
+        ("2,2-dimethyl", "2,2-dimethyl"),
+        ("20,1969", "20,1969"),
+    ],
+)
+def test_a_decimal_comma_becomes_a_point(text, written):
+    assert with_points(text) == written
 
 
 @pytest.mark.parametrize(
