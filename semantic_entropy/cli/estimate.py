@@ -71,13 +71,14 @@ def estimate_command(
 ) -> None:
     """Measure every row of a file.
 
-    FILE and the output are Parquet if their suffix is .parquet or .pq, else JSON lines; - is standard input or output.
+    FILE is JSON lines, a JSON array, CSV, TSV, Parquet, chat completions, the output of a batch, or a log of lm-eval or
+    inspect_ai. The output is Parquet if its suffix is .parquet or .pq, else JSON lines. - is standard input or output.
 
     A row has "responses" (a list of strings) and optionally "question" and "logprobs" (token log-probabilities for each
     response, in nats). Without "question", a field with a common name (prompt, query, messages, ...) is the question.
-    The output has the same rows with the fields of the result added. Rows are written as soon as
-    they are measured: after an interruption, run the same command again and it continues. Bad rows are written to
-    OUTPUT.bad.jsonl. A Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
+    The output has the same rows with the fields of the result added. Rows are written as soon as they are measured:
+    after an interruption, run the same command again and it continues. Bad rows are written to OUTPUT.bad.jsonl. A
+    Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
 
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.

@@ -54,14 +54,16 @@ def explain_command(
         raise click.UsageError("give one of these: responses, --file FILE, or --sampler NAME with -q QUESTION")
     if choices["sampler"] and not question:
         raise click.UsageError("--sampler needs a question: add -q QUESTION")
-    if (row_id or responses_field) and not file:
-        raise click.UsageError("--id and --responses are for a row of a file: add --file FILE")
-    logprobs, options = None, how_to_read(choices)
+    of_file = {name: choices[name] for name in ("input_format", "group_by", "requests")}
+    of_file |= {"id": row_id, "responses": responses_field}
+    if not file and (given := [name.replace("_", "-") for name, value in of_file.items() if value]):
+        raise click.UsageError(f"--{given[0]} is for a row of a file: add --file FILE")
+    options, row = how_to_read(choices), None
     if file:
         row = find_row(file, row_id, FieldNames(responses_field or "responses", question), options)
-        responses, question, logprobs = row.responses, row.question, row.logprobs
+        responses, question = row.responses, row.question
     with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
-        result = scorer.estimate(list(responses) or None, question=question, logprobs=logprobs)
+        result = scorer.measure([row])[0] if row else scorer.estimate(list(responses) or None, question=question)
     print_clusters(result, responses or [sample.text for sample in result.samples], question)
 
 

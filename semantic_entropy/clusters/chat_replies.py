@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+_DEEPEST = 4  # lists inside lists: a group of completions is a list of objects with a list of choices
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -78,16 +79,18 @@ def message_text(content: Any) -> Any:
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
-def _replies(value: Any) -> Iterator[_Reply]:
+def _replies(value: Any, depth: int = 0) -> Iterator[_Reply]:
     if not isinstance(value, Mapping) and hasattr(value, "model_dump"):
         value = value.model_dump()
     if isinstance(value, str):
         yield _Reply(value, None)
     elif isinstance(value, list | tuple):
+        if depth == _DEEPEST:
+            raise _Unreadable
         for item in value:
-            yield from _replies(item)
+            yield from _replies(item, depth + 1)
     elif isinstance(value, Mapping) and isinstance(value.get("choices"), list):
-        yield from _replies(value["choices"])
+        yield from _replies(value["choices"], depth + 1)
     elif isinstance(value, Mapping):
         yield _read_object(value)
     else:

@@ -137,6 +137,8 @@ def _check_text(file: InputFile, line: bytes) -> None:
     for beginning, what in _OTHER.items():
         if line.startswith(beginning):
             raise InputError(f"{file.name} is {what.format(name=shown)}")
+    if line.startswith(b"PK\x03\x04") and file.suffix == ".eval":
+        raise InputError(f"{file.name} is not a complete log of inspect_ai: try inspect log recover {shown}")
     if line.startswith(b"PK\x03\x04"):
         raise InputError(f"{file.name} is {_SPREADSHEET.format(name=shown)}")
     if line.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in line[:64]:

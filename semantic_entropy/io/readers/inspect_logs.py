@@ -12,8 +12,10 @@ An epoch that ended with an error has no response: the result has a warning. Sou
 
 from __future__ import annotations
 
+import contextlib
 import json
 import zipfile
+import zlib
 from abc import abstractmethod
 from collections import defaultdict
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -21,7 +23,7 @@ from dataclasses import replace
 from typing import Any
 
 from semantic_entropy.clusters import last_user_turn, read_replies
-from semantic_entropy.errors import MissingDependencyError
+from semantic_entropy.errors import InputError, MissingDependencyError
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.readers.json_array import array_items
 from semantic_entropy.io.rows import InputRow, RowReader, check_row
@@ -48,11 +50,16 @@ class InspectReader(RowReader):
         self.file = file
 
     @abstractmethod
-    def samples(self) -> Iterator[Sequence[Mapping[str, Any]]]:
+    def samples(self) -> Iterator[Sequence[Any]]:
         """Yield the epochs of each sample."""
 
     def rows(self) -> Generator[InputRow, None, None]:
-        for number, epochs in enumerate(self.samples(), start=1):
+        for number, found in enumerate(self.samples(), start=1):
+            epochs = sorted((sample for sample in found if isinstance(sample, dict)), key=_epoch)
+            if len(epochs) < len(found):
+                problem: str | None = "an epoch of the sample is not a JSON object"
+                yield InputRow(number, json.dumps(found, default=str), None, problem=problem)
+                continue
             fields, note = _row_fields(epochs, self.names)
             group, problem = check_row(fields, self.names)
             if not fields[self.names.responses]:
@@ -65,13 +72,16 @@ class InspectReader(RowReader):
 class InspectJsonReader(InspectReader):
     """Reads a log in the format `json`."""
 
-    def samples(self) -> Iterator[Sequence[Mapping[str, Any]]]:
-        log = next(array_items(self.file))
+    def samples(self) -> Iterator[Sequence[Any]]:
+        with contextlib.closing(array_items(self.file)) as items:
+            log = next(items, None)
+        samples = log.get("samples") if isinstance(log, dict) else None
+        if not isinstance(samples, list):
+            raise InputError(f"{self.name} has no samples: it is not a log of inspect_ai, or only the header of one")
         epochs = defaultdict(list)
-        for sample in log.get("samples") or ():
-            epochs[str(sample.get("id"))].append(sample)
-        for found in epochs.values():
-            yield sorted(found, key=_epoch)
+        for sample in samples:
+            epochs[str(sample.get("id")) if isinstance(sample, dict) else None].append(sample)
+        yield from epochs.values()
 
 
 class InspectZipReader(InspectReader):
@@ -81,10 +91,16 @@ class InspectZipReader(InspectReader):
         MissingDependencyError: the file is compressed with Zstandard, and this Python cannot read it.
     """
 
-    def samples(self) -> Iterator[Sequence[Mapping[str, Any]]]:
+    def samples(self) -> Iterator[Sequence[Any]]:
         with self.file.open() as source, zipfile.ZipFile(source) as archive:
             for members in self._members(archive).values():
-                yield sorted((json.loads(archive.read(name)) for name in members), key=_epoch)
+                yield [self._read(archive, name) for name in members]
+
+    def _read(self, archive: zipfile.ZipFile, member: str) -> Any:
+        try:
+            return json.loads(archive.read(member))
+        except (ValueError, RecursionError, zipfile.BadZipFile, zlib.error) as error:
+            return f"{member}: {type(error).__name__}"
 
     def total(self) -> int:
         with self.file.open() as source, zipfile.ZipFile(source) as archive:
@@ -127,21 +143,22 @@ def _row_fields(epochs: Sequence[Mapping[str, Any]], names: FieldNames) -> tuple
     first, texts, failures = epochs[0], [], []
     logprobs: list[Any] = []
     for sample in epochs:
-        output = sample.get("output") or {}
-        replies = read_replies(_with_attachments(output.get("choices") or [], sample.get("attachments") or {}))
+        output, attachments = _object(sample.get("output")), _object(sample.get("attachments"))
+        replies = read_replies(_with_attachments(output.get("choices") or [], attachments))
         if sample.get("error") or not replies or not replies.texts:
             failures.append(_failure(sample))
         else:
             texts += replies.texts
             logprobs += replies.logprobs or [None] * len(replies.texts)
-    given = _with_attachments(first.get("input"), first.get("attachments") or {})
+    given = _with_attachments(first.get("input"), _object(first.get("attachments")))
     fields = {
         names.id: first.get("id"),
         "question": last_user_turn(given),
         names.responses: texts,
         **{name: first[name] for name in ("target", "choices", "metadata") if first.get(name)},
         "scores": [
-            {name: score.get("value") for name, score in (sample.get("scores") or {}).items()} for sample in epochs
+            {name: _object(score).get("value") for name, score in _object(sample.get("scores")).items()}
+            for sample in epochs
         ],
     }
     if texts and None not in logprobs:
@@ -151,13 +168,17 @@ def _row_fields(epochs: Sequence[Mapping[str, Any]], names: FieldNames) -> tuple
 
 
 def _failure(sample: Mapping[str, Any]) -> str:
-    error = sample.get("error") or {}
-    message = error.get("message") or (sample.get("output") or {}).get("error") or "no choices"
-    return str(message)[:200]
+    message = _object(sample.get("error")).get("message") or _object(sample.get("output")).get("error")
+    return str(message or "no choices")[:200]
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _epoch(sample: Mapping[str, Any]) -> int:
-    return int(sample.get("epoch") or 0)
+    epoch = sample.get("epoch")
+    return epoch if isinstance(epoch, int) else 0
 
 
 def _with_attachments(value: Any, attachments: Mapping[str, str]) -> Any:

@@ -37,9 +37,11 @@ def check_sample(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | 
             return None, f"no field {name!r}; it has {', '.join(place) or 'none'}"
     _, question = names.question_in(fields if names.question in fields else known)
     requests = fields[field]
-    responses = requests[0] if isinstance(requests, list) and requests and isinstance(requests[0], list) else requests
-    if not isinstance(responses, list) or (len(requests) > 1 and responses is not requests):
+    if not isinstance(requests, list) or not requests:
+        return None, f"{field} is not a list of responses"
+    if isinstance(requests[0], list) and len(requests) > 1:
         return None, f"{field} has {len(requests)} requests: only tasks of the type generate_until have responses"
+    responses = requests[0] if isinstance(requests[0], list) else requests
     if not all(isinstance(text, str) for text in responses):
         return None, f"{field} has log-likelihoods: only tasks of the type generate_until have responses"
     try:

@@ -76,4 +76,6 @@ def test_explain_takes_the_fields_of_a_file_by_name(tmp_path):
     assert QUESTION in CliRunner().invoke(main, [*call, "--question", "ask"]).output
     assert QUESTION not in CliRunner().invoke(main, call).output
     assert "no field 'aks'" in CliRunner().invoke(main, [*call, "--question", "aks"]).output
-    assert "add --file" in CliRunner().invoke(main, ["explain", "a", "b", "--responses", "texts"]).output
+    for option in ("--responses", "--group-by", "--id"):
+        done = CliRunner().invoke(main, ["explain", "a", "b", option, "texts"])
+        assert f"{option} is for a row of a file: add --file" in done.output
