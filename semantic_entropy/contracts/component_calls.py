@@ -83,6 +83,8 @@ def are_hashable(keys: Sequence[object]) -> bool:
 
 def share(value: Any) -> Any:
     """Return a number in [0, 1] as a float, without its rounding error; another value unchanged."""
+    if type(value) is float and 0.0 <= value <= 1.0:  # the usual case, checked fast
+        return value
     if not isinstance(value, Real) or not -_ROUNDING <= float(value) <= 1 + _ROUNDING:
         return value
     return min(1.0, max(0.0, float(value)))

@@ -42,7 +42,8 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
             if steps > most:
                 _reject_flow(clusterer, size, f"asked for {steps} pairs and did not end")
             for i, j in wanted or ():
-                if not (_is_index(i, size) and _is_index(j, size)):
+                usual = type(i) is type(j) is int and 0 <= i < size and 0 <= j < size
+                if not usual and not (_is_index(i, size) and _is_index(j, size)):
                     _reject_flow(clusterer, size, f"asked for the pairs {wanted!r:.200}; a pair is two indices")
             verdicts = (yield wanted) if wanted else []
             wanted = flow.send(verdicts)
@@ -62,7 +63,7 @@ def _reject_flow(clusterer: Clusterer, size: int, defect: str, cause: BaseExcept
 
 
 def _is_index(value: Any, size: int) -> bool:
-    return (type(value) is int or isinstance(value, Integral)) and 0 <= int(value) < size
+    return isinstance(value, Integral) and 0 <= int(value) < size
 
 
 def check_requirements(estimator: EntropyEstimator) -> None:
@@ -86,31 +87,39 @@ def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
     if not evidence.labels:
         return Estimate(math.nan, ())
     what = f"estimator {estimator.name!r}"
-    estimator.check(evidence)
-    estimate = call_component(what, estimator.estimate, evidence)
+    call_component(what, estimator.check, evidence, during="check()")
+    returned = call_component(what, estimator.estimate, evidence)
     clusters = max(evidence.labels) + 1
-    if not isinstance(estimate, Estimate) or not isinstance(estimate.value, Real) or not math.isfinite(estimate.value):
+    value: Any = returned.value if isinstance(returned, Estimate) else None
+    if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(value):
         raise PluginError(
-            f"{what} returned {estimate!r:.200} for {clusters} clusters; return Estimate(value) with a finite number, "
+            f"{what} returned {returned!r:.200} for {clusters} clusters; return Estimate(value) with a finite number, "
             "or Estimate(value, probabilities) with one probability for each cluster"
         )
-    if type(estimate.value) is float and estimate.probabilities is None:
+    estimate: Estimate = returned
+    probabilities = _distribution(what, estimate.probabilities, clusters)
+    if type(value) is float and probabilities is estimate.probabilities:
         return estimate
-    return Estimate(float(estimate.value), _distribution(what, estimate.probabilities, clusters))
+    return Estimate(float(value), probabilities)
 
 
 def _distribution(what: str, probabilities: Any, clusters: int) -> tuple[float, ...] | None:
     """Return the probabilities as floats. Raise PluginError if they are no distribution over the clusters."""
     if probabilities is None:
         return None
-    try:
-        found = tuple(map(share, probabilities))
-    except TypeError:  # not a sequence
-        found = ()
-    are_shares = all(type(p) is float and 0.0 <= p <= 1.0 for p in found)
-    if len(found) != clusters or not are_shares or abs(math.fsum(found) - 1.0) > _SUM_ROUNDING:
+    found: tuple[float, ...] = probabilities
+    if not _are_shares(found):
+        try:
+            found = tuple(map(share, probabilities))
+        except TypeError:  # not a sequence
+            found = ()
+    if len(found) != clusters or not _are_shares(found) or abs(math.fsum(found) - 1.0) > _SUM_ROUNDING:
         raise PluginError(
             f"{what} returned the probabilities {probabilities!r:.200} for {clusters} clusters; return one for each "
             "cluster, in [0, 1], with the sum 1; or None if the value is not the entropy of a distribution"
         )
     return found
+
+
+def _are_shares(values: Any) -> bool:
+    return type(values) is tuple and all([type(p) is float and 0.0 <= p <= 1.0 for p in values])  # noqa: C419  # faster
