@@ -8,6 +8,8 @@ differ, it is guessing. Cluster the answers by meaning: p(c) = |c| / n, H = -sum
     (0, 0, 1)
 """
 
+from typing import TYPE_CHECKING, Any
+
 from semantic_entropy.clusters import Clusterer, Equivalence, load_extractor
 from semantic_entropy.errors import (
     AmbiguousComponentError,
@@ -24,7 +26,7 @@ from semantic_entropy.errors import (
     nearest,
 )
 from semantic_entropy.estimators import EntropyEstimator
-from semantic_entropy.one_call import aestimate, estimate
+from semantic_entropy.one_call import aestimate, estimate, estimate_file
 from semantic_entropy.registry import (
     load_clusterer,
     load_component,
@@ -37,6 +39,9 @@ from semantic_entropy.results import BatchResult, Cluster, Provenance, Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.types import Pair, Sample, Usage, Verdict
+
+if TYPE_CHECKING:
+    from semantic_entropy.io import RunSummary
 
 __version__ = "0.2.0"
 
@@ -56,6 +61,7 @@ __all__ = [
     "PluginError",
     "Provenance",
     "Result",
+    "RunSummary",
     "Sample",
     "Sampler",
     "SamplingError",
@@ -66,6 +72,7 @@ __all__ = [
     "Verdict",
     "aestimate",
     "estimate",
+    "estimate_file",
     "install_command",
     "load_clusterer",
     "load_component",
@@ -76,3 +83,14 @@ __all__ = [
     "nearest",
     "register",
 ]
+
+
+if not TYPE_CHECKING:  # a type checker takes any name for right where it finds this function
+
+    def __getattr__(name: str) -> Any:
+        """Import the class of the summary of a file when it is used: the readers of all formats take long to import."""
+        if name == "RunSummary":
+            from semantic_entropy.io import RunSummary
+
+            return RunSummary
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

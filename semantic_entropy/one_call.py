@@ -1,4 +1,4 @@
-"""The main interface for one call: `estimate`, and `aestimate` for programs with an event loop.
+"""The main interface for one call: `estimate`, `aestimate` for programs with an event loop, `estimate_file` for files.
 
 All calls in a process share the judges that are loaded by name (with their worker processes and models) and a verdict
 cache, because loading a judge is expensive. A program that sets a cache file, or calls a sampler by name many times,
@@ -8,8 +8,11 @@ uses a `Scorer`.
 from __future__ import annotations
 
 import atexit
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any, Unpack, overload
+from os import PathLike, fspath
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from semantic_entropy.cache import LRUCache
 from semantic_entropy.errors import nearest
@@ -19,6 +22,9 @@ from semantic_entropy.results import BatchResult, Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.scorer import ArrayLike, Choices, Resources, SamplingChoices, Scorer, Tokens
 from semantic_entropy.tables import TableT
+
+if TYPE_CHECKING:
+    from semantic_entropy.io import RunSummary
 
 
 @overload
@@ -158,6 +164,70 @@ async def aestimate(
     If the task is cancelled, sampler and judge start no new work: see `Scorer.aestimate`.
     """
     return await run_cancellable(_estimate_once, choices, responses, question, logprobs, column, group_by, progress)
+
+
+def estimate_file(
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    responses: str = "responses",
+    question: str | None = None,
+    input_format: str | None = None,
+    group_by: str | None = None,
+    requests: str | PathLike[str] | None = None,
+    cache: str | PathLike[str] | None = None,
+    overwrite: bool = False,
+    strict: bool = False,
+    progress: bool | None = None,
+    sampler: str | Sampler | None = None,
+    **choices: Unpack[SamplingChoices],
+) -> RunSummary:
+    """Measure every row of a file, as the command `semantic-entropy estimate` does, and continue an earlier run.
+
+    Results in the output are kept if their rows and the choices are the same. So after an interruption, the same call
+    measures only what is missing. Docs: how-to/files.md.
+
+    Args:
+        source: the input: JSON lines, Parquet, CSV, TSV, a JSON array, batch output of OpenAI, a log of lm-eval or
+            inspect_ai.
+        output: the file to write: JSON lines, or Parquet if the suffix is .parquet or .pq. Bad rows are reported in
+            OUTPUT.bad.jsonl.
+        responses: the field that holds the responses.
+        question: the field that holds the question; None: "question", else a common name.
+        input_format: the format of the input; None: found from its suffix and its first line.
+        group_by: the field that the rows with the responses to one question share; None: a row has all responses.
+        requests: the file with the requests of a batch, which has the questions.
+        cache: an SQLite file that stores verdicts for later runs.
+        overwrite: True: remove an existing output and measure all rows.
+        strict: True: stop at the first bad row.
+        progress: True: show a progress bar. None: show it on a terminal.
+        sampler: a name or a `Sampler`. It draws the responses of rows that have only a question; they are stored in
+            `samples` (default: OUTPUT.samples.jsonl) and not drawn again.
+        choices: the arguments of `estimate`.
+
+    Returns:
+        The summary of the run: numbers of rows, bad rows, compared and undecided pairs. Print it, or check
+        `summary.rejected` and `summary.undecided_share`.
+
+    Raises:
+        InputError: the input cannot be read; the output belongs to another input or to other choices, or another run is
+            writing it; with `strict`, a row is bad.
+        SemanticEntropyError: the errors of `estimate`; the rows written before stay in the output.
+    """
+    from semantic_entropy.io import FileRun, InputOptions, check_paths  # the readers of all formats
+    from semantic_entropy.tables import FieldNames
+
+    path, asked = fspath(output), None if requests is None else fspath(requests)
+    samples, stored = choices.get("samples"), None if cache is None else Path(cache)
+    if sampler is not None and samples is None:
+        samples = choices["samples"] = f"{path}.samples.jsonl"
+    # before a file is opened or removed
+    check_paths(fspath(source), path, None if samples is None else Path(samples), stored, asked)
+    resources = _shared if cache is None else None
+    with Scorer(**choices, sampler=sampler, cache=cache, _resources=resources) as scorer:
+        names, options = FieldNames(responses, question), InputOptions(input_format, group_by, asked)
+        run = FileRun(scorer, fspath(source), path, names=names, overwrite=overwrite, strict=strict, options=options)
+        return run.execute(progress=sys.stderr.isatty() if progress is None else progress)
 
 
 _CHOICES = {*SamplingChoices.__annotations__, "sampler"}

@@ -20,6 +20,7 @@ from semantic_entropy.cli.options import (
     quiet_option,
     sampling_options,
 )
+from semantic_entropy.results import MAX_UNDECIDED
 
 
 @click.command("estimate")
@@ -63,11 +64,19 @@ from semantic_entropy.cli.options import (
 @input_options
 @cache_option
 @sampling_options
+@click.option(
+    "--max-undecided",
+    default=MAX_UNDECIDED,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    metavar="SHARE",
+    help="If the judge cannot decide a larger share of the compared pairs, the exit status is 1.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of writing it to OUTPUT.bad.jsonl.")
 @quiet_option
 def estimate_command(
-    *, file: str, output: str | None, overwrite: bool, strict: bool, quiet: bool, **choices: Any
+    *, file: str, output: str | None, overwrite: bool, strict: bool, quiet: bool, max_undecided: float, **choices: Any
 ) -> None:
     """Measure every row of a file.
 
@@ -79,6 +88,9 @@ def estimate_command(
     The output has the same rows with the fields of the result added. Rows are written as soon as they are measured:
     after an interruption, run the same command again and it continues. Bad rows are written to OUTPUT.bad.jsonl. A
     Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
+
+    Where the judge cannot decide a pair, its answers count as different. If this concerns more than --max-undecided of
+    all compared pairs, the rows are written, and the exit status is 1.
 
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
@@ -107,5 +119,7 @@ def estimate_command(
         click.echo(f"cache {scorer.cache}", err=True)
     if scorer.store:
         click.echo(f"samples {scorer.store}", err=True)
-    if summary.rejected:
+    if too_many := summary.undecided_share > max_undecided:
+        click.echo(f"exit status 1: more pairs are undecided than --max-undecided {max_undecided:g}", err=True)
+    if summary.rejected or too_many:
         sys.exit(1)

@@ -135,6 +135,7 @@ class JsonlWriter(_LineWriter):
             return False
         offset, line = found
         own, result, _ = split_line(line)
+        self.count_pairs(*pairs_of(result["provenance"]))
         row = row.marked_as_sampled(self._names).with_sampled_fields(own)
         new = to_line(row, row.fields or {}, result, self._runs)
         if new.encode() == line.rstrip(b"\r\n"):
@@ -177,6 +178,11 @@ def to_line(row: InputRow, own: Mapping[str, Any], result: Mapping[str, Any], ru
         return to_json_line(fields)
     except (TypeError, ValueError):
         return to_json_line(json_fields(fields))
+
+
+def pairs_of(provenance: Mapping[str, Any]) -> tuple[int, int]:
+    """Return (compared pairs, undecided pairs) of a result, from the fields of its provenance."""
+    return provenance["asked"] + provenance["cached"], provenance["undecided"]
 
 
 def split_line(line: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:

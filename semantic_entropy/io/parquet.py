@@ -17,6 +17,7 @@ of its results and a digest of the input, so the next run keeps its results, and
 from __future__ import annotations
 
 import json
+from array import array
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -25,7 +26,7 @@ from typing import Any, NamedTuple, Self
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.files import replacement
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
-from semantic_entropy.io.jsonl import split_line, to_line
+from semantic_entropy.io.jsonl import pairs_of, split_line, to_line
 from semantic_entropy.io.parquet_columns import InputColumns
 from semantic_entropy.io.result_lines import KeyIndex, ResultLines, work_file
 from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowCheck, RowReader, check_row
@@ -161,8 +162,10 @@ class ParquetWriter(ResultWriter):
     def keep(self, row: InputRow) -> bool:
         if self._finished and (index := self._finished.index.take(row.key)) is not None:
             self._lines.place(row.number, -2 - index)  # -1: no result
+            self.count_pairs(*self._finished.pairs(index))
         elif found := self._lines.take(row.key):
             self._lines.place(row.number, found[0])
+            self.count_pairs(*pairs_of(split_line(found[1])[1]["provenance"]))
         else:
             return False
         return True
@@ -281,9 +284,16 @@ class FinishedResults:
                 self._input = note["input"]
                 self._groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
                 self.index = KeyIndex()
-                for batch in file.iter_batches(columns=[columns[-1]]):
-                    for key in batch.column(0).to_pylist():
+                self._pairs, self._undecided = array("q"), array("q")
+                provenance = next(column for column in reversed(columns) if bare_name(column) == "provenance")
+                wanted = [columns[-1], *(f"{provenance}.{name}" for name in ("asked", "cached", "undecided"))]
+                for batch in file.iter_batches(columns=wanted):
+                    for key in batch.column(columns[-1]).to_pylist():
                         self.index.add(key, len(self.index))
+                    for counts in batch.column(provenance).to_pylist():
+                        pairs, undecided = pairs_of(counts)
+                        self._pairs.append(pairs)
+                        self._undecided.append(undecided)
         except (pa.ArrowException, OSError) as error:
             raise InputError(f"{name}: not a Parquet file ({error}): remove it, or use --overwrite") from error
         except (KeyError, TypeError, ValueError) as error:
@@ -297,6 +307,10 @@ class FinishedResults:
         self._results = columns[start:]
         self._drawn = [column for column in columns[:start] if column in drawn]
         self._first, self._rows = 0, list[dict[str, Any]]()  # the rows of the row group in memory
+
+    def pairs(self, index: int) -> tuple[int, int]:
+        """Return (compared pairs, undecided pairs) of the result in this row."""
+        return self._pairs[index], self._undecided[index]
 
     def is_current(self, places: Sequence[int], digest: str) -> bool:
         """Whether the file holds the results of exactly these places, in order, and the input has this digest."""

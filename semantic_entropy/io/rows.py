@@ -112,11 +112,20 @@ class ResultWriter(ABC):
         name: the path of the output, for messages.
         path: the file; None: the output is a stream, and cannot be continued.
         nulls: the number of rows with a nan in a field, which is written as null.
+        pairs: the number of pairs that were compared for the results that this run kept or wrote.
+        undecided: the number of these pairs without a verdict.
     """
 
     name: str
     path: Path | None = None
     nulls: int = 0
+    pairs: int = 0
+    undecided: int = 0
+
+    def count_pairs(self, pairs: int, undecided: int) -> None:
+        """Count the pairs that were compared for a result, and those without a verdict."""
+        self.pairs += pairs
+        self.undecided += undecided
 
     @abstractmethod
     def __enter__(self) -> Self:

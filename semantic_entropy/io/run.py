@@ -24,7 +24,7 @@ from semantic_entropy.io.rows import InputRow, MeasuredRow
 from semantic_entropy.io.sampled_rows import RowSampler
 from semantic_entropy.plain_text import plural
 from semantic_entropy.progress import progress_bar
-from semantic_entropy.results import Result
+from semantic_entropy.results import MAX_UNDECIDED, Result, undecided_warning
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames, QuestionUse
 
@@ -43,6 +43,8 @@ class RunSummary:
         rejected_file: the path of the report of bad rows; empty if there is none.
         seconds: the duration of the run.
         retryable: the number of bad rows for which the same command may give a result.
+        pairs: the number of pairs that were compared for the results in the output.
+        undecided: the number of these pairs without a verdict. They count as different.
         removed: the number of earlier results that were removed, because their rows are not in the input.
         empty_input: the name of the input if the input has no rows, else empty.
         hint: advice for the user about bad rows; empty if there is none.
@@ -55,10 +57,17 @@ class RunSummary:
     rejected_file: str
     seconds: float
     retryable: int = 0
+    pairs: int = 0
+    undecided: int = 0
     removed: int = 0
     empty_input: str = ""
     hint: str = ""
     warning: str = ""
+
+    @property
+    def undecided_share(self) -> float:
+        """The share of the compared pairs that have no verdict; 0 if no pair was compared."""
+        return self.undecided / self.pairs if self.pairs else 0.0
 
     def __str__(self) -> str:
         if self.empty_input:
@@ -75,6 +84,8 @@ class RunSummary:
             parts.append(f"{self.rejected} bad rows" + (f": see {self.rejected_file}" if self.rejected_file else ""))
         if self.retryable:
             parts.append(f"{self.retryable} of the bad rows got no response: run the same command again to retry them")
+        if 0 < self.undecided_share <= MAX_UNDECIDED:
+            parts.append(f"{self.undecided:,} of {self.pairs:,} pairs undecided ({self.undecided_share:.1%})")
         warning = f"warning: {self.warning}" if self.warning else ""
         return "\n".join(filter(None, ("; ".join(parts), warning, self.hint)))
 
@@ -188,6 +199,8 @@ class FileRun:
             removed = self._check_removed()
             self.writer.finish()
         has_rows = self.skipped or self.rows or self.bad.count
+        too_many = self.writer.undecided > MAX_UNDECIDED * self.writer.pairs
+        undecided = undecided_warning(self.writer.undecided, self.writer.pairs) if too_many else ""
         return RunSummary(
             rows=self.rows,
             skipped=self.skipped,
@@ -198,7 +211,9 @@ class FileRun:
             removed=removed,
             empty_input="" if has_rows else self.reader.name,
             hint="\n".join(filter(None, (self.bad.hint(), self._nulls_hint()))),
-            warning=self._questions.warning(self.reader.question_option),
+            warning="\nwarning: ".join(filter(None, (self._questions.warning(self.reader.question_option), undecided))),
+            pairs=self.writer.pairs,
+            undecided=self.writer.undecided,
         )
 
     # Keeping
@@ -285,6 +300,7 @@ class FileRun:
         self.rows += len(good)
         for row, result in good:
             self._note_question(row, result)
+            self.writer.count_pairs(result.provenance.pairs, result.provenance.undecided)
 
     def _measure(self, chunk: list[InputRow]) -> tuple[list[MeasuredRow], list[BadRow]]:
         """Return the rows with their results, and the bad rows with their problems."""

@@ -7,7 +7,8 @@ from typing import assert_type
 import numpy as np
 import polars as pl
 
-from semantic_entropy import BatchResult, Result, Scorer, aestimate, estimate
+import semantic_entropy
+from semantic_entropy import BatchResult, Result, RunSummary, Scorer, aestimate, estimate, estimate_file
 
 
 def what_comes_back(one: list[str], many: list[list[str]], frame: pl.DataFrame, scorer: Scorer) -> None:
@@ -21,6 +22,7 @@ def what_comes_back(one: list[str], many: list[list[str]], frame: pl.DataFrame, 
     assert_type(scorer.estimate(tuple(one)), Result)
     assert_type(scorer.estimate(many), BatchResult)
     assert_type(scorer.estimate(frame), pl.DataFrame)
+    assert_type(estimate_file("in.csv", "out.jsonl", group_by="id", equivalence="text"), RunSummary)
 
 
 async def what_is_awaited(one: list[str], many: list[list[str]], frame: pl.DataFrame, scorer: Scorer) -> None:
@@ -45,6 +47,7 @@ def what_an_array_gives(scorer: Scorer) -> None:
 def what_is_refused(frame: pl.DataFrame) -> None:
     """A number is none of these, a table's question is the name of a column."""
     estimate(3)  # type: ignore[call-overload]
+    semantic_entropy.estimates  # type: ignore[attr-defined]  # noqa: B018
     estimate(frame, question=["q"])  # type: ignore[call-overload]
     estimate(["a"], invalid="keep")  # type: ignore[call-overload]
     estimate(["a"], equivalance="text")  # type: ignore[call-overload]
