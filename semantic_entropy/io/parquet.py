@@ -231,6 +231,11 @@ class ParquetWriter(ResultWriter):
 
     def _places(self) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """Yield the (number, drawn fields) of the rows with a result, in parts."""
+        if len(self._runs) == 1:  # no sampler
+            numbers = (number for number, place in enumerate(self._lines.places) if place != -1)
+            while part_numbers := list(islice(numbers, _BATCH)):
+                yield [(number, {}) for number in part_numbers]
+            return
         for part in self._parts():
             yield [(each.number, each.drawn) for each in part]
 
