@@ -19,7 +19,7 @@ from typing import Any, Protocol, TypeVar
 
 from semantic_entropy.clusters import is_missing, many_groups
 from semantic_entropy.errors import InputError, nearest
-from semantic_entropy.results import Result
+from semantic_entropy.results import BatchResult, Result
 from semantic_entropy.tables.columns import Shape, free_name, open_keys, result_columns, result_shape
 from semantic_entropy.tables.field_names import FieldNames, QuestionUse
 from semantic_entropy.types import Group
@@ -218,6 +218,8 @@ def measure_table(
     questions = [names.question_in(row)[1] for row in rows]
     results = measure(many_groups(responses, questions, _optional_column(table, "logprobs", logprobs)))
     _warn_about_questions(names, rows, results, uses_question)
+    for warning in BatchResult(results).warnings:
+        _warn(warning)
     columns = result_columns(results)
     shapes = result_shape(open_keys(columns))
     free = {field: free_name(field, table.names) for field in columns}

@@ -260,3 +260,10 @@ def test_a_column_to_group_by_must_exist_and_be_filled():
         estimate(["a"], group_by="qid")
     with pytest.raises(InputError, match="rows with the same 'qid' have different questions"):
         estimate(frame, group_by="qid", column="response", question="response")
+
+
+def test_a_table_that_the_judge_cannot_decide_gets_a_warning():
+    frame = pd.DataFrame({"responses": [["a", "b"], ["c", "c"]], "question": ["p", "q"]})
+    with pytest.warns(UserWarning, match=r"1 of 1 pairs \(100%\) are undecided") as seen:
+        assert len(estimate(frame, equivalence=lambda left, right: None)) == 2
+    assert seen[0].filename == __file__
