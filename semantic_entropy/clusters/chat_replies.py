@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 _DEEPEST = 4  # lists inside lists: a group of completions is a list of objects with a list of choices
+_REQUEST_FIELDS = ("messages", "input", "prompt")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
@@ -55,7 +56,9 @@ def is_reply(value: Any) -> bool:
 
 
 def last_user_turn(value: Any) -> Any:
-    """Return the text of the last user message if the value is a list of chat messages, else the value."""
+    """Return the text of the last user message of a list of chat messages, or of a request with it; else the value."""
+    if isinstance(value, Mapping):  # a request of an OpenAI-compatible API
+        value = next((value[name] for name in _REQUEST_FIELDS if name in value), value)
     if not is_messages(value):
         return value
     turns = [message for message in value if message.get("role") in ("user", "human")]

@@ -172,6 +172,7 @@ class FileRun:
         report = None if self.writer.path is None else Path(f"{output}.bad.jsonl")
         self.bad = BadRows(self.reader, report, has_sampler=has_sampler)
         self._questions = QuestionUse(names)
+        self._most_responses = 0  # of a row that was measured
 
     def execute(self, progress: bool) -> RunSummary:
         """Measure the rows that have no result yet.
@@ -211,7 +212,7 @@ class FileRun:
             removed=removed,
             empty_input="" if has_rows else self.reader.name,
             hint="\n".join(filter(None, (self.bad.hint(), self._nulls_hint()))),
-            warning="\nwarning: ".join(filter(None, (self._questions.warning(self.reader.question_option), undecided))),
+            warning="\nwarning: ".join(filter(None, (*self._warnings(), undecided))),
             pairs=self.writer.pairs,
             undecided=self.writer.undecided,
         )
@@ -301,6 +302,7 @@ class FileRun:
         for row, result in good:
             self._note_question(row, result)
             self.writer.count_pairs(result.provenance.pairs, result.provenance.undecided)
+            self._most_responses = max(self._most_responses, len(row.group.responses) if row.group else 0)
 
     def _measure(self, chunk: list[InputRow]) -> tuple[list[MeasuredRow], list[BadRow]]:
         """Return the rows with their results, and the bad rows with their problems."""
@@ -327,6 +329,15 @@ class FileRun:
                 note = f" ({row.group.note})" if row.group and row.group.note else ""
                 lacking.append((row, f"{error}{note}"))
         return measured, lacking
+
+    def _warnings(self) -> Generator[str, None, None]:
+        """Yield a warning if rows have no question, and if no row has two responses."""
+        yield self._questions.warning(self.reader.question_option)
+        if self._most_responses == 1:
+            yield (
+                f"each of the {self.rows} rows has one response, so there is nothing to compare: give several responses "
+                "for each question, or --group-by FIELD with a field that the rows of one question share"
+            )
 
     def _note_question(self, row: InputRow, result: Result) -> None:
         """Print which field was taken as the question, once, and count the rows that have no question."""

@@ -28,7 +28,8 @@ from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
-_NUMBERED = re.compile(r"(responses?|answers?|samples?|completions?|generations?|outputs?)[ _-]?\d+", re.IGNORECASE)
+# `answer_1` is left out: it can be an option of a multiple-choice question.
+_NUMBERED = re.compile(r"(responses?|samples?|completions?|generations?|outputs?)[ _-]?\d+", re.IGNORECASE)
 _LARGEST_CELL = 2**31 - 1  # bytes; the default of the csv module (131,072) is too small for long responses
 
 
@@ -67,7 +68,7 @@ class DelimitedReader(RowReader):
     def _response_columns(self) -> list[str]:
         """Return the columns that hold one response each; empty if one column holds all responses."""
         wanted = self.names.responses
-        if wanted in self.columns:
+        if wanted in self.columns or (self._check is not check_row and self._has_single_response()):
             return []
         if "*" in wanted:
             if found := [name for name in self.columns if fnmatch.fnmatchcase(name, wanted)]:
@@ -77,6 +78,9 @@ class DelimitedReader(RowReader):
             return []
         numbered = [(match[1].lower(), name) for name in self.columns if (match := _NUMBERED.fullmatch(name))]
         return [name for kind, name in numbered if kind == numbered[0][0]]
+
+    def _has_single_response(self) -> bool:
+        return self.names.single_response(self.columns) in self.columns
 
     def rows(self) -> Generator[InputRow, None, None]:
         csv.field_size_limit(min(_LARGEST_CELL, sys.maxsize))

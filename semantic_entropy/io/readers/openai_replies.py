@@ -86,8 +86,7 @@ def read_questions(file: InputFile) -> dict[str, str]:
             body = (request.get("body") or request.get("params")) if isinstance(request, dict) else None
             if not isinstance(body, dict) or "custom_id" not in request:
                 raise InputError(f"{file.name}, line {number}: not a request of a batch: it needs custom_id and body")
-            prompt = next((body[name] for name in ("messages", "input", "prompt") if name in body), None)
-            question = last_user_turn(prompt)
+            question = last_user_turn(body)
             if isinstance(question, str):
                 questions[str(request["custom_id"])] = question
     return questions

@@ -24,6 +24,8 @@ CHAT = [
         ({"prompt": None, "query": "c?"}, ("query", "c?")),
         ({"input": 5, "messages": CHAT}, ("messages", "And of\nItaly?")),
         ({"prompt": CHAT[:2]}, ("prompt", "Capital of Spain?")),
+        ({"prompt": {"model": "m", "messages": CHAT[:2]}}, ("prompt", "Capital of Spain?")),
+        ({"input": {"model": "m"}}, (None, None)),
         ({"messages": CHAT[:1]}, (None, None)),
         ({"messages": []}, (None, None)),
         ({"text": "not a common name"}, (None, None)),

@@ -9,6 +9,7 @@ import pytest
 
 from semantic_entropy import InputError, register
 from semantic_entropy.io import find_row
+from semantic_entropy.io.formats import InputOptions
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.io.measured_files import measure, read
 from tests.semantic_entropy.sampling.dice import Dice
@@ -97,3 +98,10 @@ def test_a_sampler_draws_for_the_questions_of_a_csv(tmp_path):
     (tmp_path / "in.csv").write_text("id,prompt\n1,one?\n2,two?\n")
     assert measure(tmp_path / "in.csv", tmp_path / "out.jsonl", sampler="dice", n=3).rows == 2
     assert [len(row["responses"]) for row in read(tmp_path / "out.jsonl")] == [3, 3]
+
+
+def test_numbered_columns_are_not_the_responses_if_each_row_has_one_response(tmp_path):
+    text = "qid,question,answer_1,answer_2,output_1,response\n1,x?,red,blue,a,red\n1,x?,red,blue,b,blue\n"
+    (tmp_path / "in.csv").write_text(text)
+    measure(tmp_path / "in.csv", tmp_path / "out.jsonl", options=InputOptions(group_by="qid"))
+    assert [row["answers"] for row in read(tmp_path / "out.jsonl")] == [["red", "blue"]]

@@ -13,8 +13,10 @@ import pytest
 
 from semantic_entropy import InputError
 from semantic_entropy.cli.options import FORMATS as OFFERED
+from semantic_entropy.io.formats import InputOptions, open_reader
 from semantic_entropy.io.readers.detection import FORMATS, find_format
 from semantic_entropy.io.readers.input_file import InputFile
+from semantic_entropy.tables import FieldNames
 
 ROW = json.dumps({"responses": ["a, b", "c"]}).encode()
 
@@ -81,3 +83,9 @@ def test_what_is_not_text_is_refused_with_a_command_that_converts_it(tmp_path, s
 
 def test_the_command_offers_the_formats_that_are_found():
     assert OFFERED == FORMATS
+
+
+def test_an_unknown_format_is_an_error_that_lists_the_formats(tmp_path):
+    (tmp_path / "in.jsonl").write_bytes(ROW)
+    with pytest.raises(InputError, match="'xml' is unknown: use one of jsonl, json, csv"):
+        open_reader(str(tmp_path / "in.jsonl"), FieldNames(), InputOptions(format="xml"))

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from semantic_entropy.cli import main
-from semantic_entropy.io.formats import InputOptions
+from semantic_entropy.io.formats import FOUND, InputOptions
 from tests.semantic_entropy.io.measured_files import measure, read, write
 
 BY_ID = InputOptions(group_by="qid")
@@ -124,3 +124,12 @@ def test_the_last_message_of_a_conversation_is_a_response_of_its_last_user_turn(
     assert [row["answers"] for row in read(tmp_path / "out.jsonl")] == [["Paris", "Lyon"], ["Rome"]]
     problem = read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"]
     assert problem == "'messages' ends with a message of the user, so it has no response"
+
+
+@pytest.mark.parametrize("options", [BY_ID, FOUND])
+def test_a_run_in_which_no_row_has_two_responses_says_so(tmp_path, options):
+    rows = [{"qid": i, "responses" if options is FOUND else "response": "a"} for i in range(3)]
+    if options is FOUND:
+        rows = [{**row, "responses": ["a"]} for row in rows]
+    summary = measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", options=options)
+    assert "each of the 3 rows has one response, so there is nothing to compare" in str(summary)
