@@ -11,7 +11,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter, StreamWriter
 from semantic_entropy.io.readers.delimited import DelimitedReader
-from semantic_entropy.io.readers.detection import find_format, is_document
+from semantic_entropy.io.readers.detection import FORMATS, find_format, is_document
 from semantic_entropy.io.readers.grouping import GroupedReader, check_single
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.readers.inspect_logs import InspectJsonReader, InspectZipReader, is_inspect_zip
@@ -81,6 +81,8 @@ def open_reader(
         InputError: the file does not exist, or its format cannot be read.
         MissingDependencyError: the file is a Parquet file, and pyarrow is not installed.
     """
+    if options.format not in (None, *FORMATS):
+        raise InputError(f"the input format {options.format!r} is unknown: use one of {', '.join(FORMATS)}")
     file = InputFile(name, on_wait)
     kind = options.format or find_format(file)
     if options.requests and kind != "openai":

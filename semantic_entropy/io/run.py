@@ -335,8 +335,8 @@ class FileRun:
         yield self._questions.warning(self.reader.question_option)
         if self._most_responses == 1:
             yield (
-                f"each of the {self.rows} rows has one response, so there is nothing to compare: give several responses "
-                "for each question, or --group-by FIELD with a field that the rows of one question share"
+                f"each of the {self.rows} rows has one response, so there is nothing to compare: give several "
+                "responses for each question, or --group-by FIELD with a field that the rows of one question share"
             )
 
     def _note_question(self, row: InputRow, result: Result) -> None:
