@@ -35,6 +35,7 @@ import hashlib
 import importlib.util
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +44,7 @@ from typing import Any, Literal
 
 import pluggy
 
-from semantic_entropy import InputError, nearest
+from semantic_entropy import InputError, PluginError, SemanticEntropyError, nearest
 from semantic_entropy.plugin import Component, Registry
 
 GROUP = "empo_rl"
@@ -190,10 +191,7 @@ def create(kind: Kind, name: str, options: Mapping[str, Any], base: type) -> Any
         factory = load_from_file(name)
         if isinstance(factory, base):
             raise InputError(f"{kind} {name}: it is an instance: name its class, or a function that returns it.")
-        try:
-            made = factory(**options)
-        except TypeError as error:
-            raise InputError(f"{kind} {name}: it does not accept the options {dict(options)}: {error}.") from error
+        made = make(kind, name, factory, options)
     else:
         made = components.create(kind, name, **options)
     if not isinstance(made, base):
@@ -202,6 +200,30 @@ def create(kind: Kind, name: str, options: Mapping[str, Any], base: type) -> Any
             f"empo_rl.{base.__name__}."
         )
     return made
+
+
+def make(kind: Kind, name: str, factory: Callable[..., Any], options: Mapping[str, Any]) -> Any:
+    """Call the factory of a component.
+
+    Raises:
+        SemanticEntropyError: the factory raised it. An InputError: it does not accept the options. A PluginError: it
+            raised another error.
+    """
+    try:
+        return factory(**options)
+    except SemanticEntropyError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{kind} {name}: it does not accept the options {dict(options)}: {error}.") from error
+    except (Exception, SystemExit) as error:
+        raise PluginError(f"{kind} {name}: it could not be made: {type(error).__name__}: {error}.") from error
+
+
+def check_unique_names(kind: Kind, chosen: Iterable[Any]) -> None:
+    """Raise InputError if two components have one name: the numbers and the state of one would replace the other's."""
+    for name, count in Counter(component.name for component in chosen).items():
+        if count > 1:
+            raise InputError(f"{count} components of the kind {kind} have the name {name!r}: give each its own name.")
 
 
 def is_file_reference(name: str) -> bool:
@@ -289,7 +311,7 @@ def _import_file(path: Path) -> ModuleType:
     sys.path.insert(0, folder)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
         line = getattr(error, "lineno", None) or (lines[-1] if lines else "?")
         raise InputError(f"{path} cannot be imported: line {line}: {type(error).__name__}: {error}") from error

@@ -203,8 +203,8 @@ class Estimate:
     """The output of an estimator.
 
     Attributes:
-        value: the score.
-        probabilities: (M,) the distribution over the clusters, if `value` is its entropy; else None.
+        value: the score, a finite number.
+        probabilities: (M,) the distribution over the clusters, with the sum 1, if `value` is its entropy; else None.
     """
 
     value: float

@@ -6,6 +6,7 @@ function raises a `PluginError` that names the component and the value. So nothi
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from numbers import Real
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,17 @@ def compute_drop_reasons(
         if reason is not None and (not isinstance(reason, str) or not reason):
             raise PluginError(f"{name} returned the reason {reason!r}: return a text, or None if the group stays.")
     return list(found)
+
+
+def component_state(kind: str, component: RewardSignal | Guard | Filter) -> dict[str, Any]:
+    """Return the state of the component. Raise PluginError if it is not JSON, which a checkpoint needs."""
+    name = f"{kind} {component.name!r}"
+    state: Any = call_component(name, component.state_dict, during="state_dict()")
+    try:
+        json.dumps(state)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{name}: state_dict() returned {state!r:.200}, which is not JSON: {error}.") from error
+    return dict(state)
 
 
 def update_alarm(alarm: Alarm, observation: Observation, step: int, action: Action) -> Firing | None:

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from empo_rl.plugin import create
+from empo_rl.plugin import check_unique_names, create
 from semantic_entropy import InputError, Result
 
 if TYPE_CHECKING:
@@ -97,12 +97,13 @@ def load_filters(filters: Mapping[str, Any] | Sequence[Filter]) -> tuple[Filter,
     Raises:
         SemanticEntropyError: a filter does not exist or does not accept the options.
     """
-    if not isinstance(filters, Mapping):
-        return tuple(filters)
-    for name, options in filters.items():
-        if not isinstance(options, Mapping):
-            raise InputError(f"filter {name}: {options!r} is not a mapping of options: {{}} sets the defaults.")
-    return tuple(create("filter", name, dict(options), Filter) for name, options in filters.items())
+    if isinstance(filters, Mapping):
+        for name, options in filters.items():
+            if not isinstance(options, Mapping):
+                raise InputError(f"filter {name}: {options!r} is not a mapping of options: {{}} sets the defaults.")
+        filters = [create("filter", name, dict(options), Filter) for name, options in filters.items()]
+    check_unique_names("filter", filters)
+    return tuple(filters)
 
 
 def smallest_positive_entropy(size: int) -> float:

@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from empo_rl.core.rewards import ScoredGroup
-from empo_rl.plugin import create
+from empo_rl.plugin import check_unique_names, create
 from semantic_entropy import InputError, Result
 
 ANSWER_LENGTH = 200  # only the first characters of a main answer are compared and stored: free text can be long
@@ -219,6 +219,7 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
             create("guard", name, dict(choice) if isinstance(choice, Mapping) else {"pays": choice}, Guard)
             for name, choice in guards.items()
         ]
+    check_unique_names("guard", guards)
     for guard in guards:
         pays: Any = guard.pays
         is_number = isinstance(pays, int | float) and not isinstance(pays, bool) and math.isfinite(pays)

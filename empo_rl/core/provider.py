@@ -24,8 +24,8 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from empo_rl.core import contracts
 from empo_rl.core.advantages import check_scale, group_advantages
-from empo_rl.core.contracts import bind_signal, compute_drop_reasons, compute_flags, compute_rewards, is_filtered
 from empo_rl.core.filters import (
     DROPPED_NO_REWARD,
     EntropyUnits,
@@ -197,7 +197,7 @@ class EmpoProvider:
         self._reader = self._scorer if self.clusters else self._scorer.derive(clusterer=_NoComparison())
         self._grader_choice = self._judge("grader", grader, grader_options)
         self._context = SignalContext(self.invalid, seed, self._match)
-        bind_signal(self._signal, self._context)
+        contracts.bind_signal(self._signal, self._context)
         if measure_gold or self._signal.reads_gold:
             _ = self.grader  # load its judge now, and not in the first training step
 
@@ -281,7 +281,7 @@ class EmpoProvider:
         results = self._score(rollouts)
         scored = [ScoredGroup(group, result) for group, result in zip(rollouts, results, strict=True)]
         rewards = self._rewards(scored)
-        flags = {guard.name: compute_flags(guard, scored) for guard in self.guards}
+        flags = {guard.name: contracts.compute_flags(guard, scored) for guard in self.guards}
         for guard in self.guards:
             rewards = np.where(flags[guard.name], np.nan if guard.pays is None else guard.pays, rewards)
         reasons, filtered = self._drop_reasons(scored, rewards)
@@ -316,9 +316,9 @@ class EmpoProvider:
         """The state that a restart needs, as JSON: the random state of signals and the memory of guards."""
         return {
             "reward": self.reward,
-            "signal": self._signal.state_dict(),
-            "guards": {guard.name: guard.state_dict() for guard in self.guards},
-            "filters": {chosen.name: chosen.state_dict() for chosen in self.filters},
+            "signal": contracts.component_state("reward", self._signal),
+            "guards": {guard.name: contracts.component_state("guard", guard) for guard in self.guards},
+            "filters": {chosen.name: contracts.component_state("filter", chosen) for chosen in self.filters},
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -374,7 +374,7 @@ class EmpoProvider:
         return BatchResult([replace(result, entropy=math.nan, normalized=math.nan, scores={}) for result in results])
 
     def _rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        rewards = compute_rewards(self._signal, scored)
+        rewards = contracts.compute_rewards(self._signal, scored)
         return np.where(invalid_answers(scored), np.nan, rewards) if self.invalid == "drop" else rewards
 
     def _drop_reasons(
@@ -384,13 +384,13 @@ class EmpoProvider:
         reasons = [self._drop_reason(item) for item in scored]
         filtered = {}
         for chosen in self.filters:
-            found = compute_drop_reasons(chosen, scored, rewards)
+            found = contracts.compute_drop_reasons(chosen, scored, rewards)
             filtered[chosen.name] = np.array([reason is not None for reason in found], dtype=np.bool_)
             reasons = [earlier or reason for earlier, reason in zip(reasons, found, strict=True)]
         return reasons, filtered
 
     def _drop_reason(self, item: ScoredGroup) -> str | None:
-        if not is_filtered(self._signal, item):
+        if not contracts.is_filtered(self._signal, item):
             return None
         result = item.result
         size = result.n_valid if self.invalid == "drop" else len(result.answers)

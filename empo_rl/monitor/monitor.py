@@ -20,7 +20,7 @@ from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import BatchDecision
 from empo_rl.monitor.base import ACTIONS, Action, Alarm, Firing
 from empo_rl.monitor.observation import Observation
-from empo_rl.plugin import built_in_alarms, components, create, is_file_reference
+from empo_rl.plugin import built_in_alarms, check_unique_names, components, create, is_file_reference
 from semantic_entropy import InputError, SemanticEntropyError
 
 ALARMS: Mapping[str, type[Alarm]] = {
@@ -78,6 +78,7 @@ class Monitor:
         self.action: Action = action
         by_name = alarms is None or isinstance(alarms, Mapping)
         self.alarms: tuple[Alarm, ...] = load_alarms(alarms) if by_name else tuple(alarms)  # type: ignore[arg-type]
+        check_unique_names("alarm", self.alarms)
         self._step = 0
 
     def update(

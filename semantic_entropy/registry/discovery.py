@@ -254,9 +254,9 @@ class Registry:
         try:
             with _slow_import_message(point.name, source):
                 hooks = self._hooks(point)
-            moved = [kind for kind in self.moved if getattr(hooks, self.moved[kind].hook).get_hookimpls()]
-            self._failures += [Failure(point.name, source, self.moved[kind].message) for kind in moved]
-            found = self._components(hooks, source)
+                moved = [kind for kind in self.moved if getattr(hooks, self.moved[kind].hook).get_hookimpls()]
+                self._failures += [Failure(point.name, source, self.moved[kind].message) for kind in moved]
+                found = self._components(hooks, source)
         except KeyboardInterrupt as interrupt:
             interrupt.add_note(f"while the plugin {point.name} ({source}) was imported; {DISABLE}={source} disables it")
             raise

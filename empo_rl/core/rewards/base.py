@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.groups import RolloutGroup
-from empo_rl.plugin import create, is_file_reference, load_from_file
+from empo_rl.plugin import create, is_file_reference, load_from_file, make
 from semantic_entropy import InputError, Result
 
 InvalidPolicy = Literal["singleton_zero", "singleton_prob", "drop", "penalty"]
@@ -125,7 +125,7 @@ def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> Reward
     if isinstance(found, str):
         made = create("reward", found, options, RewardSignal)
     elif isinstance(found, type):
-        made = found(**options)
+        made = make("reward", found.__name__, found, options)
     elif callable(found):
         from empo_rl.core.rewards.functions import FunctionReward
 

@@ -10,9 +10,10 @@ import pytest
 
 from empo_rl import EmpoProvider, RolloutGroup
 from empo_rl.config.schema import Empo
+from empo_rl.core.guards import load_guards
 from empo_rl.core.rewards import load_reward
 from empo_rl.plugin import load_from_file, with_imports
-from semantic_entropy import InputError
+from semantic_entropy import InputError, PluginError
 
 FILE = """
 from helper_of_my_reward import factor
@@ -188,6 +189,7 @@ def test_a_wrong_reference_is_an_error_that_says_what_exists(folder, reward, opt
     [
         ("def f(:\n", r"broken_0.py cannot be imported: line 1: SyntaxError"),
         ("x = 1\nimport nowhere_at_all\n", "cannot be imported: line 2: ModuleNotFoundError: No module named 'nowhere"),
+        ("import sys\nsys.exit(0)\n", "cannot be imported: line 2: SystemExit: 0"),
     ],
 )
 def test_a_file_that_cannot_be_imported_is_an_error_with_its_line(tmp_path, code, message):
@@ -195,6 +197,26 @@ def test_a_file_that_cannot_be_imported_is_an_error_with_its_line(tmp_path, code
     path.write_text(code)
     with pytest.raises(InputError, match=message):
         load_reward(f"{path}:f")
+
+
+@pytest.mark.parametrize(
+    ("raises", "error", "message"),
+    [
+        ("raise ValueError('no')", InputError, "does not accept the options {}: no"),
+        ("{}['x']", PluginError, "could not be made: KeyError: 'x'"),
+        ("raise SystemExit(0)", PluginError, "could not be made: SystemExit: 0"),
+    ],
+)
+def test_a_class_whose_constructor_raises_is_named(tmp_path, raises, error, message):
+    path = tmp_path / "raises.py"
+    base = "from empo_rl import RewardSignal\n"
+    path.write_text(
+        f"{base}class Mine(RewardSignal):\n    def __init__(self): {raises}\n    def rewards(self, scored): pass\n"
+    )
+    with pytest.raises(error, match=f"reward .*Mine: .*{message}"):
+        load_reward(f"{path}:Mine")
+    with pytest.raises(error, match=f"guard .*Mine: .*{message}"):
+        load_guards({f"{path}:Mine": {}})
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RewardSignal, RolloutGroup, register_reward
-from empo_rl.core.filters import DROPPED_HIGH, DROPPED_LOW, DROPPED_NO_ANSWER, DROPPED_NO_REWARD, Filter
-from empo_rl.core.guards import Guard
+from empo_rl.core.filters import (
+    DROPPED_HIGH,
+    DROPPED_LOW,
+    DROPPED_NO_ANSWER,
+    DROPPED_NO_REWARD,
+    EqualRewardsFilter,
+    Filter,
+)
+from empo_rl.core.guards import Guard, RepetitionGuard
 from semantic_entropy import Equivalence, InputError, PluginError, Scorer, SemanticEntropyError, Verdict, register
 
 
@@ -223,6 +230,27 @@ def test_a_guard_pays_a_finite_number_or_none(pays):
         step([GROUP], guards=[guard])
     with pytest.raises(InputError, match="guard 'empty': pays=.* must be a (finite )?number,? or None"):
         step([GROUP], guards={"empty": pays})
+
+
+def test_two_guards_of_one_name_are_refused_because_one_would_use_the_flags_of_the_other():
+    guards = [RepetitionGuard(0.0, n=2), RepetitionGuard(0.0, n=3)]
+    with pytest.raises(InputError, match="2 components of the kind guard have the name 'repetition'"):
+        step([GROUP], guards=guards)
+    with pytest.raises(InputError, match="2 components of the kind filter have the name 'equal_rewards'"):
+        step([GROUP], filters=[EqualRewardsFilter(), EqualRewardsFilter()])
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        (lambda self: {"seen": {1, 2}}, r"state_dict\(\) returned .*'seen'.* which is not JSON"),
+        (lambda self: 1 / 0, r"raised ZeroDivisionError: .* in state_dict\(\)"),
+    ],
+)
+def test_a_state_that_no_checkpoint_can_hold_is_named(state, says):
+    signal = signal_that(lambda: [[0.0, 1.0]], state_dict=state)
+    with EmpoProvider("exact", reward=signal) as provider, pytest.raises(PluginError, match=f"reward 'mine'.*{says}"):
+        provider.state_dict()
 
 
 @pytest.mark.parametrize("member", ["bind", "filtered"])

@@ -95,6 +95,17 @@ def test_wrong_numbers_are_refused(provider):
         Monitor(action="halt")
 
 
+def test_two_alarms_of_one_name_are_refused():
+    class Mine(Alarm):
+        name, meaning = "mine", "nothing"
+
+        def read(self, observation):
+            return None
+
+    with pytest.raises(InputError, match="2 components of the kind alarm have the name 'mine'"):
+        Monitor([Mine(), Mine()])
+
+
 def raise_index_error():
     raise IndexError("no answers")
 
