@@ -493,15 +493,17 @@ class Scorer:
 
 
 def _check_options(kind: str, component: object, options: Any) -> None:
-    """Check that options are given for a name only: a component that is an object has its options already."""
+    """Check that options are given for a name only. Messages show no values, because one may be an API key."""
     if options is None:
         return
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
-        raise InputError(f'{kind}_options={options!r:.80} must be a dict, such as {{"model": "..."}}')
+        raise InputError(
+            f'{kind}_options must be a dict, such as {{"model": "..."}}, and is a {type(options).__name__}'
+        )
     if not isinstance(component, str) or component == "auto":
         given = "auto" if component in (None, "auto") and kind == "equivalence" else f"{component!r:.80}"
         raise InputError(
-            f"{kind}_options={options!r:.80} needs the name of a component as {kind}=, and {kind} is {given}; "
+            f"{kind}_options ({', '.join(options)}) needs the name of a component as {kind}=, and {kind} is {given}; "
             "a component that is built already has its options"
         )
 

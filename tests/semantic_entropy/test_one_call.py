@@ -105,7 +105,7 @@ def test_options_of_a_sampler_are_given_by_name(components):
         ({"equivalence_options": {"n": 3}}, "needs the name of a component as equivalence=, and equivalence is auto"),
         ({"equivalence": "auto", "equivalence_options": {}}, "equivalence is auto"),
         ({"equivalence": Prefix(), "equivalence_options": {"length": 3}}, "built already has its options"),
-        ({"equivalence": "ngram", "equivalence_options": ["n"]}, "must be a dict"),
+        ({"equivalence": "ngram", "equivalence_options": ["n"]}, "is a list; it must be a dict"),
         ({"equivalence": "ngram", "equivalence_options": {"size": 3}}, "size"),
         ({"sampler_options": {"model": "m"}}, "needs the name of a component as sampler="),
         ({"sampler": Echo(), "sampler_options": {"word": "no"}}, "built already has its options"),
@@ -132,6 +132,15 @@ def test_a_convention_sets_the_rule_of_the_judge_that_the_user_names(choices, ru
         assert built == [{} if rule == "default" else {"rule": rule}]
         one.derive(convention="uqlm", equivalence_options=None)
     assert built[-1] == {"rule": "either"}
+
+
+@pytest.mark.parametrize("choices", [{"sampler": Echo()}, {}, {"sampler": "echo-of-tests"}])
+def test_an_error_about_options_does_not_show_their_values(choices, components):
+    options = {"api_key": "sk-secret", "modell": "m"}
+    with pytest.raises((InputError, OptionError)) as raised:
+        estimate(question="What?", sampler_options=options, **choices)
+    assert "api_key" in str(raised.value)
+    assert "sk-secret" not in str(raised.value)
 
 
 LISTS = {
