@@ -5,7 +5,8 @@ The first rule that finds a letter decides:
 1. the text is nothing but the letter: `B`, `(b)`, `**B**`;
 2. the text announces the letter: "the answer is B", "answer: c", "I choose A", or the same in another language. The
    last announcement counts. "X is correct" and "it's X" after it are discussion, unless a correction introduces them
-   ("however", "actually", "sorry"); without an announcement they state the letter, if it is one letter;
+   ("however", "actually", "sorry"). Without an announcement, the one line with nothing but a letter states it, else
+   such remarks, if they have one letter;
 3. the text begins with the letter as the mark of a list: `B. because`, `b) 4`;
 4. a list calls all options but one wrong: "A) wrong B) wrong C) right";
 5. the letter in brackets, after "option", as the mark of a list, or as a single capital that is neither an article nor
@@ -104,7 +105,11 @@ _CORRECTED = re.compile(r"(?i:\b(?:however|but|actually|no|wait|sorry|instead|ye
 _ENDS = re.compile(r"\W*$|\s*[.!,;\n]|\s+(?:because|since|as)\b")
 _WOULD = re.compile(r"(?i:\b(?:would|could|might)\s+(?:then\s+)?(?:be|have\s+been))\W*$")
 _IF = re.compile(r"\W{0,3}\s(?i:if|unless|had|were)\b")
-_REASON = re.compile(r"(?i:\b(?:because|since)\b|,\s+as(?=\s))(?:(?!\b(?:so|then|answer)\b)[^.;,\n])*")
+_REASON = re.compile(
+    r"(?i:\n[^\w\n]{0,8}(?:explanation|reason(?:ing)?|rationale|justification)\b\W{0,3}:[\s\S]*"
+    r"|(?:\b(?:because|since)\b|,\s+as(?=\s))(?:(?!\b(?:so|then|answer)\b)[^.;,\n])*)"
+)
+_LINE = re.compile(r"^[^\w\n]*([A-P])[^\w\n]*$", re.MULTILINE)  # a line with nothing but the letter
 _ANY = re.compile(rf"(?<![A-Za-z0-9_])[A-Pa-p]{_END}")
 _CAPITAL = re.compile(rf"(?<![A-Za-z0-9_])[A-P]{_END}")
 _MARK = re.compile(r"(?:^|[\s(])([A-P])(?:[).:]\s+\S|:?\s+\d)")
@@ -193,8 +198,14 @@ def choice_letter(text: str) -> str | None:
     if explained := _EXPLAINED.match(text):
         return explained[1]
     announced = _announced(text)
-    if announced:
-        return _single(text, announced)
+    return _single(text, announced) if announced else _unannounced(text)
+
+
+def _unannounced(text: str) -> str | None:
+    """The letter of a line of its own, of a remark, or of a list."""
+    lines = {found[1] for found in _LINE.finditer(text)}
+    if len(lines) == 1:
+        return lines.pop()
     reduced = _REASON.sub(lambda reason: _CAPITAL.sub(CROSSED_OUT, reason[0]), text)
     text = reduced if _CAPITAL.search(reduced) else text
     stated = {_single(text, remark) for remark in _found(text, _REMARKS)}

@@ -244,6 +244,12 @@ TABLE = [
     ("The value matches (C). (A) and (B) are too small.", "C"),
     ("Elijo a Pedro", None),
     ("Kies B", "B"),
+    ("D\nExplanation: A is the capital. It's B that is wrong.", "D"),
+    ("B\n\nA: too small\nC: too large", "B"),
+    ("A is 5. B is 7.\n\nB", "B"),
+    ("A\nB\nC", None),
+    ("B) 7\nExplanation: A) gives 5, C) gives 9.", "B"),
+    ("Reasoning: A) gives 5. Answer: B", "B"),
 ]
 
 
