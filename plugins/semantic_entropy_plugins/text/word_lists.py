@@ -42,7 +42,9 @@ ALL = frozenset(
     "all any anything anyone anybody everyone everybody everything anywhere everywhere".split()
 )  # `all but one`
 VOTING = frozenset("vote votes voted voting argue argued campaigned ruled spoke".split())  # `for` counts after them
-NUMBERED = frozenset("type phase class stage grade part level war chapter volume book act tier".split())  # `type I`
+NUMBERED = frozenset(
+    "type phase class stage grade part level war chapter volume book act tier vitamin group".split()
+)  # `type I`
 VERSIONED = frozenset("version release section chapter python java article paragraph figure table v".split())
 """After these words, `3.10` is a code and not the number 3.1."""
 SPELLINGS = {"gray": "grey", "color": "colour", "center": "centre", "theater": "theatre", "favorite": "favourite"}
@@ -68,12 +70,12 @@ CLASS_OF: Mapping[str, tuple[str, str]] = {
 """Members of one class exclude each other: `Monday` and `Tuesday`."""
 
 _OPPOSITES = """
-on off | before after | north south | up down | over under | above below
+on off | before after | north south | above below | top bottom | front back | front rear
 left right
 increase decrease | increased decreased | increases decreases | increasing decreasing | rise fall | rose fell
 rises falls
 rising falling | profit loss | gain loss | gained lost | win lose | won lost | wins loses | buy sell | bought sold
-more less | more fewer | most least | max min | highest lowest | higher lower | high low | upper lower
+more less | more fewer | most least | highest lowest | higher lower | high low | upper lower
 larger smaller | largest smallest | bigger smaller | biggest smallest | longer shorter | longest shortest | greater less
 faster slower | fastest slowest | older younger | oldest youngest | first last | early late | earlier later
 male female | man woman | men women | boy girl | husband wife | brother sister | father mother | son daughter
@@ -84,8 +86,9 @@ accept reject | accepted rejected | allow forbid | allowed forbidden | permitted
 import export | imports exports | enter exit | start end | began ended | arrive depart | guilty innocent | pass fail
 passed failed | agree disagree | love hate | strong weak | even odd | internal external | interior exterior
 clockwise counterclockwise | clockwise anticlockwise | winter summer | day night | morning evening | odd even
-bc ad | bce ce | in out | for against | few many
+bc ad | bce ce | for against | few many | active passive | senior junior | major minor | public private
 with without | vertical horizontal | credit debit | deposit withdrawal | long short | supply demand
+maternal paternal | urban rural
 passed rejected | passed defeated | approved rejected | upheld struck | upheld overturned | enters leaves | enter leave
 entered left | hired fired | raised lowered | raises lowers | raise lower | kinetic potential | dominant recessive
 sympathetic parasympathetic | eldest youngest | elder younger | start stop | starts stops | started stopped | jr sr
@@ -135,7 +138,7 @@ _CONTRASTS = {
     "way": "into | out",
     "conjunction": "and | or",
     "time": "during while at | before | after | until till | since | by",
-    "direction": "to | from",
+    "direction": "to toward towards | from away",
     "side": "for with | against",
     "fame": "known | unknown",
     "bound": "only just | least",
@@ -168,7 +171,7 @@ _PREFIXES = (
         pair.split()
         for pair in "up down|over under|in out|inter intra|pre post|hyper hypo|macro micro|endo exo".split("|")
     ),
-    *(pair.split() for pair in "pro anti|max min|mono poly|sub super|north south|east west".split("|")),
+    *(pair.split() for pair in "pro anti|max min|hetero homo|mono poly|sub super|north south|east west".split("|")),
 )
 _ENDINGS = (("ful", "less"), ("er", "ee"), ("or", "ee"))
 _SHORTEST_STEM, _SHORTEST_AFTER_A = 3, 5  # letters: `asymmetric`, but not `alive`
@@ -185,7 +188,9 @@ def opposites(word: str) -> frozenset[str]:
     for pair in _PREFIXES:
         for one, other in (pair, pair[::-1]):
             stem = word[len(one) :]
-            long_enough = len(stem) >= (_SHORTEST_AFTER_A if "a" in pair else _SHORTEST_STEM)
+            long_enough = len(stem) >= (_SHORTEST_AFTER_A if "a" in pair else _SHORTEST_STEM) or (
+                one and other and not stem
+            )
             if word.startswith(one) and long_enough and not ("a" in pair and stem.startswith(_VOWELS)):
                 found.add(other + stem)
     for pair in _ENDINGS:
