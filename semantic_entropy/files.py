@@ -52,15 +52,6 @@ def close_flushed(out: IO[Any]) -> None:
         out.close()
 
 
-def append_lines(path: Path, lines: list[str]) -> None:
-    """Open the file, append whole lines, and close the file."""
-    out = open_append(path)
-    try:
-        write_lines(out, lines, path)
-    finally:
-        close_flushed(out)
-
-
 def drop_partial_line(path: Path) -> None:
     """Remove the last line if it has no end of line. Read from the end, because the file may be larger than memory."""
     with path.open("rb+") as file:

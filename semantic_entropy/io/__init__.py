@@ -1,9 +1,9 @@
-"""Files with many groups: `FileRun` measures every row of a file, and continues where an interrupted run stopped.
+"""Files with many groups: `FileRun` measures every row of a file, and keeps the results of earlier runs.
 
 The modules are: `run` (one pass over a file), `formats` (selects the reader and the writer for a file suffix), `rows`
-(the interfaces of readers and writers), `jsonl` and `parquet` (the reader and the writer of each format),
-the folder `readers` (formats that are only read),
-`sampled_rows` (rows with a question and no responses), and `rejected` (rows without a result).
+(the interfaces of readers and writers), `jsonl` and `parquet` (the reader and the writer of each format), the folder
+`readers` (formats that are only read), `fingerprints` (the key of a row and the choices of a run), `result_lines` (a
+file of results by key), `sampled_rows` (rows with a question and no responses), and `bad_rows` (rows without a result).
 """
 
 from semantic_entropy.io.formats import InputOptions, find_row

@@ -12,6 +12,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
+from semantic_entropy.errors import InputError
 from semantic_entropy.files import close_flushed, open_append, write_lines
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.readers.input_file import InputFile
@@ -186,9 +187,18 @@ def pairs_of(provenance: Mapping[str, Any]) -> tuple[int, int]:
 
 
 def split_line(line: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:
-    """Return (own fields, fields of the result, key) of an output line."""
-    fields: dict[str, Any] = json.loads(line)
-    names = list(fields)
-    start = max(i for i, name in enumerate(names) if bare_name(name) == RESULT_FIELDS[0])
+    """Return (own fields, fields of the result, key) of an output line.
+
+    Raises:
+        InputError: the line was changed, and is no result any more.
+    """
+    try:
+        fields: dict[str, Any] = json.loads(line)
+        names = list(fields)
+        start = max(i for i, name in enumerate(names) if bare_name(name) == RESULT_FIELDS[0])
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"a stored result cannot be read ({error}): remove its line {line[:60]!r}..., or use --overwrite"
+        ) from error
     result = {bare_name(name): fields[name] for name in names[start:-2]}  # the last two are the key and the choices
     return {name: fields[name] for name in names[:start]}, result, fields[names[-2]]

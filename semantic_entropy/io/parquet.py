@@ -190,6 +190,7 @@ class ParquetWriter(ResultWriter):
                         f"{self.name}: the rows cannot be written as Parquet ({error}). The results stay in "
                         f"{self._work}: use an output with the suffix .jsonl, or change the input"
                     ) from error
+        self._lines.close()
         self._work.unlink(missing_ok=True)
 
     def clear(self) -> None:

@@ -131,6 +131,10 @@ class ResultLines:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file. A second call does nothing."""
         close_flushed(self._out)
         self._in.close()
 
@@ -168,8 +172,10 @@ class ResultLines:
                 rows, last, in_order = rows + 1, offset, in_order and offset > last
         if in_order and rows == self._lines:
             return
-        with replacement(self.path) as temporary, temporary.open("wb") as file:
-            file.writelines(self.read(offset) for offset in self.places if offset >= 0)
+        with replacement(self.path) as temporary:
+            with temporary.open("wb") as file:
+                file.writelines(self.read(offset) for offset in self.places if offset >= 0)
+            self.close()  # some systems cannot replace an open file
 
     def read(self, offset: int) -> bytes:
         """Return the line at this offset."""

@@ -230,6 +230,8 @@ class FileRun:
                 keyed = replace(row, key=row_key(row, self.names))
                 if self.writer.keep(keyed):
                     self.skipped += 1
+                    if self.skipped % _CHUNK == 0:
+                        self._move_bar()
                 else:
                     yield keyed
 
@@ -287,8 +289,12 @@ class FileRun:
         began = time.perf_counter()
         self._measure_chunk(chunk)
         self._size = _next_size(self._size, time.perf_counter() - began)
-        self._advance(self.rows + self.skipped + self.bad.count - self._shown)
-        self._shown = self.rows + self.skipped + self.bad.count
+        self._move_bar()
+
+    def _move_bar(self) -> None:
+        seen = self.rows + self.skipped + self.bad.count
+        self._advance(seen - self._shown)
+        self._shown = seen
 
     def _measure_chunk(self, chunk: list[InputRow]) -> None:
         """Write the rows that can be measured, and report the others."""

@@ -160,6 +160,16 @@ def test_a_line_that_a_kill_or_a_power_cut_left_incomplete_is_measured_again(tmp
     assert output.read_bytes() == whole
 
 
+@FORMATS
+def test_a_stored_result_that_was_damaged_is_an_error_that_shows_it(tmp_path, suffix):
+    source, output, lines = write(tmp_path / "in.jsonl", rows_of(3)), tmp_path / f"out.{suffix}", tmp_path / "l.jsonl"
+    run_file(source, lines)
+    damaged = lines.read_bytes().replace(b'"labels"', b'"labels', 1)
+    (tmp_path / (f"out.{suffix}" if suffix == "jsonl" else "out.parquet.partial.jsonl")).write_bytes(damaged)
+    with pytest.raises(InputError, match="a stored result cannot be read .* remove its line"):
+        run_file(source, output)
+
+
 def test_a_formatter_may_have_rewritten_the_output(tmp_path):
     source, output = write(tmp_path / "in.jsonl", rows_of(3)), tmp_path / "out.jsonl"
     run_file(source, output)
