@@ -53,11 +53,22 @@ class DelimitedReader(RowReader):
         self.file, self._check = file, check
         header = file.first_line().decode("utf-8-sig", errors="replace")
         self.delimiter = delimiter or max(",;\t", key=header.count)
-        columns = next(csv.reader([header], delimiter=self.delimiter), [])
+        columns = self._header(header)
         if repeated := [name for name, count in Counter(columns).items() if count > 1]:
             raise InputError(f"{file.name}: several columns are named {repeated[0]!r}: rename them")
         self.columns = columns
         self.several = self._response_columns()
+
+    def _header(self, line: str) -> list[str]:
+        if "\r" in line.rstrip("\r\n"):
+            raise InputError(
+                f"{self.name}: the lines end with a carriage return alone: convert the file with "
+                f"tr '\\r' '\\n' < {self.name} > lines.csv"
+            )
+        try:
+            return next(csv.reader([line], delimiter=self.delimiter, strict=True), [])
+        except csv.Error as error:
+            raise InputError(f"{self.name}: the first line does not name columns of a CSV: {error}") from error
 
     @property
     def description(self) -> str:

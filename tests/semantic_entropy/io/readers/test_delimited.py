@@ -67,6 +67,8 @@ def test_a_pattern_names_the_columns(tmp_path):
     ("content", "says"),
     [
         (b"id,id\n1,2\n", "several columns are named 'id'"),
+        (b"id,response_1\r1,a\r", r"tr '\\r' '\\n' < \S+in\.csv > lines\.csv"),
+        (b'id,"response_1\n"\n1,a\n', "the first line does not name columns of a CSV: unexpected end of data"),
         (b"responses\n\xe9t\xe9\n", "line 2: not UTF-8 .* iconv -f WINDOWS-1252 -t UTF-8"),
     ],
 )
