@@ -497,9 +497,8 @@ def _check_options(kind: str, component: object, options: Any) -> None:
     if options is None:
         return
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
-        raise InputError(
-            f'{kind}_options must be a dict, such as {{"model": "..."}}, and is a {type(options).__name__}'
-        )
+        found = type(options).__name__
+        raise InputError(f'{kind}_options is a {found}; it must be a dict from names to values: {{"model": "..."}}')
     if not isinstance(component, str) or component == "auto":
         given = "auto" if component in (None, "auto") and kind == "equivalence" else f"{component!r:.80}"
         raise InputError(
