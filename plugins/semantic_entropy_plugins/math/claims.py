@@ -8,8 +8,9 @@ class differ; a word on one side only is ignored, except for a negation. The axi
 from __future__ import annotations
 
 import re
+import zlib
 
-from semantic_entropy_plugins.quantities.units import read_unit
+from semantic_entropy_plugins.quantities.units import named_unit, read_unit
 
 # Each axis lists its poles; two poles of one axis exclude each other.
 _AXES: dict[str, tuple[str, ...]] = {
@@ -148,29 +149,39 @@ def _clause(text: str, start: int, end: int) -> tuple[str, str]:
 
 
 _TIMES = "second minute hour day night week month quarter year".split()
-_ADVERBS = {f"{time}ly": time for time in "hour week month year".split()} | {"daily": "day", "annually": "year"}
+_SPELLED_TIMES = {"hourly": "hour", "daily": "day", "weekly": "week", "monthly": "month", "yearly": "year"} | {
+    "annually": "year",
+    "hr": "hour",
+    "min": "minute",
+    "sec": "second",
+    "wk": "week",
+    "mo": "month",
+    "yr": "year",
+}
 RATE = re.compile(
-    rf"(?:\s*/\s*|,?\s+(?:per|an?|each|every)\s+)({'|'.join(_TIMES)})\b(?!\s+(?:time|ago|later))"
-    rf"|\s+({'|'.join(_ADVERBS)})\b"
+    rf"(?:\s*/\s*|,?\s+(?:per|an?|each|every)\s+)({'|'.join(_TIMES)}|hr|min|sec|wk|mo|yr)\b(?!\s+(?:time|ago|later))"
+    r"|\s+(hourly|daily|weekly|monthly|yearly|annually)\b|\s+per\s+(?!cent\b|[mb]ill)([^\W\d_]{2,15})\b"
 )
-"""How often something happens: `per hour`, `a week`, `monthly`."""
+"""How often, or for what: `per hour`, `a week`, `monthly`, `per person`."""
 _IN_UNITS = frozenset(("L", "M", "bit", "turn"))
 
 
 def take_rate(words: str) -> tuple[tuple[tuple[str, int], ...], str]:
-    """The claim of a rate in the words after a number, and the words without it: `dollars a week`.
+    """The claim of a rate in the words after a number, and the words without it: `dollars a week`, `per person`.
 
-    The rate of a length, a mass, bits or turns is a part of the unit: `miles an hour` becomes `miles per hour`.
+    The rate of a length, a mass, bits or turns is a part of the unit (`miles an hour` becomes `miles per hour`), and so
+    is a rate for a unit that is no time (`dollars per kg`).
     """
     found = RATE.search(words)
     if not found:
         return (), words
-    time = found[1] or _ADVERBS[found[2]]
+    what = found[1] or found[2] or found[3]
+    what = _SPELLED_TIMES.get(what, what)
     before, after = words[: found.start()], words[found.end() :]
     unit, _ = read_unit(before)
-    if unit and not _IN_UNITS.isdisjoint(base for base, _ in unit.dimension):
-        return (), f"{before} per {time}{after}"
-    return (("rate", _TIMES.index(time)),), before + after
+    if (unit and not _IN_UNITS.isdisjoint(base for base, _ in unit.dimension)) or (found[3] and named_unit(what)):
+        return (), f"{before} per {what}{after}"
+    return (("rate", zlib.crc32(what.encode())),), before + after
 
 
 _POLARITY = re.compile(r"\W*(?:(yes|true)|no|false)\b(?=\s*(?:[,.:;!*]|$))", re.IGNORECASE)

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 from semantic_entropy.plugin import boxed, is_refusal, last_number, load_extractor
 from semantic_entropy_plugins.math.answer_words import number_of, stated_in_words
-from semantic_entropy_plugins.math.claims import with_polarity
+from semantic_entropy_plugins.math.claims import with_claims, with_polarity
 from semantic_entropy_plugins.math.prose_mathematics import DELIMITED, content, has_value, last_mathematics, parts_of
 from semantic_entropy_plugins.math.reading import read
 
@@ -164,8 +164,13 @@ def _unboxed(response: str) -> str | None:
 
 def _in_words(response: str) -> str | None:
     """The answer of a response without digits: a number in words or an answer of a closed list."""
-    stated = _stated(response[-_SEARCHED:])
-    return (stated and stated_in_words(stated)) or stated_in_words(response[-_SEARCHED:]) or None
+    text = response[-_SEARCHED:]
+    stated = _stated(text)
+    found = (stated and stated_in_words(stated)) or stated_in_words(text)
+    number, at = number_of(found), text.lower().rfind(found)
+    if not number or at < 0:
+        return found or None
+    return with_claims(text[:at] + number + text[at + len(found) :], at, at + len(number))
 
 
 def _within(stated: str) -> str | None:

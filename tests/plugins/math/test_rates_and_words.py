@@ -40,6 +40,12 @@ DIFFERENT = [
     ("math", "It does not converge.", "It converges."),
     ("math", "1 in 4", "4 in 1"),
     ("math", "\\boxed{\\begin{cases}x=1\\\\y=2\\end{cases}}", "\\boxed{x=2,y=1}"),
+    ("math", "The cost is $3 per person.", "The cost is $3 per group."),
+    ("math", "$3 per pound", "$3 per ounce"),
+    ("math", "The sum is one half", "The product is one half"),
+    ("math", "He runs 5 km a day.", "He runs 5 km a week."),
+    ("math", "Does not converge.", "The series converges."),
+    ("math", "The standard deviation is 5", "The variance is 5"),
 ]
 
 
@@ -87,6 +93,11 @@ SAME = [
     ("math", "52_8", "52"),
     ("math", "two-thirds", "2/3"),
     ("math", "\\boxed{0,1}", "\\boxed{1,0}"),
+    ("math", "$15/hr", "$15 per hour"),
+    ("math", "The sum is one half", "1/2"),
+    ("math", "5 parts per million", "5 ppm"),
+    ("math", "The cost is $3 per person.", "$3"),
+    ("math", "3 m/s", "3 meters per second"),
 ]
 
 
