@@ -8,7 +8,7 @@ Each row has five short answers to one of 40 questions; the judge is `text`. For
 1. fresh: there is no output
 2. unchanged: the output is finished, nothing is left to do
 3. appended: the input got 10% more rows
-4. reordered: the rows are in another order, so the output is written again
+4. reordered: the rows are in the opposite order, so the output is written again
 
 Seconds are those of the processor: the machine may be shared. The memory is the peak resident set size of the process.
 """
@@ -47,7 +47,7 @@ def measure_size(folder: Path, suffix: str, size: int) -> None:
         "fresh": numbers[:size],
         "unchanged": numbers[:size],
         "appended": numbers,
-        "reordered": [*numbers[1:], numbers[0]],
+        "reordered": numbers[::-1],
     }
     measured_before = 0
     for name, given in runs.items():

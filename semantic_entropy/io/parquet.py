@@ -312,7 +312,9 @@ class FinishedResults:
         start = max(i for i, column in enumerate(columns) if bare_name(column) == RESULT_FIELDS[0])
         self._results = columns[start:]
         self._drawn = [column for column in columns[:start] if column in drawn]
-        self._first, self._rows = 0, list[dict[str, Any]]()  # the rows of the row group in memory
+        self._group = -1
+        self._table: Any = None  # this row group, which is in memory
+        self._first, self._rows = 0, list[dict[str, Any]]()  # a part of it, as Python values, and its first row
 
     def pairs(self, index: int) -> tuple[int, int]:
         """Return (compared pairs, undecided pairs) of the result in this row."""
@@ -335,14 +337,17 @@ class FinishedResults:
         return drawn, result, row[self._results[-1]]
 
     def _load(self, index: int) -> None:
-        first = 0
-        for group, size in enumerate(self._groups):
-            if index < first + size:
-                with pq.ParquetFile(self._path) as file:
-                    self._rows = file.read_row_group(group, [*self._drawn, *self._results]).to_pylist()
-                self._first = first
-                return
-            first += size
+        """Convert the part of the row group with this row to Python values."""
+        group, first = 0, 0
+        while index >= first + self._groups[group]:
+            first += self._groups[group]
+            group += 1
+        if group != self._group:
+            with pq.ParquetFile(self._path) as file:
+                self._table = file.read_row_group(group, [*self._drawn, *self._results])
+            self._group = group
+        start = (index - first) // _BATCH * _BATCH
+        self._rows, self._first = self._table.slice(start, _BATCH).to_pylist(), first + start
 
 
 def _read_back(path: Path) -> None:
