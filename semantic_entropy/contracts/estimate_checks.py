@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 
 from semantic_entropy.clusters.clusterers import Clusterer, Flow
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts.component_calls import are_hashable, call_component, share
-from semantic_entropy.errors import PluginError
+from semantic_entropy.contracts.component_calls import are_hashable, call_component, raised_message, share
+from semantic_entropy.errors import PluginError, SemanticEntropyError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.types import Estimate, Evidence
 
@@ -86,40 +86,47 @@ def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
     """
     if not evidence.labels:
         return Estimate(math.nan, ())
-    what = f"estimator {estimator.name!r}"
-    call_component(what, estimator.check, evidence, during="check()")
-    returned = call_component(what, estimator.estimate, evidence)
+    try:
+        estimator.check(evidence)
+        returned: Any = estimator.estimate(evidence)
+    except SemanticEntropyError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise PluginError(raised_message(f"estimator {estimator.name!r}", error, "")) from error
     clusters = max(evidence.labels) + 1
     value: Any = returned.value if isinstance(returned, Estimate) else None
     if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(value):
         raise PluginError(
-            f"{what} returned {returned!r:.200} for {clusters} clusters; return Estimate(value) with a finite number, "
-            "or Estimate(value, probabilities) with one probability for each cluster"
+            f"estimator {estimator.name!r} returned {returned!r:.200} for {clusters} clusters; return Estimate(value) "
+            "with a finite number, or Estimate(value, probabilities) with one probability for each cluster"
         )
     estimate: Estimate = returned
-    probabilities = _distribution(what, estimate.probabilities, clusters)
-    if type(value) is float and probabilities is estimate.probabilities:
+    if type(value) is float and (estimate.probabilities is None or _is_distribution(estimate.probabilities, clusters)):
         return estimate
-    return Estimate(float(value), probabilities)
+    return Estimate(float(value), _distribution(estimator, estimate.probabilities, clusters))
 
 
-def _distribution(what: str, probabilities: Any, clusters: int) -> tuple[float, ...] | None:
+def _distribution(estimator: EntropyEstimator, probabilities: Any, clusters: int) -> tuple[float, ...] | None:
     """Return the probabilities as floats. Raise PluginError if they are no distribution over the clusters."""
     if probabilities is None:
         return None
-    found: tuple[float, ...] = probabilities
-    if not _are_shares(found):
-        try:
-            found = tuple(map(share, probabilities))
-        except TypeError:  # not a sequence
-            found = ()
-    if len(found) != clusters or not _are_shares(found) or abs(math.fsum(found) - 1.0) > _SUM_ROUNDING:
+    try:
+        found = tuple(map(share, probabilities))
+    except TypeError:  # not a sequence
+        found = ()
+    if not _is_distribution(found, clusters):
         raise PluginError(
-            f"{what} returned the probabilities {probabilities!r:.200} for {clusters} clusters; return one for each "
-            "cluster, in [0, 1], with the sum 1; or None if the value is not the entropy of a distribution"
+            f"estimator {estimator.name!r} returned the probabilities {probabilities!r:.200} for {clusters} clusters; "
+            "return one for each cluster, in [0, 1], with the sum 1; or None if the value is not the entropy of a "
+            "distribution"
         )
     return found
 
 
-def _are_shares(values: Any) -> bool:
-    return type(values) is tuple and all([type(p) is float and 0.0 <= p <= 1.0 for p in values])  # noqa: C419  # faster
+def _is_distribution(values: Any, clusters: int) -> bool:
+    if type(values) is not tuple or len(values) != clusters:
+        return False
+    for value in values:  # a loop, because `all` takes longer, and each estimate is checked
+        if type(value) is not float or not 0.0 <= value <= 1.0:
+            return False
+    return abs(math.fsum(values) - 1.0) <= _SUM_ROUNDING
