@@ -439,7 +439,7 @@ class Greedy:
         bytearray(300 * 2**20)
 
 math_worker._limit_memory(100)
-sys.stdin = iter(['{"cpu": null, "wall": 60, "tasks": [["a", "b"]]}'])
+sys.stdin = iter(['{"cpu": null, "wall": 60, "tasks": [["a", "b", 0]], "left": [60]}'])
 print(math_worker._serve_in_child(Greedy(), sys.stdout) == math_worker.OUT_OF_MEMORY)
 """
 
