@@ -98,7 +98,8 @@ def test_a_sample_that_release_0_1_0_wrote_is_found(tmp_path):
         "sample": {"text": "Paris"},
     }
     path.write_text(json.dumps(line) + "\n", encoding="utf-8")
-    sampler, store = load_sampler("openai", model="m", base_url="http://localhost:1/v1"), SampleStore(path)
+    sampler = load_sampler("openai", model="m", base_url="http://localhost:1/v1", top_p=1)  # the default of 0.1.0
+    store = SampleStore(path)
     assert store.get(sampler, "Capital of France?", 2) == [Sample("Paris")]
     store.close()
     sampler.close()
