@@ -322,8 +322,12 @@ class FinishedResults:
 
     def is_current(self, places: Sequence[int], digest: str) -> bool:
         """Whether the file holds the results of exactly these places, in order, and the input has this digest."""
-        kept = (place for place in places if place != -1)
-        return digest == self._input and list(kept) == [-2 - index for index in range(len(self.index))]
+        rows = 0
+        for place in places:
+            if place not in (-1, -2 - rows):
+                return False
+            rows += place != -1
+        return rows == len(self.index) and digest == self._input
 
     def read(self, index: int) -> tuple[dict[str, Any], dict[str, Any], str]:
         """Return (drawn fields, fields of the result, key) of a row, like `split_line`."""

@@ -9,7 +9,7 @@ removes it. At the end, if the file holds other lines than those of the input, o
 written again in the order of the input and replaced in one step. A kill before this step costs nothing, because the
 next run finds the results by their keys.
 
-In memory are 16 bytes for each existing line, and 8 bytes for each row of the input.
+In memory are 20 bytes for each existing line (twice as many while they are sorted), and 8 bytes for each input row.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class KeyIndex:
         self._sorted: Any = None  # (keys, places, number of taken places of the key that begins here), sorted by key
 
     def __len__(self) -> int:
-        return len(self._keys)
+        return len(self._keys) if self._sorted is None else len(self._sorted[0])
 
     def add(self, key: str, place: int) -> None:
         """Add a place. Call it before the first look-up."""
@@ -89,6 +89,7 @@ class KeyIndex:
         keys, places = np.frombuffer(self._keys, np.uint64), np.frombuffer(self._places, np.int64)
         order = np.argsort(keys, kind="stable")
         self._sorted = keys[order], places[order], np.zeros(len(keys), np.int32)
+        self._keys, self._places = array("Q"), array("q")  # not needed any more
 
 
 def work_file(output: Path) -> Path:
