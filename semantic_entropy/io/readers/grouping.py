@@ -6,13 +6,15 @@ group at a time in memory; else all rows are kept in memory, and standard error 
 temporary file.
 
 A field that has one value in each group keeps its value; a field that differs inside any group becomes a list with the
-value of each row. A bad row is reported by itself, and its group is measured without it.
+value of each row. A bad row is reported by itself, and its group is measured without it. A row whose field is null,
+nan or blank is a bad row.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import math
 import sys
 from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +23,7 @@ from typing import Any
 from semantic_entropy.clusters import is_messages, one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow, RowReader
-from semantic_entropy.plain_text import one_line, to_json_line
+from semantic_entropy.plain_text import one_line
 from semantic_entropy.tables import QUESTION, FieldNames
 from semantic_entropy.types import Group
 
@@ -71,12 +73,17 @@ class GroupedReader(RowReader):
             if row.problem:
                 yield None, row
             elif self._group_by in fields:
-                yield _digest(fields[self._group_by]), row
+                yield self._key(fields[self._group_by], row)
             elif self._group_by == QUESTION and row.group and row.group.question is not None:
-                yield _digest(row.group.question), row
+                yield self._key(row.group.question, row)
             else:
-                problem = f"no field {self._group_by!r} for --group-by; it has {', '.join(fields) or 'none'}"
-                yield None, replace(row, text=row.text or to_json_line(fields), group=None, problem=problem)
+                has = ", ".join(fields) or "none"
+                yield None, _without_group(row, f"no field {self._group_by!r} for --group-by; it has {has}")
+
+    def _key(self, value: Any, row: InputRow) -> tuple[bytes | None, InputRow]:
+        if value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip():
+            return None, _without_group(row, f"no value in the field {self._group_by!r} for --group-by ({value!r})")
+        return _digest(value), row
 
     def _survey(self) -> set[str]:
         """Find whether the rows of each group are adjacent. Return the fields that differ inside a group."""
@@ -132,7 +139,7 @@ class GroupedReader(RowReader):
             for name in names
         }
         group, problem = self._group([row.group for row in members if row.group])
-        return InputRow(members[0].number, to_json_line(fields) if problem else "", fields, group, problem)
+        return InputRow(members[0].number, _row_text(fields) if problem else "", fields, group, problem)
 
     def _group(self, groups: Sequence[Group]) -> tuple[Group | None, str | None]:
         questions = list(dict.fromkeys(group.question for group in groups))
@@ -168,6 +175,14 @@ def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | 
         return one_group([value] if is_text else value, names.question_in(fields)[1], tokens), None
     except InputError as error:
         return None, str(error)
+
+
+def _without_group(row: InputRow, problem: str) -> InputRow:
+    return replace(row, text=row.text or _row_text(row.fields or {}), group=None, problem=problem)
+
+
+def _row_text(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, default=str)  # a Parquet row can hold nan and dates
 
 
 def _differing(first: Mapping[str, Any], second: Mapping[str, Any], known: set[str]) -> set[str]:

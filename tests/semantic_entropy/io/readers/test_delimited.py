@@ -9,7 +9,7 @@ import pytest
 
 from semantic_entropy import InputError, register
 from semantic_entropy.io import find_row
-from semantic_entropy.io.formats import InputOptions
+from semantic_entropy.io.formats import FOUND, InputOptions
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.io.measured_files import measure, read
 from tests.semantic_entropy.sampling.dice import Dice
@@ -93,6 +93,17 @@ def test_an_open_quote_is_a_bad_row_and_swallows_no_row_quietly(tmp_path):
         (5, "not CSV: unexpected end of data (lines 5 to 7 were read as one row)"),
     ]
     assert summary.rejected == 2
+
+
+@pytest.mark.parametrize("options", [FOUND, InputOptions(group_by="id")])
+def test_an_open_quote_in_the_last_column_is_a_bad_row_that_names_the_lines_it_took(tmp_path, options):
+    column = "response_2" if options is FOUND else "response"
+    text = f'id,response_1,{column}\n1,a,b\n2,a,"b\n3,a,c\n4,a,d\n'
+    (tmp_path / "in.csv").write_text(text)
+    summary = measure(tmp_path / "in.csv", tmp_path / "out.jsonl", options=options)
+    assert (summary.rows, summary.rejected) == (1, 1)
+    problem = read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"]
+    assert problem == "not CSV: unexpected end of data (lines 3 to 5 were read as one row)"
 
 
 def test_a_sampler_draws_for_the_questions_of_a_csv(tmp_path):

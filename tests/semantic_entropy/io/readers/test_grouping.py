@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import subprocess
 import sys
 from random import Random
 
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
@@ -20,7 +24,7 @@ ROWS = [
     {"qid": 1, "prompt": "Capital of France?", "response": "It is Paris", "score": 0.2, "logprobs": [-0.2, -0.1]},
     {"qid": 1, "prompt": "Capital of France?", "response": "Rome", "score": 0.1, "logprobs": [-0.1]},
     {"qid": 2, "prompt": "Capital of Italy?", "response": "Rome", "score": 0.3, "logprobs": [-0.1]},
-    {"qid": None, "prompt": "none?", "response": "nothing"},
+    {"qid": 3, "prompt": "none?", "response": "nothing"},
 ]
 
 
@@ -35,7 +39,7 @@ def test_rows_of_a_group_become_one_row_with_lists_of_what_differs(tmp_path, suf
     assert "likelihood" in first["scores"]
     assert second["response"] == ["Rome"]
     assert second["score"] == [0.3]  # a list, as in the other groups
-    assert third["qid"] is None
+    assert third["qid"] == 3
     said = capsys.readouterr().err
     assert "responses: the field 'response'" in said
     assert "question: the field 'prompt'" in said
@@ -64,6 +68,26 @@ def test_bad_rows_are_reported_by_themselves_and_their_group_is_measured_without
     assert [row["response"] for row in read(tmp_path / "out.jsonl")] == [["Paris", "It is Paris"]]
     lines = [row["line"] for row in read(tmp_path / "out.jsonl.bad.jsonl")]
     assert lines == [2, 3, 5]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".csv", ".parquet"])
+def test_rows_without_a_value_to_group_by_are_bad_rows_and_no_group(tmp_path, suffix):
+    empty = ["", " "] if suffix == ".csv" else [None, float("nan")] if suffix == ".parquet" else [None, ""]
+    source = tmp_path / f"in{suffix}"
+    frame = pd.DataFrame({"qid": [1.0, 1.0, *empty], "response": ["Paris", "Rome", "a", "b"]})
+    days = [dt.date(2026, 1, 1)] * 4
+    if suffix == ".parquet":
+        pq.write_table(
+            pa.table({"qid": pa.array([1.0, 1.0, *empty]), "response": frame["response"], "day": days}), source
+        )
+    elif suffix == ".csv":
+        frame.to_csv(source, index=False)
+    else:
+        write(source, frame.to_dict("records"))
+    assert measure(source, tmp_path / "out.jsonl", options=BY_ID).rejected == 2
+    assert [row["answers"] for row in read(tmp_path / "out.jsonl")] == [["Paris", "Rome"]]
+    problems = [row["problem"] for row in read(tmp_path / "out.jsonl.bad.jsonl")]
+    assert problems == [f"no value in the field 'qid' for --group-by ({value!r})" for value in empty]
 
 
 def test_a_group_with_two_questions_is_a_bad_row(tmp_path):

@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from semantic_entropy.io import find_row
 from semantic_entropy.tables import FieldNames
-from tests.semantic_entropy.io.measured_files import measure, read
+from tests.semantic_entropy.io.measured_files import measure, read, write
 
 LOG = Path(__file__).parent / "logs" / "lm_eval.jsonl"
 
@@ -24,6 +25,15 @@ def test_the_repeats_of_a_document_are_its_responses_and_a_choice_task_is_a_bad_
     assert (summary.rows, summary.rejected, summary.warning) == (4, 1, "")
     problem = read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"]
     assert problem == "resps has 2 requests: only tasks of the type generate_until have responses"
+
+
+def test_a_malformed_row_is_a_bad_row_and_the_other_rows_are_measured(tmp_path):
+    good = json.loads(LOG.read_text().splitlines()[0])
+    malformed = [5, None, "Paris", {"a": 1}, [], [5], [None], [[]], [["a", 5]]]
+    rows = [good, *({**good, "resps": value} for value in malformed), {**good, "doc": [1], "resps": 5}]
+    summary = measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", equivalence="text")
+    assert (summary.rows, summary.rejected) == (1, len(malformed) + 1)
+    assert read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"] == "resps is not a list of responses"
 
 
 def test_the_question_is_a_field_of_the_document_and_filtered_responses_can_be_named():
