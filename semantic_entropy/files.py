@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -173,17 +174,27 @@ def _open_lock_file(name: Path) -> int:
         ) from error
 
 
-def check_distinct(paths: Mapping[str, Path]) -> None:
-    """Raise InputError if two paths are the same file. Symbolic links and hard links are followed.
+def check_distinct(paths: Mapping[str, Path | IO[Any]]) -> None:
+    """Raise InputError if two of these are the same file. Symbolic links and hard links are followed.
 
-    `paths` are the paths of a command by their role, such as {"input": ..., "output": ...}.
+    `paths` are the paths of a command by their role, such as {"input": ..., "output": ...}. A standard stream may be
+    redirected from or to a file; other streams, such as terminals and pipes, are never the same file.
     """
     for (role, path), (other_role, other) in itertools.combinations(paths.items(), 2):
-        if _is_same_file(path, other):
-            raise InputError(f"{path} is both {role} and {other_role}: choose another path for one of them")
+        if isinstance(path, Path) and isinstance(other, Path) and path.resolve() == other.resolve():
+            same = True
+        else:
+            file, another = _regular_file(path), _regular_file(other)
+            same = file is not None and another is not None and os.path.samestat(file, another)
+        if same:  # hard links, and names that differ in case only, too
+            shown = path if isinstance(path, Path) else other if isinstance(other, Path) else "one file"
+            raise InputError(f"{shown} is both {role} and {other_role}: choose another path for one of them")
 
 
-def _is_same_file(path: Path, other: Path) -> bool:
-    if path.resolve() == other.resolve():
-        return True
-    return path.exists() and other.exists() and path.samefile(other)  # hard links; names that differ in case only
+def _regular_file(path: Path | IO[Any]) -> os.stat_result | None:
+    """Return the status of a regular file; None: it is something else, or does not exist."""
+    try:
+        found = path.stat() if isinstance(path, Path) else os.fstat(path.fileno())
+    except (OSError, ValueError):  # ValueError: a stream without a file, as in a notebook
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None

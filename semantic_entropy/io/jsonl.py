@@ -17,7 +17,7 @@ from semantic_entropy.files import close_flushed, open_append, write_lines
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.readers.json_array import nested_rows
-from semantic_entropy.io.result_lines import ResultLines
+from semantic_entropy.io.result_lines import KeyIndex, ResultLines
 from semantic_entropy.io.rows import (
     InputRow,
     MeasuredRow,
@@ -121,15 +121,8 @@ class JsonlWriter(_LineWriter):
         self._lines.__exit__(*error)
 
     @property
-    def existing(self) -> int:
-        return len(self._lines.index)
-
-    @property
-    def unused(self) -> int:
-        return self._lines.index.unused()
-
-    def knows(self, key: str) -> bool:
-        return key in self._lines.index
+    def index(self) -> KeyIndex:
+        return self._lines.index
 
     def keep(self, row: InputRow) -> bool:
         if (found := self._lines.take(row.key)) is None:
@@ -152,6 +145,9 @@ class JsonlWriter(_LineWriter):
 
     def finish(self) -> None:
         self._lines.settle()
+
+    def drop_written(self) -> None:
+        self._lines.drop_appended()
 
     def clear(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -146,15 +146,8 @@ class ParquetWriter(ResultWriter):
         self._columns.close()
 
     @property
-    def existing(self) -> int:
-        return len(self._lines.index) + (len(self._finished.index) if self._finished else 0)
-
-    @property
-    def unused(self) -> int:
-        return (self._finished or self._lines).index.unused()
-
-    def knows(self, key: str) -> bool:
-        return key in self._lines.index or (self._finished is not None and key in self._finished.index)
+    def index(self) -> KeyIndex:
+        return (self._finished or self._lines).index
 
     def prepare(self, row: InputRow) -> str | None:
         return self._columns.add(row)
@@ -192,6 +185,9 @@ class ParquetWriter(ResultWriter):
                     ) from error
         self._lines.close()
         self._work.unlink(missing_ok=True)
+
+    def drop_written(self) -> None:
+        self._lines.drop_appended()
 
     def clear(self) -> None:
         self.path.unlink(missing_ok=True)

@@ -18,7 +18,7 @@ import json
 import re
 import threading
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -33,9 +33,14 @@ _ROW_KEY = rb'"(?:result_)*row_key": ?"([0-9a-f]{32})", ?"(?:result_)*run": ?'
 
 
 class KeyIndex:
-    """The places of results by the keys of their rows: 64 bits of each key, and an offset or a row number."""
+    """The places of results by the keys of their rows: 64 bits of each key, and an offset or a row number.
+
+    Attributes:
+        unused: the number of places whose key was not taken.
+    """
 
     def __init__(self) -> None:
+        self.unused = 0
         self._keys, self._places = array("Q"), array("q")
         self._sorted: Any = None  # (keys, places, number of taken places of the key that begins here), sorted by key
 
@@ -46,9 +51,18 @@ class KeyIndex:
         """Add a place. Call it before the first look-up."""
         self._keys.append(_prefix(key))
         self._places.append(place)
+        self.unused += 1
 
-    def __contains__(self, key: str) -> bool:
-        return self._find(key) is not None
+    def unused_by(self, keys: Iterable[str]) -> int:
+        """Return the number of places whose key is none of these. Stop to read as soon as they are at most half."""
+        for key in keys:
+            self.take(key)
+            if self.unused * 2 <= len(self):
+                break
+        unused, self.unused = self.unused, len(self)
+        if self._sorted is not None:
+            self._sorted[2].fill(0)  # the places can be taken again
+        return unused
 
     def take(self, key: str) -> int | None:
         """Return the next place of this key; the last one again if all are taken; None if there is none."""
@@ -56,21 +70,13 @@ class KeyIndex:
         if first is None:
             return None
         keys, places, taken = self._sorted
+        if not taken[first]:
+            self.unused -= int(keys.searchsorted(keys[first], "right")) - first
         index = first + int(taken[first])
         if index < len(keys) and keys[index] == keys[first]:
             taken[first] += 1
             return int(places[index])
         return int(places[index - 1])
-
-    def unused(self) -> int:
-        """Return the number of places whose key was not taken."""
-        if self._sorted is None:
-            return len(self)
-        import numpy as np
-
-        keys, _, taken = self._sorted
-        _, first, sizes = np.unique(keys, return_index=True, return_counts=True)
-        return int(sizes[taken[first] == 0].sum())
 
     def _find(self, key: str) -> int | None:
         """Return the index of the first place of this key in the sorted arrays."""
@@ -121,7 +127,7 @@ class ResultLines:
         self.index = KeyIndex()
         self._tail = _KEY_TAIL + max(len(to_json_line(run).encode()) for run in runs)
         self._size = self._scan() if path.exists() else 0  # bytes of complete lines
-        self._lines = len(self.index)
+        self._lines, self._old_size = len(self.index), self._size
         self.places = array("q")
         self._lock = threading.Lock()  # a sampler may read rows, and look up their results, in another thread
 
@@ -164,6 +170,11 @@ class ResultLines:
                 self.place(number, self._size)
                 self._size += len(line.encode()) + 1
             self._lines += len(lines)
+
+    def drop_appended(self) -> None:
+        """Remove the lines that were appended since the file was opened."""
+        with self._lock:
+            self._out.truncate(self._old_size)
 
     def settle(self) -> None:
         """Write the file again in the order of the rows, if it holds other lines or another order."""

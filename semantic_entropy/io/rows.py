@@ -14,13 +14,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.results import Result
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
+
+if TYPE_CHECKING:
+    from semantic_entropy.io.result_lines import KeyIndex
 
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # Parquet types that JSON does not have
 
@@ -139,18 +142,9 @@ class ResultWriter(ABC):
     def __exit__(self, *_: object) -> None: ...
 
     @property
-    def existing(self) -> int:
-        """The number of results in the output that this run can keep."""
-        return 0
-
-    @property
-    def unused(self) -> int:
-        """The number of existing results that belong to no row that went through `keep`."""
-        return 0
-
-    def knows(self, key: str) -> bool:
-        """Whether the output has a result with this key."""
-        return False
+    def index(self) -> KeyIndex | None:
+        """The results of earlier runs by the keys of their rows, of which `keep` takes some; None: there are none."""
+        return None
 
     def keep(self, row: InputRow) -> bool:
         """If the output has a result for this row, keep it with the present fields of the row, and return True."""
@@ -166,6 +160,9 @@ class ResultWriter(ABC):
 
     def finish(self) -> None:  # noqa: B027  # a stream has nothing to do here
         """Finish the output, after the last row. Results that belong to no row of the input are removed."""
+
+    def drop_written(self) -> None:  # noqa: B027  # a stream cannot be taken back
+        """Remove the rows that this run wrote, and keep the results of earlier runs as they are."""
 
     def clear(self) -> None:  # noqa: B027  # a stream has nothing to remove
         """Remove the output."""

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import IO, Any
 
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.files import check_distinct, locked_output
@@ -99,6 +100,9 @@ def check_paths(
 ) -> None:
     """Raise InputError if two files of a run are the same file: it opens, replaces or removes them.
 
+    Standard input and standard output can be redirected from and to a file. A run that reads the file to which it
+    appends would not end.
+
     Args:
         source: the input; "-": standard input.
         output: the output; None or "-": standard output.
@@ -106,8 +110,9 @@ def check_paths(
         cache: the verdict cache; None: there is none.
         requests: the file of `--requests`; None: there is none.
     """
-    paths: dict[str, str | Path | None] = {"input": source if source != "-" else None, "samples file": samples}
-    paths["requests"] = requests
+    paths: dict[str, str | Path | IO[Any] | None]
+    paths = {"standard input": sys.stdin} if source == "-" else {"input": source}
+    paths |= {"samples file": samples, "requests": requests}
     if cache is not None:
         paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}
     if output is not None and not is_stream(output):
@@ -119,9 +124,13 @@ def check_paths(
             "temporary output": target.with_name(f".{target.name}.tmp"),
             "file of unfinished results": work_file(target) if is_parquet(output) else None,
         }
-    elif output not in (None, "-"):
+    elif output in (None, "-"):
+        paths["standard output"] = sys.stdout
+    else:
         paths["output"] = output
-    check_distinct({role: Path(path) for role, path in paths.items() if path is not None})
+    check_distinct(
+        {role: Path(path) if isinstance(path, str) else path for role, path in paths.items() if path is not None}
+    )
 
 
 class FileRun:
@@ -224,7 +233,7 @@ class FileRun:
         for row in rows:
             if problem := self.writer.prepare(row):
                 yield replace(row, problem=problem, fields=None)  # without fields, no sampler is asked
-            elif row.problem and not (self.row_sampler and row.needs_responses(self.names)):
+            elif not self._can_be_measured(row):
                 yield row
             else:
                 keyed = replace(row, key=row_key(row, self.names))
@@ -235,31 +244,48 @@ class FileRun:
                 else:
                     yield keyed
 
+    def _can_be_measured(self, row: InputRow) -> bool:
+        return not row.problem or (self.row_sampler is not None and row.needs_responses(self.names))
+
     def _check_same_input(self) -> None:
-        """Raise InputError if the output has results, and none of them belongs to a row of the input file."""
-        if not self.writer.existing or not Path(self.reader.name).is_file():
-            return
-        with contextlib.closing(self.reader.rows()) as rows:
-            if not any(self.writer.knows(row_key(row, self.names)) for row in rows if row.fields):
-                raise self._another_input()
+        """Raise InputError if more than half of the existing results belong to no row of the input file.
+
+        So a wrong input costs nothing. Standard input can be read once, and is checked at the end of the run.
+        """
+        index = self.writer.index
+        if index and Path(self.reader.name).is_file():
+            with contextlib.closing(self.reader.rows()) as rows:
+                keys = (row_key(row, self.names) for row in rows if self._can_be_measured(row))
+                self._check_unused(index.unused_by(keys), len(index))
 
     def _check_removed(self) -> int:
-        """Return the number of results without a row in the input. Raise InputError if they are more than half."""
-        removed, existing = self.writer.unused, self.writer.existing
-        if removed * 2 <= existing:
-            return removed
-        if removed == existing:
-            raise self._another_input()
-        raise InputError(
-            f"{removed} of the {existing} results in {self.writer.name} belong to no row of {self.reader.name}, and "
-            "would be removed. Nothing was removed, and the rows measured now were added: use the whole input, another "
-            "output, or --overwrite"
-        )
+        """Return the number of results without a row in the input.
 
-    def _another_input(self) -> InputError:
-        return InputError(
-            f"{self.writer.name} holds results of another input: none of its {self.writer.existing} results belongs to "
-            f"a row of {self.reader.name}. Use --overwrite, or another output"
+        Raises:
+            InputError: they are more than half of the existing results. The output is as it was before the run.
+        """
+        index = self.writer.index
+        if index is None:
+            return 0
+        try:
+            self._check_unused(index.unused, len(index))
+        except InputError:
+            self.writer.drop_written()
+            raise
+        return index.unused
+
+    def _check_unused(self, unused: int, existing: int) -> None:
+        output, source = self.writer.name, self.reader.name
+        if unused * 2 <= existing:
+            return
+        if unused == existing:
+            raise InputError(
+                f"{output} holds results of another input: none of its {existing} results belongs to a row of "
+                f"{source}. Use --overwrite, or another output"
+            )
+        raise InputError(
+            f"{unused} of the {existing} results in {output} belong to no row of {source}, and would be removed. The "
+            "output was not changed: use the whole input, another output, or --overwrite"
         )
 
     # Measuring

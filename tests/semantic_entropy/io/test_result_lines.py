@@ -110,6 +110,36 @@ def test_an_input_without_most_rows_of_the_output_removes_no_result(tmp_path, su
     assert run_file(write(source, rows_of(9)), output).skipped == 9
 
 
+@FORMATS
+def test_a_wrong_input_is_refused_again_and_again_before_a_row_is_measured(tmp_path, suffix):
+    rows = rows_of(30)
+    source, output = write(tmp_path / "in.jsonl", rows[:10]), tmp_path / f"out.{suffix}"
+    run_file(source, output)
+    before, judge = output.read_bytes(), Counting()
+    other = write(tmp_path / "other.jsonl", [{**row, "note": "second"} for row in rows[9:]])
+    for _ in range(3):
+        with pytest.raises(InputError, match="9 of the 10 results in .* The output was not changed"):
+            run_file(other, output, judge)
+    assert (judge.pairs, output.read_bytes()) == (0, before)
+    assert not any(path.stat().st_size for path in tmp_path.glob("out*.partial.jsonl"))
+
+
+@FORMATS
+def test_wrong_rows_on_standard_input_are_refused_again_and_again(tmp_path, monkeypatch, suffix):
+    rows, output = rows_of(30), tmp_path / f"out.{suffix}"
+    run_file(write(tmp_path / "in.jsonl", rows[:10]), output)
+    before = read(output)
+    write(tmp_path / "other.jsonl", [{**row, "note": "second"} for row in rows[9:]])
+    for _ in range(3):
+        with (tmp_path / "other.jsonl").open() as file:
+            monkeypatch.setattr("sys.stdin", file)
+            with pytest.raises(InputError, match="9 of the 10 results in .* belong to no row of -"):
+                run_file("-", output)
+        assert read(output) == before
+    assert run_file(tmp_path / "in.jsonl", output).skipped == 10
+    assert read(output) == before
+
+
 def test_standard_input_can_be_continued(tmp_path, monkeypatch):
     rows, output = rows_of(6), tmp_path / "out.jsonl"
     run_file(write(tmp_path / "half.jsonl", rows[:3]), output)
@@ -127,7 +157,7 @@ def test_other_rows_on_standard_input_do_not_remove_the_results_of_an_output(tmp
         monkeypatch.setattr("sys.stdin", file)
         with pytest.raises(InputError, match="holds results of another input"):
             run_file("-", output)
-    assert len(read(output)) == 4
+    assert len(read(output)) == 3
 
 
 FOREIGN = [
@@ -185,10 +215,11 @@ def test_rows_whose_keys_begin_alike_are_told_apart():
     for place, rest in enumerate(("a", "b", "a")):
         index.add(same + rest * 16, place)
     index.add("f" * 32, 3)
-    assert ["f" * 32 in index, "e" * 32 in index, len(index)] == [True, False, 4]
+    assert [index.unused_by([key * 32]) for key in "f0e"] == [3, 1, 4]
+    assert (index.take("e" * 32), len(index), index.unused) == (None, 4, 4)
     assert [index.take("f" * 32) for _ in range(2)] == [3, 3]
     assert [index.take(same + "a" * 16) for _ in range(4)] == [0, 1, 2, 2]
-    assert index.unused() == 0
+    assert index.unused == 0
 
 
 def without_counts(row):

@@ -152,6 +152,23 @@ def test_two_paths_of_one_file_are_refused_before_a_file_is_opened_or_removed(tm
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
 
+REDIRECTED = [  # the arguments of a shell command -> what it says
+    ("- -o in.jsonl --overwrite --strict < in.jsonl", "in.jsonl is both standard input and output"),
+    ("- -o out.jsonl --cache in.jsonl < in.jsonl", "in.jsonl is both standard input and cache"),
+    ("in.jsonl >> in.jsonl", "in.jsonl is both input and standard output"),
+    ("- < in.jsonl >> in.jsonl", "one file is both standard input and standard output"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "says"), REDIRECTED)
+def test_a_stream_that_is_redirected_from_or_to_a_file_of_the_run_is_refused(tmp_path, arguments, says):
+    before = write(tmp_path / "in.jsonl", ROWS).read_bytes()
+    command = f"exec {sys.executable} -m semantic_entropy.cli estimate {arguments}"
+    done = subprocess.run(command, check=False, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, f"{says}: choose another path" in done.stderr) == (1, True), done.stderr
+    assert (tmp_path / "in.jsonl").read_bytes() == before
+
+
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
 def test_the_target_of_an_output_that_is_a_link_is_written_and_the_link_stays(tmp_path, suffix):
     source, target = write(tmp_path / "in.jsonl", ROWS), tmp_path / "data" / f"real.{suffix}"
