@@ -46,6 +46,9 @@ class RunSummary:
         retryable: the number of bad rows for which the same command may give a result.
         pairs: the number of pairs that were compared for the results in the output.
         undecided: the number of these pairs without a verdict. They count as different.
+        responses: the number of responses that the sampler drew for the rows of this run.
+        cut_off: the number of these that reached the token limit, with or without a text.
+        empty: the number of the other ones that have no text.
         removed: the number of earlier results that were removed, because their rows are not in the input.
         empty_input: the name of the input if the input has no rows, else empty.
         hint: advice for the user about bad rows; empty if there is none.
@@ -60,6 +63,9 @@ class RunSummary:
     retryable: int = 0
     pairs: int = 0
     undecided: int = 0
+    responses: int = 0
+    cut_off: int = 0
+    empty: int = 0
     removed: int = 0
     empty_input: str = ""
     hint: str = ""
@@ -87,6 +93,12 @@ class RunSummary:
             parts.append(f"{self.retryable} of the bad rows got no response: run the same command again to retry them")
         if 0 < self.undecided_share <= MAX_UNDECIDED:
             parts.append(f"{self.undecided:,} of {self.pairs:,} pairs undecided ({self.undecided_share:.1%})")
+        if self.cut_off:
+            share = f"{self.cut_off:,} of {self.responses:,} responses ({self.cut_off / self.responses:.1%})"
+            parts.append(f"{share} were cut off at the token limit: raise max_tokens of the sampler")
+        if self.empty:
+            share = f"{self.empty:,} of {self.responses:,} responses ({self.empty / self.responses:.1%})"
+            parts.append(f"{share} are empty")
         warning = f"warning: {self.warning}" if self.warning else ""
         return "\n".join(filter(None, ("; ".join(parts), warning, self.hint)))
 
@@ -208,6 +220,7 @@ class FileRun:
             self._measure_all(self._without_results(rows))
             removed = self._check_removed()
             self.writer.finish()
+        drawn = self.row_sampler.run if self.row_sampler else None
         has_rows = self.skipped or self.rows or self.bad.count
         too_many = self.writer.undecided > MAX_UNDECIDED * self.writer.pairs
         undecided = undecided_warning(self.writer.undecided, self.writer.pairs) if too_many else ""
@@ -224,6 +237,9 @@ class FileRun:
             warning="\nwarning: ".join(filter(None, (*self._warnings(), undecided))),
             pairs=self.writer.pairs,
             undecided=self.writer.undecided,
+            responses=drawn.responses if drawn else 0,
+            cut_off=drawn.cut_off if drawn else 0,
+            empty=drawn.empty if drawn else 0,
         )
 
     # Keeping

@@ -2,6 +2,9 @@
 
 Stored samples are used first. Only missing samples are requested, once for each distinct question. A new sample is
 stored on disk before it is used. Groups are yielded in the order in which they become complete.
+
+A sample that reached the token limit before its text began is no response: the question has fewer responses, and a
+failure that says so. Otherwise, ten such samples would be ten different answers.
 """
 
 from __future__ import annotations
@@ -17,11 +20,12 @@ from typing import Any
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.contracts import describe, stream_samples
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
+from semantic_entropy.plain_text import plural
 from semantic_entropy.progress import cancel_event, progress_bar
 from semantic_entropy.results import Result
 from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.sampling.store import SampleStore
-from semantic_entropy.types import Group, Request, Sample, SampleFailure
+from semantic_entropy.sampling.store import SampleStore, is_lost
+from semantic_entropy.types import Group, Request, Sample, SampleFailure, Usage
 
 _MAX_GROUPS = 64  # most groups in one pipeline run: enough pairs to fill a model's batch
 _MAX_WAIT = 2.0  # longest time in seconds that a complete group waits for other groups
@@ -50,6 +54,7 @@ class _Pending:
 
     indices: list[int]
     samples: list[Sample] = field(default_factory=list)
+    lost: list[Sample] = field(default_factory=list)  # these have no text
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +64,7 @@ class _Complete:
     count: int
     samples: tuple[Sample, ...] | None
     failure: SampleFailure | None = None
+    lost: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +80,11 @@ class SamplingRun:
     """Draws n samples for each of many questions.
 
     If the task that created the run is cancelled, the run sends no more requests.
+
+    Attributes:
+        responses: the number of samples of all groups that were yielded, with those that are no responses.
+        cut_off: the number of these that reached the token limit.
+        empty: the number of the other ones that have no text.
     """
 
     def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
@@ -83,6 +94,7 @@ class SamplingRun:
         self._pending: dict[str, _Pending] = {}
         self._complete: dict[str, _Complete] = {}  # for later groups with the same question
         self._ready: deque[_Ready] = deque()
+        self.responses = self.cut_off = self.empty = 0
         self.unfinished: list[str] = []  # the questions for which the sampler broke its contract: it ended its stream
 
     def groups(self, questions: Iterable[str]) -> Generator[SampledQuestion, None, None]:
@@ -134,7 +146,14 @@ class SamplingRun:
             ready = self._ready.popleft()
             complete = self._complete[ready.question]
             samples = self._reread(ready.question, complete) if ready.samples is None else ready.samples
+            self._count(samples, complete.lost)
             yield SampledQuestion(ready.index, ready.question, samples, complete.failure)
+
+    def _count(self, samples: Sequence[Sample], lost: int) -> None:
+        cut = [sample.finish_reason == "length" for sample in samples]
+        self.responses += len(samples) + lost
+        self.cut_off += sum(cut) + lost
+        self.empty += sum(not (sample.text.strip() or was_cut) for sample, was_cut in zip(samples, cut, strict=True))
 
     def _requests(self, questions: Iterable[str]) -> Iterator[Request]:
         """Yield requests for the missing samples."""
@@ -144,7 +163,8 @@ class SamplingRun:
             with self._lock:
                 stored = self._register(index, question)
             if stored is not None:
-                yield Request(index, question, self.n - len(stored), len(stored))
+                lost = self.store.lost(self.sampler, question) if self.store else 0
+                yield Request(index, question, self.n - len(stored), len(stored) + lost)
 
     def _register(self, index: int, question: str) -> list[Sample] | None:
         """Return the stored samples if samples are missing; None if no request is needed for this question."""
@@ -179,16 +199,33 @@ class SamplingRun:
         if self.store:
             self.store.add(self.sampler, question, outcome)
         pending = self._pending[question]
-        pending.samples.append(outcome)
-        if len(pending.samples) == self.n:
+        (pending.lost if is_lost(outcome) else pending.samples).append(outcome)
+        if len(pending.samples) + len(pending.lost) == self.n:
             self._finish(question)
 
     def _finish(self, question: str, failure: SampleFailure | None = None) -> None:
         with self._lock:
             pending = self._pending.pop(question)
             samples = tuple(pending.samples)
-            self._complete[question] = _Complete(len(samples), None if self.store else samples, failure)
+            failure = _with_lost(failure, pending.lost)
+            kept = None if self.store else samples
+            self._complete[question] = _Complete(len(samples), kept, failure, len(pending.lost))
             self._ready.extend(_Ready(index, question, samples) for index in pending.indices)
+
+
+def _with_lost(failure: SampleFailure | None, lost: Sequence[Sample]) -> SampleFailure | None:
+    """Return the failure of a question with these samples without text; None: no sample is missing."""
+    if not lost:
+        return failure
+    reason = (
+        f"{plural(len(lost), 'response')} reached the token limit before any text (finish_reason: length), as "
+        "reasoning takes tokens: raise max_tokens of the sampler"
+    )
+    usages = [sample.usage for sample in lost if sample.usage]
+    if failure is None:
+        return SampleFailure(reason, sum(usages, Usage()) if usages else None)
+    usages += [failure.usage] if failure.usage else []
+    return replace(failure, reason=f"{failure.reason}; {reason}", usage=sum(usages, Usage()) if usages else None)
 
 
 def check_questions(question: Any) -> list[str]:

@@ -4,6 +4,9 @@ Each sample is a JSON line with a key (a digest of the sampler's class, its sett
 description, the question and the sample. Lines are only appended. If a kill or a power cut left the last line
 incomplete, this line is removed when the file is opened again. Only the offsets of the lines are in memory.
 
+A sample without text that reached the token limit is no response (`is_lost`). It stays in the file, because it was paid
+for, but it is not returned, and a later run asks for another sample in its place.
+
 The store does not delete old samples. To draw all samples again, delete the file.
 """
 
@@ -15,6 +18,7 @@ import json
 import math
 import threading
 import weakref
+from collections import Counter
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -28,6 +32,11 @@ from semantic_entropy.types import Sample, Usage
 
 _LINE_START = b'{"key": "'  # the start of every line
 _OPEN: weakref.WeakValueDictionary[Path, SampleStore] = weakref.WeakValueDictionary()  # the stores of this process
+
+
+def is_lost(sample: Sample) -> bool:
+    """Whether the token limit was reached before the text began, such as in the reasoning before it."""
+    return sample.finish_reason == "length" and not sample.text.strip()
 
 
 class SampleStore:
@@ -45,6 +54,7 @@ class SampleStore:
         self.found = self.added = 0
         self._lock = threading.Lock()
         self._offsets: dict[str, list[int]] = {}
+        self._lost: Counter[str] = Counter()
         self._out = open_append(self.path)
         try:
             self._lock_file()
@@ -70,6 +80,11 @@ class SampleStore:
             with self.path.open("rb") as file:
                 return [_to_sample(_read_line(file, offset)["sample"]) for offset in offsets]
 
+    def lost(self, sampler: Sampler, question: str) -> int:
+        """The number of samples in the file that are no responses. Their numbers and seeds are not used again."""
+        with self._lock:
+            return self._lost[_key(sampler, question)]
+
     def add(self, sampler: Sampler, question: str, sample: Sample) -> None:
         """Append one sample."""
         key = _key(sampler, question)
@@ -77,8 +92,8 @@ class SampleStore:
         with self._lock:
             offset = self._out.tell()
             write_lines(self._out, [to_json_line(line)], self.path)
-            self._offsets.setdefault(key, []).append(offset)
-            self.added += 1
+            self._register(key, sample, offset)
+            self.added += not is_lost(sample)
 
     def close(self) -> None:
         """Close the file. A second call does nothing."""
@@ -87,6 +102,12 @@ class SampleStore:
     def __str__(self) -> str:
         held = sum(map(len, self._offsets.values()))
         return f"{self.path}: {held} responses, {self.added} of them new"
+
+    def _register(self, key: str, sample: Sample, offset: int) -> None:
+        if is_lost(sample):
+            self._lost[key] += 1
+        else:
+            self._offsets.setdefault(key, []).append(offset)
 
     def _lock_file(self) -> None:
         if not try_lock(self._out.fileno()):
@@ -111,13 +132,13 @@ class SampleStore:
                     return  # a kill cut the line short
                 try:
                     fields = json.loads(line)
-                    _to_sample(fields["sample"])
+                    sample = _to_sample(fields["sample"])
                     key = str(fields["key"])
                 except (AttributeError, KeyError, TypeError, ValueError) as error:
                     raise InputError(
                         f"{self.path}, line {number}: not a sample ({type(error).__name__}: {error}): use another file"
                     ) from None
-                self._offsets.setdefault(key, []).append(offset)
+                self._register(key, sample, offset)
                 offset += len(line)
 
 

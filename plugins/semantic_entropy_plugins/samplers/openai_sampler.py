@@ -12,7 +12,8 @@ the log names them once: some models have one temperature, no top_p and no log-p
 Reasoning that the server sends separately (`reasoning_content`) becomes `Sample.reasoning`. The log-probabilities of
 this reasoning are dropped. If the tokens of the reasoning and of the text cannot be distinguished, all
 log-probabilities are dropped. A `<think>` block inside the text stays in the text, with its log-probabilities, and
-answer extraction removes the block (`strip_reasoning`). An empty response is a sample too.
+answer extraction removes the block (`strip_reasoning`). An empty response is a sample too; the run counts it as a
+failure if it reached the token limit, such as in the reasoning (finish_reason "length").
 
 Left out: token entropies and hidden states, which these servers do not send.
 """

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -289,3 +290,42 @@ def test_a_finished_output_draws_nothing_again(file, dice, tmp_path, suffix):
     again = run(file, "-o", output)
     assert "nothing left to do" in again.output
     assert dice[-1].asked == []
+
+
+class CutOff(Dice):
+    """Of each four responses, the first has no text and the second a part of it, at the token limit; the third ends."""
+
+    def stream(self, requests):
+        changes = [("", "length"), ("Par", "length"), ("", "stop"), ("Paris", "stop")]
+        for number, (request, sample) in enumerate(super().stream(requests)):
+            text, reason = changes[number % 4]
+            yield request, replace(sample, text=text, logprobs=None, finish_reason=reason)
+
+
+def test_the_summary_has_the_share_of_responses_that_were_cut_off_or_are_empty(file, tmp_path):
+    register("sampler", "dice", CutOff)
+    done = run(file, "-o", tmp_path / "out.jsonl")
+    assert "5 rows in" in done.output
+    assert "8 of 16 responses (50.0%) were cut off at the token limit: raise max_tokens of the sampler" in done.output
+    assert "4 of 16 responses (25.0%) are empty" in done.output
+    assert [len(row["responses"]) for row in read(tmp_path / "out.jsonl")] == [3, 2, 3, 3, 3]
+
+
+def test_a_row_whose_responses_all_reached_the_token_limit_without_text_is_a_bad_row_of_this_run_only(tmp_path):
+    (tmp_path / "q.jsonl").write_text('{"question": "one?"}\n')
+    register("sampler", "dice", Reasoner)
+    done = run(tmp_path / "q.jsonl", "-o", tmp_path / "out.jsonl")
+    assert done.exit_code == 1
+    assert "4 of 4 responses (100.0%) were cut off at the token limit: raise max_tokens" in done.output
+    assert "4 responses reached the token limit before any text" in (tmp_path / "out.jsonl.bad.jsonl").read_text()
+    register("sampler", "dice", Dice)
+    assert run(tmp_path / "q.jsonl", "-o", tmp_path / "out.jsonl").exit_code == 0
+    assert [len(row["responses"]) for row in read(tmp_path / "out.jsonl")] == [4]
+
+
+class Reasoner(Dice):
+    """All its tokens are reasoning."""
+
+    def stream(self, requests):
+        for request, sample in super().stream(requests):
+            yield request, replace(sample, text="", logprobs=None, finish_reason="length")

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import weakref
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from types import MappingProxyType
@@ -43,6 +44,47 @@ def test_responses_that_were_cut_off_at_the_token_limit_are_counted_in_a_warning
     (warning,) = estimate(question="Capital of France?", sampler=ShortDice(), n=6).warnings
     assert warning.startswith("3 of 6 responses were cut off at the token limit (finish_reason: length)")
     assert estimate(question="Capital of France?", sampler=Dice(), n=6).warnings == ()
+
+
+class Reasoner(Dice):
+    """Its reasoning takes all tokens of the responses with these numbers."""
+
+    def __init__(self, lost):
+        super().__init__()
+        self.lost = lost
+
+    def stream(self, requests):
+        for number, (request, sample) in enumerate(super().stream(requests)):
+            empty = replace(sample, text=" ", logprobs=None, finish_reason="length", reasoning="so")
+            yield request, empty if number in self.lost else sample
+
+
+def test_a_sample_that_reached_the_token_limit_before_any_text_is_no_response():
+    result = estimate(question="Capital of France?", sampler=Reasoner({1, 3}), n=6)
+    assert len(result.answers) == len(result.samples) == 4
+    assert result.warnings[0].startswith("4 of 6 responses: 2 responses reached the token limit before any text")
+    assert "raise max_tokens" in result.warnings[0]
+    assert result.provenance.sampling_usage == Usage(6, 18, 12)  # they were paid for
+    with pytest.raises(SamplingError, match="no response from dice: .*6 responses reached the token limit before any"):
+        estimate(question="Capital of France?", sampler=Reasoner(range(6)), n=6)
+
+
+@pytest.mark.parametrize("lost", [{1, 3}, range(4)])
+def test_samples_without_text_are_replaced_by_others_in_a_later_run(tmp_path, lost):
+    def draw(sampler):
+        with closing(SampleStore(tmp_path / "samples.jsonl")) as store:
+            run = SamplingRun(sampler, 4, store)
+            (sampled,) = run.groups(["Capital of France?"])
+            return sampled, run
+
+    sampled, run = draw(Reasoner(lost))
+    assert (len(sampled.samples), run.responses, run.cut_off, run.empty) == (4 - len(lost), 4, len(lost), 0)
+    assert sampled.failure.usage == Usage(len(lost), 3 * len(lost), 2 * len(lost))
+    again = Reasoner(())
+    sampled, run = draw(again)
+    assert again.asked == [("Capital of France?", len(lost), 4)]  # from number 4, so no seed is used twice
+    assert all(sample.text.strip() for sample in sampled.samples)
+    assert (len(sampled.samples), sampled.failure, run.cut_off) == (4, None, 0)
 
 
 def test_given_responses_give_a_result_without_samples():
