@@ -12,6 +12,7 @@ import contextlib
 import time
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.clusterers import Clusterer
@@ -19,7 +20,7 @@ from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.contracts import answer_keys, checked_flow, component_versions, judge_settings, stream_verdicts
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.progress import cancel_event
-from semantic_entropy.types import Clustering, Pair, Usage, Verdict, by_first_appearance
+from semantic_entropy.types import Clustering, GroupPair, Pair, Usage, Verdict, by_first_appearance
 
 _STORE_INTERVAL = 1.0  # seconds between two writes to the cache: a kill loses the verdicts of this time
 
@@ -159,6 +160,7 @@ class _Task:
             self._texts, self._classes = [distinct[item] for item in self._items], self._items
             self._items = list(range(len(self._texts)))
         self._flow = checked_flow(job.clusterer, len(self._texts))
+        self._memory: dict[object, Any] = {}  # what a judge that `limits_groups` knows of this group
         self._labels: list[int] = []
         self._found: list[Verdict | int] = []  # for each wanted pair: its verdict, or its index in the batch
         self._own: list[int] = []  # the indices that this group added to the batch
@@ -173,7 +175,8 @@ class _Task:
         """Find the known verdicts of the wanted pairs. Add each pair without a known verdict to the batch once."""
         self._batch, asked = round_.asked(self._key, self._judge)
         pairs, texts, classes = self._batch.pairs, self._texts, self._classes
-        undecided = round_.undecided
+        limits_groups = self._judge.limits_groups
+        undecided = {} if limits_groups else round_.undecided  # each group has its own limit
         first = self._key if self._is_cached else ()  # (): `asked` belongs to one judge and one question
         found: list[Verdict | int] = []
         own: list[int] = []
@@ -192,8 +195,17 @@ class _Task:
                         continue
                     self._batch.keys.append(key)
                 index = asked[key] = len(pairs)
-                pairs.append(Pair(self._question, left, right))
+                pairs.append(
+                    GroupPair(self._question, left, right, [self._memory])
+                    if limits_groups
+                    else Pair(self._question, left, right)
+                )
                 own.append(index)
+            elif limits_groups:
+                pair = pairs[index]
+                assert isinstance(pair, GroupPair)
+                if all(memory is not self._memory for memory in pair.groups):
+                    pair.groups.append(self._memory)
             found.append(index)
 
     def advance(self) -> None:

@@ -56,7 +56,7 @@ from semantic_entropy.plain_text import has_surrogate, replace_surrogates
 from semantic_entropy.progress import is_cancelled, is_stopped
 from semantic_entropy.registry import Component, MovedKind, Registry, hookimpl, load_equivalence, require_equivalences
 from semantic_entropy.sampling import Request, SampleFailure, Sampler
-from semantic_entropy.types import Estimate, Evidence, Extractor, Pair, Sample, Usage, Verdict
+from semantic_entropy.types import Estimate, Evidence, Extractor, GroupPair, Pair, Sample, Usage, Verdict
 
 __all__ = [
     "POLICIES",
@@ -71,6 +71,7 @@ __all__ = [
     "Extractor",
     "Flow",
     "FunctionEquivalence",
+    "GroupPair",
     "LRUCache",
     "LastMatch",
     "Likelihood",

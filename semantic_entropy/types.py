@@ -5,9 +5,9 @@ All are frozen. Shapes: G responses in a group, M clusters. Entropies are in nat
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 Labels = tuple[int, ...]
 """The label of each response's cluster, shape (G,): 0..M-1 by first appearance; -1: the response was dropped."""
@@ -25,6 +25,22 @@ class Pair(NamedTuple):
     question: str | None
     left: str
     right: str
+
+
+class GroupPair(Pair):
+    """A pair with the groups that want its verdict, for a judge with `limits_groups`.
+
+    Attributes:
+        groups: a dict for each group. Every pair of the group, in every call of the judge, has the same dict. The judge
+            keeps what it knows of the group there, under its own object as key.
+    """
+
+    groups: list[dict[object, Any]]
+
+    def __new__(cls, question: str | None, left: str, right: str, groups: Iterable[dict[object, Any]] = ()) -> Self:
+        pair = super().__new__(cls, question, left, right)
+        pair.groups = list(groups)
+        return pair
 
 
 @dataclass(frozen=True, slots=True)

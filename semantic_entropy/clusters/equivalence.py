@@ -60,8 +60,8 @@ class Equivalence(Identified, ABC):
                 return [Verdict(len(pair.left) == len(pair.right)) for pair in pairs]
 
     `judge` and `keys` decide whether answers mean the same. `extract` and `suits` read the responses. The verdict cache
-    makes its keys from `uses_question`, `settings` and `versions`. `cheap`, `thorough` and `stream` change the cost.
-    Only `judge` has no default.
+    makes its keys from `uses_question`, `settings` and `versions`. `cheap`, `thorough`, `limits_groups` and `stream`
+    change the cost. Only `judge` has no default.
     """
 
     # The contract
@@ -126,6 +126,14 @@ class Equivalence(Identified, ABC):
         True needs more pairs, but prevents chains: clusters with a first and a last answer of different meaning.
         """
         return self.cheap
+
+    limits_groups: bool = False
+    """Whether the judge limits the cost of a group of answers. The limit of a group must not depend on other groups.
+
+    True: each pair is a `GroupPair`, whose `groups` has a dict for each group that wants the verdict. An undecided pair
+    is asked again if another group wants it, because that group has its own limit. False: an undecided pair is asked
+    once in a run.
+    """
 
     def stream(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
         """Yield (index of the pair, verdict) when a verdict arrives: each pair once, in any order.

@@ -77,6 +77,33 @@ def test_an_undecided_pair_is_asked_once_a_run_and_counts_wherever_it_is_wanted(
     assert [(one.asked, one.cached, one.usage) for one in found] == [(1, 0, Usage(1)), (2, 1, Usage(2))]
 
 
+def test_the_limit_of_a_group_leaves_no_pair_of_another_group_undecided():
+    class OnePairAGroup(Recording):
+        limits_groups = True
+
+        def judge(self, pairs):
+            super().judge(pairs)
+            return [Verdict(False) if self.is_paid(pair) else Verdict(None, reason="too long") for pair in pairs]
+
+        def is_paid(self, pair):
+            counts = [memory.setdefault(self, []) for memory in pair.groups]
+            able = [count for count in counts if not count]
+            for count in able:
+                count.append(pair)
+            return bool(able)
+
+    judge = OnePairAGroup()
+    first, second = [Job(None, answers, judge, Representative()) for answers in (["a", "b", "c"], ["0", "b", "c"])]
+    together, alone = run([first, second], VerdictCache()), run([second], VerdictCache())[0]
+    assert [len(clustering.undecided) for clustering in together] == [2, 2]
+    assert together[1].undecided == alone.undecided
+    # (b, c) is wanted by both in the second round, and again by a third group in the third round
+    third = Job(None, ["-", "0", "b", "c"], judge, Representative(pick="random"))
+    judge.batches.clear()
+    run([first, third], VerdictCache())
+    assert sum(pair[1:] == ("b", "c") for batch in judge.batches for pair in batch) == 2
+
+
 def test_undecided_is_not_remembered_from_run_to_run():
     class Undecided(Recording):
         def judge(self, pairs):

@@ -58,6 +58,7 @@ class Cascade(Equivalence):
         self.stages = read_stages(judges)
         self.cheap = all(stage.judge.cheap for stage in self.stages)
         self.uses_question = any(stage.judge.uses_question for stage in self.stages)
+        self.limits_groups = any(stage.judge.limits_groups for stage in self.stages)
 
     @property
     def thorough(self) -> bool:

@@ -190,29 +190,45 @@ def test_a_group_of_hostile_answers_takes_seconds_and_the_other_answers_are_comp
     assert result.labels == (*range(15), 14)
 
 
-def test_slow_comparisons_within_the_limit_have_a_budget_for_each_group(monkeypatch):
+SLOW = [rf"\begin{{pmatrix}} \sin(x^{i}) & \frac{{x^{i}-1}}{{x-{i}}} \\ x & 1 \end{{pmatrix}}" for i in range(2, 9)]
+HARMLESS = [r"\sin x + 1", r"1 + \sin x", r"\cos x"]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_slow_comparisons_of_a_group_leave_other_groups_their_whole_budget(monkeypatch, together):
     monkeypatch.setattr(math_judge, "_MOST_OF_GROUP", 0.2)  # seconds of computing
-    slow = [rf"\begin{{pmatrix}} \sin(x^{i}) & \frac{{x^{i}-1}}{{x-{i}}} \\ x & 1 \end{{pmatrix}}" for i in range(2, 9)]
     judge = load_equivalence("math", workers=1)
-    hostile, other = estimate(
-        [slow, [r"\sin x + 1", r"1 + \sin x", r"\cos x"]],
-        question=["a", "b"],
-        equivalence=judge,
-        extract="whole",
-    )
-    one, two = (judge._groups.get(("a", slow[i])).root for i in (0, -1))
+    groups = [[*SLOW, HARMLESS[0]], HARMLESS]  # both groups have HARMLESS[0], and there is no question
+    calls = [groups] if together else [groups[:1], groups[1:]]
+    hostile, other = [result for call in calls for result in estimate(call, equivalence=judge, extract="whole")]
     judge.close()
     assert any("take too long to compare" in undecided.reason for undecided in hostile.undecided)
     assert other.labels == (0, 0, 1)
-    assert one is two
-    assert one.budget.left() < 0.1
+    assert not other.undecided
 
 
-def test_an_answer_that_timed_out_is_not_tried_again(quick):
-    text = r"\sum_{i=1}^{10^9} i^i + 1"
-    for other in ("y", "z", "w"):
-        (verdict,) = quick.judge([Pair(None, text, other)])
-    assert "exceeded its limit of time or memory before" in verdict.reason
+def test_timeouts_of_a_group_leave_other_groups_their_whole_budget(monkeypatch):
+    monkeypatch.setattr(math_judge, "_MOST_LOST", 0.4)  # seconds of the wall clock
+    sums = [rf"\sum_{{i=1}}^{{10^9}} i^i + {k}" for k in range(6)]
+    judge = load_equivalence("math", timeout=2.0, workers=1)
+    hostile, other = estimate([[*sums, HARMLESS[0]], HARMLESS], equivalence=judge, extract="whole")
+    judge.close()
+    assert any("too many other answers of this group" in undecided.reason for undecided in hostile.undecided)
+    assert other.labels == (0, 0, 1)
+
+
+def test_a_gold_answer_is_readable_after_many_hostile_ones(monkeypatch):
+    monkeypatch.setattr(math_judge, "_MOST_OF_GROUP", 0.2)
+    judge = load_equivalence("math", timeout=0.5, workers=1)
+    readable = judge.readable([rf"\sum_{{i=1}}^{{10^9}} i^i + {k}" for k in range(3)] + [r"\sin x + 1"])
+    judge.close()
+    assert readable == [False, False, False, True]
+
+
+def test_an_answer_that_timed_out_is_not_tried_again_in_its_group(quick):
+    result = estimate([r"\sum_{i=1}^{10^9} i^i + 1", "y", "z", "w"], equivalence=quick, extract="whole")
+    assert len(result.undecided) == 3
+    assert any("exceeded its limit of time or memory before" in undecided.reason for undecided in result.undecided)
 
 
 def test_an_answer_over_the_length_limit_is_undecided_with_the_reason(math):
@@ -439,7 +455,7 @@ class Greedy:
         bytearray(300 * 2**20)
 
 math_worker._limit_memory(100)
-sys.stdin = iter(['{"cpu": null, "wall": 60, "tasks": [["a", "b", 0]], "left": [60]}'])
+sys.stdin = iter(['{"wall": 60, "tasks": [["a", "b", null, [0]]], "left": [60]}'])
 print(math_worker._serve_in_child(Greedy(), sys.stdout) == math_worker.OUT_OF_MEMORY)
 """
 

@@ -20,9 +20,9 @@ import weakref
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import errors
 from semantic_entropy_plugins.math.processes.worker import OUT_OF_MEMORY, SLOW
@@ -38,57 +38,61 @@ NOT_TRIED = "-"
 
 
 class LossBudget:
-    """The seconds of the wall clock that may be lost on tasks that exceed their limits. Thread-safe.
+    """Seconds that may be used. Thread-safe.
 
-    The more was lost, the shorter is the next limit: a share of what is left. So a group of hostile answers costs no
-    more than the budget, whatever its size, and a group with a few hostile answers keeps the whole limit. The budget
-    recovers slowly.
+    The less is left, the shorter is the next limit: a share of what is left. So a group of hostile answers costs no
+    more than the budget, whatever its size, and a group with a few hostile answers keeps the whole limit.
 
     Args:
         most: the seconds of a full budget.
         share: the longest limit as a share of what is left.
         shortest: the shortest limit in seconds. If less is left, the remaining tasks are not tried.
-        recovery: seconds of budget that come back in a second.
     """
 
-    def __init__(self, most: float, share: float = 1.0, shortest: float = 0.0, recovery: float = 0.1) -> None:
-        self._most = self._left = most
-        self._share, self._shortest, self._recovery = share, shortest, recovery
-        self._updated = time.monotonic()
+    def __init__(self, most: float, share: float = 1.0, shortest: float = 0.0) -> None:
+        self._left, self._share, self._shortest = most, share, shortest
         self._lock = threading.Lock()
 
     def left(self) -> float:
         """Seconds."""
-        with self._lock:
-            return self._refilled()
+        return self._left
 
     def lose(self, seconds: float) -> None:
         """Take seconds from the budget, or all that is left."""
         with self._lock:
-            self._left = max(0.0, self._refilled() - seconds)
+            self._left = max(0.0, self._left - seconds)
 
     def spend(self, seconds: float) -> bool:
         """Take seconds from the budget; False if the budget is too small. A negative amount is added to the budget."""
         with self._lock:
-            if seconds > self._refilled():
+            if seconds > self._left:
                 return False
             self._left -= seconds
             return True
 
-    def _refilled(self) -> float:
-        """The seconds that are left, with those that have come back since the last call. The caller holds the lock."""
-        now = time.monotonic()
-        self._left = min(self._most, self._left + self._recovery * (now - self._updated))
-        self._updated = now
-        return self._left
-
     def limit(self, seconds: float) -> float:
         """The limit of the next task, at most `seconds`; 0: the task is not to be tried."""
-        limit = min(seconds, self.left() * self._share)
+        limit = min(seconds, self._left * self._share)
         return limit if limit >= self._shortest else 0.0
 
 
-_UNBOUNDED = LossBudget(1e9)  # seconds
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupBudget:
+    """The budgets of answers that are compared with each other.
+
+    Attributes:
+        slow: the seconds for all slow comparisons and for tasks that exceed a limit.
+        losses: the seconds of the wall clock that may be lost on tasks that exceed `Limits.cpu`.
+    """
+
+    slow: LossBudget
+    losses: LossBudget
+
+    def charge(self, outcome: Outcome, *, cpu_limit: bool) -> None:
+        """Take the cost of a task from the budgets. `cpu_limit`: whether the task had a limit of computing time."""
+        self.slow.lose(outcome.lost or (outcome.seconds if outcome.seconds > SLOW else 0.0))
+        if cpu_limit:
+            self.losses.lose(outcome.lost)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +101,18 @@ class Limits:
 
     Attributes:
         wall: seconds of the wall clock.
-        cpu: seconds of computing time, which do not depend on the machine's load; None: no such limit.
-        losses: the seconds that may be lost on tasks that exceed `cpu`; None: no bound.
+        cpu: seconds of computing time, which do not depend on the machine's load, as long as the task's groups have
+            lost little; None: no such limit.
     """
 
     cpu: float | None
     wall: float
-    losses: LossBudget | None = None
+
+    def cpu_of(self, groups: Sequence[GroupBudget]) -> float | None:
+        """The limit of computing time of a task of these groups; 0: the task is not to be tried."""
+        if self.cpu is None or not groups:
+            return self.cpu
+        return max(group.losses.limit(self.cpu) for group in groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +136,7 @@ class Outcome:
 
 
 _TOO_LONG = Outcome(None, "not tried: the answers of this group take too long to compare", NOT_TRIED)
-_NOT_TRIED = Outcome(None, "not tried: too many other answers exceeded their limit of time", NOT_TRIED)
+_NOT_TRIED = Outcome(None, "not tried: too many other answers of this group exceeded their limit of time", NOT_TRIED)
 
 
 class MathPool:
@@ -143,17 +152,16 @@ class MathPool:
         self.workers, self.memory_mb, self.policy = workers, memory_mb, policy
         self._reset()
 
-    def run(self, tasks: Sequence[Texts], limits: Limits, budgets: Sequence[LossBudget] | None = None) -> list[Outcome]:
+    def run(self, tasks: Sequence[Texts], limits: Limits, groups: Sequence[Sequence[GroupBudget]]) -> list[Outcome]:
         """Compare pairs of texts: one outcome per task, in order.
 
-        A text that exceeds a limit while the worker parses it is not sent again in this run. `budgets` has the seconds
-        of computing time for the slow tasks of each task's group; None: no bound.
+        A text that exceeds a limit while the worker parses it is not sent again in this run. `groups` has the budgets
+        of the groups of each task. A task is tried if one of its groups has seconds left, and it is charged to each.
         """
-        shares = [_UNBOUNDED] * len(tasks) if budgets is None else budgets
         if self._pid != os.getpid():
             self._reset()  # in a forked process: the existing workers belong to the parent
         chunk = min(_CHUNK, max(_SMALLEST_CHUNK, -(-len(tasks) // self.workers)))
-        chunks = [(tasks[i : i + chunk], shares[i : i + chunk]) for i in range(0, len(tasks), chunk)]
+        chunks = [(tasks[i : i + chunk], groups[i : i + chunk]) for i in range(0, len(tasks), chunk)]
         call = _Call()
         if len(chunks) == 1:
             return self._run_chunk(*chunks[0], limits, call)
@@ -187,21 +195,21 @@ class MathPool:
         self._queue: deque[object] = deque()
 
     def _run_chunk(
-        self, tasks: Sequence[Texts], budgets: Sequence[LossBudget], limits: Limits, call: _Call
+        self, tasks: Sequence[Texts], groups: Sequence[Sequence[GroupBudget]], limits: Limits, call: _Call
     ) -> list[Outcome]:
         outcomes: dict[int, Outcome] = {}
-        while remaining := [i for i in range(len(tasks)) if i not in outcomes]:
+        while True:
+            cpu = {i: limits.cpu_of(groups[i]) for i in range(len(tasks)) if i not in outcomes}
+            outcomes |= {i: _NOT_TRIED for i, seconds in cpu.items() if seconds == 0}
+            remaining = [i for i in cpu if i not in outcomes]
+            if not remaining:
+                return [outcomes[i] for i in range(len(tasks))]
             if call.stop.is_set():
                 return [outcomes.get(i, Outcome(None, "interrupted")) for i in range(len(tasks))]
-            now = limits
-            if limits.cpu and limits.losses:
-                now = replace(limits, cpu=limits.losses.limit(limits.cpu))
-                if not now.cpu:
-                    return [outcomes.get(i, _NOT_TRIED) for i in range(len(tasks))]
             worker = self._take()
             call.workers.add(worker)
             try:
-                found = worker.run([tasks[i] for i in remaining], [budgets[i] for i in remaining], now)
+                found = worker.run([_Task(*tasks[i], cpu[i], groups[i]) for i in remaining], limits.wall)
             except BaseException:
                 worker.kill()  # the unread part of the interrupted reply would remain in the worker's pipe
                 raise
@@ -209,15 +217,14 @@ class MathPool:
                 call.workers.discard(worker)
                 self._give_back(worker)
             outcomes.update(zip(remaining, found, strict=False))  # `found` ends with a task that exceeded a limit
-            _charge([budgets[i] for i in remaining], found)
-            if limits.losses:
-                limits.losses.lose(found[-1].lost)
+            for i, outcome in zip(remaining, found, strict=False):
+                for group in groups[i]:
+                    group.charge(outcome, cpu_limit=limits.cpu is not None)
             if found[-1].stage in ("L", "R") and limits.cpu:
                 text = tasks[remaining[len(found) - 1]]["LR".index(found[-1].stage)]
                 for i in remaining[len(found) :]:
                     if text in tasks[i]:
                         outcomes[i] = Outcome(None, found[-1].reason, "LR"[tasks[i].index(text)])
-        return [outcomes[i] for i in range(len(tasks))]
 
     def _take(self) -> _Worker:
         """Return the idle worker that was used last; wait for a worker if none is idle, in the order of the calls.
@@ -246,6 +253,15 @@ class MathPool:
         with self._changed:
             self._idle.append(worker if worker and worker.alive else None)
             self._changed.notify_all()
+
+
+class _Task(NamedTuple):
+    """A pair of texts for a worker. `cpu`: its limit of computing time; None: no such limit."""
+
+    left: str
+    right: str
+    cpu: float | None
+    groups: Sequence[GroupBudget]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,18 +293,18 @@ class _Worker:
     def alive(self) -> bool:
         return self.process.poll() is None
 
-    def run(self, tasks: Sequence[Texts], budgets: Sequence[LossBudget], limits: Limits) -> list[Outcome]:
+    def run(self, tasks: Sequence[_Task], wall: float) -> list[Outcome]:
         """The outcomes of the tasks in order. If a task exceeds a limit, its outcome is the last outcome."""
-        deadline = _STARTUP * (not self.ready) + len(tasks) * (limits.wall + _SLACK)
+        deadline = _STARTUP * (not self.ready) + len(tasks) * (wall + _SLACK)
         watchdog = threading.Timer(deadline, self.end)
         watchdog.daemon = True
         watchdog.start()
         try:
-            return self._exchange(tasks, budgets, limits)
+            return self._exchange(tasks, wall)
         finally:
             watchdog.cancel()
 
-    def _exchange(self, tasks: Sequence[Texts], budgets: Sequence[LossBudget], limits: Limits) -> list[Outcome]:
+    def _exchange(self, tasks: Sequence[_Task], wall: float) -> list[Outcome]:
         pipe = self.process.stdout
         assert pipe is not None
         if not self.ready and b"ready\n" not in pipe:  # reads the lines of the warm-up, up to this line
@@ -300,10 +316,10 @@ class _Worker:
         self.ready = True
         outcomes: list[Outcome] = []
         stage, died, began = "V", None, time.monotonic()
-        groups = {id(budget): (number, budget) for number, budget in enumerate(dict.fromkeys(budgets))}
-        numbered = [(*task, groups[id(budget)][0]) for task, budget in zip(tasks, budgets, strict=True)]
-        seconds_left = [budget.left() for _, budget in groups.values()]
-        if self._send({"cpu": limits.cpu, "wall": limits.wall, "tasks": numbered, "left": seconds_left}):
+        groups = list(dict.fromkeys(group for task in tasks for group in task.groups))
+        number = {group: index for index, group in enumerate(groups)}
+        numbered = [(*task[:3], [number[group] for group in task.groups]) for task in tasks]
+        if self._send({"wall": wall, "tasks": numbered, "left": [group.slow.left() for group in groups]}):
             for line in pipe:
                 if line[:1] == b"=":
                     outcomes.append(_read_outcome(line[1:]))
@@ -317,16 +333,18 @@ class _Worker:
                     stage = line[:1].decode().upper()
         if died is None:
             self.kill()  # the pipe is closed: the worker process itself has ended
-        outcomes.append(Outcome(None, self._cause(died, limits), stage, time.monotonic() - began))
+        outcomes.append(
+            Outcome(None, self._cause(died, tasks[len(outcomes)].cpu, wall), stage, time.monotonic() - began)
+        )
         return outcomes
 
-    def _cause(self, died: int | None, limits: Limits) -> str:
+    def _cause(self, died: int | None, cpu: float | None, wall: float) -> str:
         if died == OUT_OF_MEMORY:
             return f"needs more than {self.memory_mb} MB"
         if died == -getattr(signal, "SIGPROF", 0):
-            return f"no verdict within {limits.cpu:g} s of computing time"
+            return f"no verdict within {cpu:g} s of computing time"
         if died in (None, -getattr(signal, "SIGALRM", 0)):
-            return f"no verdict within {limits.wall:g} s"
+            return f"no verdict within {wall:g} s"
         return f"the worker died (exit status {died})"
 
     def _send(self, message: dict[str, Any]) -> bool:
@@ -367,11 +385,6 @@ class _Worker:
             if pipe:
                 with contextlib.suppress(BrokenPipeError):
                     pipe.close()
-
-
-def _charge(budgets: Sequence[LossBudget], outcomes: Sequence[Outcome]) -> None:
-    for budget, outcome in zip(budgets, outcomes, strict=False):
-        budget.lose(outcome.lost or (outcome.seconds if outcome.seconds > SLOW else 0.0))
 
 
 def _read_outcome(reply: bytes) -> Outcome:

@@ -3,8 +3,8 @@
 `pool` runs this file as a script. The script imports nothing of this package, so that the process starts fast and
 stays small. The process imports math-verify once and forks a child, which does the work. When a task kills the child,
 the next child is ready within milliseconds. A message from the host is one JSON line with strings and numbers only:
-`{"cpu": seconds or null, "wall": seconds, "tasks": [[left, right, group], ...], "left": [seconds, ...]}`; tasks of a
-group that has used the seconds that it has left are not tried. A reply line is one letter and a JSON value:
+`{"wall": seconds, "tasks": [[left, right, cpu seconds or null, [group, ...]], ...], "left": [seconds, ...]}`; a task is
+not tried if all its groups have used the seconds that they have left. A reply line is one letter and a JSON value:
 
     L R l r V   the stage that begins: parsing left, parsing right, evaluating left, evaluating right, comparing
     =           the verdict on the task: [same, reason, seconds]; null: the task was not tried
@@ -91,18 +91,19 @@ def _serve_in_child(judge: _MathVerify, out: IO[str]) -> int:
 def _serve(judge: _MathVerify, out: IO[str]) -> None:
     for line in sys.stdin:
         message = json.loads(line)
-        judge.cpu = message["cpu"] or 0.0
         remaining = message["left"]
-        for left, right, group in message["tasks"]:
-            if remaining[group] <= 0:
+        for left, right, cpu, groups in message["tasks"]:
+            if groups and max(remaining[group] for group in groups) <= 0:
                 print("= null", file=out)
                 continue
+            judge.cpu = cpu or 0.0
             began = time.process_time()
             _timer("ITIMER_REAL", message["wall"])
             verdict = judge.verdict(left, right)
             _timer("ITIMER_REAL", 0.0)
             seconds = time.process_time() - began
-            remaining[group] -= seconds if seconds > SLOW else 0.0
+            for group in groups:
+                remaining[group] -= seconds if seconds > SLOW else 0.0
             print("=", json.dumps([*verdict, seconds]), file=out)
 
 
