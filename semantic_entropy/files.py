@@ -125,8 +125,9 @@ def locked_output(path: Path) -> Iterator[None]:
     """Lock the output file `path` against other runs while the block runs.
 
     The lock is on the file OUTPUT.lock in the folder of the output, so it holds for all processes that write to this
-    folder, in other containers and with another TMPDIR too. The end of the block removes the file. If the file system
-    has no locks, a warning is printed and the block runs.
+    folder, in other containers and with another TMPDIR too. The end of the block removes the file. An output with
+    several hard links has a lock of its own, too. If the file system has no locks, a warning is printed and the block
+    runs.
 
     Raises:
         InputError: another run holds the lock, or the lock file cannot be created, or OUTPUT.lock is another file.
@@ -137,11 +138,32 @@ def locked_output(path: Path) -> Iterator[None]:
     name = path.with_name(path.name + ".lock")
     handle = _lock(name, path)
     try:
-        _temporary(path).unlink(missing_ok=True)  # what a kill during `replacement` leaves
-        yield
+        remove(_temporary(path))  # what a kill during `replacement` leaves
+        with _locked_links(path):
+            yield
     finally:
         name.unlink(missing_ok=True)  # before the lock is released: a waiting run sees that its file is gone
         os.close(handle)
+
+
+@contextlib.contextmanager
+def _locked_links(path: Path) -> Iterator[None]:
+    """Lock the file itself if it has other hard links: a run on one of them has another OUTPUT.lock."""
+    if not path.is_file() or path.stat().st_nlink == 1:
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        try:
+            locked = try_lock(stack.enter_context(path.open("rb")).fileno())
+        except OSError:  # no locks, as `_lock` has said, or no permission to read, which the run reports
+            locked = True
+        if not locked:
+            raise InputError(_busy(path))
+        yield
+
+
+def _busy(output: Path) -> str:
+    return f"another run is writing {output}: wait for it, or choose another output"
 
 
 def _lock(name: Path, output: Path) -> int:
@@ -153,7 +175,7 @@ def _lock(name: Path, output: Path) -> int:
             sys.stderr.write(f"{name}: cannot be locked ({error.strerror}): start no second run on {output}\n")
             return handle
         if not locked:
-            problem = f"another run is writing {output}: wait for it, or choose another output"
+            problem = _busy(output)
         elif os.fstat(handle).st_size:
             problem = f"{name} is not empty, so it is not a lock file: rename it, or choose another output"
         elif name.exists() and os.path.samestat(os.fstat(handle), name.stat()):
@@ -181,7 +203,7 @@ def check_distinct(paths: Mapping[str, Path | IO[Any]]) -> None:
     redirected from or to a file; other streams, such as terminals and pipes, are never the same file.
     """
     for (role, path), (other_role, other) in itertools.combinations(paths.items(), 2):
-        if isinstance(path, Path) and isinstance(other, Path) and path.resolve() == other.resolve():
+        if isinstance(path, Path) and isinstance(other, Path) and link_target(path) == link_target(other):
             same = True
         else:
             file, another = _regular_file(path), _regular_file(other)
@@ -189,6 +211,33 @@ def check_distinct(paths: Mapping[str, Path | IO[Any]]) -> None:
         if same:  # hard links, and names that differ in case only, too
             shown = path if isinstance(path, Path) else other if isinstance(other, Path) else "one file"
             raise InputError(f"{shown} is both {role} and {other_role}: choose another path for one of them")
+
+
+def link_target(path: Path) -> Path:
+    """Return the absolute path without symbolic links. It need not exist.
+
+    Raises:
+        InputError: the symbolic links form a loop.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_symlink():
+        raise InputError(f"{path}: its symbolic links form a loop: remove them, or choose another path")
+    return target
+
+
+def remove(path: Path) -> None:
+    """Remove a file if it exists.
+
+    Raises:
+        InputError: it is a folder, or cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{path} would be replaced by a file of this run, and cannot be removed ({error.strerror}): rename it, or "
+            "choose another output"
+        ) from error
 
 
 def _regular_file(path: Path | IO[Any]) -> os.stat_result | None:

@@ -2,27 +2,28 @@
 
 The file OUTPUT.bad.jsonl is a report of the last run, with one line for each of these rows in the order of the input:
 
-    {"line": 4, "problem": "...", "row": "..."}                  the row cannot be measured
-    {"line": 7, "problem": "...", "retry": true, "row": "..."}   the server failed: the same command may give a result
+    {"semantic_entropy_bad_row": true, "line": 4, "problem": "...", "row": "..."}
+    {"semantic_entropy_bad_row": true, "line": 7, "problem": "...", "retry": true, "row": "..."}
 
+A row with "retry" has no result because its server failed: the same command may give a result. A file whose first line
+has another first key is not removed: it belongs to a user.
 No run reads the report: each run looks at all rows of the input again, and writes its own report.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.files import close_flushed, open_append, write_lines
+from semantic_entropy.files import close_flushed, open_append, remove, write_lines
 from semantic_entropy.io.rows import InputRow, RowReader
 from semantic_entropy.plain_text import one_line, to_json_line
 
-_BEGINNING = 80  # bytes that tell a report from another file
+_MARK = "semantic_entropy_bad_row"  # the first key of each line: no data of a user has it
 _SHOWN = 10  # most rows that are printed, if a report has all of them
 
 BadRow = tuple[InputRow, str]
@@ -60,7 +61,7 @@ class BadRows:
 
     def __enter__(self) -> Self:
         if self.path:
-            self.path.unlink(missing_ok=True)
+            remove(self.path)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,14 +111,15 @@ class BadRows:
 
     def _line(self, row: InputRow, problem: str) -> str:
         retry = {"retry": True} if row.retry else {}
-        return to_json_line({self.reader.number_key: row.number, "problem": problem, **retry, "row": row.text})
+        fields = {_MARK: True, self.reader.number_key: row.number, "problem": problem, **retry, "row": row.text}
+        return to_json_line(fields)
 
 
 def _is_report(path: Path) -> bool:
     """Whether the file is empty or begins like a report."""
     with contextlib.suppress(OSError), path.open("rb") as file:
-        line = file.read(_BEGINNING)
-        return not line or re.match(rb'\{"\w+": \d+, "problem": "', line) is not None
+        beginning = f'{{"{_MARK}": '.encode()
+        return file.read(len(beginning)) in (b"", beginning)
     return False
 
 

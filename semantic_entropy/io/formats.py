@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from semantic_entropy.errors import InputError
+from semantic_entropy.files import link_target
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter, StreamWriter
 from semantic_entropy.io.readers.delimited import DelimitedReader
@@ -141,7 +142,7 @@ def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices
     """
     if output is None or is_stream(output):
         return StreamWriter(None if output in (None, "-") else Path(str(output)), runs)
-    path = Path(output).resolve()
+    path = link_target(Path(output))
     if not is_parquet(output):
         if (suffix := Path(output).suffix.lower()) not in _LINE_SUFFIXES:
             raise InputError(

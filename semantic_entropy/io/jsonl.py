@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.files import close_flushed, open_append, write_lines
+from semantic_entropy.files import close_flushed, open_append, remove, write_lines
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.readers.json_array import nested_rows
@@ -150,7 +150,7 @@ class JsonlWriter(_LineWriter):
         self._lines.drop_appended()
 
     def clear(self) -> None:
-        self.path.unlink(missing_ok=True)
+        remove(self.path)
 
 
 def unwritable(row: InputRow) -> str | None:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.files import replacement
+from semantic_entropy.files import remove, replacement
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
 from semantic_entropy.io.jsonl import pairs_of, split_line, to_line
 from semantic_entropy.io.parquet_columns import InputColumns
@@ -97,14 +97,30 @@ class ParquetReader(RowReader):
         try:
             with pq.ParquetFile(self.name) as file:
                 for batch in file.iter_batches(batch_size=_BATCH):
-                    for index, fields in enumerate(batch.select(columns).to_pylist()):
+                    for index, fields in enumerate(self._values(batch.select(columns))):
                         number += 1
                         group, problem = self._check(fields, self.names)
                         text = json.dumps(fields, default=str) if problem else ""
                         cells = (batch, index)
                         yield InputRow(number, text, fields, group, problem, cells)
-        except (pa.ArrowException, OSError, ValueError) as error:  # ValueError: no Python type for a value
+        except (pa.ArrowException, OSError) as error:
             raise InputError(f"{self.name}: cannot be read after row {number}: {error}") from error
+
+    def _values(self, batch: Any) -> list[dict[str, Any]]:
+        """Return the rows of a batch as Python values."""
+        names = batch.schema.names
+        try:
+            rows: list[dict[str, Any]] = batch.to_pylist()
+        except (ValueError, OverflowError) as error:  # such as a time after the year 9999
+            if len(names) == 1:
+                raise InputError(
+                    f"{self.name}: column {names[0]!r} ({batch.schema.types[0]}) holds a value that Python does not "
+                    f"have ({error}): convert the column to texts or integers"
+                ) from error
+            for name in names:
+                self._values(batch.select([name]))
+            raise
+        return rows
 
     def batches(self) -> Generator[Any, None, None]:
         """Yield the record batches of the file, with all columns."""
@@ -190,8 +206,8 @@ class ParquetWriter(ResultWriter):
         self._lines.drop_appended()
 
     def clear(self) -> None:
-        self.path.unlink(missing_ok=True)
-        self._work.unlink(missing_ok=True)
+        remove(self.path)
+        remove(self._work)
 
     def _write_table(self, target: Path, digest: str) -> None:
         keys, runs = self._open_keys()
@@ -331,8 +347,8 @@ class FinishedResults:
             self._load(index)
         row = self._rows[index - self._first]
         result = {bare_name(name): row[name] for name in self._results[:-1]}
-        versions = result["provenance"]["versions"]
-        result["provenance"]["versions"] = {name: value for name, value in versions.items() if value is not None}
+        for keyed, name in ((result, "scores"), (result["provenance"], "versions")):  # a struct has all keys
+            keyed[name] = {key: value for key, value in keyed[name].items() if value is not None}
         drawn = {name: row[name] for name in self._drawn if row[name] is not None} if is_sampled(result) else {}
         return drawn, result, row[self._results[-1]]
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
-from semantic_entropy.files import check_distinct, locked_output
+from semantic_entropy.files import check_distinct, link_target, locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
 from semantic_entropy.io.fingerprints import row_key, run_choices
 from semantic_entropy.io.formats import FOUND, InputOptions, is_parquet, is_stream, open_reader, open_writer
@@ -128,7 +128,7 @@ def check_paths(
     if cache is not None:
         paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}
     if output is not None and not is_stream(output):
-        target = Path(output).resolve()
+        target = link_target(Path(output))
         paths |= {
             "output": output,
             "report of bad rows": f"{output}.bad.jsonl",

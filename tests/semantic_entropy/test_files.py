@@ -54,6 +54,31 @@ def test_a_folder_that_cannot_be_written_is_an_error_without_a_traceback(tmp_pat
         measure(source, Path("/proc/out.jsonl"))
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_loop_of_links_and_a_folder_in_place_of_a_file_of_the_run_are_errors_that_name_the_path(tmp_path, suffix):
+    source, loop = write(tmp_path / "in.jsonl", ROWS), tmp_path / f"loop.{suffix}"
+    loop.symlink_to(tmp_path / "other")
+    (tmp_path / "other").symlink_to(loop)
+    with pytest.raises(InputError, match=rf"loop\.{suffix}: its symbolic links form a loop"):
+        measure(source, loop)
+    names = [f".out.{suffix}.tmp", f"out.{suffix}.bad.jsonl", f"out.{suffix}.lock"]
+    for name in names if suffix == "jsonl" else [*names, "out.parquet.partial.jsonl"]:
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=name):
+            measure(source, tmp_path / f"out.{suffix}", overwrite=True)
+        (tmp_path / name).rmdir()
+    assert measure(source, tmp_path / f"out.{suffix}").rows == 3
+
+
+def test_two_runs_on_hard_links_of_one_file_lock_each_other_out(tmp_path):
+    source, output, link = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", tmp_path / "link.jsonl"
+    output.touch()
+    os.link(output, link)
+    with locked_output(output), pytest.raises(InputError, match=r"another run is writing .*link\.jsonl"):
+        measure(source, link)
+    assert measure(source, link).rows == 3
+
+
 @pytest.mark.parametrize("kind", ["equal", "symbolic link", "hard link", "linked folder", "dots"])
 def test_two_paths_of_one_file_are_found(tmp_path, kind):
     (tmp_path / "a").mkdir()

@@ -32,6 +32,22 @@ def test_a_finished_output_of_an_unchanged_input_is_left_alone(tmp_path):
     assert [row["note"] for row in read(out)] == ["new"] * 3
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_time_that_python_does_not_have_is_an_error_that_names_the_column(tmp_path, suffix):
+    far = pa.array([10**13], pa.int64()).cast(pa.timestamp("s"))
+    source = write(tmp_path / "in.parquet", pa.table({"responses": [["a"]], "id": far}))
+    with pytest.raises(InputError, match=r"column 'id' \(timestamp\[ms\]\) holds a value that Python does not have"):
+        measure(source, tmp_path / f"out.{suffix}")
+
+
+def test_a_score_that_no_row_of_a_continued_output_has_any_more_has_no_column(tmp_path):
+    source, out, fresh = tmp_path / "in.jsonl", tmp_path / "out.parquet", tmp_path / "fresh.parquet"
+    measure(write(source, ROWS), out)
+    measure(write(source, [ROWS[0], ROWS[2]]), out)
+    measure(source, fresh)
+    assert list(read(out)[0]["scores"]) == list(read(fresh)[0]["scores"])
+
+
 def test_a_missing_column_is_an_error_that_lists_the_columns(tmp_path):
     source = write(tmp_path / "in.parquet", [{"texts": ["a"], "id": 1}])
     with pytest.raises(InputError, match="no column 'responses'; it has texts, id"):

@@ -239,12 +239,13 @@ def test_an_empty_response_without_tokens_is_measured_without_the_likelihood(tmp
     assert "needs logprobs, one entry for each response, and there are none (log-prob" in capsys.readouterr().err
 
 
-def test_a_file_of_the_user_at_the_path_of_the_report_is_refused_and_kept(tmp_path):
+@pytest.mark.parametrize("line", ['{"mine": 1}\n', '{"id": 3, "problem": "2+2?", "row": "x"}\n'])
+def test_a_file_of_the_user_at_the_path_of_the_report_is_refused_and_kept(tmp_path, line):
     mine = tmp_path / "out.jsonl.bad.jsonl"
-    mine.write_text('{"mine": 1}\n')
+    mine.write_text(line)
     with pytest.raises(InputError, match=r"out\.jsonl\.bad\.jsonl is not a report of this command"):
         measure(write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl", overwrite=True)
-    assert mine.read_text() == '{"mine": 1}\n'
+    assert mine.read_text() == line
 
 
 def test_two_judges_with_one_description_are_told_apart_by_class_and_settings(tmp_path):

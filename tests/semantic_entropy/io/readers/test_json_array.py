@@ -35,7 +35,7 @@ def test_an_array_gives_the_results_of_json_lines(tmp_path, indent):
     ]
     assert entropies[0] == entropies[1]
     assert read(tmp_path / "out.jsonl.bad.jsonl") == [
-        {"row_number": 4, "problem": "a row is a JSON object, not a int", "row": "5"}
+        {"semantic_entropy_bad_row": True, "row_number": 4, "problem": "a row is a JSON object, not a int", "row": "5"}
     ]
 
 
