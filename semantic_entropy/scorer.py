@@ -287,7 +287,7 @@ class Scorer:
                 or else a column with a common name, which a warning names.
             logprobs: token log-probabilities in nats, ragged (G, tokens) or (B, G, tokens). For a table: the name of
                 the column; None: "logprobs" if the table has this column.
-            column: for a table, the name of the responses column; None: "responses".
+            column: for a table, the name of the responses column, or a pattern with `*` for several; None: "responses".
             group_by: for a table with one response in each row, the column that the rows of one question share. The
                 returned table has a row for each question.
             progress: True: show a progress bar while responses are drawn. None: show it for several questions, on a

@@ -20,7 +20,13 @@ _BAR_WIDTH = 30  # characters for a cluster that has all responses
 @click.command("explain")
 @click.argument("responses", nargs=-1, metavar="[RESPONSE]...")
 @click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Use a row of this file.")
-@click.option("--id", "row_id", help="The id of the row; default: the first row.")
+@click.option(
+    "--id",
+    "row_id",
+    metavar="[FIELD=]VALUE",
+    help="The row with this value in the field of --group-by, else in id, custom_id or doc_id; or in FIELD. Default: "
+    "the first row.",
+)
 @click.option(
     "--responses",
     "responses_field",

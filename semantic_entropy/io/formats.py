@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import link_target
@@ -158,19 +159,48 @@ def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices
     return ParquetWriter(path, output, runs, JsonColumns(reader.names, path.parent))
 
 
+_ID_FIELDS = ("custom_id", "doc_id")  # of a batch, of lm-eval: they identify a row without the field `id`
+
+
 def find_row(name: str, row_id: str | None, names: FieldNames, options: InputOptions = FOUND) -> Group:
     """Return the responses, question and log-probabilities of the row with this id; None: those of the first row.
+
+    The id is the value of the field of `group_by`, or else of `id`, `custom_id` or `doc_id`; or FIELD=VALUE, with a
+    field of the row.
 
     Raises:
         InputError: the file has no such row, or the row cannot be measured.
     """
     reader = open_reader(name, names, options)
+    problem = looked_in = has = ""
     for row in reader.rows():
         if row.problem and row_id is None:
             raise InputError(f"{name}, {reader.unit} {row.number}: {row.problem}")
-        if row_id is not None and str((row.fields or {}).get(names.id)) != row_id:
-            continue
-        if row.group is None:
-            raise InputError(f"{name}, {reader.unit} {row.number}: {row.problem}")
-        return row.group
-    raise InputError(f"{name} has no row" + (f" with {names.id} {row_id!r}" if row_id is not None else ""))
+        if row_id is not None:
+            fields = row.fields or {}
+            field, value = _id_field(row_id, fields, names, options)
+            looked_in, has = looked_in or field, has or ", ".join(fields)
+            if field not in fields or str(fields[field]) != value:
+                continue
+        if row.group is not None:
+            return row.group
+        problem = f"{name}, {reader.unit} {row.number}: {row.problem}"
+        if not options.group_by:  # else it can be one of the rows of its group, which is measured without it
+            break
+    if problem:
+        raise InputError(problem)
+    if row_id is None or not has:
+        raise InputError(f"{name} has no row")
+    raise InputError(
+        f"{name} has no row with {row_id!r} in the field {looked_in!r}; its rows have {has}. --id FIELD=VALUE looks in "
+        "another field"
+    )
+
+
+def _id_field(row_id: str, fields: Mapping[str, Any], names: FieldNames, options: InputOptions) -> tuple[str, str]:
+    """Return the field that identifies the row, and the value that is looked for."""
+    field, separator, value = row_id.partition("=")
+    if separator and field in fields:
+        return field, value
+    known = (options.group_by or names.id, names.id, *_ID_FIELDS)
+    return next((field for field in known if field in fields), known[0]), row_id

@@ -7,7 +7,9 @@ each row by itself, so the result of a row does not depend on other rows.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import fnmatch
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -34,6 +36,8 @@ _COMMON_NAMES = (  # in this order: with `instruction`, Alpaca's `input` is only
     "messages",
     "conversation",
 )
+# `answer_1` is left out: it can be an option of a multiple-choice question.
+_NUMBERED = re.compile(r"(responses?|samples?|completions?|generations?|outputs?)[ _-]?\d+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,8 @@ class FieldNames:
     """The names of the fields that are measured.
 
     Attributes:
-        responses: the field with the responses, a list of texts.
+        responses: the field with the responses, a list of texts; of a table, also a pattern with `*` for several
+            columns with one response each.
         question: the field with the question, a text or a list of chat messages; None: `question`, or, in a row without
             this field, the first of the common names with a text or with messages.
         logprobs: the field with the log-probabilities, in nats: a list of floats for each response.
@@ -58,6 +63,22 @@ class FieldNames:
         if self.responses in names or self.responses != FieldNames().responses:
             return self.responses
         return next((name for name in _SINGLE_NAMES if name in names), self.responses)
+
+    def response_columns(self, columns: Sequence[Any]) -> list[str]:
+        """Return the columns that hold one response each; empty if one column holds all responses.
+
+        They fit the pattern in `responses`. If no column is named, they are `response_1`, `response_2`, ..., or have
+        another common name with a number.
+        """
+        names = [name for name in columns if isinstance(name, str)]
+        if self.responses in names:
+            return []
+        if "*" in self.responses:
+            return [name for name in names if fnmatch.fnmatchcase(name, self.responses)]
+        if self.responses != FieldNames().responses:
+            return []
+        numbered = [(match[1].lower(), name) for name in names if (match := _NUMBERED.fullmatch(name))]
+        return [name for kind, name in numbered if kind == numbered[0][0]]
 
     def question_fields(self, names: Collection[Any]) -> list[str]:
         """Return those of these fields that can hold the question, the most probable first."""

@@ -165,6 +165,7 @@ _ADVICE = {  # (library, unsupported class) -> advice
     ("datasets", "DatasetDict"): "pass one of its splits",
     ("datasets", "IterableDataset"): "pass a Dataset, such as Dataset.from_list(list(it.take(1000)))",
 }
+_PATTERN = ", or a pattern such as 'answer_*' for several columns with one response each"
 
 
 def as_table(value: object) -> TableAdapter | None:
@@ -198,13 +199,16 @@ def measure_table(
     Args:
         table: the adapter of a table with one row for each group.
         measure: a function that returns a result for each group.
-        column: the name of the column that holds the responses; None: "responses".
+        column: the name of the column that holds the responses, or a pattern with `*` for several columns with one
+            response each, of which missing and empty cells are left out; None: "responses", or else numbered columns
+            (`response_1`, `response_2`, ...), which a warning names.
         uses_question: returns whether the judge that gave a result reads the question.
         question: the name of the column that holds the question, texts or chat messages; None: "question", or else a
             column with a common name, which a warning names.
         logprobs: the name of the column that holds log-probabilities; None: "logprobs" if the table has it.
         group_by: the name of the column that the rows with the responses to one question share. The returned table has
-            a row for each question. A column that differs inside a group has lists. None: a row has all responses.
+            a row for each question. A column that differs inside a group has lists. A missing response is an empty one,
+            so an invalid answer. None: a row has all responses.
 
     Raises:
         InputError: a named column does not exist, or a row cannot be measured.
@@ -212,7 +216,9 @@ def measure_table(
     if group_by is not None:
         group_by = _column_name(table, "group_by", group_by, "")
         table, column = _joined_table(table, column, question, logprobs, group_by)
-    responses = table.values(_column_name(table, "column", column, "responses"))
+        responses = [["" if is_missing(cell) else cell for cell in cells] for cells in table.values(column)]
+    else:
+        responses = _responses(table, column)
     rows = _question_rows(table, question, len(responses))
     names = FieldNames(question=question)
     questions = [names.question_in(row)[1] for row in rows]
@@ -229,11 +235,35 @@ def measure_table(
     )
 
 
+def _responses(table: TableAdapter, column: Any) -> list[Any]:
+    """Return the responses of each row: those in one column, or those in the cells of several columns."""
+    wanted = column if isinstance(column, str) else FieldNames().responses
+    several = FieldNames(wanted).response_columns(table.names)
+    if not several:
+        return table.values(_column_name(table, "column", column, "responses"))
+    if column is None:
+        pattern = several[0].rstrip("0123456789") + "*"
+        _warn(f"responses: the columns {', '.join(several)}; confirm them with column={pattern!r}")
+    cells = zip(*(table.values(name) for name in several), strict=True)
+    rows = [[cell for cell in row if not is_missing(cell) and cell != ""] for row in cells]
+    if [] in rows:
+        raise InputError(
+            f"row {rows.index([])} has no response: its cells {several[0]} to {several[-1]} are empty; drop the row"
+        )
+    return rows
+
+
 def _joined_table(
     table: TableAdapter, column: Any, question: Any, logprobs: Any, group_by: str
 ) -> tuple[TableAdapter, str]:
     """Join the rows that have one response each. Return the table of groups, and the name of the responses column."""
     found = FieldNames().single_response(table.names)
+    several = FieldNames(column if isinstance(column, str) else found).response_columns(table.names)
+    if several:
+        raise InputError(
+            f"group_by= joins rows with one response each, and the columns {', '.join(several)} have several: leave "
+            "group_by= out, or name the column with the response as column="
+        )
     responses = _column_name(table, "column", column, found)
     if column is None and found != FieldNames().responses:
         _warn(f"responses: the column {found!r}; confirm it with column={found!r}")
@@ -307,7 +337,7 @@ def _column_name(table: TableAdapter, argument: str, given: Any, default: str) -
         number = "several columns are" if name in names else "no column is"
         raise InputError(
             f"{number} named {name!r}.{nearest(name, names)} The table has: {', '.join(names) or 'none'}; "
-            f"pass the name of a column as {argument}="
+            f"pass the name of a column as {argument}={_PATTERN if argument == 'column' else ''}"
         )
     return name
 

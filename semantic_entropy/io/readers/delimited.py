@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import ast
 import csv
-import fnmatch
 import io
 import json
-import re
 import sys
 import tokenize
 from collections import Counter
@@ -28,8 +26,6 @@ from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
-# `answer_1` is left out: it can be an option of a multiple-choice question.
-_NUMBERED = re.compile(r"(responses?|samples?|completions?|generations?|outputs?)[ _-]?\d+", re.IGNORECASE)
 _LARGEST_CELL = 2**31 - 1  # bytes; the default of the csv module (131,072) is too small for long responses
 
 
@@ -81,14 +77,10 @@ class DelimitedReader(RowReader):
         wanted = self.names.responses
         if wanted in self.columns or (self._check is not check_row and self._has_single_response()):
             return []
-        if "*" in wanted:
-            if found := [name for name in self.columns if fnmatch.fnmatchcase(name, wanted)]:
-                return found
+        found = self.names.response_columns(self.columns)
+        if "*" in wanted and not found:
             raise InputError(f"{self.name}: no column fits {wanted!r}; it has {', '.join(self.columns) or 'none'}")
-        if wanted != FieldNames().responses:
-            return []
-        numbered = [(match[1].lower(), name) for name in self.columns if (match := _NUMBERED.fullmatch(name))]
-        return [name for kind, name in numbered if kind == numbered[0][0]]
+        return found
 
     def _has_single_response(self) -> bool:
         return self.names.single_response(self.columns) in self.columns

@@ -23,6 +23,26 @@ def test_explain_takes_a_row_of_a_file(tmp_path):
     assert "math (auto" in done.stdout
 
 
+def explain(path, *arguments):
+    return CliRunner().invoke(main, ["explain", "--file", str(path), *arguments])
+
+
+def test_the_id_of_a_row_is_looked_up_in_the_field_that_identifies_it(tmp_path):
+    log = [{"chat": chat, "id": i, "response": text} for i, (chat, text) in enumerate([("a", "x"), ("b", "y")] * 2)]
+    log.insert(1, {"chat": "b", "id": 9, "response": 7})  # a bad row: its group is measured without it
+    of_group = explain(write(tmp_path / "log.jsonl", log), "--group-by", "chat", "--id", "b")
+    assert "1 meaning in 2 responses" in of_group.stdout, of_group.output
+    assert " y" in of_group.stdout
+    choices = {"choices": [{"message": {"role": "assistant", "content": text}} for text in "xyz"]}
+    batch = [{"custom_id": name, "response": {"status_code": 200, "body": choices}} for name in ("r1", "r2")]
+    assert "3 meanings" in explain(write(tmp_path / "batch.jsonl", batch), "--id", "r2").stdout
+    other = [{"qid": name, "responses": ["x"] * n} for n, name in ((1, "q1"), (2, "q2"))]
+    assert "in 2 responses" in explain(write(tmp_path / "other.jsonl", other), "--id", "qid=q2").stdout
+    missing = explain(tmp_path / "other.jsonl", "--id", "q2")
+    assert missing.exit_code == 1
+    assert "no row with 'q2' in the field 'id'; its rows have qid, responses. --id FIELD=VALUE" in missing.output
+
+
 ESCAPE = "\x1b[2J\x1b]0;title\x07\x9b31m"  # clears the screen, sets the title of the window, colours
 
 

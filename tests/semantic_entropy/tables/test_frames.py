@@ -16,6 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import EvidenceError, InputError, Scorer, aestimate, estimate
+from semantic_entropy.io import InputOptions, find_row
+from semantic_entropy.tables import FieldNames
 
 DATA = {
     "id": [7, 8, 9],
@@ -248,6 +250,50 @@ def test_rows_with_one_response_are_joined_by_a_column(kind):
     with Scorer("exact") as scorer, pytest.warns(UserWarning, match="responses: the column 'response'") as seen:
         assert column(scorer.estimate(table, group_by="qid", question="prompt"), "n_valid") == [3, 2]
     assert seen[0].filename == __file__
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_empty_cell_among_single_responses_is_an_invalid_answer_as_in_a_csv(kind, tmp_path):
+    data = {"qid": ["1", "1", "1"], "response": ["Paris", None, "Rome"], "question": ["Where?"] * 3}
+    out = estimate(KINDS[kind](data), group_by="qid", column="response")
+    pd.DataFrame(data).to_csv(tmp_path / "in.csv", index=False)
+    options = InputOptions(group_by="qid")
+    in_csv = estimate(find_row(str(tmp_path / "in.csv"), None, FieldNames("response"), options).responses)
+    assert column(out, "n_valid") == [in_csv.n_valid] == [2]
+    assert column(out, "entropy") == [pytest.approx(in_csv.entropy)]
+
+
+WIDE = {
+    "id": [1, 2],
+    "question": ["Capital?", "Which?"],
+    "response_1": ["Paris", "x"],
+    "response_2": ["It is Paris", None],
+    "response_3": ["Rome", ""],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbered_columns_and_patterns_hold_one_response_each_as_in_a_csv(kind, tmp_path):
+    with pytest.warns(UserWarning, match=r"columns response_1, response_2, response_3; .*column='response_\*'"):
+        found = estimate(KINDS[kind](WIDE))
+    assert column(estimate(KINDS[kind](WIDE), column="response_*"), "entropy") == column(found, "entropy")
+    pd.DataFrame(WIDE).to_csv(tmp_path / "in.csv", index=False)
+    in_csv = [find_row(str(tmp_path / "in.csv"), str(number), FieldNames()).responses for number in WIDE["id"]]
+    assert in_csv == [("Paris", "It is Paris", "Rome"), ("x",)]
+    assert column(found, "entropy") == pytest.approx([estimate(list(responses)).entropy for responses in in_csv])
+
+
+@pytest.mark.parametrize(
+    ("data", "choices", "says"),
+    [
+        ({"response_1": ["a", None], "response_2": ["b", ""]}, {"column": "response_*"}, "row 1 has no response"),
+        ({"reply_1": ["a"]}, {"column": "answer_*"}, r"no column is named 'answer_\*'.*or a pattern such as"),
+        ({"id": [1], **{f"response_{n}": ["a"] for n in (1, 2)}}, {"group_by": "id"}, "leave group_by= out"),
+    ],
+)
+def test_several_columns_that_cannot_be_used_are_an_error_with_the_fix(data, choices, says):
+    with pytest.raises(InputError, match=says):
+        estimate(pd.DataFrame(data), **choices)
 
 
 def test_a_column_to_group_by_must_exist_and_be_filled():
