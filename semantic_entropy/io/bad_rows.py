@@ -18,10 +18,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Self
 
-from semantic_entropy.errors import InputError
+from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.files import close_flushed, open_append, remove, write_lines
 from semantic_entropy.io.rows import InputRow, RowReader
 from semantic_entropy.plain_text import one_line, to_json_line
+from semantic_entropy.tables import FieldNames
 
 _MARK = "semantic_entropy_bad_row"  # the first key of each line: no data of a user has it
 _SHOWN = 10  # most rows that are printed, if a report has all of them
@@ -50,6 +51,7 @@ class BadRows:
         self._unanswered = 0  # rows with a question and no responses, in a run without a sampler
         self._similar_field = ""  # a field of such rows that may hold the responses
         self._single_field = ""  # a field of such rows with one text, which may be one of several responses
+        self._missing: dict[str, tuple[str, str]] = {}  # an option of the user -> its field, which a row lacks; advice
 
     def check(self) -> None:
         """Raise InputError if the path of the report is another file, which must not be removed."""
@@ -76,6 +78,7 @@ class BadRows:
                 sys.stderr.write(self.located(row, problem) + "\n")
             self.retryable += row.retry
             names = self.reader.names
+            self._note_missing(row, problem)
             if not self._has_sampler and row.fields and not row.fields.get(names.responses):
                 self._unanswered += row.needs_responses(names)
                 self._similar_field = self._similar_field or _field_of_texts(row)
@@ -94,20 +97,42 @@ class BadRows:
 
     def hint(self) -> str:
         """Return advice for the user; empty if there is none."""
+        typed = [
+            f"hint: rows have no field {field!r}, which {option} names.{advice}"
+            for option, (field, advice) in self._missing.items()
+            if option
+        ]
+        if typed:
+            return one_line("; ".join(typed))
         hints = []
-        if self._single_field:
+        if self._single_field and not self.reader.group_by:
             hints.append(
                 f"hint: the field {self._single_field!r} has one response in each row: add --group-by FIELD, with a "
                 "field that the rows of one question share"
             )
         elif self._unanswered:
             hints.append(
-                f"hint: {self._unanswered} rows have a question and no responses: add --sampler NAME to ask a model"
+                f"hint: {self._unanswered} rows have a question and no responses: add --sampler NAME to ask a model; "
+                "if another field has the responses, name it with --responses FIELD"
+            )
+        elif "" in self._missing and not self._similar_field:
+            hints.append(
+                "hint: name the field with the responses with --responses FIELD; if each row has one response, add "
+                "--group-by FIELD too, with a field that the rows of one question share"
             )
         if self._similar_field:
             field = one_line(self._similar_field)
             hints.append(f"hint: the field {field!r} holds texts: add --responses {field} to use it")
         return "\n".join(hints)
+
+    def _note_missing(self, row: InputRow, problem: str) -> None:
+        """Note the field that the row lacks by the option that names it; the option is empty if none does."""
+        names = self.reader.names
+        responses = "--responses" if names.responses != FieldNames().responses else ""
+        options = {"--group-by": self.reader.group_by, "--question": names.question, responses: names.responses}
+        for option, field in options.items():
+            if field is not None and problem.startswith(f"no field {field!r}"):
+                self._missing.setdefault(option, (field, nearest(field, row.fields or ())))
 
     def _line(self, row: InputRow, problem: str) -> str:
         retry = {"retry": True} if row.retry else {}

@@ -86,7 +86,10 @@ class RowReader(ABC):
         name: the path of the file; "-": standard input.
         names: the names of the fields that are measured.
         question_option: the option that gives the rows their question, for a warning.
+        group_by: the field that the rows of a group share; None: rows are not joined.
     """
+
+    group_by: str | None = None
 
     question_option = "--question FIELD"
     unit: ClassVar[str]

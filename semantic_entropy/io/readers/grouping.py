@@ -40,7 +40,7 @@ class GroupedReader(RowReader):
 
     def __init__(self, reader: RowReader, group_by: str) -> None:
         super().__init__(reader.name, reader.names)
-        self._reader, self._group_by = reader, group_by
+        self._reader, self.group_by = reader, group_by
         self.question_option = reader.question_option
         self.unit, self.number_key = reader.unit, reader.number_key  # type: ignore[misc]  # of the first row of a group
         self._lists: set[str] | None = None  # the fields that differ inside a group; None: not known yet
@@ -72,17 +72,17 @@ class GroupedReader(RowReader):
             fields = row.fields or {}
             if row.problem:
                 yield None, row
-            elif self._group_by in fields:
-                yield self._key(fields[self._group_by], row)
-            elif self._group_by == QUESTION and row.group and row.group.question is not None:
+            elif self.group_by in fields:
+                yield self._key(fields[self.group_by], row)
+            elif self.group_by == QUESTION and row.group and row.group.question is not None:
                 yield self._key(row.group.question, row)
             else:
                 has = ", ".join(fields) or "none"
-                yield None, _without_group(row, f"no field {self._group_by!r} for --group-by; it has {has}")
+                yield None, _without_group(row, f"no field {self.group_by!r} for --group-by; it has {has}")
 
     def _key(self, value: Any, row: InputRow) -> tuple[bytes | None, InputRow]:
         if value is None or (isinstance(value, float) and math.isnan(value)) or not str(value).strip():
-            return None, _without_group(row, f"no value in the field {self._group_by!r} for --group-by ({value!r})")
+            return None, _without_group(row, f"no value in the field {self.group_by!r} for --group-by ({value!r})")
         return _digest(value), row
 
     def _survey(self) -> set[str]:
@@ -110,8 +110,8 @@ class GroupedReader(RowReader):
             sys.stderr.write(f"responses: the field {found!r} (--responses FIELD names another one)\n")
         if not self._adjacent:
             note = (
-                f"{self.name}: rows with the same {self._group_by} are not adjacent, so all {count} rows are kept in "
-                f"memory; sort the file by {self._group_by} to need one group at a time"
+                f"{self.name}: rows with the same {self.group_by} are not adjacent, so all {count} rows are kept in "
+                f"memory; sort the file by {self.group_by} to need one group at a time"
             )
             sys.stderr.write(one_line(note) + "\n")
         return lists | taken
@@ -145,7 +145,7 @@ class GroupedReader(RowReader):
         questions = list(dict.fromkeys(group.question for group in groups))
         if len(questions) > 1:
             shown = " and ".join(f"{question!r:.60}" for question in questions[:2])
-            return None, f"rows with the same {self._group_by} have different questions: {shown}"
+            return None, f"rows with the same {self.group_by} have different questions: {shown}"
         responses = [response for group in groups for response in group.responses]
         logprobs = [tokens for group in groups for tokens in group.logprobs or ()]
         try:

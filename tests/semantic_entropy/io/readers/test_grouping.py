@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 import subprocess
@@ -14,8 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 
+from semantic_entropy import Scorer
 from semantic_entropy.cli import main
+from semantic_entropy.io import FileRun
 from semantic_entropy.io.formats import FOUND, InputOptions
+from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.io.measured_files import measure, read, write
 
 BY_ID = InputOptions(group_by="qid")
@@ -157,3 +161,42 @@ def test_a_run_in_which_no_row_has_two_responses_says_so(tmp_path, options):
         rows = [{**row, "responses": ["a"]} for row in rows]
     summary = measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl", options=options)
     assert "each of the 3 rows has one response, so there is nothing to compare" in str(summary)
+
+
+LOG = [{"conv_id": n // 2, "user_message": "Where?", "bot_reply": "Paris"} for n in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("names", "group_by", "says"),
+    [
+        (
+            FieldNames("bot_reply"),
+            "convid",
+            "hint: rows have no field 'convid', which --group-by names. Did you mean 'conv_id'?",
+        ),
+        (
+            FieldNames("reply"),
+            "conv_id",
+            "hint: rows have no field 'reply', which --responses names. Did you mean 'bot_reply'?",
+        ),
+        (
+            FieldNames("bot_reply", "usermessage"),
+            "conv_id",
+            "hint: rows have no field 'usermessage', which --question names. Did you mean 'user_message'?",
+        ),
+        (FieldNames(), None, "hint: name the field with the responses with --responses FIELD; if each row has one"),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_the_hint_of_rows_without_a_field_is_about_the_option_that_names_it(tmp_path, names, group_by, says, suffix):
+    path = tmp_path / f"in.{suffix}"
+    if suffix == "csv":
+        pd.DataFrame(LOG).to_csv(path, index=False)
+    else:
+        write(path, LOG)
+    options = InputOptions(group_by=group_by)
+    with contextlib.closing(Scorer("exact")) as scorer:
+        run = FileRun(
+            scorer, str(path), str(tmp_path / "out.jsonl"), names=names, overwrite=False, strict=False, options=options
+        )
+        assert run.execute(progress=False).hint.startswith(says)
