@@ -135,8 +135,14 @@ def _all_grams(text: str, n: int) -> frozenset[str]:
 _cached_grams = lru_cache(maxsize=4096)(_all_grams)
 
 
+LONGEST = 50_000  # characters, about 12,000 tokens: reading an answer takes up to 60 microseconds for each
+
+
 class Text(Equivalence):
     """Compares what short answers say. `text.fact_comparison` states the rule.
+
+    An answer of more than `LONGEST` characters is not read: it means the same as an equal text without regard to case
+    and white space, and any other pair is undecided, with this reason.
 
     The score is the share of the shorter answer's words and numbers that both answers contain; 0 if they contradict
     each other.
@@ -153,7 +159,20 @@ class Text(Equivalence):
         return (self.name,)
 
     def keys(self, question: str | None, answers: Sequence[str]) -> Sequence[Hashable | None]:
-        return [content(question, answer) for answer in answers]
+        return [_key(question, answer) for answer in answers]
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
-        return [compare(content(p.question, p.left), content(p.question, p.right)) for p in pairs]
+        return [_compare(pair) for pair in pairs]
+
+
+def _key(question: str | None, answer: str) -> Hashable:
+    return content(question, answer) if len(answer) <= LONGEST else " ".join(fold(answer).split())
+
+
+def _compare(pair: Pair) -> Verdict:
+    longest = max(len(pair.left), len(pair.right))
+    if longest <= LONGEST:
+        return compare(content(pair.question, pair.left), content(pair.question, pair.right))
+    if _key(pair.question, pair.left) == _key(pair.question, pair.right):
+        return Verdict(True, 1.0)
+    return Verdict(None, reason=f"an answer has {longest} characters, more than {LONGEST}")

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy import InputError, Pair, load_equivalence
+from semantic_entropy import InputError, Pair, estimate, load_equivalence
 from semantic_entropy.testing import check_equivalence
 from semantic_entropy_plugins.text import fact_comparison
 from semantic_entropy_plugins.text.fact_comparison import content
+from semantic_entropy_plugins.text.text_judges import LONGEST
 from tests.shared_data import rows
 
 TEXT = [  # question, one answer, another, the same?
@@ -140,3 +141,14 @@ def test_the_short_way_to_compare_numbers_agrees_with_the_rule_for_all_elements(
         fact_comparison._missing(right.numbers, left.numbers, right.facts, left.facts),
     )
     assert fact_comparison._different_numbers(left, right) == all(missing)
+
+
+@pytest.mark.timeout(30)  # reading both answers would take minutes
+def test_text_over_the_length_limit_is_equal_as_a_text_or_undecided_with_the_reason():
+    long = "1 " * LONGEST
+    result = estimate([long, long.replace(" ", "\n"), long + "2", "1"], equivalence="text")
+    assert result.labels == (0, 0, 1, 2)
+    assert len(result.undecided) == 3
+    assert any(f"more than {LONGEST}" in undecided.reason for undecided in result.undecided)
+    (verdict,) = load_equivalence("text").judge([Pair(None, long, long.upper() + "\n")])
+    assert verdict.same is True
