@@ -21,6 +21,7 @@ import difflib
 import json
 import shlex
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -82,7 +83,8 @@ def install_command(*requirements: str, python: str | None = None) -> str:
     """Return the command that installs these requirements in the way this package was installed.
 
     From a clone (also editable), a wheel or a repository, a requirement such as `semantic-entropy[nli]` has the place
-    where the package came from, because an index may not have the package or has another version. The command is uv's
+    where the package came from, because an index may not have the package or has another version. A clone has the
+    versions that were tested in `constraints.txt`, and the command uses them. The command is uv's
     if uv installed the package, else pip's.
 
     Args:
@@ -95,7 +97,7 @@ def install_command(*requirements: str, python: str | None = None) -> str:
     extras = dict.fromkeys(extra for each in own for extra in each.partition("[")[2].rstrip("]").split(",") if extra)
     others = [each for each in requirements if each not in own]
     arguments = [*(_own_requirement(list(extras), json.loads(origin or "{}")) if own else ()), *others]
-    return " ".join([shlex.join(command), *(each if each == "-e" else f"'{each}'" for each in arguments)])
+    return " ".join([shlex.join(command), *(each if each in ("-e", "-c") else f"'{each}'" for each in arguments)])
 
 
 def uninstall_command(name: str, python: str) -> str:
@@ -124,7 +126,9 @@ def _own_requirement(extras: Sequence[str], origin: dict[str, Any]) -> list[str]
         from urllib.request import url2pathname  # takes as long to import as the rest of the package
 
         path = url2pathname(urlsplit(url).path)
-        return [*(["-e"] if origin["dir_info"].get("editable") else []), f"{path}{extra}"]
+        constraints = Path(path, "constraints.txt")  # the versions that were tested
+        tested = ["-c", str(constraints)] if constraints.is_file() else []
+        return [*tested, *(["-e"] if origin["dir_info"].get("editable") else []), f"{path}{extra}"]
     if version_control := origin.get("vcs_info"):
         url = f"{version_control['vcs']}+{url}@{version_control['commit_id']}"
     return [f"{_DISTRIBUTION}{extra} @ {url}" if url else f"{_DISTRIBUTION}{extra}"]

@@ -27,6 +27,7 @@ from semantic_entropy.types import Pair, Verdict
 
 DEFAULT_FIELDS = {"left": "a", "right": "b", "label": "equivalent", "question": "question", "source": "source"}
 """The default field names of the parts of a labelled pair."""
+_FEW = 100  # pairs with one label: below, the 95 % interval of an accuracy of 0.9 is wider than 0.1
 _SHOWN = 5  # number of bad rows that a message lists
 
 
@@ -87,7 +88,22 @@ class ThresholdReport:
                 for source, both in self.sources.items()
             },
             "undecided": dict(self.undecided),
+            "warning": self.warning,
         }
+
+    @property
+    def warning(self) -> str:
+        """A warning that there are too few pairs to trust the threshold; empty if there are enough."""
+        found = self.all.picked
+        same = found.true_positives + found.false_negatives
+        fewest = min(same, found.pairs - same)
+        if fewest >= _FEW:
+            return ""
+        label = "the same" if fewest == same else "different"
+        return (
+            f"only {fewest} of the {found.pairs} pairs are labelled {label}: the threshold and these scores can be far "
+            f"from those of other pairs; label at least {_FEW} pairs of each kind"
+        )
 
     def __str__(self) -> str:
         return "\n".join(self._lines())
@@ -109,6 +125,8 @@ class ThresholdReport:
             yield _table_line(
                 f"  cross-validated, {len(self.held_out.thresholds)} folds", None, self.held_out.quality, width
             )
+        if warning := self.warning:
+            yield f"warning: {warning}"
         if self.sources:
             yield ""
             yield f"{'accuracy by source':{width}} pairs     as it is      best"
@@ -127,14 +145,21 @@ def read_labelled_pairs(name: str, fields: Mapping[str, str] = DEFAULT_FIELDS) -
     Raises:
         InputError: the file cannot be read, has no pairs, or has bad rows. The message names the bad lines.
     """
-    pairs, problems = [], []
+    pairs, problems, any_object = [], [], False
     for number, line in enumerate(_read_lines(name), start=1):
         if line.strip():
+            any_object = any_object or line.lstrip().startswith(b"{")
             pair = _parse_pair(line, fields)
             if isinstance(pair, str):
                 problems.append(f"line {number}: {pair}")
             else:
                 pairs.append(pair)
+    if problems and not any_object:
+        converted = f"pandas.read_csv({name!r}).to_json('pairs.jsonl', orient='records', lines=True)"
+        raise InputError(
+            f"{name}: no line is a JSON object, and only JSON lines are read here. Convert a table first, such as with "
+            f'python -c "import pandas; {converted}"'
+        )
     if problems:
         more = f"\n  and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise InputError(f"{name}: bad rows:\n  " + "\n  ".join(problems[:_SHOWN]) + more)

@@ -51,6 +51,17 @@ def test_extras_of_the_package_are_one_requirement_beside_others(installed):
     assert command == "pip install -e '/home/me/clone[nli,judge]' 'vllm'"
 
 
+@pytest.mark.parametrize("editable", [True, False])
+def test_the_command_for_a_clone_uses_its_constraints(installed, tmp_path, editable):
+    installed({"url": tmp_path.as_uri(), "dir_info": {"editable": editable}}, "pip")
+    (tmp_path / "constraints.txt").touch()
+    e = "-e " if editable else ""
+    assert install_command("semantic-entropy[nli]") == (
+        f"pip install -c '{tmp_path}/constraints.txt' {e}'{tmp_path}[nli]'"
+    )
+    assert install_command("vllm") == "pip install 'vllm'"  # vllm pins its own versions
+
+
 def test_a_command_for_an_interpreter_names_it(installed):
     installed(None, "pip")
     assert install_command("vllm", python="/env/bin/python") == "/env/bin/python -m pip install 'vllm'"

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -147,6 +150,23 @@ def test_a_bad_row_is_an_error_with_its_line_number(tmp_path, row, part):
     ran = command(write(tmp_path / "pairs.jsonl", [PAIRS[0], row, "", *PAIRS[1:]]), "-e", "ngram")
     assert ran.exit_code == 1
     assert part in ran.output
+
+
+def test_a_table_gets_the_command_that_converts_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = "a,b,equivalent\nParis,It is Paris,true\nParis,Rome,false\n"
+    ran = command(write(Path("pairs.csv"), [table]), "-e", "ngram")
+    assert ran.exit_code == 1
+    assert "only JSON lines are read here" in ran.output
+    subprocess.run([sys.executable, *shlex.split(ran.output.split("python ")[1])], check=True)
+    assert command("pairs.jsonl", "-e", "ngram").exit_code == 0
+
+
+def test_few_pairs_of_a_label_are_a_warning(tmp_path):
+    ran = command(write(tmp_path / "few.jsonl", PAIRS), "-e", "ngram")
+    assert "warning: only 3 of the 6 pairs are labelled the same" in ran.stdout
+    many = [{"a": f"number {n}", "b": f"number {n}" * (1 + n % 2), "equivalent": n % 2} for n in range(200)]
+    assert "warning" not in command(write(tmp_path / "many.jsonl", many), "-e", "ngram").output
 
 
 def test_only_the_first_bad_rows_are_shown(tmp_path):
