@@ -268,7 +268,8 @@ class BatchResult(Sequence[Result]):
     def __repr__(self) -> str:
         finite = [h for h in self.entropies if not math.isnan(h)]
         mean = f", mean entropy {sum(finite) / len(finite):.3f} nats" if finite else ""
-        return "\n  warning: ".join([f"BatchResult: {len(self)} groups{mean}", *self.warnings])
+        unknown = f", {len(self) - len(finite)} unknown (nan)" if len(finite) < len(self) else ""
+        return "\n  warning: ".join([f"BatchResult: {len(self)} groups{mean}{unknown}", *self.warnings])
 
 
 def _finite(value: float | None) -> float | None:

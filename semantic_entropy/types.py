@@ -153,7 +153,7 @@ class SampleFailure:
 class Group:
     """One question, the responses to this question, and data about the responses.
 
-    If the caller passed the responses, all fields after `logprobs` are None.
+    If the caller passed the responses, the fields from `samples` to `n` are None, except `note`.
 
     Attributes:
         responses: (G,) the texts of the responses.
@@ -164,6 +164,7 @@ class Group:
         note: a warning for the result, such as the reason why responses are missing.
         lost_usage: the cost of the missing responses.
         n: the number of responses that were requested from the sampler.
+        cut_off: the number of responses that ended at the token limit, if the caller passed replies of a chat model.
     """
 
     responses: tuple[str, ...]
@@ -174,6 +175,7 @@ class Group:
     note: str | None = None
     lost_usage: Usage | None = None
     n: int | None = None
+    cut_off: int = 0
 
 
 @dataclass(frozen=True, slots=True)

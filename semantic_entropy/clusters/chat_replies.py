@@ -23,15 +23,19 @@ _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
 
 
 class Replies(NamedTuple):
-    """The (G,) texts of replies, and their token log-probabilities in nats; None if a reply has none."""
+    """The (G,) texts of replies, their token log-probabilities in nats (None if a reply has none), and how many of the
+    replies ended at the token limit.
+    """
 
     texts: list[str]
     logprobs: list[list[float]] | None
+    cut_off: int = 0
 
 
 class _Reply(NamedTuple):
     text: str
     logprobs: list[float] | None
+    cut_off: bool = False
 
 
 class _Unreadable(ValueError):  # noqa: N818  # caught in this module
@@ -47,7 +51,8 @@ def read_replies(value: Any) -> Replies | None:
     except _Unreadable:
         return None
     logprobs = [reply.logprobs for reply in replies if reply.logprobs]
-    return Replies([reply.text for reply in replies], logprobs if len(logprobs) == len(replies) else None)
+    cut_off = sum(reply.cut_off for reply in replies)
+    return Replies([reply.text for reply in replies], logprobs if len(logprobs) == len(replies) else None, cut_off)
 
 
 def is_reply(value: Any) -> bool:
@@ -95,7 +100,7 @@ def _replies(value: Any, depth: int = 0) -> Iterator[_Reply]:
     elif isinstance(value, Mapping) and isinstance(value.get("choices"), list):
         yield from _replies(value["choices"], depth + 1)
     elif isinstance(value, Mapping):
-        yield _read_object(value)
+        yield _read_object(value)._replace(cut_off=_is_cut_off(value))
     else:
         raise _Unreadable
 
@@ -111,6 +116,14 @@ def _read_object(value: Mapping[str, Any]) -> _Reply:
     if value.get("role") == "assistant" and "content" in value:
         return _read_message(value, None)
     raise _Unreadable
+
+
+def _is_cut_off(value: Mapping[str, Any]) -> bool:
+    """Whether a reply ended at the token limit, in the words of OpenAI, Anthropic, Ollama and the Responses API."""
+    details = value.get("incomplete_details")
+    reasons = [value.get(name) for name in ("finish_reason", "stop_reason", "done_reason")]
+    reasons += [details.get("reason")] if isinstance(details, Mapping) else []
+    return any(reason in ("length", "max_tokens", "max_output_tokens") for reason in reasons)
 
 
 def _read_message(message: Mapping[str, Any], logprobs: Any) -> _Reply:

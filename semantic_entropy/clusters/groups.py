@@ -63,7 +63,9 @@ def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> 
 
     The responses can also be replies of a chat model, such as the `choices` of an OpenAI object (`chat_replies`).
     """
+    cut_off = 0
     if replies := read_replies(responses):
+        cut_off = replies.cut_off
         responses, logprobs = replies.texts, replies.logprobs if logprobs is None else logprobs
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(f"{where}responses={_show(responses)} must be a list of str")
@@ -74,7 +76,7 @@ def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> 
             raise InputError(f"{where}response {i} is {_show(response)}, a {type(response).__name__}; it must be a str")
     if question is not None and not isinstance(question, str):
         raise InputError(f"{where}question is {_show(question)}, a {type(question).__name__}; it must be a str or None")
-    return Group(tuple(responses), question, _logprobs(logprobs, len(responses), where))
+    return Group(tuple(responses), question, _logprobs(logprobs, len(responses), where), cut_off=cut_off)
 
 
 def many_groups(responses: Sequence[Any], question: Any, logprobs: Any) -> list[Group]:

@@ -169,5 +169,5 @@ def test_a_batch_is_a_list_of_results():
     assert batch == list(batch)
     assert batch[1:][0] == batch[1]
     assert math.isnan(batch.entropies[2])
-    assert repr(batch) == "BatchResult: 3 groups, mean entropy 0.347 nats"
+    assert repr(batch) == "BatchResult: 3 groups, mean entropy 0.347 nats, 1 unknown (nan)"
     assert [fields["entropy"] for fields in batch.to_dicts()] == [0.0, batch[1].entropy, None]

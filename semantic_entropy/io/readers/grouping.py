@@ -139,6 +139,8 @@ class GroupedReader(RowReader):
             for name in names
         }
         group, problem = self._group([row.group for row in members if row.group])
+        if group and self.group_by == QUESTION:  # the question of a batch is in its requests
+            fields.setdefault(QUESTION, group.question)
         return InputRow(members[0].number, _row_text(fields) if problem else "", fields, group, problem)
 
     def _group(self, groups: Sequence[Group]) -> tuple[Group | None, str | None]:
@@ -149,7 +151,8 @@ class GroupedReader(RowReader):
         responses = [response for group in groups for response in group.responses]
         logprobs = [tokens for group in groups for tokens in group.logprobs or ()]
         try:
-            return one_group(responses, questions[0], logprobs if len(logprobs) == len(responses) else None), None
+            group = one_group(responses, questions[0], logprobs if len(logprobs) == len(responses) else None)
+            return replace(group, cut_off=sum(each.cut_off for each in groups)), None
         except InputError as error:
             return None, str(error)
 

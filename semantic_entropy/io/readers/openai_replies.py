@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from semantic_entropy.clusters import last_user_turn, one_group, read_replies
@@ -45,7 +46,7 @@ class OpenAICheck:
             return None, f"no reply of a chat model; it has {', '.join(body if isinstance(body, Mapping) else fields)}"
         question = self._questions.get(str(fields.get("custom_id")), names.question_in(fields)[1])
         try:
-            return one_group(replies.texts, question, replies.logprobs), None
+            return replace(one_group(replies.texts, question, replies.logprobs), cut_off=replies.cut_off), None
         except InputError as error:
             return None, str(error)
 

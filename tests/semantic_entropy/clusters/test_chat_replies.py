@@ -59,7 +59,7 @@ RESPONSE = {  # the form of OpenAI's Responses API
     ],
 )
 def test_the_texts_and_log_probabilities_of_replies_are_read(value, texts, logprobs):
-    assert read_replies(value) == (texts, logprobs)
+    assert read_replies(value)[:2] == (texts, logprobs)
 
 
 @pytest.mark.parametrize("value", [["Paris"], "Paris", [], [1], {"a": 1}, None, [{"text": "no reply"}], [choice(5)]])
@@ -78,3 +78,20 @@ def test_choices_are_responses_of_a_call_and_of_a_table():
         assert table["entropy"].to_list() == [plain.entropy]
     with pytest.raises(InputError, match="response 1 is 5"):
         estimate(["Paris", 5])
+
+
+@pytest.mark.parametrize(
+    ("reply", "cut_off"),
+    [
+        ({"message": {"role": "assistant", "content": "It is"}, "finish_reason": "length"}, True),
+        ({"text": "It is", "index": 0, "finish_reason": "length"}, True),
+        ({"role": "assistant", "content": [{"type": "text", "text": "It is"}], "stop_reason": "max_tokens"}, True),
+        ({"message": {"role": "assistant", "content": "It is"}, "done_reason": "length"}, True),
+        ({"object": "response", "output": [], "incomplete_details": {"reason": "max_output_tokens"}}, True),
+        ({"message": {"role": "assistant", "content": "length"}, "finish_reason": "stop"}, False),
+    ],
+)
+def test_replies_that_were_cut_off_are_counted_and_the_result_warns(reply, cut_off):
+    assert read_replies([reply, reply]).cut_off == 2 * cut_off
+    warnings = " ".join(estimate([reply, reply], equivalence="exact").warnings)
+    assert ("2 of 2 responses were cut off" in warnings) is cut_off

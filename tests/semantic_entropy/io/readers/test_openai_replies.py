@@ -118,3 +118,19 @@ def test_a_batch_output_can_be_standard_input(tmp_path):
     done = CliRunner().invoke(main, ["estimate", "-", "-o", str(tmp_path / "out.jsonl")], input=lines)
     assert done.exit_code == 0, done.output
     assert read(tmp_path / "out.jsonl")[0]["n_valid"] == 2
+
+
+def test_rows_grouped_by_the_question_of_a_batch_have_it_and_the_warning_of_their_cut_off_replies(tmp_path):
+    write(tmp_path / "requests.jsonl", [request(f"q{n}", "Where?") for n in range(3)])
+    replies = [completion("It is"), completion("Paris"), completion("It is")]
+    for cut in (0, 2):
+        replies[cut]["choices"][0]["finish_reason"] = "length"
+    source = write(tmp_path / "batch.jsonl", [batch_line(f"q{n}", reply) for n, reply in enumerate(replies)])
+    options = InputOptions(requests=str(tmp_path / "requests.jsonl"), group_by="question")
+    measure(source, tmp_path / "out.jsonl", options=options)
+    (row,) = read(tmp_path / "out.jsonl")
+    assert row["question"] == "Where?"
+    assert any("2 of 3 responses were cut off at the token limit" in warning for warning in row["warnings"])
+    measure(source, tmp_path / "single.jsonl", options=InputOptions(requests=options.requests))
+    single = [" ".join(each["warnings"]) for each in read(tmp_path / "single.jsonl")]
+    assert ["cut off" in warnings for warnings in single] == [True, False, True]
