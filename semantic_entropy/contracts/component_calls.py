@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any
 
 from semantic_entropy.errors import PluginError, SemanticEntropyError
+from semantic_entropy.types import Usage
 
+_MOST_TOKENS = 2**53  # above, a float or a file of 64-bit integers cannot hold a sum
 _ROUNDING = 1e-6  # scores and probabilities in float32 exceed their limits by less
 
 
@@ -72,6 +75,27 @@ def raised_message(what: str, error: BaseException, during: str) -> str:
     return f"{what} raised {type(error).__name__}: {error}" + (f" in {during}" if during else "")
 
 
+def shown(value: object) -> str:
+    """Return the beginning of the value's repr for a message. A component's own `__repr__` may raise."""
+    try:
+        return f"{value!r:.200}"
+    except Exception:  # noqa: BLE001  # any code of a component
+        return f"<{type(value).__name__}, whose repr raises>"
+
+
+def is_usage(value: Any) -> bool:
+    """Whether the value is None or a `Usage` whose numbers are finite and not negative."""
+    if value is None:
+        return True
+    if not isinstance(value, Usage):
+        return False
+    counts: tuple[Any, ...] = (value.requests, value.input_tokens, value.output_tokens)
+    cost: Any = value.cost
+    return all(isinstance(count, Integral) and 0 <= int(count) <= _MOST_TOKENS for count in counts) and (
+        cost is None or (isinstance(cost, Real) and 0 <= as_float(cost) < math.inf)
+    )
+
+
 def are_hashable(keys: Sequence[object]) -> bool:
     """Whether all values have a hash."""
     try:
@@ -85,6 +109,13 @@ def share(value: Any) -> Any:
     """Return a number in [0, 1] as a float, without its rounding error; another value unchanged."""
     if type(value) is float and 0.0 <= value <= 1.0:  # the usual case, checked fast
         return value
-    if not isinstance(value, Real) or not -_ROUNDING <= float(value) <= 1 + _ROUNDING:
-        return value
-    return min(1.0, max(0.0, float(value)))
+    number = as_float(value) if isinstance(value, Real) else math.nan
+    return min(1.0, max(0.0, number)) if -_ROUNDING <= number <= 1 + _ROUNDING else value
+
+
+def as_float(number: Real | float) -> float:
+    """Return the number as a float; inf if it is too large for a float."""
+    try:
+        return float(number)
+    except OverflowError:
+        return math.inf

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from numbers import Integral, Real
 from typing import Any, NoReturn
 
 from semantic_entropy.clusters.clusterers import Clusterer, Flow
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts.component_calls import are_hashable, call_component, raised_message, share
+from semantic_entropy.contracts.component_calls import (
+    are_hashable,
+    as_float,
+    call_component,
+    raised_message,
+    share,
+    shown,
+)
 from semantic_entropy.errors import PluginError, SemanticEntropyError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.types import Estimate, Evidence
@@ -22,7 +30,7 @@ def clusterer_for(clusterer: Clusterer, judge: Equivalence) -> Clusterer:
     what = f"clusterer {clusterer.name!r}"
     chosen: Any = call_component(what, clusterer.for_judge, judge, during="for_judge()")
     if not isinstance(chosen, Clusterer):
-        raise PluginError(f"{what}: for_judge() returned {chosen!r:.200}; return a Clusterer, such as self")
+        raise PluginError(f"{what}: for_judge() returned {shown(chosen)}; return a Clusterer, such as self")
     return chosen
 
 
@@ -44,7 +52,7 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
             for i, j in wanted or ():
                 usual = type(i) is type(j) is int and 0 <= i < size and 0 <= j < size
                 if not usual and not (_is_index(i, size) and _is_index(j, size)):
-                    _reject_flow(clusterer, size, f"asked for the pairs {wanted!r:.200}; a pair is two indices")
+                    _reject_flow(clusterer, size, f"asked for the pairs {shown(wanted)}; a pair is two indices")
             verdicts = (yield wanted) if wanted else []
             wanted = flow.send(verdicts)
     except StopIteration as end:
@@ -54,7 +62,7 @@ def checked_flow(clusterer: Clusterer, size: int) -> Flow:
     except (Exception, SystemExit) as error:  # noqa: BLE001  # the new error names the clusterer
         _reject_flow(clusterer, size, f"raised {type(error).__name__}: {error}", error)
     if not isinstance(labels, list) or len(labels) != size or not are_hashable(labels):
-        _reject_flow(clusterer, size, f"returned {labels!r:.200}; flow(size) returns a list of one label for each")
+        _reject_flow(clusterer, size, f"returned {shown(labels)}; flow(size) returns a list of one label for each")
     return labels
 
 
@@ -72,7 +80,7 @@ def check_requirements(estimator: EntropyEstimator) -> None:
     fields = Evidence.__dataclass_fields__
     if not isinstance(requires, AbstractSet) or not all(name in fields for name in requires):
         raise PluginError(
-            f"estimator {estimator.name!r}: requires is {requires!r:.200}; it is a set of fields of Evidence: "
+            f"estimator {estimator.name!r}: requires is {shown(requires)}; it is a set of fields of Evidence: "
             f"{', '.join(fields)}"
         )
 
@@ -95,9 +103,9 @@ def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
         raise PluginError(raised_message(f"estimator {estimator.name!r}", error, "")) from error
     clusters = max(evidence.labels) + 1
     value: Any = returned.value if isinstance(returned, Estimate) else None
-    if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(value):
+    if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(as_float(value)):
         raise PluginError(
-            f"estimator {estimator.name!r} returned {returned!r:.200} for {clusters} clusters; return Estimate(value) "
+            f"estimator {estimator.name!r} returned {shown(returned)} for {clusters} clusters; return Estimate(value) "
             "with a finite number, or Estimate(value, probabilities) with one probability for each cluster"
         )
     estimate: Estimate = returned
@@ -111,12 +119,13 @@ def _distribution(estimator: EntropyEstimator, probabilities: Any, clusters: int
     if probabilities is None:
         return None
     try:
-        found = tuple(map(share, probabilities))
-    except TypeError:  # not a sequence
+        # the order of a set is no order of clusters, and the values of a dict are not those that it yields
+        found = () if isinstance(probabilities, Mapping | AbstractSet | str) else tuple(map(share, probabilities))
+    except Exception:  # noqa: BLE001  # not a sequence, or a class whose methods raise
         found = ()
     if not _is_distribution(found, clusters):
         raise PluginError(
-            f"estimator {estimator.name!r} returned the probabilities {probabilities!r:.200} for {clusters} clusters; "
+            f"estimator {estimator.name!r} returned the probabilities {shown(probabilities)} for {clusters} clusters; "
             "return one for each cluster, in [0, 1], with the sum 1; or None if the value is not the entropy of a "
             "distribution"
         )

@@ -6,13 +6,15 @@ from collections.abc import Generator, Iterable, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from semantic_entropy.contracts.component_calls import raised_message
+from semantic_entropy.contracts.component_calls import is_usage, raised_message, shown
 from semantic_entropy.errors import SamplingError, SemanticEntropyError
-from semantic_entropy.types import Request, Sample, SampleFailure, Usage
+from semantic_entropy.types import Request, Sample, SampleFailure
 
 if TYPE_CHECKING:
     from semantic_entropy.sampling.base import Sampler
 
+_FLOATS = "they are a tuple of floats, or None"
+_USAGE = "Usage or None, and its numbers are finite, not negative, and at most 2**53"
 _NUMBERS = ("logprobs", "token_entropies", "hidden_state")
 
 
@@ -87,8 +89,8 @@ def _outcome(
         )
     if isinstance(result, SampleFailure):
         reason: Any = result.reason
-        if not isinstance(reason, str) or not isinstance(result.usage, Usage | None):
-            _reject(sampler, f"yielded {result!r:.200}; the reason is a text, and usage is a Usage or None")
+        if not isinstance(reason, str) or not is_usage(result.usage):
+            _reject(sampler, f"yielded {shown(result)}; the reason is a text, and usage is a {_USAGE}")
         return request, result
     if not isinstance(result, Sample):
         _reject(sampler, f"yielded {result!r:.200} for {request!r:.200}; yield a Sample or a SampleFailure")
@@ -102,17 +104,19 @@ def _plain_sample(sampler: Sampler, sample: Any) -> Sample:
     if not isinstance(sample.finish_reason, str | None) or not isinstance(sample.reasoning, str | None):
         texts = (sample.finish_reason, sample.reasoning)
         _reject(sampler, f"drew the finish_reason and the reasoning {texts!r:.200}; each is a str or None")
-    if not isinstance(sample.usage, Usage | None):
-        _reject(sampler, f"drew a sample with the usage {sample.usage!r:.200}; usage is a Usage or None")
+    if not is_usage(sample.usage):
+        _reject(sampler, f"drew a sample with the usage {shown(sample.usage)}; usage is a {_USAGE}")
     changed: dict[str, Any] = {}
     for name in _NUMBERS:
         values: Any = getattr(sample, name)
         if values is None or (type(values) is tuple and all(type(value) is float for value in values)):
             continue
+        if isinstance(values, str | bytes):  # float("1") is a number
+            _reject(sampler, f"drew a sample with the {name} {shown(values)}; {_FLOATS}")
         try:
             changed[name] = tuple(map(float, values))
-        except (TypeError, ValueError):
-            _reject(sampler, f"drew a sample with the {name} {values!r:.200}; they are a tuple of floats, or None")
+        except (TypeError, ValueError, OverflowError):
+            _reject(sampler, f"drew a sample with the {name} {shown(values)}; {_FLOATS}")
     plain: Sample = replace(sample, **changed) if changed else sample
     return plain
 

@@ -8,9 +8,9 @@ from numbers import Real
 from typing import Any, NoReturn
 
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts.component_calls import are_hashable, call_component, raised_message, share
+from semantic_entropy.contracts.component_calls import are_hashable, call_component, is_usage, raised_message, share
 from semantic_entropy.errors import EquivalenceError, SemanticEntropyError
-from semantic_entropy.types import Pair, Usage, Verdict
+from semantic_entropy.types import Pair, Verdict
 
 
 def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tuple[int, Verdict], None, None]:
@@ -34,7 +34,7 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
         else:
             stream = judge.stream(pairs)
         for index, verdict in stream:
-            if index not in missing:
+            if isinstance(index, float) or index not in missing:  # 1.0 == 1
                 _reject_count(judge, pairs, len(pairs) - len(missing) + 1 + sum(1 for _ in stream))
             missing.remove(index)
             yield index, verdict if _is_plain_verdict(verdict) else _plain_verdict(judge, pairs[index], verdict)
@@ -114,7 +114,7 @@ def _is_plain_verdict(verdict: Any) -> bool:
         and (score is None or (type(score) is float and 0.0 <= score <= 1.0))
         and (reason is None or isinstance(reason, str))
         and (by is None or isinstance(by, str))
-        and (usage is None or isinstance(usage, Usage))
+        and (usage is None or is_usage(usage))
     )
 
 
@@ -136,7 +136,7 @@ def _plain_verdict(judge: Equivalence, pair: Pair, verdict: Any) -> Verdict:
     if not _is_plain_verdict(plain):
         raise EquivalenceError(
             f"{_judge(judge)} returned {verdict!r:.200} for {pair!r}; the score is a number in [0, 1] or None, reason "
-            "and by are texts or None, and usage is a Usage or None"
+            "and by are texts or None, and usage is a Usage of numbers from 0 or None"
         )
     return plain
 

@@ -21,6 +21,7 @@ from semantic_entropy import (
     InputError,
     OptionError,
     PluginError,
+    SamplingError,
     Scorer,
     Verdict,
     estimate,
@@ -29,7 +30,7 @@ from semantic_entropy import (
 )
 from semantic_entropy.cli import main
 from semantic_entropy.contracts import judge_pairs
-from semantic_entropy.types import Estimate, Pair
+from semantic_entropy.types import Estimate, Pair, Sample, Usage
 from tests.semantic_entropy.sampling.dice import Dice
 
 
@@ -161,6 +162,13 @@ def test_a_clusterer_may_use_the_integers_of_numpy():
     assert estimate(["a", "b"], equivalence="exact", clusterer=Odd("a judge's pair")).labels == (0, 0)
 
 
+class Unprintable:
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+    __iter__ = __float__ = __repr__
+
+
 class Returns(EntropyEstimator):
     name = "returns"
 
@@ -183,6 +191,13 @@ class Returns(EntropyEstimator):
         (Estimate(0.0, (0.5, 0.4)), r"probabilities \(0.5, 0.4\)"),
         (Estimate(0.0, (math.nan, 1.0)), "probabilities .nan, 1.0"),
         (Estimate(0.0, 1.0), "probabilities 1.0"),
+        (Estimate(0.0, {0: 0.5, 1: 0.5}), "probabilities {0: 0.5, 1: 0.5}"),
+        (Estimate(0.0, {0.25, 0.75}), "probabilities {0.*; return one for each cluster"),
+        (Estimate(0.0, "01"), "probabilities '01'"),
+        (Estimate(0.0, (10**400, 1)), r"probabilities \(10000"),
+        (Estimate(10**400), "returned Estimate.value=10000"),
+        pytest.param(Estimate(0.0, Unprintable()), "probabilities <Unprintable, whose repr raises>", id="no repr"),
+        pytest.param(Unprintable(), "returned <Unprintable, whose repr raises>", id="no repr alone"),
     ],
     ids=str,
 )
@@ -397,6 +412,35 @@ class WantsNothing(Clusterer):
     def flow(self, size):
         yield None
         return [0] * size
+
+
+def test_an_index_of_a_stream_that_is_no_whole_number_is_an_error():
+    class Floats(Judge):
+        def stream(self, pairs):
+            yield from ((float(index), Verdict(True)) for index in range(len(pairs)))
+
+    with pytest.raises(EquivalenceError, match="stream.. with the index of each"):
+        estimate(["a", "b"], equivalence=Floats())
+
+
+@pytest.mark.parametrize(
+    ("part", "says"),
+    [
+        ({"logprobs": "12"}, "logprobs '12'; they are a tuple of floats"),
+        ({"logprobs": (10**400,)}, "logprobs .1000.*; they are a tuple of floats"),
+        ({"usage": Usage("x", 0, 0)}, "usage Usage.requests='x'.*its numbers are finite, not negative"),
+        ({"usage": Usage(1, -5, 0)}, "input_tokens=-5"),
+        ({"usage": Usage(1, 5, 2**70)}, "output_tokens=11805"),
+        ({"usage": Usage(1, 5, 5, math.nan)}, "cost=nan"),
+    ],
+)
+def test_a_sample_with_wrong_numbers_is_an_error_that_shows_them(part, says):
+    class Wrong(Dice):
+        def stream(self, requests):
+            yield from ((request, Sample("a", **part)) for request in requests for _ in range(request.n))
+
+    with pytest.raises(SamplingError, match=says):
+        Scorer(sampler=Wrong(), n=2).estimate(question=["q"])
 
 
 def test_a_clusterer_may_yield_none_for_no_pairs():
