@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import atexit
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
@@ -217,6 +217,7 @@ def estimate_file(
     from semantic_entropy.io import FileRun, InputOptions, check_paths  # the readers of all formats
     from semantic_entropy.tables import FieldNames
 
+    _check_names(choices, estimate_file)
     path, asked = fspath(output), None if requests is None else fspath(requests)
     samples, stored = choices.get("samples"), None if cache is None else Path(cache)
     if sampler is not None and samples is None:
@@ -247,8 +248,7 @@ atexit.register(_close_shared)
 
 def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
     """Call a scorer that has these choices and the shared judges and verdict cache."""
-    if unknown := choices.keys() - _CHOICES:
-        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), _CHOICES)}")
+    _check_names(choices, estimate)
     key = _choices_key(choices)
     if key is None:
         with Scorer(**choices, _resources=_shared) as scorer:
@@ -258,6 +258,13 @@ def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
         kept = Scorer(**choices, _resources=_shared)
         _scorers.put(key, kept)
     return kept._estimate(*call)  # noqa: SLF001
+
+
+def _check_names(choices: Mapping[str, Any], call: Callable[..., Any]) -> None:
+    """Raise TypeError if a choice is neither one of a scorer nor an argument of this call."""
+    if unknown := choices.keys() - _CHOICES:
+        known = {*_CHOICES, *(call.__kwdefaults__ or ())}
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), known)}")
 
 
 def _choices_key(choices: Mapping[str, Any]) -> Any:

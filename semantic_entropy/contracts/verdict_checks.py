@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Generator, Hashable, Sequence
 from numbers import Real
@@ -27,6 +28,8 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
         if type(judge).stream is Equivalence.stream and "stream" not in vars(judge):
             # All verdicts arrive together: checking them together is faster.
             verdicts = judge.judge(pairs)
+            if not hasattr(verdicts, "__iter__"):
+                _reject_verdicts(judge, verdicts)
             if isinstance(verdicts, list) and len(verdicts) == len(pairs) and all(map(_is_plain_verdict, verdicts)):
                 yield from enumerate(verdicts)
                 return
@@ -48,6 +51,14 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
     finally:
         if hasattr(stream, "close"):
             stream.close()
+
+
+def _reject_verdicts(judge: Equivalence, verdicts: object) -> NoReturn:
+    fix = "return a list with one Verdict for each pair"
+    if inspect.iscoroutine(verdicts):
+        verdicts.close()
+        fix = "make it a plain function, without async"
+    raise EquivalenceError(f"{_judge(judge)}: judge() returned a {type(verdicts).__name__}: {fix}")
 
 
 def judge_pairs(judge: Equivalence, pairs: Sequence[Pair]) -> list[Verdict]:

@@ -6,6 +6,7 @@ component also accept the built component.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
@@ -83,6 +84,8 @@ def as_equivalence(value: Any) -> Equivalence:
         return value
     if isinstance(value, type):
         raise InputError(f"equivalence={value.__name__} is a class: pass an instance, {value.__name__}(...)")
+    if inspect.iscoroutinefunction(value):
+        raise InputError(f"equivalence={value.__name__} is an async function: make it a plain function, without async")
     if callable(value):
         return FunctionEquivalence(value)
     raise InputError(

@@ -59,7 +59,7 @@ class Judge(Equivalence):
 @pytest.mark.parametrize(
     ("broken", "says"),
     [
-        ({"judge": None}, "raised TypeError"),
+        ({"judge": None}, "returned a NoneType"),
         ({"judge": [Verdict(True)] * 3}, "returned 3 verdicts for 1 pairs"),
         ({"judge": [True]}, "returned True for Pair.*return Verdict"),
         ({"judge": [Verdict("no")]}, "returned Verdict.same='no'"),

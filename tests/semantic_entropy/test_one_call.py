@@ -17,9 +17,11 @@ from semantic_entropy import (
     Sample,
     Sampler,
     Scorer,
+    SemanticEntropyError,
     Verdict,
     aestimate,
     estimate,
+    estimate_file,
     one_call,
     register,
     scorer,
@@ -194,3 +196,41 @@ def test_questions_for_a_sampler_can_be_a_series(components):
 def test_a_missing_response_in_a_series_is_named():
     with pytest.raises(InputError, match="response 1 is None"):
         estimate(pd.Series(["a", float("nan")]))
+
+
+def test_a_misspelt_argument_is_named_with_the_nearest_one(tmp_path):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'groupby'. Did you mean 'group_by'?"):
+        estimate_file("in.jsonl", tmp_path / "out.jsonl", groupby="id")
+    with pytest.raises(TypeError, match="unexpected keyword argument 'groupby'. Did you mean 'group_by'?"):
+        estimate(["a"], groupby="id")
+
+
+async def _is_same(left, right):
+    return left == right
+
+
+class _AsyncJudge(Equivalence):
+    name = "async"
+
+    async def judge(self, pairs):
+        return [Verdict(True) for _ in pairs]
+
+
+class _ForgetfulJudge(Equivalence):
+    name = "forgetful"
+
+    def judge(self, pairs):
+        [Verdict(True) for _ in pairs]
+
+
+@pytest.mark.parametrize(
+    ("judge", "says"),
+    [
+        (_is_same, "equivalence=_is_same is an async function: make it a plain function"),
+        (_AsyncJudge(), "'async'.* returned a coroutine: make it a plain function"),
+        (_ForgetfulJudge(), "'forgetful'.* returned a NoneType: return a list with one Verdict for each pair"),
+    ],
+)
+def test_a_judge_that_returns_no_list_is_an_error_with_the_fix(judge, says):
+    with pytest.raises(SemanticEntropyError, match=says):
+        estimate(["a", "b"], equivalence=judge)
