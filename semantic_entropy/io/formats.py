@@ -116,7 +116,7 @@ def _reader(
     if kind == "inspect":
         return InspectZipReader(file, names) if is_inspect_zip(file) else InspectJsonReader(file, names)
     if kind == "openai":
-        check = OpenAICheck(read_questions(InputFile(options.requests)) if options.requests else {})
+        check = OpenAICheck(read_questions(InputFile(options.requests)) if options.requests else None)
     elif kind == "lm-eval":
         check = check_sample
     if kind == "json" or (kind != "jsonl" and is_document(file)):

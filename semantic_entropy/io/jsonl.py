@@ -16,7 +16,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.files import close_flushed, open_append, remove, write_lines
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.readers.input_file import InputFile
-from semantic_entropy.io.readers.json_array import nested_rows
+from semantic_entropy.io.readers.json_array import nested_rows, unique_keys
 from semantic_entropy.io.result_lines import KeyIndex, ResultLines
 from semantic_entropy.io.rows import (
     InputRow,
@@ -60,7 +60,7 @@ class JsonlReader(RowReader):
     def _parse(self, number: int, line: bytes) -> InputRow:
         text = line.decode("utf-8", errors="replace").rstrip("\r\n")
         try:
-            fields = json.loads(line)
+            fields = json.loads(line, object_pairs_hook=unique_keys)
         except ValueError as error:
             return InputRow(number, text, None, problem=f"not JSON: {error}")
         except RecursionError:

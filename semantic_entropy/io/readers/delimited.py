@@ -102,7 +102,7 @@ class DelimitedReader(RowReader):
                 else:
                     if cells and after_header:
                         yield self._row(line, cells)
-                    after_header = after_header or bool(cells)
+                    after_header = after_header or any(cell.strip() for cell in cells)
                 line = rows.line_num + 1  # of the next row; a row can have several lines
 
     def _row(self, number: int, cells: list[str]) -> InputRow:

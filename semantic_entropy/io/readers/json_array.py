@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Generator, Mapping
 from typing import IO, Any
 
@@ -62,6 +63,15 @@ def nested_rows(fields: Mapping[str, Any]) -> str:
     )
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` of rows. Raise ValueError if an object has a key twice: a value would be lost."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"an object has the key {key!r:.80} {count} times")
+    return fields
+
+
 def array_items(file: InputFile) -> Generator[Any, None, None]:
     """Yield the items of a JSON array; of another value, the value itself.
 
@@ -78,6 +88,8 @@ def array_items(file: InputFile) -> Generator[Any, None, None]:
                 yield text.value()
                 if text.next_character() == ",":
                     text.skip()
+                    if text.next_character() == "]":
+                        raise text.error("an item is missing after the last ','")
                 elif text.next_character() != "]":
                     raise text.error("',' or ']' is missing after an item")
             text.skip()
@@ -85,12 +97,18 @@ def array_items(file: InputFile) -> Generator[Any, None, None]:
             raise text.error("text after the end of the JSON value")
 
 
+_DECODER = json.JSONDecoder(object_pairs_hook=unique_keys)
+
+
 class _Text:
     """The text of a JSON value, of which a part is in memory."""
 
     def __init__(self, source: IO[bytes], name: str) -> None:
         self._source, self._name = source, name
-        self._decoder, self._json = codecs.getincrementaldecoder("utf-8-sig")(), json.JSONDecoder()
+        self._decoder, self._json = (
+            codecs.getincrementaldecoder("utf-8-sig")(),
+            _DECODER,
+        )
         self._text, self._position, self._before, self._ended = "", 0, 0, False
 
     def next_character(self) -> str:
@@ -117,6 +135,8 @@ class _Text:
                     raise self.error(error.msg, error.pos) from error
             except RecursionError as error:
                 raise self.error("nested too deeply") from error
+            except ValueError as error:  # a key twice, or a number of more than 4,300 digits
+                raise self.error(str(error)) from error
             else:
                 if end < len(self._text) or not self._read(size):  # a number may go on in the next piece
                     self._position = end

@@ -5,7 +5,7 @@
     {"custom_id": "q1", "result": {"type": "succeeded", "message": {...}}}                                 Anthropic
 
 The choices of a row are its responses (`semantic_entropy.clusters.chat_replies`). A batch output has no questions: they
-come from the requests, which have the same `custom_id`. A failed request is a bad row.
+come from the requests, which have the same `custom_id`. A failed request is a bad row, and so is a reply without one.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ class OpenAICheck:
     """Reads the group of a reply.
 
     Args:
-        questions: the questions by `custom_id`.
+        questions: the questions by `custom_id`; None: no requests are given.
     """
 
-    def __init__(self, questions: Mapping[str, str]) -> None:
+    def __init__(self, questions: Mapping[str, str | None] | None) -> None:
         self._questions = questions
 
     def __call__(self, fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
@@ -44,7 +44,11 @@ class OpenAICheck:
             return None, problem
         if not isinstance(body, Mapping) or (replies := read_replies(body)) is None:
             return None, f"no reply of a chat model; it has {', '.join(body if isinstance(body, Mapping) else fields)}"
-        question = self._questions.get(str(fields.get("custom_id")), names.question_in(fields)[1])
+        request = str(fields.get("custom_id"))
+        if self._questions is not None and request not in self._questions:
+            return None, f"no request with the custom_id {request!r:.80} is in the file of --requests"
+        question = self._questions.get(request) if self._questions else None
+        question = names.question_in(fields)[1] if question is None else question
         try:
             return replace(one_group(replies.texts, question, replies.logprobs), cut_off=replies.cut_off), None
         except InputError as error:
@@ -68,15 +72,16 @@ def is_request_row(fields: Mapping[str, Any]) -> bool:
     return "custom_id" in fields and ("body" in fields or "params" in fields) and not is_reply_row(fields)
 
 
-def read_questions(file: InputFile) -> dict[str, str]:
-    """Read the question of each request of a batch input: its last user turn. Return the questions by `custom_id`.
+def read_questions(file: InputFile) -> dict[str, str | None]:
+    """Read the question of each request of a batch input: its last user turn. Return the questions by `custom_id`;
+    None: the request has no question.
 
     All questions are in memory; a batch of OpenAI has at most 50,000 requests.
 
     Raises:
-        InputError: a line is not a request.
+        InputError: a line is not a request, or two requests have the same `custom_id`.
     """
-    questions: dict[str, str] = {}
+    questions: dict[str, str | None] = {}
     with file.open() as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -87,9 +92,13 @@ def read_questions(file: InputFile) -> dict[str, str]:
             body = (request.get("body") or request.get("params")) if isinstance(request, dict) else None
             if not isinstance(body, dict) or "custom_id" not in request:
                 raise InputError(f"{file.name}, line {number}: not a request of a batch: it needs custom_id and body")
+            if (name := str(request["custom_id"])) in questions:
+                raise InputError(
+                    f"{file.name}, line {number}: the custom_id {name!r:.80} was in a line before, so the question of "
+                    "its reply is unknown: remove one of the requests"
+                )
             question = last_user_turn(body)
-            if isinstance(question, str):
-                questions[str(request["custom_id"])] = question
+            questions[name] = question if isinstance(question, str) else None
     return questions
 
 

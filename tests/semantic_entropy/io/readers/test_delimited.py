@@ -106,6 +106,14 @@ def test_an_open_quote_in_the_last_column_is_a_bad_row_that_names_the_lines_it_t
     assert problem == "not CSV: unexpected end of data (lines 3 to 5 were read as one row)"
 
 
+@pytest.mark.parametrize("blank", ["   ", "\t", " \n\n\t\t"])
+def test_blank_lines_before_the_names_of_the_columns_are_no_row(tmp_path, blank):
+    (tmp_path / "in.tsv").write_text(f"{blank}\nid\tresponse_1\tresponse_2\n1\ta\tb\n")
+    summary = measure(tmp_path / "in.tsv", tmp_path / "out.jsonl")
+    assert (summary.rows, summary.rejected) == (1, 0)
+    assert read(tmp_path / "out.jsonl")[0]["id"] == "1"
+
+
 def test_a_sampler_draws_for_the_questions_of_a_csv(tmp_path):
     register("sampler", "dice", Dice)
     (tmp_path / "in.csv").write_text("id,prompt\n1,one?\n2,two?\n")

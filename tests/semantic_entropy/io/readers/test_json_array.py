@@ -48,11 +48,26 @@ def test_an_array_is_read_in_pieces_of_any_size(tmp_path_factory, values, indent
         assert list(json_array.array_items(InputFile(str(path)))) == values
 
 
-@pytest.mark.parametrize("text", ["[{", '[{"a": 1} {"b": 2}]', "[1, 2", "[1] 2", '["a', "[tru]", "[" * 100_000])
+BROKEN = ["[{", '[{"a": 1} {"b": 2}]', "[1, 2", "[1] 2", '["a', "[tru]", "[" * 100_000, "[1,]", "[1, "]
+
+
+@pytest.mark.parametrize("text", BROKEN)
 def test_a_broken_array_is_an_error_with_the_place(tmp_path, text):
     (tmp_path / "in.json").write_text(text)
     with pytest.raises(InputError, match=r"in\.json: not JSON: .* \(character \d+\)"):
         list(json_array.array_items(InputFile(str(tmp_path / "in.json"))))
+
+
+@pytest.mark.parametrize("text", ['{"a": 1, "b": 2, "a": 3}', '[1, {"b": {"a": 1, "a": 2}}]'])
+def test_a_key_that_an_object_has_twice_is_an_error(tmp_path, text):
+    (tmp_path / "in.json").write_text(text)
+    with pytest.raises(InputError, match="not JSON: an object has the key 'a' 2 times"):
+        list(json_array.array_items(InputFile(str(tmp_path / "in.json"))))
+    (tmp_path / "in.jsonl").write_text(f'{{"row": {text}}}\n' + json.dumps(ROWS[0]) + "\n")
+    summary = measure(tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert (summary.rows, summary.rejected) == (1, 1)
+    problem = read(tmp_path / "out.jsonl.bad.jsonl")[0]["problem"]
+    assert problem == "not JSON: an object has the key 'a' 2 times"
 
 
 @pytest.mark.parametrize(("name", "indent"), [("in.json", 1), ("in.json", None), ("in.jsonl", None)])

@@ -68,13 +68,16 @@ def test_a_batch_output_gets_its_questions_from_the_requests_and_failures_are_ba
     )
     options = InputOptions(requests=str(requests))
     summary = measure(source, tmp_path / "out.jsonl", options=options, equivalence="text")
-    assert [row["custom_id"] for row in read(tmp_path / "out.jsonl")] == ["b", "a", "unknown"]
-    assert "1 of 3 rows have no field with a question" in summary.warning  # `unknown`
-    assert "--requests FILE (the input of the batch) or --question FIELD" in summary.warning
+    assert [row["custom_id"] for row in read(tmp_path / "out.jsonl")] == ["b", "a"]
+    assert not summary.warning
     assert [(row["line"], row["problem"]) for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [
         (2, "the request failed: This request could not be executed."),
         (4, "the request failed with status 429: Rate limit"),
+        (5, "no request with the custom_id 'unknown' is in the file of --requests"),
     ]
+    summary = measure(source, tmp_path / "without.jsonl", equivalence="text")
+    assert "3 of 3 rows have no field with a question" in summary.warning
+    assert "--requests FILE (the input of the batch) or --question FIELD" in summary.warning
 
 
 def test_a_batch_with_one_request_for_each_response_is_grouped_by_its_question(tmp_path):
@@ -86,6 +89,13 @@ def test_a_batch_with_one_request_for_each_response_is_grouped_by_its_question(t
     assert [row["answers"] for row in rows] == [["Paris", "Paris", "Lyon"], ["Rome", "Milan"]]
     assert rows[0]["custom_id"] == ["q1-0", "q1-1", "q1-2"]
     assert "likelihood" in rows[0]["scores"]
+
+
+def test_two_requests_with_one_custom_id_are_an_error(tmp_path):
+    source = write(tmp_path / "output.jsonl", [batch_line("a", completion("x", "y"))])
+    requests = write(tmp_path / "input.jsonl", [request("a", "one?"), request("a", "two?")])
+    with pytest.raises(InputError, match=r"input\.jsonl, line 2: the custom_id 'a' was in a line before"):
+        measure(source, tmp_path / "out.jsonl", options=InputOptions(requests=str(requests)))
 
 
 def test_anthropics_batches_are_read(tmp_path):
