@@ -22,13 +22,16 @@ __all__ = ["main"]
 
 
 class _Group(click.Group):
-    """A click group that prints the errors of this package as messages, without a traceback."""
+    """A click group that prints the errors of this package, and Ctrl-C, as messages without a traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except SemanticEntropyError as error:
             raise click.ClickException(printable(str(error))) from error
+        except KeyboardInterrupt:
+            click.echo("interrupted", err=True)
+            raise SystemExit(130) from None
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

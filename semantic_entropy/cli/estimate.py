@@ -109,7 +109,8 @@ def estimate_command(
             summary = run.execute(progress=not quiet and sys.stderr.isatty())
         except KeyboardInterrupt:
             advice = "; run the same command again to continue" if output not in (None, "-") else ""
-            click.echo(f"interrupted after {run.rows} rows{advice}", err=True)
+            stored = f"; {scorer.store.added} new responses are stored" if scorer.store else ""
+            click.echo(f"interrupted after {run.rows} rows{stored}{advice}", err=True)
             sys.exit(130)
         except BrokenPipeError:  # the reader, such as `head`, has ended: the flush at exit must not fail again
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 from semantic_entropy.plugin import Usage
 
 ENCODING = "gzip"  # the content encoding that requests allow
+_MOST_TOKENS = 2**40  # of one call: no context window is that large
 _MESSAGE_LENGTH = 500  # characters of a server's message that are shown: the message may be an HTML page
 _GZIP = ("gzip", "x-gzip")
 _LOWEST_LOGPROB = -1e300
@@ -93,7 +94,7 @@ class BodyReader:
 
     def __init__(self, encoding: str, most: int) -> None:
         self._body, self._most = bytearray(), most
-        self._unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16) if encoding.strip().lower() in _GZIP else None
+        self._unpacker = _new_unpacker() if encoding.strip().lower() in _GZIP else None
         if self._unpacker is None and encoding.strip().lower() not in ("", "identity"):
             raise UnreadableBodyError(
                 f"its answer has the content encoding {shorten(encoding)!r}, but the request allows only {ENCODING}"
@@ -101,14 +102,32 @@ class BodyReader:
 
     def add(self, part: bytes) -> None:
         """Unpack the next part. Raises UnreadableBodyError if the body is too large, zlib.error if it is not gzip."""
+        while part:
+            part = self._add_member(part)
+            if len(self._body) > self._most:
+                raise UnreadableBodyError(f"its answer is larger than {self._most / 1e6:g} MB")
+
+    def _add_member(self, part: bytes) -> bytes:
+        """Unpack up to the end of a gzip member, and return the rest. Zeros may follow a member."""
+        if self._unpacker is None:
+            self._body += part
+            return b""
+        if self._unpacker.eof:
+            part = part.lstrip(b"\0")
+            self._unpacker = _new_unpacker() if part else self._unpacker
+        if not part:
+            return b""
         room = self._most - len(self._body) + 1  # at least 1: zlib takes 0 for no limit
-        self._body += self._unpacker.decompress(part, room) if self._unpacker else part
-        if len(self._body) > self._most:
-            raise UnreadableBodyError(f"its answer is larger than {self._most / 1e6:g} MB")
+        self._body += self._unpacker.decompress(part, room)
+        return bytes(self._unpacker.unused_data)
 
     def text(self) -> str:
         """The body as UTF-8; invalid bytes become U+FFFD."""
         return self._body.decode("utf-8-sig", errors="replace")
+
+
+def _new_unpacker() -> Any:
+    return zlib.decompressobj(zlib.MAX_WBITS | 16)
 
 
 def parse_json(text: str) -> Any:
@@ -234,4 +253,5 @@ def _logprob(value: Any) -> float | None:
 
 
 def _token_count(value: Any) -> int:
-    return value if type(value) is int and value > 0 else 0
+    """The number of tokens; 0 if it is not known: a server can send any number, and files hold 64 bits."""
+    return value if type(value) is int and 0 < value <= _MOST_TOKENS else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 
 import pytest
@@ -28,6 +29,19 @@ def decode(body):
 
 def unchanged(text):
     return text
+
+
+@given(
+    members=st.lists(st.tuples(st.binary(max_size=40), st.integers(0, 3)), min_size=1, max_size=4),
+    size=st.integers(1, 50),
+)
+def test_all_members_of_a_gzip_body_are_read_in_parts_of_any_size(members, size):
+    packed = b"".join(gzip.compress(text) + b"\0" * zeros for text, zeros in members)
+    reader = BodyReader("gzip", 10**6)
+    for start in range(0, len(packed), size):
+        reader.add(packed[start : start + size])
+    expected = b"".join(text for text, _ in members)
+    assert reader.text() == expected.decode("utf-8-sig", errors="replace")
 
 
 CONTENT = [  # a message, its text, its reasoning
@@ -114,6 +128,7 @@ USAGE = [
     ({"usage": {"prompt_tokens": 3, "completion_tokens": 4}}, Usage(1, 3, 4)),
     ({"usage": {"prompt_tokens": 3}}, Usage(1, 3, 0)),
     ({"usage": {"prompt_tokens": -3, "completion_tokens": "4"}}, Usage(1, 0, 0)),
+    ({"usage": {"prompt_tokens": 2**70, "completion_tokens": 10**400}}, Usage(1, 0, 0)),
     ({"usage": None}, Usage(1, 0, 0)),
     ({}, Usage(1, 0, 0)),
     (None, Usage(1, 0, 0)),

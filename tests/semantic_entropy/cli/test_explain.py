@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest.mock import patch
+
 import pytest
 from click.testing import CliRunner
 
@@ -61,3 +63,10 @@ def test_control_characters_of_an_argument_do_not_reach_the_terminal():
     shown = CliRunner().invoke(main, ["explain", "a", "b", "-q", ESCAPE, "--convention", ESCAPE], color=True).output
     assert "Error: convention=" in shown
     assert "\x1b" not in shown
+
+
+def test_ctrl_c_in_a_command_is_one_line_and_status_130():
+    runner = CliRunner()
+    with patch("semantic_entropy.cli.explain.open_scorer", side_effect=KeyboardInterrupt):
+        done = runner.invoke(main, ["explain", "a", "b"])
+    assert (done.exit_code, done.stderr) == (130, "interrupted\n")

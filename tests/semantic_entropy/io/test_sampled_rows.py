@@ -278,7 +278,7 @@ def test_on_a_terminal_a_bar_counts_responses_and_ctrl_c_says_how_to_continue(fi
     running.send_signal(signal.SIGINT)
     assert running.wait(timeout=20) == 130
     shown += os.read(reader, 65536)
-    assert b"run the same command again to continue" in shown
+    assert b"new responses are stored; run the same command again to continue" in shown
     os.close(reader)
     assert len(read(Path(f"{output}.samples.jsonl"))) >= 1
 
