@@ -26,6 +26,11 @@ class Sampler(Identified, ABC):
         options that do not change the samples (such as concurrency).
         """
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Warnings for the results of drawn samples, such as an option that the server refused. Default: none."""
+        return ()
+
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         """Yield (request, sample) when a sample arrives: `request.n` samples for each request.

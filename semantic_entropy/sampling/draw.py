@@ -122,6 +122,7 @@ class SamplingRun:
         texts = [sample.text for sample in sampled.samples]
         group = Group(tuple(texts), sampled.question)
         notes = [f"{len(texts)} of {self.n} responses: {sampled.problem}"] if sampled.failure else []
+        notes += self.sampler.notes
         logprobs = [sample.logprobs for sample in sampled.samples if sample.logprobs]
         if texts and len(logprobs) == len(texts):
             try:

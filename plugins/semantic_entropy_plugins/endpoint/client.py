@@ -26,7 +26,7 @@ from semantic_entropy_plugins.endpoint.call_thread import CallThread
 from semantic_entropy_plugins.endpoint.failures import Failure
 from semantic_entropy_plugins.endpoint.key import Key
 from semantic_entropy_plugins.endpoint.replies import ENCODING, Reply
-from semantic_entropy_plugins.endpoint.retry import Call, CallOptions, Retrier, ServerState
+from semantic_entropy_plugins.endpoint.retry import Call, CallOptions, RefusedParameters, Retrier, ServerState
 from semantic_entropy_plugins.options import checked_number
 
 OPENAI = "https://api.openai.com/v1"
@@ -109,6 +109,11 @@ class Endpoint:
     def tokens_used(self) -> int:
         """The number of input and output tokens of all calls so far, without tokens that the server did not report."""
         return self._state.tokens
+
+    @property
+    def refused(self) -> RefusedParameters:
+        """The parameters that the server has refused so far: calls are sent without them."""
+        return self._state.refused
 
     def with_cost(self, usage: Usage) -> Usage:
         """The usage with its cost, if prices are given and the server reported tokens."""

@@ -135,6 +135,12 @@ class OpenAISampler(Sampler):
         }
         return describe_component(OpenAISampler, self.name, options)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        given = {"temperature": self.decoding.temperature, "top_p": self.decoding.top_p}  # 1 is no restriction
+        left_out = [f"{name}={value}" for name, value in given.items() if name in self.endpoint.refused and value != 1]
+        return (f"the server refuses {', '.join(left_out)}: samples were drawn without it",) if left_out else ()
+
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         return self.endpoint.run_plan(SamplingPlan(iter(requests), self._capacity, self._call, self._samples))
 

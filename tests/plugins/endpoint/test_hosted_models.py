@@ -94,6 +94,14 @@ def test_the_sampler_and_the_judge_work_with_their_defaults(model):
         assert (len(result.labels), result.entropy) == (3, 0)
         assert (judged.labels, judged.provenance.undecided) == ((0, 0), 0)
         assert all("top_p" not in body for body in server.requests)
+        assert result.warnings == ()
+
+
+def test_a_result_names_the_options_that_its_samples_were_drawn_without():
+    with ChatServer(choose_by(openai_reasoning_model)) as server:
+        options = {"model": "o3", "base_url": server.url, "temperature": 0.7, "top_p": 0.9}
+        result = estimate(question="Capital of France?", sampler="openai", sampler_options=options, n=2)
+    assert "the server refuses temperature=0.7, top_p=0.9: samples were drawn without it" in result.warnings
 
 
 @pytest.mark.parametrize("model", MODELS)
