@@ -80,6 +80,8 @@ def replacement(path: Path) -> Iterator[Path]:
     temporary = _temporary(path)
     try:
         yield temporary
+        if path.exists():
+            temporary.chmod(stat.S_IMODE(path.stat().st_mode))  # a file that only its owner may read stays so
         sync(temporary)
         temporary.replace(path)
         sync(path.parent)

@@ -7,8 +7,12 @@ class, `rules` and `settings`.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
+import secrets
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any, ClassVar
 
 
@@ -39,21 +43,38 @@ def class_identity(component_class: type) -> tuple[str, str]:
 
 
 def describe_function(function: Any) -> str:
-    """Return "module:qualified name" of a function. A change of its code is not seen."""
-    return f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+    """Return "module:qualified name" of a function that `def` made. A change of its code is not seen.
+
+    A `functools.partial` with plain arguments has its arguments too. All other callables (a lambda, a function with
+    values of its surroundings, a method, an object) get a text that no other call returns, because their name does not
+    say what they do.
+    """
+    if isinstance(function, functools.partial):
+        values = (*function.args, *function.keywords.values())
+        if all(isinstance(value, str | int | float | None) for value in values):
+            return f"{describe_function(function.func)} with {function.args!r}, {function.keywords!r}"
+    name = f"{getattr(function, '__module__', '')}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+    is_named = isinstance(function, FunctionType) and function.__name__ != "<lambda>" and function.__closure__ is None
+    return name if is_named else f"{name} {_of_this_run()}"
+
+
+def _of_this_run() -> str:
+    return f"(an object without a name or settings, {secrets.token_hex(4)})"
 
 
 def describe_identity(component: Any) -> dict[str, str]:
     """Return what tells a component from others, for output files: its name with options, its class, its settings.
 
-    The settings are a digest. Settings that are not plain values are left out. For a plain function, `class` is
-    `describe_function`.
+    The settings are a digest; for a judge that is a plain function, they are `describe_function`. An object without
+    settings is equal to no other object if its class takes options, because nothing says which options it has.
     """
-    function = getattr(component, "function", None)
-    kind = describe_function(function) if function else ":".join(class_identity(type(component)))
-    identity = {"name": component.describe(), "class": kind}
+    identity = {"name": component.describe(), "class": ":".join(class_identity(type(component)))}
     settings = getattr(component, "settings", None)
-    if settings is None or isinstance(settings, PrivateSettings):
+    if isinstance(settings, PrivateSettings):
+        if function := getattr(component, "function", None):
+            return {**identity, "settings": f"{describe_function(function)} {component.policy}"}
+        return {**identity, "settings": _of_this_run()} if inspect.signature(type(component)).parameters else identity
+    if settings is None:
         return identity
     return {**identity, "settings": hashlib.sha256(repr(settings).encode(errors="replace")).hexdigest()[:16]}
 

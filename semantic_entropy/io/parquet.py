@@ -369,5 +369,5 @@ class FinishedResults:
 def _read_back(path: Path) -> None:
     """Raise an error of pyarrow if the file cannot be read."""
     with pq.ParquetFile(path) as file:
-        if file.num_row_groups:
-            file.read_row_group(0)
+        for group in range(file.num_row_groups):
+            file.read_row_group(group)

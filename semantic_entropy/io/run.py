@@ -178,6 +178,7 @@ class FileRun:
         self.skipped = 0  # number of rows whose results were kept so far
         self._chunk: list[InputRow] = []  # rows that have arrived and are not measured yet
         self._size = _CHUNK // 8  # number of rows that fill the chunk
+        self._lacking: list[BadRow] = []  # rows before the first result that lack evidence
         self._shown = 0  # number of rows that the progress bar has counted
         self._advance: Callable[[int], object] = int  # moves the progress bar
         samples = scorer.store.path if scorer.store else None
@@ -218,6 +219,7 @@ class FileRun:
             total = self.reader.total() if progress else None
             self._advance = stack.enter_context(progress_bar("rows", total, progress, self._activity))
             self._measure_all(self._without_results(rows))
+            self._check_evidence()
             removed = self._check_removed()
             self.writer.finish()
         drawn = self.row_sampler.run if self.row_sampler else None
@@ -360,9 +362,20 @@ class FileRun:
             return self._estimate(good), bad
         except EvidenceError:  # a row lacks the evidence that an estimator of the user needs: find this row
             measured, lacking = self._estimate_each(good)
-        if lacking and not measured and not self.rows and not self.skipped:
-            raise InputError(f"{self.reader.name}: no row has what --estimator needs: {lacking[0][1]}")
+        if not (measured or self.rows or self.skipped):
+            self._lacking += lacking
+            if len(self._lacking) >= _CHUNK:
+                self._check_evidence()
         return measured, sorted(bad + lacking, key=lambda found: found[0].number)
+
+    def _check_evidence(self) -> None:
+        """Raise InputError if no row so far has the evidence that the estimators need: the command is wrong."""
+        if self._lacking and not self.rows and not self.skipped:
+            row, problem = self._lacking[0]
+            raise InputError(
+                f"{self.reader.name}: none of the {len(self._lacking)} rows from {self.reader.unit} {row.number} has "
+                f"what --estimator needs: {problem}"
+            )
 
     def _estimate(self, rows: list[InputRow]) -> list[MeasuredRow]:
         results = self.scorer.measure([row.group for row in rows if row.group]) if rows else []

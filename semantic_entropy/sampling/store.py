@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import threading
 import weakref
 from collections import Counter
@@ -60,6 +61,7 @@ class SampleStore:
             self._lock_file()
             self._read_offsets()
             drop_partial_line(self.path)
+            self._out.seek(0, os.SEEK_END)  # the file may be shorter now
         except BaseException:
             close_flushed(self._out)
             raise

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from semantic_entropy import InputError
-from semantic_entropy.files import check_distinct, locked_output
+from semantic_entropy.files import check_distinct, locked_output, replacement
 from tests.semantic_entropy.io.measured_files import ROWS, measure, write
 
 
@@ -95,3 +95,13 @@ def test_two_paths_of_one_file_are_found(tmp_path, kind):
         other = file if kind == "equal" else tmp_path / "a" / ".." / "a" / "file.jsonl"
     with pytest.raises(InputError, match="is both input and output: choose another path for one of them"):
         check_distinct({"input": file, "cache": tmp_path / "cache", "output": other})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    path = tmp_path / "out.jsonl"
+    path.write_text("old")
+    path.chmod(0o600)
+    with replacement(path) as temporary:
+        temporary.write_text("new")
+    assert (path.read_text(), path.stat().st_mode & 0o777) == ("new", 0o600)

@@ -143,11 +143,12 @@ class Math(Equivalence):
 
         def root(answer: tuple[str | None, str]) -> tuple[str | None, str]:
             while joined.setdefault(answer, answer) != answer:
-                answer = joined[answer]
+                joined[answer] = answer = joined[joined[answer]]  # half of the path: many pairs stay fast
             return answer
 
-        for question, left, right in pairs:
-            joined[root((question, left))] = root((question, right))
+        for pair in pairs:
+            if not isinstance(pair, GroupPair):
+                joined[root((pair.question, pair.left))] = root((pair.question, pair.right))
         memories: defaultdict[Hashable, dict[object, Any]] = defaultdict(dict)
         found = []
         for pair in pairs:

@@ -178,7 +178,7 @@ def test_a_large_group_of_hostile_answers_alone_has_a_budget_of_time():
     result = estimate([rf"\boxed{{\sum_{{i=1}}^{{10^9}} i^i + {k}}}" for k in range(100)], equivalence=judge)
     judge.close()
     assert result.labels == tuple(range(100))
-    assert any("too many other answers" in undecided.reason for undecided in result.undecided)
+    assert any(undecided.reason.startswith("not tried: ") for undecided in result.undecided)
 
 
 @pytest.mark.timeout(60)  # a whole timeout for each would take minutes

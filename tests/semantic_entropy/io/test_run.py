@@ -9,12 +9,13 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from semantic_entropy import InputError, register
+from semantic_entropy import Equivalence, InputError, Verdict, estimate_file, register
 from semantic_entropy.cli import main
 from tests.semantic_entropy.io.measured_files import ROWS, measure, read, write
 from tests.semantic_entropy.sampling.dice import Dice
@@ -61,6 +62,40 @@ def test_a_row_that_lacks_needed_evidence_is_rejected_and_a_file_without_any_is_
     assert [row["line"] for row in read(tmp_path / "out.jsonl.bad.jsonl")] == [1, 3]
     with pytest.raises(InputError, match="needs logprobs"):
         measure(write(tmp_path / "none.jsonl", ROWS[:1]), tmp_path / "none-out.jsonl", estimator="likelihood")
+
+
+def test_rows_without_evidence_at_the_beginning_do_not_end_the_run(tmp_path):
+    lacking = [{"id": number, "responses": ["a", "b"]} for number in range(200)]
+    source = write(tmp_path / "in.jsonl", [*lacking, ROWS[1]])
+    done = measure(source, tmp_path / "out.jsonl", estimator="likelihood")
+    assert (done.rows, done.rejected) == (1, 200)
+    many = write(tmp_path / "many.jsonl", [*lacking * 5, ROWS[1]])
+    with pytest.raises(InputError, match=r"none of the \d+ rows from line 1 has what --estimator needs"):
+        measure(many, tmp_path / "many-out.jsonl", estimator="likelihood")
+
+
+def _same_beginning(left, right, size):
+    return left[:size] == right[:size]
+
+
+class _WithOptions(Equivalence):
+    def __init__(self, size):
+        self.size = size
+
+    def judge(self, pairs):
+        return [Verdict(_same_beginning(pair.left, pair.right, self.size)) for pair in pairs]
+
+
+def test_a_judge_whose_options_nothing_names_continues_no_output(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
+    judges = [lambda left, right: left == right, partial(_same_beginning, size=1), _WithOptions(1)]
+    for judge in judges:
+        estimate_file(source, out, equivalence=judge, overwrite=True)
+        other = partial(_same_beginning, size=2) if isinstance(judge, partial) else judge
+        with pytest.raises(InputError, match="was made with equivalence settings"):
+            estimate_file(source, out, equivalence=other)
+    estimate_file(source, out, equivalence=judges[1], overwrite=True)
+    assert estimate_file(source, out, equivalence=partial(_same_beginning, size=1)).skipped == 3
 
 
 def test_measuring_an_output_again_never_overwrites_a_column(tmp_path):
@@ -257,7 +292,7 @@ def test_two_judges_with_one_description_are_told_apart_by_class_and_settings(tm
         return left == right
 
     same.__name__ = "first_letters"
-    with pytest.raises(InputError, match=r"made with equivalence class '.*test_run:first_letters', and this run has"):
+    with pytest.raises(InputError, match=r"made with equivalence settings '.*test_run:first_letters both', and this"):
         measure(source, out, equivalence=same)
 
 

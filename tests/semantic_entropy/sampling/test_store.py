@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,15 @@ def test_samples_of_older_rules_are_not_found(path):
     dice.rules = 2
     assert store.get(dice, "q", 9) == []
     store.close()
+
+
+def test_samples_after_a_removed_partial_line_are_read_from_their_place(path):
+    with closing(SampleStore(path)) as store:
+        store.add(Dice(), "first", Sample("1"))
+    path.write_bytes(path.read_bytes() + b'{"key": "cut')
+    with closing(SampleStore(path)) as store:
+        store.add(Dice(), "second", Sample("2"))
+        assert store.get(Dice(), "second", 1) == [Sample("2")]
 
 
 def test_a_partial_last_line_is_removed_and_the_rest_stays(path):
