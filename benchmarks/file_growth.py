@@ -3,12 +3,13 @@
     python benchmarks/file_growth.py [ROWS ...]          default: 1000 10000 100000
 
 Each row has five short answers to one of 40 questions; the judge is `text`. For each format and size, the command
-`semantic-entropy estimate` runs four times, each in a new process:
+`semantic-entropy estimate` runs five times, each in a new process:
 
 1. fresh: there is no output
 2. unchanged: the output is finished, nothing is left to do
 3. appended: the input got 10% more rows
 4. reordered: the rows are in the opposite order, so the output is written again
+5. shuffled: the rows are in random order, so the output is written again
 
 Seconds are those of the processor: the machine may be shared. The memory is the peak resident set size of the process.
 """
@@ -21,6 +22,7 @@ import random
 import subprocess
 import sys
 import tempfile
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -40,14 +42,17 @@ def main() -> int:
 
 
 def measure_size(folder: Path, suffix: str, size: int) -> None:
-    """Run the four cases for one size, and print them."""
+    """Run the five cases for one size, and print them."""
     numbers = range(size * 11 // 10)
+    shuffled = array("q", numbers)
+    random.Random(0).shuffle(shuffled)
     source, output = folder / "in.jsonl", folder / f"out.{suffix}"
     runs = {
         "fresh": numbers[:size],
         "unchanged": numbers[:size],
         "appended": numbers,
         "reordered": numbers[::-1],
+        "shuffled": shuffled,
     }
     measured_before = 0
     for name, given in runs.items():

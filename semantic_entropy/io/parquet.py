@@ -19,7 +19,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -166,7 +166,9 @@ class ParquetWriter(ResultWriter):
         return (self._finished or self._lines).index
 
     def prepare(self, row: InputRow) -> str | None:
-        return self._columns.add(row)
+        problem = self._columns.add(row)
+        self.nulls = self._columns.nulls
+        return problem
 
     def keep(self, row: InputRow) -> bool:
         if self._finished and (index := self._finished.index.take(row.key)) is not None:
@@ -189,6 +191,7 @@ class ParquetWriter(ResultWriter):
     def finish(self) -> None:
         digest = self._columns.digest()
         if not (self._finished and self._finished.is_current(self._lines.places, digest)):
+            self._copy_if_reordered()
             with replacement(self.path) as temporary:
                 try:
                     self._write_table(temporary, digest)
@@ -208,6 +211,29 @@ class ParquetWriter(ResultWriter):
     def clear(self) -> None:
         remove(self.path)
         remove(self._work)
+
+    def _copy_if_reordered(self) -> None:
+        """Copy the kept results to the working file if their order has changed.
+
+        They are read in the order of the finished file: in another order, each read would convert a part of this file.
+        """
+        if self._finished is None:
+            return
+        kept = (-2 - place for place in self._lines.places if place < -1)
+        if all(first <= second for first, second in pairwise(kept)):
+            return
+        import numpy as np  # only for a run that continues, like in `KeyIndex`
+
+        places = np.array(self._lines.places)
+        numbers = map(int, np.argsort(-places, kind="stable")[np.count_nonzero(places >= -1) :])
+        while part := list(islice(numbers, _BATCH)):
+            lines = []
+            for number in part:
+                drawn, result, key = self._finished.read(-2 - self._lines.places[number])
+                sampled = frozenset(drawn) if is_sampled(result) else frozenset()
+                row = InputRow(number, "", None, sampled=sampled, key=key)
+                lines.append((number, to_line(row, drawn, result, self._runs)))
+            self._lines.append(lines)
 
     def _write_table(self, target: Path, digest: str) -> None:
         keys, runs = self._open_keys()

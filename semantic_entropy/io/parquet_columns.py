@@ -6,9 +6,9 @@ row, and because standard input cannot be read twice.
 
 The type of a JSON field is the narrowest Arrow type that can hold the values of all rows. Integers and floats together
 become floats; objects with different fields become one struct with all fields; a missing field becomes null. If no type
-can hold all values (a number and a text, an integer beyond 64 bits, an object without fields), or if the values are
-nested so deeply that other programs could not read the file, the field becomes JSON text. The rows are read twice to
-find the types: first for candidates, then to test whether they hold all values.
+can hold all values (a number and a text, an integer beyond 64 bits, an object without fields), if the values are nested
+so deeply that other programs could not read the file, or if the structs have more than 1,000 fields, the field becomes
+JSON text. The rows are read twice to find the types: first for candidates, then to test whether they hold all values.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import write_lines
 from semantic_entropy.io.jsonl import unwritable
-from semantic_entropy.io.rows import InputRow, json_fields
+from semantic_entropy.io.rows import InputRow, UnwritableFieldError, has_nan, json_fields
 from semantic_entropy.plain_text import has_surrogate, to_json_line
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.tables.arrow import CONVERSION_ERRORS, escape_surrogates, pa, to_array
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from semantic_entropy.io.parquet import ParquetReader
 
 _DEEPEST = 24  # levels of lists and structs in a column: pyarrow reads up to 49, other programs fewer
+_WIDEST = 1000  # fields of all structs in a column: with other keys in each row, rows and fields grow together
 
 Places = list[tuple[int, dict[str, Any]]]
 """For each output row: the number of its input row, and the fields that a sampler drew."""
@@ -47,10 +48,12 @@ class InputColumns(ABC):
     Attributes:
         schema: the column types. They are final after `find_types`.
         drawn: the names of the fields that a sampler can fill.
+        nulls: the number of rows with a nan in a field, which is written as null.
     """
 
     schema: Any
     drawn: Sequence[str] = ()
+    nulls: int = 0
 
     def open(self) -> None:  # noqa: B027  # copied columns have no temporary file
         """Open the temporary file."""
@@ -120,7 +123,11 @@ class JsonColumns(InputColumns):
         try:
             line = json.dumps(fields, ensure_ascii=False)  # a nan stays: Parquet has it
         except TypeError:
-            line = json.dumps(json_fields(fields))  # cells of a Parquet input that a sampler completes
+            try:
+                line = json.dumps(json_fields(fields))  # cells of a Parquet input that a sampler completes
+            except UnwritableFieldError as error:
+                return str(error)
+            self.nulls += has_nan(fields)
         if has_surrogate(line):
             try:
                 line = json.dumps(escape_surrogates(fields))
@@ -136,12 +143,16 @@ class JsonColumns(InputColumns):
         types: dict[str, Any] = {}
         for part in parts():
             for name, values in self._by_field(part).items():
-                types[name] = _common_type(types[name], _infer(values)) if name in types else _infer(values)
+                if name not in types:
+                    types[name] = _infer(values)
+                elif types[name] is not None:
+                    types[name] = _common_type(types[name], _infer(values))
         types = {name: kind and _nulls_as_text(kind) for name, kind in types.items()}
         # A type may not fit all values: 2**60 + 1 and 0.5 have the common type float, but no float equals 2**60 + 1.
         for part in parts():
             for name, values in self._by_field(part).items():
-                types[name] = types[name] if _can_hold(types[name], values) else None
+                if types[name] is not None and not _can_hold(types[name], values):
+                    types[name] = None
         self._types = types
         self.schema = pa.schema([(name, kind or pa.string()) for name, kind in types.items()])
 
@@ -172,13 +183,11 @@ class JsonColumns(InputColumns):
 
 
 def _infer(values: list[Any]) -> Any:
+    if len(set().union(*(value for value in values if isinstance(value, dict)))) > _WIDEST:
+        return None  # before pyarrow fills all these fields in each row
     try:
-        kind = to_array(values, None).type
+        return _if_writable(to_array(values, None).type)
     except CONVERSION_ERRORS:
-        return None
-    try:
-        return kind if _is_writable(kind, _DEEPEST) else None
-    except RecursionError:
         return None
 
 
@@ -187,7 +196,7 @@ def _common_type(left: Any, right: Any) -> Any:
         return None
     try:
         schemas = [pa.schema([("x", kind)]) for kind in (left, right)]
-        return pa.unify_schemas(schemas, promote_options="permissive").field("x").type
+        return _if_writable(pa.unify_schemas(schemas, promote_options="permissive").field("x").type)
     except CONVERSION_ERRORS:
         return None
 
@@ -198,6 +207,20 @@ def _can_hold(kind: Any, values: list[Any]) -> bool:
     except CONVERSION_ERRORS:
         return False
     return True
+
+
+def _if_writable(kind: Any) -> Any:
+    try:
+        return kind if _is_writable(kind, _DEEPEST) and _width(kind) <= _WIDEST else None
+    except RecursionError:
+        return None
+
+
+def _width(kind: Any) -> int:
+    """Return the number of fields of all structs in the type."""
+    if pa.types.is_struct(kind):
+        return sum(1 + _width(kind.field(i).type) for i in range(kind.num_fields))
+    return _width(kind.value_type) if pa.types.is_list(kind) else 0
 
 
 def _is_writable(kind: Any, levels: int) -> bool:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+import random
 import subprocess
 import sys
 
@@ -10,7 +12,9 @@ import pyarrow as pa
 import pytest
 
 from semantic_entropy import InputError, SemanticEntropyError, install_command
+from semantic_entropy.io.parquet import FinishedResults
 from tests.semantic_entropy.io.measured_files import ROWS, measure, read, write
+from tests.semantic_entropy.sampling.dice import Dice
 
 
 def test_rows_that_were_appended_to_the_input_are_added_to_a_finished_parquet_output(tmp_path):
@@ -30,6 +34,31 @@ def test_a_finished_output_of_an_unchanged_input_is_left_alone(tmp_path):
     write(source, [{**row, "note": "new"} for row in ROWS])
     assert measure(source, out).skipped == 3
     assert [row["note"] for row in read(out)] == ["new"] * 3
+
+
+@pytest.mark.parametrize("choices", [{}, {"sampler": Dice, "n": 2}], ids=["given", "sampled"])
+def test_a_shuffled_input_reads_each_part_of_the_finished_output_once(tmp_path, monkeypatch, choices):
+    rows = [{"id": i, "question": f"{i}?", "responses": [f"a{i}", f"b{i % 2}"]} for i in range(600)]
+    if choices:
+        choices = choices | {"sampler": Dice()}
+        rows[::2] = [{"id": row["id"], "question": row["question"]} for row in rows[::2]]
+    rows += [rows[1]] * 2  # rows with one key
+    source, out, fresh = tmp_path / "in.jsonl", tmp_path / "out.parquet", tmp_path / "fresh.parquet"
+    measure(write(source, rows), out, **choices)
+    rows[-1:] = [{"id": 600, "responses": ["new"]}]
+    random.Random(0).shuffle(rows)
+    write(source, rows)
+    loaded, load = [], FinishedResults._load
+    monkeypatch.setattr(FinishedResults, "_load", lambda self, index: loaded.append(index) or load(self, index))
+    done = measure(source, out, **choices)
+    assert (done.rows, done.skipped) == (1, 601)
+    assert len(loaded) == 3  # 256 rows each
+    measure(source, fresh, **choices)
+    kept, new = read(out), read(fresh)
+    assert [row["id"] for row in kept] == [row["id"] for row in rows]
+    for row in (*kept, *new):
+        del row["provenance"]  # how many requests and pairs a run needed depends on its cache
+    assert kept == new
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
@@ -108,6 +137,17 @@ def test_a_row_that_no_encoder_can_write_is_a_bad_row_before_it_is_measured(tmp_
     assert done.rows + done.rejected == 3
     assert "line 1: field 'x' holds a number beyond the range of floats" in capsys.readouterr().err
     assert len(read(tmp_path / "out.parquet")) == done.rows
+
+
+def test_a_row_with_a_date_and_an_infinite_number_is_a_bad_row_in_a_run_with_a_sampler(tmp_path, capsys):
+    day = dt.date(2026, 1, 2)
+    rows = [{"question": f"{x}?", "day": day, "x": x} for x in (1.5, float("inf"), float("nan"))]
+    source, out = write(tmp_path / "in.parquet", rows), tmp_path / "out.parquet"
+    done = measure(source, out, sampler=Dice(), n=2)
+    assert (done.rows, done.rejected) == (2, 1)
+    assert "row 2: field 'x' holds a number beyond the range of floats" in capsys.readouterr().err
+    assert [(row["day"], row["x"]) for row in read(out)] == [("2026-01-02", 1.5), ("2026-01-02", None)]
+    assert "1 row with a nan in a field: null was written" in str(done)
 
 
 def test_a_field_name_with_a_lone_surrogate_is_written_with_an_escape(tmp_path, capsys):

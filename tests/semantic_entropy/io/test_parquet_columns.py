@@ -52,6 +52,20 @@ def test_a_json_field_gets_the_narrowest_type_that_holds_all_its_values(tmp_path
     assert measure(tmp_path / "in.jsonl", tmp_path / "out.parquet").skipped == 302
 
 
+def test_objects_with_more_than_1000_different_fields_in_all_rows_become_json_text(tmp_path):
+    keys = [[f"k{3 * i + j}" for j in range(3)] for i in range(340)]
+    rows = [{"responses": ["a"], "wide": dict.fromkeys(own, 1)} for own in keys]
+    rows[0] |= {
+        "inner": [{"o": dict.fromkeys(map(str, range(1000)), 1)}],
+        "fits": dict.fromkeys(map(str, range(1000)), 1),
+    }
+    measure(write(tmp_path / "in.jsonl", rows), tmp_path / "out.parquet")
+    out = pq.read_table(tmp_path / "out.parquet")
+    assert [json.loads(text) for text in out["wide"].to_pylist()] == [row["wide"] for row in rows]
+    assert json.loads(out["inner"][0].as_py()) == rows[0]["inner"]
+    assert out["fits"][0].as_py() == rows[0]["fits"]
+
+
 def test_a_table_without_rows_keeps_its_columns(tmp_path):
     empty = pa.schema([("responses", pa.list_(pa.string())), ("id", pa.int32())]).empty_table()
     measure(write(tmp_path / "in.parquet", empty), tmp_path / "out.parquet")
