@@ -1,12 +1,12 @@
 """Files with many groups: `FileRun` measures every row of a file, and keeps the results of earlier runs.
 
-The modules are: `run` (one pass over a file), `formats` (selects the reader and the writer for a file suffix), `rows`
+The modules are: `run` (one pass over a file), `formats` (selects the reader and the writer, checks the paths), `rows`
 (the interfaces of readers and writers), `jsonl` and `parquet` (the reader and the writer of each format), the folder
 `readers` (formats that are only read), `fingerprints` (the key of a row and the choices of a run), `result_lines` (a
 file of results by key), `sampled_rows` (rows with a question and no responses), and `bad_rows` (rows without a result).
 """
 
-from semantic_entropy.io.formats import InputOptions, find_row
-from semantic_entropy.io.run import FileRun, RunSummary, check_paths
+from semantic_entropy.io.formats import InputOptions, check_paths, find_row
+from semantic_entropy.io.run import FileRun, RunSummary
 
 __all__ = ["FileRun", "InputOptions", "RunSummary", "check_paths", "find_row"]

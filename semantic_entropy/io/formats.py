@@ -1,4 +1,4 @@
-"""Select the reader and the writer of a file by its suffix, and find one row of a file."""
+"""Select the reader and the writer of a file by its suffix, check the paths of a run, and find one row of a file."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from semantic_entropy.errors import InputError
-from semantic_entropy.files import link_target
+from semantic_entropy.files import check_distinct, link_target
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter, StreamWriter
 from semantic_entropy.io.readers.delimited import DelimitedReader
@@ -20,6 +20,7 @@ from semantic_entropy.io.readers.inspect_logs import InspectJsonReader, InspectZ
 from semantic_entropy.io.readers.json_array import JsonArrayReader
 from semantic_entropy.io.readers.lm_eval_logs import check_sample
 from semantic_entropy.io.readers.openai_replies import OpenAICheck, read_questions
+from semantic_entropy.io.result_lines import work_file
 from semantic_entropy.io.rows import ResultWriter, RowReader, check_row
 from semantic_entropy.plain_text import one_line
 from semantic_entropy.tables import FieldNames
@@ -160,6 +161,48 @@ def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices
 
 
 _ID_FIELDS = ("custom_id", "doc_id")  # of a batch, of lm-eval: they identify a row without the field `id`
+
+
+def check_paths(
+    source: str,
+    output: str | None,
+    samples: str | Path | None,
+    cache: str | Path | None,
+    requests: str | None = None,
+) -> None:
+    """Raise InputError if two files of a run are the same file: it opens, replaces or removes them.
+
+    Standard input and standard output can be redirected from and to a file. A run that reads the file to which it
+    appends would not end.
+
+    Args:
+        source: the input; "-": standard input.
+        output: the output; None or "-": standard output.
+        samples: the sample store; None: there is none.
+        cache: the verdict cache; None: there is none.
+        requests: the file of `--requests`; None: there is none.
+    """
+    paths: dict[str, str | Path | IO[Any] | None]
+    paths = {"standard input": sys.stdin} if source == "-" else {"input": source}
+    paths |= {"samples file": samples, "requests": requests}
+    if cache is not None:
+        paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}
+    if output is not None and not is_stream(output):
+        target = link_target(Path(output))
+        paths |= {
+            "output": output,
+            "report of bad rows": f"{output}.bad.jsonl",
+            "lock": f"{target}.lock",
+            "temporary output": target.with_name(f".{target.name}.tmp"),
+            "file of unfinished results": work_file(target) if is_parquet(output) else None,
+        }
+    elif output in (None, "-"):
+        paths["standard output"] = sys.stdout
+    else:
+        paths["output"] = output
+    check_distinct(
+        {role: Path(path) if isinstance(path, str) else path for role, path in paths.items() if path is not None}
+    )
 
 
 def find_row(name: str, row_id: str | None, names: FieldNames, options: InputOptions = FOUND) -> Group:

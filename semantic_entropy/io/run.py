@@ -13,14 +13,12 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Any
 
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
-from semantic_entropy.files import check_distinct, link_target, locked_output
+from semantic_entropy.files import locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
 from semantic_entropy.io.fingerprints import row_key, run_choices
-from semantic_entropy.io.formats import FOUND, InputOptions, is_parquet, is_stream, open_reader, open_writer
-from semantic_entropy.io.result_lines import work_file
+from semantic_entropy.io.formats import FOUND, InputOptions, check_paths, is_parquet, open_reader, open_writer
 from semantic_entropy.io.rows import InputRow, MeasuredRow
 from semantic_entropy.io.sampled_rows import RowSampler
 from semantic_entropy.plain_text import plural
@@ -101,48 +99,6 @@ class RunSummary:
             parts.append(f"{share} are empty")
         warning = f"warning: {self.warning}" if self.warning else ""
         return "\n".join(filter(None, ("; ".join(parts), warning, self.hint)))
-
-
-def check_paths(
-    source: str,
-    output: str | None,
-    samples: str | Path | None,
-    cache: str | Path | None,
-    requests: str | None = None,
-) -> None:
-    """Raise InputError if two files of a run are the same file: it opens, replaces or removes them.
-
-    Standard input and standard output can be redirected from and to a file. A run that reads the file to which it
-    appends would not end.
-
-    Args:
-        source: the input; "-": standard input.
-        output: the output; None or "-": standard output.
-        samples: the sample store; None: there is none.
-        cache: the verdict cache; None: there is none.
-        requests: the file of `--requests`; None: there is none.
-    """
-    paths: dict[str, str | Path | IO[Any] | None]
-    paths = {"standard input": sys.stdin} if source == "-" else {"input": source}
-    paths |= {"samples file": samples, "requests": requests}
-    if cache is not None:
-        paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}
-    if output is not None and not is_stream(output):
-        target = link_target(Path(output))
-        paths |= {
-            "output": output,
-            "report of bad rows": f"{output}.bad.jsonl",
-            "lock": f"{target}.lock",
-            "temporary output": target.with_name(f".{target.name}.tmp"),
-            "file of unfinished results": work_file(target) if is_parquet(output) else None,
-        }
-    elif output in (None, "-"):
-        paths["standard output"] = sys.stdout
-    else:
-        paths["output"] = output
-    check_distinct(
-        {role: Path(path) if isinstance(path, str) else path for role, path in paths.items() if path is not None}
-    )
 
 
 class FileRun:
