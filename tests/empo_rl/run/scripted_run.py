@@ -25,7 +25,7 @@ from transformers import AutoModelForCausalLM, Trainer
 import semantic_entropy
 from empo_rl.cli import main as empo_train
 from empo_rl.config.schema import Config
-from empo_rl.run import train
+from empo_rl.run import launch, train
 from empo_rl.trainers.trl.grpo_trainer import EmpoGRPOTrainer
 from semantic_entropy.plugin import Equivalence, Verdict
 
@@ -115,9 +115,14 @@ def kill_while_saving(step, save=Trainer._save_rng_state):
     Trainer._save_rng_state = save_and_die
 
 
-def timeouts():
-    groups = torch.distributed.distributed_c10d._world.pg_map
-    return [group._get_backend(torch.device("cpu")).options._timeout.total_seconds() for group in groups]
+def observe_timeouts(leave=launch.leave_process_group):
+    def recorded_leave():
+        groups = torch.distributed.distributed_c10d._world.pg_map
+        backends = [group._get_backend(torch.device("cpu")) for group in groups]
+        observed["timeouts"] = [backend.options._timeout.total_seconds() for backend in backends]
+        leave()
+
+    launch.leave_process_group = recorded_leave
 
 
 def main():
@@ -132,8 +137,7 @@ def main():
     observe_loading()
     if "KILL_WHILE_SAVING" in os.environ:
         kill_while_saving(int(os.environ["KILL_WHILE_SAVING"]))
+    observe_timeouts()
     empo_train(["tiny", "empo.equivalence=model-judge", *sys.argv[1:]], standalone_mode=False)
-    observed["timeouts"] = timeouts()
     observation = Path(argument("output_dir")) / f"observed-{PartialState().process_index}.json"
     observation.write_text(json.dumps(observed))
-    PartialState().destroy_process_group()

@@ -250,7 +250,7 @@ def test_a_full_disk_is_an_error_without_a_traceback(tmp_path):
         (["estimate", "{path}", "-e", "exact", "-o", "{path}s/out.jsonl"], "create it first, or correct the path"),
         (["estimate", "{path}", "-e", "exact", "--cache", "no/c.sqlite"], "there is no folder no: create it first"),
         (["explain"], "give one of these: responses, --file"),
-        (["explain", "--file", "{path}", "--id", "zz"], "has no row with id 'zz'"),
+        (["explain", "--file", "{path}", "--id", "zz"], "has no row with 'zz' in the field 'id'"),
     ],
 )
 def test_a_wrong_call_is_an_error_that_says_what_to_do(tmp_path, arguments, says):

@@ -209,7 +209,8 @@ def test_a_slow_import_is_named_while_it_runs_and_can_be_interrupted(plugin, mon
     class Heard(logging.Handler):
         def emit(self, record):
             messages.append(record.getMessage())
-            said.set()
+            if "sleepy" in messages[-1]:  # on a busy machine, the other plugin may be slow too
+                said.set()
 
     def wait():
         assert said.wait(60)
@@ -222,7 +223,7 @@ def test_a_slow_import_is_named_while_it_runs_and_can_be_interrupted(plugin, mon
     with pytest.raises(KeyboardInterrupt) as interrupt:
         registry.entries()
     logging.getLogger("semantic_entropy").removeHandler(handler)
-    assert "still importing the plugin sleepy (sleepy)" in messages[0]
+    assert "still importing the plugin sleepy (sleepy)" in messages[-1]
     assert "SEMANTIC_ENTROPY_DISABLE_PLUGINS=sleepy disables it" in interrupt.value.__notes__[0]
     monkeypatch.setenv("SEMANTIC_ENTROPY_DISABLE_PLUGINS", "sleepy")
     assert registry.create("equivalence", "same-length").name == "same-length"  # discovery starts again

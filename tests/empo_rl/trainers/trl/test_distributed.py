@@ -1,5 +1,6 @@
 """Two real processes over gloo decide and learn as one process does, and fail together."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -87,7 +88,7 @@ def test_if_one_process_fails_the_other_ends_with_its_message(rows, kind, number
     done = run(tmp_path, rows, kind=kind)
     assert done.returncode != 0
     assert "OSError: the judge is gone" in done.stderr
-    assert f"process {number} failed: OSError: the judge is gone" in done.stderr
+    assert re.search(rf"process {number} failed: .*OSError: the judge is gone", done.stderr)
 
 
 @pytest.mark.timeout(240)
