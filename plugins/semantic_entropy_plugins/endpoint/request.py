@@ -53,10 +53,11 @@ class DecodingOptions:
         extra: Mapping[str, Any] | None,
     ) -> DecodingOptions:
         """Check the options. Raises OptionError, which names the option that is not valid."""
+        mass = checked_top_p(owner, top_p, optional=True)
         return cls(
             checked_text(owner, "model", model),
             checked_temperature(owner, temperature, optional=True),
-            checked_top_p(owner, top_p, optional=True),
+            mass if mass is None else float(mass),  # 1 and 1.0 have one key in a sample store
             checked_number(owner, "max_tokens", max_tokens, 1, whole=True, optional=True),
             checked_number(owner, "seed", seed, -(2**63), whole=True, optional=True),
             bool(logprobs),

@@ -266,7 +266,10 @@ def test_a_file_without_rows_and_a_file_without_needed_evidence_get_a_message(tm
     assert (done.returncode, done.stderr) == (0, f"{tmp_path / 'in.jsonl'} has no rows\n")
     path = write(tmp_path / "bare.jsonl", [{"responses": ["a", "b"]}])
     done = call("estimate", path, "--estimator", "likelihood")
-    assert f"{path}: no row has what --estimator needs: estimator 'likelihood' needs logprobs, one" in done.stderr
+    assert (
+        f"{path}: none of the 1 rows from line 1 has what --estimator needs: estimator 'likelihood' needs"
+        in done.stderr
+    )
 
 
 def test_all_shared_samples_can_be_measured(tmp_path):
