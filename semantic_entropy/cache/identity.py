@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import inspect
-import secrets
+import os
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any, ClassVar
@@ -59,7 +59,7 @@ def describe_function(function: Any) -> str:
 
 
 def _of_this_run() -> str:
-    return f"(an object without a name or settings, {secrets.token_hex(4)})"
+    return f"(an object without a name or settings, {os.urandom(4).hex()})"
 
 
 def describe_identity(component: Any) -> dict[str, str]:

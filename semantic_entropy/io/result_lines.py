@@ -54,7 +54,7 @@ class KeyIndex:
         self.unused += 1
 
     def unused_by(self, keys: Iterable[str]) -> int:
-        """Return the number of places whose key is none of these. Stop to read as soon as they are at most half."""
+        """Return the number of places with another key than these. Stop reading when they are at most half."""
         for key in keys:
             self.take(key)
             if self.unused * 2 <= len(self):

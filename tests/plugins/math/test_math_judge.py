@@ -431,7 +431,7 @@ def test_math_suits_responses_whose_answers_it_can_read(math, responses, suits):
 
 
 def test_it_works_inside_a_ray_actor():
-    ray = pytest.importorskip("ray", reason="ray is an extra that the development environment leaves out")
+    ray = pytest.importorskip("ray", reason="ray is not installed")
     ray.init(num_cpus=1, include_dashboard=False, logging_level="ERROR")
     try:
         actor = ray.remote(_Actor).remote()
