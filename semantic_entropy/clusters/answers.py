@@ -79,12 +79,14 @@ def last_box(response: str) -> str | None:
         plain = response[start + 1 : end].strip() if end != -1 else ""
         if plain and "{" not in plain and "\\" not in plain and "$" not in plain and plain.strip(_INVISIBLE):
             return plain
-        for opened, end in _braces(response, start):
+        shallow = _SHALLOW.match(response, start)
+        for opened, end in [(start, shallow.end() - 1)] if shallow else _braces(response, start):
             if opened == start and not _EMPTY.fullmatch(response, start + 1, end):
                 return response[start + 1 : end].strip()
     return _any_box(response)
 
 
+_SHALLOW = re.compile(r"\{(?:[^{}\\]++|\\.|\{(?:[^{}\\]++|\\.)*+\})*+\}", re.DOTALL)  # a pair with pairs in it, no deeper
 _EMPTY = re.compile(  # a box with nothing but spaces, and braces or delimiters without content
     rf"(?:[\s${{}}~{_INVISIBLE}]|\\[,;:! ]|\\q?quad(?![a-zA-Z])|\\(?:text|mathrm|mbox)\s*\{{\s*\}})*"
 )

@@ -104,6 +104,7 @@ _FACES = re.compile(
 )
 _LATEX = re.compile(r"\\[a-z]+\s?\{|[{}$]")  # \boxed{\text{I don't know}}
 _WORD = re.compile(r"\w")
+_DIGIT = re.compile(r"[0-9]")
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
 _BEFORE = re.compile(r"(?:[>#\s]|(?i:ans|answer|response|assistant|a)\s*:)*")  # A: I don't know
 _HEADING = re.compile(r"^(\s*#.*)\n", re.MULTILINE)
@@ -117,16 +118,17 @@ def is_refusal(text: str) -> bool:
     """Whether a short text only declines to answer, in one of eleven languages. A text with a guess is an answer."""
     if len(text) > LONGEST_REFUSAL:
         return False
+    has_hint = not text.isascii() or _has_hint(text)
+    if not has_hint and _DIGIT.search(text):
+        return False  # most answers to mathematical questions
     plain = _without_markup(text) if any(sign in text for sign in _MARKS) else text
     if _BLANK.fullmatch(text.strip()) or _BLANK.fullmatch(plain.strip()):
         return True
     text = plain
     if _OPTION.search(text):
         return False
-    if text.isascii():
-        lowered = text.lower()
-        if not any(hint in lowered for hint in _HINTS):
-            return False
+    if not has_hint:
+        return False
     patterns = _patterns()
     declined = False
     for part in patterns.ends.split(_normalized(text)):
@@ -138,6 +140,10 @@ def is_refusal(text: str) -> bool:
         elif not patterns.accompanying.fullmatch(clause) or patterns.guesses.fullmatch(clause):
             return False
     return declined
+
+
+def _has_hint(text: str) -> bool:
+    return any(map(text.lower().__contains__, _HINTS))
 
 
 _MARKS = ("*", "`", "_", "#", ">", ":", "{", "\\")

@@ -73,7 +73,8 @@ def parse_cleaned(cleaned: str) -> ExactAnswer | None:
         return None
     simple = _SIMPLE.fullmatch(cleaned)
     if simple:  # most answers
-        value = Fraction(int(simple[1]), int(simple[2] or 1))
+        above, below, sign, top, bottom = simple.groups()
+        value = Fraction(int(above or sign + top), int(below or bottom or 1))
         exact: ExactNumber = {(1, 0): value} if value else {}
         return ExactAnswer(("value", hashable(exact)), "value", (exact,), decimal=False)
     if not _POSSIBLE.match(cleaned):
@@ -85,7 +86,9 @@ def parse_cleaned(cleaned: str) -> ExactAnswer | None:
 
 
 # An integer or a fraction, with less than `MOST_BITS` bits.
-_SIMPLE = re.compile(r"(-?[0-9]{1,90})(?:/0*([1-9][0-9]{0,90}))?")
+_SIMPLE = re.compile(
+    r"(-?[0-9]{1,90})(?:/0*([1-9][0-9]{0,90}))?|(-?)\\frac\{([0-9]{1,90})\}\{0*([1-9][0-9]{0,90})\}"
+)
 _POSSIBLE = re.compile(r"(?:[-+*/^().,;!\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.?\d*|\.\d+)(?P<exponent>[eE][-+]?\d+)?"
