@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from semantic_entropy.cache import LRUCache
+from semantic_entropy.clusters import EVIDENCE_FIELDS
 from semantic_entropy.errors import nearest
+from semantic_entropy.measuring import Resources
 from semantic_entropy.progress import run_cancellable
 from semantic_entropy.registry import default_registry
 from semantic_entropy.results import BatchResult, Result
 from semantic_entropy.sampling import Sampler
-from semantic_entropy.scorer import ArrayLike, Choices, Resources, SamplingChoices, Scorer, Tokens
+from semantic_entropy.scorer import Arguments, ArrayLike, SamplingChoices, Scorer, Tokens
 from semantic_entropy.tables import TableT
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ def estimate(
     *,
     question: str | None = None,
     logprobs: Tokens | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[Arguments],
 ) -> Result: ...
 @overload
 def estimate(
@@ -41,7 +43,7 @@ def estimate(
     *,
     question: Sequence[str | None] | None = None,
     logprobs: Sequence[Tokens | None] | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[Arguments],
 ) -> BatchResult: ...
 @overload
 def estimate(
@@ -51,11 +53,11 @@ def estimate(
     logprobs: str | None = None,
     column: str | None = None,
     group_by: str | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[Arguments],
 ) -> TableT: ...
 @overload
 def estimate(
-    responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **choices: Unpack[Choices]
+    responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **choices: Unpack[Arguments]
 ) -> Result | BatchResult: ...
 @overload
 def estimate(
@@ -88,9 +90,10 @@ def estimate(
     `estimate(question="...", sampler="openai", sampler_options={"model": "..."}, n=10)`.
 
     The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`,
-    `equivalence_options`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `sampler`, `sampler_options`,
-    `n`, `samples`. All calls in a process share the judges that are loaded by name with the same options, and a
-    verdict cache in memory. A sampler that is given by name is loaded and closed by each call.
+    `equivalence_options`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`,
+    `similarity_options`, `sampler`, `sampler_options`, `n`, `samples`. `similarity` is a matrix, or the name or
+    function that `Scorer` takes. All calls in a process share the judges that are loaded by name with the same options,
+    and a verdict cache in memory. A sampler that is given by name is loaded and closed by each call.
 
     Raises:
         InputError: an argument cannot be used. The message names the group, the response and the value.
@@ -112,7 +115,7 @@ async def aestimate(
     *,
     question: str | None = None,
     logprobs: Tokens | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[Arguments],
 ) -> Result: ...
 @overload
 async def aestimate(
@@ -120,7 +123,7 @@ async def aestimate(
     *,
     question: Sequence[str | None] | None = None,
     logprobs: Sequence[Tokens | None] | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[Arguments],
 ) -> BatchResult: ...
 @overload
 async def aestimate(
@@ -130,11 +133,11 @@ async def aestimate(
     logprobs: str | None = None,
     column: str | None = None,
     group_by: str | None = None,
-    **choices: Unpack[Choices],
+    **choices: Unpack[Arguments],
 ) -> TableT: ...
 @overload
 async def aestimate(
-    responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **choices: Unpack[Choices]
+    responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **choices: Unpack[Arguments]
 ) -> Result | BatchResult: ...
 @overload
 async def aestimate(
@@ -248,16 +251,20 @@ atexit.register(_close_shared)
 
 def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
     """Call a scorer that has these choices and the shared judges and verdict cache."""
+    evidence = {name: choices[name] for name in EVIDENCE_FIELDS if choices.get(name) is not None}
+    choices = {name: value for name, value in choices.items() if name not in EVIDENCE_FIELDS}
+    if isinstance(evidence.get("similarity"), str) or callable(evidence.get("similarity")):
+        choices["similarity"] = evidence.pop("similarity")
     _check_names(choices, estimate)
     key = _choices_key(choices)
     if key is None:
         with Scorer(**choices, _resources=_shared) as scorer:
-            return scorer._estimate(*call)  # noqa: SLF001  # the arguments of `estimate`
+            return scorer._estimate(evidence, *call)  # noqa: SLF001  # the arguments of `estimate`
     kept = _scorers.get(key)
     if kept is None:
         kept = Scorer(**choices, _resources=_shared)
         _scorers.put(key, kept)
-    return kept._estimate(*call)  # noqa: SLF001
+    return kept._estimate(evidence, *call)  # noqa: SLF001
 
 
 def _check_names(choices: Mapping[str, Any], call: Callable[..., Any]) -> None:

@@ -61,3 +61,9 @@ def shorten(text: str, width: int = 72) -> str:
     """Put the text on one line, and cut the line to at most `width` characters."""
     line = one_line(text)
     return line if len(line) <= width else line[: width - 3] + "..."
+
+
+def show_value(value: object) -> str:
+    """The repr of a value for a message, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."

@@ -1,4 +1,4 @@
-"""The class `Result` for one group, with its repr and its JSON. `semantic_entropy.result_builder` builds results.
+"""The class `Result` for one group, with its repr and its JSON. `semantic_entropy.measuring` builds results.
 
 Entropies are in nats. Shapes: G responses, M clusters.
 """
@@ -76,6 +76,7 @@ class Provenance:
         sampler: the sampler that drew the responses; None: the caller passed the responses.
         sampling_usage: the cost of drawing the responses; None: no cost is known.
         n: the number of responses that were requested from the sampler.
+        similarity: the similarity that an estimator reads; None: no estimator reads one. "given": the caller's matrix.
     """
 
     convention: str
@@ -94,6 +95,7 @@ class Provenance:
     sampler: str | None = None
     sampling_usage: Usage | None = None
     n: int | None = None
+    similarity: str | None = None
 
     @property
     def pairs(self) -> int:
@@ -309,6 +311,7 @@ def _provenance_fields(provenance: Provenance) -> dict[str, Any]:
         "sampler": provenance.sampler,
         "sampling_usage": _usage_fields(provenance.sampling_usage),
         "n": provenance.n,
+        "similarity": provenance.similarity,
     }
 
 
@@ -321,6 +324,7 @@ def _sample_fields(sample: Sample) -> dict[str, Any]:
         "token_entropies": _finite_list(sample.token_entropies),
         "hidden_state": _finite_list(sample.hidden_state),
         "usage": _usage_fields(sample.usage),
+        "top_logprobs": sample.top_logprobs and [_finite_list(tokens) for tokens in sample.top_logprobs],
     }
 
 

@@ -8,13 +8,13 @@ A scorer owns the judges that it loads by name (with their worker processes and 
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from typing import Any, Literal, Protocol, Self, TypeAlias, TypedDict, Unpack, get_args, overload
 
 from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clusters import (
+    EVIDENCE_FIELDS,
     Clusterer,
     Equivalence,
     as_lists,
@@ -23,34 +23,38 @@ from semantic_entropy.clusters import (
     load_extractor,
     many_groups,
     one_group,
-    strip_reasoning,
 )
-from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers
-from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators import EntropyEstimator
-from semantic_entropy.pipeline import Job, run
+from semantic_entropy.measuring import (
+    JACCARD,
+    AnySimilarity,
+    Measurer,
+    Options,
+    Resources,
+    Similarity,
+    check_options,
+    load_similarity,
+    name_estimators,
+)
 from semantic_entropy.progress import run_cancellable
 from semantic_entropy.registry import (
-    Entry,
     as_clusterer,
     as_equivalence,
     as_estimator,
     as_sampler,
     default_registry,
     load_clusterer,
-    load_equivalence,
 )
-from semantic_entropy.result_builder import Method, NamedEstimator, build_result, name_estimators, package_version
 from semantic_entropy.results import BatchResult, Result
 from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun, check_questions, sample_and_measure
 from semantic_entropy.tables import TableT, as_table, measure_table
-from semantic_entropy.types import Clustering, Extractor, Group
+from semantic_entropy.types import Extractor, Group
 
 AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]
 AnyEstimator: TypeAlias = str | EntropyEstimator
 InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
-Options: TypeAlias = Mapping[str, Any] | None
 
 
 class _HasTolist(Protocol):
@@ -65,9 +69,6 @@ ArrayLike: TypeAlias = _HasTolist | _HasToList
 """A NumPy array, a tensor, or a pandas or polars Series: it is read as a list."""
 
 
-AUTO = ("semantic-entropy/math", "semantic-entropy/text")  # `auto` uses the first judge that suits a group's responses
-
-
 class Choices(TypedDict, total=False):
     """The arguments of `estimate` and `aestimate` that set how responses are measured. `Scorer` gets them."""
 
@@ -78,6 +79,25 @@ class Choices(TypedDict, total=False):
     convention: str
     extract: str | Extractor | None
     invalid: InvalidPolicy
+    similarity: AnySimilarity
+    similarity_options: Options
+
+
+class EvidenceArguments(TypedDict, total=False):
+    """The arguments of `estimate` and `aestimate` with evidence besides log-probabilities."""
+
+    top_logprobs: Any
+    token_entropies: Any
+    token_similarity: Any
+    similarity: Any
+    greedy_similarity: Any
+    embeddings: Any
+    hidden_state: Any
+    greedy: Any
+
+
+class Arguments(Choices, EvidenceArguments, total=False):
+    """`Choices`, and evidence."""
 
 
 class SamplingChoices(Choices, total=False):
@@ -86,37 +106,6 @@ class SamplingChoices(Choices, total=False):
     sampler_options: Options
     n: int
     samples: str | PathLike[str] | None
-
-
-_JudgeKey: TypeAlias = tuple[Entry, str]
-
-
-class Resources:
-    """Judges loaded by name, and the verdict cache. Several scorers may share them."""
-
-    def __init__(self, cache_size: int = 100_000, cache: str | PathLike[str] | None = None) -> None:
-        self.cache = VerdictCache(cache_size) if cache is None else _open_cache_file(cache, cache_size)
-        self._judges: dict[_JudgeKey, tuple[Equivalence, Options]] = {}  # the options live as long as their repr counts
-        self._loads: dict[_JudgeKey, threading.RLock] = {}  # a judge that loads for minutes must not block the others
-        self._lock = threading.Lock()
-
-    def judge(self, name: str, options: Options = None) -> Equivalence:
-        """Return the judge of this name with these options. Reload it if the name is re-registered."""
-        key = default_registry().find("equivalence", name), repr(sorted((options or {}).items()))
-        with self._lock:
-            load = self._loads.setdefault(key, threading.RLock())
-        with load:
-            if key not in self._judges:
-                self._judges[key] = load_equivalence(name, **(options or {})), options
-            return self._judges[key][0]
-
-    def close(self) -> None:
-        """Close the judges and the cache. The next call loads the judges again."""
-        with self._lock:
-            judges, self._judges = list(self._judges.values()), {}
-        for judge, _ in judges:
-            judge.close()
-        self.cache.close()
 
 
 class Scorer:
@@ -135,6 +124,10 @@ class Scorer:
             "regex:PATTERN", or a function. None: the judge's default.
         invalid: the policy for invalid answers: "separate" (each is a cluster of its own), "together" (all are one
             cluster), or "drop".
+        similarity: how similar two texts are, for estimators that read a similarity matrix, if the caller passes no
+            matrix: "jaccard" (common words), the name of a judge with scores ("nli", "embedding"), or a function of two
+            texts that returns a number in [0, 1].
+        similarity_options: the options of the judge, if `similarity` is the name of a judge.
         cache_size: the number of verdicts to keep in memory.
         cache: an SQLite file that stores verdicts for later runs and other processes. It stores the verdicts of judges
             with `settings` that are plain values; the verdicts of a plain function stay in memory.
@@ -159,6 +152,8 @@ class Scorer:
         convention: str = "default",
         extract: str | Extractor | None = None,
         invalid: InvalidPolicy = "separate",
+        similarity: AnySimilarity = JACCARD,
+        similarity_options: Options = None,
         cache_size: int = 100_000,
         cache: str | PathLike[str] | None = None,
         sampler: str | Sampler | None = None,
@@ -171,8 +166,9 @@ class Scorer:
             raise InputError(f"n={n} must be at least 1: it is the number of responses to draw for a question")
         if samples is not None and sampler is None:
             raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
-        _check_options("equivalence", equivalence, equivalence_options)
-        _check_options("sampler", sampler, sampler_options)
+        check_options("equivalence", equivalence, equivalence_options)
+        check_options("sampler", sampler, sampler_options)
+        check_options("similarity", similarity, similarity_options)
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
         self._resources = _resources or Resources(cache_size, cache)
@@ -184,14 +180,27 @@ class Scorer:
             if clusterer is None
             else as_clusterer(clusterer)
         )
-        self._requires_evidence = estimator is not None  # estimators of a convention may lack evidence
-        self._estimators = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
-        self._needs = frozenset[str]().union(*(named.estimator.requires for named in self._estimators))
-        self._fed: dict[frozenset[str], list[NamedEstimator]] = {}
-        self._extract = None if extract is None else load_extractor(extract)
-        self._extract_name = extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract)
+        named = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
+        self.needs = frozenset[str]().union(*(each.reads for each in named))
+        self.similarity: Similarity | None = None
+        if self.needs & {"similarity", "greedy_similarity"}:
+            self.similarity = load_similarity(similarity, lambda name: self._resources.judge(name, similarity_options))
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
+        self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
+        self._measurer = Measurer(
+            resources=self._resources,
+            equivalence=self.equivalence,
+            clusterer=self.clusterer,
+            estimators=named,
+            are_named=estimator is not None,
+            convention=self.convention.name,
+            extract=None if extract is None else load_extractor(extract),
+            extract_name=extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract),
+            invalid=invalid,
+            similarity=self.similarity,
+            sampler=self.sampler,
+        )
         self.choices: Choices = {
             "equivalence": equivalence if isinstance(equivalence, str) else self.equivalence,
             "equivalence_options": equivalence_options,
@@ -200,9 +209,10 @@ class Scorer:
             "convention": convention,
             "extract": extract,
             "invalid": invalid,
+            "similarity": similarity,
+            "similarity_options": similarity_options,
         }
         self.n = n
-        self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
         self._close_sampler = isinstance(sampler, str)
         self.store = None if samples is None else SampleStore(samples)
         self._closed = False
@@ -216,9 +226,9 @@ class Scorer:
     def components(self) -> dict[str, list[Any]]:
         """The components by their kind. `auto` has two judges."""
         return {
-            "equivalence": [judge for judge, _ in self._candidates()],
+            "equivalence": [judge for judge, _ in self._measurer.candidates()],
             "clusterer": [self.clusterer],
-            "estimators": [named.estimator for named in self._estimators],
+            "estimators": [named.estimator for named in self._measurer.estimators],
             "sampler": [self.sampler] if self.sampler else [],
         }
 
@@ -235,7 +245,12 @@ class Scorer:
 
     @overload
     def estimate(
-        self, responses: Sequence[str], *, question: str | None = None, logprobs: Tokens | None = None
+        self,
+        responses: Sequence[str],
+        *,
+        question: str | None = None,
+        logprobs: Tokens | None = None,
+        **evidence: Unpack[EvidenceArguments],
     ) -> Result: ...
     @overload
     def estimate(self, responses: None = None, *, question: str) -> Result: ...
@@ -250,6 +265,7 @@ class Scorer:
         *,
         question: Sequence[str | None] | None = None,
         logprobs: Sequence[Tokens | None] | None = None,
+        **evidence: Unpack[EvidenceArguments],
     ) -> BatchResult: ...
     @overload
     def estimate(
@@ -260,9 +276,12 @@ class Scorer:
         logprobs: str | None = None,
         column: str | None = None,
         group_by: str | None = None,
+        **evidence: Unpack[EvidenceArguments],
     ) -> TableT: ...
     @overload
-    def estimate(self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None) -> Result | BatchResult: ...
+    def estimate(
+        self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **evidence: Unpack[EvidenceArguments]
+    ) -> Result | BatchResult: ...
     def estimate(
         self,
         responses: Any = None,
@@ -272,6 +291,7 @@ class Scorer:
         column: str | None = None,
         group_by: str | None = None,
         progress: bool | None = None,
+        **evidence: Any,
     ) -> Any:
         """Measure one group (a list of str), many groups (a list of lists of str), or a table.
 
@@ -292,6 +312,14 @@ class Scorer:
                 returned table has a row for each question.
             progress: True: show a progress bar while responses are drawn. None: show it for several questions, on a
                 terminal.
+            **evidence: evidence for the estimators that need it, each with one entry for each group if there are many
+                groups, or the name of a column if there is a table:
+                top_logprobs, ragged (G, tokens, k), the log-probabilities of the k most probable tokens, in nats;
+                token_entropies, ragged (G, tokens), in nats; token_similarity, ragged (G, tokens), in [0, 1], the
+                similarity of each response to itself without the token; similarity, (G, G), in [0, 1]; embeddings and
+                hidden_state, (G, d); greedy, the answer that is scored: a `Sample`, or a mapping with text, and if they
+                are known logprobs, top_logprobs, token_entropies, hidden_state of this one answer. If `similarity` has
+                G + 1 rows and columns, the last ones belong to the greedy answer.
 
         Raises:
             InputError: an argument cannot be used. The message names the group, the response and the value.
@@ -300,11 +328,16 @@ class Scorer:
             SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
                 drawn before are stored in the file `samples=`.
         """
-        return self._estimate(responses, question, logprobs, column, group_by, progress)
+        return self._estimate(evidence, responses, question, logprobs, column, group_by, progress)
 
     @overload
     async def aestimate(
-        self, responses: Sequence[str], *, question: str | None = None, logprobs: Tokens | None = None
+        self,
+        responses: Sequence[str],
+        *,
+        question: str | None = None,
+        logprobs: Tokens | None = None,
+        **evidence: Unpack[EvidenceArguments],
     ) -> Result: ...
     @overload
     async def aestimate(self, responses: None = None, *, question: str) -> Result: ...
@@ -319,6 +352,7 @@ class Scorer:
         *,
         question: Sequence[str | None] | None = None,
         logprobs: Sequence[Tokens | None] | None = None,
+        **evidence: Unpack[EvidenceArguments],
     ) -> BatchResult: ...
     @overload
     async def aestimate(
@@ -329,10 +363,11 @@ class Scorer:
         logprobs: str | None = None,
         column: str | None = None,
         group_by: str | None = None,
+        **evidence: Unpack[EvidenceArguments],
     ) -> TableT: ...
     @overload
     async def aestimate(
-        self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None
+        self, responses: ArrayLike, *, question: Any = None, logprobs: Any = None, **evidence: Unpack[EvidenceArguments]
     ) -> Result | BatchResult: ...
     async def aestimate(
         self,
@@ -343,6 +378,7 @@ class Scorer:
         column: str | None = None,
         group_by: str | None = None,
         progress: bool | None = None,
+        **evidence: Any,
     ) -> Any:
         """Run `estimate` without blocking the event loop. Arguments, return value and errors are those of `estimate`.
 
@@ -350,31 +386,17 @@ class Scorer:
         `semantic_entropy.plugin.is_cancelled` (all that use a server) stop within half a second; other components stop
         after their current call.
         """
-        return await run_cancellable(self._estimate, responses, question, logprobs, column, group_by, progress)
+        return await run_cancellable(
+            self._estimate, evidence, responses, question, logprobs, column, group_by, progress
+        )
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Measure checked groups in one pipeline run. Raises the errors of `estimate`."""
-        candidates = self._candidates()
-        clusterers: dict[int, Clusterer] = {}  # by the id of the judge
-        chosen: list[tuple[Equivalence, str]] = []
-        answers: list[tuple[str | None, ...]] = []
-        jobs: list[Job] = []
-        for group in groups:
-            found = tuple(map(self._extract, group.responses)) if self._extract else None
-            judge, reason = _first_suited(candidates, group, found)
-            found = extract_answers(judge, group.responses) if found is None else found
-            if id(judge) not in clusterers:
-                clusterers[id(judge)] = clusterer_for(self.clusterer, judge)
-            valid = [answer for answer in found if answer is not None]
-            jobs.append(Job(group.question, valid, judge, clusterers[id(judge)]))
-            chosen.append((judge, reason))
-            answers.append(found)
-        clusterings = run(jobs, self._resources.cache)
-        return self._results(groups, answers, jobs, chosen, clusterings)
+        return self._measurer.measure(groups)
 
     def uses_question(self, result: Result) -> bool:
         """Whether the judge that gave this result reads the question."""
-        judges = (judge for judge, _ in self._candidates())
+        judges = (judge for judge, _ in self._measurer.candidates())
         return any(judge.uses_question for judge in judges if judge.describe() == result.provenance.equivalence)
 
     def close(self) -> None:
@@ -395,6 +417,7 @@ class Scorer:
 
     def _estimate(
         self,
+        evidence: Mapping[str, Any],
         responses: Any,
         question: Any,
         logprobs: Any,
@@ -405,18 +428,21 @@ class Scorer:
         if self._closed:
             raise SemanticEntropyError("this Scorer is closed: make a new one")
         if responses is None:
-            if not logprobs is column is group_by is None:
-                raise InputError("logprobs, column and group_by belong to responses: pass responses too")
+            if not logprobs is column is group_by is None or evidence:
+                given = ", ".join(["logprobs, column and group_by", *evidence])
+                raise InputError(f"{given} belong to responses: pass responses too")
             return self._sample(question, progress)
+        evidence = _evidence_arguments(evidence)
         if table := as_table(responses):
-            return measure_table(table, self.measure, self.uses_question, column, question, logprobs, group_by)
+            names = {name: evidence.get(name) for name in self.needs & set(EVIDENCE_FIELDS)} | dict(evidence)
+            return measure_table(table, self.measure, self.uses_question, column, question, logprobs, group_by, names)
         responses, question, logprobs = as_lists(responses), as_lists(question), as_lists(logprobs)
         for name, value in (("column", column), ("group_by", group_by)):
             if value is not None:
                 raise InputError(f"{name}={value!r} is for a table, and responses is a {type(responses).__name__}")
         if is_batch(responses):
-            return BatchResult(self.measure(many_groups(responses, question, logprobs)))
-        return self.measure([one_group(responses, question, logprobs)])[0]
+            return BatchResult(self.measure(many_groups(responses, question, logprobs, evidence)))
+        return self.measure([one_group(responses, question, logprobs, evidence=evidence)])[0]
 
     def _sample(self, question: Any, progress: bool | None) -> Any:
         if self.sampler is None or question is None:
@@ -431,57 +457,6 @@ class Scorer:
         results = sample_and_measure(run, questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
 
-    def _candidates(self) -> list[tuple[Equivalence, str]]:
-        """Return the candidate judges with the reasons for `Provenance`. The last judge suits all responses."""
-        if self.equivalence:
-            return [(self.equivalence, "as asked")]
-        *judges, fallback = map(self._resources.judge, AUTO)
-        suited = [(judge, f"auto: the responses suit {judge.name}") for judge in judges]
-        return [*suited, (fallback, f"auto: the responses are not {' or '.join(judge.name for judge in judges)}")]
-
-    def _results(
-        self,
-        groups: Sequence[Group],
-        answers: Sequence[tuple[str | None, ...]],
-        jobs: Sequence[Job],
-        chosen: Sequence[tuple[Equivalence, str]],
-        clusterings: Sequence[Clustering],
-    ) -> list[Result]:
-        methods: dict[tuple[int, str, str | None], Method] = {}
-        results = []
-        for group, found, job, (judge, reason), clustering in zip(
-            groups, answers, jobs, chosen, clusterings, strict=True
-        ):
-            key = id(judge), reason, group.sampler
-            if key not in methods:  # after the run: some judges know their versions only then
-                methods[key] = Method(
-                    convention=self.convention.name,
-                    equivalence=describe("equivalence", judge),
-                    equivalence_reason=reason,
-                    clusterer=describe("clusterer", job.clusterer),
-                    extract=self._extract_name if self._extract else f"default of {judge.name}",
-                    invalid=self.invalid,
-                    versions={"semantic-entropy": package_version(), **self._versions(judge, group)},
-                )
-            results.append(build_result(group, found, clustering, self._fed_estimators(group), methods[key]))
-        return results
-
-    def _versions(self, judge: Equivalence, group: Group) -> dict[str, str]:
-        """Return the versions of the judge, and of the sampler that drew the responses."""
-        versions = component_versions("equivalence", judge)
-        if group.sampler and self.sampler:
-            versions = {**component_versions("sampler", self.sampler), **versions}
-        return versions
-
-    def _fed_estimators(self, group: Group) -> Sequence[NamedEstimator]:
-        """Return the estimators that the user named; else those of the convention for which the group has evidence."""
-        if self._requires_evidence:
-            return self._estimators
-        given = frozenset(need for need in self._needs if getattr(group, need, None) is not None)
-        if given not in self._fed:
-            self._fed[given] = [named for named in self._estimators if named.estimator.requires <= given]
-        return self._fed[given]
-
     def _load_judge(self, equivalence: AnyEquivalence | None, options: Options) -> Equivalence | None:
         if equivalence is None or equivalence == "auto":
             return None
@@ -492,19 +467,13 @@ class Scorer:
         return as_equivalence(equivalence)
 
 
-def _check_options(kind: str, component: object, options: Any) -> None:
-    """Check that options are given for a name only. Messages show no values, because one may be an API key."""
-    if options is None:
-        return
-    if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
-        found = type(options).__name__
-        raise InputError(f'{kind}_options is a {found}; it must be a dict from names to values: {{"model": "..."}}')
-    if not isinstance(component, str) or component == "auto":
-        given = "auto" if component in (None, "auto") and kind == "equivalence" else f"{component!r:.80}"
-        raise InputError(
-            f"{kind}_options ({', '.join(options)}) needs the name of a component as {kind}=, and {kind} is {given}; "
-            "a component that is built already has its options"
-        )
+def _evidence_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evidence of a call, with arrays as lists."""
+    if unknown := given.keys() - set(EVIDENCE_FIELDS):
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), EVIDENCE_FIELDS)}")
+    if callable(given.get("similarity")):
+        raise InputError("similarity= is a function: pass it to Scorer(similarity=...), or to estimate()")
+    return {name: as_lists(value) for name, value in given.items()}
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:
@@ -512,22 +481,3 @@ def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEst
     if not many:
         raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
     return [as_estimator(each) for each in many]
-
-
-def _first_suited(
-    candidates: Sequence[tuple[Equivalence, str]], group: Group, answers: Sequence[str | None] | None
-) -> tuple[Equivalence, str]:
-    """Return the first judge that suits the answers; that suits the responses if there are no answers yet."""
-    *special, general = candidates
-    if special:
-        shown = [answer or "" for answer in answers] if answers else list(map(strip_reasoning, group.responses))
-        for candidate in special:
-            if candidate[0].suits(shown):
-                return candidate
-    return general
-
-
-def _open_cache_file(path: str | PathLike[str], size: int) -> VerdictCache:
-    from semantic_entropy.cache.sqlite import CacheFile  # importing sqlite3 takes time, and few users need this module
-
-    return CacheFile(path, size)

@@ -11,6 +11,7 @@ then (see `semantic_entropy.plugin`).
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import math
 import random
@@ -20,6 +21,7 @@ from typing import Any
 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.equivalence import Equivalence
+from semantic_entropy.clusters.given_evidence import EVIDENCE_FIELDS
 from semantic_entropy.contracts import (
     check_component,
     check_requirements,
@@ -193,16 +195,52 @@ def _estimator_rules(estimator: EntropyEstimator) -> Iterator[str]:
 
 
 def _estimates(estimator: EntropyEstimator, labels: tuple[int, ...], draw: random.Random) -> Iterator[str]:
-    logprobs = tuple(tuple(-draw.random() for _ in range(draw.randint(1, 5))) for _ in labels)
-    estimate = run_estimator(estimator, Evidence(labels, logprobs))
+    evidence = _random_evidence(labels, draw)
+    [estimate] = run_estimator(estimator, [evidence])
     order = list(range(len(labels)))
     draw.shuffle(order)
-    shuffled = Evidence(by_first_appearance([labels[i] for i in order]), tuple(logprobs[i] for i in order))
-    again = run_estimator(estimator, shuffled).value
-    if not math.isclose(again, estimate.value, rel_tol=1e-9, abs_tol=1e-12):
-        yield f"depends on the order of the responses: labels {labels} give {estimate.value}, reordered {again}"
+    [again] = run_estimator(estimator, [_in_order(evidence, order)])
+    if not math.isclose(again.value, estimate.value, rel_tol=1e-9, abs_tol=1e-12):
+        yield f"depends on the order of the responses: labels {labels} give {estimate.value}, reordered {again.value}"
     if estimate.probabilities is not None and not math.isclose(sum(estimate.probabilities), 1.0, rel_tol=1e-9):
         yield f"probabilities for labels {labels} sum to {sum(estimate.probabilities)}"
+
+
+def _random_evidence(labels: tuple[int, ...], draw: random.Random) -> Evidence:
+    """All evidence that an estimator can require, for responses with these labels."""
+    n = len(labels)
+    lengths = [draw.randint(1, 5) for _ in labels]
+    texts = tuple(f"answer {label} in {length} words" for label, length in zip(labels, lengths, strict=True))
+    values = [[draw.random() for _ in labels] for _ in labels]
+    tokens = tuple(tuple(draw.random() for _ in range(length)) for length in lengths)
+    logprobs = tuple(tuple(math.log(p) for p in row) for row in tokens)
+    top = tuple(tuple((value, min(value, math.log1p(-math.exp(value)))) for value in row) for row in logprobs)
+    vectors = tuple(tuple(draw.gauss(0, 1) for _ in range(8)) for _ in labels)
+    return Evidence(
+        labels,
+        logprobs,
+        responses=texts,
+        texts=texts,
+        question="Which answer?",
+        top_logprobs=top,
+        token_entropies=tokens,
+        token_similarity=tokens,
+        similarity=tuple(tuple(1.0 if i == j else values[min(i, j)][max(i, j)] for j in range(n)) for i in range(n)),
+        greedy_similarity=tuple(values[0]),
+        embeddings=vectors,
+        hidden_state=vectors,
+        greedy=Sample(texts[0], logprobs[0], top_logprobs=top[0], hidden_state=vectors[0], token_entropies=tokens[0]),
+    )
+
+
+def _in_order(evidence: Evidence, order: Sequence[int]) -> Evidence:
+    """The evidence with its responses in another order."""
+    changed: dict[str, Any] = {"labels": by_first_appearance([evidence.labels[i] for i in order])}
+    for name in ("logprobs", "responses", "texts", *EVIDENCE_FIELDS):
+        if name != "greedy":
+            changed[name] = tuple(getattr(evidence, name)[i] for i in order)
+    changed["similarity"] = tuple(tuple(row[i] for i in order) for row in changed["similarity"])
+    return dataclasses.replace(evidence, **changed)
 
 
 def _sampler_rules(sampler: Sampler, questions: Sequence[str], n: int) -> Iterator[str]:

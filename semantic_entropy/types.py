@@ -106,6 +106,8 @@ class Sample:
         token_entropies: (T,) entropy of the sampling distribution at each token, in nats; None: not requested.
         hidden_state: (d,) hidden state of the last layer at the text's last token; None: not requested.
         usage: the cost of the sample; None: no cost is known.
+        top_logprobs: (T, k) log-probabilities of the k most probable tokens at each token, in nats; None: not
+            requested. Some servers return fewer than k at some tokens.
     """
 
     text: str
@@ -115,6 +117,7 @@ class Sample:
     token_entropies: tuple[float, ...] | None = None
     hidden_state: tuple[float, ...] | None = None
     usage: Usage | None = None
+    top_logprobs: tuple[tuple[float, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +153,31 @@ class SampleFailure:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenEvidence:
+    """What is known about the responses of a group in addition to their log-probabilities. None: not known.
+
+    Attributes:
+        top_logprobs: ragged (G, T, k) log-probabilities of the k most probable tokens at each token, in nats.
+        token_entropies: ragged (G, T) entropy of the sampling distribution at each token, in nats.
+        token_similarity: ragged (G, T) similarity, in [0, 1], of each response to itself without the token.
+        similarity: (G, G) similarity of each two responses, in [0, 1]; row i, column j: of response i to response j.
+        greedy_similarity: (G,) similarity of the greedy answer to each response, in [0, 1].
+        embeddings: (G, d) an embedding of each response.
+        hidden_state: (G, d) a hidden state of the model for each response.
+        greedy: the one answer that is scored, with what is known about it.
+    """
+
+    top_logprobs: tuple[tuple[tuple[float, ...], ...], ...] | None = None
+    token_entropies: tuple[tuple[float, ...], ...] | None = None
+    token_similarity: tuple[tuple[float, ...], ...] | None = None
+    similarity: tuple[tuple[float, ...], ...] | None = None
+    greedy_similarity: tuple[float, ...] | None = None
+    embeddings: tuple[tuple[float, ...], ...] | None = None
+    hidden_state: tuple[tuple[float, ...], ...] | None = None
+    greedy: Sample | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Group:
     """One question, the responses to this question, and data about the responses.
 
@@ -165,6 +193,7 @@ class Group:
         lost_usage: the cost of the missing responses.
         n: the number of responses that were requested from the sampler.
         cut_off: the number of responses that ended at the token limit, if the caller passed replies of a chat model.
+        evidence: what is known in addition, for estimators that use it; None: nothing.
     """
 
     responses: tuple[str, ...]
@@ -176,6 +205,7 @@ class Group:
     lost_usage: Usage | None = None
     n: int | None = None
     cut_off: int = 0
+    evidence: GivenEvidence | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,15 +231,37 @@ class Clustering:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The input of an estimator: the G responses that are not dropped.
+    """The input of an estimator: the G responses that are not dropped. None: not known.
 
     Attributes:
         labels: (G,) the cluster label of each response, in 0..M-1.
-        logprobs: token log-probabilities of each response in nats, ragged (G, tokens); None: not known.
+        logprobs: ragged (G, T) token log-probabilities of each response, in nats.
+        responses: (G,) the responses.
+        texts: (G,) the answer in each response; the response itself if it has no answer.
+        question: the question.
+        top_logprobs: as in `GivenEvidence`, like the fields below.
+        token_entropies: ragged (G, T), in nats.
+        token_similarity: ragged (G, T), in [0, 1].
+        similarity: (G, G), in [0, 1]. The diagonal is 1, and the matrix may be asymmetric.
+        greedy_similarity: (G,), in [0, 1].
+        embeddings: (G, d).
+        hidden_state: (G, d).
+        greedy: the one answer that is scored.
     """
 
     labels: Labels
     logprobs: tuple[tuple[float, ...], ...] | None = None
+    responses: tuple[str, ...] | None = None
+    texts: tuple[str, ...] | None = None
+    question: str | None = None
+    top_logprobs: tuple[tuple[tuple[float, ...], ...], ...] | None = None
+    token_entropies: tuple[tuple[float, ...], ...] | None = None
+    token_similarity: tuple[tuple[float, ...], ...] | None = None
+    similarity: tuple[tuple[float, ...], ...] | None = None
+    greedy_similarity: tuple[float, ...] | None = None
+    embeddings: tuple[tuple[float, ...], ...] | None = None
+    hidden_state: tuple[tuple[float, ...], ...] | None = None
+    greedy: Sample | None = None
 
     def has(self, requirement: str) -> bool:
         """Whether the field with this name, such as "logprobs", is not None."""

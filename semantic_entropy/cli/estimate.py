@@ -42,6 +42,20 @@ from semantic_entropy.results import MAX_UNDECIDED
     help="Repeatable; the first one with probabilities gives the entropy. Default: those of the convention.",
 )
 @click.option(
+    "--similarity",
+    default="jaccard",
+    show_default=True,
+    metavar="NAME",
+    help="For estimators that read a similarity: jaccard (common words), or a judge with scores, such as nli.",
+)
+@click.option(
+    "--similarity-option",
+    "similarity_options",
+    multiple=True,
+    metavar="K=V",
+    help="An option of this judge, as key=value; repeatable.",
+)
+@click.option(
     "--convention",
     default="default",
     show_default=True,
@@ -84,7 +98,8 @@ def estimate_command(
     inspect_ai. The output is Parquet if its suffix is .parquet or .pq, else JSON lines. - is standard input or output.
 
     A row has "responses" (a list of strings) and optionally "question" and "logprobs" (token log-probabilities for each
-    response, in nats). Without "question", a field with a common name (prompt, query, messages, ...) is the question.
+    response, in nats). Estimators that need other evidence read it from the fields top_logprobs, token_entropies,
+    token_similarity, similarity, embeddings, hidden_state and greedy. Without "question", a field with a common name (prompt, query, messages, ...) is the question.
     The output has the same rows with the fields of the result added. Rows are written as soon as they are measured:
     after an interruption, run the same command again and it continues. Bad rows are written to OUTPUT.bad.jsonl. A
     Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.

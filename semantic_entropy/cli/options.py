@@ -164,6 +164,8 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     options, equivalence = choices.pop("options"), choices.pop("equivalence")
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
     estimators = choices.pop("estimators", ())
+    if similarity_options := parse_options(choices.pop("similarity_options", ())):
+        choices["similarity_options"] = similarity_options
     with contextlib.ExitStack() as stack:
         if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
             stack.enter_context(show_waits())

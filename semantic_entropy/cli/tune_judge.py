@@ -49,7 +49,7 @@ def tune_judge_command(
     """
     from semantic_entropy import load_equivalence
     from semantic_entropy.decisions import read_labelled_pairs, tune_threshold
-    from semantic_entropy.scorer import Resources
+    from semantic_entropy.measuring import Resources
 
     pairs = read_labelled_pairs(file, fields)
     verdicts = Resources(cache=cache).cache

@@ -5,14 +5,17 @@ from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.conventions import Convention, load_convention
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
+from semantic_entropy.clusters.given_evidence import EVIDENCE_FIELDS, evidence_of_samples, without_dropped
 from semantic_entropy.clusters.groups import as_lists, is_batch, is_missing, many_groups, one_group
 
 __all__ = [
+    "EVIDENCE_FIELDS",
     "Clusterer",
     "Convention",
     "Equivalence",
     "FunctionEquivalence",
     "as_lists",
+    "evidence_of_samples",
     "is_batch",
     "is_messages",
     "is_missing",
@@ -23,4 +26,5 @@ __all__ = [
     "one_group",
     "read_replies",
     "strip_reasoning",
+    "without_dropped",
 ]

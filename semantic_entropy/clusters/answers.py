@@ -86,7 +86,9 @@ def last_box(response: str) -> str | None:
     return _any_box(response)
 
 
-_SHALLOW = re.compile(r"\{(?:[^{}\\]++|\\.|\{(?:[^{}\\]++|\\.)*+\})*+\}", re.DOTALL)  # a pair with pairs in it, no deeper
+_SHALLOW = re.compile(
+    r"\{(?:[^{}\\]++|\\.|\{(?:[^{}\\]++|\\.)*+\})*+\}", re.DOTALL
+)  # a pair with pairs in it, no deeper
 _EMPTY = re.compile(  # a box with nothing but spaces, and braces or delimiters without content
     rf"(?:[\s${{}}~{_INVISIBLE}]|\\[,;:! ]|\\q?quad(?![a-zA-Z])|\\(?:text|mathrm|mbox)\s*\{{\s*\}})*"
 )

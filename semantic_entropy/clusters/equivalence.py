@@ -95,6 +95,15 @@ class Equivalence(Identified, ABC):
         """Whether this judge suits these responses to one question. `auto` uses the first judge that suits them."""
         return True
 
+    def similarities(self, pairs: Sequence[Pair]) -> Sequence[float | None]:
+        """Return the similarity of left to right, in [0, 1], for each pair; None: not known.
+
+        Estimators that read a similarity matrix use it if the user names this judge as `similarity=`. A judge whose
+        test has a direction returns the value of this direction. Default: the scores of the verdicts. An undecided
+        pair counts as not similar: 0.
+        """
+        return [0.0 if verdict.same is None else verdict.score for verdict in self.judge(pairs)]
+
     # What a verdict depends on, for the verdict cache
 
     uses_question: bool = False

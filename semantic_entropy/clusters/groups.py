@@ -6,16 +6,15 @@ The error for an invalid value names its place and the value. Later stages do no
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from typing import Any
 
 from semantic_entropy.clusters.chat_replies import is_reply, read_replies
-from semantic_entropy.errors import EvidenceError, InputError
+from semantic_entropy.clusters.given_evidence import check_evidence, ragged
+from semantic_entropy.errors import InputError
+from semantic_entropy.plain_text import show_value as _show
 from semantic_entropy.types import Group
-
-_LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
-_HIGHEST_LOGPROB = 1e-3  # low-precision logits round to values slightly above 0; a higher value is a mistake
 
 
 def as_lists(values: Any) -> Any:
@@ -58,10 +57,13 @@ def is_batch(responses: Any) -> bool:
     return any(nested)
 
 
-def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> Group:
+def one_group(
+    responses: Any, question: Any, logprobs: Any, where: str = "", evidence: Mapping[str, Any] | None = None
+) -> Group:
     """Check one group. Error messages begin with `where`, such as "group 3: ".
 
     The responses can also be replies of a chat model, such as the `choices` of an OpenAI object (`chat_replies`).
+    `evidence` has the fields of `GivenEvidence` that are known.
     """
     cut_off = 0
     if replies := read_replies(responses):
@@ -76,15 +78,22 @@ def one_group(responses: Any, question: Any, logprobs: Any, where: str = "") -> 
             raise InputError(f"{where}response {i} is {_show(response)}, a {type(response).__name__}; it must be a str")
     if question is not None and not isinstance(question, str):
         raise InputError(f"{where}question is {_show(question)}, a {type(question).__name__}; it must be a str or None")
-    return Group(tuple(responses), question, _logprobs(logprobs, len(responses), where), cut_off=cut_off)
+    known = {name: value for name, value in (evidence or {}).items() if value is not None}
+    size = len(responses)
+    checked = None if logprobs is None else ragged("logprobs", logprobs, size, where)
+    found = check_evidence(known, size, where, checked) if known else None
+    return Group(tuple(responses), question, checked, cut_off=cut_off, evidence=found)
 
 
-def many_groups(responses: Sequence[Any], question: Any, logprobs: Any) -> list[Group]:
-    """Check a batch of groups. `question` and `logprobs` must be None or have one entry for each group."""
-    questions = _one_each("question", question, len(responses))
-    all_logprobs = _one_each("logprobs", logprobs, len(responses))
+def many_groups(
+    responses: Sequence[Any], question: Any, logprobs: Any, evidence: Mapping[str, Any] | None = None
+) -> list[Group]:
+    """Check a batch of groups. Each argument must be None or have one entry for each group."""
+    size = len(responses)
+    questions, all_logprobs = _one_each("question", question, size), _one_each("logprobs", logprobs, size)
+    known = {name: _one_each(name, values, size) for name, values in (evidence or {}).items() if values is not None}
     return [
-        one_group(r, q, lp, f"group {i}: ")
+        one_group(r, q, lp, f"group {i}: ", {name: values[i] for name, values in known.items()})
         for i, (r, q, lp) in enumerate(zip(responses, questions, all_logprobs, strict=True))
     ]
 
@@ -97,36 +106,3 @@ def _one_each(name: str, values: Any, groups: int) -> Sequence[Any]:
     if len(values) != groups:
         raise InputError(f"{name} has {len(values)} entries for {groups} groups")
     return values
-
-
-def _logprobs(logprobs: Any, responses: int, where: str) -> tuple[tuple[float, ...], ...] | None:
-    if logprobs is None:
-        return None
-    if isinstance(logprobs, str) or not hasattr(logprobs, "__len__"):
-        raise EvidenceError(
-            f"{where}logprobs={_show(logprobs)} must be a list with one list of floats for each response"
-        )
-    if len(logprobs) != responses:
-        missing = f"; response {len(logprobs)} has no log-probabilities" if len(logprobs) < responses else ""
-        raise EvidenceError(f"{where}logprobs has {len(logprobs)} entries for {responses} responses{missing}")
-    return tuple(_tokens(tokens, f"{where}logprobs of response {i}") for i, tokens in enumerate(logprobs))
-
-
-def _tokens(tokens: Any, what: str) -> tuple[float, ...]:
-    if tokens is None:
-        raise EvidenceError(f"{what} are missing (None): pass its token log-probabilities in nats")
-    try:
-        values = tuple(map(float, tokens))
-    except (TypeError, ValueError, OverflowError):
-        raise EvidenceError(f"{what} are {_show(tokens)}; pass a list of floats, one for each token, in nats") from None
-    if not values:
-        raise EvidenceError(f"{what} are empty: pass one log-probability for each token, in nats")
-    for value in values:
-        if not _LOWEST_LOGPROB < value <= _HIGHEST_LOGPROB:
-            raise EvidenceError(f"{what} hold {value!r}; a log-probability is finite and at most 0 (nats)")
-    return values
-
-
-def _show(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."

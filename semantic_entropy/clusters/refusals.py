@@ -125,9 +125,7 @@ def is_refusal(text: str) -> bool:
     if _BLANK.fullmatch(text.strip()) or _BLANK.fullmatch(plain.strip()):
         return True
     text = plain
-    if _OPTION.search(text):
-        return False
-    if not has_hint:
+    if not has_hint or _OPTION.search(text):
         return False
     patterns = _patterns()
     declined = False

@@ -19,6 +19,7 @@ from semantic_entropy.contracts.verdict_checks import (
     extract_answers,
     judge_pairs,
     judge_settings,
+    similarity_values,
     stream_verdicts,
 )
 
@@ -35,6 +36,7 @@ __all__ = [
     "judge_pairs",
     "judge_settings",
     "run_estimator",
+    "similarity_values",
     "stream_samples",
     "stream_verdicts",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from numbers import Integral, Real
 from typing import Any, NoReturn
@@ -75,32 +75,44 @@ def _is_index(value: Any, size: int) -> bool:
 
 
 def check_requirements(estimator: EntropyEstimator) -> None:
-    """Raise PluginError if `requires` is not a set of fields of `Evidence`: no evidence would ever be enough."""
-    requires: Any = estimator.requires
+    """Raise PluginError if `requires` or `uses` is not a set of fields of `Evidence`: no evidence would be enough."""
     fields = Evidence.__dataclass_fields__
-    if not isinstance(requires, AbstractSet) or not all(name in fields for name in requires):
-        raise PluginError(
-            f"estimator {estimator.name!r}: requires is {shown(requires)}; it is a set of fields of Evidence: "
-            f"{', '.join(fields)}"
-        )
+    for attribute in ("requires", "uses"):
+        names: Any = getattr(estimator, attribute)
+        if not isinstance(names, AbstractSet) or not all(name in fields for name in names):
+            raise PluginError(
+                f"estimator {estimator.name!r}: {attribute} is {shown(names)}; it is a set of fields of Evidence: "
+                f"{', '.join(fields)}"
+            )
 
 
-def run_estimator(estimator: EntropyEstimator, evidence: Evidence) -> Estimate:
-    """Run the estimator. If no response counts, the value is nan (the uncertainty is unknown), without probabilities.
+def run_estimator(estimator: EntropyEstimator, evidences: Sequence[Evidence]) -> list[Estimate]:
+    """Return an estimate for each evidence. Without a response that counts, it is nan and has no probabilities.
 
     Raises:
         EvidenceError: evidence that the estimator requires is missing.
-        PluginError: the value is not a finite number, or the probabilities are not a distribution over the clusters.
+        PluginError: the estimator raised, a value is not a finite number, or the probabilities are not a distribution
+            over the clusters.
     """
-    if not evidence.labels:
-        return Estimate(math.nan, ())
+    counted = [evidence for evidence in evidences if evidence.labels]
     try:
-        estimator.check(evidence)
-        returned: Any = estimator.estimate(evidence)
+        for evidence in counted:
+            estimator.check(evidence)
+        returned: Any = estimator.estimate_batch(counted) if counted else []
     except SemanticEntropyError:
         raise
     except (Exception, SystemExit) as error:
         raise PluginError(raised_message(f"estimator {estimator.name!r}", error, "")) from error
+    if not isinstance(returned, list | tuple) or len(returned) != len(counted):
+        raise PluginError(
+            f"estimator {estimator.name!r}: estimate_batch() returned {shown(returned)} for {len(counted)} groups; "
+            "return a list with one Estimate for each"
+        )
+    checked = (_checked(estimator, evidence, one) for evidence, one in zip(counted, returned, strict=True))
+    return [next(checked) if evidence.labels else Estimate(math.nan, ()) for evidence in evidences]
+
+
+def _checked(estimator: EntropyEstimator, evidence: Evidence, returned: Any) -> Estimate:
     clusters = max(evidence.labels) + 1
     value: Any = returned.value if isinstance(returned, Estimate) else None
     if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(as_float(value)):

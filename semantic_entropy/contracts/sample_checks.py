@@ -117,6 +117,13 @@ def _plain_sample(sampler: Sampler, sample: Any) -> Sample:
             changed[name] = tuple(map(float, values))
         except (TypeError, ValueError, OverflowError):
             _reject(sampler, f"drew a sample with the {name} {shown(values)}; {_FLOATS}")
+    if sample.top_logprobs is not None:
+        try:
+            changed["top_logprobs"] = tuple(tuple(map(float, row)) for row in sample.top_logprobs)
+        except (TypeError, ValueError, OverflowError):
+            _reject(
+                sampler, f"drew a sample with the top_logprobs {shown(sample.top_logprobs)}; {_FLOATS} for each token"
+            )
     plain: Sample = replace(sample, **changed) if changed else sample
     return plain
 

@@ -9,7 +9,14 @@ from numbers import Real
 from typing import Any, NoReturn
 
 from semantic_entropy.clusters.equivalence import Equivalence
-from semantic_entropy.contracts.component_calls import are_hashable, call_component, is_usage, raised_message, share
+from semantic_entropy.contracts.component_calls import (
+    are_hashable,
+    call_component,
+    is_usage,
+    raised_message,
+    share,
+    shown,
+)
 from semantic_entropy.errors import EquivalenceError, SemanticEntropyError
 from semantic_entropy.types import Pair, Verdict
 
@@ -51,6 +58,27 @@ def stream_verdicts(judge: Equivalence, pairs: Sequence[Pair]) -> Generator[tupl
     finally:
         if hasattr(stream, "close"):
             stream.close()
+
+
+def similarity_values(judge: Equivalence, pairs: Sequence[Pair]) -> list[float]:
+    """Return the similarity of each pair, as a float in [0, 1].
+
+    Raises:
+        EquivalenceError: the judge has no scores, raised, or returned a wrong number of values or a wrong value.
+    """
+    values = call_component(
+        _judge(judge), judge.similarities, pairs, error=EquivalenceError, during=f"similarities() on {len(pairs)} pairs"
+    )
+    if not hasattr(values, "__len__") or len(values) != len(pairs):
+        raise EquivalenceError(f"{_judge(judge)}: similarities() returned {shown(values)} for {len(pairs)} pairs")
+    found = list(map(share, values))
+    for pair, value in zip(pairs, found, strict=True):
+        if type(value) is not float or not 0.0 <= value <= 1.0:
+            raise EquivalenceError(
+                f"{_judge(judge)} has the similarity {value!r:.80} for {pair.left[:60]!r} and {pair.right[:60]!r}: "
+                "similarity= needs a judge with scores, such as nli or embedding"
+            )
+    return found
 
 
 def _reject_verdicts(judge: Equivalence, verdicts: object) -> NoReturn:

@@ -21,7 +21,7 @@ from semantic_entropy.clusters.equivalence import Equivalence
 from semantic_entropy.contracts import judge_pairs, stream_verdicts
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 from semantic_entropy.errors import EquivalenceError, InputError
-from semantic_entropy.pipeline import judge_key, verdict_key
+from semantic_entropy.measuring import judge_key, verdict_key
 from semantic_entropy.plain_text import one_line
 from semantic_entropy.types import Pair, Verdict
 

@@ -16,12 +16,22 @@ from semantic_entropy.types import Estimate, Evidence
 
 
 class EntropyEstimator(ABC):
-    """Base class of every estimator. Implement `estimate`, and list the needed fields of `Evidence` in `requires`."""
+    """Base class of every estimator. Implement `estimate`, and list the needed fields of `Evidence` in `requires`.
+
+    class Distinct(EntropyEstimator):
+        name = "distinct"
+        requires = frozenset({"texts"})
+
+        def estimate(self, evidence):
+            return Estimate(len(set(evidence.texts)) / len(evidence.texts))
+    """
 
     name: str = ""
     """The name in results; default: the name of the class."""
     requires: ClassVar[frozenset[str]] = frozenset()
     """Names of `Evidence` fields that the estimator needs in addition to the labels, such as "logprobs"."""
+    uses: ClassVar[frozenset[str]] = frozenset()
+    """Names of `Evidence` fields that the estimator reads if they are known, such as "greedy"."""
     higher_is_uncertain: ClassVar[bool] = True
     rules: int = 1
     """The version of the rules: raise it when the same evidence can give another estimate."""
@@ -33,6 +43,10 @@ class EntropyEstimator(ABC):
     @abstractmethod
     def estimate(self, evidence: Evidence) -> Estimate:
         """Return the estimate for one group, which has at least one response."""
+
+    def estimate_batch(self, evidences: Sequence[Evidence]) -> Sequence[Estimate]:
+        """Return the estimates of many groups. Override it where computing them together is faster."""
+        return [self.estimate(evidence) for evidence in evidences]
 
     def check(self, evidence: Evidence) -> None:
         """Raise EvidenceError if required evidence is missing. The message names the missing evidence."""

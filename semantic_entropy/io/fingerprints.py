@@ -12,6 +12,7 @@ more choices continues older files. The version of the package is no choice: an 
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from typing import Any
 from semantic_entropy.cache.identity import describe_function, describe_identity
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow
+from semantic_entropy.measuring import JACCARD
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames
 
@@ -33,7 +35,8 @@ def row_key(row: InputRow, names: FieldNames) -> str:
     fields, group = row.fields or {}, row.group
     question = names.question_in(fields)[1]
     measured = (group.responses, group.question, group.logprobs) if group else (None, question, None)
-    text = json.dumps([*measured, fields.get(names.id)], sort_keys=True, default=str)
+    evidence = [dataclasses.asdict(group.evidence)] if group and group.evidence and not group.sampler else []
+    text = json.dumps([*measured, fields.get(names.id), *evidence], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -49,6 +52,7 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "estimators": list(map(describe_identity, components["estimators"])) if given["estimator"] else None,
         "extract": extract if isinstance(extract, str | None) else describe_function(extract),
         "invalid": scorer.invalid if scorer.invalid != "separate" else None,
+        "similarity": _similarity(scorer),
     }
     measuring = [*components["equivalence"], *components["clusterer"], *components["estimators"]]
     choices = _given(choices | {"rules": _rules(measuring)})
@@ -56,6 +60,14 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         return [choices]
     sampler = {"sampler": describe_identity(scorer.sampler), "n": scorer.n}
     return [choices, _given(choices | sampler | {"rules": _rules([*measuring, scorer.sampler])})]
+
+
+def _similarity(scorer: Scorer) -> Any:
+    """Return the identity of the similarity; None if it is the default, or if no estimator reads a similarity."""
+    given, used = scorer.choices["similarity"], scorer.similarity
+    if used is None or given == JACCARD:
+        return None
+    return describe_identity(used.judge) if used.judge else describe_function(given)
 
 
 def _rules(components: Sequence[Any]) -> dict[str, int]:

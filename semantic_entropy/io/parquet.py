@@ -89,7 +89,7 @@ class ParquetReader(RowReader):
             )
         if repeated := [column for column in columns if columns.count(column) > 1]:
             raise InputError(f"{name}: several columns are named {repeated[0]!r}: rename them")
-        measured = (names.responses, *questions, names.logprobs, names.id)
+        measured = (*names.measured, *questions)
         self._measured = tuple(dict.fromkeys(column for column in measured if column in columns))
 
     def rows(self) -> Generator[InputRow, None, None]:

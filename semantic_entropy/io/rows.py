@@ -223,7 +223,7 @@ def check_row(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | Non
     _, question = names.question_in(fields)
     without_tokens = _without_tokens(responses, logprobs)
     try:
-        group = one_group(responses, question, None if without_tokens else logprobs)
+        group = one_group(responses, question, None if without_tokens else logprobs, evidence=names.evidence_in(fields))
     except InputError as error:
         return None, str(error)
     if not without_tokens:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from semantic_entropy.clusters import EVIDENCE_FIELDS
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.files import locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
@@ -129,6 +130,7 @@ class FileRun:
         strict: bool,
         options: InputOptions = FOUND,
     ) -> None:
+        names = replace(names, evidence=scorer.needs & set(EVIDENCE_FIELDS))
         self.scorer, self.names, self.strict, self.overwrite = scorer, names, strict, overwrite
         self.rows = 0  # number of rows measured and written so far
         self.skipped = 0  # number of rows whose results were kept so far

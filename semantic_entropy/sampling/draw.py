@@ -17,7 +17,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from semantic_entropy.clusters.groups import one_group
+from semantic_entropy.clusters import evidence_of_samples, one_group
 from semantic_entropy.contracts import describe, stream_samples
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.plain_text import plural
@@ -131,6 +131,7 @@ class SamplingRun:
                 notes.append(f"log-probabilities left out: sampler {self.sampler.name!r}: {error}")
         return replace(
             group,
+            evidence=evidence_of_samples(sampled.samples),
             samples=sampled.samples,
             sampler=describe("sampler", self.sampler),
             note="; ".join(notes) or None,

@@ -157,6 +157,10 @@ def _to_fields(sample: Sample) -> dict[str, Any]:
     for name in ("logprobs", "token_entropies", "hidden_state"):
         if fields[name] is not None and not all(map(math.isfinite, fields[name])):
             fields[name] = None
+    if fields["top_logprobs"] is None:
+        del fields["top_logprobs"]  # 0.1.0 has no such field
+    else:  # -inf: a token that cannot be drawn
+        fields["top_logprobs"] = [[number for number in row if math.isfinite(number)] for row in fields["top_logprobs"]]
     return fields
 
 
@@ -169,7 +173,9 @@ def _read_line(file: Any, offset: int) -> dict[str, Any]:
 def _to_sample(fields: dict[str, Any]) -> Sample:
     """Build a sample from JSON fields. Raise TypeError if a sample has other fields."""
     usage = fields.get("usage")
-    lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    lists: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+    if "top_logprobs" in lists:
+        lists["top_logprobs"] = tuple(map(tuple, lists["top_logprobs"]))
     sample = Sample(**{**fields, **lists, "usage": Usage(**usage) if usage else None})
     if not isinstance(sample.text, str):
         raise TypeError("its text is not a str")

@@ -51,12 +51,23 @@ class FieldNames:
             this field, the first of the common names with a text or with messages.
         logprobs: the field with the log-probabilities, in nats: a list of floats for each response.
         id: the field that identifies a row.
+        evidence: the fields with evidence that an estimator reads; the other fields of these names are not read.
     """
 
     responses: str = "responses"
     question: str | None = None
     logprobs: str = "logprobs"
     id: str = "id"
+    evidence: frozenset[str] = frozenset()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The fields that are measured, except the question."""
+        return (self.responses, self.logprobs, self.id, *sorted(self.evidence))
+
+    def evidence_in(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the evidence of a row besides log-probabilities."""
+        return {name: fields[name] for name in self.evidence if fields.get(name) is not None}
 
     def single_response(self, names: Collection[Any]) -> str:
         """Return the field of a row that has one response: `responses`, or the first of the common names."""
@@ -117,9 +128,10 @@ class QuestionUse:
         name, _ = self.names.question_in(fields)
         if name is None and question is None and uses_question and result.n_valid > 1:
             if not self.without:
-                measured = (self.names.responses, self.names.logprobs, self.names.id)
                 self._texts = tuple(
-                    str(name) for name, value in fields.items() if isinstance(value, str) and name not in measured
+                    str(name)
+                    for name, value in fields.items()
+                    if isinstance(value, str) and name not in self.names.measured
                 )
             self.without += 1
         if name is None or name == QUESTION or self.names.question is not None or name in self._taken:

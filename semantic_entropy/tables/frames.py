@@ -193,6 +193,7 @@ def measure_table(
     question: Any,
     logprobs: Any,
     group_by: Any = None,
+    evidence: Mapping[str, Any] | None = None,
 ) -> Any:
     """Measure the rows of a table. Return the table with the columns of the results added.
 
@@ -209,6 +210,8 @@ def measure_table(
         group_by: the name of the column that the rows with the responses to one question share. The returned table has
             a row for each question. A column that differs inside a group has lists. A missing response is an empty one,
             so an invalid answer. None: a row has all responses.
+        evidence: the columns with evidence, by the names of `GivenEvidence`; None: the column of this name, if there is
+            one.
 
     Raises:
         InputError: a named column does not exist, or a row cannot be measured.
@@ -222,7 +225,9 @@ def measure_table(
     rows = _question_rows(table, question, len(responses))
     names = FieldNames(question=question)
     questions = [names.question_in(row)[1] for row in rows]
-    results = measure(many_groups(responses, questions, _optional_column(table, "logprobs", logprobs)))
+    known = {name: _optional_column(table, name, given) for name, given in (evidence or {}).items()}
+    groups = many_groups(responses, questions, _optional_column(table, "logprobs", logprobs), known)
+    results = measure(groups)
     _warn_about_questions(names, rows, results, uses_question)
     for warning in BatchResult(results).warnings:
         _warn(warning)

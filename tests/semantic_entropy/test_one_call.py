@@ -24,8 +24,8 @@ from semantic_entropy import (
     estimate_file,
     one_call,
     register,
-    scorer,
 )
+from semantic_entropy.measuring import judges
 
 ANSWERS = ["Paris", "Paris!", "Rome"]
 TWO = [ANSWERS, ["a", "b"]]
@@ -129,7 +129,7 @@ def test_options_without_a_name_are_refused(choices, message):
 )
 def test_a_convention_sets_the_rule_of_the_judge_that_the_user_names(choices, rule, monkeypatch):
     built = []
-    monkeypatch.setattr(scorer, "load_equivalence", lambda name, **options: built.append(options) or Prefix())
+    monkeypatch.setattr(judges, "load_equivalence", lambda name, **options: built.append(options) or Prefix())
     with Scorer("nli", **choices) as one:
         assert built == [{} if rule == "default" else {"rule": rule}]
         one.derive(convention="uqlm", equivalence_options=None)

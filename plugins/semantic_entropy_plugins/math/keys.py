@@ -86,9 +86,7 @@ def parse_cleaned(cleaned: str) -> ExactAnswer | None:
 
 
 # An integer or a fraction, with less than `MOST_BITS` bits.
-_SIMPLE = re.compile(
-    r"(-?[0-9]{1,90})(?:/0*([1-9][0-9]{0,90}))?|(-?)\\frac\{([0-9]{1,90})\}\{0*([1-9][0-9]{0,90})\}"
-)
+_SIMPLE = re.compile(r"(-?[0-9]{1,90})(?:/0*([1-9][0-9]{0,90}))?|(-?)\\frac\{([0-9]{1,90})\}\{0*([1-9][0-9]{0,90})\}")
 _POSSIBLE = re.compile(r"(?:[-+*/^().,;!\[\]{}\d%\seE]|\\(?:frac|sqrt|pi|cdot|times|[{}%])(?![a-zA-Z]))+$")
 _TOKEN = re.compile(
     r"\s*(?:(?P<number>\d{1,3}(?:,\d{3})+(?:\.\d+)?(?![\d,])|\d+\.?\d*|\.\d+)(?P<exponent>[eE][-+]?\d+)?"

@@ -144,6 +144,16 @@ class NLI(Equivalence):
             for index in members[texts]:
                 yield index, verdict
 
+    def similarities(self, pairs: Sequence[Pair]) -> Sequence[float]:
+        """P(left entails right) for each pair; 0 for a pair that is too long for the model."""
+        texts = [(self._text(pair.question, pair.left), self._text(pair.question, pair.right)) for pair in pairs]
+        distinct = list(dict.fromkeys(texts))
+        found = {
+            distinct[index]: 0.0 if isinstance(direction, str) else direction.entailment
+            for index, direction in self._directions(distinct)
+        }
+        return [found[pair] for pair in texts]
+
     def close(self) -> None:
         self._classifier = None
         if torch.cuda.is_available():

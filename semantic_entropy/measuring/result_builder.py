@@ -18,11 +18,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
+from semantic_entropy.clusters import EVIDENCE_FIELDS, without_dropped
 from semantic_entropy.contracts import check_requirements, describe, run_estimator
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
-from semantic_entropy.types import Clustering, Estimate, Evidence, Group, Labels, Usage, by_first_appearance
+from semantic_entropy.types import (
+    Clustering,
+    Estimate,
+    Evidence,
+    GivenEvidence,
+    Group,
+    Labels,
+    Usage,
+    by_first_appearance,
+)
 
 DROPPED = -1
 
@@ -34,6 +44,11 @@ class NamedEstimator:
     estimator: EntropyEstimator
     name: str
     description: str
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The fields of `Evidence` that the estimator reads, besides the labels."""
+        return self.estimator.requires | self.estimator.uses
 
 
 def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimator]:
@@ -68,22 +83,31 @@ class Method:
     extract: str
     invalid: str
     versions: Mapping[str, str]
+    similarity: str | None = None
 
 
 def build_result(
     group: Group,
     answers: tuple[str | None, ...],
     clustering: Clustering,
-    estimators: Sequence[NamedEstimator],
+    labels: Labels,
+    evidence: Evidence,
+    estimates: Sequence[tuple[NamedEstimator, Estimate]],
     method: Method,
 ) -> Result:
-    """Apply the invalid policy, run the estimators, and collect the clusters, warnings and provenance.
+    """Collect the scores, clusters, warnings and provenance of a group.
 
-    `answers` has shape (G,). `clustering` has the labels of the valid answers (not None), in order.
+    Args:
+        group: the responses.
+        answers: (G,) the answer in each response; None: invalid.
+        clustering: the clusters of the valid answers.
+        labels: (G,) the label of each response; -1: dropped.
+        evidence: what the estimators read.
+        estimates: the estimates, with their estimators.
+        method: how the group was measured.
     """
     n_valid = len(answers) - answers.count(None)
-    labels = _labels(answers, clustering.labels, method.invalid)
-    scores, main, main_name = _estimates(_evidence(labels, group), estimators)
+    main, main_name = _main(estimates, evidence)
     probabilities = main.probabilities or ()
     clusters = _clusters(labels, answers, probabilities)
     return Result(
@@ -96,7 +120,7 @@ def build_result(
         answers=answers,
         n_valid=n_valid,
         invalid=len(labels) - n_valid,
-        scores=scores,
+        scores={named.name: estimate.value for named, estimate in estimates},
         warnings=_warnings(group, answers, n_valid, clustering, method.invalid),
         provenance=Provenance(
             convention=method.convention,
@@ -115,6 +139,7 @@ def build_result(
             sampler=group.sampler,
             sampling_usage=_sampling_usage(group) if group.samples or group.lost_usage else None,
             n=group.n,
+            similarity=method.similarity,
         ),
         undecided=tuple(
             [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]
@@ -143,30 +168,41 @@ def _labels(answers: Sequence[str | None], valid_labels: Labels, invalid: str) -
     return by_first_appearance(clusters)
 
 
-def _evidence(labels: Labels, group: Group) -> Evidence:
-    """Return the labels and log-probabilities of the responses that are not dropped."""
-    if DROPPED not in labels:
-        return Evidence(labels, group.logprobs or None)
-    counted = [i for i, label in enumerate(labels) if label != DROPPED]
-    logprobs = tuple([group.logprobs[i] for i in counted]) if group.logprobs else None
-    return Evidence(tuple([labels[i] for i in counted]), logprobs)
+def build_evidence(
+    group: Group, answers: Sequence[str | None], valid_labels: Labels, invalid: str
+) -> tuple[Labels, Evidence]:
+    """Return the labels (G,) of the group, and the evidence on the responses that are not dropped.
+
+    Args:
+        group: the responses, and what is known about them.
+        answers: (G,) the answer in each response; None: invalid.
+        valid_labels: the labels of the valid answers, in order.
+        invalid: the policy for invalid answers.
+    """
+    labels = _labels(answers, valid_labels, invalid)
+    given = group.evidence or GivenEvidence()
+    responses, logprobs, counted_labels = group.responses, group.logprobs or None, labels
+    texts = tuple([response if answer is None else answer for response, answer in zip(responses, answers, strict=True)])
+    if DROPPED in labels:
+        counted = [i for i, label in enumerate(labels) if label != DROPPED]
+        given = without_dropped(given, counted)
+        responses, texts = tuple([responses[i] for i in counted]), tuple([texts[i] for i in counted])
+        counted_labels = tuple([labels[i] for i in counted])
+        logprobs = tuple([logprobs[i] for i in counted]) if logprobs else None
+    known = {name: value for name in EVIDENCE_FIELDS if (value := getattr(given, name)) is not None}
+    return labels, Evidence(counted_labels, logprobs, responses, texts, group.question, **known)
 
 
-def _estimates(evidence: Evidence, estimators: Sequence[NamedEstimator]) -> tuple[dict[str, float], Estimate, str]:
-    """Return the values of all estimators by name, the main estimate, and the description of the main estimator.
+def _main(estimates: Sequence[tuple[NamedEstimator, Estimate]], evidence: Evidence) -> tuple[Estimate, str]:
+    """Return the main estimate, and the description of its estimator.
 
     The main estimate sets `Result.entropy` and the probabilities. It is the first estimate with probabilities; the
     discrete estimate if no estimate has probabilities.
     """
-    scores: dict[str, float] = {}
-    main: Estimate | None = None
-    main_name = Discrete.name
-    for named in estimators:
-        estimate = run_estimator(named.estimator, evidence)
-        scores[named.name] = estimate.value
-        if main is None and estimate.probabilities is not None:
-            main, main_name = estimate, named.description
-    return scores, main or run_estimator(Discrete(), evidence), main_name
+    for named, estimate in estimates:
+        if estimate.probabilities is not None:
+            return estimate, named.description
+    return run_estimator(Discrete(), [evidence])[0], Discrete.name
 
 
 def _clusters(labels: Labels, answers: Sequence[str | None], probabilities: Sequence[float]) -> tuple[Cluster, ...]:

@@ -7,7 +7,7 @@ import pytest
 from semantic_entropy import Equivalence, EquivalenceError, Verdict
 from semantic_entropy.cache.memory import VerdictCache
 from semantic_entropy.clusters.clusterers import Components, Representative
-from semantic_entropy.pipeline import Job, run
+from semantic_entropy.measuring.pipeline import Job, run
 from semantic_entropy.testing import ConformanceError, check_equivalence
 from semantic_entropy.types import Pair, Usage
 

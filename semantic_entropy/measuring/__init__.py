@@ -1,0 +1,21 @@
+"""From checked groups to results: judges, the pipeline of clusters, similarities, estimates."""
+
+from semantic_entropy.measuring.judges import Options, Resources, check_options
+from semantic_entropy.measuring.measurer import Measurer
+from semantic_entropy.measuring.pipeline import judge_key, verdict_key
+from semantic_entropy.measuring.result_builder import name_estimators
+from semantic_entropy.measuring.similarities import JACCARD, AnySimilarity, Similarity, load_similarity
+
+__all__ = [
+    "JACCARD",
+    "AnySimilarity",
+    "Measurer",
+    "Options",
+    "Resources",
+    "Similarity",
+    "check_options",
+    "judge_key",
+    "load_similarity",
+    "name_estimators",
+    "verdict_key",
+]

@@ -1,0 +1,157 @@
+"""Measure checked groups: extract answers, cluster them, compare texts, run the estimators, build the results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from semantic_entropy.clusters import Clusterer, Equivalence
+from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers, run_estimator
+from semantic_entropy.measuring.judges import AUTO, Resources, first_suited
+from semantic_entropy.measuring.pipeline import Job, run
+from semantic_entropy.measuring.result_builder import (
+    Method,
+    NamedEstimator,
+    build_evidence,
+    build_result,
+    package_version,
+)
+from semantic_entropy.measuring.similarities import Similarity, with_similarities
+from semantic_entropy.results import Result
+from semantic_entropy.sampling import Sampler
+from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group
+
+_Answers = tuple[str | None, ...]
+_Chosen = tuple[Equivalence, str]
+"""The judge of a group, and the reason why it was chosen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measurer:
+    """Measures groups with fixed choices.
+
+    Attributes:
+        resources: the judges that `auto` chooses from, and the verdict cache.
+        equivalence: the judge; None: `auto` chooses one for each group.
+        clusterer: the clusterer.
+        estimators: the estimators, with their names in the results.
+        are_named: whether the user named the estimators. An estimator of a convention is skipped for a group without
+            its evidence.
+        convention: the name of the convention.
+        extract: finds the answer in a response; None: the default of the judge.
+        extract_name: the name of `extract`.
+        invalid: the policy for invalid answers.
+        similarity: how texts are compared; None: no estimator reads a similarity.
+        sampler: the sampler that draws responses, if there is one.
+    """
+
+    resources: Resources
+    equivalence: Equivalence | None
+    clusterer: Clusterer
+    estimators: Sequence[NamedEstimator]
+    are_named: bool
+    convention: str
+    extract: Extractor | None
+    extract_name: str
+    invalid: str
+    similarity: Similarity | None
+    sampler: Sampler | None
+
+    def candidates(self) -> list[_Chosen]:
+        """Return the candidate judges with the reasons for `Provenance`. The last judge suits all responses."""
+        if self.equivalence:
+            return [(self.equivalence, "as asked")]
+        *judges, fallback = map(self.resources.judge, AUTO)
+        suited = [(judge, f"auto: the responses suit {judge.name}") for judge in judges]
+        return [*suited, (fallback, f"auto: the responses are not {' or '.join(judge.name for judge in judges)}")]
+
+    def measure(self, groups: Sequence[Group]) -> list[Result]:
+        """Measure groups in one run of the pipeline."""
+        candidates = self.candidates()
+        clusterers: dict[int, Clusterer] = {}  # by the id of the judge
+        chosen: list[_Chosen] = []
+        answers: list[_Answers] = []
+        jobs: list[Job] = []
+        for group in groups:
+            found = tuple(map(self.extract, group.responses)) if self.extract else None
+            judge, reason = first_suited(candidates, group, found)
+            found = extract_answers(judge, group.responses) if found is None else found
+            if id(judge) not in clusterers:
+                clusterers[id(judge)] = clusterer_for(self.clusterer, judge)
+            valid = [answer for answer in found if answer is not None]
+            jobs.append(Job(group.question, valid, judge, clusterers[id(judge)]))
+            chosen.append((judge, reason))
+            answers.append(found)
+        clusterings = run(jobs, self.resources.cache)
+        similarities: list[str | None] = [None] * len(groups)
+        if self.similarity:
+            similarities = [
+                "given" if group.evidence and group.evidence.similarity else self.similarity.name for group in groups
+            ]
+            groups = self._with_similarities(self.similarity, groups, answers, jobs)
+        return self._results(groups, answers, jobs, chosen, clusterings, similarities)
+
+    def _with_similarities(
+        self, similarity: Similarity, groups: Sequence[Group], answers: Sequence[_Answers], jobs: Sequence[Job]
+    ) -> list[Group]:
+        texts, greedy = [], []
+        for group, found, job in zip(groups, answers, jobs, strict=True):
+            texts.append([response if a is None else a for response, a in zip(group.responses, found, strict=True)])
+            answer = group.evidence.greedy.text if group.evidence and group.evidence.greedy else None
+            if answer is not None:
+                extracted = self.extract(answer) if self.extract else extract_answers(job.equivalence, [answer])[0]
+                answer = answer if extracted is None else extracted
+            greedy.append(answer)
+        return with_similarities(groups, texts, greedy, similarity)
+
+    def _results(
+        self,
+        groups: Sequence[Group],
+        answers: Sequence[_Answers],
+        jobs: Sequence[Job],
+        chosen: Sequence[_Chosen],
+        clusterings: Sequence[Clustering],
+        similarities: Sequence[str | None],
+    ) -> list[Result]:
+        built = [
+            build_evidence(group, found, clustering.labels, self.invalid)
+            for group, found, clustering in zip(groups, answers, clusterings, strict=True)
+        ]
+        estimates = self._estimates([evidence for _, evidence in built])
+        methods: dict[tuple[int, str, str | None, str | None], Method] = {}
+        results = []
+        for i, (group, job, (judge, reason)) in enumerate(zip(groups, jobs, chosen, strict=True)):
+            key = id(judge), reason, group.sampler, similarities[i]
+            if key not in methods:  # after the run: some judges know their versions only then
+                methods[key] = Method(
+                    convention=self.convention,
+                    equivalence=describe("equivalence", judge),
+                    equivalence_reason=reason,
+                    clusterer=describe("clusterer", job.clusterer),
+                    extract=self.extract_name if self.extract else f"default of {judge.name}",
+                    invalid=self.invalid,
+                    versions={"semantic-entropy": package_version(), **self._versions(judge, group)},
+                    similarity=similarities[i],
+                )
+            labels, evidence = built[i]
+            found = build_result(group, answers[i], clusterings[i], labels, evidence, estimates[i], methods[key])
+            results.append(found)
+        return results
+
+    def _estimates(self, evidences: Sequence[Evidence]) -> list[list[tuple[NamedEstimator, Estimate]]]:
+        """Run each estimator on all groups that have its evidence, in one call."""
+        estimates: list[list[tuple[NamedEstimator, Estimate]]] = [[] for _ in evidences]
+        for named in self.estimators:
+            needs = () if self.are_named else named.estimator.requires
+            chosen = [i for i, evidence in enumerate(evidences) if all(map(evidence.has, needs))]
+            found = run_estimator(named.estimator, [evidences[i] for i in chosen])
+            for i, estimate in zip(chosen, found, strict=True):
+                estimates[i].append((named, estimate))
+        return estimates
+
+    def _versions(self, judge: Equivalence, group: Group) -> dict[str, str]:
+        """Return the versions of the judge, and of the sampler that drew the responses."""
+        versions = component_versions("equivalence", judge)
+        if group.sampler and self.sampler:
+            versions = {**component_versions("sampler", self.sampler), **versions}
+        return versions
