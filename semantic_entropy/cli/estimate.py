@@ -99,7 +99,8 @@ def estimate_command(
 
     A row has "responses" (a list of strings) and optionally "question" and "logprobs" (token log-probabilities for each
     response, in nats). Estimators that need other evidence read it from the fields top_logprobs, token_entropies,
-    token_similarity, similarity, embeddings, hidden_state and greedy. Without "question", a field with a common name (prompt, query, messages, ...) is the question.
+    token_similarity, similarity, embeddings, hidden_state and greedy. Without "question", a field with a common name
+    (prompt, query, messages, ...) is the question.
     The output has the same rows with the fields of the result added. Rows are written as soon as they are measured:
     after an interruption, run the same command again and it continues. Bad rows are written to OUTPUT.bad.jsonl. A
     Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
