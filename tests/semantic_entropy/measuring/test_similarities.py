@@ -1,0 +1,108 @@
+"""Similarities by name, by function and by judge: the values, the number of comparisons, and wrong values."""
+
+from __future__ import annotations
+
+import pytest
+
+from semantic_entropy import Equivalence, EquivalenceError, InputError, Scorer, UnknownComponentError, Verdict
+from semantic_entropy.measuring.similarities import jaccard
+from semantic_entropy.plugin import EntropyEstimator, Estimate
+
+
+class Matrix(EntropyEstimator):
+    """Keeps the similarities that it gets."""
+
+    name = "matrix"
+    requires = frozenset({"similarity"})
+    uses = frozenset({"greedy_similarity"})
+
+    def __init__(self) -> None:
+        self.seen = []
+
+    def estimate(self, evidence):
+        self.seen.append((evidence.similarity, evidence.greedy_similarity))
+        return Estimate(0.0)
+
+
+def matrices(responses, similarity="jaccard", **given):
+    estimator = Matrix()
+    with Scorer("exact", estimator=estimator, similarity=similarity) as scorer:
+        scorer.estimate(responses, **given)
+    return estimator.seen
+
+
+def test_jaccard_is_the_share_of_common_words():
+    assert jaccard("It is Paris", "paris it was") == 0.5
+    assert jaccard("a", "b") == 0
+    assert jaccard("", "") == 0
+
+
+def test_the_default_compares_words_and_equal_texts_are_1():
+    [(matrix, greedy)] = matrices(["It is Paris", "it was Paris", "It is Paris"], greedy={"text": "Paris"})
+    assert matrix == ((1.0, 0.5, 1.0), (0.5, 1.0, 0.5), (1.0, 0.5, 1.0))
+    assert greedy == (1 / 3, 1 / 3, 1 / 3)
+
+
+def test_two_empty_responses_do_not_agree():
+    [(matrix, _)] = matrices(["", "", "Paris"])
+    assert matrix == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def test_a_function_compares_each_pair_of_distinct_texts_once_for_each_direction():
+    asked = []
+
+    def longer(left: str, right: str) -> float:
+        asked.append((left, right))
+        return float(len(left) > len(right))
+
+    first, second = matrices([["a", "bb", "a"], ["bb", "a"]], longer)
+    assert first[0] == ((1.0, 0.0, 1.0), (1.0, 1.0, 1.0), (1.0, 0.0, 1.0))
+    assert second[0] == ((1.0, 1.0), (0.0, 1.0))
+    assert sorted(asked) == [("a", "bb"), ("bb", "a")]
+
+
+def test_a_judge_with_scores_is_a_similarity_and_its_own_similarities_have_a_direction():
+    class Directed(Equivalence):
+        name = "directed"
+
+        def judge(self, pairs):
+            return [Verdict(None if "?" in pair.left + pair.right else True, 0.25) for pair in pairs]
+
+    class WithDirection(Directed):
+        def similarities(self, pairs):
+            return [float(pair.left < pair.right) for pair in pairs]
+
+    from semantic_entropy.measuring.similarities import load_similarity
+    from semantic_entropy.types import Pair
+
+    pairs = [Pair(None, "a", "b"), Pair(None, "b", "a"), Pair(None, "?", "a")]
+    assert list(load_similarity("x", lambda _: Directed()).compare(pairs)) == [0.25, 0.25, 0.0]
+    assert list(load_similarity("x", lambda _: WithDirection()).compare(pairs)) == [1.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("similarity", "error", "message"),
+    [
+        ("exact", EquivalenceError, "'exact' has the similarity None for 'a' and 'b': similarity= needs a judge with"),
+        ("jacard", UnknownComponentError, "jacard"),
+        (0.5, InputError, "similarity=0.5 is unusable"),
+        (lambda _a, _b: 2, InputError, "returned 2 for 'a' and 'b'; return a number in"),
+        (lambda _a, _b: None, InputError, "returned None"),
+        (lambda _a, _b: float("nan"), InputError, "returned nan"),
+        (lambda _a, _b: 1 / 0, InputError, "raised ZeroDivisionError"),
+    ],
+)
+def test_an_unusable_similarity_is_an_error_that_says_why(similarity, error, message):
+    with pytest.raises(error) as raised:
+        matrices(["a", "b"], similarity)
+    assert message in str(raised.value)
+
+
+def test_a_matrix_of_the_caller_is_used_and_the_result_says_so():
+    estimator = Matrix()
+    with Scorer("exact", estimator=estimator) as scorer:
+        results = scorer.estimate([["a", "b"], ["a", "b"]], similarity=[[[1, 0.5], [0.5, 1]], None])
+    assert [matrix for matrix, _ in estimator.seen] == [((1.0, 0.5), (0.5, 1.0)), ((1.0, 0.0), (0.0, 1.0))]
+    assert [result.provenance.similarity for result in results] == ["given", "jaccard"]
+    with Scorer("exact") as plain:
+        assert plain.estimate(["a", "b"]).provenance.similarity is None
