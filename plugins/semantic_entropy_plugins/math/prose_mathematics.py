@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import chain, islice, pairwise, takewhile
 from typing import NamedTuple
 
 from semantic_entropy_plugins.math.claims import RATE, with_claims
@@ -76,23 +76,27 @@ _EDGE_LEFT = re.compile(
 _EDGE_RIGHT = re.compile(r"(?:[\s,;:&|*/+=_^(\[{<>-]|(?<!\d)!|\.|\s[a-zA-Z](?=[\s.,;:]*$))+$")
 
 
-def _parts(text: str) -> Iterator[_Part]:
-    at = 0
-    for found in DELIMITED.finditer(text):
-        if not has_value(content(found)):
-            continue
-        yield from _plain(text, at, found.start())
+def _parts_from_end(text: str) -> Iterator[_Part]:
+    """The parts, the last one first, because only the last ones are read."""
+    end = len(text)
+    for found in reversed([found for found in DELIMITED.finditer(text) if has_value(content(found))]):
+        yield from _plain_from_end(text, found.end(), end)
         yield _Part(found.start(), found.end(), found.start())
-        at = found.end()
-    yield from _plain(text, at, len(text))
+        end = found.start()
+    yield from _plain_from_end(text, 0, end)
 
 
-def _plain(text: str, begin: int, end: int) -> Iterator[_Part]:
-    for run in _RUN.finditer(text, begin, end):
-        for start, stop in _segments(run):
-            part = _trimmed(text, start, stop)
-            if part and _VALUE.search(text, part.start, part.end):
-                yield part
+def _plain_from_end(text: str, begin: int, end: int) -> Iterator[_Part]:
+    stop = end
+    while stop > begin:  # line by line, because no run contains a line break
+        line = max(begin, text.rfind("\n", begin, stop - 1) + 1)
+        runs = takewhile(lambda run, stop=stop: run.start() < stop, _RUN.finditer(text, line, end))
+        for run in reversed(list(runs)):
+            for first, last in reversed(list(_segments(run))):
+                part = _trimmed(text, first, last)
+                if part and _VALUE.search(text, part.start, part.end):
+                    yield part
+        stop = line
 
 
 def _segments(run: re.Match[str]) -> Iterator[tuple[int, int]]:
@@ -166,30 +170,31 @@ _REJECTED = re.compile(r"(?:\bnot|n't|\brather\s+than|\binstead\s+of|\bunlike)\s
 
 def last_mathematics(text: str) -> str | None:
     """The last mathematics in a text with its unit, its other parts and its qualifiers; None if there is none."""
-    parts = list(_parts(text))
-    while len(parts) > 1 and _REJECTED.search(text[max(0, parts[-1].named - 20) : parts[-1].named]):
-        parts.pop()
-    if not parts:
+    parts = _parts_from_end(text)
+    final = next(parts, None)
+    while final and _REJECTED.search(text[max(0, final.named - 20) : final.named]) and (before := next(parts, None)):
+        final = before
+    if not final:
         return None
-    end = parts[-1].end + len(unit_after(text, parts[-1].end))
-    start, joined, counted = parts[-1].start, False, None
-    for one, other in pairwise(reversed(parts)):
+    end = final.end + len(unit_after(text, final.end))
+    start, joined, counted = final.start, False, None
+    for one, other in pairwise(chain([final], parts)):
         if not _joined(text, other, other.end + len(unit_after(text, other.end)), one):
             break
         counted = counted or _COUNTED.match(text, other.end)
         start, joined = other.named, True
-    left = _LEFT_OVER.match(text, parts[-1].end) if joined else None
+    left = _LEFT_OVER.match(text, final.end) if joined else None
     if left:  # 7, and 3 are left over
         end = left.end()
     elif counted:  # 7 adults and 12 children
         noun = (counted[1] and _ADJECTIVE_AND_NOUN.match(text, end)) or _ANY_NOUN.match(text, end)
         end = noun.end() if noun else end
-    elif not joined and end == parts[-1].end:
+    elif not joined and end == final.end:
         end += len(_noun_after(text, end))
     start = _with_function(text, start)
     qualified = _qualified(text, start, end, joined=joined)
     span = with_claims(text, qualified, end)
-    name = "" if joined else text[parts[-1].named : parts[-1].start] or _changed_before(text, start)
+    name = "" if joined else text[final.named : final.start] or _changed_before(text, start)
     return (name or _subject(text[max(0, qualified - _SEARCHED) : qualified])) + span
 
 
@@ -247,9 +252,9 @@ def _with_function(text: str, start: int) -> int:
     return name.start() if name else start
 
 
-def parts_of(text: str) -> int:
-    """The number of places in a text that contain mathematics."""
-    return sum(1 for _ in _parts(text))
+def has_several_parts(text: str) -> bool:
+    """Whether more than one place in a text contains mathematics."""
+    return len(list(islice(_parts_from_end(text), 2))) > 1
 
 
 _LINKS = frozenset(

@@ -20,7 +20,13 @@ from functools import lru_cache
 from semantic_entropy.plugin import boxed, is_refusal, last_number, load_extractor
 from semantic_entropy_plugins.math.answer_words import number_of, stated_in_words
 from semantic_entropy_plugins.math.claims import with_claims, with_polarity
-from semantic_entropy_plugins.math.prose_mathematics import DELIMITED, content, has_value, last_mathematics, parts_of
+from semantic_entropy_plugins.math.prose_mathematics import (
+    DELIMITED,
+    content,
+    has_several_parts,
+    has_value,
+    last_mathematics,
+)
 from semantic_entropy_plugins.math.reading import read
 
 _COMMANDS = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
@@ -179,7 +185,7 @@ def _within(stated: str) -> str | None:
     for text in (stated, reduced):
         if is_mathematics(text) or _is_quantity(text):
             return text
-    if parts_of(reduced) > 1 and len(reduced) <= LONGEST_WHOLE:
+    if has_several_parts(reduced) and len(reduced) <= LONGEST_WHOLE:
         return reduced
     return last_mathematics(reduced)
 
