@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from itertools import chain, islice, pairwise, takewhile
+from itertools import chain, islice, pairwise
 from typing import NamedTuple
 
 from semantic_entropy_plugins.math.claims import RATE, with_claims
@@ -90,8 +90,12 @@ def _plain_from_end(text: str, begin: int, end: int) -> Iterator[_Part]:
     stop = end
     while stop > begin:  # line by line, because no run contains a line break
         line = max(begin, text.rfind("\n", begin, stop - 1) + 1)
-        runs = takewhile(lambda run, stop=stop: run.start() < stop, _RUN.finditer(text, line, end))
-        for run in reversed(list(runs)):
+        runs = []
+        for run in _RUN.finditer(text, line, end):  # `end` and not `stop`: the pattern looks ahead
+            if run.start() >= stop:
+                break
+            runs.append(run)
+        for run in reversed(runs):
             for first, last in reversed(list(_segments(run))):
                 part = _trimmed(text, first, last)
                 if part and _VALUE.search(text, part.start, part.end):
