@@ -33,6 +33,12 @@ def _class(path: str) -> Callable[[], Callable[..., Any]]:
     return load
 
 
+def _estimator(path: str) -> Callable[[], Callable[..., Any]]:
+    """A function that imports `module:class` of the core's estimators."""
+    module, _, name = path.partition(":")
+    return lambda: getattr(import_module(f"semantic_entropy.estimators.{module}"), name)
+
+
 @hookimpl
 def semantic_entropy_equivalences() -> list[Component]:
     """The judges: first the judges without a model, then the judges with a model."""
@@ -107,6 +113,12 @@ def semantic_entropy_estimators() -> list[Component]:
         Component("predictive", lambda: Predictive, "minus the mean log-likelihood of the responses, in nats"),
         Component("num_sets", lambda: NumSets, "number of clusters"),
         Component("majority", lambda: Majority, "share of the largest cluster (a confidence)"),
+        Component("margin", _estimator("counts:Margin"), "share of the largest cluster minus the next (a confidence)"),
+        Component("perplexity", _estimator("tokens:Perplexity"), "perplexity of one answer"),
+        Component("min_probability", _estimator("tokens:MinProbability"), "lowest token probability (a confidence)"),
+        Component("epr", _estimator("tokens:EPR"), "mean entropy of the 15 most probable tokens, in nats"),
+        Component("self_certainty", _estimator("tokens:SelfCertainty"), "divergence from uniform (a confidence)"),
+        Component("length", _estimator("tokens:Length"), "number of characters: the baseline to beat"),
     ]
 
 

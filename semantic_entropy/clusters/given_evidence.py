@@ -94,22 +94,29 @@ def check_evidence(
 
 def greedy_answer(value: Any, where: str = "") -> Sample:
     """Return the greedy answer as a `Sample`. A mapping has the same fields; other fields are ignored."""
-    if isinstance(value, Sample):
-        return value
     what = f"{where}greedy"
+    if isinstance(value, Sample):
+        return replace(value, **_lists_of_greedy({name: getattr(value, name) for name in _GREEDY_LISTS}, what))
     if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
         raise EvidenceError(
             f"{what}={show_value(value)} must be a mapping with a text, and if they are known logprobs, top_logprobs, "
             "token_entropies, hidden_state"
         )
-    lists: dict[str, Any] = {}
-    for name in ("logprobs", "token_entropies", "hidden_state"):
-        if value.get(name) is not None:
-            lists[name] = _row(name, value[name], f"{what}: {name}")
-    if value.get("top_logprobs") is not None:
-        lists["top_logprobs"] = _tokens_of_one("top_logprobs", value["top_logprobs"], what)
     finish = value.get("finish_reason")
+    lists = _lists_of_greedy(value, what)
     return Sample(value["text"], **lists, finish_reason=finish if isinstance(finish, str) else None)
+
+
+_GREEDY_LISTS = ("logprobs", "token_entropies", "hidden_state", "top_logprobs")
+
+
+def _lists_of_greedy(value: Mapping[str, Any], what: str) -> dict[str, Any]:
+    lists: dict[str, Any] = {}
+    for name in _GREEDY_LISTS:
+        if value.get(name) is not None:
+            check = _tokens_of_one if name == "top_logprobs" else _row
+            lists[name] = check(name, value[name], what if name == "top_logprobs" else f"{what}: {name}")
+    return lists
 
 
 def _one_each(name: str, values: Any, responses: int, where: str) -> Sequence[Any]:

@@ -1,7 +1,7 @@
 """Compute scores from clusters: the `EntropyEstimator` interface and one module for each family of estimators."""
 
 from semantic_entropy.estimators.base import EntropyEstimator
-from semantic_entropy.estimators.counts import Discrete, Majority, NumSets
+from semantic_entropy.estimators.counts import Discrete, Majority, Margin, NumSets
 from semantic_entropy.estimators.likelihood import Likelihood, Predictive
 
-__all__ = ["Discrete", "EntropyEstimator", "Likelihood", "Majority", "NumSets", "Predictive"]
+__all__ = ["Discrete", "EntropyEstimator", "Likelihood", "Majority", "Margin", "NumSets", "Predictive"]

@@ -3,6 +3,7 @@
 discrete     H = -sum p(c) ln p(c), p(c) = |c| / n     EMPO Eq. 1-2; Farquhar et al. 2024
 num_sets     M, the number of clusters                 Lin et al. 2024
 majority     max p(c): higher is MORE certain
+margin       max p(c) minus the second largest p(c): higher is MORE certain
 """
 
 from __future__ import annotations
@@ -40,6 +41,20 @@ class Majority(EntropyEstimator):
 
     def estimate(self, evidence: Evidence) -> Estimate:
         return Estimate(max(cluster_shares(evidence.labels)))
+
+
+class Margin(EntropyEstimator):
+    """The share of the largest cluster minus that of the second largest, in [0, 1]; 1 if there is one cluster.
+
+    It is a confidence: higher is more certain.
+    """
+
+    name = "margin"
+    higher_is_uncertain = False
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        first, second = sorted((*cluster_shares(evidence.labels), 0.0), reverse=True)[:2]
+        return Estimate(first - second)
 
 
 @lru_cache(maxsize=1024)  # two estimators call this for the same group, and many groups have equal labels
