@@ -3,24 +3,22 @@
     python benchmarks/hallucination.py
 
 If the main answer of a group has a human label, the label decides whether the group is wrong. Otherwise the group is
-wrong if less than half of its responses are right. If a row has `preds` (extracted final answers), these are
-compared. Columns: `string`, clusters of equal normalised strings (the floor); `auto`, the default of `estimate`. In
-the last two sources the model is confidently wrong, which no consistency method can detect: they are reported, but
-not in the average. The second table shows the accuracy of the `text` judge on labelled pairs, and of a simple rule:
-one normalised text contains the other.
+wrong if fewer than half of its responses are right. If a row has `preds` (extracted final answers), these are compared.
+Columns: `string`, clusters of equal normalised strings (the floor); `auto`, the default of `estimate`; the intervals
+are those of `semantic_entropy.evaluation`. In the last two sources the model is confidently wrong, which no consistency
+method can detect: they are reported, but not in the average. The second table shows the accuracy of the `text` judge on
+labelled pairs, and of a simple rule: one normalised text contains the other.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from sklearn.metrics import roc_auc_score
-
 from semantic_entropy import Pair, estimate, load_equivalence
+from semantic_entropy.decisions import group_label
+from semantic_entropy.evaluation import compare
 
 # Internal: the baseline must normalise words as the `text` judge does.
 from semantic_entropy_plugins.text.content_words import tokens
@@ -31,7 +29,6 @@ SOURCES = (
     *("gsm8k_openai_tora", "evouna_nq", "evouna_tq"),
 )
 CONFIDENTLY_WRONG = ("sac3_prime", "sac3_senator")
-RESAMPLED = 1000
 MATHEMATICS = ("gsm8k", "qwen_math", "math_verify", "nemo")
 
 
@@ -59,35 +56,23 @@ def one_source(source: str, samples: list[dict[str, Any]]) -> tuple[float, float
     auto = estimate(responses, question=[row["question"] for row in groups])
     string = estimate(responses, equivalence="exact", extract=normalised)
     judges = Counter(result.provenance.equivalence for result in auto)
-    scores = roc_auc_score(wrong, string.entropies), roc_auc_score(wrong, auto.entropies)
+    table = compare({"string": string.entropies, "auto": auto.entropies}, wrong)
+    scores = table["string"].auroc.value, table["auto"].auroc.value
     judged = ", ".join(f"{name} {count}" for name, count in judges.most_common())
-    low, high = interval(wrong, string.entropies, auto.entropies)
+    difference = table["auto"].difference
+    assert difference is not None
     print(
         f"| {source} | {len(groups)} | {sum(wrong)} | {scores[0]:.3f} | {scores[1]:.3f} "
-        f"| {low:+.3f} to {high:+.3f} | {judged} |"
+        f"| {difference.low:+.3f} to {difference.high:+.3f} | {judged} |"
     )
     return scores
 
 
-def interval(wrong: list[bool], one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """95% interval of the difference in AUROC (other - one), by a paired bootstrap over the groups."""
-    draw = np.random.default_rng(0)
-    truth, first, second = np.array(wrong), np.array(one), np.array(other)
-    differences = []
-    while len(differences) < RESAMPLED:
-        chosen = draw.integers(0, len(truth), len(truth))
-        if 0 < truth[chosen].sum() < len(truth):  # an AUROC needs wrong and right groups
-            pair = [roc_auc_score(truth[chosen], column[chosen]) for column in (first, second)]
-            differences.append(pair[1] - pair[0])
-    low, high = np.quantile(differences, (0.025, 0.975))
-    return float(low), float(high)
-
-
 def is_wrong(row: dict[str, Any]) -> bool:
-    """Use the human label of the main answer, else the majority of the responses."""
-    if "answer_correct" in row:
-        return not row["answer_correct"]
-    return sum(row["correct"]) < len(row["correct"]) / 2
+    """Whether the answer is wrong. Clusters are not used, so that the truth is the same for all judges."""
+    label = group_label(row)
+    assert label is not None
+    return label.wrong
 
 
 def normalised(text: str) -> str:

@@ -23,7 +23,7 @@ import sys
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from hallucination import CONFIDENTLY_WRONG, MATHEMATICS, SOURCES, interval, is_wrong, normalised
+from hallucination import CONFIDENTLY_WRONG, MATHEMATICS, SOURCES, is_wrong, normalised
 from sick_nli import MINILM, cached
 from sklearn.metrics import roc_auc_score
 
@@ -31,6 +31,7 @@ from semantic_entropy import Equivalence, Pair, Scorer, Verdict, load_equivalenc
 
 # Internal: the command `semantic-entropy tune-judge` uses these, but has no Python function with a public name.
 from semantic_entropy.decisions import Quality, best_threshold, quality
+from semantic_entropy.evaluation import compare
 from tests.shared_data import SHARED, rows
 
 TUNING, PAIRS, GROUPS, NLI_GROUPS = 1500, 150, 300, 40  # total; maximum of a source; the same for NLI alone
@@ -258,8 +259,9 @@ def print_groups(judges: Judges, share: float) -> None:
     print("|---" * (len(judges.cascades()) + 1) + "|")
     for source, values in measured.items():
         wrong = [is_wrong(row) for row in of[source]]
-        intervals = [interval(wrong, values["auto"], values[name]) for name in judges.cascades()]
-        print(f"| {source} | {' | '.join(f'{low:+.3f} to {high:+.3f}' for low, high in intervals)} |")
+        table = compare(values, wrong, reference="auto")
+        found = [difference for name in judges.cascades() if (difference := table[name].difference)]
+        print(f"| {source} | {' | '.join(f'{each.low:+.3f} to {each.high:+.3f}' for each in found)} |")
     few = {source: drawn(of[source], NLI_GROUPS) for source in NLI_SOURCES}
     print_auroc(few, {"auto": None, "embedding": judges.embedding, "nli strict": judges.strict})
     print_hindsight(of, judges)

@@ -12,6 +12,7 @@ import click
 
 from semantic_entropy.cli.doctor import doctor_command
 from semantic_entropy.cli.estimate import estimate_command
+from semantic_entropy.cli.evaluate import evaluate_command
 from semantic_entropy.cli.explain import explain_command
 from semantic_entropy.cli.plugins import plugins_command
 from semantic_entropy.cli.tune_judge import threshold_command, tune_judge_command
@@ -40,6 +41,14 @@ def main() -> None:
     """Measure how uncertain a language model is: the entropy over the meanings of several answers."""
 
 
-_COMMANDS = (estimate_command, explain_command, plugins_command, doctor_command, tune_judge_command, threshold_command)
+_COMMANDS = (
+    estimate_command,
+    evaluate_command,
+    explain_command,
+    plugins_command,
+    doctor_command,
+    tune_judge_command,
+    threshold_command,
+)
 for _command in _COMMANDS:
     main.add_command(_command)

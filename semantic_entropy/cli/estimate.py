@@ -15,7 +15,7 @@ from semantic_entropy.cli.options import (
     field_options,
     how_to_read,
     input_options,
-    judge_option,
+    measuring_options,
     open_scorer,
     quiet_option,
     sampling_options,
@@ -26,54 +26,7 @@ from semantic_entropy.results import MAX_UNDECIDED
 @click.command("estimate")
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", type=OutputFile(), help="The file to write; default: standard output.")
-@click.option(
-    "-e",
-    "--equivalence",
-    metavar="NAME",
-    help="The judge that decides whether two answers mean the same; default: auto (math, else text).",
-)
-@judge_option
-@click.option("--clusterer", metavar="NAME", help="Default: that of the convention.")
-@click.option(
-    "--estimator",
-    "estimators",
-    multiple=True,
-    metavar="NAME",
-    help="Repeatable; the first one with probabilities gives the entropy. Default: those of the convention.",
-)
-@click.option(
-    "--similarity",
-    default="jaccard",
-    show_default=True,
-    metavar="NAME",
-    help="For estimators that read a similarity: jaccard (common words), or a judge with scores, such as nli.",
-)
-@click.option(
-    "--similarity-option",
-    "similarity_options",
-    multiple=True,
-    metavar="K=V",
-    help="An option of this judge, as key=value; repeatable.",
-)
-@click.option(
-    "--convention",
-    default="default",
-    show_default=True,
-    metavar="NAME",
-    help="default, lm-polygraph, nature-2024, uqlm.",
-)
-@click.option(
-    "--extract",
-    metavar="HOW",
-    help="How to find the answer in a response: boxed, choice, number, last-line, whole, regex:PATTERN.",
-)
-@click.option(
-    "--invalid",
-    default="separate",
-    show_default=True,
-    type=click.Choice(["separate", "drop", "together"]),
-    help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
-)
+@measuring_options
 @field_options
 @input_options
 @cache_option

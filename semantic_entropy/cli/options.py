@@ -44,6 +44,63 @@ cache_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 quiet_option = click.option("--quiet", is_flag=True, help="No progress bar.")
 
+_MEASURING_OPTIONS = (
+    click.option(
+        "-e",
+        "--equivalence",
+        metavar="NAME",
+        help="The judge that decides whether two answers mean the same; default: auto (math, else text).",
+    ),
+    judge_option,
+    click.option("--clusterer", metavar="NAME", help="Default: that of the convention."),
+    click.option(
+        "--estimator",
+        "estimators",
+        multiple=True,
+        metavar="NAME",
+        help="Repeatable; the first one with probabilities gives the entropy. Default: those of the convention.",
+    ),
+    click.option(
+        "--similarity",
+        default="jaccard",
+        show_default=True,
+        metavar="NAME",
+        help="For estimators that read a similarity: jaccard (common words), or a judge with scores, such as nli.",
+    ),
+    click.option(
+        "--similarity-option",
+        "similarity_options",
+        multiple=True,
+        metavar="K=V",
+        help="An option of this judge, as key=value; repeatable.",
+    ),
+    click.option(
+        "--convention",
+        default="default",
+        show_default=True,
+        metavar="NAME",
+        help="default, lm-polygraph, nature-2024, uqlm.",
+    ),
+    click.option(
+        "--extract",
+        metavar="HOW",
+        help="How to find the answer in a response: boxed, choice, number, last-line, whole, regex:PATTERN.",
+    ),
+    click.option(
+        "--invalid",
+        default="separate",
+        show_default=True,
+        type=click.Choice(["separate", "drop", "together"]),
+        help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
+    ),
+)
+
+
+def measuring_options(command: _CommandT) -> _CommandT:
+    """Add to a command the options that set how responses are measured: the judge, the estimators, and the rest."""
+    return _with_options(command, _MEASURING_OPTIONS)
+
+
 _SAMPLING_OPTIONS = (
     click.option(
         "--sampler",

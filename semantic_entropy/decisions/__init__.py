@@ -1,6 +1,6 @@
-"""From scores to decisions. Today: the threshold above which a judge's score means "the same".
+"""From scores to decisions: the threshold above which a judge's score means "the same", and the labels of groups.
 
-This folder is also the place of labels, calibration, guarantees, drift and gates on the entropy of a group.
+This folder is also the place of calibration, guarantees, drift and gates on the entropy of a group.
 """
 
 from semantic_entropy.decisions.judge_tuning import (
@@ -11,17 +11,22 @@ from semantic_entropy.decisions.judge_tuning import (
     read_labelled_pairs,
     tune_threshold,
 )
+from semantic_entropy.decisions.labels import LABEL_RULES, GroupLabel, LabelRule, group_label
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 
 __all__ = [
     "DEFAULT_FIELDS",
+    "LABEL_RULES",
     "CrossValidation",
+    "GroupLabel",
+    "LabelRule",
     "LabelledPair",
     "Quality",
     "QualityComparison",
     "ThresholdReport",
     "best_threshold",
     "cross_validate",
+    "group_label",
     "quality",
     "read_labelled_pairs",
     "tune_threshold",

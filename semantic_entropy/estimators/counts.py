@@ -38,6 +38,7 @@ class Majority(EntropyEstimator):
 
     name = "majority"
     higher_is_uncertain = False
+    is_probability = True
 
     def estimate(self, evidence: Evidence) -> Estimate:
         return Estimate(max(cluster_shares(evidence.labels)))

@@ -6,7 +6,8 @@ The modules are: `run` (one pass over a file), `formats` (selects the reader and
 file of results by key), `sampled_rows` (rows with a question and no responses), and `bad_rows` (rows without a result).
 """
 
-from semantic_entropy.io.formats import InputOptions, check_paths, find_row
+from semantic_entropy.io.formats import InputOptions, check_paths, find_row, open_reader
+from semantic_entropy.io.rows import check_row
 from semantic_entropy.io.run import FileRun, RunSummary
 
-__all__ = ["FileRun", "InputOptions", "RunSummary", "check_paths", "find_row"]
+__all__ = ["FileRun", "InputOptions", "RunSummary", "check_paths", "check_row", "find_row", "open_reader"]

@@ -1,0 +1,157 @@
+"""`semantic-entropy evaluate`: how well scores find wrong answers, on labelled rows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semantic_entropy.cli.options import (
+    OutputFile,
+    cache_option,
+    field_names,
+    field_options,
+    how_to_read,
+    input_options,
+    json_option,
+    measuring_options,
+    open_scorer,
+    quiet_option,
+)
+
+if TYPE_CHECKING:
+    from semantic_entropy.io import FileRun
+
+_NAMES = {"options": "--option", "estimators": "--estimator", "similarity_options": "--similarity-option"}
+_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate"}
+
+
+@click.command("evaluate")
+@click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "--label",
+    default="main",
+    show_default=True,
+    type=click.Choice(["main", "majority", "mean"]),
+    help="Which label decides that a row is wrong: that of the main answer, of the largest cluster, of all responses.",
+)
+@click.option(
+    "--correct",
+    default="correct",
+    show_default=True,
+    metavar="FIELD",
+    help="The field with one label (true or false) for each response, or with one for the main answer.",
+)
+@click.option("--source", default="source", show_default=True, metavar="FIELD", help="Each value gets its own column.")
+@click.option(
+    "--score",
+    "scores",
+    multiple=True,
+    metavar="NAME",
+    help="Evaluate this score only, which can be a field of the rows; repeatable. Default: all scores of the rows.",
+)
+@click.option(
+    "--confidence",
+    "confidences",
+    multiple=True,
+    metavar="NAME",
+    help="A score that is higher for more certain answers; repeatable. An estimator of this name says it by itself.",
+)
+@click.option("--reference", metavar="NAME", help="The score that the others are compared with; default: the first.")
+@click.option(
+    "--coverage",
+    "coverages",
+    multiple=True,
+    type=click.FloatRange(0, 1, min_open=True),
+    default=(0.8, 0.9),
+    show_default=True,
+    metavar="SHARE",
+    help="The accuracy of this share of the rows, the most certain ones; repeatable.",
+)
+@click.option("--resamples", default=1000, show_default=True, type=click.IntRange(0), help="For the intervals.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="For the resamples and the folds.")
+@click.option(
+    "--picture", type=OutputFile(), metavar="FILE.png", help="Draw the ROC and rejection curves (.png, .svg)."
+)
+@click.option(
+    "-o", "--output", type=OutputFile(), help="Keep the results of measured rows here, so that a second run continues."
+)
+@measuring_options
+@field_options
+@input_options
+@cache_option
+@json_option
+@quiet_option
+def evaluate_command(
+    *,
+    file: str,
+    label: Any,
+    correct: str,
+    source: str,
+    scores: tuple[str, ...],
+    confidences: tuple[str, ...],
+    reference: str | None,
+    coverages: tuple[float, ...],
+    resamples: int,
+    seed: int,
+    picture: str | None,
+    output: str | None,
+    as_json: bool,
+    quiet: bool,
+    **choices: Any,
+) -> None:
+    """Evaluate how well scores find the wrong answers in LABELLED rows.
+
+    LABELLED is an output of `estimate`, or an input of `estimate`, which is measured first with the same options. A row
+    says which answers are right: "answer_correct" (true or false) for the main answer, "greedy": {"correct": ...} for
+    the greedy answer, or "correct" with a list of true and false for the responses. Rows without a label are counted
+    and left out.
+
+    The table has a line for each score: AUROC with its 95% interval, AUPRC, the area under the rejection-accuracy curve
+    (AURAC), the prediction-rejection ratio (PRR), the accuracy of the most certain rows, Brier score and calibration
+    error, and the difference in AUROC from the first score with a p-value. A row with an unknown score counts as the
+    most uncertain one.
+    """
+    from semantic_entropy.evaluation.evaluation import evaluate_file, evaluation_of, new_columns
+    from semantic_entropy.evaluation.picture import check_picture
+    from semantic_entropy.io import check_paths
+
+    if picture:
+        check_picture(picture)
+    names, options = field_names(choices), how_to_read(choices)
+    check_paths(file, output, None, choices["cache"], options.requests)
+    columns = new_columns(label, correct, source, scores, names.responses)
+    run: list[FileRun] = []
+    try:
+        summary = evaluate_file(
+            file,
+            columns,
+            lambda: open_scorer({**choices, "sampler": None, "sampler_options": (), "samples": None}),
+            given=_given(choices),
+            output=output,
+            names=names,
+            options=options,
+            progress=not quiet and sys.stderr.isatty(),
+            on_run=run.append,
+        )
+    except KeyboardInterrupt:
+        advice = "; run the same command again to continue" if output else "; with -o FILE, a second run continues"
+        click.echo(f"interrupted after {run[0].rows if run else 0} rows{advice}", err=True)
+        sys.exit(130)
+    if summary:
+        click.echo(str(summary), err=True)
+    evaluation = evaluation_of(columns, confidences, reference, coverages, resamples, seed)
+    if picture:
+        evaluation.save_picture(picture)
+    click.echo(evaluation.to_json() if as_json else evaluation.to_markdown())
+    if evaluation.bad:
+        click.echo("exit status 1: some rows could not be used", err=True)
+        sys.exit(1)
+
+
+def _given(choices: dict[str, Any]) -> Sequence[str]:
+    """Return the options of the user that set how rows are measured."""
+    given = [name for name, value in choices.items() if value and value != _DEFAULTS.get(name) and name != "cache"]
+    return [_NAMES.get(name, f"--{name}") for name in given]

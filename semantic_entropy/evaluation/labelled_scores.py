@@ -1,0 +1,271 @@
+"""Collect the scores and the labels of rows, and measure the rows that have no scores yet.
+
+A row is scored if it has `scores` (the field that `semantic-entropy estimate` writes, or a mapping from names to
+numbers of other origin), or a field that the caller names as a score. Rows without scores are measured as
+`semantic-entropy estimate` measures them, into an output that a later call continues.
+
+An estimator says in which direction its score goes (`higher_is_uncertain`) and whether it is a probability. Of a score
+that no estimator has, a higher value is more uncertain, unless the caller says that it is a confidence. The baseline
+`length` is added to rows that have their responses.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from semantic_entropy.clusters import EVIDENCE_FIELDS
+from semantic_entropy.decisions import LabelRule, group_label
+from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
+from semantic_entropy.estimators.tokens import Length
+from semantic_entropy.io import FileRun, InputOptions, RunSummary, check_row, open_reader
+from semantic_entropy.plain_text import one_line, show_value
+from semantic_entropy.registry import default_registry
+from semantic_entropy.scorer import Scorer
+from semantic_entropy.tables import FieldNames, bare_name, free_name
+from semantic_entropy.types import Evidence, Sample
+
+ScoredRow = tuple[str, Mapping[str, Any] | None, str]
+"""The place of a row for messages, its fields, and its problem: empty if it has none. Without fields it has one."""
+OpenScorer = Callable[[], AbstractContextManager[Scorer]]
+LENGTH = Length.name
+_SHOWN = 10  # number of bad rows that are listed
+
+
+@dataclass(slots=True)
+class LabelledScores:
+    """The scores and labels of N rows, as columns.
+
+    Attributes:
+        names: the scores that the caller chose; empty: all scores of the rows.
+        rule: what "wrong" means, see `semantic_entropy.decisions.labels`.
+        correct: the field with the labels of the responses.
+        by: the field with the source of a row.
+        responses: the field with the responses, for the baseline `length`.
+        scores: (N,) values of each score; nan: unknown.
+        wrong: (N,) whether the answer is wrong.
+        sources: (N,) the source of each row; empty text: none.
+        rules: the numbers of rows that each rule decided.
+        unlabelled: the number of rows without a label, which are left out.
+        bad: the number of rows that cannot be used, which are left out.
+        bad_rows: what is wrong with the first ten of them.
+        estimators: the estimators that measured the rows, by name.
+    """
+
+    names: tuple[str, ...]
+    rule: LabelRule
+    correct: str
+    by: str
+    responses: str = "responses"
+    scores: dict[str, list[float]] = field(default_factory=dict)
+    wrong: list[bool] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
+    rules: Counter[str] = field(default_factory=Counter)
+    unlabelled: int = 0
+    bad: int = 0
+    bad_rows: list[str] = field(default_factory=list)
+    estimators: dict[str, Any] = field(default_factory=dict)
+
+    def is_scored(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row has scores."""
+        return isinstance(result_field(row, "scores"), Mapping) or any(name in row for name in self.names)
+
+    def add_all(self, rows: Iterable[ScoredRow]) -> None:
+        """Add the rows with a label and scores, and count the others.
+
+        Raises:
+            InputError: no row has a score that the caller chose.
+        """
+        available: dict[str, None] = {}
+        for place, row, problem in rows:
+            try:
+                if row is None:
+                    raise InputError(problem)  # noqa: TRY301  # reported like the problems below
+                self._add(row, available)
+            except InputError as error:
+                self.bad += 1
+                if len(self.bad_rows) < _SHOWN:
+                    self.bad_rows.append(one_line(f"{place}: {error}"))
+        for name in self.names:
+            if self.wrong and all(map(math.isnan, self.scores[name])):
+                known = ", ".join(available) or "none"
+                raise InputError(
+                    f"no row has the score {name!r}; there are {known}.{nearest(name, available)} To add it, run "
+                    f"`semantic-entropy estimate --estimator {name}` on the rows without scores"
+                )
+
+    def add_measured(self, rows: Iterable[ScoredRow], scorer: Scorer) -> None:
+        """Add rows that this scorer measured."""
+        self.estimators = {each.name: each for each in scorer.components["estimators"]}
+        self.add_all(rows)
+
+    def direction_and_kind(self, confidences: Collection[str]) -> tuple[set[str], set[str], list[str]]:
+        """Return the names of confidences, of probabilities, and of scores whose direction nobody states.
+
+        Args:
+            confidences: the scores that the caller names as confidences.
+        """
+        certain, probabilities, unknown = set(confidences), set(), []
+        for name in self.scores:
+            estimator = self.estimators.get(name) or _estimator_class(name)
+            if estimator is None and name not in certain:
+                unknown.append(name)
+            if not getattr(estimator, "higher_is_uncertain", True):
+                certain.add(name)
+            if getattr(estimator, "is_probability", False):
+                probabilities.add(name)
+        return certain, probabilities, unknown
+
+    def _add(self, row: Mapping[str, Any], available: dict[str, None]) -> None:
+        given = result_field(row, "scores")
+        has_result = result_field(row, "provenance") is not None
+        clusters = result_field(row, "labels") if has_result else None
+        scores = {str(name): value for name, value in given.items()} if isinstance(given, Mapping) else {}
+        scores |= {name: row[name] for name in self.names if name in row and name not in scores}
+        if not scores:
+            raise InputError("no scores, and other rows have them: measure all rows, or none")
+        available |= dict.fromkeys(scores)
+        values = {name: _number(name, scores.get(name)) for name in self.names or scores}
+        if LENGTH not in values and (length := self._length(row)) is not None:
+            values[LENGTH] = length
+        label = group_label(row, self.rule, clusters, self.correct)
+        if label is None:
+            self.unlabelled += 1
+            return
+        for name in values:
+            self.scores.setdefault(name, [math.nan] * len(self.wrong))
+        for name, column in self.scores.items():
+            column.append(values.get(name, math.nan))
+        source = row.get(self.by)
+        self.wrong.append(label.wrong)
+        self.sources.append("" if source is None else str(source))
+        self.rules[label.rule] += 1
+
+    def _length(self, row: Mapping[str, Any]) -> float | None:
+        """Return the baseline that each score must beat; None: the row does not have its responses as texts."""
+        responses, greedy = row.get(self.responses), row.get("greedy")
+        if not isinstance(responses, list) or not responses or not all(isinstance(text, str) for text in responses):
+            return None
+        answer = Sample(greedy["text"]) if isinstance(greedy, Mapping) and isinstance(greedy.get("text"), str) else None
+        evidence = Evidence((0,) * len(responses), responses=tuple(responses), greedy=answer)
+        return Length().estimate(evidence).value
+
+
+def result_field(row: Mapping[str, Any], name: str) -> Any:
+    """Return the field of a result in an output row. It has a prefix if the row had a field of this name before."""
+    found = max((key for key in row if bare_name(str(key)) == name), key=len, default=None)
+    return None if found is None else row[found]
+
+
+def read_file(
+    name: str,
+    columns: LabelledScores,
+    open_scorer: OpenScorer,
+    *,
+    given: Collection[str],
+    output: str,
+    names: FieldNames,
+    options: InputOptions,
+    progress: bool,
+    on_run: Callable[[FileRun], object] = lambda _: None,
+) -> RunSummary | None:
+    """Add the rows of a file. Return the summary of measuring; None: the rows had scores.
+
+    Args:
+        name: the path of the file.
+        columns: where the rows are added.
+        open_scorer: opens the scorer that measures the rows.
+        given: the choices of the caller that set how rows are measured, for the error if they are scored already.
+        output: the file for the results of rows that are measured. A finished part of it is kept.
+        names: the names of the fields that are measured.
+        options: how the file is read.
+        progress: whether a progress bar is shown while rows are measured.
+        on_run: called with the run before rows are measured.
+    """
+    with contextlib.closing(open_reader(name, names, options).rows()) as rows:
+        first = next((row.fields for row in rows if row.fields is not None), None)
+    if first is not None and columns.is_scored(first):
+        if given:
+            raise InputError(
+                f"{name} has scores already, so {', '.join(given)} cannot change them: leave this out, or name a file "
+                "without scores"
+            )
+        reader = open_reader(name, names, options)
+        with contextlib.closing(reader.rows()) as rows:
+            columns.add_all((f"{name}, {reader.unit} {row.number}", row.fields, row.problem or "") for row in rows)
+        return None
+    with open_scorer() as scorer:
+        run = FileRun(scorer, name, output, names=names, overwrite=False, strict=False, options=options)
+        on_run(run)
+        summary = run.execute(progress=progress)
+        columns.add_measured(_measured_lines(Path(output)), scorer)
+    columns.bad += summary.rejected
+    return summary
+
+
+def read_rows(rows: Iterable[Mapping[str, Any]], columns: LabelledScores, open_scorer: OpenScorer) -> None:
+    """Add rows of the caller. Rows without scores are measured.
+
+    Raises:
+        InputError: a row cannot be measured.
+    """
+    listed = list(rows)
+    for i, row in enumerate(listed):
+        if not isinstance(row, Mapping):
+            raise InputError(f"row {i} is {show_value(row)}; pass dicts, or the path of a file")
+    if listed and not columns.is_scored(listed[0]):
+        with open_scorer() as scorer:
+            measured = _measured(listed, scorer)
+            columns.add_measured(((f"row {i}", row, "") for i, row in enumerate(measured)), scorer)
+    else:
+        columns.add_all((f"row {i}", row, "") for i, row in enumerate(listed))
+
+
+def _estimator_class(name: str) -> Any:
+    """Return the estimator of this name, which may have options in parentheses; None: there is none."""
+    try:
+        return default_registry().find("estimator", name.partition("(")[0]).component.load()
+    except (SemanticEntropyError, ImportError):
+        return None
+
+
+def _measured(rows: list[Mapping[str, Any]], scorer: Scorer) -> list[Mapping[str, Any]]:
+    names = FieldNames(evidence=scorer.needs & set(EVIDENCE_FIELDS))
+    groups = []
+    for i, row in enumerate(rows):
+        group, problem = check_row(row, names)
+        if group is None:
+            raise InputError(f"row {i}: {problem}")
+        groups.append(group)
+    results = scorer.measure(groups)
+    return [
+        {**row, **{free_name(name, row): value for name, value in result.to_dict().items()}}
+        for row, result in zip(rows, results, strict=True)
+    ]
+
+
+def _measured_lines(path: Path) -> Iterator[ScoredRow]:
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, start=1):
+            yield f"{path}, line {number}", json.loads(line), ""
+
+
+def _number(name: str, value: Any) -> float:
+    """Return a score; nan if it is not known. An infinite number is not known."""
+    if value is None:
+        return math.nan
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        try:
+            value = float(str(value)) if not isinstance(value, bool) else None
+        except ValueError:
+            value = None
+        if value is None:
+            raise InputError(f"the score {name!r} is no number")
+    return float(value) if math.isfinite(value) else math.nan
