@@ -16,7 +16,7 @@ from typing import Any, Self, overload
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import shorten, to_json_line
-from semantic_entropy.types import Labels, Sample, Usage
+from semantic_entropy.types import Interval, Labels, Sample, Usage
 
 MAX_UNDECIDED = 0.1
 """The share of undecided pairs above which a batch and a file have a warning: the entropies say more about the judge
@@ -152,8 +152,28 @@ class Result:
     undecided: tuple[Undecided, ...] = ()
     samples: tuple[Sample, ...] | None = None
 
-    def to_dict(self) -> dict[str, Any]:
-        """Return lists, dicts, strings and numbers, with None for nan. The key `samples` exists only with a sampler."""
+    @property
+    def interval(self) -> Interval | None:
+        """The 90% intervals for the entropy and for the probability of the largest cluster's meaning.
+
+        They are computed from the sizes of the clusters when you ask for them; None: no response counts. The entropy is
+        that of the distribution that responses are drawn from, whichever estimator gave `entropy`. The 90% hold on
+        average over kinds of questions, and with 5 responses or fewer the intervals are wide. Docs:
+        explanation/intervals.md.
+        """
+        from semantic_entropy.estimators.posterior import interval  # imports numpy, which most results do not need
+        from semantic_entropy.estimators.unseen import cluster_sizes
+
+        sizes = cluster_sizes(self.labels)
+        return interval(sizes) if sizes else None
+
+    def to_dict(self, *, interval: bool = False) -> dict[str, Any]:
+        """Return lists, dicts, strings and numbers, with None for nan. The key `samples` exists only with a sampler.
+
+        Args:
+            interval: True: add the key "interval" with {"entropy": [low, high], "majority": [low, high]} of the
+                property `interval`.
+        """
         fields: dict[str, Any] = {
             "entropy": _finite(self.entropy),
             "normalized": _finite(self.normalized),
@@ -174,6 +194,9 @@ class Result:
         }
         if self.samples:
             fields["samples"] = list(map(_sample_fields, self.samples))
+        if interval:
+            found = self.interval
+            fields["interval"] = found and {name: list(ends) for name, ends in found._asdict().items()}
         return fields
 
     @classmethod

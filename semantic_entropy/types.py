@@ -281,6 +281,21 @@ class Estimate:
     probabilities: tuple[float, ...] | None = None
 
 
+class Interval(NamedTuple):
+    """Intervals for what infinitely many responses would show. Nominal level: 90%.
+
+    On average over kinds of questions, nine of ten intervals contain the true value; for one kind of question it can be
+    fewer. Docs: explanation/intervals.md.
+
+    Attributes:
+        entropy: the interval (low, high) for the entropy of the meanings, in nats.
+        majority: the interval (low, high) for the probability of the meaning of the largest cluster.
+    """
+
+    entropy: tuple[float, float]
+    majority: tuple[float, float]
+
+
 class Extractor(Protocol):
     """A function that returns the answer in a response; None: the response has no answer."""
 

@@ -119,6 +119,11 @@ def semantic_entropy_estimators() -> list[Component]:
         Component("epr", _estimator("tokens:EPR"), "mean entropy of the 15 most probable tokens, in nats"),
         Component("self_certainty", _estimator("tokens:SelfCertainty"), "divergence from uniform (a confidence)"),
         Component("length", _estimator("tokens:Length"), "number of characters: the baseline to beat"),
+        Component("miller_madow", _estimator("unseen:MillerMadow"), "entropy plus the first term of its bias, in nats"),
+        Component("chao_shen", _estimator("unseen:ChaoShen"), "entropy corrected for unseen meanings, in nats"),
+        Component("coverage", _estimator("unseen:Coverage"), "the same with the semantic alphabet size, in nats"),
+        Component("grassberger", _estimator("unseen:Grassberger"), "entropy by Grassberger's bias correction, in nats"),
+        Component("bayes", _estimator("posterior:Bayes"), "posterior mean of the entropy, in nats"),
     ]
 
 
