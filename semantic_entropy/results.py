@@ -21,6 +21,7 @@ from semantic_entropy.types import Interval, Labels, Sample, Usage
 MAX_UNDECIDED = 0.1
 """The share of undecided pairs above which a batch and a file have a warning: the entropies say more about the judge
 than about the model."""
+_ROUNDING = 1e-6  # sums of float32 probabilities exceed 1 by less
 _MAX_CLUSTERS_SHOWN = 8  # most clusters in a repr, so that it fits on a screen
 
 
@@ -207,11 +208,14 @@ class Result:
         that a row of a file has besides.
 
         Raises:
-            InputError: a field is missing or has a wrong type. The message names the field and its value.
+            InputError: a field is missing, has a wrong type, or contradicts another. The message names the field and
+                its value.
         """
         if not isinstance(fields, Mapping):
             raise InputError(f"a result is a dict, as from Result.to_dict(), and not {fields!r:.80}")
-        return _from_plain(cls, fields, "")  # type: ignore[no-any-return]  # the class is the type
+        result: Self = _from_plain(cls, fields, "")
+        _check_clusters(result)
+        return result
 
     def to_json(self) -> str:
         """Return the result as one line of JSON."""
@@ -351,6 +355,28 @@ def _sample_fields(sample: Sample) -> dict[str, Any]:
     }
 
 
+def _check_clusters(result: Result) -> None:
+    """Raise InputError for a label, a cluster or a probability that no measured result has."""
+    size = len(result.answers)
+    members: list[list[int]] = [[] for _ in result.clusters]
+    if len(result.labels) != size:
+        raise InputError(f"the field labels of a result has {len(result.labels)} labels for {size} answers")
+    for i, label in enumerate(result.labels):
+        if not -1 <= label < len(members):
+            what = f"a label is -1 (dropped) or the number of one of the {len(members)} clusters"
+            raise InputError(f"the field labels[{i}] of a result is {label!r:.80}; {what}")
+        if label >= 0:
+            members[label].append(i)
+    for i, (cluster, indices) in enumerate(zip(result.clusters, members, strict=True)):
+        if list(cluster.indices) != indices:
+            found = f"the field clusters[{i}].indices of a result is {list(cluster.indices)!r:.80}"
+            raise InputError(f"{found}; the field labels has this label at {indices!r:.80}")
+    shares = [(f"clusters[{i}].share", cluster.share) for i, cluster in enumerate(result.clusters)]
+    for name, share in [*((f"probabilities[{i}]", p) for i, p in enumerate(result.probabilities)), *shares]:
+        if not (math.isnan(share) or -_ROUNDING <= share <= 1 + _ROUNDING):
+            raise InputError(f"the field {name} of a result is {share!r}; a probability is in [0, 1]")
+
+
 def _from_plain(hint: Any, value: Any, where: str) -> Any:
     """Convert lists, dicts, texts and numbers to the type of an annotation. `where` names the value in errors."""
     if dataclasses.is_dataclass(hint):
@@ -363,7 +389,10 @@ def _from_plain(hint: Any, value: Any, where: str) -> Any:
     if origin is Mapping and isinstance(value, Mapping):
         return {key: _from_plain(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
     if hint is float and (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
-        return math.nan if value is None else float(value)
+        try:
+            return math.nan if value is None else float(value)
+        except OverflowError:
+            raise InputError(f"the field {where} of a result is {value!r:.80}; it is too large for a float") from None
     if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
         return value
     name = getattr(hint, "__name__", str(hint)) if origin is None else {tuple: "list", Mapping: "dict"}[origin]

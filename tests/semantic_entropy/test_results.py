@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from semantic_entropy import BatchResult, InputError, Sample, Usage, estimate
 from semantic_entropy.plain_text import to_json_value
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
+from semantic_entropy.types import by_first_appearance
 
 BOOKER = ["Arundhati Roy", "It was won by Arundhati Roy.", "Salman Rushdie", "arundhati roy", "I don't know."]
 
@@ -65,7 +66,7 @@ samples = st.builds(
     hidden_state=float_lists,
     usage=usages,
 )
-results = st.builds(
+any_results = st.builds(
     Result,
     entropy=floats,
     normalized=floats,
@@ -82,9 +83,27 @@ results = st.builds(
     undecided=st.lists(st.builds(Undecided, texts, texts, texts), max_size=2).map(tuple),
     samples=st.none() | st.lists(samples, min_size=1, max_size=2).map(tuple),
 )
+shares = st.floats(0, 1) | st.just(math.nan)
 
 
-@given(results)
+@st.composite
+def possible_results(draw):
+    """Results whose labels, clusters, answers and probabilities agree; all other fields are anything."""
+    labels = draw(st.lists(st.integers(-1, 2), max_size=3))
+    numbers = by_first_appearance([label for label in labels if label >= 0])
+    left = iter(numbers)
+    labels = tuple([-1 if label < 0 else next(left) for label in labels])
+    members = [tuple(i for i, label in enumerate(labels) if label == number) for number in range(len({*numbers}))]
+    return dataclasses.replace(
+        draw(any_results),
+        labels=labels,
+        answers=tuple(draw(st.lists(st.none() | texts, min_size=len(labels), max_size=len(labels)))),
+        clusters=tuple(Cluster(indices, draw(st.none() | texts), draw(shares)) for indices in members),
+        probabilities=tuple(draw(st.lists(shares, max_size=3))),
+    )
+
+
+@given(any_results)
 def test_to_dict_has_every_field_in_order_with_none_for_nan(result):
     expected = {key: to_json_value(value) for key, value in dataclasses.asdict(result).items()}
     if result.samples is None:
@@ -93,7 +112,7 @@ def test_to_dict_has_every_field_in_order_with_none_for_nan(result):
     assert json.loads(result.to_json()) == json.loads(json.dumps(expected))
 
 
-@given(results)
+@given(possible_results())
 def test_a_result_is_rebuilt_from_its_dict_and_from_its_json(result):
     fields = result.to_dict()
     assert repr(Result.from_dict(fields).to_dict()) == repr(fields)
@@ -129,6 +148,12 @@ def test_a_measured_result_is_rebuilt_and_equal():
             r"the field clusters\[0\].representative of a result is missing",
         ),
         ({"provenance": None}, "the field provenance of a result is None; it must be a dict"),
+        ({"entropy": 10**400}, "the field entropy of a result is 1000.*too large for a float"),
+        ({"labels": []}, "the field labels of a result has 0 labels for 2 answers"),
+        ({"labels": [0, -2]}, r"the field labels\[1\] of a result is -2; a label is -1"),
+        ({"labels": [0, 0]}, r"the field clusters\[0\].indices of a result is \[0\]; the field labels .* at \[0, 1\]"),
+        ({"clusters": []}, r"the field labels\[0\] of a result is 0; .* one of the 0 clusters"),
+        ({"probabilities": [0.5, 1.5]}, r"the field probabilities\[1\] of a result is 1.5"),
         ({"scores": {"discrete": True}}, r"the field scores\['discrete'\] of a result is True"),
     ],
 )
