@@ -65,7 +65,8 @@ def main() -> int:
     white_box = measured([white_box_row(row) for row in rows("whitebox_qwen05.jsonl")])
     print_sources(evaluate(white_box), {})
     print_left_out()
-    print(f"\n{evaluate([row for row in white_box if row['source'] == 'arithmetic'])}")
+    found = evaluate([row for row in white_box if row["source"] == "arithmetic"])
+    print("\n" + "\n".join(line for line in found.to_markdown().splitlines() if not line.startswith("note: ")))
     return 0
 
 

@@ -122,8 +122,9 @@ def evaluate_command(
         check_picture(picture)
     names, options = field_names(choices), how_to_read(choices)
     check_paths(file, output, None, choices["cache"], options.requests)
-    columns = new_columns(label, correct, source, scores, names.responses)
+    columns = new_columns(label, correct, source, scores, names)
     run: list[FileRun] = []
+    progress = not quiet and sys.stderr.isatty()
     try:
         summary = evaluate_file(
             file,
@@ -133,7 +134,7 @@ def evaluate_command(
             output=output,
             names=names,
             options=options,
-            progress=not quiet and sys.stderr.isatty(),
+            progress=progress,
             on_run=run.append,
         )
     except KeyboardInterrupt:
@@ -142,7 +143,7 @@ def evaluate_command(
         sys.exit(130)
     if summary:
         click.echo(str(summary), err=True)
-    evaluation = evaluation_of(columns, confidences, reference, coverages, resamples, seed)
+    evaluation = evaluation_of(columns, confidences, reference, coverages, resamples, seed, progress)
     if picture:
         evaluation.save_picture(picture)
     click.echo(evaluation.to_json() if as_json else evaluation.to_markdown())

@@ -78,8 +78,8 @@ def group_label(
 def _labels(row: Mapping[str, Any], correct: str) -> tuple[bool | None, list[bool]]:
     """Return (label of the main answer, labels of the responses); None and empty if they are not known."""
     answer, greedy = row.get("answer_correct"), row.get("greedy")
-    found = None if is_missing(answer) else _truth(answer, "answer_correct")
-    if found is None and isinstance(greedy, Mapping) and not is_missing(greedy.get("correct")):
+    found = None if _is_absent(answer) else _truth(answer, "answer_correct")
+    if found is None and isinstance(greedy, Mapping) and not _is_absent(greedy.get("correct")):
         found = _truth(greedy["correct"], "greedy.correct")
     given = as_lists(row.get(correct))
     if isinstance(given, str) and given.lstrip().startswith("["):  # a cell of a CSV file
@@ -87,11 +87,16 @@ def _labels(row: Mapping[str, Any], correct: str) -> tuple[bool | None, list[boo
             given = json.loads(given.lower())  # also True and False of Python
         except ValueError:
             raise InputError(f"{correct!r} is {show_value(given)}; it must be a list of true and false") from None
-    if is_missing(given):
+    if _is_absent(given):
         return found, []
     if isinstance(given, list | tuple):
         return found, [_truth(each, f"{correct}[{i}]") for i, each in enumerate(given)]
     return (_truth(given, correct) if found is None else found), []
+
+
+def _is_absent(value: object) -> bool:
+    """Whether there is no label: also an empty cell of a CSV file."""
+    return is_missing(value) or (isinstance(value, str) and not value.strip())
 
 
 def _truth(value: Any, name: str) -> bool:

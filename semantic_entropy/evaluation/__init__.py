@@ -7,7 +7,8 @@
 
 The modules are: `metrics` (AUROC, AURAC, PRR and others, for all resamples of a bootstrap at once), `comparison`
 (several scores with intervals and paired tests), `labelled_scores` (reads or measures labelled rows), `evaluation`
-(`evaluate` and its report), and `picture` (the curves). `import semantic_entropy` does not import this folder.
+(`evaluate` and its report), and `picture` (the curves).
+`import semantic_entropy` does not import this folder.
 """
 
 from semantic_entropy.evaluation.comparison import Difference, MetricValue, ScoreMetrics, ScoreTable, compare

@@ -15,7 +15,7 @@ is a probability already also has `brier_as_given` and `ece_as_given`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -133,6 +133,7 @@ def compare(
     reference: str | None = None,
     resampled: int = RESAMPLES,
     seed: int = 0,
+    advance: Callable[[int], object] = lambda _: None,
 ) -> ScoreTable:
     """Compute the metrics of several scores on the same groups.
 
@@ -146,6 +147,7 @@ def compare(
         reference: the score that the others are compared with; None: the first one.
         resampled: the number of resamples of the bootstrap; 0: no intervals.
         seed: the seed of the bootstrap and of the folds.
+        advance: called with the number of new resamples, for a progress bar.
 
     Raises:
         InputError: there are no groups or no scores, a score has another number of values, or a name is unknown.
@@ -176,6 +178,7 @@ def compare(
     for weights in resamples(len(truth), resampled, seed):
         for name, score in measured.items():
             parts[name].append(score.metrics(weights, coverages))
+        advance(len(weights))
     draws = {
         name: {metric: np.concatenate([np.zeros(0), *(part[metric] for part in parts[name])]) for metric in value}
         for name, value in exact.items()

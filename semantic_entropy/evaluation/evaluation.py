@@ -31,6 +31,7 @@ from semantic_entropy.evaluation.labelled_scores import (
 )
 from semantic_entropy.io import FileRun, InputOptions, RunSummary
 from semantic_entropy.plain_text import plural, to_json_line
+from semantic_entropy.progress import progress_bar
 from semantic_entropy.scorer import Choices, Scorer
 from semantic_entropy.tables import FieldNames
 
@@ -53,6 +54,7 @@ class Evaluation:
         bad_rows: what is wrong with the first of them.
         notes: what a reader of the numbers must know.
         columns: the scores and labels that were evaluated.
+        confidences: the scores that are higher for more certain answers, and were turned round.
     """
 
     overall: ScoreTable
@@ -159,36 +161,38 @@ def evaluate(
         question: the field that holds the question; None: "question", else a common name.
         input_format: the format of the file; None: found from its suffix and its first line.
         group_by: the field that the rows with the responses to one question share; None: a row has all responses.
-        progress: True: show a progress bar while rows are measured. None: show it on a terminal.
+        progress: True: show a progress bar while rows are measured and resampled. None: show it on a terminal.
         **choices: the arguments of `estimate` that set how rows without scores are measured.
 
     Raises:
         InputError: no row has a label, no row has a score, or an argument cannot be used.
         SemanticEntropyError: the errors of `estimate`.
     """
-    columns = new_columns(label, correct, by, score, responses)
+    names = FieldNames(responses, question)
+    columns = new_columns(label, correct, by, score, names)
+    shown = sys.stderr.isatty() if progress is None else progress
     if isinstance(source, str | PathLike):
-        shown = sys.stderr.isatty() if progress is None else progress
         evaluate_file(
             fspath(source),
             columns,
             lambda: Scorer(**choices),
             given=[f"{name}=" for name in choices],
             output=None if output is None else fspath(output),
-            names=FieldNames(responses, question),
+            names=names,
             options=InputOptions(input_format, group_by),
             progress=shown,
         )
     else:
         read_rows(source, columns, lambda: Scorer(**choices))
-    return evaluation_of(columns, confidence, reference, coverage, resamples, seed)
+    return evaluation_of(columns, confidence, reference, coverage, resamples, seed, shown)
 
 
-def new_columns(label: LabelRule, correct: str, by: str, score: Sequence[str], responses: str) -> LabelledScores:
+def new_columns(label: LabelRule, correct: str, by: str, score: Sequence[str], names: FieldNames) -> LabelledScores:
     """Return empty columns. Raise InputError if the rule is unknown."""
     if label not in LABEL_RULES:
         raise InputError(f"label={label!r} is unknown: use one of {', '.join(LABEL_RULES)}")
-    return LabelledScores((score,) if isinstance(score, str) else tuple(score), label, correct, by, responses)
+    scores = (score,) if isinstance(score, str) else tuple(score)
+    return LabelledScores(scores, label, correct, by, fields=names)
 
 
 def evaluate_file(
@@ -232,6 +236,7 @@ def evaluation_of(
     coverage: Sequence[float] = COVERAGES,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    progress: bool = False,
 ) -> Evaluation:
     """Compare the scores of these columns, overall and by source. The arguments are those of `evaluate`.
 
@@ -242,10 +247,19 @@ def evaluation_of(
     if not columns.wrong:
         raise InputError(
             f"no row can be evaluated: {plural(columns.unlabelled, 'row')} without a label, "
-            f"{plural(columns.bad, 'bad row')}. The rule {columns.rule!r} reads answer_correct, greedy.correct or "
-            f"{columns.correct!r} (--correct FIELD names another field)" + "".join(f"\n  {b}" for b in columns.bad_rows)
+            f"{plural(columns.bad, 'bad row')}. The rule {columns.rule!r} reads {_label_fields(columns)}"
+            + "".join(f"\n  {bad}" for bad in columns.bad_rows)
         )
+    notes = []
     certain, probabilities, unknown = columns.direction_and_kind(confidence)
+
+    by_source: dict[str, list[int]] = {}
+    for row, name in enumerate(columns.sources):
+        by_source.setdefault(name, []).append(row)
+    if len(by_source) > _MOST_SOURCES:
+        notes.append(f"the field {columns.by!r} has {len(by_source):,} values, so there is no table by source")
+    if not 1 < len(by_source) <= _MOST_SOURCES:
+        by_source = {}
 
     def table(rows: Sequence[int]) -> ScoreTable:
         return compare(
@@ -257,17 +271,13 @@ def evaluation_of(
             reference=reference,
             resampled=resamples,
             seed=seed,
+            advance=advance,
         )
 
-    overall = table(range(len(columns.wrong)))
-    by_source: dict[str, list[int]] = {}
-    for row, name in enumerate(columns.sources):
-        by_source.setdefault(name, []).append(row)
-    notes = _notes(overall, unknown, columns)
-    if len(by_source) > _MOST_SOURCES:
-        notes.append(f"the field {columns.by!r} has {len(by_source):,} values, so there is no table by source")
-        by_source = {}
-    tables = {name: table(rows) for name, rows in by_source.items()} if len(by_source) > 1 else {}
+    with progress_bar("resamples", resamples * (len(by_source) + 1), progress) as advance:
+        overall = table(range(len(columns.wrong)))
+        tables = {name: table(rows) for name, rows in by_source.items()}
+    notes += _notes(overall, unknown, columns)
     return Evaluation(
         overall=overall,
         sources=tables,
@@ -281,6 +291,11 @@ def evaluation_of(
         columns=columns,
         confidences=frozenset(certain),
     )
+
+
+def _label_fields(columns: LabelledScores) -> str:
+    several = f"one label for each response in {columns.correct!r} (--correct FIELD names another field)"
+    return several if columns.rule != "main" else f"answer_correct, greedy.correct, or {several}"
 
 
 def _notes(overall: ScoreTable, unknown: Sequence[str], columns: LabelledScores) -> list[str]:
@@ -297,7 +312,10 @@ def _notes(overall: ScoreTable, unknown: Sequence[str], columns: LabelledScores)
     few = min(overall.wrong, overall.groups - overall.wrong)
     if 0 < few < 30:  # below, the 95% interval of an AUROC of 0.8 is wider than 0.15
         kind = "wrong" if few == overall.wrong else "right"
-        notes.append(f"only {few} {kind} answers: the intervals are wide and may be too narrow all the same")
+        notes.append(
+            f"only {few} of the {overall.groups:,} answers are {kind}: the intervals are wide and may be too narrow "
+            "all the same"
+        )
     if not has_scikit_learn():
         notes.append(f"Brier score and ECE need scikit-learn: {install_command('semantic-entropy[stats]')}")
     return notes

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class LabelledScores:
         rule: what "wrong" means, see `semantic_entropy.decisions.labels`.
         correct: the field with the labels of the responses.
         by: the field with the source of a row.
-        responses: the field with the responses, for the baseline `length`.
+        fields: the names of the fields with the responses, for the baseline `length`.
         scores: (N,) values of each score; nan: unknown.
         wrong: (N,) whether the answer is wrong.
         sources: (N,) the source of each row; empty text: none.
@@ -63,7 +64,7 @@ class LabelledScores:
     rule: LabelRule
     correct: str
     by: str
-    responses: str = "responses"
+    fields: FieldNames = field(default_factory=FieldNames)
     scores: dict[str, list[float]] = field(default_factory=dict)
     wrong: list[bool] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
@@ -97,8 +98,8 @@ class LabelledScores:
             if self.wrong and all(map(math.isnan, self.scores[name])):
                 known = ", ".join(available) or "none"
                 raise InputError(
-                    f"no row has the score {name!r}; there are {known}.{nearest(name, available)} To add it, run "
-                    f"`semantic-entropy estimate --estimator {name}` on the rows without scores"
+                    f"no row has the score {name!r}; there are {known}.{nearest(name, available)} A score is a number "
+                    "in a field of the rows, or the name of an estimator that measured them"
                 )
 
     def add_measured(self, rows: Iterable[ScoredRow], scorer: Scorer) -> None:
@@ -150,7 +151,9 @@ class LabelledScores:
 
     def _length(self, row: Mapping[str, Any]) -> float | None:
         """Return the baseline that each score must beat; None: the row does not have its responses as texts."""
-        responses, greedy = row.get(self.responses), row.get("greedy")
+        responses, greedy = row.get(self.fields.responses), row.get("greedy")
+        if columns := self.fields.response_columns(tuple(row)):
+            responses = [row[name] for name in columns if row[name] not in (None, "")]
         if not isinstance(responses, list) or not responses or not all(isinstance(text, str) for text in responses):
             return None
         answer = Sample(greedy["text"]) if isinstance(greedy, Mapping) and isinstance(greedy.get("text"), str) else None
@@ -189,8 +192,7 @@ def read_file(
         progress: whether a progress bar is shown while rows are measured.
         on_run: called with the run before rows are measured.
     """
-    with contextlib.closing(open_reader(name, names, options).rows()) as rows:
-        first = next((row.fields for row in rows if row.fields is not None), None)
+    first = _first_row(name, names, options)
     if first is not None and columns.is_scored(first):
         if given:
             raise InputError(
@@ -205,7 +207,7 @@ def read_file(
         run = FileRun(scorer, name, output, names=names, overwrite=False, strict=False, options=options)
         on_run(run)
         summary = run.execute(progress=progress)
-        columns.add_measured(_measured_lines(Path(output)), scorer)
+        columns.add_measured(_measured_lines(Path(output), name), scorer)
     columns.bad += summary.rejected
     return summary
 
@@ -251,10 +253,17 @@ def _measured(rows: list[Mapping[str, Any]], scorer: Scorer) -> list[Mapping[str
     ]
 
 
-def _measured_lines(path: Path) -> Iterator[ScoredRow]:
+def _first_row(name: str, names: FieldNames, options: InputOptions) -> Mapping[str, Any] | None:
+    """Return the fields of the first row that has fields."""
+    silent = contextlib.redirect_stderr(StringIO())  # the format is printed when the rows are read for good
+    with silent, contextlib.closing(open_reader(name, names, options).rows()) as rows:
+        return next((row.fields for row in rows if row.fields is not None), None)
+
+
+def _measured_lines(path: Path, name: str) -> Iterator[ScoredRow]:
     with path.open("rb") as lines:
         for number, line in enumerate(lines, start=1):
-            yield f"{path}, line {number}", json.loads(line), ""
+            yield f"{name}, result {number}", json.loads(line), ""
 
 
 def _number(name: str, value: Any) -> float:

@@ -111,3 +111,15 @@ def test_ctrl_c_keeps_what_is_measured_and_the_same_command_continues(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "32 rows were done before" in done.stderr
     assert done.stdout.startswith("100 groups, 50 wrong")
+
+
+def test_a_csv_file_with_a_response_in_each_column_is_named_once_and_has_its_length(tmp_path):
+    lines = ["question,response_1,response_2,answer_correct", "Q1,Paris,Paris,True", "Q2,Rome,Oslo,False", "Q3,x,y,"]
+    file = tmp_path / "rows.csv"
+    file.write_text("\n".join(lines) + "\n")
+    ran = evaluated(file, "--resamples", "0")
+    assert ran.exit_code == 0, ran.output
+    assert ran.stderr.count("read as CSV") == 1
+    assert "2 groups, 1 wrong" in ran.stdout
+    assert "left out: 1 row without a label" in ran.stdout
+    assert "| length " in ran.stdout

@@ -44,7 +44,17 @@ def test_the_label_of_a_row(row, rule, clusters, expected):
 
 
 @pytest.mark.parametrize("rule", LABEL_RULES)
-@pytest.mark.parametrize("row", [{}, {"correct": []}, {"correct": None}, {"greedy": {"text": "x"}}, {"greedy": "x"}])
+@pytest.mark.parametrize(
+    "row",
+    [
+        {},
+        {"correct": []},
+        {"answer_correct": "", "correct": " "},
+        {"correct": None},
+        {"greedy": {"text": "x"}},
+        {"greedy": "x"},
+    ],
+)
 def test_a_row_without_labels_is_neither_right_nor_wrong(row, rule):
     assert group_label(row, rule) is None
 

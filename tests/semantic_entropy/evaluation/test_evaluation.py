@@ -2,11 +2,12 @@
 
 import json
 import math
+import sys
 
 import pytest
 
-from semantic_entropy import EntropyEstimator, EvidenceError, InputError, estimate_file
-from semantic_entropy.evaluation import compare, evaluate
+from semantic_entropy import EntropyEstimator, EvidenceError, InputError, MissingDependencyError, estimate_file
+from semantic_entropy.evaluation import compare, comparison, evaluate, evaluation
 from semantic_entropy.types import Estimate
 
 CERTAIN, SPLIT, GUESS = ["Paris"] * 4, ["Paris", "Paris", "Rome", "Rome"], ["Rome", "Oslo", "Bern", "Wien"]
@@ -175,7 +176,7 @@ def test_the_report_has_the_base_rate_the_difference_and_the_sources():
     lines = [" ".join(line.split()) for line in printed.splitlines()]
     assert lines[0] == "7 groups, 3 wrong (42.9%); label: main (decided by main 4, majority 3)"
     assert lines[1] == "left out: 1 row without a label"
-    assert lines[2].startswith("note: only 3 wrong answers")
+    assert lines[2].startswith("note: only 3 of the 7 answers are wrong")
     assert lines[4].startswith("| score | AUROC (95%) | AUROC - discrete (95%) | p | AUPRC | AURAC | PRR |")
     assert lines[4].endswith("| accuracy@80% | accuracy@90% | Brier | ECE | unknown |")
     assert lines[6] == "| (base rate) | 0.500 | | | 0.429 | 0.571 | 0.000 | 0.571 | 0.571 | 0.245 | 0.000 | |"
@@ -193,10 +194,29 @@ def test_the_picture_is_written(tmp_path, suffix):
     assert beginning.startswith(b"\x89PNG" if suffix == "png" else b"<?xml")
 
 
+def test_without_scikit_learn_the_report_says_how_to_get_the_brier_score(monkeypatch):
+    monkeypatch.setattr(comparison, "has_scikit_learn", lambda: False)
+    monkeypatch.setattr(evaluation, "has_scikit_learn", lambda: False)
+    found = evaluate(ROWS, equivalence="exact", resamples=0)
+    assert "brier" not in found.overall["discrete"].metrics
+    assert any("Brier score and ECE need scikit-learn: pip install" in note for note in found.notes)
+
+
+def test_without_matplotlib_the_error_has_the_command_that_installs_it(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"a picture needs matplotlib: pip install .*\[report\]"):
+        evaluate(ROWS, equivalence="exact", resamples=0).save_picture(tmp_path / "curves.png")
+
+
 @pytest.mark.parametrize(
     ("rows", "options", "message"),
     [
-        ([{"scores": {"a": 1}}], {}, "no row can be evaluated: 1 row without a label.*answer_correct, greedy.correct"),
+        (
+            [{"scores": {"a": 1}}],
+            {},
+            "no row can be evaluated: 1 row without a label.*answer_correct, greedy.correct, or one label",
+        ),
+        ([{"scores": {"a": 1}, "answer_correct": True}], {"label": "mean"}, "The rule 'mean' reads one label for each"),
         ([], {}, "no row can be evaluated"),
         ([1], {}, "row 0 is 1; pass dicts"),
         ([{"correct": True}], {}, "row 0: no field 'responses'"),
