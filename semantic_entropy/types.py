@@ -273,7 +273,7 @@ class Estimate:
     """The output of an estimator.
 
     Attributes:
-        value: the score, a finite number.
+        value: the score, a finite number; nan only for one response, if a score of one response is not defined.
         probabilities: (M,) the distribution over the clusters, with the sum 1, if `value` is its entropy; else None.
     """
 

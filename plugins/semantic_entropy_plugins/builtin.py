@@ -124,6 +124,29 @@ def semantic_entropy_estimators() -> list[Component]:
         Component("coverage", _estimator("unseen:Coverage"), "the same with the semantic alphabet size, in nats"),
         Component("grassberger", _estimator("unseen:Grassberger"), "entropy by Grassberger's bias correction, in nats"),
         Component("bayes", _estimator("posterior:Bayes"), "posterior mean of the entropy, in nats"),
+        Component("eigv", _estimator("spectral:EigV"), "continuous number of clusters, from similarities"),
+        Component("deg", _estimator("spectral:Deg"), "mean dissimilarity of all pairs of responses"),
+        Component("ecc", _estimator("spectral:Ecc"), "distance from the centre of the similarity graph"),
+        Component("kle", _estimator("spectral:KLE"), "kernel language entropy, heat kernel, in [0, 1]"),
+        Component("eigenscore", _estimator("spectral:EigenScore"), "mean log-eigenvalue of hidden states"),
+        Component("luq", _estimator("pairwise:LUQ"), "mean dissimilarity of each response to the others"),
+        Component("snne", _estimator("pairwise:SNNE"), "nearest neighbour entropy of the similarities"),
+        Component(
+            "lexical",
+            _estimator("pairwise:Lexical"),
+            "mean ROUGE-L or BLEU of two responses (a confidence)",
+            requires=("rouge_score", "nltk"),
+            extra="semantic-entropy[lexical]",
+        ),
+        Component(
+            "semantic_density",
+            _estimator("pairwise:SemanticDensity"),
+            "similarity of the answer to the likely responses (a confidence)",
+        ),
+        Component("cocoa", _estimator("pairwise:CoCoA"), "uncertainty of the answer times its dissimilarity, in nats"),
+        Component("token_sar", _estimator("relevance:TokenSAR"), "log-probability of relevant tokens, in nats"),
+        Component("sentence_sar", _estimator("relevance:SentenceSAR"), "support by similar responses, in nats"),
+        Component("sar", _estimator("relevance:SAR"), "relevance of tokens and support by responses, in nats"),
     ]
 
 

@@ -86,7 +86,7 @@ def check_evidence(
     if matrix and len(matrix) == responses + 1:  # the last row and column belong to the greedy answer
         found.setdefault("greedy_similarity", matrix[-1][:-1])
         found["similarity"] = tuple([row[:size] for row in matrix[:size]])
-    for name in ("token_entropies", "top_logprobs"):
+    for name in ("token_entropies", "token_similarity", "top_logprobs"):
         if name in found and logprobs:
             _same_lengths(name, logprobs, found[name], where)
     return GivenEvidence(**found)

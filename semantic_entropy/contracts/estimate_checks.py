@@ -115,7 +115,8 @@ def run_estimator(estimator: EntropyEstimator, evidences: Sequence[Evidence]) ->
 def _checked(estimator: EntropyEstimator, evidence: Evidence, returned: Any) -> Estimate:
     clusters = max(evidence.labels) + 1
     value: Any = returned.value if isinstance(returned, Estimate) else None
-    if not (type(value) is float or isinstance(value, Real)) or not math.isfinite(as_float(value)):
+    undefined = type(value) is float and math.isnan(value) and len(evidence.labels) == 1
+    if not undefined and (not isinstance(value, Real) or not math.isfinite(as_float(value))):
         raise PluginError(
             f"estimator {estimator.name!r} returned {shown(returned)} for {clusters} clusters; return Estimate(value) "
             "with a finite number, or Estimate(value, probabilities) with one probability for each cluster"

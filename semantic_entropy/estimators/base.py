@@ -67,3 +67,9 @@ def entropy(probabilities: Sequence[float]) -> float:
     """-sum p ln p in nats; a p of 0 adds nothing."""
     # max: the entropy of one cluster is 0, not -0.0 or a negative rounding error
     return max(0.0, -math.fsum([p * math.log(p) for p in probabilities if p > 0]))
+
+
+def name_with_options(name: str, **options: tuple[object, object]) -> str:
+    """Return the name, with the options that are not the default: `kle(t=0.5)`. An option is (value, default)."""
+    changed = [f"{option}={value}" for option, (value, default) in options.items() if value != default]
+    return f"{name}({', '.join(changed)})" if changed else name
