@@ -117,6 +117,8 @@ def semantic_entropy_estimators() -> list[Component]:
         Component("perplexity", _estimator("tokens:Perplexity"), "perplexity of one answer"),
         Component("min_probability", _estimator("tokens:MinProbability"), "lowest token probability (a confidence)"),
         Component("epr", _estimator("tokens:EPR"), "mean entropy of the 15 most probable tokens, in nats"),
+        Component("wepr", _estimator("fitted:WEPR"), "p(wrong) from top log-probabilities, by weights in file="),
+        Component("probe", _estimator("fitted:Probe"), "p(wrong) from a hidden state, by weights in file="),
         Component("self_certainty", _estimator("tokens:SelfCertainty"), "divergence from uniform (a confidence)"),
         Component("length", _estimator("tokens:Length"), "number of characters: the baseline to beat"),
         Component("miller_madow", _estimator("unseen:MillerMadow"), "entropy plus the first term of its bias, in nats"),
