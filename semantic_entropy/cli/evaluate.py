@@ -73,6 +73,15 @@ _DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separ
 @click.option("--resamples", default=1000, show_default=True, type=click.IntRange(0), help="For the intervals.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="For the resamples and the folds.")
 @click.option(
+    "--fit",
+    "fits",
+    multiple=True,
+    type=(click.Choice(["probe", "wepr"]), OutputFile()),
+    metavar="NAME FILE",
+    help="Fit probe (hidden states) or wepr (top log-probabilities) on the labels, write FILE, and show its "
+    "cross-validated score; repeatable.",
+)
+@click.option(
     "--picture", type=OutputFile(), metavar="FILE.png", help="Draw the ROC and rejection curves (.png, .svg)."
 )
 @click.option(
@@ -96,6 +105,7 @@ def evaluate_command(
     coverages: tuple[float, ...],
     resamples: int,
     seed: int,
+    fits: tuple[tuple[str, str], ...],
     picture: str | None,
     output: str | None,
     as_json: bool,
@@ -122,7 +132,7 @@ def evaluate_command(
         check_picture(picture)
     names, options = field_names(choices), how_to_read(choices)
     check_paths(file, output, None, choices["cache"], options.requests)
-    columns = new_columns(label, correct, source, scores, names)
+    columns = new_columns(label, correct, source, scores, names, [name for name, _ in fits])
     run: list[FileRun] = []
     progress = not quiet and sys.stderr.isatty()
     try:
@@ -143,7 +153,7 @@ def evaluate_command(
         sys.exit(130)
     if summary:
         click.echo(str(summary), err=True)
-    evaluation = evaluation_of(columns, confidences, reference, coverages, resamples, seed, progress)
+    evaluation = evaluation_of(columns, confidences, reference, coverages, resamples, seed, dict(fits), progress)
     if picture:
         evaluation.save_picture(picture)
     click.echo(evaluation.to_json() if as_json else evaluation.to_markdown())

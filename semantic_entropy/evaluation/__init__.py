@@ -7,7 +7,7 @@
 
 The modules are: `metrics` (AUROC, AURAC, PRR and others, for all resamples of a bootstrap at once), `comparison`
 (several scores with intervals and paired tests), `labelled_scores` (reads or measures labelled rows), `evaluation`
-(`evaluate` and its report), and `picture` (the curves).
+(`evaluate` and its report), `fitting` (scores that learn from labels), and `picture` (the curves).
 `import semantic_entropy` does not import this folder.
 """
 

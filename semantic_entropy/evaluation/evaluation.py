@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike, fspath
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Unpack
 
 from semantic_entropy.decisions import LABEL_RULES, LabelRule
@@ -23,6 +24,7 @@ from semantic_entropy.evaluation.comparison import (
     has_scikit_learn,
     mean_over,
 )
+from semantic_entropy.evaluation.fitting import FITTED, check_fits, cross_fitted, evidence_fields
 from semantic_entropy.evaluation.labelled_scores import (
     LabelledScores,
     OpenScorer,
@@ -129,6 +131,7 @@ def evaluate(
     coverage: Sequence[float] = COVERAGES,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    fit: Mapping[str, str | PathLike[str]] = MappingProxyType({}),
     output: str | PathLike[str] | None = None,
     responses: str = "responses",
     question: str | None = None,
@@ -155,6 +158,8 @@ def evaluate(
         coverage: shares of the groups that are kept, for the accuracy of the most certain ones.
         resamples: the number of resamples of the bootstrap.
         seed: the seed of the bootstrap and of the folds of the calibration.
+        fit: files by the name of an estimator that is fitted on the labels, "probe" or "wepr". The files are written;
+            `load_estimator("wepr", file=...)` reads one. The scores in the tables are cross-validated.
         output: a file of JSON lines that keeps the results of rows that are measured, so that a second call continues;
             None: they are not kept.
         responses: the field that holds the responses.
@@ -169,7 +174,7 @@ def evaluate(
         SemanticEntropyError: the errors of `estimate`.
     """
     names = FieldNames(responses, question)
-    columns = new_columns(label, correct, by, score, names)
+    columns = new_columns(label, correct, by, score, names, tuple(fit))
     shown = sys.stderr.isatty() if progress is None else progress
     if isinstance(source, str | PathLike):
         evaluate_file(
@@ -184,15 +189,19 @@ def evaluate(
         )
     else:
         read_rows(source, columns, lambda: Scorer(**choices))
-    return evaluation_of(columns, confidence, reference, coverage, resamples, seed, shown)
+    files = {name: fspath(file) for name, file in fit.items()}
+    return evaluation_of(columns, confidence, reference, coverage, resamples, seed, files, shown)
 
 
-def new_columns(label: LabelRule, correct: str, by: str, score: Sequence[str], names: FieldNames) -> LabelledScores:
-    """Return empty columns. Raise InputError if the rule is unknown."""
+def new_columns(
+    label: LabelRule, correct: str, by: str, score: Sequence[str], names: FieldNames, fits: Sequence[str] = ()
+) -> LabelledScores:
+    """Return empty columns. Raise InputError if the rule is unknown, or one of `fits` cannot be fitted."""
+    check_fits(fits)
     if label not in LABEL_RULES:
         raise InputError(f"label={label!r} is unknown: use one of {', '.join(LABEL_RULES)}")
     scores = (score,) if isinstance(score, str) else tuple(score)
-    return LabelledScores(scores, label, correct, by, fields=names)
+    return LabelledScores(scores, label, correct, by, names, keep=evidence_fields(fits))
 
 
 def evaluate_file(
@@ -236,6 +245,7 @@ def evaluation_of(
     coverage: Sequence[float] = COVERAGES,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    fit: Mapping[str, str] = MappingProxyType({}),
     progress: bool = False,
 ) -> Evaluation:
     """Compare the scores of these columns, overall and by source. The arguments are those of `evaluate`.
@@ -251,6 +261,11 @@ def evaluation_of(
             + "".join(f"\n  {bad}" for bad in columns.bad_rows)
         )
     notes = []
+    for name, file in fit.items():
+        title = f"{name} (cross-validated)"
+        columns.scores[title] = cross_fitted(name, columns.kept, columns.wrong, file, f"label {columns.rule}")
+        columns.estimators[title] = FITTED[name][0]
+        notes.append(f"{title}: weights that were fitted on other rows score each row; {file} is fitted on all rows")
     certain, probabilities, unknown = columns.direction_and_kind(confidence)
 
     by_source: dict[str, list[int]] = {}

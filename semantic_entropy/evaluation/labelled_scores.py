@@ -58,6 +58,8 @@ class LabelledScores:
         bad: the number of rows that cannot be used, which are left out.
         bad_rows: what is wrong with the first ten of them.
         estimators: the estimators that measured the rows, by name.
+        keep: the fields of the rows that are kept, for estimators that are fitted on them.
+        kept: (N,) these fields of each row.
     """
 
     names: tuple[str, ...]
@@ -73,6 +75,8 @@ class LabelledScores:
     bad: int = 0
     bad_rows: list[str] = field(default_factory=list)
     estimators: dict[str, Any] = field(default_factory=dict)
+    keep: frozenset[str] = frozenset()
+    kept: list[dict[str, Any]] = field(default_factory=list)
 
     def is_scored(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has scores."""
@@ -148,6 +152,7 @@ class LabelledScores:
         self.wrong.append(label.wrong)
         self.sources.append("" if source is None else str(source))
         self.rules[label.rule] += 1
+        self.kept.append({name: row[name] for name in sorted(self.keep) if name in row})
 
     def _length(self, row: Mapping[str, Any]) -> float | None:
         """Return the baseline that each score must beat; None: the row does not have its responses as texts."""
