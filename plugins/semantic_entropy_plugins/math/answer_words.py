@@ -95,7 +95,8 @@ def prose_of(cleaned: str) -> str:
 
 
 _SUFFIX = re.compile(
-    r"(?:[^\W\d_]|[ .,'\"\u2032\u2033\u00b0\u2103\u2109/*^()%$-]|(?<=[\w^(-])\d|" + f"[{re.escape(CURRENCY_SIGNS)}])*"
+    r"(?:[^\W\d_]|[ .,'\"\u2032\u2033\u00b0\u2103\u2109/*^()%$-]|(?<=[\w^(])\d|(?<=[\w^(]-)\d"
+    f"|[{re.escape(CURRENCY_SIGNS)}])*"
 )
 
 

@@ -33,7 +33,7 @@ _AXES: dict[str, tuple[str, ...]] = {
     "monotony": ("increasing", "decreasing"),
     "curvature": ("convex concaveup", "concave concavedown"),
     "sign of a function": ("positiveon", "negativeon"),
-    "end": ("first", "last"),
+    "end": ("first thefirst", "last thelast"),
     "table": ("row", "column"),
     "conic": ("vertex", "focus", "directrix"),
     "continuity": ("continuous", "discontinuous"),
@@ -50,16 +50,18 @@ _LABELS = frozenset("first last row column degree order".split())  # count right
 _WORD = re.compile(r"[^\W\d_]{3,}")
 _DIRECTION = re.compile(r"\b(up|down)\s*$")
 _COMPARED_NOUN = r"\s+(?=(?:number|value|integer|root|solution|angle|side|one|part|of the)s?\b)"
+_COUNTED_NOUN = r"\s+(?=(?:term|number|digit|value|entry|element|item|one)\b)"
 _SPELLED = (
     (re.compile(rf"\b(?:bigger|larger|greater){_COMPARED_NOUN}", re.IGNORECASE), "thebigger "),
     (re.compile(rf"\b(?:smaller|lesser){_COMPARED_NOUN}", re.IGNORECASE), "thesmaller "),
     (re.compile(r"\btoo (?:much|many)\b", re.IGNORECASE), "toomuch"),
     (re.compile(r"\btoo (?:little|few)\b", re.IGNORECASE), "toolittle"),
+    (re.compile(rf"\bthe\s+(first|last){_COUNTED_NOUN}", re.IGNORECASE), r"the\1 "),
     (re.compile(r"\bby a factor\b", re.IGNORECASE), " "),
     (re.compile(r"\bconcave (up|down)(?:wards?)?\b", re.IGNORECASE), r"concave\1"),
     (re.compile(r"\b(positive|negative) (?=(?:on|over)\b)", re.IGNORECASE), r"\1on "),
 )
-_SPELLED_HINTS = ("er ", "too ", "factor", "oncave", "tive ")
+_SPELLED_HINTS = ("er ", "irst ", "ast ", "too ", "factor", "oncave", "tive ")
 _NOT = re.compile(
     r"\b(?:not(?!\s+only\b)|never|cannot|neither|without|none|no(?!\s+matter\b))\b|n['\u2019]t\b", re.IGNORECASE
 )

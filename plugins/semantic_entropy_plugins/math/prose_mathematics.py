@@ -296,7 +296,9 @@ def _qualified(text: str, start: int, end: int, *, joined: bool) -> int:
     return kept
 
 
-_NEXT_WORD = re.compile(r"[ -]?([^\W\d_]+(?:[/^]\w+)?|[\u00b0%\uff05]\s?[CF]?\b|[%\uff05\u2030\u00b0'\u2032])")
+_NEXT_WORD = re.compile(
+    r"[ -]?([AaPp]\.\s?[Mm]\b\.?|[^\W\d_]+(?:[/^]\w+)?|[\u00b0%\uff05]\s?[CF]?\b|[%\uff05\u2030\u00b0'\u2032])"
+)
 _IDEOGRAPHS = re.compile(r"\s?((?:\u767e\u4e07|[\u5341\u767e\u5343\u4e07\u842c\u4ebf\u5104\ucc9c\ub9cc\uc5b5])+)")
 _NOUN = re.compile(rf"\s([^\W\d_]{{2,20}})(?:{RATE.pattern}|(?=[.!?*]*\s*$|[.!?]\s))")
 _SYMBOL = re.compile(r"[b-df-hj-np-tv-xzA-Z]{2,5}")  # of a unit: ppm, mcg, Mbps, IU
@@ -338,11 +340,11 @@ def _noun_after(text: str, at: int) -> str:
 
 
 def _belongs(word: str) -> bool:
-    name = re.split(r"[/^]", word)[0]
+    name = re.split(r"[/^\u00b2\u00b3]", word)[0]
     return (
         word.lower() in SCALES
         or named_unit(name) is not None
         or word.lower() in ("percent", "%", "\uff05", "\u2030")
-        or is_qualifier(word)
+        or is_qualifier(word.replace(".", "").replace(" ", ""))
         or word.lower() in ("squared", "cubed", "factorial")
     )

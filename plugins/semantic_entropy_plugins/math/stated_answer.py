@@ -28,6 +28,7 @@ from semantic_entropy_plugins.math.prose_mathematics import (
     last_mathematics,
 )
 from semantic_entropy_plugins.math.reading import read
+from semantic_entropy_plugins.quantities.remarks import without_remarks
 
 _COMMANDS = re.compile(r"\\(?:begin|end)\s*\{[^{}]*\}|\\(?:text|mathrm|operatorname|mbox)\s*\{[^{}]*\}|\\[a-zA-Z]+")
 _FUNCTIONS = frozenset("sin cos tan cot sec csc log ln exp max min gcd lcm mod det pi sqrt cm mm km kg".split())
@@ -67,9 +68,21 @@ def _is_formula(text: str) -> bool:
     return any(sign in text for sign in "+=^*") and not re.fullmatch(r"[a-zA-Z]{3,4}=[a-zA-Z]{3,4}", text)
 
 
+_EQUATION = re.compile(r"[^\W\d_](?:_?\d)?\s?=\s?[^=\s\w]{0,2}\w[^=\s]{0,30}")
+_EQUATIONS = re.compile(
+    rf"(?:[^=\n]{{0,60}}[\s:])?\$?{_EQUATION.pattern}(?:,?\s(?:and|or)\s\$?{_EQUATION.pattern}){{0,4}}[.\s$]{{0,3}}"
+)
+
+
+def _is_list_of_equations(response: str) -> bool:
+    """Whether a response ends with the values of variables: `x = 3 or x = -3`, `The solution is x = 3.`"""
+    return "=" in response and _EQUATIONS.fullmatch(response.strip()) is not None
+
+
 def states_mathematics(response: str) -> bool:
     """Whether a response without a box states mathematics that is no date, no score and no plain number."""
-    if is_mathematics(response):
+    response = without_remarks(response)
+    if is_mathematics(response) or _is_list_of_equations(response):
         return _AMBIGUOUS.fullmatch(response.strip()) is None
     if len(response) > _SEARCHED:
         return False
@@ -88,6 +101,7 @@ def _answer(response: str) -> str | None:
         return _neighbour_boxes(response, box)
     if is_refusal(response[max(0, response.rfind("\\boxed")) :]):
         return None
+    response = without_remarks(response)
     found = _named_lines(response) or _unboxed(response)
     return with_polarity(response, found) if found else _in_words(response)
 
@@ -198,13 +212,14 @@ def _is_quantity(text: str) -> bool:
 
 
 _MARKER = re.compile(
-    r"####(?!#)|\banswer(?:\*\*|__)?\s*[:=\uff1a]"
+    r"####(?!#)|\b(?:answer|result|guess)(?:\*\*|__)?\s*[:=\uff1a]"
     r"|\banswer\b[^.\n:=?]{0,60}?\b(?:is|are|was|equals|=)(?:\s+(?:therefore|thus|simply))?\s*:?"
     r"|(?:答案|答え|正解|정답)\s*(?:[是为は은는]|[:\uff1a])+"
     r"|\b(?P<comma>respuesta|r[eé]ponse|antwort|resposta|risposta|ответ|उत्तर)\b"
     r"[^.\n:=?]{0,40}?(?:[:=\uff1a]|\b(?:es|est|ist|[eé]|è)\b)\s*:?",
     re.IGNORECASE,
 )
+_INVERTED = re.compile(r"(?:^|[.\n] ?)([^.\n]{1,80}?) is the answer\b")  # 42 is the answer to question 5
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,])(\d+),(?=(?:\d{1,2}|\d{4,30})(?![\d.,]))")  # in languages that write 3,5
 _END = re.compile(r"\.\s|\.$|[\n\u3002]")
 _ASIDE = re.compile(
@@ -224,7 +239,8 @@ def _stated(response: str) -> str | None:
     """The text after the last words that introduce an answer, up to the end of its sentence."""
     last = deque(_MARKER.finditer(response), maxlen=1)
     if not last:
-        return None
+        inverted = deque(_INVERTED.finditer(response), maxlen=1) if "the answer" in response else None
+        return inverted[0][1] if inverted else None
     begin = last[0].end()
     line = response[begin : begin + 4 * LONGEST_WHOLE].lstrip(" \t\n*_:")
     end = _END.search(line)

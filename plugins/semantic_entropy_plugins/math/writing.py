@@ -52,6 +52,8 @@ _CHARACTERS = str.maketrans(
     | dict.fromkeys("\u200b\u200c\u200d\u200e\u200f\u2060\ufeff\u202a\u202b\u202c\u202d\u202e", "")
 )
 _SUPERSCRIPTS = str.maketrans("\u2070\u00b9\u00b2\u00b3\u2074\u2075\u2076\u2077\u2078\u2079\u207b", "0123456789-")
+_SUBSCRIPTS = str.maketrans("\u2080\u2081\u2082\u2083\u2084\u2085\u2086\u2087\u2088\u2089", "0123456789")
+_BASES = re.compile("(?<=\\d)[\u2080-\u2089]+")  # 52 in base 8
 _EXPONENTS = re.compile("[\u2070\u00b9\u00b2\u00b3\u2074-\u2079\u207b]+")
 
 _Rule = tuple[tuple[str, ...], re.Pattern[str], "str | Callable[[re.Match[str]], str]"]
@@ -201,6 +203,7 @@ _RULES: tuple[_Rule, ...] = (
         re.compile(r"(?<![\d.,])\d{1,3}(?:\.\d{3}){2,}(?:,\d+)?(?![\d.])|(?<![\d.,])\d{1,3}\.\d{3},\d{1,2}(?![\d,])"),
         _european,
     ),
+    ((",",), re.compile(r"(?<![\d.,])[1-9]\d?(?:,\d{2}){1,4},\d{3}(?![\d,])"), _joined),  # 1,00,000 in India
     # a decimal comma: 0,25 and 0,125; 0,1 is a list
     ((",",), re.compile(r"(?<![\d.,])0,(?=\d{2,30}(?![\d,.]))"), "0."),
     (("1 in ",), re.compile(r"^1 in (\d{1,12})$"), r"\\frac{1}{\1}"),
@@ -237,6 +240,7 @@ _RULES: tuple[_Rule, ...] = (
 _DROPPED = re.compile(r"(?<!\\)\\[()\[\],!;: ]|~")
 _DELIMITED = re.compile(r"\$(?=[^\s$])([^$]*[^\s$])\$(?!\d)")
 _MONEY = re.compile(r"\$(?=\s*\.?\d)")
+_MONEY_AFTER = re.compile(r"(?<=\d)\s?\$\s*\.?$")  # 15 $
 _MARKDOWN = re.compile(r"(\*{1,3}|_{2,3}|`{1,3})(?=\S)(.*\S)\1", re.DOTALL)
 _LEADING = re.compile(
     r"\s*(?:#{1,6}(?=[\s\d$\\-])|=|:|\\sim(?=\s*[-\d.\\])|\\(?:approx|simeq|therefore|Rightarrow|implies)(?![a-zA-Z])|~"
@@ -268,6 +272,7 @@ def clean(text: str) -> str:
         return spaced  # most answers
     if not text.isascii():
         text = _EXPONENTS.sub(lambda exponent: "^{" + exponent.group().translate(_SUPERSCRIPTS) + "}", text)
+        text = _BASES.sub(lambda base: "_{" + base.group().translate(_SUBSCRIPTS) + "}", text)
         text = "".join(map(_spell, text)).translate(_CHARACTERS)
     if "\\text" in text or not text.isascii():
         for pattern, connective in _CONNECTIVES:
@@ -295,7 +300,7 @@ def _undressed(text: str) -> str:
             text = _DELIMITED.sub(r" \1 ", text).strip()
         if text == before:
             break
-    is_money = "$" in text and text.count("$") == len(_MONEY.findall(text))
+    is_money = "$" in text and text.count("$") in (len(_MONEY.findall(text)), len(_MONEY_AFTER.findall(text)))
     return text.replace("$", CURRENCY if is_money else " ").strip()
 
 

@@ -44,7 +44,7 @@ _MORE = (
 )
 _LESS = (
     "decrease decreased decreasing decline declined fall falls fell fallen drop dropped loss lost deficit down "
-    "downward off discount lower less fewer below under smaller shorter younger colder slower reduction "
+    "downward off discount debt lower less fewer below under smaller shorter younger colder slower reduction "
     "reduced 减少 下降 亏损"
 )
 # Each axis lists its poles; two poles of one axis exclude each other.

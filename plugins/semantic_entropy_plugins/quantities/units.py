@@ -173,7 +173,7 @@ sgd singaporedollar | SGD | 1
 brl R$ reais real | BRL | 1
 mxn MX$ peso mexicanpeso | MXN | 1
 btc BTC ₿ bitcoin | BTC | 1
-eth ETH | ETH | 1
+eth ETH ether | ETH | 1
 kr krona kronor krone kroner | kr | 1
 SEK | SEK | 1
 NOK | NOK | 1

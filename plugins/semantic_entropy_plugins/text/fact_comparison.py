@@ -5,6 +5,8 @@
    - one denies what the other says, or they have opposite words (`before`, `after`; `safe`, `unsafe`);
    - their other words are equal, and their function words, the order of words after `than` and the like, or how often
      they say a number exclude each other (`2 by 2`, `2 by 4`);
+   - they give the same numbers to the same words in another way (`Brazil 2, Italy 1` and `Brazil 1, Italy 2`);
+   - one leaves open what the other decides: `5 or 6`, `5 to 7`, `Paris or London`, and `5`, `Paris`;
    - each has a word of an either-or question that the other lacks;
    - each has a number, or a member of one class (a month, a sign, a label such as `Hepatitis A`), that the other lacks;
    - both are lists, and each has an item that the other lacks.
@@ -26,16 +28,17 @@ from itertools import dropwhile, pairwise, takewhile
 from typing import Any, NamedTuple
 
 from semantic_entropy.plugin import Verdict
+from semantic_entropy_plugins.quantities.remarks import without_remarks
 from semantic_entropy_plugins.text.answer_facts import Element, Facts, read_facts
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
 from semantic_entropy_plugins.text.formulas import same_formula
+from semantic_entropy_plugins.text.given_values import is_date, leaves_open, swaps_numbers, words_of
 from semantic_entropy_plugins.text.json_answers import json_key
 from semantic_entropy_plugins.text.measured_numbers import Quantity
 from semantic_entropy_plugins.text.word_lists import (
     CONTRASTS,
     DEMONSTRATIVES,
     LEADING,
-    PARTS_OF_DATES,
     POSITIONS,
     RANGE_SIGNS,
     SPANS,
@@ -62,6 +65,7 @@ class Content(NamedTuple):
         asked: the elements that are in the question too.
         names: the names in the question, if it has one.
         items: the items of a list, without elements of the question; empty if the answer is no list of short items.
+        affirms: whether the answer repeats a question that begins with `is`, `can` or the like, without a yes or no.
     """
 
     data: Hashable | None
@@ -73,6 +77,7 @@ class Content(NamedTuple):
     asked: frozenset[Element]
     names: frozenset[str]
     items: tuple[frozenset[Element], ...]
+    affirms: bool
 
 
 def content(question: str | None, answer: str) -> Content:
@@ -81,6 +86,7 @@ def content(question: str | None, answer: str) -> Content:
 
 
 def _read(question: str | None, answer: str) -> Content:
+    answer = without_remarks(answer)
     facts = read_facts(answer)
     asked = _cached_facts(question).elements if question else frozenset()
     symbols = None if facts.raw or facts.elements else fold(answer).strip()
@@ -91,7 +97,16 @@ def _read(question: str | None, answer: str) -> Content:
     options = shared if question and " or " in question else frozenset()
     numbers = _numbers(new or facts.elements)
     names = _names(question) if question else frozenset()
-    return Content(json_key(answer), symbols, facts, new, numbers, options, shared, names, items if listed else ())
+    listed_items = items if listed else ()
+    affirms = bool(asked) and facts.polarity is None and asked <= facts.said and _asks_yes_or_no(question)
+    return Content(json_key(answer), symbols, facts, new, numbers, options, shared, names, listed_items, affirms)
+
+
+def _asks_yes_or_no(question: str | None) -> bool:
+    return question is not None and " or " not in question and _YES_OR_NO.match(question) is not None
+
+
+_YES_OR_NO = re.compile(r"\W*(?:is|are|was|were|do|does|did|can|could|has|have|had|will|would|should)\s", re.IGNORECASE)
 
 
 @lru_cache(maxsize=1024)
@@ -141,7 +156,7 @@ def _only_numbers_agree(left: Content, right: Content) -> bool:
 
     A score, a date or a range is several numbers, which would outvote the only name: `2-1 Liverpool`, `2-1 Chelsea`.
     """
-    one, other = _words(left.facts.elements), _words(right.facts.elements)
+    one, other = words_of(left.facts.elements), words_of(right.facts.elements)
     if not (one and other) or max(len(one), len(other)) > MOST_WORDS_BESIDE_NUMBERS:
         return False
     return not _enough_shared(one, other, left.facts, right.facts)[1]
@@ -152,11 +167,6 @@ def _enough_shared(one: frozenset[Element], other: frozenset[Element], left: Fac
     shorter = min(len(one), len(other))
     share = min(1.0, shared / shorter)
     return share, share == 1 or (shorter >= ENOUGH_WORDS and share >= ENOUGH_SHARE)
-
-
-def _words(elements: frozenset[Element]) -> frozenset[Element]:
-    """The elements without quantities, months and weekdays."""
-    return frozenset([element for element in elements if isinstance(element, str) and element not in PARTS_OF_DATES])
 
 
 def _equal(left: Hashable, right: Hashable) -> Verdict:
@@ -180,7 +190,7 @@ def _missing(one: frozenset[Element], other: frozenset[Element], left: Facts, ri
 
 def _contradiction(left: Content, right: Content) -> str | None:
     one, other = left.facts, right.facts
-    if one.polarity and other.polarity and one.polarity != other.polarity:
+    if _say_yes_and_no(left, right):
         return "one says yes, the other no"
     if (one.denied and not one.denied.isdisjoint(other.said)) or (
         other.denied and not other.denied.isdisjoint(one.said)
@@ -195,6 +205,13 @@ def _contradiction(left: Content, right: Content) -> str | None:
     return None
 
 
+def _say_yes_and_no(left: Content, right: Content) -> bool:
+    one, other = left.facts, right.facts
+    if (left.affirms and "no" in other.elements) or (right.affirms and "no" in one.elements):
+        return True
+    return one.polarity is not None and other.polarity is not None and one.polarity != other.polarity
+
+
 def _difference(left: Content, right: Content) -> str | None:
     """A difference that the shared words do not show."""
     only_left = left.facts.elements - right.facts.elements
@@ -205,9 +222,19 @@ def _difference(left: Content, right: Content) -> str | None:
         return "different function words"
     if _other_words_of_the_question(left, right):
         return "different words of the question"
+    if values := _different_values(left, right):
+        return values
     one_more = bool(only_left) != bool(only_right) and _operations(left.facts) != _operations(right.facts)
     if one_more and _is_formula(left.facts) and _is_formula(right.facts):
         return "different formulas"  # `n` and `n + 1`
+    return None
+
+
+def _different_values(left: Content, right: Content) -> str | None:
+    if swaps_numbers(left.facts, right.facts):
+        return "the same numbers for other words"
+    if leaves_open(left.facts, right.facts, left.new, right.new):
+        return "one answer leaves open what the other decides"
     if left.items and right.items and _has_other_item(left, right) and _has_other_item(right, left):
         return "different items"
     return None
@@ -217,7 +244,7 @@ def _contrast(left: Facts, right: Facts) -> bool:
     """Whether two answers with the same other words have function words or numbers that exclude each other."""
     words, others = left.elements - CONTRASTS.keys(), right.elements - CONTRASTS.keys()
     if words != others:
-        return _words(words) == _words(others) and _repeats_another_number(left, right)
+        return words_of(words) == words_of(others) and _repeats_another_number(left, right)
     one, other = _contrasts(left.raw), _contrasts(right.raw)
     return (one != other and _excluded(one, other)) or _leads_elsewhere(left.raw, right.raw)
 
@@ -232,18 +259,14 @@ def _contrasts(words: tuple[str, ...]) -> frozenset[tuple[str, str]]:
             found.add(("demonstrative", DEMONSTRATIVES[word]))  # `this box`, `that box`
         elif following == "ago" and word[-1:].isdigit():
             found = {pair for pair in found if pair[0] != word} | {(word, "ago")}
-        if word in POSITIONS and not any(map(_is_date, words[at + 1 : at + 3])):
+        if word in POSITIONS and not any(map(is_date, words[at + 1 : at + 3])):
             found.add(("position", POSITIONS[word]))
-        elif _is_date(word) and _is_date("".join(words[at + 2 : at + 3])):
+        elif is_date(word) and is_date("".join(words[at + 2 : at + 3])):
             if following in RANGE_SIGNS:
                 found.add(("two numbers", "range"))
             elif following in ("and", "or") and "between" not in words[max(0, at - 2) : at]:
                 found.add(("two numbers", "pair"))
     return frozenset(found)
-
-
-def _is_date(word: str) -> bool:
-    return word[-1:].isdigit() or word in PARTS_OF_DATES
 
 
 def _leads_elsewhere(left: tuple[str, ...], right: tuple[str, ...]) -> bool:

@@ -38,6 +38,7 @@ _JOINING = frozenset(
     ("and", "or", "to", "the", "is", "are", "not", "per", "vs", "plus", "minus", "if", "for", "with", "utc", "gmt")
 )
 _FUNCTIONS = frozenset("sin cos tan cot log ln exp sqrt max min gcd lcm det".split())
+_CONSTANTS = frozenset(("true", "false", "none", "null"))
 _VALUE = re.compile(r"[^\W\d_]{1,3}\d?[=<>\u2264\u2265\u2260\u2248]{1,2}-?[\d./]+([^\W\d_]*)")
 _BESIDE_WORD = re.compile(r" [^\W\d_]")
 _HIDDEN = str.maketrans("", "", "{}`$")
@@ -84,7 +85,7 @@ def read_formula(text: str) -> Formula | None:
         return None
     names = [written for kind, written, _ in tokens if kind == "name"]
     signs = {written for kind, written, _ in tokens if kind == "sign"}
-    short = all(len(name) < _LONG_WORD or name in _FUNCTIONS for name in names)
+    short = all(len(name) < _LONG_WORD or name in _FUNCTIONS or name.lower() in _CONSTANTS for name in names)
     loose = {written for kind, written, spaced in tokens if kind == "sign" and (spaced or written not in "-/")}
     calls = "(" in signs and not _FUNCTIONS.isdisjoint(names)
     is_formula = bool(names or signs & set(MATH_SYMBOLS)) and bool(

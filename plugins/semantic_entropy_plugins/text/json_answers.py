@@ -15,6 +15,7 @@ _FENCE = "```"
 _LONGEST_LITERAL = 1000  # characters
 FEWEST_PAIRS = 2
 _PAIR = re.compile(r"\s*(?:[-*] )?([^\W\d_][^:,;]{0,40}):\s([^:,;]{1,40})")
+_CALL = re.compile(r"[A-Za-z]{3,20}(?=\([^()]{1,200}\)$)")
 _LANGUAGE = re.compile(r"[A-Za-z]*")
 
 
@@ -24,6 +25,9 @@ def json_key(text: str) -> Hashable | None:
     Returns None if the text is not a JSON object or list.
     """
     text = without_fence(text, "json")
+    if called := _CALL.match(text):  # rgb(255, 0, 0)
+        key = _python_key(text[called.end() :])
+        return None if key is None else (called[0], key)
     if text[:1] not in ("{", "[", "(") or text[-1:] not in ("}", "]", ")"):
         return _pairs(text)
     try:

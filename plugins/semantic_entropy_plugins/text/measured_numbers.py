@@ -53,14 +53,18 @@ class Quantity:
     def _may_count(self, other: Quantity) -> bool:
         """Whether the noun of this number can be the unit of the other: `3 people` are not `3 days` or `3%`."""
         is_measure = other.unit == "percent" or isinstance(other.unit, tuple)
-        return not (self.counted and is_measure) or other.unit in _NOUNS_OF_UNITS.get(self.counted, ())
+        if not (self.counted and is_measure):
+            return True
+        return (other.unit, other.value) in [
+            (unit, self.number * factor) for unit, factor in _NOUNS_OF_UNITS.get(self.counted, ())
+        ]
 
 
-_NOUNS_OF_UNITS: Mapping[str, tuple[Hashable, ...]] = {
-    "pounds": ((("GBP", 1),), (("M", 1),)),
-    "tons": ((("M", 1),),),
-    "points": ("percent",),
-}  # nouns that are several units
+_POUND, _TON = Fraction(45359237, 100000), Fraction(10**6)
+_NOUNS_OF_UNITS: Mapping[str, tuple[tuple[Hashable, Fraction], ...]] = {
+    "pounds": (((("GBP", 1),), Fraction(1)), ((("M", 1),), _POUND)),
+    "tons": (((("M", 1),), _TON), ((("M", 1),), 2000 * _POUND), ((("M", 1),), 2240 * _POUND)),
+}  # nouns that are several units, with the factor of each
 _COUNTED = re.compile(r"(?:\s|-)?([^\W\d_]{2,20})(?:\s([^\W\d_]{2,20}))?")
 _PLURALS = frozenset("people men women children mice geese sheep fish teeth dice oxen".split())
 _MONEY_SCALES = {"k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}

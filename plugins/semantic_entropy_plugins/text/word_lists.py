@@ -28,7 +28,7 @@ NEGATIONS = frozenset(
     "dont cant wont isnt arent wasnt werent doesnt didnt hasnt havent hadnt wouldnt couldnt shouldnt mustnt aint "
     "nicht kein keine keinen keiner keines keinem nie niemals ohne nunca jamas sin pas jamais sans aucun aucune "
     "nao nem sem nenhum nenhuma не нет нету никогда без нельзя ليس ليست لا لم لن غير بدون नहीं नही मत बिना "
-    "না নয় নেই ছাড়া hardly rarely seldom lack lacks lacking absence "
+    "না নয় নেই ছাড়া hardly rarely seldom unlikely improbable lack lacks lacking absence "
     "ningun ninguno ninguna nada nadie tampoco weder nichts niemand rien niente nessun nessuno".split()
 )
 COUNTED_NEGATIONS = frozenset("none nobody nothing nowhere neither lack absence".split())  # also an answer
