@@ -38,7 +38,7 @@ from semantic_entropy.registry import (
 from semantic_entropy.results import BatchResult, Cluster, Provenance, Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.scorer import Scorer
-from semantic_entropy.types import Pair, Sample, Usage, Verdict
+from semantic_entropy.types import Interval, Pair, Sample, Usage, Verdict
 
 if TYPE_CHECKING:
     from semantic_entropy.io import RunSummary
@@ -55,6 +55,7 @@ __all__ = [
     "EquivalenceError",
     "EvidenceError",
     "InputError",
+    "Interval",
     "MissingDependencyError",
     "OptionError",
     "Pair",

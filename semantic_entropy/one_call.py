@@ -91,9 +91,10 @@ def estimate(
 
     The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`,
     `equivalence_options`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`,
-    `similarity_options`, `sampler`, `sampler_options`, `n`, `samples`. `similarity` is a matrix, or the name or
-    function that `Scorer` takes. All calls in a process share the judges that are loaded by name with the same options,
-    and a verdict cache in memory. A sampler that is given by name is loaded and closed by each call.
+    `similarity_options`, `sampler`, `sampler_options`, `n`, `threshold`, `min_n`, `max_n`, `samples`. `similarity` is a
+    matrix, or the name or function that `Scorer` takes. All calls in a process share the judges that are loaded by name
+    with the same options, and a verdict cache in memory. A sampler that is given by name is loaded and closed by each
+    call.
 
     Raises:
         InputError: an argument cannot be used. The message names the group, the response and the value.

@@ -76,7 +76,7 @@ class Provenance:
         usage: the cost of the verdicts; None: no cost is known.
         sampler: the sampler that drew the responses; None: the caller passed the responses.
         sampling_usage: the cost of drawing the responses; None: no cost is known.
-        n: the number of responses that were requested from the sampler.
+        n: the number of responses that were requested from the sampler; with `n="auto"`, as many as were needed.
         similarity: the similarity that an estimator reads; None: no estimator reads one. "given": the caller's matrix.
     """
 

@@ -25,7 +25,7 @@ from semantic_entropy.clusters import (
     one_group,
 )
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
-from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.measuring import (
     JACCARD,
     AnySimilarity,
@@ -47,7 +47,15 @@ from semantic_entropy.registry import (
     load_clusterer,
 )
 from semantic_entropy.results import BatchResult, Result
-from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun, check_questions, sample_and_measure
+from semantic_entropy.sampling import (
+    AdaptiveRun,
+    Sampler,
+    SampleStore,
+    SamplingRun,
+    StoppingRule,
+    check_questions,
+    sample_and_measure,
+)
 from semantic_entropy.tables import TableT, as_table, measure_table
 from semantic_entropy.types import Extractor, Group
 
@@ -104,7 +112,10 @@ class SamplingChoices(Choices, total=False):
     """`Choices`, and the arguments that set how a sampler draws responses."""
 
     sampler_options: Options
-    n: int
+    n: int | Literal["auto"]
+    threshold: float | None
+    min_n: int
+    max_n: int
     samples: str | PathLike[str] | None
 
 
@@ -133,7 +144,11 @@ class Scorer:
             with `settings` that are plain values; the verdicts of a plain function stay in memory.
         sampler: a name or a `Sampler`. It draws the responses if you pass only a question.
         sampler_options: the options of the sampler, if `sampler` is a name: {"model": "...", "temperature": 0.7}.
-        n: the number of responses to draw for each question.
+        n: the number of responses to draw for each question. "auto": draw them in small rounds, and stop when more
+            responses would hardly change whether the discrete entropy is above `threshold`.
+        threshold: for n="auto", the entropy in nats that you compare results with.
+        min_n: for n="auto", the number of responses of the first round.
+        max_n: for n="auto", the largest number of responses.
         samples: a JSON lines file that stores each drawn response. Stored responses are not drawn again.
 
     Raises:
@@ -158,12 +173,16 @@ class Scorer:
         cache: str | PathLike[str] | None = None,
         sampler: str | Sampler | None = None,
         sampler_options: Options = None,
-        n: int = 10,
+        n: int | Literal["auto"] = 10,
+        threshold: float | None = None,
+        min_n: int = 3,
+        max_n: int = 10,
         samples: str | PathLike[str] | None = None,
         _resources: Resources | None = None,
     ) -> None:
-        if n < 1:
-            raise InputError(f"n={n} must be at least 1: it is the number of responses to draw for a question")
+        self.rule = _stopping_rule(n, threshold, min_n, max_n)
+        if self.rule and sampler is None:
+            raise InputError('n="auto" draws responses until a decision is settled: pass sampler= too')
         if samples is not None and sampler is None:
             raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
         check_options("equivalence", equivalence, equivalence_options)
@@ -181,6 +200,11 @@ class Scorer:
             else as_clusterer(clusterer)
         )
         named = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
+        if self.rule and not isinstance(named[0].estimator, Discrete):
+            raise InputError(
+                f'n="auto" compares the discrete entropy with the threshold, and the first estimator is '
+                f'{named[0].name!r}: name "discrete" first in estimator=, or leave estimator out'
+            )
         self.needs = frozenset[str]().union(*(each.reads for each in named))
         self.similarity: Similarity | None = None
         if self.needs & {"similarity", "greedy_similarity"}:
@@ -394,6 +418,13 @@ class Scorer:
         """Measure checked groups in one pipeline run. Raises the errors of `estimate`."""
         return self._measurer.measure(groups)
 
+    def sampling_run(self) -> SamplingRun:
+        """Return a new run of the sampler. The sampler must not be None."""
+        assert self.sampler is not None
+        if self.rule:
+            return AdaptiveRun(self.sampler, self.rule, self.measure, self.store)
+        return SamplingRun(self.sampler, int(self.n), self.store)
+
     def uses_question(self, result: Result) -> bool:
         """Whether the judge that gave this result reads the question."""
         judges = (judge for judge, _ in self._measurer.candidates())
@@ -453,8 +484,7 @@ class Scorer:
         question = as_lists(question)
         questions = check_questions(question)
         shown = len(questions) > 1 and sys.stderr.isatty() if progress is None else progress
-        run = SamplingRun(self.sampler, self.n, self.store)
-        results = sample_and_measure(run, questions, self.measure, progress=shown)
+        results = sample_and_measure(self.sampling_run(), questions, self.measure, progress=shown)
         return results[0] if isinstance(question, str) else BatchResult(results)
 
     def _load_judge(self, equivalence: AnyEquivalence | None, options: Options) -> Equivalence | None:
@@ -474,6 +504,19 @@ def _evidence_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     if callable(given.get("similarity")):
         raise InputError("similarity= is a function: pass it to Scorer(similarity=...), or to estimate()")
     return {name: as_lists(value) for name, value in given.items()}
+
+
+def _stopping_rule(n: Any, threshold: float | None, min_n: int, max_n: int) -> StoppingRule | None:
+    """Check the number of responses. Return the rule of n="auto"; None: n is a number."""
+    if n == "auto":
+        if threshold is None:
+            raise InputError('n="auto" needs threshold=, the entropy in nats that you compare results with')
+        return StoppingRule(threshold, min_n, max_n)
+    if isinstance(n, str) or n < 1:
+        raise InputError(f'n={n!r} must be at least 1, or "auto": it is the number of responses to draw for a question')
+    if threshold is not None:
+        raise InputError(f'threshold={threshold} is for n="auto", and n is {n}: pass n="auto", or leave threshold out')
+    return None
 
 
 def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:

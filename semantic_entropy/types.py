@@ -194,6 +194,8 @@ class Group:
         n: the number of responses that were requested from the sampler.
         cut_off: the number of responses that ended at the token limit, if the caller passed replies of a chat model.
         evidence: what is known in addition, for estimators that use it; None: nothing.
+        asked: the number of pairs that a judge was asked for in earlier rounds of sampling (`n="auto"`).
+        judging_usage: the cost of these verdicts.
     """
 
     responses: tuple[str, ...]
@@ -206,6 +208,8 @@ class Group:
     n: int | None = None
     cut_off: int = 0
     evidence: GivenEvidence | None = None
+    asked: int = 0
+    judging_usage: Usage | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,6 +126,8 @@ def semantic_entropy_estimators() -> list[Component]:
         Component("coverage", _estimator("unseen:Coverage"), "the same with the semantic alphabet size, in nats"),
         Component("grassberger", _estimator("unseen:Grassberger"), "entropy by Grassberger's bias correction, in nats"),
         Component("bayes", _estimator("posterior:Bayes"), "posterior mean of the entropy, in nats"),
+        Component("entropy_low", _estimator("posterior:EntropyLow"), "low end of the entropy's 90% interval, in nats"),
+        Component("entropy_high", _estimator("posterior:EntropyHigh"), "high end of this interval, in nats"),
         Component("eigv", _estimator("spectral:EigV"), "continuous number of clusters, from similarities"),
         Component("deg", _estimator("spectral:Deg"), "mean dissimilarity of all pairs of responses"),
         Component("ecc", _estimator("spectral:Ecc"), "distance from the centre of the similarity graph"),

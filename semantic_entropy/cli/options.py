@@ -35,6 +35,16 @@ class OutputFile(click.Path):
         return super().convert(value, param, ctx)
 
 
+class ResponseCount(click.IntRange):
+    """The type of an option that is a number of responses, or the word auto."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if value == "auto" else super().convert(value, param, ctx)
+
+
 judge_option = click.option(
     "--option", "options", multiple=True, metavar="K=V", help="An option of the judge, as key=value; repeatable."
 )
@@ -114,7 +124,17 @@ _SAMPLING_OPTIONS = (
         metavar="K=V",
         help="An option of the sampler, as key=value; repeatable.",
     ),
-    click.option("-n", "n", default=10, show_default=True, type=click.IntRange(1), help="Responses per question."),
+    click.option(
+        "-n",
+        "n",
+        default=10,
+        show_default=True,
+        type=ResponseCount(),
+        help="Responses per question; auto: stop when the decision against --threshold is settled.",
+    ),
+    click.option("--threshold", type=float, metavar="NATS", help="For -n auto: the entropy that you compare with."),
+    click.option("--min-n", default=3, show_default=True, help="For -n auto: responses of the first round."),
+    click.option("--max-n", default=10, show_default=True, help="For -n auto: most responses per question."),
     click.option("--samples", type=OutputFile(), help="The file that stores drawn responses, one JSON line each."),
 )
 

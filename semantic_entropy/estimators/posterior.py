@@ -7,7 +7,8 @@ The sizes n_i of the M clusters, with the sum n, are the data. Two priors over d
 
     bayes              the mean of the entropy under the finite prior; given K and a it has a closed form (Wolpert &
                        Wolf 1995), and a mixture over a is the idea of Nemenman et al. 2002
-    `interval`         quantiles of draws: half from the posterior of each prior
+    `interval`         quantiles of draws: half from the posterior of each prior; its ends are also the scores
+                       entropy_low and entropy_high
     `p_above`          the probability that the plug-in entropy of more responses is above a threshold
 
 The evidence for K and a is the probability of the partition (Pitman 1995): meanings have no order before they are seen.
@@ -49,6 +50,24 @@ class Bayes(EntropyEstimator):
 
     def estimate(self, evidence: Evidence) -> Estimate:
         return Estimate(posterior_mean(cluster_sizes(evidence.labels)))
+
+
+class EntropyLow(EntropyEstimator):
+    """The low end of `Result.interval.entropy`, as a score: for files and tables, which hold scores."""
+
+    name = "entropy_low"
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        return Estimate(interval(cluster_sizes(evidence.labels)).entropy[0])
+
+
+class EntropyHigh(EntropyEstimator):
+    """The high end of `Result.interval.entropy`, as a score: for files and tables, which hold scores."""
+
+    name = "entropy_high"
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        return Estimate(interval(cluster_sizes(evidence.labels)).entropy[1])
 
 
 @lru_cache(maxsize=4096)

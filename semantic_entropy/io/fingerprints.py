@@ -58,7 +58,7 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
     choices = _given(choices | {"rules": _rules(measuring)})
     if scorer.sampler is None:
         return [choices]
-    sampler = {"sampler": describe_identity(scorer.sampler), "n": scorer.n}
+    sampler = {"sampler": describe_identity(scorer.sampler), "n": str(scorer.rule) if scorer.rule else scorer.n}
     return [choices, _given(choices | sampler | {"rules": _rules([*measuring, scorer.sampler])})]
 
 

@@ -141,7 +141,7 @@ class FileRun:
         self._advance: Callable[[int], object] = int  # moves the progress bar
         samples = scorer.store.path if scorer.store else None
         check_paths(source, output, samples, getattr(scorer.cache, "path", None), options.requests)
-        self.row_sampler = RowSampler(scorer.sampler, scorer.n, scorer.store, names) if scorer.sampler else None
+        self.row_sampler = RowSampler(scorer.sampling_run(), names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
         copies_cells = is_parquet(output) and not has_sampler
         on_wait = None if has_sampler else self._input_waits  # a sampler may read rows in another thread

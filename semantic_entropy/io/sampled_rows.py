@@ -13,15 +13,15 @@ from typing import Any
 
 from semantic_entropy.clusters import is_messages
 from semantic_entropy.io.rows import InputRow
-from semantic_entropy.sampling import SampledQuestion, Sampler, SampleStore, SamplingRun
+from semantic_entropy.sampling import SampledQuestion, SamplingRun
 from semantic_entropy.tables import FieldNames
 
 
 class RowSampler:
     """Draws the responses of rows that have a question and no responses."""
 
-    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None, names: FieldNames) -> None:
-        self.run, self.names = SamplingRun(sampler, n, store), names
+    def __init__(self, run: SamplingRun, names: FieldNames) -> None:
+        self.run, self.names = run, names
 
     def fill(self, rows: Iterator[InputRow]) -> Generator[InputRow, None, None]:
         """Yield all rows in order, with responses.

@@ -130,12 +130,12 @@ def build_result(
             estimator=main_name,
             extract=method.extract,
             invalid=method.invalid,
-            asked=clustering.asked,
-            cached=clustering.cached,
+            asked=group.asked + clustering.asked,
+            cached=max(0, clustering.cached - group.asked),  # the verdicts of earlier rounds are in the cache
             undecided=len(clustering.undecided),
             versions=method.versions,
             decided_by=tuple([DecidedBy(judge, pairs) for judge, pairs in clustering.decided.items()]),
-            usage=clustering.usage,
+            usage=_sum(group.judging_usage, clustering.usage),
             sampler=group.sampler,
             sampling_usage=_sampling_usage(group) if group.samples or group.lost_usage else None,
             n=group.n,
@@ -150,7 +150,11 @@ def build_result(
 
 def _sampling_usage(group: Group) -> Usage | None:
     """Return the usage of sampling, including the usage of responses that did not arrive."""
-    paid = [usage for usage in (*(sample.usage for sample in group.samples or ()), group.lost_usage) if usage]
+    return _sum(*(sample.usage for sample in group.samples or ()), group.lost_usage)
+
+
+def _sum(*usages: Usage | None) -> Usage | None:
+    paid = [usage for usage in usages if usage]
     return sum(paid, Usage()) if paid else None
 
 

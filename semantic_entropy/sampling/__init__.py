@@ -1,17 +1,20 @@
 """Draw responses from a language model: the `Sampler` interface, draws for many questions, and the store on disk."""
 
+from semantic_entropy.sampling.adaptive import AdaptiveRun, StoppingRule
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.sampling.draw import SampledQuestion, SamplingRun, check_questions, sample_and_measure
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.types import Request, SampleFailure
 
 __all__ = [
+    "AdaptiveRun",
     "Request",
     "SampleFailure",
     "SampleStore",
     "SampledQuestion",
     "Sampler",
     "SamplingRun",
+    "StoppingRule",
     "check_questions",
     "sample_and_measure",
 ]

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from semantic_entropy.clusters import evidence_of_samples, one_group
 from semantic_entropy.contracts import describe, stream_samples
@@ -24,10 +24,10 @@ from semantic_entropy.plain_text import plural
 from semantic_entropy.progress import cancel_event, progress_bar
 from semantic_entropy.results import Result
 from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.sampling.store import SampleStore, is_lost
+from semantic_entropy.sampling.store import is_lost
 from semantic_entropy.types import Group, Request, Sample, SampleFailure, Usage
 
-_MAX_GROUPS = 64  # most groups in one pipeline run: enough pairs to fill a model's batch
+MAX_GROUPS = 64  # most groups in one pipeline run: enough pairs to fill a model's batch
 _MAX_WAIT = 2.0  # longest time in seconds that a complete group waits for other groups
 
 Measure = Callable[[Sequence[Group]], Sequence[Result]]
@@ -35,17 +35,30 @@ Measure = Callable[[Sequence[Group]], Sequence[Result]]
 
 @dataclass(frozen=True, slots=True)
 class SampledQuestion:
-    """The samples for one question. If samples are missing, `failure` has the reason; None: all samples exist."""
+    """The samples for one question. If samples are missing, `failure` has the reason; None: all samples exist.
+
+    `lost` is the number of samples that are no responses, because they reached the token limit before any text.
+    """
 
     index: int
     question: str
     samples: tuple[Sample, ...]
     failure: SampleFailure | None = None
+    lost: int = 0
 
     @property
     def problem(self) -> str | None:
         """The reason why samples are missing; None: no sample is missing."""
         return self.failure.reason if self.failure else None
+
+
+class SampleMemory(Protocol):
+    """Where samples are kept: a `SampleStore`, or an object in memory."""
+
+    def get(self, sampler: Sampler, question: str, n: int, /) -> list[Sample]: ...
+    def read(self, sampler: Sampler, question: str, n: int, /) -> list[Sample]: ...
+    def lost(self, sampler: Sampler, question: str, /) -> int: ...
+    def add(self, sampler: Sampler, question: str, sample: Sample, /) -> None: ...
 
 
 @dataclass(slots=True)
@@ -87,7 +100,7 @@ class SamplingRun:
         empty: the number of the other ones that have no text.
     """
 
-    def __init__(self, sampler: Sampler, n: int, store: SampleStore | None = None) -> None:
+    def __init__(self, sampler: Sampler, n: int, store: SampleMemory | None = None) -> None:
         self.sampler, self.n, self.store = sampler, n, store
         self._cancelled = cancel_event()  # read here: a sampler may take requests from another thread
         self._lock = threading.Lock()  # guards the fields below, for the same reason
@@ -149,7 +162,7 @@ class SamplingRun:
             complete = self._complete[ready.question]
             samples = self._reread(ready.question, complete) if ready.samples is None else ready.samples
             self._count(samples, complete.lost)
-            yield SampledQuestion(ready.index, ready.question, samples, complete.failure)
+            yield SampledQuestion(ready.index, ready.question, samples, complete.failure, complete.lost)
 
     def _count(self, samples: Sequence[Sample], lost: int) -> None:
         cut = [sample.finish_reason == "length" for sample in samples]
@@ -262,7 +275,7 @@ def sample_and_measure(run: SamplingRun, questions: Sequence[str], measure: Meas
         for sampled in run.groups(questions):
             since = since if waiting else time.monotonic()
             waiting.append(sampled)
-            if len(waiting) >= _MAX_GROUPS or time.monotonic() - since > _MAX_WAIT:
+            if len(waiting) >= MAX_GROUPS or time.monotonic() - since > _MAX_WAIT:
                 measure_waiting()
         measure_waiting()
     in_order = [results[index] for index in range(len(questions))]

@@ -178,6 +178,11 @@ def test_the_interval_of_a_result_is_that_of_its_clusters_whichever_estimator_it
     assert counted.interval == weighted.interval == interval((2, 1))
 
 
+def test_the_ends_of_an_interval_are_scores():
+    result = estimate(["Paris", "Rome", "Paris"], estimator=["discrete", "entropy_low", "entropy_high"])
+    assert (result.scores["entropy_low"], result.scores["entropy_high"]) == result.interval.entropy
+
+
 def test_dropped_responses_do_not_count_in_an_interval_and_no_response_has_none():
     assert estimate(["Paris", "", "Paris", "Rome"], invalid="drop").interval == interval((2, 1))
     assert estimate(["", ""], invalid="drop").interval is None

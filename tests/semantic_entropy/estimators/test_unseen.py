@@ -12,7 +12,7 @@ from scipy.special import digamma
 
 from semantic_entropy import estimate
 from semantic_entropy.estimators import Discrete
-from semantic_entropy.estimators.posterior import Bayes
+from semantic_entropy.estimators.posterior import Bayes, EntropyHigh, EntropyLow
 from semantic_entropy.estimators.unseen import (
     ChaoShen,
     Coverage,
@@ -24,7 +24,7 @@ from semantic_entropy.estimators.unseen import (
 from semantic_entropy.testing import check_estimator
 from semantic_entropy.types import Evidence, by_first_appearance
 
-ESTIMATORS = (MillerMadow(), ChaoShen(), Coverage(), Grassberger(), Bayes())
+ESTIMATORS = (MillerMadow(), ChaoShen(), Coverage(), Grassberger(), Bayes(), EntropyLow(), EntropyHigh())
 NAMES = [each.name for each in ESTIMATORS]
 
 # sizes of the clusters; miller_madow and chao_shen of infomeasure 0.6.3 (`infomeasure.entropy(..., base="e")`)
