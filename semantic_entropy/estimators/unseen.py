@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.estimators.counts import Discrete, cluster_shares
+from semantic_entropy.estimators.spectral import EigV
 from semantic_entropy.types import Estimate, Evidence, Labels
 
 
@@ -53,17 +53,16 @@ class Coverage(EntropyEstimator):
 
         K = max(M n / (n - f_1), U_EigV);  K = U_EigV if all responses differ;  C = min(1, M / K)
 
-    U_EigV = sum max(0, 1 - lambda) over the eigenvalues of the normalised Laplacian of the similarity matrix (Lin et
-    al. 2024), made symmetric by the mean. The paper computes the similarity with an NLI model: `similarity="nli"`.
+    U_EigV is the estimator `eigv` of Lin et al. 2024: it counts the groups of similar responses. The paper computes the
+    similarity with an NLI model: `similarity="nli"`.
     """
 
     name = "coverage"
     requires = frozenset({"similarity"})
 
     def estimate(self, evidence: Evidence) -> Estimate:
-        assert evidence.similarity is not None  # `check` ensures it
         n, singles, meanings = len(evidence.labels), _singles(evidence.labels), len(set(evidence.labels))
-        alphabet = spectral_alphabet_size(evidence.similarity)
+        alphabet = EigV().estimate(evidence).value
         if singles < n:
             alphabet = max(alphabet, meanings * n / (n - singles))
         return Estimate(_coverage_adjusted(evidence.labels, min(1.0, meanings / alphabet)))
@@ -88,15 +87,6 @@ def cluster_sizes(labels: Labels) -> tuple[int, ...]:
     """Convert labels (G,) in 0..M-1 to the sizes (M,) of the clusters, largest first. Labels of -1 are left out."""
     counted = [label for label in labels if label >= 0]
     return tuple(sorted(Counter(counted).values(), reverse=True))
-
-
-def spectral_alphabet_size(similarity: Sequence[Sequence[float]]) -> float:
-    """U_EigV of a similarity matrix (G, G): a number in [1, G] that counts the groups of similar texts."""
-    weights = np.asarray(similarity, dtype=float)
-    weights = (weights + weights.T) / 2
-    scale = 1 / np.sqrt(weights.sum(axis=1))  # the diagonal is 1, so no sum is 0
-    # 1 - lambda of I - D^-1/2 W D^-1/2
-    return float(np.linalg.eigvalsh(weights * scale * scale[:, None]).clip(min=0.0).sum())
 
 
 def _singles(labels: Labels) -> int:
