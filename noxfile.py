@@ -10,6 +10,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py deepspeed       the tests of launch.strategy=zero3 with DeepSpeed; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
     python3 noxfile.py benchmarks      all benchmarks/*.py; `benchmarks NAME [...]` runs one, with arguments
+    python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
 
 An installed nox runs the same sessions: `nox -s tests -- -k entropy`.
 
@@ -305,3 +306,16 @@ def benchmarks(session: nox.Session) -> None:
     place = ready(session, project)
     for path in known.values() if name is None else [known[name]]:
         run(session, place, "python", str(path), *arguments)
+
+
+@nox.session
+def estimators_speed(session: nox.Session) -> None:
+    """The time of each estimator beside lm-polygraph's. It pins other versions: an environment without constraints."""
+    place = ENVIRONMENTS / f"lm-polygraph-{PYTHON}"
+    if not executable(place, "semantic-entropy").exists():
+        try:
+            create_venv(place)
+        except SetupError as error:
+            session.error(str(error))
+        run(session, place, "python", "-m", "pip", "install", "-e", ".[lexical]", "lm-polygraph==0.7.0")
+    run(session, place, "python", "benchmarks/estimators_speed.py", *session.posargs)
