@@ -192,7 +192,8 @@ class Group:
         note: a warning for the result, such as the reason why responses are missing.
         lost_usage: the cost of the missing responses.
         n: the number of responses that were requested from the sampler.
-        cut_off: the number of responses that ended at the token limit, if the caller passed replies of a chat model.
+        cut_off: the number of responses that ended at the token limit, if the caller passed replies of a chat model;
+            None: not known.
         evidence: what is known in addition, for estimators that use it; None: nothing.
         asked: the number of pairs that a judge was asked for in earlier rounds of sampling (`n="auto"`).
         judging_usage: the cost of these verdicts.
@@ -206,7 +207,7 @@ class Group:
     note: str | None = None
     lost_usage: Usage | None = None
     n: int | None = None
-    cut_off: int = 0
+    cut_off: int | None = None
     evidence: GivenEvidence | None = None
     asked: int = 0
     judging_usage: Usage | None = None

@@ -5,7 +5,12 @@ from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, 
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.conventions import Convention, load_convention
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
-from semantic_entropy.clusters.given_evidence import EVIDENCE_FIELDS, evidence_of_samples, without_dropped
+from semantic_entropy.clusters.given_evidence import (
+    EVIDENCE_FIELDS,
+    evidence_of_samples,
+    greedy_answer,
+    without_dropped,
+)
 from semantic_entropy.clusters.groups import as_lists, is_batch, is_missing, many_groups, one_group
 
 __all__ = [
@@ -16,6 +21,7 @@ __all__ = [
     "FunctionEquivalence",
     "as_lists",
     "evidence_of_samples",
+    "greedy_answer",
     "is_batch",
     "is_messages",
     "is_missing",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from semantic_entropy.types import GivenEvidence, Sample
 
 EVIDENCE_FIELDS = tuple(field.name for field in fields(GivenEvidence))
 """The names of all evidence besides log-probabilities, which are also arguments of `estimate` and fields of a row."""
+_NO_LIST = (str, bytes, Mapping, AbstractSet)  # float("1") is a number, and the values of a set have no order
 _LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
 _ROUNDING = 1e-3  # low-precision logits round to values slightly above 0; a higher value is a mistake
 
@@ -121,7 +123,7 @@ def _lists_of_greedy(value: Mapping[str, Any], what: str) -> dict[str, Any]:
 
 def _one_each(name: str, values: Any, responses: int, where: str) -> Sequence[Any]:
     kind = _KINDS[name]
-    if isinstance(values, str) or not hasattr(values, "__len__"):
+    if isinstance(values, _NO_LIST) or not hasattr(values, "__len__"):
         raise EvidenceError(
             f"{where}{name}={show_value(values)} must be a list with one list of floats for each response"
         )
@@ -136,7 +138,7 @@ def _row(name: str, values: Any, what: str) -> tuple[float, ...]:
     if values is None:
         raise EvidenceError(f"{what} are missing (None): pass one {kind.singular} for each {kind.each}")
     try:
-        numbers = tuple(map(float, values))
+        numbers = tuple(map(float, [None] if isinstance(values, _NO_LIST) else values))
     except (TypeError, ValueError, OverflowError):
         raise EvidenceError(
             f"{what} are {show_value(values)}; pass a list of floats, one for each {kind.each}"

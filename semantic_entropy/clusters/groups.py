@@ -65,7 +65,7 @@ def one_group(
     The responses can also be replies of a chat model, such as the `choices` of an OpenAI object (`chat_replies`).
     `evidence` has the fields of `GivenEvidence` that are known.
     """
-    cut_off = 0
+    cut_off = None
     if replies := read_replies(responses):
         cut_off = replies.cut_off
         responses, logprobs = replies.texts, replies.logprobs if logprobs is None else logprobs

@@ -26,6 +26,7 @@ from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames
 
 RunChoices = dict[str, Any]
+GREEDY = "greedy"
 _DEFAULTS = {"convention": "default", "equivalence": "auto", "invalid": "separate"}
 _ABSENT = {"sampler": "no sampler", "n": "no sampler"}
 
@@ -36,6 +37,8 @@ def row_key(row: InputRow, names: FieldNames) -> str:
     question = names.question_in(fields)[1]
     measured = (group.responses, group.question, group.logprobs) if group else (None, question, None)
     evidence = [dataclasses.asdict(group.evidence)] if group and group.evidence and not group.sampler else []
+    if group is None and GREEDY in names.evidence and fields.get(GREEDY) is not None:
+        evidence = [{GREEDY: fields[GREEDY]}]  # of the evidence in a row whose responses are drawn, it alone is read
     text = json.dumps([*measured, fields.get(names.id), *evidence], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -55,6 +58,8 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "similarity": _similarity(scorer),
     }
     measuring = [*components["equivalence"], *components["clusterer"], *components["estimators"]]
+    if scorer.similarity and scorer.similarity.judge:
+        measuring.append(scorer.similarity.judge)
     choices = _given(choices | {"rules": _rules(measuring)})
     if scorer.sampler is None:
         return [choices]

@@ -29,6 +29,7 @@ from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames, QuestionUse
 
 _CHUNK = 256  # most rows in one pipeline run: enough pairs to fill a model's batch
+_CHUNK_PAIRS = 500_000  # most pairs of responses in a chunk, unless one row has more: estimators can read a matrix
 _CHUNK_SECONDS = 2.0  # longest time for a chunk: a kill loses one chunk, and the progress bar moves after each chunk
 
 
@@ -45,9 +46,9 @@ class RunSummary:
         retryable: the number of bad rows for which the same command may give a result.
         pairs: the number of pairs that were compared for the results in the output.
         undecided: the number of these pairs without a verdict. They count as different.
-        responses: the number of responses that the sampler drew for the rows of this run.
+        responses: the number of responses that a sampler drew for the rows of this run, or that their replies have.
         cut_off: the number of these that reached the token limit, with or without a text.
-        empty: the number of the other ones that have no text.
+        empty: the number of the other ones that a sampler drew and that have no text.
         removed: the number of earlier results that were removed, because their rows are not in the input.
         empty_input: the name of the input if the input has no rows, else empty.
         hint: advice for the user about bad rows; empty if there is none.
@@ -94,7 +95,7 @@ class RunSummary:
             parts.append(f"{self.undecided:,} of {self.pairs:,} pairs undecided ({self.undecided_share:.1%})")
         if self.cut_off:
             share = f"{self.cut_off:,} of {self.responses:,} responses ({self.cut_off / self.responses:.1%})"
-            parts.append(f"{share} were cut off at the token limit: raise max_tokens of the sampler")
+            parts.append(f"{share} were cut off at the token limit: raise max_tokens")
         if self.empty:
             share = f"{self.empty:,} of {self.responses:,} responses ({self.empty / self.responses:.1%})"
             parts.append(f"{share} are empty")
@@ -153,6 +154,7 @@ class FileRun:
         self.bad = BadRows(self.reader, report, has_sampler=has_sampler)
         self._questions = QuestionUse(names)
         self._most_responses = 0  # of a row that was measured
+        self._given = self._given_cut_off = 0  # responses of the input that were measured; those that were cut off
 
     def execute(self, progress: bool) -> RunSummary:
         """Measure the rows that have no result yet.
@@ -197,8 +199,8 @@ class FileRun:
             warning="\nwarning: ".join(filter(None, (*self._warnings(), undecided))),
             pairs=self.writer.pairs,
             undecided=self.writer.undecided,
-            responses=drawn.responses if drawn else 0,
-            cut_off=drawn.cut_off if drawn else 0,
+            responses=self._given + (drawn.responses if drawn else 0),
+            cut_off=self._given_cut_off + (drawn.cut_off if drawn else 0),
             empty=drawn.empty if drawn else 0,
         )
 
@@ -269,12 +271,15 @@ class FileRun:
     def _measure_all(self, rows: Generator[InputRow, None, None]) -> None:
         """Measure rows in chunks. A chunk ends when it is full, has lasted long enough, or the input pauses."""
         with contextlib.closing(self.row_sampler.fill(rows) if self.row_sampler else rows) as filled:
-            began = 0.0
+            began, pairs = 0.0, 0
             try:
                 for row in filled:
-                    began = began if self._chunk else time.perf_counter()
+                    if not self._chunk:
+                        began, pairs = time.perf_counter(), 0
                     self._chunk.append(row)
-                    if len(self._chunk) >= self._size or time.perf_counter() - began > _CHUNK_SECONDS:
+                    pairs += len(row.group.responses) ** 2 if row.group else 0
+                    is_full = len(self._chunk) >= self._size or pairs >= _CHUNK_PAIRS
+                    if is_full or time.perf_counter() - began > _CHUNK_SECONDS:
                         self._end_chunk()
             except SamplingError:  # the rows before have their responses
                 self._end_chunk()
@@ -310,7 +315,14 @@ class FileRun:
         for row, result in good:
             self._note_question(row, result)
             self.writer.count_pairs(result.provenance.pairs, result.provenance.undecided)
-            self._most_responses = max(self._most_responses, len(row.group.responses) if row.group else 0)
+            self._count_responses(row)
+
+    def _count_responses(self, row: InputRow) -> None:
+        if row.group:
+            self._most_responses = max(self._most_responses, len(row.group.responses))
+            if row.group.cut_off is not None:  # replies of a chat model; the sampling run counts its own responses
+                self._given += len(row.group.responses)
+                self._given_cut_off += row.group.cut_off
 
     def _measure(self, chunk: list[InputRow]) -> tuple[list[MeasuredRow], list[BadRow]]:
         """Return the rows with their results, and the bad rows with their problems."""

@@ -11,10 +11,13 @@ from collections.abc import Generator, Iterator
 from dataclasses import replace
 from typing import Any
 
-from semantic_entropy.clusters import is_messages
+from semantic_entropy.clusters import greedy_answer, is_messages
+from semantic_entropy.errors import EvidenceError
+from semantic_entropy.io.fingerprints import GREEDY
 from semantic_entropy.io.rows import InputRow
 from semantic_entropy.sampling import SampledQuestion, SamplingRun
 from semantic_entropy.tables import FieldNames
+from semantic_entropy.types import GivenEvidence
 
 
 class RowSampler:
@@ -46,7 +49,7 @@ class RowSampler:
             if not row.needs_responses(self.names):
                 waiting.append((row, None))
                 continue
-            if problem := self._conversation(row):
+            if problem := self._conversation(row) or self._greedy_problem(row):
                 waiting.append((replace(row, problem=problem), None))
                 continue
             waiting.append((row, index))
@@ -65,6 +68,10 @@ class RowSampler:
             problem = f"no response from {self.run.sampler.describe()}: {sampled.problem}"
             return replace(row, problem=problem, retry=sampled.failure is not None and sampled.failure.transient)
         group = self.run.to_group(sampled)
+        given = self.names.evidence_in(row.fields or {})
+        if GREEDY in given:
+            evidence = replace(group.evidence or GivenEvidence(), greedy=greedy_answer(given[GREEDY]))
+            group = replace(group, evidence=evidence)
         fields = {**(row.fields or {}), self.names.responses: list(group.responses)}
         if group.logprobs:
             fields[self.names.logprobs] = [list(tokens) for tokens in group.logprobs]
@@ -81,6 +88,16 @@ class RowSampler:
             f"{name!r} holds {len(messages)} messages, and a sampler gets only the text of the question, without the "
             "other messages: write the question in a field of its own (--question FIELD)"
         )
+
+    def _greedy_problem(self, row: InputRow) -> str | None:
+        """Return what is wrong with the greedy answer of the row, before its responses are paid for."""
+        given = self.names.evidence_in(row.fields or {})
+        try:
+            if GREEDY in given:
+                greedy_answer(given[GREEDY])
+        except EvidenceError as error:
+            return str(error)
+        return None
 
     def _question(self, row: InputRow) -> str:
         _, question = self.names.question_in(row.fields or {})

@@ -21,6 +21,7 @@ from semantic_entropy.results import Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group
 
+_COMPARED = frozenset({"similarity", "greedy_similarity"})  # computed from the answers if they are not given
 _Answers = tuple[str | None, ...]
 _Chosen = tuple[Equivalence, str]
 """The judge of a group, and the reason why it was chosen."""
@@ -67,6 +68,7 @@ class Measurer:
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Measure groups in one run of the pipeline."""
+        self._check_evidence(groups)
         candidates = self.candidates()
         clusterers: dict[int, Clusterer] = {}  # by the id of the judge
         chosen: list[_Chosen] = []
@@ -90,6 +92,16 @@ class Measurer:
             ]
             groups = self._with_similarities(self.similarity, groups, answers, jobs)
         return self._results(groups, answers, jobs, chosen, clusterings, similarities)
+
+    def _check_evidence(self, groups: Sequence[Group]) -> None:
+        """Raise EvidenceError for a group without the evidence of an estimator, before a judge is asked, and paid."""
+        named = [each.estimator for each in self.estimators if self.are_named and each.estimator.requires - _COMPARED]
+        for group in groups if named else ():
+            labels = tuple(range(len(group.responses)))
+            _, evidence = build_evidence(group, group.responses, labels, self.invalid)
+            for estimator in named:
+                if evidence.labels and not all(map(evidence.has, estimator.requires - _COMPARED)):
+                    run_estimator(estimator, [evidence])  # raises its own message
 
     def _with_similarities(
         self, similarity: Similarity, groups: Sequence[Group], answers: Sequence[_Answers], jobs: Sequence[Job]

@@ -276,7 +276,7 @@ _LONGEST_BEGINNING, _SHARE_OF_SHORTEST = 40, 0.6  # characters, share: shorter c
 
 def _cut_off(group: Group) -> list[str]:
     """Warn of responses that end at the token limit: they look alike, because their answers are missing."""
-    cut = group.cut_off + sum(sample.finish_reason == "length" for sample in group.samples or ())
+    cut = (group.cut_off or 0) + sum(sample.finish_reason == "length" for sample in group.samples or ())
     if cut:
         many = f"{cut} of {len(group.responses)} responses were cut off at the token limit (finish_reason: length)"
         return [f"{many}, and their answers may be missing: raise the limit (max_tokens)"]

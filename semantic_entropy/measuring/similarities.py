@@ -23,6 +23,9 @@ from semantic_entropy.types import GivenEvidence, Group, Pair
 AnySimilarity: TypeAlias = str | Callable[[str, str], float]
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 JACCARD = "jaccard"
+_MOST_PAIRS = 50_000  # pairs in one call, unless one group has more: enough for a model's batches
+_Texts: TypeAlias = tuple[Group, Sequence[str], str | None]
+"""A group, the text of each response, and that of the greedy answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class Similarity:
 def load_similarity(given: AnySimilarity, load_judge: Callable[[str], Equivalence]) -> Similarity:
     """Return the similarity of a name or a function. `load_judge` returns the judge of a name."""
     if given == JACCARD:
-        return Similarity(JACCARD, lambda pairs: [jaccard(pair.left, pair.right) for pair in pairs])
+        return Similarity(JACCARD, _jaccards)
     if isinstance(given, str):
         judge = load_judge(given)
         return Similarity(judge.describe(), lambda pairs: similarity_values(judge, pairs), judge)
@@ -52,8 +55,24 @@ def load_similarity(given: AnySimilarity, load_judge: Callable[[str], Equivalenc
 
 def jaccard(left: str, right: str) -> float:
     """The share of common words in all words of both texts."""
-    a, b = set(left.lower().split()), set(right.lower().split())
-    return len(a & b) / len(a | b) if a | b else 0.0
+    return _overlap(set(left.lower().split()), set(right.lower().split()))
+
+
+def _jaccards(pairs: Sequence[Pair]) -> list[float]:
+    """The similarity of each pair. Each text is split once, because a group of a thousand has a million pairs."""
+    words: dict[str, set[str]] = {}
+    found = []
+    for pair in pairs:
+        for text in (pair.left, pair.right):
+            if text not in words:
+                words[text] = set(text.lower().split())
+        found.append(_overlap(words[pair.left], words[pair.right]))
+    return found
+
+
+def _overlap(a: set[str], b: set[str]) -> float:
+    common = len(a & b)
+    return common / (len(a) + len(b) - common) if a or b else 0.0
 
 
 def _call(name: str, function: Callable[[str, str], float], pair: Pair) -> float:
@@ -71,7 +90,7 @@ def with_similarities(
 ) -> list[Group]:
     """Return the groups with `similarity`, and `greedy_similarity` where there is a greedy answer.
 
-    A matrix that the caller gave stays. All pairs of all groups are compared in one call.
+    A matrix that the caller gave stays. The pairs of many groups are compared in one call.
 
     Args:
         groups: B groups.
@@ -79,15 +98,26 @@ def with_similarities(
         greedy: for each group, the text of the greedy answer; None: there is none.
         similarity: how two texts are compared.
     """
+    done: list[Group] = []
+    waiting: list[_Texts] = []
     wanted: dict[Pair, float] = {}
     for group, own, answer in zip(groups, texts, greedy, strict=True):
+        waiting.append((group, own, answer))
         if group.evidence is None or group.evidence.similarity is None:
             distinct = dict.fromkeys(own)
             wanted |= {Pair(group.question, a, b): 0.0 for a in distinct for b in distinct if a != b}
             if answer is not None:
                 wanted |= {Pair(group.question, answer, text): 0.0 for text in distinct if text != answer}
-    found = dict(zip(wanted, similarity.compare(list(wanted)), strict=True)) if wanted else {}
-    return [_completed(group, own, answer, found) for group, own, answer in zip(groups, texts, greedy, strict=True)]
+        if len(wanted) >= _MOST_PAIRS:
+            done += _compared(waiting, wanted, similarity)
+            waiting, wanted = [], {}
+    return done + _compared(waiting, wanted, similarity)
+
+
+def _compared(waiting: Sequence[_Texts], wanted: dict[Pair, float], similarity: Similarity) -> list[Group]:
+    pairs = list(wanted)
+    wanted |= zip(pairs, similarity.compare(pairs), strict=True) if pairs else ()
+    return [_completed(group, texts, answer, wanted) for group, texts, answer in waiting]
 
 
 def _completed(group: Group, texts: Sequence[str], answer: str | None, found: dict[Pair, float]) -> Group:

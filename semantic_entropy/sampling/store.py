@@ -159,6 +159,8 @@ def _to_fields(sample: Sample) -> dict[str, Any]:
             fields[name] = None
     if fields["top_logprobs"] is None:
         del fields["top_logprobs"]  # 0.1.0 has no such field
+    elif any(math.isnan(number) for row in fields["top_logprobs"] for number in row):
+        fields["top_logprobs"] = None  # as the run that drew it does not use it
     else:  # -inf: a token that cannot be drawn
         fields["top_logprobs"] = [[number for number in row if math.isfinite(number)] for row in fields["top_logprobs"]]
     return fields

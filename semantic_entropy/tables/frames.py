@@ -218,7 +218,8 @@ def measure_table(
     """
     if group_by is not None:
         group_by = _column_name(table, "group_by", group_by, "")
-        table, column = _joined_table(table, column, question, logprobs, group_by)
+        singles = {given or name for name, given in (evidence or {}).items() if name != "greedy"}
+        table, column = _joined_table(table, column, question, logprobs, group_by, singles)
         responses = [["" if is_missing(cell) else cell for cell in cells] for cells in table.values(column)]
     else:
         responses = _responses(table, column)
@@ -259,7 +260,7 @@ def _responses(table: TableAdapter, column: Any) -> list[Any]:
 
 
 def _joined_table(
-    table: TableAdapter, column: Any, question: Any, logprobs: Any, group_by: str
+    table: TableAdapter, column: Any, question: Any, logprobs: Any, group_by: str, evidence: set[Any]
 ) -> tuple[TableAdapter, str]:
     """Join the rows that have one response each. Return the table of groups, and the name of the responses column."""
     found = FieldNames().single_response(table.names)
@@ -279,7 +280,7 @@ def _joined_table(
                 f"row {row} has no value in the column {group_by!r} of group_by=: fill it, or drop the row"
             )
         groups.setdefault(_as_text(value), []).append(row)
-    lists = {responses, *({logprobs or "logprobs"} & {*table.names})}
+    lists = {responses, *({logprobs or "logprobs", *evidence} & {*table.names})}
     for name in set(table.names) - lists:
         texts = list(map(_as_text, table.values(name)))
         if any(len({texts[row] for row in rows}) > 1 for rows in groups.values()):

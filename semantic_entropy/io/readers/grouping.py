@@ -138,12 +138,22 @@ class GroupedReader(RowReader):
             else (members[0].fields or {}).get(name)
             for name in names
         }
-        group, problem = self._group([row.group for row in members if row.group])
+        group, problem = self._group([row.group for row in members if row.group], self._evidence(members))
         if group and self.group_by == QUESTION:  # the question of a batch is in its requests
             fields.setdefault(QUESTION, group.question)
         return InputRow(members[0].number, _row_text(fields) if problem else "", fields, group, problem)
 
-    def _group(self, groups: Sequence[Group]) -> tuple[Group | None, str | None]:
+    def _evidence(self, members: Sequence[InputRow]) -> dict[str, Any]:
+        """Return the evidence of a group: a list with that of each row, and one greedy answer."""
+        known: dict[str, Any] = {
+            name: [(row.fields or {}).get(name) for row in members] for name in self.names.evidence
+        }
+        known = {name: values for name, values in known.items() if any(value is not None for value in values)}
+        if (greedy := known.get("greedy")) and all(_same(greedy[0], other) for other in greedy):
+            known |= {"greedy": greedy[0]}
+        return known
+
+    def _group(self, groups: Sequence[Group], evidence: Mapping[str, Any]) -> tuple[Group | None, str | None]:
         questions = list(dict.fromkeys(group.question for group in groups))
         if len(questions) > 1:
             shown = " and ".join(f"{question!r:.60}" for question in questions[:2])
@@ -151,8 +161,10 @@ class GroupedReader(RowReader):
         responses = [response for group in groups for response in group.responses]
         logprobs = [tokens for group in groups for tokens in group.logprobs or ()]
         try:
-            group = one_group(responses, questions[0], logprobs if len(logprobs) == len(responses) else None)
-            return replace(group, cut_off=sum(each.cut_off for each in groups)), None
+            known = [each.cut_off for each in groups if each.cut_off is not None]
+            tokens = logprobs if len(logprobs) == len(responses) else None
+            group = one_group(responses, questions[0], tokens, evidence=evidence)
+            return replace(group, cut_off=sum(known) if known else None), None
         except InputError as error:
             return None, str(error)
 

@@ -49,8 +49,11 @@ class OpenAICheck:
             return None, f"no request with the custom_id {request!r:.80} is in the file of --requests"
         question = self._questions.get(request) if self._questions else None
         question = names.question_in(fields)[1] if question is None else question
+        evidence = names.evidence_in(fields)
         try:
-            return replace(one_group(replies.texts, question, replies.logprobs), cut_off=replies.cut_off), None
+            return replace(
+                one_group(replies.texts, question, replies.logprobs, evidence=evidence), cut_off=replies.cut_off
+            ), None
         except InputError as error:
             return None, str(error)
 

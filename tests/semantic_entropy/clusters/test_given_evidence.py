@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 
+import datasets
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 
 from semantic_entropy import EvidenceError, Scorer, estimate
@@ -135,3 +137,18 @@ def test_an_unknown_kind_of_evidence_is_an_error_with_the_nearest_name():
 
 def test_groups_without_evidence_have_none():
     assert one_group(["a"], None, None).evidence is None
+
+
+@pytest.mark.parametrize("values", ["00", b"00", {-1.0: 0}, {-1.0, -2.0}])
+def test_a_text_a_dict_or_a_set_is_no_list_of_numbers(values):
+    with pytest.raises(EvidenceError, match="pass a list of floats"):
+        estimate(["a", "b"], equivalence="exact", logprobs=[[-1.0], values])
+    with pytest.raises(EvidenceError, match="must be a list"):
+        estimate(["a", "b"], equivalence="exact", logprobs=values)
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, pl.DataFrame, datasets.Dataset.from_dict])
+def test_equal_evidence_in_all_rows_of_a_table_is_that_of_each_response(kind):
+    keeps, rows = Keeps(), {"id": [1, 1], "responses": ["x", "y"], "token_entropies": [[0.5, 0.25], [0.5, 0.25]]}
+    estimate(kind(rows), group_by="id", equivalence="exact", estimator=keeps)
+    assert keeps.seen[0].token_entropies == ((0.5, 0.25), (0.5, 0.25))

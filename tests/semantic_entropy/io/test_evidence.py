@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from semantic_entropy import InputError
+from semantic_entropy import Equivalence, InputError, Verdict, register
+from semantic_entropy.io import InputOptions
 from semantic_entropy.plugin import EntropyEstimator, Estimate
 from tests.semantic_entropy.io.measured_files import measure, read, write
+from tests.semantic_entropy.sampling.dice import Dice
 
 
 class MeanSimilarity(EntropyEstimator):
@@ -71,3 +75,79 @@ def test_a_similarity_that_no_estimator_reads_changes_nothing(tmp_path):
     path, out = write(tmp_path / "in.jsonl", [{"responses": ["a b", "a c"]}]), tmp_path / "out.jsonl"
     measure(path, out)
     assert measure(path, out, similarity=half).skipped == 1
+
+
+class Lengths(EntropyEstimator):
+    """The sum of all entropies; the length of the greedy answer is added if it is known."""
+
+    name = "lengths"
+    requires = frozenset({"token_entropies"})
+    uses = frozenset({"greedy"})
+
+    def estimate(self, evidence):
+        greedy = len(evidence.greedy.text) if evidence.greedy else 0
+        return Estimate(sum(map(sum, evidence.token_entropies)) + greedy)
+
+
+SINGLE = [{"q": 1, "response": answer, "token_entropies": [0.5], "greedy": {"text": "abc"}} for answer in "xy"]
+
+
+def test_rows_of_one_response_bring_their_evidence_to_the_group(tmp_path):
+    path, out = write(tmp_path / "in.jsonl", SINGLE), tmp_path / "out.jsonl"
+    options = InputOptions(group_by="q")
+    measure(path, out, estimator=Lengths(), options=options)
+    assert read(out)[0]["scores"]["lengths"] == 4.0
+    write(path, [SINGLE[0], {**SINGLE[1], "token_entropies": [1.5]}])
+    assert measure(path, out, estimator=Lengths(), options=options, overwrite=True).rows == 1
+    assert read(out)[0]["scores"]["lengths"] == 5.0
+    write(path, [SINGLE[0], {**SINGLE[1], "greedy": {"text": "other"}}])
+    with pytest.raises(InputError, match="greedy=.*must be a mapping"):
+        measure(path, out, estimator=Lengths(), options=options, overwrite=True, strict=True)
+
+
+def test_a_row_whose_responses_are_drawn_is_scored_with_its_greedy_answer(tmp_path):
+    class Entropic(Dice):
+        def stream(self, requests):
+            for request, sample in super().stream(requests):
+                yield request, replace(sample, token_entropies=(0.5,), logprobs=None)
+
+    def run(row):
+        path = write(tmp_path / "in.jsonl", [row])
+        return measure(path, out, estimator=Lengths(), sampler=Entropic(), n=2, samples=tmp_path / "samples.jsonl")
+
+    out = tmp_path / "out.jsonl"
+    run({"id": 1, "question": "one?", "greedy": {"text": "abc"}})
+    assert read(out)[0]["scores"]["lengths"] == 4.0
+    assert run({"id": 1, "question": "one?", "greedy": {"text": "abc"}}).skipped == 1
+    with pytest.raises(InputError, match="another input"):
+        run({"id": 1, "question": "one?", "greedy": {"text": "abcdef"}})
+    out.unlink()
+    asked = run({"id": 1, "question": "never asked?", "greedy": {"text": 5}})
+    assert (asked.rejected, asked.responses) == (1, 0)
+
+
+def test_no_judge_is_paid_for_a_row_without_evidence(tmp_path):
+    asked = []
+    rows = [{"responses": ["a", "b"], "token_entropies": [[0.5], [0.5]]}, {"responses": ["c", "d"]}]
+    path, out = write(tmp_path / "in.jsonl", rows), tmp_path / "out.jsonl"
+    done = measure(path, out, estimator=Lengths(), equivalence=lambda left, right: asked.append((left, right)))
+    assert (done.rows, done.rejected, {*asked}) == (1, 1, {("a", "b"), ("b", "a")})
+    assert read(out)[0]["provenance"]["asked"] == 1
+
+
+class Scores(Equivalence):
+    """A judge with one score for all pairs."""
+
+    name = "scores"
+
+    def judge(self, pairs):
+        return [Verdict(False, 0.5) for _ in pairs]
+
+
+def test_new_rules_of_the_judge_that_compares_texts_are_another_run(tmp_path, monkeypatch):
+    register("equivalence", "scores", Scores)
+    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a b", "a c"]}]), tmp_path / "out.jsonl"
+    measure(path, out, equivalence="exact", estimator=MeanSimilarity(), similarity="scores")
+    monkeypatch.setattr(Scores, "rules", 2)
+    with pytest.raises(InputError, match="rules of scores 2"):
+        measure(path, out, equivalence="exact", estimator=MeanSimilarity(), similarity="scores")

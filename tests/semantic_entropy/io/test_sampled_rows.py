@@ -306,7 +306,7 @@ def test_the_summary_has_the_share_of_responses_that_were_cut_off_or_are_empty(f
     register("sampler", "dice", CutOff)
     done = run(file, "-o", tmp_path / "out.jsonl")
     assert "5 rows in" in done.output
-    assert "8 of 16 responses (50.0%) were cut off at the token limit: raise max_tokens of the sampler" in done.output
+    assert "8 of 16 responses (50.0%) were cut off at the token limit: raise max_tokens" in done.output
     assert "4 of 16 responses (25.0%) are empty" in done.output
     assert [len(row["responses"]) for row in read(tmp_path / "out.jsonl")] == [3, 2, 3, 3, 3]
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from semantic_entropy import Equivalence, EquivalenceError, InputError, Scorer, UnknownComponentError, Verdict
-from semantic_entropy.measuring.similarities import jaccard
+from semantic_entropy.measuring import similarities
+from semantic_entropy.measuring.similarities import Similarity, jaccard, with_similarities
 from semantic_entropy.plugin import EntropyEstimator, Estimate
+from semantic_entropy.types import Group
 
 
 class Matrix(EntropyEstimator):
@@ -106,3 +108,19 @@ def test_a_matrix_of_the_caller_is_used_and_the_result_says_so():
     assert [result.provenance.similarity for result in results] == ["given", "jaccard"]
     with Scorer("exact") as plain:
         assert plain.estimate(["a", "b"]).provenance.similarity is None
+
+
+def test_the_pairs_of_many_groups_are_compared_in_parts(monkeypatch):
+    sizes = []
+
+    def count(pairs):
+        sizes.append(len(pairs))
+        return [0.5] * len(pairs)
+
+    monkeypatch.setattr(similarities, "_MOST_PAIRS", 5)
+    groups = [Group(("a", "b")), Group(("c", "d", "e")), Group(("f", "f")), Group(("g", "h"))]
+    found = with_similarities(groups, [group.responses for group in groups], ["x", *[None] * 3], Similarity("s", count))
+    assert sizes == [10, 2]
+    assert [len(group.evidence.similarity) for group in found] == [2, 3, 2, 2]
+    assert found[0].evidence.greedy_similarity == (0.5, 0.5)
+    assert found[2].evidence.similarity == ((1.0, 1.0), (1.0, 1.0))

@@ -137,10 +137,21 @@ def test_rows_grouped_by_the_question_of_a_batch_have_it_and_the_warning_of_thei
         replies[cut]["choices"][0]["finish_reason"] = "length"
     source = write(tmp_path / "batch.jsonl", [batch_line(f"q{n}", reply) for n, reply in enumerate(replies)])
     options = InputOptions(requests=str(tmp_path / "requests.jsonl"), group_by="question")
-    measure(source, tmp_path / "out.jsonl", options=options)
+    done = measure(source, tmp_path / "out.jsonl", options=options)
+    assert (done.responses, done.cut_off) == (3, 2)
     (row,) = read(tmp_path / "out.jsonl")
     assert row["question"] == "Where?"
     assert any("2 of 3 responses were cut off at the token limit" in warning for warning in row["warnings"])
     measure(source, tmp_path / "single.jsonl", options=InputOptions(requests=options.requests))
     single = [" ".join(each["warnings"]) for each in read(tmp_path / "single.jsonl")]
     assert ["cut off" in warnings for warnings in single] == [True, False, True]
+
+
+def test_replies_that_reached_the_token_limit_without_a_text_are_counted_and_named(tmp_path):
+    reply = completion("", "Paris")
+    reply["choices"][0]["finish_reason"] = "length"
+    source = write(tmp_path / "batch.jsonl", [batch_line("a", reply)])
+    done = measure(source, tmp_path / "out.jsonl")
+    assert "1 of 2 responses (50.0%) were cut off at the token limit: raise max_tokens" in str(done)
+    (row,) = read(tmp_path / "out.jsonl")
+    assert any("1 of 2 responses were cut off at the token limit" in warning for warning in row["warnings"])
