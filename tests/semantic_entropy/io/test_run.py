@@ -303,7 +303,7 @@ def first_letters(left, right):
 def test_results_of_older_rules_are_refused_and_those_of_another_release_are_kept(tmp_path, monkeypatch):
     source, out = write(tmp_path / "in.jsonl", ROWS), tmp_path / "out.jsonl"
     measure(source, out)
-    monkeypatch.setattr("semantic_entropy.scorer.package_version", lambda: "99")
+    monkeypatch.setattr("semantic_entropy.measuring.measurer.package_version", lambda: "99")
     assert measure(source, out).skipped == 3
     monkeypatch.setattr("semantic_entropy_plugins.text.text_judges.Exact.rules", 2)
     with pytest.raises(InputError, match="with the default rules of exact, and this run has rules of exact 2: use"):
