@@ -26,7 +26,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from semantic_entropy import EvidenceError, OptionError, Scorer, SemanticEntropyError, load_estimator
+from semantic_entropy import EvidenceError, MissingDependencyError, OptionError, Scorer, load_estimator
 from semantic_entropy.decisions import group_label
 from semantic_entropy.evaluation import Evaluation, evaluate
 
@@ -135,8 +135,8 @@ def can_measure(name: str, row: Row) -> bool:
     except (EvidenceError, OptionError) as error:
         LEFT_OUT.setdefault(str(error).replace(repr(name), "...").replace("row 0: ", ""), []).append(name)
         return False
-    except SemanticEntropyError as error:
-        LEFT_OUT.setdefault(f"{type(error).__name__}: {error}", []).append(name)
+    except MissingDependencyError as error:
+        LEFT_OUT.setdefault(str(error).partition(":")[0], []).append(name)  # without the command of this machine
         return False
     return True
 
