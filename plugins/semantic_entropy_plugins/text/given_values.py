@@ -74,8 +74,10 @@ def _decides_less(one: Facts, other: Facts, new: frozenset[Element]) -> bool:
 
     Not `6 km or 3.7 miles`, and no range of years, which is often a remark: `the Third Crusade, from 1189 to 1192`.
     """
-    raw, words = one.raw, frozenset(other.raw)
-    for at, sign in enumerate(raw[1:-1], 1):
+    raw, words = one.raw, other.raw
+    for at, sign in enumerate(raw):
+        if sign not in _JOINING or not 0 < at < len(raw) - 1:
+            continue
         left, right = raw[at - 1], raw[at + 1]
         if (left in words) == (right in words):
             continue

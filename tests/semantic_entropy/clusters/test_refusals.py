@@ -300,6 +300,8 @@ REFUSALS = [
     "The text makes no mention of it.",
     "I don't have access to real-time information, so I can't tell you the current price.",
     "I don't have browsing capabilities, so I can't tell you today's weather.",
+    "Unfortunately, I'm unable to determine the author.",
+    "My knowledge cutoff prevents me from answering this.",
     "I can't discuss that topic.",
     "I can't talk about that.",
     "I can't remember.",
