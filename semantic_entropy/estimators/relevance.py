@@ -4,9 +4,9 @@
     E_i   sum_t R_t (-ln p_t)             token SAR of response i, in nats
     e_i   -ln(q_i + sum_{j != i} s_ij q_j / temperature), q_j the probability of response j
 
-    token_sar     mean_i E_i                                       Duan et al. 2024, Eq. 5-6
-    sentence_sar  mean_i e_i, q_j = exp(sum_t ln p_t)              Duan et al. 2024, Eq. 7-9
-    sar           mean_i e_i, q_j = exp(-E_j)                      Duan et al. 2024, Eq. 10
+    token_sar     mean_i E_i                                       Duan et al. 2024
+    sentence_sar  mean_i e_i, q_j = exp(sum_t ln p_t)              Duan et al. 2024
+    sar           mean_i e_i, q_j = exp(-E_j)                      Duan et al. 2024
 
 The values are in nats and can be negative, because 1 / temperature = 1000 makes the sum larger than a probability. The
 computation stays in log space, because exp(-800) is 0. The similarity s_ij is read from response i to response j.

@@ -3,13 +3,13 @@
     W   (G, G)  the mean of both directions of the similarity, diagonal 1; D = diag(sum_j W_ij)
     L   (G, G)  I - D^-1/2 W D^-1/2, with the eigenvalues l_k
 
-    eigv        sum_k max(0, 1 - l_k)                              Lin et al. 2024, Eq. 6; 1 to G
-    deg         sum_i (G - D_ii) / G^2                             Lin et al. 2024, Eq. 8; 0 to 1 - 1/G
-    ecc         norm of the centred eigenvectors with l_k < 0.9    Lin et al. 2024, Eq. 9
+    eigv        sum_k max(0, 1 - l_k)                              Lin et al. 2024; 1 to G
+    deg         sum_i (G - D_ii) / G^2                             Lin et al. 2024; 0 to 1 - 1/G
+    ecc         norm of the centred eigenvectors with l_k < 0.9    Lin et al. 2024
     kle         von Neumann entropy of exp(-t (D - W)), W the sum of both directions, divided by ln G
                                                                    Nikitin et al. 2024, heat kernel; 0 to 1
     eigenscore  mean_k ln l_k, l_k the eigenvalues of the covariance + alpha I
-                                                                   Chen et al. 2024 (INSIDE), Eq. 6
+                                                                   Chen et al. 2024 (INSIDE)
 
 Matern kernels of the second paper are not supported. Shapes: G responses, d dimensions.
 """
