@@ -11,7 +11,14 @@ fix. NumPy's numbers become Python's, so that a result can always be written as 
 `stream_samples` yield everything that arrives before such an error.
 """
 
-from semantic_entropy.contracts.component_calls import call_component, check_component, component_versions, describe
+from semantic_entropy.contracts.component_calls import (
+    call_component,
+    check_component,
+    component_versions,
+    describe,
+    share,
+    shown,
+)
 from semantic_entropy.contracts.estimate_checks import check_requirements, checked_flow, clusterer_for, run_estimator
 from semantic_entropy.contracts.sample_checks import stream_samples
 from semantic_entropy.contracts.verdict_checks import (
@@ -36,6 +43,8 @@ __all__ = [
     "judge_pairs",
     "judge_settings",
     "run_estimator",
+    "share",
+    "shown",
     "similarity_values",
     "stream_samples",
     "stream_verdicts",

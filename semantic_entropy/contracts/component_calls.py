@@ -114,8 +114,10 @@ def share(value: Any) -> Any:
 
 
 def as_float(number: Real | float) -> float:
-    """Return the number as a float; inf if it is too large for a float."""
+    """Return the number as a float; inf if it is too large for a float; nan if it is a broken number of a component."""
     try:
         return float(number)
     except OverflowError:
         return math.inf
+    except Exception:  # noqa: BLE001  # its own `__float__`
+        return math.nan

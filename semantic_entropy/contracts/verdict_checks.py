@@ -66,16 +66,14 @@ def similarity_values(judge: Equivalence, pairs: Sequence[Pair]) -> list[float]:
     Raises:
         EquivalenceError: the judge has no scores, raised, or returned a wrong number of values or a wrong value.
     """
-    values = call_component(
-        _judge(judge), judge.similarities, pairs, error=EquivalenceError, during=f"similarities() on {len(pairs)} pairs"
-    )
-    if not hasattr(values, "__len__") or len(values) != len(pairs):
+    values = _list(judge, f"similarities() on {len(pairs)} pairs", judge.similarities, pairs)
+    if len(values) != len(pairs):
         raise EquivalenceError(f"{_judge(judge)}: similarities() returned {shown(values)} for {len(pairs)} pairs")
     found = list(map(share, values))
     for pair, value in zip(pairs, found, strict=True):
         if type(value) is not float or not 0.0 <= value <= 1.0:
             raise EquivalenceError(
-                f"{_judge(judge)} has the similarity {value!r:.80} for {pair.left[:60]!r} and {pair.right[:60]!r}: "
+                f"{_judge(judge)} has the similarity {shown(value)} for {pair.left[:60]!r} and {pair.right[:60]!r}: "
                 "similarity= needs a judge with scores, such as nli or embedding"
             )
     return found

@@ -12,11 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from typing import Any, TypeAlias
 
 from semantic_entropy.clusters import Equivalence
-from semantic_entropy.contracts import call_component, similarity_values
+from semantic_entropy.contracts import call_component, share, shown, similarity_values
 from semantic_entropy.errors import InputError
 from semantic_entropy.types import GivenEvidence, Group, Pair
 
@@ -77,10 +76,11 @@ def _overlap(a: set[str], b: set[str]) -> float:
 
 def _call(name: str, function: Callable[[str, str], float], pair: Pair) -> float:
     value = call_component(f"similarity {name!r}", function, pair.left, pair.right, error=InputError)
-    if isinstance(value, Real) and -1e-6 <= float(value) <= 1 + 1e-6:
-        return min(1.0, max(0.0, float(value)))
+    found = share(value)
+    if type(found) is float and 0.0 <= found <= 1.0:
+        return found
     raise InputError(
-        f"similarity {name!r} returned {value!r:.80} for {pair.left[:60]!r} and {pair.right[:60]!r}; "
+        f"similarity {name!r} returned {shown(value)} for {pair.left[:60]!r} and {pair.right[:60]!r}; "
         "return a number in [0, 1]"
     )
 

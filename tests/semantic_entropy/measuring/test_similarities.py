@@ -124,3 +124,19 @@ def test_the_pairs_of_many_groups_are_compared_in_parts(monkeypatch):
     assert [len(group.evidence.similarity) for group in found] == [2, 3, 2, 2]
     assert found[0].evidence.greedy_similarity == (0.5, 0.5)
     assert found[2].evidence.similarity == ((1.0, 1.0), (1.0, 1.0))
+
+
+class Strange(float):
+    def __float__(self):
+        return "x"
+
+
+class Unshown:
+    def __repr__(self):
+        raise ValueError
+
+
+@pytest.mark.parametrize("value", [10**400, Strange(0.5), Unshown(), "1", None, float("nan"), -0.1])
+def test_a_wrong_similarity_is_an_error_of_this_package(value):
+    with pytest.raises(InputError, match="return a number in"):
+        matrices(["a", "b"], lambda left, right: value)
