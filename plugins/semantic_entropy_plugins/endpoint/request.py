@@ -22,13 +22,14 @@ _NOT_IN_EXTRA = {
     ),
 }
 """Fields of a request that `extra` may not hold, and what to use instead."""
+_MOST_ALTERNATIVES = 20  # the limit of OpenAI and of vLLM's default
 
 
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
     """The decoding options of a request. An option that is None is not sent, and the server decides.
 
-    `extra` holds more fields of the request, as JSON text.
+    `extra` holds more fields of the request, as JSON text. `top_logprobs` is 0 if no alternatives are requested.
     """
 
     model: str
@@ -38,6 +39,7 @@ class DecodingOptions:
     seed: int | None
     logprobs: bool
     extra: str
+    top_logprobs: int = 0
 
     @classmethod
     def checked(
@@ -51,9 +53,13 @@ class DecodingOptions:
         seed: int | None,
         logprobs: bool,
         extra: Mapping[str, Any] | None,
+        top_logprobs: int = 0,
     ) -> DecodingOptions:
         """Check the options. Raises OptionError, which names the option that is not valid."""
         mass = checked_top_p(owner, top_p, optional=True)
+        alternatives = checked_number(owner, "top_logprobs", top_logprobs, 0, most=_MOST_ALTERNATIVES, whole=True)
+        if alternatives and not logprobs:
+            raise errors.OptionError(f"{owner}: top_logprobs={alternatives} needs logprobs=True")
         return cls(
             checked_text(owner, "model", model),
             checked_temperature(owner, temperature, optional=True),
@@ -62,6 +68,7 @@ class DecodingOptions:
             checked_number(owner, "seed", seed, -(2**63), whole=True, optional=True),
             bool(logprobs),
             json.dumps(_checked_extra(owner, extra), sort_keys=True),
+            alternatives,
         )
 
     @property
@@ -85,6 +92,7 @@ class DecodingOptions:
         return (
             *(self.model, self.temperature, self.top_p, self.max_tokens, self.seed),
             *(self.logprobs, self.extra),
+            *((self.top_logprobs,) if self.top_logprobs else ()),  # without it, the settings of 0.1.0
         )
 
     def body(
@@ -106,6 +114,8 @@ class DecodingOptions:
             "logprobs": self.logprobs or None,
         }
         sent = {name: value for name, value in options.items() if value is not None and name not in refused}
+        if self.top_logprobs and "logprobs" in sent:
+            sent["top_logprobs"] = self.top_logprobs
         return {"model": self.model, "messages": list(messages), **sent, **json.loads(self.extra)}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import threading
 
 import pytest
@@ -244,6 +245,48 @@ def tokens(*texts):
     return {"content": [{"token": text, "logprob": -i / 8} for i, text in enumerate(texts)]}
 
 
+def _with_alternative(token, logprob, other):
+    top = [{"token": token, "logprob": logprob}, {"token": "x", "logprob": other}]
+    return {"token": token, "logprob": logprob, "top_logprobs": top}
+
+
+TOP = {"content": [_with_alternative(*each) for each in (("so", -0.1, -3), ("Par", -0.5, -1), ("is", -0.25, -2))]}
+
+
+def test_the_alternatives_of_the_text_s_tokens_are_requested_and_kept():
+    with ChatServer(says("Paris", logprobs=TOP, message={"reasoning_content": "so"})) as server:
+        sample = draw_one(server, top_logprobs=15)
+        assert (server.requests[0]["logprobs"], server.requests[0]["top_logprobs"]) == (True, 15)
+    assert sample.logprobs == (-0.5, -0.25)
+    assert sample.top_logprobs == ((-0.5, -1.0), (-0.25, -2.0))
+
+
+def test_a_sample_has_no_alternatives_if_a_token_has_none():
+    mixed = {"content": [*TOP["content"], {"token": "!", "logprob": -1.0, "top_logprobs": []}]}
+    for logprobs in (LOGPROBS, mixed):
+        with ChatServer(says("Paris", logprobs=logprobs)) as server:
+            assert draw_one(server, top_logprobs=5).top_logprobs is None
+
+
+def test_alternatives_are_not_requested_from_a_server_that_refuses_log_probabilities():
+    picky = choose_by(lambda body: status(400, "logprobs are not available") if "logprobs" in body else samples())
+    with ChatServer(picky) as server:
+        draw_one(server, top_logprobs=5)
+        assert ["top_logprobs" in body for body in server.requests] == [True, False]
+
+
+def test_drawn_alternatives_reach_an_estimator_and_a_sample_file(tmp_path):
+    with ChatServer(says("Paris", logprobs={"content": TOP["content"][1:]})) as server:
+        for _ in range(2):  # the second call reads the file
+            result = estimate(
+                question="q", n=1, samples=tmp_path / "s.jsonl", sampler=make_sampler(server, top_logprobs=2),
+                estimator="epr",
+            )  # fmt: skip
+            expected = sum(-math.exp(x) * x for x in (-0.5, -1.0, -0.25, -2.0)) / 2
+            assert result.scores["epr"] == pytest.approx(expected)
+        assert len(server.requests) == 1
+
+
 SEPARATE_REASONING = [  # tokens, the text, positions of the text's tokens
     (("so", "</think>", "\n\n", "Par", "is", "<|end|>"), "Paris", (3, 4, 5)),
     (("Par", "is"), "Paris", (0, 1)),  # the reasoning's tokens are not included
@@ -387,6 +430,7 @@ def test_settings_hold_exactly_what_a_sample_depends_on():
         {"seed": 0},
         {"system": "x"},
         {"logprobs": False},
+        {"top_logprobs": 5},
         {"extra": {"top_k": 1}},
     ]
     assert len({settings_of(), *(settings_of(**options) for options in different)}) == len(different) + 1
@@ -403,6 +447,8 @@ def test_it_is_found_by_name_and_describe_shows_the_options_that_are_not_default
 
 OPTIONS = [
     ({"top_p": 0}, "top_p=0"),
+    ({"top_logprobs": 21}, "top_logprobs=21"),
+    ({"top_logprobs": 5, "logprobs": False}, "top_logprobs=5 needs logprobs=True"),
     ({"top_p": 1.5}, "top_p=1.5"),
     ({"temperature": "1"}, "temperature='1'"),
     ({"system": ""}, "system=''"),
