@@ -33,7 +33,7 @@ class EntropyEstimator(ABC):
     uses: ClassVar[frozenset[str]] = frozenset()
     """Names of `Evidence` fields that the estimator reads if they are known, such as "greedy"."""
     higher_is_uncertain: ClassVar[bool] = True
-    is_probability: ClassVar[bool] = False
+    is_probability: bool = False
     """Whether the score is a probability: of a wrong answer, or of a right one if a higher score is more certain."""
     rules: int = 1
     """The version of the rules: raise it when the same evidence can give another estimate."""

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -143,8 +143,6 @@ class _FittedEstimator(AnswerEstimator):
     Without a greedy answer, the features are the means over the responses.
     """
 
-    is_probability: ClassVar[bool] = True
-
     def __init__(self, file: str | None = None) -> None:
         if file is None:
             raise OptionError(
@@ -157,6 +155,7 @@ class _FittedEstimator(AnswerEstimator):
         except (OSError, UnicodeDecodeError) as error:
             raise OptionError(f"{self.name}: file={str(file)!r} cannot be read: {error}") from None
         self.model = FittedRegression.read(text, str(file), self.name)
+        self.is_probability = self.model.target == "wrong"  # not if it is the probability of a high entropy
         self._description = f"{self.name}(file={path.name!r}, sha256={hashlib.sha256(text.encode()).hexdigest()[:8]})"
 
     def describe(self) -> str:

@@ -267,6 +267,7 @@ def evaluation_of(
         columns.estimators[title] = FITTED[name][0]
         notes.append(f"{title}: weights that were fitted on other rows score each row; {file} is fitted on all rows")
     certain, probabilities, unknown = columns.direction_and_kind(confidence)
+    probabilities |= {f"{name} (cross-validated)" for name in fit}  # of a wrong answer
 
     by_source: dict[str, list[int]] = {}
     for row, name in enumerate(columns.sources):

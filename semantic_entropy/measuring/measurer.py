@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from semantic_entropy.clusters import Clusterer, Equivalence
 from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers, run_estimator
@@ -101,7 +101,9 @@ class Measurer:
             _, evidence = build_evidence(group, group.responses, labels, self.invalid)
             for estimator in named:
                 if evidence.labels and not all(map(evidence.has, estimator.requires - _COMPARED)):
-                    run_estimator(estimator, [evidence])  # raises its own message
+                    n = len(evidence.labels)  # the similarities come later: they are not what is missing
+                    compared = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
+                    run_estimator(estimator, [replace(evidence, similarity=compared)])  # raises its own message
 
     def _with_similarities(
         self, similarity: Similarity, groups: Sequence[Group], answers: Sequence[_Answers], jobs: Sequence[Job]

@@ -257,6 +257,8 @@ class Retrier:
     def _not_found_advice(self, model: str, models: Sequence[str]) -> str:
         if not models:
             return f"check base_url={self._options.url!r}: it usually ends with /v1"
+        if model in models:
+            return f"the server lists this model: check whether base_url={self._options.url!r} has chat completions"
         more = ", ..." if len(models) > _MODELS_SHOWN else ""
         return f"the server has these models: {', '.join(models[:_MODELS_SHOWN])}{more}.{errors.nearest(model, models)}"
 

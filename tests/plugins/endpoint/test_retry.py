@@ -218,6 +218,14 @@ def test_an_unknown_model_error_lists_the_models_of_the_server():
         send_one(endpoint(server))
 
 
+def test_a_404_for_a_model_that_the_server_lists_blames_the_address():
+    with (
+        ChatServer(status(404, "no such page"), models=["m", "mm"]) as server,
+        pytest.raises(SemanticEntropyError, match="lists this model: check whether base_url=.* has chat completions"),
+    ):
+        send_one(endpoint(server))
+
+
 def test_a_redirect_is_not_followed():
     with ChatServer(GOOD) as other:
         elsewhere = {"Location": f"http://user:word@127.0.0.1:{other.port}/v1/chat/completions?secret=1"}

@@ -229,3 +229,11 @@ def test_without_scikit_learn_fitting_is_an_error_with_the_command(tmp_path, mon
     monkeypatch.setitem(sys.modules, "sklearn.linear_model", None)
     with pytest.raises(MissingDependencyError, match=r"\[stats\]"):
         fit_probe(ROWS, WRONG, tmp_path / "probe.json")
+
+
+@pytest.mark.parametrize(("target", "is_probability"), [("wrong", True), ("entropy", False)])
+def test_only_a_probe_for_wrong_answers_gives_the_probability_of_a_wrong_answer(tmp_path, target, is_probability):
+    probe = load_estimator(
+        "probe", file=written(tmp_path, target=target, threshold=0.5 if target == "entropy" else None)
+    )
+    assert probe.is_probability is is_probability
