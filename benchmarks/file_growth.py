@@ -1,8 +1,8 @@
 """Runs over files of 10^3 to 10^6 rows: rows a second and peak memory, as a markdown table on stdout.
 
-    python benchmarks/file_growth.py [ROWS ...]          default: 1000 10000 100000
+    python benchmarks/file_growth.py [ROWS ...] [--judge NAME]      default: 1000 10000 100000, the judge `text`
 
-Each row has five short answers to one of 40 questions; the judge is `text`. For each format and size, the command
+Each row has five short answers to one of 40 questions. For each format and size, the command
 `semantic-entropy estimate` runs five times, each in a new process:
 
 1. fresh: there is no output
@@ -16,6 +16,7 @@ Seconds are those of the processor: the machine may be shared. The memory is the
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import random
@@ -31,17 +32,20 @@ CITIES = ("Paris", "Rome", "Lyon", "Berlin", "Oslo", "It is Paris", "The capital
 
 def main() -> int:
     """Print one line for each run."""
-    sizes = [int(size) for size in sys.argv[1:]] or [1_000, 10_000, 100_000]
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("rows", nargs="*", type=int, default=[1_000, 10_000, 100_000])
+    parser.add_argument("--judge", default="text")
+    options = parser.parse_args()
     print("| output | rows | run | rows measured | CPU seconds | rows a CPU second | peak MB |")
     print("|---|---|---|---|---|---|---|")
     for suffix in ("jsonl", "parquet"):
-        for size in sizes:
+        for size in options.rows:
             with tempfile.TemporaryDirectory() as folder:
-                measure_size(Path(folder), suffix, size)
+                measure_size(Path(folder), suffix, size, options.judge)
     return 0
 
 
-def measure_size(folder: Path, suffix: str, size: int) -> None:
+def measure_size(folder: Path, suffix: str, size: int, judge: str) -> None:
     """Run the five cases for one size, and print them."""
     numbers = range(size * 11 // 10)
     shuffled = array("q", numbers)
@@ -59,7 +63,7 @@ def measure_size(folder: Path, suffix: str, size: int) -> None:
         with source.open("w") as file:  # not all rows in memory: a child's peak begins with the size of this process
             file.writelines(json.dumps(row(number)) + "\n" for number in given)
         seconds, peak = run(
-            [sys.executable, "-m", "semantic_entropy", "estimate", str(source), "-o", str(output), "-e", "text"]
+            [sys.executable, "-m", "semantic_entropy", "estimate", str(source), "-o", str(output), "-e", judge]
         )
         new = len(given) - measured_before if name in ("fresh", "appended") else 0
         measured_before = max(measured_before, len(given))
