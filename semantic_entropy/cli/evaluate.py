@@ -24,7 +24,12 @@ from semantic_entropy.cli.options import (
 if TYPE_CHECKING:
     from semantic_entropy.io import FileRun
 
-_NAMES = {"options": "--option", "estimators": "--estimator", "similarity_options": "--similarity-option"}
+_NAMES = {
+    "options": "--option",
+    "estimators": "--estimator",
+    "estimator_options": "--estimator-option",
+    "similarity_options": "--similarity-option",
+}
 _DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate"}
 
 

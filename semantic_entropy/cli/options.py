@@ -71,6 +71,13 @@ _MEASURING_OPTIONS = (
         help="Repeatable; the first one with probabilities gives the entropy. Default: those of the convention.",
     ),
     click.option(
+        "--estimator-option",
+        "estimator_options",
+        multiple=True,
+        metavar="NAME.K=V",
+        help="An option of a named estimator, such as wepr.file=weights.json; repeatable.",
+    ),
+    click.option(
         "--similarity",
         default="jaccard",
         show_default=True,
@@ -240,7 +247,7 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
 
     options, equivalence = choices.pop("options"), choices.pop("equivalence")
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
-    estimators = choices.pop("estimators", ())
+    estimators = _estimators(choices.pop("estimators", ()), choices.pop("estimator_options", ()))
     if similarity_options := parse_options(choices.pop("similarity_options", ())):
         choices["similarity_options"] = similarity_options
     with contextlib.ExitStack() as stack:
@@ -254,4 +261,18 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
             choices["sampler_options"] = parse_options(sampler_options)
         elif sampler_options or choices["samples"]:
             raise InputError("--sampler-option and --samples need --sampler NAME: they set how responses are drawn")
-        yield stack.enter_context(Scorer(equivalence, estimator=list(estimators) or None, sampler=sampler, **choices))
+        yield stack.enter_context(Scorer(equivalence, estimator=estimators or None, sampler=sampler, **choices))
+
+
+def _estimators(names: Sequence[str], texts: Iterable[str]) -> list[Any]:
+    """Return the estimators: a name, or an estimator if options of the form NAME.key=value are given for the name."""
+    from semantic_entropy import load_estimator
+
+    options: dict[str, dict[str, Any]] = {}
+    for text in texts:
+        name, separator, option = text.partition(".")
+        if not separator or name not in names:
+            given = ", ".join(names) or "none"
+            raise InputError(f"--estimator-option {text!r} is not NAME.key=value with an --estimator NAME ({given})")
+        options.setdefault(name, {}).update(parse_options([option]))
+    return [load_estimator(name, **options[name]) if name in options else name for name in names]

@@ -36,6 +36,20 @@ def test_standard_input_and_output_work_as_files(tmp_path):
     assert [json.loads(line)["id"] for line in done.stdout.splitlines()] == ["a", "b", "c"]
 
 
+def test_an_option_of_an_estimator_reaches_it_and_is_a_choice_of_the_run(tmp_path):
+    path = write(tmp_path / "in.jsonl", [{"responses": ["a b", "a c"]}])
+    command = ["estimate", path, "-o", tmp_path / "out.jsonl", "--estimator", "deg", "--estimator-option"]
+    assert call(*command, "deg.divisor=n").returncode == 0
+    [row] = read(tmp_path / "out.jsonl")
+    assert row["scores"]["deg"] == pytest.approx(2 * (1 - 1 / 3) / 2)
+    refused = call(*command, "deg.divisor=n^2")
+    assert refused.returncode == 1
+    assert "divisor" in refused.stderr
+    unknown = call(*command, "epr.k=5")
+    assert unknown.returncode == 1
+    assert "--estimator-option 'epr.k=5' is not NAME.key=value with an --estimator NAME (deg)" in unknown.stderr
+
+
 def test_options_reach_the_components(tmp_path):
     path = write(tmp_path / "in.jsonl", [{"texts": ["abcdef", "abcdeg", "zzz"]}])
     arguments = ["-e", "ngram", "--option", "n=2", "--option", "threshold=0.5", "--estimator", "num_sets", "--quiet"]
