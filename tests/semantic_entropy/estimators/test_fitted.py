@@ -160,7 +160,7 @@ def test_the_description_names_the_content_of_the_file(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"format": "other"}, "is no file of a fitted estimator"),
+        ({"format": "other"}, "is not the file of a fitted estimator"),
         ({"estimator": "wepr"}, "was fitted for the estimator 'wepr'"),
         ({"weights": [1.0, None]}, "weights is"),
         ({"weights": []}, "weights is"),
