@@ -106,7 +106,9 @@ class FittedRegression:
         if isinstance(fields, dict) and isinstance(fields.get("coefficients"), dict) and estimator == "wepr":
             fields = _of_artefactual(fields)
         if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
-            raise OptionError(f"{estimator}: {file} is not the file of a fitted estimator: fit_{estimator}() writes one")
+            raise OptionError(
+                f"{estimator}: {file} is not the file of a fitted estimator: fit_{estimator}() writes one"
+            )
         if fields.get("estimator") != estimator:
             raise OptionError(f"{estimator}: {file} was fitted for the estimator {fields.get('estimator')!r}")
         lists = {name: fields.get(name) for name in ("weights", "mean", "scale")}
