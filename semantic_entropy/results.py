@@ -78,6 +78,8 @@ class Provenance:
         sampling_usage: the cost of drawing the responses; None: no cost is known.
         n: the number of responses that were requested from the sampler; with `n="auto"`, as many as were needed.
         similarity: the similarity that an estimator reads; None: no estimator reads one. "given": the caller's matrix.
+        replies_by: the sampler that replied to the prompts of estimators, such as `p_true`; None: nothing was asked.
+        replies_usage: the cost of these replies; None: no cost is known.
     """
 
     convention: str
@@ -97,6 +99,8 @@ class Provenance:
     sampling_usage: Usage | None = None
     n: int | None = None
     similarity: str | None = None
+    replies_by: str | None = None
+    replies_usage: Usage | None = None
 
     @property
     def pairs(self) -> int:
@@ -112,6 +116,8 @@ class Provenance:
             lines.append(f"judging took {self.usage}")
         if self.sampler:
             lines.append(f"drawn by {self.sampler}" + (f": {self.sampling_usage}" if self.sampling_usage else ""))
+        if self.replies_usage:
+            lines.append(f"prompts of estimators took {self.replies_usage}")
         return lines
 
 
@@ -309,9 +315,7 @@ def _finite_list(values: Sequence[float] | None) -> list[float | None] | None:
     return None if values is None else [value if math.isfinite(value) else None for value in values]
 
 
-def _usage_fields(usage: Usage | None) -> dict[str, Any] | None:
-    if usage is None:
-        return None
+def _usage_fields(usage: Usage) -> dict[str, Any]:
     return {
         "requests": usage.requests,
         "input_tokens": usage.input_tokens,
@@ -321,25 +325,10 @@ def _usage_fields(usage: Usage | None) -> dict[str, Any] | None:
 
 
 def _provenance_fields(provenance: Provenance) -> dict[str, Any]:
-    return {
-        "convention": provenance.convention,
-        "equivalence": provenance.equivalence,
-        "equivalence_reason": provenance.equivalence_reason,
-        "clusterer": provenance.clusterer,
-        "estimator": provenance.estimator,
-        "extract": provenance.extract,
-        "invalid": provenance.invalid,
-        "asked": provenance.asked,
-        "cached": provenance.cached,
-        "undecided": provenance.undecided,
-        "versions": dict(provenance.versions),
-        "decided_by": [{"judge": each.judge, "pairs": each.pairs} for each in provenance.decided_by],
-        "usage": _usage_fields(provenance.usage),
-        "sampler": provenance.sampler,
-        "sampling_usage": _usage_fields(provenance.sampling_usage),
-        "n": provenance.n,
-        "similarity": provenance.similarity,
-    }
+    fields = {field.name: getattr(provenance, field.name) for field in dataclasses.fields(provenance)}
+    usages = {name: _usage_fields(value) for name, value in fields.items() if isinstance(value, Usage)}
+    decided_by = [{"judge": each.judge, "pairs": each.pairs} for each in provenance.decided_by]
+    return {**fields, **usages, "versions": dict(provenance.versions), "decided_by": decided_by}
 
 
 def _sample_fields(sample: Sample) -> dict[str, Any]:
@@ -350,8 +339,9 @@ def _sample_fields(sample: Sample) -> dict[str, Any]:
         "reasoning": sample.reasoning,
         "token_entropies": _finite_list(sample.token_entropies),
         "hidden_state": _finite_list(sample.hidden_state),
-        "usage": _usage_fields(sample.usage),
+        "usage": sample.usage and _usage_fields(sample.usage),
         "top_logprobs": sample.top_logprobs and [_finite_list(tokens) for tokens in sample.top_logprobs],
+        "top_tokens": sample.top_tokens and list(map(list, sample.top_tokens)),
     }
 
 

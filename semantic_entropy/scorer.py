@@ -29,6 +29,7 @@ from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.measuring import (
     JACCARD,
     AnySimilarity,
+    Interviewer,
     Measurer,
     Options,
     Resources,
@@ -212,6 +213,7 @@ class Scorer:
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
         self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
+        self.store = None if samples is None else SampleStore(samples)
         self._measurer = Measurer(
             resources=self._resources,
             equivalence=self.equivalence,
@@ -224,6 +226,7 @@ class Scorer:
             invalid=invalid,
             similarity=self.similarity,
             sampler=self.sampler,
+            interviewer=Interviewer(self.sampler, self.store) if self.sampler else None,
         )
         self.choices: Choices = {
             "equivalence": equivalence if isinstance(equivalence, str) else self.equivalence,
@@ -238,7 +241,6 @@ class Scorer:
         }
         self.n = n
         self._close_sampler = isinstance(sampler, str)
-        self.store = None if samples is None else SampleStore(samples)
         self._closed = False
 
     @property
@@ -422,7 +424,7 @@ class Scorer:
         """Return a new run of the sampler. The sampler must not be None."""
         assert self.sampler is not None
         if self.rule:
-            return AdaptiveRun(self.sampler, self.rule, self.measure, self.store)
+            return AdaptiveRun(self.sampler, self.rule, self._measurer.without_scores().measure, self.store)
         return SamplingRun(self.sampler, int(self.n), self.store)
 
     def uses_question(self, result: Result) -> bool:

@@ -27,6 +27,7 @@ from semantic_entropy.contracts import (
     check_requirements,
     checked_flow,
     describe,
+    estimator_prompts,
     judge_pairs,
     run_estimator,
     stream_samples,
@@ -44,6 +45,7 @@ ANSWERS = (
 
 QUESTIONS = ("What is the capital of France?", "2 + 2 = ?", "\u6771\u4eac?", "a\x00b", "Why?\n\nBecause {question}.")
 """Questions that a sampler must handle: plain questions, another script, a null byte, braces and several lines."""
+_REPLY = Sample("A", top_logprobs=((-0.3, -1.8),), top_tokens=(("A", "B"),))  # to every prompt of an estimator
 _MANY_REQUESTS = 10_000  # many more than a sampler can start before its first sample
 
 
@@ -196,11 +198,13 @@ def _estimator_rules(estimator: EntropyEstimator) -> Iterator[str]:
 
 def _estimates(estimator: EntropyEstimator, labels: tuple[int, ...], draw: random.Random) -> Iterator[str]:
     evidence = _random_evidence(labels, draw)
+    if "replies" in estimator.requires:
+        evidence = dataclasses.replace(evidence, replies=dict.fromkeys(estimator_prompts(estimator, evidence), _REPLY))
     [estimate] = run_estimator(estimator, [evidence])
     order = list(range(len(labels)))
     draw.shuffle(order)
     [again] = run_estimator(estimator, [_in_order(evidence, order)])
-    undefined = math.isnan(estimate.value) and math.isnan(again.value)  # of one response
+    undefined = math.isnan(estimate.value) and math.isnan(again.value)  # one response, or a reply without a score
     if not undefined and not math.isclose(again.value, estimate.value, rel_tol=1e-9, abs_tol=1e-12):
         yield f"depends on the order of the responses: labels {labels} give {estimate.value}, reordered {again.value}"
     if estimate.probabilities is not None and not math.isclose(sum(estimate.probabilities), 1.0, rel_tol=1e-9):
@@ -230,6 +234,7 @@ def _random_evidence(labels: tuple[int, ...], draw: random.Random) -> Evidence:
         greedy_similarity=tuple(values[0]),
         embeddings=vectors,
         hidden_state=vectors,
+        answers=texts,
         greedy=Sample(texts[0], logprobs[0], top_logprobs=top[0], hidden_state=vectors[0], token_entropies=tokens[0]),
     )
 
@@ -237,7 +242,7 @@ def _random_evidence(labels: tuple[int, ...], draw: random.Random) -> Evidence:
 def _in_order(evidence: Evidence, order: Sequence[int]) -> Evidence:
     """The evidence with its responses in another order."""
     changed: dict[str, Any] = {"labels": by_first_appearance([evidence.labels[i] for i in order])}
-    for name in ("logprobs", "responses", "texts", *EVIDENCE_FIELDS):
+    for name in ("logprobs", "responses", "texts", "answers", *EVIDENCE_FIELDS):
         if name != "greedy":
             changed[name] = tuple(getattr(evidence, name)[i] for i in order)
     changed["similarity"] = tuple(tuple(row[i] for i in order) for row in changed["similarity"])

@@ -108,6 +108,7 @@ class Sample:
         usage: the cost of the sample; None: no cost is known.
         top_logprobs: (T, k) log-probabilities of the k most probable tokens at each token, in nats; None: not
             requested. Some servers return fewer than k at some tokens.
+        top_tokens: (T, k) the texts of these tokens; None: not requested.
     """
 
     text: str
@@ -118,6 +119,7 @@ class Sample:
     hidden_state: tuple[float, ...] | None = None
     usage: Usage | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
+    top_tokens: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +254,9 @@ class Evidence:
         embeddings: (G, d).
         hidden_state: (G, d).
         greedy: the one answer that is scored.
+        answers: (G,) the answer in each response; None: it is invalid (empty, a refusal, nothing to extract).
+        replies: the reply of the model to each prompt of the estimators (`EntropyEstimator.prompts`), or why there is
+            none.
     """
 
     labels: Labels
@@ -267,6 +272,8 @@ class Evidence:
     embeddings: tuple[tuple[float, ...], ...] | None = None
     hidden_state: tuple[tuple[float, ...], ...] | None = None
     greedy: Sample | None = None
+    answers: tuple[str | None, ...] | None = None
+    replies: Mapping[str, Sample | SampleFailure] | None = None
 
     def has(self, requirement: str) -> bool:
         """Whether the field with this name, such as "logprobs", is not None."""
@@ -278,12 +285,16 @@ class Estimate:
     """The output of an estimator.
 
     Attributes:
-        value: the score, a finite number; nan only for one response, if a score of one response is not defined.
+        value: the score, a finite number. It is nan only for one response, if a score of one response is not defined,
+            and if there is a note.
         probabilities: (M,) the distribution over the clusters, with the sum 1, if `value` is its entropy; else None.
+        note: why the score is unknown, such as a reply of the model without an answer. It becomes a warning of the
+            result.
     """
 
     value: float
     probabilities: tuple[float, ...] | None = None
+    note: str | None = None
 
 
 class Interval(NamedTuple):

@@ -19,7 +19,13 @@ from semantic_entropy.contracts.component_calls import (
     share,
     shown,
 )
-from semantic_entropy.contracts.estimate_checks import check_requirements, checked_flow, clusterer_for, run_estimator
+from semantic_entropy.contracts.estimate_checks import (
+    check_requirements,
+    checked_flow,
+    clusterer_for,
+    estimator_prompts,
+    run_estimator,
+)
 from semantic_entropy.contracts.sample_checks import stream_samples
 from semantic_entropy.contracts.verdict_checks import (
     answer_keys,
@@ -39,6 +45,7 @@ __all__ = [
     "clusterer_for",
     "component_versions",
     "describe",
+    "estimator_prompts",
     "extract_answers",
     "judge_pairs",
     "judge_settings",

@@ -86,6 +86,17 @@ def check_requirements(estimator: EntropyEstimator) -> None:
             )
 
 
+def estimator_prompts(estimator: EntropyEstimator, evidence: Evidence) -> list[str]:
+    """Return the prompts of an estimator that asks the model. Raise PluginError if they are not a list of texts."""
+    prompts: Any = call_component(f"estimator {estimator.name!r}", estimator.prompts, evidence, during="prompts()")
+    if not isinstance(prompts, list | tuple) or not all(isinstance(each, str) and each.strip() for each in prompts):
+        raise PluginError(
+            f"estimator {estimator.name!r}: prompts() returned {shown(prompts)}; return a list of texts that are not "
+            "empty"
+        )
+    return list(prompts)
+
+
 def run_estimator(estimator: EntropyEstimator, evidences: Sequence[Evidence]) -> list[Estimate]:
     """Return an estimate for each evidence. Without a response that counts, it is nan and has no probabilities.
 
@@ -115,7 +126,10 @@ def run_estimator(estimator: EntropyEstimator, evidences: Sequence[Evidence]) ->
 def _checked(estimator: EntropyEstimator, evidence: Evidence, returned: Any) -> Estimate:
     clusters = max(evidence.labels) + 1
     value: Any = returned.value if isinstance(returned, Estimate) else None
-    undefined = type(value) is float and math.isnan(value) and len(evidence.labels) == 1
+    note: Any = returned.note if isinstance(returned, Estimate) else None
+    if note is not None and not isinstance(note, str):
+        raise PluginError(f"estimator {estimator.name!r} returned the note {shown(note)}; it is a text or None")
+    undefined = type(value) is float and math.isnan(value) and (len(evidence.labels) == 1 or bool(note))
     if not undefined and (not isinstance(value, Real) or not math.isfinite(as_float(value))):
         raise PluginError(
             f"estimator {estimator.name!r} returned {shown(returned)} for {clusters} clusters; return Estimate(value) "
@@ -124,7 +138,7 @@ def _checked(estimator: EntropyEstimator, evidence: Evidence, returned: Any) -> 
     estimate: Estimate = returned
     if type(value) is float and (estimate.probabilities is None or _is_distribution(estimate.probabilities, clusters)):
         return estimate
-    return Estimate(float(value), _distribution(estimator, estimate.probabilities, clusters))
+    return Estimate(float(value), _distribution(estimator, estimate.probabilities, clusters), note)
 
 
 def _distribution(estimator: EntropyEstimator, probabilities: Any, clusters: int) -> tuple[float, ...] | None:

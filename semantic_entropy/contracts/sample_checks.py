@@ -117,6 +117,14 @@ def _plain_sample(sampler: Sampler, sample: Any) -> Sample:
             changed[name] = tuple(map(float, values))
         except (TypeError, ValueError, OverflowError):
             _reject(sampler, f"drew a sample with the {name} {shown(values)}; {_FLOATS}")
+    changed |= _plain_alternatives(sampler, sample)
+    plain: Sample = replace(sample, **changed) if changed else sample
+    return plain
+
+
+def _plain_alternatives(sampler: Sampler, sample: Any) -> dict[str, Any]:
+    """Return the alternatives of each token as tuples: their log-probabilities, and their texts."""
+    changed: dict[str, Any] = {}
     if sample.top_logprobs is not None:
         try:
             changed["top_logprobs"] = tuple(tuple(map(float, row)) for row in sample.top_logprobs)
@@ -124,8 +132,16 @@ def _plain_sample(sampler: Sampler, sample: Any) -> Sample:
             _reject(
                 sampler, f"drew a sample with the top_logprobs {shown(sample.top_logprobs)}; {_FLOATS} for each token"
             )
-    plain: Sample = replace(sample, **changed) if changed else sample
-    return plain
+    if sample.top_tokens is not None:
+        texts: Any = sample.top_tokens
+        rows = tuple(map(tuple, texts)) if all(isinstance(row, list | tuple) for row in texts) else ()
+        sizes = [len(row) for row in changed.get("top_logprobs", ())]
+        if [len(row) for row in rows] != sizes or not all(isinstance(text, str) for row in rows for text in row):
+            _reject(
+                sampler, f"drew a sample with the top_tokens {shown(texts)}; there is a text for each of top_logprobs"
+            )
+        changed["top_tokens"] = rows
+    return changed
 
 
 def _reject(sampler: Sampler, defect: str) -> NoReturn:

@@ -50,6 +50,14 @@ class EntropyEstimator(ABC):
         """Return the estimates of many groups. Override it where computing them together is faster."""
         return [self.estimate(evidence) for evidence in evidences]
 
+    def prompts(self, evidence: Evidence) -> Sequence[str]:
+        """Return what to ask the model about this group, for an estimator with "replies" in `requires`.
+
+        The sampler of the user gets each prompt once, at temperature 0. `evidence.replies` has its reply, with the
+        log-probabilities of its most probable tokens if the model or server sends them; or why there is none.
+        """
+        return ()
+
     def check(self, evidence: Evidence) -> None:
         """Raise EvidenceError if required evidence is missing. The message names the missing evidence."""
         for requirement in sorted(self.requires):

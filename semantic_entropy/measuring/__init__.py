@@ -3,12 +3,14 @@
 from semantic_entropy.measuring.judges import Options, Resources, check_options
 from semantic_entropy.measuring.measurer import Measurer
 from semantic_entropy.measuring.pipeline import judge_key, verdict_key
+from semantic_entropy.measuring.replies import Interviewer
 from semantic_entropy.measuring.result_builder import name_estimators
 from semantic_entropy.measuring.similarities import JACCARD, AnySimilarity, Similarity, load_similarity
 
 __all__ = [
     "JACCARD",
     "AnySimilarity",
+    "Interviewer",
     "Measurer",
     "Options",
     "Resources",

@@ -9,6 +9,7 @@ from semantic_entropy.clusters import Clusterer, Equivalence
 from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers, run_estimator
 from semantic_entropy.measuring.judges import AUTO, Resources, first_suited
 from semantic_entropy.measuring.pipeline import Job, run
+from semantic_entropy.measuring.replies import Interviewer
 from semantic_entropy.measuring.result_builder import (
     Method,
     NamedEstimator,
@@ -19,7 +20,7 @@ from semantic_entropy.measuring.result_builder import (
 from semantic_entropy.measuring.similarities import Similarity, with_similarities
 from semantic_entropy.results import Result
 from semantic_entropy.sampling import Sampler
-from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group
+from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group, Usage
 
 _COMPARED = frozenset({"similarity", "greedy_similarity"})  # computed from the answers if they are not given
 _Answers = tuple[str | None, ...]
@@ -44,6 +45,7 @@ class Measurer:
         invalid: the policy for invalid answers.
         similarity: how texts are compared; None: no estimator reads a similarity.
         sampler: the sampler that draws responses, if there is one.
+        interviewer: asks the sampler the prompts of estimators, if there is a sampler.
     """
 
     resources: Resources
@@ -57,6 +59,11 @@ class Measurer:
     invalid: str
     similarity: Similarity | None
     sampler: Sampler | None
+    interviewer: Interviewer | None = None
+
+    def without_scores(self) -> Measurer:
+        """Return a measurer for the rounds of `n="auto"`, which computes only the entropy that the rule compares."""
+        return replace(self, estimators=self.estimators[:1], similarity=None, interviewer=None)
 
     def candidates(self) -> list[_Chosen]:
         """Return the candidate judges with the reasons for `Provenance`. The last judge suits all responses."""
@@ -95,12 +102,13 @@ class Measurer:
 
     def _check_evidence(self, groups: Sequence[Group]) -> None:
         """Raise EvidenceError for a group without the evidence of an estimator, before a judge is asked, and paid."""
-        named = [each.estimator for each in self.estimators if self.are_named and each.estimator.requires - _COMPARED]
+        computed = _COMPARED | {"replies"} if self.interviewer else _COMPARED
+        named = [each.estimator for each in self.estimators if self.are_named and each.estimator.requires - computed]
         for group in groups if named else ():
             labels = tuple(range(len(group.responses)))
             _, evidence = build_evidence(group, group.responses, labels, self.invalid)
             for estimator in named:
-                if evidence.labels and not all(map(evidence.has, estimator.requires - _COMPARED)):
+                if evidence.labels and not all(map(evidence.has, estimator.requires - computed)):
                     n = len(evidence.labels)  # the similarities come later: they are not what is missing
                     compared = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
                     run_estimator(estimator, [replace(evidence, similarity=compared)])  # raises its own message
@@ -131,7 +139,8 @@ class Measurer:
             build_evidence(group, found, clustering.labels, self.invalid)
             for group, found, clustering in zip(groups, answers, clusterings, strict=True)
         ]
-        estimates = self._estimates([evidence for _, evidence in built])
+        evidences, costs = self._ask([evidence for _, evidence in built])
+        estimates = self._estimates(evidences)
         methods: dict[tuple[int, str, str | None, str | None], Method] = {}
         results = []
         for i, (group, job, (judge, reason)) in enumerate(zip(groups, jobs, chosen, strict=True)):
@@ -146,11 +155,21 @@ class Measurer:
                     invalid=self.invalid,
                     versions={"semantic-entropy": package_version(), **self._versions(judge, group)},
                     similarity=similarities[i],
+                    replies_by=self.interviewer.by if self.interviewer else None,
                 )
-            labels, evidence = built[i]
-            found = build_result(group, answers[i], clusterings[i], labels, evidence, estimates[i], methods[key])
+            found = build_result(
+                group, answers[i], clusterings[i], built[i][0], evidences[i], estimates[i], methods[key], costs[i]
+            )
             results.append(found)
         return results
+
+    def _ask(self, evidences: list[Evidence]) -> tuple[list[Evidence], list[Usage | None]]:
+        """Return the evidence with the replies of the model to the prompts of estimators, and their costs."""
+        estimators = [each.estimator for each in self.estimators if "replies" in each.estimator.requires]
+        if not estimators or not self.interviewer:
+            return evidences, [None] * len(evidences)
+        asked = self.interviewer.ask(estimators, evidences)
+        return [evidence for evidence, _ in asked], [cost for _, cost in asked]
 
     def _estimates(self, evidences: Sequence[Evidence]) -> list[list[tuple[NamedEstimator, Estimate]]]:
         """Run each estimator on all groups that have its evidence, in one call."""

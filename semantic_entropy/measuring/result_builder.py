@@ -84,6 +84,7 @@ class Method:
     invalid: str
     versions: Mapping[str, str]
     similarity: str | None = None
+    replies_by: str | None = None
 
 
 def build_result(
@@ -94,6 +95,7 @@ def build_result(
     evidence: Evidence,
     estimates: Sequence[tuple[NamedEstimator, Estimate]],
     method: Method,
+    replies_usage: Usage | None = None,
 ) -> Result:
     """Collect the scores, clusters, warnings and provenance of a group.
 
@@ -105,6 +107,7 @@ def build_result(
         evidence: what the estimators read.
         estimates: the estimates, with their estimators.
         method: how the group was measured.
+        replies_usage: the cost of the model's replies to prompts of estimators.
     """
     n_valid = len(answers) - answers.count(None)
     main, main_name = _main(estimates, evidence)
@@ -121,7 +124,10 @@ def build_result(
         n_valid=n_valid,
         invalid=len(labels) - n_valid,
         scores={named.name: estimate.value for named, estimate in estimates},
-        warnings=_warnings(group, answers, n_valid, clustering, method.invalid),
+        warnings=(
+            *_warnings(group, answers, n_valid, clustering, method.invalid),
+            *[estimate.note for _, estimate in estimates if estimate.note],
+        ),
         provenance=Provenance(
             convention=method.convention,
             equivalence=method.equivalence,
@@ -140,6 +146,8 @@ def build_result(
             sampling_usage=_sampling_usage(group) if group.samples or group.lost_usage else None,
             n=group.n,
             similarity=method.similarity,
+            replies_by=method.replies_by,
+            replies_usage=replies_usage,
         ),
         undecided=tuple(
             [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]
@@ -173,7 +181,7 @@ def _labels(answers: Sequence[str | None], valid_labels: Labels, invalid: str) -
 
 
 def build_evidence(
-    group: Group, answers: Sequence[str | None], valid_labels: Labels, invalid: str
+    group: Group, answers: tuple[str | None, ...], valid_labels: Labels, invalid: str
 ) -> tuple[Labels, Evidence]:
     """Return the labels (G,) of the group, and the evidence on the responses that are not dropped.
 
@@ -193,8 +201,9 @@ def build_evidence(
         responses, texts = tuple([responses[i] for i in counted]), tuple([texts[i] for i in counted])
         counted_labels = tuple([labels[i] for i in counted])
         logprobs = tuple([logprobs[i] for i in counted]) if logprobs else None
+        answers = tuple([answers[i] for i in counted])
     known = {name: value for name in EVIDENCE_FIELDS if (value := getattr(given, name)) is not None}
-    return labels, Evidence(counted_labels, logprobs, responses, texts, group.question, **known)
+    return labels, Evidence(counted_labels, logprobs, responses, texts, group.question, answers=answers, **known)
 
 
 def _main(estimates: Sequence[tuple[NamedEstimator, Estimate]], evidence: Evidence) -> tuple[Estimate, str]:

@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
 
 from semantic_entropy.cache.identity import Identified
+from semantic_entropy.errors import SamplingError
 from semantic_entropy.types import Request, Sample, SampleFailure
 
 
@@ -30,6 +31,17 @@ class Sampler(Identified, ABC):
     def notes(self) -> tuple[str, ...]:
         """Warnings for the results of drawn samples, such as an option that the server refused. Default: none."""
         return ()
+
+    def prompt_sampler(self) -> Sampler:
+        """Return a sampler of the same model for the prompts of estimators such as `p_true`.
+
+        It draws the most probable reply (temperature 0), without the system prompt and the template of the user's
+        questions, and keeps `top_logprobs` and `top_tokens` of the reply, with at least 20 alternatives if the model or
+        server sends as many. This sampler is closed by its owner; do not load the model again.
+        """
+        raise SamplingError(
+            f"the sampler {self.name!r} cannot ask the prompts of estimators: it has no prompt_sampler()"
+        )
 
     @abstractmethod
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:

@@ -157,12 +157,16 @@ def _to_fields(sample: Sample) -> dict[str, Any]:
     for name in ("logprobs", "token_entropies", "hidden_state"):
         if fields[name] is not None and not all(map(math.isfinite, fields[name])):
             fields[name] = None
-    if fields["top_logprobs"] is None:
-        del fields["top_logprobs"]  # 0.1.0 has no such field
-    elif any(math.isnan(number) for row in fields["top_logprobs"] for number in row):
+    top, tokens = fields.pop("top_logprobs"), fields.pop("top_tokens")  # 0.1.0 has no such fields
+    if top is not None and any(math.isnan(number) for row in top for number in row):
         fields["top_logprobs"] = None  # as the run that drew it does not use it
-    else:  # -inf: a token that cannot be drawn
-        fields["top_logprobs"] = [[number for number in row if math.isfinite(number)] for row in fields["top_logprobs"]]
+    elif top is not None:  # -inf: a token that cannot be drawn
+        fields["top_logprobs"] = [[number for number in row if math.isfinite(number)] for row in top]
+        if tokens is not None:
+            fields["top_tokens"] = [
+                [text for text, number in zip(texts, row, strict=True) if math.isfinite(number)]
+                for texts, row in zip(tokens, top, strict=True)
+            ]
     return fields
 
 
@@ -176,8 +180,9 @@ def _to_sample(fields: dict[str, Any]) -> Sample:
     """Build a sample from JSON fields. Raise TypeError if a sample has other fields."""
     usage = fields.get("usage")
     lists: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-    if "top_logprobs" in lists:
-        lists["top_logprobs"] = tuple(map(tuple, lists["top_logprobs"]))
+    for name in ("top_logprobs", "top_tokens"):
+        if name in lists:
+            lists[name] = tuple(map(tuple, lists[name]))
     sample = Sample(**{**fields, **lists, "usage": Usage(**usage) if usage else None})
     if not isinstance(sample.text, str):
         raise TypeError("its text is not a str")

@@ -22,7 +22,8 @@ _NOT_IN_EXTRA = {
     ),
 }
 """Fields of a request that `extra` may not hold, and what to use instead."""
-_MOST_ALTERNATIVES = 20  # the limit of OpenAI and of vLLM's default
+MOST_ALTERNATIVES = 20
+"""The largest `top_logprobs` of OpenAI, and of vLLM without options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,7 @@ class DecodingOptions:
     ) -> DecodingOptions:
         """Check the options. Raises OptionError, which names the option that is not valid."""
         mass = checked_top_p(owner, top_p, optional=True)
-        alternatives = checked_number(owner, "top_logprobs", top_logprobs, 0, most=_MOST_ALTERNATIVES, whole=True)
+        alternatives = checked_number(owner, "top_logprobs", top_logprobs, 0, most=MOST_ALTERNATIVES, whole=True)
         if alternatives and not logprobs:
             raise errors.OptionError(f"{owner}: top_logprobs={alternatives} needs logprobs=True")
         return cls(

@@ -20,16 +20,18 @@ Left out: token entropies and hidden states, which these servers do not send.
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Sampler, Usage, errors
 from semantic_entropy_plugins.endpoint.client import OPENAI, Endpoint
 from semantic_entropy_plugins.endpoint.key import Key
 from semantic_entropy_plugins.endpoint.replies import Choice, Token
-from semantic_entropy_plugins.endpoint.request import DecodingOptions
+from semantic_entropy_plugins.endpoint.request import MOST_ALTERNATIVES, DecodingOptions
 from semantic_entropy_plugins.endpoint.retry import Call, RefusedParameters
 from semantic_entropy_plugins.options import checked_text, describe_component
 from semantic_entropy_plugins.samplers.openai_plan import ResponseRange, SamplingPlan, ServerCapacity
@@ -52,6 +54,7 @@ class OpenAISampler(Sampler):
         logprobs: ask for token log-probabilities; a sample has None if the server sends none.
         top_logprobs: ask for the log-probabilities of this number of most probable tokens at each token, 0 to 20, such
             as 15 for the estimators `epr` and `wepr`. Some servers allow fewer.
+        top_tokens: keep the texts of these tokens too.
         extra: more fields of the request, such as {"top_k": 50}. These fields are part of `settings`, so never put a
             secret there.
         concurrency: the largest number of requests in flight, in all threads together; each thread may always have one
@@ -84,6 +87,7 @@ class OpenAISampler(Sampler):
         system: str | None = None,
         logprobs: bool = True,
         top_logprobs: int = 0,
+        top_tokens: bool = False,
         extra: Mapping[str, Any] | None = None,
         concurrency: int = 16,
         timeout: float = 300.0,
@@ -118,11 +122,15 @@ class OpenAISampler(Sampler):
             input_price=input_price,
             output_price=output_price,
         )
+        self.top_tokens = bool(top_tokens)
+        if top_tokens and not top_logprobs:
+            raise errors.OptionError(f"{self.name}: top_tokens=True needs top_logprobs=K, the number of tokens to keep")
         self._capacity = ServerCapacity()
 
     @property
     def settings(self) -> Hashable:
-        return (self.name, self.endpoint.base_url, self.system, *self.decoding.settings)
+        tokens = ("top_tokens",) if self.top_tokens else ()  # without it, the settings of 0.1.0
+        return (self.name, self.endpoint.base_url, self.system, *self.decoding.settings, *tokens)
 
     def describe(self) -> str:
         decoding = self.decoding
@@ -136,6 +144,7 @@ class OpenAISampler(Sampler):
             "system": self.system,
             "logprobs": decoding.logprobs,
             "top_logprobs": decoding.top_logprobs,
+            "top_tokens": self.top_tokens,
             "extra": json.loads(decoding.extra) or None,
         }
         return describe_component(OpenAISampler, self.name, options)
@@ -148,6 +157,14 @@ class OpenAISampler(Sampler):
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         return self.endpoint.run_plan(SamplingPlan(iter(requests), self._capacity, self._call, self._samples))
+
+    def prompt_sampler(self) -> OpenAISampler:
+        sampler = copy.copy(self)  # with the same connections and limits
+        sampler.system, sampler.top_tokens = None, True
+        sampler.decoding = replace(
+            self.decoding, temperature=0.0, top_p=None, seed=None, logprobs=True, top_logprobs=MOST_ALTERNATIVES
+        )
+        return sampler
 
     def close(self) -> None:
         self.endpoint.close()
@@ -182,6 +199,7 @@ class OpenAISampler(Sampler):
                 choice.reasoning,
                 usage=self.endpoint.with_cost(Usage(*of_input, end - start)),
                 top_logprobs=_top_logprobs(tokens),
+                top_tokens=_top_tokens(tokens) if self.top_tokens else None,
             )
             for choice, tokens, of_input, (start, end) in zip(
                 choices, map(_text_tokens, choices), inputs, itertools.pairwise(shares), strict=True
@@ -211,3 +229,10 @@ def _top_logprobs(tokens: Sequence[Token] | None) -> tuple[tuple[float, ...], ..
     if not tokens or not all(token.top for token in tokens):
         return None
     return tuple(tuple(logprob for _, logprob in token.top) for token in tokens)
+
+
+def _top_tokens(tokens: Sequence[Token] | None) -> tuple[tuple[str, ...], ...] | None:
+    """The texts of the alternatives of each token; None if a token has none."""
+    if not tokens or not all(token.top for token in tokens):
+        return None
+    return tuple(tuple(text for text, _ in token.top) for token in tokens)

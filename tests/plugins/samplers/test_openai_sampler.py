@@ -484,3 +484,35 @@ def test_the_usage_of_a_refusal_is_in_the_result_of_the_smaller_requests():
     (usage,), counted = measured_usage(status(400, refusal), samples(usage=(10, 2)), questions=["a"], n=3)
     assert usage == Usage(4, 100, 6, pytest.approx(106e-6))
     assert counted == 106
+
+
+def test_prompts_of_estimators_are_asked_without_the_options_of_the_users_questions(tmp_path):
+    top = [{"token": token, "logprob": math.log(p)} for token, p in (("A", 0.75), ("B", 0.25))]
+    said = completion("A", logprobs={"content": [{"token": "A", "logprob": math.log(0.75), "top_logprobs": top}]})
+    with ChatServer(lambda exchange, _: exchange.send(said)) as server:
+        for _ in range(2):
+            sampler = make_sampler(server, system="Be brief.", top_p=0.5, seed=3)
+            result = estimate(
+                ["Rome", "Paris"],
+                question="Capital of Italy?",
+                estimator=["discrete", "p_true"],
+                sampler=sampler,
+                samples=tmp_path / "samples.jsonl",
+            )
+    assert result.scores["p_true"] == pytest.approx(0.75)
+    assert result.provenance.replies_usage.input_tokens == 10
+    (body,) = server.requests  # the second run found the reply in the file
+    assert [message["role"] for message in body["messages"]] == ["user"]
+    assert {name: body.get(name) for name in ("temperature", "top_p", "seed", "logprobs", "top_logprobs", "n")} == {
+        "temperature": 0.0,
+        "top_p": None,
+        "seed": None,
+        "logprobs": True,
+        "top_logprobs": 20,
+        "n": None,
+    }
+
+
+def test_top_tokens_need_top_logprobs():
+    with pytest.raises(errors.OptionError, match="needs top_logprobs=K"):
+        OpenAISampler("m", top_tokens=True)
