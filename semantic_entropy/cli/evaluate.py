@@ -20,6 +20,7 @@ from semantic_entropy.cli.options import (
     open_scorer,
     quiet_option,
 )
+from semantic_entropy.errors import InputError
 
 if TYPE_CHECKING:
     from semantic_entropy.io import FileRun
@@ -133,10 +134,14 @@ def evaluate_command(
     from semantic_entropy.evaluation.picture import check_picture
     from semantic_entropy.io import check_paths
 
+    names, options = field_names(choices), how_to_read(choices)
+    written = {f"file of --fit {name}": path for name, path in fits}
+    if len(written) < len(fits):
+        raise InputError("--fit names an estimator twice: fit each once")
     if picture:
         check_picture(picture)
-    names, options = field_names(choices), how_to_read(choices)
-    check_paths(file, output, None, choices["cache"], options.requests)
+        written["picture"] = picture
+    check_paths(file, output, None, choices["cache"], options.requests, written)
     columns = new_columns(label, correct, source, scores, names, [name for name, _ in fits])
     run: list[FileRun] = []
     progress = not quiet and sys.stderr.isatty()

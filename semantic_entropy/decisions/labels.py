@@ -62,11 +62,9 @@ def group_label(
         return GroupLabel(not answer, "main")
     if not responses:
         return None
+    if clusters is not None and len(clusters) != len(responses):
+        raise InputError(f"{correct!r} has {len(responses)} labels for {len(clusters)} responses: give one for each")
     if rule != "mean" and clusters is not None:
-        if len(clusters) != len(responses):
-            raise InputError(
-                f"{correct!r} has {len(responses)} labels for {len(clusters)} responses: give one for each"
-            )
         sizes = Counter(label for label in clusters if label >= 0)
         if sizes:
             largest = sizes.most_common(1)[0][0]  # of clusters of equal size, the first one
@@ -103,7 +101,7 @@ def _truth(value: Any, name: str) -> bool:
     """Read true and false, 1 and 0, or a text of one of these."""
     truth = _TRUTHS.get(str(value).strip().lower())
     if truth is None:
-        raise InputError(f"{name!r} is {show_value(value)}; a label is true or false")
+        raise InputError(f"{name!r} is {show_value(value)}; a label is true or false, or 1 or 0")
     return truth
 
 

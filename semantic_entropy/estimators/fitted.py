@@ -23,11 +23,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -50,6 +51,8 @@ _STRENGTHS = (1e-3, 1e-2, 1e-1, 1.0)  # of the penalty, as scikit-learn's C: sma
 _FOLDS = 5
 _FEWEST = 2 * _FOLDS  # of each label: each fold and each fold of its training part has at least one
 _SEED = 0
+_LARGEST = 1e60  # of the numbers in a file: products with hidden states up to 1e150 do not overflow
+_COEFFICIENT = re.compile(r"(mean|max)_rank_(?P<rank>[1-9][0-9]{0,2})")  # of a file of artefactual
 _ROUNDING = 1e-3  # low-precision logits round to log-probabilities slightly above 0
 
 
@@ -101,37 +104,50 @@ class FittedRegression:
         """Read the text of a file. Raise OptionError if it is not a file of this estimator."""
         try:
             fields = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise OptionError(f"{estimator}: {file} is not JSON ({error})") from None
         if isinstance(fields, dict) and isinstance(fields.get("coefficients"), dict) and estimator == "wepr":
-            fields = _of_artefactual(fields)
+            fields = _of_artefactual(fields, file)
         if not isinstance(fields, dict) or fields.pop("format", None) != _FORMAT:
             raise OptionError(
                 f"{estimator}: {file} is not the file of a fitted estimator: fit_{estimator}() writes one"
             )
         if fields.get("estimator") != estimator:
             raise OptionError(f"{estimator}: {file} was fitted for the estimator {fields.get('estimator')!r}")
-        lists = {name: fields.get(name) for name in ("weights", "mean", "scale")}
-        size = len(lists["weights"]) if isinstance(lists["weights"], list) else 0
-        for name, values in {**lists, "intercept": [fields.get("intercept")] * size}.items():
-            if not isinstance(values, list) or len(values) != size or not size or not all(map(_is_finite, values)):
-                raise OptionError(f"{estimator}: {file}: {name} is {show_value(fields.get(name))}, not {size} numbers")
-        if min(fields["scale"]) <= 0:
-            raise OptionError(f"{estimator}: {file}: scale holds {min(fields['scale'])}; each number is above 0")
+        lists = _checked_lists(fields, f"{estimator}: {file}")
+        if estimator == "wepr" and len(lists["weights"]) % 2:
+            raise OptionError(f"wepr: {file} has {len(lists['weights'])} weights; there are two for each rank")
         try:
-            return cls(**{**fields, **{name: tuple(map(float, values)) for name, values in lists.items() if values}})
+            return cls(**{**fields, **lists})
         except TypeError as error:
             raise OptionError(f"{estimator}: {file} has other fields: {error}") from None
 
 
-def _is_finite(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _checked_lists(fields: Mapping[str, Any], what: str) -> dict[str, tuple[float, ...]]:
+    """Return weights, mean and scale as floats. `what` begins the error."""
+    if fields.get("target") not in get_args(Target):
+        raise OptionError(f"{what}: target is {show_value(fields.get('target'))}, not wrong or entropy")
+    lists = {name: fields.get(name) for name in ("weights", "mean", "scale")}
+    size = len(lists["weights"]) if isinstance(lists["weights"], list) else 0
+    for name, values in {**lists, "intercept": [fields.get("intercept")] * size}.items():
+        if not isinstance(values, list) or len(values) != size or not size or not all(map(_is_usable, values)):
+            wanted = "a number" if name == "intercept" else f"{size or 'a list of'} numbers"
+            raise OptionError(f"{what}: {name} is {show_value(fields.get(name))}, not {wanted}")
+    if min(fields["scale"]) <= 1 / _LARGEST:
+        raise OptionError(f"{what}: scale holds {min(fields['scale'])}; each number is above 0")
+    return {name: tuple(map(float, values or ())) for name, values in lists.items()}
 
 
-def _of_artefactual(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _is_usable(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _LARGEST
+
+
+def _of_artefactual(fields: Mapping[str, Any], file: str) -> dict[str, Any]:
     coefficients = fields["coefficients"]
-    ranks = [int(name.rpartition("_")[2]) for name in coefficients if name.rpartition("_")[2].isdecimal()]
-    k = max(ranks, default=0)
+    names = {name: _COEFFICIENT.fullmatch(name) for name in coefficients}
+    if unknown := [name for name, match in names.items() if match is None]:
+        raise OptionError(f"wepr: {file} has a coefficient {unknown[0]!r:.80}; they are mean_rank_1, max_rank_1, ...")
+    k = max((int(match["rank"]) for match in names.values() if match), default=0)
     weights = [coefficients.get(f"{kind}_rank_{j}", 0.0) for kind in ("mean", "max") for j in range(1, k + 1)]
     known = dict.fromkeys(("auroc", "penalty", "threshold"))
     rest = {"estimator": "wepr", "target": "wrong", "convention": "artefactual", "n": 0, "positives": 0}

@@ -31,7 +31,8 @@ from semantic_entropy.evaluation.labelled_scores import (
     read_file,
     read_rows,
 )
-from semantic_entropy.io import FileRun, InputOptions, RunSummary
+from semantic_entropy.files import check_distinct
+from semantic_entropy.io import FileRun, InputOptions, RunSummary, check_paths
 from semantic_entropy.plain_text import plural, to_json_line
 from semantic_entropy.progress import progress_bar
 from semantic_entropy.scorer import Choices, Scorer
@@ -176,7 +177,10 @@ def evaluate(
     names = FieldNames(responses, question)
     columns = new_columns(label, correct, by, score, names, tuple(fit))
     shown = sys.stderr.isatty() if progress is None else progress
+    files = {name: fspath(file) for name, file in fit.items()}
+    written = {f"file of fit {name!r}": file for name, file in files.items()}
     if isinstance(source, str | PathLike):
+        check_paths(fspath(source), None if output is None else fspath(output), None, None, written=written)
         evaluate_file(
             fspath(source),
             columns,
@@ -188,8 +192,8 @@ def evaluate(
             progress=shown,
         )
     else:
+        check_distinct({role: Path(file) for role, file in written.items()})
         read_rows(source, columns, lambda: Scorer(**choices))
-    files = {name: fspath(file) for name, file in fit.items()}
     return evaluation_of(columns, confidence, reference, coverage, resamples, seed, files, shown)
 
 
@@ -261,6 +265,11 @@ def evaluation_of(
             + "".join(f"\n  {bad}" for bad in columns.bad_rows)
         )
     notes = []
+    if fitted := [name for name in columns.scores if name.partition("(")[0] in FITTED]:
+        notes.append(
+            f"{', '.join(fitted)}: fitted on labelled answers; if these rows are among them, the numbers are too good "
+            "(--fit NAME FILE shows cross-validated ones)"
+        )
     for name, file in fit.items():
         title = f"{name} (cross-validated)"
         columns.scores[title] = cross_fitted(name, columns.kept, columns.wrong, file, f"label {columns.rule}")
@@ -332,6 +341,11 @@ def _notes(overall: ScoreTable, unknown: Sequence[str], columns: LabelledScores)
             f"only {few} of the {overall.groups:,} answers are {kind}: the intervals are wide and may be too narrow "
             "all the same"
         )
+    if columns.repeated:
+        notes.append(
+            f"{plural(columns.repeated, 'row')} have the question of an earlier row; the intervals and p-values count "
+            "all rows as independent, and are too narrow"
+        )
     if not has_scikit_learn():
         notes.append(f"Brier score and ECE need scikit-learn: {install_command('semantic-entropy[stats]')}")
     return notes
@@ -370,6 +384,8 @@ def _source_lines(sources: Mapping[str, ScoreTable], mean: ScoreTable) -> list[s
 def _difference_cells(difference: Difference | None) -> list[str]:
     if difference is None:
         return ["", ""]
+    if math.isnan(difference.value):
+        return ["-", "-"]
     value, low, high, p_value = difference
     interval = "" if math.isnan(low) else f" ({low:+.3f} to {high:+.3f})"
     return [f"{value:+.3f}{interval}", format_number(p_value)]

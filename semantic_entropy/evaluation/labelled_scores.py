@@ -54,6 +54,8 @@ class LabelledScores:
         wrong: (N,) whether the answer is wrong.
         sources: (N,) the source of each row; empty text: none.
         rules: the numbers of rows that each rule decided.
+        questions: the different questions of the rows.
+        repeated: the number of rows with the question of an earlier row.
         unlabelled: the number of rows without a label, which are left out.
         bad: the number of rows that cannot be used, which are left out.
         bad_rows: what is wrong with the first ten of them.
@@ -71,6 +73,8 @@ class LabelledScores:
     wrong: list[bool] = field(default_factory=list)
     sources: list[str] = field(default_factory=list)
     rules: Counter[str] = field(default_factory=Counter)
+    questions: set[str] = field(default_factory=set)
+    repeated: int = 0
     unlabelled: int = 0
     bad: int = 0
     bad_rows: list[str] = field(default_factory=list)
@@ -148,6 +152,10 @@ class LabelledScores:
             self.scores.setdefault(name, [math.nan] * len(self.wrong))
         for name, column in self.scores.items():
             column.append(values.get(name, math.nan))
+        _, question = self.fields.question_in(row)
+        if isinstance(question, str):
+            self.repeated += question in self.questions
+            self.questions.add(question)
         source = row.get(self.by)
         self.wrong.append(label.wrong)
         self.sources.append("" if source is None else str(source))

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 from semantic_entropy.errors import InputError
@@ -169,6 +170,7 @@ def check_paths(
     samples: str | Path | None,
     cache: str | Path | None,
     requests: str | None = None,
+    written: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Raise InputError if two files of a run are the same file: it opens, replaces or removes them.
 
@@ -181,10 +183,11 @@ def check_paths(
         samples: the sample store; None: there is none.
         cache: the verdict cache; None: there is none.
         requests: the file of `--requests`; None: there is none.
+        written: other files that the run writes, by their role.
     """
     paths: dict[str, str | Path | IO[Any] | None]
     paths = {"standard input": sys.stdin} if source == "-" else {"input": source}
-    paths |= {"samples file": samples, "requests": requests}
+    paths |= {"samples file": samples, "requests": requests, **written}
     if cache is not None:
         paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}
     if output is not None and not is_stream(output):

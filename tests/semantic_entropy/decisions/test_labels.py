@@ -76,6 +76,7 @@ def test_the_field_of_the_labels_can_have_another_name():
         ({"correct": 0.7}, "main", None, "'correct' is 0.7"),
         ({"correct": "[true,"}, "main", None, "must be a list of true and false"),
         ({"correct": [True]}, "main", (0, 0), "'correct' has 1 labels for 2 responses"),
+        ({"correct": [True]}, "mean", (0, 0), "'correct' has 1 labels for 2 responses"),
         ({}, "median", None, "label='median' is unknown: use one of main, majority, mean"),
     ],
 )

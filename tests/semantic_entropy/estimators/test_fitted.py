@@ -167,12 +167,35 @@ def test_the_description_names_the_content_of_the_file(tmp_path):
         ({"mean": [0.0]}, "mean is"),
         ({"scale": [0.0, 1.0]}, "each number is above 0"),
         ({"intercept": math.nan}, "intercept is nan"),
+        ({"intercept": 10**400}, "not a number"),
+        ({"weights": [1e80, 1.0]}, "weights is"),
+        ({"target": "right"}, "target is 'right', not wrong or entropy"),
         ({"n": "absent"}, "has other fields"),
     ],
 )
 def test_a_file_with_wrong_content_is_an_error_that_names_the_field(tmp_path, changes, message):
     with pytest.raises(OptionError, match=message):
         load_estimator("probe", file=written(tmp_path, **changes))
+
+
+@pytest.mark.parametrize("name", ["mean_rank_999999999", "max_rank_0", "median_rank_1", "mean_rank_²"])
+def test_a_coefficient_with_another_name_is_an_error(tmp_path, name):
+    path = tmp_path / "weights.json"
+    path.write_text(json.dumps({"intercept": 0, "coefficients": {"mean_rank_1": 1.0, name: 1.0}}))
+    with pytest.raises(OptionError, match=f"has a coefficient '{name}'; they are mean_rank_1, max_rank_1"):
+        load_estimator("wepr", file=path)
+
+
+def test_nested_brackets_are_an_error_of_the_file(tmp_path):
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    with pytest.raises(OptionError, match=r"deep.json is not JSON"):
+        load_estimator("wepr", file=tmp_path / "deep.json")
+
+
+def test_weights_of_wepr_come_in_pairs(tmp_path):
+    file = written(tmp_path, estimator="wepr", **dict.fromkeys(("weights", "mean", "scale"), [1.0] * 3))
+    with pytest.raises(OptionError, match="has 3 weights; there are two for each rank"):
+        load_estimator("wepr", file=file)
 
 
 def test_a_missing_file_is_an_error_that_says_how_to_get_one(tmp_path):

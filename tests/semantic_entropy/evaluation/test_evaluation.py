@@ -164,11 +164,27 @@ def test_many_values_of_the_source_field_give_no_table_by_source():
 
 
 def test_rows_of_one_class_say_that_nothing_can_be_evaluated(tmp_path):
-    found = evaluate([{"correct": True, "scores": {"mine": 1}}] * 2)
+    found = evaluate([{"correct": True, "scores": {"mine": 1, "yours": 2}}] * 2)
+    assert "nan" not in str(found)
     assert "all answers are right, so no score can be evaluated" in str(found)
     assert json.loads(found.to_json())["overall"]["scores"]["mine"]["metrics"]["auroc"]["value"] is None
     with pytest.raises(InputError, match="all 2 answers are right"):
         found.save_picture(tmp_path / "curves.png")
+
+
+def test_rows_with_the_question_of_an_earlier_row_are_counted():
+    rows = [row | {"question": f"Q{i // 2}"} for i, row in enumerate(scored(mine=[1, 2, 3, 4]))]
+    notes = evaluate(rows, resamples=0).notes
+    assert any(note.startswith("2 rows have the question of an earlier row; the intervals") for note in notes)
+    rows = [row | {"question": f"Q{i}"} for i, row in enumerate(rows)]
+    assert not any("earlier row" in note for note in evaluate(rows, resamples=0).notes)
+
+
+def test_scores_of_a_fitted_estimator_may_have_seen_the_labels():
+    assert any(
+        note.startswith("probe: fitted on labelled answers; if these rows are among them, the numbers are too good")
+        for note in evaluate(scored(probe=[0.1, 0.2], mine=[1, 2]), resamples=0).notes
+    )
 
 
 def test_the_report_has_the_base_rate_the_difference_and_the_sources():

@@ -114,3 +114,23 @@ def test_the_command_fits_and_writes_a_file_that_the_estimator_reads(tmp_path):
     found = [estimate(row["responses"], greedy=row["greedy"], estimator=wepr).scores["wepr"] for row in rows[:2]]
     assert found[0] > 0.8
     assert found[1] < 0.2
+
+
+def test_no_other_file_of_the_run_is_replaced_by_weights(tmp_path):
+    file, output = write(tmp_path / "rows.jsonl", [{"responses": ["x", "y"], "correct": True}]), tmp_path / "out.jsonl"
+    before = file.read_text()
+    for fits, message in (
+        (["--fit", "wepr", file], "rows.jsonl is both input and file of --fit wepr"),
+        (["--fit", "probe", output], "out.jsonl is both file of --fit probe and output"),
+        (["--fit", "wepr", "w.json", "--fit", "probe", "w.json"], "both file of --fit wepr and file of --fit probe"),
+        (["--fit", "wepr", "a.json", "--fit", "wepr", "b.json"], "--fit names an estimator twice"),
+    ):
+        ran = CliRunner().invoke(main, ["evaluate", str(file), "-o", str(output), *map(str, fits)])
+        assert ran.exit_code == 1
+        assert message in ran.output
+    with pytest.raises(InputError, match=r"rows.jsonl is both input and file of fit 'wepr'"):
+        evaluate(file, fit={"wepr": file})
+    with pytest.raises(InputError, match=r"both file of fit 'wepr' and file of fit 'probe'"):
+        evaluate([{"responses": ["x"]}], fit={"wepr": output, "probe": output})
+    assert file.read_text() == before
+    assert not output.exists()
