@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from semantic_entropy.cli.options import (
+    FiniteNumber,
     OutputFile,
     cache_option,
     field_names,
@@ -21,6 +22,9 @@ from semantic_entropy.cli.options import (
     sampling_options,
 )
 from semantic_entropy.results import MAX_UNDECIDED
+
+if TYPE_CHECKING:
+    from semantic_entropy.decisions import RowGate
 
 
 @click.command("estimate")
@@ -35,15 +39,38 @@ from semantic_entropy.results import MAX_UNDECIDED
     "--max-undecided",
     default=MAX_UNDECIDED,
     show_default=True,
-    type=click.FloatRange(0, 1),
+    type=FiniteNumber(0, 1),
     metavar="SHARE",
     help="If the judge cannot decide a larger share of the compared pairs, the exit status is 1.",
+)
+@click.option(
+    "--fail-above",
+    type=FiniteNumber(0),
+    metavar="NATS",
+    help="A gate: a row fails if its entropy is higher, unknown, or rests on too little; see --fail-rate.",
+)
+@click.option(
+    "--fail-rate",
+    default=0.0,
+    show_default=True,
+    type=FiniteNumber(0, 1),
+    metavar="SHARE",
+    help="With --fail-above: if a larger share of the rows fails, the exit status is 3.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of writing it to OUTPUT.bad.jsonl.")
 @quiet_option
 def estimate_command(
-    *, file: str, output: str | None, overwrite: bool, strict: bool, quiet: bool, max_undecided: float, **choices: Any
+    *,
+    file: str,
+    output: str | None,
+    overwrite: bool,
+    strict: bool,
+    quiet: bool,
+    max_undecided: float,
+    fail_above: float | None,
+    fail_rate: float,
+    **choices: Any,
 ) -> None:
     """Measure every row of a file.
 
@@ -61,11 +88,17 @@ def estimate_command(
     Where the judge cannot decide a pair, its answers count as different. If this concerns more than --max-undecided of
     all compared pairs, the rows are written, and the exit status is 1.
 
+    With --fail-above, the exit status is 3 if a larger share of the rows than --fail-rate fails. A row fails if its
+    entropy is above --fail-above (nats) or unknown, if it has fewer than two valid answers or more invalid ones than
+    valid ones, if more than --max-undecided of its pairs are undecided, or if it is a bad row. Rows whose results an
+    earlier run wrote count too. Without rows, the gate fails. Exit status 3 goes before 1.
+
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
     """
     from semantic_entropy.io import FileRun, check_paths
 
+    gate = _gate(fail_above, fail_rate, max_undecided, choices)
     if choices["sampler"] and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
     names, options = field_names(choices), how_to_read(choices)
@@ -73,7 +106,7 @@ def estimate_command(
         file, output, choices["samples"], choices["cache"], options.requests
     )  # before a file is opened or removed
     with open_scorer(choices) as scorer:
-        run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict, options=options)
+        run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict, options=options, gate=gate)
         try:
             summary = run.execute(progress=not quiet and sys.stderr.isatty())
         except KeyboardInterrupt:
@@ -89,7 +122,28 @@ def estimate_command(
         click.echo(f"cache {scorer.cache}", err=True)
     if scorer.store:
         click.echo(f"samples {scorer.store}", err=True)
+    if summary.gate and not summary.gate.passed:
+        click.echo("exit status 3: the gate failed", err=True)
+        sys.exit(3)
     if too_many := summary.undecided_share > max_undecided:
         click.echo(f"exit status 1: more pairs are undecided than --max-undecided {max_undecided:g}", err=True)
     if summary.rejected or too_many:
         sys.exit(1)
+
+
+def _gate(fail_above: float | None, fail_rate: float, max_undecided: float, choices: dict[str, Any]) -> RowGate | None:
+    """Return the gate that the options describe; None: there is none. With -n auto, it sets the threshold too."""
+    from semantic_entropy.decisions import RowGate, entropy_rule
+
+    if fail_above is None:
+        if fail_rate:
+            raise click.UsageError("--fail-rate needs --fail-above, which says when a row fails")
+        return None
+    if choices["n"] == "auto":
+        threshold = choices["threshold"] = choices["threshold"] if choices["threshold"] is not None else fail_above
+        if threshold != fail_above:
+            raise click.UsageError(
+                f"-n auto draws responses until the decision at --threshold {threshold:g} is settled, and --fail-above "
+                f"{fail_above:g} is another decision: leave --threshold out"
+            )
+    return RowGate(entropy_rule(fail_above, max_undecided), fail_rate)

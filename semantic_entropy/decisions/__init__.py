@@ -3,6 +3,7 @@
 This folder is also the place of calibration, guarantees, drift and gates on the entropy of a group.
 """
 
+from semantic_entropy.decisions.gate import GateSummary, RowGate, entropy_rule, why_unusable
 from semantic_entropy.decisions.judge_tuning import (
     DEFAULT_FIELDS,
     LabelledPair,
@@ -18,16 +19,20 @@ __all__ = [
     "DEFAULT_FIELDS",
     "LABEL_RULES",
     "CrossValidation",
+    "GateSummary",
     "GroupLabel",
     "LabelRule",
     "LabelledPair",
     "Quality",
     "QualityComparison",
+    "RowGate",
     "ThresholdReport",
     "best_threshold",
     "cross_validate",
+    "entropy_rule",
     "group_label",
     "quality",
     "read_labelled_pairs",
     "tune_threshold",
+    "why_unusable",
 ]

@@ -138,6 +138,9 @@ class JsonlWriter(_LineWriter):
             self._lines.append([(row.number, new)])
         return True
 
+    def kept(self, number: int) -> Mapping[str, Any]:
+        return split_line(self._lines.line_of(number))[1]
+
     def write(self, measured: Sequence[MeasuredRow]) -> None:
         self._lines.append(
             [(row.number, to_line(row, row.fields or {}, result.to_dict(), self._runs)) for row, result in measured]

@@ -181,6 +181,12 @@ class ParquetWriter(ResultWriter):
             return False
         return True
 
+    def kept(self, number: int) -> Mapping[str, Any]:
+        place = self._lines.places[number]
+        if place >= 0 or self._finished is None:
+            return split_line(self._lines.line_of(number))[1]
+        return self._finished.read(-2 - place)[1]
+
     def write(self, measured: Sequence[MeasuredRow]) -> None:
         lines = []
         for row, result in measured:

@@ -162,6 +162,11 @@ class ResultLines:
         self.places.extend([-1] * (number + 1 - len(self.places)))
         self.places[number] = offset
 
+    def line_of(self, number: int) -> bytes:
+        """Return the line that belongs to the row with this number."""
+        with self._lock:
+            return self.read(self.places[number])
+
     def append(self, lines: Sequence[tuple[int, str]]) -> None:
         """Append lines, given as (row number, line). If a write fails, the lines before the failure are in the file."""
         with self._lock:

@@ -153,6 +153,10 @@ class ResultWriter(ABC):
         """If the output has a result for this row, keep it with the present fields of the row, and return True."""
         return False
 
+    def kept(self, number: int) -> Mapping[str, Any]:
+        """Return the fields of the result of a row that `keep` found."""
+        raise NotImplementedError(f"{type(self).__name__} keeps no results, and has none of row {number}")
+
     @abstractmethod
     def prepare(self, row: InputRow) -> str | None:
         """Return why this format cannot hold the fields of the row; None: it can."""

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from semantic_entropy.clusters import EVIDENCE_FIELDS
+from semantic_entropy.decisions import GateSummary, RowGate
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.files import locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
@@ -53,6 +54,7 @@ class RunSummary:
         empty_input: the name of the input if the input has no rows, else empty.
         hint: advice for the user about bad rows; empty if there is none.
         warning: what may make the results of this run wrong, such as rows without a question; empty if there is none.
+        gate: the rows that fail the gate of the run; None: the run has no gate.
     """
 
     rows: int
@@ -70,6 +72,7 @@ class RunSummary:
     empty_input: str = ""
     hint: str = ""
     warning: str = ""
+    gate: GateSummary | None = None
 
     @property
     def undecided_share(self) -> float:
@@ -77,8 +80,9 @@ class RunSummary:
         return self.undecided / self.pairs if self.pairs else 0.0
 
     def __str__(self) -> str:
+        gate = str(self.gate) if self.gate else ""
         if self.empty_input:
-            return f"{self.empty_input} has no rows"
+            return "\n".join(filter(None, (f"{self.empty_input} has no rows", gate)))
         rate = "" if self.retryable else " (nothing left to do)"
         if self.seconds > 0 and self.rows:
             rate = f" ({self.rows / self.seconds:,.0f} rows/s)"
@@ -100,7 +104,7 @@ class RunSummary:
             share = f"{self.empty:,} of {self.responses:,} responses ({self.empty / self.responses:.1%})"
             parts.append(f"{share} are empty")
         warning = f"warning: {self.warning}" if self.warning else ""
-        return "\n".join(filter(None, ("; ".join(parts), warning, self.hint)))
+        return "\n".join(filter(None, ("; ".join(parts), warning, self.hint, gate)))
 
 
 class FileRun:
@@ -114,6 +118,7 @@ class FileRun:
         overwrite: True: remove an existing output and measure all rows; False: continue it.
         strict: True: stop at the first bad row; False: write bad rows to OUTPUT.bad.jsonl.
         options: how the input is read.
+        gate: counts the rows that fail a rule, with those that have their result from an earlier run.
 
     Raises:
         InputError: the input does not exist, two paths are the same file, or a suffix is unknown.
@@ -130,7 +135,9 @@ class FileRun:
         overwrite: bool,
         strict: bool,
         options: InputOptions = FOUND,
+        gate: RowGate | None = None,
     ) -> None:
+        self.gate = gate
         names = replace(names, evidence=scorer.needs & set(EVIDENCE_FIELDS))
         self.scorer, self.names, self.strict, self.overwrite = scorer, names, strict, overwrite
         self.rows = 0  # number of rows measured and written so far
@@ -202,6 +209,7 @@ class FileRun:
             responses=self._given + (drawn.responses if drawn else 0),
             cut_off=self._given_cut_off + (drawn.cut_off if drawn else 0),
             empty=drawn.empty if drawn else 0,
+            gate=self.gate.summary(self.reader.unit) if self.gate else None,
         )
 
     # Keeping
@@ -217,6 +225,8 @@ class FileRun:
                 keyed = replace(row, key=row_key(row, self.names))
                 if self.writer.keep(keyed):
                     self.skipped += 1
+                    if self.gate:
+                        self.gate.add(keyed.number, self.writer.kept(keyed.number))
                     if self.skipped % _CHUNK == 0:
                         self._move_bar()
                 else:
@@ -312,6 +322,9 @@ class FileRun:
         self.bad.add(bad)
         self.writer.write(good)
         self.rows += len(good)
+        if self.gate:
+            self.gate.add_results((row.number, result) for row, result in good)
+            self.gate.add_bad((row.number, problem) for row, problem in bad)
         for row, result in good:
             self._note_question(row, result)
             self.writer.count_pairs(result.provenance.pairs, result.provenance.undecided)
