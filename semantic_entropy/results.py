@@ -6,21 +6,21 @@ Entropies are in nats. Shapes: G responses, M clusters.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
-import types
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, overload
 
 from semantic_entropy.errors import InputError
+from semantic_entropy.plain_fields import from_plain
 from semantic_entropy.plain_text import shorten, to_json_line
 from semantic_entropy.types import Interval, Labels, Sample, Usage
 
 MAX_UNDECIDED = 0.1
 """The share of undecided pairs above which a batch and a file have a warning: the entropies say more about the judge
 than about the model."""
+CALIBRATION_FIELDS = ("p_wrong", "flag", "threshold")
+"""The fields of a result that only a calibration fills. A table or file without a calibration does not have them."""
 _ROUNDING = 1e-6  # sums of float32 probabilities exceed 1 by less
 _MAX_CLUSTERS_SHOWN = 8  # most clusters in a repr, so that it fits on a screen
 
@@ -80,6 +80,11 @@ class Provenance:
         similarity: the similarity that an estimator reads; None: no estimator reads one. "given": the caller's matrix.
         replies_by: the sampler that replied to the prompts of estimators, such as `p_true`; None: nothing was asked.
         replies_usage: the cost of these replies; None: no cost is known.
+        estimators: the estimators of `Result.scores`, with the options that differ from their defaults.
+        stopping_rule: the rule of `n="auto"` that ended the sampling; None: the number of responses was fixed.
+        model: the model that the caller declares for the responses that it passed; None: the caller declares none, or
+            a sampler drew the responses.
+        calibration: the digest of the calibration that was applied; None: none was.
     """
 
     convention: str
@@ -101,6 +106,10 @@ class Provenance:
     similarity: str | None = None
     replies_by: str | None = None
     replies_usage: Usage | None = None
+    estimators: tuple[str, ...] = ()
+    stopping_rule: str | None = None
+    model: str | None = None
+    calibration: str | None = None
 
     @property
     def pairs(self) -> int:
@@ -142,6 +151,12 @@ class Result:
         provenance: the convention, the judge, the versions, the numbers of pairs, and the costs.
         undecided: the pairs without a verdict, with reasons.
         samples: (G,) the samples that the sampler drew; None: the caller passed the responses.
+        p_wrong: the probability that the answer is wrong, from a calibration; None: there is no calibration, or it
+            knows no probability for this result.
+        flag: whether the calibration says not to answer with this result; None: there is no calibration. True unless
+            the score is known and at most the threshold.
+        threshold: the highest score that the calibration answers with; None: there is no calibration, or it certified
+            no threshold.
     """
 
     entropy: float
@@ -158,6 +173,9 @@ class Result:
     provenance: Provenance
     undecided: tuple[Undecided, ...] = ()
     samples: tuple[Sample, ...] | None = None
+    p_wrong: float | None = None
+    flag: bool | None = None
+    threshold: float | None = None
 
     @property
     def interval(self) -> Interval | None:
@@ -175,7 +193,9 @@ class Result:
         return interval(sizes) if sizes else None
 
     def to_dict(self, *, interval: bool = False) -> dict[str, Any]:
-        """Return lists, dicts, strings and numbers, with None for nan. The key `samples` exists only with a sampler.
+        """Return lists, dicts, strings and numbers, with None for nan.
+
+        The key `samples` exists only with a sampler; `p_wrong`, `flag` and `threshold` only with a calibration.
 
         Args:
             interval: True: add the key "interval" with {"entropy": [low, high], "majority": [low, high]} of the
@@ -201,6 +221,8 @@ class Result:
         }
         if self.samples:
             fields["samples"] = list(map(_sample_fields, self.samples))
+        if self.flag is not None:
+            fields |= {"p_wrong": _finite(self.p_wrong), "flag": self.flag, "threshold": _finite(self.threshold)}
         if interval:
             found = self.interval
             fields["interval"] = found and {name: list(ends) for name, ends in found._asdict().items()}
@@ -219,7 +241,10 @@ class Result:
         """
         if not isinstance(fields, Mapping):
             raise InputError(f"a result is a dict, as from Result.to_dict(), and not {fields!r:.80}")
-        result: Self = _from_plain(cls, fields, "")
+        provenance = fields.get("provenance")
+        if not isinstance(provenance, Mapping) or provenance.get("calibration") is None:
+            fields = {name: value for name, value in fields.items() if name not in CALIBRATION_FIELDS}  # of the row
+        result: Self = from_plain(cls, fields, of="a result", missing="pass the dict of Result.to_dict()")
         _check_clusters(result)
         return result
 
@@ -241,10 +266,17 @@ class Result:
         if self.invalid:
             lines.append(f"  invalid answers: {self.invalid}")
         lines += [f"  warning: {warning}" for warning in self.warnings]
+        lines += [self._decision()] * (self.flag is not None)
         judge = self.provenance.equivalence + " (auto)" * self.provenance.equivalence_reason.startswith("auto")
         pairs = self.provenance.pairs
         compared = f"{pairs} pair{'s' * (pairs != 1)} compared"
         return "\n".join([*lines, f"  judge: {judge} \u00b7 {compared} \u00b7 details: result.provenance"])
+
+    def _decision(self) -> str:
+        known = self.p_wrong is not None and not math.isnan(self.p_wrong)
+        chance = f"p(wrong) {self.p_wrong:.1%}" if known else "p(wrong) unknown"
+        limit = "no threshold is certified" if self.threshold is None else f"threshold {self.threshold:.6g}"
+        return f"  {'flagged: do not answer with this' if self.flag else 'not flagged'} ({chance}, {limit})"
 
 
 def undecided_warning(undecided: int, pairs: int) -> str:
@@ -328,7 +360,8 @@ def _provenance_fields(provenance: Provenance) -> dict[str, Any]:
     fields = {field.name: getattr(provenance, field.name) for field in dataclasses.fields(provenance)}
     usages = {name: _usage_fields(value) for name, value in fields.items() if isinstance(value, Usage)}
     decided_by = [{"judge": each.judge, "pairs": each.pairs} for each in provenance.decided_by]
-    return {**fields, **usages, "versions": dict(provenance.versions), "decided_by": decided_by}
+    plain = {"versions": dict(provenance.versions), "estimators": list(provenance.estimators)}
+    return {**fields, **usages, **plain, "decided_by": decided_by}
 
 
 def _sample_fields(sample: Sample) -> dict[str, Any]:
@@ -365,44 +398,3 @@ def _check_clusters(result: Result) -> None:
     for name, share in [*((f"probabilities[{i}]", p) for i, p in enumerate(result.probabilities)), *shares]:
         if not (math.isnan(share) or -_ROUNDING <= share <= 1 + _ROUNDING):
             raise InputError(f"the field {name} of a result is {share!r}; a probability is in [0, 1]")
-
-
-def _from_plain(hint: Any, value: Any, where: str) -> Any:
-    """Convert lists, dicts, texts and numbers to the type of an annotation. `where` names the value in errors."""
-    if dataclasses.is_dataclass(hint):
-        return _build(typing.cast("type", hint), value, where)
-    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
-    if origin is types.UnionType:  # X | None
-        return None if value is None else _from_plain(arguments[0], value, where)
-    if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_from_plain(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Mapping and isinstance(value, Mapping):
-        return {key: _from_plain(arguments[1], item, f"{where}[{key!r}]") for key, item in value.items()}
-    if hint is float and (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
-        try:
-            return math.nan if value is None else float(value)
-        except OverflowError:
-            raise InputError(f"the field {where} of a result is {value!r:.80}; it is too large for a float") from None
-    if hint in (int, str) and isinstance(value, hint) and not isinstance(value, bool):
-        return value
-    name = getattr(hint, "__name__", str(hint)) if origin is None else {tuple: "list", Mapping: "dict"}[origin]
-    raise InputError(f"the field {where} of a result is {value!r:.80}; it must have the type {name}")
-
-
-def _build(kind: type, fields: Any, where: str) -> Any:
-    if not isinstance(fields, Mapping):
-        raise InputError(f"the field {where} of a result is {fields!r:.80}; it must be a dict")
-    values = {}
-    optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
-    for name, hint in _hints(kind).items():
-        path = f"{where}.{name}".lstrip(".")
-        if name in fields:
-            values[name] = _from_plain(hint, fields[name], path)
-        elif name not in optional:
-            raise InputError(f"the field {path} of a result is missing: pass the dict of Result.to_dict()")
-    return kind(**values)
-
-
-@functools.cache
-def _hints(kind: type) -> dict[str, Any]:
-    return typing.get_type_hints(kind)

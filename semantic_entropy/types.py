@@ -199,6 +199,7 @@ class Group:
         evidence: what is known in addition, for estimators that use it; None: nothing.
         asked: the number of pairs that a judge was asked for in earlier rounds of sampling (`n="auto"`).
         judging_usage: the cost of these verdicts.
+        stopping_rule: the rule of `n="auto"` that ended the sampling; None: the number of responses was fixed.
     """
 
     responses: tuple[str, ...]
@@ -213,6 +214,7 @@ class Group:
     evidence: GivenEvidence | None = None
     asked: int = 0
     judging_usage: Usage | None = None
+    stopping_rule: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,13 @@
 """From scores to decisions: the threshold above which a judge's score means "the same", and the labels of groups.
 
-This folder is also the place of calibration, guarantees, drift and gates on the entropy of a group.
+`calibration` maps scores to p(wrong) and a threshold, `conditions` says for which results, `guarantee` certifies the
+threshold. This folder is also the place of drift and gates on the entropy of a group.
 """
 
+from semantic_entropy.decisions.calibration import METHODS, Calibration, CalibrationMethod
+from semantic_entropy.decisions.conditions import Conditions, Origin
 from semantic_entropy.decisions.gate import GateSummary, RowGate, entropy_rule, why_unusable
+from semantic_entropy.decisions.guarantee import DELTA, Guarantee, labels_needed, learn_then_test
 from semantic_entropy.decisions.judge_tuning import (
     DEFAULT_FIELDS,
     LabelledPair,
@@ -17,12 +21,19 @@ from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best
 
 __all__ = [
     "DEFAULT_FIELDS",
+    "DELTA",
     "LABEL_RULES",
+    "METHODS",
+    "Calibration",
+    "CalibrationMethod",
+    "Conditions",
     "CrossValidation",
     "GateSummary",
     "GroupLabel",
+    "Guarantee",
     "LabelRule",
     "LabelledPair",
+    "Origin",
     "Quality",
     "QualityComparison",
     "RowGate",
@@ -31,6 +42,8 @@ __all__ = [
     "cross_validate",
     "entropy_rule",
     "group_label",
+    "labels_needed",
+    "learn_then_test",
     "quality",
     "read_labelled_pairs",
     "tune_threshold",

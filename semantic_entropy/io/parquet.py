@@ -38,6 +38,7 @@ from semantic_entropy.tables import (
     free_name,
     open_keys,
     result_shape,
+    stored_fields,
 )
 from semantic_entropy.tables.arrow import CONVERSION_ERRORS, arrow_type, pa, pq, to_array
 
@@ -243,7 +244,8 @@ class ParquetWriter(ResultWriter):
 
     def _write_table(self, target: Path, digest: str) -> None:
         keys, runs = self._open_keys()
-        types = {name: arrow_type(shape) for name, shape in result_shape(keys).items()} | {"row_key": pa.string()}
+        shapes, stored = result_shape(keys), stored_fields(is_calibrated="calibration" in self._runs[0])
+        types = {name: arrow_type(shapes[name]) for name in stored} | {"row_key": pa.string()}
         self._columns.find_types(self._places)
         own = self._columns.schema
         names = {name: free_name(name, own.names) for name in types}
@@ -252,7 +254,7 @@ class ParquetWriter(ResultWriter):
         with pq.ParquetWriter(target, schema) as writer:
             collected: list[Any] = []
             for part, table in zip(self._parts(), self._columns.tables(self._places()), strict=True):
-                columns = _result_columns(part) | {"row_key": [each.key for each in part]}
+                columns = _result_columns(part, stored) | {"row_key": [each.key for each in part]}
                 arrays = [to_array(columns[name], kind) for name, kind in types.items()]
                 both = pa.Table.from_arrays([*table.columns, *arrays], [*table.column_names, *names.values()])
                 collected.append(both.cast(schema))
@@ -267,7 +269,7 @@ class ParquetWriter(ResultWriter):
         keys: dict[str, list[str]] = {}
         runs: dict[int, RunChoices] = {}
         for part in self._parts():
-            for name, found in open_keys(_result_columns(part)).items():
+            for name, found in open_keys(_result_columns(part, RESULT_FIELDS)).items():
                 keys[name] = list(dict.fromkeys([*keys.get(name, ()), *found]))
             for each in part:
                 index = -1 if is_sampled(each.result) else 0
@@ -307,8 +309,8 @@ class _Stored(NamedTuple):
     key: str
 
 
-def _result_columns(part: Sequence[_Stored]) -> dict[str, list[Any]]:
-    return {name: [each.result.get(name) for each in part] for name in RESULT_FIELDS}
+def _result_columns(part: Sequence[_Stored], names: Sequence[str]) -> dict[str, list[Any]]:
+    return {name: [each.result.get(name) for each in part] for name in names}
 
 
 def is_sampled(result: Mapping[str, Any]) -> bool:

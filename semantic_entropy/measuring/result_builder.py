@@ -148,6 +148,8 @@ def build_result(
             similarity=method.similarity,
             replies_by=method.replies_by,
             replies_usage=replies_usage,
+            estimators=tuple([named.description for named, _ in estimates]),
+            stopping_rule=group.stopping_rule,
         ),
         undecided=tuple(
             [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]

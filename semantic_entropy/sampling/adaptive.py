@@ -171,7 +171,11 @@ class AdaptiveRun(SamplingRun):
                 continue
             del window[index]
             self._groups[index] = replace(
-                group, asked=open_.asked, judging_usage=open_.judging_usage, lost_usage=open_.lost_usage
+                group,
+                asked=open_.asked,
+                judging_usage=open_.judging_usage,
+                lost_usage=open_.lost_usage,
+                stopping_rule=str(self.rule),
             )
             self._count(sampled.samples, open_.lost)
             yield replace(sampled, index=index, lost=open_.lost)

@@ -12,6 +12,7 @@ from semantic_entropy.tables.columns import (
     open_keys,
     result_columns,
     result_shape,
+    stored_fields,
 )
 from semantic_entropy.tables.field_names import QUESTION, FieldNames, QuestionUse
 from semantic_entropy.tables.frames import TableT, as_table, measure_table
@@ -29,4 +30,5 @@ __all__ = [
     "open_keys",
     "result_columns",
     "result_shape",
+    "stored_fields",
 ]

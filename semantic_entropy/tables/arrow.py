@@ -27,7 +27,7 @@ def arrow_type(shape: Shape) -> Any:
         return pa.list_(arrow_type(shape[0]))
     if isinstance(shape, dict):
         return pa.struct([(name, arrow_type(inner)) for name, inner in shape.items()])
-    return {str: pa.string(), int: pa.int64(), float: pa.float64()}[shape]
+    return {str: pa.string(), int: pa.int64(), float: pa.float64(), bool: pa.bool_()}[shape]
 
 
 def to_array(values: Sequence[Any], kind: Any) -> Any:

@@ -15,19 +15,30 @@ import typing
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from semantic_entropy.results import Result
+from semantic_entropy.results import CALIBRATION_FIELDS, Result
 
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 
-RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(Result) if field.name != "samples")
-"""The fields of a result that a table or file stores: all except `samples`, because the row has the responses."""
+RESULT_FIELDS = tuple(
+    field.name for field in dataclasses.fields(Result) if field.name not in ("samples", *CALIBRATION_FIELDS)
+)
+"""The fields of every result that a table or file stores: all except `samples`, because the row has the responses."""
 _DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # for a table without rows
 
 
 def result_columns(results: Iterable[Result]) -> dict[str, list[Any]]:
-    """Return a list of values for each of `RESULT_FIELDS`. The values are those of `Result.to_dict()`."""
+    """Return a list of values for each of `RESULT_FIELDS`. The values are those of `Result.to_dict()`.
+
+    If a calibration was applied to the results, the columns of `CALIBRATION_FIELDS` come last.
+    """
     rows = [result.to_dict() for result in results]
-    return {name: [row[name] for row in rows] for name in RESULT_FIELDS}
+    names = stored_fields(is_calibrated=any("flag" in row for row in rows))
+    return {name: [row.get(name) for row in rows] for name in names}
+
+
+def stored_fields(*, is_calibrated: bool) -> tuple[str, ...]:
+    """Return the names of the fields of a result that a table or file stores."""
+    return RESULT_FIELDS + CALIBRATION_FIELDS if is_calibrated else RESULT_FIELDS
 
 
 def open_keys(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
@@ -39,10 +50,10 @@ def open_keys(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
 
 
 def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
-    """Return the shape of each of `RESULT_FIELDS`. `keys` are the keys of the open mappings, from `open_keys`."""
+    """Return the shape of each of the `stored_fields`. `keys` are the keys of the open mappings, from `open_keys`."""
     keys = {name: keys.get(name) or default for name, default in _DEFAULT_KEYS.items()}
     shape: dict[str, Shape] = _shape(Result, keys, "")
-    return {name: shape[name] for name in RESULT_FIELDS}
+    return {name: shape[name] for name in stored_fields(is_calibrated=True)}
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

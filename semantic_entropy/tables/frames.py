@@ -75,7 +75,7 @@ class _PandasFrame(TableAdapter):
         return [_arrays_as_lists(value) for value in self.table[name].tolist()]
 
     def with_columns(self, columns: Mapping[str, list[Any]], shapes: Mapping[str, Shape]) -> Any:
-        dtypes = {float: "float64", int: "int64", str: None}  # None: pandas chooses how it stores texts
+        dtypes = {float: "float64", int: "int64", bool: "bool", str: None}  # None: pandas chooses how it stores texts
         table = self.table.copy(deep=False)
         for name, column in columns.items():
             dtype = "object" if isinstance(shapes[name], list | dict) else dtypes[shapes[name]]
@@ -119,7 +119,7 @@ class _PolarsFrame(TableAdapter):
             return pl.List(self._dtype(shape[0]))
         if isinstance(shape, dict):
             return pl.Struct({name: self._dtype(inner) for name, inner in shape.items()})
-        return {str: pl.String, int: pl.Int64, float: pl.Float64}[shape]
+        return {str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean}[shape]
 
 
 class _HuggingFaceDataset(TableAdapter):
@@ -237,7 +237,7 @@ def measure_table(
     free = {field: free_name(field, table.names) for field in columns}
     return table.with_columns(
         {free[field]: column for field, column in columns.items()},
-        {free[field]: shape for field, shape in shapes.items()},
+        {free[field]: shapes[field] for field in columns},
     )
 
 

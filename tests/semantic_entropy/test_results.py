@@ -55,6 +55,10 @@ provenances = st.builds(
     sampler=st.none() | texts,
     sampling_usage=usages,
     n=st.none() | st.integers(),
+    estimators=st.lists(texts, max_size=2).map(tuple),
+    stopping_rule=st.none() | texts,
+    model=st.none() | texts,
+    calibration=st.none() | texts,
 )
 samples = st.builds(
     Sample,
@@ -82,6 +86,9 @@ any_results = st.builds(
     provenance=provenances,
     undecided=st.lists(st.builds(Undecided, texts, texts, texts), max_size=2).map(tuple),
     samples=st.none() | st.lists(samples, min_size=1, max_size=2).map(tuple),
+    p_wrong=st.none() | floats,
+    flag=st.none() | st.booleans(),
+    threshold=st.none() | floats,
 )
 shares = st.floats(0, 1) | st.just(math.nan)
 
@@ -94,8 +101,12 @@ def possible_results(draw):
     left = iter(numbers)
     labels = tuple([-1 if label < 0 else next(left) for label in labels])
     members = [tuple(i for i, label in enumerate(labels) if label == number) for number in range(len({*numbers}))]
+    found = draw(any_results)
+    if found.provenance.calibration is None or found.flag is None:
+        bare = dataclasses.replace(found.provenance, calibration=None)
+        found = dataclasses.replace(found, provenance=bare, p_wrong=None, flag=None, threshold=None)
     return dataclasses.replace(
-        draw(any_results),
+        found,
         labels=labels,
         answers=tuple(draw(st.lists(st.none() | texts, min_size=len(labels), max_size=len(labels)))),
         clusters=tuple(Cluster(indices, draw(st.none() | texts), draw(shares)) for indices in members),
@@ -108,6 +119,8 @@ def test_to_dict_has_every_field_in_order_with_none_for_nan(result):
     expected = {key: to_json_value(value) for key, value in dataclasses.asdict(result).items()}
     if result.samples is None:
         del expected["samples"]
+    if result.flag is None:  # there is no calibration
+        del expected["p_wrong"], expected["flag"], expected["threshold"]
     assert json.dumps(result.to_dict()) == json.dumps(expected)
     assert json.loads(result.to_json()) == json.loads(json.dumps(expected))
 
@@ -128,6 +141,11 @@ def numbers_of(value):
         return [value]
     items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
     return [number for item in items for number in numbers_of(item)]
+
+
+def test_fields_of_a_row_are_not_taken_for_those_of_a_calibration():
+    result = estimate(BOOKER)
+    assert Result.from_dict({**result.to_dict(), "flag": "red", "p_wrong": 2, "threshold": []}) == result
 
 
 def test_a_measured_result_is_rebuilt_and_equal():
