@@ -16,6 +16,7 @@ from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clusters import (
     EVIDENCE_FIELDS,
     Clusterer,
+    Convention,
     Equivalence,
     as_lists,
     is_batch,
@@ -31,9 +32,11 @@ from semantic_entropy.measuring import (
     AnySimilarity,
     Interviewer,
     Measurer,
+    NamedEstimator,
     Options,
     Resources,
     Similarity,
+    check_is_read,
     check_options,
     load_similarity,
     name_estimators,
@@ -74,6 +77,7 @@ class _HasToList(Protocol):
     def to_list(self) -> Any: ...
 
 
+_COMPARED = {"similarity", "greedy_similarity"}  # what `similarity=` computes
 ArrayLike: TypeAlias = _HasTolist | _HasToList
 """A NumPy array, a tensor, or a pandas or polars Series: it is read as a list."""
 
@@ -200,7 +204,7 @@ class Scorer:
             if clusterer is None
             else as_clusterer(clusterer)
         )
-        named = name_estimators(_estimators(self.convention.estimators if estimator is None else estimator))
+        named = _named(estimator, self.convention)
         if self.rule and not isinstance(named[0].estimator, Discrete):
             raise InputError(
                 f'n="auto" compares the discrete entropy with the threshold, and the first estimator is '
@@ -208,8 +212,10 @@ class Scorer:
             )
         self.needs = frozenset[str]().union(*(each.reads for each in named))
         self.similarity: Similarity | None = None
-        if self.needs & {"similarity", "greedy_similarity"}:
+        if self.needs & _COMPARED:
             self.similarity = load_similarity(similarity, lambda name: self._resources.judge(name, similarity_options))
+        elif str(similarity) != JACCARD:
+            check_is_read({"similarity"}, named)
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
         self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
@@ -267,6 +273,9 @@ class Scorer:
         if "equivalence" in choices:
             choices = {"equivalence_options": None, **choices}  # the options of this scorer are those of its judge
         merged: Choices = {**self.choices, **choices}
+        reads = [each.reads & _COMPARED for each in _named(merged["estimator"], load_convention(merged["convention"]))]
+        if "similarity" not in choices and not any(reads):
+            merged = {**merged, "similarity": JACCARD, "similarity_options": None}
         return Scorer(**merged, _resources=self._resources)
 
     @overload
@@ -348,7 +357,8 @@ class Scorer:
                 G + 1 rows and columns, the last ones belong to the greedy answer.
 
         Raises:
-            InputError: an argument cannot be used. The message names the group, the response and the value.
+            InputError: an argument cannot be used, or no estimator reads it. The message names the group, the response
+                and the value.
             EvidenceError: an estimator that you named needs evidence that a response does not have.
             EquivalenceError: the judge broke its contract, or its model or server is not available.
             SamplingError: the sampler's model or server is not available, or refuses the requests. Responses that were
@@ -466,6 +476,7 @@ class Scorer:
                 raise InputError(f"{given} belong to responses: pass responses too")
             return self._sample(question, progress)
         evidence = _evidence_arguments(evidence)
+        check_is_read([name for name, value in evidence.items() if value is not None], self._measurer.estimators)
         if table := as_table(responses):
             names = {name: evidence.get(name) for name in self.needs & set(EVIDENCE_FIELDS)} | dict(evidence)
             return measure_table(table, self.measure, self.uses_question, column, question, logprobs, group_by, names)
@@ -521,8 +532,9 @@ def _stopping_rule(n: Any, threshold: float | None, min_n: int, max_n: int) -> S
     return None
 
 
-def _estimators(given: AnyEstimator | Sequence[AnyEstimator]) -> list[EntropyEstimator]:
+def _named(given: AnyEstimator | Sequence[AnyEstimator] | None, convention: Convention) -> list[NamedEstimator]:
+    given = convention.estimators if given is None else given
     many = list(given) if isinstance(given, list | tuple) else [given]
     if not many:
         raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
-    return [as_estimator(each) for each in many]
+    return name_estimators([as_estimator(each) for each in many])

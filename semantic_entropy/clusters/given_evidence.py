@@ -19,6 +19,7 @@ EVIDENCE_FIELDS = tuple(field.name for field in fields(GivenEvidence))
 """The names of all evidence besides log-probabilities, which are also arguments of `estimate` and fields of a row."""
 _NO_LIST = (str, bytes, Mapping, AbstractSet)  # float("1") is a number, and the values of a set have no order
 _LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
+_LARGEST_SUM = 1.1  # of the probabilities of a token's alternatives: above 1 by rounding of low-precision logits
 _ROUNDING = 1e-3  # low-precision logits round to values slightly above 0; a higher value is a mistake
 
 
@@ -43,7 +44,7 @@ _LOGPROB = _Numbers(
     _ROUNDING,
     "a log-probability is finite and at most 0 (nats)",
 )
-_VECTOR = _Numbers("numbers", "number", "dimension", -1e150, 1e150, "it has finite numbers")
+_VECTOR = _Numbers("numbers", "number", "dimension", -1e150, 1e150, "it has finite numbers, at most 1e150 in size")
 _KINDS = {
     "logprobs": _LOGPROB,
     "top_logprobs": _LOGPROB._replace(each="alternative of a token, in nats", lowest=-math.inf, may_be_infinite=True),
@@ -86,6 +87,11 @@ def check_evidence(
         found[name] = _CHECKS[name](name, given[name], responses, where)
     matrix, size = found.get("similarity"), responses
     if matrix and len(matrix) == responses + 1:  # the last row and column belong to the greedy answer
+        if "greedy" not in found:
+            raise EvidenceError(
+                f"{where}similarity has {responses + 1} rows for {responses} responses, and the last one belongs to a "
+                "greedy answer: pass greedy= too, or one row and column for each response"
+            )
         found.setdefault("greedy_similarity", matrix[-1][:-1])
         found["similarity"] = tuple([row[:size] for row in matrix[:size]])
     for name in ("token_entropies", "token_similarity", "top_logprobs"):
@@ -118,6 +124,9 @@ def _lists_of_greedy(value: Mapping[str, Any], what: str) -> dict[str, Any]:
         if value.get(name) is not None:
             check = _tokens_of_one if name == "top_logprobs" else _row
             lists[name] = check(name, value[name], what if name == "top_logprobs" else f"{what}: {name}")
+    for name in ("token_entropies", "top_logprobs"):
+        if name in lists and "logprobs" in lists and len(lists[name]) != len(lists["logprobs"]):
+            raise EvidenceError(f"{what} has {len(lists['logprobs'])} logprobs and {len(lists[name])} {name}")
     return lists
 
 
@@ -165,7 +174,15 @@ def _tokens_of_one(name: str, values: Any, what: str) -> tuple[tuple[float, ...]
         raise EvidenceError(
             f"{what}: {name}={show_value(values)} must be a list with one list of floats for each token"
         )
-    return tuple([_row(name, row, f"{what}: {name} of token {i}") for i, row in enumerate(values)])
+    tokens = tuple([_row(name, row, f"{what}: {name} of token {i}") for i, row in enumerate(values)])
+    for i, token in enumerate(tokens):
+        total = math.fsum(map(math.exp, token))
+        if total > _LARGEST_SUM:
+            raise EvidenceError(
+                f"{what}: {name} of token {i} are those of probabilities with the sum {total:.3g}, and all tokens "
+                "together have 1: pass natural logarithms of the probabilities after softmax"
+            )
+    return tokens
 
 
 def _top_logprobs(name: str, values: Any, responses: int, where: str) -> tuple[tuple[tuple[float, ...], ...], ...]:

@@ -51,7 +51,7 @@ class Predictive(_LogprobEstimator):
 
     def estimate(self, evidence: Evidence) -> Estimate:
         log_likelihoods = self._log_likelihoods(evidence)
-        return Estimate(-sum(log_likelihoods) / len(log_likelihoods))
+        return Estimate(0.0 - sum(log_likelihoods) / len(log_likelihoods))  # 0.0 and not -0.0 if all are 0
 
 
 def cluster_likelihoods(labels: Sequence[int], log_likelihoods: Sequence[float]) -> list[float]:

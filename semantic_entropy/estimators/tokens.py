@@ -85,7 +85,7 @@ class Perplexity(AnswerEstimator):
     uses = frozenset({"logprobs", "greedy"})
 
     def score_answer(self, values: Sequence[float]) -> float:
-        log_perplexity = -math.fsum(values) / len(values)
+        log_perplexity = max(0.0, -math.fsum(values) / len(values))  # a log-probability can be rounded above 0
         return math.exp(log_perplexity) if log_perplexity < math.log(_LARGEST) else _LARGEST
 
 
@@ -97,7 +97,7 @@ class MinProbability(AnswerEstimator):
     higher_is_uncertain = False
 
     def score_answer(self, values: Sequence[float]) -> float:
-        return math.exp(min(values))
+        return math.exp(min(0.0, *values))  # a log-probability can be rounded above 0
 
 
 class _AlternativesEstimator(AnswerEstimator):

@@ -12,16 +12,19 @@ Entropies are in nats. Shapes: G responses, M clusters.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from semantic_entropy.clusters import EVIDENCE_FIELDS, without_dropped
 from semantic_entropy.contracts import check_requirements, describe, run_estimator
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
+from semantic_entropy.registry import default_registry
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
 from semantic_entropy.types import (
     Clustering,
@@ -70,6 +73,30 @@ def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimat
             "once; if their options differ, let describe() return the options"
         )
     return named
+
+
+def check_is_read(given: Iterable[str], estimators: Sequence[NamedEstimator]) -> None:
+    """Raise InputError if no estimator reads a field of `Evidence` that the caller gave, so that it changes nothing."""
+    read = frozenset[str]().union(*(each.reads for each in estimators))
+    if "greedy_similarity" in read:
+        read |= {"greedy", "similarity"}  # it is computed from these
+    for name in sorted(set(given) - read):
+        named = ", ".join(each.name for each in estimators)
+        hint = "; the judge that makes the clusters is equivalence=" if name == "similarity" else ""
+        raise InputError(
+            f"{name}= is given, and no estimator of this call reads it ({named}). These read it: "
+            f"{', '.join(_readers(name)) or 'none'}. Name one in estimator=, or leave {name}= out{hint}"
+        )
+
+
+def _readers(field: str) -> Iterator[str]:
+    """The names of the registered estimators that read this field of `Evidence`."""
+    registry = default_registry()
+    for entry in registry.entries("estimator"):
+        with contextlib.suppress(Exception):  # a plugin that cannot be loaded is no part of this error
+            component: Any = entry.component.load()
+            if field in component.requires | component.uses:
+                yield registry.name_of(entry)
 
 
 @dataclass(frozen=True, slots=True)

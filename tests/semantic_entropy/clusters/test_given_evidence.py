@@ -10,7 +10,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from semantic_entropy import EvidenceError, Scorer, estimate
+from semantic_entropy import EvidenceError, InputError, Scorer, estimate
 from semantic_entropy.clusters import evidence_of_samples, one_group
 from semantic_entropy.plugin import EntropyEstimator, Estimate, Sample
 
@@ -94,6 +94,15 @@ def test_the_last_row_of_a_larger_matrix_belongs_to_the_greedy_answer():
         ({"token_entropies": [[1], []]}, "token_entropies of response 1 are empty"),
         ({"top_logprobs": [[[-1]], [[0.5]]]}, "response 1: top_logprobs of token 0 hold 0.5"),
         ({"top_logprobs": [[-1], [-1]]}, "response 0: top_logprobs of token 0 are -1; pass a list of floats"),
+        (
+            {"top_logprobs": [[[-1, -2]], [[-0.22, -0.52]]]},  # the logarithms to base 10 of 0.6 and 0.3
+            "response 1: top_logprobs of token 0 are those of probabilities with the sum 1.4",
+        ),
+        ({"similarity": [[1] * 3] * 3}, "similarity has 3 rows for 2 responses, and the last one belongs to a greedy"),
+        (
+            {"greedy": {"text": "Rome", "logprobs": [-1], "top_logprobs": [[-1, -2], [-1, -2]]}},
+            "greedy has 1 logprobs and 2 top_logprobs",
+        ),
         ({"greedy_similarity": [1]}, "greedy_similarity has 1 numbers for 2 responses"),
         ({"greedy": "Rome"}, "greedy='Rome' must be a mapping with a text"),
         ({"greedy": {"text": "Rome", "logprobs": []}}, "greedy: logprobs are empty"),
@@ -109,6 +118,28 @@ def test_impossible_evidence_is_an_error_that_names_its_place(given, message):
     assert message in str(error.value)
     with pytest.raises(EvidenceError, match=r"^group 1: "):
         estimate([["a", "b"]] * 2, estimator=Keeps(), **{name: [None, value] for name, value in given.items()})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("embeddings", [[1], [2]]), ("greedy", {"text": "a"}), ("similarity", [[1, 0], [0, 1]])]
+)
+def test_evidence_that_no_estimator_reads_is_an_error_that_names_its_readers(name, value):
+    readers = {"embeddings": "eigenscore", "greedy": "perplexity", "similarity": "eigv"}[name]
+    for estimator in (None, "discrete"):
+        with pytest.raises(InputError, match=rf"^{name}= is given, and no estimator .* \(discrete.*{readers}"):
+            estimate(["a", "b"], estimator=estimator, **{name: value})
+    with pytest.raises(InputError, match=f"^{name}= is given"):
+        estimate(pd.DataFrame({"responses": [["a", "b"]], "v": [value]}), **{name: "v"})
+    frame = pd.DataFrame({"responses": [["a", "b"]], name: [value]})
+    assert estimate(frame, equivalence="exact").n_valid[0] == 2  # a column that no argument names
+
+
+def test_a_similarity_that_no_estimator_reads_is_an_error():
+    with pytest.raises(InputError, match=r"similarity= is given.*makes the clusters is equivalence="):
+        Scorer(similarity=lambda left, right: 0.5)
+    with Scorer(similarity=lambda left, right: 0.5, estimator="deg") as scorer:
+        assert scorer.derive(estimator="discrete").similarity is None
+        assert scorer.derive(invalid="drop").estimate(["a", "b"]).scores["deg"] == 0.25
 
 
 def test_a_table_has_evidence_in_columns_of_the_same_names():

@@ -192,3 +192,9 @@ def test_descriptions_have_the_options_that_are_not_the_default():
 @pytest.mark.parametrize("estimator", [EigV(), Deg(), Ecc(), KLE(), EigenScore()], ids=lambda each: each.name)
 def test_the_estimators_keep_their_contract(estimator):
     check_estimator(estimator)
+
+
+@pytest.mark.parametrize(("size", "expected"), [(3, 0.67), (5, 0.42), (10, 0.07)])
+def test_kernel_language_entropy_of_equal_responses_falls_with_their_number(size, expected):
+    similarity = ((1.0,) * size,) * size
+    assert KLE().estimate(Evidence((0,) * size, similarity=similarity)).value == pytest.approx(expected, abs=0.005)

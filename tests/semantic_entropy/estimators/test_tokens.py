@@ -157,3 +157,8 @@ def test_an_impossible_number_of_alternatives_is_an_error(k):
     with pytest.raises(OptionError, match="must be"):
         load_estimator("epr", k=k)
     assert load_estimator("epr", k=10).describe() == "epr(k=10)"
+
+
+def test_log_probabilities_that_are_rounded_above_0_give_no_probability_above_1():
+    found = estimate(["a"], logprobs=[[0.0005]], estimator=["perplexity", "min_probability"]).scores
+    assert found == {"perplexity": 1.0, "min_probability": 1.0}

@@ -71,10 +71,11 @@ def half(_left: str, _right: str) -> float:
     return 0.5
 
 
-def test_a_similarity_that_no_estimator_reads_changes_nothing(tmp_path):
-    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a b", "a c"]}]), tmp_path / "out.jsonl"
-    measure(path, out)
-    assert measure(path, out, similarity=half).skipped == 1
+def test_a_similarity_that_no_estimator_reads_is_an_error_and_a_field_of_this_name_is_not_read(tmp_path):
+    path, out = write(tmp_path / "in.jsonl", [{"responses": ["a b", "a c"], "similarity": "?"}]), tmp_path / "out.jsonl"
+    with pytest.raises(InputError, match="similarity= is given, and no estimator"):
+        measure(path, out, similarity=half)
+    assert measure(path, out).rejected == 0
 
 
 class Lengths(EntropyEstimator):
