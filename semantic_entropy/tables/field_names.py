@@ -8,6 +8,7 @@ each row by itself, so the result of a row does not depend on other rows.
 from __future__ import annotations
 
 import fnmatch
+import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -66,8 +67,9 @@ class FieldNames:
         return (self.responses, self.logprobs, self.id, *sorted(self.evidence))
 
     def evidence_in(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the evidence of a row besides log-probabilities."""
-        return {name: fields[name] for name in self.evidence if fields.get(name) is not None}
+        """Return the evidence of a row besides log-probabilities. Texts with JSON, as in a CSV file, are decoded."""
+        found = {name: _decoded(fields.get(name)) for name in self.evidence}
+        return {name: value for name, value in found.items() if value is not None}
 
     def single_response(self, names: Collection[Any]) -> str:
         """Return the field of a row that has one response: `responses`, or the first of the common names."""
@@ -108,6 +110,16 @@ class FieldNames:
             if isinstance(text, str) and text.strip():
                 return name, text
         return None, None
+
+
+def _decoded(value: Any) -> Any:
+    """Return the list or object in a JSON text; None for an empty text; other values unchanged."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value) if value.lstrip().startswith(("[", "{")) else value.strip() or None
+    except (ValueError, RecursionError):
+        return value
 
 
 class QuestionUse:

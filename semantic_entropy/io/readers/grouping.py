@@ -145,9 +145,8 @@ class GroupedReader(RowReader):
 
     def _evidence(self, members: Sequence[InputRow]) -> dict[str, Any]:
         """Return the evidence of a group: a list with that of each row, and one greedy answer."""
-        known: dict[str, Any] = {
-            name: [(row.fields or {}).get(name) for row in members] for name in self.names.evidence
-        }
+        each = [self.names.evidence_in(row.fields or {}) for row in members]
+        known: dict[str, Any] = {name: [given.get(name) for given in each] for name in self.names.evidence}
         known = {name: values for name, values in known.items() if any(value is not None for value in values)}
         if (greedy := known.get("greedy")) and all(_same(greedy[0], other) for other in greedy):
             known |= {"greedy": greedy[0]}

@@ -152,3 +152,17 @@ def test_new_rules_of_the_judge_that_compares_texts_are_another_run(tmp_path, mo
     monkeypatch.setattr(Scores, "rules", 2)
     with pytest.raises(InputError, match="rules of scores 2"):
         measure(path, out, equivalence="exact", estimator=MeanSimilarity(), similarity="scores")
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_cells_of_a_csv_file_hold_evidence_as_json(tmp_path, grouped):
+    lines = ["id,responses,token_entropies,greedy"]
+    if grouped:
+        lines += ['1,a,[0.5],"{""text"": ""abc""}"', '1,b,"[1, 2]","{""text"": ""abc""}"', "2,a,[0.25],"]
+    else:
+        lines += ['1,"[""a"", ""b""]","[[0.5], [1, 2]]","{""text"": ""abc""}"', '2,"[""a""]",[[0.25]],']
+    path, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    path.write_text("\n".join([*lines, '3,"[""a""]",nothing,'][: None if not grouped else -1]) + "\n")
+    summary = measure(path, out, estimator=Lengths(), options=InputOptions(group_by="id" if grouped else None))
+    assert [row["scores"]["lengths"] for row in read(out)] == [6.5, 0.25]
+    assert summary.rejected == (0 if grouped else 1)
