@@ -89,9 +89,9 @@ def estimate(
     column `responses` returns a table with the results as columns. With a sampler, the responses are drawn first:
     `estimate(question="...", sampler="openai", sampler_options={"model": "..."}, n=10)`.
 
-    The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`,
-    `equivalence_options`, `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`,
-    `similarity_options`, `sampler`, `sampler_options`, `n`, `threshold`, `min_n`, `max_n`, `samples`. `similarity` is a
+    The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`, `equivalence_options`,
+    `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`, `similarity_options`, `sampler`,
+    `sampler_options`, `n`, `threshold`, `min_n`, `max_n`, `greedy` (True or False), `samples`. `similarity` is a
     matrix, or the name or function that `Scorer` takes. All calls in a process share the judges that are loaded by name
     with the same options, and a verdict cache in memory. A sampler that is given by name is loaded and closed by each
     call.
@@ -256,6 +256,8 @@ def _estimate_once(choices: Mapping[str, Any], *call: Any) -> Any:
     choices = {name: value for name, value in choices.items() if name not in EVIDENCE_FIELDS}
     if isinstance(evidence.get("similarity"), str) or callable(evidence.get("similarity")):
         choices["similarity"] = evidence.pop("similarity")
+    if isinstance(evidence.get("greedy"), bool):
+        choices["greedy"] = evidence.pop("greedy")
     _check_names(choices, estimate)
     key = _choices_key(choices)
     if key is None:

@@ -151,6 +151,7 @@ class Result:
         provenance: the convention, the judge, the versions, the numbers of pairs, and the costs.
         undecided: the pairs without a verdict, with reasons.
         samples: (G,) the samples that the sampler drew; None: the caller passed the responses.
+        greedy_sample: the greedy answer that the sampler drew, with `greedy=True`.
         p_wrong: the probability that the answer is wrong, from a calibration; None: there is no calibration, or it
             knows no probability for this result.
         flag: whether the calibration says not to answer with this result; None: there is no calibration. True unless
@@ -173,6 +174,7 @@ class Result:
     provenance: Provenance
     undecided: tuple[Undecided, ...] = ()
     samples: tuple[Sample, ...] | None = None
+    greedy_sample: Sample | None = None
     p_wrong: float | None = None
     flag: bool | None = None
     threshold: float | None = None
@@ -195,7 +197,7 @@ class Result:
     def to_dict(self, *, interval: bool = False) -> dict[str, Any]:
         """Return lists, dicts, strings and numbers, with None for nan.
 
-        The key `samples` exists only with a sampler; `p_wrong`, `flag` and `threshold` only with a calibration.
+        The keys `samples` and `greedy_sample` exist only with a sampler; `p_wrong`, `flag` and `threshold` only with a calibration.
 
         Args:
             interval: True: add the key "interval" with {"entropy": [low, high], "majority": [low, high]} of the
@@ -221,6 +223,8 @@ class Result:
         }
         if self.samples:
             fields["samples"] = list(map(_sample_fields, self.samples))
+        if self.greedy_sample:
+            fields["greedy_sample"] = _sample_fields(self.greedy_sample)
         if self.flag is not None:
             fields |= {"p_wrong": _finite(self.p_wrong), "flag": self.flag, "threshold": _finite(self.threshold)}
         if interval:
@@ -348,12 +352,7 @@ def _finite_list(values: Sequence[float] | None) -> list[float | None] | None:
 
 
 def _usage_fields(usage: Usage) -> dict[str, Any]:
-    return {
-        "requests": usage.requests,
-        "input_tokens": usage.input_tokens,
-        "output_tokens": usage.output_tokens,
-        "cost": _finite(usage.cost),
-    }
+    return {**dataclasses.asdict(usage), "cost": _finite(usage.cost)}
 
 
 def _provenance_fields(provenance: Provenance) -> dict[str, Any]:

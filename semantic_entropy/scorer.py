@@ -53,6 +53,7 @@ from semantic_entropy.registry import (
 from semantic_entropy.results import BatchResult, Result
 from semantic_entropy.sampling import (
     AdaptiveRun,
+    GreedyRun,
     Sampler,
     SampleStore,
     SamplingRun,
@@ -121,6 +122,7 @@ class SamplingChoices(Choices, total=False):
     threshold: float | None
     min_n: int
     max_n: int
+    greedy: bool
     samples: str | PathLike[str] | None
 
 
@@ -154,6 +156,8 @@ class Scorer:
         threshold: for n="auto", the entropy in nats that you compare results with.
         min_n: for n="auto", the number of responses of the first round.
         max_n: for n="auto", the largest number of responses.
+        greedy: True: also draw the greedy answer (temperature 0) of each question. Scores of one answer, such as
+            "perplexity" and "cocoa", are then those of the greedy answer, which `Result.greedy_sample` holds.
         samples: a JSON lines file that stores each drawn response. Stored responses are not drawn again.
 
     Raises:
@@ -182,12 +186,15 @@ class Scorer:
         threshold: float | None = None,
         min_n: int = 3,
         max_n: int = 10,
+        greedy: bool = False,
         samples: str | PathLike[str] | None = None,
         _resources: Resources | None = None,
     ) -> None:
         self.rule = _stopping_rule(n, threshold, min_n, max_n)
         if self.rule and sampler is None:
             raise InputError('n="auto" draws responses until a decision is settled: pass sampler= too')
+        if greedy and sampler is None:
+            raise InputError("greedy=True draws the greedy answer of each question: pass sampler= too")
         if samples is not None and sampler is None:
             raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
         check_options("equivalence", equivalence, equivalence_options)
@@ -219,6 +226,7 @@ class Scorer:
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
         self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
+        self.greedy_sampler = as_sampler(self.sampler.greedy_sampler()) if greedy and self.sampler else None
         self.store = None if samples is None else SampleStore(samples)
         self._measurer = Measurer(
             resources=self._resources,
@@ -433,9 +441,12 @@ class Scorer:
     def sampling_run(self) -> SamplingRun:
         """Return a new run of the sampler. The sampler must not be None."""
         assert self.sampler is not None
+        run: SamplingRun
         if self.rule:
-            return AdaptiveRun(self.sampler, self.rule, self._measurer.without_scores().measure, self.store)
-        return SamplingRun(self.sampler, int(self.n), self.store)
+            run = AdaptiveRun(self.sampler, self.rule, self._measurer.without_scores().measure, self.store)
+        else:
+            run = SamplingRun(self.sampler, int(self.n), self.store)
+        return GreedyRun(run, self.greedy_sampler, self.store) if self.greedy_sampler else run
 
     def uses_question(self, result: Result) -> bool:
         """Whether the judge that gave this result reads the question."""
@@ -447,6 +458,7 @@ class Scorer:
         self._closed = True
         if self._owned:
             self._owned.close()
+        self.greedy_sampler = None  # it uses the model of the sampler
         if self.sampler and self._close_sampler:
             self.sampler.close()
         if self.store:

@@ -89,7 +89,8 @@ def check_sampler(sampler: Sampler, questions: Sequence[str] = QUESTIONS, n: int
 
     For each request, the sampler must yield n samples, or fewer samples and then one failure. It must take a request
     only when it can start work on the request, and stop when its stream is closed. `settings` must be plain values that
-    stay the same, texts must be str, and log-probabilities at most 0.
+    stay the same, texts must be str, and log-probabilities at most 0. The sampler of its greedy answers, if it has one,
+    keeps the same rules.
 
     The check draws 2 n samples for each question and starts a long list of other requests. This costs money on a paid
     API.
@@ -257,6 +258,16 @@ def _sampler_rules(sampler: Sampler, questions: Sequence[str], n: int) -> Iterat
         requests = [Request(index, question, n, first) for index, question in enumerate(questions)]
         yield from _outcome_rules(stream_samples(sampler, iter(requests)))
     yield from _laziness_rules(sampler, questions)
+    if type(sampler).greedy_sampler is not Sampler.greedy_sampler:
+        yield from _greedy_rules(sampler.greedy_sampler(), questions[0])
+
+
+def _greedy_rules(greedy: Any, question: str) -> Iterator[str]:
+    if not isinstance(greedy, Sampler):
+        yield f"greedy_sampler() returned {greedy!r:.80}: it must return a Sampler"
+        return
+    yield from _settings_rules(greedy)
+    yield from _outcome_rules(stream_samples(greedy, iter([Request(0, question, 1)])))
 
 
 def _settings_rules(sampler: Sampler) -> Iterator[str]:

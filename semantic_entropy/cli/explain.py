@@ -98,6 +98,8 @@ def print_clusters(
         for index in cluster.indices:
             line = f"    [dim]{index:>3}[/dim]  {escape(one_line(responses[index]))}"
             console.print(line, overflow="ellipsis", no_wrap=True)
+    if result.greedy_sample:
+        console.print(f"\ngreedy answer: {escape(one_line(result.greedy_sample.text))}")
     provenance = result.provenance
     judged_by = f"{provenance.equivalence} ({provenance.equivalence_reason})"
     method = one_line(f"{judged_by}; {provenance.clusterer}; {provenance.estimator}")

@@ -153,6 +153,9 @@ _SAMPLING_OPTIONS = (
     click.option("--threshold", type=float, metavar="NATS", help="For -n auto: the entropy that you compare with."),
     click.option("--min-n", default=3, show_default=True, help="For -n auto: responses of the first round."),
     click.option("--max-n", default=10, show_default=True, help="For -n auto: most responses per question."),
+    click.option(
+        "--greedy", is_flag=True, help="Also draw the greedy answer (temperature 0), for scores of one answer."
+    ),
     click.option("--samples", type=OutputFile(), help="The file that stores drawn responses, one JSON line each."),
 )
 
@@ -270,8 +273,10 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
             choices["equivalence_options"] = parse_options(options)
         if sampler:
             choices["sampler_options"] = parse_options(sampler_options)
-        elif sampler_options or choices["samples"]:
-            raise InputError("--sampler-option and --samples need --sampler NAME: they set how responses are drawn")
+        elif sampler_options or choices["samples"] or choices.get("greedy"):
+            raise InputError(
+                "--sampler-option, --samples and --greedy need --sampler NAME: they set how responses are drawn"
+            )
         yield stack.enter_context(Scorer(equivalence, estimator=estimators or None, sampler=sampler, **choices))
 
 

@@ -20,15 +20,14 @@ from typing import Any
 
 from semantic_entropy.cache.identity import describe_function, describe_identity
 from semantic_entropy.errors import InputError
-from semantic_entropy.io.rows import InputRow
+from semantic_entropy.io.rows import GREEDY, InputRow
 from semantic_entropy.measuring import JACCARD
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames
 
 RunChoices = dict[str, Any]
-GREEDY = "greedy"
 _DEFAULTS = {"convention": "default", "equivalence": "auto", "invalid": "separate"}
-_ABSENT = {"sampler": "no sampler", "n": "no sampler"}
+_ABSENT = {"sampler": "no sampler", "n": "no sampler", "greedy": "no greedy answer"}
 
 
 def row_key(row: InputRow, names: FieldNames) -> str:
@@ -63,7 +62,11 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
     choices = _given(choices | {"rules": _rules(measuring)})
     if scorer.sampler is None:
         return [choices]
-    sampler = {"sampler": describe_identity(scorer.sampler), "n": str(scorer.rule) if scorer.rule else scorer.n}
+    sampler = {
+        "sampler": describe_identity(scorer.sampler),
+        "n": str(scorer.rule) if scorer.rule else scorer.n,
+        "greedy": describe_identity(scorer.greedy_sampler) if scorer.greedy_sampler else None,
+    }
     return [choices, _given(choices | sampler | {"rules": _rules([*measuring, scorer.sampler])})]
 
 

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import write_lines
 from semantic_entropy.io.jsonl import unwritable
-from semantic_entropy.io.rows import InputRow, UnwritableFieldError, has_nan, json_fields
+from semantic_entropy.io.rows import GREEDY, InputRow, UnwritableFieldError, has_nan, json_fields
 from semantic_entropy.plain_text import has_surrogate, to_json_line
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.tables.arrow import CONVERSION_ERRORS, escape_surrogates, pa, to_array
@@ -106,7 +106,7 @@ class JsonColumns(InputColumns):
     """The fields of JSON objects as columns. In `_types`, None means JSON text."""
 
     def __init__(self, names: FieldNames, folder: Path) -> None:
-        self.drawn = (names.responses, names.logprobs)
+        self.drawn = (names.responses, names.logprobs, GREEDY)
         self._types: dict[str, Any] = {}
         self.schema = pa.schema([])
         self._folder = folder
@@ -172,7 +172,11 @@ class JsonColumns(InputColumns):
         self._file.close()
 
     def _by_field(self, part: Places) -> dict[str, list[Any]]:
-        rows = [self._read(number) | sampled for number, sampled in part]
+        rows = []
+        for number, sampled in part:
+            own = self._read(number)
+            given = {GREEDY: own[GREEDY]} if own.get(GREEDY) is not None else {}  # not drawn, and it may have changed
+            rows.append({**own, **sampled, **given})
         names = dict.fromkeys(chain.from_iterable(rows))
         return {name: [row.get(name) for row in rows] for name in names}
 

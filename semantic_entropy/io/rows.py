@@ -25,6 +25,8 @@ from semantic_entropy.types import Group
 if TYPE_CHECKING:
     from semantic_entropy.io.result_lines import KeyIndex
 
+GREEDY = "greedy"
+"""The field with the answer that is scored, which a sampler fills with `--greedy`."""
 _AS_TEXT = (dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID)  # Parquet types that JSON does not have
 
 
@@ -64,7 +66,10 @@ class InputRow:
         """Return the row. If the row needs responses, set `sampled` to the names of the fields that a sampler fills."""
         if not self.needs_responses(names):
             return self
-        return replace(self, sampled=frozenset((names.responses, names.logprobs)))
+        return replace(self, sampled=frozenset((names.responses, names.logprobs, *self._without_greedy())))
+
+    def _without_greedy(self) -> tuple[str, ...]:
+        return () if (self.fields or {}).get(GREEDY) is not None else (GREEDY,)
 
     def with_sampled_fields(self, output: Mapping[str, Any]) -> InputRow:
         """Return the row with the values of the fields in `sampled`, which are copied from its output row."""

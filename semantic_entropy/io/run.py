@@ -401,8 +401,8 @@ class FileRun:
 
 
 def _without_samples(result: Result) -> Result:
-    """Return the result without its samples, because the output row already has the responses."""
-    return result if result.samples is None else replace(result, samples=None)
+    """Return the result without its samples, because the output row has the responses and the greedy answer."""
+    return result if result.samples is None else replace(result, samples=None, greedy_sample=None)
 
 
 def _next_size(size: int, seconds: float) -> int:

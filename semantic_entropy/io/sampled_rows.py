@@ -13,11 +13,10 @@ from typing import Any
 
 from semantic_entropy.clusters import greedy_answer, is_messages
 from semantic_entropy.errors import EvidenceError
-from semantic_entropy.io.fingerprints import GREEDY
-from semantic_entropy.io.rows import InputRow
-from semantic_entropy.sampling import SampledQuestion, SamplingRun
+from semantic_entropy.io.rows import GREEDY, InputRow
+from semantic_entropy.sampling import GreedyRun, SampledQuestion, SamplingRun
 from semantic_entropy.tables import FieldNames
-from semantic_entropy.types import GivenEvidence
+from semantic_entropy.types import GivenEvidence, Sample
 
 
 class RowSampler:
@@ -75,6 +74,8 @@ class RowSampler:
         fields = {**(row.fields or {}), self.names.responses: list(group.responses)}
         if group.logprobs:
             fields[self.names.logprobs] = [list(tokens) for tokens in group.logprobs]
+        if isinstance(self.run, GreedyRun) and group.evidence and group.evidence.greedy:
+            fields[GREEDY] = _known_fields(group.evidence.greedy)
         return replace(row.marked_as_sampled(self.names), fields=fields, problem=None, group=group)
 
     def _conversation(self, row: InputRow) -> str | None:
@@ -91,6 +92,8 @@ class RowSampler:
 
     def _greedy_problem(self, row: InputRow) -> str | None:
         """Return what is wrong with the greedy answer of the row, before its responses are paid for."""
+        if isinstance(self.run, GreedyRun) and (row.fields or {}).get(GREEDY) is not None:
+            return "the field 'greedy' holds an answer, and --greedy would draw another one: remove one of the two"
         given = self.names.evidence_in(row.fields or {})
         try:
             if GREEDY in given:
@@ -102,3 +105,14 @@ class RowSampler:
     def _question(self, row: InputRow) -> str:
         _, question = self.names.question_in(row.fields or {})
         return question if isinstance(question, str) else ""
+
+
+def _known_fields(answer: Sample) -> dict[str, Any]:
+    """Return what is known about an answer as JSON values, in the form that a row has for a given greedy answer."""
+    names = ("text", "finish_reason", "reasoning", "logprobs", "top_logprobs", "token_entropies", "hidden_state")
+    known = {name: getattr(answer, name) for name in names}
+    return {name: _as_lists(value) for name, value in known.items() if value is not None}
+
+
+def _as_lists(value: Any) -> Any:
+    return list(map(_as_lists, value)) if isinstance(value, tuple) else value

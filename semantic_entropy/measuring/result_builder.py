@@ -33,6 +33,7 @@ from semantic_entropy.types import (
     GivenEvidence,
     Group,
     Labels,
+    Sample,
     Usage,
     by_first_appearance,
 )
@@ -182,12 +183,18 @@ def build_result(
             [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]
         ),
         samples=group.samples,
+        greedy_sample=_drawn_greedy(group),
     )
 
 
 def _sampling_usage(group: Group) -> Usage | None:
     """Return the usage of sampling, including the usage of responses that did not arrive."""
-    return _sum(*(sample.usage for sample in group.samples or ()), group.lost_usage)
+    drawn = [*(group.samples or ()), _drawn_greedy(group)]
+    return _sum(*(sample.usage for sample in drawn if sample), group.lost_usage)
+
+
+def _drawn_greedy(group: Group) -> Sample | None:
+    return group.evidence.greedy if group.evidence and group.samples else None
 
 
 def _sum(*usages: Usage | None) -> Usage | None:

@@ -3,11 +3,13 @@
 from semantic_entropy.sampling.adaptive import AdaptiveRun, StoppingRule
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.sampling.draw import SampledQuestion, SamplingRun, check_questions, sample_and_measure
+from semantic_entropy.sampling.greedy import GreedyRun
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.types import Request, SampleFailure
 
 __all__ = [
     "AdaptiveRun",
+    "GreedyRun",
     "Request",
     "SampleFailure",
     "SampleStore",

@@ -11,7 +11,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterable, Iterator
 
 from semantic_entropy.cache.identity import Identified
-from semantic_entropy.errors import SamplingError
+from semantic_entropy.errors import InputError, SamplingError
 from semantic_entropy.types import Request, Sample, SampleFailure
 
 
@@ -41,6 +41,20 @@ class Sampler(Identified, ABC):
         """
         raise SamplingError(
             f"the sampler {self.name!r} cannot ask the prompts of estimators: it has no prompt_sampler()"
+        )
+
+    def greedy_sampler(self) -> Sampler:
+        """Return a sampler that draws the greedy answer of the same model, at temperature 0, for `greedy=True`.
+
+        Its `settings` differ from those of this sampler, unless this sampler is at temperature 0 too. It is closed by
+        its owner; do not load the model again. Default: an error.
+
+        Raises:
+            InputError: this sampler has no greedy answer.
+        """
+        raise InputError(
+            f"greedy=True: the sampler {self.name!r} draws no greedy answer (its class has no greedy_sampler()); leave "
+            "greedy out, or pass the greedy answers yourself, as the evidence greedy"
         )
 
     @abstractmethod

@@ -19,10 +19,11 @@ from semantic_entropy.results import CALIBRATION_FIELDS, Result
 
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 
+_OF_ROW = ("samples", "greedy_sample")
 RESULT_FIELDS = tuple(
-    field.name for field in dataclasses.fields(Result) if field.name not in ("samples", *CALIBRATION_FIELDS)
+    field.name for field in dataclasses.fields(Result) if field.name not in (*_OF_ROW, *CALIBRATION_FIELDS)
 )
-"""The fields of every result that a table or file stores: all except `samples`, because the row has the responses."""
+"""The fields of every result that a table or file stores: without those that the row has as responses and greedy."""
 _DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # for a table without rows
 
 

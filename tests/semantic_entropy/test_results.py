@@ -86,6 +86,7 @@ any_results = st.builds(
     provenance=provenances,
     undecided=st.lists(st.builds(Undecided, texts, texts, texts), max_size=2).map(tuple),
     samples=st.none() | st.lists(samples, min_size=1, max_size=2).map(tuple),
+    greedy_sample=st.none() | samples,
     p_wrong=st.none() | floats,
     flag=st.none() | st.booleans(),
     threshold=st.none() | floats,
@@ -117,8 +118,9 @@ def possible_results(draw):
 @given(any_results)
 def test_to_dict_has_every_field_in_order_with_none_for_nan(result):
     expected = {key: to_json_value(value) for key, value in dataclasses.asdict(result).items()}
-    if result.samples is None:
-        del expected["samples"]
+    for name in ("samples", "greedy_sample"):
+        if getattr(result, name) is None:
+            del expected[name]
     if result.flag is None:  # there is no calibration
         del expected["p_wrong"], expected["flag"], expected["threshold"]
     assert json.dumps(result.to_dict()) == json.dumps(expected)

@@ -96,6 +96,14 @@ class LocalSampler(Sampler):
     def _library_versions(self) -> Mapping[str, str]:
         """The versions of the libraries that run the model."""
 
+    @abstractmethod
+    def variant(self, **changes: Any) -> LocalSampler:
+        """A sampler with the same model and other options. Raises OptionError."""
+
+    def greedy_sampler(self) -> LocalSampler:
+        """The variant at temperature 0, which uses the same model."""
+        return self.variant(temperature=0)
+
     def _variant_options(self, changes: Mapping[str, Any]) -> dict[str, Any]:
         """The constructor's arguments for a variant. Raises OptionError for an option of the loaded model."""
         if fixed := self._model_options.intersection(changes):

@@ -126,6 +126,7 @@ class OpenAISampler(Sampler):
         if top_tokens and not top_logprobs:
             raise errors.OptionError(f"{self.name}: top_tokens=True needs top_logprobs=K, the number of tokens to keep")
         self._capacity = ServerCapacity()
+        self._required: RefusedParameters = frozenset()  # parameters that are sent although the server refuses them
 
     @property
     def settings(self) -> Hashable:
@@ -166,6 +167,15 @@ class OpenAISampler(Sampler):
         )
         return sampler
 
+    def greedy_sampler(self) -> OpenAISampler:
+        """A sampler with temperature 0 and the same endpoint. If the server refuses this temperature, no answer is
+        greedy: its requests fail, instead of being sent without the temperature.
+        """
+        greedy = copy.copy(self)
+        greedy.decoding = replace(self.decoding, temperature=0)
+        greedy._required = frozenset(("temperature",))  # noqa: SLF001  # the same class
+        return greedy
+
     def close(self) -> None:
         self.endpoint.close()
 
@@ -174,12 +184,13 @@ class OpenAISampler(Sampler):
 
         def body(refused: RefusedParameters) -> Mapping[str, Any]:
             messages = [*system, {"role": "user", "content": asked.question}]
-            request = self.decoding.body(messages, refused, asked.first)
+            request = self.decoding.body(messages, refused - self._required, asked.first)
             if asked.count > 1:
                 request["n"] = asked.count
             return request
 
-        return Call(asked, body, self.decoding.optional, tentative=asked.count > 1)
+        optional = tuple(name for name in self.decoding.optional if name not in self._required)
+        return Call(asked, body, optional, tentative=asked.count > 1)
 
     def _samples(self, choices: Sequence[Choice], usage: Usage) -> list[Sample]:
         """One sample per choice.

@@ -104,6 +104,18 @@ def test_a_result_names_the_options_that_its_samples_were_drawn_without():
     assert "the server refuses temperature=0.7, top_p=0.9: samples were drawn without it" in result.warnings
 
 
+def test_a_model_without_temperatures_has_no_greedy_answer_even_after_it_refused_another_temperature():
+    with ChatServer(choose_by(openai_reasoning_model)) as server:
+        sampler = load_sampler("openai", model="o3", base_url=server.url, temperature=0.7, concurrency=1)
+        with Scorer(sampler=sampler, n=2) as scorer:
+            scorer.estimate(question="What?")
+        server.requests.clear()
+        with Scorer(sampler=sampler, n=2, greedy=True) as scorer, pytest.raises(SamplingError) as raised:
+            scorer.estimate(question="Capital of France?")
+    assert "'temperature' does not support 0 with this model" in str(raised.value)
+    assert {body["temperature"] for body in server.requests} == {0}  # no response is paid for
+
+
 @pytest.mark.parametrize("model", MODELS)
 def test_each_refused_value_is_named_once_and_never_sent_again(model, caplog):
     refuses, parameters = MODELS[model]

@@ -516,3 +516,19 @@ def test_prompts_of_estimators_are_asked_without_the_options_of_the_users_questi
 def test_top_tokens_need_top_logprobs():
     with pytest.raises(errors.OptionError, match="needs top_logprobs=K"):
         OpenAISampler("m", top_tokens=True)
+
+
+def test_the_greedy_answer_has_one_request_at_temperature_0_through_the_same_endpoint():
+    def answers(body):
+        return says("cold", usage=(10, 3)) if body["temperature"] == 0 else samples()
+
+    with ChatServer(choose_by(answers)) as server:
+        sampler = make_sampler(server, seed=5, top_p=0.9, input_price=1, output_price=1)
+        greedy = sampler.greedy_sampler()
+        result = estimate(question="q", sampler=sampler, n=4, greedy=True)
+        assert greedy.settings != sampler.settings
+        assert greedy.greedy_sampler().settings == greedy.settings
+        first, second = server.requests
+        assert {**second, "temperature": 0} == {**first, "n": 4}
+        assert (result.greedy_sample.text, result.greedy_sample.usage) == ("cold", Usage(1, 10, 3, 1.3e-05))
+        assert result.provenance.sampling_usage == Usage(2, 20, 5, 2.5e-05)

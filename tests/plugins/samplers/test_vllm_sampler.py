@@ -256,3 +256,11 @@ def test_a_variant_waits_for_the_engine_but_a_forked_process_does_not(script, mo
         reader.start()
         reader.join(30)
         assert len(drawn) == 2
+
+
+def test_the_greedy_answer_is_drawn_by_the_same_engine_at_temperature_0(script):
+    script.says = ["yes", "no", "yes"]
+    result = estimate(question="Why?", sampler=VLLMSampler("owner/model"), n=2, greedy=True)
+    assert [params.temperature for _, (params,) in script.calls] == [0, 1]
+    assert len(script.started) == 1
+    assert result.greedy_sample.text == "yes"

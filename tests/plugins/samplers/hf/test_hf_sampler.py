@@ -226,6 +226,20 @@ def test_at_temperature_zero_one_greedy_response_is_yielded_n_times(folder):
     assert [sample.usage for sample in samples] == [Usage(1, ids.shape[1], len(expected)), *[Usage()] * 3]
 
 
+def test_the_greedy_answer_is_that_of_generate_and_is_drawn_once(folder):
+    sampler, alone = make_sampler(folder, temperature=0.7, top_k=5), SingleTexts(folder)
+    results = estimate(question=list(QUESTIONS), sampler=sampler, n=2, greedy=True, estimator=["perplexity"])
+    for question, result in zip(QUESTIONS, results, strict=True):
+        ids = alone.tokenizer(question, return_tensors="pt")["input_ids"]
+        out = alone.model.generate(ids, do_sample=False, max_new_tokens=12, pad_token_id=0)[0, ids.shape[1] :].tolist()
+        text_ids = out[:-1] if out[-1] in END_IDS else out
+        own = text_ids or out  # the end token, if it is the only one
+        assert result.greedy_sample.text == alone.tokenizer.decode(text_ids, skip_special_tokens=True)
+        known = alone.logits(ids[0].tolist(), own).log_softmax(-1)[range(len(own)), own]
+        assert result.scores["perplexity"] == pytest.approx(math.exp(-known.mean().item()), rel=1e-4)
+        assert result.greedy_sample.usage == Usage(1, ids.shape[1], len(out))
+
+
 # Requests, batches, usage.
 
 
