@@ -84,7 +84,7 @@ class LocalSampler(Sampler):
         )
 
     @property
-    def settings(self) -> Hashable:
+    def settings(self) -> tuple[Hashable, ...]:
         return (self.name, *{**self._options, "model": self._identity.key}.values(), self._dtype, self._commit)
 
     @property

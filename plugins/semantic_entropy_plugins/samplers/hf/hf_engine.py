@@ -57,6 +57,7 @@ class SamplingEngine:
         self, loaded: LoadedModel, prompts: PromptWriter, options: DrawOptions, batch_tokens: int | None
     ) -> None:
         self._prompts, self._options, self._window = prompts, options, loaded.max_length
+        self._reads_text = options.hidden_token == "last"  # else the hidden state is that of the prompt's last token
         if self._window is not None and options.max_tokens >= self._window:
             raise errors.OptionError(
                 f"hf: max_tokens={options.max_tokens} leaves no room for a prompt in the window of {self._window} "
@@ -127,7 +128,7 @@ class SamplingEngine:
         if self._options.hidden_states:
             states = self.generation.hidden_states(
                 [
-                    response.open_request.prompt + tokens.ids[: text.end]
+                    response.open_request.prompt + (tokens.ids[: text.end] if self._reads_text else [])
                     for response, tokens, text in zip(responses, drawn, texts, strict=True)
                 ]
             )
@@ -147,6 +148,7 @@ class SamplingEngine:
             text.reasoning or None,
             (tuple(drawn.entropies[kept]) or None) if self._options.token_entropies else None,
             None if state is None else tuple(state),
+            top_logprobs=tuple(map(tuple, drawn.top[kept])) or None,
         )
 
     @contextlib.contextmanager

@@ -13,6 +13,9 @@ belong to the model at temperature 1, like in lm-polygraph. A sample contains th
 tokens, without the end token, like in both codes. The end token is included if it is the only token, or with
 `end_token=True`; then the sum of the log-probabilities is the log-probability of the whole response.
 
+`top_logprobs` and `token_entropies` belong to the same distribution and to the same tokens as the log-probabilities.
+Servers send those of `logprobs="model"`.
+
 At temperature 0 all responses to a question are equal: one response is generated and yielded n times, and its cost is
 counted once. Its log-probabilities belong to the model's own distribution, because in the drawn distribution they are
 all 0.
@@ -24,7 +27,7 @@ Left out: several GPUs for one model, quantised weights, serving many users (see
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -34,12 +37,16 @@ import transformers
 from semantic_entropy.plugin import Request, Sample, SampleFailure, errors
 from semantic_entropy_plugins.models.adapters import find_adapter, with_adapter
 from semantic_entropy_plugins.models.loading import LoadedModel, load_model
-from semantic_entropy_plugins.options import checked_number, describe_component
+from semantic_entropy_plugins.options import checked_choice, checked_number, describe_component
 from semantic_entropy_plugins.samplers.hf.hf_engine import SamplingEngine
 from semantic_entropy_plugins.samplers.hf.token_draws import DrawOptions
 from semantic_entropy_plugins.samplers.local_sampler import LocalSampler
 from semantic_entropy_plugins.samplers.sampling_prompts import TEMPLATE
 from semantic_entropy_plugins.samplers.sampling_thread import in_background
+
+_DEFAULTS: Mapping[str, Any] = {"top_logprobs": 0, "hidden_layer": -1, "hidden_token": "last"}
+_MOST_TOP = 100  # alternatives of a token: the numbers of each response are kept until its batch ends
+_MOST_LAYERS = 10_000
 
 
 class HFSampler(LocalSampler):
@@ -75,8 +82,14 @@ class HFSampler(LocalSampler):
             "model": the model's own distribution; False: no log-probabilities.
         end_token: whether the log-probabilities and entropies include the end token, as the last token.
         token_entropies: whether to keep the entropy, at each token, of the distribution that `logprobs` names.
-        hidden_states: whether to keep the last layer's state at the text's last token. This needs another pass of the
+        hidden_states: whether to keep a hidden state of each response. This needs another pass of the
             model for each batch.
+        top_logprobs: keep the log-probabilities of this number of most probable tokens at each token, 0 to 100, such as
+            15 for the estimators `epr` and `wepr`. Tokens that cannot be drawn (top_k, top_p) are left out.
+        hidden_layer: the layer of `hidden_states`, numbered as in transformers: 0 is the embedding, -1 the last layer
+            after its norm. Kossen et al. (2406.15927) compare all layers; INSIDE (2402.03744) reads a middle one.
+        hidden_token: the token of `hidden_states`: "last", the last token of the text, or "prompt", the last token of
+            the prompt, before the response is generated; then all responses to a question have the same state.
         revision: a branch, tag or commit on the hub, of the base model if `model` is an adapter; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, float16 on another GPU,
@@ -121,6 +134,9 @@ class HFSampler(LocalSampler):
         dtype: str | None = None,
         batch_tokens: int | None = None,
         allow_pickle: bool = False,
+        top_logprobs: int = 0,
+        hidden_layer: int = -1,
+        hidden_token: str = "last",  # noqa: S107  # a token of a text, no password
         compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
         _loaded: LoadedModel | None = None,
     ) -> None:
@@ -147,13 +163,16 @@ class HFSampler(LocalSampler):
             dtype=dtype,
         )
         self._batch_tokens = checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
+        self._kept = self._checked_kept(top_logprobs, hidden_layer, hidden_token)
         loaded = _loaded or _load(
             model, base_model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile
         )
         self._model: LoadedModel | None = loaded
         self._set_model(loaded.dtype, loaded.commit)
         prompts = self._prompt_writer(loaded.tokenizer)
-        options = DrawOptions(**{field.name: self._options[field.name] for field in fields(DrawOptions)})
+        self._check_layer(loaded)
+        known = {**self._options, **self._kept}
+        options = DrawOptions(**{field.name: known[field.name] for field in fields(DrawOptions) if field.name in known})
         self._engine: SamplingEngine | None = SamplingEngine(loaded, prompts, options, self._batch_tokens)
 
     def _library_versions(self) -> Mapping[str, str]:
@@ -164,8 +183,12 @@ class HFSampler(LocalSampler):
         """The number of tokens that the model has processed so far, including padding."""
         return self._open_engine.generation.tokens
 
+    @property
+    def settings(self) -> tuple[Hashable, ...]:
+        return (*super().settings, *self._kept.items())  # with the names: two of them can have equal values
+
     def describe(self) -> str:
-        return describe_component(HFSampler, self.name, self._options)
+        return describe_component(HFSampler, self.name, {**self._options, **self._kept})
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
         engine = self._open_engine
@@ -179,7 +202,7 @@ class HFSampler(LocalSampler):
         """
         if self._model is None:
             raise self._closed_error()
-        options = {"batch_tokens": self._batch_tokens, **self._variant_options(changes)}
+        options = {"batch_tokens": self._batch_tokens, **self._kept, **self._variant_options(changes)}
         return HFSampler(**options, _loaded=self._model)
 
     def close(self) -> None:
@@ -190,6 +213,27 @@ class HFSampler(LocalSampler):
         self._engine = self._model = None
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _checked_kept(self, top_logprobs: int, hidden_layer: int, hidden_token: str) -> dict[str, Any]:
+        """The options of 0.2.0 that are not at their defaults: older sample stores have none of them."""
+        given = {
+            "top_logprobs": checked_number(self.name, "top_logprobs", top_logprobs, 0, most=_MOST_TOP, whole=True),
+            "hidden_layer": checked_number(self.name, "hidden_layer", hidden_layer, -_MOST_LAYERS, whole=True),
+            "hidden_token": checked_choice(self.name, "hidden_token", hidden_token, ("last", "prompt")),
+        }
+        kept = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
+        if (unread := kept.keys() - {"top_logprobs"}) and not self._options["hidden_states"]:
+            raise errors.OptionError(f"hf: {min(unread)}={kept[min(unread)]!r} needs hidden_states=True")
+        return kept
+
+    def _check_layer(self, loaded: LoadedModel) -> None:
+        layers = getattr(loaded.model.config.get_text_config(), "num_hidden_layers", None)
+        layer = self._kept.get("hidden_layer", -1)
+        if layers is not None and not -layers - 1 <= layer <= layers:
+            raise errors.OptionError(
+                f"hf: hidden_layer={layer} does not exist: model={loaded.name!r} has {layers} layers, so use a number "
+                f"from 0 (the embedding) to {layers}, or from {-layers - 1} to -1"
+            )
 
     @property
     def _open_engine(self) -> SamplingEngine:

@@ -1,6 +1,7 @@
 """Draws tokens inside `generate`, and keeps the log-probability and the entropy of each step.
 
-    logits -> temperature -> top-k -> top-p -> q;  token = the first whose cumulative q exceeds u;  log q(token), H(q)
+    logits -> temperature -> top-k -> top-p -> q;  token = the first whose cumulative q exceeds u
+    kept of each step: log q(token); if requested, H(q) over the whole vocabulary, and the k largest log q
 
 A logits processor draws the token, and changes the logits so that `generate` must choose this token. This has three
 advantages. The log-probabilities belong exactly to the distribution that the token was drawn from (in half precision, a
@@ -17,10 +18,11 @@ Left out: penalties, constraints, beams.
 from __future__ import annotations
 
 import hashlib
+import math
 import random
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -56,19 +58,24 @@ class DrawOptions:
     end_token: bool
     token_entropies: bool
     hidden_states: bool
+    top_logprobs: int = 0
+    hidden_layer: int = -1
+    hidden_token: str = "last"
 
 
 @dataclass(frozen=True, slots=True)
 class DrawnTokens:
     """One response: its tokens (T,), and their log-probabilities and entropies (T,) in nats.
 
-    `entropies` is empty unless requested. `ended` says whether the last token is an end token.
+    `entropies` and `top` are empty unless requested. `top` has the largest log-probabilities at each token, the largest
+    first, without tokens of probability 0. `ended` says whether the last token is an end token.
     """
 
     ids: list[int]
     logprobs: list[float]
     entropies: list[float]
     ended: bool
+    top: list[list[float]] = field(default_factory=list)
 
 
 class TokenDrawer:
@@ -111,6 +118,7 @@ class TokenDrawer:
         self._tokens = torch.zeros(rows, steps, dtype=torch.long, device=device)
         self._logprobs = torch.zeros(rows, steps, device=device)
         self._entropies = torch.zeros(rows, steps if options.token_entropies else 0, device=device)
+        self._top = torch.full((rows, steps, options.top_logprobs), -torch.inf, device=device)
         self._lengths = torch.full((rows,), steps, device=device)
         self._ended = torch.zeros(rows, dtype=torch.bool, device=device)
         self._done = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -155,12 +163,19 @@ class TokenDrawer:
         """The drawn tokens of each row."""
         columns = (self._tokens, self._logprobs, self._entropies, self._lengths, self._ended)
         return [
-            DrawnTokens(ids[:length], logprobs[:length], entropies[:length], ended)
-            for ids, logprobs, entropies, length, ended in zip(*(column.tolist() for column in columns), strict=True)
+            DrawnTokens(ids[:length], logprobs[:length], entropies[:length], ended, self._top_of(row, length))
+            for row, (ids, logprobs, entropies, length, ended) in enumerate(
+                zip(*(column.tolist() for column in columns), strict=True)
+            )
         ]
 
+    def _top_of(self, row: int, length: int) -> list[list[float]]:
+        if not self._options.top_logprobs:
+            return []
+        return [[value for value in step if value > -math.inf] for step in self._top[row, :length].tolist()]
+
     def _draw_rows(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """Draw a token for each of these rows, and keep its log-probability and the entropy."""
+        """Draw a token for each of these rows, and keep its log-probability and what else is requested."""
         filtered: torch.Tensor = scores
         for apply_filter in self._filters:
             filtered = apply_filter(None, filtered)
@@ -172,6 +187,8 @@ class TokenDrawer:
         self._logprobs[rows, self.step] = logprobs.gather(1, tokens[:, None])[:, 0]
         if self._options.token_entropies:
             self._entropies[rows, self.step] = torch.special.entr(logprobs.exp()).sum(-1)
+        if count := min(self._options.top_logprobs, logprobs.shape[-1]):
+            self._top[rows, self.step, :count] = logprobs.topk(count, dim=-1).values
         return tokens
 
     def _choose(self, logprobs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

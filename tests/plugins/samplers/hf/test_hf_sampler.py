@@ -89,6 +89,7 @@ def spy(sampler, monkeypatch):
 def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_texts(tmp_path, kind, monkeypatch):
     checkpoint(tmp_path, kind, ends=END_IDS)
     options = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "token_entropies": True, "hidden_states": True}
+    options["top_logprobs"] = 50
     sampler, alone = make_sampler(tmp_path, end_token=True, **options), SingleTexts(tmp_path)
     assert sampler._open_engine.generation.mode.name == MODES[kind]
     seen = spy(sampler, monkeypatch)
@@ -113,6 +114,9 @@ def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_t
             assert sample.logprobs == pytest.approx(expected[range(len(ids)), ids].tolist(), abs=1e-4)
             entropy = torch.special.entr(expected.exp()).sum(-1)
             assert sample.token_entropies == pytest.approx(entropy.tolist(), abs=1e-4)
+            for top, step in zip(sample.top_logprobs, expected, strict=True):
+                possible = step[step.isfinite()].sort(descending=True).values[:50]  # top_k leaves 40 at most
+                assert top == pytest.approx(possible.tolist(), abs=1e-4)
             text_ids = ids[:-1] if ended else ids
             assert sample.text == alone.tokenizer.decode(text_ids, skip_special_tokens=True)
             assert sample.finish_reason == ("stop" if ended else "length")
@@ -410,7 +414,7 @@ def test_estimate_samples_responses_to_questions(learned):
 
 
 def test_it_passes_the_conformance_checks(learned, folder):
-    check_sampler(HFSampler(str(learned), max_tokens=8, token_entropies=True, hidden_states=True))
+    check_sampler(HFSampler(str(learned), max_tokens=8, token_entropies=True, hidden_states=True, top_logprobs=3))
     check_sampler(HFSampler(str(folder), max_tokens=8, temperature=0, chat=False))
 
 
@@ -422,6 +426,8 @@ def test_settings_hold_exactly_what_samples_depend_on(folder, learned):
         *({"seed": 1}, {"temperature": 0.5}, {"top_p": 0.5}, {"top_k": 5}, {"max_tokens": 9}, {"stop": "a"}),
         *({"template": "Q: {question}"}, {"chat": None}, {"logprobs": "model"}, {"end_token": True}),
         *({"token_entropies": True}, {"hidden_states": True}, {"dtype": "bfloat16"}),
+        *({"top_logprobs": 2}, {"hidden_states": True, "hidden_layer": 2}),
+        *({"hidden_states": True, "hidden_layer": 1}, {"hidden_states": True, "hidden_token": "prompt"}),
     ]
     settings = [make_sampler(folder, **other).settings for other in others]
     assert len({usual.settings, make_sampler(learned).settings, *settings}) == len(others) + 2

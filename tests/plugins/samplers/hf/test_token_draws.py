@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 from semantic_entropy_plugins.samplers.hf.token_draws import DrawOptions, TokenDrawer
@@ -71,6 +72,40 @@ def test_log_probabilities_and_entropies_belong_to_the_drawn_distribution(option
     for one in draw_once(LOGITS.repeat(50, 1), **options):
         assert one.logprobs == [pytest.approx(expected[one.ids[0]].log().item(), abs=1e-6)]
         assert one.entropies == [pytest.approx(entropy, abs=1e-6)]
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 6, 9])
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.3, "top_k": 3}, {"logprobs": "model", "top_k": 1}, {"logprobs": False}]
+)
+def test_the_most_probable_tokens_have_the_distribution_of_the_log_probabilities(options, k):
+    expected = LOGITS.softmax(-1) if options.get("logprobs") == "model" else probabilities(**options)
+    possible = sorted(expected[expected > 0].log().tolist(), reverse=True)[:k]  # one token has probability 0
+    for one in draw_once(LOGITS.repeat(3, 1), top_logprobs=k, **options):
+        assert one.top == [pytest.approx(possible, abs=1e-6)]
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the number of elements of the largest tensor that an operation returns."""
+
+    largest = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        for each in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(each, torch.Tensor):
+                self.largest = max(self.largest, each.numel())
+        return out
+
+
+def test_no_tensor_has_the_whole_vocabulary_of_more_than_one_step():
+    rows, steps, vocabulary, k = 4, 30, 1000, 15
+    with LargestTensor() as recorded:
+        drawer = make_drawer(rows, max_tokens=steps, top_logprobs=k)
+        for _ in range(steps):
+            drawer.draw(torch.randn(rows, vocabulary))
+        assert [len(one.top) for one in drawer.responses()] == [steps] * rows
+    assert recorded.largest <= rows * vocabulary  # of one step; the kept numbers are rows x steps x k
 
 
 @pytest.mark.parametrize("options", [{"logprobs": "model", "temperature": 0.3, "top_k": 2}, {"temperature": 0.0}])
