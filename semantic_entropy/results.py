@@ -197,7 +197,8 @@ class Result:
     def to_dict(self, *, interval: bool = False) -> dict[str, Any]:
         """Return lists, dicts, strings and numbers, with None for nan.
 
-        The keys `samples` and `greedy_sample` exist only with a sampler; `p_wrong`, `flag` and `threshold` only with a calibration.
+        The keys `samples` and `greedy_sample` exist only with a sampler; `p_wrong`, `flag` and `threshold` only with a
+        calibration.
 
         Args:
             interval: True: add the key "interval" with {"entropy": [low, high], "majority": [low, high]} of the
