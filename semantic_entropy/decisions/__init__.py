@@ -6,7 +6,7 @@ threshold. This folder is also the place of drift and gates on the entropy of a 
 
 from semantic_entropy.decisions.calibration import METHODS, Calibration, CalibrationMethod
 from semantic_entropy.decisions.conditions import Conditions, Origin
-from semantic_entropy.decisions.gate import GateSummary, RowGate, entropy_rule, why_unusable
+from semantic_entropy.decisions.gate import ACTIONS, Action, Decision, decide, why_unusable
 from semantic_entropy.decisions.guarantee import DELTA, Guarantee, labels_needed, learn_then_test
 from semantic_entropy.decisions.judge_tuning import (
     DEFAULT_FIELDS,
@@ -17,17 +17,21 @@ from semantic_entropy.decisions.judge_tuning import (
     tune_threshold,
 )
 from semantic_entropy.decisions.labels import LABEL_RULES, GroupLabel, LabelRule, group_label
+from semantic_entropy.decisions.row_gate import GateSummary, RowGate, entropy_rule
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 
 __all__ = [
+    "ACTIONS",
     "DEFAULT_FIELDS",
     "DELTA",
     "LABEL_RULES",
     "METHODS",
+    "Action",
     "Calibration",
     "CalibrationMethod",
     "Conditions",
     "CrossValidation",
+    "Decision",
     "GateSummary",
     "GroupLabel",
     "Guarantee",
@@ -40,6 +44,7 @@ __all__ = [
     "ThresholdReport",
     "best_threshold",
     "cross_validate",
+    "decide",
     "entropy_rule",
     "group_label",
     "labels_needed",

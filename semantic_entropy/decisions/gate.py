@@ -1,25 +1,156 @@
-"""Gates: whether an answer may be used, from its result. A gate fails closed: what is not known never passes.
+"""The decision about one answer, from its result and a calibration: allow, warn, defer or block, with reasons.
 
-`why_unusable` lists the reasons why no decision can rest on a result. `RowGate` counts the rows of a file that fail a
-rule, such as `entropy_rule`: `semantic-entropy estimate --fail-above` uses it.
+    block    p(wrong) is above `block_above`
+    defer    do not answer with this: the score is above the certified threshold, nothing is certified, the calibration
+             is missing or for other conditions, or the result says too little (`why_unusable`)
+    warn     as allow, and the result has warnings, such as an undeclared model or responses that were cut off
+    allow    the score is at most the certified threshold
+
+A decision fails closed: an answer is allowed only if every number is known and every check passes. A value that nobody
+expected, and an exception of a check, defer. The guarantee of a calibration is about the answers that are allowed or
+have a warning, on questions like the labelled ones.
+
+Left out: protection against a person who can write the files. A result or a calibration that was edited with care is
+believed, as any configuration is.
 """
 
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
+from semantic_entropy.decisions.calibration import Calibration
 from semantic_entropy.errors import InputError
-from semantic_entropy.plain_text import one_line, plural
+from semantic_entropy.plain_text import one_line, plural, to_json_line
 from semantic_entropy.results import MAX_UNDECIDED, Result
 
-RowRule = Callable[[Result], str]
-"""Returns the reason why a result fails; empty: it passes."""
-_SHOWN = 10  # number of failed rows that are listed
+Action = Literal["allow", "warn", "defer", "block"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+"""The actions, from the mildest to the strictest."""
 _ROUNDING = 1e-9  # an entropy that is 0 but for rounding may be negative by less
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with an answer, and why. It has no truth value: compare `action`, or ask `answers`.
+
+    Attributes:
+        action: "allow", "warn", "defer" or "block".
+        reasons: sentences, those of the action first.
+        p_wrong: the probability that the answer is wrong; None: not known.
+        risk_score: the number that is compared with the threshold, higher for more uncertain answers; None: not known.
+        threshold: the certified threshold; None: there is none.
+    """
+
+    action: Action
+    reasons: tuple[str, ...]
+    p_wrong: float | None = None
+    risk_score: float | None = None
+    threshold: float | None = None
+
+    @property
+    def answers(self) -> bool:
+        """Whether the answer may be used: the action is "allow" or "warn"."""
+        return self.action in ACTIONS[:2]
+
+    def is_at_least(self, action: Action) -> bool:
+        """Whether the action is as strict as this one, or stricter."""
+        if action not in ACTIONS:
+            raise InputError(f"{action!r} is no action: use one of {', '.join(ACTIONS)}")
+        return ACTIONS.index(self.action) >= ACTIONS.index(action)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields, with a list of reasons."""
+        return {**asdict(self), "reasons": list(self.reasons)}
+
+    def to_json(self) -> str:
+        """Return the decision as one line of JSON."""
+        return to_json_line(self.to_dict())
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Decision is neither true nor false: use decision.answers, or compare decision.action")
+
+    def __str__(self) -> str:
+        return f"{self.action}: {'; '.join(self.reasons)}"
+
+
+def decide(
+    result: Result,
+    calibration: Calibration | None = None,
+    *,
+    block_above: float = 0.5,
+    max_undecided: float = MAX_UNDECIDED,
+) -> Decision:
+    """Decide what to do with an answer. See the module for the four actions.
+
+    The fields `p_wrong`, `flag` and `threshold` of the result are not read: they are computed again.
+
+    Args:
+        result: the measured result.
+        calibration: the calibration; None: the decision is "defer".
+        block_above: the highest p(wrong) that is not blocked, in [0, 1].
+        max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
+
+    Raises:
+        InputError: an argument has a wrong type, or is no share.
+    """
+    given: tuple[object, object] = (result, calibration)  # a caller may have no type checker
+    if not isinstance(given[0], Result) or not isinstance(given[1], Calibration | None):
+        kinds = f"{type(result).__name__} and a {type(calibration).__name__}"
+        raise InputError(f"decide() gets a {kinds}: pass a Result, and a Calibration or None (Calibration.load(path))")
+    for name, share in (("block_above", block_above), ("max_undecided", max_undecided)):
+        if not 0 <= share <= 1:  # also nan
+            raise InputError(f"{name}={share!r} is no share: pass a number in [0, 1]")
+    try:
+        return _decide(result, calibration, block_above, max_undecided)
+    except Exception as error:  # noqa: BLE001  # a value that nobody expected must not pass
+        return Decision("defer", (one_line(f"the result cannot be judged: {str(error) or type(error).__name__}"),))
+
+
+def _decide(result: Result, calibration: Calibration | None, block_above: float, max_undecided: float) -> Decision:
+    found: list[tuple[Action, str]] = [("defer", reason) for reason in why_unusable(result, max_undecided)]
+    if calibration is None:
+        return _strictest([*found, ("defer", "there is no calibration")])
+    try:
+        applied = calibration.apply(result)
+    except InputError as error:
+        return _strictest([*found, ("defer", str(error))])
+    p_wrong, score = applied.p_wrong, calibration.risk_score(result.scores)
+    threshold = calibration.threshold
+    if p_wrong is None or not 0 <= p_wrong <= 1:  # also nan
+        found.append(("defer", "p(wrong) is not known"))
+    elif p_wrong > block_above:
+        found.append(("block", f"p(wrong) is {p_wrong:.3f}, above {block_above:g}"))
+    if threshold is None:
+        found.append(("defer", str(calibration.guarantee)))
+    elif not score <= threshold:  # also nan
+        known = f"{score:.6g}, above" if math.isfinite(score) else "not known, and not below"
+        found.append(("defer", f"the score is {known} the certified threshold {threshold:.6g}"))
+    elif applied.flag is not False:
+        found.append(("defer", "the calibration flags the result"))
+    else:
+        found.append(("allow", _guaranteed(calibration, score, threshold)))
+    if calibration.quantiles and score < calibration.quantiles[0] - _ROUNDING:
+        lowest = f"{calibration.quantiles[0]:.6g}, the lowest one of the labelled groups"
+        found.append(("warn", f"the score is {score:.6g}, below {lowest}"))
+    found += [("warn", warning) for warning in dict.fromkeys(applied.warnings)]
+    known_p = p_wrong if p_wrong is not None and math.isfinite(p_wrong) else None
+    return _strictest(found, known_p, score if math.isfinite(score) else None, threshold)
+
+
+def _guaranteed(calibration: Calibration, score: float, threshold: float) -> str:
+    guarantee = calibration.guarantee
+    return (
+        f"the score is {score:.6g}, at most the certified threshold {threshold:.6g}: at most {guarantee.alpha:.3g} of "
+        f"such answers are wrong, with confidence {1 - guarantee.delta:.3g}"
+    )
+
+
+def _strictest(found: list[tuple[Action, str]], *numbers: float | None) -> Decision:
+    """Return the decision with the strictest action that was found, and all reasons, the strictest first."""
+    ranked = sorted(found, key=lambda each: -ACTIONS.index(each[0]))
+    return Decision(ranked[0][0], tuple(one_line(reason) for _, reason in ranked), *numbers)
 
 
 def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[str]:
@@ -44,113 +175,12 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[s
         reasons.append(f"{found} of {plural(n, 'answer')} {'is' if found == 1 else 'are'} valid: nothing to compare")
     elif found * 2 < n:
         reasons.append(f"only {found} of {n} answers are valid")
-    undecided, pairs = max(result.provenance.undecided, len(result.undecided)), result.provenance.pairs
-    if not 0 <= undecided <= pairs:
-        reasons.append(f"{undecided} undecided pairs, of {pairs}, is impossible")
+    counts = (result.provenance.asked, result.provenance.cached, result.provenance.undecided)
+    undecided, pairs = max(counts[2], len(result.undecided)), counts[0] + counts[1]
+    if min(counts) < 0 or not undecided <= pairs:
+        reasons.append(f"the numbers of pairs are impossible: asked, cached, undecided: {counts}")
     elif not undecided <= max_undecided * pairs:  # also if the limit is nan
         reasons.append(f"{undecided} of {plural(pairs, 'pair')} undecided ({undecided / pairs:.0%})")
-    if not math.isfinite(result.entropy) or result.entropy < -_ROUNDING:
+    if isinstance(result.entropy, bool) or not math.isfinite(result.entropy) or result.entropy < -_ROUNDING:
         reasons.append(f"the entropy is {'unknown' if math.isnan(result.entropy) else result.entropy}")
     return reasons
-
-
-def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED) -> RowRule:
-    """Return the rule that a result fails if it is not usable, or its entropy is above `highest` (nats).
-
-    Raises:
-        InputError: `highest` is no finite number of at least 0, so the rule would say the same of every row.
-    """
-    if not 0 <= highest < math.inf:  # also nan
-        raise InputError(f"{highest} is no limit for an entropy in nats: give a finite number of at least 0")
-
-    def why_failed(result: Result) -> str:
-        reasons = why_unusable(result, max_undecided)
-        if not reasons and not result.entropy <= highest:
-            reasons.append(f"the entropy is {result.entropy:.3f} nats, above {highest:g}")
-        return "; ".join(reasons)
-
-    return why_failed
-
-
-@dataclass(frozen=True, slots=True)
-class GateSummary:
-    """How many rows failed. `str()` is a message for the user.
-
-    Attributes:
-        rows: the number of rows, bad rows included.
-        failed: the number of rows that failed.
-        fail_rate: the share of the rows that may fail.
-        first: the first ten failed rows, as (row number, reason).
-        unit: the word before a row number, such as "line".
-    """
-
-    rows: int
-    failed: int
-    fail_rate: float
-    first: tuple[tuple[int, str], ...]
-    unit: str
-
-    @property
-    def passed(self) -> bool:
-        """Whether at most the allowed share of the rows failed. Without rows, nothing was checked: False."""
-        return self.rows > 0 and self.failed / self.rows <= self.fail_rate
-
-    def __str__(self) -> str:
-        if not self.rows:
-            return "gate: FAILED, there are no rows: nothing was checked"
-        verdict = "passed" if self.passed else "FAILED"
-        share = f"{self.failed:,} of {plural(self.rows, 'row')} failed ({self.failed / self.rows:.1%})"
-        lines = [f"gate: {verdict}, {share}; --fail-rate allows {self.fail_rate:.1%}"]
-        lines += [one_line(f"{self.unit} {number}: {reason}") for number, reason in self.first]
-        if self.failed > len(self.first):
-            lines.append(f"... and {self.failed - len(self.first):,} more")
-        return "\n  ".join(lines)
-
-
-class RowGate:
-    """Counts the rows that fail a rule. Threads may share it.
-
-    Args:
-        rule: the rule, which returns the reason why a result fails.
-        fail_rate: the share of the rows that may fail, in [0, 1].
-
-    Raises:
-        InputError: `fail_rate` is no share.
-    """
-
-    def __init__(self, rule: RowRule, fail_rate: float = 0.0) -> None:
-        if not 0 <= fail_rate <= 1:  # also nan
-            raise InputError(f"{fail_rate} is no share of rows that may fail: give a number in [0, 1]")
-        self._rule, self._fail_rate = rule, fail_rate
-        self._rows = self._failed = 0
-        self._first: list[tuple[int, str]] = []
-        self._lock = threading.Lock()  # a sampler may read rows with kept results in another thread
-
-    def add_results(self, rows: Iterable[tuple[int, Result]]) -> None:
-        """Count rows, each given as its number and its result."""
-        for number, result in rows:
-            self.add(number, result)
-
-    def add_bad(self, rows: Iterable[tuple[int, str]]) -> None:
-        """Count bad rows, each given as its number and its problem."""
-        for number, problem in rows:
-            self._count(number, f"no result: {problem}")
-
-    def add(self, number: int, result: Result | Mapping[str, Any]) -> None:
-        """Count a row with a result, or with the fields of a stored result."""
-        try:
-            reason = self._rule(result if isinstance(result, Result) else Result.from_dict(result))
-        except Exception as error:  # noqa: BLE001  # a value that nobody expected must not pass
-            reason = f"the result cannot be read: {str(error) or type(error).__name__}"
-        self._count(number, reason)
-
-    def _count(self, number: int, reason: str) -> None:
-        with self._lock:
-            self._rows += 1
-            self._failed += bool(reason)
-            if reason:
-                self._first = sorted([*self._first, (number, reason)])[:_SHOWN]
-
-    def summary(self, unit: str) -> GateSummary:
-        """Return the summary of the rows so far."""
-        return GateSummary(self._rows, self._failed, self._fail_rate, tuple(self._first), unit)
