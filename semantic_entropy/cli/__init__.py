@@ -14,6 +14,7 @@ from semantic_entropy.cli.doctor import doctor_command
 from semantic_entropy.cli.estimate import estimate_command
 from semantic_entropy.cli.evaluate import evaluate_command
 from semantic_entropy.cli.explain import explain_command
+from semantic_entropy.cli.label import label_command
 from semantic_entropy.cli.plugins import plugins_command
 from semantic_entropy.cli.tune_judge import threshold_command, tune_judge_command
 from semantic_entropy.errors import SemanticEntropyError
@@ -44,6 +45,7 @@ def main() -> None:
 _COMMANDS = (
     estimate_command,
     evaluate_command,
+    label_command,
     explain_command,
     plugins_command,
     doctor_command,
