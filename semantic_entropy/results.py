@@ -375,6 +375,7 @@ def _sample_fields(sample: Sample) -> dict[str, Any]:
         "usage": sample.usage and _usage_fields(sample.usage),
         "top_logprobs": sample.top_logprobs and [_finite_list(tokens) for tokens in sample.top_logprobs],
         "top_tokens": sample.top_tokens and list(map(list, sample.top_tokens)),
+        "tokens": None if sample.tokens is None else list(sample.tokens),
     }
 
 

@@ -28,6 +28,7 @@ from semantic_entropy.clusters import (
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.measuring import (
+    COMPARED,
     JACCARD,
     AnySimilarity,
     Interviewer,
@@ -78,7 +79,6 @@ class _HasToList(Protocol):
     def to_list(self) -> Any: ...
 
 
-_COMPARED = {"similarity", "greedy_similarity"}  # what `similarity=` computes
 ArrayLike: TypeAlias = _HasTolist | _HasToList
 """A NumPy array, a tensor, or a pandas or polars Series: it is read as a list."""
 
@@ -102,7 +102,9 @@ class EvidenceArguments(TypedDict, total=False):
 
     top_logprobs: Any
     token_entropies: Any
+    tokens: Any
     token_similarity: Any
+    sentence_support: Any
     similarity: Any
     greedy_similarity: Any
     embeddings: Any
@@ -219,7 +221,7 @@ class Scorer:
             )
         self.needs = frozenset[str]().union(*(each.reads for each in named))
         self.similarity: Similarity | None = None
-        if self.needs & _COMPARED:
+        if self.needs & COMPARED:
             self.similarity = load_similarity(similarity, lambda name: self._resources.judge(name, similarity_options))
         elif str(similarity) != JACCARD:
             check_is_read({"similarity"}, named)
@@ -281,7 +283,7 @@ class Scorer:
         if "equivalence" in choices:
             choices = {"equivalence_options": None, **choices}  # the options of this scorer are those of its judge
         merged: Choices = {**self.choices, **choices}
-        reads = [each.reads & _COMPARED for each in _named(merged["estimator"], load_convention(merged["convention"]))]
+        reads = [each.reads & COMPARED for each in _named(merged["estimator"], load_convention(merged["convention"]))]
         if "similarity" not in choices and not any(reads):
             merged = {**merged, "similarity": JACCARD, "similarity_options": None}
         return Scorer(**merged, _resources=self._resources)
@@ -358,11 +360,12 @@ class Scorer:
             **evidence: evidence for the estimators that need it, each with one entry for each group if there are many
                 groups, or the name of a column if there is a table:
                 top_logprobs, ragged (G, tokens, k), the log-probabilities of the k most probable tokens, in nats;
-                token_entropies, ragged (G, tokens), in nats; token_similarity, ragged (G, tokens), in [0, 1], the
-                similarity of each response to itself without the token; similarity, (G, G), in [0, 1]; embeddings and
-                hidden_state, (G, d); greedy, the answer that is scored: a `Sample`, or a mapping with text, and if they
-                are known logprobs, top_logprobs, token_entropies, hidden_state of this one answer. If `similarity` has
-                G + 1 rows and columns, the last ones belong to the greedy answer.
+                token_entropies, ragged (G, tokens), in nats; tokens, ragged (G, tokens), the text of each token;
+                token_similarity, ragged (G, tokens), in [0, 1], the similarity of each response to itself without the
+                token (computed from `tokens` if it is not given); similarity and sentence_support, (G, G), in [0, 1];
+                embeddings and hidden_state, (G, d); greedy, the answer that is scored: a `Sample`, or a mapping with
+                text, and if they are known logprobs, top_logprobs, token_entropies, hidden_state of this one answer. If
+                `similarity` has G + 1 rows and columns, the last ones belong to the greedy answer.
 
         Raises:
             InputError: an argument cannot be used, or no estimator reads it. The message names the group, the response

@@ -230,7 +230,9 @@ def _random_evidence(labels: tuple[int, ...], draw: random.Random) -> Evidence:
         question="Which answer?",
         top_logprobs=top,
         token_entropies=tokens,
+        tokens=tuple(tuple(f"{i} " for i in range(length)) for length in lengths),
         token_similarity=tokens,
+        sentence_support=tuple(tuple(1.0 if i == j else values[i][j] for j in range(n)) for i in range(n)),
         similarity=tuple(tuple(1.0 if i == j else values[min(i, j)][max(i, j)] for j in range(n)) for i in range(n)),
         greedy_similarity=tuple(values[0]),
         embeddings=vectors,
@@ -246,7 +248,8 @@ def _in_order(evidence: Evidence, order: Sequence[int]) -> Evidence:
     for name in ("logprobs", "responses", "texts", "answers", *EVIDENCE_FIELDS):
         if name != "greedy":
             changed[name] = tuple(getattr(evidence, name)[i] for i in order)
-    changed["similarity"] = tuple(tuple(row[i] for i in order) for row in changed["similarity"])
+    for name in ("similarity", "sentence_support"):
+        changed[name] = tuple(tuple(row[i] for i in order) for row in changed[name])
     return dataclasses.replace(evidence, **changed)
 
 
@@ -305,6 +308,8 @@ def _sample_rules(sample: Sample) -> Iterator[str]:
             yield f"a sample's {name} hold {max(values)}: the logarithm of a probability is at most 0"
     if sample.logprobs and sample.token_entropies and len(sample.logprobs) != len(sample.token_entropies):
         yield f"a sample has {len(sample.logprobs)} logprobs and {len(sample.token_entropies)} token_entropies"
+    if sample.logprobs and sample.tokens and len(sample.logprobs) != len(sample.tokens):
+        yield f"a sample has {len(sample.logprobs)} logprobs and {len(sample.tokens)} tokens"
 
 
 def _laziness_rules(sampler: Sampler, questions: Sequence[str]) -> Iterator[str]:

@@ -109,6 +109,8 @@ class Sample:
         top_logprobs: (T, k) log-probabilities of the k most probable tokens at each token, in nats; None: not
             requested. Some servers return fewer than k at some tokens.
         top_tokens: (T, k) the texts of these tokens; None: not requested.
+        tokens: (T,) the text of each token; None: not known. If several tokens write one character, it belongs to the
+            last of them, and the others are "".
     """
 
     text: str
@@ -120,6 +122,7 @@ class Sample:
     usage: Usage | None = None
     top_logprobs: tuple[tuple[float, ...], ...] | None = None
     top_tokens: tuple[tuple[str, ...], ...] | None = None
+    tokens: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +164,10 @@ class GivenEvidence:
     Attributes:
         top_logprobs: ragged (G, T, k) log-probabilities of the k most probable tokens at each token, in nats.
         token_entropies: ragged (G, T) entropy of the sampling distribution at each token, in nats.
+        tokens: ragged (G, T) the text of each token of a response.
         token_similarity: ragged (G, T) similarity, in [0, 1], of each response to itself without the token.
+        sentence_support: (G, G), in [0, 1]; row i, column j: the mean, over the sentences of response i, of the
+            similarity of response j to the sentence.
         similarity: (G, G) similarity of each two responses, in [0, 1]; row i, column j: of response i to response j.
         greedy_similarity: (G,) similarity of the greedy answer to each response, in [0, 1].
         embeddings: (G, d) an embedding of each response.
@@ -171,7 +177,9 @@ class GivenEvidence:
 
     top_logprobs: tuple[tuple[tuple[float, ...], ...], ...] | None = None
     token_entropies: tuple[tuple[float, ...], ...] | None = None
+    tokens: tuple[tuple[str, ...], ...] | None = None
     token_similarity: tuple[tuple[float, ...], ...] | None = None
+    sentence_support: tuple[tuple[float, ...], ...] | None = None
     similarity: tuple[tuple[float, ...], ...] | None = None
     greedy_similarity: tuple[float, ...] | None = None
     embeddings: tuple[tuple[float, ...], ...] | None = None
@@ -250,7 +258,9 @@ class Evidence:
         question: the question.
         top_logprobs: as in `GivenEvidence`, like the fields below.
         token_entropies: ragged (G, T), in nats.
+        tokens: ragged (G, T) texts.
         token_similarity: ragged (G, T), in [0, 1].
+        sentence_support: (G, G), in [0, 1]. The diagonal is 1, and the matrix may be asymmetric.
         similarity: (G, G), in [0, 1]. The diagonal is 1, and the matrix may be asymmetric.
         greedy_similarity: (G,), in [0, 1].
         embeddings: (G, d).
@@ -268,7 +278,9 @@ class Evidence:
     question: str | None = None
     top_logprobs: tuple[tuple[tuple[float, ...], ...], ...] | None = None
     token_entropies: tuple[tuple[float, ...], ...] | None = None
+    tokens: tuple[tuple[str, ...], ...] | None = None
     token_similarity: tuple[tuple[float, ...], ...] | None = None
+    sentence_support: tuple[tuple[float, ...], ...] | None = None
     similarity: tuple[tuple[float, ...], ...] | None = None
     greedy_similarity: tuple[float, ...] | None = None
     embeddings: tuple[tuple[float, ...], ...] | None = None

@@ -1,4 +1,4 @@
-"""Functions that check the evidence of a call: log-probabilities, entropies, similarities, embeddings, a greedy answer.
+"""Functions that check the evidence of a call: log-probabilities, tokens, similarities, embeddings, a greedy answer.
 
 The error for an invalid value names its place and the value. Shapes: G responses, T tokens, k alternatives, d numbers.
 """
@@ -24,7 +24,7 @@ _ROUNDING = 1e-3  # low-precision logits round to values slightly above 0; a hig
 
 
 class _Numbers(NamedTuple):
-    """A kind of number: what one response has of it, and the valid range."""
+    """A kind of evidence: what one response has of it, and the valid range of numbers."""
 
     plural: str
     singular: str
@@ -33,6 +33,7 @@ class _Numbers(NamedTuple):
     highest: float
     rule: str
     may_be_infinite: bool = False
+    type: str = "floats"
 
 
 _SIMILARITY = _Numbers("similarities", "similarity", "response", -_ROUNDING, 1 + _ROUNDING, "a similarity is in [0, 1]")
@@ -51,7 +52,9 @@ _KINDS = {
     "token_entropies": _Numbers(
         "entropies", "entropy", "token, in nats", -_ROUNDING, 1e300, "an entropy is finite and at least 0 (nats)"
     ),
+    "tokens": _Numbers("tokens", "text", "token", 0, 0, "a token is a text", type="str"),
     "token_similarity": _SIMILARITY._replace(each="token"),
+    "sentence_support": _SIMILARITY,
     "similarity": _SIMILARITY,
     "greedy_similarity": _SIMILARITY,
     "embeddings": _VECTOR,
@@ -94,7 +97,7 @@ def check_evidence(
             )
         found.setdefault("greedy_similarity", matrix[-1][:-1])
         found["similarity"] = tuple([row[:size] for row in matrix[:size]])
-    for name in ("token_entropies", "token_similarity", "top_logprobs"):
+    for name in ("token_entropies", "tokens", "token_similarity", "top_logprobs"):
         if name in found and logprobs:
             _same_lengths(name, logprobs, found[name], where)
     return GivenEvidence(**found)
@@ -134,7 +137,7 @@ def _one_each(name: str, values: Any, responses: int, where: str) -> Sequence[An
     kind = _KINDS[name]
     if isinstance(values, _NO_LIST) or not hasattr(values, "__len__"):
         raise EvidenceError(
-            f"{where}{name}={show_value(values)} must be a list with one list of floats for each response"
+            f"{where}{name}={show_value(values)} must be a list with one list of {kind.type} for each response"
         )
     if len(values) != responses:
         missing = f"; response {len(values)} has no {kind.plural}" if len(values) < responses else ""
@@ -190,12 +193,37 @@ def _top_logprobs(name: str, values: Any, responses: int, where: str) -> tuple[t
     return tuple([_tokens_of_one(name, row, f"{where}response {i}") for i, row in enumerate(listed)])
 
 
+def _texts(name: str, values: Any, responses: int, where: str) -> tuple[tuple[str, ...], ...]:
+    rows = []
+    for i, row in enumerate(_one_each(name, values, responses, where)):
+        if isinstance(row, _NO_LIST) or not hasattr(row, "__len__") or not all(isinstance(token, str) for token in row):
+            raise EvidenceError(
+                f"{where}tokens of response {i} are {show_value(row)}; pass a list of str: the text of each token"
+            )
+        rows.append(tuple(row))
+    return tuple(rows)
+
+
+def check_tokens(tokens: Sequence[Sequence[str]], responses: Sequence[str], where: str) -> None:
+    """Raise EvidenceError if the tokens of a response, one after another, do not contain the response.
+
+    Names of tokens in a vocabulary, such as "\u0120is", are no texts: a response without one of them is not comparable.
+    """
+    for i, (own, response) in enumerate(zip(tokens, responses, strict=True)):
+        if response.strip() not in (written := "".join(own)):
+            raise EvidenceError(
+                f"{where}tokens of response {i} write {written[:60]!r}, and the response is {response[:60]!r}: pass "
+                "the decoded text of each token, with its spaces"
+            )
+
+
 def _matrix(name: str, values: Any, responses: int, where: str) -> tuple[tuple[float, ...], ...]:
-    size = len(values) if hasattr(values, "__len__") and len(values) == responses + 1 else responses
+    with_greedy = name == "similarity" and hasattr(values, "__len__") and len(values) == responses + 1
+    size = responses + with_greedy
     rows = _clipped(name, values, size, where)
     for i, row in enumerate(rows):
         if len(row) != size:
-            raise EvidenceError(f"{where}similarity of response {i} has {len(row)} numbers for {size} responses")
+            raise EvidenceError(f"{where}{name} of response {i} has {len(row)} numbers for {size} responses")
     return tuple([(*row[:i], 1.0, *row[i + 1 :]) for i, row in enumerate(rows)])
 
 
@@ -225,7 +253,9 @@ def _same_lengths(name: str, logprobs: Sequence[Any], values: Sequence[Any], whe
 _CHECKS: Mapping[str, Callable[[str, Any, int, str], Any]] = {
     "top_logprobs": _top_logprobs,
     "token_entropies": ragged,
+    "tokens": _texts,
     "token_similarity": _clipped,
+    "sentence_support": _matrix,
     "similarity": _matrix,
     "greedy_similarity": _greedy_row,
     "embeddings": _vectors,
@@ -236,7 +266,7 @@ _CHECKS: Mapping[str, Callable[[str, Any, int, str], Any]] = {
 def evidence_of_samples(samples: Sequence[Sample]) -> GivenEvidence | None:
     """Return what all samples have in addition to log-probabilities; None: nothing."""
     found: dict[str, Any] = {}
-    for name in ("top_logprobs", "token_entropies", "hidden_state"):
+    for name in ("top_logprobs", "token_entropies", "hidden_state", "tokens"):
         values = [getattr(sample, name) for sample in samples]
         if values and all(values):
             found[name] = values
@@ -253,6 +283,6 @@ def without_dropped(evidence: GivenEvidence, counted: Sequence[int]) -> GivenEvi
         values = getattr(evidence, name)
         if values is not None and name != "greedy":
             kept[name] = tuple([values[i] for i in counted])
-    if "similarity" in kept:
-        kept["similarity"] = tuple([tuple([row[i] for i in counted]) for row in kept["similarity"]])
+    for name in {"similarity", "sentence_support"} & kept.keys():
+        kept[name] = tuple([tuple([row[i] for i in counted]) for row in kept[name]])
     return replace(evidence, **kept)

@@ -11,7 +11,7 @@ from numbers import Real
 from typing import Any
 
 from semantic_entropy.clusters.chat_replies import is_reply, read_replies
-from semantic_entropy.clusters.given_evidence import check_evidence, ragged
+from semantic_entropy.clusters.given_evidence import check_evidence, check_tokens, ragged
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import show_value as _show
 from semantic_entropy.types import Group
@@ -82,6 +82,8 @@ def one_group(
     size = len(responses)
     checked = None if logprobs is None else ragged("logprobs", logprobs, size, where)
     found = check_evidence(known, size, where, checked) if known else None
+    if found and found.tokens:
+        check_tokens(found.tokens, responses, where)
     return Group(tuple(responses), question, checked, cut_off=cut_off, evidence=found)
 
 

@@ -117,13 +117,13 @@ def _plain_sample(sampler: Sampler, sample: Any) -> Sample:
             changed[name] = tuple(map(float, values))
         except (TypeError, ValueError, OverflowError):
             _reject(sampler, f"drew a sample with the {name} {shown(values)}; {_FLOATS}")
-    changed |= _plain_alternatives(sampler, sample)
+    changed |= _plain_tokens(sampler, sample)
     plain: Sample = replace(sample, **changed) if changed else sample
     return plain
 
 
-def _plain_alternatives(sampler: Sampler, sample: Any) -> dict[str, Any]:
-    """Return the alternatives of each token as tuples: their log-probabilities, and their texts."""
+def _plain_tokens(sampler: Sampler, sample: Any) -> dict[str, Any]:
+    """Return what each token has as tuples: its text, and the log-probabilities and texts of its alternatives."""
     changed: dict[str, Any] = {}
     if sample.top_logprobs is not None:
         try:
@@ -141,6 +141,11 @@ def _plain_alternatives(sampler: Sampler, sample: Any) -> dict[str, Any]:
                 sampler, f"drew a sample with the top_tokens {shown(texts)}; there is a text for each of top_logprobs"
             )
         changed["top_tokens"] = rows
+    if sample.tokens is not None:
+        tokens: Any = sample.tokens
+        if not isinstance(tokens, list | tuple) or not all(isinstance(token, str) for token in tokens):
+            _reject(sampler, f"drew a sample with the tokens {shown(tokens)}; each is a text, or tokens is None")
+        changed["tokens"] = tuple(tokens)
     return changed
 
 

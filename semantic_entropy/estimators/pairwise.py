@@ -1,6 +1,7 @@
 """Estimators from the similarities s_ij of pairs of responses, without clusters and without a graph.
 
-    luq               1 - mean_i mean_{j != i} s_ij                           Zhang et al. 2024 (LUQ), without sentences
+    luq               1 - mean_i mean_{j != i} s_ij                           LUQ without sentences
+    luq_sentences     1 - mean_i mean_{j != i} mean_k s(r_j, sentence k of r_i)  Zhang et al. 2024 (LUQ), Eq. 1-3
     snne              -mean_i ln sum_j exp(s_ij / temperature)                Nguyen et al. 2025, Eq. 5
     lexical           mean_{i < j} ROUGE-L or BLEU: higher is MORE certain    Kuhn et al. 2023; Fomicheva et al. 2020
     semantic_density  sum_j w_j s_j / sum_j w_j: higher is MORE certain       Qiu & Miikkulainen 2024
@@ -36,11 +37,30 @@ class LUQ(EntropyEstimator):
 
     def estimate(self, evidence: Evidence) -> Estimate:
         assert evidence.similarity is not None  # `check` ensures it
-        n = len(evidence.similarity)
-        if n == 1:
-            return Estimate(math.nan)
-        others = [value for i, row in enumerate(evidence.similarity) for j, value in enumerate(row) if i != j]
-        return Estimate(1.0 - math.fsum(others) / (n * (n - 1)))
+        return Estimate(_mean_disagreement(evidence.similarity))
+
+
+class LUQSentences(EntropyEstimator):
+    """How little the sentences of each response are supported by the other responses, in [0, 1]. One response: nan.
+
+    LUQ of the paper, for long texts: a response is compared with each sentence of the others, as premise and
+    hypothesis. The paper divides P(entailment) by P(entailment) + P(contradiction); `similarity="nli"` is
+    P(entailment). Without sentences, use `luq`.
+    """
+
+    name = "luq_sentences"
+    requires = frozenset({"sentence_support"})
+
+    def check(self, evidence: Evidence) -> None:
+        if not evidence.has("sentence_support"):
+            raise EvidenceError(
+                f"estimator {self.name!r} needs sentence_support, and similarity= is a matrix, which compares whole "
+                "responses: pass a name, such as 'nli', or a function; or pass sentence_support= itself"
+            )
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        assert evidence.sentence_support is not None
+        return Estimate(_mean_disagreement(evidence.sentence_support))
 
 
 class SNNE(EntropyEstimator):
@@ -75,6 +95,12 @@ class SNNE(EntropyEstimator):
             total = math.fsum([math.exp((value - largest) / self.temperature) for value in row])
             logs.append(largest / self.temperature + math.log(total))
         return Estimate(-math.fsum(logs) / len(logs))
+
+
+def _mean_disagreement(matrix: Sequence[Sequence[float]]) -> float:
+    """1 - the mean of the numbers off the diagonal; nan for one response."""
+    others = [value for i, row in enumerate(matrix) for j, value in enumerate(row) if i != j]
+    return 1.0 - math.fsum(others) / len(others) if others else math.nan
 
 
 class Lexical(EntropyEstimator):

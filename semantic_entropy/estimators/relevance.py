@@ -8,6 +8,9 @@
     sentence_sar  mean_i e_i, q_j = exp(sum_t ln p_t)              Duan et al. 2024
     sar           mean_i e_i, q_j = exp(-E_j)                      Duan et al. 2024
 
+The similarities of the tokens are computed by `similarity=`, a name or a function, if the texts of the tokens are known
+(`tokens=`). The paper compares by a cross-encoder, with the question before both texts.
+
 The values are in nats and can be negative, because 1 / temperature = 1000 makes the sum larger than a probability. The
 computation stays in log space, because exp(-800) is 0. The similarity s_ij is read from response i to response j.
 """
@@ -33,10 +36,10 @@ class TokenSAR(EntropyEstimator):
 
     name = "token_sar"
     requires = frozenset({"logprobs", "token_similarity"})
+    uses = frozenset({"tokens"})
 
     def check(self, evidence: Evidence) -> None:
-        super().check(evidence)
-        _check_lengths(self.name, evidence)
+        _check_tokens(self, evidence)
 
     def estimate(self, evidence: Evidence) -> Estimate:
         scores = _token_relevance(evidence)
@@ -96,10 +99,10 @@ class SAR(SentenceSAR):
 
     name = "sar"
     requires = frozenset({"logprobs", "similarity", "token_similarity"})
+    uses = frozenset({"tokens"})
 
     def check(self, evidence: Evidence) -> None:
-        super().check(evidence)
-        _check_lengths(self.name, evidence)
+        _check_tokens(self, evidence)
 
     def _log_probabilities(self, evidence: Evidence) -> list[float]:
         return [-score for score in _token_relevance(evidence)]
@@ -121,7 +124,19 @@ def _token_sar(logprobs: Sequence[float], similarities: Sequence[float]) -> floa
     return math.fsum([-logprob * each / total for logprob, each in zip(logprobs, relevance, strict=True)])
 
 
-def _check_lengths(name: str, evidence: Evidence) -> None:
+def _check_tokens(estimator: EntropyEstimator, evidence: Evidence) -> None:
+    name = estimator.name
+    if evidence.has("logprobs") and not evidence.has("token_similarity"):
+        reason = (
+            "similarity= is a matrix, which compares whole responses: pass a name, such as 'embedding', or a function"
+            if evidence.has("tokens")
+            else "pass tokens=, the text of each token, and similarity= as a name, such as 'embedding', or a function"
+        )
+        raise EvidenceError(
+            f"estimator {name!r} needs token_similarity, the similarity of each response to itself without each token. "
+            f"It is computed if the tokens are known: {reason}. Or pass token_similarity= itself"
+        )
+    EntropyEstimator.check(estimator, evidence)
     assert evidence.logprobs is not None
     assert evidence.token_similarity is not None
     for i, (logprobs, similarities) in enumerate(zip(evidence.logprobs, evidence.token_similarity, strict=True)):

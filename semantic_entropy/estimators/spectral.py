@@ -6,12 +6,16 @@
     eigv        sum_k max(0, 1 - l_k)                              Lin et al. 2024; 1 to G
     deg         sum_i (G - D_ii) / G^2                             Lin et al. 2024; 0 to 1 - 1/G
     ecc         norm of the centred eigenvectors with l_k < 0.9    Lin et al. 2024
-    kle         von Neumann entropy of exp(-t (D - W)), W the sum of both directions, divided by ln G
-                                                                   Nikitin et al. 2024, heat kernel; 0 to 1
+    d_ue        sum_k max(0, Re m_k), m_k the eigenvalues of D^-1 S, S the directed similarity
+                                                                   Da et al. 2024 (arXiv 2407.00994), 1 to G
+    kle         von Neumann entropy of a kernel of D - W, W the sum of both directions, divided by ln G; 0 to 1
+                heat: exp(-t (D - W)), Matern: (2 nu / kappa^2 I + D - W)^-nu
+                                                                   Nikitin et al. 2024
     eigenscore  mean_k ln l_k, l_k the eigenvalues of the covariance + alpha I
                                                                    Chen et al. 2024 (INSIDE)
 
-Matern kernels of the second paper are not supported. Shapes: G responses, d dimensions.
+Not supported: claims that are added to the responses (Da et al.), and the kernel KLE-full, which mixes the heat kernel
+with the clusters of semantic entropy (Nikitin et al.). Shapes: G responses, d dimensions.
 """
 
 from __future__ import annotations
@@ -29,6 +33,7 @@ from semantic_entropy.types import Estimate, Evidence
 _Array = NDArray[np.float64]
 _ECCENTRICITY_THRESHOLD = 0.9  # of the original code; larger eigenvalues belong to noise
 _HEAT_TIME = 0.3  # of the paper
+_LARGEST = 1e9  # larger options of kernels overflow
 _ALPHA = 1e-3  # of the paper: the covariance of G < d vectors, or of equal vectors, has eigenvalues of 0
 
 
@@ -104,31 +109,75 @@ class Ecc(EntropyEstimator):
         return Estimate(float(np.linalg.norm(kept - kept.mean(axis=0))))
 
 
-class KLE(EntropyEstimator):
-    """Kernel language entropy: how the heat of one response spreads over a graph of similar responses.
+class DUE(EntropyEstimator):
+    """Directed uncertainty evaluation: `eigv` of a random walk, for similarities with a direction.
 
-    Equal responses: 0.67 for G = 3, 0.42 for 5, 0.07 for 10, because the kernel of a complete graph decays with t G.
-    Compare only groups of equal size. One response: nan if `normalized`, because ln 1 = 0.
+    From response i, the walk goes to response j with the probability s_ij / sum_k s_ik. Its random-walk Laplacian
+    I - D^-1 S has the eigenvalues 1 - m_k, which can be complex; their real part counts. If the similarity is
+    symmetric, this is `eigv`. One response: 1.
+    """
+
+    name = "d_ue"
+    requires = frozenset({"similarity"})
+
+    def estimate(self, evidence: Evidence) -> Estimate:
+        directed = np.asarray(evidence.similarity, dtype=np.float64)
+        walk = directed / directed.sum(axis=1, keepdims=True)  # the diagonal is 1, so no sum is 0
+        return Estimate(float(np.maximum(np.linalg.eigvals(walk).real, 0.0).sum()))
+
+
+class KLE(EntropyEstimator):
+    """Kernel language entropy: how far each response spreads over a graph of similar responses.
+
+    Equal responses: 0.67 for G = 3, 0.42 for 5, 0.07 for 10 with the heat kernel, because the kernel of a complete graph
+    decays with t G; the Matern kernel decays more slowly. Compare only groups of equal size. One response: nan if
+    `normalized`, because ln 1 = 0.
 
     Args:
         t: the time of the heat kernel. A larger time makes the responses more similar.
+        kernel: "heat" or "matern".
+        nu: the smoothness of the Matern kernel. With kappa = sqrt(2 t), a large nu gives the heat kernel.
+        kappa: the length scale of the Matern kernel. A larger one makes the responses more similar.
         normalized: divide by ln G, so that the entropy of G unrelated responses is 1. If not, the entropy is in nats.
 
     Raises:
-        InputError: t is not a positive number.
+        InputError: t, nu or kappa is not a positive number, or belongs to the other kernel.
     """
 
     name = "kle"
     requires = frozenset({"similarity"})
 
-    def __init__(self, t: float = _HEAT_TIME, *, normalized: bool = True) -> None:
-        if not 0 < t < math.inf:
-            raise InputError(f"t={t!r} of the estimator 'kle' must be a positive number: the time of the heat kernel")
-        self.t = t
+    def __init__(
+        self,
+        t: float = _HEAT_TIME,
+        *,
+        kernel: Literal["heat", "matern"] = "heat",
+        nu: float = 1.0,
+        kappa: float = 1.0,
+        normalized: bool = True,
+    ) -> None:
+        if kernel not in ("heat", "matern"):
+            raise InputError(f"kernel={kernel!r} of the estimator 'kle' is unknown: use 'heat' or 'matern'")
+        options = {"t": (t, _HEAT_TIME, "heat"), "nu": (nu, 1.0, "matern"), "kappa": (kappa, 1.0, "matern")}
+        for name, (value, default, owner) in options.items():
+            if not 0 < value <= _LARGEST:
+                raise InputError(f"{name}={value!r} of the estimator 'kle' must be a positive number up to {_LARGEST}")
+            if value != default and kernel != owner:
+                raise InputError(
+                    f"{name}={value!r} of the estimator 'kle' is for kernel={owner!r}, and it is {kernel!r}"
+                )
+        self.t, self.kernel, self.nu, self.kappa = t, kernel, nu, kappa
         self.normalized = normalized
 
     def describe(self) -> str:
-        return name_with_options(self.name, t=(self.t, _HEAT_TIME), normalized=(self.normalized, True))
+        return name_with_options(
+            self.name,
+            t=(self.t, _HEAT_TIME),
+            kernel=(self.kernel, "heat"),
+            nu=(self.nu, 1.0),
+            kappa=(self.kappa, 1.0),
+            normalized=(self.normalized, True),
+        )
 
     def estimate(self, evidence: Evidence) -> Estimate:
         graph = 2 * _mean_of_directions(evidence)
@@ -136,12 +185,19 @@ class KLE(EntropyEstimator):
         if n == 1:
             return Estimate(math.nan if self.normalized else 0.0)
         values, vectors = np.linalg.eigh(np.diag(graph.sum(axis=1)) - graph)
-        kernel = (vectors * np.exp(-self.t * values)) @ vectors.T
+        kernel = (vectors * self._spectrum(np.maximum(values, 0.0))) @ vectors.T
         root = np.sqrt(np.diag(kernel))
         shares = np.linalg.eigvalsh(kernel / np.outer(root, root) / n)  # the trace is 1
         shares = shares[shares > 0]  # rounding makes some of them -1e-17
         entropy = max(0.0, -float((shares * np.log(shares)).sum()))
         return Estimate(min(1.0, entropy / math.log(n)) if self.normalized else entropy)
+
+    def _spectrum(self, laplacian: _Array) -> _Array:
+        """The eigenvalues of the kernel, up to a factor, from the eigenvalues of the Laplacian."""
+        if self.kernel == "heat":
+            return np.exp(-self.t * laplacian)
+        spectrum: _Array = (1 + laplacian * (self.kappa**2 / (2 * self.nu))) ** -self.nu
+        return spectrum
 
 
 class EigenScore(EntropyEstimator):

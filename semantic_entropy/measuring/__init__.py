@@ -5,9 +5,10 @@ from semantic_entropy.measuring.measurer import Measurer
 from semantic_entropy.measuring.pipeline import judge_key, verdict_key
 from semantic_entropy.measuring.replies import Interviewer
 from semantic_entropy.measuring.result_builder import NamedEstimator, check_is_read, name_estimators
-from semantic_entropy.measuring.similarities import JACCARD, AnySimilarity, Similarity, load_similarity
+from semantic_entropy.measuring.similarities import COMPARED, JACCARD, AnySimilarity, Similarity, load_similarity
 
 __all__ = [
+    "COMPARED",
     "JACCARD",
     "AnySimilarity",
     "Interviewer",

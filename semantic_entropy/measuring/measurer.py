@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 
 from semantic_entropy.clusters import Clusterer, Equivalence
@@ -17,12 +18,11 @@ from semantic_entropy.measuring.result_builder import (
     build_result,
     package_version,
 )
-from semantic_entropy.measuring.similarities import Similarity, with_similarities
+from semantic_entropy.measuring.similarities import COMPARED, Similarity, computed_fields, with_similarities
 from semantic_entropy.results import Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group, Usage
 
-_COMPARED = frozenset({"similarity", "greedy_similarity"})  # computed from the answers if they are not given
 _Answers = tuple[str | None, ...]
 _Chosen = tuple[Equivalence, str]
 """The judge of a group, and the reason why it was chosen."""
@@ -94,19 +94,19 @@ class Measurer:
         clusterings = run(jobs, self.resources.cache)
         similarities: list[str | None] = [None] * len(groups)
         if self.similarity:
-            similarities = [
-                "given" if group.evidence and group.evidence.similarity else self.similarity.name for group in groups
-            ]
-            groups = self._with_similarities(self.similarity, groups, answers, jobs)
+            reads = COMPARED & frozenset[str]().union(*[each.reads for each in self.estimators])
+            computed = [computed_fields(group.evidence) & reads - {"greedy_similarity"} for group in groups]
+            similarities = [self.similarity.name if fields else "given" for fields in computed]
+            groups = self._with_similarities(self.similarity, reads, groups, answers, jobs)
         return self._results(groups, answers, jobs, chosen, clusterings, similarities)
 
     def _check_evidence(self, groups: Sequence[Group]) -> None:
         """Raise EvidenceError for a group without the evidence of an estimator, before a judge is asked, and paid."""
-        computed = _COMPARED | {"replies"} if self.interviewer else _COMPARED
-        named = [each.estimator for each in self.estimators if self.are_named and each.estimator.requires - computed]
+        named = [each.estimator for each in self.estimators if self.are_named and each.estimator.requires]
         for group in groups if named else ():
             labels = tuple(range(len(group.responses)))
             _, evidence = build_evidence(group, group.responses, labels, self.invalid)
+            computed = computed_fields(group.evidence) | ({"replies"} if self.interviewer else set())
             for estimator in named:
                 if evidence.labels and not all(map(evidence.has, estimator.requires - computed)):
                     n = len(evidence.labels)  # the similarities come later: they are not what is missing
@@ -114,7 +114,12 @@ class Measurer:
                     run_estimator(estimator, [replace(evidence, similarity=compared)])  # raises its own message
 
     def _with_similarities(
-        self, similarity: Similarity, groups: Sequence[Group], answers: Sequence[_Answers], jobs: Sequence[Job]
+        self,
+        similarity: Similarity,
+        reads: AbstractSet[str],
+        groups: Sequence[Group],
+        answers: Sequence[_Answers],
+        jobs: Sequence[Job],
     ) -> list[Group]:
         texts, greedy = [], []
         for group, found, job in zip(groups, answers, jobs, strict=True):
@@ -124,7 +129,7 @@ class Measurer:
                 extracted = self.extract(answer) if self.extract else extract_answers(job.equivalence, [answer])[0]
                 answer = answer if extracted is None else extracted
             greedy.append(answer)
-        return with_similarities(groups, texts, greedy, similarity)
+        return with_similarities(groups, texts, greedy, similarity, reads)
 
     def _results(
         self,

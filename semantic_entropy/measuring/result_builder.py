@@ -24,6 +24,7 @@ from semantic_entropy.clusters import EVIDENCE_FIELDS, without_dropped
 from semantic_entropy.contracts import check_requirements, describe, run_estimator
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
+from semantic_entropy.measuring.similarities import COMPARED
 from semantic_entropy.registry import default_registry
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
 from semantic_entropy.types import (
@@ -79,8 +80,10 @@ def name_estimators(estimators: Sequence[EntropyEstimator]) -> list[NamedEstimat
 def check_is_read(given: Iterable[str], estimators: Sequence[NamedEstimator]) -> None:
     """Raise InputError if no estimator reads a field of `Evidence` that the caller gave, so that it changes nothing."""
     read = frozenset[str]().union(*(each.reads for each in estimators))
+    if read & COMPARED:
+        read |= {"similarity"}  # a matrix compares no tokens and sentences: the estimator says what to pass
     if "greedy_similarity" in read:
-        read |= {"greedy", "similarity"}  # it is computed from these
+        read |= {"greedy"}  # it is computed from the answer
     for name in sorted(set(given) - read):
         named = ", ".join(each.name for each in estimators)
         hint = "; the judge that makes the clusters is equivalence=" if name == "similarity" else ""

@@ -1,4 +1,4 @@
-"""Similarities of two texts, for the estimators that read a similarity matrix.
+"""Similarities of two texts, for the estimators that read similarities of responses, of tokens, or of sentences.
 
 `similarity=` is "jaccard", the name of a judge with scores ("nli", "embedding"), or a function of two texts.
 
@@ -6,25 +6,34 @@
 
 Equal texts have the similarity 1, and are not compared. Texts without a word are similar to no other text, also not to
 each other: two empty responses do not agree.
+
+    similarity        (G, G)        s_ij = similarity(i, j)
+    token_similarity  ragged (G, T) similarity(i, i without token t)                       Duan et al. 2024 (SAR)
+    sentence_support  (G, G)        mean over the sentences of i of similarity(j, sentence) Zhang et al. 2024 (LUQ)
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from semantic_entropy.clusters import Equivalence
 from semantic_entropy.contracts import call_component, share, shown, similarity_values
 from semantic_entropy.errors import InputError
-from semantic_entropy.types import GivenEvidence, Group, Pair
+from semantic_entropy.measuring.sentences import split_sentences
+from semantic_entropy.types import Evidence, GivenEvidence, Group, Pair
 
 AnySimilarity: TypeAlias = str | Callable[[str, str], float]
 Matrix: TypeAlias = tuple[tuple[float, ...], ...]
 JACCARD = "jaccard"
 _MOST_PAIRS = 50_000  # pairs in one call, unless one group has more: enough for a model's batches
-_Texts: TypeAlias = tuple[Group, Sequence[str], str | None]
-"""A group, the text of each response, and that of the greedy answer."""
+_MATRIX = frozenset({"similarity", "greedy_similarity"})
+COMPARED = _MATRIX | {"token_similarity", "sentence_support"}
+"""The fields of evidence that are computed by comparing texts, if the caller does not give them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,57 +95,122 @@ def _call(name: str, function: Callable[[str, str], float], pair: Pair) -> float
 
 
 def with_similarities(
-    groups: Sequence[Group], texts: Sequence[Sequence[str]], greedy: Sequence[str | None], similarity: Similarity
+    groups: Sequence[Group],
+    texts: Sequence[Sequence[str]],
+    greedy: Sequence[str | None],
+    similarity: Similarity,
+    reads: AbstractSet[str] = _MATRIX,
 ) -> list[Group]:
-    """Return the groups with `similarity`, and `greedy_similarity` where there is a greedy answer.
+    """Return the groups with the fields of `reads` that can be computed. Many groups are compared in one call.
 
-    A matrix that the caller gave stays. The pairs of many groups are compared in one call.
+    `greedy_similarity` belongs to `similarity`, and is computed where there is a greedy answer. Evidence that the
+    caller gave stays.
 
     Args:
         groups: B groups.
         texts: for each group, (G,) the text of each response to compare.
         greedy: for each group, the text of the greedy answer; None: there is none.
         similarity: how two texts are compared.
+        reads: fields of `COMPARED`.
     """
     done: list[Group] = []
     waiting: list[_Texts] = []
     wanted: dict[Pair, float] = {}
     for group, own, answer in zip(groups, texts, greedy, strict=True):
-        waiting.append((group, own, answer))
-        if group.evidence is None or group.evidence.similarity is None:
-            distinct = dict.fromkeys(own)
-            wanted |= {Pair(group.question, a, b): 0.0 for a in distinct for b in distinct if a != b}
-            if answer is not None:
-                wanted |= {Pair(group.question, answer, text): 0.0 for text in distinct if text != answer}
+        waiting.append(_Texts(group, own, answer, computed_fields(group.evidence) & reads))
+        wanted |= dict.fromkeys(waiting[-1].pairs(), 0.0)
         if len(wanted) >= _MOST_PAIRS:
             done += _compared(waiting, wanted, similarity)
             waiting, wanted = [], {}
     return done + _compared(waiting, wanted, similarity)
 
 
+def computed_fields(evidence: GivenEvidence | Evidence | None) -> frozenset[str]:
+    """Return the fields of `COMPARED` that are computed for a group with this evidence.
+
+    A matrix that the caller gave compares whole responses: it says nothing about their tokens and sentences.
+    """
+    if evidence is None:
+        return _MATRIX | {"sentence_support"}
+    fields = {"greedy_similarity"}
+    if evidence.similarity is None:
+        fields |= {"similarity", "sentence_support"} | ({"token_similarity"} if evidence.tokens else set())
+    return frozenset({name for name in fields if name == "greedy_similarity" or getattr(evidence, name) is None})
+
+
+class _Texts(NamedTuple):
+    """A group, the text of each response, the greedy answer, and the fields to compute."""
+
+    group: Group
+    own: Sequence[str]
+    answer: str | None
+    fields: AbstractSet[str]
+
+    def pairs(self) -> Iterator[Pair]:
+        """Yield the pairs to compare. Equal texts, and texts without a word, are not compared."""
+        for left, right in self._pairs():
+            if left != right and left.strip() and right.strip():
+                yield Pair(self.group.question, left, right)
+
+    def _pairs(self) -> Iterator[tuple[str, str]]:
+        distinct = dict.fromkeys(self.own)
+        if "similarity" in self.fields:
+            yield from itertools.product(distinct, distinct)
+            if self.answer is not None:
+                yield from ((self.answer, text) for text in distinct)
+        if "token_similarity" in self.fields:
+            for tokens in dict.fromkeys(self._tokens()):
+                yield from ((whole, rest) for whole, rest in _without_each(tokens))
+        if "sentence_support" in self.fields:
+            for text in distinct:
+                yield from itertools.product(distinct, split_sentences(text))
+
+    def completed(self, found: Mapping[Pair, float]) -> Group:
+        """Return the group with the computed fields."""
+        given, own = self.group.evidence or GivenEvidence(), self.own
+
+        def of(left: str, right: str) -> float:
+            if left == right:
+                return float(bool(left.strip()))
+            return found.get(Pair(self.group.question, left, right), 0.0)
+
+        changed: dict[str, Any] = {}
+        if "similarity" in self.fields:
+            changed["similarity"] = _square(own, of)
+            if self.answer is not None:
+                changed["greedy_similarity"] = tuple([of(self.answer, text) for text in own])
+        elif given.similarity is not None and given.greedy_similarity is None and self.answer in own:
+            changed["greedy_similarity"] = given.similarity[own.index(self.answer)]
+        if "token_similarity" in self.fields:
+            changed["token_similarity"] = tuple(
+                [tuple([of(whole, rest) for whole, rest in _without_each(tokens)]) for tokens in self._tokens()]
+            )
+        if "sentence_support" in self.fields:
+            sentences = {text: split_sentences(text) for text in own}
+            changed["sentence_support"] = _square(own, lambda one, other: _mean([of(other, s) for s in sentences[one]]))
+        return replace(self.group, evidence=replace(given, **changed))
+
+    def _tokens(self) -> Sequence[tuple[str, ...]]:
+        return (self.group.evidence and self.group.evidence.tokens) or ()
+
+
+def _square(texts: Sequence[str], of: Callable[[str, str], float]) -> Matrix:
+    """(G, G), with 1 on the diagonal. Each pair of distinct texts is computed once."""
+    return tuple([tuple([1.0 if i == j else of(a, b) for j, b in enumerate(texts)]) for i, a in enumerate(texts)])
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if values else 0.0
+
+
+def _without_each(tokens: Sequence[str]) -> list[tuple[str, str]]:
+    """The text, and the text without each token."""
+    whole = "".join(tokens)
+    ends = list(itertools.accumulate(map(len, tokens)))
+    return [(whole, whole[: end - len(token)] + whole[end:]) for token, end in zip(tokens, ends, strict=True)]
+
+
 def _compared(waiting: Sequence[_Texts], wanted: dict[Pair, float], similarity: Similarity) -> list[Group]:
     pairs = list(wanted)
-    wanted |= zip(pairs, similarity.compare(pairs), strict=True) if pairs else ()
-    return [_completed(group, texts, answer, wanted) for group, texts, answer in waiting]
-
-
-def _completed(group: Group, texts: Sequence[str], answer: str | None, found: dict[Pair, float]) -> Group:
-    given = group.evidence or GivenEvidence()
-    row: tuple[float, ...] | None = given.greedy_similarity
-    if given.similarity is None:
-        matrix: Any = tuple(
-            tuple(1.0 if i == j else _of(group, a, b, found) for j, b in enumerate(texts)) for i, a in enumerate(texts)
-        )
-        if answer is not None:
-            row = tuple(_of(group, answer, text, found) for text in texts)
-    else:
-        matrix = given.similarity
-        if row is None and answer in texts:
-            row = matrix[texts.index(answer)]
-    return replace(group, evidence=replace(given, similarity=matrix, greedy_similarity=row))
-
-
-def _of(group: Group, left: str, right: str, found: dict[Pair, float]) -> float:
-    if left == right:
-        return float(bool(left.strip()))
-    return found[Pair(group.question, left, right)]
+    found = dict(zip(pairs, similarity.compare(pairs), strict=True)) if pairs else {}
+    return [texts.completed(found) for texts in waiting]

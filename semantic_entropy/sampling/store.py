@@ -157,7 +157,9 @@ def _to_fields(sample: Sample) -> dict[str, Any]:
     for name in ("logprobs", "token_entropies", "hidden_state"):
         if fields[name] is not None and not all(map(math.isfinite, fields[name])):
             fields[name] = None
-    top, tokens = fields.pop("top_logprobs"), fields.pop("top_tokens")  # 0.1.0 has no such fields
+    if fields["tokens"] is None:
+        del fields["tokens"]  # 0.1.0 has no such field
+    top, tokens = fields.pop("top_logprobs"), fields.pop("top_tokens")  # nor these
     if top is not None and any(math.isnan(number) for row in top for number in row):
         fields["top_logprobs"] = None  # as the run that drew it does not use it
     elif top is not None:  # -inf: a token that cannot be drawn

@@ -15,11 +15,14 @@ log-probabilities are dropped. A `<think>` block inside the text stays in the te
 answer extraction removes the block (`strip_reasoning`). An empty response is a sample too; the run counts it as a
 failure if it reached the token limit, such as in the reasoning (finish_reason "length").
 
+If a sample has log-probabilities, `Sample.tokens` has the texts of the tokens.
+
 Left out: token entropies and hidden states, which these servers do not send.
 """
 
 from __future__ import annotations
 
+import codecs
 import copy
 import itertools
 import json
@@ -211,6 +214,7 @@ class OpenAISampler(Sampler):
                 usage=self.endpoint.with_cost(Usage(*of_input, end - start)),
                 top_logprobs=_top_logprobs(tokens),
                 top_tokens=_top_tokens(tokens) if self.top_tokens else None,
+                tokens=_token_texts(tokens, choice.text),
             )
             for choice, tokens, of_input, (start, end) in zip(
                 choices, map(_text_tokens, choices), inputs, itertools.pairwise(shares), strict=True
@@ -233,6 +237,24 @@ def _text_tokens(choice: Choice) -> Sequence[Token] | None:
 
 def _logprobs(tokens: Sequence[Token] | None) -> tuple[float, ...] | None:
     return None if tokens is None else tuple(token.logprob for token in tokens)
+
+
+def _token_texts(tokens: Sequence[Token] | None, text: str) -> tuple[str, ...] | None:
+    """The part of the text that each token writes; None if the tokens do not write the text.
+
+    A character belongs to the last of the tokens that write it. An end token writes nothing.
+    """
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    written = [decoder.decode(token.data) for token in tokens or ()]
+    start = "".join(written).rfind(text.strip())
+    if not tokens or start < 0:
+        return None
+    end = start + len(text.strip())
+    ends = list(itertools.accumulate(map(len, written)))
+    return tuple(
+        part[max(0, start - (at - len(part))) : max(0, end - (at - len(part)))]
+        for part, at in zip(written, ends, strict=True)
+    )
 
 
 def _top_logprobs(tokens: Sequence[Token] | None) -> tuple[tuple[float, ...], ...] | None:

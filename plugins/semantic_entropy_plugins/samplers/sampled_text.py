@@ -20,6 +20,7 @@ from typing import NamedTuple
 _OPEN_AT_START = re.compile(r"\s*<think>", re.IGNORECASE)
 _CLOSE = re.compile(r"</think>\s*", re.IGNORECASE)
 _OPEN = re.compile(r"<think>", re.IGNORECASE)
+_INCOMPLETE = "\ufffd"  # tokenizers write it for bytes that are a part of a character
 
 
 class Response(NamedTuple):
@@ -71,6 +72,24 @@ def read_response(
         return Response(text[:text_end], None, finish_reason, 0, end)
     start = min(_first_token_after(decode, tokens, text_start), end) if text_start < text_end else end
     return Response(text[text_start:text_end], reasoning, finish_reason, start, end)
+
+
+def token_texts(decode: Callable[[Sequence[int]], str], ids: Sequence[int]) -> list[str]:
+    """The text that each token adds to the text of the tokens before it.
+
+    A character belongs to the last of the tokens that write it. Each token is decoded after one other token, because
+    some tokenizers drop a space at the beginning of a text.
+    """
+    texts: list[str] = []
+    start, before, text = 0, "", ""
+    for i in range(len(ids)):
+        text = decode(ids[start : i + 1])
+        if text.endswith(_INCOMPLETE) and i + 1 < len(ids):
+            texts.append("")
+            continue
+        texts.append(text[len(before) :])
+        start, before = i, decode(ids[i : i + 1])
+    return texts
 
 
 def _split_reasoning(text: str, starts_in_reasoning: bool) -> tuple[str | None, int]:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from semantic_entropy import estimate, load_sampler
+from semantic_entropy import Result, estimate, load_sampler
 from semantic_entropy.cli import main
 from semantic_entropy.plugin import Request, Sample, SampleFailure, Usage, errors
 from semantic_entropy.testing import check_sampler
@@ -223,7 +223,41 @@ LOGPROBS = {"content": [{"token": "Par", "logprob": -0.5}, {"token": "is", "logp
 
 def test_log_probabilities_are_kept_in_nats():
     with ChatServer(says("Paris", logprobs=LOGPROBS)) as server:
-        assert draw_one(server).logprobs == (-0.5, -0.25)
+        sample = draw_one(server)
+    assert (sample.logprobs, sample.tokens) == ((-0.5, -0.25), ("Par", "is"))
+
+
+def _of_bytes(data, name="?"):
+    return {"token": name, "bytes": list(data), "logprob": -0.5}
+
+
+@pytest.mark.parametrize(
+    ("text", "content", "expected"),
+    [
+        ("a \u20ac", [_of_bytes(b"a "), _of_bytes(b"\xe2\x82"), _of_bytes(b"\xac")], ("a ", "", "\u20ac")),
+        ("Paris", [*LOGPROBS["content"], {"token": "<|end|>", "logprob": -0.1}], ("Par", "is", "")),
+        (" Rome\n", [{"token": " Ro", "logprob": -1}, {"token": "me\n", "logprob": -1}], ("Ro", "me")),
+        ("\u20ac", [{"token": r"\xe2\x82", "logprob": -1}, {"token": r"\xac", "logprob": -1}], None),  # names, no bytes
+        ("", [{"token": "<|end|>", "logprob": -0.1}], ("",)),
+    ],
+)
+def test_tokens_are_the_parts_of_the_text_that_they_write(text, content, expected):
+    with ChatServer(says(text, logprobs={"content": content})) as server:
+        sample = draw_one(server)
+    assert len(sample.logprobs) == len(content)
+    assert sample.tokens == expected
+
+
+def test_token_sar_of_sampled_responses_compares_their_tokens(tmp_path):
+    content = [{"token": "It is", "logprob": -1.0}, {"token": " Paris", "logprob": -3.0}]
+    with ChatServer(says("It is Paris", logprobs={"content": content})) as server:
+        for _ in range(2):  # drawn, then read from the file
+            given = {"question": "q", "n": 2, "samples": tmp_path / "s.jsonl", "sampler": make_sampler(server)}
+            result = estimate(equivalence="exact", estimator="token_sar", **given)
+            # without " Paris" one of three words differs, without "It is" two: relevance 1/3 and 2/3
+            assert result.scores["token_sar"] == pytest.approx(3.0 / 3 + 1.0 * 2 / 3)
+            assert Result.from_dict(result.to_dict()).samples == result.samples
+        assert len(server.requests) == 2
 
 
 @pytest.mark.parametrize("logprobs", [None, {}, {"content": None}, {"content": [{"token": "Par"}]}])

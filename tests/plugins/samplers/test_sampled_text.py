@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy.clusters.answers import strip_reasoning
-from semantic_entropy_plugins.samplers.sampled_text import Response, read_response
+from semantic_entropy_plugins.samplers.sampled_text import Response, read_response, token_texts
 
 END = -1
 
@@ -80,3 +80,28 @@ def test_the_tokens_of_the_text_decode_to_the_text(text, ended, starts_in_reason
 @given(TEXTS)
 def test_strip_reasoning_finds_the_same_answer(text):
     assert strip_reasoning(read_text(text).text).strip() == strip_reasoning(text).strip()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=3), max_size=8), st.text(max_size=8))
+def test_token_texts_write_the_text_one_after_another(pieces, text):
+    """Tokens of bytes, as those of byte-level tokenizers; some are parts of characters, or are no characters."""
+    for tokens in (pieces, [bytes([byte]) for byte in text.encode()]):
+
+        def decode(ids, tokens=tokens):
+            return b"".join(tokens[i] for i in ids).decode(errors="replace")
+
+        texts = token_texts(decode, range(len(tokens)))
+        assert len(texts) == len(tokens)
+        if tokens is not pieces:
+            assert "".join(texts) == text
+
+
+def test_a_character_belongs_to_its_last_token_and_a_space_to_its_own():
+    def decode(ids):  # drops the space at the beginning, as tokenizers of sentencepiece
+        return (
+            b"".join([b" It", b" costs", b" \xe2", b"\x82", b"\xac", b"5"][i] for i in ids)
+            .decode(errors="replace")
+            .lstrip()
+        )
+
+    assert token_texts(decode, range(6)) == ["It", " costs", "", "", " \u20ac", "5"]

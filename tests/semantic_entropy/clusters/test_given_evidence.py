@@ -18,7 +18,9 @@ GREEDY = {"text": "Rome", "logprobs": [-0.5, -0.25], "hidden_state": [1, 2, 3], 
 VALID = {
     "top_logprobs": [[[-0.1, -3.0]], [[-0.2, -2.0], [-0.3, -math.inf]]],
     "token_entropies": [[0.5], [0.1, 1e-9]],
+    "tokens": [["Paris"], ["Ro", "me"]],
     "token_similarity": [[0.5], [0.5, 1.0000001]],
+    "sentence_support": [[1.0, 0.75], [0.5, 1.0]],
     "similarity": [[1.0, 0.25], [0.5, 1.0]],
     "greedy_similarity": [0.5, 0.25],
     "embeddings": [[1, 2], [3, 4]],
@@ -52,7 +54,9 @@ def test_an_estimator_gets_the_evidence_of_its_group(as_array):
     given = {name: np.array(value) for name, value in VALID.items() if name in ("similarity", "embeddings")}
     evidence = seen(["Paris", "Rome"], **{**VALID, **(given if as_array else {})})
     assert evidence.top_logprobs == (((-0.1, -3.0),), ((-0.2, -2.0), (-0.3, -math.inf)))
+    assert evidence.tokens == (("Paris",), ("Ro", "me"))
     assert evidence.token_similarity == ((0.5,), (0.5, 1.0))
+    assert evidence.sentence_support == ((1.0, 0.75), (0.5, 1.0))
     assert evidence.similarity == ((1.0, 0.25), (0.5, 1.0))
     assert evidence.embeddings == ((1.0, 2.0), (3.0, 4.0))
     assert evidence.greedy == Sample("Rome", (-0.5, -0.25), hidden_state=(1.0, 2.0, 3.0))
@@ -60,9 +64,13 @@ def test_an_estimator_gets_the_evidence_of_its_group(as_array):
 
 
 def test_a_dropped_answer_takes_its_evidence_with_it():
-    three = {name: [*value, value[0]] for name, value in VALID.items() if name not in ("greedy", "similarity")}
+    matrices = ("similarity", "sentence_support")
+    three = {name: [*value, value[0]] for name, value in VALID.items() if name not in ("greedy", "tokens", *matrices)}
     matrix = [[1, 0.1, 0.2], [0.3, 1, 0.4], [0.5, 0.6, 1]]
-    evidence = seen(["Paris", "", "Rome"], similarity=matrix, **three, invalid="drop")
+    three |= dict.fromkeys(matrices, matrix) | {"tokens": [["Paris"], ["", " "], ["Rome"]]}
+    evidence = seen(["Paris", "", "Rome"], **three, invalid="drop")
+    assert evidence.tokens == (("Paris",), ("Rome",))
+    assert evidence.sentence_support == ((1.0, 0.2), (0.5, 1.0))
     assert evidence.responses == ("Paris", "Rome")
     assert evidence.similarity == ((1.0, 0.2), (0.5, 1.0))
     assert evidence.embeddings == ((1.0, 2.0), (1.0, 2.0))
@@ -183,3 +191,38 @@ def test_equal_evidence_in_all_rows_of_a_table_is_that_of_each_response(kind):
     keeps, rows = Keeps(), {"id": [1, 1], "responses": ["x", "y"], "token_entropies": [[0.5, 0.25], [0.5, 0.25]]}
     estimate(kind(rows), group_by="id", equivalence="exact", estimator=keeps)
     assert keeps.seen[0].token_entropies == ((0.5, 0.25), (0.5, 0.25))
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        (
+            [["Paris"], ["Ro\u0120me"]],
+            "tokens of response 1 write 'Ro\u0120me', and the response is 'Rome': pass the decoded",
+        ),
+        ([["Paris"], ["Ro"]], "write 'Ro'"),
+        ([["Paris"], "Rome"], "tokens of response 1 are 'Rome'; pass a list of str"),
+        ([["Paris"], ["Ro", 3]], r"tokens of response 1 are \['Ro', 3\]"),
+        ([["Paris"]], "tokens has 1 entries for 2 responses"),
+        ("Paris", "tokens='Paris' must be a list with one list of str for each response"),
+    ],
+)
+def test_tokens_are_texts_that_write_their_response(tokens, message):
+    with pytest.raises(EvidenceError, match=message):
+        estimate(["Paris", "Rome"], tokens=tokens, equivalence="exact", estimator=Keeps())
+
+
+def test_tokens_may_have_space_and_reasoning_around_the_response():
+    evidence = seen(["Paris", " Rome\n"], tokens=[["<think>", "a", "</think>", "\n", "Paris", ""], [" Rome"]])
+    assert evidence.tokens[1] == (" Rome",)
+
+
+def test_each_token_has_a_log_probability():
+    with pytest.raises(EvidenceError, match="response 1 has 1 logprobs and 2 tokens"):
+        estimate(
+            ["Paris", "Rome"],
+            logprobs=[[-1], [-1]],
+            tokens=[["Paris"], ["Ro", "me"]],
+            equivalence="exact",
+            estimator=Keeps(),
+        )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from semantic_entropy import estimate, load_estimator
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.estimators.counts import Discrete
-from semantic_entropy.estimators.pairwise import LUQ, SNNE, CoCoA, Lexical, SemanticDensity, bleu
+from semantic_entropy.estimators.pairwise import LUQ, SNNE, CoCoA, Lexical, LUQSentences, SemanticDensity, bleu
 from semantic_entropy.testing import check_estimator
 from semantic_entropy.types import Evidence, Sample
 from tests.shared_data import golden
@@ -52,6 +52,45 @@ def test_luq_of_lm_polygraph_is_matched():
         logits = np.array(case["nli_logits"])
         found = LUQ().estimate(similar(1 / (1 + np.exp(logits[..., 0] - logits[..., 2])))).value
         assert found == pytest.approx(expected["LUQ"], abs=1e-9, rel=0)
+
+
+def test_luq_with_sentences_is_that_of_the_paper():
+    """C(r_i) = mean over the other responses of S(r_i, r'), S the mean over the sentences of r_i; U = mean (1 - C)."""
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    sentences = [["Paris is the capital.", "It has 2.1 million people."], ["Paris is old."], ["It is Lyon.", "Yes."]]
+
+    def entails(premise, hypothesis):
+        return (len(premise) * 7 + len(hypothesis) * 3) % 11 / 10
+
+    responses = [" ".join(own) for own in sentences]
+    consistencies = []
+    for i, own in enumerate(sentences):
+        others = [response for j, response in enumerate(responses) if j != i]
+        support = [np.mean([entails(other, sentence) for sentence in own]) for other in others]
+        consistencies.append(np.mean(support))
+    result = estimate(responses, similarity=entails, equivalence="exact", estimator=["luq_sentences"])
+    assert result.scores["luq_sentences"] == pytest.approx(1 - np.mean(consistencies))
+    assert result.provenance.similarity == "entails"
+
+
+def test_luq_of_single_sentences_needs_no_sentences_but_the_other_direction():
+    """`luq` reads the similarity of response i to response j; LUQ takes the other response as the premise."""
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+
+    def longer(left, right):
+        return float(len(left) > len(right))
+
+    found = estimate(["a", "bb", "ccc"], similarity=longer, equivalence="exact", estimator=["luq", "luq_sentences"])
+    assert found.scores["luq"] == found.scores["luq_sentences"] == pytest.approx(0.5)  # the mean of both directions
+
+
+def test_sentence_support_can_be_given_and_a_matrix_of_responses_is_not_enough():
+    given = {"equivalence": "exact", "estimator": LUQSentences()}
+    assert estimate(["a", "b"], sentence_support=[[1, 0.5], [0, 1]], **given).scores["luq_sentences"] == 0.75
+    with pytest.raises(EvidenceError, match="needs sentence_support, and similarity= is a matrix"):
+        estimate(["a", "b"], similarity=[[1, 0], [0, 1]], **given)
+    with pytest.raises(EvidenceError, match="sentence_support has 3 entries for 2 responses"):
+        estimate(["a", "b"], sentence_support=[[1, 0, 0]] * 3, **given)
 
 
 @pytest.mark.parametrize(("metric", "name"), [("rougeL", "rougeL"), ("rouge1", "rouge1")])

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import estimate
+from semantic_entropy.clusters import evidence_of_samples
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.estimators.relevance import SAR, SentenceSAR, TokenSAR
 from semantic_entropy.testing import check_estimator
-from semantic_entropy.types import Evidence
+from semantic_entropy.types import Evidence, Sample
 from tests.shared_data import golden
 
 
@@ -50,6 +53,65 @@ def test_token_sar_of_one_response_is_that_of_lm_polygraph():
         assert TokenSAR().estimate(one).value == pytest.approx(expected, abs=1e-9, rel=0)
 
 
+def test_the_similarities_of_tokens_are_computed_as_lm_polygraph_computes_them():
+    """lm-polygraph drops each token by `itertools.combinations`, in reverse, and compares with the whole response."""
+
+    def letters(left, right):
+        return len(set(left) & set(right)) / len(set(left) | set(right))
+
+    tokens = [["The", " cap", "ital", " is", " Paris", "."], [" Ro", "me", ""], ["Paris"]]
+    logprobs = [[-0.5, -1.0, -0.1, -0.2, -3.0, 0.0], [-2.0, -0.5, -0.25], [-1.0]]
+    values = []
+    for own, ps in zip(tokens, logprobs, strict=True):
+        rests = list(itertools.combinations(own, len(own) - 1))[::-1]
+        relevance = np.array([1 - letters("".join(own), "".join(rest)) for rest in rests])
+        values.append((-np.array(ps) * relevance / relevance.sum()).sum())
+    responses = ["The capital is Paris.", "Rome", "Paris"]
+    found = estimate(
+        responses, logprobs=logprobs, tokens=tokens, similarity=letters, equivalence="exact", estimator="token_sar"
+    )
+    assert found.scores["token_sar"] == pytest.approx(np.mean(values))
+    assert found.provenance.similarity == "letters"
+
+
+def test_sar_compares_tokens_and_responses_with_one_similarity():
+    tokens, logprobs = [["It is", " Rome"], ["Rome"]], [[-1.0, -2.0], [-0.5]]
+    given = {"logprobs": logprobs, "equivalence": "exact", "estimator": ["sar", "token_sar"]}
+    computed = estimate(["It is Rome", "Rome"], tokens=tokens, **given)
+    by_hand = estimate(["It is Rome", "Rome"], token_similarity=[[1 / 3, 2 / 3], [0.0]], **given)
+    assert computed.scores == pytest.approx(by_hand.scores)
+
+
+def test_given_similarities_of_tokens_are_not_computed():
+    def never(left, right):
+        raise AssertionError
+
+    given = {"tokens": [["a", " b"], ["c"]], "token_similarity": [[0.5, 1.0], [0.0]], "similarity": never}
+    found = estimate(["a b", "c"], logprobs=[[-1, -3], [-1]], equivalence="exact", estimator="token_sar", **given)
+    assert found.scores["token_sar"] == 1.0
+    assert found.provenance.similarity == "given"
+
+
+def test_a_token_without_text_is_not_relevant():
+    given = {"logprobs": [[-1.0, -9.0]], "tokens": [["Rome", ""]]}
+    assert estimate(["Rome"], equivalence="exact", estimator="token_sar", **given).scores["token_sar"] == 1.0
+
+
+def test_rows_and_samples_can_have_tokens():
+    groups = [["a b", "c"], ["d", "e"]]
+    found = estimate(
+        groups,
+        logprobs=[[[-1, -3], [-1]], [[-1], [-2]]],
+        tokens=[[["a", " b"], ["c"]], [["d"], ["e"]]],
+        equivalence="exact",
+        estimator="token_sar",
+    )
+    assert [result.scores["token_sar"] for result in found] == [1.5, 1.5]
+    samples = [Sample("a b", (-1.0, -3.0), tokens=("a", " b")), Sample("c", (-1.0,), tokens=("c",))]
+    assert evidence_of_samples(samples).tokens == (("a", " b"), ("c",))
+    assert evidence_of_samples([*samples, Sample("d", (-1.0,))]) is None
+
+
 def test_irrelevant_tokens_count_the_same():
     one = Evidence((0,), ((-1.0, -3.0),), token_similarity=((1.0, 1.0),))
     assert TokenSAR().estimate(one).value == 2.0
@@ -83,8 +145,13 @@ def test_one_response_has_its_own_value():
 
 
 def test_missing_evidence_is_an_error_that_names_it():
-    with pytest.raises(EvidenceError, match="'sar' needs token_similarity"):
-        estimate(["a", "b"], logprobs=[[-1.0], [-1.0]], equivalence="exact", estimator="sar")
+    given = {"logprobs": [[-1.0], [-1.0]], "equivalence": "exact"}
+    with pytest.raises(EvidenceError, match="'sar' needs token_similarity.*pass tokens=, the text of each token"):
+        estimate(["a", "b"], estimator="sar", **given)
+    with pytest.raises(EvidenceError, match="similarity= is a matrix, which compares whole responses: pass a name"):
+        estimate(["a", "b"], tokens=[["a"], ["b"]], similarity=[[1, 0], [0, 1]], estimator="token_sar", **given)
+    with pytest.raises(EvidenceError, match="'token_sar' needs logprobs"):
+        estimate(["a", "b"], tokens=[["a"], ["b"]], equivalence="exact", estimator="token_sar")
     with pytest.raises(EvidenceError, match="'sentence_sar' needs logprobs"):
         estimate(["a", "b"], equivalence="exact", estimator="sentence_sar")
 

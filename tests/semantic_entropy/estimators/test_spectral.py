@@ -6,12 +6,13 @@ import math
 
 import numpy as np
 import pytest
+import scipy.linalg
 from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import estimate, load_estimator
 from semantic_entropy.errors import EvidenceError, InputError
-from semantic_entropy.estimators.spectral import KLE, Deg, Ecc, EigenScore, EigV
+from semantic_entropy.estimators.spectral import DUE, KLE, Deg, Ecc, EigenScore, EigV
 from semantic_entropy.testing import check_estimator
 from semantic_entropy.types import Evidence
 from tests.shared_data import golden
@@ -120,6 +121,59 @@ def test_the_heat_of_two_responses_has_its_closed_form():
         assert value(KLE(t=t), matrix) == pytest.approx(entropy / math.log(2))
 
 
+@pytest.mark.parametrize(("nu", "kappa"), [(1.0, 1.0), (2.0, 1.0), (0.5, 3.0), (3.0, 2.0)])
+def test_the_matern_kernel_is_that_of_scipy_matrix_functions(nu, kappa):
+    """As the code of the paper: a fractional matrix power of 2 nu / kappa^2 I + L, then -tr(K log K) / ln G."""
+    for case, _ in cases(golden("expected_lm_polygraph.json")["results"]):
+        probabilities = softmax(case["nli_logits"])
+        similarity = probabilities[..., 2] + probabilities[..., 1] / 2
+        weights = similarity + similarity.T
+        n = len(weights)
+        shifted = 2 * nu / kappa**2 * np.eye(n) + np.diag(weights.sum(axis=0)) - weights
+        kernel = scipy.linalg.fractional_matrix_power(shifted, -nu)
+        density = kernel / np.sqrt(np.outer(np.diag(kernel), np.diag(kernel))) / n
+        entropy = -np.trace(density @ scipy.linalg.logm(density)) / math.log(n)
+        found = value(KLE(kernel="matern", nu=nu, kappa=kappa), similarity)
+        assert found == pytest.approx(entropy, abs=1e-9, rel=0)
+
+
+def test_a_smooth_matern_kernel_is_the_heat_kernel():
+    matrix = [[1.0, 0.5, 0.1], [0.4, 1.0, 0.2], [0.0, 0.3, 1.0]]
+    smooth = KLE(kernel="matern", nu=1e7, kappa=math.sqrt(2 * 0.3))
+    assert value(smooth, matrix) == pytest.approx(value(KLE(t=0.3), matrix), abs=1e-6)
+
+
+@pytest.mark.parametrize("options", [{"nu": 1e9, "kappa": 1e9}, {"nu": 1e-9}, {"kappa": 1e-9}, {"kappa": 1e9}])
+def test_a_matern_kernel_with_any_options_has_an_entropy(options):
+    found = value(KLE(kernel="matern", **options), [[1.0, 0.5], [0.5, 1.0]])
+    assert 0 <= found <= 1
+
+
+def test_directed_uncertainty_is_that_of_the_random_walk_laplacian():
+    """As TruthTorchLM: sum max(0, 1 - l_k) over the real parts of the eigenvalues of I - D^-1 S."""
+    for case, _ in cases(golden("expected_lm_polygraph.json")["results"]):
+        entailment = softmax(case["nli_logits"])[..., 2]
+        np.fill_diagonal(entailment, 1.0)
+        laplacian = np.eye(len(entailment)) - np.diag(1 / entailment.sum(axis=1)) @ entailment
+        expected = sum(max(0.0, 1 - each.real) for each in scipy.linalg.eigvals(laplacian))
+        assert value(DUE(), entailment) == pytest.approx(expected, abs=1e-9, rel=0)
+
+
+@given(st.floats(0, 1), st.floats(0, 1))
+def test_directed_uncertainty_of_two_responses_has_its_closed_form(there, back):
+    """The eigenvalues of the walk are 1 and its trace - 1."""
+    second = 1 / (1 + there) + 1 / (1 + back) - 1
+    assert value(DUE(), [[1.0, there], [back, 1.0]]) == pytest.approx(1 + max(0.0, second), abs=1e-7)
+
+
+@given(st.lists(st.floats(0, 1), min_size=6, max_size=6))
+def test_directed_uncertainty_of_a_symmetric_similarity_is_eigv(values):
+    matrix = np.eye(4)
+    matrix[np.triu_indices(4, 1)] = values
+    matrix = np.maximum(matrix, matrix.T)
+    assert value(DUE(), matrix) == pytest.approx(value(EigV(), matrix), abs=1e-6)
+
+
 @st.composite
 def similarities(draw):
     n = draw(st.integers(1, 6))
@@ -131,14 +185,17 @@ def similarities(draw):
 def test_scores_of_any_similarities_are_in_their_bounds(matrix):
     n = len(matrix)
     assert 1 - 1e-9 <= value(EigV(), matrix) <= n + 1e-9
+    assert 1 - 1e-6 <= value(DUE(), matrix) <= n + 1e-6
     assert 0 <= value(Deg(), matrix) <= 1 - 1 / n + 1e-9
     assert 0 <= value(Ecc(), matrix) <= math.sqrt(n)
     if n > 1:
         assert 0 <= value(KLE(), matrix) <= 1
+        assert 0 <= value(KLE(kernel="matern"), matrix) <= 1
 
 
 def test_one_response_has_one_cluster_and_no_normalised_kernel_entropy():
-    assert [value(each, [[1.0]]) for each in (EigV(), Deg(), Ecc(), KLE(normalized=False))] == [1.0, 0.0, 0.0, 0.0]
+    assert [value(each, [[1.0]]) for each in (EigV(), Deg(), Ecc(), DUE())] == [1.0, 0.0, 0.0, 1.0]
+    assert value(KLE(normalized=False), [[1.0]]) == value(KLE(kernel="matern", normalized=False), [[1.0]]) == 0.0
     assert math.isnan(value(KLE(), [[1.0]]))
     result = estimate(["yes"], equivalence="exact", estimator=["kle", "eigv"])
     assert math.isnan(result.scores["kle"])
@@ -175,6 +232,11 @@ def test_eigenscore_reads_the_hidden_states_first_and_the_chosen_vectors():
         ("deg", {"divisor": "m"}, "divisor='m'"),
         ("ecc", {"threshold": 0.0}, r"threshold=0.0.*\(0, 2\]"),
         ("kle", {"t": -1.0}, "t=-1.0"),
+        ("kle", {"kernel": "rbf"}, "kernel='rbf'"),
+        ("kle", {"kernel": "matern", "nu": 0.0}, "nu=0.0"),
+        ("kle", {"kernel": "matern", "kappa": math.inf}, "kappa=inf"),
+        ("kle", {"kernel": "matern", "t": 0.5}, "t=0.5 of the estimator 'kle' is for kernel='heat'"),
+        ("kle", {"kappa": 2.0}, "kappa=2.0 of the estimator 'kle' is for kernel='matern'"),
         ("eigenscore", {"alpha": 0.0}, "alpha=0.0"),
         ("eigenscore", {"vectors": "logprobs"}, "vectors='logprobs'"),
     ],
@@ -186,10 +248,15 @@ def test_an_option_out_of_range_is_an_error_with_its_value(name, options, messag
 
 def test_descriptions_have_the_options_that_are_not_the_default():
     assert [KLE().describe(), KLE(t=0.5).describe()] == ["kle", "kle(t=0.5)"]
+    assert KLE(kernel="matern", nu=2.0).describe() == "kle(kernel=matern, nu=2.0)"
     assert Deg(divisor="n").describe() == "deg(divisor=n)"
 
 
-@pytest.mark.parametrize("estimator", [EigV(), Deg(), Ecc(), KLE(), EigenScore()], ids=lambda each: each.name)
+@pytest.mark.parametrize(
+    "estimator",
+    [EigV(), Deg(), Ecc(), DUE(), KLE(), KLE(kernel="matern"), EigenScore()],
+    ids=lambda each: each.describe(),
+)
 def test_the_estimators_keep_their_contract(estimator):
     check_estimator(estimator)
 

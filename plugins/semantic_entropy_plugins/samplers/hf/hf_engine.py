@@ -24,7 +24,7 @@ from semantic_entropy_plugins.models.loading import LoadedModel
 from semantic_entropy_plugins.samplers.hf.generation import CancelledDrawError, Generation, ResponseRow
 from semantic_entropy_plugins.samplers.hf.token_draws import DrawnTokens, DrawOptions
 from semantic_entropy_plugins.samplers.local_sampler import NOT_A_NUMBER
-from semantic_entropy_plugins.samplers.sampled_text import Response, read_response
+from semantic_entropy_plugins.samplers.sampled_text import Response, read_response, token_texts
 from semantic_entropy_plugins.samplers.sampling_prompts import PromptWriter
 from semantic_entropy_plugins.samplers.sampling_requests import MissingResponse, SampleOutcome, start_request
 
@@ -149,7 +149,12 @@ class SamplingEngine:
             (tuple(drawn.entropies[kept]) or None) if self._options.token_entropies else None,
             None if state is None else tuple(state),
             top_logprobs=tuple(map(tuple, drawn.top[kept])) or None,
+            tokens=(self._token_texts(drawn, text)[kept] or None) if self._options.tokens else None,
         )
+
+    def _token_texts(self, drawn: DrawnTokens, text: Response) -> tuple[str, ...]:
+        """The text of each token; "" for the end token and the tokens of a stop string."""
+        return (*token_texts(self.generation.decode, drawn.ids[: text.end]), *[""] * (len(drawn.ids) - text.end))
 
     @contextlib.contextmanager
     def _model_lock(self, cancelled: threading.Event) -> Iterator[None]:

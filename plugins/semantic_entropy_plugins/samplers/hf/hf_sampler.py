@@ -44,7 +44,7 @@ from semantic_entropy_plugins.samplers.local_sampler import LocalSampler
 from semantic_entropy_plugins.samplers.sampling_prompts import TEMPLATE
 from semantic_entropy_plugins.samplers.sampling_thread import in_background
 
-_DEFAULTS: Mapping[str, Any] = {"top_logprobs": 0, "hidden_layer": -1, "hidden_token": "last"}
+_DEFAULTS: Mapping[str, Any] = {"top_logprobs": 0, "hidden_layer": -1, "hidden_token": "last", "tokens": False}
 _MOST_TOP = 100  # alternatives of a token: the numbers of each response are kept until its batch ends
 _MOST_LAYERS = 10_000
 
@@ -90,6 +90,7 @@ class HFSampler(LocalSampler):
             after its norm. Kossen et al. (2406.15927) compare all layers; INSIDE (2402.03744) reads a middle one.
         hidden_token: the token of `hidden_states`: "last", the last token of the text, or "prompt", the last token of
             the prompt, before the response is generated; then all responses to a question have the same state.
+        tokens: whether to keep the text of each token, for the estimators `token_sar` and `sar`.
         revision: a branch, tag or commit on the hub, of the base model if `model` is an adapter; None: the main branch.
         device: "cpu", "cuda", "cuda:1", ...; None: "cuda" if available, else "cpu".
         dtype: "float32", "bfloat16" or "float16"; None: bfloat16 on a GPU that supports it, float16 on another GPU,
@@ -129,6 +130,7 @@ class HFSampler(LocalSampler):
         end_token: bool = False,
         token_entropies: bool = False,
         hidden_states: bool = False,
+        tokens: bool = False,
         revision: str | None = None,
         device: str | None = None,
         dtype: str | None = None,
@@ -163,7 +165,7 @@ class HFSampler(LocalSampler):
             dtype=dtype,
         )
         self._batch_tokens = checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
-        self._kept = self._checked_kept(top_logprobs, hidden_layer, hidden_token)
+        self._kept = self._checked_kept(top_logprobs, hidden_layer, hidden_token, tokens=tokens)
         loaded = _loaded or _load(
             model, base_model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile
         )
@@ -214,15 +216,16 @@ class HFSampler(LocalSampler):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _checked_kept(self, top_logprobs: int, hidden_layer: int, hidden_token: str) -> dict[str, Any]:
+    def _checked_kept(self, top_logprobs: int, hidden_layer: int, hidden_token: str, *, tokens: bool) -> dict[str, Any]:
         """The options of 0.2.0 that are not at their defaults: older sample stores have none of them."""
         given = {
             "top_logprobs": checked_number(self.name, "top_logprobs", top_logprobs, 0, most=_MOST_TOP, whole=True),
             "hidden_layer": checked_number(self.name, "hidden_layer", hidden_layer, -_MOST_LAYERS, whole=True),
             "hidden_token": checked_choice(self.name, "hidden_token", hidden_token, ("last", "prompt")),
+            "tokens": bool(tokens),
         }
         kept = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
-        if (unread := kept.keys() - {"top_logprobs"}) and not self._options["hidden_states"]:
+        if (unread := kept.keys() - {"top_logprobs", "tokens"}) and not self._options["hidden_states"]:
             raise errors.OptionError(f"hf: {min(unread)}={kept[min(unread)]!r} needs hidden_states=True")
         return kept
 

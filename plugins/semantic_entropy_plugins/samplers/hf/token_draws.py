@@ -61,6 +61,7 @@ class DrawOptions:
     top_logprobs: int = 0
     hidden_layer: int = -1
     hidden_token: str = "last"
+    tokens: bool = False
 
 
 @dataclass(frozen=True, slots=True)

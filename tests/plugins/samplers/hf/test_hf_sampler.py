@@ -88,8 +88,8 @@ def spy(sampler, monkeypatch):
 @pytest.mark.parametrize("kind", MODES)
 def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_texts(tmp_path, kind, monkeypatch):
     checkpoint(tmp_path, kind, ends=END_IDS)
-    options = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, "token_entropies": True, "hidden_states": True}
-    options["top_logprobs"] = 50
+    kept = {"token_entropies": True, "hidden_states": True, "tokens": True, "top_logprobs": 50}
+    options = {"temperature": 0.7, "top_k": 40, "top_p": 0.95, **kept}
     sampler, alone = make_sampler(tmp_path, end_token=True, **options), SingleTexts(tmp_path)
     assert sampler._open_engine.generation.mode.name == MODES[kind]
     seen = spy(sampler, monkeypatch)
@@ -119,6 +119,8 @@ def test_log_probabilities_entropies_and_states_agree_with_the_model_on_single_t
                 assert top == pytest.approx(possible.tolist(), abs=1e-4)
             text_ids = ids[:-1] if ended else ids
             assert sample.text == alone.tokenizer.decode(text_ids, skip_special_tokens=True)
+            assert "".join(sample.tokens) == sample.text
+            assert len(sample.tokens) == len(ids)
             assert sample.finish_reason == ("stop" if ended else "length")
             with torch.inference_mode():
                 states = alone.model(
@@ -414,7 +416,8 @@ def test_estimate_samples_responses_to_questions(learned):
 
 
 def test_it_passes_the_conformance_checks(learned, folder):
-    check_sampler(HFSampler(str(learned), max_tokens=8, token_entropies=True, hidden_states=True, top_logprobs=3))
+    kept = {"token_entropies": True, "hidden_states": True, "top_logprobs": 3, "tokens": True}
+    check_sampler(HFSampler(str(learned), max_tokens=8, **kept))
     check_sampler(HFSampler(str(folder), max_tokens=8, temperature=0, chat=False))
 
 
@@ -428,6 +431,7 @@ def test_settings_hold_exactly_what_samples_depend_on(folder, learned):
         *({"token_entropies": True}, {"hidden_states": True}, {"dtype": "bfloat16"}),
         *({"top_logprobs": 2}, {"hidden_states": True, "hidden_layer": 2}),
         *({"hidden_states": True, "hidden_layer": 1}, {"hidden_states": True, "hidden_token": "prompt"}),
+        {"tokens": True},
     ]
     settings = [make_sampler(folder, **other).settings for other in others]
     assert len({usual.settings, make_sampler(learned).settings, *settings}) == len(others) + 2
