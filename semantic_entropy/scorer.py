@@ -358,14 +358,11 @@ class Scorer:
             progress: True: show a progress bar while responses are drawn. None: show it for several questions, on a
                 terminal.
             **evidence: evidence for the estimators that need it, each with one entry for each group if there are many
-                groups, or the name of a column if there is a table:
-                top_logprobs, ragged (G, tokens, k), the log-probabilities of the k most probable tokens, in nats;
-                token_entropies, ragged (G, tokens), in nats; tokens, ragged (G, tokens), the text of each token;
-                token_similarity, ragged (G, tokens), in [0, 1], the similarity of each response to itself without the
-                token (computed from `tokens` if it is not given); similarity and sentence_support, (G, G), in [0, 1];
-                embeddings and hidden_state, (G, d); greedy, the answer that is scored: a `Sample`, or a mapping with
-                text, and if they are known logprobs, top_logprobs, token_entropies, hidden_state of this one answer. If
-                `similarity` has G + 1 rows and columns, the last ones belong to the greedy answer.
+                groups, or the name of a column if there is a table: top_logprobs, ragged (G, tokens, k); tokens, texts,
+                token_entropies, token_similarity, ragged (G, tokens); similarity, sentence_support, (G, G); embeddings,
+                hidden_state, (G, d); greedy, the answer that is scored: a `Sample`, or a mapping with text, and if they
+                are known logprobs, top_logprobs, token_entropies, hidden_state of this one answer. If `similarity` has
+                G + 1 rows and columns, the last ones belong to the greedy answer. Docs: how-to/files.md.
 
         Raises:
             InputError: an argument cannot be used, or no estimator reads it. The message names the group, the response

@@ -129,8 +129,8 @@ class DUE(EntropyEstimator):
 class KLE(EntropyEstimator):
     """Kernel language entropy: how far each response spreads over a graph of similar responses.
 
-    Equal responses: 0.67 for G = 3, 0.42 for 5, 0.07 for 10 with the heat kernel, because the kernel of a complete graph
-    decays with t G; the Matern kernel decays more slowly. Compare only groups of equal size. One response: nan if
+    Equal responses: 0.67 for G = 3, 0.42 for 5, 0.07 for 10 with the heat kernel, because the kernel of a complete
+    graph decays with t G; the Matern kernel decays more slowly. Compare only groups of equal size. One response: nan if
     `normalized`, because ln 1 = 0.
 
     Args:
