@@ -150,11 +150,15 @@ class SamplingEngine:
             None if state is None else tuple(state),
             top_logprobs=tuple(map(tuple, drawn.top[kept])) or None,
             tokens=(self._token_texts(drawn, text)[kept] or None) if self._options.tokens else None,
+            top_tokens=tuple(map(self._texts, drawn.top_ids[kept])) if self._options.top_tokens else None,
         )
 
     def _token_texts(self, drawn: DrawnTokens, text: Response) -> tuple[str, ...]:
         """The text of each token; "" for the end token and the tokens of a stop string."""
         return (*token_texts(self.generation.decode, drawn.ids[: text.end]), *[""] * (len(drawn.ids) - text.end))
+
+    def _texts(self, ids: Sequence[int]) -> tuple[str, ...]:
+        return tuple([self.generation.decode([token]) for token in ids])
 
     @contextlib.contextmanager
     def _model_lock(self, cancelled: threading.Event) -> Iterator[None]:

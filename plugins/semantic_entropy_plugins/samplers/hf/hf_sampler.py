@@ -44,8 +44,15 @@ from semantic_entropy_plugins.samplers.local_sampler import LocalSampler
 from semantic_entropy_plugins.samplers.sampling_prompts import TEMPLATE
 from semantic_entropy_plugins.samplers.sampling_thread import in_background
 
-_DEFAULTS: Mapping[str, Any] = {"top_logprobs": 0, "hidden_layer": -1, "hidden_token": "last", "tokens": False}
+_DEFAULTS: Mapping[str, Any] = {
+    "top_logprobs": 0,
+    "top_tokens": False,
+    "hidden_layer": -1,
+    "hidden_token": "last",
+    "tokens": False,
+}
 _MOST_TOP = 100  # alternatives of a token: the numbers of each response are kept until its batch ends
+_FOR_PROMPTS = 20  # alternatives of a token in a reply to a prompt of an estimator: as many as servers send
 _MOST_LAYERS = 10_000
 
 
@@ -86,6 +93,7 @@ class HFSampler(LocalSampler):
             model for each batch.
         top_logprobs: keep the log-probabilities of this number of most probable tokens at each token, 0 to 100, such as
             15 for the estimators `epr` and `wepr`. Tokens that cannot be drawn (top_k, top_p) are left out.
+        top_tokens: keep the texts of these tokens too.
         hidden_layer: the layer of `hidden_states`, numbered as in transformers: 0 is the embedding, -1 the last layer
             after its norm. Kossen et al. (2406.15927) compare all layers; INSIDE (2402.03744) reads a middle one.
         hidden_token: the token of `hidden_states`: "last", the last token of the text, or "prompt", the last token of
@@ -137,6 +145,7 @@ class HFSampler(LocalSampler):
         batch_tokens: int | None = None,
         allow_pickle: bool = False,
         top_logprobs: int = 0,
+        top_tokens: bool = False,
         hidden_layer: int = -1,
         hidden_token: str = "last",  # noqa: S107  # a token of a text, no password
         compile: bool = False,  # noqa: A002  # the option's name, as users know it from torch
@@ -165,7 +174,9 @@ class HFSampler(LocalSampler):
             dtype=dtype,
         )
         self._batch_tokens = checked_number(self.name, "batch_tokens", batch_tokens, 1, whole=True, optional=True)
-        self._kept = self._checked_kept(top_logprobs, hidden_layer, hidden_token, tokens=tokens)
+        self._kept = self._checked_kept(
+            top_logprobs, hidden_layer, hidden_token, tokens=tokens, top_tokens=bool(top_tokens)
+        )
         loaded = _loaded or _load(
             model, base_model, revision, device, dtype, allow_pickle=allow_pickle, compiled=compile
         )
@@ -207,6 +218,13 @@ class HFSampler(LocalSampler):
         options = {"batch_tokens": self._batch_tokens, **self._kept, **self._variant_options(changes)}
         return HFSampler(**options, _loaded=self._model)
 
+    def prompt_sampler(self) -> HFSampler:
+        options = {"temperature": 0, "top_p": 1.0, "top_k": None, "seed": None, "stop": None}
+        texts = {"system": None, "template": TEMPLATE, "messages": False}
+        kept = {**_DEFAULTS, "hidden_states": False, "token_entropies": False, "logprobs": "model"}
+        kept |= {"top_logprobs": _FOR_PROMPTS, "top_tokens": True}
+        return self.variant(**options, **texts, **kept)
+
     def close(self) -> None:
         """Release this sampler's reference to the model. A batch in progress is finished first.
 
@@ -216,16 +234,22 @@ class HFSampler(LocalSampler):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _checked_kept(self, top_logprobs: int, hidden_layer: int, hidden_token: str, *, tokens: bool) -> dict[str, Any]:
+    def _checked_kept(
+        self, top_logprobs: int, hidden_layer: int, hidden_token: str, *, tokens: bool, top_tokens: bool
+    ) -> dict[str, Any]:
         """The options of 0.2.0 that are not at their defaults: older sample stores have none of them."""
         given = {
             "top_logprobs": checked_number(self.name, "top_logprobs", top_logprobs, 0, most=_MOST_TOP, whole=True),
+            "top_tokens": top_tokens,
             "hidden_layer": checked_number(self.name, "hidden_layer", hidden_layer, -_MOST_LAYERS, whole=True),
             "hidden_token": checked_choice(self.name, "hidden_token", hidden_token, ("last", "prompt")),
             "tokens": bool(tokens),
         }
         kept = {name: value for name, value in given.items() if value != _DEFAULTS[name]}
-        if (unread := kept.keys() - {"top_logprobs", "tokens"}) and not self._options["hidden_states"]:
+        if top_tokens and not top_logprobs:
+            raise errors.OptionError("hf: top_tokens=True needs top_logprobs=K, the number of tokens to keep")
+        unread = kept.keys() - {"top_logprobs", "top_tokens", "tokens"}
+        if unread and not self._options["hidden_states"]:
             raise errors.OptionError(f"hf: {min(unread)}={kept[min(unread)]!r} needs hidden_states=True")
         return kept
 

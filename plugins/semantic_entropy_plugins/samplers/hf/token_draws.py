@@ -59,6 +59,7 @@ class DrawOptions:
     token_entropies: bool
     hidden_states: bool
     top_logprobs: int = 0
+    top_tokens: bool = False
     hidden_layer: int = -1
     hidden_token: str = "last"
     tokens: bool = False
@@ -69,7 +70,8 @@ class DrawnTokens:
     """One response: its tokens (T,), and their log-probabilities and entropies (T,) in nats.
 
     `entropies` and `top` are empty unless requested. `top` has the largest log-probabilities at each token, the largest
-    first, without tokens of probability 0. `ended` says whether the last token is an end token.
+    first, without tokens of probability 0, and `top_ids` these tokens. `ended` says whether the last token is an end
+    token.
     """
 
     ids: list[int]
@@ -77,6 +79,7 @@ class DrawnTokens:
     entropies: list[float]
     ended: bool
     top: list[list[float]] = field(default_factory=list)
+    top_ids: list[list[int]] = field(default_factory=list)
 
 
 class TokenDrawer:
@@ -120,6 +123,7 @@ class TokenDrawer:
         self._logprobs = torch.zeros(rows, steps, device=device)
         self._entropies = torch.zeros(rows, steps if options.token_entropies else 0, device=device)
         self._top = torch.full((rows, steps, options.top_logprobs), -torch.inf, device=device)
+        self._top_ids = torch.zeros(rows, steps, options.top_logprobs, dtype=torch.long, device=device)
         self._lengths = torch.full((rows,), steps, device=device)
         self._ended = torch.zeros(rows, dtype=torch.bool, device=device)
         self._done = torch.zeros(rows, dtype=torch.bool, device=device)
@@ -164,16 +168,20 @@ class TokenDrawer:
         """The drawn tokens of each row."""
         columns = (self._tokens, self._logprobs, self._entropies, self._lengths, self._ended)
         return [
-            DrawnTokens(ids[:length], logprobs[:length], entropies[:length], ended, self._top_of(row, length))
+            DrawnTokens(ids[:length], logprobs[:length], entropies[:length], ended, *self._top_of(row, length))
             for row, (ids, logprobs, entropies, length, ended) in enumerate(
                 zip(*(column.tolist() for column in columns), strict=True)
             )
         ]
 
-    def _top_of(self, row: int, length: int) -> list[list[float]]:
+    def _top_of(self, row: int, length: int) -> tuple[list[list[float]], list[list[int]]]:
+        """The log-probabilities and the ids of the most probable tokens at each step."""
         if not self._options.top_logprobs:
-            return []
-        return [[value for value in step if value > -math.inf] for step in self._top[row, :length].tolist()]
+            return [], []
+        steps = self._top[row, :length].tolist()
+        found = [[value for value in step if value > -math.inf] for step in steps]  # they come last
+        ids = self._top_ids[row, :length].tolist()
+        return found, [step[: len(values)] for step, values in zip(ids, found, strict=True)]
 
     def _draw_rows(self, scores: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
         """Draw a token for each of these rows, and keep its log-probability and what else is requested."""
@@ -189,7 +197,9 @@ class TokenDrawer:
         if self._options.token_entropies:
             self._entropies[rows, self.step] = torch.special.entr(logprobs.exp()).sum(-1)
         if count := min(self._options.top_logprobs, logprobs.shape[-1]):
-            self._top[rows, self.step, :count] = logprobs.topk(count, dim=-1).values
+            top = logprobs.topk(count, dim=-1)
+            self._top[rows, self.step, :count] = top.values
+            self._top_ids[rows, self.step, :count] = top.indices
         return tokens
 
     def _choose(self, logprobs: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:

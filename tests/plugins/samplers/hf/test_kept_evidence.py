@@ -152,3 +152,27 @@ def test_a_variant_keeps_the_options(folder):
     ((_, sample),) = other.stream([Request(0, CERTAIN, 1)])
     assert len(sample.top_logprobs) == len(sample.logprobs)
     assert sampler.variant(top_logprobs=0, hidden_layer=-1).settings == sampler.settings[:-2]
+
+
+def test_prompts_of_estimators_are_answered_by_the_same_model_with_the_texts_of_its_alternatives(folder):
+    question = "Capital?"
+    with Scorer(sampler="hf", sampler_options=sampler_options(folder, system="Be brief.", stop="x")) as scorer:
+        sampler = scorer.sampler.prompt_sampler()
+        ((_, reply),) = sampler.stream(iter([Request(0, question, 1)]))
+    alone = Alone(folder)
+    logs, ids, _, _ = alone.read(question, reply.text)
+    for step, (tokens, logprobs) in enumerate(zip(reply.top_tokens, reply.top_logprobs, strict=True)):
+        expected = logs[step].topk(20)
+        texts = [alone.tokenizer.decode([token], skip_special_tokens=True) for token in expected.indices]
+        assert list(tokens) == texts
+        assert logprobs == pytest.approx(expected.values.tolist(), abs=1e-4)
+        assert tokens[0] == alone.tokenizer.decode([ids[step]], skip_special_tokens=True)  # the most probable reply
+
+
+def test_a_reply_of_a_local_model_without_an_option_is_a_warning_and_no_score(folder):
+    answers = ["it is Paris", "it is Rome"]
+    with Scorer(sampler="hf", sampler_options=sampler_options(folder, max_tokens=3), estimator="p_true") as scorer:
+        result = scorer.estimate(answers, question=CERTAIN)
+    assert math.isnan(result.scores["p_true"])  # this tiny model knows no letters
+    assert "not with one of the letters A to B" in result.warnings[-1]
+    assert result.provenance.replies_usage.requests == 1
