@@ -14,6 +14,7 @@ responses. With one response, a mean over j != i does not exist, and the value i
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections.abc import Callable, Sequence
@@ -106,7 +107,8 @@ def _mean_disagreement(matrix: Sequence[Sequence[float]]) -> float:
 class Lexical(EntropyEstimator):
     """The mean similarity of the words of two responses, in [0, 1]. It is a confidence. One response: nan.
 
-    Two equal responses are compared as other pairs; two responses without words have the similarity 0.
+    Two equal responses are compared as other pairs. An invalid answer (empty, a refusal) is similar to no answer, or
+    only to those of its cluster.
 
     Args:
         metric: "rougeL", "rouge1" or "rouge2" (F-measure with stemming, by rouge-score), or "bleu" (by nltk, up to four
@@ -118,6 +120,7 @@ class Lexical(EntropyEstimator):
 
     name = "lexical"
     requires = frozenset({"texts"})
+    uses = frozenset({"answers"})
     higher_is_uncertain = False
 
     def __init__(self, metric: Metric = "rougeL") -> None:
@@ -133,15 +136,17 @@ class Lexical(EntropyEstimator):
 
     def estimate(self, evidence: Evidence) -> Estimate:
         assert evidence.texts is not None
-        texts = evidence.texts
+        texts, invalid = evidence.texts, [answer is None for answer in evidence.answers or evidence.texts]
         found: dict[tuple[str, str], float] = {}
         values = []
-        for i, left in enumerate(texts):
-            for right in texts[i + 1 :]:
-                pair = (left, right) if left <= right else (right, left)
-                if pair not in found:
-                    found[pair] = self._compare(*pair)
-                values.append(found[pair])
+        for i, j in itertools.combinations(range(len(texts)), 2):
+            if invalid[i] or invalid[j]:
+                values.append(float(evidence.labels[i] == evidence.labels[j]))
+                continue
+            pair = (texts[i], texts[j]) if texts[i] <= texts[j] else (texts[j], texts[i])
+            if pair not in found:
+                found[pair] = self._compare(*pair)
+            values.append(found[pair])
         return Estimate(math.fsum(values) / len(values) if values else math.nan)
 
 

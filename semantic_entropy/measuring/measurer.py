@@ -123,13 +123,13 @@ class Measurer:
     ) -> list[Group]:
         texts, greedy = [], []
         for group, found, job in zip(groups, answers, jobs, strict=True):
-            texts.append([response if a is None else a for response, a in zip(group.responses, found, strict=True)])
+            texts.append([answer or "" for answer in found])
             answer = group.evidence.greedy.text if group.evidence and group.evidence.greedy else None
             if answer is not None:
                 extracted = self.extract(answer) if self.extract else extract_answers(job.equivalence, [answer])[0]
-                answer = answer if extracted is None else extracted
+                answer = extracted or ""
             greedy.append(answer)
-        return with_similarities(groups, texts, greedy, similarity, reads)
+        return with_similarities(groups, texts, greedy, similarity, reads, float(self.invalid == "together"))
 
     def _results(
         self,

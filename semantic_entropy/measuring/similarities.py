@@ -4,8 +4,8 @@
 
     jaccard(a, b) = |A n B| / |A u B|      A, B: the sets of words, in lower case, between white space
 
-Equal texts have the similarity 1, and are not compared. Texts without a word are similar to no other text, also not to
-each other: two empty responses do not agree.
+Equal texts have the similarity 1, and are not compared. An invalid answer (empty, a refusal, nothing to extract) is
+similar to no answer: two refusals do not agree. With the policy `together`, it is similar to the other invalid answers.
 
     similarity        (G, G)        s_ij = similarity(i, j)
     token_similarity  ragged (G, T) similarity(i, i without token t)                       Duan et al. 2024 (SAR)
@@ -100,6 +100,7 @@ def with_similarities(
     greedy: Sequence[str | None],
     similarity: Similarity,
     reads: AbstractSet[str] = _MATRIX,
+    of_invalid: float = 0.0,
 ) -> list[Group]:
     """Return the groups with the fields of `reads` that can be computed. Many groups are compared in one call.
 
@@ -108,16 +109,17 @@ def with_similarities(
 
     Args:
         groups: B groups.
-        texts: for each group, (G,) the text of each response to compare.
-        greedy: for each group, the text of the greedy answer; None: there is none.
+        texts: for each group, (G,) the text of each response to compare; empty: the answer is invalid.
+        greedy: for each group, the text of the greedy answer; empty: it is invalid; None: there is none.
         similarity: how two texts are compared.
         reads: fields of `COMPARED`.
+        of_invalid: the similarity of two invalid answers.
     """
     done: list[Group] = []
     waiting: list[_Texts] = []
     wanted: dict[Pair, float] = {}
     for group, own, answer in zip(groups, texts, greedy, strict=True):
-        waiting.append(_Texts(group, own, answer, computed_fields(group.evidence) & reads))
+        waiting.append(_Texts(group, own, answer, computed_fields(group.evidence) & reads, of_invalid))
         wanted |= dict.fromkeys(waiting[-1].pairs(), 0.0)
         if len(wanted) >= _MOST_PAIRS:
             done += _compared(waiting, wanted, similarity)
@@ -139,12 +141,13 @@ def computed_fields(evidence: GivenEvidence | Evidence | None) -> frozenset[str]
 
 
 class _Texts(NamedTuple):
-    """A group, the text of each response, the greedy answer, and the fields to compute."""
+    """A group, the text of each response, the greedy answer, the fields to compute, and what two empty texts have."""
 
     group: Group
     own: Sequence[str]
     answer: str | None
     fields: AbstractSet[str]
+    of_invalid: float
 
     def pairs(self) -> Iterator[Pair]:
         """Yield the pairs to compare. Equal texts, and texts without a word, are not compared."""
@@ -171,7 +174,7 @@ class _Texts(NamedTuple):
 
         def of(left: str, right: str) -> float:
             if left == right:
-                return float(bool(left.strip()))
+                return 1.0 if left.strip() else self.of_invalid
             return found.get(Pair(self.group.question, left, right), 0.0)
 
         changed: dict[str, Any] = {}
@@ -179,14 +182,14 @@ class _Texts(NamedTuple):
             changed["similarity"] = _square(own, of)
             if self.answer is not None:
                 changed["greedy_similarity"] = tuple([of(self.answer, text) for text in own])
-        elif given.similarity is not None and given.greedy_similarity is None and self.answer in own:
+        elif given.similarity is not None and given.greedy_similarity is None and self.answer and self.answer in own:
             changed["greedy_similarity"] = given.similarity[own.index(self.answer)]
         if "token_similarity" in self.fields:
             changed["token_similarity"] = tuple(
                 [tuple([of(whole, rest) for whole, rest in _without_each(tokens)]) for tokens in self._tokens()]
             )
         if "sentence_support" in self.fields:
-            sentences = {text: split_sentences(text) for text in own}
+            sentences = {text: split_sentences(text) or [text] for text in own}
             changed["sentence_support"] = _square(own, lambda one, other: _mean([of(other, s) for s in sentences[one]]))
         return replace(self.group, evidence=replace(given, **changed))
 

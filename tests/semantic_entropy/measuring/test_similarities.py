@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from semantic_entropy import Equivalence, EquivalenceError, InputError, Scorer, UnknownComponentError, Verdict
+from semantic_entropy import Equivalence, EquivalenceError, InputError, Scorer, UnknownComponentError, Verdict, estimate
 from semantic_entropy.measuring import similarities
 from semantic_entropy.measuring.similarities import Similarity, jaccard, with_similarities
 from semantic_entropy.plugin import EntropyEstimator, Estimate
@@ -26,9 +26,9 @@ class Matrix(EntropyEstimator):
         return Estimate(0.0)
 
 
-def matrices(responses, similarity="jaccard", **given):
+def matrices(responses, similarity="jaccard", invalid="separate", **given):
     estimator = Matrix()
-    with Scorer("exact", estimator=estimator, similarity=similarity) as scorer:
+    with Scorer("exact", estimator=estimator, similarity=similarity, invalid=invalid) as scorer:
         scorer.estimate(responses, **given)
     return estimator.seen
 
@@ -48,6 +48,31 @@ def test_the_default_compares_words_and_equal_texts_are_1():
 def test_two_empty_responses_do_not_agree():
     [(matrix, _)] = matrices(["", "", "Paris"])
     assert matrix == ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+REFUSAL = "I'm sorry, I can't help with that."
+
+
+@pytest.mark.parametrize(("invalid", "of_two"), [("separate", 0.0), ("together", 1.0)])
+def test_two_refusals_do_not_agree_unless_the_policy_is_together_and_are_not_compared(invalid, of_two):
+    def same(left: str, right: str) -> float:
+        assert {left, right} == {"Paris", "Rome"}
+        return 0.5
+
+    found = matrices([REFUSAL, "Paris", REFUSAL, "Rome"], same, invalid, greedy={"text": "I don't know."})
+    assert found[0] == (
+        ((1, 0, of_two, 0), (0, 1, 0, 0.5), (of_two, 0, 1, 0), (0, 0.5, 0, 1)),
+        (of_two, 0, of_two, 0),
+    )
+
+
+def test_no_score_of_similarities_is_certain_if_all_responses_are_refusals():
+    known = {"logprobs": [[-0.5]] * 4, "greedy": {"text": REFUSAL, "logprobs": [-0.5]}}
+    names = ["eigv", "deg", "luq", "kle", "cocoa", "semantic_density", "lexical"]
+    found = estimate([REFUSAL] * 4, estimator=names, **known).scores
+    expected = {"eigv": 4, "deg": 0.75, "luq": 1, "kle": 1, "cocoa": 0.5, "semantic_density": 0, "lexical": 0}
+    assert found == pytest.approx(expected)
+    assert estimate([REFUSAL] * 2, estimator="lexical", invalid="together").scores["lexical"] == 1
 
 
 def test_a_function_compares_each_pair_of_distinct_texts_once_for_each_direction():
