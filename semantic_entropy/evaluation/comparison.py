@@ -15,7 +15,7 @@ is a probability already also has `brier_as_given` and `ece_as_given`.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -138,8 +138,8 @@ def compare(
     """Compute the metrics of several scores on the same groups.
 
     Args:
-        scores: (N,) values of each score; None or nan: unknown.
-        wrong: (N,) whether the answer of the group is wrong.
+        scores: (N,) values of each score; None, nan or infinite: unknown.
+        wrong: (N,) whether the answer of the group is wrong: True or False, or 1 or 0.
         confidences: the names of scores that are higher for more certain answers. They are turned round.
         probabilities: the names of scores that are probabilities in [0, 1] of a right answer (if they are in
             `confidences`), or of a wrong one.
@@ -150,9 +150,10 @@ def compare(
         advance: called with the number of new resamples, for a progress bar.
 
     Raises:
-        InputError: there are no groups or no scores, a score has another number of values, or a name is unknown.
+        InputError: there are no groups or no scores, a score has another number of values, a value is no number or a
+            label not True or False, or a name is unknown.
     """
-    truth = np.asarray(wrong, dtype=bool)
+    truth = _labels(wrong)
     _check(scores, truth, [*confidences, *probabilities, *([reference] if reference else [])], coverages, resampled)
     reference = reference or next(iter(scores))
     share = float(truth.mean())
@@ -167,7 +168,7 @@ def compare(
         base |= dict.fromkeys(("auroc", "auprc", "aurac", "prr"), math.nan)
     measured = {}
     for name, values in scores.items():
-        given = np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+        given = _numbers(name, values)
         if not np.isnan(given).all():
             uncertainty = -given if name in confidences else given
             as_given = (1 - given if name in confidences else given) if name in probabilities else None
@@ -287,6 +288,26 @@ def difference_of(value: float, draws: Floats) -> Difference:
 def format_number(value: float) -> str:
     """Return a number with three decimals; "-" for nan."""
     return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _labels(wrong: Any) -> Bools:
+    """Return the labels (N,). Raise InputError if one is not True or False, or 1 or 0: a text or None is no label."""
+    found = list(wrong) if isinstance(wrong, Iterable) else [wrong]
+    for i, label in enumerate(found):
+        if not isinstance(label, bool | np.bool_ | int | float | np.number) or label not in (0, 1):
+            raise InputError(
+                f"wrong[{i}] is {show_value(label)}; a label is True (wrong) or False: leave out the others"
+            )
+    return np.array(found, dtype=bool)
+
+
+def _numbers(name: str, values: Sequence[float | None]) -> Floats:
+    """Return the values (N,) of a score; nan where it is not known."""
+    try:
+        found = np.array([math.nan if value is None else float(value) for value in values])
+    except (TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"the values of score {name!r} must be numbers: {error}") from None
+    return np.where(np.isfinite(found), found, math.nan)
 
 
 def _check(

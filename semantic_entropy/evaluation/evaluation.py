@@ -33,7 +33,7 @@ from semantic_entropy.evaluation.labelled_scores import (
 )
 from semantic_entropy.files import check_distinct
 from semantic_entropy.io import FileRun, InputOptions, RunSummary, check_paths
-from semantic_entropy.plain_text import plural, to_json_line
+from semantic_entropy.plain_text import plural, show_value, to_json_line
 from semantic_entropy.progress import progress_bar
 from semantic_entropy.scorer import Choices, Scorer
 from semantic_entropy.tables import FieldNames
@@ -193,7 +193,10 @@ def evaluate(
         )
     else:
         check_distinct({role: Path(file) for role, file in written.items()})
-        read_rows(source, columns, lambda: Scorer(**choices))
+        for name, value in (("output", output), ("input_format", input_format), ("group_by", group_by)):
+            if value is not None:
+                raise InputError(f"{name}={show_value(value)} is for a file, and source has rows: leave it out")
+        read_rows(source, columns, lambda: Scorer(**choices), given=[f"{name}=" for name in choices])
     return evaluation_of(columns, confidence, reference, coverage, resamples, seed, files, shown)
 
 

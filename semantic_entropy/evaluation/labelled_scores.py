@@ -207,11 +207,7 @@ def read_file(
     """
     first = _first_row(name, names, options)
     if first is not None and columns.is_scored(first):
-        if given:
-            raise InputError(
-                f"{name} has scores already, so {', '.join(given)} cannot change them: leave this out, or name a file "
-                "without scores"
-            )
+        _check_unused(given, name)
         reader = open_reader(name, names, options)
         with contextlib.closing(reader.rows()) as rows:
             columns.add_all((f"{name}, {reader.unit} {row.number}", row.fields, row.problem or "") for row in rows)
@@ -225,22 +221,35 @@ def read_file(
     return summary
 
 
-def read_rows(rows: Iterable[Mapping[str, Any]], columns: LabelledScores, open_scorer: OpenScorer) -> None:
-    """Add rows of the caller. Rows without scores are measured.
+def read_rows(
+    rows: Iterable[Mapping[str, Any]], columns: LabelledScores, open_scorer: OpenScorer, *, given: Collection[str]
+) -> None:
+    """Add rows of the caller. Rows without scores are measured. The arguments are those of `read_file`.
 
     Raises:
-        InputError: a row cannot be measured.
+        InputError: a row cannot be measured, or choices are given for rows with scores.
     """
     listed = list(rows)
     for i, row in enumerate(listed):
         if not isinstance(row, Mapping):
-            raise InputError(f"row {i} is {show_value(row)}; pass dicts, or the path of a file")
+            raise InputError(
+                f"row {i} is {show_value(row)}; pass dicts (of a table: its to_dict('records')), or the path of a file"
+            )
     if listed and not columns.is_scored(listed[0]):
         with open_scorer() as scorer:
             measured = _measured(listed, scorer)
             columns.add_measured(((f"row {i}", row, "") for i, row in enumerate(measured)), scorer)
     else:
+        _check_unused(given if listed else (), "row 0")
         columns.add_all((f"row {i}", row, "") for i, row in enumerate(listed))
+
+
+def _check_unused(given: Collection[str], scored: str) -> None:
+    if given:
+        raise InputError(
+            f"{scored} has scores already, so {', '.join(given)} cannot change them: leave this out, or pass rows "
+            "without scores"
+        )
 
 
 def _estimator_class(name: str) -> Any:

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import roc_auc_score
 
 from semantic_entropy import InputError
-from semantic_entropy.evaluation import compare
+from semantic_entropy.evaluation import ScoreMetrics, compare
 from semantic_entropy.evaluation.comparison import mean_over
 
 
@@ -126,6 +126,11 @@ def test_without_resamples_there_are_no_intervals():
         (({}, [True]), "nothing to compare: 0 scores on 1 groups"),
         (({"a": []}, []), "nothing to compare: 1 scores on 0 groups"),
         (({"a": [1]}, [True, False]), "score 'a' has 1 values for 2 groups"),
+        (({"a": [1, 2]}, [True, None]), r"wrong\[1\] is None; a label is True \(wrong\) or False"),
+        (({"a": [1, 2]}, ["true", "false"]), r"wrong\[0\] is 'true'"),
+        (({"a": [1, 2]}, [1, math.nan]), r"wrong\[1\] is nan"),
+        (({"a": [1, "low"]}, [True, False]), "the values of score 'a' must be numbers: .*'low'"),
+        (({"a": [[1], [2]]}, [True, False]), "the values of score 'a' must be numbers"),
         (({"a": [1]}, [True], {"reference": "b"}), "there is no score 'b': there are a"),
         (({"a": [1]}, [True], {"coverages": [1.5]}), "coverage 1.5 is a share"),
         (({"a": [1]}, [True], {"resampled": -1}), "-1 resamples: use a number from 0"),
@@ -135,6 +140,12 @@ def test_arguments_that_cannot_be_used_are_errors(arguments, message):
     scores, wrong, *options = arguments
     with pytest.raises(InputError, match=message):
         compare(scores, wrong, **(options[0] if options else {}))
+
+
+def test_an_infinite_value_is_unknown_and_never_certain():
+    found = compare({"a": [-math.inf, 1, 2], "b": [None, 1, 2]}, [True, False, False], resampled=0)
+    assert found["a"] == ScoreMetrics(found["b"].metrics, 1)
+    assert found["a"].auroc.value == 1
 
 
 def test_the_mean_over_sources_weighs_them_equally_and_leaves_out_those_with_one_class():
