@@ -2,6 +2,7 @@
 
     python benchmarks/scores.py                 # the first 400 groups of each source, as lm-polygraph was measured
     python benchmarks/scores.py --groups 5000   # all groups
+    python benchmarks/scores.py --responses 3   # the first three responses of each group; labels as with all
 
 First tables: the sources of `samples.jsonl`, which have texts only. Next: `whitebox_qwen05.jsonl`, a greedy answer and
 ten samples of a small model with log-probabilities, the 15 most probable tokens and a hidden state; the greedy answer
@@ -56,16 +57,18 @@ def main() -> int:
     """Print the tables."""
     arguments = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     arguments.add_argument("--groups", type=int, default=400, help="most groups of a source (default: 400)")
-    most = arguments.parse_args().groups
+    arguments.add_argument("--responses", type=int, help="only this many responses of a group (default: all)")
+    given = arguments.parse_args()
+    most, responses = given.groups, given.responses
     if not (SHARED / "data").exists():
         print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to measure")
         return 0
     texts = first(most, rows("samples.jsonl"))
-    scored = measured([text_row(row) for row in texts])
+    scored = measured([text_row(row, responses) for row in texts])
     print_sources(evaluate([row for row in scored if row["source"] not in CONFIDENTLY_WRONG]), LM_POLYGRAPH)
     print_sources(evaluate([row for row in scored if row["source"] in CONFIDENTLY_WRONG]), {})
     print_left_out()
-    white_box = measured([white_box_row(row) for row in rows("whitebox_qwen05.jsonl")])
+    white_box = measured([white_box_row(row, responses) for row in rows("whitebox_qwen05.jsonl")])
     print_sources(evaluate(white_box), {})
     print_left_out()
     with tempfile.TemporaryDirectory() as folder:
@@ -83,22 +86,22 @@ def first(most: int, table: Sequence[Row]) -> list[Row]:
     return [row for some in of.values() for row in some[:most]]
 
 
-def text_row(row: Row) -> Row:
-    """What is measured of a row with texts, and its label."""
+def text_row(row: Row, most: int | None) -> Row:
+    """What is measured of a row with texts, and its label, which all responses decide."""
     label = group_label(row)
     assert label is not None
     responses = [answer or "" for answer in row.get("preds", row["responses"])]
     return {
         "source": row["source"],
         "question": row["question"],
-        "responses": responses,
+        "responses": responses[:most],
         "answer_correct": not label.wrong,
     }
 
 
-def white_box_row(row: Row) -> Row:
+def white_box_row(row: Row, most: int | None) -> Row:
     """What is measured of a row with token data; the greedy answer has the label."""
-    samples = row["samples"]
+    samples = row["samples"][:most]
     return {
         "source": row["source"],
         "question": row["question"],
