@@ -2,12 +2,12 @@
 
     python benchmarks/tiny_rewards.py [--directory DIR] [--seeds 0 1 2] [--arms none random empo ...]
 
-Each seed has one base model. Every arm starts from it and trains 50 steps with the settings of the demo. The arm
-`flip-P` is `empo` with a judge that gets every pair of completions (equal texts too), and is wrong with probability
-P/100: it merges different answers and splits equal answers (Appendix I of the paper is about the quality of
-clustering). Intervals are 95%, by a percentile bootstrap over seeds and, within each seed, over its questions. They
-are paired: with the base model, or with `golden`, on the same seeds and questions. With three seeds the intervals are
-wide.
+Each seed has one base model. `random` and `format` are the controls of every comparison. Every arm starts from it and
+trains 50 steps with the settings of the demo. The arm `flip-P` is `empo` with a judge that gets every pair of
+completions (equal texts too), and is wrong with probability P/100: it merges different answers and splits equal answers
+(Appendix I of the paper is about the quality of clustering). Intervals are 95%, by a percentile bootstrap over seeds
+and, within each seed, over its questions. They are paired: with the base model, or with `golden`, on the same seeds and
+questions. With three seeds the intervals are wide.
 
 A finished run is a JSON file in DIR, and is not run again. After an interruption, the same command continues. A run
 takes one to two minutes of one core.
@@ -31,7 +31,7 @@ import transformers
 from datasets import Dataset
 from transformers.trainer_callback import PrinterCallback
 
-from empo_rl import EmpoGRPOTrainer, EmpoProvider
+from empo_rl import EmpoGRPOTrainer, EmpoProvider, preset
 
 # Internal: the questions, the base model and the evaluation of the demo have no public names.
 from empo_rl.config import load_config
@@ -42,8 +42,15 @@ from empo_rl.run.tiny_model import PRETRAIN_STEPS, load_or_make, make_tokenizer
 from semantic_entropy import Equivalence, Pair, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 
-ARMS = ["none", "random", "empo", "log_share", "majority", "self_certainty", "token_entropy", "golden"]
-ARMS += ["flip-0", "flip-5", "flip-20"]
+ARMS = ["none", "random", "format", "empo", "log_share", "majority", "self_certainty", "token_entropy"]
+ARMS += ["scrl", "vote_certainty", "ddrl", "golden", "flip-0", "flip-5", "flip-20"]
+CHOICES: Mapping[str, Mapping[str, Any]] = {
+    # At G=8 no answer has a share below 0.125, the default; 0.15 is the value of the authors' configuration file.
+    "scrl": {"reward": "scrl", "reward_options": {"negative_share": 0.15}},
+    "vote_certainty": {"reward": "vote_certainty", "scale": "none"},  # the advantages of the paper
+    "ddrl": preset("ddrl"),
+}
+"""The arguments of `EmpoProvider` for the arms that are not just the name of a reward."""
 STEPS, LEARNING_RATE = 50, 1e-4  # of the recipe `tiny`
 DRAWS = 2000
 QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
@@ -99,6 +106,7 @@ def run(directory: Path, arm: str, seed: int) -> dict[str, Any]:
         reward = "golden" if arm == "golden" else "empo"  # decides whether the rows have gold answers
         folder = directory / f"{arm}-{seed}"
         overrides = [f"seed={seed}", f"empo.reward={reward}", f"output_dir={json.dumps(str(folder))}"]
+        overrides.append(f"empo.scale={CHOICES.get(arm, {}).get('scale', 'group')}")
         overrides += [f"training.steps={STEPS}", f"training.learning_rate={LEARNING_RATE}", "training.save_every=1000"]
         config, tokenizer = load_config("tiny", overrides), make_tokenizer()
         base = load_or_make(
@@ -130,7 +138,7 @@ def provider(arm: str, seed: int) -> EmpoProvider:
     """The provider of this arm; with some wrong verdicts if the arm is flip-P."""
     kind, _, percent = arm.partition("-")
     if kind != "flip":
-        return EmpoProvider("math", extract="boxed", reward=arm, seed=seed)
+        return EmpoProvider("math", extract="boxed", **CHOICES.get(arm, {"reward": arm}), seed=seed)
     judge = Flipped(load_equivalence("math"), int(percent) / 100, seed)
     return EmpoProvider(judge, extract=Numbered(), seed=seed)
 

@@ -92,6 +92,13 @@ _REWARDS = (
     ("empo", "agreement", "EmpoReward", "the share of the group's answers that mean the same (EMPO)"),
     ("log_share", "agreement", "LogShareReward", "the logarithm of the reward empo: same policy gradient as -H"),
     ("majority", "agreement", "MajorityReward", "1 in the largest cluster (TTRL)"),
+    ("scrl", "selected_votes", "ScrlReward", "+1 for a clear majority, -1 for rare and unsure answers (SCRL)"),
+    (
+        "vote_certainty",
+        "vote_certainty",
+        "VoteCertaintyReward",
+        "votes and self-certainty, each normalised in the group",
+    ),
     ("golden", "labels", "GoldenReward", "1 if the answer is the gold answer (GRPO with labels)"),
     ("semi_supervised", "combined", "SemiSupervisedReward", "golden if the prompt has a gold answer, empo if not"),
     ("self_certainty", "per_completion", "SelfCertaintyReward", "mean KL from uniform to the token distributions"),
@@ -111,6 +118,7 @@ _GUARDS = (
     ("overlong", "OverlongGuard", "the completion reached the completion length limit, or has too many words"),
     ("repetition", "RepetitionGuard", "the completion repeats itself"),
     ("concentration", "ConcentrationGuard", "many prompts share the answer of this completion"),
+    ("ambiguous", "AmbiguousGuard", "the answer is neither among the most nor the least frequent of its group (DDRL)"),
 )
 _ALARMS = (
     ("nothing_readable", "learning_alarms", "NothingReadableAlarm", "almost no completion has an extractable answer"),

@@ -52,7 +52,7 @@ def findings(config: Config) -> Iterator[CheckFinding]:
     if config.trl:
         yield from _trl_findings(config, decided_arguments(config, accumulation))
     if config.method == "empo":
-        for note in config.window_notes():
+        for note in config.group_size_notes():
             yield warning("window", note)
     if config.method != "sft":
         yield from _reward_findings(config)

@@ -294,7 +294,7 @@ class Config(Section):
     def _sections_agree(self) -> Config:
         problems = [*self._model_problems(), *self._data_problems(), *self._method_problems(), *self._launch_problems()]
         try:
-            self.window_notes()
+            self.group_size_notes()
         except ValueError as error:  # InputError is a ValueError
             problems.append(str(error))
         if problems:
@@ -318,17 +318,19 @@ class Config(Section):
         """The Python files of the user that compute rewards."""
         return [] if self.method == "sft" else self.empo.code_files()
 
-    def window_notes(self) -> list[str]:
-        """Sentences about the effect of the entropy window at this group size.
+    def group_size_notes(self) -> list[str]:
+        """Sentences about the effect of the entropy window and of the signal at this group size.
 
         Raises:
-            InputError: no group can lie inside the window.
+            InputError: no group can lie inside the window, or the signal cannot work at this group size.
         """
         empo = self.empo
         window = EntropyWindow(empo.delta_low, empo.delta_high, empo.delta_units)
         ShareWindow(empo.max_p_low, empo.max_p_high)
-        windowed = self.method == "empo" and empo.signal().windowed
-        return window.check(self.rollout.num_generations) if windowed else []
+        if self.method != "empo":
+            return []
+        signal, size = empo.signal(), self.rollout.num_generations
+        return [*(window.check(size) if signal.windowed else []), *signal.check(size)]
 
     def _model_problems(self) -> list[str]:
         problems = []

@@ -31,6 +31,7 @@ from empo_rl.config.batch_layout import (
 )
 from empo_rl.config.error_messages import expected_value
 from empo_rl.config.schema import Config
+from empo_rl.core.advantages import trl_scale
 from semantic_entropy import InputError, nearest
 
 PROCESS_TIMEOUT_SECONDS = 1800  # the default of transformers for ddp_timeout; torch's own default for NCCL is 600
@@ -303,7 +304,7 @@ def _empo(config: Config) -> dict[str, Any]:
         "loss_type": training.loss,
         "importance_sampling_level": training.ratio,
         "epsilon": training.epsilon,
-        "scale_rewards": config.empo.scale,
+        "scale_rewards": trl_scale(config.empo.scale),
         "beta": 0.0,
         **_vllm(config),
         **_vllm_correction(config),

@@ -6,6 +6,7 @@ Grouping by prompt text is not exact, because a batch may contain the same promp
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -54,7 +55,7 @@ class RolloutGroup:
             needed_by: the signal or guard that needs the measures, for the error message.
 
         Raises:
-            InputError: the group has no measures of this name.
+            InputError: the group has no measures of this name, or a measure is not a finite number.
         """
         if name not in self.measures:
             raise InputError(
@@ -63,7 +64,15 @@ class RolloutGroup:
                 f"in your own training loop, pass RolloutGroup(measures={{{name!r}: ...}}) with one number for each "
                 "completion."
             )
-        return self.measures[name]
+        values = self.measures[name]
+        for completion, value in zip(self.completions, values, strict=True):
+            if not math.isfinite(value):
+                raise InputError(
+                    f"{needed_by} needs finite numbers, but measures[{name!r}] is {value} for the completion "
+                    f"{completion[:60]!r} (question: {self.question!r}). nan from EmpoGRPOTrainer means that the "
+                    "logits of the model are not finite: check the checkpoint and the precision."
+                )
+        return values
 
 
 def group_by_position(

@@ -5,6 +5,7 @@
     overlong       the completion reached the completion length limit, or has more than `most` words
     repetition     the completion repeats itself too much
     concentration  many prompts share one answer: a collapse that a reward computed per prompt cannot detect
+    ambiguous      the answer is neither among the most nor among the least frequent answers of its group
 
 A guard flags completions and sets their payment, which replaces the reward: a number, or None to take the completion
 out of the loss. The provider counts the flags. `copied` is the rule of the official natural-reasoning code (threshold
@@ -20,6 +21,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from empo_rl.core.rewards import ScoredGroup
+from empo_rl.core.rewards.agreement import count_votes
 from empo_rl.plugin import check_unique_names, create
 from semantic_entropy import InputError, Result
 
@@ -203,6 +205,47 @@ class ConcentrationGuard(Guard):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._answers = deque((answer[:ANSWER_LENGTH] for answer in state["seen"]), maxlen=self._answers.maxlen)
+
+
+class AmbiguousGuard(Guard):
+    """Flags the completions that DDRL leaves out: K of the G completions of a group stay, the others are flagged.
+
+        K = keep G,  K+ = min(c_1, K/2) of the most frequent answers stay,  K- = K - K+ of the least frequent answers
+
+    c_1 is the number of completions in the largest cluster of valid answers; K and K/2 are rounded down. The frequency
+    of an answer is the size of its cluster, and 0 for an invalid answer. Among answers with one frequency, the earlier
+    completions count as more frequent. Completions are drawn independently, so their order is a random choice; with
+    another order, as many completions of each frequency stay.
+
+    Source: Yu et al. 2026, arXiv 2604.21327, and github.com/yuyongcan/DDRL at a8270bf (`select_top_k_per_prompt_cnt`),
+    where G=64 and K=32. `keep` = 32/64 is theirs. The paper fixes the advantages: +1 in the majority, otherwise -1 (the
+    preset `ddrl`). Left out: the third stage, supervised training on the consensus after the run.
+
+    Args:
+        pays: see `Guard`. The default takes the flagged completions out of the loss, as in the paper.
+        keep: the share of a group's completions that stay, above 0, at most 1.
+    """
+
+    name = "ambiguous"
+
+    def __init__(self, pays: float | None = None, keep: float = 0.5) -> None:
+        super().__init__(pays)
+        if not 0 < keep <= 1:
+            raise InputError(f"guard 'ambiguous': keep={keep!r} is a share of the group: set a number from 0 to 1.")
+        self.keep = keep
+
+    def flags(self, scored: Sequence[ScoredGroup]) -> Flags:
+        return [self._group(item.result) for item in scored]
+
+    def _group(self, result: Result) -> list[bool]:
+        votes = count_votes(result)
+        rows = [row for row, label in enumerate(result.labels) if label >= 0]
+        frequencies = {row: 0 if result.answers[row] is None else votes[result.labels[row]] for row in rows}
+        rows.sort(key=lambda row: -frequencies[row])  # a stable sort
+        kept = math.floor(self.keep * len(rows) + 1e-9)  # 0.1 * 30 is below 3 in some sums
+        most = min(max(votes.values(), default=0), kept // 2)
+        stay = {*rows[:most], *rows[len(rows) - (kept - most) :]}
+        return [row not in stay for row in range(len(result.labels))]
 
 
 def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...]:

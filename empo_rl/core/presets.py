@@ -1,4 +1,4 @@
-"""Presets: the settings of the paper, of its official code, and of TTRL, as keyword arguments of `EmpoProvider`.
+"""Presets: the settings of the paper, its official code, TTRL and DDRL, as keyword arguments of `EmpoProvider`.
 
     EmpoProvider(**preset("official-trl-natural"), equivalence="verifier")
 
@@ -44,6 +44,14 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "official-verl": {"reward": "empo", "invalid": "singleton_prob", **_NO_WINDOW},
     # The majority answer is used as the gold answer.
     "ttrl": {"reward": "majority", "invalid": "singleton_zero"},
+    # +1 for the majority and -1 for all other answers, as they are; only the most and the least frequent answers train.
+    "ddrl": {
+        "reward": "majority",
+        "reward_options": {"others": -1.0},
+        "invalid": "singleton_zero",
+        "scale": "fixed",
+        "guards": {"ambiguous": None},
+    },
 }
 
 

@@ -98,8 +98,8 @@ class EmpoProvider:
         equivalence_options: the options of the judge, if `equivalence` is a name.
         extract: how the answer is extracted from a completion: a name or a function; None uses the default of the
             judge.
-        reward: a signal's name (`empo`, `log_share`, `majority`, `golden`, `semi_supervised`, `self_certainty`,
-            `token_entropy`, `random`, `format`, `composite`, or a plugin's), `path.py:NAME`, a function (see
+        reward: a signal's name (`empo`, `majority`, `golden`, ..., or a plugin's; `empo-train components` lists all),
+            `path.py:NAME`, a function (see
             `empo_rl.core.rewards.functions`), a `RewardSignal` class or an instance.
         reward_options: the options of the signal, if `reward` is a name or a class.
         delta_low: the lower bound of the entropy of a group, exclusive. All four bounds apply only to signals with
@@ -117,7 +117,7 @@ class EmpoProvider:
         guards: the payment of flagged completions by the name of the guard, `{"copied": 0.0, "overlong": None}`, or
             `Guard` instances. The payment None takes the completion out of the loss. If several guards flag a
             completion, the payment of the last guard applies.
-        scale: the divisor of the centred rewards: `group`, `batch`, `none` (see `empo_rl.core.advantages`).
+        scale: how advantages are made from rewards: `group`, `batch`, `none`, `fixed` (see `empo_rl.core.advantages`).
         grader: the judge that compares answers with gold answers: a name, an instance, or a function of two strings.
             None uses the judge that clusters. A judge that clusters and grades is loaded once.
         grader_options: the options of the grader, if `grader` is a name.
@@ -243,7 +243,7 @@ class EmpoProvider:
                 f"G={size}: the advantage of a single completion is always 0. Sample at least 2 completions per prompt."
             )
         notes = self.window.check(size) if self._signal.windowed else []
-        return [*notes, *(note for chosen in self.filters for note in chosen.check(size))]
+        return [*notes, *self._signal.check(size), *(note for chosen in self.filters for note in chosen.check(size))]
 
     def step(self, groups: Sequence[RolloutGroup | Sequence[str]], *, training: bool = True) -> BatchDecision:
         """Decide about one batch.

@@ -100,6 +100,10 @@ def _check_advantages(args: Any, provider: EmpoProvider) -> None:
             f"beta={args.beta}: EMPO has no KL term, and RLOO would add the KL term to all rewards, also to those of "
             "dropped groups. Set beta=0.0."
         )
+    if provider.scale == "fixed":
+        raise InputError(
+            "EmpoProvider.scale='fixed': TRL's trainers subtract the mean reward of the group. Use EmpoGRPOTrainer."
+        )
     scale = getattr(args, "scale_rewards", None)  # RLOOConfig has no such setting
     if scale == "batch" or provider.scale == "batch":
         raise InputError(

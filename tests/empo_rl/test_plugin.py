@@ -24,9 +24,11 @@ BUILT_IN = [
     "log_share",
     "majority",
     "random",
+    "scrl",
     "self_certainty",
     "semi_supervised",
     "token_entropy",
+    "vote_certainty",
 ]
 
 NEW_PLUGIN = """

@@ -9,6 +9,7 @@ the group as a pseudo-label (test-time RL).
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, get_args
 
@@ -56,22 +57,25 @@ class LogShareReward(RewardSignal):
 
 
 class MajorityReward(RewardSignal):
-    """Pays 1 in the largest cluster of valid answers, otherwise 0.
+    """Pays 1 in the largest cluster of valid answers, otherwise `others`.
 
-    An invalid answer is paid 0, or -0.5 with `invalid="penalty"`.
+    An invalid answer is paid `others`, or -0.5 with `invalid="penalty"`.
 
     Args:
         ties: the paid cluster if several clusters are the largest: `first` pays the cluster that appears first,
             `random` pays a random one of these clusters, `all` pays all of these clusters, `none` pays no cluster, so
             the group trains nothing.
+        others: the reward of all other answers. -1 with `scale="fixed"` gives the fixed advantages of DDRL.
     """
 
     name = "majority"
 
-    def __init__(self, ties: Ties = "first") -> None:
+    def __init__(self, ties: Ties = "first", others: float = 0.0) -> None:
         if ties not in get_args(Ties):
             raise InputError(f"majority: ties={ties!r} does not exist. Choose one of: {', '.join(get_args(Ties))}.")
-        self.ties = ties
+        if not (math.isfinite(others) and others < 1):
+            raise InputError(f"majority: others={others!r} must be a number below 1, the reward of the majority.")
+        self.ties, self.others = ties, others
         self.stateful = ties == "random"
 
     def bind(self, context: SignalContext) -> None:
@@ -83,16 +87,14 @@ class MajorityReward(RewardSignal):
 
     def _group(self, item: ScoredGroup) -> list[float]:
         result = item.result
-        valid = [label for label, answer in zip(result.labels, result.answers, strict=True) if answer is not None]
-        winners = self._winners(valid)
-        invalid_reward = PENALTY if self.context.invalid == "penalty" else 0.0
+        winners = self._winners(count_votes(result))
+        invalid_reward = PENALTY if self.context.invalid == "penalty" else self.others
         return [
-            invalid_reward if answer is None else float(label in winners)
+            invalid_reward if answer is None else 1.0 if label in winners else self.others
             for label, answer in zip(result.labels, result.answers, strict=True)
         ]
 
-    def _winners(self, valid: Sequence[int]) -> set[int]:
-        sizes = {label: valid.count(label) for label in valid}  # in order of appearance
+    def _winners(self, sizes: Mapping[int, int]) -> set[int]:
         largest = [label for label, size in sizes.items() if size == max(sizes.values())]
         if len(largest) < 2 or self.ties == "all":
             return set(largest)
@@ -105,6 +107,11 @@ class MajorityReward(RewardSignal):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self._random.bit_generator.state = state["dice"]
+
+
+def count_votes(result: Result) -> Counter[int]:
+    """The number of valid answers in each cluster, by label, in order of appearance. An invalid answer is no vote."""
+    return Counter(label for label, answer in zip(result.labels, result.answers, strict=True) if answer is not None)
 
 
 def _cluster_rewards(result: Result, reward: Callable[[float], float], invalid_reward: float | None) -> Iterator[float]:

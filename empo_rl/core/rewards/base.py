@@ -93,6 +93,11 @@ class RewardSignal(ABC):
         """Return whether the provider's filters apply to this group."""
         return self.windowed
 
+    def check(self, size: int) -> list[str]:
+        """Return notes for the user about this signal at G=size. Raise an InputError if it cannot work at G=size."""
+        del size
+        return []
+
     def state_dict(self) -> dict[str, Any]:
         """The state that a restart needs, as JSON."""
         return {}

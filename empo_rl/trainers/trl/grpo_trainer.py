@@ -37,6 +37,7 @@ from transformers import TrainerCallback
 from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
+from empo_rl.core.advantages import trl_scale
 from empo_rl.core.groups import group_by_position
 from empo_rl.core.provider import BatchDecision, EmpoProvider
 from empo_rl.trainers.trl.distributed import decide
@@ -63,7 +64,8 @@ class EmpoGRPOTrainer(GRPOTrainer):
     Args:
         model: see GRPOTrainer.
         provider: decides about the batches. The caller closes the provider.
-        args: the GRPOConfig. `beta` must be 0, and `scale_rewards` must equal the provider's `scale`.
+        args: the GRPOConfig. `beta` must be 0, and `scale_rewards` must equal the provider's `scale` (for `fixed`,
+            which TRL does not have, "none").
         kwargs: see GRPOTrainer.
 
     Attributes:
@@ -246,10 +248,10 @@ class _BeforeOptimizerStep(TrainerCallback):
 def _check_config(args: GRPOConfig, provider: EmpoProvider) -> None:
     if args.beta != 0.0:
         raise InputError(f"beta={args.beta}: EMPO has no KL term (the paper removes it). Set beta=0.0.")
-    if args.scale_rewards != provider.scale:
+    if args.scale_rewards != trl_scale(provider.scale):
+        fix = 'Set scale_rewards="none".' if provider.scale == "fixed" else "Set both to the same value."
         raise InputError(
-            f"GRPOConfig.scale_rewards={args.scale_rewards!r} and EmpoProvider.scale={provider.scale!r} differ. "
-            "Set both to the same value."
+            f"GRPOConfig.scale_rewards={args.scale_rewards!r} and EmpoProvider.scale={provider.scale!r} differ. {fix}"
         )
     if args.reward_weights is not None:
         raise InputError(

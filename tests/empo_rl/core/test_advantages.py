@@ -40,6 +40,10 @@ def test_scale_batch_divides_by_the_deviation_of_all_rewards():
     np.testing.assert_allclose(group_advantages(rewards, "batch"), expected)
 
 
+def test_scale_fixed_takes_the_rewards_as_they_are():
+    assert group_advantages(np.array([[1.0, 1.0, np.nan, -0.5]]), "fixed").tolist() == [[1, 1, 0, -0.5]]
+
+
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=16))
 def test_advantages_of_a_group_sum_to_zero(rewards):
     assert group_advantages(np.array([rewards])).sum() == pytest.approx(0, abs=1e-6)
@@ -74,5 +78,5 @@ def test_trl_computes_the_same_numbers(scale, model, tokenizer, tmp_path):
 
 
 def test_an_unknown_scale_lists_the_existing_scales():
-    with pytest.raises(InputError, match="scale='std' does not exist. Choose one of: group, batch, none"):
+    with pytest.raises(InputError, match="scale='std' does not exist. Choose one of: group, batch, none, fixed"):
         check_scale("std")

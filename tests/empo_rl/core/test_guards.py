@@ -1,5 +1,6 @@
 import json
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RolloutGroup
-from empo_rl.core.guards import _rouge_l_precision
+from empo_rl.core.guards import AmbiguousGuard, _rouge_l_precision
+from empo_rl.testing import check_guard
 from semantic_entropy import InputError
 
 
@@ -160,3 +162,78 @@ def test_a_flagged_row_keeps_its_payment_in_a_zeroed_group():
     assert decision.rewards.tolist() == [0, 0, 0, -0.5]
     assert decision.keep.tolist() == [True]
     assert decision.metrics["outside_fraction"] == 1.0
+
+
+AMBIGUOUS = {"ambiguous": None}
+LETTERS = st.lists(st.sampled_from("aaabbcdef."), min_size=2, max_size=24)
+
+
+def stays(answers, **options):
+    """Whether each completion is in the loss. A dot is a completion without an answer."""
+    completions = ["none" if answer == "." else box(answer) for answer in answers]
+    guard = {"ambiguous": {"pays": None, **options}}
+    return step(completions, guard, reward="majority", reward_options={"others": -1.0}).loss_mask.tolist()
+
+
+@pytest.mark.parametrize(
+    ("answers", "options", "expected"),
+    [
+        # G=8: K=4. 2 of the 4 a's, and the 2 least frequent answers c and d; b has a medium frequency
+        ("aaaabbcd", {}, [1, 1, 0, 0, 0, 0, 1, 1]),
+        ("bacabdaa", {}, [0, 1, 1, 1, 0, 1, 0, 0]),  # the same in another order
+        # one a fills the half of the frequent answers, so 3 of the least frequent stay: the last of equal frequency
+        ("abcdefgh", {}, [1, 0, 0, 0, 0, 1, 1, 1]),
+        ("aaaaaaaa", {}, [1, 1, 0, 0, 0, 0, 1, 1]),
+        ("aaaabb..", {}, [1, 1, 0, 0, 0, 0, 1, 1]),  # no answer is the least frequent
+        ("aaaabbcd", {"keep": 1.0}, [1] * 8),
+        ("aaaabbcd", {"keep": 0.25}, [1, 0, 0, 0, 0, 0, 0, 1]),
+        ("aaaabbcd", {"keep": 0.1}, [0] * 8),  # K=0: the group is dropped
+    ],
+)
+def test_ambiguous_keeps_the_most_and_the_least_frequent_answers(answers, options, expected):
+    assert stays(answers, **options) == [bool(value) for value in expected]
+
+
+@given(LETTERS, st.randoms())
+def test_ambiguous_keeps_as_many_of_each_frequency_in_every_order(answers, dice):
+    def kept_frequencies(order):
+        sizes = Counter(answer for answer in order if answer != ".")
+        return Counter(sizes[answer] for answer, stay in zip(order, stays(order), strict=True) if stay)
+
+    shuffled = dice.sample(answers, len(answers))
+    assert kept_frequencies(answers) == kept_frequencies(shuffled)
+
+
+@given(LETTERS)
+def test_ambiguous_keeps_k_completions_and_no_frequency_between_those_that_stay_and_those_that_do_not(answers):
+    sizes = Counter(answer for answer in answers if answer != ".")
+    mask = stays(answers)
+    assert sum(mask) == len(answers) // 2
+    frequencies = np.array([sizes[answer] for answer in answers])
+    most = min(max(sizes.values(), default=0), len(answers) // 2 // 2)
+    ranked = sorted(frequencies, reverse=True)
+    expected = [*ranked[:most], *ranked[len(answers) - (len(answers) // 2 - most) :]]
+    assert sorted(frequencies[mask], reverse=True) == expected
+
+
+def test_ambiguous_under_drop_counts_the_valid_answers_alone():
+    completions = [box(answer) for answer in "aabc"] + ["none"] * 4
+    decision = step(completions, AMBIGUOUS, invalid="drop", reward="majority")
+    assert decision.loss_mask.tolist() == [True, False, False, True] + [False] * 4
+
+
+@pytest.mark.parametrize("keep", [0, -1, 1.1, math.nan])
+def test_ambiguous_refuses_a_share_that_is_none(keep):
+    with pytest.raises(InputError, match="keep=.* is a share of the group"):
+        provider(guards={"ambiguous": {"keep": keep}})
+
+
+def test_ambiguous_keeps_the_contract_of_guards():
+    check_guard(AmbiguousGuard())
+
+
+def test_the_majority_can_pay_all_other_answers_a_number():
+    decision = step([box(1), box(1), box(2), "none"], {}, reward="majority", reward_options={"others": -1})
+    assert decision.rewards.tolist() == [1, 1, -1, -1]
+    with pytest.raises(InputError, match="others=1 must be a number below 1"):
+        provider(reward="majority", reward_options={"others": 1})

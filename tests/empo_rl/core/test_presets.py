@@ -1,5 +1,7 @@
 """Presets on cases with known results, derived from their sources."""
 
+import math
+
 import pytest
 
 from empo_rl import EmpoProvider, RolloutGroup, preset
@@ -30,6 +32,15 @@ CASES = {
         "abcd": [0] * 4,
         "a...": [0] * 4,
     },
+    # +1 and -1; of G completions, G/2 stay: the most frequent, up to G/4, and the least frequent
+    "ddrl": {
+        "aaaabbcd": [1, 1, None, None, None, None, -1, -1],
+        "aaaaaaab": [1, 1, None, None, None, None, 1, -1],
+        "aaaa": [1, None, None, 1],
+        "abcd": [1, None, None, -1],
+        "aabb....": [1, 1, None, None, None, None, -1, -1],
+        "....": [None, None, -1, -1],
+    },
     # unreadable -0.5, also in a group whose largest share is below 0.2
     "official-trl-natural": {
         "aab.": [0.5, 0.5, 0.25, -0.5],
@@ -45,7 +56,14 @@ CASES = {
 
 @pytest.mark.parametrize(("name", "answers"), [(name, answers) for name, cases in CASES.items() for answers in cases])
 def test_a_preset_pays_what_its_source_pays(name, answers):
-    assert step(name, group(answers)).rewards.tolist() == pytest.approx(CASES[name][answers])
+    expected = [math.nan if reward is None else reward for reward in CASES[name][answers]]  # None: not in the loss
+    assert step(name, group(answers)).rewards.tolist() == pytest.approx(expected, nan_ok=True)
+
+
+def test_the_advantages_of_ddrl_are_the_rewards():
+    decision = step("ddrl", group("aaaabbcd"), group("aaaaaaaa"))
+    assert decision.advantages.tolist() == [1, 1, 0, 0, 0, 0, -1, -1, 1, 1, 0, 0, 0, 0, 1, 1]
+    assert decision.keep.all()
 
 
 def test_every_preset_has_cases():

@@ -86,6 +86,13 @@ def test_an_unsuitable_configuration_is_refused_with_the_numbers(options, messag
         reward_function(provider, args)
 
 
+@pytest.mark.parametrize("configuration", [GRPOConfig, RLOOConfig])
+def test_fixed_advantages_are_refused_because_trl_subtracts_the_mean(configuration, tmp_path):
+    args = configuration(output_dir=str(tmp_path), per_device_train_batch_size=G, **SMALL)
+    with EmpoProvider("exact", scale="fixed") as provider, pytest.raises(InputError, match="Use EmpoGRPOTrainer"):
+        reward_function(provider, args)
+
+
 @pytest.mark.parametrize(
     ("configuration", "options", "message"),
     [
