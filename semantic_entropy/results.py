@@ -257,6 +257,11 @@ class Result:
         """Return the result as one line of JSON."""
         return to_json_line(self.to_dict())
 
+    def _repr_html_(self) -> str:
+        from semantic_entropy.notebook import result_html  # only for a notebook
+
+        return result_html(self.to_dict())
+
     def __repr__(self) -> str:
         share = f" ({self.normalized:.0%} of the maximum)" if self.n_valid > 1 else ""
         meanings = f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
@@ -336,6 +341,11 @@ class BatchResult(Sequence[Result]):
     def to_dicts(self) -> list[dict[str, Any]]:
         """Return a list with `Result.to_dict()` of each group."""
         return [result.to_dict() for result in self._results]
+
+    def _repr_html_(self) -> str:
+        from semantic_entropy.notebook import batch_html
+
+        return batch_html(self.to_dicts(), repr(self))
 
     def __repr__(self) -> str:
         finite = [h for h in self.entropies if not math.isnan(h)]

@@ -16,6 +16,7 @@ from semantic_entropy.cli.evaluate import evaluate_command
 from semantic_entropy.cli.explain import explain_command
 from semantic_entropy.cli.label import label_command
 from semantic_entropy.cli.plugins import plugins_command
+from semantic_entropy.cli.report import report_command
 from semantic_entropy.cli.tune_judge import threshold_command, tune_judge_command
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.plain_text import printable
@@ -47,6 +48,7 @@ _COMMANDS = (
     evaluate_command,
     label_command,
     explain_command,
+    report_command,
     plugins_command,
     doctor_command,
     tune_judge_command,

@@ -1,0 +1,145 @@
+"""How a notebook shows results, as HTML without a script: `Result._repr_html_`, `BatchResult._repr_html_`.
+
+Meanings have a letter and a colour, which `semantic_entropy.report` uses too: A is the meaning with the largest share.
+Answers are untrusted text, and are escaped. The text has the colour of the notebook, so it can be read in dark themes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any, NamedTuple
+
+from semantic_entropy.plain_text import one_line, plural, shorten
+
+COLOURS = ("#1f5fa8", "#b4491d", "#2b7a3f", "#8a3d8f", "#806200", "#0f727a", "#b0305c", "#5b5f66")
+"""The colours of the meanings A, B, ... on white text; the ninth meaning has the first colour again."""
+INVALID = "\u2013"  # instead of the letter of a meaning
+_MOST_MEANINGS = 10
+_MOST_RESULTS = 20
+_WIDEST = 300  # characters of an answer
+_STRIPES = "repeating-linear-gradient(135deg,#8888 0 3px,transparent 3px 7px)"
+_CELL = 'style="text-align:left;vertical-align:top;padding:2px 10px 2px 0"'
+
+
+class Meaning(NamedTuple):
+    """A cluster with its letter. `name` and `colour` say that the answers are invalid if `answer` is None."""
+
+    name: str
+    colour: str
+    share: float
+    answer: str | None
+    indices: tuple[int, ...]
+
+
+def letter(number: int) -> str:
+    """Return the letter of the meaning with this rank, from 0: A to Z, then AA, AB, ..."""
+    return (letter(number // 26 - 1) if number >= 26 else "") + chr(ord("A") + number % 26)
+
+
+def meanings(fields: Mapping[str, Any]) -> list[Meaning]:
+    """Return the clusters of a result, given as `Result.to_dict()`: the largest share first, invalid answers last."""
+    clusters = sorted(
+        fields["clusters"],
+        key=lambda cluster: (cluster["representative"] is None, -(cluster["share"] or 0), -len(cluster["indices"])),
+    )
+    found = []
+    for rank, cluster in enumerate(clusters):
+        valid = cluster["representative"] is not None
+        name, colour = (letter(rank), COLOURS[rank % len(COLOURS)]) if valid else (INVALID, _STRIPES)
+        indices = tuple(cluster["indices"])
+        found.append(Meaning(name, colour, cluster["share"] or 0.0, cluster["representative"], indices))
+    return found
+
+
+def result_html(fields: Mapping[str, Any]) -> str:
+    """Return the HTML of a result, given as `Result.to_dict()`."""
+    found, size = meanings(fields), len(fields["answers"])
+    lines = [f"<div><b>{_headline(fields)}</b></div>", _bar(found)]
+    rows = [
+        f"<tr><td {_CELL}>{_mark(meaning)}</td><td {_CELL}>{_percent(meaning.share)}</td>"
+        f"<td {_CELL}>{len(meaning.indices)} of {size}</td><td {_CELL}>{_answer(meaning.answer)}</td></tr>"
+        for meaning in found[:_MOST_MEANINGS]
+    ]
+    if len(found) > _MOST_MEANINGS:
+        rows.append(f"<tr><td></td><td {_CELL} colspan=3>and {len(found) - _MOST_MEANINGS} more</td></tr>")
+    lines.append(f"<table style='margin:4px 0'>{''.join(rows)}</table>")
+    lines += [f"<div>&#9888; {_text(warning)}</div>" for warning in fields["warnings"]]
+    if "flag" in fields:
+        verdict = "flagged: do not answer with this" if fields["flag"] else "not flagged"
+        chance = "unknown" if fields["p_wrong"] is None else f"{fields['p_wrong']:.1%}"
+        lines.append(f"<div><b>{verdict}</b> (p(wrong) {chance})</div>")
+    provenance = fields["provenance"]
+    judge = f"{provenance['equivalence']} ({provenance['equivalence_reason']})"
+    pairs = provenance["asked"] + provenance["cached"]
+    lines.append(f"<div><small>judge: {_text(judge)} &middot; {plural(pairs, 'pair')} compared</small></div>")
+    return f"<div>{''.join(lines)}</div>"
+
+
+def batch_html(results: Sequence[Mapping[str, Any]], headline: str) -> str:
+    """Return the HTML of a batch: the headline, and its most uncertain results; an unknown entropy is the first."""
+
+    def key(i: int) -> tuple[float, int]:
+        entropy = results[i]["entropy"]
+        return (float("-inf") if entropy is None else -entropy, i)
+
+    order = sorted(range(len(results)), key=key)
+    rows = [
+        f"<tr><td {_CELL}>{i}</td><td {_CELL}>{_number(results[i]['entropy'])}</td>"
+        f"<td {_CELL}>{_bar(meanings(results[i]))}</td><td {_CELL}>{_answer(results[i]['answer'])}</td></tr>"
+        for i in order[:_MOST_RESULTS]
+    ]
+    heads = "".join(f"<th {_CELL}>{name}</th>" for name in ("#", "entropy", "meanings", "answer"))
+    shown = "" if len(results) <= _MOST_RESULTS else f" The {_MOST_RESULTS} most uncertain:"
+    more = (
+        ""
+        if not shown
+        else "<div><small>all: semantic_entropy.report.write_report(results, 'report.html')</small></div>"
+    )
+    table = f"<table style='margin:4px 0'><tr>{heads}</tr>{''.join(rows)}</table>" if results else ""
+    lines = "<br>".join(map(_text, headline.splitlines()))
+    return f"<div><b>{lines}</b>{shown}{table}{more}</div>"
+
+
+def _headline(fields: Mapping[str, Any]) -> str:
+    entropy, normalized = fields["entropy"], fields["normalized"]
+    share = "" if normalized is None else f" ({normalized:.0%} of the maximum)"
+    count, responses = plural(len(fields["clusters"]), "meaning"), plural(len(fields["answers"]), "response")
+    return f"semantic entropy {_number(entropy)} nats{share}, {count} in {responses}"
+
+
+def _bar(found: Sequence[Meaning]) -> str:
+    parts = "".join(
+        f'<span title="{meaning.name} {_percent(meaning.share)}" style="flex:{meaning.share:.4f} 1 0;min-width:2px;'
+        f'overflow:hidden;text-align:center;{_colours(meaning)}">'
+        f"{meaning.name if meaning.share >= 0.08 else ''}</span>"
+        for meaning in found
+        if meaning.share > 0
+    )
+    return (
+        f'<div style="display:flex;gap:2px;width:240px;font-size:11px;line-height:16px;min-height:16px">{parts}</div>'
+    )
+
+
+def _mark(meaning: Meaning) -> str:
+    return f'<span style="padding:0 5px;border-radius:3px;{_colours(meaning)}"><b>{meaning.name}</b></span>'
+
+
+def _colours(meaning: Meaning) -> str:
+    return f"background:{meaning.colour};color:{'inherit' if meaning.answer is None else '#fff'}"
+
+
+def _answer(answer: str | None) -> str:
+    return "<i>no valid answer</i>" if answer is None else f"<bdi>{escape(shorten(answer, _WIDEST))}</bdi>"
+
+
+def _text(text: str) -> str:
+    return escape(one_line(text))
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if 0 < share < 0.1 else f"{share:.0%}"

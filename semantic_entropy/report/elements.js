@@ -1,0 +1,122 @@
+"use strict";
+// Elements of the page. A text of the data is only ever a text node or the value of a harmless attribute.
+
+const DATA = JSON.parse(document.getElementById("data").textContent);
+const BANDS = {
+  agree: ["All agree", "every response means the same"],
+  majority: ["Majority", "one meaning has more than half"],
+  split: ["No majority", "no meaning has more than half"],
+  unknown: ["Nothing to compare", "fewer than two valid answers"],
+};
+const SCORE_NAME = DATA.score === "p_wrong" ? "p(wrong)" : "Entropy";
+// What a calibration or a gate decided, from the best to the worst.
+const ACTIONS = {
+  passed: "not flagged", allow: "allow", warn: "allow, with a warning", defer: "defer: check it", flagged: "flagged: do not answer with this", block: "block",
+};
+const MANY = 280; // characters of a response that are shown before it is opened
+
+const byId = (id) => document.getElementById(id);
+const count = (number) => number.toLocaleString("en");
+const percent = (share) => (share === null ? "unknown" : `${Number((100 * share).toFixed(share < 0.1 ? 1 : 0))}%`);
+const fixed = (number, digits = 3) => (number === null || number === undefined ? "unknown" : number.toFixed(digits));
+const plural = (number, noun) => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+const words = (numbers) => numbers.map((number) => DATA.texts[number]);
+
+// element("p", {class: "quiet", onclick: open}, "text", child): names of attributes are those of this script.
+function element(tag, attributes = {}, ...children) {
+  return filled(document.createElement(tag), attributes, children);
+}
+
+function svg(tag, attributes = {}, ...children) {
+  return filled(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
+}
+
+function filled(node, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else node.setAttribute(name, value === true ? "" : value);
+  }
+  node.append(...children.flat().filter((child) => child !== null && child !== undefined && child !== false));
+  return node;
+}
+
+// A text of the data. Its writing direction does not change that of the page around it.
+function shown(tag, text, attributes = {}) {
+  return element(tag, { dir: "auto", ...attributes }, text);
+}
+
+// The letter of a meaning: A ... Z, AA ...
+function letter(number) {
+  return (number >= 26 ? letter(Math.floor(number / 26) - 1) : "") + String.fromCharCode(65 + (number % 26));
+}
+
+// The meanings of a row, the largest first; all invalid answers are one group, at the end.
+function meanings(row) {
+  const groups = row.clusters.map(([answer, share], label) => ({ answer, share: share ?? 0, label }));
+  const members = row.clusters.map(() => []);
+  row.labels.forEach((label, i) => label >= 0 && members[label].push(i));
+  const valid = groups.filter((group) => group.answer !== null);
+  valid.forEach((group) => (group.members = members[group.label]));
+  valid.sort((a, b) => b.share - a.share || b.members.length - a.members.length || a.label - b.label);
+  valid.forEach((group, i) => Object.assign(group, { name: letter(i), style: `m${i % 8}` }));
+  const invalid = groups.filter((group) => group.answer === null);
+  const dropped = row.labels.flatMap((label, i) => (label < 0 ? [i] : []));
+  if (invalid.length || dropped.length) {
+    valid.push({
+      answer: null,
+      share: invalid.reduce((sum, group) => sum + group.share, 0),
+      members: [...invalid.flatMap((group) => members[group.label]), ...dropped].sort((a, b) => a - b),
+      parts: invalid.length,
+      dropped: dropped.length,
+      name: "–",
+      style: "mx",
+    });
+  }
+  return valid;
+}
+
+function mark(group) {
+  const title = group.answer === null ? "no valid answer" : `meaning ${group.name}`;
+  return element("span", { class: `mark ${group.style}`, title }, group.name);
+}
+
+// The shares of the meanings as one bar with letters.
+function shareBar(row) {
+  const groups = meanings(row);
+  const told = groups.map((group) => `${group.answer === null ? "no valid answer" : group.name} ${percent(group.share)}`);
+  const most = 12;
+  const text = told.slice(0, most).join(", ") + (told.length > most ? `, and ${told.length - most} more` : "");
+  const bar = element("div", { class: "shares", role: "img", "aria-label": `Shares of the meanings: ${text}` });
+  for (const group of groups) {
+    if (group.share <= 0) continue;
+    const part = element("span", { class: group.style, title: `${group.name} ${percent(group.share)}` });
+    part.textContent = group.share >= 0.06 ? group.name : "";
+    part.style.flex = `${group.share} 1 0`;
+    bar.append(part);
+  }
+  return bar;
+}
+
+function labelChip(row) {
+  if (row.wrong === undefined) return null;
+  return element("span", { class: `chip ${row.wrong ? "wrong" : "right"}` }, row.wrong ? "wrong" : "right");
+}
+
+function decisionChip(row) {
+  return row.action ? element("span", { class: `chip ${row.action}`, title: ACTIONS[row.action] }, row.action === "passed" ? "not flagged" : row.action) : null;
+}
+
+function numbersTable(caption, heads, lines) {
+  return element(
+    "div",
+    { class: "scroll", tabindex: "0", role: "region", "aria-label": caption },
+    element(
+      "table",
+      { class: "numbers" },
+      element("caption", { class: "hidden-text" }, caption),
+      element("thead", {}, element("tr", {}, heads.map((head) => element("th", { scope: "col" }, head)))),
+      element("tbody", {}, lines.map((line) => element("tr", {}, line.map((cell) => element("td", {}, String(cell)))))),
+    ),
+  );
+}

@@ -1,0 +1,107 @@
+// The parts above the table, and the start of the page.
+
+function overall() {
+  const { rows, bands, responses, entropy, normalized, labelled, wrong, wrong_agree: sure, warned } = DATA.totals;
+  document.title = `${DATA.title} – semantic entropy`;
+  byId("title").textContent = DATA.title;
+  byId("made").textContent = `${plural(rows, "question")}, ${plural(responses, "response")} · made ${DATA.made} by semantic-entropy ${DATA.version}`;
+  const share = (number) => `${count(number)} of ${plural(rows, "question")} (${percent(number / rows)})`;
+  const sentences = [
+    `In ${share(bands.split)} no meaning has more than half of the responses: check these answers.`,
+    `In ${share(bands.agree)} all responses mean the same.`,
+  ];
+  if (labelled) sentences.push(`${percent(wrong / labelled)} of the ${count(labelled)} labelled answers are wrong; in ${count(sure)} of these all responses agree, so no comparison of responses can find them.`);
+  byId("lead").textContent = sentences.join(" ");
+  for (const [band, [title, text]] of Object.entries(BANDS)) {
+    if (!bands[band]) continue;
+    byId("bands").append(element("button", { type: "button", class: band, value: band, "aria-pressed": "false", onclick: () => { showOnly({ band: state.band === band ? "" : band }); byId("all").scrollIntoView(); } },
+      element("strong", {}, count(bands[band])), `${title}, ${percent(bands[band] / rows)}`, element("small", {}, text)));
+  }
+  const tile = (title, value, note = "") => element("div", {}, element("dt", {}, title), element("dd", {}, value, note && element("small", {}, ` ${note}`)));
+  const auroc = DATA.labelled?.scores[0].metrics.auroc;
+  byId("tiles").append(
+    tile("Mean entropy", `${fixed(entropy, 2)} nats`, `${percent(normalized)} of the maximum`),
+    labelled ? tile("Right answers", percent(1 - wrong / labelled), `of ${count(labelled)} labelled`) : "",
+    auroc ? tile("Wrong answers are found", `AUROC ${fixed(auroc[0], 2)}`, auroc[1] === null ? "" : `${fixed(auroc[1], 2)} to ${fixed(auroc[2], 2)}`) : "",
+    tile("With notes or warnings", count(DATA.rows.filter((row) => row.why.length > 1).length)),
+    DATA.totals.undecided ? tile("Undecided pairs", percent(DATA.totals.undecided / DATA.totals.pairs), `of ${count(DATA.totals.pairs)}`) : "",
+    DATA.totals.costs.map(([title, cost]) => tile(`Cost of ${title}`, cost)));
+}
+
+function firstCard(i) {
+  const row = DATA.rows[i];
+  const [main, ...notes] = words(row.why);
+  return element("li", {}, element("div", {},
+    shown("p", row.question ?? row.id, { class: "question clamp" }),
+    element("p", { class: "why" }, element("span", { class: "label" }, "Why:"), main, notes.length > 0 && ` · ${notes.join(" · ")}`),
+    row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, "Answer with most support:"), shown("bdi", row.answer)),
+    element("div", { class: "facts" }, shareBar(row),
+      element("span", {}, DATA.score === "p_wrong" ? `p(wrong) ${percent(row.score)}` : `entropy ${fixed(row.entropy, 2)} nats`),
+      decisionChip(row), labelChip(row),
+      element("button", { type: "button", class: "link", onclick: () => goTo(i) }, "See all responses", element("span", { class: "hidden-text" }, ` to question ${row.rank + 1}`)))));
+}
+
+function checkFirst() {
+  const ranked = order.filter((i) => DATA.rows[i].score !== null && DATA.rows[i].band !== "unknown" && DATA.rows[i].band !== "agree");
+  let end = 0;
+  const more = element("button", { type: "button", onclick: () => { const start = end; add(5); byId("first-list").children[start]?.querySelector("button").focus(); } });
+  function add(number) {
+    byId("first-list").append(...ranked.slice(end, end + number).map(firstCard));
+    end = Math.min(ranked.length, end + number);
+    more.textContent = `Show ${Math.min(5, ranked.length - end)} more`;
+    more.hidden = end === ranked.length;
+  }
+  add(5);
+  const by = DATA.score === "p_wrong" ? "by the calibrated probability that the answer is wrong" : "by semantic entropy";
+  byId("first-note").textContent = ranked.length ? `The most uncertain answers, ${by}.` : "No question has responses that disagree.";
+  byId("first-more").append(more);
+  const unknown = DATA.totals.bands.unknown;
+  if (unknown) {
+    byId("first-more").append(" ", element("button", { type: "button", onclick: () => { showOnly({ band: "unknown" }); byId("all").scrollIntoView(); } },
+      `Also look at ${plural(unknown, "question")} with fewer than two valid answers: their uncertainty is unknown`));
+  }
+}
+
+function charts() {
+  const found = DATA.labelled;
+  const drawn = (score) => byId("chart-grid").replaceChildren(
+    ...[DATA.histogram && histogramChart(), ...(score ? [rejectionChart(score), rocChart(score), calibrationChart(score)] : [])].filter(Boolean));
+  drawn(found?.scores[0]);
+  if (!found) {
+    const why = DATA.totals.labelled ? `all labelled answers are ${DATA.totals.wrong ? "wrong" : "right"}` : "the rows have no labels";
+    byId("metrics").append(element("p", { class: "quiet" }, `No rejection curve, ROC curve and calibration: ${why}.`));
+    return;
+  }
+  byId("charts-title").textContent = "Does the uncertainty find the wrong answers?";
+  if (found.scores.length > 1) {
+    byId("score-choice").append(element("label", {}, "Score of the curves", element("select", { onchange: (event) => drawn(found.scores[Number(event.target.value)]) },
+      found.scores.map((score, i) => element("option", { value: i }, score.name)))));
+  }
+  const names = { auroc: "AUROC", aurac: "AURAC", prr: "PRR", brier: "Brier", ece: "ECE" };
+  const value = (metric, range) => (range === undefined ? "" : metric === "auroc" && range[1] !== null ? `${fixed(range[0])} (${fixed(range[1])} to ${fixed(range[2])})` : range[0] === null ? "" : fixed(range[0]));
+  const lines = found.scores.map((score) => [score.name, ...found.metrics.map((metric) => value(metric, score.metrics[metric])), score.unknown]);
+  byId("metrics").append(element("h3", {}, `Scores on ${plural(found.groups, "labelled question")}, ${count(found.wrong)} wrong`),
+    numbersTable("Scores on labelled questions", ["score", ...found.metrics.map((metric) => names[metric] ?? metric), "unknown"], lines),
+    element("p", { class: "quiet" }, "AUROC, AURAC, PRR and accuracy@C (of the C most certain answers): higher is better. Brier and ECE, of the score mapped to a probability by cross-validation: lower is better."));
+}
+
+function method() {
+  const { judges, pairs, cached, undecided } = DATA.totals;
+  const lines = judges.map(([judge, reason, rows, compared]) => [judge, reason, rows === null ? "" : count(rows), count(compared)]);
+  byId("method-body").append(
+    numbersTable("Judges", ["judge", "why", "questions", "pairs compared"], lines),
+    element("p", {}, `${plural(pairs, "pair")} compared, ${count(cached)} of them from the cache; ${count(undecided)} undecided, which count as different.`));
+  const { rows, problems, unmeasured } = DATA.left_out;
+  if (unmeasured) byId("method-body").append(element("p", { class: "notice" }, `${plural(unmeasured, "row")} of the input could not be measured and have no result: see the file of bad rows beside the source.`));
+  if (rows) byId("method-body").append(element("div", { class: "notice" }, `Left out: ${plural(rows, "row")} without a usable result.`, list("The first of them", problems)));
+  byId("method-body").append(element("p", { class: "quiet" }, "Entropy is in nats: 0 if all responses mean the same, ln n if n responses have n meanings. Each question shows its own method when it is opened."));
+}
+
+overall();
+filters();
+checkFirst();
+charts();
+refresh();
+method();
+document.documentElement.dataset.ready = "yes";
+performance.mark("ready");

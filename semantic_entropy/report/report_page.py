@@ -1,0 +1,230 @@
+"""Write the report: the page without data, and one JSON island with the data.
+
+Answers are untrusted text. They reach the page only as JSON in an element that no browser executes, with `<`, `>`, `&`
+and the line separators of JavaScript escaped, and the script puts them into the page as text, never as HTML. A
+Content-Security-Policy permits only the script and the style of this file, by their SHA-256, and no network at all; it
+also forbids every way to turn a text into HTML or code (trusted types).
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from importlib.metadata import version
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from semantic_entropy.decisions import LABEL_RULES, Calibration, LabelRule
+from semantic_entropy.errors import InputError
+from semantic_entropy.files import check_distinct, replacement
+from semantic_entropy.io import InputOptions
+from semantic_entropy.plain_text import one_line, plural, replace_surrogates, shorten, to_json_value
+from semantic_entropy.report.curves import histogram, labelled_curves
+from semantic_entropy.report.findings import ResponseAgreement, rank_score, ranking, reasons, score_of, totals
+from semantic_entropy.report.row_fields import Texts, row_fields
+from semantic_entropy.report.scored_rows import ScoredRows, given_rows, read_scored, unmeasured_rows
+from semantic_entropy.results import Result
+from semantic_entropy.tables import FieldNames
+
+_FIRST = 5  # number of answers that `str(summary)` lists
+_SCRIPTS = ("elements.js", "charts.js", "row.js", "table.js", "page.js")  # in this order: one script
+_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
+
+Source = str | PathLike[str] | Iterable[Mapping[str, Any] | Result]
+
+
+@dataclass(frozen=True, slots=True)
+class ReportSummary:
+    """What a report shows. `str()` is a message for the user.
+
+    Attributes:
+        path: the file.
+        rows: the number of rows that it shows.
+        left_out: the number of rows without a usable result.
+        problems: what is wrong with the first of them.
+        first: the rows to check first, as (id, question or answer, reason).
+        size: the size of the file in bytes.
+    """
+
+    path: str
+    rows: int
+    left_out: int
+    problems: tuple[str, ...]
+    first: tuple[tuple[str, str, str], ...]
+    size: int
+
+    def __str__(self) -> str:
+        lines = [f"{self.path}: {plural(self.rows, 'row')}, {self.size / 1e6:.1f} MB"]
+        if self.first:
+            lines += ["check first:"]
+            lines += [
+                f"  {one_line(name)}  {shorten(text, 60)}\n      {one_line(why)}" for name, text, why in self.first
+            ]
+        if self.left_out:
+            lines += [f"left out: {plural(self.left_out, 'row')} without a usable result"]
+            lines += [f"  {problem}" for problem in self.problems]
+        return "\n".join(lines)
+
+
+def write_report(
+    source: Source,
+    output: str | PathLike[str],
+    *,
+    title: str | None = None,
+    questions: Sequence[str | None] | None = None,
+    calibration: Calibration | str | PathLike[str] | None = None,
+    label: LabelRule = "main",
+    correct: str = "correct",
+    responses: str = "responses",
+    question: str | None = None,
+    input_format: str | None = None,
+) -> ReportSummary:
+    """Write an HTML file that shows scored rows: how uncertain they are, and which answers to check first.
+
+    The file needs no network and no other file. Docs: how-to/report.md.
+
+    Args:
+        source: the path of an output of `estimate_file`; or results; or rows as dicts with the fields of results.
+        output: the file to write. An existing file is replaced.
+        title: the heading of the report; None: the name of the source.
+        questions: the question of each result, if `source` has results without questions.
+        calibration: a calibration or its file: each row shows p(wrong) and what `decide` says; None: rows that were
+            measured with a calibration show their p(wrong) and their flag.
+        label: which label makes an answer wrong: "main", "majority" or "mean", as in `evaluate`.
+        correct: the field with one label for each response, or with one label for the main answer.
+        responses: the field that holds the responses.
+        question: the field that holds the question; None: "question", else a common name.
+        input_format: the format of the file; None: found from its suffix and its first line.
+
+    Raises:
+        InputError: no row has a result, the source is the output, or an argument cannot be used.
+    """
+    path = fspath(output)
+    if isinstance(source, str | PathLike):
+        check_distinct({"input": Path(fspath(source)), "report": Path(path)})
+    names = FieldNames(responses, question)
+    rows = _read(source, questions, calibration, label, correct, names, input_format)
+    text, first = _page(rows, _title(source, title))
+    content = text.encode()
+    with replacement(Path(path)) as temporary:
+        temporary.write_bytes(content)
+    return ReportSummary(path, len(rows.rows), rows.left_out, tuple(rows.problems), first, len(content))
+
+
+def report_html(
+    source: Source,
+    *,
+    title: str | None = None,
+    questions: Sequence[str | None] | None = None,
+    calibration: Calibration | str | PathLike[str] | None = None,
+    label: LabelRule = "main",
+    correct: str = "correct",
+    responses: str = "responses",
+    question: str | None = None,
+    input_format: str | None = None,
+) -> str:
+    """Return the text of the report. The arguments and errors are those of `write_report`."""
+    names = FieldNames(responses, question)
+    rows = _read(source, questions, calibration, label, correct, names, input_format)
+    return _page(rows, _title(source, title))[0]
+
+
+def _title(source: Source, title: str | None) -> str:
+    if title is not None:
+        return title
+    return Path(fspath(source)).name if isinstance(source, str | PathLike) else "Results"
+
+
+def _read(
+    source: Source,
+    questions: Sequence[str | None] | None,
+    calibration: Calibration | str | PathLike[str] | None,
+    label: LabelRule,
+    correct: str,
+    names: FieldNames,
+    input_format: str | None,
+) -> ScoredRows:
+    if label not in LABEL_RULES:
+        raise InputError(f"label={label!r} is unknown: use one of {', '.join(LABEL_RULES)}")
+    if isinstance(calibration, str | PathLike):
+        calibration = Calibration.load(calibration)
+    rows = ScoredRows(label, correct, names, calibration)
+    if isinstance(source, str | PathLike):
+        file = fspath(source)
+        if questions is not None:
+            raise InputError("questions= is for results; the rows of a file have a field with their question")
+        rows.add_all(read_scored(file, names, InputOptions(input_format)))
+        rows.unmeasured = unmeasured_rows(file)
+    else:
+        listed: Iterable[Any] = [source] if isinstance(source, Result) else source
+        rows.add_all(given_rows(listed, questions, names))
+    return rows
+
+
+def _page(rows: ScoredRows, title: str) -> tuple[str, tuple[tuple[str, str, str], ...]]:
+    """Return the text of the page, and the rows to check first."""
+    data, first = report_data(rows, title)
+    files = {name: _text(name) for name in ("page.html", "page.css", *_SCRIPTS)}
+    script = "\n".join(files[name] for name in _SCRIPTS)
+    parts = {
+        "{{SCRIPT_HASH}}": _hash(script),
+        "{{STYLE_HASH}}": _hash(files["page.css"]),
+        "{{STYLE}}": files["page.css"],
+        "{{SCRIPT}}": script,
+        "{{DATA}}": json_island(data),
+    }
+    text = files["page.html"]
+    for mark, value in parts.items():
+        before, _, after = text.rpartition(mark)  # the data, which may contain a mark, comes last
+        text = before + value + after
+    return text, first
+
+
+def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tuple[str, str, str], ...]]:
+    """Return the data of the page, and the rows to check first as (id, question or answer, reason)."""
+    agreements = [ResponseAgreement.of(row.result) for row in rows.rows]
+    score, order = rank_score(rows.rows), ranking(rows.rows, agreements)
+    ranks = {index: rank for rank, index in enumerate(order)}
+    texts = Texts()
+    fields = [
+        row_fields(row, agreement, ranks[i], score, texts)
+        for i, (row, agreement) in enumerate(zip(rows.rows, agreements, strict=True))
+    ]
+    data = {
+        "title": title,
+        "made": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "version": version("semantic-entropy"),
+        "score": score,
+        "totals": totals(rows.rows, agreements),
+        "left_out": {"rows": rows.left_out, "problems": rows.problems, "unmeasured": rows.unmeasured},
+        "histogram": histogram([score_of(row.result, score) for row in rows.rows], [row.wrong for row in rows.rows]),
+        "labelled": labelled_curves(rows.rows, score),
+        "texts": texts.listed,
+        "rows": fields,
+    }
+    first = []
+    for index in order[:_FIRST]:
+        row, agreement = rows.rows[index], agreements[index]
+        if score_of(row.result, score) is not None and agreement.band not in ("unknown", "agree"):
+            first.append((row.id, row.question or row.result.answer or "", "; ".join(reasons(row, agreement))))
+    return to_json_value(data), tuple(first)
+
+
+def json_island(data: Any) -> str:
+    """Return JSON that ends no script element and is no HTML, whatever texts it holds."""
+    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return replace_surrogates(text).translate(_ESCAPES)
+
+
+def _text(name: str) -> str:
+    return resources.files("semantic_entropy.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

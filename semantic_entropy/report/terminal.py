@@ -1,0 +1,87 @@
+"""Draw one question in the terminal: its meanings with the letters of the report, and the responses below each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from semantic_entropy.notebook import INVALID, Meaning, meanings
+from semantic_entropy.plain_text import one_line, plural
+from semantic_entropy.report.findings import ResponseAgreement, reasons
+from semantic_entropy.report.scored_rows import ReportRow, known
+from semantic_entropy.results import Result
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_BAR_WIDTH = 30  # characters for a meaning that has all responses
+_COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")  # of the meanings, which also have a letter
+
+
+def draw_question(
+    result: Result, responses: Sequence[str], question: str | None, console: Console | None = None
+) -> None:
+    """Print a bar for each meaning, the largest share first, and its responses; equal responses once, with a count.
+
+    Args:
+        result: the result of the question.
+        responses: (G,) the responses.
+        question: the question; None: not known.
+        console: where to print; None: standard output.
+    """
+    from rich.console import Console
+    from rich.markup import escape
+
+    console = console or Console(highlight=False)
+    if question:
+        console.print(f"[bold]{escape(one_line(question))}[/bold]")
+    share = f"{result.normalized:.0%} of the maximum; " if result.n_valid > 1 else "too few valid answers to compare; "
+    console.print(
+        f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {share}"
+        f"{plural(len(result.clusters), 'meaning')} in {plural(len(responses), 'response')}"
+    )
+    found = meanings(result.to_dict())
+    for rank, meaning in enumerate(found):
+        colour = "white" if meaning.name == INVALID else _COLOURS[rank % len(_COLOURS)]
+        name = "[dim](no answer)[/dim]" if meaning.answer is None else escape(one_line(meaning.answer))
+        filled = round(meaning.share * _BAR_WIDTH)
+        bar = f"[{colour}]{'█' * filled}[/{colour}][dim]{'·' * (_BAR_WIDTH - filled)}[/dim]"
+        console.print(f"\n[bold {colour}]{meaning.name:>2}[/bold {colour}] {bar} {meaning.share:6.1%}  {name}")
+        for line in _lines(meaning, responses):
+            console.print(f"    {escape(line)}", overflow="ellipsis", no_wrap=True)
+    if dropped := result.labels.count(-1):
+        console.print(f"\nleft out: {plural(dropped, 'response')} without a valid answer")
+    if result.greedy_sample:
+        console.print(f"\ngreedy answer: {escape(one_line(result.greedy_sample.text))}")
+    row = ReportRow("", question, tuple(responses), result)
+    first, *notes = reasons(row, ResponseAgreement.of(result))
+    console.print(f"\n{escape(one_line(first))}")
+    for note in notes:
+        console.print(f"[yellow]warning:[/yellow] {escape(one_line(note))}")
+    if result.flag is not None:
+        console.print(escape(_decision(result)), style="bold red" if result.flag else "bold green")
+    for pair in result.undecided:
+        text = f"undecided: {pair.left} | {pair.right} ({pair.reason})"
+        console.print(f"[dim]{escape(one_line(text))}[/dim]", overflow="ellipsis", no_wrap=True)
+    provenance = result.provenance
+    judged_by = f"{provenance.equivalence} ({provenance.equivalence_reason})"
+    for line in (f"{judged_by}; {provenance.clusterer}; {provenance.estimator}", *provenance.costs()):
+        console.print(f"[dim]{escape(one_line(line))}[/dim]")
+
+
+def _lines(meaning: Meaning, responses: Sequence[str]) -> list[str]:
+    """Return a line for each distinct response: its first index, the response, and how often it was given."""
+    texts = {i: one_line(responses[i]) for i in meaning.indices}
+    times = Counter(texts.values())
+    first = {text: i for i, text in reversed(texts.items())}
+    return [
+        f"{first[text]:>3}  {text or '(empty)'}" + (f"  x {count}" if count > 1 else "")
+        for text, count in times.items()
+    ]
+
+
+def _decision(result: Result) -> str:
+    found = known(result.p_wrong)
+    chance = "unknown" if found is None else f"{found:.1%}"
+    return f"{'flagged: do not answer with this' if result.flag else 'not flagged'} (p(wrong) {chance})"
