@@ -178,7 +178,7 @@ def test_a_phone_shows_the_table_without_scrolling_sideways_and_keeps_its_roles(
     nodes = opened.send("Accessibility.getFullAXTree")["nodes"]
     named = [(n["role"]["value"], n.get("name", {}).get("value")) for n in nodes if not n["ignored"] and "role" in n]
     heads = [name for role, name in named if role == "columnheader"]
-    assert {"Question", "Answer", "ResponseAgreement", "Entropy", "Label"} < set(heads)
+    assert {"Question", "Answer", "Agreement", "Entropy", "Label"} < set(heads)
     assert sum(role == "row" for role, _ in named) >= 51
     spoken = ("button", "searchbox", "combobox", "image", "table", "checkbox", "navigation")
     assert [role for role, name in named if role in spoken and not name] == []
