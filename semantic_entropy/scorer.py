@@ -492,6 +492,7 @@ class Scorer:
         if table := as_table(responses):
             names = {name: evidence.get(name) for name in self.needs & set(EVIDENCE_FIELDS)} | dict(evidence)
             return measure_table(table, self.measure, self.uses_question, column, question, logprobs, group_by, names)
+        evidence = {**dict.fromkeys(self.needs & set(EVIDENCE_FIELDS)), **evidence}  # None: that of replies
         responses, question, logprobs = as_lists(responses), as_lists(question), as_lists(logprobs)
         for name, value in (("column", column), ("group_by", group_by)):
             if value is not None:

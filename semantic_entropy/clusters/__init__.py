@@ -1,7 +1,7 @@
 """From responses to clusters: checked groups, extracted answers, judges, clusterers and conventions."""
 
 from semantic_entropy.clusters.answers import load_extractor, strip_reasoning
-from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, read_replies
+from semantic_entropy.clusters.chat_replies import OF_REPLIES, is_messages, last_user_turn, read_replies
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.conventions import Convention, load_convention
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
@@ -15,6 +15,7 @@ from semantic_entropy.clusters.groups import as_lists, is_batch, is_missing, man
 
 __all__ = [
     "EVIDENCE_FIELDS",
+    "OF_REPLIES",
     "Clusterer",
     "Convention",
     "Equivalence",

@@ -3,38 +3,56 @@
     {"choices": [{"message": {"content": "Paris"}, "logprobs": {"content": [{"token": ..., "logprob": -0.1}]}}]}
     {"choices": [{"text": "Paris", "logprobs": {"token_logprobs": [-0.1]}}]}            the older completions API
     {"object": "response", "output": [{"type": "message", "content": [...]}]}           OpenAI's Responses API
-    {"message": {"role": "assistant", "content": "Paris"}}                              Ollama
+    {"message": {"role": "assistant", "content": "Paris"}, "logprobs": [{"token": ...}]}   Ollama
     {"role": "assistant", "content": "Paris"}                                           a message by itself
+    {"text": "Paris", "logprobs": [-0.1], "top_logprobs": [[-0.1, -2.5]]}               a sample, as `Sample` names it
 
-Such a value, an object of a client library with the method `model_dump`, and a list of these can be given as the
-responses of a group. Only the text of a reply is the response: its reasoning (`reasoning`, `reasoning_content`, parts
-of the type `thinking` or `reasoning`) is left out, with its log-probabilities. A refusal of the model is a response.
-Tool calls are not read: a reply without a text is an empty response.
+Such a value, a `Sample`, an object of a client library with the method `model_dump`, and a list of these can be given
+as the responses of a group. Their log-probabilities (`logprobs`) and those of the most probable tokens (`top_logprobs`)
+are evidence; a sample can also have `token_entropies` and a `hidden_state`. Only the text of a reply is the response:
+its reasoning (`reasoning`, `reasoning_content`, parts of the type `thinking` or `reasoning`) is left out, with its
+log-probabilities. A refusal of the model is a response. Tool calls are not read: a reply without a text is an empty
+response.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import Any, NamedTuple
+
+from semantic_entropy.types import Sample
 
 _DEEPEST = 4  # lists inside lists: a group of completions is a list of objects with a list of choices
 _REQUEST_FIELDS = ("messages", "input", "prompt")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
+OF_REPLIES = ("top_logprobs", "token_entropies", "hidden_state")
+"""The fields of `GivenEvidence` that replies can have."""
+_SAMPLE_LISTS = ("logprobs", *OF_REPLIES)
+_OF_SAMPLE = (*_SAMPLE_LISTS, "finish_reason", "index", "correct")  # a mapping with a text and one of these is a reply
 
 
 class Replies(NamedTuple):
-    """The (G,) texts of replies, their token log-probabilities in nats (None if a reply has none), and how many of the
-    replies ended at the token limit.
+    """The replies of a group.
+
+    Attributes:
+        texts: (G,) the responses.
+        logprobs: (G, T) ragged, in nats; None: a reply has none.
+        cut_off: the number of replies that ended at the token limit.
+        evidence: fields of `GivenEvidence` that all replies have, each with one entry for each reply.
     """
 
     texts: list[str]
-    logprobs: list[list[float]] | None
+    logprobs: list[Any] | None
     cut_off: int = 0
+    evidence: Mapping[str, list[Any]] = {}
 
 
 class _Reply(NamedTuple):
+    """A reply, with what is known about it besides its text."""
+
     text: str
-    logprobs: list[float] | None
+    known: Mapping[str, Any] = {}
     cut_off: bool = False
 
 
@@ -50,9 +68,10 @@ def read_replies(value: Any) -> Replies | None:
         replies = list(_replies(value))
     except _Unreadable:
         return None
-    logprobs = [reply.logprobs for reply in replies if reply.logprobs]
-    cut_off = sum(reply.cut_off for reply in replies)
-    return Replies([reply.text for reply in replies], logprobs if len(logprobs) == len(replies) else None, cut_off)
+    known = {name: [reply.known.get(name) for reply in replies] for name in _SAMPLE_LISTS}
+    evidence = {name: values for name, values in known.items() if values and not any(map(_is_missing, values))}
+    logprobs = evidence.pop("logprobs", None)
+    return Replies([reply.text for reply in replies], logprobs, sum(reply.cut_off for reply in replies), evidence)
 
 
 def is_reply(value: Any) -> bool:
@@ -91,7 +110,10 @@ def _replies(value: Any, depth: int = 0) -> Iterator[_Reply]:
     if not isinstance(value, Mapping) and hasattr(value, "model_dump"):
         value = value.model_dump()
     if isinstance(value, str):
-        yield _Reply(value, None)
+        yield _Reply(value)
+    elif isinstance(value, Sample):
+        known = {name: getattr(value, name) for name in _SAMPLE_LISTS}
+        yield _Reply(value.text, known, value.finish_reason == "length")
     elif isinstance(value, list | tuple):
         if depth == _DEEPEST:
             raise _Unreadable
@@ -111,8 +133,10 @@ def _read_object(value: Mapping[str, Any]) -> _Reply:
         return _read_output_items(value["output"])
     if isinstance(value.get("message"), Mapping):
         return _read_message(value["message"], value.get("logprobs"))
-    if isinstance(value.get("text"), str) and ("finish_reason" in value or "index" in value):
-        return _Reply(value["text"], _plain_logprobs(value.get("logprobs")))
+    if isinstance(value.get("text"), str) and any(name in value for name in _OF_SAMPLE):
+        if isinstance(value.get("logprobs"), Mapping):
+            return _Reply(value["text"], _of_completion(value["logprobs"]))
+        return _Reply(value["text"], {name: value.get(name) for name in _SAMPLE_LISTS})
     if value.get("role") == "assistant" and "content" in value:
         return _read_message(value, None)
     raise _Unreadable
@@ -133,9 +157,9 @@ def _read_message(message: Mapping[str, Any], logprobs: Any) -> _Reply:
     text = message_text(content) or (refusal if isinstance(refusal, str) else "")
     parts = content if isinstance(content, list | tuple) else ()
     thinks = any(isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning") for part in parts)
-    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else None
+    tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else logprobs
     has_reasoning = thinks or any(message.get(name) for name in _REASONING_FIELDS)
-    return _Reply(text, _token_logprobs(tokens, text if has_reasoning else None))
+    return _Reply(text, _of_tokens(tokens, text if has_reasoning else None))
 
 
 def _read_output_items(items: Sequence[Any]) -> _Reply:
@@ -149,34 +173,44 @@ def _read_output_items(items: Sequence[Any]) -> _Reply:
     ]
     text = "\n".join(part.get("text") or part.get("refusal") or "" for part in parts)
     tokens = [token for part in parts for token in part.get("logprobs") or ()]
-    return _Reply(text, _token_logprobs(tokens, None))
+    return _Reply(text, _of_tokens(tokens, None))
 
 
-def _token_logprobs(tokens: Any, text: str | None) -> list[float] | None:
-    """Return the log-probabilities of tokens; of the tokens that write `text` if it is given. None: there are none."""
+def _of_tokens(tokens: Any, text: str | None) -> dict[str, Any]:
+    """Return what is known of tokens; of the tokens that write `text` if it is given."""
     if not isinstance(tokens, list) or not all(isinstance(token, Mapping) for token in tokens):
-        return None
-    pairs = [(str(token.get("token")), token.get("logprob")) for token in tokens]
+        return {}
     if text is not None:
-        pairs = _tokens_of_text(pairs, text)
-    return _numbers([value for _, value in pairs])
+        tokens = _tokens_of_text(tokens, text)
+    top = [_numbers([each.get("logprob") for each in _mappings(token.get("top_logprobs"))]) for token in tokens]
+    return {"logprobs": _numbers([token.get("logprob") for token in tokens]), "top_logprobs": top}
 
 
-def _tokens_of_text(pairs: list[tuple[str, Any]], text: str) -> list[tuple[str, Any]]:
+def _tokens_of_text(tokens: list[Mapping[str, Any]], text: str) -> list[Mapping[str, Any]]:
     """Return the last tokens, which write the text after the reasoning; none if they cannot be told apart."""
-    start = "".join(token for token, _ in pairs).rfind(text.strip())
+    written = [str(token.get("token")) for token in tokens]
+    start = "".join(written).rfind(text.strip())
     if start < 0 or not text.strip():
         return []
-    found, position = [], 0
-    for token, value in pairs:
-        position += len(token)
-        if position > start:
-            found.append((token, value))
-    return found
+    ends = accumulate(map(len, written))
+    return [token for token, end in zip(tokens, ends, strict=True) if end > start]
 
 
-def _plain_logprobs(logprobs: Any) -> list[float] | None:
-    return _numbers(logprobs.get("token_logprobs")) if isinstance(logprobs, Mapping) else None
+def _of_completion(logprobs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the older completions API says of the tokens: `top_logprobs` has an object for each of them."""
+    given = logprobs.get("top_logprobs")
+    tokens = given if isinstance(given, list | tuple) else ()
+    top = [_numbers(list(each.values())) if isinstance(each, Mapping) else None for each in tokens]
+    return {"logprobs": _numbers(logprobs.get("token_logprobs")), "top_logprobs": top}
+
+
+def _mappings(values: Any) -> list[Mapping[str, Any]]:
+    return [value for value in values if isinstance(value, Mapping)] if isinstance(values, list | tuple) else []
+
+
+def _is_missing(values: Any) -> bool:
+    """Whether a reply has no such numbers, or a token of it has none."""
+    return values is None or (hasattr(values, "__len__") and (not len(values) or any(each is None for each in values)))
 
 
 def _numbers(values: Any) -> list[float] | None:

@@ -11,6 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
+from semantic_entropy.clusters.chat_replies import read_replies
 from semantic_entropy.errors import EvidenceError, InputError
 from semantic_entropy.plain_text import show_value
 from semantic_entropy.types import GivenEvidence, Sample
@@ -104,8 +105,19 @@ def check_evidence(
 
 
 def greedy_answer(value: Any, where: str = "") -> Sample:
-    """Return the greedy answer as a `Sample`. A mapping has the same fields; other fields are ignored."""
+    """Return the greedy answer as a `Sample`.
+
+    The value is a `Sample`, a mapping with the same fields (other fields are ignored), or one reply of a chat model.
+    """
     what = f"{where}greedy"
+    is_plain = isinstance(value, Mapping) and "text" in value and not isinstance(value.get("logprobs"), Mapping)
+    if not (isinstance(value, Sample | str) or is_plain) and (replies := read_replies(value)):
+        if len(replies.texts) != 1:
+            raise EvidenceError(f"{what} has {len(replies.texts)} replies, and the greedy answer is one of them")
+        known = {name: values[0] for name, values in replies.evidence.items()}
+        logprobs = replies.logprobs and replies.logprobs[0]
+        value = {"text": replies.texts[0], "logprobs": logprobs, **known}
+        value["finish_reason"] = "length" if replies.cut_off else None
     if isinstance(value, Sample):
         return replace(value, **_lists_of_greedy({name: getattr(value, name) for name in _GREEDY_LISTS}, what))
     if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):

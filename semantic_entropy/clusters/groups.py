@@ -63,12 +63,14 @@ def one_group(
     """Check one group. Error messages begin with `where`, such as "group 3: ".
 
     The responses can also be replies of a chat model, such as the `choices` of an OpenAI object (`chat_replies`).
-    `evidence` has the fields of `GivenEvidence` that are known.
+    `evidence` has fields of `GivenEvidence`; None: that of the replies, if they have it.
     """
     cut_off = None
     if replies := read_replies(responses):
         cut_off = replies.cut_off
         responses, logprobs = replies.texts, replies.logprobs if logprobs is None else logprobs
+        known = {name: value for name, value in (evidence or {}).items() if value is not None}
+        evidence = {**{name: replies.evidence.get(name) for name in evidence or ()}, **known}
     if isinstance(responses, str) or not isinstance(responses, Sequence):
         raise InputError(f"{where}responses={_show(responses)} must be a list of str")
     if not responses:
@@ -93,7 +95,7 @@ def many_groups(
     """Check a batch of groups. Each argument must be None or have one entry for each group."""
     size = len(responses)
     questions, all_logprobs = _one_each("question", question, size), _one_each("logprobs", logprobs, size)
-    known = {name: _one_each(name, values, size) for name, values in (evidence or {}).items() if values is not None}
+    known = {name: _one_each(name, values, size) for name, values in (evidence or {}).items()}
     return [
         one_group(r, q, lp, f"group {i}: ", {name: values[i] for name, values in known.items()})
         for i, (r, q, lp) in enumerate(zip(responses, questions, all_logprobs, strict=True))

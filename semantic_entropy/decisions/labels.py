@@ -5,6 +5,7 @@ A row of labelled data has one or more of these fields:
     answer_correct    true or false: the label of the main answer, such as the one that a user saw
     greedy            a mapping with `correct`: the label of the greedy answer, which then is the main answer
     correct           a list with one label for each response; or one label, of the main answer
+    samples           a list of mappings with `correct`: the label of each response; also in the field `responses`
 
 The rule `main` takes the first of these that the row has: the label of the main answer; the largest cluster (wrong if
 fewer than half of its responses are right), if clusters are known; all responses (wrong if fewer than half of them are
@@ -80,6 +81,8 @@ def _labels(row: Mapping[str, Any], correct: str) -> tuple[bool | None, list[boo
     if found is None and isinstance(greedy, Mapping) and not _is_absent(greedy.get("correct")):
         found = _truth(greedy["correct"], "greedy.correct")
     given = as_lists(row.get(correct))
+    if _is_absent(given):
+        given = _labels_of_samples(row, correct)
     if isinstance(given, str) and given.lstrip().startswith("["):  # a cell of a CSV file
         try:
             given = json.loads(given.lower())  # also True and False of Python
@@ -90,6 +93,15 @@ def _labels(row: Mapping[str, Any], correct: str) -> tuple[bool | None, list[boo
     if isinstance(given, list | tuple):
         return found, [_truth(each, f"{correct}[{i}]") for i, each in enumerate(given)]
     return (_truth(given, correct) if found is None else found), []
+
+
+def _labels_of_samples(row: Mapping[str, Any], correct: str) -> list[Any] | None:
+    """Return the label in each sample of the row; None: a sample has none."""
+    samples = row.get("responses", row.get("samples"))
+    if not isinstance(samples, list) or not samples or not all(isinstance(each, Mapping) for each in samples):
+        return None
+    labels = [each.get(correct) for each in samples]
+    return None if any(map(_is_absent, labels)) else labels
 
 
 def _is_absent(value: object) -> bool:

@@ -22,7 +22,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy.clusters import EVIDENCE_FIELDS
+from semantic_entropy.clusters import EVIDENCE_FIELDS, read_replies
 from semantic_entropy.decisions import LabelRule, group_label
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators.tokens import Length
@@ -160,18 +160,31 @@ class LabelledScores:
         self.wrong.append(label.wrong)
         self.sources.append("" if source is None else str(source))
         self.rules[label.rule] += 1
-        self.kept.append({name: row[name] for name in sorted(self.keep) if name in row})
+        kept = {name: row[name] for name in sorted(self.keep) if name in row}
+        replies = read_replies(row.get(self.fields.responses_field(row))) if self.keep - kept.keys() else None
+        of_replies = replies.evidence if replies else {}
+        self.kept.append({**{name: of_replies[name] for name in self.keep & of_replies.keys()}, **kept})
 
     def _length(self, row: Mapping[str, Any]) -> float | None:
         """Return the baseline that each score must beat; None: the row does not have its responses as texts."""
-        responses, greedy = row.get(self.fields.responses), row.get("greedy")
+        responses, greedy = row.get(self.fields.responses_field(row)), row.get("greedy")
         if columns := self.fields.response_columns(tuple(row)):
             responses = [row[name] for name in columns if row[name] not in (None, "")]
+        if replies := read_replies(responses):
+            responses = replies.texts
         if not isinstance(responses, list) or not responses or not all(isinstance(text, str) for text in responses):
             return None
-        answer = Sample(greedy["text"]) if isinstance(greedy, Mapping) and isinstance(greedy.get("text"), str) else None
+        text = _text_of_greedy(greedy)
+        answer = None if text is None else Sample(text)
         evidence = Evidence((0,) * len(responses), responses=tuple(responses), greedy=answer)
         return Length().estimate(evidence).value
+
+
+def _text_of_greedy(greedy: Any) -> str | None:
+    if isinstance(greedy, Mapping) and isinstance(greedy.get("text"), str):
+        return str(greedy["text"])
+    replies = read_replies(greedy)
+    return replies.texts[0] if replies and len(replies.texts) == 1 else None
 
 
 def result_field(row: Mapping[str, Any], name: str) -> Any:

@@ -33,6 +33,7 @@ from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowChe
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import (
     RESULT_FIELDS,
+    SAMPLES,
     FieldNames,
     bare_name,
     free_name,
@@ -82,7 +83,8 @@ class ParquetReader(RowReader):
         questions = names.question_fields(columns)
         if missing := [column for column in questions if column not in columns]:
             raise InputError(f"{name}: no column {missing[0]!r} for --question; it has {', '.join(columns) or 'none'}")
-        if check is None and names.responses not in columns and not (has_sampler and questions):
+        in_place = () if names.responses in columns or SAMPLES not in columns else (SAMPLES,)  # of the responses
+        if check is None and names.responses not in columns and not in_place and not (has_sampler and questions):
             hint = "; or pass --sampler NAME to send the questions to a model" if questions else ""
             raise InputError(
                 f"{name}: no column {names.responses!r}; it has {', '.join(columns) or 'none'}. Name the column of the "
@@ -90,7 +92,7 @@ class ParquetReader(RowReader):
             )
         if repeated := [column for column in columns if columns.count(column) > 1]:
             raise InputError(f"{name}: several columns are named {repeated[0]!r}: rename them")
-        measured = (*names.measured, *questions)
+        measured = (*names.measured, *in_place, *questions)
         self._measured = tuple(dict.fromkeys(column for column in measured if column in columns))
 
     def rows(self) -> Generator[InputRow, None, None]:

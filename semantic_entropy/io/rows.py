@@ -60,7 +60,8 @@ class InputRow:
         """Whether the row has a question and no responses."""
         _, question = names.question_in(self.fields or {})
         has_question = isinstance(question, str) and bool(question.strip())
-        return has_question and self.group is None and not (self.fields or {}).get(names.responses)
+        fields = self.fields or {}
+        return has_question and self.group is None and not fields.get(names.responses_field(fields))
 
     def marked_as_sampled(self, names: FieldNames) -> InputRow:
         """Return the row. If the row needs responses, set `sampled` to the names of the fields that a sampler fills."""
@@ -225,14 +226,16 @@ def check_row(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | Non
     An empty response has no tokens. If its list of log-probabilities is empty, the group has no log-probabilities and a
     note: estimators that do not need them still measure the row.
     """
-    for field in (names.responses, names.question):
+    field_of_responses = names.responses_field(fields)
+    for field in (field_of_responses, names.question):
         if field is not None and field not in fields:
             return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
-    responses, logprobs = fields[names.responses], fields.get(names.logprobs)
+    responses, logprobs = fields[field_of_responses], fields.get(names.logprobs)
     _, question = names.question_in(fields)
     without_tokens = _without_tokens(responses, logprobs)
     try:
-        group = one_group(responses, question, None if without_tokens else logprobs, evidence=names.evidence_in(fields))
+        evidence = names.evidence_or_none(fields)
+        group = one_group(responses, question, None if without_tokens else logprobs, evidence=evidence)
     except InputError as error:
         return None, str(error)
     if not without_tokens:

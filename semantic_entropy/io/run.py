@@ -145,6 +145,7 @@ class FileRun:
         self._chunk: list[InputRow] = []  # rows that have arrived and are not measured yet
         self._size = _CHUNK // 8  # number of rows that fill the chunk
         self._lacking: list[BadRow] = []  # rows before the first result that lack evidence
+        self._noted_responses = False
         self._shown = 0  # number of rows that the progress bar has counted
         self._advance: Callable[[int], object] = int  # moves the progress bar
         samples = scorer.store.path if scorer.store else None
@@ -332,10 +333,17 @@ class FileRun:
 
     def _count_responses(self, row: InputRow) -> None:
         if row.group:
+            self._note_responses(row)
             self._most_responses = max(self._most_responses, len(row.group.responses))
             if row.group.cut_off is not None:  # replies of a chat model; the sampling run counts its own responses
                 self._given += len(row.group.responses)
                 self._given_cut_off += row.group.cut_off
+
+    def _note_responses(self, row: InputRow) -> None:
+        found = self.names.responses_field(row.fields or {})
+        if found != self.names.responses and not self._noted_responses:
+            self._noted_responses = True
+            sys.stderr.write(f"responses: the field {found!r} (--responses FIELD names another one)\n")
 
     def _measure(self, chunk: list[InputRow]) -> tuple[list[MeasuredRow], list[BadRow]]:
         """Return the rows with their results, and the bad rows with their problems."""

@@ -14,12 +14,13 @@ from semantic_entropy.tables.columns import (
     result_shape,
     stored_fields,
 )
-from semantic_entropy.tables.field_names import QUESTION, FieldNames, QuestionUse
+from semantic_entropy.tables.field_names import QUESTION, SAMPLES, FieldNames, QuestionUse
 from semantic_entropy.tables.frames import TableT, as_table, measure_table
 
 __all__ = [
     "QUESTION",
     "RESULT_FIELDS",
+    "SAMPLES",
     "FieldNames",
     "QuestionUse",
     "TableT",

@@ -18,6 +18,7 @@ from semantic_entropy.clusters import last_user_turn
 from semantic_entropy.results import Result
 
 QUESTION = "question"
+SAMPLES = "samples"
 _SINGLE_NAMES = (  # not `answer`: often the gold answer
     "response",
     "completion",
@@ -46,7 +47,8 @@ class FieldNames:
     """The names of the fields that are measured.
 
     Attributes:
-        responses: the field with the responses, a list of texts; of a table, also a pattern with `*` for several
+        responses: the field with the responses, a list of texts or of replies; without it, the field `samples` of a row
+            has them, if it is a list of objects; of a table, also a pattern with `*` for several
             columns with one response each.
         question: the field with the question, a text or a list of chat messages; None: `question`, or, in a row without
             this field, the first of the common names with a text or with messages.
@@ -70,6 +72,17 @@ class FieldNames:
         """Return the evidence of a row besides log-probabilities. Texts with JSON, as in a CSV file, are decoded."""
         found = {name: _decoded(fields.get(name)) for name in self.evidence}
         return {name: value for name, value in found.items() if value is not None}
+
+    def evidence_or_none(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the evidence of a row, with None for what the row does not have: its replies can have it."""
+        return {**dict.fromkeys(self.evidence), **self.evidence_in(fields)}
+
+    def responses_field(self, fields: Mapping[str, Any]) -> str:
+        """Return the field of a row that has all responses: `responses`, or `samples` if it has a list of objects."""
+        samples = fields.get(SAMPLES)
+        if self.responses in fields or self.responses != FieldNames().responses or not isinstance(samples, list):
+            return self.responses
+        return SAMPLES if samples and all(isinstance(each, Mapping) for each in samples) else self.responses
 
     def single_response(self, names: Collection[Any]) -> str:
         """Return the field of a row that has one response: `responses`, or the first of the common names."""

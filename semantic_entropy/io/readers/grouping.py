@@ -20,7 +20,7 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from semantic_entropy.clusters import is_messages, one_group
+from semantic_entropy.clusters import OF_REPLIES, is_messages, one_group
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.rows import InputRow, RowReader
 from semantic_entropy.plain_text import one_line
@@ -162,10 +162,20 @@ class GroupedReader(RowReader):
         try:
             known = [each.cut_off for each in groups if each.cut_off is not None]
             tokens = logprobs if len(logprobs) == len(responses) else None
-            group = one_group(responses, questions[0], tokens, evidence=evidence)
+            group = one_group(responses, questions[0], tokens, evidence={**_of_replies(groups), **evidence})
             return replace(group, cut_off=sum(known) if known else None), None
         except InputError as error:
             return None, str(error)
+
+
+def _of_replies(groups: Sequence[Group]) -> dict[str, Any]:
+    """Return the evidence that the replies of all groups have."""
+    found: dict[str, Any] = {}
+    for name in OF_REPLIES:
+        values = [getattr(group.evidence, name, None) for group in groups]
+        if all(values):
+            found[name] = [each for own in values for each in own or ()]
+    return found
 
 
 def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
@@ -186,7 +196,8 @@ def check_single(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | 
     is_text = isinstance(value, str)
     tokens = [logprobs] if is_text and logprobs else None
     try:
-        return one_group([value] if is_text else value, names.question_in(fields)[1], tokens), None
+        of_reply = dict.fromkeys(names.evidence)
+        return one_group([value] if is_text else value, names.question_in(fields)[1], tokens, evidence=of_reply), None
     except InputError as error:
         return None, str(error)
 

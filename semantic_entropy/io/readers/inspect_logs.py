@@ -3,9 +3,10 @@
     LOG.json        {"version": 2, "status": "success", "eval": {...}, "samples": [{"id": ..., "epoch": 1, ...}, ...]}
     LOG.eval        a zip file with samples/ID_epoch_1.json, samples/ID_epoch_2.json, ...
 
-A row is a sample: its outputs of all epochs are the responses, its input is the question. From a `.eval` log, one
-sample at a time is in memory; a `.json` log is read as a whole. The rows of the output have the id, the input, the
-target, the metadata and the scores of the sample, and its responses; not the transcript.
+A row is a sample: its outputs of all epochs are the responses, its input is the question. The log-probabilities of the
+outputs, and those of the most probable tokens (the options `logprobs` and `top_logprobs` of inspect_ai), are evidence.
+From a `.eval` log, one sample at a time is in memory; a `.json` log is read as a whole. The rows of the output have the
+id, the input, the target, the metadata and the scores of the sample, and its responses; not the transcript.
 
 An epoch that ended with an error has no response: the result has a warning. A sample that is not as inspect_ai writes
 it, has an epoch twice, or is larger than 64 MiB in a `.eval` log is a bad row. Source: EvalSample of inspect_ai.log.
@@ -23,7 +24,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from semantic_entropy.clusters import last_user_turn, read_replies
+from semantic_entropy.clusters import OF_REPLIES, last_user_turn, read_replies
 from semantic_entropy.errors import InputError, MissingDependencyError
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.readers.json_array import array_items
@@ -183,7 +184,7 @@ def _not_one_sample(epochs: Sequence[Mapping[str, Any]]) -> str | None:
 def _row_fields(epochs: Sequence[Mapping[str, Any]], names: FieldNames) -> tuple[dict[str, Any], str | None]:
     """Return the fields of a row, and what is missing."""
     first, texts, failures = epochs[0], [], []
-    logprobs: list[Any] = []
+    known: dict[str, list[Any]] = {name: [] for name in (names.logprobs, *sorted(names.evidence & set(OF_REPLIES)))}
     for sample in epochs:
         output, attachments = _object(sample.get("output")), _object(sample.get("attachments"))
         replies = read_replies(_with_attachments(output.get("choices") or [], attachments))
@@ -191,7 +192,9 @@ def _row_fields(epochs: Sequence[Mapping[str, Any]], names: FieldNames) -> tuple
             failures.append(_failure(sample))
         else:
             texts += replies.texts
-            logprobs += replies.logprobs or [None] * len(replies.texts)
+            own = {names.logprobs: replies.logprobs, **replies.evidence}
+            for name, values in known.items():
+                values.extend(own.get(name) or [None] * len(replies.texts))
     given = _with_attachments(first.get("input"), _object(first.get("attachments")))
     fields = {
         names.id: first.get("id"),
@@ -203,8 +206,7 @@ def _row_fields(epochs: Sequence[Mapping[str, Any]], names: FieldNames) -> tuple
             for sample in epochs
         ],
     }
-    if texts and None not in logprobs:
-        fields[names.logprobs] = logprobs
+    fields |= {name: values for name, values in known.items() if values and None not in values}
     note = f"{len(failures)} of {len(epochs)} epochs have no output: {failures[0]}" if failures else None
     return fields, note
 

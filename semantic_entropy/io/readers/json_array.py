@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Generator, Mapping
 from typing import IO, Any
 
-from semantic_entropy.clusters import is_messages
+from semantic_entropy.clusters import is_messages, read_replies
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.rows import InputRow, RowCheck, RowReader, check_row
@@ -57,6 +57,7 @@ def nested_rows(fields: Mapping[str, Any]) -> str:
         and value
         and all(isinstance(item, dict) for item in value)
         and not is_messages(value)
+        and read_replies(value) is None  # else they are the responses of one row
     ]
     return (
         f". If {lists[0]!r} has the rows, take them out with: jq -c '.[{json.dumps(lists[0])}][]' FILE" if lists else ""

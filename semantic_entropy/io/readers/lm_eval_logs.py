@@ -5,8 +5,8 @@
 `resps` has a list for each request of the document; a task of the type `generate_until` has one request, with `repeats`
 responses. These are the responses; with `--responses filtered_resps`, those after the filter. The question is a field
 of `doc`: the field that `--question` names, or one with a common name. Tasks that compare log-likelihoods of given
-choices have no responses: their rows are bad rows. If a task has several filters, the log has each document once for
-each filter.
+choices have no responses: their rows are bad rows. The log has no log-probabilities of generated texts. If a task has
+several filters, the log has each document once for each filter.
 """
 
 from __future__ import annotations

@@ -13,7 +13,6 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from semantic_entropy.clusters import last_user_turn, one_group, read_replies
@@ -42,18 +41,15 @@ class OpenAICheck:
         body, problem = _body(fields)
         if problem:
             return None, problem
-        if not isinstance(body, Mapping) or (replies := read_replies(body)) is None:
+        if not isinstance(body, Mapping) or read_replies(body) is None:
             return None, f"no reply of a chat model; it has {', '.join(body if isinstance(body, Mapping) else fields)}"
         request = str(fields.get("custom_id"))
         if self._questions is not None and request not in self._questions:
             return None, f"no request with the custom_id {request!r:.80} is in the file of --requests"
         question = self._questions.get(request) if self._questions else None
         question = names.question_in(fields)[1] if question is None else question
-        evidence = names.evidence_in(fields)
         try:
-            return replace(
-                one_group(replies.texts, question, replies.logprobs, evidence=evidence), cut_off=replies.cut_off
-            ), None
+            return one_group(body, question, None, evidence=names.evidence_or_none(fields)), None
         except InputError as error:
             return None, str(error)
 

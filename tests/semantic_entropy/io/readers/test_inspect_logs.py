@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from semantic_entropy import InputError, MissingDependencyError
+from semantic_entropy import InputError, MissingDependencyError, estimate
 from semantic_entropy.io.formats import InputOptions
 from semantic_entropy.io.readers import inspect_logs
 from tests.semantic_entropy.io.measured_files import measure, read
@@ -179,3 +179,26 @@ def test_the_ids_1_and_a_text_of_1_are_two_samples(tmp_path):
     log["samples"][1]["epoch"] = 2  # the .eval format has no place for both: their members have names with 1
     summary = measure(as_zip(tmp_path / "log.eval", log["samples"]), tmp_path / "eval.jsonl")
     assert (summary.rows, summary.rejected) == (0, 1)
+
+
+def test_the_log_probabilities_of_the_outputs_are_evidence(tmp_path):
+    """In the form of `Logprobs` of inspect_ai.model, which a log has with the options `logprobs` and `top_logprobs`."""
+    samples = [sample for sample in json.loads(LOG.read_text())["samples"] if sample["id"] == 2]
+    for epoch, sample in enumerate(samples, start=1):
+        top = [{"token": "x", "logprob": each, "bytes": None} for each in (-0.5 / epoch, -3.0)]
+        tokens = [{"token": "Paris", "logprob": -0.5 / epoch, "bytes": None, "top_logprobs": top}]
+        choice = {"message": {"role": "assistant", "content": "Paris"}, "stop_reason": "stop"}
+        sample["output"]["choices"] = [{**choice, "logprobs": {"content": tokens}}]
+    estimators = ["discrete", "predictive", "epr"]
+    measure(as_zip(tmp_path / "log.eval", samples), tmp_path / "out.jsonl", equivalence="text", estimator=estimators)
+    (row,) = read(tmp_path / "out.jsonl")
+    known = {
+        "logprobs": [[-0.5 / epoch] for epoch in (1, 2, 3)],
+        "top_logprobs": [[[-0.5 / epoch, -3.0]] for epoch in (1, 2, 3)],
+    }
+    assert row["result_scores"] == estimate(["Paris"] * 3, **known, equivalence="text", estimator=estimators).scores
+    samples[2]["output"]["choices"][0]["logprobs"] = None  # one epoch without them: they are missing
+    measure(as_zip(tmp_path / "log.eval", samples), tmp_path / "other.jsonl", equivalence="text", estimator="discrete")
+    assert "logprobs" not in read(tmp_path / "other.jsonl")[0]
+    with pytest.raises(InputError, match="estimator 'epr' needs top_logprobs"):
+        measure(tmp_path / "log.eval", tmp_path / "third.jsonl", equivalence="text", estimator=["discrete", "epr"])

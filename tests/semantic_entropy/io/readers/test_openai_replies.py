@@ -155,3 +155,47 @@ def test_replies_that_reached_the_token_limit_without_a_text_are_counted_and_nam
     assert "1 of 2 responses (50.0%) were cut off at the token limit: raise max_tokens" in str(done)
     (row,) = read(tmp_path / "out.jsonl")
     assert any("1 of 2 responses were cut off at the token limit" in warning for warning in row["warnings"])
+
+
+def with_alternatives(reply, *values):
+    """The reply with the most probable tokens of each choice."""
+    for choice, value in zip(reply["choices"], values, strict=True):
+        (token,) = choice["logprobs"]["content"]
+        token["top_logprobs"] = [{"token": "x", "logprob": each, "bytes": None} for each in value]
+    return reply
+
+
+TOP = ([-0.5, -2.0], [-0.5, -1.0])
+
+
+def test_the_most_probable_tokens_of_a_batch_are_evidence_also_of_one_request_for_each_response(tmp_path):
+    plain = [{"responses": ["Paris", "Rome"], "logprobs": [[-0.5], [-0.5]], "top_logprobs": [[top] for top in TOP]}]
+    choices = {"estimator": ["discrete", "epr", "predictive"]}
+    measure(write(tmp_path / "plain.jsonl", plain), tmp_path / "expected.jsonl", **choices)
+    (expected,) = read(tmp_path / "expected.jsonl")
+    together = [batch_line("a", with_alternatives(completion("Paris", "Rome"), *TOP))]
+    measure(write(tmp_path / "batch.jsonl", together), tmp_path / "together.jsonl", **choices)
+    (row,) = read(tmp_path / "together.jsonl")
+    assert row["scores"] == expected["scores"]
+    answers = zip(("Paris", "Rome"), TOP, strict=True)
+    lines = [batch_line(text, with_alternatives(completion(text), top)) for text, top in answers]
+    requests = write(tmp_path / "requests.jsonl", [request("Paris", "Capital?"), request("Rome", "Capital?")])
+    options = InputOptions(requests=str(requests), group_by="question")
+    measure(write(tmp_path / "each.jsonl", lines), tmp_path / "grouped.jsonl", options=options, **choices)
+    (row,) = read(tmp_path / "grouped.jsonl")
+    assert row["scores"] == expected["scores"]
+
+
+def test_a_reply_without_the_alternatives_is_a_bad_row(tmp_path):
+    lines = [batch_line("a", with_alternatives(completion("a", "b"), *TOP)), batch_line("b", completion("a", "b"))]
+    summary = measure(write(tmp_path / "batch.jsonl", lines), tmp_path / "out.jsonl", estimator=["discrete", "epr"])
+    assert (summary.rows, summary.rejected) == (1, 1)
+    (bad,) = read(tmp_path / "out.jsonl.bad.jsonl")
+    assert bad["problem"].startswith("estimator 'epr' needs top_logprobs")
+
+
+def test_alternatives_that_no_estimator_reads_do_not_change_the_key_of_a_row(tmp_path):
+    for name, reply in (("a", completion("a", "b")), ("b", with_alternatives(completion("a", "b"), *TOP))):
+        measure(write(tmp_path / f"{name}.jsonl", [batch_line("1", reply)]), tmp_path / f"{name}-out.jsonl")
+    keys = [read(tmp_path / f"{name}-out.jsonl")[0]["row_key"] for name in "ab"]
+    assert keys[0] == keys[1]
