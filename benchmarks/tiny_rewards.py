@@ -43,17 +43,29 @@ from semantic_entropy import Equivalence, Pair, Verdict, load_equivalence
 from semantic_entropy.plugin import boxed
 
 ARMS = ["none", "random", "format", "empo", "log_share", "majority", "self_certainty", "token_entropy"]
-ARMS += ["scrl", "vote_certainty", "ddrl", "golden", "flip-0", "flip-5", "flip-20"]
+ARMS += ["scrl", "vote_certainty", "ddrl", "restrain", "evol", "golden", "flip-0", "flip-5", "flip-20"]
+STEPS, LEARNING_RATE = 50, 1e-4  # of the recipe `tiny`
+DRAWS = 2000
+QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
+
+
+def common_words(left: str, right: str) -> float:
+    """The share of common words in all words of both texts, for `evol`."""
+    a, b = set(left.split()), set(right.split())
+    return len(a & b) / max(len(a | b), 1)
+
+
 CHOICES: Mapping[str, Mapping[str, Any]] = {
     # At G=8 no answer has a share below 0.125, the default; 0.15 is the value of the authors' configuration file.
     "scrl": {"reward": "scrl", "reward_options": {"negative_share": 0.15}},
     "vote_certainty": {"reward": "vote_certainty", "scale": "none"},  # the advantages of the paper
     "ddrl": preset("ddrl"),
+    # without the weights of the prompts, which need responses of the base model to all training questions
+    "restrain": {"reward": "restrain", "reward_options": {"base_votes": "none"}, "scale": "fixed"},
+    # not cosines of embeddings: a sentence model says nothing about chains of arithmetic
+    "evol": {"reward": "evol", "reward_options": {"similarity": common_words}},
 }
 """The arguments of `EmpoProvider` for the arms that are not just the name of a reward."""
-STEPS, LEARNING_RATE = 50, 1e-4  # of the recipe `tiny`
-DRAWS = 2000
-QUANTITIES = {"pass@1": "pass@1", "mean@8": "mean@8", "semantic_entropy": "entropy, nats"}
 
 
 class Flipped(Equivalence):

@@ -99,6 +99,8 @@ _REWARDS = (
         "VoteCertaintyReward",
         "votes and self-certainty, each normalised in the group",
     ),
+    ("restrain", "restrained_votes", "RestrainReward", "advantages from all answers, weighted by votes (RESTRAIN)"),
+    ("evol", "novelty", "EvolReward", "the sign from the majority, the size from the novelty of the text (EVOL-RL)"),
     ("golden", "labels", "GoldenReward", "1 if the answer is the gold answer (GRPO with labels)"),
     ("semi_supervised", "combined", "SemiSupervisedReward", "golden if the prompt has a gold answer, empo if not"),
     ("self_certainty", "per_completion", "SelfCertaintyReward", "mean KL from uniform to the token distributions"),

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from semantic_entropy import PluginError
+from empo_rl.core.advantages import Scale
+from semantic_entropy import InputError, PluginError
 from semantic_entropy.plugin import call_component
 
 if TYPE_CHECKING:  # these modules import signals, which import this module
@@ -27,8 +28,13 @@ if TYPE_CHECKING:  # these modules import signals, which import this module
 _LARGEST = 1e15  # of a reward: the square of a larger one is infinite in float32, the type of most trainers
 
 
-def bind_signal(signal: RewardSignal, context: SignalContext) -> None:
-    """Give the signal the settings of the provider."""
+def bind_signal(signal: RewardSignal, context: SignalContext, scale: Scale) -> None:
+    """Give the signal the settings of the provider. Raise an InputError if it needs another scale."""
+    if signal.needs_scale not in (None, scale):
+        raise InputError(
+            f"reward={signal.name!r} needs scale={signal.needs_scale!r}, because it computes the advantages itself, "
+            f"and scale is {scale!r}. Set scale={signal.needs_scale!r} (empo.scale)."
+        )
     call_component(f"reward {signal.name!r}", signal.bind, context, during="bind()")
 
 

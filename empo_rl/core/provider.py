@@ -98,9 +98,8 @@ class EmpoProvider:
         equivalence_options: the options of the judge, if `equivalence` is a name.
         extract: how the answer is extracted from a completion: a name or a function; None uses the default of the
             judge.
-        reward: a signal's name (`empo`, `majority`, `golden`, ..., or a plugin's; `empo-train components` lists all),
-            `path.py:NAME`, a function (see
-            `empo_rl.core.rewards.functions`), a `RewardSignal` class or an instance.
+        reward: a signal's name (`empo`, `majority`, `golden`, ...; `empo-train components` lists all), `path.py:NAME`,
+            a function (see `empo_rl.core.rewards.functions`), a `RewardSignal` class or an instance.
         reward_options: the options of the signal, if `reward` is a name or a class.
         delta_low: the lower bound of the entropy of a group, exclusive. All four bounds apply only to signals with
             `windowed = True`.
@@ -197,7 +196,7 @@ class EmpoProvider:
         self._reader = self._scorer if self.clusters else self._scorer.derive(clusterer=_NoComparison())
         self._grader_choice = self._judge("grader", grader, grader_options)
         self._context = SignalContext(self.invalid, seed, self._match)
-        contracts.bind_signal(self._signal, self._context)
+        contracts.bind_signal(self._signal, self._context, self.scale)
         if measure_gold or self._signal.reads_gold:
             _ = self.grader  # load its judge now, and not in the first training step
 
@@ -333,6 +332,7 @@ class EmpoProvider:
 
     def close(self) -> None:
         """End the worker processes of the judges that this provider loaded. A scorer from the caller stays open."""
+        self._signal.close()
         if self._owns_scorer:
             self._scorer.close()
         for judge in self._judges:

@@ -55,6 +55,8 @@ def provider_notes(provider: EmpoProvider, config: Config, rows: Sequence[dict[s
         InputError: the run reads gold answers, and the judge can read none.
     """
     notes = []
+    if config.method == "empo":
+        config.empo.signal().check_questions([row["question"] for row in rows])
     if config.method == "empo" and not provider.clusters:
         notes.append(
             f"empo.reward={provider.reward} needs no clusters: the run logs no entropy, and alarms about the entropy "

@@ -19,11 +19,13 @@ from semantic_entropy import InputError, UnknownComponentError
 BUILT_IN = [
     "composite",
     "empo",
+    "evol",
     "format",
     "golden",
     "log_share",
     "majority",
     "random",
+    "restrain",
     "scrl",
     "self_certainty",
     "semi_supervised",
@@ -97,7 +99,8 @@ def test_the_built_in_signals_are_installed_as_a_plugin():
 
 @pytest.mark.parametrize("name", [name for name in BUILT_IN if name != "composite"])
 def test_each_built_in_signal_is_built_by_its_name(name):
-    signal = load_reward(name)
+    needed = {"evol": {"similarity": "embedding"}, "restrain": {"base_votes": "none"}}
+    signal = load_reward(name, needed.get(name))
     assert isinstance(signal, RewardSignal)
     assert signal.name == name
 

@@ -16,9 +16,13 @@ def built_in(kind):
 
 
 def test_each_built_in_component_passes_its_check():
+    options = {
+        "composite": {"weights": {"empo": 1.0, "random": 0.5}},
+        "evol": {"similarity": "ngram"},
+        "restrain": {"base_votes": "none"},
+    }
     for component in built_in("reward"):
-        options = {"weights": {"empo": 1.0, "random": 0.5}} if component.name == "composite" else {}
-        check_reward(load_reward(component.name, options))
+        check_reward(load_reward(component.name, options.get(component.name)))
     for component in built_in("guard"):
         check_guard(component.load()())
     for component in built_in("filter"):

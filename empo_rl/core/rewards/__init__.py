@@ -5,6 +5,8 @@
                     majority          r_i = 1 in the largest cluster, otherwise 0 (TTRL, Zuo et al. 2025)
     selected_votes  scrl              +1 for a clear majority, -1 for rare answers of which the model is unsure, else 0
     vote_certainty  vote_certainty    the votes of the answer and the self-certainty, each normalised in the group
+    restrained_votes restrain         advantages: each answer as a pseudo-label, weighted by its votes
+    novelty         evol              the sign from the majority, the size from the novelty of the text
     labels          golden            r_i = 1 if the answer means the same as the gold answer: GRPO with labels
     per_completion  self_certainty    the mean over tokens of KL(U || p), U uniform (Zhao et al. 2025)
                     token_entropy     minus the mean entropy of the token distributions (Agarwal et al. 2025)

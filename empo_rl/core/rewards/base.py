@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from empo_rl.core.advantages import Scale
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.plugin import create, is_file_reference, load_from_file, make
 from semantic_entropy import InputError, Result
@@ -65,6 +66,7 @@ class RewardSignal(ABC):
             it is probably a mistake such as 0/0. The nan of an invalid answer under `invalid="drop"` is always allowed.
         needs: the keys of `RolloutGroup.measures` that the signal reads (`token_entropy`, `self_certainty`). A trainer
             computes only the needed measures.
+        needs_scale: the only `scale` of the provider with which the rewards have their meaning; None: each scale.
         context: the provider's settings, set before the first batch.
     """
 
@@ -76,6 +78,7 @@ class RewardSignal(ABC):
     reads_gold: bool = False
     abstains: bool = False
     needs: frozenset[str] = frozenset()
+    needs_scale: Scale | None = None
     context: SignalContext
 
     def bind(self, context: SignalContext) -> None:
@@ -97,6 +100,13 @@ class RewardSignal(ABC):
         """Return notes for the user about this signal at G=size. Raise an InputError if it cannot work at G=size."""
         del size
         return []
+
+    def check_questions(self, questions: Sequence[str | None]) -> None:
+        """Raise an InputError if the signal cannot pay completions of these questions. A run calls it at its start."""
+        del questions
+
+    def close(self) -> None:  # noqa: B027  # most signals start nothing
+        """End what the signal has started. The provider calls this method when it is closed."""
 
     def state_dict(self) -> dict[str, Any]:
         """The state that a restart needs, as JSON."""

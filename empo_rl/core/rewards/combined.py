@@ -28,11 +28,23 @@ class CombinedReward(RewardSignal):
         self.stateful = any(part.stateful for part in parts.values())
         self.abstains = any(part.abstains for part in parts.values())
         self.reads_gold = any(part.reads_gold for part in parts.values())
+        self.needs_scale = next((part.needs_scale for part in parts.values() if part.needs_scale is not None), None)
 
     def bind(self, context: SignalContext) -> None:
         super().bind(context)
         for part in self._parts.values():
             part.bind(context)
+
+    def check(self, size: int) -> list[str]:
+        return [note for part in self._parts.values() for note in part.check(size)]
+
+    def check_questions(self, questions: Sequence[str | None]) -> None:
+        for part in self._parts.values():
+            part.check_questions(questions)
+
+    def close(self) -> None:
+        for part in self._parts.values():
+            part.close()
 
     def state_dict(self) -> dict[str, Any]:
         return {name: part.state_dict() for name, part in self._parts.items()}

@@ -1,5 +1,6 @@
 """Signals on the votes of a group: cases by hand, a second computation, and properties."""
 
+import json
 import math
 from collections import Counter
 
@@ -9,8 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from empo_rl import EmpoProvider, RolloutGroup
+from empo_rl.config import load_config
+from empo_rl.core.rewards.restrained_votes import RestrainReward, read_base_shares
+from empo_rl.run.prompt_rows import provider_notes
 from empo_rl.testing import GROUPS, check_reward
-from semantic_entropy import InputError
+from semantic_entropy import InputError, estimate_file
 
 
 def answer_of(text):
@@ -207,3 +211,156 @@ def test_vote_certainty_under_drop_normalises_over_the_valid_answers():
 def test_vote_certainty_refuses_a_weight_that_is_none(weight):
     with pytest.raises(InputError, match="certainty=.* is a weight: set a number that is at least 0"):
         EmpoProvider("exact", reward="vote_certainty", reward_options={"certainty": weight})
+
+
+FREE = {"base_votes": "none"}
+
+
+def advantages_of_grpo(right):
+    """(r - mean) / (std + 1e-4) for right (1) and wrong (0) completions, with the sample standard deviation."""
+    mean = sum(right) / len(right)
+    std = math.sqrt(sum((value - mean) ** 2 for value in right) / (len(right) - 1))
+    return [(value - mean) / (std + 1e-4) for value in right]
+
+
+def test_restrain_by_hand():
+    # n=4, "aaab": f = 3/4 and 1/4, g = exp(-(f-1)^2 / .5) = exp(-.125) and exp(-1.125)
+    heavy, light = math.exp(-0.125), math.exp(-1.125)
+    as_a, as_b = advantages_of_grpo([1, 1, 1, 0]), advantages_of_grpo([0, 0, 0, 1])
+    expected = [(heavy * a + light * b) / (heavy + light) for a, b in zip(as_a, as_b, strict=True)]
+    decision = step("aaab", "restrain", options=FREE, scale="fixed")
+    assert decision.rewards == pytest.approx(expected)
+    assert decision.advantages == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("answers", "options", "expected"),
+    [
+        ("abcdefgh", {}, [-1] * 8),  # 1/8 is below .1875
+        ("aabcdefg", {"lowest_share": 0.3, "penalty": 0.25}, [-0.25] * 8),
+        ("........", {}, [-1] * 8),
+        ("aaaaaaaa", {}, [0] * 8),
+        ("aaabbbcccd", {"lowest_share": 0.3, "width": 99}, None),  # 3/10 is not below .3
+    ],
+)
+def test_restrain_penalises_a_group_without_consensus_as_a_whole(answers, options, expected):
+    paid = pay(answers, "restrain", options={**FREE, **options}, scale="fixed")
+    assert paid == expected if expected else len(set(paid)) > 1
+
+
+@given(st.lists(st.sampled_from("aaabbc."), min_size=2, max_size=12))
+def test_restrain_is_the_weighted_sum_of_the_grpo_advantages_of_all_answers(answers):
+    size, counts = len(answers), Counter(answer for answer in answers if answer != ".")
+    paid = pay(answers, "restrain", options=FREE, scale="fixed")
+    if max(counts.values(), default=0) / size < 0.1875:
+        assert paid == [-1] * size
+        return
+    weights = {answer: math.exp(-((count / size - 1) ** 2) / 0.5) for answer, count in counts.items()}
+    total = np.zeros(size)
+    for answer, weight in weights.items():
+        right = [float(other == answer) for other in answers]
+        total += weight / sum(weights.values()) * np.array(advantages_of_grpo(right))
+    assert paid == pytest.approx(total.tolist(), abs=1e-9)
+
+
+def test_restrain_with_a_small_width_is_the_majority_vote():
+    paid = pay("aaab", "restrain", options={**FREE, "width": 0.01}, scale="fixed")
+    assert paid == pytest.approx(advantages_of_grpo([1, 1, 1, 0]))
+
+
+def base_votes(path, *rows):
+    names = ("question", "labels", "answers")
+    path.write_text("".join(json.dumps(dict(zip(names, row, strict=True))) + "\n" for row in rows), encoding="utf-8")
+    return {"base_votes": str(path)}
+
+
+def test_restrain_weights_a_prompt_by_the_votes_of_the_base_model(tmp_path):
+    # 2 of 4 responses of the base have the most frequent answer; the two without an answer are no votes
+    options = base_votes(tmp_path / "votes.jsonl", ("Why?", [0, 0, 1, 2], ["x", "x", None, None]))
+    plain = pay("aaab", "restrain", options=FREE, scale="fixed")
+    weight = math.exp(-(0.5**2) / 0.5)
+    assert pay("aaab", "restrain", options=options, scale="fixed") == pytest.approx([weight * value for value in plain])
+    assert pay("abcdefgh", "restrain", options=options, scale="fixed") == pytest.approx([-weight] * 8)
+
+
+def test_the_output_of_estimate_is_a_file_of_base_votes(tmp_path):
+    (tmp_path / "in.jsonl").write_text(json.dumps({"question": "Why?", "responses": ["4", "4", "4", "5"]}) + "\n")
+    estimate_file(tmp_path / "in.jsonl", tmp_path / "votes.jsonl", equivalence="exact")
+    assert read_base_shares(tmp_path / "votes.jsonl") == {"Why?": 0.75}
+
+
+def test_restrain_names_the_questions_without_base_votes(tmp_path):
+    options = base_votes(tmp_path / "votes.jsonl", ("Another?", [0], ["x"]))
+    with pytest.raises(InputError, match=r"has no votes of the base model for 1 of 1 questions, first 'Why\?'"):
+        pay("aab", "restrain", options=options, scale="fixed")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "has no rows"),
+        ("{", "line 1 of .* has no votes .JSONDecodeError"),
+        ('{"question": "Why?", "labels": []}\n', "line 1 of .* has no votes .KeyError: 'answers'"),
+        ('{"question": "Why?", "labels": [], "answers": []}\n', "line 1 of .* has no votes .ZeroDivisionError"),
+        ('{"question": 3, "labels": [0], "answers": ["x"]}\n', "line 1 of .*: the question 3 is no text"),
+        ('{"question": "Why?", "labels": [0], "answers": ["x"]}\n' * 2, "line 2 of .*: the question .* occurs twice"),
+    ],
+)
+def test_a_file_that_has_no_base_votes_is_an_error_with_the_line(text, message, tmp_path):
+    (tmp_path / "votes.jsonl").write_text(text, encoding="utf-8")
+    with pytest.raises(InputError, match=message):
+        EmpoProvider("exact", reward="restrain", reward_options={"base_votes": str(tmp_path / "votes.jsonl")})
+
+
+@pytest.mark.parametrize(
+    ("options", "more", "message"),
+    [
+        (
+            {},
+            {"scale": "fixed"},
+            "restrain needs base_votes: .*`semantic-entropy estimate .* set base_votes to .none.",
+        ),
+        (FREE, {}, "reward='restrain' needs scale='fixed', .* and scale is 'group'. Set scale='fixed'"),
+        ({"base_votes": "missing.jsonl"}, {"scale": "fixed"}, "base_votes='missing.jsonl' cannot be read"),
+        ({**FREE, "width": 0}, {"scale": "fixed"}, "width=0 must be a number above 0"),
+        ({**FREE, "center": 2}, {"scale": "fixed"}, "center=2 is a share"),
+    ],
+)
+def test_restrain_says_what_to_set(options, more, message):
+    with pytest.raises(InputError, match=message):
+        EmpoProvider("exact", reward="restrain", reward_options=options, **more)
+
+
+def test_a_composite_needs_the_scale_of_its_parts():
+    options = {"weights": {"restrain": 1.0, "format": 0.1}, "options": {"restrain": FREE}}
+    with pytest.raises(InputError, match="reward='composite' needs scale='fixed'"):
+        EmpoProvider("exact", reward="composite", reward_options=options)
+
+
+def test_restrain_keeps_the_contract_of_rewards():
+    check_reward(RestrainReward("none"), GROUPS)
+
+
+@given(st.lists(st.sampled_from("aaabbc."), min_size=2, max_size=12), st.randoms())
+def test_the_order_of_rollouts_does_not_change_restrain(answers, dice):
+    order = dice.sample(range(len(answers)), len(answers))
+    straight = pay(answers, "restrain", options=FREE, scale="fixed")
+    shuffled = pay([answers[i] for i in order], "restrain", options=FREE, scale="fixed")
+    assert shuffled == pytest.approx([straight[i] for i in order])
+
+
+def test_restrain_under_drop_counts_the_valid_answers_alone():
+    paid = pay("aaab..", "restrain", options=FREE, scale="fixed", invalid="drop")
+    assert paid[:4] == pytest.approx(pay("aaab", "restrain", options=FREE, scale="fixed"))
+    assert all(math.isnan(reward) for reward in paid[4:])
+
+
+def test_a_run_names_the_questions_without_base_votes_before_it_samples(tmp_path):
+    options = base_votes(tmp_path / "votes.jsonl", ("Why?", [0], ["x"]))
+    config = load_config(
+        "tiny", ["empo.reward=restrain", "empo.scale=fixed", f"empo.reward_options={json.dumps(options)}"]
+    )
+    with EmpoProvider("exact", reward="restrain", reward_options=options, scale="fixed") as provider:
+        assert provider_notes(provider, config, [{"question": "Why?"}]) == []
+        with pytest.raises(InputError, match="no votes of the base model for 1 of 2 questions, first 'How"):
+            provider_notes(provider, config, [{"question": "Why?"}, {"question": "How?"}])

@@ -107,3 +107,30 @@ def test_trl_is_told_the_scale_that_it_has_for_fixed_advantages(model, tokenizer
             train_dataset=Dataset.from_list(ROWS),
             processing_class=tokenizer,
         )
+
+
+def test_the_advantages_of_restrain_reach_the_loss_of_trl(model, tokenizer, tmp_path):
+    options = {"base_votes": "none", "lowest_share": 0.3}
+    with EmpoProvider("exact", extract=coarse, reward="restrain", reward_options=options, scale="fixed") as provider:
+        batch, _, decision = rollout(provider, model, tokenizer, tmp_path)
+    np.testing.assert_allclose(batch["advantages"], decision.rewards, rtol=1e-6)
+    largest = [np.bincount(result.labels).max() / G for result in decision.results]
+    penalised = decision.rewards.reshape(PROMPTS, G) == -1
+    assert [row.all() for row in penalised] == [share < 0.3 for share in largest]
+
+
+def test_evol_compares_the_completions_of_the_policy(model, tokenizer, tmp_path):
+    compared = set()
+
+    def similarity(left, right):
+        compared.update((left, right))
+        return min(len(left), len(right)) / max(len(left), len(right), 1)
+
+    with EmpoProvider("exact", extract=coarse, reward="evol", reward_options={"similarity": similarity}) as provider:
+        _, groups, decision = rollout(provider, model, tokenizer, tmp_path)
+    answers = [answer for result in decision.results for answer in result.answers]
+    texts = [text.strip() for group in groups for text in group.completions]
+    assert compared == {text for text, answer in zip(texts, answers, strict=True) if answer is not None}
+    for answer, reward in zip(answers, decision.rewards, strict=True):
+        assert reward == -1 if answer is None else 0.5 <= abs(reward) <= 1
+    assert (decision.rewards > 0).any()
