@@ -85,6 +85,11 @@ def scripts(environment: Path) -> Path:
     return environment / ("Scripts" if os.name == "nt" else "bin")
 
 
+def site_packages(environment: Path) -> Path:
+    """The folder with the packages of an environment."""
+    return environment / ("Lib" if os.name == "nt" else f"lib/python{PYTHON}") / "site-packages"
+
+
 def executable(environment: Path, name: str) -> Path:
     """The path of an executable in an environment."""
     return scripts(environment) / (f"{name}.exe" if os.name == "nt" else name)
@@ -308,14 +313,26 @@ def benchmarks(session: nox.Session) -> None:
         run(session, place, "python", str(path), *arguments)
 
 
+# What `import lm_polygraph` needs besides the packages of the project. Its other dependencies (bitsandbytes, fastchat,
+# flask, ...) are for its commands and its server.
+LM_POLYGRAPH = ("bert-score", "boostedprob", "diskcache", "omegaconf", "openai", "sacrebleu", "spacy")
+
+
 @nox.session
 def estimators_speed(session: nox.Session) -> None:
-    """The time of each estimator beside lm-polygraph's. It pins other versions: an environment without constraints."""
+    """The time of each estimator beside lm-polygraph's, in an environment that reads the packages of the project's."""
+    shared = ready(session, project)
     place = ENVIRONMENTS / f"lm-polygraph-{PYTHON}"
-    if not executable(place, "semantic-entropy").exists():
+    stamp = place / "installed.txt"
+    if not stamp.exists():
         try:
             create_venv(place)
         except SetupError as error:
             session.error(str(error))
-        run(session, place, "python", "-m", "pip", "install", "-e", ".[lexical]", "lm-polygraph==0.7.0")
-    run(session, place, "python", "benchmarks/estimators_speed.py", *session.posargs)
+        (site_packages(place) / "project.pth").write_text(f"{site_packages(shared)}\n", encoding="utf-8")
+        run(session, place, "python", "-m", "pip", "install", "--no-deps", "lm-polygraph==0.7.0")
+        run(session, place, "python", "-m", "pip", "install", *LM_POLYGRAPH)
+        stamp.touch()
+    # A .pth file of another environment is not read, so neither is that of the editable install.
+    path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
+    run(session, place, "python", "benchmarks/estimators_speed.py", *session.posargs, PYTHONPATH=path)

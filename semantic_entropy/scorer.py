@@ -145,8 +145,8 @@ class Scorer:
         invalid: the policy for invalid answers: "separate" (each is a cluster of its own), "together" (all are one
             cluster), or "drop".
         similarity: how similar two texts are, for estimators that read a similarity matrix, if the caller passes no
-            matrix: "jaccard" (common words), the name of a judge with scores ("nli", "embedding"), or a function of two
-            texts that returns a number in [0, 1].
+            matrix: "jaccard" (common words), the name of a judge (its scores: "nli", "embedding"; 1 or 0: "math",
+            "exact"), or a function of two texts that returns a number in [0, 1].
         similarity_options: the options of the judge, if `similarity` is the name of a judge.
         cache_size: the number of verdicts to keep in memory.
         cache: an SQLite file that stores verdicts for later runs and other processes. It stores the verdicts of judges

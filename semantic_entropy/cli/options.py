@@ -93,7 +93,7 @@ _MEASURING_OPTIONS = (
         default="jaccard",
         show_default=True,
         metavar="NAME",
-        help="For estimators that read a similarity: jaccard (common words), or a judge with scores, such as nli.",
+        help="For estimators that read a similarity: jaccard (common words), or a judge, such as nli.",
     ),
     click.option(
         "--similarity-option",

@@ -99,10 +99,13 @@ class Equivalence(Identified, ABC):
         """Return the similarity of left to right, in [0, 1], for each pair; None: not known.
 
         Estimators that read a similarity matrix use it if the user names this judge as `similarity=`. A judge whose
-        test has a direction returns the value of this direction. Default: the scores of the verdicts. An undecided
-        pair counts as not similar: 0.
+        test has a direction returns the value of this direction. Default: the scores of the verdicts, or 1 (the same)
+        and 0 of a verdict without a score. An undecided pair counts as not similar: 0.
         """
-        return [0.0 if verdict.same is None else verdict.score for verdict in self.judge(pairs)]
+        return [
+            0.0 if verdict.same is None else float(verdict.same) if verdict.score is None else verdict.score
+            for verdict in self.judge(pairs)
+        ]
 
     # What a verdict depends on, for the verdict cache
 

@@ -64,7 +64,7 @@ def similarity_values(judge: Equivalence, pairs: Sequence[Pair]) -> list[float]:
     """Return the similarity of each pair, as a float in [0, 1].
 
     Raises:
-        EquivalenceError: the judge has no scores, raised, or returned a wrong number of values or a wrong value.
+        EquivalenceError: the judge raised, or returned a wrong number of values or a wrong value.
     """
     values = _list(judge, f"similarities() on {len(pairs)} pairs", judge.similarities, pairs)
     if len(values) != len(pairs):
@@ -74,7 +74,7 @@ def similarity_values(judge: Equivalence, pairs: Sequence[Pair]) -> list[float]:
         if type(value) is not float or not 0.0 <= value <= 1.0:
             raise EquivalenceError(
                 f"{_judge(judge)} has the similarity {shown(value)} for {pair.left[:60]!r} and {pair.right[:60]!r}: "
-                "similarity= needs a judge with scores, such as nli or embedding"
+                "return a number in [0, 1]"
             )
     return found
 

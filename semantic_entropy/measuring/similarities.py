@@ -1,6 +1,7 @@
 """Similarities of two texts, for the estimators that read similarities of responses, of tokens, or of sentences.
 
-`similarity=` is "jaccard", the name of a judge with scores ("nli", "embedding"), or a function of two texts.
+`similarity=` is "jaccard", the name of a judge ("nli", "embedding": its scores; "math", "exact": 1 or 0), or a function
+of two texts.
 
     jaccard(a, b) = |A n B| / |A u B|      A, B: the sets of words, in lower case, between white space
 
@@ -54,8 +55,8 @@ def load_similarity(given: AnySimilarity, load_judge: Callable[[str], Equivalenc
         return Similarity(judge.describe(), lambda pairs: similarity_values(judge, pairs), judge)
     if not callable(given):
         raise InputError(
-            f"similarity={given!r:.80} is unusable: pass {JACCARD!r}, the name of a judge with scores (nli, "
-            "embedding), a function of two texts, or a matrix of numbers in [0, 1], one row for each response"
+            f"similarity={given!r:.80} is unusable: pass {JACCARD!r}, the name of a judge (nli, "
+            "embedding, math), a function of two texts, or a matrix of numbers in [0, 1], one row for each response"
         )
     name = getattr(given, "__name__", type(given).__name__)
     return Similarity(name, lambda pairs: [_call(name, given, pair) for pair in pairs])

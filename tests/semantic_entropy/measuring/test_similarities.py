@@ -8,7 +8,7 @@ from semantic_entropy import Equivalence, EquivalenceError, InputError, Scorer, 
 from semantic_entropy.measuring import similarities
 from semantic_entropy.measuring.similarities import Similarity, jaccard, with_similarities
 from semantic_entropy.plugin import EntropyEstimator, Estimate
-from semantic_entropy.types import Group
+from semantic_entropy.types import Group, Pair
 
 
 class Matrix(EntropyEstimator):
@@ -100,17 +100,34 @@ def test_a_judge_with_scores_is_a_similarity_and_its_own_similarities_have_a_dir
             return [float(pair.left < pair.right) for pair in pairs]
 
     from semantic_entropy.measuring.similarities import load_similarity
-    from semantic_entropy.types import Pair
 
     pairs = [Pair(None, "a", "b"), Pair(None, "b", "a"), Pair(None, "?", "a")]
     assert list(load_similarity("x", lambda _: Directed()).compare(pairs)) == [0.25, 0.25, 0.0]
     assert list(load_similarity("x", lambda _: WithDirection()).compare(pairs)) == [1.0, 0.0, 1.0]
 
 
+def test_a_judge_without_scores_gives_1_for_the_same_meaning_and_0_for_another():
+    [(matrix, _)] = matrices(["0.5", r"\frac{1}{2}", "2"], "math")
+    assert matrix == ((1.0, 1.0, 0.0), (1.0, 1.0, 0.0), (0.0, 0.0, 1.0))
+
+
+def test_a_judge_that_returns_no_similarity_is_named():
+    class NotKnown(Equivalence):
+        name = "not_known"
+
+        def judge(self, pairs):
+            return [Verdict(True) for _ in pairs]
+
+        def similarities(self, pairs):
+            return [None for _ in pairs]
+
+    with pytest.raises(EquivalenceError, match=r"'not_known' has the similarity None for 'a' and 'b': return a number"):
+        list(similarities.load_similarity("x", lambda _: NotKnown()).compare([Pair(None, "a", "b")]))
+
+
 @pytest.mark.parametrize(
     ("similarity", "error", "message"),
     [
-        ("exact", EquivalenceError, "'exact' has the similarity None for 'a' and 'b': similarity= needs a judge with"),
         ("jacard", UnknownComponentError, "jacard"),
         (0.5, InputError, "similarity=0.5 is unusable"),
         (lambda _a, _b: 2, InputError, "returned 2 for 'a' and 'b'; return a number in"),
