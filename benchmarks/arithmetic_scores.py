@@ -45,7 +45,7 @@ def main() -> int:
     if not (SHARED / "data").exists():
         print("the folder ../shared/data is missing (docs/explanation/data.md): nothing to measure")
         return 0
-    table = [white_box_row(row) for row in rows("whitebox_qwen05.jsonl") if row["source"] == "arithmetic"]
+    table = [white_box_row(row, None) for row in rows("whitebox_qwen05.jsonl") if row["source"] == "arithmetic"]
     scores: list[dict[str, float]] = [{} for _ in table]
     add(scores, table, [load_estimator(name) for name in ANSWER])
     for similarity in ("jaccard", "math"):
