@@ -85,8 +85,7 @@ class RunSummary:
             return "\n".join(filter(None, (f"{self.empty_input} has no rows", gate)))
         rate = "" if self.retryable else " (nothing left to do)"
         if self.seconds > 0 and self.rows:
-            speed = self.rows / self.seconds
-            rate = f" ({speed:,.0f} rows/s)" if speed >= 1 else f" ({1 / speed:,.0f} s for each row)"
+            rate = f" ({float(f'{self.rows / self.seconds:.2g}'):,g} rows/s)"  # two digits
         parts = [f"{self.rows} rows in {self.seconds:.1f} s{rate}"]
         if self.skipped:
             parts.append(f"{self.skipped} rows were done before (--overwrite measures them again)")
