@@ -26,7 +26,7 @@ from semantic_entropy.types import Sample
 _DEEPEST = 4  # lists inside lists: a group of completions is a list of objects with a list of choices
 _REQUEST_FIELDS = ("messages", "input", "prompt")
 _REASONING_FIELDS = ("reasoning_content", "reasoning", "thinking")
-OF_REPLIES = ("top_logprobs", "token_entropies", "hidden_state")
+OF_REPLIES = ("top_logprobs", "token_entropies", "hidden_state", "tokens")
 """The fields of `GivenEvidence` that replies can have."""
 _SAMPLE_LISTS = ("logprobs", *OF_REPLIES)
 _OF_SAMPLE = (*_SAMPLE_LISTS, "finish_reason", "index", "correct")  # a mapping with a text and one of these is a reply

@@ -180,3 +180,11 @@ def test_a_high_temperature_ignores_the_other_responses():
 @pytest.mark.parametrize("estimator", [SAR(), SentenceSAR(), TokenSAR()], ids=lambda each: each.name)
 def test_the_estimators_keep_their_contract(estimator):
     check_estimator(estimator)
+
+
+def test_responses_that_are_objects_can_have_tokens():
+    objects = [
+        {"text": "a b", "logprobs": [-1.0, -3.0], "tokens": ["a", " b"]},
+        {"text": "c", "logprobs": [-1.0], "tokens": ["c"]},
+    ]
+    assert estimate(objects, equivalence="exact", estimator="token_sar").scores["token_sar"] == 1.5
