@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from semantic_entropy.cli.doctor import doctor_command
+from semantic_entropy.cli.drift import drift_command
 from semantic_entropy.cli.estimate import estimate_command
 from semantic_entropy.cli.evaluate import evaluate_command
 from semantic_entropy.cli.explain import explain_command
@@ -47,6 +48,7 @@ _COMMANDS = (
     estimate_command,
     evaluate_command,
     label_command,
+    drift_command,
     explain_command,
     report_command,
     plugins_command,

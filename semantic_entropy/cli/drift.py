@@ -1,0 +1,104 @@
+"""`semantic-entropy drift`: whether scores without labels look like those of a calibration."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from semantic_entropy.cli.options import FORMATS, FiniteNumber, OutputFile, json_option
+
+if TYPE_CHECKING:
+    from semantic_entropy.decisions import Origin
+
+
+@click.command("drift")
+@click.argument("calibration", type=click.Path(dir_okay=False, exists=True))
+@click.argument("scored", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option(
+    "--level",
+    default=0.05,
+    show_default=True,
+    type=FiniteNumber(0, 1, min_open=True, max_open=True),
+    metavar="P",
+    help="A drift is reported if the p-value is smaller: the share of false alarms that you accept.",
+)
+@click.option("--input-format", type=click.Choice(FORMATS), help="The format of SCORED; default: found.")
+@click.option("--picture", type=OutputFile(), metavar="FILE.png", help="Draw both distributions (.png, .svg, .pdf).")
+@json_option
+def drift_command(
+    *, calibration: str, scored: str, level: float, input_format: str | None, picture: str | None, as_json: bool
+) -> None:
+    """Compare the scores in SCORED with those that CALIBRATION was learned from. No labels are needed.
+
+    CALIBRATION is a file of `semantic-entropy calibrate`, SCORED an output of `estimate`, of new questions. First, the
+    choices are compared: another judge, model or number of responses is a drift. Then a Kolmogorov-Smirnov test
+    compares the distributions of the score that the threshold is on. A row without this score counts as the most
+    uncertain one.
+
+    Exit status: 0 no drift found, 3 drift, 2 a wrong command, 1 an error, such as a file without scores.
+
+    No drift found does not certify anything: answers can become wrong at the same scores, and only labels show it.
+    """
+    from pathlib import Path
+
+    from semantic_entropy.decisions import Calibration
+    from semantic_entropy.decisions.drift import compare_scores, reference_samples
+    from semantic_entropy.decisions.drift_picture import draw_drift
+    from semantic_entropy.evaluation.picture import check_picture
+    from semantic_entropy.files import check_distinct
+
+    if picture:
+        check_picture(picture)
+        check_distinct({"calibration": Path(calibration), "input": Path(scored), "picture": Path(picture)})
+    learned = Calibration.load(calibration)
+    scores, origins, bad = _read(scored, input_format, learned.names)
+    found = compare_scores(learned, scores, origins=origins, level=level)
+    if picture:
+        draw_drift(found, reference_samples(learned)[0], [learned.risk_score(each) for each in scores], picture)
+    if bad:
+        click.echo(f"{bad} rows have no scores: they count as the most uncertain ones", err=True)
+    click.echo(_json(found) if as_json else str(found))
+    if found.is_seen:
+        sys.exit(3)
+
+
+def _json(found: Any) -> str:
+    from semantic_entropy.plain_text import to_json_line
+
+    return to_json_line(found.to_dict())
+
+
+def _number(value: Any) -> Any:
+    """Return the number in a cell of a CSV file."""
+    with contextlib.suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return None
+
+
+def _read(
+    name: str, input_format: str | None, wanted: tuple[str, ...]
+) -> tuple[list[Mapping[str, Any]], list[Origin], int]:
+    """Return the scores of each row, how the rows were measured, and the number of rows without scores."""
+    from semantic_entropy.decisions import Origin
+    from semantic_entropy.evaluation.labelled_scores import result_field
+    from semantic_entropy.io import InputOptions, open_reader
+    from semantic_entropy.tables import FieldNames
+
+    scores: list[Mapping[str, Any]] = []
+    origins: dict[Origin, None] = {}
+    bad = 0
+    reader = open_reader(name, FieldNames(), InputOptions(input_format), has_sampler=True)
+    with contextlib.closing(reader.rows()) as rows:
+        for row in rows:
+            fields = row.fields or {}
+            given, provenance, answers = (result_field(fields, key) for key in ("scores", "provenance", "answers"))
+            own = {key: _number(fields[key]) for key in wanted if key in fields}
+            scores.append({**own, **given} if isinstance(given, Mapping) else own)
+            bad += not scores[-1]
+            if isinstance(provenance, Mapping):
+                origins[Origin.of(provenance, len(answers) if isinstance(answers, list) else None)] = None
+    return scores, list(origins), bad
