@@ -19,7 +19,7 @@ from scipy import stats
 from semantic_entropy import estimate
 from semantic_entropy.decisions import Calibration, learn_then_test
 from semantic_entropy.decisions.calibration import CalibratedScore, LabelCounts, Mapped
-from semantic_entropy.decisions.drift import compare_scores
+from semantic_entropy.decisions.score_drift import compare_scores
 from tests.shared_data import SHARED, rows
 
 STEPS, DRAWS = 100, 400

@@ -46,8 +46,8 @@ def drift_command(
     from pathlib import Path
 
     from semantic_entropy.decisions import Calibration
-    from semantic_entropy.decisions.drift import compare_scores, reference_samples
     from semantic_entropy.decisions.drift_picture import draw_drift
+    from semantic_entropy.decisions.score_drift import compare_scores, reference_samples
     from semantic_entropy.evaluation.picture import check_picture
     from semantic_entropy.files import check_distinct
 

@@ -1,6 +1,6 @@
 """Draw the scores then and now, with matplotlib (the extra `report`): the shares of groups up to each score.
 
-The curves are the cumulative distributions that `drift` compares. Where a curve ends below 1, the other groups have no
+The curves are the cumulative distributions that `score_drift` compares. Where a curve ends below 1, the other groups have no
 score.
 """
 
@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from semantic_entropy.decisions.drift import Drift
+from semantic_entropy.decisions.score_drift import Drift
 
 
 def draw_drift(drift: Drift, then: Sequence[float], now: Sequence[float], path: str) -> None:

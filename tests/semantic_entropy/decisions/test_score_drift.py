@@ -13,7 +13,7 @@ from semantic_entropy import InputError, estimate
 from semantic_entropy.cli import main
 from semantic_entropy.decisions import Calibration, Conditions, Origin, learn_then_test
 from semantic_entropy.decisions.calibration import CalibratedScore, LabelCounts, Mapped
-from semantic_entropy.decisions.drift import compare_scores, reference_samples
+from semantic_entropy.decisions.score_drift import compare_scores, reference_samples
 from tests.semantic_entropy.cli.command import write
 
 CERTIFIED = learn_then_test([0.0] * 50, [False] * 50, [0.0], 0.1)
