@@ -1,7 +1,6 @@
 """Draw the scores then and now, with matplotlib (the extra `report`): the shares of groups up to each score.
 
-The curves are the cumulative distributions that `score_drift` compares. Where a curve ends below 1, the other groups have no
-score.
+The curves are the cumulative distributions that `score_drift` compares. A curve ends below 1 if groups have no score.
 """
 
 from __future__ import annotations
