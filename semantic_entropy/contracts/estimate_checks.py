@@ -18,7 +18,7 @@ from semantic_entropy.contracts.component_calls import (
     share,
     shown,
 )
-from semantic_entropy.errors import PluginError, SemanticEntropyError
+from semantic_entropy.errors import EvidenceError, PluginError, SemanticEntropyError
 from semantic_entropy.estimators.base import EntropyEstimator
 from semantic_entropy.types import Estimate, Evidence
 
@@ -101,14 +101,15 @@ def run_estimator(estimator: EntropyEstimator, evidences: Sequence[Evidence]) ->
     """Return an estimate for each evidence. Without a response that counts, it is nan and has no probabilities.
 
     Raises:
-        EvidenceError: evidence that the estimator requires is missing.
+        EvidenceError: evidence that the estimator requires is missing. The message names the group, if there are many.
         PluginError: the estimator raised, a value is not a finite number, or the probabilities are not a distribution
             over the clusters.
     """
     counted = [evidence for evidence in evidences if evidence.labels]
     try:
-        for evidence in counted:
-            estimator.check(evidence)
+        for i, evidence in enumerate(evidences):
+            if evidence.labels:
+                _check_evidence(estimator, evidence, f"group {i}: " if len(evidences) > 1 else "")
         returned: Any = estimator.estimate_batch(counted) if counted else []
     except SemanticEntropyError:
         raise
@@ -121,6 +122,13 @@ def run_estimator(estimator: EntropyEstimator, evidences: Sequence[Evidence]) ->
         )
     checked = (_checked(estimator, evidence, one) for evidence, one in zip(counted, returned, strict=True))
     return [next(checked) if evidence.labels else Estimate(math.nan, ()) for evidence in evidences]
+
+
+def _check_evidence(estimator: EntropyEstimator, evidence: Evidence, where: str) -> None:
+    try:
+        estimator.check(evidence)
+    except EvidenceError as error:
+        raise EvidenceError(f"{where}{error}") from None
 
 
 def _checked(estimator: EntropyEstimator, evidence: Evidence, returned: Any) -> Estimate:

@@ -53,7 +53,7 @@ def check_options(kind: str, component: object, options: Any) -> None:
     if not isinstance(options, Mapping) or not all(isinstance(name, str) for name in options):
         found = type(options).__name__
         raise InputError(f'{kind}_options is a {found}; it must be a dict from names to values: {{"model": "..."}}')
-    if not isinstance(component, str) or component == "auto":
+    if not isinstance(component, str) or component in ("auto", "jaccard"):
         given = "auto" if component in (None, "auto") and kind == "equivalence" else f"{component!r:.80}"
         raise InputError(
             f"{kind}_options ({', '.join(options)}) needs the name of a component as {kind}=, and {kind} is {given}; "

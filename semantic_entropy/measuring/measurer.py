@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from semantic_entropy.clusters import Clusterer, Equivalence
 from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers, run_estimator
+from semantic_entropy.errors import EvidenceError
 from semantic_entropy.measuring.judges import AUTO, Resources, first_suited
 from semantic_entropy.measuring.pipeline import Job, run
 from semantic_entropy.measuring.replies import Interviewer
@@ -103,7 +104,7 @@ class Measurer:
     def _check_evidence(self, groups: Sequence[Group]) -> None:
         """Raise EvidenceError for a group without the evidence of an estimator, before a judge is asked, and paid."""
         named = [each.estimator for each in self.estimators if self.are_named and each.estimator.requires]
-        for group in groups if named else ():
+        for i, group in enumerate(groups if named else ()):
             labels = tuple(range(len(group.responses)))
             _, evidence = build_evidence(group, group.responses, labels, self.invalid)
             computed = computed_fields(group.evidence) | ({"replies"} if self.interviewer else set())
@@ -111,7 +112,10 @@ class Measurer:
                 if evidence.labels and not all(map(evidence.has, estimator.requires - computed)):
                     n = len(evidence.labels)  # the similarities come later: they are not what is missing
                     compared = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
-                    run_estimator(estimator, [replace(evidence, similarity=compared)])  # raises its own message
+                    try:
+                        run_estimator(estimator, [replace(evidence, similarity=compared)])  # raises its own message
+                    except EvidenceError as error:
+                        raise EvidenceError(f"group {i}: {error}" if len(groups) > 1 else str(error)) from None
 
     def _with_similarities(
         self,

@@ -142,6 +142,16 @@ def test_evidence_that_no_estimator_reads_is_an_error_that_names_its_readers(nam
     assert estimate(frame, equivalence="exact").n_valid[0] == 2  # a column that no argument names
 
 
+@pytest.mark.parametrize(("estimator", "name"), [("eigenscore", "embeddings"), ("token_sar", "token_similarity")])
+def test_the_group_without_evidence_is_named_if_there_are_many(estimator, name):
+    given = {"logprobs": [[[-1], [-1]]] * 2, name: [[[0.5], [0.25]], None]}
+    given = given if estimator == "token_sar" else {name: given[name]}
+    with pytest.raises(EvidenceError, match=f"^group 1: estimator '{estimator}' needs"):
+        estimate([["a", "b"], ["c", "d"]], estimator=estimator, **given)
+    with pytest.raises(EvidenceError, match=f"^estimator '{estimator}' needs"):
+        estimate(["c", "d"], estimator=estimator)
+
+
 def test_a_similarity_that_no_estimator_reads_is_an_error():
     with pytest.raises(InputError, match=r"similarity= is given.*makes the clusters is equivalence="):
         Scorer(similarity=lambda left, right: 0.5)
