@@ -258,7 +258,7 @@ class Result:
         return to_json_line(self.to_dict())
 
     def _repr_html_(self) -> str:
-        from semantic_entropy.notebook import result_html  # only for a notebook
+        from semantic_entropy.html_views.notebook import result_html  # only for a notebook
 
         return result_html(self.to_dict())
 
@@ -343,7 +343,7 @@ class BatchResult(Sequence[Result]):
         return [result.to_dict() for result in self._results]
 
     def _repr_html_(self) -> str:
-        from semantic_entropy.notebook import batch_html
+        from semantic_entropy.html_views.notebook import batch_html
 
         return batch_html(self.to_dicts(), repr(self))
 

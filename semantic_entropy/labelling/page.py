@@ -1,8 +1,7 @@
 """A page for a browser, on which a person labels answers, and the labels that it exports.
 
-The page is one file: its texts, style and script are inside, and it asks no server for anything. Its content security
-policy allows this script and this style only. Labels stay in the browser's localStorage until they are exported, as a
-file to download:
+The page is one file, which asks no server for anything: see `semantic_entropy.html_views.offline_page`. Labels stay in
+the browser's localStorage until they are exported, as a file to download:
 
     {"format": "semantic-entropy labels", "version": 1, "page": "5f0c...", "labels": [{"key": "...", "number": 3,
      "correct": true}, ...]}
@@ -12,7 +11,6 @@ A label belongs to the row with the same key: a digest of its question, its answ
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import re
@@ -22,14 +20,13 @@ from typing import Any
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import replacement
+from semantic_entropy.html_views.offline_page import offline_page
 from semantic_entropy.labelling.label_run import WaitingRow
 from semantic_entropy.labelling.labelled_file import INPUT, PAGE, Label, read_label
-from semantic_entropy.plain_text import replace_surrogates
 
 _FORMAT, _VERSION = "semantic-entropy labels", 1
 _KEY = re.compile(r"[0-9a-f]{32}")
 _MOST_BYTES = 512 * 2**20  # of a file of labels
-_SLOT = re.compile(r"@(POLICY|STYLE|DATA|SCRIPT)@")
 
 
 def write_page(path: str, rows: Sequence[WaitingRow], source: str) -> int:
@@ -59,16 +56,7 @@ def write_page(path: str, rows: Sequence[WaitingRow], source: str) -> int:
             for _, item in rows
         ],
     }
-    style, script = _part("page.css"), _part("page.js")
-    parts = {
-        "POLICY": f"default-src 'none'; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'; "
-        "form-action 'none'",
-        "STYLE": style,
-        "SCRIPT": script,
-        # in a script element only `<` can begin a tag or a comment
-        "DATA": replace_surrogates(json.dumps(data, ensure_ascii=False)).replace("<", "\\u003c"),
-    }
-    text = _SLOT.sub(lambda slot: parts[slot[1]], _part("page.html"))  # one pass: a text with a slot's name is a text
+    text = offline_page(_part("page.html"), _part("page.css"), _part("page.js"), data)
     with replacement(target) as temporary:
         temporary.write_text(text, encoding="utf-8", newline="\n")
     return len(rows)
@@ -143,7 +131,3 @@ def _of_lines(path: str, text: str) -> dict[str, Label]:
 
 def _part(name: str) -> str:
     return (Path(__file__).parent / name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

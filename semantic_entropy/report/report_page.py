@@ -1,16 +1,11 @@
-"""Write the report: the page without data, and one JSON island with the data.
+"""Write the report: the page without data, and the data; `semantic_entropy.html_views.offline_page` makes one file.
 
-Answers are untrusted text. They reach the page only as JSON in an element that no browser executes, with `<`, `>`, `&`
-and the line separators of JavaScript escaped, and the script puts them into the page as text, never as HTML. A
-Content-Security-Policy permits only the script and the style of this file, by their SHA-256, and no network at all; it
-also forbids every way to turn a text into HTML or code (trusted types).
+Answers are untrusted text. They reach the page only as JSON that no browser executes, and the scripts put them into the
+page as text.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,8 +18,9 @@ from typing import Any
 from semantic_entropy.decisions import LABEL_RULES, Calibration, LabelRule
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import check_distinct, replacement
+from semantic_entropy.html_views.offline_page import offline_page
 from semantic_entropy.io import InputOptions
-from semantic_entropy.plain_text import one_line, plural, replace_surrogates, shorten, to_json_value
+from semantic_entropy.plain_text import one_line, plural, shorten, to_json_value
 from semantic_entropy.report.curves import histogram, labelled_curves
 from semantic_entropy.report.findings import ResponseAgreement, rank_score, ranking, reasons, score_of, totals
 from semantic_entropy.report.row_fields import Texts, row_fields
@@ -34,7 +30,6 @@ from semantic_entropy.tables import FieldNames
 
 _FIRST = 5  # number of answers that `str(summary)` lists
 _SCRIPTS = ("elements.js", "charts.js", "row.js", "table.js", "page.js")  # in this order: one script
-_ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 Source = str | PathLike[str] | Iterable[Mapping[str, Any] | Result]
 
@@ -170,20 +165,8 @@ def _read(
 def _page(rows: ScoredRows, title: str) -> tuple[str, tuple[tuple[str, str, str], ...]]:
     """Return the text of the page, and the rows to check first."""
     data, first = report_data(rows, title)
-    files = {name: _text(name) for name in ("page.html", "page.css", *_SCRIPTS)}
-    script = "\n".join(files[name] for name in _SCRIPTS)
-    parts = {
-        "{{SCRIPT_HASH}}": _hash(script),
-        "{{STYLE_HASH}}": _hash(files["page.css"]),
-        "{{STYLE}}": files["page.css"],
-        "{{SCRIPT}}": script,
-        "{{DATA}}": json_island(data),
-    }
-    text = files["page.html"]
-    for mark, value in parts.items():
-        before, _, after = text.rpartition(mark)  # the data, which may contain a mark, comes last
-        text = before + value + after
-    return text, first
+    script = "\n".join(map(_text, _SCRIPTS))
+    return offline_page(_text("page.html"), _text("page.css"), script, data), first
 
 
 def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tuple[str, str, str], ...]]:
@@ -216,15 +199,5 @@ def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tup
     return to_json_value(data), tuple(first)
 
 
-def json_island(data: Any) -> str:
-    """Return JSON that ends no script element and is no HTML, whatever texts it holds."""
-    text = json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return replace_surrogates(text).translate(_ESCAPES)
-
-
 def _text(name: str) -> str:
     return resources.files("semantic_entropy.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

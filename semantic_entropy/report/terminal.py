@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from semantic_entropy.notebook import INVALID, Meaning, meanings
+from semantic_entropy.html_views.notebook import INVALID, Meaning, meanings
 from semantic_entropy.plain_text import one_line, plural
 from semantic_entropy.report.findings import ResponseAgreement, reasons
 from semantic_entropy.report.scored_rows import ReportRow, known

@@ -23,7 +23,7 @@ TEXTS = (
     f"\\u003cscript\\u003e{RUN}",
     f"]]></style></title><body onload={RUN}>",
     f"${{{RUN}}}`;{RUN};`",
-    "{{DATA}} {{SCRIPT}} {{STYLE_HASH}}",
+    "@DATA@ @SCRIPT@ @POLICY@ @STYLE@",
     "http://127.0.0.1:9/pixel.png",
     '<base href="http://127.0.0.1:9/"><link rel=stylesheet href="http://127.0.0.1:9/a.css">',
     '<meta http-equiv="refresh" content="0;url=http://127.0.0.1:9/">',

@@ -19,9 +19,9 @@ import semantic_entropy
 from semantic_entropy.decisions import Calibration, Conditions, Origin, decide, learn_then_test
 from semantic_entropy.decisions.calibration import CalibratedScore, LabelCounts, Mapped
 from semantic_entropy.errors import InputError
-from semantic_entropy.notebook import COLOURS
+from semantic_entropy.html_views.notebook import COLOURS
+from semantic_entropy.html_views.offline_page import json_island
 from semantic_entropy.report import report_html, write_report
-from semantic_entropy.report.report_page import json_island
 from semantic_entropy.results import Result
 from tests.semantic_entropy.report.hostile import TEXTS, hostile_rows
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import semantic_entropy
-from semantic_entropy.notebook import letter, meanings
+from semantic_entropy.html_views.notebook import letter, meanings
 from semantic_entropy.results import BatchResult
 from tests.semantic_entropy.report.hostile import TEXTS
 

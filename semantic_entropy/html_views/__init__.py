@@ -1,0 +1,4 @@
+"""HTML that shows untrusted texts as texts: `notebook` (results in a notebook), `offline_page` (a page in one file).
+
+It reads plain dicts, so that the class `Result` can use it.
+"""
