@@ -1,4 +1,7 @@
-"""`semantic-entropy doctor`: check the installation, and print the command that repairs each problem."""
+"""`semantic-entropy doctor`: check the installation, or whether the answers of a sampler's model vary.
+
+Each problem is printed with what repairs it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +11,9 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from semantic_entropy.cli.options import json_option
+from semantic_entropy.cli.options import json_option, parse_options
 from semantic_entropy.errors import install_command, uninstall_command
+from semantic_entropy.plain_text import printable
 
 _DISTRIBUTION = "semantic-entropy"
 _ASK_TORCH = "import torch; print(torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU only')"
@@ -39,20 +43,63 @@ class Finding:
         return "ok  " if self.ok else "FAIL" if self.needed else "none"
 
 
+class _Observation(Finding):
+    """A finding about a sampler."""
+
+    @property
+    def mark(self) -> str:
+        return "ok  " if self.ok else "FAIL" if self.needed else "warn"
+
+
 @click.command("doctor")
+@click.option("--sampler", metavar="NAME", help="Check the model of this sampler instead: hf, openai, vllm.")
+@click.option(
+    "--sampler-option",
+    "sampler_options",
+    multiple=True,
+    metavar="K=V",
+    help="An option of the sampler, as key=value; repeatable.",
+)
+@click.option("-q", "--question", help="For --sampler: ask this, which must have very many answers.")
+@click.option(
+    "-n", "n", default=4, show_default=True, type=click.IntRange(2), help="For --sampler: responses of each request."
+)
 @json_option
-def doctor_command(as_json: bool) -> None:
-    """Check the installation, and print the command that repairs each problem."""
-    findings = check_installation()
+def doctor_command(
+    *, sampler: str | None, sampler_options: tuple[str, ...], question: str | None, n: int, as_json: bool
+) -> None:
+    """Check the installation, and print the command that repairs each problem.
+
+    With --sampler, ask the model one open question twice, with -n responses each time: do its answers vary, or does it
+    answer with temperature 0 or from a cache? Do log-probabilities come back, and what did it cost? The exit status is
+    1 if the answers are of no use for semantic entropy.
+    """
+    if sampler is None and (sampler_options or question):
+        raise click.UsageError("--sampler-option and --question need --sampler NAME")
+    findings = check_installation() if sampler is None else _check_sampler(sampler, sampler_options, question, n)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
             mark = click.style(finding.mark, fg="green" if finding.ok else "yellow")
-            click.echo(f"{mark} {finding.name:<14} {finding.detail}")
+            click.echo(f"{mark} {finding.name:<14} {printable(finding.detail)}")
             if finding.fix:
-                click.echo(f"{'':19} fix: {finding.fix}")
+                click.echo(f"{'':19} fix: {printable(finding.fix)}")
     sys.exit(any(not finding.ok and finding.needed for finding in findings))
+
+
+def _check_sampler(name: str, options: tuple[str, ...], question: str | None, n: int) -> list[Finding]:
+    from semantic_entropy import load_sampler
+    from semantic_entropy.sampling.sampler_probe import OPEN_QUESTION, probe_sampler
+
+    sampler = load_sampler(name, **parse_options(options))
+    try:
+        found = probe_sampler(sampler, question or OPEN_QUESTION, n)
+    finally:
+        sampler.close()
+    asked = f"{found.sampler}: 2 requests for {n} responses to {question or OPEN_QUESTION!r}"
+    findings = [_Observation(each.name, each.ok, each.detail, each.fix, each.needed) for each in found.findings()]
+    return [Finding("sampler", True, asked), *findings]
 
 
 def check_installation() -> list[Finding]:

@@ -34,6 +34,7 @@ from semantic_entropy_plugins.endpoint.replies import (
     parse_json,
     read_choices,
     read_error,
+    read_origin,
     read_usage,
     shorten,
 )
@@ -151,7 +152,7 @@ def _read_reply(status: int, text: str, key: Key) -> Reply | FailedAttempt:
     body = parse_json(text)
     choices, usage = read_choices(body, key.redact_answer), read_usage(body)
     if choices:
-        return Reply(choices, _with_all_choices(usage, choices))
+        return Reply(choices, _with_all_choices(usage, choices), read_origin(body))
     problem = "its answer is not JSON" if body is None else "its answer holds no choices"
     return FailedAttempt("retry", f"HTTP {status}, but {problem}: {shorten(key.redact(text))!r}", status, usage=usage)
 

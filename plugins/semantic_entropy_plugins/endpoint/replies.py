@@ -63,10 +63,17 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The reply to a call, with at least one choice. `usage` counts all attempts of the call."""
+    """The reply to a call, with at least one choice.
+
+    Attributes:
+        choices: the responses.
+        usage: the cost of all attempts of the call.
+        origin: the server's id of the reply and the time at which it says to have created it; None: it sends none.
+    """
 
     choices: tuple[Choice, ...]
     usage: Usage = field(default=Usage())
+    origin: tuple[str, float] | None = None
 
 
 class ServerError(NamedTuple):
@@ -152,6 +159,12 @@ def read_usage(body: Any) -> Usage:
     if not isinstance(usage, dict):
         return Usage(requests=1)
     return Usage(1, _token_count(usage.get("prompt_tokens")), _token_count(usage.get("completion_tokens")))
+
+
+def read_origin(body: Any) -> tuple[str, float] | None:
+    """The id and the time of creation of a reply; None if one is missing."""
+    name, created = (body.get("id"), body.get("created")) if isinstance(body, dict) else (None, None)
+    return (name, created) if isinstance(name, str) and name and isinstance(created, int | float) else None
 
 
 def read_error(text: str) -> ServerError:

@@ -19,6 +19,7 @@ from semantic_entropy_plugins.endpoint.failures import Failure
 from semantic_entropy_plugins.endpoint.replies import Choice, Reply
 from semantic_entropy_plugins.endpoint.retry import Call
 
+_MOST_REPLIES = 100_000  # that are remembered: a cache repeats a reply soon, or often
 _REFUSED = (400, 422)  # statuses of a server that does not accept `n`
 
 
@@ -33,6 +34,30 @@ class ServerCapacity:
 
     limit: int | None = None
     seen: int = 1
+
+
+class RepeatedReplies:
+    """Recognises a reply that the server has sent before: it has the same id, time of creation and texts.
+
+    Such a reply comes from a cache, so its responses were not drawn. An id alone proves nothing: some servers draw it
+    from few numbers.
+
+    Attributes:
+        count: the number of repeated replies.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._seen: set[int] = set()
+
+    def add(self, reply: Reply) -> None:
+        """Note a reply."""
+        if reply.origin is None:
+            return
+        mark = hash((reply.origin, *(choice.text for choice in reply.choices)))
+        self.count += mark in self._seen
+        if len(self._seen) < _MOST_REPLIES:
+            self._seen.add(mark)
 
 
 @dataclass(slots=True, eq=False)
@@ -79,8 +104,9 @@ class SamplingPlan:
         capacity: ServerCapacity,
         make_call: Callable[[ResponseRange], Call],
         make_samples: Callable[[Sequence[Choice], Usage], list[Sample]],
+        repeated: RepeatedReplies,
     ) -> None:
-        self._requests, self._capacity = requests, capacity
+        self._requests, self._capacity, self._repeated = requests, capacity, repeated
         self._make_call, self._make_samples = make_call, make_samples
         self._open: deque[_OpenQuestion] = deque()
 
@@ -106,6 +132,7 @@ class SamplingPlan:
         question.in_flight -= 1
         samples: list[Sample] = []
         if isinstance(outcome, Reply):
+            self._repeated.add(outcome)
             samples = self._make_samples(outcome.choices[: asked.count], outcome.usage + question.unreported)
             question.unreported = Usage()
             self._handle_reply(asked, len(samples))

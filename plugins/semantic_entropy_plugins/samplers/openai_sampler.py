@@ -37,7 +37,7 @@ from semantic_entropy_plugins.endpoint.replies import Choice, Token
 from semantic_entropy_plugins.endpoint.request import MOST_ALTERNATIVES, DecodingOptions
 from semantic_entropy_plugins.endpoint.retry import Call, RefusedParameters
 from semantic_entropy_plugins.options import checked_text, describe_component
-from semantic_entropy_plugins.samplers.openai_plan import ResponseRange, SamplingPlan, ServerCapacity
+from semantic_entropy_plugins.samplers.openai_plan import RepeatedReplies, ResponseRange, SamplingPlan, ServerCapacity
 
 
 class OpenAISampler(Sampler):
@@ -129,6 +129,7 @@ class OpenAISampler(Sampler):
         if top_tokens and not top_logprobs:
             raise errors.OptionError(f"{self.name}: top_tokens=True needs top_logprobs=K, the number of tokens to keep")
         self._capacity = ServerCapacity()
+        self._repeated = RepeatedReplies()
         self._required: RefusedParameters = frozenset()  # parameters that are sent although the server refuses them
 
     @property
@@ -157,14 +158,22 @@ class OpenAISampler(Sampler):
     def notes(self) -> tuple[str, ...]:
         given = {"temperature": self.decoding.temperature, "top_p": self.decoding.top_p}  # 1 is no restriction
         left_out = [f"{name}={value}" for name, value in given.items() if name in self.endpoint.refused and value != 1]
-        return (f"the server refuses {', '.join(left_out)}: samples were drawn without it",) if left_out else ()
+        notes = [f"the server refuses {', '.join(left_out)}: samples were drawn without it"] if left_out else []
+        if count := self._repeated.count:
+            notes.append(
+                f"replies that the server sent before: {count} (the same id, time and texts): a cache answers, so "
+                "these responses are not independent"
+            )
+        return tuple(notes)
 
     def stream(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Sample | SampleFailure]]:
-        return self.endpoint.run_plan(SamplingPlan(iter(requests), self._capacity, self._call, self._samples))
+        plan = SamplingPlan(iter(requests), self._capacity, self._call, self._samples, self._repeated)
+        return self.endpoint.run_plan(plan)
 
     def prompt_sampler(self) -> OpenAISampler:
         sampler = copy.copy(self)  # with the same connections and limits
         sampler.system, sampler.top_tokens = None, True
+        sampler._repeated = RepeatedReplies()  # noqa: SLF001  # a cache is welcome here: the answer is the same each time
         sampler.decoding = replace(
             self.decoding, temperature=0.0, top_p=None, seed=None, logprobs=True, top_logprobs=MOST_ALTERNATIVES
         )
