@@ -3,6 +3,7 @@
     empo-train CONFIG.yaml [key=value ...]   train; CONFIG may be the name of a recipe
     empo-train demo                          create a tiny model, train it without labels, compare before and after
     empo-train recipes                       the configurations that ship with the package
+    empo-train probe RUN                     how many steps until agreement misleads, from a short run
     empo-train samples RUN                   completions of a run, with clusters and rewards
     empo-train components                    rewards, filters, guards and alarms, also of plugins
 
@@ -29,6 +30,7 @@ empo-train CONFIG.yaml --check          report problems, train nothing
 empo-train CONFIG.yaml --processes 8    train on eight GPUs
 empo-train merge CHECKPOINT OUT         write the model of a checkpoint
 empo-train recipes                      list the recipes of the package
+empo-train probe RUN                    find the step budget in a short run
 empo-train samples RUN                  show completions of a run
 empo-train components                   list rewards, filters, guards, alarms
 """
@@ -231,6 +233,32 @@ def recipes(name: str | None) -> None:
         raise click.ClickException(
             f"no recipe {name!r}.{nearest(name, recipe_names())} Recipes: {', '.join(recipe_names())}."
         )
+
+
+@main.command(short_help="Find the step budget in a short run.")
+@click.argument("directory", metavar="RUN", type=click.Path(path_type=Path))
+def probe(directory: Path) -> None:
+    """Say after how many steps of the short run in RUN agreement misleads, with and without labels.
+
+    Before a long run, train the same configuration for a few steps into its own output_dir, with monitor.action=warn,
+    and with empo.measure_gold=true if there are gold answers.
+    """
+    from empo_rl.files.metrics_file import read_metrics
+    from empo_rl.files.run_directory import ALARMS, METRICS
+    from empo_rl.monitor.collapse_step import report
+    from semantic_entropy import SemanticEntropyError
+
+    for name in (METRICS, ALARMS):
+        if not (directory / name).is_file():
+            raise click.ClickException(
+                f"{directory} has no {name}. Name the output_dir of an `empo-train` run of method empo, which has made "
+                "its first step."
+            )
+    try:
+        for line in report(read_metrics(directory / ALARMS), read_metrics(directory / METRICS)):
+            click.echo(line)
+    except SemanticEntropyError as error:
+        raise click.ClickException(printable(str(error))) from error
 
 
 @main.command(short_help="Show completions of a run, with clusters and rewards.")

@@ -134,6 +134,7 @@ _ALARMS = (
     ("variety", "alarms", "VarietyAlarm", "the prompts have fewer different main answers than at the start"),
     ("unparsable", "alarms", "UnparsableAlarm", "the share of completions without an extractable answer has risen"),
     ("length_drift", "alarms", "LengthDriftAlarm", "completions are much shorter or longer than at the start"),
+    ("step_budget", "alarms", "StepBudgetAlarm", "the run has more steps than the probe of a short run allows"),
 )
 
 

@@ -6,6 +6,7 @@
     variety        the last prompts have fewer different main answers than the first prompts of the run
     unparsable     too many completions have no extractable answer
     length_drift   the mean length of the completions differs from the mean length at the start of the run
+    step_budget    the run has more steps than the probe of a short run allows
 
 The main answer of a prompt is the most frequent answer of its group. Main answers are compared as texts, without case
 and extra spaces: 1/2 and 0.5 count as two different answers. The default options were chosen with runs of the tiny
@@ -341,3 +342,39 @@ class LengthDriftAlarm(_SinceStartAlarm):
             f"{start:.1f} at the start), {'above' if long else 'below'} {limit:g} times"
         )
         return Reading(value, limit, value > limit if long else value < limit, words)
+
+
+class StepBudgetAlarm(Alarm):
+    """The run has made more than `budget` steps. `empo-train probe` finds a budget in a short run.
+
+    Args:
+        budget: the number of steps; None: no budget, and the alarm has no reading.
+        steps: see `Alarm`.
+        action: see `Alarm`.
+    """
+
+    name = "step_budget"
+    meaning = (
+        "Rewards without labels raise the accuracy first, and then it falls. The probe found that agreement misleads "
+        "after these steps. Evaluate on labelled questions, and take an earlier checkpoint if the accuracy has fallen."
+    )
+
+    def __init__(self, *, budget: int | None = None, steps: int = 1, action: Action | None = None) -> None:
+        super().__init__(steps=steps, action=action)
+        self.budget = None if budget is None else check_count(self.name, "budget", budget)
+        self._made = 0
+
+    def read(self, observation: Observation) -> Reading | None:
+        del observation
+        self._made += 1
+        if self.budget is None:
+            return None
+        words = f"this is step {self._made}, and the budget is {self.budget} steps"
+        return Reading(float(self._made), float(self.budget), self._made > self.budget, words)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {**super().state_dict(), "made": self._made}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self._made = state["made"]

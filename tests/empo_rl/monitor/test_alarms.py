@@ -171,7 +171,9 @@ def test_an_alarm_restored_from_json_continues_as_if_uninterrupted(name):
             for n in dice
         ]
 
-    options = {"concentration": {"window": 8, "fewest": 4}, "variety": {"window": 4}}.get(name, {})
+    options = {"concentration": {"window": 8, "fewest": 4}, "variety": {"window": 4}, "step_budget": {"budget": 5}}.get(
+        name, {}
+    )
     (whole,), (before,), (after,) = [[a for a in load_alarms({name: options}) if a.name == name] for _ in range(3)]
     for number, observation in enumerate(steps(), start=1):
         whole.update(observation, number, "warn")
