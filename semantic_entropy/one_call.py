@@ -90,11 +90,11 @@ def estimate(
     `estimate(question="...", sampler="openai", sampler_options={"model": "..."}, n=10)`.
 
     The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`, `equivalence_options`,
-    `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`, `similarity_options`, `sampler`,
-    `sampler_options`, `n`, `threshold`, `min_n`, `max_n`, `greedy` (True or False), `samples`. `similarity` is a
-    matrix, or the name or function that `Scorer` takes. All calls in a process share the judges that are loaded by name
-    with the same options, and a verdict cache in memory. A sampler that is given by name is loaded and closed by each
-    call.
+    `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`, `similarity_options`, `calibration`,
+    `model`, `sampler`, `sampler_options`, `n`, `threshold`, `min_n`, `max_n`, `greedy` (True or False), `samples`.
+    `similarity` is a matrix, or the name or function that `Scorer` takes. All calls in a process share the judges that
+    are loaded by name with the same options, and a verdict cache in memory. A sampler that is given by name is loaded
+    and closed by each call.
 
     Raises:
         InputError: an argument cannot be used. The message names the group, the response and the value.
@@ -279,7 +279,7 @@ def _check_names(choices: Mapping[str, Any], call: Callable[..., Any]) -> None:
 
 def _choices_key(choices: Mapping[str, Any]) -> Any:
     """Return a key if all choices are names; None if a choice is an object, or a file that must be closed."""
-    if choices.get("sampler") is not None or choices.get("samples") is not None:
+    if any(choices.get(name) is not None for name in ("sampler", "samples", "calibration")):
         return None
     values = [tuple(value) if isinstance(value, list) else value for value in choices.values()]
     for value in values:

@@ -25,6 +25,8 @@ from semantic_entropy.clusters import (
     many_groups,
     one_group,
 )
+from semantic_entropy.decisions.calibrated_measuring import CalibratedMeasurer, as_calibration
+from semantic_entropy.decisions.calibration import Calibration
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.measuring import (
@@ -97,6 +99,13 @@ class Choices(TypedDict, total=False):
     similarity_options: Options
 
 
+class CalibratedChoices(Choices, total=False):
+    """`Choices`, and the arguments that set how results are calibrated."""
+
+    calibration: str | PathLike[str] | Calibration | None
+    model: str | None
+
+
 class EvidenceArguments(TypedDict, total=False):
     """The arguments of `estimate` and `aestimate` with evidence besides log-probabilities."""
 
@@ -112,12 +121,12 @@ class EvidenceArguments(TypedDict, total=False):
     greedy: Any
 
 
-class Arguments(Choices, EvidenceArguments, total=False):
-    """`Choices`, and evidence."""
+class Arguments(CalibratedChoices, EvidenceArguments, total=False):
+    """`CalibratedChoices`, and evidence."""
 
 
-class SamplingChoices(Choices, total=False):
-    """`Choices`, and the arguments that set how a sampler draws responses."""
+class SamplingChoices(CalibratedChoices, total=False):
+    """`CalibratedChoices`, and the arguments that set how a sampler draws responses."""
 
     sampler_options: Options
     n: int | Literal["auto"]
@@ -161,6 +170,8 @@ class Scorer:
         greedy: True: also draw the greedy answer (temperature 0) of each question. Scores of one answer, such as
             "perplexity" and "cocoa", are then those of the greedy answer, which `Result.greedy_sample` holds.
         samples: a JSON lines file that stores each drawn response. Stored responses are not drawn again.
+        calibration: a `Calibration`, or the file of one. It fills `p_wrong`, `flag` and `threshold` of each result.
+        model: the model that gave the responses that you pass, so that the calibration of another model is refused.
 
     Raises:
         InputError: a choice does not exist.
@@ -190,6 +201,8 @@ class Scorer:
         max_n: int = 10,
         greedy: bool = False,
         samples: str | PathLike[str] | None = None,
+        calibration: str | PathLike[str] | Calibration | None = None,
+        model: str | None = None,
         _resources: Resources | None = None,
     ) -> None:
         self.rule = _stopping_rule(n, threshold, min_n, max_n)
@@ -204,6 +217,8 @@ class Scorer:
         check_options("similarity", similarity, similarity_options)
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
+        self.calibration = None if calibration is None else as_calibration(calibration)
+        self.model = model
         self._resources = _resources or Resources(cache_size, cache)
         self._owned = None if _resources else self._resources
         self.invalid: InvalidPolicy = invalid
@@ -243,7 +258,15 @@ class Scorer:
             similarity=self.similarity,
             sampler=self.sampler,
             interviewer=Interviewer(self.sampler, self.store) if self.sampler else None,
+            model=model,
         )
+        self._measure = self._measurer.measure
+        if self.calibration:
+            calibrated = CalibratedMeasurer(self._measurer, self.calibration)
+            calibrated.check(
+                None if self.rule or self.sampler is None else int(n), str(self.rule) if self.rule else None
+            )
+            self._measure = calibrated.measure
         self.choices: Choices = {
             "equivalence": equivalence if isinstance(equivalence, str) else self.equivalence,
             "equivalence_options": equivalence_options,
@@ -436,7 +459,7 @@ class Scorer:
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Measure checked groups in one pipeline run. Raises the errors of `estimate`."""
-        return self._measurer.measure(groups)
+        return self._measure(groups)
 
     def sampling_run(self) -> SamplingRun:
         """Return a new run of the sampler. The sampler must not be None."""

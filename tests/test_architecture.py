@@ -29,7 +29,7 @@ PACKAGES = {
 MOST_MODULES = 12  # of a folder: a reader can keep a dozen names in mind
 MOST_LINES = 420  # of a module
 LONGER = {
-    "semantic_entropy/scorer.py": 560,  # the class `Scorer`, with the overloads of its two methods
+    "semantic_entropy/scorer.py": 580,  # the class `Scorer`, with the overloads of its two methods
 }
 CONVENTIONAL_NAMES = {"__init__", "__main__", "base", "cli", "plugin", "models", "groups"}
 VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc"}

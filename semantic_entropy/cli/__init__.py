@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from semantic_entropy.cli.calibrate import calibrate_command
 from semantic_entropy.cli.doctor import doctor_command
 from semantic_entropy.cli.drift import drift_command
 from semantic_entropy.cli.estimate import estimate_command
@@ -48,6 +49,7 @@ _COMMANDS = (
     estimate_command,
     evaluate_command,
     label_command,
+    calibrate_command,
     drift_command,
     explain_command,
     report_command,

@@ -12,6 +12,7 @@ from semantic_entropy.cli.options import (
     FiniteNumber,
     OutputFile,
     cache_option,
+    calibration_options,
     field_names,
     field_options,
     how_to_read,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option("-o", "--output", type=OutputFile(), help="The file to write; default: standard output.")
 @measuring_options
+@calibration_options
 @field_options
 @input_options
 @cache_option

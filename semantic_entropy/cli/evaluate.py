@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -13,9 +12,11 @@ from semantic_entropy.cli.options import (
     cache_option,
     field_names,
     field_options,
+    given_options,
     how_to_read,
     input_options,
     json_option,
+    label_options,
     measuring_options,
     open_scorer,
     quiet_option,
@@ -25,31 +26,10 @@ from semantic_entropy.errors import InputError
 if TYPE_CHECKING:
     from semantic_entropy.io import FileRun
 
-_NAMES = {
-    "options": "--option",
-    "estimators": "--estimator",
-    "estimator_options": "--estimator-option",
-    "similarity_options": "--similarity-option",
-}
-_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate"}
-
 
 @click.command("evaluate")
 @click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option(
-    "--label",
-    default="main",
-    show_default=True,
-    type=click.Choice(["main", "majority", "mean"]),
-    help="Which label decides that a row is wrong: that of the main answer, of the largest cluster, of all responses.",
-)
-@click.option(
-    "--correct",
-    default="correct",
-    show_default=True,
-    metavar="FIELD",
-    help="The field with one label (true or false) for each response, or with one for the main answer.",
-)
+@label_options
 @click.option("--source", default="source", show_default=True, metavar="FIELD", help="Each value gets its own column.")
 @click.option(
     "--score",
@@ -150,7 +130,7 @@ def evaluate_command(
             file,
             columns,
             lambda: open_scorer({**choices, "sampler": None, "sampler_options": (), "samples": None}),
-            given=_given(choices),
+            given=given_options(choices),
             output=output,
             names=names,
             options=options,
@@ -170,9 +150,3 @@ def evaluate_command(
     if evaluation.bad:
         click.echo("exit status 1: some rows could not be used", err=True)
         sys.exit(1)
-
-
-def _given(choices: dict[str, Any]) -> Sequence[str]:
-    """Return the options of the user that set how rows are measured."""
-    given = [name for name, value in choices.items() if value and value != _DEFAULTS.get(name) and name != "cache"]
-    return [_NAMES.get(name, f"--{name}") for name in given]

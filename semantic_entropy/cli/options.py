@@ -129,6 +129,26 @@ def measuring_options(command: _CommandT) -> _CommandT:
     return _with_options(command, _MEASURING_OPTIONS)
 
 
+_CALIBRATION_OPTIONS = (
+    click.option(
+        "--calibration",
+        type=click.Path(exists=True, dir_okay=False),
+        metavar="FILE.json",
+        help="A file that `calibrate` wrote: the rows get p_wrong, flag and threshold.",
+    ),
+    click.option(
+        "--model",
+        metavar="NAME",
+        help="The model that gave the responses, so that the calibration of another model is refused.",
+    ),
+)
+
+
+def calibration_options(command: _CommandT) -> _CommandT:
+    """Add to a command the options that set how results are calibrated."""
+    return _with_options(command, _CALIBRATION_OPTIONS)
+
+
 _SAMPLING_OPTIONS = (
     click.option(
         "--sampler",
@@ -181,6 +201,22 @@ _FIELD_OPTIONS = (
         help="The field that holds the question; default: question, else a common name (prompt, query, messages, ...).",
     ),
 )
+_LABEL_OPTIONS = (
+    click.option(
+        "--label",
+        default="main",
+        show_default=True,
+        type=click.Choice(["main", "majority", "mean"]),
+        help="Which label decides that a row is wrong: that of the main answer, the largest cluster, or all responses.",
+    ),
+    click.option(
+        "--correct",
+        default="correct",
+        show_default=True,
+        metavar="FIELD",
+        help="The field with one label (true or false) for each response, or with one for the main answer.",
+    ),
+)
 _INPUT_OPTIONS = (
     click.option(
         "--input-format",
@@ -206,6 +242,11 @@ def field_options(command: _CommandT) -> _CommandT:
     return _with_options(command, _FIELD_OPTIONS)
 
 
+def label_options(command: _CommandT) -> _CommandT:
+    """Add to a command the options that say which rows are wrong."""
+    return _with_options(command, _LABEL_OPTIONS)
+
+
 def input_options(command: _CommandT) -> _CommandT:
     """Add to a command the options that say how a file is read. `how_to_read` returns their values."""
     return _with_options(command, _INPUT_OPTIONS)
@@ -223,6 +264,21 @@ def how_to_read(choices: dict[str, Any]) -> InputOptions:
     from semantic_entropy.io import InputOptions
 
     return InputOptions(choices.pop("input_format"), choices.pop("group_by"), choices.pop("requests"))
+
+
+_GIVEN_AS = {
+    "options": "--option",
+    "estimators": "--estimator",
+    "estimator_options": "--estimator-option",
+    "similarity_options": "--similarity-option",
+}
+_MEASURING_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate"}
+
+
+def given_options(choices: dict[str, Any]) -> Sequence[str]:
+    """Return the `measuring_options` that the user gave, as on the command line."""
+    given = [name for name, value in choices.items() if value and value != _MEASURING_DEFAULTS.get(name)]
+    return [_GIVEN_AS.get(name, f"--{name}") for name in given if name != "cache"]
 
 
 def _with_options(command: _CommandT, options: Sequence[Callable[[_CommandT], _CommandT]]) -> _CommandT:

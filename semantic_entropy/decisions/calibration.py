@@ -40,6 +40,7 @@ from semantic_entropy.results import Result
 CalibrationMethod = Literal["platt", "isotonic", "histogram"]
 METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 _FORMAT = "semantic-entropy calibration, version 1"
+_ZERO = 1e-12  # an entropy that is 0 but for rounding is 0
 _LARGEST_FILE = 10_000_000  # bytes; a calibration has some kilobytes
 
 
@@ -160,10 +161,12 @@ class Calibration:
     def risk_score(self, scores: Mapping[str, float | None]) -> float:
         """Return the number that the threshold is on, higher for more uncertain answers; nan if a score is not known.
 
-        It is the value of a single score, turned round if higher values are more certain, or p(wrong) of several.
+        It is the value of a single score, turned round if higher values are more certain, or p(wrong) of several. It
+        has 9 digits: equal entropies can differ in later ones, by the order of their sums.
         """
         values = self._oriented(scores)
-        return values[0] if len(values) == 1 else self._probability(values)
+        value = values[0] if len(values) == 1 else self._probability(values)
+        return 0.0 if abs(value) < _ZERO else float(f"{value:.9g}")
 
     def apply(self, result: Result) -> Result:
         """Return the result with `p_wrong`, `flag` and `threshold`, and with warnings about what is not known.

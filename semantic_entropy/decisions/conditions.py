@@ -14,8 +14,9 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
 from semantic_entropy.errors import InputError
@@ -24,6 +25,11 @@ from semantic_entropy.results import Provenance
 
 _SAME_SAMPLES = frozenset("seed logprobs top_logprobs token_entropies hidden_states end_token".split())
 """Options of samplers that do not change the distribution that responses are drawn from."""
+_OPTIONAL = {
+    "similarity": frozenset({"similarity", "greedy_similarity"}),
+    "replies_by": frozenset({"replies"}),
+}
+"""Fields of `Origin` that matter only to scores that read one of these fields of `Evidence`."""
 _PROMPTS = frozenset("system template chat chat_template chat_template_kwargs messages".split())
 """Options of samplers with texts that are sent besides the question."""
 
@@ -36,6 +42,7 @@ class Origin(NamedTuple):
         responses: the number of responses that were measured.
         model: the model; None: undeclared.
         prompts: the digest of the prompts of the sampler; None: it has none, or there is no sampler.
+        replies_by: the model that replied to the prompts of estimators.
         (others): as in `Provenance`.
     """
 
@@ -52,6 +59,7 @@ class Origin(NamedTuple):
     stopping_rule: str | None
     model: str | None
     prompts: str | None
+    replies_by: str | None = None
 
     @classmethod
     def of(cls, provenance: Provenance | Mapping[str, Any], responses: int | None = None) -> Self:
@@ -81,6 +89,7 @@ class Origin(NamedTuple):
             stopping_rule=fields.get("stopping_rule"),
             model=model or fields.get("model"),
             prompts=prompts,
+            replies_by=describe_model(fields.get("replies_by"))[0],
         )
 
 
@@ -109,6 +118,7 @@ class Conditions:
         stopping_rule: the rule of `n="auto"`; None: the number of responses was fixed.
         model: the model; None: undeclared.
         prompts: SHA-256 of the prompts that are sent besides the question; None: there are none, or not known.
+        replies_by: the model that replied to the prompts of estimators; None: no score needs replies.
     """
 
     convention: str
@@ -122,6 +132,7 @@ class Conditions:
     stopping_rule: str | None = None
     model: str | None = None
     prompts: str | None = None
+    replies_by: str | None = None
 
     @classmethod
     def of(
@@ -130,7 +141,7 @@ class Conditions:
         scores: Sequence[str],
         *,
         model: str | None = None,
-        reads_similarity: bool = False,
+        reads: Collection[str] = (),
     ) -> Self:
         """Return the conditions that all of these results share.
 
@@ -138,7 +149,7 @@ class Conditions:
             origins: the origins, or the provenances, of the labelled results.
             scores: the names of the scores that the calibration uses.
             model: the model that the user declares for responses without a sampler.
-            reads_similarity: whether one of the scores reads a similarity.
+            reads: the fields of `Evidence` that the scores read, such as "similarity" and "replies".
 
         Raises:
             InputError: there are no results, or two of them were measured with different choices.
@@ -147,8 +158,9 @@ class Conditions:
         if not found:
             raise InputError("no row says how it was measured: measure the rows with `semantic-entropy estimate`")
         first = next(iter(found))
+        optional = [name for name, fields in _OPTIONAL.items() if fields & set(reads)]
         for each in found:
-            for what, one, other in _choices(first, each, scores, reads_similarity=reads_similarity):
+            for what, one, other in _choices(first, each, scores, optional):
                 if one != other:
                     raise InputError(
                         f"the rows were measured with different choices: {what} {_show(one)} and {_show(other)}. "
@@ -174,13 +186,14 @@ class Conditions:
             judges=tuple(judges),
             auto=auto,
             invalid=first.invalid,
-            similarity=first.similarity if reads_similarity else None,
+            similarity=first.similarity if "similarity" in optional else None,
             estimators={name: _estimator(name, first) for name in scores},
             fewest=min(sizes),
             most=max(sizes),
             stopping_rule=first.stopping_rule,
             model=first.model or declared,
             prompts=first.prompts or prompts,
+            replies_by=first.replies_by if "replies_by" in optional else None,
         )
 
     def differences(self, other: Origin | Provenance | Mapping[str, Any], responses: int | None = None) -> list[str]:
@@ -197,6 +210,7 @@ class Conditions:
                 ("convention", self.convention, origin.convention),
                 ("invalid", self.invalid, origin.invalid),
                 ("similarity", self.similarity, origin.similarity if self.similarity else None),
+                ("model that replies", self.replies_by, origin.replies_by if self.replies_by else None),
                 ("stopping rule", self.stopping_rule, origin.stopping_rule),
                 *((f"score {n}:", mine, _estimator(n, origin)) for n, mine in self.estimators.items()),
             )
@@ -261,6 +275,7 @@ class Conditions:
         return f"the model {of} is undeclared: the calibration holds for one model only"
 
 
+@lru_cache(maxsize=256)
 def describe_model(sampler: str | None) -> tuple[str | None, str | None]:
     """Return (the model, the digest of the prompts) of the description of a sampler, or of a user's words.
 
@@ -288,11 +303,8 @@ def _same_model(one: str | None, other: str | None) -> bool:
     return one == other or any(name and text and f"model={name!r}" in text for name, text in both)
 
 
-def _choices(
-    one: Origin, other: Origin, scores: Sequence[str], *, reads_similarity: bool
-) -> list[tuple[str, Any, Any]]:
-    names = "convention invalid stopping_rule model prompts".split()
-    names += ["similarity"] * reads_similarity
+def _choices(one: Origin, other: Origin, scores: Sequence[str], optional: Sequence[str]) -> list[tuple[str, Any, Any]]:
+    names = ["convention", "invalid", "stopping_rule", "model", "prompts", *optional]
     chosen = [(name, getattr(one, name), getattr(other, name)) for name in names]
     return chosen + [("estimator", _estimator(name, one), _estimator(name, other)) for name in scores]
 

@@ -32,6 +32,9 @@ from semantic_entropy.errors import InputError
 DELTA = 0.1
 _STEPS = 20  # thresholds of a sequence: more of them cost nothing in the test, but each can end the sequence by chance
 _START = 2  # times `labels_needed`: with as many answered groups, a wrong one or two among them still certify
+_SMALL_START, _SMALL_SHARE = 1.3, 0.3  # of few groups, twice as many would be most of them
+_LARGE_START, _LARGE_SHARE = 4, 0.1  # of many groups, a tenth is strict enough
+_FEWEST_SHOWN = 10  # answers: the share of wrong ones among fewer says nothing
 _MOST_LABELS = 100_000  # nobody labels more, so it is the same as never
 _NEGLIGIBLE = 1e-20  # relative: a float has 16 digits, and the terms decrease
 
@@ -51,6 +54,8 @@ class Guarantee:
         upper_bound: the upper end of the exact one-sided interval (level 1 - delta) of the risk at the threshold, as
             if this threshold had been the only one; None: nothing is certified.
         tested: the number of thresholds that were tested.
+        missing: if nothing is certified, about how many more groups with a label could certify; None: no number of
+            labels helps, or a threshold is certified.
     """
 
     alpha: float
@@ -62,6 +67,7 @@ class Guarantee:
     wrong: int
     upper_bound: float | None
     tested: int
+    missing: int | None = None
 
     @property
     def coverage(self) -> float:
@@ -75,7 +81,9 @@ class Guarantee:
 
     def __str__(self) -> str:
         if self.threshold is None:
-            return f"cannot certify a risk of at most {self.alpha:g} with confidence {1 - self.delta:g}: {self.reason}"
+            more = "" if self.missing is None else f": about {self.missing:,} more labels that certify"
+            level = f"a risk of at most {self.alpha:g} with confidence {1 - self.delta:g}"
+            return f"cannot certify {level}: {self.reason}{more}"
         return (
             f"answer only where the score is at most {self.threshold:.6g}: with confidence {1 - self.delta:g}, at most "
             f"{self.alpha:.3g} of those answers are wrong, on questions like these ({self.wrong} of {self.answered} "
@@ -90,6 +98,7 @@ def check_levels(alpha: float, delta: float) -> None:
             raise InputError(f"{name}={value!r} must be between 0 and 1, such as 0.1")
 
 
+@lru_cache(maxsize=4096)
 def labels_needed(alpha: float, delta: float = DELTA, wrong: int = 0) -> int:
     """Return the smallest number of answered groups with a label that can certify, with this many wrong among them.
 
@@ -187,8 +196,10 @@ def sequence_of(scores: Sequence[float], certifying: int, alpha: float, delta: f
 
     The sequence starts at the lowest score at which about twice as many of the certifying groups will be answered as
     `labels_needed`, by the share of these scores that are not above it. Starting at `labels_needed` itself, every
-    second sequence would end at once, because fewer are answered or one answer is wrong. Equal scores are never
-    separated: a threshold is a score, and all groups with this score are answered.
+    second sequence would end at once, because fewer are answered or one answer is wrong. If twice as many are more than
+    three tenths of the groups, it starts lower (at three tenths, or at 1.3 times as many); if they are less than a
+    tenth, higher (at a tenth, or at four times as many). Equal scores are never separated: a threshold is a score, and
+    all groups with this score are answered.
 
     Args:
         scores: scores of groups, higher for more uncertain answers. The test uses other groups. nan: unknown, ranked
@@ -201,15 +212,22 @@ def sequence_of(scores: Sequence[float], certifying: int, alpha: float, delta: f
     known = sorted(score for score in scores if not math.isnan(score))
     if not known or not certifying:
         return []
-    n = len(scores)
-    first = min(1.0, _START * labels_needed(alpha, delta) / certifying)
+    n, needed = len(scores), labels_needed(alpha, delta) / certifying
+    small = min(_START * needed, max(_SMALL_SHARE, _SMALL_START * needed))
+    first = min(1.0, max(small, min(_LARGE_START * needed, _LARGE_SHARE)))
     shares = [first + (1 - first) * step / _STEPS for step in range(_STEPS + 1)]
     places = [min(len(known), max(1, math.ceil(share * n - 1e-9))) - 1 for share in shares]
     return list(dict.fromkeys(known[place] for place in places))
 
 
 def learn_then_test(
-    scores: Sequence[float], wrong: Sequence[bool], thresholds: Sequence[float], alpha: float, delta: float = DELTA
+    scores: Sequence[float],
+    wrong: Sequence[bool],
+    thresholds: Sequence[float],
+    alpha: float,
+    delta: float = DELTA,
+    *,
+    explain: bool = True,
 ) -> Guarantee:
     """Certify the highest threshold of a fixed sequence whose risk is at most alpha, with confidence 1 - delta.
 
@@ -219,6 +237,7 @@ def learn_then_test(
         thresholds: in the order of the test, increasing; chosen without these labels.
         alpha: the highest risk that is allowed, in (0, 1).
         delta: the probability with which the guarantee may fail, in (0, 1).
+        explain: False: leave `reason` empty and `missing` None, which is faster, for simulations.
 
     Raises:
         InputError: alpha or delta is not between 0 and 1, the lengths differ, or the thresholds do not increase.
@@ -229,55 +248,73 @@ def learn_then_test(
     if any(not low < high for low, high in pairwise(thresholds)):
         raise InputError("the thresholds must increase: the strictest is tested first")
     ranked = sorted((x, bool(label)) for x, label in zip(scores, wrong, strict=True) if not math.isnan(x))
-    answered = errors = passed = passed_errors = tested = 0
-    certified: float | None = None
+    answered = errors = tested = 0
+    passed: tuple[float, int, int] | None = None  # threshold, answered, wrong
+    reason = "every threshold is certified"
     for threshold in thresholds:
         while answered < len(ranked) and ranked[answered][0] <= threshold:
             errors += ranked[answered][1]
             answered += 1
         tested += 1
         if errors > most_wrong(answered, alpha, delta):
+            reason = (
+                f"the next threshold is not certified: {errors} of the {answered} answers with a score of at most "
+                f"{threshold:.6g} are wrong"
+            )
             break
-        certified, passed, passed_errors = threshold, answered, errors
-    else:
-        return _guarantee(alpha, delta, certified, "", len(scores), passed, passed_errors, tested)
-    reason = _reason(alpha, delta, certified, threshold, answered, errors, len(scores))
-    return _guarantee(alpha, delta, certified, reason, len(scores), passed, passed_errors, tested)
+        passed = threshold, answered, errors
+    reason = reason if explain else ""
+    if passed is not None:
+        certified, kept, kept_wrong = passed
+        bound = upper_bound(kept_wrong, kept, delta) if explain else None
+        return Guarantee(alpha, delta, certified, reason, len(scores), kept, kept_wrong, bound, tested)
+    reason, missing = _what_is_needed(ranked, len(scores), alpha, delta) if explain else ("", None)
+    return Guarantee(alpha, delta, None, reason, len(scores), 0, 0, None, tested, missing)
 
 
-def _guarantee(
-    alpha: float,
-    delta: float,
-    certified: float | None,
-    reason: str,
-    groups: int,
-    answered: int,
-    wrong: int,
-    tested: int,
-) -> Guarantee:
-    if certified is None:
-        reason = reason or "no group of the other part has a score, so there is no threshold to test"
-        return Guarantee(alpha, delta, None, reason, groups, 0, 0, None, tested)
-    reason = reason or "every threshold is certified"
-    bound = upper_bound(wrong, answered, delta)
-    return Guarantee(alpha, delta, certified, reason, groups, answered, wrong, bound, tested)
+def _what_is_needed(
+    ranked: Sequence[tuple[float, bool]], groups: int, alpha: float, delta: float
+) -> tuple[str, int | None]:
+    """Return why nothing is certified, and about how many more groups could certify; None: more of them do not help.
 
-
-def _reason(
-    alpha: float, delta: float, certified: float | None, threshold: float, answered: int, errors: int, groups: int
-) -> str:
-    """Say why the test of a threshold failed, and what is needed to certify at all."""
-    if certified is not None:
-        found = f"{errors} of the {answered} answers with a score of at most {threshold:.6g} are wrong"
-        return f"the next threshold is not certified: {found}"
-    if answered == 0:
-        return f"none of the {groups} groups has a score of at most {threshold:.6g}, the strictest threshold"
-    found = f"{errors} of the {answered} most certain answers are wrong ({errors / answered:.1%})"
-    needed = answers_needed(errors / answered, alpha, delta)
-    if needed is None:
-        return f"{found}: if that is their true share, no number of labels helps"
-    more = math.ceil(groups * needed / answered) - groups
+    Of the most certain 5%, 10%, ... of the answers, those are named that need the fewest labels if the share of wrong
+    answers among them is the true one. If each share is above alpha, the exact lower bound of the lowest one says
+    whether it can be below alpha all the same.
+    """
+    if not ranked:
+        return "no group has a known score", None
+    prefixes = _prefixes(ranked)
+    totals = []
+    for _, n, k in prefixes:
+        needed = answers_needed(k / n, alpha, delta)
+        totals.append(math.inf if needed is None else groups * needed / n)
+    total = min(totals)
+    if math.isinf(total):
+        threshold, n, k = min(prefixes, key=lambda prefix: prefix[2] / prefix[1])
+        found = f"even of the {n} answers with a score of at most {threshold:.6g}, {k} are wrong ({k / n:.1%})"
+        if 1 - upper_bound(n - k, n, delta) < alpha:  # the exact one-sided lower bound
+            return f"{found}, and so few answers do not tell whether a risk of {alpha:g} can be reached", groups
+        return f"{found}, so that no number of labels helps: another score or model does", None
+    threshold, n, k = prefixes[totals.index(total)]
+    found = f"{k} of the {n} answers with a score of at most {threshold:.6g} are wrong ({k / n:.1%})"
+    needed = answers_needed(k / n, alpha, delta)
     return (
-        f"{found}, and it takes {needed} answered groups to certify with this share of wrong answers: about {more:,} "
-        f"more certifying labels"
+        f"{found}, and it takes {'about ' * bool(k)}{needed} such answers to certify with this share of wrong ones",
+        max(math.ceil(total) - groups, math.ceil(groups / 4)),  # just enough certify in every second case
     )
+
+
+def _prefixes(ranked: Sequence[tuple[float, bool]]) -> list[tuple[float, int, int]]:
+    """Return (threshold, answered, wrong) at quantiles of the ranked scores, of at least ten answers if possible.
+
+    If several answers have the lowest score, as unanimous groups have, they are one of these.
+    """
+    count = len(ranked)
+    found: dict[float, tuple[float, int, int]] = {}
+    has_lowest = count > 1 and ranked[1][0] == ranked[0][0]
+    sizes = [max(_FEWEST_SHOWN, math.ceil(count * step / _STEPS)) for step in range(1, _STEPS + 1)]
+    for size in (*((1,) if has_lowest else ()), *(min(count, size) for size in sizes)):
+        threshold = ranked[size - 1][0]
+        labels = [label for score, label in ranked if score <= threshold]
+        found[threshold] = threshold, len(labels), sum(labels)
+    return list(found.values())

@@ -7,11 +7,24 @@
 
 The modules are: `metrics` (AUROC, AURAC, PRR and others, for all resamples of a bootstrap at once), `comparison`
 (several scores with intervals and paired tests), `labelled_scores` (reads or measures labelled rows), `evaluation`
-(`evaluate` and its report), `fitting` (scores that learn from labels), and `picture` (the curves).
+(`evaluate` and its report), `fitting` (scores that learn from labels), and `picture` (the curves). `calibrating` learns
+a calibration (`calibrate`), with `calibration_fit`, `calibration_report` and `calibration_picture`.
 `import semantic_entropy` does not import this folder.
 """
 
+from semantic_entropy.evaluation.calibrating import calibrate
+from semantic_entropy.evaluation.calibration_report import CalibrationReport
 from semantic_entropy.evaluation.comparison import Difference, MetricValue, ScoreMetrics, ScoreTable, compare
 from semantic_entropy.evaluation.evaluation import Evaluation, evaluate
 
-__all__ = ["Difference", "Evaluation", "MetricValue", "ScoreMetrics", "ScoreTable", "compare", "evaluate"]
+__all__ = [
+    "CalibrationReport",
+    "Difference",
+    "Evaluation",
+    "MetricValue",
+    "ScoreMetrics",
+    "ScoreTable",
+    "calibrate",
+    "compare",
+    "evaluate",
+]

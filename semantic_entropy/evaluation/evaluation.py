@@ -262,11 +262,7 @@ def evaluation_of(
     """
     confidence = (confidence,) if isinstance(confidence, str) else tuple(confidence)
     if not columns.wrong:
-        raise InputError(
-            f"no row can be evaluated: {plural(columns.unlabelled, 'row')} without a label, "
-            f"{plural(columns.bad, 'bad row')}. The rule {columns.rule!r} reads {_label_fields(columns)}"
-            + "".join(f"\n  {bad}" for bad in columns.bad_rows)
-        )
+        raise no_rows(columns, "evaluated")
     notes = []
     if fitted := [name for name in columns.scores if name.partition("(")[0] in FITTED]:
         notes.append(
@@ -321,6 +317,14 @@ def evaluation_of(
     )
 
 
+def no_rows(columns: LabelledScores, done: str) -> InputError:
+    """Return the error for columns without a row. `done` says what cannot be done: "evaluated"."""
+    return InputError(
+        f"no row can be {done}: {plural(columns.unlabelled, 'row')} without a label, {plural(columns.bad, 'bad row')}. "
+        f"The rule {columns.rule!r} reads {_label_fields(columns)}" + "".join(f"\n  {bad}" for bad in columns.bad_rows)
+    )
+
+
 def _label_fields(columns: LabelledScores) -> str:
     several = f"one label for each response in {columns.correct!r} (--correct FIELD names another field)"
     return several if columns.rule != "main" else f"answer_correct, greedy.correct, or {several}"
@@ -367,7 +371,7 @@ def _score_lines(table: ScoreTable) -> list[str]:
     for name, score in table.items():
         values = [format_number(score.metrics[m].value) if m in score.metrics else "" for m in metrics]
         lines.append([name, str(score.auroc), *_difference_cells(score.difference), *values, f"{score.unknown:,}"])
-    return _markdown(lines)
+    return markdown_table(lines)
 
 
 def _source_lines(sources: Mapping[str, ScoreTable], mean: ScoreTable) -> list[str]:
@@ -381,7 +385,7 @@ def _source_lines(sources: Mapping[str, ScoreTable], mean: ScoreTable) -> list[s
         values = [format_number(t[name].auroc.value) if name in t else "-" for t in sources.values()]
         found = [str(mean[name].auroc), *_difference_cells(mean[name].difference)] if name in mean else ["-", "", ""]
         lines.append([name, *values, *found])
-    return _markdown(lines)
+    return markdown_table(lines)
 
 
 def _difference_cells(difference: Difference | None) -> list[str]:
@@ -394,7 +398,7 @@ def _difference_cells(difference: Difference | None) -> list[str]:
     return [f"{value:+.3f}{interval}", format_number(p_value)]
 
 
-def _markdown(lines: Sequence[Sequence[str]]) -> list[str]:
+def markdown_table(lines: Sequence[Sequence[str]]) -> list[str]:
     """Return the lines of a table. All cells of a column have the same width."""
     cells = [[cell.replace("|", "\\|") for cell in line] for line in lines]
     widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]

@@ -20,10 +20,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from semantic_entropy.clusters import EVIDENCE_FIELDS, read_replies
-from semantic_entropy.decisions import LabelRule, group_label
+from semantic_entropy.decisions import LabelRule, Origin, group_label
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators.tokens import Length
 from semantic_entropy.io import FileRun, InputOptions, RunSummary, check_row, open_reader
@@ -38,6 +38,20 @@ ScoredRow = tuple[str, Mapping[str, Any] | None, str]
 OpenScorer = Callable[[], AbstractContextManager[Scorer]]
 LENGTH = Length.name
 _SHOWN = 10  # number of bad rows that are listed
+
+
+class MeasuredGroup(NamedTuple):
+    """What a calibration needs to know of a row.
+
+    Attributes:
+        question: the question; None: the row has none.
+        origin: how the row was measured; None: another program computed the scores.
+        n_valid: the number of valid answers; None: not known.
+    """
+
+    question: str | None
+    origin: Origin | None
+    n_valid: int | None
 
 
 @dataclass(slots=True)
@@ -62,6 +76,7 @@ class LabelledScores:
         estimators: the estimators that measured the rows, by name.
         keep: the fields of the rows that are kept, for estimators that are fitted on them.
         kept: (N,) these fields of each row.
+        measured: (N,) what a calibration needs to know of each row.
     """
 
     names: tuple[str, ...]
@@ -81,6 +96,7 @@ class LabelledScores:
     estimators: dict[str, Any] = field(default_factory=dict)
     keep: frozenset[str] = frozenset()
     kept: list[dict[str, Any]] = field(default_factory=list)
+    measured: list[MeasuredGroup] = field(default_factory=list)
 
     def is_scored(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has scores."""
@@ -123,7 +139,7 @@ class LabelledScores:
         """
         certain, probabilities, unknown = set(confidences), set(), []
         for name in self.scores:
-            estimator = self.estimators.get(name) or _estimator_class(name)
+            estimator = self.estimators.get(name) or estimator_class(name)
             if estimator is None and name not in certain:
                 unknown.append(name)
             if not getattr(estimator, "higher_is_uncertain", True):
@@ -164,6 +180,7 @@ class LabelledScores:
         replies = read_replies(row.get(self.fields.responses_field(row))) if self.keep - kept.keys() else None
         of_replies = replies.evidence if replies else {}
         self.kept.append({**{name: of_replies[name] for name in self.keep & of_replies.keys()}, **kept})
+        self.measured.append(_measured_group(row, None if question is None else str(question)))
 
     def _length(self, row: Mapping[str, Any]) -> float | None:
         """Return the baseline that each score must beat; None: the row does not have its responses as texts."""
@@ -265,7 +282,17 @@ def _check_unused(given: Collection[str], scored: str) -> None:
         )
 
 
-def _estimator_class(name: str) -> Any:
+def _measured_group(row: Mapping[str, Any], question: str | None) -> MeasuredGroup:
+    provenance, labels = result_field(row, "provenance"), result_field(row, "labels")
+    try:
+        origin = Origin.of(provenance, len(labels) if isinstance(labels, list) else None)
+    except InputError:
+        return MeasuredGroup(question, None, None)
+    n_valid = result_field(row, "n_valid")
+    return MeasuredGroup(question, origin, n_valid if isinstance(n_valid, int) else None)
+
+
+def estimator_class(name: str) -> Any:
     """Return the estimator of this name, which may have options in parentheses; None: there is none."""
     try:
         return default_registry().find("estimator", name.partition("(")[0]).component.load()

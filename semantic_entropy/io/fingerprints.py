@@ -55,6 +55,8 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "extract": extract if isinstance(extract, str | None) else describe_function(extract),
         "invalid": scorer.invalid if scorer.invalid != "separate" else None,
         "similarity": _similarity(scorer),
+        "calibration": scorer.calibration.digest if scorer.calibration else None,
+        "model": scorer.model,
     }
     measuring = [*components["equivalence"], *components["clusterer"], *components["estimators"]]
     if scorer.similarity and scorer.similarity.judge:

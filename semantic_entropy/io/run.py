@@ -365,7 +365,7 @@ class FileRun:
             row, problem = self._lacking[0]
             raise InputError(
                 f"{self.reader.name}: none of the {len(self._lacking)} rows from {self.reader.unit} {row.number} has "
-                f"what --estimator needs: {problem}"
+                f"what --estimator{' or --calibration' * bool(self.scorer.calibration)} needs: {problem}"
             )
 
     def _estimate(self, rows: list[InputRow]) -> list[MeasuredRow]:

@@ -4,7 +4,7 @@ from semantic_entropy.measuring.judges import Options, Resources, check_options
 from semantic_entropy.measuring.measurer import Measurer
 from semantic_entropy.measuring.pipeline import judge_key, verdict_key
 from semantic_entropy.measuring.replies import Interviewer
-from semantic_entropy.measuring.result_builder import NamedEstimator, check_is_read, name_estimators
+from semantic_entropy.measuring.result_builder import Method, NamedEstimator, check_is_read, name_estimators
 from semantic_entropy.measuring.similarities import COMPARED, JACCARD, AnySimilarity, Similarity, load_similarity
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "AnySimilarity",
     "Interviewer",
     "Measurer",
+    "Method",
     "NamedEstimator",
     "Options",
     "Resources",

@@ -47,6 +47,7 @@ class Measurer:
         similarity: how texts are compared; None: no estimator reads a similarity.
         sampler: the sampler that draws responses, if there is one.
         interviewer: asks the sampler the prompts of estimators, if there is a sampler.
+        model: the model that gave the responses that no sampler drew, in the words of the caller.
     """
 
     resources: Resources
@@ -61,6 +62,7 @@ class Measurer:
     similarity: Similarity | None
     sampler: Sampler | None
     interviewer: Interviewer | None = None
+    model: str | None = None
 
     def without_scores(self) -> Measurer:
         """Return a measurer for the rounds of `n="auto"`, which computes only the entropy that the rule compares."""
@@ -73,6 +75,21 @@ class Measurer:
         *judges, fallback = map(self.resources.judge, AUTO)
         suited = [(judge, f"auto: the responses suit {judge.name}") for judge in judges]
         return [*suited, (fallback, f"auto: the responses are not {' or '.join(judge.name for judge in judges)}")]
+
+    def method(self, judge: Equivalence, reason: str, clusterer: Clusterer) -> Method:
+        """Return how groups with this judge are measured: what is known of it before a group is measured."""
+        return Method(
+            convention=self.convention,
+            equivalence=describe("equivalence", judge),
+            equivalence_reason=reason,
+            clusterer=describe("clusterer", clusterer),
+            extract=self.extract_name if self.extract else f"default of {judge.name}",
+            invalid=self.invalid,
+            versions={},
+            similarity=self.similarity.name if self.similarity else None,
+            replies_by=self.interviewer.by if self.interviewer else None,
+            model=self.model,
+        )
 
     def measure(self, groups: Sequence[Group]) -> list[Result]:
         """Measure groups in one run of the pipeline."""
@@ -155,16 +172,13 @@ class Measurer:
         for i, (group, job, (judge, reason)) in enumerate(zip(groups, jobs, chosen, strict=True)):
             key = id(judge), reason, group.sampler, similarities[i]
             if key not in methods:  # after the run: some judges know their versions only then
-                methods[key] = Method(
-                    convention=self.convention,
-                    equivalence=describe("equivalence", judge),
-                    equivalence_reason=reason,
-                    clusterer=describe("clusterer", job.clusterer),
-                    extract=self.extract_name if self.extract else f"default of {judge.name}",
-                    invalid=self.invalid,
-                    versions={"semantic-entropy": package_version(), **self._versions(judge, group)},
+                versions = {"semantic-entropy": package_version(), **self._versions(judge, group)}
+                model = None if group.sampler else self.model
+                methods[key] = replace(
+                    self.method(judge, reason, job.clusterer),
+                    versions=versions,
                     similarity=similarities[i],
-                    replies_by=self.interviewer.by if self.interviewer else None,
+                    model=model,
                 )
             found = build_result(
                 group, answers[i], clusterings[i], built[i][0], evidences[i], estimates[i], methods[key], costs[i]

@@ -116,6 +116,7 @@ class Method:
     versions: Mapping[str, str]
     similarity: str | None = None
     replies_by: str | None = None
+    model: str | None = None
 
 
 def build_result(
@@ -179,6 +180,7 @@ def build_result(
             similarity=method.similarity,
             replies_by=method.replies_by,
             replies_usage=replies_usage,
+            model=method.model,
             estimators=tuple([named.description for named, _ in estimates]),
             stopping_rule=group.stopping_rule,
         ),

@@ -118,7 +118,7 @@ def test_a_result_of_other_choices_is_an_error_that_names_both(result, differenc
 
 def test_options_of_an_estimator_are_compared():
     result = measured(estimator="eigv")
-    conditions = conditions_of(result, ["eigv"], reads_similarity=True)
+    conditions = conditions_of(result, ["eigv"], reads=["similarity"])
     assert conditions.differences(result.provenance, 4) == []
     other = dataclasses.replace(conditions, estimators={"eigv": "eigv(temperature=3)"}, similarity="nli")
     assert other.differences(result.provenance, 4) == [

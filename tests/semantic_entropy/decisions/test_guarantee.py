@@ -138,6 +138,7 @@ def test_the_sequence_starts_where_enough_groups_are_answered_to_certify():
     values = [i / 100 for i in range(100)]
     assert sequence_of(values, 440, 0.1)[0] == values[9]  # twice 22 answered groups are a tenth of 440
     assert sequence_of(values, 10, 0.1) == [values[-1]]  # ten groups never certify: the test says so
+    assert sequence_of(values, 50, 0.1)[0] == values[57]  # 1.3 x 22 of 50 groups
     assert sequence_of([math.nan] * 5, 100, 0.1) == []
     assert sequence_of([], 100, 0.1) == []
 
@@ -148,18 +149,27 @@ def test_an_unknown_score_is_never_answered_and_counts_against_coverage():
 
 
 @pytest.mark.parametrize(
-    ("wrong", "n", "reason"),
+    ("wrong", "n", "reason", "missing"),
     [
-        (0, 20, "0 of the 20 most certain answers are wrong (0.0%), and it takes 22 answered groups"),
-        (5, 100, "it takes"),
-        (16, 100, "16 of the 100 most certain answers are wrong (16.0%): if that is their true share, no number of"),
+        (0, 20, "0 of the 20 answers with a score of at most 0 are wrong (0.0%), and it takes 22 such answers", 5),
+        (0, 11, "and it takes 22 such answers to certify with this share of wrong ones", 11),
+        (4, 50, "4 of the 50 answers with a score of at most 0 are wrong (8.0%), and it takes about 457 such", 407),
+        (16, 100, "even of the 100 answers with a score of at most 0, 16 are wrong (16.0%), so that no number", None),
+        (2, 15, "2 are wrong (13.3%), and so few answers do not tell whether a risk of 0.1 can be reached", 15),
     ],
 )
-def test_a_failure_says_what_is_needed(wrong, n, reason):
-    found = learn_then_test([0.0] * n, [i < wrong for i in range(n)], [0.0], 0.1, 0.1 if wrong != 5 else 0.01)
+def test_a_failure_says_what_is_needed(wrong, n, reason, missing):
+    found = learn_then_test([0.0] * n, [i < wrong for i in range(n)], [0.0], 0.1)
     assert found.threshold is None
     assert reason in found.reason
-    assert str(found).startswith("cannot certify a risk of at most 0.1 with confidence")
+    assert found.missing == missing
+    assert str(found).startswith("cannot certify a risk of at most 0.1 with confidence 0.9: ")
+
+
+def test_more_labels_help_if_the_most_certain_answers_are_right():
+    found = learn_then_test([0.0] * 12 + [1.0] * 12, [False] * 12 + [True] * 12, [1.0], 0.1)
+    assert "0 of the 12 answers with a score of at most 0 are wrong" in found.reason
+    assert found.missing == 20  # 22 of the first kind, and as many of the second
 
 
 def test_a_certified_threshold_is_one_sentence():
@@ -192,4 +202,4 @@ def test_without_thresholds_nothing_is_certified():
     found = learn_then_test([math.nan] * 3, [False] * 3, [], 0.1)
     assert isinstance(found, Guarantee)
     assert found.threshold is None
-    assert "no threshold to test" in found.reason
+    assert found.reason == "no group has a known score"

@@ -144,9 +144,7 @@ def test_an_unusable_similarity_is_an_error_that_says_why(similarity, error, mes
 
 def test_options_of_a_similarity_need_the_name_of_a_judge():
     for similarity in ("jaccard", max):
-        with pytest.raises(
-            InputError, match=r"similarity_options \(model\) needs the name of a component"
-        ):
+        with pytest.raises(InputError, match=r"similarity_options \(model\) needs the name of a component"):
             Scorer(estimator="deg", similarity=similarity, similarity_options={"model": "x"})
 
 
