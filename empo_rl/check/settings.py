@@ -53,7 +53,7 @@ def findings(config: Config) -> Iterator[CheckFinding]:
         yield from _trl_findings(config, decided_arguments(config, accumulation))
     if config.method == "empo":
         for note in config.group_size_notes():
-            yield warning("window", note)
+            yield warning("group size", note)
     if config.method != "sft":
         yield from _reward_findings(config)
 

@@ -45,6 +45,10 @@ def test_keys_of_the_configuration_become_arguments_of_trl():
     assert (made.max_steps, made.learning_rate, made.warmup_steps) == (50, 1e-4, 5)
 
 
+def test_trl_which_has_no_fixed_advantages_is_told_none():
+    assert arguments("empo.preset=ddrl").scale_rewards == "none"
+
+
 def test_without_steps_the_number_of_epochs_is_used():
     made = arguments("training.steps=null", "training.epochs=2")
     assert (made.max_steps, made.num_train_epochs) == (-1, 2)
