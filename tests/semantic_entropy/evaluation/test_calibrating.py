@@ -17,6 +17,7 @@ from semantic_entropy.decisions import Calibration
 from semantic_entropy.decisions.conditions import JudgedBy
 from semantic_entropy.evaluation import calibrate, calibration_fit
 from semantic_entropy.evaluation.calibration_fit import fit_probability
+from tests.semantic_entropy.sampling.dice import Dice
 
 GROUPS = {0.0: ["Paris"] * 4, 0.56: ["Paris", "Paris", "Paris", "Rome"], 1.39: ["Rome", "Oslo", "Bern", "Wien"]}
 EXACT = {"equivalence": "exact"}
@@ -387,3 +388,21 @@ def test_without_scikit_learn_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(calibration_fit, "has_scikit_learn", lambda: False)
     with pytest.raises(MissingDependencyError, match="calibrating needs scikit-learn: "):
         calibrate(scored(20), score="a")
+
+
+def test_a_sampler_is_calibrated_with_the_rule_that_it_is_used_with(tmp_path):
+    """`n="auto"`: drawn, labelled, calibrated; used with the same rule, and refused with another."""
+    auto = {"n": "auto", "threshold": 0.5, "max_n": 7}
+    source, drawn = write(tmp_path / "q.jsonl", [{"question": f"Q{i}?"} for i in range(120)]), tmp_path / "drawn.jsonl"
+    estimate_file(source, drawn, sampler=Dice(), progress=False, **EXACT, **auto)
+    table = [json.loads(line) for line in drawn.read_text().splitlines()]
+    found = calibrate([row | {"answer_correct": True} for row in table]).calibration
+    assert found.conditions.stopping_rule == "auto(threshold=0.5, min_n=3, max_n=7)"
+    assert (found.conditions.model, found.conditions.fewest) == ("dice", 3)
+    with Scorer(sampler=Dice(), calibration=found, **EXACT, **auto) as scorer:
+        results = scorer.estimate(question=[f"New {i}?" for i in range(20)], progress=False)
+    assert [result.flag for result in results] == [found.risk_score(r.scores) > found.threshold for r in results]
+    assert all(0 < result.p_wrong < 1 and not result.warnings for result in results)
+    for other in ({**auto, "max_n": 9}, {"n": 7}):
+        with pytest.raises(InputError, match=r"stopping rule auto\(threshold=0.5, min_n=3, max_n=7\), and here"):
+            Scorer(sampler=Dice(), calibration=found, **EXACT, **other)
