@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -41,7 +42,6 @@ from semantic_entropy.tables import FieldNames
 
 _CHUNK = 64  # rows that a judge gets together: a kill loses the labels of one chunk
 _LINE_SUFFIXES = (".jsonl", ".ndjson", "")
-PARTS = 2  # of the labels: one is fitted on, and the other one certifies
 _NOT_YET = "not labelled yet"
 WaitingRow = tuple[InputRow, LabelItem]
 """A row, and what is labelled in it."""
@@ -135,11 +135,11 @@ class LabelSummary:
 
     def still_needed(self, alpha: float, delta: float) -> str:
         """Return how many labels a guarantee needs at least, and how many are missing."""
-        answered = labels_needed(alpha, delta)
-        least = PARTS * answered
+        answered, with_one = labels_needed(alpha, delta), labels_needed(alpha, delta, 1)
+        least = math.ceil(answered * 5 / 4)  # four fifths certify; p(wrong) is fitted on the others
         goal = (
-            f"a risk of at most {alpha:g} with confidence {1 - delta:g} needs at least {least} labels: half of them "
-            f"certify, and it takes {answered} answers without an error, {labels_needed(alpha, delta, 1)} with one"
+            f"a risk of at most {alpha:g} with confidence {1 - delta:g} needs at least {least} labels: four "
+            f"fifths of them certify, and it takes {answered} answers without an error, {with_one} with one"
         )
         missing = least - self.labelled
         return f"{goal}. {plural(missing, 'label')} still needed" if missing > 0 else f"{goal}. That many are there"

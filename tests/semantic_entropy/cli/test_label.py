@@ -366,10 +366,10 @@ def test_the_number_of_labels_still_needed_follows_the_risk(tmp_path):
     file, out = write(tmp_path / "rows.jsonl", ROWS), tmp_path / "out.jsonl"
     arguments = [file, "-o", out, "--answer", "reply", "--gold", "gold"]
     needed = {alpha: label(*arguments, "--alpha", alpha).stderr.splitlines()[-1] for alpha in ("0.05", "0.1", "0.2")}
-    assert "needs at least 90 labels" in needed["0.05"]
+    assert "needs at least 57 labels" in needed["0.05"]
     assert "it takes 45 answers without an error" in needed["0.05"]
-    assert needed["0.1"].endswith("41 labels still needed")
-    assert needed["0.2"].endswith("19 labels still needed")
+    assert needed["0.1"].endswith("25 labels still needed")
+    assert needed["0.2"].endswith("11 labels still needed")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit for the size of a file")
