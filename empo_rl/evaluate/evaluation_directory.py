@@ -7,6 +7,8 @@ the model.
     responses/SET.samples.jsonl
     generation.json              for each set: completed parts, failures with reasons, seconds; versions
     grades/SET.jsonl             one question on each line: answers, whether each answer is right, entropy
+    scored/SET.jsonl             the samples of each question with their clusters and labels: an input of
+                                 `semantic-entropy report`, `evaluate` and others
     results.json, table.md       the numbers
 
 A directory never contains responses with different settings: if the settings differ, `EvaluationDirectory` raises an
@@ -25,7 +27,7 @@ from typing import Any
 from empo_rl.evaluate.questions import EvaluationQuestion
 from empo_rl.files import TEMPORARY_SUFFIX, write_atomically
 from semantic_entropy import InputError
-from semantic_entropy.plain_text import plural
+from semantic_entropy.plain_text import plural, to_json_line
 
 SETTINGS, GENERATION, RESULTS, TABLE = "settings.json", "generation.json", "results.json", "table.md"
 _CAN_BE_SET_LATER = ("temperature", "top_p")  # these settings are None until samples are requested
@@ -154,6 +156,14 @@ class EvaluationDirectory:
         """Store the grades of a set, one row for each question."""
         text = "".join(json.dumps(row, allow_nan=False) + "\n" for row in rows)
         write_atomically(self._file("grades", name), text)
+
+    def write_scored(self, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Store the measured samples of a set, one row for each question with samples."""
+        write_atomically(self.scored(name), "".join(to_json_line(row) + "\n" for row in rows))
+
+    def scored(self, name: str) -> Path:
+        """The file with the measured samples of a set."""
+        return self._file("scored", name)
 
     def grades(self, name: str) -> list[dict[str, Any]]:
         """The stored grades of a set, one row for each question.

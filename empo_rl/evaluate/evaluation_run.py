@@ -15,7 +15,7 @@ from empo_rl.evaluate.grades import Grade, Judges, grade
 from empo_rl.evaluate.plan import EvaluationOptions, plan, sampling_tasks, store
 from empo_rl.evaluate.questions import EvaluationQuestion, has_golds
 from empo_rl.evaluate.responses import EvaluationProgress, LazyModel, read_responses, sample_all
-from empo_rl.evaluate.results import SetResults, average, grade_row, measure
+from empo_rl.evaluate.results import SetResults, average, grade_row, measure, scored_row
 from empo_rl.evaluate.table import all_numbers, paper_tables
 from empo_rl.extras import require_extra
 from semantic_entropy import InputError, __version__
@@ -170,6 +170,13 @@ def _grade_set(
         for i, question in enumerate(graded.questions)
     ]
     directory.write_grades(graded.name, rows)
+    if n:
+        texts = read_responses(directory.responses(graded.name, "samples"), graded.prompts, n)
+        scored = [
+            scored_row(question, [each.text for each in texts[i]], greedy[i] if greedy else None, sampled[i])
+            for i, question in enumerate(graded.questions)
+        ]
+        directory.write_scored(graded.name, [row for row in scored if row])
     return measure(graded.name, graded.questions, greedy, sampled, n, seed)
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from empo_rl.core.rewards.labels import Grader
@@ -39,6 +39,7 @@ class Grade:
         entropy: semantic entropy in nats; nan if there are no responses.
         majority: whether the answer of the largest cluster is right. If several clusters are equally large, the first
             of these clusters counts. None if the question has no gold answer.
+        result: the measurement of the responses; None if there are no responses, or the grade was read from a file.
     """
 
     answers: tuple[str | None, ...]
@@ -49,6 +50,7 @@ class Grade:
     tokens: int
     entropy: float
     majority: bool | None
+    result: Result | None = field(default=None, compare=False, repr=False)
 
 
 class Judges:
@@ -166,6 +168,7 @@ def _question_grade(
         "cut_off": sum(response.cut_off for response in responses),
         "tokens": sum(response.tokens for response in responses),
         "entropy": result.entropy if result else math.nan,
+        "result": result,
     }
     if question.gold is None:
         return Grade(right=(None,) * n, undecided=(False,) * n, majority=None, **common)

@@ -146,6 +146,25 @@ def grade_row(question: EvaluationQuestion, greedy: Grade | None, sampled: Grade
     return row
 
 
+def scored_row(
+    question: EvaluationQuestion, texts: Sequence[str], greedy: Grade | None, sampled: Grade
+) -> dict[str, Any] | None:
+    """The row of a question in `scored/SET.jsonl`; None: the question has no samples.
+
+    The row has the fields of `Result.to_dict()`, the samples, and the labels that `semantic-entropy evaluate` reads:
+    that of the greedy answer, which is the main answer, and that of each sample.
+    """
+    if sampled.result is None:
+        return None
+    row: dict[str, Any] = {"id": question.id, "question": question.text, "responses": list(texts)}
+    row |= {"gold": question.gold, "group": question.group}
+    if question.gold is not None:
+        row["correct"] = list(sampled.right[: len(texts)])
+        if greedy is not None:
+            row["greedy"] = {"text": greedy.answers[0] or "", "correct": greedy.right[0]}
+    return {**row, **sampled.result.to_dict()}
+
+
 def grades_of_rows(rows: Iterable[Mapping[str, Any]]) -> tuple[list[Grade], list[Grade]]:
     """The greedy grades and the grades of the samples from rows of `grades/SET.jsonl`, as `grade_row` wrote them.
 

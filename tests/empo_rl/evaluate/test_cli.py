@@ -23,7 +23,9 @@ import transformers
 from click.testing import CliRunner
 from peft import LoraConfig, get_peft_model
 
+import semantic_entropy.evaluation
 from empo_rl.evaluate.cli import main
+from semantic_entropy.report import write_report
 from tests.plugins.fake_vllm import Script, module
 from tests.plugins.tiny_models import tiny_causal_lm
 from tests.plugins.tiny_samplers import trained
@@ -103,6 +105,20 @@ def test_the_numbers_agree_with_what_the_model_has_learned(finished):
     assert found["counts"]["greedy"]["no_answer"] == 1
     assert found["counts"]["samples"]["responses"] == 4 * SAMPLES
     assert found["pass@1"]["low"] <= found["pass@1"]["value"] <= found["pass@1"]["high"]
+
+
+def test_the_samples_are_stored_as_rows_that_a_report_and_an_evaluation_read(finished, tmp_path):
+    (scored,) = (finished / "scored").glob("*.jsonl")
+    rows = [json.loads(line) for line in scored.read_text().splitlines()]
+    grades = [json.loads(line) for line in (finished / "grades" / scored.name).read_text().splitlines()]
+    assert [row["question"] for row in rows] == list(LESSONS)
+    assert [row["correct"] for row in rows] == [grade["samples"]["right"] for grade in grades]
+    assert [row["greedy"]["correct"] for row in rows] == [grade["greedy"]["right"] for grade in grades]
+    assert [row["entropy"] for row in rows] == [grade["samples"]["entropy"] for grade in grades]
+    summary = write_report(scored, tmp_path / "report.html")
+    assert (summary.rows, summary.left_out) == (4, 0)
+    assert summary.first[0][1] == "2+2?"
+    assert semantic_entropy.evaluation.evaluate(scored).overall.wrong == 4 - sum(g["greedy"]["right"] for g in grades)
 
 
 def test_regrade_uses_the_stored_responses_without_the_model(finished, model, tmp_path):
