@@ -21,6 +21,7 @@ _CHECKS = "semantic_entropy_checks"  # the attribute of a test, and of a report,
 _PASSED_SHOWN = 50  # most checks that passed in the table
 _INI = {
     "threshold": "The highest entropy in nats that assert_consistent lets pass; default: 0.5.",
+    "calibration": "A calibration file in place of a threshold; the path is relative to the root of the project.",
     "equivalence": "The judge of assert_consistent; default: auto.",
     "n": 'The number of responses that the sampler of assert_consistent draws, or "auto".',
 }
@@ -51,13 +52,13 @@ def assert_consistent(request: pytest.FixtureRequest) -> Callable[..., Any]:
     """
     from semantic_entropy.integrations.consistency import recorded
 
-    settings = _from_configuration(request.config)
-    for marker in reversed(list(request.node.iter_markers("semantic_entropy"))):  # the nearest one comes last
+    markers = list(request.node.iter_markers("semantic_entropy"))[::-1]  # the nearest one comes last
+    for marker in markers:
         if marker.args:
             raise pytest.UsageError(
                 f"pytest.mark.semantic_entropy takes arguments by name, and not {marker.args!r:.80}"
             )
-        settings.update(marker.kwargs)
+    settings = [_from_configuration(request.config), *(marker.kwargs for marker in markers)]
     return recorded(settings, request.node.__dict__.setdefault(_CHECKS, []).append)
 
 
@@ -91,6 +92,8 @@ def _from_configuration(config: pytest.Config) -> dict[str, Any]:
                 settings[name] = kind(settings[name])
             except ValueError:
                 raise pytest.UsageError(f"semantic_entropy_{name} = {settings[name]} is not a number") from None
+    if "calibration" in settings:
+        settings["calibration"] = config.rootpath / settings["calibration"]
     return settings
 
 
@@ -101,8 +104,9 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
         passed += not check["reasons"]
         if check["reasons"] or passed <= _PASSED_SHOWN:
             entropy = "unknown" if math.isnan(check["entropy"]) else f"{check['entropy']:.3f}"
-            shown.append(((test, check["name"], str(check["n"]), entropy, check["decision"]), check))
-    heads = ("test", "check", "n", "entropy", "decision")
+            p_wrong = "" if check["p_wrong"] is None else f"{check['p_wrong']:.3f}"
+            shown.append(((test, check["name"], str(check["n"]), entropy, p_wrong, check["decision"]), check))
+    heads = ("test", "check", "n", "entropy", "p(wrong)", "decision")
     widths = [max(len(head), *(len(cells[i]) for cells, _ in shown)) for i, head in enumerate(heads)]
     yield _line(heads, widths)
     for cells, check in shown:
@@ -114,5 +118,8 @@ def _table(rows: list[tuple[str, dict[str, Any]]]) -> Iterator[str]:
 
 
 def _line(cells: tuple[str, ...], widths: list[int]) -> str:
-    test, check, n, entropy, decision = map(str.ljust, cells, widths)
-    return "  ".join([test, check, n.strip().rjust(len(n)), entropy.strip().rjust(len(entropy)), decision]).rstrip()
+    texts = [
+        cell.rjust(width) if column in (2, 3, 4) else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    ]
+    return "  ".join(texts).rstrip()

@@ -42,7 +42,14 @@ def strip_reasoning(response: str) -> str:
     return " ".join(kept if inside else [*kept, response[start:]])
 
 
-_INVISIBLE = " \t\n\r\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff"  # spaces of no width, marks of direction
+_INVISIBLE = "".join(
+    (
+        *" \t\n\r\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff",  # spaces of no width, marks of direction
+        *map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2061, 0x2070))),  # controls
+        *"\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0",  # blanks that are letters or symbols
+        *map(chr, range(0xFE00, 0xFE10)),  # they choose a form of the character before
+    )
+)
 
 
 def whole(response: str) -> str | None:

@@ -5,7 +5,8 @@
     def test_the_bot_knows_its_opening_hours():
         assert_consistent([ask("When do you open?") for _ in range(10)], question="When do you open?")
 
-The answers are consistent if their entropy is at most a threshold, in nats. A result that says too little (refusals,
+The answers are consistent if their entropy is at most a threshold, in nats; with a calibration, if
+`semantic_entropy.decisions.decide` returns allow or warn. A result that says too little (refusals,
 one valid answer, undecided pairs: `semantic_entropy.decisions.why_unusable`) is not consistent.
 
 The fixture `assert_consistent` of the pytest plugin is this function, with defaults from the configuration and from the
@@ -16,9 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
-from semantic_entropy.decisions import entropy_rule
+from semantic_entropy.decisions import Calibration, decide, entropy_rule
 from semantic_entropy.errors import InputError
 from semantic_entropy.one_call import estimate
 from semantic_entropy.plain_text import one_line, printable, shorten
@@ -37,8 +39,9 @@ class ConsistencyCheck:
         name: the name of the check; empty: it has none.
         question: the question; None: it is not known.
         result: the measured result.
-        decision: "pass" or "fail".
+        decision: "pass" or "fail"; with a calibration, "allow", "warn", "defer" or "block".
         reasons: why the check failed; empty: it passed.
+        p_wrong: the probability that the answer is wrong; None: not known, or there is no calibration.
     """
 
     name: str
@@ -46,6 +49,7 @@ class ConsistencyCheck:
     result: Result
     decision: str
     reasons: tuple[str, ...]
+    p_wrong: float | None = None
 
     @property
     def passed(self) -> bool:
@@ -68,6 +72,7 @@ class ConsistencyCheck:
             "name": shorten(self.name or self.question or "", 40),
             "n": len(self.result.answers),
             "entropy": self.result.entropy,
+            "p_wrong": self.p_wrong,
             "decision": self.decision,
             "reasons": [one_line(reason) for reason in self.reasons],
             "meanings": [] if self.passed else meanings,
@@ -80,14 +85,24 @@ def check_consistency(
     *,
     name: str = "",
     threshold: float | None = None,
+    calibration: Calibration | str | PathLike[str] | None = None,
     max_undecided: float = MAX_UNDECIDED,
     **choices: Any,
 ) -> ConsistencyCheck:
     """Measure the answers to one question, and decide whether they are consistent. See `assert_consistent`."""
     limit = THRESHOLD if threshold is None else threshold
     rule = entropy_rule(limit, max_undecided)
-    if choices.get("n") == "auto":
+    is_auto = choices.get("n") == "auto"
+    if is_auto:
         choices["threshold"] = limit
+    if calibration is not None:
+        if threshold is not None and not is_auto:
+            raise InputError(f"threshold={threshold} and calibration= are two rules: pass one of them")
+        learned = calibration if isinstance(calibration, Calibration) else Calibration.load(calibration)
+        result = _measured(responses, question, choices)
+        decision = decide(result, learned, max_undecided=max_undecided)
+        reasons = () if decision.answers else decision.reasons
+        return ConsistencyCheck(name, question, result, decision.action, reasons, decision.p_wrong)
     result = _measured(responses, question, choices)
     reason = rule(result)
     return ConsistencyCheck(name, question, result, "fail" if reason else "pass", (reason,) if reason else ())
@@ -99,6 +114,7 @@ def assert_consistent(
     *,
     name: str = "",
     threshold: float | None = None,
+    calibration: Calibration | str | PathLike[str] | None = None,
     max_undecided: float = MAX_UNDECIDED,
     **choices: Any,
 ) -> Result:
@@ -110,6 +126,8 @@ def assert_consistent(
         name: the name of the check in messages and tables; empty: the question.
         threshold: the highest entropy that passes, in nats; None: 0.5. With n="auto", also the threshold at which the
             model is asked no more.
+        calibration: a `Calibration`, or the file of one, in place of a threshold: the answer must be allowed. Name the
+            estimators of its scores with `estimator`.
         max_undecided: the largest share of the compared pairs that may have no verdict.
         **choices: the arguments of `semantic_entropy.estimate`, such as `equivalence`, `sampler`, `sampler_options`
             and `n`.
@@ -120,18 +138,26 @@ def assert_consistent(
     """
     __tracebackhide__ = True  # pytest shows the line of the test
     check = check_consistency(
-        responses, question, name=name, threshold=threshold, max_undecided=max_undecided, **choices
+        responses,
+        question,
+        name=name,
+        threshold=threshold,
+        calibration=calibration,
+        max_undecided=max_undecided,
+        **choices,
     )
     if not check.passed:
         raise AssertionError(check.message)
     return check.result
 
 
-def recorded(settings: Mapping[str, Any], record: Callable[[dict[str, Any]], object]) -> Callable[..., Result]:
+def recorded(
+    settings: Sequence[Mapping[str, Any]], record: Callable[[dict[str, Any]], object]
+) -> Callable[..., Result]:
     """Return `assert_consistent` with other defaults. `record` gets the line of each check before it may fail.
 
     Args:
-        settings: the defaults of the arguments, by name.
+        settings: defaults of the arguments, by name; later ones win. A threshold and a calibration replace each other.
         record: called with `ConsistencyCheck.to_dict()`.
     """
 
@@ -139,7 +165,7 @@ def recorded(settings: Mapping[str, Any], record: Callable[[dict[str, Any]], obj
         responses: Sequence[str] | Result | None = None, question: str | None = None, **arguments: Any
     ) -> Result:
         __tracebackhide__ = True
-        merged = {**settings, **arguments}
+        merged = _merged([*settings, arguments])
         if responses is not None:  # the answers are there: the settings of a sampler have nothing to do
             merged = {key: value for key, value in merged.items() if key in arguments or key not in _OF_SAMPLERS}
         if isinstance(responses, Result):
@@ -153,7 +179,18 @@ def recorded(settings: Mapping[str, Any], record: Callable[[dict[str, Any]], obj
     return assert_consistent
 
 
-_OF_CHECKS = frozenset(("name", "threshold", "max_undecided"))
+def _merged(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for each in settings:
+        if "calibration" in each:
+            merged.pop("threshold", None)
+        if "threshold" in each:
+            merged.pop("calibration", None)
+        merged.update(each)
+    return merged
+
+
+_OF_CHECKS = frozenset(("name", "threshold", "calibration", "max_undecided"))
 _OF_SAMPLERS = frozenset(("sampler", "sampler_options", "n", "min_n", "max_n", "samples"))
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.semantic_entropy.decisions.test_gate import CALIBRATION
+
 pytest_plugins = ["pytester"]
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,11 +62,11 @@ def test_the_fixture_asserts_and_the_run_ends_with_a_table(run, options):
             "*AssertionError: not consistent: the entropy is 1.099 nats, above 0.5*",
             "*33.3%*1 x  Lima*",
             "*= semantic entropy =*",
-            "test * check * n  entropy  decision",
-            "*::test_sure * Capital of France? * 3    0.000  pass",
-            "*::test_two_checks * sum * 2    0.000  pass",
-            "*::test_two_checks * product * 2    0.000  pass",
-            "*::test_unsure * Peru * 3    1.099  fail",
+            "test * check * n  entropy  p(wrong)  decision",
+            "*::test_sure * Capital of France? * 3    0.000            pass",
+            "*::test_two_checks * sum * 2    0.000            pass",
+            "*::test_two_checks * product * 2    0.000            pass",
+            "*::test_unsure * Peru * 3    1.099            fail",
             "    the entropy is 1.099 nats, above 0.5",
             "    1 x Lima",
             "    1 x Cuzco",
@@ -135,7 +137,44 @@ def test_a_sampler_of_the_marker_asks_the_model(run):
         """
     )
     ran.assert_outcomes(passed=2, failed=1)
-    ran.stdout.fnmatch_lines(["*::test_unsure * Capital of Peru? * 4    0.693  fail"])
+    ran.stdout.fnmatch_lines(["*::test_unsure * Capital of Peru? * 4    0.693            fail"])
+
+
+def test_a_calibration_decides_in_place_of_a_threshold(run, pytester):
+    CALIBRATION.save(pytester.path / "calibration.json")
+    pytester.makeini(
+        "[pytest]\nsemantic_entropy_calibration = calibration.json\nsemantic_entropy_equivalence = exact\n"
+    )
+    ran = run(
+        """
+        import pytest
+
+        def test_same(assert_consistent):
+            assert_consistent(["Paris"] * 4, name="same")
+
+        def test_split(assert_consistent):
+            assert_consistent(["Paris", "Rome", "Oslo", "Bern"], name="split")
+
+        def test_foreign(assert_consistent):
+            assert_consistent(["Paris"] * 5, name="foreign")
+
+        @pytest.mark.semantic_entropy(threshold=9)
+        def test_nearest_rule(assert_consistent):
+            assert_consistent(["Paris", "Rome", "Oslo", "Bern"], name="entropy")
+            with pytest.raises(ValueError, match="are two rules: pass one of them"):
+                assert_consistent(["Paris"] * 4, threshold=1, calibration="calibration.json")
+        """
+    )
+    ran.assert_outcomes(passed=2, failed=2)
+    ran.stdout.fnmatch_lines(
+        [
+            "*::test_foreign * foreign * 5    0.000            defer",
+            "    the calibration is for other conditions: n 4 responses, and here 5 responses*",
+            "*::test_nearest_rule * entropy * 4    1.386            pass",
+            "*::test_same * same * 4    0.000     0.007  warn",  # the model is undeclared
+            "*::test_split * split * 4    1.386     0.998  block",
+        ]
+    )
 
 
 def test_a_wrong_setting_is_an_error_and_not_a_pass(run, pytester):
@@ -174,7 +213,7 @@ def test_hostile_answers_reach_the_table_through_xdist(run):
         *("-n", "1"),
     )
     ran.assert_outcomes(failed=1)
-    ran.stdout.fnmatch_lines(["*::test_it * 5    1.609  fail", "    1 x * half"])
+    ran.stdout.fnmatch_lines(["*::test_it * 5    1.609            fail", "    1 x * half"])
     assert "\x1b[31m" not in ran.stdout.str().partition("= semantic entropy =")[2]
 
 

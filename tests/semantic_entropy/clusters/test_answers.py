@@ -277,6 +277,10 @@ EMPTY = [
     ("boxed", r"\boxed 7", "7"),
     ("last-line", "x\n\u200b\n", "x"),
     ("last-line", "\u200b", None),
+    ("whole", "\u3164\u2800\ufe0f", None),
+    ("whole", "\x00\x1b\x85", None),
+    ("whole", "\u202e\u2066", None),
+    ("boxed", "\\boxed{\u3164}", None),
 ]
 
 
