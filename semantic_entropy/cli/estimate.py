@@ -25,7 +25,7 @@ from semantic_entropy.cli.options import (
 from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
-    from semantic_entropy.decisions import RowGate
+    from semantic_entropy.decisions import Action, RowGate
 
 
 @click.command("estimate")
@@ -52,12 +52,17 @@ if TYPE_CHECKING:
     help="A gate: a row fails if its entropy is higher, unknown, or rests on too little; see --fail-rate.",
 )
 @click.option(
+    "--fail-on",
+    type=click.Choice(["warn", "defer", "block"]),
+    help="A gate with --calibration: a row fails if the decision about it is this one, or a stricter one.",
+)
+@click.option(
     "--fail-rate",
     default=0.0,
     show_default=True,
     type=FiniteNumber(0, 1),
     metavar="SHARE",
-    help="With --fail-above: if a larger share of the rows fails, the exit status is 3.",
+    help="With --fail-above or --fail-on: if a larger share of the rows fails, the exit status is 3.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of writing it to OUTPUT.bad.jsonl.")
@@ -71,6 +76,7 @@ def estimate_command(
     quiet: bool,
     max_undecided: float,
     fail_above: float | None,
+    fail_on: Action | None,
     fail_rate: float,
     **choices: Any,
 ) -> None:
@@ -93,14 +99,16 @@ def estimate_command(
     With --fail-above, the exit status is 3 if a larger share of the rows than --fail-rate fails. A row fails if its
     entropy is above --fail-above (nats) or unknown, if it has fewer than two valid answers or more invalid ones than
     valid ones, if more than --max-undecided of its pairs are undecided, or if it is a bad row. Rows whose results an
-    earlier run wrote count too. Without rows, the gate fails. Exit status 3 goes before 1.
+    earlier run wrote count too. Without rows, the gate fails. Exit status 3 goes before 1. With --fail-on and
+    --calibration, a row fails if the decision from the calibration (allow, warn, defer, block) is too strict; with both
+    options, a row must pass both.
 
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
     """
     from semantic_entropy.io import FileRun, check_paths
 
-    gate = _gate(fail_above, fail_rate, max_undecided, choices)
+    gate = _gate(fail_above, fail_on, fail_rate, max_undecided, choices)
     if choices["sampler"] and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
     names, options = field_names(choices), how_to_read(choices)
@@ -133,19 +141,28 @@ def estimate_command(
         sys.exit(1)
 
 
-def _gate(fail_above: float | None, fail_rate: float, max_undecided: float, choices: dict[str, Any]) -> RowGate | None:
+def _gate(
+    fail_above: float | None, fail_on: Action | None, fail_rate: float, max_undecided: float, choices: dict[str, Any]
+) -> RowGate | None:
     """Return the gate that the options describe; None: there is none. With -n auto, it sets the threshold too."""
-    from semantic_entropy.decisions import RowGate, entropy_rule
+    from semantic_entropy.decisions import Calibration, RowGate, all_rules, decision_rule, entropy_rule
 
-    if fail_above is None:
+    rules = []
+    if fail_on is not None:
+        if choices["calibration"] is None:
+            raise click.UsageError("--fail-on needs --calibration FILE, which the decision about a row rests on")
+        rules.append(decision_rule(Calibration.load(choices["calibration"]), fail_on, max_undecided))
+    if fail_above is not None:
+        rules.append(entropy_rule(fail_above, max_undecided))
+    if not rules:
         if fail_rate:
-            raise click.UsageError("--fail-rate needs --fail-above, which says when a row fails")
+            raise click.UsageError("--fail-rate needs --fail-above or --fail-on, which say when a row fails")
         return None
-    if choices["n"] == "auto":
+    if choices["n"] == "auto" and fail_above is not None:
         threshold = choices["threshold"] = choices["threshold"] if choices["threshold"] is not None else fail_above
         if threshold != fail_above:
             raise click.UsageError(
                 f"-n auto draws responses until the decision at --threshold {threshold:g} is settled, and --fail-above "
                 f"{fail_above:g} is another decision: leave --threshold out"
             )
-    return RowGate(entropy_rule(fail_above, max_undecided), fail_rate)
+    return RowGate(all_rules(rules), fail_rate)

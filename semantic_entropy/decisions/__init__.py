@@ -17,7 +17,7 @@ from semantic_entropy.decisions.judge_tuning import (
     tune_threshold,
 )
 from semantic_entropy.decisions.labels import LABEL_RULES, GroupLabel, LabelRule, group_label
-from semantic_entropy.decisions.row_gate import GateSummary, RowGate, entropy_rule
+from semantic_entropy.decisions.row_gate import GateSummary, RowGate, all_rules, decision_rule, entropy_rule
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 
 __all__ = [
@@ -42,9 +42,11 @@ __all__ = [
     "QualityComparison",
     "RowGate",
     "ThresholdReport",
+    "all_rules",
     "best_threshold",
     "cross_validate",
     "decide",
+    "decision_rule",
     "entropy_rule",
     "group_label",
     "labels_needed",

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from semantic_entropy.decisions.gate import why_unusable
+from semantic_entropy.decisions.calibration import Calibration
+from semantic_entropy.decisions.gate import ACTIONS, Action, decide, why_unusable
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import one_line, plural
 from semantic_entropy.results import MAX_UNDECIDED, Result
@@ -35,6 +36,31 @@ def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED) -> RowRul
         if not reasons and not result.entropy <= highest:
             reasons.append(f"the entropy is {result.entropy:.3f} nats, above {highest:g}")
         return "; ".join(reasons)
+
+    return why_failed
+
+
+def decision_rule(calibration: Calibration, strictest: Action, max_undecided: float = MAX_UNDECIDED) -> RowRule:
+    """Return the rule that a result fails if `decide` returns this action or a stricter one.
+
+    Raises:
+        InputError: `strictest` is no action, or "allow", which every decision is at least.
+    """
+    if strictest not in ACTIONS[1:]:
+        raise InputError(f"{strictest!r} is no action that fails a row: use one of {', '.join(ACTIONS[1:])}")
+
+    def why_failed(result: Result) -> str:
+        decision = decide(result, calibration, max_undecided=max_undecided)
+        return str(decision) if decision.is_at_least(strictest) else ""
+
+    return why_failed
+
+
+def all_rules(rules: Sequence[RowRule]) -> RowRule:
+    """Return the rule that a result fails if it fails one of these."""
+
+    def why_failed(result: Result) -> str:
+        return "; ".join(filter(None, (rule(result) for rule in rules)))
 
     return why_failed
 

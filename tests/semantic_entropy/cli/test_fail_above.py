@@ -12,6 +12,7 @@ from semantic_entropy.cli import main
 from semantic_entropy.plugin import Equivalence, Verdict
 from tests.plugins.chat_server import ChatServer, says
 from tests.semantic_entropy.cli.command import call, read, write
+from tests.semantic_entropy.decisions.test_gate import CALIBRATION
 
 SURE = {"id": "sure", "responses": ["Paris", "Paris", "Paris"]}
 UNSURE = {"id": "unsure", "responses": ["Paris", "Rome", "Oslo"]}  # ln 3 = 1.099 nats
@@ -59,7 +60,7 @@ def gate(*arguments):
         ([SURE], ["--fail-above", "0.5", "--fail-rate", "nan"], 2, "nan is not a finite number"),
         ([SURE], ["--fail-above", "0.5", "--fail-rate", "1.01"], 2, "1.01 is not in the range"),
         ([SURE], ["--fail-above", "0.5", "--max-undecided", "nan"], 2, "nan is not a finite number"),
-        ([SURE], ["--fail-rate", "0.5"], 2, "--fail-rate needs --fail-above"),
+        ([SURE], ["--fail-rate", "0.5"], 2, "--fail-rate needs --fail-above or --fail-on"),
     ],
 )
 def test_a_row_fails_unless_it_is_known_to_be_sure(tmp_path, rows, options, status, shown):
@@ -165,3 +166,32 @@ def test_n_auto_draws_for_the_decision_of_the_gate(tmp_path):
         assert read(tmp_path / "out.jsonl")[0]["n_valid"] < 10
         status, errors = gate(source, "-o", tmp_path / "out.jsonl", *options, "--threshold", "0.7")
         assert (status, "leave --threshold out" in errors) == (2, True), errors
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_with_a_calibration_rows_fail_by_their_decision(tmp_path, suffix):
+    CALIBRATION.save(tmp_path / "calibration.json")
+    same, split = {"responses": ["Paris"] * 4}, {"responses": ["Paris", "Rome", "Oslo", "Bern"]}
+    source = write(tmp_path / "in.jsonl", [same, split])
+    options = ["-e", "exact", "--calibration", tmp_path / "calibration.json", "-o", tmp_path / f"out.{suffix}"]
+    options += ["--model", "m"]
+    for _ in range(2):  # the second run keeps all results
+        status, errors = gate(source, *options, "--fail-on", "block")
+        assert (status, "FAILED, 1 of 2 rows" in errors) == (3, True), errors
+        assert "line 2: block: p(wrong) is 0.998, above 0.5" in errors
+    options += ["--fail-on", "defer", "--fail-rate", "0.5"]
+    assert gate(source, *options)[0] == 0
+    assert gate(source, *options, "--fail-above", "9")[0] == 0
+
+
+def test_an_undeclared_model_is_a_warning_and_a_missing_calibration_a_wrong_command(tmp_path):
+    CALIBRATION.save(tmp_path / "calibration.json")
+    source = write(tmp_path / "in.jsonl", [{"responses": ["Paris"] * 4}])
+    options = ["-e", "exact", "--calibration", tmp_path / "calibration.json", "-o", tmp_path / "out.jsonl"]
+    assert gate(source, *options, "--fail-on", "defer")[0] == 0
+    status, errors = gate(source, *options, "--fail-on", "warn")
+    assert (status, "warn: the model of these responses is undeclared" in errors) == (3, True), errors
+    assert gate(source, "--fail-on", "warn")[0] == 2
+    foreign = ["-e", "text", *options[2:4], "-o", tmp_path / "foreign.jsonl", "--fail-on", "block"]
+    status, errors = gate(source, *foreign)
+    assert (status != 0, "judge exact, and here text" in errors) == (True, True), errors
