@@ -141,6 +141,7 @@ def test_an_undone_label_is_not_in_the_file_after_a_kill(tmp_path):
     terminal = Terminal(*arguments(tmp_path))
     terminal.wait_for("Reply 0")
     terminal.type("u", then="nothing to undo")
+    terminal.wait_for("Reply 0")  # keys that are typed before a row is shown are dropped
     terminal.type("y", then="Reply 1")
     terminal.type("s", then="Reply 2")
     terminal.type("u", then="Reply 1")  # undoes the skip
