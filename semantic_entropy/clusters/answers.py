@@ -47,7 +47,8 @@ _INVISIBLE = "".join(
         *" \t\n\r\u00ad\u200b\u200c\u200d\u200e\u200f\u2060\ufeff",  # spaces of no width, marks of direction
         *map(chr, (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2061, 0x2070))),  # controls
         *"\u034f\u061c\u115f\u1160\u17b4\u17b5\u180e\u2800\u3164\uffa0",  # blanks that are letters or symbols
-        *map(chr, range(0xFE00, 0xFE10)),  # they choose a form of the character before
+        *map(chr, range(0xE0000, 0xE0080)),  # tags
+        *map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))),  # they choose a form of the character before
     )
 )
 

@@ -98,6 +98,7 @@ _BLANK = re.compile(
     r"(?:[-?.\u2026\u2013\u2014\uff1f\u3002\s]|__|\U0001f937[\U0001f3fb-\U0001f3ff]?|[\u200d\u2640\u2642\ufe0f])+"
 )
 """What stands in the place of an answer: a question mark, dots, a dash, a line to fill in, a shrug."""
+_NO_WIDTH = re.compile("[\u00ad\u200b\u2060\ufeff]")  # they can be inside a word: I don't kn\u200bow
 _OPTION = re.compile(r"\([A-Pa-p]\)")  # it cannot be determined (D)
 _FACES = re.compile(
     "[\U0001f600-\U0001f64f\U0001f910-\U0001f97a\U0001f3fb-\U0001f3ff\u2639\u263a\u2640\u2642\u200d\ufe0f]+"
@@ -118,6 +119,8 @@ def is_refusal(text: str) -> bool:
     """Whether a short text only declines to answer, in one of eleven languages. A text with a guess is an answer."""
     if len(text) > LONGEST_REFUSAL:
         return False
+    if not text.isascii():
+        text = _NO_WIDTH.sub("", text)
     has_hint = not text.isascii() or _has_hint(text)
     if not has_hint and _DIGIT.search(text):
         return False  # most answers to mathematical questions

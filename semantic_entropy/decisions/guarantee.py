@@ -157,7 +157,7 @@ def binomial_tail(k: int, n: int, p: float) -> float:
     for i in range(k, 0, -1):
         term *= i / (n - i + 1) * odds
         terms.append(term)
-        if term < terms[0] * _NEGLIGIBLE:
+        if term <= terms[0] * _NEGLIGIBLE:  # also if the largest term is 0, below the smallest float
             break
     return min(1.0, math.fsum(terms))
 

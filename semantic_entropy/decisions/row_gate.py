@@ -43,6 +43,9 @@ def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED) -> RowRul
 def decision_rule(calibration: Calibration, strictest: Action, max_undecided: float = MAX_UNDECIDED) -> RowRule:
     """Return the rule that a result fails if `decide` returns this action or a stricter one.
 
+    A result that is not usable, or whose p(wrong) is not known, fails also if only "block" is too strict: refusals and
+    results of other conditions are deferred, and would pass.
+
     Raises:
         InputError: `strictest` is no action, or "allow", which every decision is at least.
     """
@@ -51,7 +54,8 @@ def decision_rule(calibration: Calibration, strictest: Action, max_undecided: fl
 
     def why_failed(result: Result) -> str:
         decision = decide(result, calibration, max_undecided=max_undecided)
-        return str(decision) if decision.is_at_least(strictest) else ""
+        is_known = decision.p_wrong is not None and not why_unusable(result, max_undecided)
+        return "" if is_known and not decision.is_at_least(strictest) else str(decision)
 
     return why_failed
 

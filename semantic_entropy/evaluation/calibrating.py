@@ -285,13 +285,22 @@ def _parts(
     questions: Sequence[str | None], fit_share: float, seed: int, notes: list[str]
 ) -> tuple[list[int], list[int]]:
     """Return the rows of the fit part, and the certifying rows: one for each question of the other part."""
+    writings: dict[str, dict[str, None]] = {}
     by_question: dict[str, list[int]] = {}
     for i, question in enumerate(questions):
-        by_question.setdefault(f"row {i}" if question is None else f"question {question}", []).append(i)
+        same = f"row {i}" if question is None else f"question {question}"
+        writings.setdefault(same, {})[f"row {i}" if question is None else f"question {question}"] = None
+        by_question.setdefault(same, []).append(i)
+    first = {same: min(keys) for same, keys in writings.items()}  # whatever the order of the rows
     ranked = sorted(
-        by_question, key=lambda key: hashlib.sha256(f"{seed} {key}".encode("utf-8", "surrogatepass")).digest()
+        by_question, key=lambda same: hashlib.sha256(f"{seed} {first[same]}".encode("utf-8", "surrogatepass")).digest()
     )
     n_fit = min(len(ranked) - 1, max(1, round(fit_share * len(ranked))))
+    if without := sum(question is None for question in questions):
+        notes.append(
+            f"{plural(without, 'row')} without a question: each counts as a question of its own, so the guarantee is "
+            "void if some have the same one (--question FIELD names the field)"
+        )
     if len(ranked) < 2:
         raise InputError(
             f"{plural(len(questions), 'row')} with {plural(len(ranked), 'question')}: a calibration needs some hundred "

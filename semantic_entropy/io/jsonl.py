@@ -181,8 +181,18 @@ def to_line(row: InputRow, own: Mapping[str, Any], result: Mapping[str, Any], ru
 
 
 def pairs_of(provenance: Mapping[str, Any]) -> tuple[int, int]:
-    """Return (compared pairs, undecided pairs) of a result, from the fields of its provenance."""
-    return provenance["asked"] + provenance["cached"], provenance["undecided"]
+    """Return (compared pairs, undecided pairs) of a result, from the fields of its provenance.
+
+    Raises:
+        InputError: the fields are missing, or no numbers: another version wrote them, or they were changed.
+    """
+    try:
+        return provenance["asked"] + provenance["cached"], provenance["undecided"] + 0
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"a stored result does not say how many pairs were compared ({type(error).__name__}: {error}): use "
+            "--overwrite to measure its row again"
+        ) from error
 
 
 def split_line(line: bytes) -> tuple[dict[str, Any], dict[str, Any], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -182,6 +183,18 @@ def test_with_a_calibration_rows_fail_by_their_decision(tmp_path, suffix):
     options += ["--fail-on", "defer", "--fail-rate", "0.5"]
     assert gate(source, *options)[0] == 0
     assert gate(source, *options, "--fail-above", "9")[0] == 0
+
+
+@pytest.mark.parametrize("action", ["warn", "defer", "block"])
+@pytest.mark.parametrize("responses", [["I don't know."] * 4, ["Paris", "", "", ""], ["Paris", "Paris", "", "", ""]])
+def test_no_action_lets_refusals_and_empty_answers_pass(tmp_path, action, responses):
+    dataclasses.replace(CALIBRATION, conditions=dataclasses.replace(CALIBRATION.conditions, most=5)).save(
+        tmp_path / "calibration.json"
+    )
+    source = write(tmp_path / "in.jsonl", [{"responses": responses}])
+    options = ["-e", "exact", "--calibration", tmp_path / "calibration.json", "-o", tmp_path / "out.jsonl"]
+    status, errors = gate(source, *options, "--model", "m", "--fail-on", action)
+    assert (status, "FAILED, 1 of 1 row failed" in errors) == (3, True), errors
 
 
 def test_an_undeclared_model_is_a_warning_and_a_missing_calibration_a_wrong_command(tmp_path):

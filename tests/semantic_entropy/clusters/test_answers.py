@@ -280,6 +280,7 @@ EMPTY = [
     ("whole", "\u3164\u2800\ufe0f", None),
     ("whole", "\x00\x1b\x85", None),
     ("whole", "\u202e\u2066", None),
+    ("whole", "\U000e0041\U000e0100", None),
     ("boxed", "\\boxed{\u3164}", None),
 ]
 

@@ -9,6 +9,8 @@ from semantic_entropy.clusters.refusals import LONGEST_REFUSAL, is_refusal
 
 REFUSALS = [
     "I don't know.",
+    "I don't kn\u200bow.",
+    "I\u00ad don't know\ufeff.",
     "I’m sorry, but as an AI language model I cannot answer that question.",
     "I'm sorry, but I don't have information about that.",
     "No information available.",

@@ -30,6 +30,10 @@ def test_the_binomial_tail_is_that_of_scipy(n, data, p):
     assert binomial_tail(k, n, p) == pytest.approx(scipy.stats.binom.cdf(k, n, p), rel=1e-9, abs=1e-14)
 
 
+def test_a_tail_below_the_smallest_float_is_0_at_once():
+    assert binomial_tail(10**9, 10**12, 0.1) == 0  # a sum of 10**9 terms would not end
+
+
 @pytest.mark.parametrize(("alpha", "needed"), [(0.05, 45), (0.1, 22), (0.2, 11)])
 def test_the_labels_that_are_needed_without_an_error_are_those_of_the_formula(alpha, needed):
     assert labels_needed(alpha, 0.1) == needed == math.ceil(math.log(0.1) / math.log(1 - alpha))

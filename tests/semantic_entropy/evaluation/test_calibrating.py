@@ -281,6 +281,12 @@ def test_rows_with_one_question_are_in_one_part_and_one_of_them_certifies():
         calibrate([row | {"question": "Q?"} for row in scored(50)], score="a")
 
 
+def test_rows_without_a_question_are_counted_in_a_note():
+    table = [{name: value for name, value in row.items() if name != "question"} for row in scored(200)]
+    assert any("200 rows without a question" in note for note in calibrate(table, score="a").notes)
+    assert not any("without a question" in note for note in calibrate(scored(200), score="a").notes)
+
+
 def test_a_group_with_fewer_than_two_valid_answers_is_never_answered():
     table = rows(200, risks=(0, 0, 0))
     for row in table[::2]:

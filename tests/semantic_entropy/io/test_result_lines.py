@@ -200,6 +200,14 @@ def test_a_stored_result_that_was_damaged_is_an_error_that_shows_it(tmp_path, su
         run_file(source, output)
 
 
+def test_a_stored_result_without_the_numbers_of_its_pairs_is_an_error_that_says_what_to_do(tmp_path):
+    source, output = write(tmp_path / "in.jsonl", rows_of(3)), tmp_path / "out.jsonl"
+    run_file(source, output)
+    output.write_bytes(output.read_bytes().replace(b'"asked"', b'"requested"', 1))
+    with pytest.raises(InputError, match="does not say how many pairs were compared .*use --overwrite"):
+        run_file(source, output)
+
+
 def test_a_formatter_may_have_rewritten_the_output(tmp_path):
     source, output = write(tmp_path / "in.jsonl", rows_of(3)), tmp_path / "out.jsonl"
     run_file(source, output)
