@@ -193,7 +193,7 @@ class LabelRun:
         if output is not None and (suffix := Path(output).suffix.lower()) not in _LINE_SUFFIXES:
             raise InputError(f"{output}: labelled rows are JSON lines, not {suffix}: give the output the suffix .jsonl")
         if output is not None and is_stream(output):
-            raise InputError(f"{output} is no file: labels are kept in a file, to be continued")
+            raise InputError(f"{output} cannot be continued: write the labels to a file")
         if output is not None:
             check_paths(source, output, None, cache, options.requests)
         self.source, self.output, self._names, self._items = source, output, names, items

@@ -404,4 +404,4 @@ def test_a_full_disk_loses_no_label_and_is_no_traceback(tmp_path):
 def test_a_device_is_no_output_for_labels(tmp_path):
     ran = label(write(tmp_path / "rows.jsonl", ROWS), "-o", os.devnull, "--answer", "reply", "--gold", "gold")
     assert ran.exit_code == 1
-    assert "is no file: labels are kept in a file" in ran.stderr
+    assert "cannot be continued: write the labels to a file" in ran.stderr
