@@ -213,8 +213,12 @@ def test_timeouts_of_a_group_leave_other_groups_their_whole_budget(monkeypatch):
     judge = load_equivalence("math", timeout=2.0, workers=1)
     hostile, other = estimate([[*sums, HARMLESS[0]], HARMLESS], equivalence=judge, extract="whole")
     judge.close()
-    assert any("too many other answers of this group" in undecided.reason for undecided in hostile.undecided)
+    assert hostile.labels == tuple(range(7))
+    # Why each pair is undecided depends on the order in which the answers reach the worker, which is not the same in
+    # every process: out of seconds, out of retries, or an answer that exceeded its limit before.
+    assert len(hostile.undecided) == 7 * 6 // 2
     assert other.labels == (0, 0, 1)
+    assert not other.undecided
 
 
 def test_a_gold_answer_is_readable_after_many_hostile_ones(monkeypatch):
