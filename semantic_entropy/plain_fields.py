@@ -12,6 +12,7 @@ import functools
 import math
 import types
 import typing
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -75,6 +76,15 @@ def _build(kind: type, fields: Any, where: str, words: _Words) -> Any:
         elif name not in optional:
             raise InputError(f"the field {path} of {words.of} is missing: {words.missing}")
     return kind(**values)
+
+
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The `object_pairs_hook` of `json.loads`. Raise ValueError if an object has a key twice: a value would be lost."""
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"an object has the key {key!r:.80} {count} times")
+    return fields
 
 
 @functools.cache

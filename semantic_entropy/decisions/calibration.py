@@ -29,11 +29,11 @@ from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 from semantic_entropy.decisions.conditions import Conditions, Origin
-from semantic_entropy.decisions.guarantee import Guarantee, most_wrong
+from semantic_entropy.decisions.guarantee import Guarantee, most_wrong, upper_bound
 from semantic_entropy.decisions.labels import LABEL_RULES
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import replacement
-from semantic_entropy.plain_fields import from_plain
+from semantic_entropy.plain_fields import from_plain, unique_keys
 from semantic_entropy.plain_text import show_value, to_json_value
 from semantic_entropy.results import Result
 
@@ -41,7 +41,9 @@ CalibrationMethod = Literal["platt", "isotonic", "histogram"]
 METHODS: tuple[CalibrationMethod, ...] = get_args(CalibrationMethod)
 _FORMAT = "semantic-entropy calibration, version 1"
 _ZERO = 1e-12  # an entropy that is 0 but for rounding is 0
-_LARGEST_FILE = 10_000_000  # bytes; a calibration has some kilobytes
+_LARGEST_FILE = 300_000  # bytes; a calibration has some kilobytes, and a point of "isotonic" 50 bytes
+_MOST_POINTS = 5_000  # numbers of a list
+_MOST_GROUPS = 10_000_000  # labelled groups of a part; the exact test of more takes seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,9 +148,19 @@ class Calibration:
         return tuple(score.name for score in self.scores)
 
     @cached_property
+    def sha256(self) -> str:
+        """The SHA-256 of the values, in hexadecimal. It is in the file, and `load` compares it.
+
+        It is taken of the fields as JSON with sorted keys and without spaces, in UTF-8. So another layout of the file
+        changes nothing.
+        """
+        text = json.dumps(self._fields(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
     def digest(self) -> str:
-        """The beginning of the SHA-256 of the file: the identity of the calibration in results."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+        """The beginning of `sha256`: the identity of the calibration in results."""
+        return self.sha256[:16]
 
     def p_wrong(self, scores: Mapping[str, float | None]) -> float:
         """Return the probability that the answer is wrong; nan if a score is not known.
@@ -203,21 +215,25 @@ class Calibration:
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read the JSON file that `save` wrote.
 
+        The digest of the values in the file protects against accidents: an edit, a merge of two files, a damaged disk.
+        It does not protect against a person who computes it again.
+
         Raises:
-            InputError: the file cannot be read, or a value is not one of a calibration. The message names the field.
+            InputError: the file cannot be read, a value is not one of a calibration (the message names the field), or
+                the values were changed after the file was written.
         """
         name = fspath(path)
         try:
             if Path(name).stat().st_size > _LARGEST_FILE:
                 raise InputError(f"{name} is too large for a calibration: name the file that `calibrate` wrote")
-            text = Path(name).read_text(encoding="utf-8")
-            fields = json.loads(text)
+            text = Path(name).read_text(encoding="utf-8-sig")  # an editor may have added a byte order mark
+            fields = json.loads(text, object_pairs_hook=unique_keys)
         except OSError as error:
             raise InputError(f"{name}: the calibration cannot be read: {error.strerror or error}") from None
         except (ValueError, RecursionError) as error:
             if isinstance(error, InputError):
                 raise
-            raise InputError(f"{name} is no calibration: it is not JSON ({error})") from None
+            raise InputError(f"{name} is no calibration: it is not JSON, or has a key twice ({error})") from None
         if not isinstance(fields, dict) or fields.get("format") != _FORMAT:
             found = show_value(fields.get("format")) if isinstance(fields, dict) else type(fields).__name__
             raise InputError(
@@ -228,6 +244,13 @@ class Calibration:
             found_one: Self = from_plain(cls, fields, of="a calibration", missing="calibrate again")
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
+        if "sha256" not in fields:
+            raise InputError(f"{name} has no field 'sha256', the digest of its values: run `calibrate` again")
+        if fields["sha256"] != found_one.sha256:
+            raise InputError(
+                f"{name} was changed after `calibrate` wrote it: its values do not have the digest in its field "
+                "'sha256'. Run `calibrate` again, or take the file as it was written"
+            )
         return found_one
 
     def save(self, path: str | PathLike[str]) -> None:
@@ -237,8 +260,11 @@ class Calibration:
 
     def to_json(self) -> str:
         """Return the text of the file."""
-        fields = to_json_value({"format": _FORMAT, **asdict(self)})
+        fields = {**self._fields(), "sha256": self.sha256}
         return json.dumps(fields, indent=1, ensure_ascii=False, allow_nan=False)
+
+    def _fields(self) -> dict[str, Any]:
+        return to_json_value({"format": _FORMAT, **asdict(self)})  # type: ignore[no-any-return]  # a dict stays a dict
 
     def _oriented(self, scores: Mapping[str, float | None]) -> list[float]:
         values = []
@@ -299,11 +325,15 @@ def _score_rules(calibration: Calibration) -> Rules:
     yield labels.rule in LABEL_RULES, "labels.rule", labels.rule, f"one of {', '.join(LABEL_RULES)}"
     for part in ("fit", "certify"):
         wrong, count = getattr(labels, f"wrong_{part}"), getattr(labels, f"n_{part}")
+        yield count <= _MOST_GROUPS, f"labels.n_{part}", count, f"at most {_MOST_GROUPS:,}"
         yield 0 <= wrong <= count, f"labels.wrong_{part}", wrong, f"from 0 to labels.n_{part}, {count}"
     quantiles = calibration.quantiles
+    few = f"at most {_MOST_POINTS:,}"
+    yield len(quantiles) <= _MOST_POINTS, "quantiles (length)", len(quantiles), few
     yield all(map(math.isfinite, quantiles)), "quantiles", quantiles, "finite numbers"
     yield list(quantiles) == sorted(quantiles), "quantiles", quantiles, "numbers that do not decrease"
-    yield calibration.unknown >= 0, "unknown", calibration.unknown, "a number from 0"
+    groups = labels.n_fit + labels.n_certify
+    yield 0 <= calibration.unknown <= groups, "unknown", calibration.unknown, f"from 0 to the {groups} labelled groups"
 
 
 def _parameter_rules(calibration: Calibration) -> Rules:
@@ -315,6 +345,7 @@ def _parameter_rules(calibration: Calibration) -> Rules:
         is_right = len(numbers) == size and all(map(math.isfinite, numbers))
         yield is_right, f"parameters.{name}", numbers, f"a list of {size} finite numbers"
     yield all(scale > 0 for scale in p.scale), "parameters.scale", p.scale, "numbers above 0"
+    yield len(p.x) <= _MOST_POINTS, "parameters.x (length)", len(p.x), f"at most {_MOST_POINTS:,}"
     fewest = {"platt": 0, "isotonic": 1, "histogram": 0}[method]
     is_right = len(p.x) >= fewest and all(map(math.isfinite, p.x)) and all(low < high for low, high in pairwise(p.x))
     yield is_right, "parameters.x", p.x, "finite numbers that increase"
@@ -343,7 +374,14 @@ def _guarantee_rules(calibration: Calibration) -> Rules:
     yield 0 <= guarantee.wrong <= answered, "guarantee.wrong", guarantee.wrong, f"from 0 to {answered}"
     is_right = threshold is None or (math.isfinite(threshold) and answered > 0)
     yield is_right, "guarantee.threshold", threshold, "a finite number with answered groups, or null"
-    if threshold is not None:
+    bound = guarantee.upper_bound
+    if threshold is None:
+        yield answered == 0, "guarantee.answered", answered, "0, because there is no threshold"
+        yield bound is None, "guarantee.upper_bound", bound, "null, because there is no threshold"
+    else:
         enough = guarantee.wrong <= most_wrong(answered, guarantee.alpha, guarantee.delta)
         found = f"{guarantee.wrong} wrong of {answered} answered groups"
         yield enough, "guarantee.threshold", found, "few enough wrong answers for alpha and delta, or no threshold"
+        exact = upper_bound(guarantee.wrong, answered, guarantee.delta)
+        is_right = bound is not None and math.isclose(bound, exact, rel_tol=1e-9)
+        yield is_right, "guarantee.upper_bound", bound, f"the exact bound of {found}, {exact:.6g}"

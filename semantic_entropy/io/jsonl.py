@@ -16,7 +16,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.files import close_flushed, open_append, remove, write_lines
 from semantic_entropy.io.fingerprints import RunChoices
 from semantic_entropy.io.readers.input_file import InputFile
-from semantic_entropy.io.readers.json_array import nested_rows, unique_keys
+from semantic_entropy.io.readers.json_array import nested_rows
 from semantic_entropy.io.result_lines import KeyIndex, ResultLines
 from semantic_entropy.io.rows import (
     InputRow,
@@ -29,6 +29,7 @@ from semantic_entropy.io.rows import (
     has_nan,
     json_fields,
 )
+from semantic_entropy.plain_fields import unique_keys
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import RESULT_FIELDS, FieldNames, bare_name, free_name
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections import Counter
 from collections.abc import Generator, Mapping
 from typing import IO, Any
 
@@ -15,6 +14,7 @@ from semantic_entropy.clusters import is_messages, read_replies
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.readers.input_file import InputFile
 from semantic_entropy.io.rows import InputRow, RowCheck, RowReader, check_row
+from semantic_entropy.plain_fields import unique_keys
 from semantic_entropy.tables import FieldNames
 
 _PIECE = 2**16  # bytes read at once, doubled while a row is not complete
@@ -62,15 +62,6 @@ def nested_rows(fields: Mapping[str, Any]) -> str:
     return (
         f". If {lists[0]!r} has the rows, take them out with: jq -c '.[{json.dumps(lists[0])}][]' FILE" if lists else ""
     )
-
-
-def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """The `object_pairs_hook` of rows. Raise ValueError if an object has a key twice: a value would be lost."""
-    fields = dict(pairs)
-    if len(fields) < len(pairs):
-        key, count = Counter(key for key, _ in pairs).most_common(1)[0]
-        raise ValueError(f"an object has the key {key!r:.80} {count} times")
-    return fields
 
 
 def array_items(file: InputFile) -> Generator[Any, None, None]:

@@ -276,8 +276,15 @@ def changed(path, value):
         (["guarantee", "answered"], 61),
         (["guarantee", "wrong"], 10),
         (["guarantee", "groups"], 61),
+        (["guarantee", "upper_bound"], None),
+        (["guarantee", "upper_bound"], 0.01),
+        (["unknown"], 81),
+        (["labels", "n_certify"], 10**12),
+        (["labels", "n_fit"], 10**4000),
         (["quantiles"], [1.0, 0.0]),
         (["quantiles"], [None]),
+        (["quantiles"], [0.0] * 5001),
+        (["parameters", "x"], list(range(5001))),
         (["guarantee"], ...),
         (["labels"], []),
     ],
@@ -289,6 +296,68 @@ def test_a_wrong_value_in_a_file_is_an_error_that_names_its_field(path, value, t
         Calibration.load(file)
     assert str(path[0]) in str(error.value)
     assert str(file) in str(error.value)
+
+
+def edited(tmp_path, *replacements):
+    """The file of a calibration after an edit of its text."""
+    text = make().to_json()
+    for old, new in replacements:
+        assert old in text
+        text = text.replace(old, new, 1)
+    (tmp_path / "calibration.json").write_text(text, encoding="utf-8")
+    return tmp_path / "calibration.json"
+
+
+@pytest.mark.parametrize(
+    "replacements",
+    [
+        [('"higher_is_uncertain": true', '"higher_is_uncertain": false')],
+        [('"threshold": 0.0', '"threshold": 0.9')],
+        [('"quantiles": [\n  0.0,\n  0.0,\n  1.0\n ]', '"quantiles": []')],
+        [('"intercept": -1.0', '"intercept": -9.0')],
+        [('"model": "m"', '"model": "another"')],
+        [('"wrong_fit": 5', '"wrong_fit": 4')],
+        [('"sha256": "', '"sha256": "0')],
+        [('"sha256": "', '"sha256": 1, "is": "')],
+    ],
+)
+def test_a_file_that_was_edited_is_not_believed(replacements, tmp_path):
+    with pytest.raises(InputError, match=r"was changed after `calibrate` wrote it: .*Run `calibrate` again"):
+        Calibration.load(edited(tmp_path, *replacements))
+
+
+def test_a_key_that_is_there_twice_is_an_error(tmp_path):
+    with pytest.raises(InputError, match="the key 'threshold' 2 times"):
+        Calibration.load(edited(tmp_path, ('"threshold": 0.0', '"threshold": 0.0, "threshold": 0.0')))
+
+
+def test_a_file_without_a_digest_says_what_to_do(tmp_path):
+    with pytest.raises(InputError, match=r"no field 'sha256'.*run `calibrate` again"):
+        Calibration.load(edited(tmp_path, ('"sha256"', '"digest"')))
+
+
+def test_another_layout_of_the_same_values_is_the_same_calibration(tmp_path):
+    file = tmp_path / "calibration.json"
+    fields = json.loads(make().to_json())
+    file.write_text(json.dumps(dict(reversed(fields.items()))).replace("-1.0", "-1"), encoding="utf-8-sig")
+    assert Calibration.load(file) == make()
+    assert fields["sha256"].startswith(make().digest)
+
+
+@pytest.mark.parametrize("count", [10**7, 10**12, 10**18])
+def test_a_hostile_count_of_groups_is_not_summed_one_by_one(count, tmp_path, monkeypatch):
+    from semantic_entropy.decisions import guarantee
+
+    steps, tail = [], guarantee.binomial_tail
+    monkeypatch.setattr(guarantee, "binomial_tail", lambda k, n, p: steps.append(n) or tail(k, n, p))
+    fields = json.loads(make().to_json())
+    fields["labels"] |= {"n_certify": count, "wrong_certify": count // 2}
+    fields["guarantee"] |= {"alpha": 0.5, "groups": count, "answered": count, "wrong": count // 2 - count // 1000}
+    (tmp_path / "calibration.json").write_text(json.dumps(fields))
+    with pytest.raises(InputError):
+        Calibration.load(tmp_path / "calibration.json")
+    assert len(steps) < 300
+    assert max(steps) <= 10**7
 
 
 @pytest.mark.parametrize(
@@ -306,7 +375,7 @@ def test_a_missing_and_a_huge_file_are_errors(tmp_path):
         Calibration.load(tmp_path / "none.json")
     with pytest.raises(InputError, match="cannot be read"):
         Calibration.load(tmp_path)
-    (tmp_path / "huge.json").write_bytes(b" " * 10_000_001)
+    (tmp_path / "huge.json").write_bytes(b" " * 300_001)
     with pytest.raises(InputError, match="too large"):
         Calibration.load(tmp_path / "huge.json")
 
