@@ -132,9 +132,10 @@ class Chromium:
         size = {"width": width, "height": height, "deviceScaleFactor": 2 if phone else 1, "mobile": phone}
         self.send("Emulation.setDeviceMetricsOverride", **size)
 
-    def media(self, media: str = "", scheme: str = "light") -> None:
-        """Show the page as on paper ("print"), or with a colour scheme."""
+    def media(self, media: str = "", scheme: str = "light", *, forced_colors: bool = False) -> None:
+        """Show the page as on paper ("print"), with a colour scheme, or with the few colours of the system."""
         features = {"prefers-color-scheme": scheme, "prefers-reduced-motion": "reduce"}
+        features["forced-colors"] = "active" if forced_colors else "none"
         listed = [{"name": name, "value": value} for name, value in features.items()]
         self.send("Emulation.setEmulatedMedia", media=media, features=listed)
 

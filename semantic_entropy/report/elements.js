@@ -91,16 +91,16 @@ function shareBar(row) {
   for (const group of groups) {
     if (group.share <= 0) continue;
     const part = element("span", { class: group.style, title: `${group.name} ${percent(group.share)}` });
-    part.textContent = group.share >= 0.06 ? group.name : "";
+    part.textContent = group.share >= 0.06 && group.answer !== null ? group.name : ""; // stripes are no background for a text
     part.style.flex = `${group.share} 1 0`;
     bar.append(part);
   }
   return bar;
 }
 
-function labelChip(row) {
+function labelChip(row, before = "") {
   if (row.wrong === undefined) return null;
-  return element("span", { class: `chip ${row.wrong ? "wrong" : "right"}` }, row.wrong ? "wrong" : "right");
+  return element("span", { class: `chip ${row.wrong ? "wrong" : "right"}` }, before + (row.wrong ? "wrong" : "right"));
 }
 
 function decisionChip(row) {

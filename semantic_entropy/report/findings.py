@@ -9,13 +9,18 @@ largest meaning:
     unknown     fewer than two valid answers: nothing can be compared
 
 Rows are ranked by p(wrong) if they are calibrated, else by the entropy (nats): the most uncertain row is first. Among
-equal values, the row whose largest meaning has the smaller share is first, then the order of the file. A row in the
-band `unknown` is not in the ranking; the report counts these rows beside the list, because there is no answer to check.
+equal values, the row whose largest meaning has the smaller share is first, then the order of the file; the report says
+how many rows are equal in both. A row in the band `unknown` is not in the ranking; the report counts these rows beside
+the list, because there is no answer to check.
+
+Judges that compare words and numbers find equal meanings of short answers. Of long answers they find equal wordings, so
+a report of long answers says it (`compared_by_words`).
 """
 
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -29,6 +34,8 @@ from semantic_entropy.types import Usage
 
 Band = Literal["agree", "majority", "split", "unknown"]
 BANDS: tuple[Band, ...] = get_args(Band)
+_WORD_JUDGES = ("exact", "ngram", "text")
+_SHORT = 10  # words of an answer: a name, a number, a phrase
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,10 @@ class ResponseAgreement:
             return f"{plural(self.largest, 'valid answer')} in {plural(self.counted, 'response')}: nothing to compare"
         if self.band == "agree":
             return f"all {self.counted} responses mean the same"
+        if self.largest == 1 and self.invalid:
+            return (
+                f"{self.invalid} of {self.counted} responses without a valid answer; no two of the others mean the same"
+            )
         if self.largest == 1:
             return f"{self.counted} responses, and no two of them mean the same"
         only = "only " if self.band == "split" else ""
@@ -100,15 +111,51 @@ def decision(row: ReportRow) -> tuple[str, list[str]] | None:
 
 def ranking(rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement]) -> list[int]:
     """Return the indices of the rows: the most uncertain first, those without a known score at the end."""
+    keys = _rank_keys(rows, agreements)
+    return sorted(range(len(rows)), key=lambda i: (*keys[i], i))
+
+
+def equally_uncertain(
+    rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement], order: Sequence[int], shown: int
+) -> int:
+    """Return how many rows are as uncertain as the last of the first `shown` rows; 0: all of them are shown.
+
+    Args:
+        rows: the rows.
+        agreements: how far the responses of each row agree.
+        order: the ranking.
+        shown: the number of rows that are shown first.
+    """
+    keys = _rank_keys(rows, agreements)
+    if len(order) <= shown or keys[order[shown]] != keys[order[shown - 1]]:
+        return 0
+    if agreements[order[shown]].band in ("unknown", "agree"):  # nothing to check
+        return 0
+    return keys.count(keys[order[shown]])
+
+
+def _rank_keys(rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement]) -> list[tuple[float, float]]:
     score = rank_score(rows)
+    found = []
+    for row, agreement in zip(rows, agreements, strict=True):
+        value = score_of(row.result, score)
+        unknown = value is None or agreement.band == "unknown"
+        share = agreement.largest / agreement.counted if agreement.counted else 0.0
+        found.append((math.inf if unknown or value is None else -round(value, 9), share))
+    return found
 
-    def key(i: int) -> tuple[float, float, int]:
-        value = score_of(rows[i].result, score)
-        unknown = value is None or agreements[i].band == "unknown"
-        share = agreements[i].largest / agreements[i].counted if agreements[i].counted else 0.0
-        return (math.inf if unknown or value is None else -round(value, 9), share, i)
 
-    return sorted(range(len(rows)), key=key)
+def compared_by_words(rows: Sequence[ReportRow]) -> tuple[str, int] | None:
+    """Return the judge and the median number of words of its answers, if it compares words and the answers are long."""
+    lengths: dict[str, list[int]] = {}
+    for row in rows:
+        judge = row.result.provenance.equivalence.partition("(")[0]
+        if judge in _WORD_JUDGES:
+            lengths.setdefault(judge, []).extend(len(answer.split()) for answer in row.result.answers if answer)
+    words = {judge: int(statistics.median(each)) for judge, each in lengths.items() if each}
+    return max(
+        ((judge, each) for judge, each in words.items() if each > _SHORT), key=lambda pair: pair[1], default=None
+    )
 
 
 def rank_score(rows: Iterable[ReportRow]) -> str:

@@ -4,26 +4,31 @@ function overall() {
   const { rows, bands, responses, entropy, normalized, labelled, wrong, wrong_agree: sure, warned } = DATA.totals;
   document.title = `${DATA.title} – semantic entropy`;
   byId("title").textContent = DATA.title;
-  byId("made").textContent = `${plural(rows, "question")}, ${plural(responses, "response")} · made ${DATA.made} by semantic-entropy ${DATA.version}`;
-  const share = (number) => `${count(number)} of ${plural(rows, "question")} (${percent(number / rows)})`;
-  const sentences = [
-    `In ${share(bands.split)} no meaning has more than half of the responses: check these answers.`,
-    `In ${share(bands.agree)} all responses mean the same.`,
-  ];
-  if (labelled) sentences.push(`${percent(wrong / labelled)} of the ${count(labelled)} labelled answers are wrong; in ${count(sure)} of these all responses agree, so no comparison of responses can find them.`);
+  const judge = DATA.totals.judges.length === 1 ? `, compared by the judge ${DATA.totals.judges[0][0]}` : "";
+  byId("made").textContent = `Semantic entropy of ${plural(responses, "response")} to ${plural(rows, "question")}${judge} · made ${DATA.made} by semantic-entropy ${DATA.version}`;
+  const sentences = [bands.split
+    ? `${count(bands.split)} of ${plural(rows, "question")} (${percent(bands.split / rows)}) have no majority: check these answers before you use them.`
+    : rows > bands.unknown
+      ? `In each of the ${plural(rows - bands.unknown, "question")} that can be compared, more than half of the responses mean the same.`
+      : "No question has two valid answers, so nothing can be compared."];
+  if (labelled) sentences.push(`${percent(wrong / labelled)} of the ${count(labelled)} labelled answers are wrong${sure ? `; ${count(sure)} of these cannot be found by comparison, because all responses agree` : ""}.`);
   byId("lead").textContent = sentences.join(" ");
+  if (DATA.words) {
+    const [name, length] = DATA.words;
+    byId("lead").after(element("p", { class: "notice" }, "The judge ", shown("b", name), ` compares words and numbers, and half of the answers here have ${count(length)} words or more. Answers that say the same in other words count as different: measure again with a judge that has a model, such as `, element("b", {}, "nli"), "."));
+  }
   for (const [band, [title, text]] of Object.entries(BANDS)) {
     if (!bands[band]) continue;
     byId("bands").append(element("button", { type: "button", class: band, value: band, "aria-pressed": "false", onclick: () => { showOnly({ band: state.band === band ? "" : band }); byId("all").scrollIntoView(); } },
-      element("strong", {}, count(bands[band])), `${title}, ${percent(bands[band] / rows)}`, element("small", {}, text)));
+      element("strong", {}, count(bands[band])), ` ${title}, ${percent(bands[band] / rows)}`, element("small", {}, text)));
   }
   const tile = (title, value, note = "") => element("div", {}, element("dt", {}, title), element("dd", {}, value, note && element("small", {}, ` ${note}`)));
   const auroc = DATA.labelled?.scores[0].metrics.auroc;
   byId("tiles").append(
-    tile("Mean entropy", `${fixed(entropy, 2)} nats`, `${percent(normalized)} of the maximum`),
-    labelled ? tile("Right answers", percent(1 - wrong / labelled), `of ${count(labelled)} labelled`) : "",
-    auroc ? tile("Wrong answers are found", `AUROC ${fixed(auroc[0], 2)}`, auroc[1] === null ? "" : `${fixed(auroc[1], 2)} to ${fixed(auroc[2], 2)}`) : "",
-    tile("With notes or warnings", count(DATA.rows.filter((row) => row.why.length > 1).length)),
+    tile("Mean entropy (0: all agree)", `${fixed(entropy, 2)} nats`, `${percent(normalized)} of the maximum`),
+    labelled ? tile("Labelled right", percent(1 - wrong / labelled), `of ${count(labelled)}`) : "",
+    auroc ? tile("A wrong answer ranks above a right one", `in ${percent(auroc[0])} of pairs`, `AUROC${auroc[1] === null ? "" : `, 95% interval ${fixed(auroc[1], 2)} to ${fixed(auroc[2], 2)}`}`) : "",
+    tile("Questions with warnings", count(DATA.rows.filter((row) => row.why.length > 1).length)),
     DATA.totals.undecided ? tile("Undecided pairs", percent(DATA.totals.undecided / DATA.totals.pairs), `of ${count(DATA.totals.pairs)}`) : "",
     DATA.totals.costs.map(([title, cost]) => tile(`Cost of ${title}`, cost)));
 }
@@ -31,14 +36,22 @@ function overall() {
 function firstCard(i) {
   const row = DATA.rows[i];
   const [main, ...notes] = words(row.why);
-  return element("li", {}, element("div", {},
-    shown("p", row.question ?? row.id, { class: "question clamp" }),
-    element("p", { class: "why" }, element("span", { class: "label" }, "Why:"), main, notes.length > 0 && ` · ${notes.join(" · ")}`),
-    row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, "Answer with most support:"), shown("bdi", row.answer)),
+  const card = element("li");
+  const button = element("button", { type: "button", class: "link", "aria-expanded": "false", onclick: () => {
+    const opened = card.querySelector(".opened");
+    button.setAttribute("aria-expanded", String(!opened));
+    if (opened) opened.remove();
+    else card.append(element("div", { class: "opened" }, detail(row)));
+  } }, "All responses", element("span", { class: "hidden-text" }, ` to question ${row.rank + 1}`));
+  card.append(
+    element("div", {},
+      shown("p", row.question ?? row.id, { class: "question clamp two" }),
+      row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, `Answer (${row.largest} of ${row.counted}):`), shown("bdi", row.answer)),
+      element("p", { class: "why clamp two" }, element("span", { class: "label" }, "Why:"), main, notes.length > 0 && ` · ${notes.join(" · ")}`)),
     element("div", { class: "facts" }, shareBar(row),
-      element("span", {}, DATA.score === "p_wrong" ? `p(wrong) ${percent(row.score)}` : `entropy ${fixed(row.entropy, 2)} nats`),
-      decisionChip(row), labelChip(row),
-      element("button", { type: "button", class: "link", onclick: () => goTo(i) }, "See all responses", element("span", { class: "hidden-text" }, ` to question ${row.rank + 1}`)))));
+      element("span", {}, DATA.score === "p_wrong" ? `p(wrong) ${percent(row.score)}` : `entropy ${fixed(row.entropy, 2)}`),
+      decisionChip(row), labelChip(row, "labelled "), button));
+  return card;
 }
 
 function checkFirst() {
@@ -51,9 +64,10 @@ function checkFirst() {
     more.textContent = `Show ${Math.min(5, ranked.length - end)} more`;
     more.hidden = end === ranked.length;
   }
-  add(5);
+  add(DATA.first);
   const by = DATA.score === "p_wrong" ? "by the calibrated probability that the answer is wrong" : "by semantic entropy";
-  byId("first-note").textContent = ranked.length ? `The most uncertain answers, ${by}.` : "No question has responses that disagree.";
+  const equal = DATA.equal ? ` ${plural(DATA.equal, "question")} are as uncertain as number ${DATA.first}: equal ones are in the order of the file.` : "";
+  byId("first-note").textContent = ranked.length ? `The most uncertain answers, ${by}.${equal}` : "No question has responses that disagree.";
   byId("first-more").append(more);
   const unknown = DATA.totals.bands.unknown;
   if (unknown) {
@@ -87,9 +101,9 @@ function charts() {
 
 function method() {
   const { judges, pairs, cached, undecided } = DATA.totals;
-  const lines = judges.map(([judge, reason, rows, compared]) => [judge, reason, rows === null ? "" : count(rows), count(compared)]);
   byId("method-body").append(
-    numbersTable("Judges", ["judge", "why", "questions", "pairs compared"], lines),
+    element("ul", { class: "plain" }, judges.map(([judge, reason, rows, compared]) => element("li", {}, "judge ", shown("bdi", judge),
+      " (", shown("bdi", reason), `): ${plural(compared, "pair")}${rows === null ? "" : ` of ${plural(rows, "question")}`}`))),
     element("p", {}, `${plural(pairs, "pair")} compared, ${count(cached)} of them from the cache; ${count(undecided)} undecided, which count as different.`));
   const { rows, problems, unmeasured } = DATA.left_out;
   if (unmeasured) byId("method-body").append(element("p", { class: "notice" }, `${plural(unmeasured, "row")} of the input could not be measured and have no result: see the file of bad rows beside the source.`));

@@ -22,7 +22,16 @@ from semantic_entropy.html_views.offline_page import offline_page
 from semantic_entropy.io import InputOptions
 from semantic_entropy.plain_text import one_line, plural, shorten, to_json_value
 from semantic_entropy.report.curves import histogram, labelled_curves
-from semantic_entropy.report.findings import ResponseAgreement, rank_score, ranking, reasons, score_of, totals
+from semantic_entropy.report.findings import (
+    ResponseAgreement,
+    compared_by_words,
+    equally_uncertain,
+    rank_score,
+    ranking,
+    reasons,
+    score_of,
+    totals,
+)
 from semantic_entropy.report.row_fields import Texts, row_fields
 from semantic_entropy.report.scored_rows import ScoredRows, given_rows, read_scored, unmeasured_rows
 from semantic_entropy.results import Result
@@ -45,6 +54,7 @@ class ReportSummary:
         problems: what is wrong with the first of them.
         first: the rows to check first, as (id, question or answer, reason).
         size: the size of the file in bytes.
+        equal: the number of rows that are as uncertain as the last one of `first`; 0: `first` has all of them.
     """
 
     path: str
@@ -53,11 +63,13 @@ class ReportSummary:
     problems: tuple[str, ...]
     first: tuple[tuple[str, str, str], ...]
     size: int
+    equal: int = 0
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {plural(self.rows, 'row')}, {self.size / 1e6:.1f} MB"]
         if self.first:
-            lines += ["check first:"]
+            equal = f" ({self.equal:,} rows are as uncertain as the last of these)" if self.equal else ""
+            lines += [f"check first{equal}:"]
             lines += [
                 f"  {one_line(name)}  {shorten(text, 60)}\n      {one_line(why)}" for name, text, why in self.first
             ]
@@ -105,11 +117,11 @@ def write_report(
         check_distinct({"input": Path(fspath(source)), "report": Path(path)})
     names = FieldNames(responses, question)
     rows = _read(source, questions, calibration, label, correct, names, input_format)
-    text, first = _page(rows, _title(source, title))
+    text, first, equal = _page(rows, _title(source, title))
     content = text.encode()
     with replacement(Path(path)) as temporary:
         temporary.write_bytes(content)
-    return ReportSummary(path, len(rows.rows), rows.left_out, tuple(rows.problems), first, len(content))
+    return ReportSummary(path, len(rows.rows), rows.left_out, tuple(rows.problems), first, len(content), equal)
 
 
 def report_html(
@@ -162,11 +174,11 @@ def _read(
     return rows
 
 
-def _page(rows: ScoredRows, title: str) -> tuple[str, tuple[tuple[str, str, str], ...]]:
-    """Return the text of the page, and the rows to check first."""
+def _page(rows: ScoredRows, title: str) -> tuple[str, tuple[tuple[str, str, str], ...], int]:
+    """Return the text of the page, the rows to check first, and how many rows are equal to the last of them."""
     data, first = report_data(rows, title)
     script = "\n".join(map(_text, _SCRIPTS))
-    return offline_page(_text("page.html"), _text("page.css"), script, data), first
+    return offline_page(_text("page.html"), _text("page.css"), script, data), first, data["equal"] if first else 0
 
 
 def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tuple[str, str, str], ...]]:
@@ -186,6 +198,9 @@ def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tup
         "score": score,
         "totals": totals(rows.rows, agreements),
         "left_out": {"rows": rows.left_out, "problems": rows.problems, "unmeasured": rows.unmeasured},
+        "first": _FIRST,
+        "equal": equally_uncertain(rows.rows, agreements, order, _FIRST),
+        "words": compared_by_words(rows.rows),
         "histogram": histogram([score_of(row.result, score) for row in rows.rows], [row.wrong for row in rows.rows]),
         "labelled": labelled_curves(rows.rows, score),
         "texts": texts.listed,

@@ -50,10 +50,10 @@ function detail(row) {
   const left = element("div", {},
     row.question !== null && [element("h3", {}, "Question"), responseText(row.question)],
     row.greedy !== undefined && [element("h3", {}, "Greedy answer"), responseText(row.greedy)],
-    element("h3", {}, `${plural(groups.filter((group) => group.answer !== null).length, "meaning")} in ${plural(row.responses.length, "response")}`),
+    element("h3", {}, `${plural(groups.filter((group) => group.answer !== null).length, "meaning")} in ${plural(row.responses.length, "response")}${row.valid < row.responses.length ? `, ${count(row.responses.length - row.valid)} of them without a valid answer` : ""}`),
     shareBar(row), groups.map((group) => meaningBlock(row, group, answers)));
   const undecided = (row.undecided ?? []).map(([a, b, reason]) => `“${a.slice(0, 120)}” and “${b.slice(0, 120)}”: ${reason}`);
-  const facts = row.scores.map(([name, value]) => [DATA.texts[name], fixed(value, 4)]);
+  const facts = row.scores.map(([name, value]) => [DATA.texts[name], Number.isInteger(value) ? count(value) : fixed(value, 4)]);
   const right = element("div", {},
     row.action && [element("h3", {}, "Decision"), element("p", {}, decisionChip(row), ` ${ACTIONS[row.action]}`)],
     row.action && element("ul", { class: "plain" }, words(row.basis).map((line) => shown("li", line))),

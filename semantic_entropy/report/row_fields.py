@@ -96,9 +96,11 @@ def _method(provenance: Provenance) -> list[str]:
     """Return "name: value" of each choice that decides about the result."""
     fields = {field.name: getattr(provenance, field.name) for field in dataclasses.fields(provenance)}
     versions = ", ".join(f"{name} {value}" for name, value in fields.pop("versions").items())
-    lines = [
-        f"{name.replace('_', ' ')}: {value}" for name, value in fields.items() if name not in _OF_EACH_ROW and value
-    ]
+    lines = []
+    for name, value in fields.items():
+        if name not in _OF_EACH_ROW and value:
+            text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+            lines.append(f"{name.replace('_', ' ')}: {text}")
     return [*lines, f"versions: {versions}"]
 
 

@@ -64,7 +64,7 @@ function cell(column, row) {
       return element("td", attributes, row.answer === null ? element("span", { class: "quiet" }, "no valid answer") : shown("div", row.answer, { class: "clamp" }));
     case "agreement":
       return element("td", attributes, shareBar(row), element("span", { class: "quiet" }, row.band === "unknown" ? BANDS.unknown[0].toLowerCase() : `${row.largest} of ${row.counted}`,
-        row.why.length > 1 && element("span", { class: "warning", title: words(row.why.slice(1)).join("\n") }, ` · ${plural(row.why.length - 1, "note")}`)));
+        row.why.length > 1 && element("span", { class: "warning", title: words(row.why.slice(1)).join("\n") }, ` · ${plural(row.why.length - 1, "warning")}`)));
     case "score":
       return element("td", { ...attributes, class: "number c-score" }, DATA.score === "p_wrong" ? percent(row.score) : fixed(row.score));
     case "entropy":
@@ -168,7 +168,7 @@ function filters() {
     hasActions ? choice("action", "Decision", [["", "All"], ...Object.entries(ACTIONS).filter(([action]) => DATA.rows.some((row) => row.action === action))]) : "",
     hasLabels ? choice("label", "Label", [["", "All"], ["1", "Wrong"], ["0", "Right"], ...(totals.labelled < totals.rows ? [["none", "No label"]] : [])]) : "",
     sources.length > 1 && sources.length <= 40 ? choice("source", "Source", [["", "All"], ...sources.map((source) => [source, source])]) : "",
-    element("label", { class: "check" }, element("input", { type: "checkbox", name: "warned", onchange: (event) => { state.warned = event.target.checked; state.page = 0; refresh(); } }), "With notes or warnings"),
+    element("label", { class: "check" }, element("input", { type: "checkbox", name: "warned", onchange: (event) => { state.warned = event.target.checked; state.page = 0; refresh(); } }), "With warnings"),
     element("button", { type: "reset" }, "Clear filters"));
   byId("filters").addEventListener("submit", (event) => event.preventDefault());
   byId("filters").addEventListener("reset", () => showOnly({}));
@@ -181,16 +181,6 @@ function showOnly(chosen) {
   for (const name of ["search", "band", "action", "label", "source"]) if (form.elements[name]) form.elements[name].value = state[name];
   form.elements.warned.checked = state.warned;
   refresh();
-}
-
-function goTo(i) {
-  showOnly({});
-  const place = order.indexOf(i);
-  state.page = Math.floor(place / state.size);
-  state.opened.add(i);
-  draw();
-  byId(`row-${i}`).scrollIntoView({ block: "start" });
-  document.querySelector(`#row-${i} .toggle`).focus({ preventScroll: true });
 }
 
 document.addEventListener("keydown", (event) => {

@@ -8,7 +8,15 @@ from dataclasses import replace
 import pytest
 
 import semantic_entropy
-from semantic_entropy.report.findings import ResponseAgreement, rank_score, ranking, reasons, totals
+from semantic_entropy.report.findings import (
+    ResponseAgreement,
+    compared_by_words,
+    equally_uncertain,
+    rank_score,
+    ranking,
+    reasons,
+    totals,
+)
 from semantic_entropy.report.scored_rows import ReportRow
 from semantic_entropy.types import Usage
 
@@ -25,6 +33,7 @@ def row(*responses, wrong=None, **changes):
         (("x", "x", "y"), "majority", "2 of 3 responses mean the same; the rest: 1 other meaning"),
         (("x", "x", "y", "z"), "split", "only 2 of 4 responses mean the same; the rest: 2 other meanings"),
         (("x", "y", "z"), "split", "3 responses, and no two of them mean the same"),
+        (("x", "y", ""), "split", "1 of 3 responses without a valid answer; no two of the others mean the same"),
         (("x", "x", ""), "majority", "2 of 3 responses mean the same; the rest: 1 without a valid answer"),
         (("x", "", ""), "unknown", "1 valid answer in 3 responses: nothing to compare"),
         (("", ""), "unknown", "0 valid answers in 2 responses: nothing to compare"),
@@ -57,6 +66,28 @@ def test_a_row_with_an_unknown_entropy_never_ranks_as_certain_or_uncertain():
 def test_rows_with_equal_entropies_are_ranked_by_the_share_of_the_largest_meaning():
     rows = [row("x", "x", "y", entropy=1.0), row("x", "y", "z", entropy=1.0), row("a", "b", "c", entropy=1.0)]
     assert ranking(rows, [ResponseAgreement.of(each.result) for each in rows]) == [1, 2, 0]
+
+
+def test_rows_that_only_the_order_of_the_file_puts_behind_the_first_ones_are_counted():
+    rows = [row("x", "y"), row("a", "b"), row("x", "y"), row("x", "x", "y"), row("x", "x"), row("y", "y")]
+    agreements = [ResponseAgreement.of(each.result) for each in rows]
+    order = ranking(rows, agreements)
+    assert [equally_uncertain(rows, agreements, order, shown) for shown in (1, 2, 3, 4, 5, 6)] == [3, 3, 0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("judge", "answer", "found"),
+    [
+        ("text", "Paris", None),
+        ("text", "the capital of France is the city of Paris, by the river Seine", ("text", 13)),
+        ("ngram(n=2)", "the capital of France is the city of Paris, by the river Seine", ("ngram", 13)),
+        ("nli", "the capital of France is the city of Paris, by the river Seine", None),
+    ],
+)
+def test_a_judge_that_compares_words_is_named_if_the_answers_are_long(judge, answer, found):
+    given = row(answer, answer)
+    provenance = replace(given.result.provenance, equivalence=judge)
+    assert compared_by_words([replace(given, result=replace(given.result, provenance=provenance))]) == found
 
 
 def test_calibrated_rows_are_ranked_by_the_probability_of_a_wrong_answer():

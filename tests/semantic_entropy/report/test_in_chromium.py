@@ -107,6 +107,10 @@ def test_a_search_in_the_answers_and_the_filters_show_the_rows_that_match(opened
         "select.dispatchEvent(new Event('change')); })()"
     )
     assert shown_count(opened) == sum(row["source"] == "odd" for row in expected)
+    opened.press("/")
+    opened.type("x")
+    opened.wait(f"{COUNT}.startsWith('No question')")
+    assert opened.evaluate("getComputedStyle(document.getElementById('pager')).display") == "none"
     opened.click("#filters [type=reset]")
     assert shown_count(opened) == 120
     opened.click("#bands .agree")
@@ -156,12 +160,35 @@ def test_a_row_opens_to_its_meanings_by_the_keyboard(opened, rows):
     assert opened.evaluate("document.activeElement.textContent").endswith("1")
 
 
-def test_the_answers_to_check_first_lead_to_their_row(opened):
-    opened.click("#bands .agree")  # a filter that hides them
+def test_an_answer_to_check_first_opens_to_its_responses_where_it_is(opened, rows):
     opened.click("#first-list .link")
     assert opened.evaluate("document.activeElement.getAttribute('aria-expanded')") == "true"
-    (question,) = texts(opened, "tr.row:has(+ tr > td.detail) .c-question")
-    assert question == texts(opened, "#first-list .question")[0]
+    (row,) = [each for each in rows if [each["question"]] == texts(opened, "#first-list .question")[:1]]
+    told = f"{sum(each['representative'] is not None for each in row['clusters'])} meanings in 8 responses"
+    told += f", {row['invalid']} of them without a valid answer" * (row["invalid"] > 0)
+    assert told in texts(opened, "#first-list .opened h3")
+    assert set(texts(opened, "#first-list .opened li .text")) - {"(empty)"} == set(row["responses"]) - {""}
+    opened.press("Enter")
+    assert texts(opened, "#first-list .opened") == []
+
+
+def test_the_page_says_that_equal_questions_are_in_the_order_of_the_file_and_that_words_were_compared(tab, tmp_path):
+    long = "the capital of France is the city of Paris, by the river Seine, as all know"
+    rows = [["Rome", "Oslo", "Bern"]] * 7 + [[long, long]] * 60
+    summary = write_report(semantic_entropy.estimate(rows, equivalence="text"), tmp_path / "report.html")
+    assert "check first (7 rows are as uncertain as the last of these):" in str(summary)
+    tab.resize(1280, 900)
+    tab.media(forced_colors=True)
+    tab.open(tmp_path / "report.html")
+    tab.wait(READY)
+    assert "7 questions are as uncertain as number 5" in texts(tab, "#first-note")[0]
+    assert "half of the answers here have 16 words or more" in texts(tab, ".notice")[0]
+    assert tab.evaluate("document.querySelector('#first-list > li:nth-child(5)').getBoundingClientRect().bottom") < 900
+    bars = (
+        "[...document.querySelectorAll('#first-list li:first-child .shares span')].map((part) => getComputedStyle(part)"
+    )
+    assert len(set(tab.evaluate(f"{bars}.backgroundColor)"))) >= 3  # also with the few colours of the system
+    tab.media()
 
 
 def test_a_text_in_another_script_has_its_own_direction(opened):
@@ -205,7 +232,7 @@ def test_all_texts_have_the_contrast_that_wcag_asks_for_in_both_colour_schemes(o
         "for (let i = 0; i < 8; i++) document.body.append(element('span', {class: `mark m${i}`}, 'A'), "
         "element('span', {class: 'warning'}, '1 note'))"
     )
-    seen = ".lead|.quiet|.kicker|.why .label|.chip.wrong|.chip.right|.link|.warning|summary|th button|#bands small"
+    seen = ".lead|.quiet|.why .label|.chip.wrong|.chip.right|.link|.warning|summary|th button|#bands small"
     seen = [*seen.split("|"), "figcaption small", *(f".mark.m{i}" for i in range(8))]
     low = {name: ratio for name in seen if (ratio := opened.evaluate(f"({LUMINANCE})({json.dumps(name)})")) < 4.5}
     assert low == {}
