@@ -1,6 +1,6 @@
 """From responses to clusters: checked groups, extracted answers, judges, clusterers and conventions."""
 
-from semantic_entropy.clusters.answers import load_extractor, strip_reasoning
+from semantic_entropy.clusters.answers import WHOLE_TEXT, is_doubted, load_extractor, strip_reasoning
 from semantic_entropy.clusters.chat_replies import OF_REPLIES, is_messages, last_user_turn, read_replies
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.conventions import Convention, load_convention
@@ -12,10 +12,12 @@ from semantic_entropy.clusters.given_evidence import (
     without_dropped,
 )
 from semantic_entropy.clusters.groups import as_lists, is_batch, is_missing, many_groups, one_group
+from semantic_entropy.clusters.missing_answers import is_error_message
 
 __all__ = [
     "EVIDENCE_FIELDS",
     "OF_REPLIES",
+    "WHOLE_TEXT",
     "Clusterer",
     "Convention",
     "Equivalence",
@@ -24,6 +26,8 @@ __all__ = [
     "evidence_of_samples",
     "greedy_answer",
     "is_batch",
+    "is_doubted",
+    "is_error_message",
     "is_messages",
     "is_missing",
     "last_user_turn",

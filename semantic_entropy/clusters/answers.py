@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from decimal import Decimal
 
 from semantic_entropy.clusters.choices import choice_letter
+from semantic_entropy.clusters.missing_answers import has_no_text, is_error_message, is_placeholder
 from semantic_entropy.clusters.refusals import is_refusal
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.types import Extractor
@@ -54,9 +55,11 @@ _INVISIBLE = "".join(
 
 
 def whole(response: str) -> str | None:
-    """The whole text; None for a refusal."""
+    """The whole text; None for a refusal, an error message, and markup without text."""
     text = response.strip()
-    return None if not text.strip(_INVISIBLE) or is_refusal(text) else text
+    if not text.strip(_INVISIBLE) or is_refusal(text) or has_no_text(text) or is_error_message(text):
+        return None
+    return text
 
 
 def last_line(response: str) -> str | None:
@@ -343,6 +346,21 @@ EXTRACTORS: dict[str, Callable[[str], str | None]] = {
 }
 
 
+WHOLE_TEXT = r"extract='regex:(?s)\A.+\Z'"
+"""The option with which every text is an answer."""
+
+
+def is_doubted(answer: str | None, extract: str) -> bool:
+    """Whether an answer may stand for a missing one, such as `None`.
+
+    Args:
+        answer: the extracted answer; None: invalid, and not doubted.
+        extract: the extractor, as in `Provenance.extract`. A regular expression or a function of the user is believed.
+    """
+    named = extract in EXTRACTORS or extract.startswith("default of ")
+    return answer is not None and named and is_placeholder(answer)
+
+
 def load_extractor(extract: str | Extractor) -> Extractor:
     """Return an extractor that removes reasoning blocks before it extracts the answer.
 
@@ -359,11 +377,15 @@ def load_extractor(extract: str | Extractor) -> Extractor:
     if extract.startswith("regex:"):
         return _after_reasoning(regex(extract.removeprefix("regex:")))
     if extract in EXTRACTORS:
-        return _after_reasoning(EXTRACTORS[extract])
+        return _after_reasoning(_unless_error(EXTRACTORS[extract]))
     raise InputError(
         f"extract={extract!r} is unknown.{nearest(extract, EXTRACTORS)} "
         f"Use one of {', '.join(EXTRACTORS)}, 'regex:PATTERN', or a function from response to answer."
     )
+
+
+def _unless_error(extract: Callable[[str], str | None]) -> Extractor:
+    return lambda response: None if is_error_message(response) else extract(response)
 
 
 def _after_reasoning(extract: Extractor, *, check: bool = False) -> Extractor:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -54,24 +55,40 @@ class _Patterns(NamedTuple):
     ends: re.Pattern[str]
 
 
-@lru_cache(maxsize=1)
-def _patterns() -> _Patterns:
-    """Compile the patterns of `refusals.txt`."""
+def read_patterns(name: str, known: Mapping[str, str]) -> dict[str, list[str]]:
+    """Return the regular expressions of a file of this package, by section.
+
+    A line is an expression. `NAME = expression` before the first section names one, and `<NAME>` stands for it.
+
+    Args:
+        name: the file, such as "refusals.txt".
+        known: expressions that have a name before the file is read.
+    """
     from importlib.resources import files  # not needed to import the package
 
-    named: dict[str, str] = {}
-    sections: dict[str, list[str]] = {"": []}
+    named = dict(known)
+    sections: dict[str, list[str]] = {}
     section = ""
-    for line in files(__package__).joinpath("refusals.txt").read_text(encoding="utf-8").splitlines():
+    for line in files(__package__).joinpath(name).read_text(encoding="utf-8").splitlines():
         if line.startswith("[") and line.endswith("]"):
-            section = line.strip("[]").removeprefix("declines: ")
+            section = line[1:-1]
             sections[section] = []
         elif line and not line.startswith("#"):
             if not section:
-                name, _, pattern = line.partition(" = ")
-                named[name] = _with_named(pattern, named)
+                word, _, pattern = line.partition(" = ")
+                named[word] = _with_named(pattern, named)
             else:
-                sections[section].append(_with_named(_without_marks(line), named))
+                sections[section].append(_with_named(line, named))
+    return sections
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> _Patterns:
+    """Compile the patterns of `refusals.txt`."""
+    sections = {
+        name.removeprefix("declines: "): list(map(_without_marks, patterns))
+        for name, patterns in read_patterns("refusals.txt", {}).items()
+    }
     other = [name for name in sections if name[:1].isupper() and name not in _LATIN]
     return _Patterns(
         *(

@@ -20,6 +20,7 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, get_args
 
+from semantic_entropy.clusters import is_doubted
 from semantic_entropy.decisions.calibration import Calibration
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import one_line, plural, to_json_line
@@ -156,9 +157,10 @@ def _strictest(found: list[tuple[Action, str]], *numbers: float | None) -> Decis
 def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[str]:
     """Return the reasons why no decision can rest on a result, as phrases; empty: there is none.
 
-    There are four: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
+    There are five: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
     the time gives no answer, however equal the others are); a larger share of undecided pairs than `max_undecided`; an
-    entropy that is unknown, infinite or negative. The counts are compared with the answers and pairs of the result, so
+    entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None". The
+    counts are compared with the answers and pairs of the result, so
     that a row of a file that was edited by hand is not believed.
 
     Args:
@@ -183,4 +185,6 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[s
         reasons.append(f"{undecided} of {plural(pairs, 'pair')} undecided ({undecided / pairs:.0%})")
     if isinstance(result.entropy, bool) or not math.isfinite(result.entropy) or result.entropy < -_ROUNDING:
         reasons.append(f"the entropy is {'unknown' if math.isnan(result.entropy) else result.entropy}")
+    if is_doubted(result.answer, result.provenance.extract):
+        reasons.append(f"the answer {result.answer!r} may stand for a missing one")
     return reasons

@@ -20,7 +20,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from semantic_entropy.clusters import EVIDENCE_FIELDS, without_dropped
+from semantic_entropy.clusters import (
+    EVIDENCE_FIELDS,
+    WHOLE_TEXT,
+    is_doubted,
+    is_error_message,
+    strip_reasoning,
+    without_dropped,
+)
 from semantic_entropy.contracts import check_requirements, describe, run_estimator
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
@@ -157,7 +164,7 @@ def build_result(
         invalid=len(labels) - n_valid,
         scores={named.name: estimate.value for named, estimate in estimates},
         warnings=(
-            *_warnings(group, answers, n_valid, clustering, method.invalid),
+            *_warnings(group, answers, n_valid, clustering, method),
             *[estimate.note for _, estimate in estimates if estimate.note],
         ),
         provenance=Provenance(
@@ -299,17 +306,19 @@ _INVALID_COUNTS_AS = {
 
 
 def _warnings(
-    group: Group, answers: Sequence[str | None], n_valid: int, clustering: Clustering, invalid: str
+    group: Group, answers: Sequence[str | None], n_valid: int, clustering: Clustering, method: Method
 ) -> tuple[str, ...]:
     n, undecided = len(answers), clustering.undecided
     warnings = [group.note] if group.note else []
     if n_valid < n:
         warnings.append(
             f"{n - n_valid} of {n} answers are invalid (empty, refusal, nothing to extract): "
-            f"{_INVALID_COUNTS_AS[invalid]}"
+            f"{_INVALID_COUNTS_AS[method.invalid]}"
         )
+        warnings += _errors(group, answers)
     if n_valid < 2:
         warnings.append(f"{n_valid} valid answer{'s' * (n_valid != 1)}: nothing to compare, the entropy says little")
+    warnings += _placeholders(answers, method)
     warnings += _cut_off(group)
     if undecided:
         pair, reason = undecided[0]
@@ -319,6 +328,23 @@ def _warnings(
             f"{pair.right[:60]!r} ({reason or 'no reason given'})"
         )
     return tuple(warnings)
+
+
+def _errors(group: Group, answers: Sequence[str | None]) -> list[str]:
+    """Warn of error messages in place of answers: a client that failed has put them there."""
+    missing = [strip_reasoning(r) for r, answer in zip(group.responses, answers, strict=True) if answer is None]
+    if not (errors := [response.strip() for response in missing if is_error_message(response)]):
+        return []
+    return [f"{len(errors)} of {len(answers)} responses are error messages, such as {errors[0][:80]!r}: ask again"]
+
+
+def _placeholders(answers: Sequence[str | None], method: Method) -> list[str]:
+    """Warn of answers such as `None`."""
+    found = [answer for answer in answers if is_doubted(answer, method.extract)]
+    if not found:
+        return []
+    many = f"{len(found)} of {len(answers)} answers may stand for a missing one, such as {found[0]!r}"
+    return [f"{many}: if it is an answer to this question, pass {WHOLE_TEXT}"]
 
 
 _LONGEST_BEGINNING, _SHARE_OF_SHORTEST = 40, 0.6  # characters, share: shorter common beginnings are usual

@@ -95,11 +95,15 @@ def states_mathematics(response: str) -> bool:
     return "/" in number_of(stated_in_words(response))  # one third
 
 
+_whole = load_extractor("whole")  # None for a refusal, an error message, and markup without text
+
+
 def _answer(response: str) -> str | None:
     box = boxed(response)
     if box is not None:
         return _neighbour_boxes(response, box)
-    if is_refusal(response[max(0, response.rfind("\\boxed")) :]):
+    last_box = response.rfind("\\boxed")
+    if _whole(response) is None or (last_box >= 0 and is_refusal(response[last_box:])):
         return None
     response = without_remarks(response)
     found = _named_lines(response) or _unboxed(response)
