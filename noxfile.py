@@ -3,7 +3,8 @@
 Run it as a script; it needs only Python >= 3.11 and pip:
 
     python3 noxfile.py demo            train a tiny model with EMPO, without a network; measure it before and after
-    python3 noxfile.py tests [...]     pytest on up to four cores, with coverage; arguments replace these options
+    python3 noxfile.py tests [...]     pytest on up to four cores; arguments replace these options
+    python3 noxfile.py coverage        the same, with coverage, which takes about twice the time
     python3 noxfile.py lint            ruff and the import direction
     python3 noxfile.py types           mypy --strict on the three packages
     python3 noxfile.py docs            build the documentation; a warning is a failure; `docs serve` shows it
@@ -214,6 +215,8 @@ nox.needs_version = f">={OLDEST_NOX[0]}.{OLDEST_NOX[1]}"
 nox.options.default_venv_backend = "none"  # sessions share the environments above
 nox.options.sessions = ["tests", "lint", "types", "docs"]
 
+IN_PARALLEL = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # each worker loads torch: four take 3 GB
+
 
 def ready(session: nox.Session, prepare: Callable[[], Path]) -> Path:
     """An environment for `session`; the session fails if it cannot be installed."""
@@ -238,12 +241,16 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests in parallel, with coverage. With arguments: the chosen tests, on one core, without coverage."""
-    cores = ["-n", "auto", "--maxprocesses", "4", "--dist", "loadfile"]  # each worker loads torch: four take 3 GB
-    chosen = session.posargs or [*cores, "--cov", "--cov-report=term:skip-covered"]
+    """All tests in parallel. With arguments: the chosen tests, on one core."""
+    run(session, ready(session, project), "pytest", *(session.posargs or IN_PARALLEL))
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """All tests in parallel, with the coverage of the three packages. It takes about twice the time of `tests`."""
     # On Python 3.12 and newer coverage uses sys.monitoring, which is much faster than the tracer of 3.11.
     core = {"COVERAGE_CORE": "sysmon"} if sys.version_info >= (3, 12) else {}
-    run(session, ready(session, project), "pytest", *chosen, **core)
+    run(session, ready(session, project), "pytest", *IN_PARALLEL, "--cov", "--cov-report=term:skip-covered", **core)
 
 
 @nox.session
