@@ -264,7 +264,8 @@ class Result:
 
     def __repr__(self) -> str:
         share = f" ({self.normalized:.0%} of the maximum)" if self.n_valid > 1 else ""
-        meanings = f"{len(self.clusters)} meaning{'s' * (len(self.clusters) != 1)} in {len(self.answers)} responses"
+        valid = sum(cluster.representative is not None for cluster in self.clusters)
+        meanings = f"{valid} meaning{'s' * (valid != 1)} in {len(self.answers)} responses"
         lines = [f"Result: entropy {self.entropy:.3f} nats{share}, {meanings}"]
         ranked = sorted(self.clusters, key=lambda cluster: -cluster.share)
         lines += [

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from semantic_entropy.cli.options import how_to_read, input_options, judge_option, open_scorer, sampling_options
+from semantic_entropy.cli.options import (
+    given_options,
+    how_to_read,
+    input_options,
+    judge_option,
+    open_scorer,
+    sampling_options,
+)
+
+if TYPE_CHECKING:
+    from semantic_entropy.types import Group
 
 
 @click.command("explain")
@@ -44,8 +54,12 @@ def explain_command(
     """Draw the clusters of one question.
 
     The responses are the RESPONSE arguments, a row of --file, or what --sampler draws for the question -q.
+
+    A row that `estimate` wrote has a result: this result is drawn, and nothing is measured. -e, --option, --convention
+    and --extract measure the responses again.
     """
     from semantic_entropy.io import find_row
+    from semantic_entropy.report.scored_rows import stored_result
     from semantic_entropy.report.terminal import draw_question
     from semantic_entropy.tables import FieldNames
 
@@ -57,10 +71,20 @@ def explain_command(
     of_file |= {"id": row_id, "responses": responses_field}
     if not file and (given := [name.replace("_", "-") for name, value in of_file.items() if value]):
         raise click.UsageError(f"--{given[0]} is for a row of a file: add --file FILE")
-    options, row = how_to_read(choices), None
+    measuring = {name: choices[name] for name in ("equivalence", "options", "convention", "extract")}
+    options, group, result = how_to_read(choices), None, None
     if file:
         row = find_row(file, row_id, FieldNames(responses_field or "responses", question), options)
-        responses, question = row.responses, row.question
-    with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
-        result = scorer.measure([row])[0] if row else scorer.estimate(list(responses) or None, question=question)
-    draw_question(result, responses or [sample.text for sample in result.samples], question)
+        group = cast("Group", row.group)
+        responses, question = group.responses, group.question
+        if not given_options(measuring):
+            result = stored_result(row.fields or {}, group)
+    is_stored = result is not None
+    if result is None:
+        with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
+            result = (
+                scorer.measure([group])[0] if group else scorer.estimate(list(responses) or None, question=question)
+            )
+    draw_question(result, responses or [sample.text for sample in result.samples or ()], question)
+    if is_stored:
+        click.echo("the stored result of this row; -e JUDGE measures again")

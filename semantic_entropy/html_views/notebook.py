@@ -52,6 +52,13 @@ def meanings(fields: Mapping[str, Any]) -> list[Meaning]:
     return found
 
 
+def meanings_in(fields: Mapping[str, Any]) -> str:
+    """Return the number of meanings of a result, given as `Result.to_dict()`; an invalid answer has no meaning."""
+    valid = sum(cluster["representative"] is not None for cluster in fields["clusters"])
+    invalid = f", {fields['invalid']} of them without a valid answer" if fields["invalid"] else ""
+    return f"{plural(valid, 'meaning')} in {plural(len(fields['answers']), 'response')}{invalid}"
+
+
 def result_html(fields: Mapping[str, Any]) -> str:
     """Return the HTML of a result, given as `Result.to_dict()`."""
     found, size = meanings(fields), len(fields["answers"])
@@ -104,15 +111,14 @@ def batch_html(results: Sequence[Mapping[str, Any]], headline: str) -> str:
 def _headline(fields: Mapping[str, Any]) -> str:
     entropy, normalized = fields["entropy"], fields["normalized"]
     share = "" if normalized is None else f" ({normalized:.0%} of the maximum)"
-    count, responses = plural(len(fields["clusters"]), "meaning"), plural(len(fields["answers"]), "response")
-    return f"semantic entropy {_number(entropy)} nats{share}, {count} in {responses}"
+    return f"semantic entropy {_number(entropy)} nats{share}, {meanings_in(fields)}"
 
 
 def _bar(found: Sequence[Meaning]) -> str:
     parts = "".join(
         f'<span title="{meaning.name} {_percent(meaning.share)}" style="flex:{meaning.share:.4f} 1 0;min-width:2px;'
         f'overflow:hidden;text-align:center;{_colours(meaning)}">'
-        f"{meaning.name if meaning.share >= 0.08 else ''}</span>"
+        f"{meaning.name if meaning.share >= 0.08 and meaning.answer is not None else ''}</span>"
         for meaning in found
         if meaning.share > 0
     )

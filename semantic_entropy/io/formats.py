@@ -22,10 +22,9 @@ from semantic_entropy.io.readers.json_array import JsonArrayReader
 from semantic_entropy.io.readers.lm_eval_logs import check_sample
 from semantic_entropy.io.readers.openai_replies import OpenAICheck, read_questions
 from semantic_entropy.io.result_lines import work_file
-from semantic_entropy.io.rows import ResultWriter, RowReader, check_row
+from semantic_entropy.io.rows import InputRow, ResultWriter, RowReader, check_row
 from semantic_entropy.plain_text import one_line
 from semantic_entropy.tables import FieldNames
-from semantic_entropy.types import Group
 
 _PARQUET_SUFFIXES = (".parquet", ".pq")
 _LINE_SUFFIXES = (".jsonl", ".ndjson", "")
@@ -208,8 +207,8 @@ def check_paths(
     )
 
 
-def find_row(name: str, row_id: str | None, names: FieldNames, options: InputOptions = FOUND) -> Group:
-    """Return the responses, question and log-probabilities of the row with this id; None: those of the first row.
+def find_row(name: str, row_id: str | None, names: FieldNames, options: InputOptions = FOUND) -> InputRow:
+    """Return the row with this id, which has a group; None: the first row.
 
     The id is the value of the field of `group_by`, or else of `id`, `custom_id` or `doc_id`; or FIELD=VALUE, with a
     field of the row.
@@ -229,7 +228,7 @@ def find_row(name: str, row_id: str | None, names: FieldNames, options: InputOpt
             if field not in fields or str(fields[field]) != value:
                 continue
         if row.group is not None:
-            return row.group
+            return row
         problem = f"{name}, {reader.unit} {row.number}: {row.problem}"
         if not options.group_by:  # else it can be one of the rows of its group, which is measured without it
             break

@@ -145,16 +145,20 @@ def _rank_keys(rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement
     return found
 
 
-def compared_by_words(rows: Sequence[ReportRow]) -> tuple[str, int] | None:
-    """Return the judge and the median number of words of its answers, if it compares words and the answers are long."""
+def compared_by_words(rows: Iterable[ReportRow]) -> str | None:
+    """Return a warning if a judge that compares words compared long answers; None: there is no such judge."""
     lengths: dict[str, list[int]] = {}
     for row in rows:
         judge = row.result.provenance.equivalence.partition("(")[0]
         if judge in _WORD_JUDGES:
             lengths.setdefault(judge, []).extend(len(answer.split()) for answer in row.result.answers if answer)
-    words = {judge: int(statistics.median(each)) for judge, each in lengths.items() if each}
-    return max(
-        ((judge, each) for judge, each in words.items() if each > _SHORT), key=lambda pair: pair[1], default=None
+    medians = {judge: int(statistics.median(each)) for judge, each in lengths.items() if each}
+    judge = max(medians, key=lambda name: medians[name], default="")
+    if not judge or medians[judge] <= _SHORT:
+        return None
+    return (
+        f"The judge {judge} compares words and numbers, and half of the answers have {medians[judge]} words or more. "
+        "Answers that say the same in other words count as different: use a judge that has a model, such as nli."
     )
 
 

@@ -13,10 +13,7 @@ function overall() {
       : "No question has two valid answers, so nothing can be compared."];
   if (labelled) sentences.push(`${percent(wrong / labelled)} of the ${count(labelled)} labelled answers are wrong${sure ? `; ${count(sure)} of these cannot be found by comparison, because all responses agree` : ""}.`);
   byId("lead").textContent = sentences.join(" ");
-  if (DATA.words) {
-    const [name, length] = DATA.words;
-    byId("lead").after(element("p", { class: "notice" }, "The judge ", shown("b", name), ` compares words and numbers, and half of the answers here have ${count(length)} words or more. Answers that say the same in other words count as different: measure again with a judge that has a model, such as `, element("b", {}, "nli"), "."));
-  }
+  if (DATA.words) byId("lead").after(element("p", { class: "notice" }, DATA.words));
   for (const [band, [title, text]] of Object.entries(BANDS)) {
     if (!bands[band]) continue;
     byId("bands").append(element("button", { type: "button", class: band, value: band, "aria-pressed": "false", onclick: () => { showOnly({ band: state.band === band ? "" : band }); byId("all").scrollIntoView(); } },

@@ -103,13 +103,10 @@ class ScoredRows:
             given = group.responses if group else _texts(row)
             greedy = row.greedy_sample.text if row.greedy_sample else None
             return ReportRow(place, group.question if group else None, given, row, greedy=greedy)
-        fields = _result_fields(row)
-        if "provenance" not in fields:
+        result = stored_result(row, group)
+        if result is None:
             raise InputError(problem or "no result: run semantic-entropy estimate first")
-        result = Result.from_dict(fields)
         responses = group.responses if group else _texts(result)
-        if len(responses) != len(result.answers):
-            raise InputError(f"{len(responses)} responses, but a result of {len(result.answers)}")
         label = group_label(row, self.rule, result.labels, self.correct)
         identity = row.get(self.names.id)
         question = group.question if group else self.names.question_in(row)[1]
@@ -174,8 +171,23 @@ def _result_keys(row: Mapping[str, Any]) -> dict[str, str]:
     return {name: keys[name] for name in wanted if name in keys}
 
 
-def _result_fields(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[key] for name, key in _result_keys(row).items()}
+def stored_result(row: Mapping[str, Any], group: Group | None) -> Result | None:
+    """Return the result that `estimate` wrote to a row; None: the row has none.
+
+    Args:
+        row: the fields of the row.
+        group: the responses of the row; None: they cannot be read.
+
+    Raises:
+        InputError: the result contradicts itself or the responses.
+    """
+    fields = {name: row[key] for name, key in _result_keys(row).items()}
+    if not isinstance(fields.get("provenance"), Mapping) or "clusters" not in fields:
+        return None  # a field of the user can have the name of one of ours
+    result = Result.from_dict(fields)
+    if group and len(group.responses) != len(result.answers):
+        raise InputError(f"{len(group.responses)} responses, but a result of {len(result.answers)}")
+    return result
 
 
 def read_scored(source: str, names: FieldNames, options: InputOptions) -> Iterator[PlacedRow]:

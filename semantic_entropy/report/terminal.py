@@ -6,9 +6,9 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from semantic_entropy.html_views.notebook import INVALID, Meaning, meanings
-from semantic_entropy.plain_text import one_line, plural
-from semantic_entropy.report.findings import ResponseAgreement, reasons
+from semantic_entropy.html_views.notebook import INVALID, Meaning, meanings, meanings_in
+from semantic_entropy.plain_text import one_line, plural, shorten
+from semantic_entropy.report.findings import ResponseAgreement, compared_by_words, reasons
 from semantic_entropy.report.scored_rows import ReportRow, known
 from semantic_entropy.results import Result
 
@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 
 _BAR_WIDTH = 30  # characters for a meaning that has all responses
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")  # of the meanings, which also have a letter
+_LONGEST = 400  # characters of a response
 
 
 def draw_question(
     result: Result, responses: Sequence[str], question: str | None, console: Console | None = None
 ) -> None:
     """Print a bar for each meaning, the largest share first, and its responses; equal responses once, with a count.
+
+    A meaning is one line. A response is as many lines as it needs, up to `_LONGEST` characters.
 
     Args:
         result: the result of the question.
@@ -32,24 +35,25 @@ def draw_question(
     """
     from rich.console import Console
     from rich.markup import escape
+    from rich.table import Column, Table
 
     console = console or Console(highlight=False)
     if question:
         console.print(f"[bold]{escape(one_line(question))}[/bold]")
     share = f"{result.normalized:.0%} of the maximum; " if result.n_valid > 1 else "too few valid answers to compare; "
-    console.print(
-        f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {share}"
-        f"{plural(len(result.clusters), 'meaning')} in {plural(len(responses), 'response')}"
-    )
+    console.print(f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {share}{meanings_in(result.to_dict())}")
     found = meanings(result.to_dict())
     for rank, meaning in enumerate(found):
         colour = "white" if meaning.name == INVALID else _COLOURS[rank % len(_COLOURS)]
         name = "[dim](no answer)[/dim]" if meaning.answer is None else escape(one_line(meaning.answer))
         filled = round(meaning.share * _BAR_WIDTH)
         bar = f"[{colour}]{'█' * filled}[/{colour}][dim]{'·' * (_BAR_WIDTH - filled)}[/dim]"
-        console.print(f"\n[bold {colour}]{meaning.name:>2}[/bold {colour}] {bar} {meaning.share:6.1%}  {name}")
-        for line in _lines(meaning, responses):
-            console.print(f"    {escape(line)}", overflow="ellipsis", no_wrap=True)
+        title = f"\n[bold {colour}]{meaning.name:>2}[/bold {colour}] {bar} {meaning.share:6.1%}  {name}"
+        console.print(title, overflow="ellipsis", no_wrap=True)
+        for index, text in _responses(meaning, responses):
+            table = Table.grid(Column(width=7, justify="right"), Column(), padding=(0, 2, 0, 0))
+            table.add_row(str(index), escape(text))
+            console.print(table)
     if dropped := result.labels.count(-1):
         console.print(f"\nleft out: {plural(dropped, 'response')} without a valid answer")
     if result.greedy_sample:
@@ -57,7 +61,7 @@ def draw_question(
     row = ReportRow("", question, tuple(responses), result)
     first, *notes = reasons(row, ResponseAgreement.of(result))
     console.print(f"\n{escape(one_line(first))}")
-    for note in notes:
+    for note in [*notes, *filter(None, [compared_by_words([row])])]:
         console.print(f"[yellow]warning:[/yellow] {escape(one_line(note))}")
     if result.flag is not None:
         console.print(escape(_decision(result)), style="bold red" if result.flag else "bold green")
@@ -65,18 +69,19 @@ def draw_question(
         text = f"undecided: {pair.left} | {pair.right} ({pair.reason})"
         console.print(f"[dim]{escape(one_line(text))}[/dim]", overflow="ellipsis", no_wrap=True)
     provenance = result.provenance
-    judged_by = f"{provenance.equivalence} ({provenance.equivalence_reason})"
-    for line in (f"{judged_by}; {provenance.clusterer}; {provenance.estimator}", *provenance.costs()):
+    judge = f"judge: {provenance.equivalence} ({provenance.equivalence_reason})"
+    method = f"estimator: {provenance.estimator} \u00b7 clusterer: {provenance.clusterer}"
+    for line in (f"{judge} \u00b7 {method}", *provenance.costs()):
         console.print(f"[dim]{escape(one_line(line))}[/dim]")
 
 
-def _lines(meaning: Meaning, responses: Sequence[str]) -> list[str]:
-    """Return a line for each distinct response: its first index, the response, and how often it was given."""
+def _responses(meaning: Meaning, responses: Sequence[str]) -> list[tuple[int, str]]:
+    """Return each distinct response with its first index, and how often it was given."""
     texts = {i: one_line(responses[i]) for i in meaning.indices}
     times = Counter(texts.values())
     first = {text: i for i, text in reversed(texts.items())}
     return [
-        f"{first[text]:>3}  {text or '(empty)'}" + (f"  x {count}" if count > 1 else "")
+        (first[text], (shorten(text, _LONGEST) or "(empty)") + (f"  x {count}" if count > 1 else ""))
         for text, count in times.items()
     ]
 

@@ -22,7 +22,7 @@ def test_a_result_prints_what_a_beginner_needs():
     result = estimate(BOOKER, question="Who won the 1997 Booker prize?")
     (warning,) = result.warnings
     assert repr(result).splitlines() == [
-        "Result: entropy 0.950 nats (69% of the maximum), 3 meanings in 5 responses",
+        "Result: entropy 0.950 nats (69% of the maximum), 2 meanings in 5 responses",
         "   60.0%    3 x  Arundhati Roy",
         "   20.0%    1 x  Salman Rushdie",
         "   20.0%    1 x  (no answer)",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from unittest.mock import patch
 
 import pytest
@@ -23,6 +24,40 @@ def test_explain_takes_a_row_of_a_file(tmp_path):
     done = call("explain", "--file", write(tmp_path / "in.jsonl", ROWS), "--id", "b")
     assert "1 meaning in 2 responses" in done.stdout
     assert "math (auto" in done.stdout
+    row = {"responses": ["x", "y"], "provenance": "a museum"}  # a field of the user, not a result
+    assert "2 meanings" in call("explain", "--file", write(tmp_path / "own.jsonl", [row])).stdout
+
+
+def test_a_row_with_a_result_is_drawn_as_it_was_measured_and_not_measured_again(tmp_path):
+    source, scored = write(tmp_path / "in.jsonl", ROWS), str(tmp_path / "scored.jsonl")
+    assert call("estimate", source, "-o", scored, "-e", "exact", "--invalid", "drop").returncode == 0
+    with patch("semantic_entropy.cli.explain.open_scorer", side_effect=AssertionError("measured again")):
+        stored = explain(scored, "--id", "b")
+    assert "judge: exact (as asked)" in stored.output, stored.output
+    assert "2 meanings in 2 responses" in stored.output
+    assert stored.output.endswith("the stored result of this row; -e JUDGE measures again\n")
+    again = explain(scored, "--id", "b", "-e", "math")
+    assert "1 meaning in 2 responses" in again.output
+    assert "stored" not in again.output
+
+
+def test_a_stored_result_of_other_responses_is_an_error(tmp_path):
+    scored = tmp_path / "scored.jsonl"
+    assert call("estimate", write(tmp_path / "in.jsonl", ROWS), "-o", str(scored)).returncode == 0
+    row = json.loads(scored.read_text().splitlines()[0])
+    row["responses"].append("another one")
+    shown = explain(write(tmp_path / "edited.jsonl", [row]))
+    assert shown.exit_code == 1
+    assert f"{len(row['responses'])} responses, but a result of {len(row['responses']) - 1}" in shown.output
+
+
+def test_a_long_response_is_one_line_as_a_title_and_is_shown_below_it():
+    long = "The capital of France, a country in Europe, is the city of Paris, on the river Seine, as all know"
+    shown = CliRunner().invoke(main, ["explain", long, "Rome", ""]).output
+    title = next(line for line in shown.splitlines() if line.startswith(" A"))
+    assert title.endswith("…")
+    assert " ".join(shown.split()).count(long) == 1
+    assert "2 meanings in 3 responses, 1 of them without a valid answer" in " ".join(shown.split())
 
 
 def explain(path, *arguments):

@@ -30,5 +30,5 @@ def test_a_file_in_another_format_than_its_suffix_is_an_error(tmp_path, name, co
 
 def test_a_row_is_found_by_its_id(tmp_path):
     source = write(tmp_path / "in.parquet", ROWS)
-    assert find_row(str(source), "2", FieldNames()).responses == ("a", "b")
-    assert find_row(str(source), None, FieldNames()).question == "Capital of France?"
+    assert find_row(str(source), "2", FieldNames()).group.responses == ("a", "b")
+    assert find_row(str(source), None, FieldNames()).group.question == "Capital of France?"

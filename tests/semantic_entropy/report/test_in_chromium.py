@@ -182,7 +182,7 @@ def test_the_page_says_that_equal_questions_are_in_the_order_of_the_file_and_tha
     tab.open(tmp_path / "report.html")
     tab.wait(READY)
     assert "7 questions are as uncertain as number 5" in texts(tab, "#first-note")[0]
-    assert "half of the answers here have 16 words or more" in texts(tab, ".notice")[0]
+    assert "half of the answers have 16 words or more" in texts(tab, ".notice")[0]
     assert tab.evaluate("document.querySelector('#first-list > li:nth-child(5)').getBoundingClientRect().bottom") < 900
     bars = (
         "[...document.querySelectorAll('#first-list li:first-child .shares span')].map((part) => getComputedStyle(part)"

@@ -258,7 +258,7 @@ def test_an_empty_cell_among_single_responses_is_an_invalid_answer_as_in_a_csv(k
     out = estimate(KINDS[kind](data), group_by="qid", column="response")
     pd.DataFrame(data).to_csv(tmp_path / "in.csv", index=False)
     options = InputOptions(group_by="qid")
-    in_csv = estimate(find_row(str(tmp_path / "in.csv"), None, FieldNames("response"), options).responses)
+    in_csv = estimate(find_row(str(tmp_path / "in.csv"), None, FieldNames("response"), options).group.responses)
     assert column(out, "n_valid") == [in_csv.n_valid] == [2]
     assert column(out, "entropy") == [pytest.approx(in_csv.entropy)]
 
@@ -278,7 +278,7 @@ def test_numbered_columns_and_patterns_hold_one_response_each_as_in_a_csv(kind, 
         found = estimate(KINDS[kind](WIDE))
     assert column(estimate(KINDS[kind](WIDE), column="response_*"), "entropy") == column(found, "entropy")
     pd.DataFrame(WIDE).to_csv(tmp_path / "in.csv", index=False)
-    in_csv = [find_row(str(tmp_path / "in.csv"), str(number), FieldNames()).responses for number in WIDE["id"]]
+    in_csv = [find_row(str(tmp_path / "in.csv"), str(number), FieldNames()).group.responses for number in WIDE["id"]]
     assert in_csv == [("Paris", "It is Paris", "Rome"), ("x",)]
     assert column(found, "entropy") == pytest.approx([estimate(list(responses)).entropy for responses in in_csv])
 

@@ -58,7 +58,7 @@ def test_several_columns_hold_one_response_each_and_empty_cells_are_left_out(tmp
 def test_a_pattern_names_the_columns(tmp_path):
     (tmp_path / "in.tsv").write_text("gold\tmodel a\tmodel b\nx\ty\tz\n")
     row = find_row(str(tmp_path / "in.tsv"), None, FieldNames("model*"))
-    assert row.responses == ("y", "z")
+    assert row.group.responses == ("y", "z")
     with pytest.raises(InputError, match=r"no column fits 'm\?dle\*'; it has gold, model a, model b"):
         find_row(str(tmp_path / "in.tsv"), None, FieldNames("m?dle*"))
 
@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_an_error_with_the_fix(tmp_path, content, 
 
 def test_a_cell_can_be_longer_than_the_default_of_the_csv_module(tmp_path):
     (tmp_path / "in.csv").write_text("response_1,response_2\n" + "a" * 200_000 + ",b\n")
-    assert len(find_row(str(tmp_path / "in.csv"), None, FieldNames()).responses[0]) == 200_000
+    assert len(find_row(str(tmp_path / "in.csv"), None, FieldNames()).group.responses[0]) == 200_000
 
 
 def test_an_open_quote_is_a_bad_row_and_swallows_no_row_quietly(tmp_path):

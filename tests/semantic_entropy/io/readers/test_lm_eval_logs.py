@@ -37,8 +37,8 @@ def test_a_malformed_row_is_a_bad_row_and_the_other_rows_are_measured(tmp_path):
 
 
 def test_the_question_is_a_field_of_the_document_and_filtered_responses_can_be_named():
-    assert find_row(str(LOG), None, FieldNames()).question == "Capital of France?"
-    assert find_row(str(LOG), None, FieldNames(question="answer")).question == "Paris"
+    assert find_row(str(LOG), None, FieldNames()).group.question == "Capital of France?"
+    assert find_row(str(LOG), None, FieldNames(question="answer")).group.question == "Paris"
     names = FieldNames("filtered_resps", id="filter")
-    assert find_row(str(LOG), "first", names).responses == ("Paris",)
-    assert find_row(str(LOG), "all", names).responses == ("Paris", "It is Paris", "Rome")
+    assert find_row(str(LOG), "first", names).group.responses == ("Paris",)
+    assert find_row(str(LOG), "all", names).group.responses == ("Paris", "It is Paris", "Rome")
