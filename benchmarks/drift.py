@@ -83,7 +83,7 @@ def main() -> None:
     print("\n| then | now | AUC | drift seen | by Mann-Whitney |\n|---|---|---|---|---|")
     for then, now in itertools.combinations(sources, 2):
         pairs = [(rng.choice(sources[then], 100), rng.choice(sources[now], 50)) for _ in range(DRAWS // 4)]
-        auc = compare_scores(learned_from(sources[then]), [{"discrete": float(v)} for v in sources[now]]).auc
+        auc = compare_scores(learned_from(sources[then]), [{"discrete": float(v)} for v in sources[now]]).risk.auc
         seen = [np.mean(list(itertools.starmap(test, pairs))) for test in (is_drift, is_shift)]
         print(f"| {then} | {now} | {auc:.3f} | {seen[0]:.0%} | {seen[1]:.0%} |")
 

@@ -9,10 +9,15 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_IGNORABLE = re.compile(  # Default_Ignorable_Code_Point of Unicode: soft hyphens, spaces of no width, fillers, tags
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
 
 
 def has_surrogate(text: str) -> bool:
@@ -40,6 +45,15 @@ def to_json_value(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def one_writing(text: str) -> str:
+    """Return the text in one writing: Unicode's NFKC_Casefold, with single spaces.
+
+    Case, spaces, the width of characters and characters that nobody sees make no other text.
+    """
+    folded = _IGNORABLE.sub("", unicodedata.normalize("NFKC", text).casefold())
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 
 def plural(count: int, noun: str) -> str:

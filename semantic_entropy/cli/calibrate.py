@@ -3,33 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from semantic_entropy.cli.options import (
     OutputFile,
-    cache_option,
     field_names,
-    field_options,
     given_options,
     how_to_read,
-    input_options,
-    json_option,
-    label_options,
-    measuring_options,
-    open_scorer,
-    quiet_option,
+    labelled_rows,
+    read_labelled,
 )
-
-if TYPE_CHECKING:
-    from semantic_entropy.io import FileRun
 
 _LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
 
 
 @click.command("calibrate")
-@click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))
 @click.option(
     "-o", "--output", type=OutputFile(), required=True, metavar="FILE.json", help="The calibration file to write."
 )
@@ -63,16 +53,13 @@ _LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
     metavar="P",
     help="The probability that the guarantee does not hold.",
 )
-@label_options
-@click.option(
-    "--confidence",
-    "confidences",
-    multiple=True,
-    metavar="NAME",
-    help="A score that is higher for more certain answers; repeatable. An estimator of this name says it by itself.",
-)
 @click.option(
     "--model", metavar="NAME", help="The model that gave the responses, if no sampler of this package drew them."
+)
+@click.option(
+    "--question-id",
+    metavar="FIELD",
+    help="A field that rows about one question share, such as doc_id. They count once, as rows with the same text do.",
 )
 @click.option(
     "--fit-share",
@@ -98,12 +85,7 @@ _LEVEL = click.FloatRange(0, 1, min_open=True, max_open=True)
     metavar="FILE",
     help="Keep the results of measured rows here, so that a second run continues.",
 )
-@measuring_options
-@field_options
-@input_options
-@cache_option
-@json_option
-@quiet_option
+@labelled_rows
 def calibrate_command(
     *,
     file: str,
@@ -116,6 +98,7 @@ def calibrate_command(
     correct: str,
     confidences: tuple[str, ...],
     model: str | None,
+    question_id: str | None,
     fit_share: float,
     fitted_elsewhere: tuple[str, ...],
     seed: int,
@@ -139,7 +122,7 @@ def calibrate_command(
     `estimate --calibration FILE.json` uses the file.
     """
     from semantic_entropy.evaluation.calibrating import calibration_of, check_arguments, with_estimators
-    from semantic_entropy.evaluation.evaluation import evaluate_file, new_columns
+    from semantic_entropy.evaluation.evaluation import new_columns
     from semantic_entropy.evaluation.picture import check_picture
     from semantic_entropy.io import check_paths
 
@@ -151,28 +134,12 @@ def calibrate_command(
         written["picture"] = picture
     check_paths(file, measured, None, choices["cache"], options.requests, written)
     columns = new_columns(label, correct, "source", scores, names)
+    columns.question_id = question_id
     given = given_options(choices)
     estimators = with_estimators({"estimator": choices["estimators"] or None}, scores).get("estimator")
-    choices |= {"estimators": tuple(estimators or ()), "sampler": None, "sampler_options": (), "samples": None}
-    run: list[FileRun] = []
-    try:
-        summary = evaluate_file(
-            file,
-            columns,
-            lambda: open_scorer(dict(choices)),
-            given=given,
-            output=measured,
-            names=names,
-            options=options,
-            progress=not quiet and sys.stderr.isatty(),
-            on_run=run.append,
-        )
-    except KeyboardInterrupt:
-        advice = "; run the same command again to continue" if measured else "; with --measured FILE, it continues"
-        click.echo(f"interrupted after {run[0].rows if run else 0} rows{advice}", err=True)
-        sys.exit(130)
-    if summary:
-        click.echo(str(summary), err=True)
+    choices["estimators"] = tuple(estimators or ())
+    kept = ("--measured", measured)
+    read_labelled(file, columns, choices, given=given, options=options, output=kept, quiet=quiet)
     report = calibration_of(columns, method, alpha, delta, confidences, model, fit_share, fitted_elsewhere, seed)
     report.calibration.save(output)
     if picture:

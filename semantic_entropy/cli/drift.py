@@ -12,7 +12,7 @@ import click
 from semantic_entropy.cli.options import FORMATS, FiniteNumber, OutputFile, json_option
 
 if TYPE_CHECKING:
-    from semantic_entropy.decisions import Origin
+    from semantic_entropy.decisions import Calibration, Origin
 
 
 @click.command("drift")
@@ -36,10 +36,11 @@ def drift_command(
 
     CALIBRATION is a file of `semantic-entropy calibrate`, SCORED an output of `estimate`, of new questions. First, the
     choices are compared: another judge, model or number of responses is a drift. Then a Kolmogorov-Smirnov test
-    compares the distributions of the score that the threshold is on. A row without this score counts as the most
-    uncertain one.
+    compares the distributions of the score that the threshold is on, and of each score that is combined in it. A row
+    without a score counts as the most uncertain one.
 
-    Exit status: 0 no drift found, 3 drift, 2 a wrong command, 1 an error, such as a file without scores.
+    Exit status: 0 no drift found, 3 drift, 2 a wrong command, 1 an error, such as a file without scores, or with the
+    rows that the calibration was learned from.
 
     No drift found does not certify anything: answers can become wrong at the same scores, and only labels show it.
     """
@@ -55,8 +56,8 @@ def drift_command(
         check_picture(picture)
         check_distinct({"calibration": Path(calibration), "input": Path(scored), "picture": Path(picture)})
     learned = Calibration.load(calibration)
-    scores, origins, bad = _read(scored, input_format, learned.names)
-    found = compare_scores(learned, scores, origins=origins, level=level)
+    scores, origins, questions, bad = _read(scored, input_format, learned)
+    found = compare_scores(learned, scores, origins=origins, questions=questions, level=level)
     if picture:
         draw_drift(found, reference_samples(learned)[0], [learned.risk_score(each) for each in scores], picture)
     if bad:
@@ -64,6 +65,17 @@ def drift_command(
     click.echo(_json(found) if as_json else str(found))
     if found.is_seen:
         sys.exit(3)
+    if found.is_void:
+        click.echo("exit status 1: nothing was compared", err=True)
+        sys.exit(1)
+
+
+def _has_gap(learned: Calibration, origin: Origin, n_valid: Any) -> bool:
+    """Whether a row of the same choices has no known score to the calibration, such as one with one valid answer."""
+    conditions = learned.conditions
+    if conditions is None or conditions.differences(origin):
+        return False
+    return bool(conditions.gaps(origin, n_valid if isinstance(n_valid, int) else 0))
 
 
 def _json(found: Any) -> str:
@@ -80,9 +92,9 @@ def _number(value: Any) -> Any:
 
 
 def _read(
-    name: str, input_format: str | None, wanted: tuple[str, ...]
-) -> tuple[list[Mapping[str, Any]], list[Origin], int]:
-    """Return the scores of each row, how the rows were measured, and the number of rows without scores."""
+    name: str, input_format: str | None, learned: Calibration
+) -> tuple[list[Mapping[str, Any]], list[Origin], list[str], int]:
+    """Return the scores of each row, how the rows were measured, their questions, and the number without scores."""
     from semantic_entropy.decisions import Origin
     from semantic_entropy.evaluation.labelled_scores import result_field
     from semantic_entropy.io import InputOptions, open_reader
@@ -90,15 +102,21 @@ def _read(
 
     scores: list[Mapping[str, Any]] = []
     origins: dict[Origin, None] = {}
-    bad = 0
-    reader = open_reader(name, FieldNames(), InputOptions(input_format), has_sampler=True)
+    questions: list[str] = []
+    bad, names = 0, FieldNames()
+    reader = open_reader(name, names, InputOptions(input_format), has_sampler=True)
     with contextlib.closing(reader.rows()) as rows:
         for row in rows:
             fields = row.fields or {}
             given, provenance, answers = (result_field(fields, key) for key in ("scores", "provenance", "answers"))
-            own = {key: _number(fields[key]) for key in wanted if key in fields}
+            own = {key: _number(fields[key]) for key in learned.names if key in fields}
             scores.append({**own, **given} if isinstance(given, Mapping) else own)
             bad += not scores[-1]
+            _, question = names.question_in(fields)
+            questions += [question] if isinstance(question, str) else []
             if isinstance(provenance, Mapping):
-                origins[Origin.of(provenance, len(answers) if isinstance(answers, list) else None)] = None
-    return scores, list(origins), bad
+                origin = Origin.of(provenance, len(answers) if isinstance(answers, list) else None)
+                origins[origin] = None
+                if _has_gap(learned, origin, result_field(fields, "n_valid")):
+                    scores[-1] = {}
+    return scores, list(origins), questions, bad

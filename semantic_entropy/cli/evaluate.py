@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from semantic_entropy.cli.options import (
     OutputFile,
-    cache_option,
     field_names,
-    field_options,
     given_options,
     how_to_read,
-    input_options,
-    json_option,
-    label_options,
-    measuring_options,
-    open_scorer,
-    quiet_option,
+    labelled_rows,
+    read_labelled,
 )
 from semantic_entropy.errors import InputError
 
-if TYPE_CHECKING:
-    from semantic_entropy.io import FileRun
-
 
 @click.command("evaluate")
-@click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))
-@label_options
 @click.option("--source", default="source", show_default=True, metavar="FIELD", help="Each value gets its own column.")
 @click.option(
     "--score",
@@ -37,13 +26,6 @@ if TYPE_CHECKING:
     multiple=True,
     metavar="NAME",
     help="Evaluate this score only, which can be a field of the rows; repeatable. Default: all scores of the rows.",
-)
-@click.option(
-    "--confidence",
-    "confidences",
-    multiple=True,
-    metavar="NAME",
-    help="A score that is higher for more certain answers; repeatable. An estimator of this name says it by itself.",
 )
 @click.option("--reference", metavar="NAME", help="The score that the others are compared with; default: the first.")
 @click.option(
@@ -73,12 +55,7 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=OutputFile(), help="Keep the results of measured rows here, so that a second run continues."
 )
-@measuring_options
-@field_options
-@input_options
-@cache_option
-@json_option
-@quiet_option
+@labelled_rows
 def evaluate_command(
     *,
     file: str,
@@ -110,7 +87,7 @@ def evaluate_command(
     error, and the difference in AUROC from the first score with a p-value. A row with an unknown score counts as the
     most uncertain one.
     """
-    from semantic_entropy.evaluation.evaluation import evaluate_file, evaluation_of, new_columns
+    from semantic_entropy.evaluation.evaluation import evaluation_of, new_columns
     from semantic_entropy.evaluation.picture import check_picture
     from semantic_entropy.io import check_paths
 
@@ -123,26 +100,9 @@ def evaluate_command(
         written["picture"] = picture
     check_paths(file, output, None, choices["cache"], options.requests, written)
     columns = new_columns(label, correct, source, scores, names, [name for name, _ in fits])
-    run: list[FileRun] = []
+    given = given_options(choices)
+    read_labelled(file, columns, choices, given=given, options=options, output=("-o", output), quiet=quiet)
     progress = not quiet and sys.stderr.isatty()
-    try:
-        summary = evaluate_file(
-            file,
-            columns,
-            lambda: open_scorer({**choices, "sampler": None, "sampler_options": (), "samples": None}),
-            given=given_options(choices),
-            output=output,
-            names=names,
-            options=options,
-            progress=progress,
-            on_run=run.append,
-        )
-    except KeyboardInterrupt:
-        advice = "; run the same command again to continue" if output else "; with -o FILE, a second run continues"
-        click.echo(f"interrupted after {run[0].rows if run else 0} rows{advice}", err=True)
-        sys.exit(130)
-    if summary:
-        click.echo(str(summary), err=True)
     evaluation = evaluation_of(columns, confidences, reference, coverages, resamples, seed, dict(fits), progress)
     if picture:
         evaluation.save_picture(picture)

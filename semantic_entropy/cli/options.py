@@ -6,7 +6,7 @@ import contextlib
 import json
 import math
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,7 +15,8 @@ import click
 from semantic_entropy.errors import InputError
 
 if TYPE_CHECKING:
-    from semantic_entropy.io import InputOptions
+    from semantic_entropy.evaluation.labelled_scores import LabelledScores
+    from semantic_entropy.io import FileRun, InputOptions
     from semantic_entropy.tables import FieldNames
 
 _CommandT = TypeVar("_CommandT", bound=Callable[..., Any])
@@ -217,6 +218,16 @@ _LABEL_OPTIONS = (
         help="The field with one label (true or false) for each response, or with one for the main answer.",
     ),
 )
+_SCORE_OPTIONS = (
+    *_LABEL_OPTIONS,
+    click.option(
+        "--confidence",
+        "confidences",
+        multiple=True,
+        metavar="NAME",
+        help="A score that is higher for more certain answers; repeatable. An estimator of this name says it itself.",
+    ),
+)
 _INPUT_OPTIONS = (
     click.option(
         "--input-format",
@@ -240,11 +251,6 @@ _INPUT_OPTIONS = (
 def field_options(command: _CommandT) -> _CommandT:
     """Add to a command the options that name the fields of a row. `field_names` returns their values."""
     return _with_options(command, _FIELD_OPTIONS)
-
-
-def label_options(command: _CommandT) -> _CommandT:
-    """Add to a command the options that say which rows are wrong."""
-    return _with_options(command, _LABEL_OPTIONS)
 
 
 def input_options(command: _CommandT) -> _CommandT:
@@ -348,3 +354,57 @@ def _estimators(names: Sequence[str], texts: Iterable[str]) -> list[Any]:
             raise InputError(f"--estimator-option {text!r} is not NAME.key=value with an --estimator NAME ({given})")
         options.setdefault(name, {}).update(parse_options([option]))
     return [load_estimator(name, **options[name]) if name in options else name for name in names]
+
+
+_LABELLED = click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))
+
+
+def labelled_rows(command: _CommandT) -> _CommandT:
+    """Add to a command a file of labelled rows, and how it is read and measured. `read_labelled` reads it."""
+    read = (*_SCORE_OPTIONS, *_MEASURING_OPTIONS, *_FIELD_OPTIONS, *_INPUT_OPTIONS)
+    return _with_options(command, (_LABELLED, *read, cache_option, json_option, quiet_option))
+
+
+def read_labelled(
+    file: str,
+    columns: LabelledScores,
+    choices: Mapping[str, Any],
+    *,
+    given: Sequence[str],
+    options: InputOptions,
+    output: tuple[str, str | None],
+    quiet: bool,
+) -> None:
+    """Add the rows of a file to the columns. Rows without scores are measured. Ctrl-C ends the program.
+
+    Args:
+        file: the path of the file, or "-".
+        columns: where the rows are added.
+        choices: the values of `measuring_options` and of `--cache`.
+        given: those that the user gave (`given_options`), for the error if the rows have scores already.
+        options: how the file is read (`how_to_read`).
+        output: the option that keeps the results of measured rows, and its value.
+        quiet: whether there is no progress bar.
+    """
+    from semantic_entropy.evaluation.evaluation import evaluate_file
+
+    option, path = output
+    run: list[FileRun] = []
+    try:
+        summary = evaluate_file(
+            file,
+            columns,
+            lambda: open_scorer({**choices, "sampler": None, "sampler_options": (), "samples": None}),
+            given=given,
+            output=path,
+            names=columns.fields,
+            options=options,
+            progress=not quiet and sys.stderr.isatty(),
+            on_run=run.append,
+        )
+    except KeyboardInterrupt:
+        advice = "; run the same command again to continue" if path else f"; with {option} FILE, a second run continues"
+        click.echo(f"interrupted after {run[0].rows if run else 0} rows{advice}", err=True)
+        sys.exit(130)
+    if summary:
+        click.echo(str(summary), err=True)

@@ -53,10 +53,15 @@ class CalibratedScore:
     Attributes:
         name: its name in `Result.scores`.
         higher_is_uncertain: whether a higher value is more uncertain. If not, the value is turned round (-x).
+        quantiles: if several scores are combined, the values of this one (turned round) at equal steps, as in
+            `Calibration.quantiles`.
+        unknown: the number of labelled groups without this score, which are not in `quantiles`.
     """
 
     name: str
     higher_is_uncertain: bool
+    quantiles: tuple[float, ...] = ()
+    unknown: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +96,9 @@ class LabelCounts:
         wrong_fit: the number of wrong answers of the fitted groups.
         wrong_certify: the number of wrong answers of the certifying groups.
         rule: what "wrong" means: "main", "majority" or "mean", see `semantic_entropy.decisions.labels`.
-        questions: SHA-256 of the distinct questions, sorted: to see whether other data has the same questions.
+        questions: digests of at most 100 of the questions, see `score_drift.question_digests`: to see whether other
+            data has the same questions.
+        judged: the number of labels that a judge made (`semantic-entropy label --gold`).
         fitted_elsewhere: scores that need labels, and whose weights the user says were fitted on other groups.
     """
 
@@ -100,7 +107,8 @@ class LabelCounts:
     wrong_fit: int
     wrong_certify: int
     rule: str
-    questions: str | None = None
+    questions: tuple[str, ...] = ()
+    judged: int = 0
     fitted_elsewhere: tuple[str, ...] = ()
 
     @property
@@ -177,8 +185,11 @@ class Calibration:
         has 9 digits: equal entropies can differ in later ones, by the order of their sums.
         """
         values = self._oriented(scores)
-        value = values[0] if len(values) == 1 else self._probability(values)
-        return 0.0 if abs(value) < _ZERO else float(f"{value:.9g}")
+        return _rounded(values[0] if len(values) == 1 else self._probability(values))
+
+    def single_values(self, scores: Mapping[str, float | None]) -> list[float]:
+        """Return the value of each score, turned round if needed, with 9 digits; nan if it is not known."""
+        return list(map(_rounded, self._oriented(scores)))
 
     def apply(self, result: Result) -> Result:
         """Return the result with `p_wrong`, `flag` and `threshold`, and with warnings about what is not known.
@@ -300,6 +311,10 @@ def _interpolate(value: float, x: tuple[float, ...], y: tuple[float, ...]) -> fl
     return y[right - 1] + share * (y[right] - y[right - 1])
 
 
+def _rounded(value: float) -> float:
+    return 0.0 if abs(value) < _ZERO else float(f"{value:.9g}")
+
+
 def _is_known(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -327,13 +342,16 @@ def _score_rules(calibration: Calibration) -> Rules:
         wrong, count = getattr(labels, f"wrong_{part}"), getattr(labels, f"n_{part}")
         yield count <= _MOST_GROUPS, f"labels.n_{part}", count, f"at most {_MOST_GROUPS:,}"
         yield 0 <= wrong <= count, f"labels.wrong_{part}", wrong, f"from 0 to labels.n_{part}, {count}"
-    quantiles = calibration.quantiles
-    few = f"at most {_MOST_POINTS:,}"
-    yield len(quantiles) <= _MOST_POINTS, "quantiles (length)", len(quantiles), few
-    yield all(map(math.isfinite, quantiles)), "quantiles", quantiles, "finite numbers"
-    yield list(quantiles) == sorted(quantiles), "quantiles", quantiles, "numbers that do not decrease"
-    groups = labels.n_fit + labels.n_certify
-    yield 0 <= calibration.unknown <= groups, "unknown", calibration.unknown, f"from 0 to the {groups} labelled groups"
+    yield len(labels.questions) <= _MOST_POINTS, "labels.questions (length)", len(labels.questions), "a short list"
+    few, groups = f"at most {_MOST_POINTS:,}", labels.n_fit + labels.n_certify
+    sampled: dict[str, Calibration | CalibratedScore] = {"": calibration}
+    sampled |= {f"scores[{i}].": score for i, score in enumerate(calibration.scores)}
+    for where, each in sampled.items():
+        found, name = each.quantiles, f"{where}quantiles"
+        yield len(found) <= _MOST_POINTS, f"{name} (length)", len(found), few
+        yield all(map(math.isfinite, found)), name, found, "finite numbers"
+        yield list(found) == sorted(found), name, found, "numbers that do not decrease"
+        yield 0 <= each.unknown <= groups, f"{where}unknown", each.unknown, f"from 0 to the {groups} labelled groups"
 
 
 def _parameter_rules(calibration: Calibration) -> Rules:

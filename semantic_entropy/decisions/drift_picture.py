@@ -33,10 +33,10 @@ def draw_drift(drift: Drift, then: Sequence[float], now: Sequence[float], path: 
         axes.step([min(known), *finite, max(known)], steps, where="post", label=label)
     if drift.threshold is not None:
         axes.axvline(drift.threshold, color="0.4", linestyle="--", label=f"threshold {drift.threshold:.4g}")
-    axes.set_xlabel(f"{drift.score} (more uncertain to the right)")
+    axes.set_xlabel(f"{drift.risk.score} (more uncertain to the right)")
     axes.set_ylabel("share of groups up to this score")
     axes.set_ylim(0, 1.02)
     verdict = "drift" if drift.is_seen else "no drift found, which certifies nothing"
-    axes.set_title(f"{verdict} (p = {drift.p_value:.2g}, distance {drift.distance:.3f})")
+    axes.set_title(f"{verdict} (p = {drift.p_value:.2g}, distance {drift.risk.distance:.3f})")
     axes.legend()
     figure.savefig(path, dpi=120)

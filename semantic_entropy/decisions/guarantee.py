@@ -294,7 +294,7 @@ def _what_is_needed(
         found = f"even of the {n} answers with a score of at most {threshold:.6g}, {k} are wrong ({k / n:.1%})"
         if 1 - upper_bound(n - k, n, delta) < alpha:  # the exact one-sided lower bound
             return f"{found}, and so few answers do not tell whether a risk of {alpha:g} can be reached", groups
-        return f"{found}, so that no number of labels helps: another score or model does", None
+        return f"{found}, so that more of these labels do not help: another score, model or better labels can", None
     threshold, n, k = prefixes[totals.index(total)]
     found = f"{k} of the {n} answers with a score of at most {threshold:.6g} are wrong ({k / n:.1%})"
     needed = answers_needed(k / n, alpha, delta)

@@ -7,7 +7,8 @@ The questions are split in two parts by a digest of their text, whatever the lab
 
 The certifying part is the large one, because a guarantee needs many answered groups, and the two numbers of `platt` few
 groups. Rows with the same question are in one part, and only one of them certifies: the exact test counts independent
-groups. A group with fewer than two valid answers has no score: it is never answered, as `Calibration.apply` does.
+groups. Case, spaces and the width of characters make no other question; a number in front of it does. A group with
+fewer than two valid answers has no score: it is never answered, as `Calibration.apply` does.
 """
 
 from __future__ import annotations
@@ -35,14 +36,20 @@ from semantic_entropy.decisions import (
 )
 from semantic_entropy.decisions.calibration import CalibratedScore, LabelCounts, Mapped
 from semantic_entropy.decisions.guarantee import check_levels, sequence_of
+from semantic_entropy.decisions.score_drift import QUESTIONS_KEPT, question_digests
 from semantic_entropy.errors import InputError
 from semantic_entropy.evaluation.calibration_fit import check_scikit_learn, fit_probability
 from semantic_entropy.evaluation.calibration_report import CalibrationReport
 from semantic_entropy.evaluation.evaluation import evaluate_file, new_columns, no_rows
 from semantic_entropy.evaluation.fitting import FITTED
-from semantic_entropy.evaluation.labelled_scores import LabelledScores, estimator_class, read_rows
+from semantic_entropy.evaluation.labelled_scores import (
+    LabelledScores,
+    MeasuredGroup,
+    estimator_class,
+    read_rows,
+)
 from semantic_entropy.io import InputOptions
-from semantic_entropy.plain_text import plural
+from semantic_entropy.plain_text import one_writing, plural
 from semantic_entropy.scorer import Choices, Scorer
 from semantic_entropy.tables import FieldNames
 
@@ -68,6 +75,7 @@ def calibrate(
     output: str | PathLike[str] | None = None,
     responses: str = "responses",
     question: str | None = None,
+    question_id: str | None = None,
     input_format: str | None = None,
     group_by: str | None = None,
     progress: bool | None = None,
@@ -95,6 +103,8 @@ def calibrate(
         output: a file of JSON lines that keeps the results of rows that are measured; None: they are not kept.
         responses: the field that holds the responses.
         question: the field that holds the question; None: "question", else a common name.
+        question_id: a field that rows about one question share, such as "doc_id". Rows with the same value count once,
+            also if their texts differ; None: only rows with the same text do.
         input_format: the format of the file; None: found from its suffix and its first line.
         group_by: the field that the rows with the responses to one question share; None: a row has all responses.
         progress: True: show a progress bar while rows are measured. None: show it on a terminal.
@@ -109,6 +119,7 @@ def calibrate(
     names = FieldNames(responses, question)
     scores = check_arguments(score, method, alpha, delta, fit_share, fitted_elsewhere)
     columns = new_columns(label, correct, "source", scores, names)
+    columns.question_id = question_id
     measuring = with_estimators(choices, scores)
     if isinstance(source, str | PathLike):
         evaluate_file(
@@ -197,7 +208,7 @@ def calibration_of(
         )
     conditions = _conditions(columns, names, model, notes)
     wrong = np.array(columns.wrong, dtype=bool)
-    fit, certify = _parts([group.question for group in columns.measured], fit_share, seed, notes)
+    fit, certify = _parts(columns.measured, fit_share, seed, notes)
     known = [_is_known(columns, i, conditions) for i in range(len(wrong))]
     rows = [{name: columns.scores[name][i] if known[i] else math.nan for name in names} for i in range(len(wrong))]
     scores = tuple(CalibratedScore(name, name not in certain) for name in names)
@@ -213,7 +224,8 @@ def calibration_of(
             wrong_fit=int(wrong[fit].sum()),
             wrong_certify=int(wrong[certify].sum()),
             rule=columns.rule,
-            questions=_digest(group.question for group in columns.measured),
+            questions=question_digests(group.question for group in columns.measured)[:QUESTIONS_KEPT],
+            judged=columns.judged.total(),
             fitted_elsewhere=tuple(name for name in fitted_elsewhere if name in names),
         ),
         guarantee=Guarantee(alpha, delta, None, "", len(certify), 0, 0, None, 0),
@@ -221,18 +233,21 @@ def calibration_of(
     risks = [shell.risk_score(row) for row in rows]
     thresholds = sequence_of([risks[i] for i in fit], len(certify), alpha, delta)
     guarantee = learn_then_test([risks[i] for i in certify], wrong[certify].tolist(), thresholds, alpha, delta)
-    finite = np.array([risk for risk in risks if not math.isnan(risk)])
-    steps = np.linspace(0, 1, _QUANTILES + 1)
-    quantiles = np.quantile(finite, steps, method="inverted_cdf") if len(finite) else ()
-    calibration = replace(
-        shell, guarantee=guarantee, quantiles=tuple(map(float, quantiles)), unknown=len(risks) - len(finite)
-    )
+    quantiles, missing = _quantiles(risks)
+    if len(scores) > 1:
+        values = zip(*map(shell.single_values, rows), strict=True)
+        scores = tuple(
+            replace(score, quantiles=found, unknown=without)
+            for score, (found, without) in zip(scores, map(_quantiles, values), strict=True)
+        )
+    calibration = replace(shell, scores=scores, guarantee=guarantee, quantiles=quantiles, unknown=missing)
     return CalibrationReport(
         calibration=calibration,
         risks=tuple(risks[i] for i in certify),
         probabilities=tuple(calibration.p_wrong(rows[i]) for i in certify),
         wrong=tuple(map(bool, wrong[certify])),
         labelled_by=dict(columns.rules),
+        judged=dict(columns.judged),
         unlabelled=columns.unlabelled,
         bad=columns.bad,
         bad_rows=tuple(columns.bad_rows),
@@ -282,21 +297,20 @@ def _is_known(columns: LabelledScores, row: int, conditions: Conditions | None) 
 
 
 def _parts(
-    questions: Sequence[str | None], fit_share: float, seed: int, notes: list[str]
+    groups: Sequence[MeasuredGroup], fit_share: float, seed: int, notes: list[str]
 ) -> tuple[list[int], list[int]]:
     """Return the rows of the fit part, and the certifying rows: one for each question of the other part."""
-    writings: dict[str, dict[str, None]] = {}
-    by_question: dict[str, list[int]] = {}
-    for i, question in enumerate(questions):
-        same = f"row {i}" if question is None else f"question {question}"
-        writings.setdefault(same, {})[f"row {i}" if question is None else f"question {question}"] = None
-        by_question.setdefault(same, []).append(i)
-    first = {same: min(keys) for same, keys in writings.items()}  # whatever the order of the rows
+    questions = [group.question for group in groups]
+    by_question: dict[int, list[int]] = {}
+    for i, question in enumerate(_same_question(groups)):
+        by_question.setdefault(question, []).append(i)
+    written = [f"row {i}" if question is None else f"question {question}" for i, question in enumerate(questions)]
+    name = {question: min(written[i] for i in rows) for question, rows in by_question.items()}  # in any order of rows
     ranked = sorted(
-        by_question, key=lambda same: hashlib.sha256(f"{seed} {first[same]}".encode("utf-8", "surrogatepass")).digest()
+        by_question, key=lambda same: hashlib.sha256(f"{seed} {name[same]}".encode("utf-8", "surrogatepass")).digest()
     )
     n_fit = min(len(ranked) - 1, max(1, round(fit_share * len(ranked))))
-    if without := sum(question is None for question in questions):
+    if without := sum(each.question is None and each.question_id is None for each in groups):
         notes.append(
             f"{plural(without, 'row')} without a question: each counts as a question of its own, so the guarantee is "
             "void if some have the same one (--question FIELD names the field)"
@@ -315,6 +329,32 @@ def _parts(
             "test counts independent groups"
         )
     return fit, certify  # in the order of the digests: the order of the rows changes no digit of a fit
+
+
+def _quantiles(values: Sequence[float]) -> tuple[tuple[float, ...], int]:
+    """Return the known values at equal steps, and the number of unknown ones."""
+    known = np.array([value for value in values if not math.isnan(value)])
+    steps = np.linspace(0, 1, _QUANTILES + 1)
+    found = np.quantile(known, steps, method="inverted_cdf") if len(known) else ()
+    return tuple(map(float, found)), len(values) - len(known)
+
+
+def _same_question(groups: Sequence[MeasuredGroup]) -> list[int]:
+    """Return for each row the number of its question: rows with the same text have one, and rows with the same id."""
+    parent = list(range(len(groups)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = i = parent[parent[i]]
+        return i
+
+    first: dict[tuple[str, str], int] = {}
+    for i, group in enumerate(groups):
+        text = None if group.question is None else one_writing(group.question)
+        for key in (("text", text), ("id", group.question_id)):
+            if key[1] is not None:
+                parent[root(i)] = root(first.setdefault((key[0], key[1]), i))
+    return [root(i) for i in range(len(groups))]
 
 
 def _fitted(
@@ -344,11 +384,3 @@ def _fitted(
             "the score rises, and a threshold on this score makes no sense"
         )
     return parameters
-
-
-def _digest(questions: Iterable[str | None]) -> str | None:
-    """Return the SHA-256 of the distinct questions in sorted order; None: no row has a question."""
-    distinct = sorted({question for question in questions if question is not None})
-    if not distinct:
-        return None
-    return hashlib.sha256("\n".join(distinct).encode("utf-8", "surrogatepass")).hexdigest()

@@ -77,6 +77,7 @@ class CalibrationReport:
         probabilities: (n_certify,) p(wrong) of these groups; nan: unknown.
         wrong: (n_certify,) whether their answers are wrong.
         labelled_by: the number of rows that each rule of the labels decided.
+        judged: the numbers of labels by judges, by the name of the judge.
         unlabelled: the number of rows without a label, which are left out.
         bad: the number of rows that could not be read or measured, which are left out.
         bad_rows: what is wrong with the first of them.
@@ -92,6 +93,7 @@ class CalibrationReport:
     bad: int
     bad_rows: tuple[str, ...]
     notes: tuple[str, ...]
+    judged: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def is_certified(self) -> bool:
@@ -162,6 +164,7 @@ class CalibrationReport:
                 "method": self.calibration.method,
                 "labels": {"n_fit": labels.n_fit, "n_certify": labels.n_certify, "wrong_share": labels.wrong_share},
                 "labelled_by": dict(self.labelled_by),
+                "judged": dict(self.judged),
                 "unlabelled": self.unlabelled,
                 "bad": self.bad,
                 "bad_rows": list(self.bad_rows),
@@ -199,6 +202,11 @@ class CalibrationReport:
             if guarantee.missing is not None:
                 total = guarantee.missing * (labels.n_fit + labels.n_certify) / labels.n_certify
                 more = f". Label about {math.ceil(total):,} more rows"
+            if self.judged:
+                more += (
+                    f". The labels may be the cause: {self._judges()}, and a right answer that a judge calls wrong "
+                    "counts as wrong: compare some with labels of a person (semantic-entropy label)"
+                )
             return f"cannot certify {level}: {guarantee.reason}{more}"
         (first, *others) = self.calibration.scores
         if others:
@@ -220,6 +228,8 @@ class CalibrationReport:
         lines += [f"left out: {plural(self.unlabelled, 'row')} without a label"] * bool(self.unlabelled)
         lines += [f"left out: {plural(self.bad, 'bad row')}", *self.bad_rows] * bool(self.bad)
         lines += [f"note: {note}" for note in self.notes]
+        if self.judged:
+            lines.append(f"note: {self._judges()}: all numbers are about what the judge calls wrong")
         method = f"{self.calibration.method} of {', '.join(self.calibration.names)}"
         parts = f"fitted on {labels.n_fit:,} groups; all numbers below are of the other {labels.n_certify:,}"
         lines += [f"p(wrong): {method}, {parts}", "", f"guarantee: {self.sentence}"]
@@ -240,6 +250,11 @@ class CalibrationReport:
         if self.reliability:
             lines += ["", *markdown_table(self._reliability_lines())]
         return "\n".join(lines)
+
+    def _judges(self) -> str:
+        """Return who made the labels that no person made."""
+        count, total = sum(self.judged.values()), sum(self.labelled_by.values())
+        return f"{count:,} of the {total:,} labels are by the judge {', '.join(self.judged)}"
 
     def save_picture(self, path: str | PathLike[str]) -> None:
         """Draw the ROC curve, precision and recall, and the reliability of p(wrong).

@@ -20,6 +20,7 @@ import numpy as np
 from semantic_entropy.clusters.given_evidence import check_evidence
 from semantic_entropy.errors import EvidenceError, InputError, MissingDependencyError, install_command
 from semantic_entropy.estimators.fitted import WEPR, Probe, fit_probe, fit_wepr
+from semantic_entropy.plain_text import one_writing
 from semantic_entropy.types import Evidence
 
 FITTED: Mapping[str, tuple[Any, Any]] = {"probe": (Probe, fit_probe), "wepr": (WEPR, fit_wepr)}
@@ -73,7 +74,8 @@ def cross_fitted(
         )
     truth = np.array([wrong[i] for i in usable])
     numbers: dict[Any, int] = {}
-    questions = [numbers.setdefault(rows[i].get("question") or i, len(numbers)) for i in usable]
+    written = [one_writing(str(rows[i].get("question") or "")) or i for i in usable]
+    questions = [numbers.setdefault(each, len(numbers)) for each in written]
     fewest = min(int(truth.sum()), int((~truth).sum()))
     if fewest < _FEWEST:
         raise InputError(

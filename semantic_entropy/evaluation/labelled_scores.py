@@ -22,12 +22,12 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from semantic_entropy.clusters import EVIDENCE_FIELDS, read_replies
+from semantic_entropy.clusters import EVIDENCE_FIELDS, is_missing, read_replies
 from semantic_entropy.decisions import LabelRule, Origin, group_label
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators.tokens import Length
 from semantic_entropy.io import FileRun, InputOptions, RunSummary, check_row, open_reader
-from semantic_entropy.plain_text import one_line, show_value
+from semantic_entropy.plain_text import one_line, one_writing, show_value
 from semantic_entropy.registry import default_registry
 from semantic_entropy.scorer import Scorer
 from semantic_entropy.tables import FieldNames, bare_name, free_name
@@ -37,6 +37,7 @@ ScoredRow = tuple[str, Mapping[str, Any] | None, str]
 """The place of a row for messages, its fields, and its problem: empty if it has none. Without fields it has one."""
 OpenScorer = Callable[[], AbstractContextManager[Scorer]]
 LENGTH = Length.name
+_JUDGE = "judge "
 _SHOWN = 10  # number of bad rows that are listed
 
 
@@ -45,6 +46,7 @@ class MeasuredGroup(NamedTuple):
 
     Attributes:
         question: the question; None: the row has none.
+        question_id: the value of the field that the caller names as the identity of the question; None: none is named.
         origin: how the row was measured; None: another program computed the scores.
         n_valid: the number of valid answers; None: not known.
     """
@@ -52,6 +54,7 @@ class MeasuredGroup(NamedTuple):
     question: str | None
     origin: Origin | None
     n_valid: int | None
+    question_id: str | None = None
 
 
 @dataclass(slots=True)
@@ -68,8 +71,9 @@ class LabelledScores:
         wrong: (N,) whether the answer is wrong.
         sources: (N,) the source of each row; empty text: none.
         rules: the numbers of rows that each rule decided.
-        questions: the different questions of the rows.
+        questions: the different questions of the rows, each in one writing.
         repeated: the number of rows with the question of an earlier row.
+        judged: the numbers of labels by judges (`semantic-entropy label --gold`), by the name of the judge.
         unlabelled: the number of rows without a label, which are left out.
         bad: the number of rows that cannot be used, which are left out.
         bad_rows: what is wrong with the first ten of them.
@@ -77,6 +81,7 @@ class LabelledScores:
         keep: the fields of the rows that are kept, for estimators that are fitted on them.
         kept: (N,) these fields of each row.
         measured: (N,) what a calibration needs to know of each row.
+        question_id: the field that rows about one question share; None: only equal texts are one question.
     """
 
     names: tuple[str, ...]
@@ -90,6 +95,7 @@ class LabelledScores:
     rules: Counter[str] = field(default_factory=Counter)
     questions: set[str] = field(default_factory=set)
     repeated: int = 0
+    judged: Counter[str] = field(default_factory=Counter)
     unlabelled: int = 0
     bad: int = 0
     bad_rows: list[str] = field(default_factory=list)
@@ -97,6 +103,7 @@ class LabelledScores:
     keep: frozenset[str] = frozenset()
     kept: list[dict[str, Any]] = field(default_factory=list)
     measured: list[MeasuredGroup] = field(default_factory=list)
+    question_id: str | None = None
 
     def is_scored(self, row: Mapping[str, Any]) -> bool:
         """Whether a row has scores."""
@@ -121,6 +128,11 @@ class LabelledScores:
         for name in self.names:
             if self.wrong and all(map(math.isnan, self.scores[name])):
                 known = ", ".join(available) or "none"
+                if name in available:
+                    raise InputError(
+                        f"no row has a value of the score {name!r}: all {len(self.wrong)} are null, nan or infinite. "
+                        "Measure the rows again, or choose another score"
+                    )
                 raise InputError(
                     f"no row has the score {name!r}; there are {known}.{nearest(name, available)} A score is a number "
                     "in a field of the rows, or the name of an estimator that measured them"
@@ -161,6 +173,8 @@ class LabelledScores:
         if LENGTH not in values and (length := self._length(row)) is not None:
             values[LENGTH] = length
         label = group_label(row, self.rule, clusters, self.correct)
+        if self.question_id is not None and is_missing(row.get(self.question_id)):
+            raise InputError(f"the field {self.question_id!r}, which names the question, is missing or empty")
         if label is None:
             self.unlabelled += 1
             return
@@ -170,17 +184,22 @@ class LabelledScores:
             column.append(values.get(name, math.nan))
         _, question = self.fields.question_in(row)
         if isinstance(question, str):
-            self.repeated += question in self.questions
-            self.questions.add(question)
+            written = one_writing(question)
+            self.repeated += written in self.questions
+            self.questions.add(written)
         source = row.get(self.by)
         self.wrong.append(label.wrong)
         self.sources.append("" if source is None else str(source))
         self.rules[label.rule] += 1
+        if label.rule == "main" and (judge := judge_of_label(row)):
+            self.judged[judge] += 1
         kept = {name: row[name] for name in sorted(self.keep) if name in row}
         replies = read_replies(row.get(self.fields.responses_field(row))) if self.keep - kept.keys() else None
         of_replies = replies.evidence if replies else {}
         self.kept.append({**{name: of_replies[name] for name in self.keep & of_replies.keys()}, **kept})
-        self.measured.append(_measured_group(row, None if question is None else str(question)))
+        group = _measured_group(row, None if question is None else str(question))
+        named = None if self.question_id is None else str(row[self.question_id])
+        self.measured.append(group._replace(question_id=named))
 
     def _length(self, row: Mapping[str, Any]) -> float | None:
         """Return the baseline that each score must beat; None: the row does not have its responses as texts."""
@@ -208,6 +227,13 @@ def result_field(row: Mapping[str, Any], name: str) -> Any:
     """Return the field of a result in an output row. It has a prefix if the row had a field of this name before."""
     found = max((key for key in row if bare_name(str(key)) == name), key=len, default=None)
     return None if found is None else row[found]
+
+
+def judge_of_label(row: Mapping[str, Any]) -> str | None:
+    """Return the judge that labelled the main answer (`semantic-entropy label --gold`); None: it was no judge."""
+    label = result_field(row, "label")
+    by = label.get("by") if isinstance(label, Mapping) else None
+    return by.removeprefix(_JUDGE) if isinstance(by, str) and by.startswith(_JUDGE) else None
 
 
 def read_file(

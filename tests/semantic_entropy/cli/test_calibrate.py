@@ -133,3 +133,29 @@ def test_the_calibration_replaces_no_other_file_of_the_run(tmp_path):
     assert ran.exit_code == 1
     assert "is both input and calibration" in ran.stderr
     assert len(read(file)) == 20
+
+
+def test_rows_with_a_byte_order_mark_and_about_one_question_are_calibrated(tmp_path):
+    rows = [row | {"doc": i // 2, "question": f"{i}. Which?"} for i, row in enumerate(labelled())]
+    file, output = tmp_path / "rows.jsonl", tmp_path / "c.json"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8-sig")
+    assert run("calibrate", file, "-o", output, "--model", "m").exit_code == 0
+    assert Calibration.load(output).labels.n_certify == 160
+    found = run("calibrate", file, "-o", output, "--model", "m", "--question-id", "doc")
+    assert Calibration.load(output).labels.n_certify == 80
+    assert "80 rows of the certifying part with the question of another row left out" in found.stdout
+
+
+def test_drift_says_that_the_rows_are_those_of_the_calibration(tmp_path):
+    file, output, scored = write(tmp_path / "rows.jsonl", labelled()), tmp_path / "c.json", tmp_path / "scored.jsonl"
+    options = ["--score", "discrete", "--score", "num_sets", "--model", "m"]
+    run("calibrate", file, "-o", output, *options)
+    run("estimate", file, "-o", scored, "--estimator", "discrete", "--estimator", "num_sets", "--model", "m")
+    ran = run("drift", output, scored)
+    assert (ran.exit_code, "nothing was compared" in ran.stdout) == (1, True), ran.output
+    assert "num_sets: largest difference 0.000" in ran.stdout
+    write(scored, read(scored)[:50])
+    ran = run("drift", output, scored)
+    assert "of the questions of the calibration are in these groups, too" in ran.stdout
+    assert "no drift found" in ran.stdout
+    assert ran.exit_code == 0

@@ -158,7 +158,12 @@ def test_an_unknown_score_is_never_answered_and_counts_against_coverage():
         (0, 20, "0 of the 20 answers with a score of at most 0 are wrong (0.0%), and it takes 22 such answers", 5),
         (0, 11, "and it takes 22 such answers to certify with this share of wrong ones", 11),
         (4, 50, "4 of the 50 answers with a score of at most 0 are wrong (8.0%), and it takes about 457 such", 407),
-        (16, 100, "even of the 100 answers with a score of at most 0, 16 are wrong (16.0%), so that no number", None),
+        (
+            16,
+            100,
+            "even of the 100 answers with a score of at most 0, 16 are wrong (16.0%), so that more of",
+            None,
+        ),
         (2, 15, "2 are wrong (13.3%), and so few answers do not tell whether a risk of 0.1 can be reached", 15),
     ],
 )

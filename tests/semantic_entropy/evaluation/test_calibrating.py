@@ -281,6 +281,52 @@ def test_rows_with_one_question_are_in_one_part_and_one_of_them_certifies():
         calibrate([row | {"question": "Q?"} for row in scored(50)], score="a")
 
 
+def test_another_writing_is_not_another_question():
+    written = ("Q{}?", "q{}?", " Q{}?\n", "\uff31{}\uff1f", "Q\u200b{}?\ufeff")
+    table = [row | {"question": written[i % 5].format(i // 5)} for i, row in enumerate(scored(200))]
+    found = calibrate(table, score="a")
+    assert found.calibration.labels.n_certify == 32
+    shuffled = random.Random(3).sample(table, len(table))
+    assert calibrate(shuffled, score="a").calibration.labels.n_certify == 32
+    assert len(found.calibration.labels.questions) == 40
+
+
+def test_labels_that_are_repeated_in_another_writing_certify_nothing():
+    table = [{"question": f"{'  ' * i}Which one?", "scores": {"a": 0.1}, "answer_correct": True} for i in range(100)]
+    table += [{"question": f"Other {i}?", "scores": {"a": 0.9}, "answer_correct": bool(i % 2)} for i in range(20)]
+    assert not calibrate(table, score="a").is_certified
+
+
+def test_rows_with_one_id_are_one_question_whatever_their_texts():
+    table = [row | {"id": i // 4, "question": f"{i}. Which?"} for i, row in enumerate(scored(200))]
+    assert calibrate(table, score="a").calibration.labels.n_certify == 160
+    assert calibrate(table, score="a", question_id="id").calibration.labels.n_certify == 40
+    unique = [row | {"id": i, "question": f"Q{i // 4}?"} for i, row in enumerate(scored(200))]
+    assert calibrate(unique, score="a", question_id="id").calibration.labels.n_certify == 40  # equal texts are one, too
+    found = calibrate([*table, scored(1)[0]], score="a", question_id="id")
+    assert "the field 'id', which names the question, is missing or empty" in found.bad_rows[0]
+
+
+def test_labels_of_a_judge_are_named_and_may_be_the_cause():
+    judged = [
+        row | {"label": {"by": "judge text", "key": "k"}, "answer_correct": i % 3 > 0}
+        for i, row in enumerate(scored(300))
+    ]
+    found = calibrate(judged, score="b")
+    assert found.judged == {"text": 300}
+    assert found.calibration.labels.judged == 300
+    assert "The labels may be the cause: 300 of the 300 labels are by the judge text" in found.sentence
+    assert "note: 300 of the 300 labels are by the judge text" in str(found)
+    people = calibrate([row | {"label": {"by": "person"}} for row in judged], score="b")
+    assert (people.judged, "may be the cause" in people.sentence) == ({}, False)
+
+
+def test_scores_that_are_all_unknown_are_not_called_missing():
+    table = [row | {"scores": {"s": None if i % 2 else math.nan}} for i, row in enumerate(scored(50))]
+    with pytest.raises(InputError, match=r"no row has a value of the score 's': all 50 are null, nan or infinite"):
+        calibrate(table, score="s")
+
+
 def test_rows_without_a_question_are_counted_in_a_note():
     table = [{name: value for name, value in row.items() if name != "question"} for row in scored(200)]
     assert any("200 rows without a question" in note for note in calibrate(table, score="a").notes)
@@ -303,7 +349,7 @@ def test_a_group_with_fewer_than_two_valid_answers_is_never_answered():
     ("table", "alpha", "reason"),
     [
         (rows(45, risks=(0, 0, 0)), 0.05, "it takes 45 such answers to certify"),
-        (rows(400, risks=(0.3, 0.3, 0.3)), 0.1, "so that no number of labels helps"),
+        (rows(400, risks=(0.3, 0.3, 0.3)), 0.1, "so that more of these labels do not help"),
         (rows(60, risks=(0.0, 0.5, 0.9)), 0.1, "it takes 22 such answers to certify"),
     ],
 )

@@ -260,3 +260,8 @@ def test_a_scored_file_is_not_measured_again_with_other_choices(tmp_path):
     file = write(tmp_path / "scored.jsonl", scored(mine=[1, 2]))
     with pytest.raises(InputError, match="has scores already, so estimator= cannot change them"):
         evaluate(file, estimator="discrete")
+
+
+def test_a_question_in_another_writing_is_a_repeated_question():
+    rows = [{"question": q, "scores": {"s": 0.1}, "answer_correct": i > 0} for i, q in enumerate(["Q?", " q? ", "R?"])]
+    assert evaluate(rows).columns.repeated == 1
