@@ -52,6 +52,7 @@ from semantic_entropy.estimators import (
     NumSets,
     Predictive,
 )
+from semantic_entropy.measuring.sentences import split_sentences
 from semantic_entropy.plain_text import has_surrogate, replace_surrogates
 from semantic_entropy.progress import is_cancelled, is_stopped
 from semantic_entropy.registry import Component, MovedKind, Registry, hookimpl, load_equivalence, require_equivalences
@@ -105,6 +106,7 @@ __all__ = [
     "needs_reverse",
     "replace_surrogates",
     "require_equivalences",
+    "split_sentences",
     "stream_verdicts",
     "strip_reasoning",
 ]

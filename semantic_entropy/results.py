@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self, overload
 
 from semantic_entropy.errors import InputError
+from semantic_entropy.long_answers import LongAnswer
 from semantic_entropy.plain_fields import from_plain
 from semantic_entropy.plain_text import shorten, to_json_line
 from semantic_entropy.types import Interval, Labels, Sample, Usage
@@ -158,6 +159,7 @@ class Result:
             the score is known and at most the threshold.
         threshold: the highest score that the calibration answers with; None: there is no calibration, or it certified
             no threshold.
+        long_answer: the uncertainty of each sentence of one answer; None: the answers are short, or `long=False`.
     """
 
     entropy: float
@@ -178,6 +180,7 @@ class Result:
     p_wrong: float | None = None
     flag: bool | None = None
     threshold: float | None = None
+    long_answer: LongAnswer | None = None
 
     @property
     def interval(self) -> Interval | None:
@@ -198,7 +201,7 @@ class Result:
         """Return lists, dicts, strings and numbers, with None for nan.
 
         The keys `samples` and `greedy_sample` exist only with a sampler; `p_wrong`, `flag` and `threshold` only with a
-        calibration.
+        calibration; `long_answer` only for long answers.
 
         Args:
             interval: True: add the key "interval" with {"entropy": [low, high], "majority": [low, high]} of the
@@ -228,6 +231,8 @@ class Result:
             fields["greedy_sample"] = _sample_fields(self.greedy_sample)
         if self.flag is not None:
             fields |= {"p_wrong": _finite(self.p_wrong), "flag": self.flag, "threshold": _finite(self.threshold)}
+        if self.long_answer:
+            fields["long_answer"] = self.long_answer.to_dict()
         if interval:
             found = self.interval
             fields["interval"] = found and {name: list(ends) for name, ends in found._asdict().items()}
@@ -249,6 +254,8 @@ class Result:
         provenance = fields.get("provenance")
         if not isinstance(provenance, Mapping) or provenance.get("calibration") is None:
             fields = {name: value for name, value in fields.items() if name not in CALIBRATION_FIELDS}  # of the row
+        if not (isinstance(long := fields.get("long_answer"), Mapping) and "sentences" in long):  # of the row
+            fields = {name: value for name, value in fields.items() if name != "long_answer"}
         result: Self = from_plain(cls, fields, of="a result", missing="pass the dict of Result.to_dict()")
         _check_clusters(result)
         return result
@@ -276,6 +283,7 @@ class Result:
             lines.append(f"  ... and {len(ranked) - _MAX_CLUSTERS_SHOWN} more")
         if self.invalid:
             lines.append(f"  invalid answers: {self.invalid}")
+        lines += [f"  {line}" for line in (self.long_answer.lines() if self.long_answer else ())]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [self._decision()] * (self.flag is not None)
         judge = self.provenance.equivalence + " (auto)" * self.provenance.equivalence_reason.startswith("auto")

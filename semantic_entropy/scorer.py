@@ -19,6 +19,7 @@ from semantic_entropy.clusters import (
     Convention,
     Equivalence,
     as_lists,
+    evidence_arguments,
     is_batch,
     load_convention,
     load_extractor,
@@ -27,13 +28,15 @@ from semantic_entropy.clusters import (
 )
 from semantic_entropy.decisions.calibrated_measuring import CalibratedMeasurer, as_calibration
 from semantic_entropy.decisions.calibration import Calibration
-from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
+from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
 from semantic_entropy.measuring import (
     COMPARED,
     JACCARD,
     AnySimilarity,
+    AnySupport,
     Interviewer,
+    LongAnswerMeasurer,
     Measurer,
     NamedEstimator,
     Options,
@@ -42,6 +45,7 @@ from semantic_entropy.measuring import (
     check_is_read,
     check_options,
     load_similarity,
+    load_support,
     name_estimators,
 )
 from semantic_entropy.progress import run_cancellable
@@ -60,9 +64,9 @@ from semantic_entropy.sampling import (
     Sampler,
     SampleStore,
     SamplingRun,
-    StoppingRule,
     check_questions,
     sample_and_measure,
+    stopping_rule,
 )
 from semantic_entropy.tables import TableT, as_table, measure_table
 from semantic_entropy.types import Extractor, Group
@@ -97,6 +101,9 @@ class Choices(TypedDict, total=False):
     invalid: InvalidPolicy
     similarity: AnySimilarity
     similarity_options: Options
+    long: bool | None
+    support: AnySupport
+    support_options: Options
 
 
 class CalibratedChoices(Choices, total=False):
@@ -157,6 +164,10 @@ class Scorer:
             matrix: "jaccard" (common words), the name of a judge (its scores: "nli", "embedding"; 1 or 0: "math",
             "exact"), or a function of two texts that returns a number in [0, 1].
         similarity_options: the options of the judge, if `similarity` is the name of a judge.
+        long: True: also measure the sentences of one answer, and the score "unsupported". False: no sentences. None:
+            measure them if the median valid answer has 250 characters. Docs: how-to/long-answers.md.
+        support: says how far a sample supports a sentence: "text", "nli", "embedding", "judge", or a function of two
+            texts (sample, sentence) that returns a number in [0, 1]. `support_options` has the options of the judge.
         cache_size: the number of verdicts to keep in memory.
         cache: an SQLite file that stores verdicts for later runs and other processes. It stores the verdicts of judges
             with `settings` that are plain values; the verdicts of a plain function stay in memory.
@@ -191,6 +202,9 @@ class Scorer:
         invalid: InvalidPolicy = "separate",
         similarity: AnySimilarity = JACCARD,
         similarity_options: Options = None,
+        long: bool | None = None,
+        support: AnySupport = "text",
+        support_options: Options = None,
         cache_size: int = 100_000,
         cache: str | PathLike[str] | None = None,
         sampler: str | Sampler | None = None,
@@ -205,7 +219,7 @@ class Scorer:
         model: str | None = None,
         _resources: Resources | None = None,
     ) -> None:
-        self.rule = _stopping_rule(n, threshold, min_n, max_n)
+        self.rule = stopping_rule(n, threshold, min_n, max_n)
         if self.rule and sampler is None:
             raise InputError('n="auto" draws responses until a decision is settled: pass sampler= too')
         if greedy and sampler is None:
@@ -215,6 +229,7 @@ class Scorer:
         check_options("equivalence", equivalence, equivalence_options)
         check_options("sampler", sampler, sampler_options)
         check_options("similarity", similarity, similarity_options)
+        check_options("support", support, support_options)
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
         self.calibration = None if calibration is None else as_calibration(calibration)
@@ -228,7 +243,7 @@ class Scorer:
             if clusterer is None
             else as_clusterer(clusterer)
         )
-        named = _named(estimator, self.convention)
+        named = _named(estimator, self.convention, long=long)
         if self.rule and not isinstance(named[0].estimator, Discrete):
             raise InputError(
                 f'n="auto" compares the discrete entropy with the threshold, and the first estimator is '
@@ -240,11 +255,14 @@ class Scorer:
             self.similarity = load_similarity(similarity, lambda name: self._resources.judge(name, similarity_options))
         elif str(similarity) != JACCARD:
             check_is_read({"similarity"}, named)
+        self.support = None if long is False else load_support(support, self._resources, support_options)
+        self.needs |= {"greedy"} if long else set()  # the answer that is doubted, if it is known
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
         self.sampler = None if sampler is None else as_sampler(sampler, **(sampler_options or {}))
         self.greedy_sampler = as_sampler(self.sampler.greedy_sampler()) if greedy and self.sampler else None
         self.store = None if samples is None else SampleStore(samples)
+        extractor = None if extract is None else load_extractor(extract)
         self._measurer = Measurer(
             resources=self._resources,
             equivalence=self.equivalence,
@@ -252,13 +270,14 @@ class Scorer:
             estimators=named,
             are_named=estimator is not None,
             convention=self.convention.name,
-            extract=None if extract is None else load_extractor(extract),
+            extract=extractor,
             extract_name=extract if isinstance(extract, str) else getattr(extract, "__name__", "") or repr(extract),
             invalid=invalid,
             similarity=self.similarity,
             sampler=self.sampler,
             interviewer=Interviewer(self.sampler, self.store) if self.sampler else None,
             model=model,
+            long_answers=LongAnswerMeasurer(long, self.support, extractor, invalid) if self.support else None,
         )
         self._measure = self._measurer.measure
         if self.calibration:
@@ -277,6 +296,9 @@ class Scorer:
             "invalid": invalid,
             "similarity": similarity,
             "similarity_options": similarity_options,
+            "long": long,
+            "support": support,
+            "support_options": support_options,
         }
         self.n = n
         self._close_sampler = isinstance(sampler, str)
@@ -306,7 +328,8 @@ class Scorer:
         if "equivalence" in choices:
             choices = {"equivalence_options": None, **choices}  # the options of this scorer are those of its judge
         merged: Choices = {**self.choices, **choices}
-        reads = [each.reads & COMPARED for each in _named(merged["estimator"], load_convention(merged["convention"]))]
+        convention = load_convention(merged["convention"])
+        reads = [each.reads & COMPARED for each in _named(merged["estimator"], convention, long=merged["long"])]
         if "similarity" not in choices and not any(reads):
             merged = {**merged, "similarity": JACCARD, "similarity_options": None}
         return Scorer(**merged, _resources=self._resources)
@@ -510,8 +533,9 @@ class Scorer:
                 given = ", ".join(["logprobs, column and group_by", *evidence])
                 raise InputError(f"{given} belong to responses: pass responses too")
             return self._sample(question, progress)
-        evidence = _evidence_arguments(evidence)
-        check_is_read([name for name, value in evidence.items() if value is not None], self._measurer.estimators)
+        evidence = evidence_arguments(evidence)
+        unread = [name for name, value in evidence.items() if value is not None and name not in self.needs]
+        check_is_read(unread, self._measurer.estimators)
         if table := as_table(responses):
             names = {name: evidence.get(name) for name in self.needs & set(EVIDENCE_FIELDS)} | dict(evidence)
             return measure_table(table, self.measure, self.uses_question, column, question, logprobs, group_by, names)
@@ -546,30 +570,10 @@ class Scorer:
         return as_equivalence(equivalence)
 
 
-def _evidence_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the evidence of a call, with arrays as lists."""
-    if unknown := given.keys() - set(EVIDENCE_FIELDS):
-        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), EVIDENCE_FIELDS)}")
-    if callable(given.get("similarity")):
-        raise InputError("similarity= is a function: pass it to Scorer(similarity=...), or to estimate()")
-    return {name: as_lists(value) for name, value in given.items()}
-
-
-def _stopping_rule(n: Any, threshold: float | None, min_n: int, max_n: int) -> StoppingRule | None:
-    """Check the number of responses. Return the rule of n="auto"; None: n is a number."""
-    if n == "auto":
-        if threshold is None:
-            raise InputError('n="auto" needs threshold=, the entropy in nats that you compare results with')
-        return StoppingRule(threshold, min_n, max_n)
-    if isinstance(n, str) or n < 1:
-        raise InputError(f'n={n!r} must be at least 1, or "auto": it is the number of responses to draw for a question')
-    if threshold is not None:
-        raise InputError(f'threshold={threshold} is for n="auto", and n is {n}: pass n="auto", or leave threshold out')
-    return None
-
-
-def _named(given: AnyEstimator | Sequence[AnyEstimator] | None, convention: Convention) -> list[NamedEstimator]:
-    given = convention.estimators if given is None else given
+def _named(
+    given: AnyEstimator | Sequence[AnyEstimator] | None, convention: Convention, *, long: bool | None
+) -> list[NamedEstimator]:
+    given = [*convention.estimators, *(["unsupported"] if long else [])] if given is None else given
     many = list(given) if isinstance(given, list | tuple) else [given]
     if not many:
         raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")

@@ -34,6 +34,8 @@ from semantic_entropy.contracts import (
 )
 from semantic_entropy.errors import PluginError, SemanticEntropyError
 from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.long_answers import Statement, assess
+from semantic_entropy.measuring.supporting_samples import DirectedSupport
 from semantic_entropy.sampling import Request, Sampler
 from semantic_entropy.types import Evidence, Pair, Sample, Verdict, by_first_appearance
 
@@ -122,8 +124,24 @@ def _equivalence_rules(equivalence: Equivalence, answers: list[str], question: s
     yield from _symmetry(equivalence, judged)
     yield from _batches(equivalence, judged)
     yield from _keys(equivalence, answers, question)
+    if type(equivalence).support is not Equivalence.support:
+        yield from _supports(equivalence, answers, question)
     if equivalence.settings != equivalence.settings:
         yield "settings differ from one reading to the next: no verdict would be found in the cache"
+
+
+def _supports(equivalence: Equivalence, answers: list[str], question: str | None) -> Iterator[str]:
+    pairs = [Pair(question, left, right) for left, right in itertools.permutations(answers, 2)]
+    together = _support_verdicts(equivalence, pairs)
+    for pair in random.Random(0).sample(pairs, min(20, len(pairs))):
+        alone, in_batch = _support_verdicts(equivalence, [pair])[0], together[pairs.index(pair)]
+        if alone.same != in_batch.same:
+            yield f"support depends on the rest of the batch: {pair} -> {in_batch.same}, but alone {alone.same}"
+            return
+
+
+def _support_verdicts(equivalence: Equivalence, pairs: Sequence[Pair]) -> list[Verdict]:
+    return judge_pairs(DirectedSupport(equivalence), pairs)
 
 
 def _symmetry(equivalence: Equivalence, judged: dict[Pair, Verdict]) -> Iterator[str]:
@@ -238,6 +256,7 @@ def _random_evidence(labels: tuple[int, ...], draw: random.Random) -> Evidence:
         embeddings=vectors,
         hidden_state=vectors,
         answers=texts,
+        long_answer=assess(texts[0], [Statement(text, 0, len(text)) for text in texts], values),
         greedy=Sample(texts[0], logprobs[0], top_logprobs=top[0], hidden_state=vectors[0], token_entropies=tokens[0]),
     )
 

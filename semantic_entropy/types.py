@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, Self
+
+if TYPE_CHECKING:
+    from semantic_entropy.long_answers import LongAnswer
 
 Labels = tuple[int, ...]
 """The label of each response's cluster, shape (G,): 0..M-1 by first appearance; -1: the response was dropped."""
@@ -269,6 +272,7 @@ class Evidence:
         answers: (G,) the answer in each response; None: it is invalid (empty, a refusal, nothing to extract).
         replies: the reply of the model to each prompt of the estimators (`EntropyEstimator.prompts`), or why there is
             none.
+        long_answer: the uncertainty of each sentence of the answer that is doubted, if the answers are long.
     """
 
     labels: Labels
@@ -288,6 +292,7 @@ class Evidence:
     greedy: Sample | None = None
     answers: tuple[str | None, ...] | None = None
     replies: Mapping[str, Sample | SampleFailure] | None = None
+    long_answer: LongAnswer | None = None
 
     def has(self, requirement: str) -> bool:
         """Whether the field with this name, such as "logprobs", is not None."""

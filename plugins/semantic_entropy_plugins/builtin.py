@@ -146,6 +146,13 @@ def semantic_entropy_estimators() -> list[Component]:
             requires=("sentencex",),
             extra="semantic-entropy[sentences]",
         ),
+        Component(
+            "unsupported",
+            _estimator("unsupported:Unsupported"),
+            "how little the samples support the sentences of an answer, in [0, 1] (long answers)",
+            requires=("sentencex",),
+            extra="semantic-entropy[sentences]",
+        ),
         Component("snne", _estimator("pairwise:SNNE"), "nearest neighbour entropy of the similarities"),
         Component(
             "lexical",

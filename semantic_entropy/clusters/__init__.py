@@ -1,6 +1,6 @@
 """From responses to clusters: checked groups, extracted answers, judges, clusterers and conventions."""
 
-from semantic_entropy.clusters.answers import WHOLE_TEXT, is_doubted, load_extractor, strip_reasoning
+from semantic_entropy.clusters.answers import WHOLE_TEXT, is_doubted, load_extractor, strip_reasoning, whole
 from semantic_entropy.clusters.chat_replies import OF_REPLIES, is_messages, last_user_turn, read_replies
 from semantic_entropy.clusters.clusterers import Clusterer
 from semantic_entropy.clusters.conventions import Convention, load_convention
@@ -11,7 +11,7 @@ from semantic_entropy.clusters.given_evidence import (
     greedy_answer,
     without_dropped,
 )
-from semantic_entropy.clusters.groups import as_lists, is_batch, is_missing, many_groups, one_group
+from semantic_entropy.clusters.groups import as_lists, evidence_arguments, is_batch, is_missing, many_groups, one_group
 from semantic_entropy.clusters.missing_answers import is_error_message
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Equivalence",
     "FunctionEquivalence",
     "as_lists",
+    "evidence_arguments",
     "evidence_of_samples",
     "greedy_answer",
     "is_batch",
@@ -37,5 +38,6 @@ __all__ = [
     "one_group",
     "read_replies",
     "strip_reasoning",
+    "whole",
     "without_dropped",
 ]

@@ -107,6 +107,15 @@ class Equivalence(Identified, ABC):
             for verdict in self.judge(pairs)
         ]
 
+    def support(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
+        """Yield (index of the pair, verdict): how far the sample `left` supports `right`, a sentence of another answer.
+
+        Used for long answers, if the user names this judge as `support=`. A sample is a whole long answer, and says
+        more than the sentence. The score is the support, in [0, 1]; without a score, it is 1 (True) or 0 (False).
+        Verdict(None): undecided. Each pair comes once, in any order. A judge that can do this overrides the method.
+        """
+        raise InputError(f"the judge {self.name!r} does not say whether a sample supports a sentence")
+
     # What a verdict depends on, for the verdict cache
 
     uses_question: bool = False

@@ -107,11 +107,13 @@ def check_evidence(
 def greedy_answer(value: Any, where: str = "") -> Sample:
     """Return the greedy answer as a `Sample`.
 
-    The value is a `Sample`, a mapping with the same fields (other fields are ignored), or one reply of a chat model.
+    The value is a `Sample`, a mapping with the same fields (other fields are ignored), its text alone, or one reply of
+    a chat model.
     """
+    value = {"text": value} if isinstance(value, str) else value
     what = f"{where}greedy"
     is_plain = isinstance(value, Mapping) and "text" in value and not isinstance(value.get("logprobs"), Mapping)
-    if not (isinstance(value, Sample | str) or is_plain) and (replies := read_replies(value)):
+    if not (isinstance(value, Sample) or is_plain) and (replies := read_replies(value)):
         if len(replies.texts) != 1:
             raise EvidenceError(f"{what} has {len(replies.texts)} replies, and the greedy answer is one of them")
         known = {name: values[0] for name, values in replies.evidence.items()}
@@ -122,8 +124,8 @@ def greedy_answer(value: Any, where: str = "") -> Sample:
         return replace(value, **_lists_of_greedy({name: getattr(value, name) for name in _GREEDY_LISTS}, what))
     if not isinstance(value, Mapping) or not isinstance(value.get("text"), str):
         raise EvidenceError(
-            f"{what}={show_value(value)} must be a mapping with a text, and if they are known logprobs, top_logprobs, "
-            "token_entropies, hidden_state"
+            f"{what}={show_value(value)} must be a text, or a mapping with a text, and if they are known logprobs, "
+            "top_logprobs, token_entropies, hidden_state"
         )
     finish = value.get("finish_reason")
     lists = _lists_of_greedy(value, what)

@@ -11,8 +11,8 @@ from numbers import Real
 from typing import Any
 
 from semantic_entropy.clusters.chat_replies import is_reply, read_replies
-from semantic_entropy.clusters.given_evidence import check_evidence, check_tokens, ragged
-from semantic_entropy.errors import InputError
+from semantic_entropy.clusters.given_evidence import EVIDENCE_FIELDS, check_evidence, check_tokens, ragged
+from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.plain_text import show_value as _show
 from semantic_entropy.types import Group
 
@@ -28,6 +28,15 @@ def as_lists(values: Any) -> Any:
     if isinstance(values, list | tuple) and any(hasattr(value, "shape") for value in values):
         return [as_lists(value) for value in values]
     return values
+
+
+def evidence_arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the evidence of a call, with arrays as lists."""
+    if unknown := given.keys() - set(EVIDENCE_FIELDS):
+        raise TypeError(f"unexpected keyword argument {min(unknown)!r}.{nearest(min(unknown), EVIDENCE_FIELDS)}")
+    if callable(given.get("similarity")):
+        raise InputError("similarity= is a function: pass it to Scorer(similarity=...), or to estimate()")
+    return {name: as_lists(value) for name, value in given.items()}
 
 
 def is_missing(value: object) -> bool:

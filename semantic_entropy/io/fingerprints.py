@@ -55,12 +55,16 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "extract": extract if isinstance(extract, str | None) else describe_function(extract),
         "invalid": scorer.invalid if scorer.invalid != "separate" else None,
         "similarity": _similarity(scorer),
+        "long": {None: None, True: "yes", False: "no"}[given["long"]],
+        "support": describe_identity(scorer.support) if scorer.support and given["support"] != "text" else None,
         "calibration": scorer.calibration.digest if scorer.calibration else None,
         "model": scorer.model,
     }
     measuring = [*components["equivalence"], *components["clusterer"], *components["estimators"]]
     if scorer.similarity and scorer.similarity.judge:
         measuring.append(scorer.similarity.judge)
+    if scorer.support and (given["long"] or given["support"] != "text"):
+        measuring.append(scorer.support)
     choices = _given(choices | {"rules": _rules(measuring)})
     if scorer.sampler is None:
         return [choices]

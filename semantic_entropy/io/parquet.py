@@ -32,6 +32,7 @@ from semantic_entropy.io.result_lines import KeyIndex, ResultLines, work_file
 from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowCheck, RowReader, check_row
 from semantic_entropy.plain_text import to_json_line
 from semantic_entropy.tables import (
+    LONG_ANSWER,
     RESULT_FIELDS,
     SAMPLES,
     FieldNames,
@@ -245,8 +246,9 @@ class ParquetWriter(ResultWriter):
             self._lines.append(lines)
 
     def _write_table(self, target: Path, digest: str) -> None:
-        keys, runs = self._open_keys()
-        shapes, stored = result_shape(keys), stored_fields(is_calibrated="calibration" in self._runs[0])
+        keys, runs, has_long = self._open_keys()
+        shapes = result_shape(keys)
+        stored = stored_fields(is_calibrated="calibration" in self._runs[0], has_long=has_long)
         types = {name: arrow_type(shapes[name]) for name in stored} | {"row_key": pa.string()}
         self._columns.find_types(self._places)
         own = self._columns.schema
@@ -266,8 +268,9 @@ class ParquetWriter(ResultWriter):
             if collected:
                 writer.write_table(pa.concat_tables(collected))
 
-    def _open_keys(self) -> tuple[dict[str, list[str]], list[RunChoices]]:
-        """Return the keys of the open mappings in all results, and the choices of these results."""
+    def _open_keys(self) -> tuple[dict[str, list[str]], list[RunChoices], bool]:
+        """Return the keys of the open mappings in all results, their choices, and whether one has a long answer."""
+        has_long = False
         keys: dict[str, list[str]] = {}
         runs: dict[int, RunChoices] = {}
         for part in self._parts():
@@ -276,7 +279,8 @@ class ParquetWriter(ResultWriter):
             for each in part:
                 index = -1 if is_sampled(each.result) else 0
                 runs.setdefault(index, self._runs[index])
-        return keys, list(runs.values())
+                has_long = has_long or each.result.get(LONG_ANSWER) is not None
+        return keys, list(runs.values()), has_long
 
     def _places(self) -> Iterator[list[tuple[int, dict[str, Any]]]]:
         """Yield the (number, drawn fields) of the rows with a result, in parts."""

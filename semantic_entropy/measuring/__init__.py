@@ -6,12 +6,15 @@ from semantic_entropy.measuring.pipeline import judge_key, verdict_key
 from semantic_entropy.measuring.replies import Interviewer
 from semantic_entropy.measuring.result_builder import Method, NamedEstimator, check_is_read, name_estimators
 from semantic_entropy.measuring.similarities import COMPARED, JACCARD, AnySimilarity, Similarity, load_similarity
+from semantic_entropy.measuring.supporting_samples import AnySupport, LongAnswerMeasurer, load_support
 
 __all__ = [
     "COMPARED",
     "JACCARD",
     "AnySimilarity",
+    "AnySupport",
     "Interviewer",
+    "LongAnswerMeasurer",
     "Measurer",
     "Method",
     "NamedEstimator",
@@ -22,6 +25,7 @@ __all__ = [
     "check_options",
     "judge_key",
     "load_similarity",
+    "load_support",
     "name_estimators",
     "verdict_key",
 ]

@@ -18,8 +18,10 @@ from semantic_entropy.measuring.result_builder import (
     build_evidence,
     build_result,
     package_version,
+    with_long_answer,
 )
 from semantic_entropy.measuring.similarities import COMPARED, Similarity, computed_fields, with_similarities
+from semantic_entropy.measuring.supporting_samples import Assessment, LongAnswerMeasurer
 from semantic_entropy.results import Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group, Usage
@@ -48,6 +50,7 @@ class Measurer:
         sampler: the sampler that draws responses, if there is one.
         interviewer: asks the sampler the prompts of estimators, if there is a sampler.
         model: the model that gave the responses that no sampler drew, in the words of the caller.
+        long_answers: measures long answers sentence by sentence; None: no answer is taken for a long one.
     """
 
     resources: Resources
@@ -63,10 +66,11 @@ class Measurer:
     sampler: Sampler | None
     interviewer: Interviewer | None = None
     model: str | None = None
+    long_answers: LongAnswerMeasurer | None = None
 
     def without_scores(self) -> Measurer:
         """Return a measurer for the rounds of `n="auto"`, which computes only the entropy that the rule compares."""
-        return replace(self, estimators=self.estimators[:1], similarity=None, interviewer=None)
+        return replace(self, estimators=self.estimators[:1], similarity=None, interviewer=None, long_answers=None)
 
     def candidates(self) -> list[_Chosen]:
         """Return the candidate judges with the reasons for `Provenance`. The last judge suits all responses."""
@@ -86,7 +90,7 @@ class Measurer:
             extract=self.extract_name if self.extract else f"default of {judge.name}",
             invalid=self.invalid,
             versions={},
-            similarity=self.similarity.name if self.similarity else None,
+            similarity=self._compared_by(self.similarity.name if self.similarity else None),
             replies_by=self.interviewer.by if self.interviewer else None,
             model=self.model,
         )
@@ -116,7 +120,19 @@ class Measurer:
             computed = [computed_fields(group.evidence) & reads - {"greedy_similarity"} for group in groups]
             similarities = [self.similarity.name if fields else "given" for fields in computed]
             groups = self._with_similarities(self.similarity, reads, groups, answers, jobs)
-        return self._results(groups, answers, jobs, chosen, clusterings, similarities)
+        long = [Assessment(None)] * len(groups)
+        if self.long_answers:
+            long = self.long_answers.measure(groups, answers, self.resources.cache)
+        return self._results(
+            groups, answers, jobs, chosen, clusterings, list(map(self._compared_by, similarities)), long
+        )
+
+    def _compared_by(self, similarity: str | None) -> str | None:
+        """Return how texts are compared for the estimators: by a similarity, and by the scorer of long answers."""
+        if not self.long_answers or not any("long_answer" in each.estimator.requires for each in self.estimators):
+            return similarity
+        support = f"support by {self.long_answers.description}"
+        return support if similarity is None else f"{similarity}; {support}"
 
     def _check_evidence(self, groups: Sequence[Group]) -> None:
         """Raise EvidenceError for a group without the evidence of an estimator, before a judge is asked, and paid."""
@@ -125,6 +141,7 @@ class Measurer:
             labels = tuple(range(len(group.responses)))
             _, evidence = build_evidence(group, group.responses, labels, self.invalid)
             computed = computed_fields(group.evidence) | ({"replies"} if self.interviewer else set())
+            computed |= {"long_answer"} if self.long_answers and self.long_answers.asked else set()
             for estimator in named:
                 if evidence.labels and not all(map(evidence.has, estimator.requires - computed)):
                     n = len(evidence.labels)  # the similarities come later: they are not what is missing
@@ -160,12 +177,15 @@ class Measurer:
         chosen: Sequence[_Chosen],
         clusterings: Sequence[Clustering],
         similarities: Sequence[str | None],
+        long: Sequence[Assessment],
     ) -> list[Result]:
         built = [
             build_evidence(group, found, clustering.labels, self.invalid)
             for group, found, clustering in zip(groups, answers, clusterings, strict=True)
         ]
-        evidences, costs = self._ask([evidence for _, evidence in built])
+        evidences, costs = self._ask(
+            [replace(evidence, long_answer=each.answer) for (_, evidence), each in zip(built, long, strict=True)]
+        )
         estimates = self._estimates(evidences)
         methods: dict[tuple[int, str, str | None, str | None], Method] = {}
         results = []
@@ -183,7 +203,7 @@ class Measurer:
             found = build_result(
                 group, answers[i], clusterings[i], built[i][0], evidences[i], estimates[i], methods[key], costs[i]
             )
-            results.append(found)
+            results.append(with_long_answer(found, *long[i]))
         return results
 
     def _ask(self, evidences: list[Evidence]) -> tuple[list[Evidence], list[Usage | None]]:

@@ -80,7 +80,7 @@ def verdict_key(judge: tuple[Hashable, ...], equivalence: Equivalence, pair: Pai
     return (*judge, question, *sorted((pair.left, pair.right)))
 
 
-class _Batch:
+class PairBatch:
     """The pairs that go to one judge in one round, and the judge's verdicts in the same order."""
 
     def __init__(self, equivalence: Equivalence) -> None:
@@ -126,17 +126,17 @@ class _Round:
 
     def __init__(self, cache: VerdictCache, undecided: Mapping[Hashable, Verdict]) -> None:
         self.cache, self.undecided = cache, undecided
-        self.batches: dict[int, _Batch] = {}  # by the id of the judge
-        self._asked: dict[Hashable, tuple[_Batch, dict[Hashable, int]]] = {}
+        self.batches: dict[int, PairBatch] = {}  # by the id of the judge
+        self._asked: dict[Hashable, tuple[PairBatch, dict[Hashable, int]]] = {}
 
-    def asked(self, key: Hashable, equivalence: Equivalence) -> tuple[_Batch, dict[Hashable, int]]:
+    def asked(self, key: Hashable, equivalence: Equivalence) -> tuple[PairBatch, dict[Hashable, int]]:
         """Return the judge's batch, and a dict: key of a pair -> index of the pair in the batch.
 
         Groups with the same `key` share the dict. `key` is the judge's key, and the question if the judge uses the
         question. The key of a pair is its verdict key; for a cheap judge, it is the two answers in sorted order.
         """
         if key not in self._asked:
-            batch = self.batches.setdefault(id(equivalence), _Batch(equivalence))
+            batch = self.batches.setdefault(id(equivalence), PairBatch(equivalence))
             self._asked[key] = batch, {}
         return self._asked[key]
 

@@ -16,7 +16,7 @@ import contextlib
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -31,6 +31,7 @@ from semantic_entropy.clusters import (
 from semantic_entropy.contracts import check_requirements, describe, run_estimator
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator
+from semantic_entropy.long_answers import LongAnswer
 from semantic_entropy.measuring.similarities import COMPARED
 from semantic_entropy.registry import default_registry
 from semantic_entropy.results import Cluster, DecidedBy, Provenance, Result, Undecided
@@ -197,6 +198,21 @@ def build_result(
         samples=group.samples,
         greedy_sample=_drawn_greedy(group),
     )
+
+
+_MOSTLY_ALONE = 0.8  # meanings for each answer: then the entropy is near its maximum, whatever the model knows
+
+
+def with_long_answer(result: Result, answer: LongAnswer | None, warnings: Sequence[str]) -> Result:
+    """Return the result with the sentences of its long answer, and with what this says about its entropy."""
+    notes = list(warnings)
+    meanings = sum(cluster.representative is not None for cluster in result.clusters)
+    if answer and result.n_valid > 1 and meanings >= _MOSTLY_ALONE * result.n_valid:
+        notes.append(
+            f"{meanings} meanings in {result.n_valid} long answers: compared as wholes, long answers seldom mean the "
+            "same, so the entropy says little; result.long_answer has the uncertainty of each sentence"
+        )
+    return replace(result, long_answer=answer, warnings=(*result.warnings, *notes)) if answer or notes else result
 
 
 def _sampling_usage(group: Group) -> Usage | None:

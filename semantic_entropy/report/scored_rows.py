@@ -18,7 +18,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.io import InputOptions, check_row, open_reader
 from semantic_entropy.plain_text import one_line, plural, show_value
 from semantic_entropy.results import CALIBRATION_FIELDS, Result
-from semantic_entropy.tables import RESULT_FIELDS, FieldNames, bare_name
+from semantic_entropy.tables import LONG_ANSWER, RESULT_FIELDS, FieldNames, bare_name
 from semantic_entropy.types import Group
 
 PlacedRow = tuple[str, Mapping[str, Any] | Result, Group | None, str]
@@ -168,6 +168,9 @@ def _result_keys(row: Mapping[str, Any]) -> dict[str, str]:
     provenance = row.get(keys.get("provenance", ""))
     if isinstance(provenance, Mapping) and provenance.get("calibration") is not None:
         wanted += CALIBRATION_FIELDS
+    long_answer = row.get(keys.get(LONG_ANSWER, ""))
+    if isinstance(long_answer, Mapping) and "sentences" in long_answer:
+        wanted += (LONG_ANSWER,)
     return {name: keys[name] for name in wanted if name in keys}
 
 

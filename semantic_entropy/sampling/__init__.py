@@ -1,6 +1,6 @@
 """Draw responses from a language model: the `Sampler` interface, draws for many questions, and the store on disk."""
 
-from semantic_entropy.sampling.adaptive import AdaptiveRun, StoppingRule
+from semantic_entropy.sampling.adaptive import AdaptiveRun, StoppingRule, stopping_rule
 from semantic_entropy.sampling.base import Sampler
 from semantic_entropy.sampling.draw import SampledQuestion, SamplingRun, check_questions, sample_and_measure
 from semantic_entropy.sampling.greedy import GreedyRun
@@ -19,4 +19,5 @@ __all__ = [
     "StoppingRule",
     "check_questions",
     "sample_and_measure",
+    "stopping_rule",
 ]

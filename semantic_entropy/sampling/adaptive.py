@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 from semantic_entropy.errors import InputError, SamplingError
 from semantic_entropy.estimators import Discrete
@@ -80,6 +81,19 @@ class StoppingRule:
         above = Discrete().estimate(Evidence(counted)).value > self.threshold
         p = p_above(sizes, left, self.threshold)
         return (p if above else 1 - p) >= _SETTLED
+
+
+def stopping_rule(n: Any, threshold: float | None, min_n: int, max_n: int) -> StoppingRule | None:
+    """Check the number of responses. Return the rule of n="auto"; None: n is a number."""
+    if n == "auto":
+        if threshold is None:
+            raise InputError('n="auto" needs threshold=, the entropy in nats that you compare results with')
+        return StoppingRule(threshold, min_n, max_n)
+    if isinstance(n, str) or n < 1:
+        raise InputError(f'n={n!r} must be at least 1, or "auto": it is the number of responses to draw for a question')
+    if threshold is not None:
+        raise InputError(f'threshold={threshold} is for n="auto", and n is {n}: pass n="auto", or leave threshold out')
+    return None
 
 
 class _MemoryStore:

@@ -6,6 +6,7 @@ writes Arrow data.
 """
 
 from semantic_entropy.tables.columns import (
+    LONG_ANSWER,
     RESULT_FIELDS,
     bare_name,
     free_name,
@@ -18,6 +19,7 @@ from semantic_entropy.tables.field_names import QUESTION, SAMPLES, FieldNames, Q
 from semantic_entropy.tables.frames import TableT, as_table, measure_table
 
 __all__ = [
+    "LONG_ANSWER",
     "QUESTION",
     "RESULT_FIELDS",
     "SAMPLES",

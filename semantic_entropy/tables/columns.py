@@ -20,9 +20,9 @@ from semantic_entropy.results import CALIBRATION_FIELDS, Result
 Shape = Any  # type | list[Shape] | dict[str, Shape]
 
 _OF_ROW = ("samples", "greedy_sample")
-RESULT_FIELDS = tuple(
-    field.name for field in dataclasses.fields(Result) if field.name not in (*_OF_ROW, *CALIBRATION_FIELDS)
-)
+LONG_ANSWER = "long_answer"
+_OPTIONAL = (*CALIBRATION_FIELDS, LONG_ANSWER)
+RESULT_FIELDS = tuple(field.name for field in dataclasses.fields(Result) if field.name not in (*_OF_ROW, *_OPTIONAL))
 """The fields of every result that a table or file stores: without those that the row has as responses and greedy."""
 _DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # for a table without rows
 
@@ -30,16 +30,19 @@ _DEFAULT_KEYS = {"scores": ("discrete",), "versions": ("semantic-entropy",)}  # 
 def result_columns(results: Iterable[Result]) -> dict[str, list[Any]]:
     """Return a list of values for each of `RESULT_FIELDS`. The values are those of `Result.to_dict()`.
 
-    If a calibration was applied to the results, the columns of `CALIBRATION_FIELDS` come last.
+    If a calibration was applied to the results, the columns of `CALIBRATION_FIELDS` follow; then `long_answer`, if a
+    result has it.
     """
     rows = [result.to_dict() for result in results]
-    names = stored_fields(is_calibrated=any("flag" in row for row in rows))
+    names = stored_fields(
+        is_calibrated=any("flag" in row for row in rows), has_long=any(LONG_ANSWER in row for row in rows)
+    )
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def stored_fields(*, is_calibrated: bool) -> tuple[str, ...]:
+def stored_fields(*, is_calibrated: bool, has_long: bool) -> tuple[str, ...]:
     """Return the names of the fields of a result that a table or file stores."""
-    return RESULT_FIELDS + CALIBRATION_FIELDS if is_calibrated else RESULT_FIELDS
+    return RESULT_FIELDS + (CALIBRATION_FIELDS if is_calibrated else ()) + ((LONG_ANSWER,) if has_long else ())
 
 
 def open_keys(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[str]]:
@@ -54,7 +57,7 @@ def result_shape(keys: Mapping[str, Sequence[str]]) -> dict[str, Shape]:
     """Return the shape of each of the `stored_fields`. `keys` are the keys of the open mappings, from `open_keys`."""
     keys = {name: keys.get(name) or default for name, default in _DEFAULT_KEYS.items()}
     shape: dict[str, Shape] = _shape(Result, keys, "")
-    return {name: shape[name] for name in stored_fields(is_calibrated=True)}
+    return {name: shape[name] for name in stored_fields(is_calibrated=True, has_long=True)}
 
 
 def free_name(name: str, taken: Collection[str]) -> str:

@@ -19,7 +19,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from semantic_entropy.plugin import Equivalence, LRUCache, Pair, Verdict, errors
+from semantic_entropy.plugin import Equivalence, LRUCache, Pair, Verdict, errors, split_sentences
 from semantic_entropy_plugins.embedding.sentence_model import SentenceModel, load_sentence_model
 from semantic_entropy_plugins.models.batches import TokenBudget
 from semantic_entropy_plugins.models.checkpoints import model_identity
@@ -129,6 +129,32 @@ class Embedding(Equivalence):
                 left, right = texts[index]
                 if left in done and right in done:
                     yield index, self._verdict(done[left], done[right])
+
+    def support(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
+        """Yield the highest cosine of the sentence with a sentence of the sample; a negative cosine counts as 0.
+
+        As in SelfCheck-BERTScore (Manakul et al. 2023, Section 5.1), which takes the F1 of BERTScore in place of the
+        cosine. A sentence that is longer than the model's window is undecided, and a sentence of a sample is left out.
+        """
+        parts = {sample: split_sentences(sample) or [sample] for sample in dict.fromkeys(p.left for p in pairs)}
+        texts = dict.fromkeys([pair.right for pair in pairs])
+        texts |= dict.fromkeys(part for own in parts.values() for part in own)
+        found = dict(self._embed(list(texts)))
+        by_sample: dict[str, list[int]] = {}
+        for index, pair in enumerate(pairs):
+            by_sample.setdefault(pair.left, []).append(index)
+        for sample, indices in by_sample.items():
+            vectors = [vector for part in parts[sample] if not isinstance(vector := found[part], str)]
+            sample_matrix = np.stack(vectors) if vectors else None
+            for index in indices:
+                sentence = found[pairs[index].right]
+                if isinstance(sentence, str):
+                    yield index, Verdict(None, reason=sentence)
+                elif sample_matrix is None:
+                    yield index, Verdict(None, reason="each sentence of the sample is too long for the model")
+                else:
+                    score = min(1.0, max(0.0, float((sample_matrix @ sentence).max())))
+                    yield index, Verdict(score >= 0.5, score)
 
     def close(self) -> None:
         self._model = None

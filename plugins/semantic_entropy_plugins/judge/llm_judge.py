@@ -39,7 +39,14 @@ from semantic_entropy_plugins.endpoint.key import Key
 from semantic_entropy_plugins.endpoint.replies import Reply
 from semantic_entropy_plugins.endpoint.request import DecodingOptions
 from semantic_entropy_plugins.endpoint.retry import Call, RefusedParameters
-from semantic_entropy_plugins.judge.judge_prompts import PRESETS, REPLY_FORMAT, SCHEMA, fill_template, load_template
+from semantic_entropy_plugins.judge.judge_prompts import (
+    PRESETS,
+    REPLY_FORMAT,
+    SCHEMA,
+    SUPPORTED,
+    fill_template,
+    load_template,
+)
 from semantic_entropy_plugins.judge.verdict_reading import read_verdict
 from semantic_entropy_plugins.options import checked_choice, describe_component
 
@@ -169,15 +176,23 @@ class Judge(Equivalence):
         """Yields (index of the pair, verdict) when a call ends. Raises EquivalenceError if no call can succeed."""
         return self.endpoint.run_plan(_PairPlan(self, pairs))
 
+    def support(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
+        """Yield whether the model says that each sample supports the sentence: one call for each pair.
+
+        As SelfCheck-Prompt (Manakul et al. 2023, Section 5.5), with a prompt of this package. The support is 1 (yes) or
+        0 (no); P(yes) with `logprobs=True`. A reply that is neither is undecided, where the paper takes 0.5.
+        """
+        return self.endpoint.run_plan(_SupportPlan(self, pairs))
+
     def close(self) -> None:
         self.endpoint.close()
 
-    def call(self, tag: _PairCall, pair: Pair) -> Call:
-        """The call that asks about this pair, with the answers in the order of the pair."""
+    def call(self, tag: Any, pair: Pair, template: str | None = None) -> Call:
+        """The call that asks about this pair, with the answers in the order of the pair. None: the judge's template."""
 
         def body(refused: RefusedParameters) -> Mapping[str, Any]:
             structured = self.structured and "response_format" not in refused
-            prompt = f"{fill_template(self.template, pair)}\n\n{REPLY_FORMAT[structured]}"
+            prompt = f"{fill_template(template or self.template, pair)}\n\n{REPLY_FORMAT[structured]}"
             request = self.decoding.body([{"role": "user", "content": prompt}], refused)
             if structured:
                 request["response_format"] = SCHEMA
@@ -220,6 +235,23 @@ class _PairPlan:
             return [(tag.position, verdict)]
         self._waiting.appendleft(_PairCall(tag.position, verdict))
         return []
+
+
+class _SupportPlan:
+    """Asks about each pair of a sample and a sentence once."""
+
+    def __init__(self, judge: Judge, pairs: Sequence[Pair]) -> None:
+        self._judge = judge
+        self._waiting = deque(enumerate(pairs))
+
+    def next_call(self) -> Call | None:
+        if not self._waiting:
+            return None
+        position, pair = self._waiting.popleft()
+        return self._judge.call(position, pair, SUPPORTED)
+
+    def results(self, call: Call, outcome: Reply | Failure) -> Iterable[tuple[int, Verdict]]:
+        return [(call.tag, _verdict(outcome))]
 
 
 def _verdict(outcome: Reply | Failure) -> Verdict:

@@ -154,6 +154,24 @@ class NLI(Equivalence):
         }
         return [found[pair] for pair in texts]
 
+    def support(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
+        """Yield how far each sample (the premise) entails the sentence (the hypothesis), without the question.
+
+            support = P(entailment) / (P(entailment) + P(contradiction))
+
+        P(contradiction) / (P(entailment) + P(contradiction)), so 1 - support, is SelfCheck-NLI (Manakul et al. 2023,
+        Section 5.4); the support is that of LUQ (Zhang et al. 2024). With labels "entailment" and "not_entailment", it
+        is P(entailment). A sample that is longer than the model's window is undecided: no text is truncated.
+        """
+        directions: dict[_Texts, list[int]] = {}
+        for index, pair in enumerate(pairs):
+            directions.setdefault((pair.left, pair.right), []).append(index)
+        distinct = list(directions)
+        for position, found in self._directions(distinct):
+            verdict = Verdict(None, reason=found) if isinstance(found, str) else _support(found, self._relations)
+            for index in directions[distinct[position]]:
+                yield index, verdict
+
     def close(self) -> None:
         self._classifier = None
         if torch.cuda.is_available():
@@ -196,6 +214,14 @@ class NLI(Equivalence):
         if self._classifier is None:
             raise errors.EquivalenceError(f"{self.describe()} is closed: make a new one")
         return self._classifier
+
+
+def _support(direction: Direction, relations: Sequence[Relation]) -> Verdict:
+    decisive = direction.entailment + direction.contradiction if "contradiction" in relations else 1.0
+    if not decisive > 0:
+        return Verdict(None, reason="the probabilities of entailment and contradiction are both 0")
+    score = min(1.0, direction.entailment / decisive)
+    return Verdict(score >= 0.5, score)
 
 
 def _relations(loaded: LoadedModel, rule: str) -> tuple[Relation, ...]:

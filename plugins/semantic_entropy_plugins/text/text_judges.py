@@ -3,19 +3,24 @@
 `exact`, `regex` and `ngram` compare the strings themselves. `text` compares what two short answers say: words, numbers
 and signs; `text.fact_comparison` states its rule.
 
+For long answers, `text` also says how far a sample supports a sentence (`Text.support`).
+
 Left out: synonyms, paraphrase and entailment, which need a model.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from fractions import Fraction
 from functools import lru_cache
 
-from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors
+from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors, split_sentences
 from semantic_entropy_plugins.options import checked_number
+from semantic_entropy_plugins.text.answer_facts import Element
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold, tokens
 from semantic_entropy_plugins.text.fact_comparison import compare, content
+from semantic_entropy_plugins.text.measured_numbers import Quantity
 
 
 class Exact(Equivalence):
@@ -163,6 +168,85 @@ class Text(Equivalence):
 
     def judge(self, pairs: Sequence[Pair]) -> Sequence[Verdict]:
         return [_compare(pair) for pair in pairs]
+
+    def support(self, pairs: Sequence[Pair]) -> Iterator[tuple[int, Verdict]]:
+        """Yield how far each sample has the words and numbers of the sentence.
+
+            support = min(share of the sentence's content words, share of its numbers) that the sample says
+
+        Words and numbers of the question do not count, unless the sentence has no others. A number is said if the
+        sample has an equal one (`1 km`, `1000 m`); a unit on one side only is ignored. A word that the sentence denies
+        is said if the sample denies it too. A kind that the sentence does not have is left out; in a sentence of
+        function words only, these count, and in one of symbols only, the symbols. A sample says what its sentences say
+        together. The smaller share counts, because one wrong number makes a sentence wrong, however many words agree.
+        """
+        said: dict[str, _Said] = {}
+        for index, pair in enumerate(pairs):
+            if len(pair.right) > LONGEST:
+                yield index, Verdict(None, reason=f"a sentence has {len(pair.right)} characters, more than {LONGEST}")
+                continue
+            if pair.left not in said:
+                said[pair.left] = _Said(pair.left)
+            score = said[pair.left].support(pair.question, pair.right)
+            yield index, Verdict(score >= 0.5, score)
+
+
+class _Said:
+    """What the sentences of a sample say together: words, numbers, and what they deny."""
+
+    def __init__(self, sample: str) -> None:
+        self.words: set[tuple[str, bool]] = set()  # with whether it is said or denied
+        self.raw: set[str] = set()
+        self.text = fold(sample)
+        self._by_number: dict[tuple[Fraction, bool], set[Quantity]] = {}  # a number and its value in base units
+        for sentence in split_sentences(sample):
+            if len(sentence) <= LONGEST:
+                self._add(sentence)
+
+    def _add(self, sentence: str) -> None:
+        facts = content(None, sentence).facts
+        self.raw.update(facts.raw)
+        for is_said, elements in ((True, facts.said), (False, facts.denied)):
+            for element in elements:
+                if isinstance(element, Quantity):
+                    for number in _numbers(element):
+                        self._by_number.setdefault((number, is_said), set()).add(element)
+                else:
+                    self.words.add((element, is_said))
+        for both in facts.spellings:  # `mueller` is `muller` too
+            for is_said in (True, False):
+                if any((word, is_said) in self.words for word in both):
+                    self.words.update((word, is_said) for word in both)
+
+    def support(self, question: str | None, sentence: str) -> float:
+        read = content(question, sentence)
+        facts = read.facts
+        elements = read.new or facts.elements
+        if not elements:
+            return _share(word in self.raw for word in facts.raw) if facts.raw else float(fold(sentence) in self.text)
+        spellings = {word: other for both in facts.spellings for word, other in (both, both[::-1])}
+        held: dict[bool, list[bool]] = {}  # by whether they are numbers
+        for element in elements:
+            is_said = element in facts.said
+            found = self._holds(element, is_said) or self._holds(spellings.get(str(element), element), is_said)
+            held.setdefault(isinstance(element, Quantity), []).append(found)
+        return min(map(_share, held.values()))
+
+    def _holds(self, element: Element, is_said: bool) -> bool:  # a mark of the element
+        if not isinstance(element, Quantity):
+            return (element, is_said) in self.words
+        candidates = (self._by_number.get((number, is_said), ()) for number in _numbers(element))
+        return any(element.agrees(other) for group in candidates for other in group)
+
+
+def _numbers(quantity: Quantity) -> set[Fraction]:
+    """The number as written, and in base units if it has a unit: two quantities that agree share one of them."""
+    return {quantity.number} if quantity.unit is None else {quantity.number, quantity.value}
+
+
+def _share(held: Iterable[bool]) -> float:
+    found = list(held)
+    return sum(found) / len(found)
 
 
 def _key(question: str | None, answer: str) -> Hashable:

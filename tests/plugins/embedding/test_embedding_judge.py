@@ -395,3 +395,31 @@ def test_a_model_on_the_hub_is_downloaded_without_pickles_and_later_read_from_th
     assert (commit, revision) == (commit_of("owner/name", "v1"), "v1")
     assert not [request for request in hub.asked if "pytorch_model.bin" in request]
     assert load("v1", HF_HUB_OFFLINE="1") == [commit, revision, score]
+
+
+def test_the_support_is_the_highest_cosine_with_a_sentence_of_the_sample(judge):
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    samples = {
+        "Rome is in Italy. Ada wrote a program.": ["Rome is in Italy.", "Ada wrote a program."],
+        "The mitochondrion is small.": ["The mitochondrion is small."],
+    }
+    sentences = ["Ada was a programmer.", "Rome is the capital of Italy.", "Ada wrote a program."]
+    asked = [Pair(None, sample, sentence) for sample in samples for sentence in sentences]
+    found = dict(judge.support(asked))
+    library = SentenceTransformer(str(MINILM), device="cpu")
+    for index, pair in enumerate(asked):
+        parts = library.encode(samples[pair.left], normalize_embeddings=True)
+        expected = max(0.0, float((parts @ library.encode(pair.right, normalize_embeddings=True)).max()))
+        assert found[index].score == pytest.approx(expected, abs=1e-5)
+        assert found[index].same is (found[index].score >= 0.5)
+    assert found[2].score == pytest.approx(1, abs=1e-6)
+
+
+def test_a_sentence_that_is_too_long_has_no_support_and_one_of_a_sample_is_left_out(tiny):
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    judge, long = load_equivalence("embedding", model=str(tiny)), "Paris " * 40
+    asked = [Pair(None, "Rome.", long), Pair(None, f"Rome.\n\n{long}", "Oslo."), Pair(None, long, "Oslo.")]
+    found = dict(judge.support(asked))
+    assert [found[i].same is None for i in range(3)] == [True, False, True]
+    assert "too long" in found[0].reason
+    assert "each sentence of the sample is too long" in found[2].reason

@@ -303,3 +303,29 @@ def test_a_cancelled_task_waits_for_no_call_and_sends_no_other():
     with ChatServer(NO, NO, NO, silent) as server:
         judge = asyncio.run(cancelled(server))  # which waits for its threads
         assert (len(server.requests), judge.arrived) == (4, 3)
+
+
+def test_the_support_is_what_the_model_says_about_each_sentence_and_sample():
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+
+    def reply(body):
+        asked = prompt(body)
+        if "Oslo" in asked:
+            return says("I am not sure.")
+        parts = [re.search(rf"<{tag} (\w+)>\n(.*?)\n</{tag} \1>", asked, re.DOTALL)[2] for tag in ("text", "sentence")]
+        text, sentence = parts
+        return YES if sentence in text else NO
+
+    answer = "Ada lived in London. She wrote letters. She saw Oslo."
+    samples = ["Ada lived in London.", "She wrote letters. Ada lived in London."]
+    with ChatServer(choose_by(reply)) as server:
+        result = estimate(
+            [answer, *samples], question="Who?", equivalence="exact", long=True, support=make_judge(server)
+        )
+        assert len(server.requests) == 6
+    found = result.long_answer
+    assert [each.uncertainty for each in found.sentences[:2]] == [0.0, 0.5]
+    assert math.isnan(found.sentences[2].uncertainty)
+    assert found.sentences[2].undecided == 2
+    assert found.usage.requests == 6
+    assert any("the reply is neither yes nor no" in warning for warning in result.warnings)

@@ -15,7 +15,7 @@ import pytest
 import torch
 import transformers
 
-from semantic_entropy import EquivalenceError, Scorer, load_equivalence
+from semantic_entropy import EquivalenceError, Scorer, estimate, load_equivalence
 from semantic_entropy.errors import OptionError
 from semantic_entropy.plugin import Pair
 from semantic_entropy.testing import check_equivalence
@@ -388,3 +388,48 @@ def test_no_pairs_need_no_forward_pass(taught):
     judge = NLI(taught)
     assert judge.judge([]) == []
     assert judge.forward_calls == 0
+
+
+SENTENCES = ["It is Paris.", "The quick brown fox jumps over the lazy dog.", "Rome in Italy 42!"]
+PASSAGES = ["It is Rome. Paris in France.", "The lazy dog is in Oslo. It is Paris.", "yes no"]
+
+
+@pytest.mark.parametrize("kind", NLI_KINDS)
+def test_the_uncertainty_of_a_sentence_is_selfcheck_nli_by_transformers_alone(folders, kind):
+    result = estimate(
+        [" ".join(SENTENCES), *PASSAGES],
+        question=QUESTION,
+        equivalence="exact",
+        long=True,
+        support="nli",
+        support_options={"model": folders[kind], "device": "cpu"},
+    )
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folders[kind])
+    model = transformers.AutoModelForSequenceClassification.from_pretrained(folders[kind]).eval()
+    assert [each.text for each in result.long_answer.sentences] == SENTENCES
+    for found in result.long_answer.sentences:
+        contradicted = []
+        for passage in PASSAGES:
+            with torch.inference_mode():
+                logits = model(**tokenizer(passage, found.text, return_tensors="pt")).logits[0].double()
+            two = torch.stack([logits[2], logits[0]]).softmax(-1)  # entailment, contradiction
+            contradicted.append(two[1].item())
+        assert found.uncertainty == pytest.approx(sum(contradicted) / len(contradicted), abs=1e-5)
+        assert found.supported_by == sum(value <= 0.5 for value in contradicted)
+    luq = 1 - sum(1 - each.uncertainty for each in result.long_answer.sentences) / len(SENTENCES)
+    assert result.scores["unsupported"] == pytest.approx(luq)
+
+
+def test_the_support_of_a_model_with_two_labels_is_the_probability_of_entailment(tmp_path):
+    judge = NLI(
+        str(tiny_nli(tmp_path, labels=("entailment", "not_entailment"), num_labels=2)), device="cpu", question=False
+    )
+    pairs = [Pair(None, passage, sentence) for passage in PASSAGES for sentence in SENTENCES]
+    scores = [verdict.score for _, verdict in sorted(judge.support(pairs), key=lambda found: found[0])]
+    assert scores == pytest.approx(list(judge.similarities(pairs)))
+
+
+def test_a_sample_that_is_longer_than_the_window_is_undecided(folders):
+    ((_, verdict),) = NLI(folders["bert"], device="cpu").support([Pair(None, "it is Paris " * 100, "it is Rome")])
+    assert verdict.same is None
+    assert "too long" in verdict.reason

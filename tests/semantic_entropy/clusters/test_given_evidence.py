@@ -112,7 +112,7 @@ def test_the_last_row_of_a_larger_matrix_belongs_to_the_greedy_answer():
             "greedy has 1 logprobs and 2 top_logprobs",
         ),
         ({"greedy_similarity": [1]}, "greedy_similarity has 1 numbers for 2 responses"),
-        ({"greedy": "Rome"}, "greedy='Rome' must be a mapping with a text"),
+        ({"greedy": 5}, "greedy=5 must be a text, or a mapping with a text"),
         ({"greedy": {"text": "Rome", "logprobs": []}}, "greedy: logprobs are empty"),
         (
             {"logprobs": [[-1], [-1]], "token_entropies": [[1], [1, 2]]},

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from semantic_entropy import MissingDependencyError, estimate
-from semantic_entropy.measuring.sentences import split_sentences
+from semantic_entropy.measuring.sentences import sentence_spans, split_sentences
 
 CASES = {
     "decimals": ["The value is 3.5 on average.", "It rose from 2.1 to 4.7 in v. 1.2.3.", "Is that so?", "Yes!"],
@@ -62,3 +65,19 @@ def test_without_sentencex_the_error_has_the_command(monkeypatch):
     monkeypatch.setattr(builtins, "__import__", missing)
     with pytest.raises(MissingDependencyError, match=r"needs sentencex: .*semantic-entropy\[sentences\]|sentences"):
         split_sentences("It is Paris.")
+
+
+@pytest.mark.parametrize("space", ["\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\r", "\u3000", "\xa0", "\ud800"])
+def test_any_white_space_and_half_of_a_character_can_be_in_a_text(space):
+    text = f"It is late.{space}Go home A.{space}B. Now"
+    for start, end in sentence_spans(text):
+        assert text[start:end].strip()
+    assert "".join(split_sentences(text)).replace(space, "").replace(" ", "") == "Itislate.GohomeA.B.Now"
+
+
+@given(st.text(alphabet="aA1.!? \n\u2028\u3000\ud800\U0001f600\u3002\"'(Mr", max_size=30))
+def test_the_places_of_the_sentences_are_in_order_and_hold_every_word(text):
+    spans = sentence_spans(text)
+    assert all(start < end for start, end in spans)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+    assert "".join(filter(str.isalnum, "".join(split_sentences(text)))) == "".join(filter(str.isalnum, text))
