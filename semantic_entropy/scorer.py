@@ -36,7 +36,6 @@ from semantic_entropy.measuring import (
     AnySimilarity,
     AnySupport,
     Interviewer,
-    LongAnswerMeasurer,
     Measurer,
     NamedEstimator,
     Options,
@@ -45,7 +44,7 @@ from semantic_entropy.measuring import (
     check_is_read,
     check_options,
     load_similarity,
-    load_support,
+    measurer_of,
     name_estimators,
 )
 from semantic_entropy.progress import run_cancellable
@@ -255,7 +254,6 @@ class Scorer:
             self.similarity = load_similarity(similarity, lambda name: self._resources.judge(name, similarity_options))
         elif str(similarity) != JACCARD:
             check_is_read({"similarity"}, named)
-        self.support = None if long is False else load_support(support, self._resources, support_options)
         self.needs |= {"greedy"} if long else set()  # the answer that is doubted, if it is known
         # None: `auto` chooses a judge for each group
         self.equivalence = self._load_judge(equivalence, equivalence_options)
@@ -263,6 +261,7 @@ class Scorer:
         self.greedy_sampler = as_sampler(self.sampler.greedy_sampler()) if greedy and self.sampler else None
         self.store = None if samples is None else SampleStore(samples)
         extractor = None if extract is None else load_extractor(extract)
+        self.long_answers = measurer_of(long, support, support_options, self._resources, extractor, invalid)
         self._measurer = Measurer(
             resources=self._resources,
             equivalence=self.equivalence,
@@ -277,7 +276,7 @@ class Scorer:
             sampler=self.sampler,
             interviewer=Interviewer(self.sampler, self.store) if self.sampler else None,
             model=model,
-            long_answers=LongAnswerMeasurer(long, self.support, extractor, invalid) if self.support else None,
+            long_answers=self.long_answers,
         )
         self._measure = self._measurer.measure
         if self.calibration:

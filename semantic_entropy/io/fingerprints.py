@@ -46,6 +46,7 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
     """Return the choices of rows with given responses, and, if there is a sampler, those of rows with drawn ones."""
     given, components = scorer.choices, scorer.components
     extract = given["extract"]
+    support = scorer.long_answers.chosen if scorer.long_answers else None
     choices: RunChoices = {
         "responses": names.responses if names.responses != FieldNames().responses else None,
         "convention": scorer.convention.name if scorer.convention.name != "default" else None,
@@ -56,15 +57,15 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "invalid": scorer.invalid if scorer.invalid != "separate" else None,
         "similarity": _similarity(scorer),
         "long": {None: None, True: "yes", False: "no"}[given["long"]],
-        "support": describe_identity(scorer.support) if scorer.support and given["support"] != "text" else None,
+        "support": describe_identity(support) if support and given["support"] != "text" else None,
         "calibration": scorer.calibration.digest if scorer.calibration else None,
         "model": scorer.model,
     }
     measuring = [*components["equivalence"], *components["clusterer"], *components["estimators"]]
     if scorer.similarity and scorer.similarity.judge:
         measuring.append(scorer.similarity.judge)
-    if scorer.support and (given["long"] or given["support"] != "text"):
-        measuring.append(scorer.support)
+    if support:
+        measuring.append(support)
     choices = _given(choices | {"rules": _rules(measuring)})
     if scorer.sampler is None:
         return [choices]

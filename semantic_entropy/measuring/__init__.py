@@ -6,7 +6,7 @@ from semantic_entropy.measuring.pipeline import judge_key, verdict_key
 from semantic_entropy.measuring.replies import Interviewer
 from semantic_entropy.measuring.result_builder import Method, NamedEstimator, check_is_read, name_estimators
 from semantic_entropy.measuring.similarities import COMPARED, JACCARD, AnySimilarity, Similarity, load_similarity
-from semantic_entropy.measuring.supporting_samples import AnySupport, LongAnswerMeasurer, load_support
+from semantic_entropy.measuring.supporting_samples import AnySupport, LongAnswerMeasurer, measurer_of
 
 __all__ = [
     "COMPARED",
@@ -25,7 +25,7 @@ __all__ = [
     "check_options",
     "judge_key",
     "load_similarity",
-    "load_support",
+    "measurer_of",
     "name_estimators",
     "verdict_key",
 ]

@@ -122,7 +122,7 @@ class Measurer:
             groups = self._with_similarities(self.similarity, reads, groups, answers, jobs)
         long = [Assessment(None)] * len(groups)
         if self.long_answers:
-            long = self.long_answers.measure(groups, answers, self.resources.cache)
+            long = self.long_answers.measure(groups, answers)
         return self._results(
             groups, answers, jobs, chosen, clusterings, list(map(self._compared_by, similarities)), long
         )

@@ -14,7 +14,6 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clusters import Equivalence, strip_reasoning, whole
 from semantic_entropy.contracts import call_component, describe, share, shown
 from semantic_entropy.errors import InputError, MissingDependencyError
@@ -135,30 +134,34 @@ class LongAnswerMeasurer:
 
     Attributes:
         asked: whether the answers are long; None: `decide_long` decides for each group.
-        scorer: says how far a sample supports a sentence.
+        chosen: says how far a sample supports a sentence; None: the judge `text`, loaded when it is needed.
+        resources: loads this judge, and has the cache of verdicts.
         extract: finds the answer in a response; None: the whole response without its reasoning.
         invalid: the policy for invalid answers; with "drop", invalid samples do not count.
     """
 
     asked: bool | None
-    scorer: Equivalence
+    chosen: Equivalence | None
+    resources: Resources
     extract: Extractor | None
     invalid: str
+
+    @property
+    def scorer(self) -> Equivalence:
+        """The scorer."""
+        return self.chosen or self.resources.judge("text")
 
     @property
     def description(self) -> str:
         """The scorer with its options."""
         return describe("support", self.scorer)
 
-    def measure(
-        self, groups: Sequence[Group], answers: Sequence[Sequence[str | None]], cache: VerdictCache
-    ) -> list[Assessment]:
+    def measure(self, groups: Sequence[Group], answers: Sequence[Sequence[str | None]]) -> list[Assessment]:
         """Measure the groups whose answers are long, in one call of the scorer.
 
         Args:
             groups: B groups.
             answers: for each group, (G,) the answer that was found in each response; None: invalid.
-            cache: keeps the verdicts of a scorer that is slower than a look-up.
 
         Raises:
             MissingDependencyError: `asked` is true, and sentencex is not installed.
@@ -167,7 +170,8 @@ class LongAnswerMeasurer:
         found: list[_Doubted | Assessment] = [
             self._doubted(group, own) for group, own in zip(groups, answers, strict=True)
         ]
-        supports = self._supports([each for each in found if isinstance(each, _Doubted)], cache)
+        doubted = [each for each in found if isinstance(each, _Doubted)]
+        supports = self._supports(doubted) if doubted else {}
         return [self._assessed(each, supports) if isinstance(each, _Doubted) else each for each in found]
 
     def _doubted(self, group: Group, answers: Sequence[str | None]) -> _Doubted | Assessment:
@@ -194,9 +198,10 @@ class LongAnswerMeasurer:
         found = self.extract(response) if self.extract else whole(strip_reasoning(response))
         return found if found and found.strip() else None
 
-    def _supports(self, doubted: Sequence[_Doubted], cache: VerdictCache) -> dict[Pair, Verdict]:
+    def _supports(self, doubted: Sequence[_Doubted]) -> dict[Pair, Verdict]:
         """Return the verdict on each pair (sample, sentence): from the cache, or from the scorer in one call."""
-        scorer, known, batch = self.scorer, {}, PairBatch(DirectedSupport(self.scorer))
+        scorer, cache, known = self.scorer, self.resources.cache, dict[Pair, Verdict]()
+        batch = PairBatch(DirectedSupport(scorer))
         key: tuple[Hashable, ...] = () if scorer.cheap else (*judge_key(scorer), "support")
         for pair in dict.fromkeys(pair for each in doubted for pair in each.pairs()):
             if key:
@@ -256,3 +261,26 @@ def _sentences(text: str) -> list[Statement]:
     """Return the sentences of a text with their places. A text without a letter or digit is one sentence."""
     spans = sentence_spans(text) or [(0, len(text))]
     return [Statement(text[start:end], start, end) for start, end in spans]
+
+
+def measurer_of(
+    long: bool | None,
+    support: AnySupport,
+    options: Options,
+    resources: Resources,
+    extract: Extractor | None,
+    invalid: str,
+) -> LongAnswerMeasurer | None:
+    """Return how long answers are measured; None: they are not. The arguments are those of `Scorer`.
+
+    Raises:
+        InputError: `long` or `support` cannot be used.
+    """
+    if long not in (None, True, False):
+        raise InputError(
+            f"long={long!r:.80} is unknown: True (measure sentences), False (do not), or None (if the answers are long)"
+        )
+    if long is False:
+        return None
+    chosen = load_support(support, resources, options) if long or support != "text" else None
+    return LongAnswerMeasurer(long, chosen, resources, extract, invalid)

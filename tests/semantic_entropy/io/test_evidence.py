@@ -102,7 +102,7 @@ def test_rows_of_one_response_bring_their_evidence_to_the_group(tmp_path):
     assert measure(path, out, estimator=Lengths(), options=options, overwrite=True).rows == 1
     assert read(out)[0]["scores"]["lengths"] == 5.0
     write(path, [SINGLE[0], {**SINGLE[1], "greedy": {"text": "other"}}])
-    with pytest.raises(InputError, match="greedy=.*must be a mapping"):
+    with pytest.raises(InputError, match="greedy=.*must be a text, or a mapping"):
         measure(path, out, estimator=Lengths(), options=options, overwrite=True, strict=True)
 
 

@@ -119,6 +119,11 @@ def test_what_cannot_say_whether_a_sentence_is_supported_is_an_error_that_names_
         measured([ANSWER, *SAMPLES], support=support)
 
 
+def test_another_value_of_long_is_an_error_that_names_it():
+    with pytest.raises(InputError, match="long='yes' is unknown"):
+        estimate(["a"], long="yes")
+
+
 def test_answers_of_medium_length_are_long_only_if_they_are_asked_for():
     assert estimate([ANSWER, *SAMPLES]).long_answer is None
     assert estimate([ANSWER * 5, *SAMPLES]).long_answer is None
