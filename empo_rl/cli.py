@@ -13,6 +13,7 @@ The module is fast to import: a command imports torch only when it needs torch.
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -266,16 +267,44 @@ def probe(directory: Path) -> None:
 @click.option("--step", type=click.IntRange(min=1), help="The step; without it, the last step with samples.")
 @click.option("--full", is_flag=True, help="Show whole texts.")
 @click.option("--json", "as_json", is_flag=True, help="Print the lines of samples.jsonl.")
-def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> None:
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.html",
+    help="Write an HTML report of the samples of all steps, or of --step, and print nothing else.",
+)
+def samples(directory: Path, step: int | None, full: bool, as_json: bool, report: Path | None) -> None:
     """Show completions of the run in RUN with clusters, rewards, and whether the group is in the loss.
 
     The key samples.every of the configuration sets the steps. Compare the first step with the last: --step 1.
     """
     import json
 
+    from empo_rl.monitor.samples import sample_lines
+
+    rows = _read_samples(directory)
+    steps = list(dict.fromkeys(row["step"] for row in rows))
+    chosen = steps[-1] if step is None else step
+    if chosen not in steps:
+        raise click.ClickException(f"step {step} has no samples. Steps with samples: {', '.join(map(str, steps))}.")
+    if report:
+        click.echo(_samples_report(rows if step is None else [row for row in rows if row["step"] == step], report))
+        return
+    for row in (row for row in rows if row["step"] == chosen):
+        try:
+            lines = [json.dumps(row, ensure_ascii=False)] if as_json else list(sample_lines(row, full=full))
+        except (KeyError, TypeError) as error:
+            raise click.ClickException(f"step {chosen} has no {error}. Was samples.jsonl edited?") from error
+        for line in lines:
+            click.echo(line)
+    if not as_json:
+        click.echo(f"steps with samples: {', '.join(map(str, steps))}")
+
+
+def _read_samples(directory: Path) -> list[dict[str, Any]]:
+    """Return the samples of a run: at least one row."""
     from empo_rl.files.metrics_file import read_metrics
     from empo_rl.files.run_directory import SAMPLES
-    from empo_rl.monitor.samples import sample_lines
     from semantic_entropy import SemanticEntropyError
 
     try:
@@ -290,21 +319,24 @@ def samples(directory: Path, step: int | None, full: bool, as_json: bool) -> Non
         rows = read_metrics(path)
     except SemanticEntropyError as error:
         raise click.ClickException(printable(str(error))) from error
-    steps = list(dict.fromkeys(row["step"] for row in rows))
-    if not steps:
+    if not rows:
         raise click.ClickException(f"{path} has no complete line yet: the run has not finished its first step.")
-    chosen = steps[-1] if step is None else step
-    if chosen not in steps:
-        raise click.ClickException(f"step {step} has no samples. Steps with samples: {', '.join(map(str, steps))}.")
-    for row in (row for row in rows if row["step"] == chosen):
-        try:
-            lines = [json.dumps(row, ensure_ascii=False)] if as_json else list(sample_lines(row, full=full))
-        except (KeyError, TypeError) as error:
-            raise click.ClickException(f"{path}: step {chosen} has no {error}. Was the file edited?") from error
-        for line in lines:
-            click.echo(line)
-    if not as_json:
-        click.echo(f"steps with samples: {', '.join(map(str, steps))}")
+    return rows
+
+
+def _samples_report(rows: Sequence[Mapping[str, Any]], output: Path) -> str:
+    """Write the report of samples, and return what the user reads."""
+    from empo_rl.monitor.samples import report_rows
+    from semantic_entropy import SemanticEntropyError
+    from semantic_entropy.report import write_report
+
+    try:
+        return str(write_report(report_rows(rows), output, title="Samples of a training run"))
+    except KeyError as error:
+        message = f"the samples have no {error}: an earlier version wrote them, or samples.jsonl was edited"
+        raise click.ClickException(message) from error
+    except (SemanticEntropyError, OSError) as error:
+        raise click.ClickException(printable(str(error))) from error
 
 
 @main.command(short_help="List rewards, filters, guards and alarms.")

@@ -249,9 +249,9 @@ def _evaluate(targets: tuple[str, ...], options: Mapping[str, Any]) -> None:
         _stop(f"{progress.interrupted()}. {path} keeps the sampled responses: the same command continues.")
     finally:
         judges.close()
-    command = f"semantic-entropy report {path}/scored/SET.jsonl -o report.html"
-    report = f"\nshow the questions: {command}" if options["samples"] else ""
-    click.echo(f"{text}\nwritten to {path}{report}")
+    click.echo(f"{text}\nwritten to {path}")
+    for report in sorted(path.glob("report/*.html")) if options["samples"] else ():
+        click.echo(f"the questions with their samples: {report}")
 
 
 def _sets(options: Mapping[str, Any]) -> tuple[list[QuestionSet], dict[str, Path]]:

@@ -9,6 +9,7 @@ the model.
     grades/SET.jsonl             one question on each line: answers, whether each answer is right, entropy
     scored/SET.jsonl             the samples of each question with their clusters and labels: an input of
                                  `semantic-entropy report`, `evaluate` and others
+    report/SET.html              the report of the scored samples
     results.json, table.md       the numbers
 
 A directory never contains responses with different settings: if the settings differ, `EvaluationDirectory` raises an
@@ -28,6 +29,7 @@ from empo_rl.evaluate.questions import EvaluationQuestion
 from empo_rl.files import TEMPORARY_SUFFIX, write_atomically
 from semantic_entropy import InputError
 from semantic_entropy.plain_text import plural, to_json_line
+from semantic_entropy.report import write_report
 
 SETTINGS, GENERATION, RESULTS, TABLE = "settings.json", "generation.json", "results.json", "table.md"
 _CAN_BE_SET_LATER = ("temperature", "top_p")  # these settings are None until samples are requested
@@ -164,6 +166,16 @@ class EvaluationDirectory:
     def scored(self, name: str) -> Path:
         """The file with the measured samples of a set."""
         return self._file("scored", name)
+
+    def write_report(self, name: str, title: str) -> None:
+        """Write the report of the measured samples of a set, if a question has samples."""
+        if self.scored(name).stat().st_size:
+            self.report(name).parent.mkdir(exist_ok=True)
+            write_report(self.scored(name), self.report(name), title=title)
+
+    def report(self, name: str) -> Path:
+        """The HTML file that shows the measured samples of a set."""
+        return self._file("report", name).with_suffix(".html")
 
     def grades(self, name: str) -> list[dict[str, Any]]:
         """The stored grades of a set, one row for each question.

@@ -145,6 +145,8 @@ def _grade_and_write(
     }
     text = "\n".join(table for table in (paper_tables([results]), all_numbers(results)) if table)
     directory.write_results(results, text)
+    for graded in sets if n else ():
+        directory.write_report(graded.name, f"{graded.title}: {results['label']}")
     return text
 
 

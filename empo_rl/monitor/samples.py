@@ -6,6 +6,7 @@ group is in the loss.
     step, question, gold        the prompt of the group
     entropy                     in nats; null if no answer is valid, or if the run does not cluster the answers
     kept, reason                whether the group is in the loss, and the reason if it is not
+    result                      the result of the group, as `Result.to_dict()`: without costs, for `report_rows`
     completions                 (G,) each with text, answer, cluster, reward, advantage, in_loss, tokens, cut_off
 
 A reward is null if the completion is not in the loss. A long text is shortened in the middle, so the file stays small;
@@ -16,10 +17,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import BatchDecision
+from semantic_entropy import Result
 
 LONGEST = 4000  # characters of a stored completion: the beginning and the end, where the answer is
 SHORT = 300  # characters of a shown completion, unless the user wants the full text
@@ -46,6 +49,7 @@ def _row(index: int, group: RolloutGroup, decision: BatchDecision) -> dict[str, 
         "entropy": _finite(float(decision.entropies[index])),
         "kept": bool(decision.keep[index]),
         "reason": decision.drop_reasons[index],
+        "result": _without_costs(result).to_dict(),
         "completions": [
             {
                 "text": _shortened(text, LONGEST),
@@ -61,6 +65,14 @@ def _row(index: int, group: RolloutGroup, decision: BatchDecision) -> dict[str, 
             for number, text in enumerate(group.completions)
         ],
     }
+
+
+def _without_costs(result: Result) -> Result:
+    """The result, with all its pairs as asked: a resumed run has another cache, and writes the same rows."""
+    provenance = replace(
+        result.provenance, asked=result.provenance.pairs, cached=0, decided_by=(), usage=None, replies_usage=None
+    )
+    return replace(result, provenance=provenance)
 
 
 def sample_lines(row: Mapping[str, Any], *, full: bool = False) -> Iterator[str]:
@@ -85,6 +97,23 @@ def sample_lines(row: Mapping[str, Any], *, full: bool = False) -> Iterator[str]
         share = f"{sizes[completion['cluster']]}/{len(completions)}"
         yield f"  [cluster {completion['cluster']}, {share}] {answer}, {reward}{tokens}{end}"
         yield f"      {_text(completion['text'], full)}"
+
+
+def report_rows(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the rows of a report, which shows the meanings of each sampled group (`semantic_entropy.report`)."""
+    return [
+        {
+            **row["result"],
+            "id": f"step {row['step']}",
+            "question": row["question"],
+            "responses": [completion["text"] for completion in row["completions"]],
+            "source": f"step {row['step']}",  # the report filters by this field
+            "gold": row["gold"],
+            "in the loss": "yes" if row["kept"] else f"no: {row['reason']}",
+            "rewards": ["none" if each["reward"] is None else each["reward"] for each in row["completions"]],
+        }
+        for row in rows
+    ]
 
 
 TABLE_COLUMNS = ("step", "question", "gold", "kept", "cluster", "answer", "reward", "advantage", "completion")

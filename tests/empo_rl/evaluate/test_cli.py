@@ -118,6 +118,9 @@ def test_the_samples_are_stored_as_rows_that_a_report_and_an_evaluation_read(fin
     summary = write_report(scored, tmp_path / "report.html")
     assert (summary.rows, summary.left_out) == (4, 0)
     assert summary.first[0][1] == "2+2?"
+    (report,) = (finished / "report").iterdir()
+    assert report.name == f"{scored.stem}.html"
+    assert all(json.dumps(question) in report.read_text() for question in LESSONS)
     assert semantic_entropy.evaluation.evaluate(scored).overall.wrong == 4 - sum(g["greedy"]["right"] for g in grades)
 
 

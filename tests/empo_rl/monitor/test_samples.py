@@ -1,9 +1,15 @@
 """Samples of a run: their rows, and the text that the command shows."""
 
 import json
+from dataclasses import replace
+
+from click.testing import CliRunner
 
 from empo_rl import EmpoProvider, RolloutGroup
-from empo_rl.monitor.samples import LONGEST, TABLE_COLUMNS, sample_lines, sample_rows, table_rows
+from empo_rl.cli import main
+from empo_rl.monitor.samples import LONGEST, TABLE_COLUMNS, report_rows, sample_lines, sample_rows, table_rows
+from semantic_entropy import BatchResult
+from semantic_entropy.report import report_html
 
 
 def rows(*groups, prompts=2, **options):
@@ -66,3 +72,41 @@ def test_the_text_shows_the_largest_cluster_first():
 def test_the_table_of_a_tracker_has_a_row_for_each_completion():
     table = table_rows(rows(GROUP))
     assert [dict(zip(TABLE_COLUMNS, line, strict=True))["answer"] for line in table] == ["4", "4", "5", None]
+
+
+def test_a_report_of_the_samples_shows_each_group_with_its_meanings(tmp_path):
+    (tmp_path / "run").mkdir()
+    stored = [json.loads(json.dumps(row, allow_nan=False)) for row in rows(GROUP, [r"\boxed{1}"] * 4)]
+    (tmp_path / "run" / "samples.jsonl").write_text("".join(json.dumps(row) + "\n" for row in stored))
+    command = ["samples", str(tmp_path / "run"), "--report", str(tmp_path / "report.html")]
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 0, done.output
+    assert "2 rows" in done.output
+    assert "step 3  2+2?\n      only 2 of 4 responses mean the same" in done.output
+    assert r"so \\boxed{4}" in (tmp_path / "report.html").read_text()
+    shown = report_rows(stored)
+    assert [row["entropy"] for row in shown] == [row["entropy"] for row in stored]
+    assert (shown[0]["in the loss"], shown[1]["in the loss"]) == ("yes", "no: entropy not above delta_low")
+    del stored[0]["result"]
+    (tmp_path / "run" / "samples.jsonl").write_text(json.dumps(stored[0]) + "\n")
+    refused = CliRunner().invoke(main, command)
+    assert refused.exit_code == 1
+    assert "the samples have no 'result': an earlier version wrote them" in refused.output
+
+
+def test_groups_whose_entropy_was_not_measured_are_in_the_report_without_one():
+    group = RolloutGroup(("4", "5"), question="2+2?", gold="4")
+    with EmpoProvider("exact", reward="golden", grader="exact") as provider:
+        (row,) = sample_rows([group], provider.step([group]), 1)
+    assert row["entropy"] is None
+    assert '"entropy":null' in report_html(report_rows([{"step": 1, **row}])).replace(": ", ":")
+
+
+def test_a_row_does_not_depend_on_what_the_cache_holds():
+    with EmpoProvider("text") as provider:
+        decision = provider.step([GROUP])
+    (result,) = decision.results
+    provenance = replace(result.provenance, asked=1, cached=result.provenance.pairs - 1)
+    cached = replace(decision, results=BatchResult([replace(result, provenance=provenance)]))
+    assert result.provenance.asked > 1
+    assert sample_rows([GROUP], cached, 1) == sample_rows([GROUP], decision, 1)
