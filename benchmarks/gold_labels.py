@@ -1,6 +1,7 @@
 """How often the judge of `semantic-entropy label --gold` agrees with other labels, on ../shared/data/samples.jsonl.
 
     python benchmarks/gold_labels.py            # the default judge (math, else text)
+    python benchmarks/gold_labels.py --gold gold    # without the other accepted answers
     python benchmarks/gold_labels.py -e math --source gsm8k_openai_tora --answers 1500
 
 Each answer with a label is a row: the main answer where a person labelled it (sac3), else each answer of the different
@@ -23,7 +24,7 @@ from semantic_entropy.labelling import ItemOptions, LabelRun, LabelSummary
 from semantic_entropy.tables import FieldNames
 from tests.shared_data import rows
 
-ITEMS = ItemOptions(answer="reply", gold=("gold", "gold_aliases"))
+GOLD = ("gold", "gold_aliases")
 
 
 def labelled_answers() -> dict[str, tuple[str, list[dict[str, Any]]]]:
@@ -43,12 +44,13 @@ def labelled_answers() -> dict[str, tuple[str, list[dict[str, Any]]]]:
     return dict(found)
 
 
-def measured(listed: list[dict[str, Any]], scorer: Scorer) -> LabelSummary:
+def measured(listed: list[dict[str, Any]], scorer: Scorer, gold: tuple[str, ...]) -> LabelSummary:
     """Label the rows as the command does."""
+    items = ItemOptions(answer="reply", gold=gold)
     with tempfile.TemporaryDirectory() as folder:
         file, output = Path(folder, "rows.jsonl"), str(Path(folder, "labelled.jsonl"))
         file.write_text("".join(json.dumps(row) + "\n" for row in listed), encoding="utf-8")
-        with LabelRun(str(file), output, names=FieldNames(), options=InputOptions(), items=ITEMS) as run:
+        with LabelRun(str(file), output, names=FieldNames(), options=InputOptions(), items=items) as run:
             run.judge(scorer, progress=False)
             return run.finish()
 
@@ -57,6 +59,7 @@ def main() -> None:
     """Print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-e", "--equivalence")
+    parser.add_argument("--gold", action="append", help="a field with gold answers; default: both")
     parser.add_argument("--source", help="this source only")
     parser.add_argument("--answers", type=int, help="the first answers of each source")
     given = parser.parse_args()
@@ -67,7 +70,7 @@ def main() -> None:
             if given.source not in (None, source):
                 continue
             listed = every[: given.answers]
-            found = measured(listed, scorer).agreement
+            found = measured(listed, scorer, tuple(given.gold or GOLD)).agreement
             share = (found.rows - found.right - found.wrong) / found.rows
             missing = len(listed) - found.rows
             print(f"| {source} | {kind} | {len(listed)} | {missing} | {share:.1%} | {found.right} | {found.wrong} |")

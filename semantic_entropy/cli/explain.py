@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from semantic_entropy.cli.options import (
+    calibration_options,
     given_options,
     how_to_read,
     input_options,
@@ -16,6 +17,7 @@ from semantic_entropy.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from semantic_entropy.decisions import Decision
     from semantic_entropy.types import Group
 
 
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
 @judge_option
 @click.option("--convention", default="default", show_default=True, metavar="NAME")
 @click.option("--extract", metavar="HOW", help="How to find the answer in a response, as in `estimate`.")
+@calibration_options
 @sampling_options
 def explain_command(
     *,
@@ -55,9 +58,12 @@ def explain_command(
 
     The responses are the RESPONSE arguments, a row of --file, or what --sampler draws for the question -q.
 
-    A row that `estimate` wrote has a result: this result is drawn, and nothing is measured. -e, --option, --convention
-    and --extract measure the responses again.
+    A row that `estimate` wrote has a result: this result is drawn, and nothing is measured. -e, --option, --convention,
+    --extract and --model measure the responses again.
+
+    With --calibration, p(wrong), the threshold and the decision of the gate are shown, with all reasons.
     """
+    from semantic_entropy.decisions import Calibration, decide
     from semantic_entropy.io import find_row
     from semantic_entropy.report.scored_rows import stored_result
     from semantic_entropy.report.terminal import draw_question
@@ -71,7 +77,8 @@ def explain_command(
     of_file |= {"id": row_id, "responses": responses_field}
     if not file and (given := [name.replace("_", "-") for name, value in of_file.items() if value]):
         raise click.UsageError(f"--{given[0]} is for a row of a file: add --file FILE")
-    measuring = {name: choices[name] for name in ("equivalence", "options", "convention", "extract")}
+    measuring = {name: choices[name] for name in ("equivalence", "options", "convention", "extract", "model")}
+    learned = Calibration.load(choices["calibration"]) if choices["calibration"] else None
     options, group, result = how_to_read(choices), None, None
     if file:
         row = find_row(file, row_id, FieldNames(responses_field or "responses", question), options)
@@ -81,10 +88,24 @@ def explain_command(
             result = stored_result(row.fields or {}, group)
     is_stored = result is not None
     if result is None:
-        with open_scorer({"clusterer": None, "estimators": (), "invalid": "separate", **choices}) as scorer:
+        estimators = learned.names if learned else ()
+        with open_scorer({"clusterer": None, "estimators": estimators, "invalid": "separate", **choices}) as scorer:
             result = (
                 scorer.measure([group])[0] if group else scorer.estimate(list(responses) or None, question=question)
             )
     draw_question(result, responses or [sample.text for sample in result.samples or ()], question)
     if is_stored:
         click.echo("the stored result of this row; -e JUDGE measures again")
+    if learned:
+        _show(decide(result, learned))
+
+
+def _show(decision: Decision) -> None:
+    """Print the decision with its numbers and its reasons."""
+    from semantic_entropy.plain_text import printable
+
+    numbers = {"p(wrong)": decision.p_wrong, "score": decision.risk_score, "threshold": decision.threshold}
+    shown = ", ".join(f"{name} {'unknown' if value is None else f'{value:.4g}'}" for name, value in numbers.items())
+    click.echo(f"decision: {decision.action} ({shown})")
+    for reason in decision.reasons:
+        click.echo(printable(f"  - {reason}"))

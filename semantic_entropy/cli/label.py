@@ -201,6 +201,8 @@ def _judge(run: LabelRun, choices: dict[str, Any], *, again: bool, no_answer_is_
 
 def _report(summary: LabelSummary, alpha: float, delta: float, max_undecided: float) -> None:
     click.echo(str(summary), err=True)
+    if trust := summary.trust(alpha):
+        click.echo(trust, err=True)
     click.echo(summary.still_needed(alpha, delta), err=True)
     if too_many := summary.undecided_share > max_undecided:
         click.echo(f"exit status 1: more rows are undecided than --max-undecided {max_undecided:g}", err=True)

@@ -105,3 +105,25 @@ def test_ctrl_c_in_a_command_is_one_line_and_status_130():
     with patch("semantic_entropy.cli.explain.open_scorer", side_effect=KeyboardInterrupt):
         done = runner.invoke(main, ["explain", "a", "b"])
     assert (done.exit_code, done.stderr) == (130, "interrupted\n")
+
+
+def test_a_calibration_shows_the_decision_and_all_reasons(tmp_path):
+    kinds = [["Paris"] * 4, ["Rome", "Oslo", "Bern", "Wien"]]
+    rows = [{"question": f"Q{i}?", "responses": kinds[i % 2], "answer_correct": i % 2 == 0} for i in range(200)]
+    learned, scored = str(tmp_path / "c.json"), str(tmp_path / "scored.jsonl")
+    file = write(tmp_path / "rows.jsonl", rows)
+    options = ["-e", "exact", "--model", "m"]
+    assert call("calibrate", file, "-o", learned, *options).returncode == 0
+    shown = CliRunner().invoke(main, ["explain", *kinds[0], "--calibration", learned, *options]).output
+    assert "decision: allow (p(wrong) 0.0" in shown
+    assert "  - the score is 0, at most the certified threshold 0: at most 0.1 of such answers are wrong" in shown
+    undeclared = CliRunner().invoke(main, ["explain", *kinds[1], "--calibration", learned, "-e", "exact"]).output
+    assert "decision: block (p(wrong) 0.9" in undeclared
+    assert "  - the score is 1.38629, above the certified threshold 0" in undeclared
+    assert "is undeclared" in undeclared.partition("decision: ")[2]
+    foreign = CliRunner().invoke(main, ["explain", *kinds[0], "--calibration", learned, "-e", "text"])
+    assert (foreign.exit_code, "judge exact, and here text" in foreign.output) == (1, True)
+    assert call("estimate", file, "-o", scored, "-e", "exact").returncode == 0
+    stored = explain(scored, "--calibration", learned).output
+    assert "the stored result of this row" in stored
+    assert "decision: warn (p(wrong) 0.0" in stored

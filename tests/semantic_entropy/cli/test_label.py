@@ -171,6 +171,56 @@ def test_labels_of_the_rows_stay_and_the_judge_is_compared_with_them(tmp_path):
     )
 
 
+def judged_file(tmp_path, contradicted, n=60, **labels):
+    rows = [
+        {"question": f"Q{i}?", "reply": "Rome" if i < contradicted else "Paris", "gold": "Paris"} | labels
+        for i in range(n)
+    ]
+    return write(tmp_path / "rows.jsonl", rows)
+
+
+def test_without_other_labels_the_summary_says_how_to_check_the_judge(tmp_path):
+    file, out, by_hand = judged_file(tmp_path, 30), tmp_path / "out.jsonl", tmp_path / "by-hand.jsonl"
+    ran = label(file, "-o", out, "--answer", "reply", "--gold", "gold")
+    assert "nothing says how far the judge's labels can be trusted: label 50 rows by hand into another" in ran.stderr
+    assert "(semantic-entropy label FILE -o by-hand.jsonl --limit 50)" in ran.stderr
+    assert "--import by-hand.jsonl" in " ".join(ran.stderr.split())
+    people = [row | {"answer_correct": True, "label": {**row["label"], "by": "person"}} for row in read(out)[:50]]
+    for row in people:
+        del row["label"]["judge"]
+    ran = label(file, "-o", out, "--answer", "reply", "--import", write(by_hand, people))
+    assert "the judge agrees with the other labels on 20 of 50 (40.0%)" in ran.stderr
+    assert "warning: the judge contradicts 60.0% of the other labels: too many for a risk of 0.1" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("contradicted", "n", "alpha", "message"),
+    [
+        (3, 60, "0.1", None),  # 5% is half of the risk
+        (4, 60, "0.1", "warning: the judge contradicts 6.7% of the other labels: too many for a risk of 0.1"),
+        (4, 60, "0.2", None),
+        (0, 9, "0.1", "note: 9 rows with both labels are few: label 50 by hand"),
+        (9, 9, "0.1", "or label by hand. 9 rows with both labels are few"),
+    ],
+)
+def test_a_low_agreement_with_other_labels_is_a_warning(contradicted, n, alpha, message, tmp_path):
+    file = judged_file(tmp_path, contradicted, n, answer_correct=True)
+    out = tmp_path / "out.jsonl"
+    ran = label(file, "-o", out, "--answer", "reply", "--gold", "gold", "--alpha", alpha)
+    assert (message or "agrees with the other labels") in ran.stderr
+    assert ("warning: the judge" in ran.stderr) == (contradicted > n * float(alpha) / 2)
+
+
+def test_a_judge_is_not_spoken_of_where_people_made_all_labels(tmp_path):
+    file, out = judged_file(tmp_path, 0), tmp_path / "out.jsonl"
+    label(file, "-o", out, "--answer", "reply", "--gold", "gold")
+    people = [{**row, "label": {"by": "person", "key": row["label"]["key"]}} for row in read(out)]
+    other = tmp_path / "other.jsonl"
+    ran = label(file, "-o", other, "--answer", "reply", "--import", write(tmp_path / "by-hand.jsonl", people))
+    assert "60 by person" in ran.stderr
+    assert "the judge" not in ran.stderr
+
+
 def test_an_undecided_row_has_no_label_and_too_many_of_them_are_an_error(tmp_path):
     deaf = SLOW.replace("Verdict(pair.left.lower() == pair.right.lower())", "Verdict(None, reason='no idea')")
     file, out = write(tmp_path / "rows.jsonl", ROWS[:2]), tmp_path / "out.jsonl"
