@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Unpack, overload
 
 from semantic_entropy.cache import LRUCache
 from semantic_entropy.clusters import EVIDENCE_FIELDS
-from semantic_entropy.errors import nearest
+from semantic_entropy.errors import InputError, nearest
 from semantic_entropy.measuring import Resources
 from semantic_entropy.progress import run_cancellable
 from semantic_entropy.registry import default_registry
@@ -184,6 +184,8 @@ def estimate_file(
     strict: bool = False,
     progress: bool | None = None,
     sampler: str | Sampler | None = None,
+    answer: str | None = None,
+    sentences: str | PathLike[str] | None = None,
     **choices: Unpack[SamplingChoices],
 ) -> RunSummary:
     """Measure every row of a file, as the command `semantic-entropy estimate` does, and continue an earlier run.
@@ -207,6 +209,9 @@ def estimate_file(
         progress: True: show a progress bar. None: show it on a terminal.
         sampler: a name or a `Sampler`. It draws the responses of rows that have only a question; they are stored in
             `samples` (default: OUTPUT.samples.jsonl) and not drawn again.
+        answer: the field with the one answer that is scored (`long=True`, "perplexity", ...); None: "greedy", if a row
+            has it.
+        sentences: a file to write, with one JSON line for each sentence of the long answers in the output.
         choices: the arguments of `estimate`.
 
     Returns:
@@ -218,7 +223,7 @@ def estimate_file(
             writing it; with `strict`, a row is bad.
         SemanticEntropyError: the errors of `estimate`; the rows written before stay in the output.
     """
-    from semantic_entropy.io import FileRun, InputOptions, check_paths  # the readers of all formats
+    from semantic_entropy.io import FileRun, InputOptions, check_paths, write_sentences  # the readers of all formats
     from semantic_entropy.tables import FieldNames
 
     _check_names(choices, estimate_file)
@@ -227,12 +232,18 @@ def estimate_file(
     if sampler is not None and samples is None:
         samples = choices["samples"] = f"{path}.samples.jsonl"
     # before a file is opened or removed
-    check_paths(fspath(source), path, None if samples is None else Path(samples), stored, asked)
+    written = {} if sentences is None else {"sentences": fspath(sentences)}
+    check_paths(fspath(source), path, None if samples is None else Path(samples), stored, asked, written)
     resources = _shared if cache is None else None
     with Scorer(**choices, sampler=sampler, cache=cache, _resources=resources) as scorer:
-        names, options = FieldNames(responses, question), InputOptions(input_format, group_by, asked)
+        names, options = FieldNames(responses, question, answer=answer), InputOptions(input_format, group_by, asked)
+        if answer and "greedy" not in scorer.needs:
+            raise InputError(f"answer={answer!r} names the answer to score, and nothing scores one: pass long=True")
         run = FileRun(scorer, fspath(source), path, names=names, overwrite=overwrite, strict=strict, options=options)
-        return run.execute(progress=sys.stderr.isatty() if progress is None else progress)
+        summary = run.execute(progress=sys.stderr.isatty() if progress is None else progress)
+        if sentences is not None:
+            write_sentences(path, fspath(sentences), names)
+        return summary
 
 
 _CHOICES = {*SamplingChoices.__annotations__, "sampler"}

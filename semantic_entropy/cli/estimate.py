@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -66,6 +67,19 @@ if TYPE_CHECKING:
 )
 @click.option("--overwrite", is_flag=True, help="Replace an existing output, instead of continuing it.")
 @click.option("--strict", is_flag=True, help="Stop at the first bad row, instead of writing it to OUTPUT.bad.jsonl.")
+@click.option(
+    "--answer",
+    "answer_field",
+    metavar="FIELD",
+    help="The field with the one answer that is scored (--long, perplexity, ...); default: greedy, if a row has it.",
+)
+@click.option(
+    "--sentences",
+    "sentences_path",
+    type=OutputFile(),
+    metavar="FILE.jsonl",
+    help="Also write one line for each sentence of the long answers in the output.",
+)
 @quiet_option
 def estimate_command(
     *,
@@ -78,6 +92,7 @@ def estimate_command(
     fail_above: float | None,
     fail_on: Action | None,
     fail_rate: float,
+    sentences_path: str | None,
     **choices: Any,
 ) -> None:
     """Measure every row of a file.
@@ -103,19 +118,23 @@ def estimate_command(
     --calibration, a row fails if the decision from the calibration (allow, warn, defer, block) is too strict; with both
     options, a row must pass both.
 
+    With --long, or for long answers, a row has "long_answer": each sentence of one answer (that of --answer, else
+    "greedy", else the first response) with its uncertainty and the number of the other responses that support it.
+
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
     """
-    from semantic_entropy.io import FileRun, check_paths
+    from semantic_entropy.io import FileRun, check_paths, write_sentences
 
     gate = _gate(fail_above, fail_on, fail_rate, max_undecided, choices)
     if choices["sampler"] and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
     names, options = field_names(choices), how_to_read(choices)
-    check_paths(
-        file, output, choices["samples"], choices["cache"], options.requests
-    )  # before a file is opened or removed
+    written = _written(sentences_path, output)
+    # before a file is opened or removed
+    check_paths(file, output, choices["samples"], choices["cache"], options.requests, written)
     with open_scorer(choices) as scorer:
+        _check_answer(names.answer, scorer.needs)
         run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict, options=options, gate=gate)
         try:
             summary = run.execute(progress=not quiet and sys.stderr.isatty())
@@ -128,6 +147,8 @@ def estimate_command(
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(141)
     click.echo(str(summary), err=True)
+    if sentences_path:
+        click.echo(str(write_sentences(str(output), sentences_path, names)), err=True)
     if choices["cache"]:
         click.echo(f"cache {scorer.cache}", err=True)
     if scorer.store:
@@ -139,6 +160,21 @@ def estimate_command(
         click.echo(f"exit status 1: more pairs are undecided than --max-undecided {max_undecided:g}", err=True)
     if summary.rejected or too_many:
         sys.exit(1)
+
+
+def _written(sentences: str | None, output: str | None) -> dict[str, str]:
+    """Return the other file that the run writes, by its role."""
+    if sentences and output in (None, "-"):
+        raise click.UsageError("--sentences is written from the output file: add -o OUTPUT")
+    return {"file of --sentences": sentences} if sentences else {}
+
+
+def _check_answer(field: str | None, needs: Collection[str]) -> None:
+    if field and "greedy" not in needs:
+        raise click.UsageError(
+            f"--answer {field} names the answer to score, and nothing scores one: add --long, or --estimator NAME "
+            "with a score of one answer"
+        )
 
 
 def _gate(

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 @click.option("--convention", default="default", show_default=True, metavar="NAME")
 @click.option("--extract", metavar="HOW", help="How to find the answer in a response, as in `estimate`.")
 @calibration_options
+@click.option("--long/--no-long", default=None, help="Also draw the sentences of one answer, as in `estimate`.")
+@click.option("--support", default="text", show_default=True, metavar="NAME", help="Says what supports a sentence.")
+@click.option("--support-option", "support_options", multiple=True, metavar="K=V", help="An option of this judge.")
 @sampling_options
 def explain_command(
     *,
@@ -78,6 +81,7 @@ def explain_command(
     if not file and (given := [name.replace("_", "-") for name, value in of_file.items() if value]):
         raise click.UsageError(f"--{given[0]} is for a row of a file: add --file FILE")
     measuring = {name: choices[name] for name in ("equivalence", "options", "convention", "extract", "model")}
+    measuring |= {name: choices[name] for name in ("long", "support", "support_options")}
     learned = Calibration.load(choices["calibration"]) if choices["calibration"] else None
     options, group, result = how_to_read(choices), None, None
     if file:

@@ -122,6 +122,25 @@ _MEASURING_OPTIONS = (
         type=click.Choice(["separate", "drop", "together"]),
         help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
     ),
+    click.option(
+        "--long/--no-long",
+        default=None,
+        help="Also measure the sentences of one answer; default: if the median answer has 250 characters.",
+    ),
+    click.option(
+        "--support",
+        default="text",
+        show_default=True,
+        metavar="NAME",
+        help="Says how far a sample supports a sentence of a long answer: text, nli, embedding, judge.",
+    ),
+    click.option(
+        "--support-option",
+        "support_options",
+        multiple=True,
+        metavar="K=V",
+        help="An option of this judge, as key=value; repeatable.",
+    ),
 )
 
 
@@ -262,7 +281,8 @@ def field_names(choices: dict[str, Any]) -> FieldNames:
     """Remove the values of `field_options` from the choices of a command, and return them."""
     from semantic_entropy.tables import FieldNames
 
-    return FieldNames(choices.pop("responses_field"), choices.pop("question_field"))
+    responses, question = choices.pop("responses_field"), choices.pop("question_field")
+    return FieldNames(responses, question, answer=choices.pop("answer_field", None))
 
 
 def how_to_read(choices: dict[str, Any]) -> InputOptions:
@@ -277,8 +297,9 @@ _GIVEN_AS = {
     "estimators": "--estimator",
     "estimator_options": "--estimator-option",
     "similarity_options": "--similarity-option",
+    "support_options": "--support-option",
 }
-_MEASURING_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate"}
+_MEASURING_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate", "support": "text"}
 
 
 def given_options(choices: dict[str, Any]) -> Sequence[str]:
@@ -326,6 +347,8 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     estimators = _estimators(choices.pop("estimators", ()), choices.pop("estimator_options", ()))
     if similarity_options := parse_options(choices.pop("similarity_options", ())):
         choices["similarity_options"] = similarity_options
+    if support_options := parse_options(choices.pop("support_options", ())):
+        choices["support_options"] = support_options
     with contextlib.ExitStack() as stack:
         if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
             stack.enter_context(show_waits())

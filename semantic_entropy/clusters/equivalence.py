@@ -112,6 +112,7 @@ class Equivalence(Identified, ABC):
 
         Used for long answers, if the user names this judge as `support=`. A sample is a whole long answer, and says
         more than the sentence. The score is the support, in [0, 1]; without a score, it is 1 (True) or 0 (False).
+        `same` says whether the sample counts as a supporting one.
         Verdict(None): undecided. Each pair comes once, in any order. A judge that can do this overrides the method.
         """
         raise InputError(f"the judge {self.name!r} does not say whether a sample supports a sentence")

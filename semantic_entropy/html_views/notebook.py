@@ -17,6 +17,8 @@ COLOURS = ("#1f5fa8", "#b4491d", "#2b7a3f", "#8a3d8f", "#806200", "#0f727a", "#b
 INVALID = "\u2013"  # instead of the letter of a meaning
 _MOST_MEANINGS = 10
 _MOST_RESULTS = 20
+_MOST_SENTENCES = 100
+_DOUBT = "background:#b4491d33;color:inherit;text-decoration:underline wavy"  # not by colour alone
 _WIDEST = 300  # characters of an answer
 _STRIPES = "repeating-linear-gradient(135deg,#8888 0 3px,transparent 3px 7px)"
 _CELL = 'style="text-align:left;vertical-align:top;padding:2px 10px 2px 0"'
@@ -71,6 +73,8 @@ def result_html(fields: Mapping[str, Any]) -> str:
     if len(found) > _MOST_MEANINGS:
         rows.append(f"<tr><td></td><td {_CELL} colspan=3>and {len(found) - _MOST_MEANINGS} more</td></tr>")
     lines.append(f"<table style='margin:4px 0'>{''.join(rows)}</table>")
+    if fields.get("long_answer"):
+        lines.append(sentences_html(fields["long_answer"]))
     lines += [f"<div>&#9888; {_text(warning)}</div>" for warning in fields["warnings"]]
     if "flag" in fields:
         verdict = "flagged: do not answer with this" if fields["flag"] else "not flagged"
@@ -81,6 +85,24 @@ def result_html(fields: Mapping[str, Any]) -> str:
     pairs = provenance["asked"] + provenance["cached"]
     lines.append(f"<div><small>judge: {_text(judge)} &middot; {plural(pairs, 'pair')} compared</small></div>")
     return f"<div>{''.join(lines)}</div>"
+
+
+def sentences_html(answer: Mapping[str, Any]) -> str:
+    """Return the HTML of a long answer, given as `LongAnswer.to_dict()`: doubtful sentences are marked."""
+    sentences, samples = answer["sentences"], answer["samples"]
+    parts = []
+    for sentence in sentences[:_MOST_SENTENCES]:
+        uncertainty = sentence["uncertainty"]
+        title = f"uncertainty {_number(uncertainty)}, supported by {sentence['supported_by']} of {samples}"
+        text = f"<bdi>{escape(shorten(sentence['text'], _WIDEST))}</bdi>"
+        if sentence["doubtful"]:
+            text = f'<mark style="{_DOUBT}">{text}</mark> <small>({_text(title)})</small>'
+        parts.append(f'<span title="{title}">{text}</span>')
+    if len(sentences) > _MOST_SENTENCES:
+        parts.append(f"and {len(sentences) - _MOST_SENTENCES} more")
+    count, score = plural(len(sentences), answer["unit"]), _number(answer["uncertainty"])
+    marked = f"marked: fewer than half of the samples support it (support: {answer['support']})"
+    return f"<div><small>{_text(f'{count}, uncertainty {score}; {marked}')}</small><br>{'<br>'.join(parts)}</div>"
 
 
 def batch_html(results: Sequence[Mapping[str, Any]], headline: str) -> str:

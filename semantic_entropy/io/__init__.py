@@ -3,11 +3,22 @@
 The modules are: `run` (one pass over a file), `formats` (selects the reader and the writer, checks the paths), `rows`
 (the interfaces of readers and writers), `jsonl` and `parquet` (the reader and the writer of each format), the folder
 `readers` (formats that are only read), `fingerprints` (the key of a row and the choices of a run), `result_lines` (a
-file of results by key), `sampled_rows` (rows with a question and no responses), and `bad_rows` (rows without a result).
+file of results by key), `sentence_lines` (the sentences of long answers), `sampled_rows` (rows with a question and no
+responses), and `bad_rows` (rows without a result).
 """
 
 from semantic_entropy.io.formats import InputOptions, check_paths, find_row, open_reader
 from semantic_entropy.io.rows import check_row
 from semantic_entropy.io.run import FileRun, RunSummary
+from semantic_entropy.io.sentence_lines import write_sentences
 
-__all__ = ["FileRun", "InputOptions", "RunSummary", "check_paths", "check_row", "find_row", "open_reader"]
+__all__ = [
+    "FileRun",
+    "InputOptions",
+    "RunSummary",
+    "check_paths",
+    "check_row",
+    "find_row",
+    "open_reader",
+    "write_sentences",
+]

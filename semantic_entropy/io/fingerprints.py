@@ -49,6 +49,7 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
     support = scorer.long_answers.chosen if scorer.long_answers else None
     choices: RunChoices = {
         "responses": names.responses if names.responses != FieldNames().responses else None,
+        "answer": names.answer,
         "convention": scorer.convention.name if scorer.convention.name != "default" else None,
         "equivalence": describe_identity(scorer.equivalence) if scorer.equivalence else None,
         "clusterer": describe_identity(scorer.clusterer) if given["clusterer"] else None,

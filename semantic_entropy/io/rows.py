@@ -227,7 +227,7 @@ def check_row(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | Non
     note: estimators that do not need them still measure the row.
     """
     field_of_responses = names.responses_field(fields)
-    for field in (field_of_responses, names.question):
+    for field in (field_of_responses, names.question, names.answer):
         if field is not None and field not in fields:
             return None, f"no field {field!r}; it has {', '.join(fields) or 'none'}"
     responses, logprobs = fields[field_of_responses], fields.get(names.logprobs)

@@ -25,7 +25,7 @@ from semantic_entropy.long_answers.scored_sentences import LongAnswer, ScoredSen
 from semantic_entropy.types import Usage
 
 SUPPORTED = 0.5
-"""The support from which a sample counts in `ScoredSentence.supported_by`."""
+"""The support from which a sample counts in `ScoredSentence.supported_by`, if the scorer has no other rule."""
 LEAST_CHARACTERS = 250
 """Answers are long if the median valid answer has this many characters: about three English sentences. Fewer say one or
 two things, and as a whole mean the same or not; more say several things, of which some can be right."""
@@ -63,6 +63,7 @@ def assess(
     statements: Sequence[Statement],
     support: Sequence[Sequence[float]],
     *,
+    supports: Sequence[Sequence[bool]] | None = None,
     doubted: int | None = None,
     samples: int | None = None,
     invalid: int = 0,
@@ -77,6 +78,8 @@ def assess(
         answer: the answer that is doubted; None: there is none.
         statements: (S,) its sentences, or its claims.
         support: (S, G - invalid) support of each valid sample for each sentence, in [0, 1]; nan: undecided.
+        supports: (S, G - invalid) whether the scorer says that the sample supports the sentence; None: where the
+            support is at least 0.5.
         doubted: the index of the answer among the responses; None: it is none of them.
         samples: the number G of samples; None: those of `support`.
         invalid: the number of samples that are empty or refuse, which have no column in `support`.
@@ -86,8 +89,12 @@ def assess(
         usage: the cost.
     """
     size = invalid + len(support[0]) if samples is None and support else samples or 0
+    supports = [[value >= SUPPORTED for value in row] for row in support] if supports is None else supports
     sentences = tuple(
-        [_scored(statement, row, invalid, size) for statement, row in zip(statements, support, strict=True)]
+        [
+            _scored(statement, row, sum(supporting), invalid, size)
+            for statement, row, supporting in zip(statements, support, supports, strict=True)
+        ]
     )
     known = [sentence.uncertainty for sentence in sentences if not sentence.unknown]
     return LongAnswer(
@@ -105,16 +112,17 @@ def assess(
     )
 
 
-def _scored(statement: Statement, row: Sequence[float], invalid: int, samples: int) -> ScoredSentence:
+def _scored(statement: Statement, row: Sequence[float], supporting: int, invalid: int, samples: int) -> ScoredSentence:
     decided = [value for value in row if not math.isnan(value)]
     undecided = len(row) - len(decided)
     counted = len(decided) + invalid
-    is_known = decided and 2 * counted >= samples
+    is_known = bool(decided) and 2 * counted >= samples
     return ScoredSentence(
         text=statement.text,
         start=statement.start,
         end=statement.end,
         uncertainty=min(1.0, max(0.0, 1.0 - math.fsum(decided) / counted)) if is_known else math.nan,
-        supported_by=sum(value >= SUPPORTED for value in decided),
+        supported_by=supporting,
+        doubtful=not is_known or 2 * supporting < counted,
         undecided=undecided,
     )

@@ -12,8 +12,6 @@ from typing import Any, NamedTuple
 from semantic_entropy.plain_text import plural, shorten, to_json_value
 from semantic_entropy.types import Usage
 
-DOUBTFUL = 0.5
-"""A sentence with a higher uncertainty is marked: on the average, the samples support less than half of it."""
 _SHOWN = 3  # sentences of a summary
 _WIDEST = 100  # characters of a sentence of a summary
 
@@ -35,8 +33,10 @@ class ScoredSentence:
         start: the index of its first character in the answer; None: a claim that is not written so in the answer.
         end: the index after its last character; None: as for `start`.
         uncertainty: 1 minus the mean support of the samples, in [0, 1]; nan: fewer than half of the samples decided.
-        supported_by: the number of samples whose support is at least 0.5.
-        undecided: the number of samples without a support: the scorer could not decide.
+        supported_by: the number of samples that support it: the scorer says so.
+        doubtful: whether the sentence is marked: fewer than half of the samples that are decided support it, or its
+            uncertainty is unknown.
+        undecided: the number of samples that the scorer could not decide.
     """
 
     text: str
@@ -44,17 +44,13 @@ class ScoredSentence:
     end: int | None
     uncertainty: float
     supported_by: int
+    doubtful: bool
     undecided: int = 0
 
     @property
     def unknown(self) -> bool:
         """Whether the uncertainty is unknown."""
         return math.isnan(self.uncertainty)
-
-    @property
-    def is_doubtful(self) -> bool:
-        """Whether the sentence is marked: its uncertainty is above 0.5, or unknown."""
-        return not self.uncertainty <= DOUBTFUL
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +119,7 @@ class LongAnswer:
     def lines(self) -> list[str]:
         """Return a summary for the user: the scores, and the least supported sentences."""
         count = plural(len(self.sentences), self.unit)
-        doubtful = sum(sentence.is_doubtful for sentence in self.sentences)
+        doubtful = sum(sentence.doubtful for sentence in self.sentences)
         of = "the greedy answer" if self.doubted is None else f"response {self.doubted}"
         score = "unknown" if math.isnan(self.uncertainty) else f"{self.uncertainty:.3f}"
         lines = [f"{count} of {of}: uncertainty {score}, {doubtful} doubtful (support: {self.support}; {self.reason})"]

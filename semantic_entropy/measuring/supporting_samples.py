@@ -218,15 +218,13 @@ class LongAnswerMeasurer:
 
     def _assessed(self, doubted: _Doubted, supports: dict[Pair, Verdict]) -> Assessment:
         usage: Usage | None = None
-        rows = []
-        for statement in doubted.statements:
-            row = []
-            for sample in doubted.samples:
-                verdict = _EQUAL
-                if sample != doubted.answer:
-                    verdict = supports[Pair(doubted.question, sample, statement.text)]
-                row.append(_value(verdict))
-            rows.append(row)
+        verdicts = [
+            [
+                _EQUAL if sample == doubted.answer else supports[Pair(doubted.question, sample, statement.text)]
+                for sample in doubted.samples
+            ]
+            for statement in doubted.statements
+        ]
         for pair in doubted.pairs():
             if paid := supports[pair].usage:
                 usage = paid if usage is None else usage + paid
@@ -234,7 +232,8 @@ class LongAnswerMeasurer:
         answer = assess(
             doubted.answer,
             doubted.statements,
-            rows,
+            [list(map(_value, row)) for row in verdicts],
+            supports=[[verdict.same is True for verdict in row] for row in verdicts],
             doubted=doubted.position,
             samples=len(doubted.samples) + doubted.invalid,
             invalid=doubted.invalid,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from semantic_entropy.html_views.notebook import INVALID, Meaning, meanings, meanings_in
+from semantic_entropy.long_answers import LongAnswer
 from semantic_entropy.plain_text import one_line, plural, shorten
 from semantic_entropy.report.findings import ResponseAgreement, compared_by_words, reasons
 from semantic_entropy.report.scored_rows import ReportRow, known
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _BAR_WIDTH = 30  # characters for a meaning that has all responses
 _COLOURS = ("cyan", "yellow", "green", "magenta", "blue", "red")  # of the meanings, which also have a letter
 _LONGEST = 400  # characters of a response
+_MOST_SENTENCES = 100  # of a long answer: more would hide the rest
 
 
 def draw_question(
@@ -56,8 +58,7 @@ def draw_question(
             console.print(table)
     if dropped := result.labels.count(-1):
         console.print(f"\nleft out: {plural(dropped, 'response')} without a valid answer")
-    if result.greedy_sample:
-        console.print(f"\ngreedy answer: {escape(one_line(result.greedy_sample.text))}")
+    _draw_one_answer(result, console)
     row = ReportRow("", question, tuple(responses), result)
     first, *notes = reasons(row, ResponseAgreement.of(result))
     console.print(f"\n{escape(one_line(first))}")
@@ -73,6 +74,33 @@ def draw_question(
     method = f"estimator: {provenance.estimator} \u00b7 clusterer: {provenance.clusterer}"
     for line in (f"{judge} \u00b7 {method}", *provenance.costs()):
         console.print(f"[dim]{escape(one_line(line))}[/dim]")
+
+
+def _draw_one_answer(result: Result, console: Console) -> None:
+    """Print the answer that is scored: the greedy answer, and the sentences of a long answer."""
+    from rich.markup import escape
+
+    if result.greedy_sample:
+        console.print(f"\ngreedy answer: {escape(one_line(result.greedy_sample.text))}")
+    if result.long_answer:
+        _draw_sentences(result.long_answer, console)
+
+
+def _draw_sentences(answer: LongAnswer, console: Console) -> None:
+    """Print the sentences of a long answer in its order, with their uncertainty; `!` marks the doubtful ones."""
+    from rich.markup import escape
+    from rich.table import Column, Table
+
+    console.print(f"\n{escape(one_line(answer.lines()[0]))}")
+    table = Table.grid(Column(width=3), Column(width=8), Column(width=9), Column(), padding=(0, 2, 0, 0))
+    for sentence in answer.sentences[:_MOST_SENTENCES]:
+        uncertainty = "unknown" if sentence.unknown else f"{sentence.uncertainty:.3f}"
+        mark, style = ("!", "bold red") if sentence.doubtful else ("", "dim")
+        support, text = f"{sentence.supported_by} of {answer.samples}", escape(shorten(sentence.text, _LONGEST))
+        table.add_row(mark, uncertainty, support, text, style=style)
+    console.print(table)
+    if (more := len(answer.sentences) - _MOST_SENTENCES) > 0:
+        console.print(f"and {plural(more, answer.unit)} more")
 
 
 def _responses(meaning: Meaning, responses: Sequence[str]) -> list[tuple[int, str]]:

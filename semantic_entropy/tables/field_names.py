@@ -54,6 +54,7 @@ class FieldNames:
             this field, the first of the common names with a text or with messages.
         logprobs: the field with the log-probabilities, in nats: a list of floats for each response.
         id: the field that identifies a row.
+        answer: the field with the answer that is scored, which a row must then have; None: `greedy`, if a row has it.
         evidence: the fields with evidence that an estimator reads; the other fields of these names are not read.
     """
 
@@ -61,17 +62,21 @@ class FieldNames:
     question: str | None = None
     logprobs: str = "logprobs"
     id: str = "id"
+    answer: str | None = None
     evidence: frozenset[str] = frozenset()
 
     @property
     def measured(self) -> tuple[str, ...]:
         """The fields that are measured, except the question."""
-        return (self.responses, self.logprobs, self.id, *sorted(self.evidence))
+        return (self.responses, self.logprobs, self.id, *map(self._field, sorted(self.evidence)))
 
     def evidence_in(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the evidence of a row besides log-probabilities. Texts with JSON, as in a CSV file, are decoded."""
-        found = {name: _decoded(fields.get(name)) for name in self.evidence}
+        found = {name: _decoded(fields.get(self._field(name))) for name in self.evidence}
         return {name: value for name, value in found.items() if value is not None}
+
+    def _field(self, evidence: str) -> str:
+        return self.answer or evidence if evidence == "greedy" else evidence
 
     def evidence_or_none(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """Return the evidence of a row, with None for what the row does not have: its replies can have it."""

@@ -134,7 +134,8 @@ class Embedding(Equivalence):
         """Yield the highest cosine of the sentence with a sentence of the sample; a negative cosine counts as 0.
 
         As in SelfCheck-BERTScore (Manakul et al. 2023, Section 5.1), which takes the F1 of BERTScore in place of the
-        cosine. A sentence that is longer than the model's window is undecided, and a sentence of a sample is left out.
+        cosine. The sample supports the sentence (`Verdict.same`) if it reaches `threshold`. A sentence that is longer
+        than the model's window is undecided, and a sentence of a sample is left out.
         """
         parts = {sample: split_sentences(sample) or [sample] for sample in dict.fromkeys(p.left for p in pairs)}
         texts = dict.fromkeys([pair.right for pair in pairs])
@@ -154,7 +155,7 @@ class Embedding(Equivalence):
                     yield index, Verdict(None, reason="each sentence of the sample is too long for the model")
                 else:
                     score = min(1.0, max(0.0, float((sample_matrix @ sentence).max())))
-                    yield index, Verdict(score >= 0.5, score)
+                    yield index, Verdict(score >= self.threshold, score)
 
     def close(self) -> None:
         self._model = None

@@ -11,7 +11,7 @@ Left out: synonyms, paraphrase and entailment, which need a model.
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -19,7 +19,7 @@ from semantic_entropy.plugin import Equivalence, Pair, Verdict, errors, split_se
 from semantic_entropy_plugins.options import checked_number
 from semantic_entropy_plugins.text.answer_facts import Element
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold, tokens
-from semantic_entropy_plugins.text.fact_comparison import compare, content
+from semantic_entropy_plugins.text.fact_comparison import ENOUGH_SHARE, ENOUGH_WORDS, compare, content
 from semantic_entropy_plugins.text.measured_numbers import Quantity
 
 
@@ -179,6 +179,9 @@ class Text(Equivalence):
         is said if the sample denies it too. A kind that the sentence does not have is left out; in a sentence of
         function words only, these count, and in one of symbols only, the symbols. A sample says what its sentences say
         together. The smaller share counts, because one wrong number makes a sentence wrong, however many words agree.
+
+        The sample supports the sentence (`Verdict.same`) by the rule of this judge for equal meanings: it says all
+        words and numbers; or all numbers, and 60% of at least three words.
         """
         said: dict[str, _Said] = {}
         for index, pair in enumerate(pairs):
@@ -187,8 +190,7 @@ class Text(Equivalence):
                 continue
             if pair.left not in said:
                 said[pair.left] = _Said(pair.left)
-            score = said[pair.left].support(pair.question, pair.right)
-            yield index, Verdict(score >= 0.5, score)
+            yield index, said[pair.left].verdict(pair.question, pair.right)
 
 
 class _Said:
@@ -218,19 +220,24 @@ class _Said:
                 if any((word, is_said) in self.words for word in both):
                     self.words.update((word, is_said) for word in both)
 
-    def support(self, question: str | None, sentence: str) -> float:
+    def verdict(self, question: str | None, sentence: str) -> Verdict:
         read = content(question, sentence)
         facts = read.facts
         elements = read.new or facts.elements
         if not elements:
-            return _share(word in self.raw for word in facts.raw) if facts.raw else float(fold(sentence) in self.text)
+            score = (
+                _share([word in self.raw for word in facts.raw]) if facts.raw else float(fold(sentence) in self.text)
+            )
+            return Verdict(score == 1, score)
         spellings = {word: other for both in facts.spellings for word, other in (both, both[::-1])}
         held: dict[bool, list[bool]] = {}  # by whether they are numbers
         for element in elements:
             is_said = element in facts.said
             found = self._holds(element, is_said) or self._holds(spellings.get(str(element), element), is_said)
             held.setdefault(isinstance(element, Quantity), []).append(found)
-        return min(map(_share, held.values()))
+        words, numbers = held.get(False, [True]), held.get(True, [True])
+        enough = all(words) or (len(words) >= ENOUGH_WORDS and _share(words) >= ENOUGH_SHARE)
+        return Verdict(enough and all(numbers), min(_share(words), _share(numbers)))
 
     def _holds(self, element: Element, is_said: bool) -> bool:  # a mark of the element
         if not isinstance(element, Quantity):
@@ -244,9 +251,8 @@ def _numbers(quantity: Quantity) -> set[Fraction]:
     return {quantity.number} if quantity.unit is None else {quantity.number, quantity.value}
 
 
-def _share(held: Iterable[bool]) -> float:
-    found = list(held)
-    return sum(found) / len(found)
+def _share(held: Sequence[bool]) -> float:
+    return sum(held) / len(held)
 
 
 def _key(question: str | None, answer: str) -> Hashable:

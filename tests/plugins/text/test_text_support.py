@@ -47,6 +47,28 @@ CASES = {  # sample, sentence, support
 }
 
 
+SUPPORTING = {  # sample, sentence, whether the sample counts as a supporting one
+    "all": ("Ada was born in London in 1815.", "Ada was born in 1815.", True),
+    "one of two words": ("She lived in London.", "She lived in Oslo.", False),
+    "two of three words": ("Ada was a poet in London.", "Ada was a poet in Oslo.", True),
+    "one of three words": ("Ada was a poet in London.", "Grace was a poet in Oslo.", False),
+    "all words and another number": (
+        "Ada, the poet, lived in London in 1840.",
+        "Ada, the poet, lived in London in 1841.",
+        False,
+    ),
+    "all words and one of two numbers": ("From 1840 to 1850 Ada lived.", "Ada lived from 1840 to 1851.", False),
+    "function words": ("It is so.", "It was so.", False),
+}
+
+
+@pytest.mark.parametrize("case", SUPPORTING)
+def test_a_sample_counts_as_supporting_by_the_rule_for_equal_meanings(case):
+    sample, sentence, expected = SUPPORTING[case]
+    ((_, verdict),) = Text().support([Pair(None, sample, sentence)])
+    assert verdict.same is expected
+
+
 def support(sample, sentence, question=None):
     ((_, verdict),) = Text().support([Pair(question, sample, sentence)])
     return verdict.score

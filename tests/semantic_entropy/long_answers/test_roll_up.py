@@ -60,6 +60,19 @@ def test_every_score_is_a_share_and_the_highest_is_that_of_the_least_supported_s
     assert found.least_supported[0].uncertainty == found.highest
 
 
+@given(matrices(SHARES | st.just(math.nan)), st.integers(0, 3))
+def test_a_sentence_is_doubtful_if_fewer_than_half_of_the_decided_samples_support_it(matrix, invalid):
+    for each, row in zip(measured(matrix, invalid=invalid).sentences, matrix, strict=True):
+        decided = [value for value in row if not math.isnan(value)]
+        supporting = sum(value >= 0.5 for value in decided)
+        assert each.doubtful is (each.unknown or supporting < (len(decided) + invalid) / 2)
+
+
+def test_a_scorer_can_say_itself_which_samples_support():
+    (found,) = measured([[0.7, 0.7]], supports=[[True, False]]).sentences
+    assert (found.supported_by, found.uncertainty, found.doubtful) == (1, pytest.approx(0.3), False)
+
+
 def test_samples_that_agree_leave_no_uncertainty_and_samples_that_contradict_leave_the_whole():
     assert measured([[1.0] * 3] * 2).uncertainty == 0.0
     assert measured([[0.0] * 3] * 2).uncertainty == 1.0
@@ -77,7 +90,7 @@ def test_without_a_valid_sample_nothing_is_known_and_a_warning_says_so(invalid):
     found = assess("One. Two.", [Statement("One."), Statement("Two.")], [[], []], samples=invalid, invalid=invalid)
     assert math.isnan(found.uncertainty)
     assert math.isnan(found.highest)
-    assert all(each.unknown and each.is_doubtful for each in found.sentences)
+    assert all(each.unknown and each.doubtful for each in found.sentences)
     assert "uncertainty is unknown" in found.warnings()[0]
 
 
