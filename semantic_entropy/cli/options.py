@@ -122,25 +122,9 @@ _MEASURING_OPTIONS = (
         type=click.Choice(["separate", "drop", "together"]),
         help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
     ),
-    click.option(
-        "--long/--no-long",
-        default=None,
-        help="Also measure the sentences of one answer; default: if the median answer has 250 characters.",
-    ),
-    click.option(
-        "--support",
-        default="text",
-        show_default=True,
-        metavar="NAME",
-        help="Says how far a sample supports a sentence of a long answer: text, nli, embedding, judge.",
-    ),
-    click.option(
-        "--support-option",
-        "support_options",
-        multiple=True,
-        metavar="K=V",
-        help="An option of this judge, as key=value; repeatable.",
-    ),
+    click.option("--long/--no-long", default=None, help="Also measure the sentences; default: if answers are long."),
+    click.option("--support", default="text", show_default=True, metavar="NAME", help="Says what supports a sentence."),
+    click.option("--support-option", "support_options", multiple=True, metavar="K=V", help="An option of this judge."),
 )
 
 

@@ -93,7 +93,7 @@ def test_a_real_notebook_shows_the_html(tmp_path):
 def test_a_long_answer_shows_its_sentences_and_marks_the_doubtful_ones():
     pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
     answer = "Ada <b>was</b> born in 1815. She lived in Oslo & Rome."
-    html = estimate([answer, "Ada <b>was</b> born in 1815. Yes."], long=True)._repr_html_()
+    html = semantic_entropy.estimate([answer, "Ada <b>was</b> born in 1815. Yes."], long=True)._repr_html_()
     assert html.count("<mark") == 1
     assert "She lived in Oslo &amp; Rome." in html.partition("<mark")[2].partition("</mark>")[0]
     assert "uncertainty 1.000, supported by 0 of 1" in html
