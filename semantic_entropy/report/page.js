@@ -4,7 +4,8 @@ function overall() {
   const { rows, bands, responses, entropy, normalized, labelled, wrong, wrong_agree: sure, warned } = DATA.totals;
   document.title = `${DATA.title} – semantic entropy`;
   byId("title").textContent = DATA.title;
-  const judge = DATA.totals.judges.length === 1 ? `, compared by the judge ${DATA.totals.judges[0][0]}` : "";
+  const { judges } = DATA.totals;
+  const judge = judges.length === 1 ? `, compared by the judge ${judges[0][0]}` : `, compared by ${judges.length} judges`;
   byId("made").textContent = `Semantic entropy of ${plural(responses, "response")} to ${plural(rows, "question")}${judge} · made ${DATA.made} by semantic-entropy ${DATA.version}`;
   const sentences = [bands.split
     ? `${count(bands.split)} of ${plural(rows, "question")} (${percent(bands.split / rows)}) have no majority: check these answers before you use them.`
@@ -43,11 +44,11 @@ function firstCard(i) {
   card.append(
     element("div", {},
       shown("p", row.question ?? row.id, { class: "question clamp two" }),
-      row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, `Answer (${row.largest} of ${row.counted}):`), shown("bdi", row.answer)),
+      row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, `Answer (${row.largest} of ${row.counted}):`), labelChip(row, "labelled "), " ", shown("bdi", row.answer)),
       element("p", { class: "why clamp two" }, element("span", { class: "label" }, "Why:"), main, notes.length > 0 && ` · ${notes.join(" · ")}`)),
     element("div", { class: "facts" }, shareBar(row),
       element("span", {}, DATA.score === "p_wrong" ? `p(wrong) ${percent(row.score)}` : `entropy ${fixed(row.entropy, 2)}`),
-      decisionChip(row), labelChip(row, "labelled "), button));
+      decisionChip(row), button));
   return card;
 }
 
