@@ -62,13 +62,29 @@ def assert_consistent(request: pytest.FixtureRequest) -> Callable[..., Any]:
     return recorded(settings, request.node.__dict__.setdefault(_CHECKS, []).append)
 
 
-@pytest.hookimpl(hookwrapper=True)
+@pytest.hookimpl(hookwrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
-    """Put the checks of a test into its report, which pytest-xdist sends to the process with the terminal."""
+    """Put the checks of a test into its report, which pytest-xdist sends to the process with the terminal.
+
+    A test that passes although a check failed has caught the error of `assert_consistent`: it fails here, so that the
+    exit status of the run and the table say the same.
+    """
     outcome: Any = yield
     if checks := item.__dict__.get(_CHECKS):
-        setattr(outcome.get_result(), _CHECKS, list(checks))
+        report = outcome.get_result()
+        setattr(report, _CHECKS, list(checks))
+        caught = [check for check in checks if check["reasons"]]
         checks.clear()  # the report of the next phase has the checks of that phase
+        if caught and report.outcome != "failed" and not hasattr(report, "wasxfail"):
+            report.outcome, report.longrepr = "failed", _caught(caught)
+
+
+def _caught(checks: list[dict[str, Any]]) -> str:
+    named = "; ".join(f"{check['name'] or 'a check'}: {check['reasons'][0]}" for check in checks)
+    return (
+        f"assert_consistent failed, and the test caught its AssertionError ({named}). A test that expects answers to "
+        "differ uses check_consistency(...).passed of semantic_entropy.integrations, or pytest.mark.xfail"
+    )
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

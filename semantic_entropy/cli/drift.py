@@ -96,7 +96,9 @@ def _read(
 ) -> tuple[list[Mapping[str, Any]], list[Origin], list[str], int]:
     """Return the scores of each row, how the rows were measured, their questions, and the number without scores."""
     from semantic_entropy.decisions import Origin
-    from semantic_entropy.evaluation.labelled_scores import result_field
+    from semantic_entropy.decisions.stored_results import check_stored
+    from semantic_entropy.errors import InputError
+    from semantic_entropy.evaluation.labelled_scores import result_field, result_fields
     from semantic_entropy.io import InputOptions, open_reader
     from semantic_entropy.tables import FieldNames
 
@@ -109,6 +111,10 @@ def _read(
         for row in rows:
             fields = row.fields or {}
             given, provenance, answers = (result_field(fields, key) for key in ("scores", "provenance", "answers"))
+            try:
+                check_stored(result_fields(fields))
+            except InputError as error:
+                raise InputError(f"{name}, {reader.unit} {row.number}: {error}") from None
             own = {key: _number(fields[key]) for key in learned.names if key in fields}
             scores.append({**own, **given} if isinstance(given, Mapping) else own)
             bad += not scores[-1]

@@ -116,7 +116,7 @@ def estimate_command(
     valid ones, if more than --max-undecided of its pairs are undecided, or if it is a bad row. Rows whose results an
     earlier run wrote count too. Without rows, the gate fails. Exit status 3 goes before 1. With --fail-on and
     --calibration, a row fails if the decision from the calibration (allow, warn, defer, block) is too strict; with both
-    options, a row must pass both.
+    options, a row must pass both. With --calibration alone, the flagged rows are counted, and nothing is gated.
 
     With --long, or for long answers, a row has "long_answer": each sentence of one answer (that of --answer, else
     "greedy", else the first response) with its uncertainty and the number of the other responses that support it.
@@ -180,8 +180,11 @@ def _check_answer(field: str | None, needs: Collection[str]) -> None:
 def _gate(
     fail_above: float | None, fail_on: Action | None, fail_rate: float, max_undecided: float, choices: dict[str, Any]
 ) -> RowGate | None:
-    """Return the gate that the options describe; None: there is none. With -n auto, it sets the threshold too."""
-    from semantic_entropy.decisions import Calibration, RowGate, all_rules, decision_rule, entropy_rule
+    """Return the gate that the options describe, or the count of flagged rows; None: there is neither.
+
+    With -n auto, a gate sets the threshold too.
+    """
+    from semantic_entropy.decisions import Calibration, FlagCount, RowGate, all_rules, decision_rule, entropy_rule
 
     rules = []
     if fail_on is not None:
@@ -193,7 +196,7 @@ def _gate(
     if not rules:
         if fail_rate:
             raise click.UsageError("--fail-rate needs --fail-above or --fail-on, which say when a row fails")
-        return None
+        return FlagCount() if choices["calibration"] else None
     if choices["n"] == "auto" and fail_above is not None:
         threshold = choices["threshold"] = choices["threshold"] if choices["threshold"] is not None else fail_above
         if threshold != fail_above:

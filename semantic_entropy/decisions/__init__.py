@@ -17,7 +17,7 @@ from semantic_entropy.decisions.judge_tuning import (
     tune_threshold,
 )
 from semantic_entropy.decisions.labels import LABEL_RULES, GroupLabel, LabelRule, group_label
-from semantic_entropy.decisions.row_gate import GateSummary, RowGate, all_rules, decision_rule, entropy_rule
+from semantic_entropy.decisions.row_gate import FlagCount, GateSummary, RowGate, all_rules, decision_rule, entropy_rule
 from semantic_entropy.decisions.thresholds import CrossValidation, Quality, best_threshold, cross_validate, quality
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "Conditions",
     "CrossValidation",
     "Decision",
+    "FlagCount",
     "GateSummary",
     "GroupLabel",
     "Guarantee",

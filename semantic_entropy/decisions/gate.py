@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 
 from semantic_entropy.clusters import is_doubted
 from semantic_entropy.decisions.calibration import Calibration
+from semantic_entropy.decisions.stored_results import contradictions
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import one_line, plural, to_json_line
 from semantic_entropy.results import MAX_UNDECIDED, Result
@@ -85,7 +86,8 @@ def decide(
 ) -> Decision:
     """Decide what to do with an answer. See the module for the four actions.
 
-    The fields `p_wrong`, `flag` and `threshold` of the result are not read: they are computed again.
+    The fields `p_wrong`, `flag` and `threshold` of the result are not believed: they are computed again. If this
+    calibration gave the result another `p_wrong` than it gives now, the scores were changed, and the decision defers.
 
     Args:
         result: the measured result.
@@ -118,6 +120,8 @@ def _decide(result: Result, calibration: Calibration | None, block_above: float,
     except InputError as error:
         return _strictest([*found, ("defer", str(error))])
     p_wrong, score = applied.p_wrong, calibration.risk_score(result.scores)
+    if result.provenance.calibration == calibration.digest and _differs(result.p_wrong, p_wrong):
+        found.append(("defer", f"p_wrong is {result.p_wrong}, and the scores give {p_wrong}"))
     threshold = calibration.threshold
     if p_wrong is None or not 0 <= p_wrong <= 1:  # also nan
         found.append(("defer", "p(wrong) is not known"))
@@ -140,6 +144,12 @@ def _decide(result: Result, calibration: Calibration | None, block_above: float,
     return _strictest(found, known_p, score if math.isfinite(score) else None, threshold)
 
 
+def _differs(stored: float | None, computed: float | None) -> bool:
+    if stored is None or computed is None:
+        return stored is not computed
+    return not abs(stored - computed) <= _ROUNDING
+
+
 def _guaranteed(calibration: Calibration, score: float, threshold: float) -> str:
     guarantee = calibration.guarantee
     return (
@@ -160,19 +170,15 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[s
     There are five: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
     the time gives no answer, however equal the others are); a larger share of undecided pairs than `max_undecided`; an
     entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None". The
-    counts are compared with the answers and pairs of the result, so
-    that a row of a file that was edited by hand is not believed.
+    numbers of the result are compared with its labels, answers and pairs, so that a damaged row of a file is not
+    believed.
 
     Args:
         result: the result of one group.
         max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
     """
-    reasons = []
+    reasons = contradictions(result)
     n, found = len(result.answers), sum(bool(answer and answer.strip()) for answer in result.answers)
-    if result.n_valid != found or result.n_valid + result.invalid != n:
-        reasons.append(
-            f"{found} of {n} answers are valid, and n_valid is {result.n_valid}, invalid is {result.invalid}"
-        )
     if found < 2:
         reasons.append(f"{found} of {plural(n, 'answer')} {'is' if found == 1 else 'are'} valid: nothing to compare")
     elif found * 2 < n:

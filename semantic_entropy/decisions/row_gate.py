@@ -151,3 +151,33 @@ class RowGate:
     def summary(self, unit: str) -> GateSummary:
         """Return the summary of the rows so far."""
         return GateSummary(self._rows, self._failed, self._fail_rate, tuple(self._first), unit)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagSummary(GateSummary):
+    """How many rows a calibration flags (`failed`), where no gate was asked for. It never fails."""
+
+    @property
+    def passed(self) -> bool:
+        """True: a count stops nothing."""
+        return True
+
+    def __str__(self) -> str:
+        found = f"flagged or without a result: {self.failed:,} of {plural(self.rows, 'row')}"
+        return f"{found}; do not answer with them. Nothing was gated, because --fail-on was not given"
+
+
+class FlagCount(RowGate):
+    """Counts the rows that a calibration flags, and those without a result, which nothing can be answered with."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda result: "" if result.flag is False else "flagged")
+
+    def add(self, number: int, result: Result | Mapping[str, Any]) -> None:
+        """Count a row with a result, or with the fields of a stored result."""
+        flag = result.flag if isinstance(result, Result) else result.get("flag")
+        self._count(number, "" if flag is False else "flagged")
+
+    def summary(self, unit: str) -> FlagSummary:
+        """Return the summary of the rows so far."""
+        return FlagSummary(self._rows, self._failed, self._fail_rate, tuple(self._first), unit)

@@ -24,6 +24,7 @@ from typing import Any, NamedTuple
 
 from semantic_entropy.clusters import EVIDENCE_FIELDS, is_missing, read_replies
 from semantic_entropy.decisions import LabelRule, Origin, group_label
+from semantic_entropy.decisions.stored_results import check_stored
 from semantic_entropy.errors import InputError, SemanticEntropyError, nearest
 from semantic_entropy.estimators.tokens import Length
 from semantic_entropy.io import FileRun, InputOptions, RunSummary, check_row, open_reader
@@ -163,6 +164,7 @@ class LabelledScores:
     def _add(self, row: Mapping[str, Any], available: dict[str, None]) -> None:
         given = result_field(row, "scores")
         has_result = result_field(row, "provenance") is not None
+        check_stored(result_fields(row))
         clusters = result_field(row, "labels") if has_result else None
         scores = {str(name): value for name, value in given.items()} if isinstance(given, Mapping) else {}
         scores |= {name: row[name] for name in self.names if name in row and name not in scores}
@@ -234,6 +236,11 @@ def judge_of_label(row: Mapping[str, Any]) -> str | None:
     label = result_field(row, "label")
     by = label.get("by") if isinstance(label, Mapping) else None
     return by.removeprefix(_JUDGE) if isinstance(by, str) and by.startswith(_JUDGE) else None
+
+
+def result_fields(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of an output row by their names without prefixes, as `result_field` finds each of them."""
+    return {bare_name(str(key)): row[key] for key in sorted(row, key=lambda key: len(str(key)))}
 
 
 def read_file(

@@ -97,12 +97,9 @@ class RunSummary:
             parts.append(f"{self.retryable} of the bad rows got no response: run the same command again to retry them")
         if 0 < self.undecided_share <= MAX_UNDECIDED:
             parts.append(f"{self.undecided:,} of {self.pairs:,} pairs undecided ({self.undecided_share:.1%})")
-        if self.cut_off:
-            share = f"{self.cut_off:,} of {self.responses:,} responses ({self.cut_off / self.responses:.1%})"
-            parts.append(f"{share} were cut off at the token limit: raise max_tokens")
-        if self.empty:
-            share = f"{self.empty:,} of {self.responses:,} responses ({self.empty / self.responses:.1%})"
-            parts.append(f"{share} are empty")
+        for n, what in ((self.cut_off, "were cut off at the token limit: raise max_tokens"), (self.empty, "are empty")):
+            if n:
+                parts.append(f"{n:,} of {self.responses:,} responses ({n / self.responses:.1%}) {what}")
         warning = f"warning: {self.warning}" if self.warning else ""
         return "\n".join(filter(None, ("; ".join(parts), warning, self.hint, gate)))
 
@@ -148,8 +145,8 @@ class FileRun:
         self._noted_responses = False
         self._shown = 0  # number of rows that the progress bar has counted
         self._advance: Callable[[int], object] = int  # moves the progress bar
-        samples = scorer.store.path if scorer.store else None
-        check_paths(source, output, samples, getattr(scorer.cache, "path", None), options.requests)
+        samples, cache = (getattr(store, "path", None) for store in (scorer.store, scorer.cache))
+        check_paths(source, output, samples, cache, options.requests)
         self.row_sampler = RowSampler(scorer.sampling_run(), names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
         copies_cells = is_parquet(output) and not has_sampler
@@ -161,7 +158,7 @@ class FileRun:
         report = None if self.writer.path is None else Path(f"{output}.bad.jsonl")
         self.bad = BadRows(self.reader, report, has_sampler=has_sampler)
         self._questions = QuestionUse(names)
-        self._most_responses = 0  # of a row that was measured
+        self._most_responses = self._usable = 0  # of a row that was measured; rows with two valid answers
         self._given = self._given_cut_off = 0  # responses of the input that were measured; those that were cut off
 
     def execute(self, progress: bool) -> RunSummary:
@@ -191,9 +188,6 @@ class FileRun:
             removed = self._check_removed()
             self.writer.finish()
         drawn = self.row_sampler.run if self.row_sampler else None
-        has_rows = self.skipped or self.rows or self.bad.count
-        too_many = self.writer.undecided > MAX_UNDECIDED * self.writer.pairs
-        undecided = undecided_warning(self.writer.undecided, self.writer.pairs) if too_many else ""
         return RunSummary(
             rows=self.rows,
             skipped=self.skipped,
@@ -202,9 +196,9 @@ class FileRun:
             seconds=time.perf_counter() - start,
             retryable=self.bad.retryable,
             removed=removed,
-            empty_input="" if has_rows else self.reader.name,
+            empty_input="" if self.skipped or self.rows or self.bad.count else self.reader.name,
             hint="\n".join(filter(None, (self.bad.hint(), self._nulls_hint()))),
-            warning="\nwarning: ".join(filter(None, (*self._warnings(), undecided))),
+            warning="\nwarning: ".join(filter(None, self._warnings())),
             pairs=self.writer.pairs,
             undecided=self.writer.undecided,
             responses=self._given + (drawn.responses if drawn else 0),
@@ -329,9 +323,10 @@ class FileRun:
         for row, result in good:
             self._note_question(row, result)
             self.writer.count_pairs(result.provenance.pairs, result.provenance.undecided)
-            self._count_responses(row)
+            self._count_responses(row, result.n_valid)
 
-    def _count_responses(self, row: InputRow) -> None:
+    def _count_responses(self, row: InputRow, n_valid: int) -> None:
+        self._usable += n_valid > 1
         if row.group:
             self._note_responses(row)
             self._most_responses = max(self._most_responses, len(row.group.responses))
@@ -383,13 +378,17 @@ class FileRun:
         return measured, lacking
 
     def _warnings(self) -> Generator[str, None, None]:
-        """Yield a warning if rows have no question, and if no row has two responses."""
+        """Yield a warning if rows have no question, if no row has two answers, and if too many pairs are undecided."""
         yield self._questions.warning(self.reader.question_option)
         if self._most_responses == 1:
             yield (
                 f"each of the {self.rows} rows has one response, so there is nothing to compare: give several "
                 "responses for each question, or --group-by FIELD with a field that the rows of one question share"
             )
+        elif self.rows and not self._usable:
+            yield f"none of the {self.rows} rows has two valid answers, so nothing was compared: no score says anything"
+        if (undecided := self.writer.undecided) > MAX_UNDECIDED * self.writer.pairs:
+            yield undecided_warning(undecided, self.writer.pairs)
 
     def _note_question(self, row: InputRow, result: Result) -> None:
         """Print which field was taken as the question, once, and count the rows that have no question."""

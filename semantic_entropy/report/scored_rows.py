@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from semantic_entropy.decisions import Calibration, Decision, LabelRule, decide, group_label
+from semantic_entropy.decisions.stored_results import contradictions
 from semantic_entropy.errors import InputError
 from semantic_entropy.io import InputOptions, check_row, open_reader
 from semantic_entropy.plain_text import one_line, plural, show_value
@@ -190,6 +191,8 @@ def stored_result(row: Mapping[str, Any], group: Group | None) -> Result | None:
     result = Result.from_dict(fields)
     if group and len(group.responses) != len(result.answers):
         raise InputError(f"{len(group.responses)} responses, but a result of {len(result.answers)}")
+    if found := contradictions(result):
+        raise InputError(f"the result contradicts itself: {'; '.join(found)}. Measure this row again")
     return result
 
 

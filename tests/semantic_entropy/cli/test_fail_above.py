@@ -208,3 +208,35 @@ def test_an_undeclared_model_is_a_warning_and_a_missing_calibration_a_wrong_comm
     foreign = ["-e", "text", *options[2:4], "-o", tmp_path / "foreign.jsonl", "--fail-on", "block"]
     status, errors = gate(source, *foreign)
     assert (status != 0, "judge exact, and here text" in errors) == (True, True), errors
+
+
+def test_a_calibration_without_a_gate_counts_the_flagged_rows_also_those_of_an_earlier_run(tmp_path):
+    CALIBRATION.save(tmp_path / "calibration.json")
+    rows = [{"responses": answers} for answers in (["Paris"] * 4, ["Paris", "Rome", "Oslo", "Bern"], ["", "", "", ""])]
+    source = write(tmp_path / "in.jsonl", rows)
+    options = ["-e", "exact", "--calibration", tmp_path / "calibration.json", "-o", tmp_path / "out.jsonl"]
+    said = "flagged or without a result: 2 of 3 rows; do not answer with them. Nothing was gated, because --fail-on"
+    for _ in range(2):
+        status, errors = gate(source, *options)
+        assert (status, said in errors) == (0, True), errors
+
+
+@pytest.mark.parametrize("calibrated", [True, False])
+def test_a_run_without_a_usable_row_says_so(tmp_path, calibrated):
+    CALIBRATION.save(tmp_path / "calibration.json")
+    source = write(tmp_path / "in.jsonl", [{"responses": ["I don't know.", "", "N/A", "Paris"]}] * 2)
+    options = ["--calibration", tmp_path / "calibration.json"] * calibrated
+    status, errors = gate(source, "-e", "exact", "-o", tmp_path / "out.jsonl", *options)
+    assert status == 0
+    assert "warning: none of the 2 rows has two valid answers, so nothing was compared" in errors
+    assert ("without a result: 2 of 2 rows" in errors) == calibrated
+
+
+def test_a_stored_row_that_was_changed_fails_the_gate_of_the_next_run(tmp_path):
+    source, output = write(tmp_path / "in.jsonl", [SURE, UNSURE]), tmp_path / "out.jsonl"
+    assert gate(source, "-o", output, "--fail-above", "0.5")[0] == 3
+    text = output.read_text()
+    output.write_text(text.replace('"entropy": 1.09861228', '"entropy": 0.09861228'))
+    assert output.read_text() != text
+    status, errors = gate(source, "-o", output, "--fail-above", "0.5")
+    assert (status, "line 2: entropy is 0.0986123, and the labels give 1.09861" in errors) == (3, True), errors

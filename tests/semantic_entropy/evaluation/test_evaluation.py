@@ -78,7 +78,8 @@ def test_measured_rows_are_kept_in_the_output_and_not_measured_again(tmp_path):
     assert len(output.read_text().splitlines()) == len(ROWS)
     assert evaluate(unscored, **options) == first
     output.write_text(output.read_text().replace('"scores": {"discrete": 0.0', '"scores": {"discrete": 9.0', 1))
-    assert evaluate(unscored, **options).columns.scores["discrete"][0] == 9
+    again = evaluate(unscored, **options)  # the changed row is read, and its labels contradict it
+    assert "the score discrete is 9, and the labels give" in again.bad_rows[0]
 
 
 def test_the_labels_of_a_row_with_a_field_named_like_a_result_field_are_those_of_the_judge(tmp_path):

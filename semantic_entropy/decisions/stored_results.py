@@ -1,0 +1,114 @@
+"""Whether the numbers of a stored result agree with each other.
+
+A row of a file can be edited, or damaged by a program between. What follows from the labels (G,) and the answers is
+computed again and compared, to 1e-6: the counts of valid answers, `normalized`, the probabilities of discrete entropy,
+and the scores that are functions of the labels alone (`discrete`, `num_sets`, `majority`, `margin`).
+
+Left out: scores that need log-probabilities or similarities, which a row does not have, and a person who changes all
+fields with care.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
+from typing import Any
+
+from semantic_entropy.errors import InputError
+from semantic_entropy.estimators import Discrete, EntropyEstimator, Majority, Margin, NumSets
+from semantic_entropy.results import Result
+from semantic_entropy.types import Evidence
+
+_TOLERANCE = 1e-6
+_OF_LABELS: Mapping[str, EntropyEstimator] = {each.name: each for each in (Discrete(), NumSets(), Majority(), Margin())}
+
+
+def contradictions(result: Result) -> list[str]:
+    """Return what contradicts itself in a result, as phrases with both values; empty: nothing does."""
+    found = list(_contradictions(lambda name: getattr(result, name), result.provenance.estimator))
+    best = max(
+        (cluster for cluster in result.clusters if cluster.representative is not None),
+        key=lambda cluster: cluster.share,
+        default=None,
+    )
+    if best is None and result.answer is not None:
+        found.append(f"answer is {result.answer!r:.80}, and no cluster has a valid answer")
+    elif best is not None and result.answer != best.representative:
+        found.append(f"answer is {result.answer!r:.80}, and the largest cluster has {best.representative!r:.80}")
+    return found
+
+
+def check_stored(fields: Mapping[str, Any]) -> None:
+    """Check the numbers of an output row of `estimate`. A row without labels or provenance has nothing to compare.
+
+    Args:
+        fields: the fields of the result, and any others.
+
+    Raises:
+        InputError: two fields contradict each other. The message has both values.
+    """
+    labels, provenance = fields.get("labels"), fields.get("provenance")
+    if labels is None or not isinstance(provenance, Mapping):
+        return
+    if not isinstance(labels, list | tuple) or not all(type(label) is int and label >= -1 for label in labels):
+        raise InputError(f"the field labels is {labels!r:.80}; it must be a list of whole numbers from -1")
+    try:
+        found = list(_contradictions(fields.get, provenance.get("estimator")))
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise InputError(f"the numbers of the result cannot be compared: {error}") from None
+    if found:
+        raise InputError(f"the result contradicts itself: {'; '.join(found)}. Measure this row again")
+
+
+def _contradictions(field: Callable[[str], Any], main: Any) -> Iterator[str]:
+    labels, answers, n_valid, invalid = map(field, ("labels", "answers", "n_valid", "invalid"))
+    if answers is not None:
+        valid = sum(bool(answer and answer.strip()) for answer in answers)
+        if len(answers) != len(labels):
+            yield f"there are {len(labels)} labels and {len(answers)} answers"
+        if n_valid != valid or invalid != len(answers) - valid:
+            yield f"{valid} of {len(answers)} answers are valid, and n_valid is {n_valid}, invalid is {invalid}"
+    counted = tuple(label for label in labels if label >= 0)
+    scores = field("scores")
+    scores = scores if isinstance(scores, Mapping) else {}
+    for name in _OF_LABELS.keys() & scores.keys():
+        yield from _compared(f"the score {name}", scores[name], _value(name, counted))
+    entropy = field("entropy")
+    if main == "discrete":
+        yield from _compared("entropy", entropy, _value(main, counted))
+    elif main in scores:
+        yield from _compared("entropy", entropy, scores[main], "the scores have")
+    if main == "discrete" and counted:
+        expected = [counted.count(label) / len(counted) for label in range(max(counted) + 1)]
+        given = field("probabilities")
+        if given is not None and (
+            len(given) != len(expected) or any(_differ(p, q) for p, q in zip(given, expected, strict=True))
+        ):
+            yield f"probabilities are {list(given)!r:.80}, and the labels give {expected!r:.80}"
+    if isinstance(n_valid, int) and n_valid > 1 and not _is_unknown(entropy):
+        yield from _compared("normalized", field("normalized"), min(1.0, entropy / math.log(n_valid)), "entropy gives")
+
+
+@lru_cache(maxsize=4096)  # many groups have equal labels
+def _value(name: str, labels: tuple[int, ...]) -> float:
+    return _OF_LABELS[name].estimate(Evidence(labels)).value if labels else math.nan
+
+
+def _compared(what: str, given: Any, expected: Any, source: str = "the labels give") -> Iterator[str]:
+    if _differ(given, expected):
+        yield f"{what} is {_shown(given)}, and {source} {_shown(expected)}"
+
+
+def _differ(given: Any, expected: Any) -> bool:
+    if _is_unknown(given) or _is_unknown(expected):
+        return _is_unknown(given) != _is_unknown(expected)
+    return isinstance(given, bool) or not abs(given - expected) <= _TOLERANCE
+
+
+def _is_unknown(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def _shown(value: Any) -> str:
+    return "unknown" if _is_unknown(value) else f"{value:.6g}"
