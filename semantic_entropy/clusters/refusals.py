@@ -5,7 +5,8 @@ every other clause only accompanies this: an apology, "as an AI language model",
 that says anything else is an answer: "I am not sure. I think it is Paris." is the answer Paris.
 
 The patterns are the common forms in English, Chinese, Hindi, Spanish, French, Arabic, Bengali, Portuguese, Russian,
-Japanese and German. Not supported: other languages, and refusals of more than 400 characters, which say more than no.
+Japanese and German, and the plainest forms in 25 more languages: `refusals.txt` has a section for each. Not supported:
+other languages, and refusals of more than 400 characters, which say more than no.
 """
 
 from __future__ import annotations
@@ -31,8 +32,20 @@ def _is_optional(char: str) -> bool:
     return char < "\u0530" or "\u0600" <= char < "\u0700"
 
 
-_ONE_LETTER = str.maketrans({"\u0649": "\u064a", "\u0640": ""})  # Arabic: two forms of one letter, and a filler
-_LATIN = ("English", "Spanish", "French", "German", "Portuguese")
+_ONE_LETTER = str.maketrans(
+    dict(
+        zip(
+            "\u0649\u06cc\u06a9\u0142\u0131\u0111\u00f8\u02bc\u0640\u200c\u00e6",
+            ("\u064a", "\u064a", "\u0643", "l", "i", "d", "o", "'", "", "", "ae"),
+            strict=True,
+        )
+    )
+)
+"""One form of a letter that has several, of a letter with a stroke, and nothing for a filler."""
+_LATIN = (
+    *("English", "Spanish", "French", "German", "Portuguese", "Italian", "Dutch", "Polish", "Turkish", "Indonesian"),
+    *("Vietnamese", "Swedish", "Danish", "Finnish", "Czech", "Romanian", "Hungarian", "Tagalog", "Swahili", "Catalan"),
+)
 
 
 class _Patterns(NamedTuple):
@@ -108,7 +121,10 @@ def _with_named(pattern: str, named: dict[str, str]) -> str:
 _HINTS = tuple(
     "no|n't|nt |un|insuff|imposs|hard|diffic|idk|/a|limited|decline|refuse|sorry|you|please|ni |desco|pas|aucun|ignor"
     "|kein|nicht|sem |sin |indisp|pardon|lack|need|n.a|k.a|incon|rien|sait|consta|menc|dun|beats|know|knew|mean|way"
-    "|beyond|outside|feel|heard|stump|clueless|loss".split("|")
+    "|beyond|outside|feel|heard|stump|clueless|loss|nessun|saprei|idea|idee|weet|wist|geen|onbe|onvold|nie |nie?zn"
+    "|brak|trudno|bilm|bilem|emin|fikri|bilgi|yanit|cevap|belir|tidak|tak |tau|khong|chua|vet |ved |aning|okan|ukj|uken"
+    "|en |tied|tuntem|nevi|netus|nezn|nemo|nejs|stiu|nem |fogalm|ismer|hindi|wala|ewan|siju|siwe|haij|desco|prefer"
+    "|nao |gak|entah|minns|husker|anelse|ei ole|sina |heb |beschik|niet".split("|")
 )
 """An ASCII refusal contains one of these. Most answers contain none, and are not read further."""
 _BLANK = re.compile(
@@ -133,7 +149,7 @@ _JSON = re.compile(  # {"answer": "unknown"}
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a short text only declines to answer, in one of eleven languages. A text with a guess is an answer."""
+    """Whether a short text only declines to answer, in one of 36 languages. A text with a guess is an answer."""
     if len(text) > LONGEST_REFUSAL:
         return False
     if not text.isascii():
