@@ -169,10 +169,11 @@ def _reward_findings(config: Config) -> Iterator[CheckFinding]:
             yield ok("reward", f"{provider.reward}, {len(provider.guards)} guards, invalid={empo.invalid}{entropy}")
     except SemanticEntropyError as error:
         yield problem("reward", " ".join(str(error).split()))
-    judges = {
+    judges: dict[str, tuple[str | None, Mapping[str, Any]]] = {
         "empo.equivalence": (empo.equivalence, empo.equivalence_options),
         "empo.grader": (empo.grader, empo.grader_options),
     }
+    judges |= {f"empo.reward_options: {key}": judge for key, judge in empo.signal().judges().items()}
     for key, (name, options) in judges.items():
         if name is not None:
             yield _judge_finding(key, name, options)

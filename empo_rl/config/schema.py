@@ -23,7 +23,7 @@ from empo_rl.core.filters import EntropyUnits, EntropyWindow, Outside, ShareWind
 from empo_rl.core.presets import preset
 from empo_rl.core.rewards import InvalidPolicy, RewardSignal, load_reward
 from empo_rl.monitor import Action, Monitor
-from empo_rl.plugin import absolute_references, referenced_files
+from empo_rl.plugin import absolute_references, referenced_files, with_imports
 from semantic_entropy import SemanticEntropyError
 
 # names of transformers. The names of kernel repositories on the hub are not allowed: they run code of the repository
@@ -317,6 +317,11 @@ class Config(Section):
     def code_files(self) -> list[Path]:
         """The Python files of the user that compute rewards."""
         return [] if self.method == "sft" else self.empo.code_files()
+
+    def reward_files(self) -> list[Path]:
+        """All files of the user from which rewards are computed: code with its loaded imports, and data."""
+        data = [] if self.method == "sft" else self.empo.signal().files()
+        return [*with_imports(self.code_files()), *data]
 
     def group_size_notes(self) -> list[str]:
         """Sentences about the effect of the entropy window and of the signal at this group size.

@@ -6,7 +6,7 @@
     alarms.jsonl     one line for each alarm that fired    adapter/         only for `lora.merge`
     samples.jsonl    completions of a few prompts          evaluation.jsonl one line per held-out evaluation
     questions.json   the number and the digest of the prompts, which a resumed run must read again
-    code.json        the digests of the Python files of the user that compute rewards
+    code.json        the digests of the files of the user from which rewards are computed: Python code, votes
 
 The files of two runs never mix: a new run cannot start in the directory of an earlier run, unless it resumes or
 overwrites the earlier run. If the earlier run ended before its first step, its files are deleted. `lock` prevents two

@@ -20,7 +20,6 @@ from empo_rl.data.prompts import (
     shared_questions,
 )
 from empo_rl.files import run_directory
-from empo_rl.plugin import with_imports
 from empo_rl.run.models import count_tokens, load_tokenizer, render_prompt
 from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import InputError
@@ -44,7 +43,7 @@ def load_prompts(
         raise InputError(f"data: {too_few}")
     if checkpoint is not None:
         run_directory.check_questions(Path(config.output_dir), prompts.rows)
-        run_directory.check_code(Path(config.output_dir), with_imports(config.code_files()))
+        run_directory.check_code(Path(config.output_dir), config.reward_files())
     return prompts.rows, tokenizer
 
 

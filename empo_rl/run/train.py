@@ -30,7 +30,6 @@ from empo_rl.files import checkpoints, explain_disk_full, run_directory, write_a
 from empo_rl.files.cost_summary import cost_sentence, summarize_costs
 from empo_rl.files.metrics_file import MetricsFile, read_metrics
 from empo_rl.monitor import RunStoppedError
-from empo_rl.plugin import with_imports
 from empo_rl.run import final_model, tiny_model
 from empo_rl.run.launch import first_on_each_machine, join_process_group
 from empo_rl.run.model_card import best_sentence, write_model_card
@@ -383,7 +382,7 @@ def _begin(
         run_directory.write_questions(directory, inputs.rows)
         if inputs.held_out:
             run_directory.write_questions(directory, inputs.held_out, run_directory.HELD_OUT)
-        run_directory.write_code(directory, with_imports(config.code_files()))
+        run_directory.write_code(directory, config.reward_files())
     settings = additions.settings or config.model_dump(exclude={"resume"})
     for change in run_directory.write_config(directory, settings):
         tell(f"changed since this run began: {change}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -104,6 +105,17 @@ class RewardSignal(ABC):
     def check_questions(self, questions: Sequence[str | None]) -> None:
         """Raise an InputError if the signal cannot pay completions of these questions. A run calls it at its start."""
         del questions
+
+    def judges(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        """The judges that the signal loads when it needs them: (name, options), by the option that names the judge.
+
+        `empo-train --check` checks that they can be loaded.
+        """
+        return {}
+
+    def files(self) -> list[Path]:
+        """The data files from which the rewards are computed. A resumed run checks that they have not changed."""
+        return []
 
     def close(self) -> None:  # noqa: B027  # most signals start nothing
         """End what the signal has started. The provider calls this method when it is closed."""

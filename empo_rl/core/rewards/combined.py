@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,12 @@ class CombinedReward(RewardSignal):
     def check_questions(self, questions: Sequence[str | None]) -> None:
         for part in self._parts.values():
             part.check_questions(questions)
+
+    def judges(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        return {f"{name} {key}": judge for name, part in self._parts.items() for key, judge in part.judges().items()}
+
+    def files(self) -> list[Path]:
+        return [file for part in self._parts.values() for file in part.files()]
 
     def close(self) -> None:
         for part in self._parts.values():

@@ -75,6 +75,9 @@ class EvolReward(RewardSignal):
         rows = iter(texts)
         return by_group(scored, lambda item: _pay(item, next(rows), similar))
 
+    def judges(self) -> dict[str, tuple[str, Mapping[str, Any]]]:
+        return {"similarity": (self._similarity, self._options)} if isinstance(self._similarity, str) else {}
+
     def close(self) -> None:
         if self._judge is not None:
             self._judge.close()

@@ -93,6 +93,9 @@ class RestrainReward(RewardSignal):
                 "base_votes to 'none'."
             )
 
+    def files(self) -> list[Path]:
+        return [] if self.base_votes == NO_BASE_VOTES else [Path(self.base_votes).expanduser().resolve()]
+
     def _group(self, item: ScoredGroup) -> Iterator[float]:
         self.check_questions([item.group.question])
         weight = 1.0 if self._base_shares is None else self._shape(self._base_shares[str(item.group.question)])

@@ -77,6 +77,12 @@ def test_every_recipe_passes_offline_and_a_change_that_splits_groups_is_a_proble
         (["launch.processes=3"], "is not a multiple of training.prompts_per_micro_batch=32 x 3 processes = 96: set"),
         (["empo.equivalence=mathh"], "no equivalence named 'mathh'. Did you mean 'math'?"),
         (["empo.guards.copid=0"], "copid"),
+        (["empo.reward=evol", "empo.reward_options.similarity=embeding"], "no equivalence named 'embeding'. Did you"),
+        (
+            ["empo.reward=composite", "empo.reward_options={weights: {evol: 1}, options: {evol: {similarity: mathh}}}"],
+            "no equivalence named 'mathh'",
+        ),
+        (["empo.reward=evol", "empo.reward_options={similarity: ngram, similarity_options: {m: 1}}"], "'m'"),
         (["data={path: nowhere.jsonl}"], "data.path: nowhere.jsonl does not exist or is not a file"),
         (["data={path: x.jsonl, made_with: empo-data numina}"], "Make it with: empo-data numina"),
         (["data={path: natural.jsonl, columns: {question: problem}}"], "no column 'problem' (data.columns.question)"),

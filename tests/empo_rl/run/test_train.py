@@ -8,7 +8,7 @@ import pytest
 from empo_rl.config import load_config
 from empo_rl.run import train
 from empo_rl.run.models import count_tokens
-from empo_rl.run.prompt_rows import limit_vllm_context
+from empo_rl.run.prompt_rows import limit_vllm_context, load_prompts
 from empo_rl.run.train import _note, run_training
 from semantic_entropy import InputError
 
@@ -82,6 +82,19 @@ def test_a_run_whose_reward_needs_no_clusters_says_that_it_logs_no_entropy(measu
     said = start(tmp_path, monkeypatch, GOLDS[:2], *chosen)
     assert [line for line in said if "logs no entropy" in line] == ([] if measured else [said[-1]])
     assert measured or said[-1].endswith("empo.measure_entropy=true measures it")
+
+
+def test_a_resumed_run_refuses_votes_of_the_base_model_that_have_changed(tmp_path, monkeypatch):
+    votes = tmp_path / "votes.jsonl"
+    rows = [{"question": f"{n}+1?", "labels": [0, 0], "answers": ["1", "1"]} for n in range(2)]
+    votes.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    chosen = ["empo.reward=restrain", f"empo.reward_options.base_votes={votes}", "empo.scale=fixed"]
+    start(tmp_path, monkeypatch, GOLDS[:2], *chosen)
+    config = load_config(str(tmp_path / "run" / "config.yaml"))
+    load_prompts(config, tmp_path / "run" / "checkpoint-1", lambda _: None)
+    votes.write_text(votes.read_text().replace("[0, 0]", "[0, 1]"))
+    with pytest.raises(InputError, match=r"votes.jsonl changed since the run in .* began, so the rewards could differ"):
+        load_prompts(config, tmp_path / "run" / "checkpoint-1", lambda _: None)
 
 
 def test_a_run_whose_gold_answers_cannot_be_read_is_refused_before_it_writes_a_file(tmp_path, monkeypatch):
