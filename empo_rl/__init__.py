@@ -11,11 +11,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from empo_rl.core.decision import BatchDecision
     from empo_rl.core.filters import EntropyWindow, Filter, ShareWindow, smallest_positive_entropy
     from empo_rl.core.groups import RolloutGroup, group_by_position
     from empo_rl.core.guards import Guard
     from empo_rl.core.presets import preset
-    from empo_rl.core.provider import BatchDecision, EmpoProvider
+    from empo_rl.core.provider import EmpoProvider
     from empo_rl.core.rewards import RewardSignal, ScoredGroup
     from empo_rl.monitor import Alarm, Firing, Monitor, Observation, Reading
     from empo_rl.plugin import register, register_reward
@@ -50,7 +51,7 @@ __all__ = [
 
 _HOME = {
     "Alarm": "monitor",
-    "BatchDecision": "core.provider",
+    "BatchDecision": "core.decision",
     "EmpoGRPOTrainer": "trainers.trl.grpo_trainer",
     "EmpoProvider": "core.provider",
     "EntropyWindow": "core.filters",

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import Scale
+from empo_rl.core.groups import pad_rows
 from semantic_entropy import InputError, PluginError
 from semantic_entropy.plugin import call_component
 
@@ -44,15 +45,17 @@ def is_filtered(signal: RewardSignal, item: ScoredGroup) -> bool:
 
 
 def compute_rewards(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-    """Return the rewards of the signal, (B, G): finite numbers; nan if the signal abstains or the answer is dropped."""
+    """Return the rewards of the signal, (B, G): finite numbers; nan if the signal abstains or the answer is dropped.
+
+    In groups of different sizes, G is the largest size, and the rewards after the end of a smaller group are nan.
+    """
     name = f"reward {signal.name!r}"
     rewards = _array(name, call_component(name, signal.rewards, scored), scored, "numbers")
     unusable = np.abs(rewards) > _LARGEST
     if not signal.abstains:
-        dropped = [
-            [signal.context.invalid == "drop" and answer is None for answer in item.result.answers] for item in scored
-        ]
-        unusable |= np.isnan(rewards) & ~np.array(dropped)
+        drops = signal.context.invalid == "drop"
+        rewarded = pad_rows([not drops or answer is not None for answer in item.result.answers] for item in scored)
+        unusable |= np.isnan(rewards) & (rewarded == 1)
     for group, row in np.argwhere(unusable)[:1]:
         advice = " If nan means that it has no reward, set abstains = True." if np.isnan(rewards[group, row]) else ""
         raise PluginError(
@@ -67,9 +70,10 @@ def compute_flags(guard: Guard, scored: Sequence[ScoredGroup]) -> NDArray[np.boo
     """Return whether the guard flags each completion, (B, G)."""
     name = f"guard {guard.name!r}"
     flags = _array(name, call_component(name, guard.flags, scored), scored, "True or False")
-    for value in flags[(flags != 0) & (flags != 1)]:  # nan, too
+    for value in flags[(flags != 0) & (flags != 1) & _completions(scored)]:  # nan, too
         raise PluginError(f"{name} returned the flag {value:g}: return True or False for each completion.")
-    return flags.astype(np.bool_)
+    is_flagged: NDArray[np.bool_] = flags == 1
+    return is_flagged
 
 
 def compute_drop_reasons(
@@ -106,18 +110,43 @@ def update_alarm(alarm: Alarm, observation: Observation, step: int, action: Acti
 
 
 def _array(name: str, values: Any, scored: Sequence[ScoredGroup], what: str) -> NDArray[np.float64]:
-    """Return the values as an array (B, G) of floats; None becomes nan. `what` says in a message what they must be."""
-    shape = len(scored), len(scored[0].group.completions)
+    """Return the values as an array (B, G) of floats; None becomes nan. `what` says in a message what they must be.
+
+    G is the size of the largest group. Rows can also have the sizes of their groups. The array is nan after the end of
+    a smaller group.
+    """
+    completions = _completions(scored)
+    sizes = [int(size) for size in completions.sum(axis=1)]
+    shape = completions.shape
     try:
         array = np.asarray(values)
     except (TypeError, ValueError):  # rows of different lengths
-        array = np.empty(0)
+        array = _ragged_rows(values, sizes)
     numeric = array.dtype.kind in "biuf" or all(isinstance(value, Real | None) for value in array.flat)
     if array.shape != shape or not numeric:
         found = getattr(values, "shape", None) if numeric else None
         returned = f"{values!r:.200}" if found is None else f"shape {tuple(found)}"
+        of = shape[1] if min(sizes) == max(sizes) else f"{min(sizes)} to {max(sizes)}"
         raise PluginError(
-            f"{name} returned {returned} for {shape[0]} groups of {shape[1]} completions: return an array of the shape "
+            f"{name} returned {returned} for {shape[0]} groups of {of} completions: return an array of the shape "
             f"{shape} of {what}."
         )
-    return array.astype(np.float64)
+    return np.where(completions, array.astype(np.float64), np.nan)
+
+
+def _completions(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
+    """(B, G): whether the group of the row has this completion. G is the size of the largest group."""
+    sizes = np.array([len(item.group.completions) for item in scored])
+    has_one: NDArray[np.bool_] = np.arange(sizes.max()) < sizes[:, None]
+    return has_one
+
+
+def _ragged_rows(values: Any, sizes: Sequence[int]) -> NDArray[Any]:
+    """Rows with the sizes of their groups as one array of objects, with None after the end; else an empty array."""
+    try:
+        rows = [list(row) for row in values]
+    except TypeError:
+        return np.empty(0)
+    if [len(row) for row in rows] != list(sizes):
+        return np.empty(0)
+    return np.array([row + [None] * (max(sizes) - len(row)) for row in rows], dtype=object)

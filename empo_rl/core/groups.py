@@ -7,9 +7,12 @@ Grouping by prompt text is not exact, because a batch may contain the same promp
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+
+import numpy as np
+from numpy.typing import NDArray
 
 from semantic_entropy import InputError
 
@@ -144,17 +147,20 @@ def as_group(index: int, group: RolloutGroup | Sequence[str]) -> RolloutGroup:
     return RolloutGroup(tuple(group))
 
 
-def check_equal_sizes(groups: Sequence[RolloutGroup]) -> int:
-    """Return the group size G. Raise an error if the groups have different sizes."""
+def check_sizes(groups: Sequence[RolloutGroup]) -> NDArray[np.intp]:
+    """Return the size of each group, (B,). Raise an error if there is no group, or a group without completions."""
     if not groups:
         raise InputError("step() was called without groups: pass at least one group.")
-    size = len(groups[0].completions)
-    if size == 0:
-        raise InputError("group 0 has no completions: pass at least one completion.")
-    for index, group in enumerate(groups):
-        if len(group.completions) != size:
-            raise InputError(
-                f"group {index} has {len(group.completions)} completions and group 0 has {size}: all groups of a batch "
-                "must have the same size G."
-            )
-    return size
+    sizes = np.array([len(group.completions) for group in groups])
+    for index in np.flatnonzero(sizes == 0)[:1]:
+        raise InputError(f"group {index} has no completions: pass at least one completion.")
+    return sizes
+
+
+def pad_rows(rows: Iterable[Iterable[float]]) -> NDArray[np.float64]:
+    """Return the rows as one array, (B, G). G is the length of the longest row; shorter rows end with nan."""
+    lists = [list(row) for row in rows]
+    padded = np.full((len(lists), max(map(len, lists), default=0)), math.nan)
+    for row, values in zip(padded, lists, strict=True):
+        row[: len(values)] = values
+    return padded

@@ -35,7 +35,9 @@ class BatchNumbers:
         normalized: (B,) the entropy as a share of the largest possible entropy; nan as in `entropies`.
         clusters: (B,) the number of clusters; nan if the groups were not clustered.
         largest: (B,) the share of the largest cluster; nan as in `entropies`.
-        rewards: (B, G), nan for a completion that `invalid="drop"`, a guard or the signal takes out of the loss.
+        sizes: (B,) the number of completions of each group; G is the largest.
+        rewards: (B, G), nan for a completion that `invalid="drop"`, a guard or the signal takes out of the loss, and
+            after the end of a smaller group.
         reasons: (B,) the reason why the group is not in the loss or has zero rewards; None if it is inside the bounds.
         keep: (B,) whether the group is in the loss.
         invalid: the number of completions without an extractable answer.
@@ -53,6 +55,7 @@ class BatchNumbers:
     normalized: NDArray[np.float64]
     clusters: NDArray[np.float64]
     largest: NDArray[np.float64]
+    sizes: NDArray[np.intp]
     rewards: NDArray[np.float64]
     reasons: tuple[str | None, ...]
     keep: NDArray[np.bool_]
@@ -88,6 +91,7 @@ class BatchNumbers:
             normalized=_array(result.normalized for result in results),
             clusters=_array(float(len(result.clusters)) for result in results) if clustered else unknown,
             largest=_array(max(result.probabilities, default=math.nan) for result in results) if clustered else unknown,
+            sizes=np.array([len(item.group.completions) for item in scored]),
             rewards=rewards,
             reasons=tuple(reasons),
             keep=keep,
@@ -122,7 +126,7 @@ class BatchNumbers:
 
     def metrics(self) -> dict[str, float]:
         """Return the metrics by name."""
-        groups, rewards = len(self.keep), self.rewards
+        groups, rewards, completions = len(self.keep), self.rewards, int(self.sizes.sum())
         values = {
             "entropy": _mean(self.entropies),
             "normalized_entropy": _mean(self.normalized),
@@ -134,12 +138,12 @@ class BatchNumbers:
             "outside_fraction": sum(reason is not None for reason in self.reasons) / groups,
             "dropped_low_fraction": self.reasons.count(DROPPED_LOW) / groups,
             "dropped_high_fraction": self.reasons.count(DROPPED_HIGH) / groups,
-            "invalid_fraction": self.invalid / rewards.size,
+            "invalid_fraction": self.invalid / completions,
             "answer_concentration": share_of_commonest(self.main_answers),
             "labelled_fraction": float(self.labelled.mean()),
             "undecided_fraction": self.undecided / self.pairs if self.pairs else math.nan,
             "judging_seconds": self.seconds,
-            **{f"guard_{name}": float(flagged.mean()) for name, flagged in self.flags.items()},
+            **{f"guard_{name}": float(flagged.sum() / completions) for name, flagged in self.flags.items()},
             **{f"filter_{name}": float(dropped.mean()) for name, dropped in self.filtered.items()},
         }
         if self.right is not None:
@@ -147,7 +151,7 @@ class BatchNumbers:
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-_ARRAYS = ("entropies", "normalized", "clusters", "largest", "rewards", "keep", "labelled")
+_ARRAYS = ("entropies", "normalized", "clusters", "largest", "sizes", "rewards", "keep", "labelled")
 
 
 def _array(values: Iterable[float]) -> NDArray[np.float64]:

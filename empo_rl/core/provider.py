@@ -1,10 +1,10 @@
 """EmpoProvider computes rewards, a keep mask and advantages from groups of completions (the paper, Eq. 1-3).
 
-    B groups of G completions        RolloutGroup
+    B groups of G completions        RolloutGroup; G can differ by group
       -> answers, clusters, H        ScoredGroup = RolloutGroup + Result (semantic_entropy)
-      -> rewards (B*G,)              from the signal, the policy for invalid answers and the guards
+      -> rewards (N,)                from the signal, the policy for invalid answers and the guards
       -> keep (B,)                   delta_low < H < delta_high, and bounds of the share of the largest cluster
-      -> advantages (B*G,)           BatchDecision
+      -> advantages (N,)             BatchDecision
 
 This module imports neither a trainer nor torch: `EmpoGRPOTrainer`, or any other training loop, uses the
 `BatchDecision`. Advantages are normalised over the kept rows only, so a dropped group has no influence. This module
@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from empo_rl.core import contracts
 from empo_rl.core.advantages import check_scale, group_advantages
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.filters import (
     DROPPED_NO_REWARD,
     EntropyUnits,
@@ -35,56 +36,13 @@ from empo_rl.core.filters import (
     check_outside,
     load_filters,
 )
-from empo_rl.core.groups import RolloutGroup, as_group, check_equal_sizes
+from empo_rl.core.groups import RolloutGroup, as_group, check_sizes
 from empo_rl.core.guards import Guard, load_guards
 from empo_rl.core.metrics import BatchNumbers, question_numbers
 from empo_rl.core.rewards import ScoredGroup, SignalContext, check_invalid, load_reward
 from empo_rl.core.rewards.base import GoldPair, invalid_answers, scorer_policy
 from empo_rl.core.rewards.labels import Grader, grade_completions
 from semantic_entropy import BatchResult, Clusterer, Equivalence, InputError, Scorer, load_equivalence
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class BatchDecision:
-    """The decision about a batch of B groups of G completions. A row is one completion; rows are in group order.
-
-    Attributes:
-        rewards: (B*G,) the reward of each row; nan if `invalid="drop"` or a guard takes the row out of the loss.
-        keep: (B,) whether the group is in the loss: the group is inside the bounds, and has a reward.
-        advantages: (B*G,) the advantage of each row; 0 if the row is not in the loss.
-        loss_mask: (B*G,) whether the row is in the loss. A trainer multiplies its loss by this mask. It is False for
-            each row of a dropped group, and for the rows that `invalid="drop"` or a guard takes out of a kept group.
-        entropies: (B,) the semantic entropy of each group, in nats; nan without a valid answer, or if the groups were
-            not clustered (see `measure_entropy` of `EmpoProvider`).
-        drop_reasons: (B,) the reason why the group is outside the bounds or has no reward; None for other groups.
-        metrics: the numbers of the batch for a log, by name; with several processes, of the global batch.
-        results: (B,) the answers, the clusters and the entropies of each group.
-        numbers: the numbers from which `metrics` was computed.
-        reads_answers: whether the rewards of the batch depend on extracted answers.
-        reads_gold: whether the reward reads gold answers.
-    """
-
-    rewards: NDArray[np.float64]
-    keep: NDArray[np.bool_]
-    advantages: NDArray[np.float64]
-    loss_mask: NDArray[np.bool_]
-    entropies: NDArray[np.float64]
-    drop_reasons: tuple[str | None, ...]
-    metrics: Mapping[str, float]
-    results: BatchResult
-    numbers: BatchNumbers
-    reads_answers: bool = True
-    reads_gold: bool = False
-
-    @property
-    def num_groups(self) -> int:
-        """The number of groups, B."""
-        return len(self.keep)
-
-    @property
-    def num_generations(self) -> int:
-        """The number of completions in a group, G."""
-        return len(self.rewards) // len(self.keep)
 
 
 class EmpoProvider:
@@ -248,24 +206,25 @@ class EmpoProvider:
         """Decide about one batch.
 
         Args:
-            groups: B groups of the same size G.
+            groups: B groups. Their sizes can differ; the mean and std of `scale="batch"` are those of all rows.
             training: False for an evaluation. An evaluation does not change the state of the provider, and allows
                 groups of one completion.
 
         Raises:
-            InputError: the groups have different sizes; in training also if `check(G)` fails.
+            InputError: there is no group, or an empty group; in training also if `check(G)` fails for a size G.
         """
         rollouts = [as_group(index, group) for index, group in enumerate(groups)]
-        size = check_equal_sizes(rollouts)
+        sizes = check_sizes(rollouts)
         if training:
-            self.check(size)
-            decision = self._decide(rollouts)
+            for size in sorted(set(sizes.tolist())):
+                self.check(size)
+            decision = self._decide(rollouts, sizes)
             for listener in self.listeners:
                 listener(rollouts, decision)
             return decision
         before = self.state_dict()
         try:
-            return self._decide(rollouts)
+            return self._decide(rollouts, sizes)
         finally:
             self.load_state_dict(before)
 
@@ -275,7 +234,7 @@ class EmpoProvider:
         scored = [ScoredGroup(group, result) for group, result in zip(groups, results, strict=True)]
         return question_numbers(scored, grade_completions(scored, self._context))
 
-    def _decide(self, rollouts: Sequence[RolloutGroup]) -> BatchDecision:
+    def _decide(self, rollouts: Sequence[RolloutGroup], sizes: NDArray[np.intp]) -> BatchDecision:
         started = time.perf_counter()
         results = self._score(rollouts)
         scored = [ScoredGroup(group, result) for group, result in zip(rollouts, results, strict=True)]
@@ -287,6 +246,8 @@ class EmpoProvider:
         if self.outside == "zero":
             rewards = np.where(self._zeroed(scored, reasons, flags), 0.0, rewards)
         seconds = time.perf_counter() - started
+        exists = np.arange(sizes.max()) < sizes[:, None]  # (B, G) with G of the largest group; else padding
+        rewards = np.where(exists, rewards, np.nan)
         has_reward = ~np.isnan(rewards)
         inside = np.array([reason is None or self.outside == "zero" for reason in reasons], dtype=np.bool_)
         keep = inside & has_reward.any(axis=1)
@@ -298,13 +259,14 @@ class EmpoProvider:
             scored, rewards, reasons, keep, flags, filtered, right, clustered=self.clusters, seconds=seconds
         )
         return BatchDecision(
-            rewards=rewards.ravel(),
+            rewards=rewards[exists],
             keep=keep,
-            advantages=advantages.ravel(),
-            loss_mask=in_loss.ravel(),
+            advantages=advantages[exists],
+            loss_mask=in_loss[exists],
             entropies=np.array([result.entropy for result in results], dtype=np.float64),
             drop_reasons=tuple(reasons),
             metrics=numbers.metrics(),
+            group_sizes=sizes,
             results=results,
             numbers=numbers,
             reads_answers=self.reads_answers,

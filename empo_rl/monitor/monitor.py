@@ -16,8 +16,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn, cast
 
 from empo_rl.core.contracts import update_alarm
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.groups import RolloutGroup
-from empo_rl.core.provider import BatchDecision
 from empo_rl.monitor.base import ACTIONS, Action, Alarm, Firing
 from empo_rl.monitor.observation import Observation
 from empo_rl.plugin import built_in_alarms, check_unique_names, components, create, is_file_reference

@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.filters import DROPPED_NO_REWARD
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.guards import main_answer
-from empo_rl.core.provider import BatchDecision
 from semantic_entropy import InputError
 
 _Number = TypeVar("_Number", bool, float)
@@ -125,7 +125,7 @@ class Observation:
                 "completion, in group order."
             )
         results = decision.results
-        advantages = decision.advantages.reshape(decision.num_groups, -1)
+        advantages = decision.advantages.reshape(-1, decision.num_generations)
         pairs = zip(decision.drop_reasons, decision.keep, strict=True)
         left_out = [None if kept else reason for reason, kept in pairs]  # outside="zero" keeps groups with a reason
         measured = groups is not None and all("truncated" in group.measures for group in groups)

@@ -20,8 +20,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.groups import RolloutGroup
-from empo_rl.core.provider import BatchDecision
 from semantic_entropy import Result
 
 LONGEST = 4000  # characters of a stored completion: the beginning and the end, where the answer is

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import Scale
-from empo_rl.core.groups import RolloutGroup
+from empo_rl.core.groups import RolloutGroup, pad_rows
 from empo_rl.plugin import create, is_file_reference, load_from_file, make
 from semantic_entropy import InputError, Result
 
@@ -90,7 +90,8 @@ class RewardSignal(ABC):
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
         """Return the rewards, (B, G): finite numbers; also nan if the signal `abstains`.
 
-        nan takes a completion out of the mean and std of its group, and out of the loss.
+        nan takes a completion out of the mean and std of its group, and out of the loss. If the groups have different
+        sizes, G is the largest size, and values after the end of a smaller group do not count.
         """
 
     def filtered(self, item: ScoredGroup) -> bool:
@@ -168,8 +169,8 @@ def load_reward(reward: Any, options: Mapping[str, Any] | None = None) -> Reward
 
 
 def by_group(scored: Sequence[ScoredGroup], pay: Callable[[ScoredGroup], Iterable[float]]) -> NDArray[np.float64]:
-    """Return the rewards, (B, G). The function `pay` returns the G rewards of one group."""
-    return np.array([list(pay(item)) for item in scored], dtype=np.float64).reshape(len(scored), -1)
+    """Return the rewards, (B, G). The function `pay` returns the rewards of the completions of one group."""
+    return pad_rows(pay(item) for item in scored)
 
 
 def check_invalid(invalid: str) -> InvalidPolicy:
@@ -180,8 +181,8 @@ def check_invalid(invalid: str) -> InvalidPolicy:
 
 
 def invalid_answers(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
-    """Return whether each answer is invalid, (B, G)."""
-    return np.array([[answer is None for answer in item.result.answers] for item in scored])
+    """Return whether each answer is invalid, (B, G); False after the end of a smaller group."""
+    return by_group(scored, lambda item: [answer is None for answer in item.result.answers]) == 1
 
 
 def scorer_policy(invalid: str) -> Literal["drop", "separate"]:

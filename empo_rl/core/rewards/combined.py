@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.contracts import compute_rewards
-from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, load_reward
+from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, by_group, load_reward
 from semantic_entropy import InputError
 
 
@@ -84,11 +84,12 @@ class SemiSupervisedReward(CombinedReward):
         self.reads_gold = True
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        paid = np.empty((len(scored), len(scored[0].group.completions)))
+        paid = by_group(scored, lambda item: [0.0] * len(item.group.completions))
         for part in (self._labelled, self._unlabelled):
             rows = [row for row, item in enumerate(scored) if self._part_of(item) is part]
             if rows:
-                paid[rows] = compute_rewards(part, [scored[row] for row in rows])
+                found = compute_rewards(part, [scored[row] for row in rows])
+                paid[rows, : found.shape[1]] = found
         return paid
 
     def filtered(self, item: ScoredGroup) -> bool:

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from empo_rl.core.rewards.base import RewardSignal, ScoredGroup
+from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, by_group
 from semantic_entropy import InputError, nearest
 
 _FACTS: Mapping[str, Callable[[ScoredGroup], Any]] = {
@@ -68,7 +68,7 @@ class FunctionReward(RewardSignal):
         self.reads_answers = self.reads_clusters or "answers" in self._arguments
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        return np.array([self._pay(item) for item in scored], dtype=np.float64)
+        return by_group(scored, self._pay)
 
     def _chosen_arguments(self) -> tuple[str, ...]:
         if inspect.iscoroutinefunction(self._function):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from empo_rl.core.groups import pad_rows
 from empo_rl.core.rewards.base import GoldPair, RewardSignal, ScoredGroup, SignalContext
 from semantic_entropy import InputError, Scorer, load_extractor
 
@@ -106,7 +107,7 @@ def grade_completions(scored: Sequence[ScoredGroup], context: SignalContext) -> 
     rows = [[(item.group.question, answer, item.group.gold) for answer in item.result.answers] for item in scored]
     pairs = sorted({(q, a, g) for row in rows for q, a, g in row if a is not None and g is not None}, key=repr)
     right = {pair for pair, same in zip(pairs, context.match(pairs), strict=True) if same}
-    return np.array([[np.nan if pair[2] is None else float(pair in right) for pair in row] for row in rows])
+    return pad_rows([np.nan if pair[2] is None else float(pair in right) for pair in row] for row in rows)
 
 
 class GoldenReward(RewardSignal):

@@ -61,7 +61,7 @@ class RandomReward(RewardSignal):
         self._coin = np.random.default_rng(context.seed)
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        shape = (len(scored), len(scored[0].group.completions))
+        shape = (len(scored), max(len(item.group.completions) for item in scored))
         return self._coin.integers(0, 2, size=shape).astype(np.float64)
 
     def state_dict(self) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class RestrainReward(RewardSignal):
         weight = 1.0 if self._base_shares is None else self._shape(self._base_shares[str(item.group.question)])
         labels, votes = np.array(item.result.labels), count_votes(item.result)
         size = int((labels >= 0).sum())
-        if max(votes.values(), default=0) < self.lowest_share * size - 1e-9:  # 3 < 0.3 * 10 in floats
+        if not votes or max(votes.values()) < self.lowest_share * size - 1e-9:  # 3 < 0.3 * 10 in floats
             advantages = np.full(len(labels), -self.penalty)
         else:
             shapes = {label: self._shape(count / size) for label, count in votes.items()}

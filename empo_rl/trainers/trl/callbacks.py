@@ -31,8 +31,9 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 from transformers import TrainerCallback
 
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.groups import RolloutGroup
-from empo_rl.core.provider import BatchDecision, EmpoProvider
+from empo_rl.core.provider import EmpoProvider
 from empo_rl.files import checkpoints
 from empo_rl.files.metrics_file import MetricsFile
 from empo_rl.files.run_directory import ALARMS, SAMPLES

@@ -23,8 +23,8 @@ from typing import TypeVar
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list, gather_object
 
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.metrics import BatchNumbers
-from empo_rl.core.provider import BatchDecision
 from empo_rl.trainers.trl.rollouts import Columns, join_columns
 from empo_rl.trainers.trl.sharding import whole_models
 from semantic_entropy import BatchResult, SemanticEntropyError

@@ -38,8 +38,9 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 
 from empo_rl.core.advantages import trl_scale
+from empo_rl.core.decision import BatchDecision
 from empo_rl.core.groups import group_by_position
-from empo_rl.core.provider import BatchDecision, EmpoProvider
+from empo_rl.core.provider import EmpoProvider
 from empo_rl.trainers.trl.distributed import decide
 from empo_rl.trainers.trl.rollouts import (
     Columns,
