@@ -4,7 +4,7 @@ r"""Train a real instruct model without labels: EMPO and the control `random`, w
 
 The steps, each with a command of this package:
 
-    1. difficulty   `empo-eval` with 4 samples of each of PROBED questions, from a middle level to harder or easier
+    1. difficulty   `empo-eval` with 4 samples of each of PROBED questions, from an easy level to harder or easier
                     ones, until the share of right samples is 30% to 60%; the level nearest to 45% is used
     2. before       `empo-eval`, greedy, on the held-out questions
     3. each arm     `empo-train` with 4 prompts x 8 completions of at most 64 tokens a step, then `empo-eval` of the
@@ -42,12 +42,12 @@ from empo_rl.cli import main as empo_train
 from empo_rl.evaluate.cli import main as empo_eval
 from empo_rl.files.metrics_file import read_metrics
 
-LEVELS = [(1, 20), (2, 20), (2, 100), (3, 100), (3, 1000), (4, 1000), (4, 10_000)]
+LEVELS = [(1, 20), (1, 100), (2, 20), (2, 50), (2, 100), (3, 100), (3, 1000)]
 """For each level, the number of operations and the largest number in a question."""
 LOWEST, HIGHEST, TARGET = 0.3, 0.6, 0.45  # the share of right samples
 PROBED, PROBE_SAMPLES = 24, 4
 PROMPTS, COMPLETIONS, TOKENS = 4, 8, 64
-SYSTEM = r"Calculate in one short line, and put the final number within \boxed{}."
+SYSTEM = "Reply with one short line: the calculation, and its result as the last number. Write no words."
 LEARNING_RATE = 2e-4  # of the adapter; 24 steps with the 1e-6 of full training would change nothing
 NAMES = ["Ann", "Ben", "Carla", "David", "Elif", "Farid", "Grace", "Hugo", "Ines", "Jun", "Kofi", "Lena"]
 THINGS = ["apples", "books", "coins", "marbles", "pencils", "stamps", "tickets", "shells", "buttons", "stickers"]
@@ -116,7 +116,8 @@ def evaluate(model: str, data: Path, output: Path, label: str, samples: int = 0)
     if not (output / "results.json").exists():
         run(
             empo_eval,
-            *(model, "--data", str(data), "--kind", "math", "--answer-column", "answer", "--output-dir", str(output)),
+            *(model, "--data", str(data), "--output-dir", str(output)),
+            *("--kind", "math", "--extract", "number", "--answer-column", "answer"),
             *("--system", SYSTEM, "--user", "{question}", "--max-tokens", str(TOKENS), "--label", label),
             *("--samples", str(samples), "--temperature", "1.0"),
             *([] if torch.cuda.is_available() else ["--engine-option", "dtype=float32"]),
@@ -128,7 +129,7 @@ def evaluate(model: str, data: Path, output: Path, label: str, samples: int = 0)
 def choose_level(model: str, directory: Path, seed: int) -> tuple[int, dict[int, float]]:
     """The level whose share of right samples is nearest to TARGET among the measured levels; all measured shares."""
     shares: dict[int, float] = {}
-    level = len(LEVELS) // 2
+    level = 2
     while 0 <= level < len(LEVELS) and level not in shares:
         data = write_rows(directory / f"level-{level}.jsonl", make_questions(seed + 1, level, PROBED))
         found = evaluate(model, data, directory / f"level-{level}", f"level {level}", samples=PROBE_SAMPLES)
@@ -149,7 +150,7 @@ def train(model: str, arm: str, data: Path, directory: Path, steps: int, seed: i
         "seed": seed,
         "data": {"path": str(data), "columns": {"gold": "answer"}},
         "template": {"system": SYSTEM},
-        "empo": {"reward": arm, "measure_entropy": True, "measure_gold": True},
+        "empo": {"reward": arm, "extract": "number", "measure_entropy": True, "measure_gold": True},
         "rollout": {"num_generations": COMPLETIONS, "max_completion_tokens": TOKENS},
         "training": {
             "steps": steps,

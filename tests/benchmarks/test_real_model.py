@@ -65,10 +65,10 @@ def test_the_search_for_a_level_goes_towards_the_target_and_takes_the_nearest(be
         monkeypatch.setattr(benchmark, "evaluate", measured)
         return benchmark.choose_level("m", tmp_path, 0)
 
-    assert found([1, 1, 1, 0.9, 0.5, 0, 0]) == (4, {3: 0.9, 4: 0.5})
-    assert found([1, 1, 0.7, 0.1, 0, 0, 0]) == (2, {3: 0.1, 2: 0.7})
+    assert found([1, 1, 0.9, 0.5, 0, 0, 0]) == (3, {2: 0.9, 3: 0.5})
+    assert found([1, 0.7, 0.1, 0, 0, 0, 0]) == (1, {2: 0.1, 1: 0.7})
     assert found([0.2, 0.1, 0, 0, 0, 0, 0])[0] == 0
-    assert found([1] * 7)[0] in range(3, 7)
+    assert found([1, 1, 0.65, 0.2, 0, 0, 0])[0] == 2
 
 
 @pytest.fixture(scope="module")

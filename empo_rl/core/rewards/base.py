@@ -182,7 +182,9 @@ def check_invalid(invalid: str) -> InvalidPolicy:
 
 def invalid_answers(scored: Sequence[ScoredGroup]) -> NDArray[np.bool_]:
     """Return whether each answer is invalid, (B, G); False after the end of a smaller group."""
-    return by_group(scored, lambda item: [answer is None for answer in item.result.answers]) == 1
+    padded = by_group(scored, lambda item: [answer is None for answer in item.result.answers])
+    invalid: NDArray[np.bool_] = padded == 1
+    return invalid
 
 
 def scorer_policy(invalid: str) -> Literal["drop", "separate"]:
