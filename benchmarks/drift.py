@@ -62,7 +62,8 @@ def measured() -> dict[str, np.ndarray]:
     for source, of_source in sources.items():
         responses = [row["responses"][:10] for row in of_source]
         results = estimate(responses, question=[row["question"] or None for row in of_source], equivalence="text")
-        found[source] = np.array([each.entropy if each.n_valid > 1 else math.nan for each in results])
+        values = [each.entropy if each.n_valid > 1 else math.nan for each in results]
+        found[source] = np.array([float(f"{value:.9g}") for value in values])  # equal entropies are equal: `risk_score`
     return found
 
 

@@ -229,7 +229,7 @@ class CalibrationReport:
         lines += [f"left out: {plural(self.bad, 'bad row')}", *self.bad_rows] * bool(self.bad)
         lines += [f"note: {note}" for note in self.notes]
         if self.judged:
-            lines.append(f"note: {self._judges()}: all numbers are about what the judge calls wrong")
+            lines.append(f"note: {self._judges()}: wrong is what a judge calls wrong")
         method = f"{self.calibration.method} of {', '.join(self.calibration.names)}"
         parts = f"fitted on {labels.n_fit:,} groups; all numbers below are of the other {labels.n_certify:,}"
         lines += [f"p(wrong): {method}, {parts}", "", f"guarantee: {self.sentence}"]
@@ -254,7 +254,8 @@ class CalibrationReport:
     def _judges(self) -> str:
         """Return who made the labels that no person made."""
         count, total = sum(self.judged.values()), sum(self.labelled_by.values())
-        return f"{count:,} of the {total:,} labels are by the judge {', '.join(self.judged)}"
+        kind = "judge" if len(self.judged) == 1 else "judges"
+        return f"{count:,} of the {total:,} labels are by the {kind} {', '.join(self.judged)}"
 
     def save_picture(self, path: str | PathLike[str]) -> None:
         """Draw the ROC curve, precision and recall, and the reliability of p(wrong).

@@ -124,7 +124,7 @@ class LabelSummary:
             alpha: the risk that is to be guaranteed. There is a warning if the judge contradicts more than half as many
                 of the other labels: its mistakes are then about as many as the wrong answers that are allowed.
         """
-        found = self.agreement
+        found = self.agreement if self.agreement.rows else self.majorities
         if not self.judged:
             return ""
         if not found.rows:

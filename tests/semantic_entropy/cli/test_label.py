@@ -211,6 +211,17 @@ def test_a_low_agreement_with_other_labels_is_a_warning(contradicted, n, alpha, 
     assert ("warning: the judge" in ran.stderr) == (contradicted > n * float(alpha) / 2)
 
 
+def test_labels_of_the_responses_check_the_judge_too(tmp_path):
+    rows = [
+        {"question": f"Q{i}?", "responses": ["Paris"] * 3, "gold": "Rome", "correct": [True] * 3} for i in range(60)
+    ]
+    scored = tmp_path / "scored.jsonl"
+    assert call("estimate", write(tmp_path / "rows.jsonl", rows), "-o", str(scored)).returncode == 0
+    ran = label(scored, "-o", tmp_path / "out.jsonl", "--gold", "gold")
+    assert "the judge agrees with the labels of the largest clusters on 0 of 60" in ran.stderr
+    assert "warning: the judge contradicts 100.0% of the other labels" in ran.stderr
+
+
 def test_a_judge_is_not_spoken_of_where_people_made_all_labels(tmp_path):
     file, out = judged_file(tmp_path, 0), tmp_path / "out.jsonl"
     label(file, "-o", out, "--answer", "reply", "--gold", "gold")
