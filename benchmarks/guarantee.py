@@ -30,8 +30,7 @@ import numpy as np
 
 from semantic_entropy import estimate_file
 from semantic_entropy.decisions import learn_then_test
-from semantic_entropy.decisions.guarantee import sequence_of
-from semantic_entropy.evaluation.calibrating import FIT_SHARE
+from semantic_entropy.decisions.guarantee import FIT_SHARE, sequence_of
 from semantic_entropy.evaluation.calibration_fit import fit_probability
 from semantic_entropy.evaluation.labelled_scores import LabelledScores
 from tests.shared_data import SHARED, rows

@@ -29,6 +29,8 @@ from itertools import pairwise
 
 from semantic_entropy.errors import InputError
 
+FIT_SHARE = 0.2
+"""The share of the labelled groups on which p(wrong) is fitted; the others certify the threshold."""
 DELTA = 0.1
 _STEPS = 20  # thresholds of a sequence: more of them cost nothing in the test, but each can end the sequence by chance
 _START = 2  # times `labels_needed`: with as many answered groups, a wrong one or two among them still certify

@@ -35,7 +35,7 @@ from semantic_entropy.decisions import (
     learn_then_test,
 )
 from semantic_entropy.decisions.calibration import CalibratedScore, LabelCounts, Mapped
-from semantic_entropy.decisions.guarantee import check_levels, sequence_of
+from semantic_entropy.decisions.guarantee import FIT_SHARE, check_levels, sequence_of
 from semantic_entropy.decisions.score_drift import QUESTIONS_KEPT, question_digests
 from semantic_entropy.errors import InputError
 from semantic_entropy.evaluation.calibration_fit import check_scikit_learn, fit_probability
@@ -53,7 +53,6 @@ from semantic_entropy.plain_text import one_writing, plural
 from semantic_entropy.scorer import Choices, Scorer
 from semantic_entropy.tables import FieldNames
 
-FIT_SHARE = 0.2
 DEFAULT_SCORE = "discrete"
 _QUANTILES = 100  # steps of the quantiles that are kept to compare with later scores
 

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
-from semantic_entropy.decisions.guarantee import labels_needed
+from semantic_entropy.decisions.guarantee import FIT_SHARE, labels_needed
 from semantic_entropy.labelling.gold_judging import UNDECIDED
 from semantic_entropy.labelling.items import LabelItem
 from semantic_entropy.labelling.labelled_file import INPUT, Label
@@ -109,10 +109,11 @@ class LabelSummary:
     def still_needed(self, alpha: float, delta: float) -> str:
         """Return how many labels a guarantee needs at least, and how many are missing."""
         answered, with_one = labels_needed(alpha, delta), labels_needed(alpha, delta, 1)
-        least = math.ceil(answered * 5 / 4)  # four fifths certify; p(wrong) is fitted on the others
+        certified = 1 - FIT_SHARE  # p(wrong) is fitted on the others
+        least = math.ceil(answered / certified)
         goal = (
-            f"a risk of at most {alpha:g} with confidence {1 - delta:g} needs at least {least} labels: four "
-            f"fifths of them certify, and it takes {answered} answers without an error, {with_one} with one"
+            f"a risk of at most {alpha:g} with confidence {1 - delta:g} needs at least {least} labels: "
+            f"{certified:.0%} of them certify, and it takes {answered} answers without an error, {with_one} with one"
         )
         missing = least - self.labelled
         return f"{goal}. {plural(missing, 'label')} still needed" if missing > 0 else f"{goal}. That many are there"
