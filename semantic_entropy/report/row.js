@@ -40,6 +40,14 @@ function meaningBlock(row, group, answers) {
     element("header", {}, mark(group), meter, element("strong", {}, size), note), element("ul", {}, items));
 }
 
+function sentenceBlock([head, sentences, more]) {
+  const items = sentences.map(([text, support, doubtful]) =>
+    element("li", {}, shown("span", text, { class: "text" }), " ",
+      element("span", { class: doubtful ? "chip wrong" : "quiet" }, doubtful ? `doubtful: ${support}` : support)));
+  return [element("h3", {}, "Sentences"), element("p", { class: "quiet" }, head), element("ul", { class: "plain" }, items),
+    more && element("p", { class: "quiet" }, more)];
+}
+
 function list(title, lines, style = "") {
   return lines.length ? [element("h3", {}, title), element("ul", { class: `plain ${style}` }, lines.map((line) => shown("li", line)))] : [];
 }
@@ -50,6 +58,7 @@ function detail(row) {
   const left = element("div", {},
     row.question !== null && [element("h3", {}, "Question"), responseText(row.question)],
     row.greedy !== undefined && [element("h3", {}, "Greedy answer"), responseText(row.greedy)],
+    row.sentences !== undefined && sentenceBlock(row.sentences),
     element("h3", {}, `${plural(groups.filter((group) => group.answer !== null).length, "meaning")} in ${plural(row.responses.length, "response")}${row.valid < row.responses.length ? `, ${count(row.responses.length - row.valid)} of them without a valid answer` : ""}`),
     shareBar(row), groups.map((group) => meaningBlock(row, group, answers)));
   const undecided = (row.undecided ?? []).map(([a, b, reason]) => `“${a.slice(0, 120)}” and “${b.slice(0, 120)}”: ${reason}`);

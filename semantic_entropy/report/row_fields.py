@@ -13,6 +13,7 @@ from semantic_entropy.report.scored_rows import ReportRow, known
 from semantic_entropy.results import Provenance, Result
 
 _COUNTS = ("asked", "cached", "undecided")
+_MOST_SENTENCES = 100  # of a long answer
 _OF_EACH_ROW = {"usage", "sampling_usage", "replies_usage", "decided_by", *_COUNTS}  # not parts of the method
 
 
@@ -73,6 +74,7 @@ def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: s
         "undecided": [[u.left, u.right, u.reason] for u in result.undecided],
         "correct": [int(each) for each in row.correct] if row.correct else None,
         "fields": [[texts.number(name), value] for name, value in row.fields],
+        "sentences": _sentences(result),
     }
     fields |= {name: value for name, value in optional.items() if value}
     if row.wrong is not None:
@@ -82,6 +84,21 @@ def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: s
         fields |= {"p_wrong": _rounded(result.p_wrong), "action": action}
         fields["basis"] = [texts.number(reason) for reason in basis]
     return fields
+
+
+def _sentences(result: Result) -> list[Any]:
+    """Return the sentences of a long answer: what they are, then text, support and, for a doubtful one, 1, of each."""
+    answer = result.long_answer
+    if answer is None or not answer.sentences:
+        return []
+    head, shown = answer.lines()[0], answer.sentences[:_MOST_SENTENCES]
+    more = [f"and {len(answer.sentences) - _MOST_SENTENCES} more"] if len(shown) < len(answer.sentences) else []
+    counts = [f"{each.supported_by} of {answer.samples} support it" for each in shown]
+    return [
+        head,
+        [[each.text, count, int(each.doubtful)] for each, count in zip(shown, counts, strict=True)],
+        *more,
+    ]
 
 
 def _position(result: Result, label: int) -> int | None:

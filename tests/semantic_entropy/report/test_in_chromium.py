@@ -191,6 +191,20 @@ def test_the_page_says_that_equal_questions_are_in_the_order_of_the_file_and_tha
     tab.media()
 
 
+def test_an_opened_long_answer_marks_its_doubtful_sentences(tab, tmp_path):
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    responses = ["Ada was born in 1815. She lived in <b>Oslo</b>.", "Ada was born in 1815. She had a dog."]
+    result = semantic_entropy.estimate(responses, long=True, equivalence="exact")
+    path = tmp_path / "long.html"
+    write_report([{**result.to_dict(), "id": "a", "question": "Who?", "responses": responses}], path)
+    tab.open(path)
+    tab.wait(READY)
+    tab.click("#first-list .link")
+    items = texts(tab, "#first-list .opened li")
+    assert "Ada was born in 1815. 1 of 1 support it" in items
+    assert "She lived in <b>Oslo</b>. doubtful: 0 of 1 support it" in items
+
+
 def test_a_text_in_another_script_has_its_own_direction(opened):
     opened.press("/")
     opened.type("צרפת")
