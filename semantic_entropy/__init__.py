@@ -26,6 +26,7 @@ from semantic_entropy.errors import (
     nearest,
 )
 from semantic_entropy.estimators import EntropyEstimator
+from semantic_entropy.long_answers import LongAnswer, ScoredSentence
 from semantic_entropy.one_call import aestimate, estimate, estimate_file
 from semantic_entropy.registry import (
     load_clusterer,
@@ -56,6 +57,7 @@ __all__ = [
     "EvidenceError",
     "InputError",
     "Interval",
+    "LongAnswer",
     "MissingDependencyError",
     "OptionError",
     "Pair",
@@ -66,6 +68,7 @@ __all__ = [
     "Sample",
     "Sampler",
     "SamplingError",
+    "ScoredSentence",
     "Scorer",
     "SemanticEntropyError",
     "UnknownComponentError",
