@@ -3,7 +3,7 @@
     python benchmarks/long_answers.py [--scorer NAME ...]
 
 66 passages of GPT-3 about people, with 510 sentences that people labelled (Manakul et al. 2023), and 10 samples of each
-passage, which a later model drew again. The sentences are those of the labels.
+passage, which a replication drew again (it does not say from which model). The sentences are those of the labels.
 
     NonFact    AUC-PR of minor and major inaccuracies against accurate sentences
     NonFact*   AUC-PR of major inaccuracies, without the passages in which every sentence is one
