@@ -8,8 +8,9 @@ learning rate at which runs are known to fall (benchmarks/collapse_alarms.py). E
     mean@8, pass@1   on 256 held-out questions every 10 steps: first, highest, last; no training and no probe reads them
     fell             the first evaluated step from which mean@8 stays more than 10% below its highest value so far
     majority         the mean share of the largest cluster in training, over 5 steps: at the highest mean@8, at the end
-    probe K          the two budgets that `empo-train probe` finds in the first K steps, without and with labels; `-`:
-                     none. The schedule is constant, so a run of K steps has the same first K steps
+    probe K          the two budgets that `empo-train probe` finds in the first K steps, without and with labels, each
+                     with the held-out mean@8 of the last evaluation within the budget; `-`: no budget is found. The
+                     schedule is constant, so a run of K steps has the same first K steps
 
 A finished run is DIR/REWARD-SEED/result.json, and is not run again. After an interruption, the same command continues
 from the last checkpoint. A run takes four to eight minutes of one core.
@@ -112,12 +113,17 @@ def course(values: Mapping[int, float]) -> str:
     return f"{values[min(values)]:.2f}, {values[best]:.2f} (step {best}), {values[max(values)]:.2f}"
 
 
+def with_accuracy(budget: int | None, accuracy: Mapping[int, float]) -> str:
+    """For example `23 (0.82)`: a budget of 23 steps, and the accuracy at the last evaluation until then."""
+    return "-" if budget is None else f"{budget} ({accuracy[max(step for step in accuracy if step <= budget)]:.2f})"
+
+
 def row(name: str, run: Run) -> str:
     """The line of one run in the table."""
     accuracy, majority = curve(run, "mean@8"), smoothed(run, "empo/max_p")
     best = max(accuracy, key=lambda step: accuracy[step])
     share = f"{majority[max(best, min(majority))]:.2f}, {majority[max(majority)]:.2f}"
-    found = [" / ".join("-" if budget is None else str(budget) for budget in probed(run, steps)) for steps in PROBES]
+    found = [" / ".join(with_accuracy(budget, accuracy) for budget in probed(run, steps)) for steps in PROBES]
     cells = [name, course(accuracy), course(curve(run, "pass@1")), str(fell(accuracy) or "-"), share, *found]
     return f"| {' | '.join(cells)} |"
 
