@@ -90,6 +90,12 @@ def replacement(path: Path) -> Iterator[Path]:
         raise SemanticEntropyError(f"{path}: {error.strerror or error}; {_CONTINUE}") from error
 
 
+def save_figure(figure: Any, path: str) -> None:
+    """Write a figure of matplotlib in the format of the suffix. An existing file is replaced when it is complete."""
+    with replacement(Path(path)) as temporary:
+        figure.savefig(temporary, dpi=120, format=Path(path).suffix.removeprefix("."))
+
+
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.tmp")  # hidden: a file with this name does not belong to a user
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from semantic_entropy.decisions.score_drift import Drift
+from semantic_entropy.files import save_figure
 
 
 def draw_drift(drift: Drift, then: Sequence[float], now: Sequence[float], path: str) -> None:
@@ -39,4 +40,4 @@ def draw_drift(drift: Drift, then: Sequence[float], now: Sequence[float], path: 
     verdict = "drift" if drift.is_seen else "no drift found, which certifies nothing"
     axes.set_title(f"{verdict} (p = {drift.p_value:.2g}, distance {drift.risk.distance:.3f})")
     axes.legend()
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)

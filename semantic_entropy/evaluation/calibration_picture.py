@@ -14,6 +14,7 @@ from semantic_entropy.errors import InputError
 from semantic_entropy.evaluation.calibration_report import CalibrationReport
 from semantic_entropy.evaluation.metrics import Ranking
 from semantic_entropy.evaluation.picture import check_picture
+from semantic_entropy.files import save_figure
 
 _GREY = {"color": "0.6", "linewidth": 1}
 
@@ -54,7 +55,7 @@ def save_calibration_picture(report: CalibrationReport, path: str) -> None:
     _label(reliability, "p(wrong)", "share of wrong answers", "Reliability")
     names = ", ".join(report.calibration.names)
     figure.suptitle(f"{names}: {len(wrong):,} labelled groups that nothing was fitted on", fontsize="medium")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def flag_curves(risks: Any, wrong: Any) -> tuple[Any, Any, Any]:

@@ -16,6 +16,7 @@ import numpy as np
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
 from semantic_entropy.evaluation.comparison import ScoreTable
 from semantic_entropy.evaluation.metrics import Ranking
+from semantic_entropy.files import save_figure
 
 _SUFFIXES = (".png", ".svg", ".pdf")
 _GREY = {"color": "0.6", "linewidth": 1}
@@ -81,7 +82,7 @@ def save_picture(
     rejection.axhline(1 - truth.mean(), **_GREY)
     _label(roc, "right answers above the threshold", "wrong answers above the threshold", "ROC", "AUROC")
     _label(rejection, "share of answers rejected", "accuracy of the rest", "Rejection", "AURAC")
-    figure.savefig(path, dpi=120)
+    save_figure(figure, path)
 
 
 def _label(axes: Any, x: str, y: str, title: str, metric: str) -> None:
