@@ -137,7 +137,9 @@ class EmpoProvider:
             raise InputError(
                 "equivalence_options has no effect, because the given scorer contains its judge. Remove it."
             )
-        self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=scorer_policy(self.invalid))
+        policy = scorer_policy(self.invalid)
+        # long=False: a reward compares whole completions, and never reads their sentences
+        self._scorer = scorer or Scorer(equivalence=equivalence, extract=extract, invalid=policy, long=False)
         if self._scorer.invalid != scorer_policy(self.invalid):
             raise InputError(
                 f"the given scorer has invalid={self._scorer.invalid!r}, but this provider has "

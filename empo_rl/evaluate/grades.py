@@ -117,7 +117,7 @@ def grade(
 ) -> list[Grade]:
     """The grade of each question, computed from its first n responses. `progress` is called with (done, total)."""
     grades: list[Grade] = []
-    with Scorer(equivalence=judges.load(kind), extract=judges.extract(kind), invalid="separate") as scorer:
+    with Scorer(equivalence=judges.load(kind), extract=judges.extract(kind), long=False) as scorer:
         grader = Grader(scorer)
         for start in range(0, len(questions), _CHUNK):
             chunk = slice(start, start + _CHUNK)

@@ -38,6 +38,13 @@ def step(groups, **options):
         return chosen.step(groups)
 
 
+def test_the_sentences_of_long_completions_are_not_measured():
+    long = "Ada lived in London. She wrote letters. " * 10
+    with EmpoProvider(equivalence="exact") as chosen:
+        assert chosen.step([[long, f"{long}So.", long]]).num_groups == 1
+        assert chosen._scorer.estimate([long, f"{long}So."]).long_answer is None
+
+
 def test_each_completion_is_paid_the_probability_of_its_own_cluster():
     decision = step([[box(4), box(4), box(4), box(5)], [box(1), box(2), box(1), box(2)]])
     np.testing.assert_allclose(decision.rewards, [0.75, 0.75, 0.75, 0.25, 0.5, 0.5, 0.5, 0.5])

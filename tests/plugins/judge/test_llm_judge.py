@@ -183,8 +183,10 @@ def test_a_server_that_does_not_run_raises_equivalence_error():
 
 
 def fold(body):
-    """A model that compares letters only."""
-    left, right = re.findall(r"\[\[(.*?)\]\]", prompt(body), re.DOTALL)
+    """A model that compares letters only, by the own template and by the question of `support`."""
+    asked = prompt(body)
+    tags = [re.search(rf"<{tag} \w+>\n(.*?)\n</{tag} ", asked, re.DOTALL) for tag in ("text", "sentence")]
+    left, right = [found[1] for found in tags] if all(tags) else re.findall(r"\[\[(.*?)\]\]", asked, re.DOTALL)
     return YES if re.sub(r"\W", "", left).lower() == re.sub(r"\W", "", right).lower() else NO
 
 
