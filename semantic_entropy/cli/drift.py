@@ -70,12 +70,13 @@ def drift_command(
         sys.exit(1)
 
 
-def _has_gap(learned: Calibration, origin: Origin, n_valid: Any) -> bool:
+def _has_gap(learned: Calibration, origin: Origin, n_valid: Any, answer: Any) -> bool:
     """Whether a row of the same choices has no known score to the calibration, such as one with one valid answer."""
     conditions = learned.conditions
     if conditions is None or conditions.differences(origin):
         return False
-    return bool(conditions.gaps(origin, n_valid if isinstance(n_valid, int) else 0))
+    valid = n_valid if isinstance(n_valid, int) else 0
+    return bool(conditions.gaps(origin, valid, answer if isinstance(answer, str) else None))
 
 
 def _json(found: Any) -> str:
@@ -123,6 +124,6 @@ def _read(
             if isinstance(provenance, Mapping):
                 origin = Origin.of(provenance, len(answers) if isinstance(answers, list) else None)
                 origins[origin] = None
-                if _has_gap(learned, origin, result_field(fields, "n_valid")):
+                if _has_gap(learned, origin, result_field(fields, "n_valid"), result_field(fields, "answer")):
                     scores[-1] = {}
     return scores, list(origins), questions, bad

@@ -204,7 +204,8 @@ class Calibration:
             )
         origin = Origin.of(result.provenance, len(result.answers))
         self.conditions.check(origin)
-        warnings = [f"no calibrated probability: {gap}" for gap in self.conditions.gaps(origin, result.n_valid)]
+        gaps = self.conditions.gaps(origin, result.n_valid, result.answer)
+        warnings = [f"no calibrated probability: {gap}" for gap in gaps]
         missing = [name for name in self.names if not _is_known(result.scores.get(name))]
         if missing and not warnings:
             warnings.append(f"no calibrated probability: the score {missing[0]!r} is not known")

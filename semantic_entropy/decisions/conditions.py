@@ -19,6 +19,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple, Self
 
+from semantic_entropy.clusters import is_doubted
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import plural, shorten
 from semantic_entropy.results import Provenance
@@ -248,12 +249,13 @@ class Conditions:
                 "calibrate again with these"
             )
 
-    def gaps(self, origin: Origin, n_valid: int) -> list[str]:
+    def gaps(self, origin: Origin, n_valid: int, answer: str | None) -> list[str]:
         """Return why nothing is known about a result of the same choices; empty: it is like the labelled ones.
 
         Args:
             origin: the origin of the result.
             n_valid: the number of its responses with a valid answer.
+            answer: its main answer.
         """
         found = []
         if origin.equivalence not in {judge.equivalence for judge in self.judges}:
@@ -264,6 +266,10 @@ class Conditions:
             found.append(f"{plural(origin.responses, 'response')}, and the calibration needs at least {fewest}")
         if n_valid < 2:
             found.append(f"{plural(n_valid, 'valid answer')}: nothing to compare")
+        elif origin.responses is not None and n_valid * 2 < origin.responses:
+            found.append(f"only {n_valid} of {origin.responses} answers are valid")
+        if is_doubted(answer, origin.extract):
+            found.append(f"the answer {answer!r} may stand for a missing one")
         return found
 
     def undeclared(self, other: Origin | Provenance | Mapping[str, Any]) -> str | None:

@@ -7,8 +7,9 @@ The questions are split in two parts by a digest of their text, whatever the lab
 
 The certifying part is the large one, because a guarantee needs many answered groups, and the two numbers of `platt` few
 groups. Rows with the same question are in one part, and only one of them certifies: the exact test counts independent
-groups. Case, spaces and the width of characters make no other question; a number in front of it does. A group with
-fewer than two valid answers has no score: it is never answered, as `Calibration.apply` does.
+groups. Case, spaces and the width of characters make no other question; a number in front of it does. A group that
+`decide` defers whatever its score (fewer than two valid answers, or mostly invalid ones, or a main answer such as
+"None") has no score: it is never answered, as `Calibration.apply` does.
 """
 
 from __future__ import annotations
@@ -292,7 +293,7 @@ def _is_known(columns: LabelledScores, row: int, conditions: Conditions | None) 
     group = columns.measured[row]
     if conditions is None or group.origin is None:
         return True
-    return not conditions.gaps(group.origin, 0 if group.n_valid is None else group.n_valid)
+    return not conditions.gaps(group.origin, group.n_valid or 0, group.answer)
 
 
 def _parts(

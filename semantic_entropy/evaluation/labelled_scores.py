@@ -50,11 +50,13 @@ class MeasuredGroup(NamedTuple):
         question_id: the value of the field that the caller names as the identity of the question; None: none is named.
         origin: how the row was measured; None: another program computed the scores.
         n_valid: the number of valid answers; None: not known.
+        answer: the main answer; None: not known, or there is none.
     """
 
     question: str | None
     origin: Origin | None
     n_valid: int | None
+    answer: str | None = None
     question_id: str | None = None
 
 
@@ -321,8 +323,9 @@ def _measured_group(row: Mapping[str, Any], question: str | None) -> MeasuredGro
         origin = Origin.of(provenance, len(labels) if isinstance(labels, list) else None)
     except InputError:
         return MeasuredGroup(question, None, None)
-    n_valid = result_field(row, "n_valid")
-    return MeasuredGroup(question, origin, n_valid if isinstance(n_valid, int) else None)
+    n_valid, answer = result_field(row, "n_valid"), result_field(row, "answer")
+    known = n_valid if isinstance(n_valid, int) else None
+    return MeasuredGroup(question, origin, known, answer if isinstance(answer, str) else None)
 
 
 def estimator_class(name: str) -> Any:

@@ -75,13 +75,16 @@ def test_the_three_fields_are_in_the_json_and_come_back():
     [
         (measured(["Paris", "", "", ""]), "1 valid answer: nothing to compare"),
         (measured(["", "", "", ""]), "0 valid answers: nothing to compare"),
+        (measured(["Paris", "Paris", "", "", ""]), "only 2 of 5 answers are valid"),
+        (measured(["None"] * 4), "the answer 'None' may stand for a missing one"),
         (dataclasses.replace(measured(), scores={"discrete": math.nan}), "the score 'discrete' is not known"),
         (dataclasses.replace(measured(), scores={}), "the score 'discrete' is not known"),
         (dataclasses.replace(measured(), scores={"discrete": -math.inf}), "the score 'discrete' is not known"),
     ],
 )
 def test_what_is_not_known_is_flagged_and_has_no_probability(result, warning):
-    found = make().apply(with_model(result))
+    learned = make(with_model(measured(["Paris"] * len(result.answers))))
+    found = learned.apply(with_model(result))
     assert (found.flag, found.p_wrong) == (True, None)
     assert f"no calibrated probability: {warning}" in found.warnings
 
