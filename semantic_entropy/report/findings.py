@@ -229,5 +229,7 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _repeats(warning: str, found: Sequence[str]) -> bool:
-    """Whether a warning says again that nothing can be compared."""
-    return "nothing to compare" in warning and any("nothing to compare" in each for each in found)
+    """Whether a warning says again that nothing can be compared, or how many responses have no valid answer."""
+    said = " ".join(found)
+    is_count = "answers are invalid (" in warning and "without a valid answer" in said
+    return is_count or ("nothing to compare" in warning and "nothing to compare" in said)

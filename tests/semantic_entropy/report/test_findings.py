@@ -44,12 +44,11 @@ def test_a_row_is_in_a_band_and_has_a_sentence_that_says_why(responses, band, se
     assert (found.band, str(found)) == (band, sentence)
 
 
-def test_the_reasons_have_the_warnings_of_the_result_and_why_no_decision_can_rest_on_it():
+def test_the_reasons_say_why_no_decision_can_rest_on_a_row_and_nothing_twice():
     found = row("x", "x", "y", "", "", "", "")
     assert reasons(found, ResponseAgreement.of(found.result)) == [
         "only 2 of 7 responses mean the same; the rest: 1 other meaning, 4 without a valid answer",
         "only 3 of 7 answers are valid",
-        *found.result.warnings,
     ]
 
 
