@@ -144,6 +144,7 @@ def calibrate_command(
     report.calibration.save(output)
     if picture:
         report.save_picture(picture)
+        click.echo(f"{picture} is written: ROC, precision and recall, reliability", err=True)
     click.echo(report.to_json() if as_json else report.to_markdown())
     click.echo(f"{output} is written: use it with `semantic-entropy estimate --calibration {output}`", err=True)
     if not report.is_certified:

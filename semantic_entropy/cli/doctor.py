@@ -110,7 +110,7 @@ def check_installation() -> list[Finding]:
     python = Finding("python", True, f"{platform.python_version()}, {_DISTRIBUTION} {version(_DISTRIBUTION)}")
     provided = metadata(_DISTRIBUTION).get_all("Provides-Extra") or ()
     extras = sorted(extra for extra in provided if extra not in ("all", "dev"))
-    return [python, _check_math(), *_check_plugins(), *map(_check_extra, extras)]
+    return [python, _check_math(), *_check_plugins(), _check_pytest(), *map(_check_extra, extras)]
 
 
 def _check_math() -> Finding:
@@ -148,6 +148,16 @@ def _check_plugins() -> list[Finding]:
         )
         for failure in failures
     ]
+
+
+def _check_pytest() -> Finding:
+    """Find the pytest plugin. A clone that is newer than its installation has it in the code, and pytest not."""
+    from importlib.metadata import distribution
+
+    if any(entry.group == "pytest11" for entry in distribution(_DISTRIBUTION).entry_points):
+        return Finding("pytest", True, "the fixture assert_consistent is registered")
+    detail = "the fixture assert_consistent is not registered: an older version was installed. Install again"
+    return Finding("pytest", False, detail, install_command(_DISTRIBUTION, python=sys.executable))
 
 
 def _check_extra(extra: str) -> Finding:

@@ -120,7 +120,7 @@ def label_command(
     quiet: bool,
     **choices: Any,
 ) -> None:
-    r"""Label the rows of FILE: is the main answer of a row right?
+    """Label the rows of FILE: is the main answer of a row right?
 
     FILE is an output of `estimate`, whose main answer is that of the largest cluster; or any input of `estimate` with a
     field for the answer (--answer), a greedy answer, or one response in each row. The output has the same rows with

@@ -138,7 +138,7 @@ _CALIBRATION_OPTIONS = (
         "--calibration",
         type=click.Path(exists=True, dir_okay=False),
         metavar="FILE.json",
-        help="A file that `calibrate` wrote: the rows get p_wrong, flag and threshold.",
+        help="A file that `calibrate` wrote: each result gets p_wrong, flag and threshold.",
     ),
     click.option(
         "--model",

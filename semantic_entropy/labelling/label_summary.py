@@ -145,9 +145,9 @@ class LabelSummary:
         return f"note: {few}" if few else ""
 
     def __str__(self) -> str:
-        origin = ", ".join(f"{count} by {name}" for name, count in self.by.most_common())
+        origin = ", ".join(f"{count:,} by {name}" for name, count in self.by.most_common())
         share = f" ({self.wrong / self.labelled:.0%})" if self.labelled else ""
-        lines = [f"{self.output}: {self.labelled:,} of {self.rows:,} rows have a label; {self.wrong} wrong{share}"]
+        lines = [f"{self.output}: {self.labelled:,} of {self.rows:,} rows have a label; {self.wrong:,} wrong{share}"]
         lines += [f"labels: {origin}"] if origin else []
         if self.without:
             lines.append("without a label: " + ", ".join(f"{n} {why}" for why, n in self.without.most_common()))

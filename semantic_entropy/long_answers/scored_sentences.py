@@ -120,7 +120,7 @@ class LongAnswer:
         """Return a summary for the user: the scores, and the least supported sentences."""
         count = plural(len(self.sentences), self.unit)
         doubtful = sum(sentence.doubtful for sentence in self.sentences)
-        of = "the greedy answer" if self.doubted is None else f"response {self.doubted}"
+        of = "the answer" if self.doubted is None else f"response {self.doubted}"
         score = "unknown" if math.isnan(self.uncertainty) else f"{self.uncertainty:.3f}"
         lines = [f"{count} of {of}: uncertainty {score}, {doubtful} doubtful (support: {self.support}; {self.reason})"]
         for sentence in self.least_supported[:_SHOWN]:

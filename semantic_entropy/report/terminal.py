@@ -92,7 +92,8 @@ def _draw_sentences(answer: LongAnswer, console: Console) -> None:
     from rich.table import Column, Table
 
     console.print(f"\n{escape(one_line(answer.lines()[0]))}")
-    table = Table.grid(Column(width=3), Column(width=8), Column(width=9), Column(), padding=(0, 2, 0, 0))
+    table = Table.grid(Column(width=3), Column(width=11), Column(width=12), Column(), padding=(0, 2, 0, 0))
+    table.add_row("", "uncertainty", "supported by", answer.unit, style="dim")
     for sentence in answer.sentences[:_MOST_SENTENCES]:
         uncertainty = "unknown" if sentence.unknown else f"{sentence.uncertainty:.3f}"
         mark, style = ("!", "bold red") if sentence.doubtful else ("", "dim")
