@@ -110,7 +110,7 @@ def check_installation() -> list[Finding]:
     python = Finding("python", True, f"{platform.python_version()}, {_DISTRIBUTION} {version(_DISTRIBUTION)}")
     provided = metadata(_DISTRIBUTION).get_all("Provides-Extra") or ()
     extras = sorted(extra for extra in provided if extra not in ("all", "dev"))
-    return [python, _check_math(), *_check_plugins(), _check_pytest(), *map(_check_extra, extras)]
+    return [python, _check_math(), *_check_plugins(), check_pytest_plugin(), *map(_check_extra, extras)]
 
 
 def _check_math() -> Finding:
@@ -150,7 +150,7 @@ def _check_plugins() -> list[Finding]:
     ]
 
 
-def _check_pytest() -> Finding:
+def check_pytest_plugin() -> Finding:
     """Find the pytest plugin. A clone that is newer than its installation has it in the code, and pytest not."""
     from importlib.metadata import distribution
 

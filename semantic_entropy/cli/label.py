@@ -136,7 +136,7 @@ def label_command(
     Each label is stored at once: run the same command again to continue, also in another way. A judge labels what it
     can, and a person the rest. Labels that rows have already stay, and --gold says how often the judge agrees with
     them.
-    """
+    """  # noqa: D301  # click reads the character \b, which a raw text does not have
     from semantic_entropy.labelling import ItemOptions, LabelRun
 
     _check_ways(output, gold, html, imports, choices)

@@ -6,10 +6,12 @@ import json
 import subprocess
 import sys
 import tomllib
+from importlib.metadata import EntryPoint, distribution
 from pathlib import Path
 
 import pytest
 
+from semantic_entropy.cli.doctor import check_pytest_plugin
 from tests.semantic_entropy.cli.command import call
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -23,6 +25,28 @@ def test_doctor_tries_the_math_workers_and_names_every_extra():
     for finding in findings.values():
         assert finding["ok"] or "pip install" in finding["fix"]
     assert done.returncode == 0
+
+
+class _Installed:
+    """This distribution, with entry points of these groups."""
+
+    def __init__(self, *groups):
+        self.real = distribution("semantic-entropy")
+        self.entry_points = [EntryPoint("semantic_entropy", "package.module", group) for group in groups]
+
+    def __getattr__(self, name):
+        return getattr(self.real, name)
+
+
+def test_a_clone_newer_than_its_installation_lacks_the_pytest_plugin(monkeypatch):
+    older, newer = _Installed("console_scripts"), _Installed("console_scripts", "pytest11")
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _name: older)
+    found = check_pytest_plugin()
+    assert not found.ok
+    assert "assert_consistent is not registered" in found.detail
+    assert "install" in found.fix
+    monkeypatch.setattr("importlib.metadata.distribution", lambda _name: newer)
+    assert check_pytest_plugin().ok
 
 
 def test_help_names_every_command():

@@ -466,3 +466,8 @@ def test_a_device_is_no_output_for_labels(tmp_path):
     ran = label(write(tmp_path / "rows.jsonl", ROWS), "-o", os.devnull, "--answer", "reply", "--gold", "gold")
     assert ran.exit_code == 1
     assert "cannot be continued: write the labels to a file" in ran.stderr
+
+
+def test_the_help_lists_each_way_to_label_on_a_line_of_its_own():
+    lines = CliRunner().invoke(main, ["label", "--help"]).output.splitlines()
+    assert "  --gold FIELD      a judge compares the answer with the gold answer" in lines
