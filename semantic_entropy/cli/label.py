@@ -134,8 +134,8 @@ def label_command(
     none of these     you answer y or n in the terminal
 
     Each label is stored at once: run the same command again to continue, also in another way. A judge labels what it
-    can, and a person the rest. Labels that rows have already stay, and --gold says how often the judge agrees with
-    them.
+    can, and a person the rest. Labels of main answers that rows have already stay, and --gold says how often the judge
+    agrees with them. Labels of the responses (--correct) are compared with the judge's, and not taken over.
     """  # noqa: D301  # click reads the character \b, which a raw text does not have
     from semantic_entropy.labelling import ItemOptions, LabelRun
 

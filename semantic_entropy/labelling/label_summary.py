@@ -154,7 +154,10 @@ class LabelSummary:
         if self.agreement.rows:
             lines.append(f"the judge agrees with the other labels on {self.agreement}")
         if self.majorities.rows:
-            lines.append(f"the judge agrees with the labels of the largest clusters on {self.majorities}")
+            lines.append(
+                f"the judge agrees with the labels of the largest clusters on {self.majorities}. These come from labels "
+                "of the responses; evaluate and calibrate use them, and not the judge's, with --label majority"
+            )
         if self.rejected:
             lines.append(f"{plural(self.rejected, 'bad row')}: see {self.rejected_file}")
         return "\n".join([*lines, *self.notes])
