@@ -13,7 +13,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import KBinsDiscretizer, StandardScaler
 
 from semantic_entropy import InputError, MissingDependencyError, Scorer, estimate, estimate_file
-from semantic_entropy.decisions import Calibration
+from semantic_entropy.decisions import Calibration, decide
 from semantic_entropy.decisions.conditions import JudgedBy
 from semantic_entropy.evaluation import calibrate, calibration_fit
 from semantic_entropy.evaluation.calibration_fit import fit_probability
@@ -458,3 +458,28 @@ def test_a_sampler_is_calibrated_with_the_rule_that_it_is_used_with(tmp_path):
     for other in ({**auto, "max_n": 9}, {"n": 7}):
         with pytest.raises(InputError, match=r"stopping rule auto\(threshold=0.5, min_n=3, max_n=7\), and here"):
             Scorer(sampler=Dice(), calibration=found, **EXACT, **other)
+
+
+@pytest.mark.parametrize(
+    "never_answered",
+    [["None"] * 5, ["", "", "", "Ica", "Ica"]],
+    ids=["the answer may be a missing one", "more invalid answers than valid ones"],
+)
+def test_answers_that_no_gate_lets_pass_hide_no_wrong_ones_among_the_others(never_answered):
+    draw = random.Random(1)
+    others = {"responses": ["Lima"] * 5}
+    rows = [
+        {"question": f"{i}?", "responses": never_answered, "answer_correct": True}
+        if draw.random() < 0.6
+        else {"question": f"{i}?", **others, "answer_correct": draw.random() >= 0.2}
+        for i in range(600)
+    ]
+    report = calibrate(rows, alpha=0.1, model="m", invalid="drop")
+    assert not report.is_certified
+    mild = calibrate(rows, alpha=0.3, model="m", invalid="drop").calibration
+    assert mild.guarantee.answered < 0.5 * mild.guarantee.groups
+    refused, answered = (
+        estimate(each, invalid="drop", calibration=mild, model="m") for each in (never_answered, ["Lima"] * 5)
+    )
+    assert (refused.flag, answered.flag) == (True, False)
+    assert (decide(refused, mild).answers, decide(answered, mild).answers) == (False, True)
