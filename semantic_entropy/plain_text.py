@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_IGNORABLE = re.compile(  # Default_Ignorable_Code_Point of Unicode: soft hyphens, spaces of no width, fillers, tags
+IGNORABLE = re.compile(  # Default_Ignorable_Code_Point of Unicode: soft hyphens, spaces of no width, fillers, tags
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
@@ -52,7 +52,7 @@ def one_writing(text: str) -> str:
 
     Case, spaces, the width of characters and characters that nobody sees make no other text.
     """
-    folded = _IGNORABLE.sub("", unicodedata.normalize("NFKC", text).casefold())
+    folded = IGNORABLE.sub("", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(unicodedata.normalize("NFKC", folded).split())
 
 

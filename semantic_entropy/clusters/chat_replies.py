@@ -11,8 +11,8 @@ Such a value, a `Sample`, an object of a client library with the method `model_d
 as the responses of a group. Their log-probabilities (`logprobs`) and those of the most probable tokens (`top_logprobs`)
 are evidence; a sample can also have `token_entropies` and a `hidden_state`. Only the text of a reply is the response:
 its reasoning (`reasoning`, `reasoning_content`, parts of the type `thinking` or `reasoning`) is left out, with its
-log-probabilities. A refusal of the model is a response. Tool calls are not read: a reply without a text is an empty
-response.
+log-probabilities. A reply that the model or a filter refused (`refusal`, `finish_reason: content_filter`) is an empty
+response, whatever it says. Tool calls are not read: a reply without a text is an empty response.
 """
 
 from __future__ import annotations
@@ -113,7 +113,8 @@ def _replies(value: Any, depth: int = 0) -> Iterator[_Reply]:
         yield _Reply(value)
     elif isinstance(value, Sample):
         known = {name: getattr(value, name) for name in _SAMPLE_LISTS}
-        yield _Reply(value.text, known, value.finish_reason == "length")
+        text = "" if value.finish_reason in _REFUSED else value.text
+        yield _Reply(text, known, value.finish_reason == "length")
     elif isinstance(value, list | tuple):
         if depth == _DEEPEST:
             raise _Unreadable
@@ -122,7 +123,8 @@ def _replies(value: Any, depth: int = 0) -> Iterator[_Reply]:
     elif isinstance(value, Mapping) and isinstance(value.get("choices"), list):
         yield from _replies(value["choices"], depth + 1)
     elif isinstance(value, Mapping):
-        yield _read_object(value)._replace(cut_off=_is_cut_off(value))
+        reply = _read_object(value)._replace(cut_off=_ended_by(value, _AT_LIMIT))
+        yield reply._replace(text="") if _ended_by(value, _REFUSED) else reply
     else:
         raise _Unreadable
 
@@ -142,19 +144,23 @@ def _read_object(value: Mapping[str, Any]) -> _Reply:
     raise _Unreadable
 
 
-def _is_cut_off(value: Mapping[str, Any]) -> bool:
-    """Whether a reply ended at the token limit, in the words of OpenAI, Anthropic, Ollama and the Responses API."""
+_AT_LIMIT = ("length", "max_tokens", "max_output_tokens")
+_REFUSED = ("content_filter", "refusal", "safety", "SAFETY", "RECITATION", "PROHIBITED_CONTENT", "BLOCKLIST")
+
+
+def _ended_by(value: Mapping[str, Any], words: Sequence[str]) -> bool:
+    """Whether a reply ended for one of these reasons, as OpenAI, Anthropic, Ollama and the Responses API give it."""
     details = value.get("incomplete_details")
     reasons = [value.get(name) for name in ("finish_reason", "stop_reason", "done_reason")]
     reasons += [details.get("reason")] if isinstance(details, Mapping) else []
-    return any(reason in ("length", "max_tokens", "max_output_tokens") for reason in reasons)
+    return any(reason in words for reason in reasons)
 
 
 def _read_message(message: Mapping[str, Any], logprobs: Any) -> _Reply:
-    content, refusal = message.get("content"), message.get("refusal")
+    content = message.get("content")
     if not isinstance(content, str | list | tuple | None):
         raise _Unreadable
-    text = message_text(content) or (refusal if isinstance(refusal, str) else "")
+    text = "" if message.get("refusal") else message_text(content) or ""
     parts = content if isinstance(content, list | tuple) else ()
     thinks = any(isinstance(part, Mapping) and part.get("type") in ("thinking", "reasoning") for part in parts)
     tokens = logprobs.get("content") if isinstance(logprobs, Mapping) else logprobs
@@ -171,7 +177,7 @@ def _read_output_items(items: Sequence[Any]) -> _Reply:
         for part in item.get("content") or ()
         if isinstance(part, Mapping)
     ]
-    text = "\n".join(part.get("text") or part.get("refusal") or "" for part in parts)
+    text = "\n".join(part.get("text") or "" for part in parts)
     tokens = [token for part in parts for token in part.get("logprobs") or ()]
     return _Reply(text, _of_tokens(tokens, None))
 

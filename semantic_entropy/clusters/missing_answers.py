@@ -4,7 +4,8 @@ There are three kinds. The first two are no answers, the third may be one:
 
     no text          markup without content: an empty box, code fence or HTML element, tokens of a chat template
     error message    what an API, a proxy or its client says in place of an answer: "Error: 429 Too Many Requests"
-    placeholder      "None", "null", "NaN", `{}`, `**`, `<br>`, "404 Not Found"
+    placeholder      "None", "null", "NaN", `{}`, `**`, `<br>`, "404 Not Found"; also what is left before there is an
+                     answer: "The answer is:", "Loading...", a template that nobody filled in, a tool call
 
 A placeholder can be the answer: to "How many countries border the Sargasso Sea?" or to a question about a program. So
 it stays an answer and keeps its cluster; the result has a warning, and a gate defers a result whose main answer is one.
@@ -22,7 +23,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
-from semantic_entropy.clusters.refusals import read_patterns
+from semantic_entropy.clusters.refusals import is_refusal, read_patterns
 
 _LONGEST_ERROR = 2000  # characters of an error in words
 _LONGEST_PAGE = 20_000  # characters of an error page, or of an error as JSON
@@ -88,7 +89,8 @@ _INTRODUCTION = re.compile(  # Sorry, [API ERROR]: there was
 _EMPHASIS = re.compile(r"[*`]+|\b_+|_+\b")
 _HINTS = tuple(
     "error|limit|time|overload|unavail|gateway|quota|api|upstream|retries|went wrong|filtered|blocked|flagged|reject"
-    "|exceeded|failed|length|unable|connect|socket|stream|request|http|status|model|server|rate".split("|")
+    "|exceeded|failed|length|unable|connect|socket|stream|request|http|status|model|server|rate|memory|stopped|parse|busy"
+    "|high|again|exhausted|finish|\u670d\u52a1\u5668".split("|")
 )
 """An error message in words contains one of these, or begins with a code."""
 _ERROR_FIELDS = ("error", "errors", "error_code", "error_message", "errorMessage", "errorCode")
@@ -100,6 +102,8 @@ def is_error_message(text: str) -> bool:
     A status alone ("404 Not Found") is a placeholder: it can be the answer to a question about HTTP.
     """
     text = text.strip()
+    if text.startswith("Traceback (most recent call last):"):
+        text = text.rsplit("\n", 1)[-1].strip()  # of a client; an exception of a program can be an answer
     if text[:1] == "{" or text[:2] == "[{":
         return len(text) <= _LONGEST_PAGE and "rror" in text and _is_error_object(_decoded(text))
     if text[:1] == "<":
@@ -149,14 +153,74 @@ _WORDS = re.compile(
 )
 _MARKS = re.compile(r"[*_#~`|\u2022\"'\s]+|\{\s*\}|\[\s*\]|\(\s*\)|<\s*>")
 
+_LONGEST_ANNOUNCEMENT = 80  # characters
+_LABEL = re.compile(r"^(?:(?:final|short) )?(?:answer|response|result|output)\s*:\s*(?=\S)")  # answer: null
+_DOTS = r"(?:\s?\.\.\.|\s?\u2026|[.!,])?"
+_UNFINISHED = re.compile(
+    r"(?=.*\b(?:answers?|here|following|response|results?|solution)\b)[^:]*\w\s?:"  # Here is the answer:
+    r"|(?:(?:so|thus|therefore|hence),? )?(?:the |my )?(?:(?:final|correct) )?answer is"
+    rf"|(?:hmm+|thinking|loading|processing(?: your request)?|generating(?: (?:a )?response)?){_DOTS}"
+    rf"|(?:please wait|(?:just )?(?:one|a) (?:moment|second)(?:,? please)?|let me (?:check|think|see)\b[^.:,]*){_DOTS}"
+    r"|\[?(?:redacted|refused|tbd|tba)\]?[.!]*|undefined undefined|\[object \w+\]"
+    r"|\{\{[^{}]*\}\}|\{(?:answer|response|result|output|text|value|question|content)\}|\$\{\w+\}|%s"
+    r"|[\[<](?:your|insert)\b[^\[\]<>]*[\]>]"
+)
+_CALL = re.compile(r"<tool_calls?>|<function[_=]|<\|tool|\[TOOL_CALLS\]")
+_CALL_FIELDS = (
+    {"name", "arguments"},
+    {"name", "parameters"},
+    {"tool_calls"},
+    {"function_call"},
+    {"tool", "tool_input"},
+)
+_FAILED_FIELDS = ({"detail"}, {"message"}, {"code", "message"})
+_BESIDE = {"confidence", "score", "probability", "reason", "reasoning", "explanation", "sources", "citations"}
+_REASONING = re.compile(r"<(thinking|reasoning|thought|scratchpad)>", re.IGNORECASE)
+
+
+def _is_only_reasoning(text: str) -> bool:
+    if text.startswith("<|channel|>analysis"):
+        return "<|channel|>final" not in text
+    found = _REASONING.match(text)
+    if found is None:
+        return False
+    _, closed, answer = text.casefold().rpartition(f"</{found[1].casefold()}>")
+    return not closed or not answer.strip()
+
+
+def _is_empty_object(value: Any) -> bool:
+    """Whether a JSON object is a tool call, says that something failed, or has no value besides the reason for this."""
+    if not isinstance(value, Mapping) or not value.keys() - set(_ERROR_FIELDS):
+        return False
+    if any(value.keys() == names for names in (*_CALL_FIELDS, *_FAILED_FIELDS)):
+        return True
+    if value.get("status") == "error" or value.get("success") is False:
+        return True
+    return all(_is_empty(each) for name, each in value.items() if str(name).casefold() not in _BESIDE)
+
+
+def _is_empty(value: Any) -> bool:
+    return value in (None, "", [], {}) or (isinstance(value, str) and (not value.strip() or is_refusal(value)))
+
 
 _NAMES = ("Na", "Nan")  # sodium, a first name
 
 
 def is_placeholder(answer: str) -> bool:
-    """Whether an answer may stand for a missing one: `None`, `null`, `NaN`, `{}`, `**`, a tag, an HTTP status alone."""
-    plain = " ".join(answer.casefold().split())
-    if not plain or len(plain) > _LONGEST_PLACEHOLDER or answer.strip() in _NAMES:
+    """Whether an answer may stand for a missing one: `None`, `null`, `NaN`, `{}`, `**`, a tag, an HTTP status alone.
+
+    Also what is left before there is an answer: an announcement ("The answer is:"), "Loading...", a template that
+    nobody filled in, a tool call, a reasoning block of another tag than `<think>`, and JSON whose values are empty.
+    """
+    text = answer.strip()
+    if text in _NAMES or len(text) > _LONGEST_PAGE:
+        return False
+    if _CALL.match(text) or _is_only_reasoning(text) or (text[:1] == "{" and _is_empty_object(_decoded(text))):
+        return True
+    plain = _LABEL.sub("", " ".join(text.casefold().split()))
+    if len(plain) <= _LONGEST_ANNOUNCEMENT and _UNFINISHED.fullmatch(plain):
+        return True
+    if not plain or len(plain) > _LONGEST_PLACEHOLDER:
         return False
     bare = plain.strip("*_`\"'. !")
     return bool(

@@ -17,6 +17,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from semantic_entropy.plain_text import IGNORABLE
+
 LONGEST_REFUSAL = 400  # characters
 
 
@@ -131,7 +133,13 @@ _BLANK = re.compile(
     r"(?:[-?.\u2026\u2013\u2014\uff1f\u3002\s]|__|\U0001f937[\U0001f3fb-\U0001f3ff]?|[\u200d\u2640\u2642\ufe0f])+"
 )
 """What stands in the place of an answer: a question mark, dots, a dash, a line to fill in, a shrug."""
-_NO_WIDTH = re.compile("[\u00ad\u200b\u2060\ufeff]")  # they can be inside a word: I don't kn\u200bow
+_LONGEST_LOOP = 20_000  # characters of a text that says the same again and again
+_SENTENCE = re.compile(r"(?<=[.!?\u3002])\s+|\n+")
+_TAG = re.compile(
+    r"</?(?:[bipu]|em|strong|span|div|br|h[1-6]|li|[uo]l|code|pre|(?:final_)?answer|response|output|result)"
+    r"(?:\s[^<>]*)?/?>",
+    re.IGNORECASE,
+)
 _OPTION = re.compile(r"\([A-Pa-p]\)")  # it cannot be determined (D)
 _FACES = re.compile(
     "[\U0001f600-\U0001f64f\U0001f910-\U0001f97a\U0001f3fb-\U0001f3ff\u2639\u263a\u2640\u2642\u200d\ufe0f]+"
@@ -140,7 +148,7 @@ _LATEX = re.compile(r"\\[a-z]+\s?\{|[{}$]")  # \boxed{\text{I don't know}}
 _WORD = re.compile(r"\w")
 _DIGIT = re.compile(r"[0-9]")
 _MARKUP = re.compile(r"[*`]+|(?<!\w)_+(?=\w)|(?<=\w)_+(?!\w)")
-_BEFORE = re.compile(r"(?:[>#\s]|(?i:ans|answer|response|assistant|a)\s*:)*")  # A: I don't know
+_BEFORE = re.compile(r"(?:[>#\s]|(?i:ans|(?:final )?answer|response|assistant|a)\s*:|1[.)]\s)*")  # A: I don't know
 _HEADING = re.compile(r"^(\s*#.*)\n", re.MULTILINE)
 _JSON = re.compile(  # {"answer": "unknown"}
     r"\s*(?:json\s*)?\{\s*[\"'](?:(?:final|short)[_ ])?(?:answer|response|result)[\"']\s*:\s*"
@@ -150,10 +158,20 @@ _JSON = re.compile(  # {"answer": "unknown"}
 
 def is_refusal(text: str) -> bool:
     """Whether a short text only declines to answer, in one of 36 languages. A text with a guess is an answer."""
+    if not text.isascii():
+        text = IGNORABLE.sub("", text)  # they can be inside a word: I don't kn\u200bow
+    return _is_short_refusal(_said_once(text))
+
+
+def _said_once(text: str) -> str:
+    """The text, or its different sentences: of a model that says "I don't know." forty times, one."""
+    is_long = LONGEST_REFUSAL < len(text) <= _LONGEST_LOOP
+    return " ".join(dict.fromkeys(_SENTENCE.split(text))) if is_long else text
+
+
+def _is_short_refusal(text: str) -> bool:
     if len(text) > LONGEST_REFUSAL:
         return False
-    if not text.isascii():
-        text = _NO_WIDTH.sub("", text)
     has_hint = not text.isascii() or _has_hint(text)
     if not has_hint and _DIGIT.search(text):
         return False  # most answers to mathematical questions
@@ -180,16 +198,19 @@ def _has_hint(text: str) -> bool:
     return any(map(text.lower().__contains__, _HINTS))
 
 
-_MARKS = ("*", "`", "_", "#", ">", ":", "{", "\\")
+_MARKS = ("*", "`", "_", "#", ">", ":", "{", "\\", "1")
 
 
 def _without_markup(text: str) -> str:
     """The text without Markdown, a mark such as `Answer:` before it, LaTeX, and the braces of a JSON answer."""
-    text = _MARKUP.sub(" ", _HEADING.sub(r"\1. ", text))
+    text = _MARKUP.sub(" ", _HEADING.sub(r"\1. ", _TAG.sub(" ", text)))
     text = text[_BEFORE.match(text).end() :] or text  # type: ignore[union-attr]  # it matches the empty string
     if found := _JSON.fullmatch(text):
         text = "?" if found[3] else found[1] or found[2] or ""
     return _LATEX.sub(" ", text) if "\\" in text else text
+
+
+_APOSTROPHES = dict.fromkeys(map(ord, "\u2019\u2018\u201b\u2032\u00b4"), "'")
 
 
 def _declines(clause: str, patterns: _Patterns) -> bool:
@@ -205,7 +226,7 @@ def _declines(clause: str, patterns: _Patterns) -> bool:
 
 def _normalized(text: str) -> str:
     """The text in lower case, with one kind of apostrophe, and without the accents and optional marks of letters."""
-    text = text.strip().replace("\u2019", "'").replace("\u2018", "'")
+    text = text.strip().translate(_APOSTROPHES)
     if text.isascii():
         return " ".join(text.lower().split())
     text = _FACES.sub(" ", text)

@@ -44,7 +44,7 @@ RESPONSE = {  # the form of OpenAI's Responses API
         (Model({"choices": [choice("Paris")]}), ["Paris"], None),
         ([Model(choice("Paris")), Model(choice("Rome"))], ["Paris", "Rome"], None),
         ([{"choices": [choice("a"), choice("b")]}, {"choices": [choice("c")]}], ["a", "b", "c"], None),
-        ([choice(None, refusal="I can't help with that."), choice(None)], ["I can't help with that.", ""], None),
+        ([choice(None, refusal="I can't help with that."), choice(None)], ["", ""], None),
         ([choice([{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "Rome"}])], ["Rome"], None),
         (
             [choice("Paris", [("Let me", -0.3), (" see.", -0.4), *TOKENS], reasoning_content="Let me see.")],
@@ -219,3 +219,17 @@ def test_impossible_numbers_of_a_sample_are_errors(sample, message):
 def test_a_greedy_answer_is_one_reply():
     with pytest.raises(EvidenceError, match="greedy has 2 replies, and the greedy answer is one of them"):
         estimate(["a", "b"], greedy={"choices": [choice("a"), choice("b")]}, estimator=["discrete", "cocoa"])
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        {**choice("I"), "finish_reason": "content_filter"},
+        choice("I can't", refusal="I can't"),
+        {"role": "assistant", "content": [{"type": "text", "text": "I will"}], "stop_reason": "refusal"},
+        Sample("I", finish_reason="content_filter"),
+    ],
+    ids=["filtered", "refused", "stopped by a refusal", "a filtered sample"],
+)
+def test_a_reply_that_was_refused_is_no_response_whatever_it_says(reply):
+    assert read_replies([reply, reply]).texts == ["", ""]

@@ -8,6 +8,22 @@ from semantic_entropy import estimate
 from semantic_entropy.clusters.refusals import LONGEST_REFUSAL, is_refusal
 
 REFUSALS = [
+    *(
+        "I don't kn\u200dow.",
+        "I don\u034f't know",
+        "I don't \u200eknow.",
+        "I don't know\U000e0020",
+        "I don\u2032t know.",
+    ),
+    *("<b>I don't know.</b>", "<p>I don't know.</p>", "<answer>I don't know</answer>", "1. I don't know."),
+    *(
+        "Final answer: I don't know",
+        "Therefore, the answer is unknown.",
+        "We don't know.",
+        "This falls outside my knowledge.",
+    ),
+    *("The document does not address this question.", "I must respectfully decline to answer."),
+    *("I don't know. " * 40, "I'm sorry, but I don't know.\n" * 60),
     "I don't know.",
     "I don't kn\u200bow.",
     "I\u00ad don't know\ufeff.",
@@ -320,6 +336,7 @@ REFUSALS = [
     "पाठ में इसका उल्लेख नहीं है",
 ]
 ANSWERS = [
+    *("I don't know. " * 40 + "It is Paris.", "1. Paris", "<b>Paris</b>", "We don't know Paris Hilton"),
     "I am not sure. I think it is Paris.",
     "I don't know for certain, but probably Rome.",
     "I'm not 100% sure, but I believe the answer is 42.",
