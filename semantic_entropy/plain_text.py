@@ -50,10 +50,20 @@ def to_json_value(value: Any) -> Any:
 def one_writing(text: str) -> str:
     """Return the text in one writing: Unicode's NFKC_Casefold, with single spaces.
 
-    Case, spaces, the width of characters and characters that nobody sees make no other text.
+    Case, spaces, the width of characters and characters that nobody sees make no other text. Nor do the form of quotes
+    and dashes, and signs around the text, such as a question mark at its end or Markdown.
     """
-    folded = IGNORABLE.sub("", unicodedata.normalize("NFKC", text).casefold())
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    folded = IGNORABLE.sub("", unicodedata.normalize("NFKC", text).casefold()).translate(_ONE_SIGN)
+    written = " ".join(unicodedata.normalize("NFKC", folded).split())
+    return written.strip(_AROUND) or written
+
+
+_AROUND = " .?!:;,*_`'\"#>\u3002\u061f\u0964"
+_ONE_SIGN = {
+    **dict.fromkeys(map(ord, "\u2018\u2019\u201a\u201b\u2032\u00b4`"), "'"),
+    **dict.fromkeys(map(ord, "\u201c\u201d\u201e\u201f\u00ab\u00bb\u2033"), '"'),
+    **dict.fromkeys(map(ord, "\u2010\u2011\u2012\u2013\u2014\u2212"), "-"),
+}
 
 
 def plural(count: int, noun: str) -> str:

@@ -291,6 +291,20 @@ def test_another_writing_is_not_another_question():
     assert len(found.calibration.labels.questions) == 40
 
 
+def test_quotes_dashes_and_signs_at_the_ends_make_no_other_question():
+    written = (
+        "Who wrote 'A-{}'?",
+        "Who wrote \u2018A\u2013{}\u2019",
+        "**Who wrote 'A-{}'?**",
+        "Who wrote 'A-{}' ?",
+        "who wrote 'a-{}'.",
+    )
+    table = [row | {"question": written[i % 5].format(i // 5)} for i, row in enumerate(scored(200))]
+    assert calibrate(table, score="a").calibration.labels.n_certify == 32
+    signs = [row | {"question": sign} for row, sign in zip(scored(4), ("?", "!", "2-1", "2+1"), strict=True)]
+    assert len(calibrate(signs, score="a").calibration.labels.questions) == 4
+
+
 def test_labels_that_are_repeated_in_another_writing_certify_nothing():
     table = [{"question": f"{'  ' * i}Which one?", "scores": {"a": 0.1}, "answer_correct": True} for i in range(100)]
     table += [{"question": f"Other {i}?", "scores": {"a": 0.9}, "answer_correct": bool(i % 2)} for i in range(20)]
