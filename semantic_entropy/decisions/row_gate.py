@@ -28,7 +28,7 @@ def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED) -> RowRul
     Raises:
         InputError: `highest` is no finite number of at least 0, so the rule would say the same of every row.
     """
-    if not 0 <= highest < math.inf:  # also nan
+    if isinstance(highest, bool) or not 0 <= highest < math.inf:  # also nan
         raise InputError(f"{highest} is no limit for an entropy in nats: give a finite number of at least 0")
 
     def why_failed(result: Result) -> str:

@@ -285,6 +285,11 @@ def _conditions(
             "the model is undeclared: name the model that gave the responses with --model NAME, so that the "
             "calibration is not used on another one"
         )
+    if found.stopping_rule is None and found.fewest < found.most:
+        notes.append(
+            f"the rows have {found.fewest} to {found.most} responses: a score says less with fewer of them, so the "
+            "guarantee is about such a mixture only. Calibrate the rows of one number by themselves"
+        )
     return found
 
 

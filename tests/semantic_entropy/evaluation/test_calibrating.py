@@ -497,3 +497,10 @@ def test_answers_that_no_gate_lets_pass_hide_no_wrong_ones_among_the_others(neve
     )
     assert (refused.flag, answered.flag) == (True, False)
     assert (decide(refused, mild).answers, decide(answered, mild).answers) == (False, True)
+
+
+def test_groups_of_several_sizes_are_named_because_the_guarantee_is_about_their_mixture():
+    mixed = [{**row, "responses": row["responses"][: 2 + i % 3]} for i, row in enumerate(rows())]
+    (note,) = [note for note in calibrate(mixed, model="m", **EXACT).notes if "2 to 4 responses" in note]
+    assert "Calibrate the rows of one number by themselves" in note
+    assert not any("responses: a score" in note for note in calibrate(rows(), model="m", **EXACT).notes)
