@@ -155,8 +155,8 @@ class LabelSummary:
             lines.append(f"the judge agrees with the other labels on {self.agreement}")
         if self.majorities.rows:
             lines.append(
-                f"the judge agrees with the labels of the largest clusters on {self.majorities}. These come from labels "
-                "of the responses; evaluate and calibrate use them, and not the judge's, with --label majority"
+                f"the judge agrees with the labels of the largest clusters on {self.majorities}. These come from "
+                "labels of the responses; evaluate and calibrate use them, and not the judge's, with --label majority"
             )
         if self.rejected:
             lines.append(f"{plural(self.rejected, 'bad row')}: see {self.rejected_file}")
