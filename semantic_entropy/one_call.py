@@ -90,8 +90,9 @@ def estimate(
     `estimate(question="...", sampler="openai", sampler_options={"model": "..."}, n=10)`.
 
     The arguments are those of `Scorer.estimate`, and these arguments of `Scorer`: `equivalence`, `equivalence_options`,
-    `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`, `similarity_options`, `calibration`,
-    `model`, `sampler`, `sampler_options`, `n`, `threshold`, `min_n`, `max_n`, `greedy` (True or False), `samples`.
+    `clusterer`, `estimator`, `convention`, `extract`, `invalid`, `similarity`, `similarity_options`, `long`, `support`,
+    `support_options`, `claims`, `claims_options`, `calibration`, `model`, `sampler`, `sampler_options`, `n`,
+    `threshold`, `min_n`, `max_n`, `greedy` (True or False), `samples`.
     `similarity` is a matrix, or the name or function that `Scorer` takes. All calls in a process share the judges that
     are loaded by name with the same options, and a verdict cache in memory. A sampler that is given by name is loaded
     and closed by each call.
@@ -211,7 +212,7 @@ def estimate_file(
             `samples` (default: OUTPUT.samples.jsonl) and not drawn again.
         answer: the field with the one answer that is scored (`long=True`, "perplexity", ...); None: "greedy", if a row
             has it.
-        sentences: a file to write, with one JSON line for each sentence of the long answers in the output.
+        sentences: a file to write, with one JSON line for each sentence, or claim, of the long answers in the output.
         choices: the arguments of `estimate`.
 
     Returns:
@@ -227,9 +228,12 @@ def estimate_file(
     from semantic_entropy.tables import FieldNames
 
     _check_names(choices, estimate_file)
+    if sentences is not None and choices.get("long") is False:
+        raise InputError("sentences= is for the sentences of long answers, and long=False measures none: drop one")
     path, asked = fspath(output), None if requests is None else fspath(requests)
     samples, stored = choices.get("samples"), None if cache is None else Path(cache)
-    if sampler is not None and samples is None:
+    replies = sampler is not None or isinstance(choices.get("claims"), str | Sampler)
+    if replies and samples is None:
         samples = choices["samples"] = f"{path}.samples.jsonl"
     # before a file is opened or removed
     written = {} if sentences is None else {"sentences": fspath(sentences)}
@@ -290,7 +294,7 @@ def _check_names(choices: Mapping[str, Any], call: Callable[..., Any]) -> None:
 
 def _choices_key(choices: Mapping[str, Any]) -> Any:
     """Return a key if all choices are names; None if a choice is an object, or a file that must be closed."""
-    if any(choices.get(name) is not None for name in ("sampler", "samples", "calibration")):
+    if any(choices.get(name) is not None for name in ("sampler", "samples", "calibration", "claims")):
         return None
     values = [tuple(value) if isinstance(value, list) else value for value in choices.values()]
     for value in values:

@@ -14,7 +14,7 @@ from typing import Any, Self, overload
 from semantic_entropy.errors import InputError
 from semantic_entropy.long_answers import LongAnswer
 from semantic_entropy.plain_fields import from_plain
-from semantic_entropy.plain_text import shorten, to_json_line
+from semantic_entropy.plain_text import plural, shorten, to_json_line
 from semantic_entropy.types import Interval, Labels, Sample, Usage
 
 MAX_UNDECIDED = 0.1
@@ -86,6 +86,7 @@ class Provenance:
         model: the model that the caller declares for the responses that it passed; None: the caller declares none, or
             a sampler drew the responses.
         calibration: the digest of the calibration that was applied; None: none was.
+        claims_by: the function or sampler that found the claims that were scored; None: no claims were scored.
     """
 
     convention: str
@@ -111,6 +112,7 @@ class Provenance:
     stopping_rule: str | None = None
     model: str | None = None
     calibration: str | None = None
+    claims_by: str | None = None
 
     @property
     def pairs(self) -> int:
@@ -159,7 +161,7 @@ class Result:
             the score is known and at most the threshold.
         threshold: the highest score that the calibration answers with; None: there is no calibration, or it certified
             no threshold.
-        long_answer: the uncertainty of each sentence of one answer; None: the answers are short, or `long=False`.
+        long_answer: the uncertainty of each sentence, or claim, of one answer; None: they are short, or `long=False`.
     """
 
     entropy: float
@@ -281,14 +283,12 @@ class Result:
         ]
         if len(ranked) > _MAX_CLUSTERS_SHOWN:
             lines.append(f"  ... and {len(ranked) - _MAX_CLUSTERS_SHOWN} more")
-        if self.invalid:
-            lines.append(f"  invalid answers: {self.invalid}")
+        lines += [f"  invalid answers: {self.invalid}"] * (self.invalid > 0)
         lines += [f"  {line}" for line in (self.long_answer.lines() if self.long_answer else ())]
         lines += [f"  warning: {warning}" for warning in self.warnings]
         lines += [self._decision()] * (self.flag is not None)
         judge = self.provenance.equivalence + " (auto)" * self.provenance.equivalence_reason.startswith("auto")
-        pairs = self.provenance.pairs
-        compared = f"{pairs} pair{'s' * (pairs != 1)} compared"
+        compared = f"{plural(self.provenance.pairs, 'pair')} compared"
         return "\n".join([*lines, f"  judge: {judge} \u00b7 {compared} \u00b7 details: result.provenance"])
 
     def _decision(self) -> str:

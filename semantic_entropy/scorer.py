@@ -16,7 +16,6 @@ from semantic_entropy.cache import VerdictCache
 from semantic_entropy.clusters import (
     EVIDENCE_FIELDS,
     Clusterer,
-    Convention,
     Equivalence,
     as_lists,
     evidence_arguments,
@@ -29,29 +28,31 @@ from semantic_entropy.clusters import (
 from semantic_entropy.decisions.calibrated_measuring import CalibratedMeasurer, as_calibration
 from semantic_entropy.decisions.calibration import Calibration
 from semantic_entropy.errors import InputError, SemanticEntropyError
-from semantic_entropy.estimators import Discrete, EntropyEstimator
+from semantic_entropy.estimators import Discrete
 from semantic_entropy.measuring import (
     COMPARED,
     JACCARD,
+    NO_SENTENCES,
+    AnyClaims,
+    AnyEstimator,
     AnySimilarity,
     AnySupport,
     Interviewer,
+    LongChoices,
     Measurer,
-    NamedEstimator,
     Options,
     Resources,
     Similarity,
     check_is_read,
     check_options,
+    chosen_estimators,
     load_similarity,
     measurer_of,
-    name_estimators,
 )
 from semantic_entropy.progress import run_cancellable
 from semantic_entropy.registry import (
     as_clusterer,
     as_equivalence,
-    as_estimator,
     as_sampler,
     default_registry,
     load_clusterer,
@@ -71,7 +72,6 @@ from semantic_entropy.tables import TableT, as_table, measure_table
 from semantic_entropy.types import Extractor, Group
 
 AnyEquivalence: TypeAlias = str | Equivalence | Callable[[str, str], bool | None]
-AnyEstimator: TypeAlias = str | EntropyEstimator
 InvalidPolicy = Literal["separate", "drop", "together"]
 Tokens: TypeAlias = Sequence[Sequence[float]]
 
@@ -88,7 +88,7 @@ ArrayLike: TypeAlias = _HasTolist | _HasToList
 """A NumPy array, a tensor, or a pandas or polars Series: it is read as a list."""
 
 
-class Choices(TypedDict, total=False):
+class Choices(LongChoices, total=False):
     """The arguments of `estimate` and `aestimate` that set how responses are measured. `Scorer` gets them."""
 
     equivalence: AnyEquivalence | None
@@ -100,9 +100,6 @@ class Choices(TypedDict, total=False):
     invalid: InvalidPolicy
     similarity: AnySimilarity
     similarity_options: Options
-    long: bool | None
-    support: AnySupport
-    support_options: Options
 
 
 class CalibratedChoices(Choices, total=False):
@@ -167,6 +164,8 @@ class Scorer:
             measure them if the median valid answer has 250 characters. Docs: how-to/long-answers.md.
         support: says how far a sample supports a sentence: "text", "nli", "embedding", "judge", or a function of two
             texts (sample, sentence) that returns a number in [0, 1]. `support_options` has the options of the judge.
+        claims: finds claims, which are measured in place of sentences: a sampler, by name or built, or a function
+            claims(answer, question) that returns a list of texts. `claims_options` has the options of the sampler.
         cache_size: the number of verdicts to keep in memory.
         cache: an SQLite file that stores verdicts for later runs and other processes. It stores the verdicts of judges
             with `settings` that are plain values; the verdicts of a plain function stay in memory.
@@ -179,7 +178,8 @@ class Scorer:
         max_n: for n="auto", the largest number of responses.
         greedy: True: also draw the greedy answer (temperature 0) of each question. Scores of one answer, such as
             "perplexity" and "cocoa", are then those of the greedy answer, which `Result.greedy_sample` holds.
-        samples: a JSON lines file that stores each drawn response. Stored responses are not drawn again.
+        samples: a JSON lines file that stores each drawn response and the replies of a model that finds claims. They
+            are not drawn again.
         calibration: a `Calibration`, or the file of one. It fills `p_wrong`, `flag` and `threshold` of each result.
         model: the model that gave the responses that you pass, so that the calibration of another model is refused.
 
@@ -204,6 +204,8 @@ class Scorer:
         long: bool | None = None,
         support: AnySupport = "text",
         support_options: Options = None,
+        claims: AnyClaims = None,
+        claims_options: Options = None,
         cache_size: int = 100_000,
         cache: str | PathLike[str] | None = None,
         sampler: str | Sampler | None = None,
@@ -223,12 +225,11 @@ class Scorer:
             raise InputError('n="auto" draws responses until a decision is settled: pass sampler= too')
         if greedy and sampler is None:
             raise InputError("greedy=True draws the greedy answer of each question: pass sampler= too")
-        if samples is not None and sampler is None:
-            raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too")
+        if samples is not None and sampler is None and not isinstance(claims, str | Sampler):
+            raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= or claims= too")
         check_options("equivalence", equivalence, equivalence_options)
         check_options("sampler", sampler, sampler_options)
         check_options("similarity", similarity, similarity_options)
-        check_options("support", support, support_options)
         if invalid not in get_args(InvalidPolicy):
             raise InputError(f"invalid={invalid!r} is unknown: use one of {', '.join(get_args(InvalidPolicy))}")
         self.calibration = None if calibration is None else as_calibration(calibration)
@@ -242,7 +243,7 @@ class Scorer:
             if clusterer is None
             else as_clusterer(clusterer)
         )
-        named = _named(estimator, self.convention, long=long)
+        named = chosen_estimators(estimator, self.convention, long)
         if self.rule and not isinstance(named[0].estimator, Discrete):
             raise InputError(
                 f'n="auto" compares the discrete entropy with the threshold, and the first estimator is '
@@ -261,7 +262,13 @@ class Scorer:
         self.greedy_sampler = as_sampler(self.sampler.greedy_sampler()) if greedy and self.sampler else None
         self.store = None if samples is None else SampleStore(samples)
         extractor = None if extract is None else load_extractor(extract)
-        self.long_answers = measurer_of(long, support, support_options, self._resources, extractor, invalid)
+        long_choices = LongChoices(
+            long=long, support=support, support_options=support_options, claims=claims, claims_options=claims_options
+        )
+        self.long_answers = measurer_of(long_choices, self._resources, self.store, extractor, invalid)
+        self._owned_claims = self.long_answers.claims if self.long_answers and isinstance(claims, str) else None
+        if self._owned_claims:  # a derived scorer shares them
+            long_choices |= {"claims": self._owned_claims, "claims_options": None}
         self._measurer = Measurer(
             resources=self._resources,
             equivalence=self.equivalence,
@@ -295,9 +302,7 @@ class Scorer:
             "invalid": invalid,
             "similarity": similarity,
             "similarity_options": similarity_options,
-            "long": long,
-            "support": support,
-            "support_options": support_options,
+            **long_choices,
         }
         self.n = n
         self._close_sampler = isinstance(sampler, str)
@@ -326,9 +331,11 @@ class Scorer:
         """
         if "equivalence" in choices:
             choices = {"equivalence_options": None, **choices}  # the options of this scorer are those of its judge
+        if choices.get("long") is False:
+            choices = {**NO_SENTENCES, **choices}
         merged: Choices = {**self.choices, **choices}
         convention = load_convention(merged["convention"])
-        reads = [each.reads & COMPARED for each in _named(merged["estimator"], convention, long=merged["long"])]
+        reads = [each.reads & COMPARED for each in chosen_estimators(merged["estimator"], convention, merged["long"])]
         if "similarity" not in choices and not any(reads):
             merged = {**merged, "similarity": JACCARD, "similarity_options": None}
         return Scorer(**merged, _resources=self._resources)
@@ -506,6 +513,8 @@ class Scorer:
         self.greedy_sampler = None  # it uses the model of the sampler
         if self.sampler and self._close_sampler:
             self.sampler.close()
+        if self._owned_claims:
+            self._owned_claims.close()
         if self.store:
             self.store.close()
 
@@ -567,13 +576,3 @@ class Scorer:
             options = {**self.convention.judge_options.get(name, {}), **(options or {})}
             return self._resources.judge(equivalence, options)
         return as_equivalence(equivalence)
-
-
-def _named(
-    given: AnyEstimator | Sequence[AnyEstimator] | None, convention: Convention, *, long: bool | None
-) -> list[NamedEstimator]:
-    given = [*convention.estimators, *(["unsupported"] if long else [])] if given is None else given
-    many = list(given) if isinstance(given, list | tuple) else [given]
-    if not many:
-        raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
-    return name_estimators([as_estimator(each) for each in many])

@@ -78,7 +78,7 @@ if TYPE_CHECKING:
     "sentences_path",
     type=OutputFile(),
     metavar="FILE.jsonl",
-    help="Also write one line for each sentence of the long answers in the output.",
+    help="Also write one line for each sentence, or claim, of the long answers in the output.",
 )
 @quiet_option
 def estimate_command(
@@ -119,7 +119,9 @@ def estimate_command(
     options, a row must pass both. With --calibration alone, the flagged rows are counted, and nothing is gated.
 
     With --long, or for long answers, a row has "long_answer": each sentence of one answer (that of --answer, else
-    "greedy", else the first response) with its uncertainty and the number of the other responses that support it.
+    "greedy", else the first response) with its uncertainty and the number of the other responses that support it. With
+    --claims NAME, a language model lists the claims of the answer first, and each claim is measured. Its replies are
+    stored in --samples (default: OUTPUT.samples.jsonl), and it is not asked again.
 
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
@@ -127,10 +129,10 @@ def estimate_command(
     from semantic_entropy.io import FileRun, check_paths, write_sentences
 
     gate = _gate(fail_above, fail_on, fail_rate, max_undecided, choices)
-    if choices["sampler"] and output not in (None, "-"):
+    if (choices["sampler"] or choices["claims"]) and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
     names, options = field_names(choices), how_to_read(choices)
-    written = _written(sentences_path, output)
+    written = _written(sentences_path, output, choices["long"])
     # before a file is opened or removed
     check_paths(file, output, choices["samples"], choices["cache"], options.requests, written)
     with open_scorer(choices) as scorer:
@@ -162,10 +164,12 @@ def estimate_command(
         sys.exit(1)
 
 
-def _written(sentences: str | None, output: str | None) -> dict[str, str]:
+def _written(sentences: str | None, output: str | None, long: bool | None) -> dict[str, str]:
     """Return the other file that the run writes, by its role."""
     if sentences and output in (None, "-"):
         raise click.UsageError("--sentences is written from the output file: add -o OUTPUT")
+    if sentences and long is False:
+        raise click.UsageError("--sentences is for the sentences of long answers, and --no-long measures none")
     return {"file of --sentences": sentences} if sentences else {}
 
 

@@ -47,6 +47,8 @@ if TYPE_CHECKING:
 @click.option("--long/--no-long", default=None, help="Also draw the sentences of one answer, as in `estimate`.")
 @click.option("--support", default="text", show_default=True, metavar="NAME", help="Says what supports a sentence.")
 @click.option("--support-option", "support_options", multiple=True, metavar="K=V", help="An option of this judge.")
+@click.option("--claims", metavar="NAME", help="Draw claims, not sentences: the sampler that lists them.")
+@click.option("--claims-option", "claims_options", multiple=True, metavar="K=V", help="An option of this sampler.")
 @sampling_options
 def explain_command(
     *,
@@ -81,7 +83,7 @@ def explain_command(
     if not file and (given := [name.replace("_", "-") for name, value in of_file.items() if value]):
         raise click.UsageError(f"--{given[0]} is for a row of a file: add --file FILE")
     measuring = {name: choices[name] for name in ("equivalence", "options", "convention", "extract", "model")}
-    measuring |= {name: choices[name] for name in ("long", "support", "support_options")}
+    measuring |= {name: choices[name] for name in ("long", "support", "support_options", "claims", "claims_options")}
     learned = Calibration.load(choices["calibration"]) if choices["calibration"] else None
     options, group, result = how_to_read(choices), None, None
     if file:

@@ -125,6 +125,8 @@ _MEASURING_OPTIONS = (
     click.option("--long/--no-long", default=None, help="Also measure the sentences; default: if answers are long."),
     click.option("--support", default="text", show_default=True, metavar="NAME", help="Says what supports a sentence."),
     click.option("--support-option", "support_options", multiple=True, metavar="K=V", help="An option of this judge."),
+    click.option("--claims", metavar="NAME", help="Measure claims, not sentences: the sampler that lists them."),
+    click.option("--claims-option", "claims_options", multiple=True, metavar="K=V", help="An option of this sampler."),
 )
 
 
@@ -276,20 +278,15 @@ def how_to_read(choices: dict[str, Any]) -> InputOptions:
     return InputOptions(choices.pop("input_format"), choices.pop("group_by"), choices.pop("requests"))
 
 
-_GIVEN_AS = {
-    "options": "--option",
-    "estimators": "--estimator",
-    "estimator_options": "--estimator-option",
-    "similarity_options": "--similarity-option",
-    "support_options": "--support-option",
-}
+_OF_SENTENCES = ("support", "support_options", "claims", "claims_options")
 _MEASURING_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate", "support": "text"}
 
 
 def given_options(choices: dict[str, Any]) -> Sequence[str]:
     """Return the `measuring_options` that the user gave, as on the command line."""
     given = [name for name, value in choices.items() if value and value != _MEASURING_DEFAULTS.get(name)]
-    return [_GIVEN_AS.get(name, f"--{name}") for name in given if name != "cache"]
+    names = [name.removesuffix("s") if name.endswith(("options", "estimators")) else name for name in given]
+    return [f"--{name.replace('_', '-')}" for name in names if name != "cache"]
 
 
 def _with_options(command: _CommandT, options: Sequence[Callable[[_CommandT], _CommandT]]) -> _CommandT:
@@ -329,10 +326,12 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     options, equivalence = choices.pop("options"), choices.pop("equivalence")
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
     estimators = _estimators(choices.pop("estimators", ()), choices.pop("estimator_options", ()))
-    if similarity_options := parse_options(choices.pop("similarity_options", ())):
-        choices["similarity_options"] = similarity_options
-    if support_options := parse_options(choices.pop("support_options", ())):
-        choices["support_options"] = support_options
+    of_sentences = given_options({name: choices.get(name) for name in _OF_SENTENCES})
+    if choices.get("long") is False and of_sentences:
+        raise click.UsageError(f"{of_sentences[0]} is for sentences and claims, and --no-long measures none")
+    for name in ("similarity_options", "support_options", "claims_options"):
+        if given := parse_options(choices.pop(name, ())):
+            choices[name] = given
     with contextlib.ExitStack() as stack:
         if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
             stack.enter_context(show_waits())
@@ -342,7 +341,7 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
             choices["equivalence_options"] = parse_options(options)
         if sampler:
             choices["sampler_options"] = parse_options(sampler_options)
-        elif sampler_options or choices["samples"] or choices.get("greedy"):
+        elif sampler_options or (choices["samples"] and not choices.get("claims")) or choices.get("greedy"):
             raise InputError(
                 "--sampler-option, --samples and --greedy need --sampler NAME: they set how responses are drawn"
             )

@@ -100,7 +100,7 @@ class CalibratedMeasurer:
             clusterer=method.clusterer,
             extract=method.extract,
             invalid=method.invalid,
-            similarity="given" if has_matrix else method.similarity,
+            similarity=self.measurer.compared_by("given") if has_matrix else method.similarity,
             estimators=tuple(each.description for each in self.measurer.estimators),
             n=group.n if group.sampler else responses,
             responses=responses,

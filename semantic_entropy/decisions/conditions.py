@@ -27,7 +27,7 @@ from semantic_entropy.results import Provenance
 _SAME_SAMPLES = frozenset("seed logprobs top_logprobs token_entropies hidden_states end_token".split())
 """Options of samplers that do not change the distribution that responses are drawn from."""
 _OPTIONAL = {
-    "similarity": frozenset({"similarity", "greedy_similarity"}),
+    "similarity": frozenset({"similarity", "greedy_similarity", "long_answer"}),
     "replies_by": frozenset({"replies"}),
 }
 """Fields of `Origin` that matter only to scores that read one of these fields of `Evidence`."""

@@ -50,5 +50,5 @@ class Unsupported(EntropyEstimator):
         found = evidence.long_answer
         value = found.uncertainty if self.roll_up == "mean" else found.highest
         if math.isnan(value):
-            return Estimate(value, note=f"{self.name} is unknown: too few sentences have a known support")
+            return Estimate(value, note=f"{self.name} is unknown: too few {found.unit}s have a known support")
         return Estimate(value)

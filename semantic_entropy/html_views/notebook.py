@@ -88,7 +88,10 @@ def result_html(fields: Mapping[str, Any]) -> str:
 
 
 def sentences_html(answer: Mapping[str, Any]) -> str:
-    """Return the HTML of a long answer, given as `LongAnswer.to_dict()`: doubtful sentences are marked."""
+    """Return the HTML of a long answer, given as `LongAnswer.to_dict()`: doubtful sentences are marked.
+
+    Claims are listed under the answer, because they are not written in it.
+    """
     sentences, samples = answer["sentences"], answer["samples"]
     parts = []
     for sentence in sentences[:_MOST_SENTENCES]:
@@ -101,8 +104,13 @@ def sentences_html(answer: Mapping[str, Any]) -> str:
     if len(sentences) > _MOST_SENTENCES:
         parts.append(f"and {len(sentences) - _MOST_SENTENCES} more")
     count, score = plural(len(sentences), answer["unit"]), _number(answer["uncertainty"])
-    marked = f"marked: fewer than half of the samples support it (support: {answer['support']})"
-    return f"<div><small>{_text(f'{count}, uncertainty {score}; {marked}')}</small><br>{'<br>'.join(parts)}</div>"
+    by = f"; claims by {answer['claims_by']}" if answer["claims_by"] else ""
+    marked = f"marked: fewer than half of the samples support it (support: {answer['support']}{by})"
+    head = f"<small>{_text(f'{count}, uncertainty {score}; {marked}')}</small>"
+    if answer["unit"] == "sentence":
+        return f"<div>{head}<br>{'<br>'.join(parts)}</div>"
+    claims = "".join(f"<li>{part}</li>" for part in parts)
+    return f"<div>{head}<br>{_answer(answer['answer'])}<ul style='margin:0'>{claims}</ul></div>"
 
 
 def batch_html(results: Sequence[Mapping[str, Any]], headline: str) -> str:

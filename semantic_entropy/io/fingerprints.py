@@ -47,6 +47,7 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
     given, components = scorer.choices, scorer.components
     extract = given["extract"]
     support = scorer.long_answers.chosen if scorer.long_answers else None
+    claims = scorer.long_answers.claims if scorer.long_answers else None
     choices: RunChoices = {
         "responses": names.responses if names.responses != FieldNames().responses else None,
         "answer": names.answer,
@@ -59,14 +60,14 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "similarity": _similarity(scorer),
         "long": {None: None, True: "yes", False: "no"}[given["long"]],
         "support": describe_identity(support) if support and given["support"] != "text" else None,
+        "claims": claims.identity if claims else None,
         "calibration": scorer.calibration.digest if scorer.calibration else None,
         "model": scorer.model,
     }
     measuring = [*components["equivalence"], *components["clusterer"], *components["estimators"]]
     if scorer.similarity and scorer.similarity.judge:
         measuring.append(scorer.similarity.judge)
-    if support:
-        measuring.append(support)
+    measuring += [each for each in (support, claims) if each]
     choices = _given(choices | {"rules": _rules(measuring)})
     if scorer.sampler is None:
         return [choices]

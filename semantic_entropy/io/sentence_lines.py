@@ -1,7 +1,9 @@
-"""A file with one line for each sentence of the long answers in a scored file, as JSON lines.
+"""A file with one line for each sentence, or claim, of the long answers in a scored file, as JSON lines.
 
     {"id": "q7", "row": 3, "index": 0, "text": "...", "start": 0, "end": 41, "uncertainty": 0.25, "supported_by": 7,
-     "undecided": 0, "doubtful": false, "samples": 10, "unit": "sentence", "support": "text"}
+     "undecided": 0, "doubtful": false, "samples": 10, "unit": "sentence", "support": "text", "claims_by": null}
+
+A claim has null as its start and end.
 
 The file is written from the finished output, and replaced in one step: it always holds the sentences of all rows of the
 output, those of earlier runs too.
@@ -23,16 +25,17 @@ from semantic_entropy.tables import LONG_ANSWER, FieldNames, bare_name
 
 
 class SentenceSummary(NamedTuple):
-    """What was written: numbers of rows with a long answer, of sentences, and of doubtful ones."""
+    """What was written: numbers of rows with a long answer, of sentences (or claims), and of doubtful ones."""
 
     path: str
     rows: int
     sentences: int
     doubtful: int
+    unit: str = "sentence"
 
     def __str__(self) -> str:
         return (
-            f"{plural(self.sentences, 'sentence')} of {plural(self.rows, 'long answer')} in {self.path}; "
+            f"{plural(self.sentences, self.unit)} of {plural(self.rows, 'long answer')} in {self.path}; "
             f"{self.doubtful:,} doubtful"
         )
 
@@ -50,14 +53,16 @@ def write_sentences(output: str, path: str, names: FieldNames) -> SentenceSummar
         SemanticEntropyError: the file cannot be written; an existing file stays as it was.
     """
     rows = sentences = doubtful = 0
+    unit = "sentence"
     with replacement(Path(path)) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as lines:
         for place, answer in _long_answers(output, names):
             rows += 1
-            shared = {"samples": answer.samples, "unit": answer.unit, "support": answer.support}
+            unit = answer.unit
+            shared = {"samples": answer.samples, "unit": unit, "support": answer.support, "claims_by": answer.claims_by}
             for index, fields in enumerate(answer.to_dict()["sentences"]):
                 lines.write(to_json_line({**place, "index": index, **fields, **shared}) + "\n")
                 sentences, doubtful = sentences + 1, doubtful + fields["doubtful"]
-    return SentenceSummary(path, rows, sentences, doubtful)
+    return SentenceSummary(path, rows, sentences, doubtful, unit)
 
 
 def _long_answers(output: str, names: FieldNames) -> Iterator[tuple[dict[str, Any], LongAnswer]]:

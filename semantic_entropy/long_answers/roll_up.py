@@ -69,6 +69,7 @@ def assess(
     invalid: int = 0,
     unit: str = "sentence",
     scorer: str = "given",
+    claims_by: str | None = None,
     reason: str = "as asked",
     usage: Usage | None = None,
 ) -> LongAnswer:
@@ -85,6 +86,7 @@ def assess(
         invalid: the number of samples that are empty or refuse, which have no column in `support`.
         unit: "sentence" or "claim".
         scorer: the description of the scorer.
+        claims_by: who found the claims; None: not known, or the statements are sentences.
         reason: why the answer was taken for a long one.
         usage: the cost.
     """
@@ -109,6 +111,7 @@ def assess(
         support=scorer,
         reason=reason,
         usage=usage,
+        claims_by=claims_by,
     )
 
 

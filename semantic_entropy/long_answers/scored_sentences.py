@@ -69,6 +69,8 @@ class LongAnswer:
         support: the scorer that says how far a sample supports a sentence, with its options.
         reason: why the answer was taken for a long one.
         usage: the cost of the scorer, and of the claims; None: no cost is known.
+        claims_by: who found the claims, a function or a sampler with its options; None: not known, or they are
+            sentences.
     """
 
     answer: str | None
@@ -82,6 +84,7 @@ class LongAnswer:
     support: str
     reason: str
     usage: Usage | None = None
+    claims_by: str | None = None
 
     @property
     def least_supported(self) -> tuple[ScoredSentence, ...]:
@@ -97,10 +100,11 @@ class LongAnswer:
         """Return what makes these numbers less reliable, as texts for the user."""
         found = []
         if self.answer is None:
-            found.append("there is no valid answer whose sentences can be doubted")
+            found.append(f"there is no valid answer whose {self.unit}s can be doubted")
         elif not self.samples - self.invalid:
             which = "there is no other response" if not self.samples else "all other responses are empty or refuse"
-            found.append(f"{which}: nothing supports or contradicts the sentences, and their uncertainty is unknown")
+            what = f"nothing supports or contradicts the {self.unit}s, and their uncertainty is unknown"
+            found.append(f"{which}: {what}")
         elif self.invalid:
             found.append(
                 f"{self.invalid} of {plural(self.samples, 'sample')} are empty or refuse: they support nothing"
@@ -122,7 +126,9 @@ class LongAnswer:
         doubtful = sum(sentence.doubtful for sentence in self.sentences)
         of = "the answer" if self.doubted is None else f"response {self.doubted}"
         score = "unknown" if math.isnan(self.uncertainty) else f"{self.uncertainty:.3f}"
-        lines = [f"{count} of {of}: uncertainty {score}, {doubtful} doubtful (support: {self.support}; {self.reason})"]
+        by = f"; claims by {self.claims_by}" if self.claims_by else ""
+        how = f"(support: {self.support}{by}; {self.reason})"
+        lines = [f"{count} of {of}: uncertainty {score}, {doubtful} doubtful {how}"]
         for sentence in self.least_supported[:_SHOWN]:
             known = "unknown" if sentence.unknown else f"{sentence.uncertainty:7.3f}"
             lines.append(f"  {known}  {sentence.supported_by} of {self.samples}  {shorten(sentence.text, _WIDEST)}")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
-from semantic_entropy.clusters import Clusterer, Equivalence
+from semantic_entropy.clusters import Clusterer, Convention, Equivalence
 from semantic_entropy.contracts import clusterer_for, component_versions, describe, extract_answers, run_estimator
-from semantic_entropy.errors import EvidenceError
+from semantic_entropy.errors import EvidenceError, InputError
+from semantic_entropy.estimators import EntropyEstimator
 from semantic_entropy.measuring.judges import AUTO, Resources, first_suited
 from semantic_entropy.measuring.pipeline import Job, run
 from semantic_entropy.measuring.replies import Interviewer
@@ -17,15 +19,18 @@ from semantic_entropy.measuring.result_builder import (
     NamedEstimator,
     build_evidence,
     build_result,
+    name_estimators,
     package_version,
     with_long_answer,
 )
 from semantic_entropy.measuring.similarities import COMPARED, Similarity, computed_fields, with_similarities
 from semantic_entropy.measuring.supporting_samples import Assessment, LongAnswerMeasurer
+from semantic_entropy.registry import as_estimator
 from semantic_entropy.results import Result
 from semantic_entropy.sampling import Sampler
 from semantic_entropy.types import Clustering, Estimate, Evidence, Extractor, Group, Usage
 
+AnyEstimator: TypeAlias = str | EntropyEstimator
 _Answers = tuple[str | None, ...]
 _Chosen = tuple[Equivalence, str]
 """The judge of a group, and the reason why it was chosen."""
@@ -90,7 +95,7 @@ class Measurer:
             extract=self.extract_name if self.extract else f"default of {judge.name}",
             invalid=self.invalid,
             versions={},
-            similarity=self._compared_by(self.similarity.name if self.similarity else None),
+            similarity=self.compared_by(self.similarity.name if self.similarity else None),
             replies_by=self.interviewer.by if self.interviewer else None,
             model=self.model,
         )
@@ -124,10 +129,10 @@ class Measurer:
         if self.long_answers:
             long = self.long_answers.measure(groups, answers)
         return self._results(
-            groups, answers, jobs, chosen, clusterings, list(map(self._compared_by, similarities)), long
+            groups, answers, jobs, chosen, clusterings, list(map(self.compared_by, similarities)), long
         )
 
-    def _compared_by(self, similarity: str | None) -> str | None:
+    def compared_by(self, similarity: str | None) -> str | None:
         """Return how texts are compared for the estimators: by a similarity, and by the scorer of long answers."""
         if not self.long_answers or not any("long_answer" in each.estimator.requires for each in self.estimators):
             return similarity
@@ -231,3 +236,23 @@ class Measurer:
         if group.sampler and self.sampler:
             versions = {**component_versions("sampler", self.sampler), **versions}
         return versions
+
+
+def chosen_estimators(
+    given: AnyEstimator | Sequence[AnyEstimator] | None, convention: Convention, long: bool | None
+) -> list[NamedEstimator]:
+    """Return the estimators of a run, with their names.
+
+    Args:
+        given: a name, an estimator, or several; None: those of the convention.
+        convention: the convention.
+        long: whether all answers are measured sentence by sentence, so that their score belongs to the convention's.
+
+    Raises:
+        InputError: there are none, or two have the same name.
+    """
+    given = [*convention.estimators, *(["unsupported"] if long else [])] if given is None else given
+    many = list(given) if isinstance(given, list | tuple) else [given]
+    if not many:
+        raise InputError("estimator=[] is empty: name at least one, or leave it out for the convention's")
+    return name_estimators([as_estimator(each) for each in many])

@@ -1,4 +1,4 @@
-"""Ask the model the prompts of estimators, such as "is this answer true?". The replies are evidence.
+"""Ask a model prompts: those of estimators, such as "is this answer true?", and those for claims.
 
 The prompts go to the sampler that the user's sampler makes for them (`Sampler.prompt_sampler`), each distinct prompt
 once. The user's sample store keeps the replies. A prompt that is refused, or too long for the model, has a failure in
@@ -14,7 +14,7 @@ from typing import TypeAlias
 from semantic_entropy.contracts import call_component, describe, estimator_prompts, shown
 from semantic_entropy.errors import PluginError, SamplingError
 from semantic_entropy.estimators import EntropyEstimator
-from semantic_entropy.sampling import Sampler, SampleStore, SamplingRun
+from semantic_entropy.sampling import SampleMemory, Sampler, SamplingRun
 from semantic_entropy.types import Evidence, Sample, SampleFailure, Usage
 
 Reply: TypeAlias = Sample | SampleFailure
@@ -22,7 +22,7 @@ Reply: TypeAlias = Sample | SampleFailure
 
 @dataclass(slots=True)
 class Interviewer:
-    """Asks the user's sampler the prompts of estimators.
+    """Asks the user's sampler prompts.
 
     Attributes:
         sampler: the user's sampler.
@@ -31,7 +31,7 @@ class Interviewer:
     """
 
     sampler: Sampler
-    store: SampleStore | None = None
+    store: SampleMemory | None = None
     by: str | None = None
     _prompt_sampler: Sampler | None = field(default=None, repr=False)
 
@@ -50,7 +50,7 @@ class Interviewer:
             for evidence in evidences
         ]
         distinct = list(dict.fromkeys(prompt for own in prompts for prompt in own))
-        replies = self._replies(distinct) if distinct else {}
+        replies = self.replies(distinct) if distinct else {}
         paid: set[str] = set()
         found = []
         for evidence, own in zip(evidences, prompts, strict=True):
@@ -59,7 +59,8 @@ class Interviewer:
             found.append((replace(evidence, replies={p: replies[p] for p in own}), sum(new, Usage()) if new else None))
         return found
 
-    def _replies(self, prompts: Sequence[str]) -> dict[str, Reply]:
+    def replies(self, prompts: Sequence[str]) -> dict[str, Reply]:
+        """Return the reply to each of these distinct prompts. Raises the errors of `ask`."""
         if self._prompt_sampler is None:
             what = f"sampler {self.sampler.name!r}"
             made = call_component(what, self.sampler.prompt_sampler, during="prompt_sampler()")
@@ -74,7 +75,7 @@ class Interviewer:
         failed = [reply for reply in replies.values() if isinstance(reply, SampleFailure) and reply.transient]
         if failed:
             raise SamplingError(
-                f"{len(failed)} of {len(prompts)} prompts of estimators have no reply: {failed[0].reason}. Ask again "
+                f"{len(failed)} of {len(prompts)} prompts have no reply: {failed[0].reason}. Ask again "
                 "later; with samples=FILE, the other replies are kept"
             )
         return replies

@@ -210,9 +210,12 @@ def with_long_answer(result: Result, answer: LongAnswer | None, warnings: Sequen
     if answer and result.n_valid > 1 and meanings >= _MOSTLY_ALONE * result.n_valid:
         notes.append(
             f"{meanings} meanings in {result.n_valid} long answers: compared as wholes, long answers seldom mean the "
-            "same, so the entropy says little; result.long_answer has the uncertainty of each sentence"
+            f"same, so the entropy says little; result.long_answer has the uncertainty of each {answer.unit}"
         )
-    return replace(result, long_answer=answer, warnings=(*result.warnings, *notes)) if answer or notes else result
+    if not answer and not notes:
+        return result
+    provenance = replace(result.provenance, claims_by=answer.claims_by) if answer else result.provenance
+    return replace(result, long_answer=answer, warnings=(*result.warnings, *notes), provenance=provenance)
 
 
 def _sampling_usage(group: Group) -> Usage | None:

@@ -5,26 +5,44 @@ a function of two texts, `support(sample, sentence)`, that returns a number in [
 
 The answer that is doubted is the greedy answer if it is known, else the first response with a valid answer. All other
 responses are its samples. A sample that equals the answer supports each of its sentences, and is not asked about.
+
+With `claims=`, the claims of the answer take the place of its sentences (`claim_extraction`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias, TypedDict
 
 from semantic_entropy.clusters import Equivalence, strip_reasoning, whole
 from semantic_entropy.contracts import call_component, describe, share, shown
 from semantic_entropy.errors import InputError, MissingDependencyError
 from semantic_entropy.long_answers import LongAnswer, Statement, assess, decide_long
-from semantic_entropy.measuring.judges import Options, Resources
+from semantic_entropy.measuring.claim_extraction import AnyClaims, ClaimExtractor, Claims, load_claims
+from semantic_entropy.measuring.judges import Options, Resources, check_options
 from semantic_entropy.measuring.pipeline import PairBatch, judge_key
 from semantic_entropy.measuring.sentences import sentence_spans
 from semantic_entropy.registry import default_registry
-from semantic_entropy.types import Extractor, Group, Pair, Usage, Verdict
+from semantic_entropy.sampling import SampleStore
+from semantic_entropy.types import Extractor, Group, Pair, Verdict
 
 AnySupport: TypeAlias = str | Equivalence | Callable[[str, str], float | bool | None]
+
+
+class LongChoices(TypedDict, total=False):
+    """The arguments of `Scorer` that set how long answers are measured."""
+
+    long: bool | None
+    support: AnySupport
+    support_options: Options
+    claims: AnyClaims
+    claims_options: Options
+
+
+NO_SENTENCES: LongChoices = {"support": "text", "support_options": None, "claims": None, "claims_options": None}
+"""These choices if no long answer is measured: others would change nothing."""
 
 
 def load_support(given: AnySupport, resources: Resources, options: Options = None) -> Equivalence:
@@ -121,6 +139,7 @@ class _Doubted(NamedTuple):
     invalid: int
     statements: Sequence[Statement]
     reason: str
+    claims: Claims | None = None
 
     def pairs(self) -> Iterator[Pair]:
         for sample in dict.fromkeys(self.samples):
@@ -138,6 +157,7 @@ class LongAnswerMeasurer:
         resources: loads this judge, and has the cache of verdicts.
         extract: finds the answer in a response; None: the whole response without its reasoning.
         invalid: the policy for invalid answers; with "drop", invalid samples do not count.
+        claims: finds the claims of an answer; None: sentences are measured.
     """
 
     asked: bool | None
@@ -145,6 +165,7 @@ class LongAnswerMeasurer:
     resources: Resources
     extract: Extractor | None
     invalid: str
+    claims: ClaimExtractor | None = None
 
     @property
     def scorer(self) -> Equivalence:
@@ -153,8 +174,9 @@ class LongAnswerMeasurer:
 
     @property
     def description(self) -> str:
-        """The scorer with its options."""
-        return describe("support", self.scorer)
+        """Who says what is supported, and whose claims, with their options."""
+        support = describe("support", self.scorer)
+        return f"{support}, of claims by {self.claims.description}" if self.claims else support
 
     def measure(self, groups: Sequence[Group], answers: Sequence[Sequence[str | None]]) -> list[Assessment]:
         """Measure the groups whose answers are long, in one call of the scorer.
@@ -165,11 +187,15 @@ class LongAnswerMeasurer:
 
         Raises:
             MissingDependencyError: `asked` is true, and sentencex is not installed.
+            InputError: the function that finds claims failed, or returned something else.
+            SamplingError: the model that finds claims is not available.
             EquivalenceError: the scorer broke its contract, or its model or server is not available.
         """
         found: list[_Doubted | Assessment] = [
             self._doubted(group, own) for group, own in zip(groups, answers, strict=True)
         ]
+        if self.claims:
+            found = self._with_claims(self.claims, found)
         doubted = [each for each in found if isinstance(each, _Doubted)]
         supports = self._supports(doubted) if doubted else {}
         return [self._assessed(each, supports) if isinstance(each, _Doubted) else each for each in found]
@@ -185,7 +211,7 @@ class LongAnswerMeasurer:
         samples = [text for i, text in enumerate(texts) if i != index]
         valid = [text for text in samples if text is not None]
         try:
-            statements = [] if answer is None else _sentences(answer)
+            statements = [] if answer is None or self.claims else _sentences(answer)
         except MissingDependencyError as error:
             if self.asked:
                 raise
@@ -193,6 +219,20 @@ class LongAnswerMeasurer:
             return Assessment(None, (f"{what}: {error}; long=False leaves this out",))
         invalid = 0 if self.invalid == "drop" else len(samples) - len(valid)
         return _Doubted(group.question, answer, index, valid, invalid, statements, rule.reason)
+
+    def _with_claims(
+        self, extractor: ClaimExtractor, found: Sequence[_Doubted | Assessment]
+    ) -> list[_Doubted | Assessment]:
+        """Return the groups with the claims of their answers, which are found in one call."""
+        asked = [(each.answer, each.question) for each in found if isinstance(each, _Doubted) and each.answer]
+        claims = iter(extractor.find(asked) if asked else ())
+        filled: list[_Doubted | Assessment] = []
+        for each in found:
+            if isinstance(each, _Doubted) and each.answer:
+                own = next(claims)
+                each = each._replace(statements=[Statement(text) for text in own.texts], claims=own)  # noqa: PLW2901
+            filled.append(each)
+        return filled
 
     def _text(self, response: str) -> str | None:
         found = self.extract(response) if self.extract else whole(strip_reasoning(response))
@@ -217,7 +257,8 @@ class LongAnswerMeasurer:
         return known | dict(zip(batch.pairs, batch.verdicts, strict=True))
 
     def _assessed(self, doubted: _Doubted, supports: dict[Pair, Verdict]) -> Assessment:
-        usage: Usage | None = None
+        claims = doubted.claims or Claims()
+        usage = claims.usage
         verdicts = [
             [
                 _EQUAL if sample == doubted.answer else supports[Pair(doubted.question, sample, statement.text)]
@@ -237,13 +278,19 @@ class LongAnswerMeasurer:
             doubted=doubted.position,
             samples=len(doubted.samples) + doubted.invalid,
             invalid=doubted.invalid,
-            scorer=self.description,
+            unit="claim" if self.claims else "sentence",
+            scorer=describe("support", self.scorer),
+            claims_by=self.claims.description if self.claims else None,
             reason=doubted.reason,
             usage=usage,
         )
         reasons = [v.reason for v in (supports[pair] for pair in doubted.pairs()) if v.same is None and v.reason]
         warnings = answer.warnings()
-        return Assessment(answer, tuple([*warnings[:-1], f"{warnings[-1]} ({reasons[0]})"] if reasons else warnings))
+        if reasons:
+            warnings[-1] += f" ({reasons[0]})"
+        if claims.problem:
+            warnings.insert(0, f"the claims of the answer, and its uncertainty, are unknown: {claims.problem}")
+        return Assessment(answer, tuple(warnings))
 
 
 _EQUAL = Verdict(same=True, score=1.0)
@@ -263,23 +310,33 @@ def _sentences(text: str) -> list[Statement]:
 
 
 def measurer_of(
-    long: bool | None,
-    support: AnySupport,
-    options: Options,
-    resources: Resources,
-    extract: Extractor | None,
-    invalid: str,
+    choices: LongChoices, resources: Resources, store: SampleStore | None, extract: Extractor | None, invalid: str
 ) -> LongAnswerMeasurer | None:
-    """Return how long answers are measured; None: they are not. The arguments are those of `Scorer`.
+    """Return how long answers are measured; None: they are not.
+
+    Args:
+        choices: all of the arguments `LongChoices` of `Scorer`.
+        resources: loads the scorer of a name.
+        store: keeps the replies of a model that finds claims.
+        extract: the extractor of `Scorer`.
+        invalid: the policy for invalid answers.
 
     Raises:
-        InputError: `long` or `support` cannot be used.
+        InputError: a choice cannot be used, or changes nothing, because no long answer is measured.
     """
+    long, support, options = choices["long"], choices["support"], choices["support_options"]
+    check_options("support", support, options)
     if long not in (None, True, False):
         raise InputError(
             f"long={long!r:.80} is unknown: True (measure sentences), False (do not), or None (if the answers are long)"
         )
     if long is False:
+        given: Mapping[str, object] = choices
+        if unread := [name for name, default in NO_SENTENCES.items() if given[name] != default]:
+            raise InputError(
+                f"{unread[0]}= is given, and long=False measures no sentences and claims: leave one of them out"
+            )
         return None
-    chosen = load_support(support, resources, options) if long or support != "text" else None
-    return LongAnswerMeasurer(long, chosen, resources, extract, invalid)
+    chosen = load_support(support, resources, options) if long or support != "text" or options else None
+    claims = load_claims(choices["claims"], choices["claims_options"], store)
+    return LongAnswerMeasurer(long, chosen, resources, extract, invalid, claims)

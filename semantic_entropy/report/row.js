@@ -40,11 +40,12 @@ function meaningBlock(row, group, answers) {
     element("header", {}, mark(group), meter, element("strong", {}, size), note), element("ul", {}, items));
 }
 
-function sentenceBlock([head, sentences, more]) {
+function sentenceBlock([head, sentences, more, answer]) {
   const items = sentences.map(([text, support, doubtful]) =>
     element("li", {}, shown("span", text, { class: "text" }), " ",
       element("span", { class: doubtful ? "chip wrong" : "quiet" }, doubtful ? `doubtful: ${support}` : support)));
-  return [element("h3", {}, "Sentences"), element("p", { class: "quiet" }, head), element("ul", { class: "plain" }, items),
+  return [element("h3", {}, answer === null ? "Sentences" : "Claims"), element("p", { class: "quiet" }, head),
+    answer !== null && responseText(answer), element("ul", { class: "plain" }, items),
     more && element("p", { class: "quiet" }, more)];
 }
 

@@ -87,17 +87,21 @@ def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: s
 
 
 def _sentences(result: Result) -> list[Any]:
-    """Return the sentences of a long answer: what they are, then text, support and, for a doubtful one, 1, of each."""
+    """Return the sentences of a long answer: what they are, then text, support and, for a doubtful one, 1, of each.
+
+    A line about more sentences, and the answer that makes claims, follow; None: there is none.
+    """
     answer = result.long_answer
-    if answer is None or not answer.sentences:
+    if answer is None or not (answer.sentences or answer.claims_by):
         return []
     head, shown = answer.lines()[0], answer.sentences[:_MOST_SENTENCES]
-    more = [f"and {len(answer.sentences) - _MOST_SENTENCES} more"] if len(shown) < len(answer.sentences) else []
+    more = f"and {len(answer.sentences) - _MOST_SENTENCES} more" if len(shown) < len(answer.sentences) else None
     counts = [f"{each.supported_by} of {answer.samples} support it" for each in shown]
     return [
         head,
         [[each.text, count, int(each.doubtful)] for each, count in zip(shown, counts, strict=True)],
-        *more,
+        more,
+        None if answer.unit == "sentence" else answer.answer,
     ]
 
 

@@ -87,11 +87,16 @@ def _draw_one_answer(result: Result, console: Console) -> None:
 
 
 def _draw_sentences(answer: LongAnswer, console: Console) -> None:
-    """Print the sentences of a long answer in its order, with their uncertainty; `!` marks the doubtful ones."""
+    """Print the sentences of a long answer in its order, with their uncertainty; `!` marks the doubtful ones.
+
+    Claims follow the answer, because they are not written in it.
+    """
     from rich.markup import escape
     from rich.table import Column, Table
 
     console.print(f"\n{escape(one_line(answer.lines()[0]))}")
+    if answer.unit != "sentence":
+        console.print(f"answer: {escape(one_line(answer.answer or ''))}")
     table = Table.grid(Column(width=3), Column(width=11), Column(width=12), Column(), padding=(0, 2, 0, 0))
     table.add_row("", "uncertainty", "supported by", answer.unit, style="dim")
     for sentence in answer.sentences[:_MOST_SENTENCES]:

@@ -2,7 +2,13 @@
 
 from semantic_entropy.sampling.adaptive import AdaptiveRun, StoppingRule, stopping_rule
 from semantic_entropy.sampling.base import Sampler
-from semantic_entropy.sampling.draw import SampledQuestion, SamplingRun, check_questions, sample_and_measure
+from semantic_entropy.sampling.draw import (
+    SampledQuestion,
+    SampleMemory,
+    SamplingRun,
+    check_questions,
+    sample_and_measure,
+)
 from semantic_entropy.sampling.greedy import GreedyRun
 from semantic_entropy.sampling.store import SampleStore
 from semantic_entropy.types import Request, SampleFailure
@@ -12,6 +18,7 @@ __all__ = [
     "GreedyRun",
     "Request",
     "SampleFailure",
+    "SampleMemory",
     "SampleStore",
     "SampledQuestion",
     "Sampler",

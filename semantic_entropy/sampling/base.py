@@ -33,7 +33,7 @@ class Sampler(Identified, ABC):
         return ()
 
     def prompt_sampler(self) -> Sampler:
-        """Return a sampler of the same model for the prompts of estimators such as `p_true`.
+        """Return a sampler of the same model for prompts: of estimators such as `p_true`, and for `claims=`.
 
         It draws the most probable reply (temperature 0), without the system prompt and the template of the user's
         questions, and keeps `top_logprobs` and `top_tokens` of the reply, with at least 20 alternatives if the model or

@@ -228,7 +228,7 @@ def test_a_refused_prompt_is_a_warning_and_an_outage_an_error():
     result = estimate(["Rome"], question="Capital?", sampler=Believer(fails="refused"), estimator="p_true")
     assert math.isnan(result.scores["p_true"])
     assert "p_true is unknown: HTTP 500" in result.warnings
-    with pytest.raises(SamplingError, match="1 of 1 prompts of estimators have no reply: HTTP 500"):
+    with pytest.raises(SamplingError, match="1 of 1 prompts have no reply: HTTP 500"):
         estimate(["Rome"], question="Capital?", sampler=Believer(fails="transient"), estimator="p_true")
 
 

@@ -504,3 +504,30 @@ def test_groups_of_several_sizes_are_named_because_the_guarantee_is_about_their_
     (note,) = [note for note in calibrate(mixed, model="m", **EXACT).notes if "2 to 4 responses" in note]
     assert "Calibrate the rows of one number by themselves" in note
     assert not any("responses: a score" in note for note in calibrate(rows(), model="m", **EXACT).notes)
+
+
+def contains(sample, claim):
+    """A support of the tests."""
+    return float(claim in sample)
+
+
+def parts(answer, question):
+    """The claims of the tests: the words."""
+    return answer.split()
+
+
+def letters(answer, question):
+    """Other claims."""
+    return list(answer)
+
+
+def test_a_calibration_of_long_answers_is_for_one_support_and_one_way_to_find_claims():
+    choices = {"long": True, "support": contains, "claims": parts, "estimator": ["discrete", "unsupported"], **EXACT}
+    calibration = calibrate(rows(100), score="unsupported", model="m", **choices).calibration
+    assert calibration.conditions.similarity == "support by contains, of claims by parts"
+    assert estimate(GROUPS[0.0], calibration=calibration, model="m", **choices).flag is not None
+    for other in ({"support": "text"}, {"claims": letters}):
+        with pytest.raises(InputError, match="similarity support by contains, of claims by parts, and here support by"):
+            Scorer(calibration=calibration, model="m", **{**choices, **other})
+        with pytest.raises(InputError, match="similarity support by contains, of claims by parts, and here support by"):
+            calibration.apply(estimate(GROUPS[0.0], model="m", **{**choices, **other}))
