@@ -24,6 +24,7 @@ from semantic_entropy.measuring.claim_extraction import AnyClaims, ClaimExtracto
 from semantic_entropy.measuring.judges import Options, Resources, check_options
 from semantic_entropy.measuring.pipeline import PairBatch, judge_key
 from semantic_entropy.measuring.sentences import sentence_spans
+from semantic_entropy.plain_text import plural
 from semantic_entropy.registry import default_registry
 from semantic_entropy.sampling import SampleStore
 from semantic_entropy.types import Extractor, Group, Pair, Verdict
@@ -230,9 +231,21 @@ class LongAnswerMeasurer:
         for each in found:
             if isinstance(each, _Doubted) and each.answer:
                 own = next(claims)
+                own = self._compared(own, each.answer, each.question) if extractor.is_model else own
                 each = each._replace(statements=[Statement(text) for text in own.texts], claims=own)  # noqa: PLW2901
             filled.append(each)
         return filled
+
+    def _compared(self, claims: Claims, answer: str, question: str | None) -> Claims:
+        """Return the claims with a note if the answer does not say all of them; unknown if it says less than half."""
+        pairs = [Pair(question, answer, text) for text in claims.texts]
+        verdicts = DirectedSupport(self.resources.judge("text")).judge(pairs) if pairs else ()
+        others = [pair.right for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.same is False]
+        if not others:
+            return claims
+        what = f"the words of {len(others)} of {plural(len(pairs), 'claim')} are not in the answer, such as "
+        what += repr(others[0][:60])
+        return claims._replace(texts=(), problem=what) if 2 * len(others) > len(pairs) else claims._replace(note=what)
 
     def _text(self, response: str) -> str | None:
         found = self.extract(response) if self.extract else whole(strip_reasoning(response))
@@ -290,6 +303,8 @@ class LongAnswerMeasurer:
             warnings[-1] += f" ({reasons[0]})"
         if claims.problem:
             warnings.insert(0, f"the claims of the answer, and its uncertainty, are unknown: {claims.problem}")
+        elif claims.note:
+            warnings.insert(0, f"{claims.note}: read them, before you trust the uncertainty")
         return Assessment(answer, tuple(warnings))
 
 

@@ -221,6 +221,7 @@ def test_an_answer_cannot_end_the_tags_of_the_prompt(text):
         ('{"claims": ["a"]}', ("a",)),
         ('["a\nb"]', ("a\nb",)),
         ('["a", "a ", ""]', ("a",)),
+        ('["...", "..."]', None),
         ("[]", None),
         ("", None),
         ("I cannot help with that.", None),
@@ -264,6 +265,27 @@ def test_a_reply_that_is_no_list_of_claims_is_unknown_and_never_certain(behaviou
     assert math.isnan(result.scores["unsupported"])
     assert any(problem in warning for warning in result.warnings)
     assert result.provenance.claims_by
+
+
+@pytest.mark.parametrize(
+    "claims", [["The sky is blue."], ["...", "..."], ["The sky is blue.", "Snow is white.", CLAIMS[0]]]
+)
+def test_claims_that_the_answer_does_not_say_are_unknown(claims):
+    with ChatServer(says(json.dumps(claims))) as server:
+        result = measured(**asked(server))
+    assert result.long_answer.sentences == ()
+    assert math.isnan(result.scores["unsupported"])
+    assert any(
+        "not in the answer, such as 'The sky" in each or "no claim was found" in each for each in result.warnings
+    )
+
+
+def test_a_claim_that_the_answer_does_not_say_is_a_warning_if_most_claims_are_in_the_answer():
+    with ChatServer(says(json.dumps([*CLAIMS, "Ada never lived in Oslo."]))) as server:
+        result = measured(**asked(server))
+    assert len(result.long_answer.sentences) == 4
+    (warning,) = [each for each in result.warnings if "not in the answer" in each]
+    assert warning.startswith("the words of 1 of 4 claims are not in the answer, such as 'Ada never lived in Oslo.'")
 
 
 def test_equal_answers_are_asked_about_once_and_paid_once():

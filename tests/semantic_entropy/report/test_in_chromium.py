@@ -208,7 +208,8 @@ def test_an_opened_long_answer_marks_its_doubtful_sentences(tab, tmp_path):
 def test_an_opened_answer_of_claims_shows_the_answer_and_lists_the_claims(tab, tmp_path):
     responses = ["Ada lived in <b>Oslo</b>, from 1815.", "Ada lived in 1815."]
     claims = ["Ada lived in <b>Oslo</b>.", "Ada lived in 1815."]
-    result = semantic_entropy.estimate(responses, long=True, claims=lambda _answer, _question: claims)
+    found = {"long": True, "claims": lambda _answer, _question: claims, "equivalence": "exact"}
+    result = semantic_entropy.estimate(responses, **found)
     path = tmp_path / "claims.html"
     write_report([{**result.to_dict(), "id": "a", "question": "Who?", "responses": responses}], path)
     tab.open(path)
