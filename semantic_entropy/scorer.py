@@ -226,7 +226,9 @@ class Scorer:
         if greedy and sampler is None:
             raise InputError("greedy=True draws the greedy answer of each question: pass sampler= too")
         if samples is not None and sampler is None and not isinstance(claims, str | Sampler):
-            raise InputError(f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= or claims= too")
+            raise InputError(
+                f"samples={str(samples)!r} keeps the responses of a sampler: pass sampler= too, or claims="
+            )
         check_options("equivalence", equivalence, equivalence_options)
         check_options("sampler", sampler, sampler_options)
         check_options("similarity", similarity, similarity_options)

@@ -27,7 +27,7 @@ from semantic_entropy.tables import FieldNames
 
 RunChoices = dict[str, Any]
 _DEFAULTS = {"convention": "default", "equivalence": "auto", "invalid": "separate"}
-_ABSENT = {"sampler": "no sampler", "n": "no sampler", "greedy": "no greedy answer"}
+_ABSENT = {"sampler": "no sampler", "n": "no sampler", "greedy": "no greedy answer", "claims": "no claims"}
 
 
 def row_key(row: InputRow, names: FieldNames) -> str:

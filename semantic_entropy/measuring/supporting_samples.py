@@ -231,14 +231,16 @@ class LongAnswerMeasurer:
         for each in found:
             if isinstance(each, _Doubted) and each.answer:
                 own = next(claims)
-                own = self._compared(own, each.answer, each.question) if extractor.is_model else own
-                each = each._replace(statements=[Statement(text) for text in own.texts], claims=own)  # noqa: PLW2901
-            filled.append(each)
+                if extractor.is_model:
+                    own = self._compared(own, Pair(each.question, each.answer, ""))
+                filled.append(each._replace(statements=[Statement(text) for text in own.texts], claims=own))
+            else:
+                filled.append(each)
         return filled
 
-    def _compared(self, claims: Claims, answer: str, question: str | None) -> Claims:
+    def _compared(self, claims: Claims, answer: Pair) -> Claims:
         """Return the claims with a note if the answer does not say all of them; unknown if it says less than half."""
-        pairs = [Pair(question, answer, text) for text in claims.texts]
+        pairs = [answer._replace(right=text) for text in claims.texts]
         verdicts = DirectedSupport(self.resources.judge("text")).judge(pairs) if pairs else ()
         others = [pair.right for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.same is False]
         if not others:

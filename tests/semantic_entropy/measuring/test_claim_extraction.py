@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from semantic_entropy import InputError, Result, Scorer, UnknownComponentError, estimate, estimate_file
-from semantic_entropy.errors import SamplingError
+from semantic_entropy.errors import OptionError, SamplingError
 from semantic_entropy.measuring import claim_extraction
 from semantic_entropy.measuring.claim_extraction import MOST_CLAIMS
 from semantic_entropy.plugin import Sample, SampleFailure, Sampler, Usage
@@ -175,6 +175,11 @@ def test_options_need_the_name_of_a_sampler():
 def test_choices_for_sentences_are_an_error_if_none_are_measured(options):
     with pytest.raises(InputError, match=f"{next(iter(options))}= is given, and long=False"):
         estimate(["a", "b"], long=False, **options)
+
+
+def test_an_option_that_the_scorer_of_words_does_not_have_is_an_error():
+    with pytest.raises(OptionError, match="model"):
+        estimate(["a", "b"], support_options={"model": "m"})
 
 
 def test_a_scorer_without_sentences_is_derived_from_one_with_claims():
@@ -412,7 +417,7 @@ def test_a_run_is_not_continued_with_other_claims(tmp_path):
     assert estimate_file(source, output, claims=listed, **options).skipped == 2
     with pytest.raises(InputError, match=r"was made with claims .*listed.*, and this run has claims .*halves"):
         estimate_file(source, output, claims=halves, **options)
-    with pytest.raises(InputError, match="was made with claims"):
+    with pytest.raises(InputError, match="was made with claims .*, and this run has no claims"):
         estimate_file(source, output, **options)
 
 
