@@ -81,7 +81,7 @@ def assess(
         support: (S, G - invalid) support of each valid sample for each sentence, in [0, 1]; nan: undecided.
         supports: (S, G - invalid) whether the scorer says that the sample supports the sentence; None: where the
             support is at least 0.5.
-        doubted: the index of the answer among the responses; None: it is none of them.
+        doubted: the index of the answer among the responses; None: the answer is another text.
         samples: the number G of samples; None: those of `support`.
         invalid: the number of samples that are empty or refuse, which have no column in `support`.
         unit: "sentence" or "claim".

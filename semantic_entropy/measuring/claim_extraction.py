@@ -109,7 +109,7 @@ def load_claims(given: AnyClaims, options: Options, store: SampleStore | None) -
         store: keeps the replies of the model.
 
     Raises:
-        InputError: it is none of these, or the sampler cannot ask prompts.
+        InputError: the value is of another kind, or the sampler cannot ask prompts.
         UnknownComponentError: there is no sampler of this name.
     """
     check_options("claims", given, options)

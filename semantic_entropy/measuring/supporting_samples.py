@@ -50,7 +50,7 @@ def load_support(given: AnySupport, resources: Resources, options: Options = Non
     """Return the scorer of a name with options, a judge or a function. `resources` loads the judge of a name.
 
     Raises:
-        InputError: it is none of these, or the judge does not say what supports a sentence.
+        InputError: the value is of another kind, or the judge does not say what supports a sentence.
     """
     if isinstance(given, str | Equivalence):
         judge = resources.judge(given, options) if isinstance(given, str) else given
