@@ -26,16 +26,17 @@ from typing import Any
 from semantic_entropy.clusters.refusals import is_refusal, read_patterns
 
 _LONGEST_ERROR = 2000  # characters of an error in words
-_LONGEST_PAGE = 20_000  # characters of an error page, or of an error as JSON
+_LONGEST_PAGE = 4000  # characters of an error page, or of an error as JSON
 _LONGEST_PLACEHOLDER = 40  # characters
 
 _ELEMENT = r"</?[a-zA-Z][\w-]*(?:\s[^<>]*)?/?>|<!--.*?-->"
 _TOKEN = r"<\|[\w ]+\|>|</?s>|<(?:bos|eos|pad|unk|end_of_turn|start_of_turn)>|\[/?INST\]|\[(?:PAD|EOS|UNK)\]"
 _BLANK = r"&(?:nbsp|zwnj|zwj|#160|#xa0|#8203);"
-_EMPTY_LATEX = r"\\(?:boxed|fbox|text|mathrm|mbox|textbf)\s*\{[\s{}~]*\}|\\\[\s*\\\]|\\\(\s*\\\)|\$\$?\s*\$\$?"
+_EMPTY_LATEX = r"\\(?:boxed|fbox|text|mathrm|mbox|textbf)\s*\{[\s{}~]*\}|\\\[\s*\\\]|\\\(\s*\\\)|\$(?:\s*\$)++"
 _FENCE = r"```[\w+-]*[ \t]*\n\s*```|~~~[\w+-]*[ \t]*\n\s*~~~|```[ \t]*```"
-_MARKUP = re.compile(rf"(?:{_TOKEN}|{_ELEMENT}|{_BLANK}|{_EMPTY_LATEX}|{_FENCE}|\s)+", re.DOTALL)
-_TOKENS = re.compile(rf"(?:{_TOKEN})+")
+# Possessive (++): a token is an element, too, so that other ways to read a run of them would take exponential time.
+_MARKUP = re.compile(rf"(?:{_TOKEN}|{_ELEMENT}|{_BLANK}|{_EMPTY_LATEX}|{_FENCE}|\s)++", re.DOTALL)
+_TOKENS = re.compile(rf"(?:{_TOKEN})++")
 _NOTHING_IN_BOX = re.compile(r"\\(?:boxed|fbox|text|mathrm|mbox|textbf)\s*\{\s*([^{}]*)\}")
 _TAG = re.compile(r"<[a-zA-Z/][^<>]*>")
 

@@ -75,10 +75,12 @@ def _contradictions(field: Callable[[str], Any], main: Any) -> Iterator[str]:
     for name in _OF_LABELS.keys() & scores.keys():
         yield from _compared(f"the score {name}", scores[name], _value(name, counted))
     entropy = field("entropy")
-    if main == "discrete":
-        yield from _compared("entropy", entropy, _value(main, counted))
-    elif main in scores:
-        yield from _compared("entropy", entropy, scores[main], "the scores have")
+    unmeasured = _is_unknown(entropy) and _is_unknown(scores.get(main))  # in training with another reward
+    known = {"discrete": ("the labels give", _value("discrete", counted))}
+    known |= {name: ("the scores have", value) for name, value in scores.items() if name not in known}
+    if main in known and not unmeasured:
+        source, value = known[main]
+        yield from _compared("entropy", entropy, value, source)
     if main == "discrete" and counted:
         expected = [counted.count(label) / len(counted) for label in range(max(counted) + 1)]
         given = field("probabilities")

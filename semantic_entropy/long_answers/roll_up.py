@@ -104,7 +104,7 @@ def assess(
         doubted=doubted,
         sentences=sentences,
         uncertainty=math.fsum(known) / len(known) if known and 2 * len(known) >= len(sentences) else math.nan,
-        highest=max(known, default=math.nan),
+        highest=max(known) if known and len(known) == len(sentences) else math.nan,  # a part has a lower one
         samples=size,
         invalid=invalid,
         unit=unit,

@@ -62,7 +62,7 @@ class LongAnswer:
         doubted: the index of this response among the responses; None: it is the greedy answer, or there is none.
         sentences: (S,) the sentences, or the claims.
         uncertainty: the mean uncertainty of the sentences, in [0, 1]; nan: that of fewer than half of them is known.
-        highest: the highest uncertainty of a sentence; nan: none is known.
+        highest: the highest uncertainty of a sentence; nan: one is not known, and may be higher.
         samples: the number G of samples that the sentences were compared with, invalid ones included.
         invalid: the number of these samples that are empty or refuse. They support nothing.
         unit: "sentence" or "claim".

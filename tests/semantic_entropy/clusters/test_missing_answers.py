@@ -227,3 +227,21 @@ def test_a_long_text_is_read_in_reasonable_time(piece):
         has_no_text(text)
         is_error_message(text)
         is_placeholder(text)
+
+
+KOREAN = (
+    "저는 지금까지 여러 가지 자료를 살펴보았지만 그 지역의 지도와 "
+    "지명이 정확한지 아닌지 판단하기 위한 지식과 지표를 찾는지 "
+)
+
+
+REPEATED = [
+    *("<pad>" * 200 + "x", "</s>" * 200 + "Paris", "$" * 400 + "5", "$$\n" * 200 + "4", "<h1>" * 900 + "x"),
+    *("\\text{" * 400 + "x", "il " + "ne a " * 75 + "sait", (KOREAN * 5)[:390], "\u5173\u4e8e\u7684" * 120),
+]
+
+
+@pytest.mark.timeout(60)  # with a pattern that can read a run in several ways, each of these would take hours
+@pytest.mark.parametrize("text", REPEATED)
+def test_a_text_that_repeats_itself_is_read_at_once(text):
+    assert load_extractor("whole")(text) == text.strip()
