@@ -132,7 +132,9 @@ def _is_error_object(value: Any) -> bool:
         return False
     if value.get("object") == "error" or value.get("type") == "error":
         return True
-    return any(value.get(name) for name in _ERROR_FIELDS) and not {"answer", "result", "response"} & value.keys()
+    said = (value.get(name) for name in _ERROR_FIELDS)
+    is_message = any(each and isinstance(each, str | Mapping | list) for each in said)  # a number: of a measurement
+    return is_message and not {"answer", "result", "response"} & value.keys()
 
 
 _PAGE_TITLE = re.compile(r"<(?:title|h1|h2|body|center)\b[^<>]*>\s*(?:<[^<>]+>\s*)*([^<>]+)", re.IGNORECASE)

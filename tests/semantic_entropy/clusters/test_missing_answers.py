@@ -118,6 +118,7 @@ ANSWERS = [
     *('{"name": "Ada", "date": null}', '{"answer": "no"}', '{"message": "hi", "to": "Bo"}', '{"count": 0}'),
     *("<thinking>Peru.</thinking> Lima", "<|channel|>analysis<|message|>Peru<|channel|>final<|message|>Lima"),
     *("None of the above", "null hypothesis", "Nan", "Na", "Nil Sorsky", "Emptiness", "Nothing", "No", "0"),
+    '{"value": 9.81, "error": 0.02}',
     *("42", "404", "429", "500 people", "500 Days of Summer", "404 Media", "$5$", "\\boxed{5}", "[1]", "{1}"),
     *(
         "+",
