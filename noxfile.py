@@ -10,7 +10,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py docs            build the documentation; a warning is a failure; `docs serve` shows it
     python3 noxfile.py deepspeed       the tests of launch.strategy=zero3 with DeepSpeed; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
-    python3 noxfile.py benchmarks      all benchmarks/*.py; `benchmarks NAME [...]` runs one, with arguments
+    python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
 
 An installed nox runs the same sessions: `nox -s tests -- -k entropy`.
@@ -310,14 +310,16 @@ def build(session: nox.Session) -> None:
 
 @nox.session
 def benchmarks(session: nox.Session) -> None:
-    """Run all benchmarks/*.py one after another, or the named one with its arguments. Each prints its numbers."""
+    """Run the named one of benchmarks/*.py with its arguments; without a name, list them. Some run for hours."""
     known = {path.stem: path for path in sorted((ROOT / "benchmarks").glob("[!_]*.py"))}
     name, *arguments = session.posargs or [None]
-    if name is not None and name not in known:
+    if name is None:
+        for each, path in known.items():
+            print(f"{each:24} {path.read_text(encoding='utf-8').lstrip('r').lstrip(chr(34)).splitlines()[0]}")
+    elif name not in known:
         session.error(f"no benchmark {name!r}. Available: {', '.join(known) or 'none'}")
-    place = ready(session, project)
-    for path in known.values() if name is None else [known[name]]:
-        run(session, place, "python", str(path), *arguments)
+    else:
+        run(session, ready(session, project), "python", str(known[name]), *arguments)
 
 
 # What `import lm_polygraph` needs besides the packages of the project. Its other dependencies (bitsandbytes, fastchat,

@@ -109,6 +109,8 @@ def run(command: Any, *arguments: str, shown: bool = False) -> None:
 
 
 THREADS = 1
+PRECISION = "fp32"  # without a GPU
+DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 def evaluate(model: str, data: Path, output: Path, label: str, samples: int = 0) -> dict[str, Any]:
@@ -120,7 +122,7 @@ def evaluate(model: str, data: Path, output: Path, label: str, samples: int = 0)
             *("--kind", "math", "--extract", "number", "--answer-column", "answer"),
             *("--system", SYSTEM, "--user", "{question}", "--max-tokens", str(TOKENS), "--label", label),
             *("--samples", str(samples), "--temperature", "1.0"),
-            *([] if torch.cuda.is_available() else ["--engine-option", "dtype=float32"]),
+            *([] if torch.cuda.is_available() else ["--engine-option", f"dtype={DTYPES[PRECISION]}"]),
         )
     (found,) = json.loads((output / "results.json").read_text(encoding="utf-8"))["sets"].values()
     return dict(found)
@@ -158,7 +160,9 @@ def train(model: str, arm: str, data: Path, directory: Path, steps: int, seed: i
             "learning_rate": LEARNING_RATE,
             "gradient_checkpointing": False,
             "save_every": 2,
+            **({} if torch.cuda.is_available() else {"precision": PRECISION}),
         },
+        **({} if torch.cuda.is_available() else {"device": "cpu"}),
         "samples": {"every": max(1, steps // 4), "prompts": 1},
         "lora": {"r": 8, "alpha": 16},
     }
@@ -187,7 +191,7 @@ def curve(directory: Path, arms: Sequence[str]) -> str:
 
 def main() -> int:
     """Do what is not done yet, and print the report."""
-    global THREADS  # noqa: PLW0603  # the option of the command
+    global THREADS, PRECISION  # noqa: PLW0603  # options of the command
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a folder or a name on the hub")
     parser.add_argument("--directory", type=Path, required=True)
@@ -197,8 +201,14 @@ def main() -> int:
     parser.add_argument("--held-out", type=int, default=256)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--precision",
+        choices=sorted(DTYPES),
+        default="fp32",
+        help="without a GPU; bf16 is several times faster on a CPU with AVX-512 BF16 or AMX (default: fp32)",
+    )
     options = parser.parse_args()
-    THREADS = options.threads
+    THREADS, PRECISION = options.threads, options.precision
     directory, steps, seed = options.directory.resolve(), options.steps, options.seed
     directory.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(THREADS)
@@ -219,7 +229,9 @@ def main() -> int:
         for label, folder in last.items():
             evaluations[label] = directory / f"eval-{arm}-{folder.name}"
             evaluate(str(folder), held_out, evaluations[label], label)
-    print(f"{steps} steps of {PROMPTS} prompts x {COMPLETIONS}, at most {TOKENS} tokens, LoRA, lr {LEARNING_RATE:g}")
+    precision = "" if torch.cuda.is_available() else f", {PRECISION}"
+    size = f"{PROMPTS} prompts x {COMPLETIONS}, at most {TOKENS} tokens"
+    print(f"{steps} steps of {size}, LoRA, lr {LEARNING_RATE:g}{precision}")
     print(f"level {level} of {len(LEVELS)}: {LEVELS[level][0]} operations with numbers up to {LEVELS[level][1]}")
     measured = ", ".join(f"{one}: {share:.0%}" for one, share in sorted(shares.items()))
     print(f"right samples by level: {measured or 'not measured'}\n")
