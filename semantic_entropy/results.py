@@ -83,10 +83,10 @@ class Provenance:
         replies_usage: the cost of these replies; None: no cost is known.
         estimators: the estimators of `Result.scores`, with the options that differ from their defaults.
         stopping_rule: the rule of `n="auto"` that ended the sampling; None: the number of responses was fixed.
-        model: the model that the caller declares for the responses that it passed; None: the caller declares none, or
-            a sampler drew the responses.
+        model: the model that the caller declares for its responses; None: undeclared, or a sampler drew them.
         calibration: the digest of the calibration that was applied; None: none was.
         claims_by: the function or sampler that found the claims that were scored; None: no claims were scored.
+        cut_off: the number of responses that ended at the token limit, as far as a sampler or the replies say so.
     """
 
     convention: str
@@ -113,6 +113,7 @@ class Provenance:
     model: str | None = None
     calibration: str | None = None
     claims_by: str | None = None
+    cut_off: int = 0
 
     @property
     def pairs(self) -> int:
@@ -378,9 +379,8 @@ def _usage_fields(usage: Usage) -> dict[str, Any]:
 def _provenance_fields(provenance: Provenance) -> dict[str, Any]:
     fields = {field.name: getattr(provenance, field.name) for field in dataclasses.fields(provenance)}
     usages = {name: _usage_fields(value) for name, value in fields.items() if isinstance(value, Usage)}
-    decided_by = [{"judge": each.judge, "pairs": each.pairs} for each in provenance.decided_by]
     plain = {"versions": dict(provenance.versions), "estimators": list(provenance.estimators)}
-    return {**fields, **usages, **plain, "decided_by": decided_by}
+    return {**fields, **usages, **plain, "decided_by": [dataclasses.asdict(each) for each in provenance.decided_by]}
 
 
 def _sample_fields(sample: Sample) -> dict[str, Any]:

@@ -44,6 +44,7 @@ class Origin(NamedTuple):
         model: the model; None: undeclared.
         prompts: the digest of the prompts of the sampler; None: it has none, or there is no sampler.
         replies_by: the model that replied to the prompts of estimators.
+        cut_off: the number of responses that ended at the token limit.
         (others): as in `Provenance`.
     """
 
@@ -61,6 +62,7 @@ class Origin(NamedTuple):
     model: str | None
     prompts: str | None
     replies_by: str | None = None
+    cut_off: int = 0
 
     @classmethod
     def of(cls, provenance: Provenance | Mapping[str, Any], responses: int | None = None) -> Self:
@@ -91,6 +93,7 @@ class Origin(NamedTuple):
             model=model or fields.get("model"),
             prompts=prompts,
             replies_by=describe_model(fields.get("replies_by"))[0],
+            cut_off=fields.get("cut_off", 0),
         )
 
 
@@ -270,6 +273,8 @@ class Conditions:
             found.append(f"only {n_valid} of {origin.responses} answers are valid")
         if is_doubted(answer, origin.extract):
             found.append(f"the answer {answer!r} may stand for a missing one")
+        if mostly_cut_off(origin.cut_off, origin.responses):
+            found.append(f"{origin.cut_off} of {origin.responses} responses were cut off at the token limit")
         return found
 
     def undeclared(self, other: Origin | Provenance | Mapping[str, Any]) -> str | None:
@@ -279,6 +284,11 @@ class Conditions:
             return None
         of = "of these responses" if self.model else "that the calibration was learned with"
         return f"the model {of} is undeclared: the calibration holds for one model only"
+
+
+def mostly_cut_off(cut_off: int, responses: int | None) -> bool:
+    """Whether more than half of the responses ended at the token limit: they look alike without their answers."""
+    return responses is not None and cut_off * 2 > responses
 
 
 @lru_cache(maxsize=256)
@@ -331,6 +341,9 @@ def _fields(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
     for name in texts:
         if not isinstance(fields.get(name), str):
             raise InputError(f"the field {name!r} of a provenance is {fields.get(name)!r:.80}; it must be a text")
+    cut_off = fields.get("cut_off", 0)  # older results lack it
+    if isinstance(cut_off, bool) or not isinstance(cut_off, int) or cut_off < 0:
+        raise InputError(f"the field 'cut_off' of a provenance is {cut_off!r:.80}; it must be a count")
     return fields
 
 

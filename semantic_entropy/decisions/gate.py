@@ -22,6 +22,7 @@ from typing import Any, Literal, get_args
 
 from semantic_entropy.clusters import is_doubted
 from semantic_entropy.decisions.calibration import Calibration
+from semantic_entropy.decisions.conditions import mostly_cut_off
 from semantic_entropy.decisions.stored_results import contradictions
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import one_line, plural, to_json_line
@@ -167,9 +168,10 @@ def _strictest(found: list[tuple[Action, str]], *numbers: float | None) -> Decis
 def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[str]:
     """Return the reasons why no decision can rest on a result, as phrases; empty: there is none.
 
-    There are five: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
+    There are six: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
     the time gives no answer, however equal the others are); a larger share of undecided pairs than `max_undecided`; an
-    entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None". The
+    entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None"; more than
+    half of the responses cut off at the token limit. The
     numbers of the result are compared with its labels, answers and pairs, so that a damaged row of a file is not
     believed.
 
@@ -193,4 +195,6 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[s
         reasons.append(f"the entropy is {'unknown' if math.isnan(result.entropy) else result.entropy}")
     if is_doubted(result.answer, result.provenance.extract):
         reasons.append(f"the answer {result.answer!r} may stand for a missing one")
+    if mostly_cut_off(cut := result.provenance.cut_off, n):
+        reasons.append(f"{cut} of {n} responses were cut off at the token limit: raise max_tokens")
     return reasons

@@ -191,6 +191,7 @@ def build_result(
             model=method.model,
             estimators=tuple([named.description for named, _ in estimates]),
             stopping_rule=group.stopping_rule,
+            cut_off=_n_cut_off(group),
         ),
         undecided=tuple(
             [Undecided(pair.left, pair.right, reason or "no reason given") for pair, reason in clustering.undecided]
@@ -366,13 +367,16 @@ def _placeholders(answers: Sequence[str | None], method: Method) -> list[str]:
     return [f"{many}: if it is an answer to this question, pass {WHOLE_TEXT}"]
 
 
+def _n_cut_off(group: Group) -> int:
+    return (group.cut_off or 0) + sum(sample.finish_reason == "length" for sample in group.samples or ())
+
+
 _LONGEST_BEGINNING, _SHARE_OF_SHORTEST = 40, 0.6  # characters, share: shorter common beginnings are usual
 
 
 def _cut_off(group: Group) -> list[str]:
     """Warn of responses that end at the token limit: they look alike, because their answers are missing."""
-    cut = (group.cut_off or 0) + sum(sample.finish_reason == "length" for sample in group.samples or ())
-    if cut:
+    if cut := _n_cut_off(group):
         many = f"{cut} of {len(group.responses)} responses were cut off at the token limit (finish_reason: length)"
         return [f"{many}, and their answers may be missing: raise the limit (max_tokens)"]
     if group.samples or len(group.responses) < 2:

@@ -70,6 +70,16 @@ def test_the_three_fields_are_in_the_json_and_come_back():
     assert not {"p_wrong", "flag", "threshold"} & measured().to_dict().keys()
 
 
+def cut_off(result):
+    return dataclasses.replace(result, provenance=dataclasses.replace(result.provenance, cut_off=3))
+
+
+@pytest.mark.parametrize("count", [-1, "3", True, None, 1.5])
+def test_a_count_of_cut_off_responses_that_is_no_count_is_an_error(count):
+    with pytest.raises(InputError, match="cut_off"):
+        Origin.of({**dataclasses.asdict(measured().provenance), "cut_off": count})
+
+
 @pytest.mark.parametrize(
     ("result", "warning"),
     [
@@ -77,6 +87,7 @@ def test_the_three_fields_are_in_the_json_and_come_back():
         (measured(["", "", "", ""]), "0 valid answers: nothing to compare"),
         (measured(["Paris", "Paris", "", "", ""]), "only 2 of 5 answers are valid"),
         (measured(["None"] * 4), "the answer 'None' may stand for a missing one"),
+        (cut_off(measured()), "3 of 4 responses were cut off at the token limit"),
         (dataclasses.replace(measured(), scores={"discrete": math.nan}), "the score 'discrete' is not known"),
         (dataclasses.replace(measured(), scores={}), "the score 'discrete' is not known"),
         (dataclasses.replace(measured(), scores={"discrete": -math.inf}), "the score 'discrete' is not known"),

@@ -61,6 +61,22 @@ def test_a_certain_answer_is_allowed_and_the_reason_has_the_numbers():
     assert json.loads(decision.to_json()) == {**dataclasses.asdict(decision), "reasons": [expected]}
 
 
+def replies(text, finish_reason, n):
+    return [{"choices": [{"message": {"content": text}, "finish_reason": finish_reason}]}] * n
+
+
+FINISHED = replies("Let us see. The river is the", "stop", 2)
+CUT_OFF = replies("Let us see. The river is the", "length", 3) + FINISHED[:1]
+
+
+def test_responses_without_their_end_are_counted_and_nothing_rests_on_them():
+    cut, half = estimate(CUT_OFF), estimate([*CUT_OFF[:2], *FINISHED])
+    assert (cut.entropy, cut.provenance.cut_off, half.provenance.cut_off) == (0, 3, 2)
+    assert why_unusable(cut) == ["3 of 4 responses were cut off at the token limit: raise max_tokens"]
+    assert why_unusable(half) == []
+    assert Result.from_dict(json.loads(cut.to_json())).provenance.cut_off == 3
+
+
 def with_warning(result):
     return dataclasses.replace(result, warnings=("2 of 4 responses were cut off",))
 
@@ -84,6 +100,8 @@ def with_warning(result):
         (measured(["Paris", "", "", ""]), CERTAIN, "defer", "1 of 4 answers is valid"),
         (measured(SPLIT, equivalence=lambda left, right: None), CERTAIN, "defer", "6 of 6 pairs undecided (100%)"),
         (dataclasses.replace(measured(), scores={}), CERTAIN, "defer", "p(wrong) is not known"),
+        (measured(CUT_OFF), CERTAIN, "defer", "3 of 4 responses were cut off at the token limit"),
+        (measured([*CUT_OFF[:2], *FINISHED]), CERTAIN, "warn", "2 of 4 responses were cut off at the token limit"),
     ],
 )
 def test_each_action_has_its_reason_first(result, calibration, action, reason):
