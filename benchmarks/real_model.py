@@ -191,7 +191,7 @@ def curve(directory: Path, arms: Sequence[str]) -> str:
 
 def main() -> int:
     """Do what is not done yet, and print the report."""
-    global THREADS, PRECISION  # noqa: PLW0603  # options of the command
+    global THREADS, PRECISION  # options of the command
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a folder or a name on the hub")
     parser.add_argument("--directory", type=Path, required=True)

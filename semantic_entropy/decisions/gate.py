@@ -170,10 +170,9 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[s
 
     There are six: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
     the time gives no answer, however equal the others are); a larger share of undecided pairs than `max_undecided`; an
-    entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None"; more than
-    half of the responses cut off at the token limit. The
-    numbers of the result are compared with its labels, answers and pairs, so that a damaged row of a file is not
-    believed.
+    entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None"; more
+    than half of the responses cut off at the token limit. The numbers of the result are compared with its labels,
+    answers and pairs, so that a damaged row of a file is not believed.
 
     Args:
         result: the result of one group.
