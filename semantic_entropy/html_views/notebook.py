@@ -6,10 +6,12 @@ Answers are untrusted text, and are escaped. The text has the colour of the note
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, NamedTuple
 
+from semantic_entropy.html_views.word_notice import Compared, word_notice
 from semantic_entropy.plain_text import one_line, plural, shorten
 
 COLOURS = ("#1f5fa8", "#b4491d", "#2b7a3f", "#8a3d8f", "#806200", "#0f727a", "#b0305c", "#5b5f66")
@@ -64,7 +66,11 @@ def meanings_in(fields: Mapping[str, Any]) -> str:
 def result_html(fields: Mapping[str, Any]) -> str:
     """Return the HTML of a result, given as `Result.to_dict()`."""
     found, size = meanings(fields), len(fields["answers"])
-    lines = [f"<div><b>{_headline(fields)}</b></div>", _bar(found)]
+    lines = []
+    if long := fields.get("long_answer"):
+        whole = "<div style='margin-top:8px'><small>the responses as wholes:</small></div>"
+        lines += [sentences_html(long), whole]
+    lines += [f"<div><b>{_headline(fields)}</b></div>", _bar(found)]
     rows = [
         f"<tr><td {_CELL}>{_mark(meaning)}</td><td {_CELL}>{_percent(meaning.share)}</td>"
         f"<td {_CELL}>{len(meaning.indices)} of {size}</td><td {_CELL}>{_answer(meaning.answer)}</td></tr>"
@@ -73,9 +79,7 @@ def result_html(fields: Mapping[str, Any]) -> str:
     if len(found) > _MOST_MEANINGS:
         rows.append(f"<tr><td></td><td {_CELL} colspan=3>and {len(found) - _MOST_MEANINGS} more</td></tr>")
     lines.append(f"<table style='margin:4px 0'>{''.join(rows)}</table>")
-    if fields.get("long_answer"):
-        lines.append(sentences_html(fields["long_answer"]))
-    lines += [f"<div>&#9888; {_text(warning)}</div>" for warning in fields["warnings"]]
+    lines += [f"<div>&#9888; {_text(warning)}</div>" for warning in (*fields["warnings"], *_notices(fields))]
     if "flag" in fields:
         verdict = "flagged: do not answer with this" if fields["flag"] else "not flagged"
         chance = "unknown" if fields["p_wrong"] is None else f"{fields['p_wrong']:.1%}"
@@ -102,11 +106,12 @@ def sentences_html(answer: Mapping[str, Any]) -> str:
             text = f'<mark style="{_DOUBT}">{text}</mark> <small>({_text(title)})</small>'
         parts.append(f'<span title="{title}">{text}</span>')
     if len(sentences) > _MOST_SENTENCES:
-        parts.append(f"and {len(sentences) - _MOST_SENTENCES} more")
+        rest = sentences[_MOST_SENTENCES:]
+        parts.append(f"and {len(rest):,} more, {sum(each['doubtful'] for each in rest):,} of them doubtful")
     count, score = plural(len(sentences), answer["unit"]), _number(answer["uncertainty"])
     by = f"; claims by {answer['claims_by']}" if answer["claims_by"] else ""
     marked = f"marked: fewer than half of the samples support it (support: {answer['support']}{by})"
-    head = f"<small>{_text(f'{count}, uncertainty {score}; {marked}')}</small>"
+    head = f"<b>{_text(f'{count}, uncertainty {score}')}</b> <small>{_text(marked)}</small>"
     if answer["unit"] == "sentence":
         return f"<div>{head}<br>{'<br>'.join(parts)}</div>"
     claims = "".join(f"<li>{part}</li>" for part in parts)
@@ -114,19 +119,28 @@ def sentences_html(answer: Mapping[str, Any]) -> str:
 
 
 def batch_html(results: Sequence[Mapping[str, Any]], headline: str) -> str:
-    """Return the HTML of a batch: the headline, and its most uncertain results; an unknown entropy is the first."""
+    """Return the HTML of a batch: the headline, and its most uncertain results; an unknown uncertainty is the first.
 
-    def key(i: int) -> tuple[float, int]:
-        entropy = results[i]["entropy"]
-        return (float("-inf") if entropy is None else -entropy, i)
+    Long answers are ordered by the uncertainty of their sentences. If only some are long, the entropy of the others is
+    divided by its maximum, as in a report.
+    """
+    long = [result.get("long_answer") for result in results]
+    name = "entropy" if not any(long) else "unsupported" if all(long) else "uncertainty"
 
-    order = sorted(range(len(results)), key=key)
-    rows = [
-        f"<tr><td {_CELL}>{i}</td><td {_CELL}>{_number(results[i]['entropy'])}</td>"
-        f"<td {_CELL}>{_bar(meanings(results[i]))}</td><td {_CELL}>{_answer(results[i]['answer'])}</td></tr>"
-        for i in order[:_MOST_RESULTS]
+    scores: list[float | None] = [
+        result["scores"].get("unsupported", answer["uncertainty"])
+        if answer
+        else result["entropy" if name == "entropy" else "normalized"]
+        for result, answer in zip(results, long, strict=True)
     ]
-    heads = "".join(f"<th {_CELL}>{name}</th>" for name in ("#", "entropy", "meanings", "answer"))
+    keys = [-math.inf if value is None else -value for value in scores]
+    rows = [
+        f"<tr><td {_CELL}>{i}</td><td {_CELL}>{_number(scores[i])}</td><td {_CELL}>{_agreement(results[i])}</td>"
+        f"<td {_CELL}>{_answer((long[i] or results[i])['answer'])}</td></tr>"
+        for i in sorted(range(len(results)), key=keys.__getitem__)[:_MOST_RESULTS]
+    ]
+    seen = "meanings" if not any(long) else "doubtful" if all(long) else "meanings, or doubtful"
+    heads = "".join(f"<th {_CELL}>{head}</th>" for head in ("#", name, seen, "answer"))
     shown = "" if len(results) <= _MOST_RESULTS else f" The {_MOST_RESULTS} most uncertain:"
     more = (
         ""
@@ -136,6 +150,22 @@ def batch_html(results: Sequence[Mapping[str, Any]], headline: str) -> str:
     table = f"<table style='margin:4px 0'><tr>{heads}</tr>{''.join(rows)}</table>" if results else ""
     lines = "<br>".join(map(_text, headline.splitlines()))
     return f"<div><b>{lines}</b>{shown}{table}{more}</div>"
+
+
+def _agreement(fields: Mapping[str, Any]) -> str:
+    """Return the meanings of a result as a bar; of a long answer, how many sentences are doubtful."""
+    long = fields.get("long_answer")
+    if not long:
+        return _bar(meanings(fields))
+    doubtful = sum(sentence["doubtful"] for sentence in long["sentences"])
+    return f"{doubtful:,} of {plural(len(long['sentences']), long['unit'])}"
+
+
+def _notices(fields: Mapping[str, Any]) -> list[str]:
+    long = fields.get("long_answer") or {}
+    judge = fields["provenance"]["equivalence"]
+    notice = word_notice([Compared(judge, fields["answers"], long.get("support"), long.get("unit", "sentence"))])
+    return [notice] if notice else []
 
 
 def _headline(fields: Mapping[str, Any]) -> str:

@@ -5,8 +5,9 @@
 
 The modules are: `scored_rows` (reads the rows of a file, results, or rows of the caller), `findings` (which rows to
 check first and why, bands, totals), `curves` (how well the scores find wrong answers, where rows have labels),
-`row_fields` and `report_page` (the data and the file), and `terminal` (one question in the terminal). `page.html`,
-`page.css` and the scripts are the page without data. `import semantic_entropy` does not import this folder.
+`least_supported` (sentences of long answers), `row_fields` and `report_page` (the data and the file), and `terminal`
+(one question in the terminal). `page.html`, `page.css` and the scripts are the page without data. `import
+semantic_entropy` does not import this folder.
 """
 
 from semantic_entropy.report.report_page import ReportSummary, report_html, write_report

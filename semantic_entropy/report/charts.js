@@ -52,7 +52,7 @@ function histogramChart() {
   const labelled = right.some(Boolean) || wrong.some(Boolean);
   const x = scale(edges[0], edges.at(-1), LEFT, WIDTH - RIGHT);
   const y = scale(0, Math.max(...totals), HEIGHT - BOTTOM, TOP);
-  const unit = DATA.score === "p_wrong" ? "p(wrong)" : "entropy in nats";
+  const unit = SCORE_UNIT;
   const parts = [
     svg("defs", {}, svg("pattern", { id: "stripes", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" },
       svg("rect", { class: "wrong-fill", width: 6, height: 6 }), svg("line", { class: "wrong-line", x1: 0, y1: 0, x2: 0, y2: 6 }))),
@@ -77,7 +77,7 @@ function histogramChart() {
   const heads = ["from", "to", "questions", ...(labelled ? ["right", "wrong"] : [])];
   const lines = totals.map((total, i) => [fixed(edges[i], 2), fixed(edges[i + 1], 2), total, ...(labelled ? [right[i], wrong[i]] : [])]);
   const text = labelled ? "Wrong answers should stand further to the right." : "Questions further to the right are more uncertain.";
-  return figure(`${DATA.score === "p_wrong" ? "p(wrong)" : "Entropy"} of the questions`, text, parts, heads, lines, legend);
+  return figure(`${SCORE_NAME} of the questions`, text, parts, heads, lines, legend);
 }
 
 function pathOf(points, x, y) {

@@ -15,6 +15,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from semantic_entropy.report.findings import RankScore, score_of
 from semantic_entropy.report.scored_rows import ReportRow, known
 
 MOST_POINTS = 200  # of a curve: more cannot be seen on a screen
@@ -24,12 +25,12 @@ _RESAMPLES = 1000  # as in `evaluate`
 _SHOWN_METRICS = ("auroc", "aurac", "prr", "accuracy@80%", "accuracy@90%", "brier", "ece")
 
 
-def labelled_curves(rows: Sequence[ReportRow], ranked_by: str) -> dict[str, Any] | None:
+def labelled_curves(rows: Sequence[ReportRow], ranked_by: RankScore) -> dict[str, Any] | None:
     """Return the metrics of all scores and the curves of each; None: there are no wrong or no right labelled answers.
 
     Args:
         rows: the rows of the report.
-        ranked_by: "entropy" or "p_wrong": this score is the first one, and the reference of the others.
+        ranked_by: the score of the ranking: it is the first one, and the reference of the others.
     """
     labelled = [row for row in rows if row.wrong is not None]
     wrong = [bool(row.wrong) for row in labelled]
@@ -139,13 +140,14 @@ def thinned(x: Sequence[float], y: Sequence[float]) -> list[list[float]]:
     return [[round(x[i], 4), round(y[i], 4)] for i in kept]
 
 
-def _scores(rows: Sequence[ReportRow], ranked_by: str) -> dict[str, list[float]]:
+def _scores(rows: Sequence[ReportRow], ranked_by: RankScore) -> dict[str, list[float]]:
     """Return the values of all scores; the score of the ranking is first."""
     names = dict.fromkeys(name for row in rows for name in row.result.scores)
     for row in rows:  # the entropy is one of the scores, under the name of its estimator
         if ranked_by == "entropy":
             names.pop(row.result.provenance.estimator, None)
-    columns = {ranked_by: [_number(getattr(row.result, ranked_by, None)) for row in rows]}
+    columns: dict[str, list[float]] = {ranked_by: [_number(score_of(row.result, ranked_by)) for row in rows]}
+    names.pop(ranked_by, None)
     columns |= {name: [_number(row.result.scores.get(name)) for row in rows] for name in names}
     return columns
 

@@ -2,13 +2,31 @@
 // Elements of the page. A text of the data is only ever a text node or the value of a harmless attribute.
 
 const DATA = JSON.parse(document.getElementById("data").textContent);
+// Long answers are measured by their sentences, or claims; short ones by their meanings. A report can have both.
+const KIND = DATA.totals.long === 0 ? "short" : DATA.totals.long === DATA.totals.rows ? "long" : "mixed";
+const UNITS = `${DATA.totals.unit}s`;
 const BANDS = {
-  agree: ["All agree", "every response means the same"],
-  majority: ["Majority", "one meaning has more than half"],
-  split: ["No majority", "no meaning has more than half"],
-  unknown: ["Nothing to compare", "fewer than two valid answers"],
-};
-const SCORE_NAME = DATA.score === "p_wrong" ? "p(wrong)" : "Entropy";
+  short: {
+    agree: ["All agree", "every response means the same"],
+    majority: ["Majority", "one meaning has more than half"],
+    split: ["No majority", "no meaning has more than half"],
+    unknown: ["Nothing to compare", "fewer than two valid answers"],
+  },
+  long: {
+    agree: ["All supported", `no ${DATA.totals.unit} is doubtful`],
+    majority: ["Mostly supported", `fewer than half of the ${UNITS} are doubtful`],
+    split: ["Mostly doubtful", `half of the ${UNITS} or more are doubtful`],
+    unknown: ["Unknown", "too few samples, or none is decided"],
+  },
+  mixed: {
+    agree: ["All agree", `one meaning, or no doubtful ${DATA.totals.unit}`],
+    majority: ["Majority", `more than half mean the same; or fewer than half of the ${UNITS} are doubtful`],
+    split: ["No majority", `no meaning has more than half; or half of the ${UNITS} or more are doubtful`],
+    unknown: ["Unknown", "nothing can be compared"],
+  },
+}[KIND];
+const SCORE_NAME = { p_wrong: "p(wrong)", entropy: "Entropy", unsupported: "Unsupported", uncertainty: "Uncertainty" }[DATA.score];
+const SCORE_UNIT = { p_wrong: "p(wrong)", entropy: "entropy in nats", unsupported: "unsupported, 0 to 1", uncertainty: "unsupported, or share of the maximal entropy" }[DATA.score];
 // What a calibration or a gate decided, from the best to the worst.
 const ACTIONS = {
   passed: "not flagged", allow: "allow", warn: "allow, with a warning", defer: "defer: check it", flagged: "flagged: do not answer with this", block: "block",
@@ -83,6 +101,11 @@ function mark(group) {
 
 // The shares of the meanings as one bar with letters.
 function shareBar(row) {
+  if (row.long) return sentenceBar(row);
+  return meaningBar(row);
+}
+
+function meaningBar(row) {
   const groups = meanings(row);
   const told = groups.map((group) => `${group.answer === null ? "no valid answer" : group.name} ${percent(group.share)}`);
   const most = 12;

@@ -1,53 +1,59 @@
 """What a report says about rows: how far the responses agree, which rows to check first, and why.
 
 A row is in one of four bands, which need no threshold. n is the number of responses that count, m the size of the
-largest meaning:
+largest meaning. For a long answer, n is the number of its sentences, m that of the sentences that are not doubtful:
 
-    agree       one meaning
+    agree       one meaning; no sentence is doubtful
     majority    m > n / 2
     split       m <= n / 2
-    unknown     fewer than two valid answers: nothing can be compared
+    unknown     fewer than two valid answers: nothing can be compared; the uncertainty of a long answer is unknown
 
-Rows are ranked by p(wrong) if they are calibrated, else by the entropy (nats): the most uncertain row is first. Among
-equal values, the row whose largest meaning has the smaller share is first, then the order of the file; the report says
-how many rows are equal in both. A row in the band `unknown` is not in the ranking; the report counts these rows beside
-the list, because there is no answer to check.
+Rows are ranked by the first of these scores that applies; the most uncertain row is first:
 
-Judges that compare words and numbers find equal meanings of short answers. Of long answers they find equal wordings, so
-a report of long answers says it (`compared_by_words`).
+    p_wrong       p(wrong), if a row is calibrated
+    unsupported   the score of `unsupported`, if all rows have a long answer: the mean uncertainty of its sentences
+    uncertainty   if some rows have a long answer: `unsupported` for them, entropy / ln n (`normalized`) for the others
+    entropy       the entropy (nats)
+
+`unsupported` and `normalized` are both 0 if the samples agree and 1 if no sample agrees with another one. They are
+different measures, so a report of both kinds says it. Among equal values, the row with the smaller m / n is first, then
+the order of the file; the report says how many rows are equal in both. A row in the band `unknown` is not in the
+ranking; the report counts these rows beside the list, because there is no answer to check.
 """
 
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from semantic_entropy.decisions import why_unusable
-from semantic_entropy.plain_text import plural
+from semantic_entropy.html_views.word_notice import Compared, word_notice
+from semantic_entropy.long_answers import LongAnswer
+from semantic_entropy.plain_text import plural, shorten
 from semantic_entropy.report.scored_rows import ReportRow, known
 from semantic_entropy.results import Result
 from semantic_entropy.types import Usage
 
 Band = Literal["agree", "majority", "split", "unknown"]
 BANDS: tuple[Band, ...] = get_args(Band)
-_WORD_JUDGES = ("exact", "ngram", "text")
-_SHORT = 10  # words of an answer: a name, a number, a phrase
+RankScore = Literal["p_wrong", "unsupported", "uncertainty", "entropy"]
+_QUOTED = 120  # characters of a sentence in a reason
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseAgreement:
-    """How far the responses of a row agree.
+    """How far the responses of a row agree, or how far the samples support its long answer.
 
     Attributes:
         band: see the module.
-        largest: the number of responses with the largest meaning.
-        counted: the number of responses that count: all, except answers that were dropped.
+        largest: the number of responses with the largest meaning; the number of sentences that are not doubtful.
+        counted: the number of responses that count: all, except answers that were dropped; the number of sentences.
         meanings: the number of meanings; an invalid answer has none.
         invalid: the number of responses that count and have no valid answer.
+        sentences: the reason of a long answer; None: the answer is short.
     """
 
     band: Band
@@ -55,10 +61,13 @@ class ResponseAgreement:
     counted: int
     meanings: int
     invalid: int
+    sentences: str | None = None
 
     @classmethod
     def of(cls, result: Result) -> ResponseAgreement:
-        """Return the agreement of the responses of a result."""
+        """Return the agreement of the responses of a result; of a long answer, the support of its sentences."""
+        if result.long_answer is not None:
+            return cls._of_sentences(result.long_answer)
         valid = [cluster.size for cluster in result.clusters if cluster.representative is not None]
         counted, largest = sum(cluster.size for cluster in result.clusters), max(valid, default=0)
         if result.n_valid < 2:
@@ -69,7 +78,21 @@ class ResponseAgreement:
             band = "majority" if largest * 2 > counted else "split"
         return cls(band, largest, counted, len(valid), counted - sum(valid))
 
+    @classmethod
+    def _of_sentences(cls, answer: LongAnswer) -> ResponseAgreement:
+        counted, doubtful = len(answer.sentences), sum(sentence.doubtful for sentence in answer.sentences)
+        if math.isnan(answer.uncertainty):
+            band: Band = "unknown"
+        elif not doubtful:
+            band = "agree"
+        else:
+            band = "majority" if doubtful * 2 < counted else "split"
+        supported = counted - doubtful
+        return cls(band, supported, counted, 0, answer.invalid, _sentence_reason(answer, doubtful))
+
     def __str__(self) -> str:
+        if self.sentences is not None:
+            return self.sentences
         if self.band == "unknown":
             return f"{plural(self.largest, 'valid answer')} in {plural(self.counted, 'response')}: nothing to compare"
         if self.band == "agree":
@@ -84,6 +107,18 @@ class ResponseAgreement:
         rest = [plural(self.meanings - 1, "other meaning")] * (self.meanings > 1)
         rest += [f"{self.invalid} without a valid answer"] * (self.invalid > 0)
         return f"{only}{self.largest} of {self.counted} responses mean the same; the rest: {', '.join(rest)}"
+
+
+def _sentence_reason(answer: LongAnswer, doubtful: int) -> str:
+    """Return how many sentences are doubtful, and how many samples support the least supported one."""
+    if not answer.sentences:
+        return f"no {answer.unit} is known: nothing to compare"
+    worst = answer.least_supported[0]
+    unit = answer.unit if len(answer.sentences) == 1 else f"{answer.unit}s"
+    found = f"{doubtful} of {len(answer.sentences):,} {unit} {'is' if doubtful == 1 else 'are'} doubtful"
+    by = f"supported by {worst.supported_by} of {plural(answer.samples, 'sample')}"
+    by += " (too few are decided)" if worst.unknown and answer.samples > answer.invalid else ""
+    return f"{found}; \u201c{shorten(worst.text, _QUOTED)}\u201d is {by}"
 
 
 def reasons(row: ReportRow, agreement: ResponseAgreement) -> list[str]:
@@ -146,30 +181,39 @@ def _rank_keys(rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement
 
 
 def compared_by_words(rows: Iterable[ReportRow]) -> str | None:
-    """Return a warning if a judge that compares words compared long answers; None: there is no such judge."""
-    lengths: dict[str, list[int]] = {}
-    for row in rows:
-        judge = row.result.provenance.equivalence.partition("(")[0]
-        if judge in _WORD_JUDGES:
-            lengths.setdefault(judge, []).extend(len(answer.split()) for answer in row.result.answers if answer)
-    medians = {judge: int(statistics.median(each)) for judge, each in lengths.items() if each}
-    judge = max(medians, key=lambda name: medians[name], default="")
-    if not judge or medians[judge] <= _SHORT:
-        return None
-    return (
-        f"The judge {judge} compares words and numbers, and half of the answers have {medians[judge]} words or more. "
-        "Answers that say the same in other words count as different: use a judge that has a model, such as nli."
+    """Return a notice if a judge that compares words compared long answers or sentences; None: no such judge did."""
+    results = (row.result for row in rows)
+    return word_notice(
+        Compared(
+            result.provenance.equivalence,
+            result.answers,
+            result.long_answer.support if result.long_answer else None,
+            result.long_answer.unit if result.long_answer else "sentence",
+        )
+        for result in results
     )
 
 
-def rank_score(rows: Iterable[ReportRow]) -> str:
-    """Return the score that rows are ranked by: "p_wrong" if a row has it, else "entropy"."""
-    return "p_wrong" if any(getattr(row.result, "p_wrong", None) is not None for row in rows) else "entropy"
+def rank_score(rows: Iterable[ReportRow]) -> RankScore:
+    """Return the score that rows are ranked by, see the module."""
+    results = [row.result for row in rows]
+    if any(result.p_wrong is not None for result in results):
+        return "p_wrong"
+    long = sum(result.long_answer is not None for result in results)
+    return "entropy" if not long else "unsupported" if long == len(results) else "uncertainty"
 
 
-def score_of(result: Result, score: str) -> float | None:
+def score_of(result: Result, score: RankScore) -> float | None:
     """Return the value of the score that rows are ranked by; None: not known."""
-    return known(getattr(result, score, None))
+    if score == "p_wrong":
+        return known(result.p_wrong)
+    if score == "entropy":
+        return known(result.entropy)
+    if result.long_answer is None:
+        return known(result.normalized) if score == "uncertainty" else None
+    return known(
+        result.scores.get("unsupported", result.long_answer.uncertainty)
+    )  # the mean, or with `max` the highest
 
 
 def totals(rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement]) -> dict[str, Any]:
@@ -179,12 +223,19 @@ def totals(rows: Sequence[ReportRow], agreements: Sequence[ResponseAgreement]) -
     bands = Counter(agreement.band for agreement in agreements)
     labelled = [row.wrong for row in rows if row.wrong is not None]
     provenances = [row.result.provenance for row in rows]
+    answers = [row.result.long_answer for row in rows if row.result.long_answer]
+    uncertainties = [each for answer in answers if (each := known(answer.uncertainty)) is not None]
     return {
         "rows": len(rows),
         "responses": sum(len(row.responses) for row in rows),
         "entropy": _mean(entropies),
         "normalized": _mean(normalized),
         "bands": {band: bands[band] for band in BANDS},
+        "long": len(answers),
+        "unit": "claim" if answers and all(answer.unit == "claim" for answer in answers) else "sentence",
+        "unsupported": _mean(uncertainties),
+        "sentences": sum(len(answer.sentences) for answer in answers),
+        "doubtful": sum(each.doubtful for answer in answers for each in answer.sentences),
         "labelled": len(labelled),
         "wrong": sum(labelled),
         "wrong_agree": sum(bool(r.wrong) and a.band == "agree" for r, a in zip(rows, agreements, strict=True)),
@@ -229,7 +280,12 @@ def _mean(values: Sequence[float]) -> float | None:
 
 
 def _repeats(warning: str, found: Sequence[str]) -> bool:
-    """Whether a warning says again that nothing can be compared, or how many responses have no valid answer."""
+    """Whether a warning says again that nothing can be compared, or how many responses have no valid answer.
+
+    That the entropy of long answers says little is a warning for those who read the entropy: here, the sentences rank.
+    """
     said = " ".join(found)
+    if "compared as wholes, long answers seldom mean the same" in warning:
+        return True
     is_count = "answers are invalid (" in warning and "without a valid answer" in said
     return is_count or ("nothing to compare" in warning and "nothing to compare" in said)

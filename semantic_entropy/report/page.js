@@ -6,8 +6,10 @@ function overall() {
   byId("title").textContent = DATA.title;
   const { judges } = DATA.totals;
   const judge = judges.length === 1 ? `, compared by the judge ${judges[0][0]}` : `, compared by ${judges.length} judges`;
-  byId("made").textContent = `Semantic entropy of ${plural(responses, "response")} to ${plural(rows, "question")}${judge} · made ${DATA.made} by semantic-entropy ${DATA.version}`;
-  const sentences = [bands.split
+  const what = { short: "Semantic entropy", long: `Support of the ${UNITS}`, mixed: `Semantic entropy, and support of the ${UNITS} of ${plural(DATA.totals.long, "long answer")},` }[KIND];
+  byId("made").textContent = `${what} of ${plural(responses, "response")} to ${plural(rows, "question")}${judge} · made ${DATA.made} by semantic-entropy ${DATA.version}`;
+  if (KIND !== "short") byId("overall-title").textContent = KIND === "long" ? "How far the samples support the answers" : "How far the responses agree, and support the long answers";
+  const sentences = KIND !== "short" ? longLead() : [bands.split
     ? `${count(bands.split)} of ${plural(rows, "question")} (${percent(bands.split / rows)}) have no majority: check these answers before you use them.`
     : rows > bands.unknown
       ? `In each of the ${plural(rows - bands.unknown, "question")} that can be compared, more than half of the responses mean the same.`
@@ -23,12 +25,27 @@ function overall() {
   const tile = (title, value, note = "") => element("div", {}, element("dt", {}, title), element("dd", {}, value, note && element("small", {}, ` ${note}`)));
   const auroc = DATA.labelled?.scores[0].metrics.auroc;
   byId("tiles").append(
-    tile("Mean entropy (0: all agree)", `${fixed(entropy, 2)} nats`, `${percent(normalized)} of the maximum`),
+    KIND !== "short" ? tile("Mean unsupported share of the long answers", fixed(DATA.totals.unsupported, 2), `(0: the samples support every ${DATA.totals.unit})`) : "",
+    KIND !== "long" ? tile("Mean entropy (0: all agree)", `${fixed(entropy, 2)} nats`, `${percent(normalized)} of the maximum`) : "",
     labelled ? tile("Labelled right", percent(1 - wrong / labelled), `of ${count(labelled)}`) : "",
     auroc ? tile("A wrong answer ranks above a right one", `in ${percent(auroc[0])} of pairs`, `AUROC${auroc[1] === null ? "" : `, 95% interval ${fixed(auroc[1], 2)} to ${fixed(auroc[2], 2)}`}`) : "",
     tile("Questions with warnings", count(DATA.rows.filter((row) => row.why.length > 1).length)),
     DATA.totals.undecided ? tile("Undecided pairs", percent(DATA.totals.undecided / DATA.totals.pairs), `of ${count(DATA.totals.pairs)}`) : "",
     DATA.totals.costs.map(([title, cost]) => tile(`Cost of ${title}`, cost)));
+}
+
+// The sentences that a report with long answers opens with.
+function longLead() {
+  const { rows, bands, long, sentences, doubtful } = DATA.totals;
+  const of = KIND === "long" ? plural(rows, "answer") : plural(rows, "question");
+  const which = KIND === "long" ? `half of the ${UNITS} or more are doubtful` : `no meaning has a majority, or half of the ${UNITS} of a long answer or more are doubtful`;
+  const first = bands.split
+    ? `In ${count(bands.split)} of ${of} (${percent(bands.split / rows)}), ${which}: check these answers before you use them.`
+    : rows > bands.unknown
+      ? `In none of ${plural(rows - bands.unknown, "question")} that can be compared, ${which}.`
+      : "Nothing can be compared: every uncertainty is unknown.";
+  const second = sentences ? `${count(doubtful)} of ${plural(sentences, DATA.totals.unit)} in ${plural(long, "long answer")} (${percent(doubtful / sentences)}) are doubtful: fewer than half of the samples support them, or it is unknown how many do.` : "";
+  return [first, second];
 }
 
 function firstCard(i) {
@@ -40,14 +57,15 @@ function firstCard(i) {
     button.setAttribute("aria-expanded", String(!opened));
     if (opened) opened.remove();
     else card.append(element("div", { class: "opened" }, detail(row)));
-  } }, "All responses", element("span", { class: "hidden-text" }, ` to question ${row.rank + 1}`));
+  } }, row.long ? `All ${row.long.unit}s and responses` : "All responses", element("span", { class: "hidden-text" }, ` to question ${row.rank + 1}`));
   card.append(
     element("div", {},
       shown("p", row.question ?? row.id, { class: "question clamp two" }),
-      row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, `Answer (${row.largest} of ${row.counted}):`), labelChip(row, "labelled "), " ", shown("bdi", row.answer)),
+      row.answer !== null && element("p", { class: "clamp two" }, element("span", { class: "label" }, row.long ? "Answer:" : `Answer (${row.largest} of ${row.counted}):`), labelChip(row, "labelled "), " ",
+        row.long ? markedAnswer(row, "bdi", {}, LONGEST_CUT) : shown("bdi", row.answer)),
       element("p", { class: "why clamp two" }, element("span", { class: "label" }, "Why:"), main, notes.length > 0 && ` · ${notes.join(" · ")}`)),
     element("div", { class: "facts" }, shareBar(row),
-      element("span", {}, DATA.score === "p_wrong" ? `p(wrong) ${percent(row.score)}` : `entropy ${fixed(row.entropy, 2)}`),
+      element("span", {}, DATA.score === "p_wrong" ? `p(wrong) ${percent(row.score)}` : row.long ? `unsupported ${fixed(row.score, 2)}` : `entropy ${fixed(row.entropy, 2)}`),
       decisionChip(row), button));
   return card;
 }
@@ -63,14 +81,19 @@ function checkFirst() {
     more.hidden = end === ranked.length;
   }
   add(DATA.first);
-  const by = DATA.score === "p_wrong" ? "by the calibrated probability that the answer is wrong" : "by semantic entropy";
+  const by = {
+    p_wrong: "by the calibrated probability that the answer is wrong",
+    entropy: "by semantic entropy",
+    unsupported: `by the estimator unsupported: how little the other samples support the ${UNITS} of the answer, from 0 to 1`,
+    uncertainty: `long answers by the estimator unsupported (how little the samples support their ${UNITS}), short ones by their semantic entropy as a share of its maximum. Both are from 0 to 1, and different measures: the filter “Answers” shows each kind by itself`,
+  }[DATA.score];
   const equal = DATA.equal ? ` ${plural(DATA.equal, "question")} are as uncertain as number ${DATA.first}: equal ones are in the order of the file.` : "";
   byId("first-note").textContent = ranked.length ? `The most uncertain answers, ${by}.${equal}` : "No question has responses that disagree.";
   byId("first-more").append(more);
   const unknown = DATA.totals.bands.unknown;
   if (unknown) {
     byId("first-more").append(" ", element("button", { type: "button", onclick: () => { showOnly({ band: "unknown" }); byId("all").scrollIntoView(); } },
-      `Also look at ${plural(unknown, "question")} with fewer than two valid answers: their uncertainty is unknown`));
+      `Also look at ${plural(unknown, "question")} ${KIND === "short" ? "with fewer than two valid answers: their uncertainty is unknown" : "whose uncertainty is unknown"}`));
   }
 }
 
@@ -106,12 +129,13 @@ function method() {
   const { rows, problems, unmeasured } = DATA.left_out;
   if (unmeasured) byId("method-body").append(element("p", { class: "notice" }, `${plural(unmeasured, "row")} of the input could not be measured and have no result: see the file of bad rows beside the source.`));
   if (rows) byId("method-body").append(element("div", { class: "notice" }, `Left out: ${plural(rows, "row")} without a usable result.`, list("The first of them", problems)));
-  byId("method-body").append(element("p", { class: "quiet" }, "Entropy is in nats: 0 if all responses mean the same, ln n if n responses have n meanings. Each question shows its own method when it is opened."));
+  byId("method-body").append(KIND !== "short" && element("p", { class: "quiet" }, `The uncertainty of a ${DATA.totals.unit} is 1 minus the mean support of the samples, from 0 to 1. That of a long answer is the mean over its ${UNITS}, or the highest if the rows were measured with roll_up=max.`), element("p", { class: "quiet" }, "Entropy is in nats: 0 if all responses mean the same, ln n if n responses have n meanings. Each question shows its own method when it is opened."));
 }
 
 overall();
 filters();
 checkFirst();
+leastSupported();
 charts();
 refresh();
 method();

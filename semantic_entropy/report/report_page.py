@@ -23,6 +23,7 @@ from semantic_entropy.io import InputOptions
 from semantic_entropy.plain_text import one_line, plural, shorten, to_json_value
 from semantic_entropy.report.curves import histogram, labelled_curves
 from semantic_entropy.report.findings import (
+    RankScore,
     ResponseAgreement,
     compared_by_words,
     equally_uncertain,
@@ -32,13 +33,20 @@ from semantic_entropy.report.findings import (
     score_of,
     totals,
 )
-from semantic_entropy.report.row_fields import Texts, row_fields
+from semantic_entropy.report.least_supported import least_supported
+from semantic_entropy.report.row_fields import Texts, row_fields, shown_answer
 from semantic_entropy.report.scored_rows import ScoredRows, given_rows, read_scored, unmeasured_rows
 from semantic_entropy.results import Result
 from semantic_entropy.tables import FieldNames
 
 _FIRST = 5  # number of answers that `str(summary)` lists
-_SCRIPTS = ("elements.js", "charts.js", "row.js", "table.js", "page.js")  # in this order: one script
+_SCRIPTS = ("elements.js", "charts.js", "sentences.js", "row.js", "table.js", "page.js")  # in this order: one script
+_RANKED_BY: dict[RankScore, str] = {
+    "p_wrong": "",
+    "entropy": "",
+    "unsupported": ", by how little the samples support the answers",
+    "uncertainty": ", long answers by how little the samples support them, others by their entropy",
+}
 
 Source = str | PathLike[str] | Iterable[Mapping[str, Any] | Result]
 
@@ -55,6 +63,7 @@ class ReportSummary:
         first: the rows to check first, as (id, question or answer, reason).
         size: the size of the file in bytes.
         equal: the number of rows that are as uncertain as the last one of `first`; 0: `first` has all of them.
+        score: the score that rows are ranked by, see `semantic_entropy.report.findings`.
     """
 
     path: str
@@ -64,12 +73,13 @@ class ReportSummary:
     first: tuple[tuple[str, str, str], ...]
     size: int
     equal: int = 0
+    score: RankScore = "entropy"
 
     def __str__(self) -> str:
         lines = [f"{self.path}: {plural(self.rows, 'row')}, {self.size / 1e6:.1f} MB"]
         if self.first:
             equal = f" ({self.equal:,} rows are as uncertain as the last of these)" if self.equal else ""
-            lines += [f"check first{equal}:"]
+            lines += [f"check first{_RANKED_BY[self.score]}{equal}:"]
             lines += [
                 f"  {one_line(name)}  {shorten(text, 60)}\n      {one_line(why)}" for name, text, why in self.first
             ]
@@ -117,11 +127,20 @@ def write_report(
         check_distinct({"input": Path(fspath(source)), "report": Path(path)})
     names = FieldNames(responses, question)
     rows = _read(source, questions, calibration, label, correct, names, input_format)
-    text, first, equal = _page(rows, _title(source, title))
-    content = text.encode()
+    data, first = report_data(rows, _title(source, title))
+    content = _page(data).encode()
     with replacement(Path(path)) as temporary:
         temporary.write_bytes(content)
-    return ReportSummary(path, len(rows.rows), rows.left_out, tuple(rows.problems), first, len(content), equal)
+    return ReportSummary(
+        path=path,
+        rows=len(rows.rows),
+        left_out=rows.left_out,
+        problems=tuple(rows.problems),
+        first=first,
+        size=len(content),
+        equal=data["equal"] if first else 0,
+        score=data["score"],
+    )
 
 
 def report_html(
@@ -139,7 +158,7 @@ def report_html(
     """Return the text of the report. The arguments and errors are those of `write_report`."""
     names = FieldNames(responses, question)
     rows = _read(source, questions, calibration, label, correct, names, input_format)
-    return _page(rows, _title(source, title))[0]
+    return _page(report_data(rows, _title(source, title))[0])
 
 
 def _title(source: Source, title: str | None) -> str:
@@ -174,11 +193,9 @@ def _read(
     return rows
 
 
-def _page(rows: ScoredRows, title: str) -> tuple[str, tuple[tuple[str, str, str], ...], int]:
-    """Return the text of the page, the rows to check first, and how many rows are equal to the last of them."""
-    data, first = report_data(rows, title)
+def _page(data: Mapping[str, Any]) -> str:
     script = "\n".join(map(_text, _SCRIPTS))
-    return offline_page(_text("page.html"), _text("page.css"), script, data), first, data["equal"] if first else 0
+    return offline_page(_text("page.html"), _text("page.css"), script, data)
 
 
 def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tuple[str, str, str], ...]]:
@@ -201,6 +218,7 @@ def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tup
         "first": _FIRST,
         "equal": equally_uncertain(rows.rows, agreements, order, _FIRST),
         "words": compared_by_words(rows.rows),
+        "least": least_supported(rows.rows, order),
         "histogram": histogram([score_of(row.result, score) for row in rows.rows], [row.wrong for row in rows.rows]),
         "labelled": labelled_curves(rows.rows, score),
         "texts": texts.listed,
@@ -210,7 +228,7 @@ def report_data(rows: ScoredRows, title: str) -> tuple[dict[str, Any], tuple[tup
     for index in order[:_FIRST]:
         row, agreement = rows.rows[index], agreements[index]
         if score_of(row.result, score) is not None and agreement.band not in ("unknown", "agree"):
-            first.append((row.id, row.question or row.result.answer or "", "; ".join(reasons(row, agreement))))
+            first.append((row.id, row.question or shown_answer(row.result) or "", "; ".join(reasons(row, agreement))))
     return to_json_value(data), tuple(first)
 
 

@@ -40,15 +40,6 @@ function meaningBlock(row, group, answers) {
     element("header", {}, mark(group), meter, element("strong", {}, size), note), element("ul", {}, items));
 }
 
-function sentenceBlock([head, sentences, more, answer]) {
-  const items = sentences.map(([text, support, doubtful]) =>
-    element("li", {}, shown("span", text, { class: "text" }), " ",
-      element("span", { class: doubtful ? "chip wrong" : "quiet" }, doubtful ? `doubtful: ${support}` : support)));
-  return [element("h3", {}, answer === null ? "Sentences" : "Claims"), element("p", { class: "quiet" }, head),
-    answer !== null && responseText(answer), element("ul", { class: "plain" }, items),
-    more && element("p", { class: "quiet" }, more)];
-}
-
 function list(title, lines, style = "") {
   return lines.length ? [element("h3", {}, title), element("ul", { class: `plain ${style}` }, lines.map((line) => shown("li", line)))] : [];
 }
@@ -58,10 +49,10 @@ function detail(row) {
   const groups = meanings(row);
   const left = element("div", {},
     row.question !== null && [element("h3", {}, "Question"), responseText(row.question)],
-    row.greedy !== undefined && [element("h3", {}, "Greedy answer"), responseText(row.greedy)],
-    row.sentences !== undefined && sentenceBlock(row.sentences),
-    element("h3", {}, `${plural(groups.filter((group) => group.answer !== null).length, "meaning")} in ${plural(row.responses.length, "response")}${row.valid < row.responses.length ? `, ${count(row.responses.length - row.valid)} of them without a valid answer` : ""}`),
-    shareBar(row), groups.map((group) => meaningBlock(row, group, answers)));
+    row.greedy !== undefined && !row.long && [element("h3", {}, "Greedy answer"), responseText(row.greedy)],
+    row.long && sentenceBlock(row),
+    element("h3", {}, `${row.long ? "The responses as wholes: " : ""}${plural(groups.filter((group) => group.answer !== null).length, "meaning")} in ${plural(row.responses.length, "response")}${row.valid < row.responses.length ? `, ${count(row.responses.length - row.valid)} of them without a valid answer` : ""}`),
+    meaningBar(row), groups.map((group) => meaningBlock(row, group, answers)));
   const undecided = (row.undecided ?? []).map(([a, b, reason]) => `“${a.slice(0, 120)}” and “${b.slice(0, 120)}”: ${reason}`);
   const facts = row.scores.map(([name, value]) => [DATA.texts[name], Number.isInteger(value) ? count(value) : fixed(value, 4)]);
   const right = element("div", {},
@@ -69,7 +60,7 @@ function detail(row) {
     row.action && element("ul", { class: "plain" }, words(row.basis).map((line) => shown("li", line))),
     list("Why", words(row.why)),
     element("h3", {}, "Scores"), numbersTable("Scores of this question", ["score", "value"],
-      [["entropy (nats)", fixed(row.entropy, 4)], ["share of the maximum", percent(row.normalized)], ...facts]),
+      row.long ? [...facts, ["entropy of the wholes (nats)", fixed(row.entropy, 4)]] : [["entropy (nats)", fixed(row.entropy, 4)], ["share of the maximum", percent(row.normalized)], ...facts]),
     list("Judging and cost", words(row.work)),
     list("Pairs without a verdict", undecided),
     (row.fields ?? []).length > 0 && [element("h3", {}, "Other fields of the row"),

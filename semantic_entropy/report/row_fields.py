@@ -8,12 +8,12 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from semantic_entropy.report.findings import ResponseAgreement, decision, reasons, score_of
+from semantic_entropy.report.findings import RankScore, ResponseAgreement, decision, reasons, score_of
+from semantic_entropy.report.least_supported import sentence_fields
 from semantic_entropy.report.scored_rows import ReportRow, known
 from semantic_entropy.results import Provenance, Result
 
 _COUNTS = ("asked", "cached", "undecided")
-_MOST_SENTENCES = 100  # of a long answer
 _OF_EACH_ROW = {"usage", "sampling_usage", "replies_usage", "decided_by", *_COUNTS}  # not parts of the method
 
 
@@ -36,7 +36,14 @@ class Texts:
         return self._numbers[text]
 
 
-def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: str, texts: Texts) -> dict[str, Any]:
+def shown_answer(result: Result) -> str | None:
+    """Return the answer that a row shows: the long answer whose sentences are scored, else the main answer."""
+    return result.answer if result.long_answer is None else result.long_answer.answer
+
+
+def row_fields(
+    row: ReportRow, agreement: ResponseAgreement, rank: int, score: RankScore, texts: Texts
+) -> dict[str, Any]:
     """Return the data of a row.
 
     Args:
@@ -50,7 +57,7 @@ def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: s
     fields: dict[str, Any] = {
         "id": row.id,
         "question": row.question,
-        "answer": result.answer,
+        "answer": shown_answer(result),
         "rank": rank,
         "score": _rounded(score_of(result, score)),
         "entropy": _rounded(result.entropy),
@@ -74,7 +81,7 @@ def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: s
         "undecided": [[u.left, u.right, u.reason] for u in result.undecided],
         "correct": [int(each) for each in row.correct] if row.correct else None,
         "fields": [[texts.number(name), value] for name, value in row.fields],
-        "sentences": _sentences(result),
+        "long": sentence_fields(result.long_answer) if result.long_answer else None,
     }
     fields |= {name: value for name, value in optional.items() if value}
     if row.wrong is not None:
@@ -84,25 +91,6 @@ def row_fields(row: ReportRow, agreement: ResponseAgreement, rank: int, score: s
         fields |= {"p_wrong": _rounded(result.p_wrong), "action": action}
         fields["basis"] = [texts.number(reason) for reason in basis]
     return fields
-
-
-def _sentences(result: Result) -> list[Any]:
-    """Return the sentences of a long answer: what they are, then text, support and, for a doubtful one, 1, of each.
-
-    A line about more sentences, and the answer that makes claims, follow; None: there is none.
-    """
-    answer = result.long_answer
-    if answer is None or not (answer.sentences or answer.claims_by):
-        return []
-    head, shown = answer.lines()[0], answer.sentences[:_MOST_SENTENCES]
-    more = f"and {len(answer.sentences) - _MOST_SENTENCES} more" if len(shown) < len(answer.sentences) else None
-    counts = [f"{each.supported_by} of {answer.samples} support it" for each in shown]
-    return [
-        head,
-        [[each.text, count, int(each.doubtful)] for each, count in zip(shown, counts, strict=True)],
-        more,
-        None if answer.unit == "sentence" else answer.answer,
-    ]
 
 
 def _position(result: Result, label: int) -> int | None:

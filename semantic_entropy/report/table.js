@@ -8,14 +8,14 @@ const COLUMNS = [
   { key: "rank", title: "#", value: (row) => row.rank, first: 1 },
   { key: "question", title: "Question", text: (row) => row.question ?? row.id, first: 1 },
   { key: "answer", title: "Answer", text: (row) => row.answer ?? "", first: 1 },
-  { key: "agreement", title: "Agreement", value: (row) => (row.counted ? row.largest / row.counted : 0), first: 1 },
+  { key: "agreement", title: KIND === "long" ? "Support" : "Agreement", value: (row) => (row.counted ? row.largest / row.counted : 0), first: 1 },
   DATA.score !== "entropy" && { key: "score", title: SCORE_NAME, value: (row) => row.score ?? Infinity, first: -1 },
-  { key: "entropy", title: "Entropy", value: (row) => row.entropy ?? Infinity, first: -1 },
+  DATA.score !== "unsupported" && { key: "entropy", title: "Entropy", value: (row) => row.entropy ?? Infinity, first: -1 },
   hasActions && { key: "decision", title: "Decision", value: (row) => Object.keys(ACTIONS).indexOf(row.action), first: -1 },
   hasLabels && { key: "label", title: "Label", value: (row) => row.wrong ?? -1, first: -1 },
 ].filter(Boolean);
 
-const state = { search: "", band: "", action: "", label: "", source: "", warned: false, sort: "rank", direction: 1, page: 0, size: 50, opened: new Set() };
+const state = { search: "", kind: "", band: "", action: "", label: "", source: "", warned: false, sort: "rank", direction: 1, page: 0, size: 50, opened: new Set() };
 let order = DATA.rows.map((_, i) => i).sort((a, b) => DATA.rows[a].rank - DATA.rows[b].rank);
 const haystacks = []; // lower-case text of each row, made when it is first searched
 
@@ -34,6 +34,7 @@ function haystack(i) {
 }
 
 function matches(row, i, terms) {
+  if (state.kind && Boolean(row.long) !== (state.kind === "long")) return false;
   if (state.band && row.band !== state.band) return false;
   if (state.action && row.action !== state.action) return false;
   if (state.label === "none" ? row.wrong !== undefined : state.label && row.wrong !== Number(state.label)) return false;
@@ -61,9 +62,9 @@ function cell(column, row) {
     case "question":
       return element("td", attributes, shown("div", row.question ?? row.id, { class: "clamp" }));
     case "answer":
-      return element("td", attributes, row.answer === null ? element("span", { class: "quiet" }, "no valid answer") : shown("div", row.answer, { class: "clamp" }));
+      return element("td", attributes, row.answer === null ? element("span", { class: "quiet" }, "no valid answer") : row.long ? markedAnswer(row, "div", { class: "clamp" }, LONGEST_CUT) : shown("div", row.answer, { class: "clamp" }));
     case "agreement":
-      return element("td", attributes, shareBar(row), element("span", { class: "quiet" }, row.band === "unknown" ? BANDS.unknown[0].toLowerCase() : `${row.largest} of ${row.counted}`,
+      return element("td", attributes, shareBar(row), element("span", { class: "quiet" }, row.band === "unknown" ? BANDS.unknown[0].toLowerCase() : `${row.largest} of ${row.counted}${row.long ? ` ${row.long.unit}s supported` : ""}`,
         row.why.length > 1 && element("span", { class: "warning", title: words(row.why.slice(1)).join("\n") }, ` · ${plural(row.why.length - 1, "warning")}`)));
     case "score":
       return element("td", { ...attributes, class: "number c-score" }, DATA.score === "p_wrong" ? percent(row.score) : fixed(row.score));
@@ -100,6 +101,16 @@ function toggle(i) {
     byId(`row-${i}`).after(detailRow(i));
   }
   button.setAttribute("aria-expanded", String(state.opened.has(i)));
+}
+
+// Show a row in the table, opened.
+function openRow(i) {
+  showOnly({});
+  state.page = Math.floor(order.indexOf(i) / state.size);
+  state.opened.add(i);
+  draw();
+  document.querySelector(`#row-${i} .toggle`).focus();
+  byId(`row-${i}`).scrollIntoView({ block: "start" });
 }
 
 function heads() {
@@ -164,7 +175,8 @@ function filters() {
   const sources = [...new Set(DATA.rows.map(sourceOf))].filter(Boolean).sort(compareText);
   byId("filters").append(
     element("label", {}, "Search", search),
-    choice("band", "Agreement", [["", "All"], ...Object.entries(BANDS).filter(([band]) => totals.bands[band]).map(([band, [title]]) => [band, `${title} (${count(totals.bands[band])})`])]),
+    KIND === "mixed" ? choice("kind", "Answers", [["", "All"], ["long", `Long (${count(totals.long)})`], ["short", `Short (${count(totals.rows - totals.long)})`]]) : "",
+    choice("band", KIND === "long" ? "Support" : "Agreement", [["", "All"], ...Object.entries(BANDS).filter(([band]) => totals.bands[band]).map(([band, [title]]) => [band, `${title} (${count(totals.bands[band])})`])]),
     hasActions ? choice("action", "Decision", [["", "All"], ...Object.entries(ACTIONS).filter(([action]) => DATA.rows.some((row) => row.action === action))]) : "",
     hasLabels ? choice("label", "Label", [["", "All"], ["1", "Wrong"], ["0", "Right"], ...(totals.labelled < totals.rows ? [["none", "No label"]] : [])]) : "",
     sources.length > 1 && sources.length <= 40 ? choice("source", "Source", [["", "All"], ...sources.map((source) => [source, source])]) : "",
@@ -176,9 +188,9 @@ function filters() {
 
 // Set the filters, and show the table.
 function showOnly(chosen) {
-  Object.assign(state, { search: "", band: "", action: "", label: "", source: "", warned: false, page: 0 }, chosen);
+  Object.assign(state, { search: "", kind: "", band: "", action: "", label: "", source: "", warned: false, page: 0 }, chosen);
   const form = byId("filters");
-  for (const name of ["search", "band", "action", "label", "source"]) if (form.elements[name]) form.elements[name].value = state[name];
+  for (const name of ["search", "kind", "band", "action", "label", "source"]) if (form.elements[name]) form.elements[name].value = state[name];
   form.elements.warned.checked = state.warned;
   refresh();
 }

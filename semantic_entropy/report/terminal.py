@@ -1,4 +1,7 @@
-"""Draw one question in the terminal: its meanings with the letters of the report, and the responses below each."""
+"""Draw one question in the terminal: the sentences of a long answer, then its meanings with the letters of the report.
+
+The responses are below each meaning.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,9 @@ def draw_question(
     console = console or Console(highlight=False)
     if question:
         console.print(f"[bold]{escape(one_line(question))}[/bold]")
+    row = ReportRow("", question, tuple(responses), result)
+    first, *notes = reasons(row, ResponseAgreement.of(result))
+    _draw_one_answer(result, console, first)
     share = f"{result.normalized:.0%} of the maximum; " if result.n_valid > 1 else "too few valid answers to compare; "
     console.print(f"semantic entropy [bold]{result.entropy:.3f}[/bold] nats, {share}{meanings_in(result.to_dict())}")
     found = meanings(result.to_dict())
@@ -58,10 +64,10 @@ def draw_question(
             console.print(table)
     if dropped := result.labels.count(-1):
         console.print(f"\nleft out: {plural(dropped, 'response')} without a valid answer")
-    _draw_one_answer(result, console)
-    row = ReportRow("", question, tuple(responses), result)
-    first, *notes = reasons(row, ResponseAgreement.of(result))
-    console.print(f"\n{escape(one_line(first))}")
+    if result.long_answer is None:
+        console.print(f"\n{escape(one_line(first))}")
+    else:
+        console.print()
     for note in [*notes, *filter(None, [compared_by_words([row])])]:
         console.print(f"[yellow]warning:[/yellow] {escape(one_line(note))}")
     if result.flag is not None:
@@ -76,14 +82,15 @@ def draw_question(
         console.print(f"[dim]{escape(one_line(line))}[/dim]")
 
 
-def _draw_one_answer(result: Result, console: Console) -> None:
-    """Print the answer that is scored: the greedy answer, and the sentences of a long answer."""
+def _draw_one_answer(result: Result, console: Console, reason: str) -> None:
+    """Print the answer that is scored: the greedy answer, and the sentences of a long answer with the reason."""
     from rich.markup import escape
 
-    if result.greedy_sample:
-        console.print(f"\ngreedy answer: {escape(one_line(result.greedy_sample.text))}")
+    if result.greedy_sample and not result.long_answer:
+        console.print(f"greedy answer: {escape(one_line(result.greedy_sample.text))}")
     if result.long_answer:
         _draw_sentences(result.long_answer, console)
+        console.print(f"{escape(one_line(reason))}\n\n[dim]The responses as wholes:[/dim]")
 
 
 def _draw_sentences(answer: LongAnswer, console: Console) -> None:
@@ -94,7 +101,7 @@ def _draw_sentences(answer: LongAnswer, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Column, Table
 
-    console.print(f"\n{escape(one_line(answer.lines()[0]))}")
+    console.print(escape(one_line(answer.lines()[0])))
     if answer.unit != "sentence":
         console.print(f"answer: {escape(one_line(answer.answer or ''))}")
     table = Table.grid(Column(width=3), Column(width=11), Column(width=12), Column(), padding=(0, 2, 0, 0))
@@ -105,8 +112,9 @@ def _draw_sentences(answer: LongAnswer, console: Console) -> None:
         support, text = f"{sentence.supported_by} of {answer.samples}", escape(shorten(sentence.text, _LONGEST))
         table.add_row(mark, uncertainty, support, text, style=style)
     console.print(table)
-    if (more := len(answer.sentences) - _MOST_SENTENCES) > 0:
-        console.print(f"and {plural(more, answer.unit)} more")
+    if rest := answer.sentences[_MOST_SENTENCES:]:
+        doubtful = sum(sentence.doubtful for sentence in rest)
+        console.print(f"and {plural(len(rest), answer.unit)} more, {doubtful:,} of them doubtful")
 
 
 def _responses(meaning: Meaning, responses: Sequence[str]) -> list[tuple[int, str]]:

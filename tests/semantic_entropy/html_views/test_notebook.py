@@ -98,3 +98,31 @@ def test_a_long_answer_shows_its_sentences_and_marks_the_doubtful_ones():
     assert "She lived in Oslo &amp; Rome." in html.partition("<mark")[2].partition("</mark>")[0]
     assert "uncertainty 1.000, supported by 0 of 1" in html
     assert "<b>was</b>" not in html
+    assert html.index("2 sentences, uncertainty") < html.index("semantic entropy")  # the sentences first
+    assert "The support text compares words and numbers" in html
+
+
+def test_a_judge_that_compares_words_is_named_where_it_compared_long_answers():
+    answers = [
+        "the capital of France is the city of Paris, by the river Seine",
+        "it is said to be Paris by most people I know of",
+    ]
+    html = semantic_entropy.estimate(answers, equivalence="text", long=False)._repr_html_()
+    assert "The judge text compares words and numbers" in html
+    assert "compares words" not in semantic_entropy.estimate(["Paris", "Rome"], equivalence="text")._repr_html_()
+
+
+def test_a_batch_of_long_answers_is_ordered_by_their_uncertainty():
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    sure, unsure = (
+        ["Ada sang. Bob ran.", "Ada sang. Bob ran fast."],
+        ["Ada sang. Eve <b>ate</b>.", "Ada slept. Bob ran."],
+    )
+    long = semantic_entropy.estimate([sure, unsure], long=True, equivalence="exact")
+    assert re.search(
+        r"#unsupporteddoubtfulanswer1\d\.\d+2 of 2 sentencesAda sang. Eve <b>ate</b>\.0", Page(long._repr_html_()).text
+    )
+    short = semantic_entropy.estimate(["a", "b"], equivalence="exact")
+    assert re.search(
+        r"#uncertaintymeanings, or doubtfulanswer11\.000AB", Page(BatchResult([long[0], short])._repr_html_()).text
+    )

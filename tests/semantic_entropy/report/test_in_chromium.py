@@ -191,38 +191,6 @@ def test_the_page_says_that_equal_questions_are_in_the_order_of_the_file_and_tha
     tab.media()
 
 
-def test_an_opened_long_answer_marks_its_doubtful_sentences(tab, tmp_path):
-    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
-    responses = ["Ada was born in 1815. She lived in <b>Oslo</b>.", "Ada was born in 1815. She had a dog."]
-    result = semantic_entropy.estimate(responses, long=True, equivalence="exact")
-    path = tmp_path / "long.html"
-    write_report([{**result.to_dict(), "id": "a", "question": "Who?", "responses": responses}], path)
-    tab.open(path)
-    tab.wait(READY)
-    tab.click("#first-list .link")
-    items = texts(tab, "#first-list .opened li")
-    assert "Ada was born in 1815. 1 of 1 support it" in items
-    assert "She lived in <b>Oslo</b>. doubtful: 0 of 1 support it" in items
-
-
-def test_an_opened_answer_of_claims_shows_the_answer_and_lists_the_claims(tab, tmp_path):
-    responses = ["Ada lived in <b>Oslo</b>, from 1815.", "Ada lived in 1815."]
-    claims = ["Ada lived in <b>Oslo</b>.", "Ada lived in 1815."]
-    found = {"long": True, "claims": lambda _answer, _question: claims, "equivalence": "exact"}
-    result = semantic_entropy.estimate(responses, **found)
-    path = tmp_path / "claims.html"
-    write_report([{**result.to_dict(), "id": "a", "question": "Who?", "responses": responses}], path)
-    tab.open(path)
-    tab.wait(READY)
-    tab.click("#first-list .link")
-    items = texts(tab, "#first-list .opened li")
-    assert "Ada lived in <b>Oslo</b>. doubtful: 0 of 1 support it" in items
-    assert "Ada lived in 1815. 1 of 1 support it" in items
-    assert "Claims" in texts(tab, "#first-list .opened h3")
-    assert "Sentences" not in texts(tab, "#first-list .opened h3")
-    assert texts(tab, "#first-list .opened .text")[:2] == ["Who?", responses[0]]
-
-
 def test_a_text_in_another_script_has_its_own_direction(opened):
     opened.press("/")
     opened.type("צרפת")

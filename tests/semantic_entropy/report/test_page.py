@@ -214,7 +214,7 @@ def test_the_wheel_has_the_files_of_the_page(tmp_path):
     files = {file.distribution_path for file in WheelBuilder(str(root)).recurse_included_files()}
     expected = {path.name for path in FOLDER.iterdir() if path.suffix in (".js", ".css", ".html")}
     assert {f"semantic_entropy/report/{name}" for name in expected} <= files
-    assert len(expected) == 7
+    assert len(expected) == 8
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
