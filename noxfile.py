@@ -9,6 +9,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py types           mypy --strict on the three packages
     python3 noxfile.py docs            build the documentation; a warning is a failure; `docs serve` shows it
     python3 noxfile.py deepspeed       the tests of launch.strategy=zero3 with DeepSpeed; a skipped test fails
+    python3 noxfile.py verl            the tests of the verl adapter with the real verl, on the CPU
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
     python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
@@ -322,6 +323,46 @@ def benchmarks(session: nox.Session) -> None:
         run(session, ready(session, project), "python", str(known[name]), *arguments)
 
 
+# An editable install of another environment is not read, so the path names the sources.
+SOURCES = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
+
+
+def overlay(session: nox.Session, name: str, *installs: list[str]) -> Path:
+    """An environment that reads the packages of the project's, and has others above them; one pip call for each list.
+
+    So a library that pins other versions of a few packages needs no second torch.
+    """
+    shared = ready(session, project)
+    place = ENVIRONMENTS / f"{name}-{PYTHON}"
+    stamp, wanted = place / "installed.txt", json.dumps(installs)
+    if not stamp.exists() or stamp.read_text(encoding="utf-8") != wanted:
+        try:
+            create_venv(place)
+        except SetupError as error:
+            session.error(str(error))
+        (site_packages(place) / "project.pth").write_text(f"{site_packages(shared)}\n", encoding="utf-8")
+        for arguments in installs:
+            run(session, place, "python", "-m", "pip", "install", *arguments)
+        stamp.write_text(wanted, encoding="utf-8")
+    return place
+
+
+# verl 0.9.1 needs transformers below 5.11; the last four are in its extra verl-core, whose other packages are for
+# images and video. torch and numpy are pinned to the project's, which verl also accepts.
+VERL = [
+    *("verl==0.9.1", "TransferQueue==0.1.11", "transformers==5.9.0", "torch==2.13.0", "numpy==2.4.6"),
+    *("cachetools", "fastapi", "pyzmq", "uvicorn"),
+]
+
+
+@nox.session
+def verl(session: nox.Session) -> None:
+    """The tests of the verl adapter against the real verl, with its queue on Ray. They need no GPU."""
+    place = overlay(session, "verl", VERL)
+    chosen = session.posargs or ["tests/empo_rl/trainers/verl"]
+    run(session, place, "python", "-m", "pytest", *chosen, PYTHONPATH=SOURCES, FORBID_SKIPS="1")
+
+
 # What `import lm_polygraph` needs besides the packages of the project. Its other dependencies (bitsandbytes, fastchat,
 # flask, ...) are for its commands and its server.
 LM_POLYGRAPH = ("bert-score", "boostedprob", "diskcache", "omegaconf", "openai", "sacrebleu", "spacy")
@@ -330,18 +371,5 @@ LM_POLYGRAPH = ("bert-score", "boostedprob", "diskcache", "omegaconf", "openai",
 @nox.session
 def estimators_speed(session: nox.Session) -> None:
     """The time of each estimator beside lm-polygraph's, in an environment that reads the packages of the project's."""
-    shared = ready(session, project)
-    place = ENVIRONMENTS / f"lm-polygraph-{PYTHON}"
-    stamp = place / "installed.txt"
-    if not stamp.exists():
-        try:
-            create_venv(place)
-        except SetupError as error:
-            session.error(str(error))
-        (site_packages(place) / "project.pth").write_text(f"{site_packages(shared)}\n", encoding="utf-8")
-        run(session, place, "python", "-m", "pip", "install", "--no-deps", "lm-polygraph==0.7.0")
-        run(session, place, "python", "-m", "pip", "install", *LM_POLYGRAPH)
-        stamp.touch()
-    # A .pth file of another environment is not read, so neither is that of the editable install.
-    path = os.pathsep.join([str(ROOT), str(ROOT / "plugins")])
-    run(session, place, "python", "benchmarks/estimators_speed.py", *session.posargs, PYTHONPATH=path)
+    place = overlay(session, "lm-polygraph", ["--no-deps", "lm-polygraph==0.7.0"], [*LM_POLYGRAPH])
+    run(session, place, "python", "benchmarks/estimators_speed.py", *session.posargs, PYTHONPATH=SOURCES)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
@@ -40,11 +40,11 @@ class BatchNumbers:
             after the end of a smaller group.
         reasons: (B,) the reason why the group is not in the loss or has zero rewards; None if it is inside the bounds.
         keep: (B,) whether the group is in the loss.
-        invalid: the number of completions without an extractable answer.
+        invalid: (B,) the number of completions without an extractable answer.
         main_answers: (B,) the most frequent answer of each group, shortened; None without a valid answer.
         labelled: (B,) whether the group has a gold answer.
-        pairs: the number of compared pairs of answers.
-        undecided: the number of compared pairs that the judge could not decide.
+        pairs: (B,) the number of compared pairs of answers.
+        undecided: (B,) the number of compared pairs that the judge could not decide.
         flags: (B, G) for each guard, by the name of the guard: whether the guard flags the completion.
         filtered: (B,) for each filter in `filters`, by the name of the filter: whether the filter drops the group.
         right: (B, G) 1 if the answer is right, 0 if not, nan without a gold answer; None if it was not measured.
@@ -59,11 +59,11 @@ class BatchNumbers:
     rewards: NDArray[np.float64]
     reasons: tuple[str | None, ...]
     keep: NDArray[np.bool_]
-    invalid: int
+    invalid: NDArray[np.intp]
     main_answers: tuple[str | None, ...]
     labelled: NDArray[np.bool_]
-    pairs: int
-    undecided: int
+    pairs: NDArray[np.intp]
+    undecided: NDArray[np.intp]
     flags: Mapping[str, NDArray[np.bool_]]
     filtered: Mapping[str, NDArray[np.bool_]]
     right: NDArray[np.float64] | None
@@ -95,11 +95,11 @@ class BatchNumbers:
             rewards=rewards,
             reasons=tuple(reasons),
             keep=keep,
-            invalid=sum(result.invalid for result in results),
+            invalid=np.array([result.invalid for result in results]),
             main_answers=tuple(main_answer(result) for result in results),
             labelled=np.array([item.group.gold is not None for item in scored], dtype=np.bool_),
-            pairs=sum(result.provenance.asked + result.provenance.cached for result in results),
-            undecided=sum(result.provenance.undecided for result in results),
+            pairs=np.array([result.provenance.asked + result.provenance.cached for result in results]),
+            undecided=np.array([result.provenance.undecided for result in results]),
             flags=flags,
             filtered=filtered,
             right=right,
@@ -113,9 +113,6 @@ class BatchNumbers:
         right = [part.right for part in parts if part.right is not None]
         return cls(
             **{name: np.concatenate([getattr(part, name) for part in parts]) for name in _ARRAYS},
-            invalid=sum(part.invalid for part in parts),
-            pairs=sum(part.pairs for part in parts),
-            undecided=sum(part.undecided for part in parts),
             reasons=tuple(reason for part in parts for reason in part.reasons),
             main_answers=tuple(answer for part in parts for answer in part.main_answers),
             flags={name: np.concatenate([part.flags[name] for part in parts]) for name in first.flags},
@@ -124,9 +121,23 @@ class BatchNumbers:
             seconds=max(part.seconds for part in parts),
         )
 
+    def select(self, chosen: NDArray[np.bool_]) -> Self:
+        """Return the numbers of the groups where `chosen`, (B,), is True. `seconds` stays: the groups were judged."""
+        where = np.flatnonzero(chosen)
+        return replace(
+            self,
+            **{name: getattr(self, name)[where] for name in _ARRAYS},
+            reasons=tuple(self.reasons[at] for at in where),
+            main_answers=tuple(self.main_answers[at] for at in where),
+            flags={name: values[where] for name, values in self.flags.items()},
+            filtered={name: values[where] for name, values in self.filtered.items()},
+            right=None if self.right is None else self.right[where],
+        )
+
     def metrics(self) -> dict[str, float]:
         """Return the metrics by name."""
         groups, rewards, completions = len(self.keep), self.rewards, int(self.sizes.sum())
+        pairs = int(self.pairs.sum())
         values = {
             "entropy": _mean(self.entropies),
             "normalized_entropy": _mean(self.normalized),
@@ -138,10 +149,10 @@ class BatchNumbers:
             "outside_fraction": sum(reason is not None for reason in self.reasons) / groups,
             "dropped_low_fraction": self.reasons.count(DROPPED_LOW) / groups,
             "dropped_high_fraction": self.reasons.count(DROPPED_HIGH) / groups,
-            "invalid_fraction": self.invalid / completions,
+            "invalid_fraction": int(self.invalid.sum()) / completions,
             "answer_concentration": share_of_commonest(self.main_answers),
             "labelled_fraction": float(self.labelled.mean()),
-            "undecided_fraction": self.undecided / self.pairs if self.pairs else math.nan,
+            "undecided_fraction": int(self.undecided.sum()) / pairs if pairs else math.nan,
             "judging_seconds": self.seconds,
             **{f"guard_{name}": float(flagged.sum() / completions) for name, flagged in self.flags.items()},
             **{f"filter_{name}": float(dropped.mean()) for name, dropped in self.filtered.items()},
@@ -151,7 +162,10 @@ class BatchNumbers:
         return {name: value for name, value in values.items() if not math.isnan(value)}
 
 
-_ARRAYS = ("entropies", "normalized", "clusters", "largest", "sizes", "rewards", "keep", "labelled")
+_ARRAYS = (
+    *("entropies", "normalized", "clusters", "largest", "sizes", "rewards", "keep", "labelled"),
+    *("invalid", "pairs", "undecided"),
+)
 
 
 def _array(values: Iterable[float]) -> NDArray[np.float64]:

@@ -2,5 +2,6 @@
 
 trl/             EmpoGRPOTrainer, and the trainer, callbacks and cost measurement of a training run
 reward_function  the provider as a reward function for TRL's own trainers
+verl/            the trainer mode `empo` of verl; this package imports verl, because verl loads the package
 baselines/       SFT and online DPO, the baselines of the paper
 """
