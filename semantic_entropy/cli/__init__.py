@@ -19,6 +19,7 @@ from semantic_entropy.cli.explain import explain_command
 from semantic_entropy.cli.label import label_command
 from semantic_entropy.cli.plugins import plugins_command
 from semantic_entropy.cli.report import report_command
+from semantic_entropy.cli.serve import serve_command
 from semantic_entropy.cli.tune_judge import threshold_command, tune_judge_command
 from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.plain_text import printable
@@ -53,6 +54,7 @@ _COMMANDS = (
     drift_command,
     explain_command,
     report_command,
+    serve_command,
     plugins_command,
     doctor_command,
     tune_judge_command,

@@ -320,11 +320,34 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     Args:
         choices: the options of the command line by parameter name, such as {"equivalence": "nli", "extract": "boxed"}.
     """
-    from semantic_entropy import Scorer
+    from semantic_entropy import Scorer, load_estimator
     from semantic_entropy.progress import show_waits
 
-    options, equivalence = choices.pop("options"), choices.pop("equivalence")
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
+    arguments = scorer_arguments(choices)
+    if chosen := arguments.get("estimator"):
+        arguments["estimator"] = [
+            each if isinstance(each, str) else load_estimator(each[0], **each[1]) for each in chosen
+        ]
+    with contextlib.ExitStack() as stack:
+        if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
+            stack.enter_context(show_waits())
+        if sampler:
+            arguments["sampler_options"] = parse_options(sampler_options)
+        elif sampler_options or (choices["samples"] and not choices.get("claims")) or choices.get("greedy"):
+            raise InputError(
+                "--sampler-option, --samples and --greedy need --sampler NAME: they set how responses are drawn"
+            )
+        yield stack.enter_context(Scorer(**arguments, sampler=sampler))
+
+
+def scorer_arguments(choices: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of `Scorer` that JSON can hold. An estimator with options is a pair (name, options).
+
+    Args:
+        choices: the options of the command line by parameter name. Those that `Scorer` does not have are removed.
+    """
+    options, equivalence = choices.pop("options"), choices.pop("equivalence")
     estimators = _estimators(choices.pop("estimators", ()), choices.pop("estimator_options", ()))
     of_sentences = given_options({name: choices.get(name) for name in _OF_SENTENCES})
     if choices.get("long") is False and of_sentences:
@@ -332,26 +355,15 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     for name in ("similarity_options", "support_options", "claims_options"):
         if given := parse_options(choices.pop(name, ())):
             choices[name] = given
-    with contextlib.ExitStack() as stack:
-        if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
-            stack.enter_context(show_waits())
-        if options:
-            if equivalence in (None, "auto"):
-                raise InputError("--option needs --equivalence NAME: it sets an option of that judge")
-            choices["equivalence_options"] = parse_options(options)
-        if sampler:
-            choices["sampler_options"] = parse_options(sampler_options)
-        elif sampler_options or (choices["samples"] and not choices.get("claims")) or choices.get("greedy"):
-            raise InputError(
-                "--sampler-option, --samples and --greedy need --sampler NAME: they set how responses are drawn"
-            )
-        yield stack.enter_context(Scorer(equivalence, estimator=estimators or None, sampler=sampler, **choices))
+    if options:
+        if equivalence in (None, "auto"):
+            raise InputError("--option needs --equivalence NAME: it sets an option of that judge")
+        choices["equivalence_options"] = parse_options(options)
+    return {"equivalence": equivalence, "estimator": estimators or None, **choices}
 
 
 def _estimators(names: Sequence[str], texts: Iterable[str]) -> list[Any]:
-    """Return the estimators: a name, or an estimator if options of the form NAME.key=value are given for the name."""
-    from semantic_entropy import load_estimator
-
+    """Return the estimators: a name, or (name, options) if options of the form NAME.key=value are given."""
     options: dict[str, dict[str, Any]] = {}
     for text in texts:
         name, separator, option = text.partition(".")
@@ -359,7 +371,7 @@ def _estimators(names: Sequence[str], texts: Iterable[str]) -> list[Any]:
             given = ", ".join(names) or "none"
             raise InputError(f"--estimator-option {text!r} is not NAME.key=value with an --estimator NAME ({given})")
         options.setdefault(name, {}).update(parse_options([option]))
-    return [load_estimator(name, **options[name]) if name in options else name for name in names]
+    return [(name, options[name]) if name in options else name for name in names]
 
 
 _LABELLED = click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))

@@ -8,9 +8,10 @@ event: pass `cancel_event()` to the new thread.
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 _EVENT: contextvars.ContextVar[threading.Event | None] = contextvars.ContextVar(
@@ -34,6 +35,16 @@ def is_cancelled() -> bool:
 
 
 is_stopped = is_cancelled  # the name in 0.1.0
+
+
+@contextlib.contextmanager
+def cancelled_by(event: threading.Event) -> Iterator[None]:
+    """In this block, `is_cancelled()` of this thread is true once the event is set."""
+    token = _EVENT.set(event)
+    try:
+        yield
+    finally:
+        _EVENT.reset(token)
 
 
 async def run_cancellable(function: Callable[..., Any], *arguments: Any) -> Any:

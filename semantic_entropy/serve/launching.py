@@ -1,0 +1,43 @@
+"""Run the app with uvicorn, in this process or in several worker processes.
+
+uvicorn starts a worker again if it dies, and ends the workers after SIGTERM: each finishes its requests first. The log
+has no lines about requests, because answers may be private.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+import uvicorn
+
+from semantic_entropy.serve.service_metrics import DIRECTORY_VARIABLE
+from semantic_entropy.serve.service_settings import SETTINGS_VARIABLE, ServiceSettings
+
+_HEALTH_CHECK = 60  # seconds; a long regular expression holds the interpreter, and is no reason to kill the worker
+APP_FACTORY = "semantic_entropy.serve:app_from_environment"
+
+
+def run_service(settings: ServiceSettings, factory: str = APP_FACTORY) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Args:
+        settings: the settings.
+        factory: module:function that returns the app from the settings in the environment.
+    """
+    with tempfile.TemporaryDirectory(prefix="semantic-entropy-metrics-") as directory:
+        os.environ[SETTINGS_VARIABLE] = settings.to_json()
+        if settings.workers > 1:
+            os.environ[DIRECTORY_VARIABLE] = directory
+        uvicorn.run(
+            factory,
+            factory=True,
+            host=settings.host,
+            port=settings.port,
+            workers=settings.workers,
+            access_log=False,
+            log_level="warning",
+            server_header=False,
+            timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
+            timeout_worker_healthcheck=_HEALTH_CHECK,
+        )

@@ -1,0 +1,201 @@
+"""The Generic Guardrail API of LiteLLM: `POST /beta/litellm_basic_guardrail_api`.
+
+Read at BerriAI/litellm, commit 4e705c601e281779c8ebf07de05ba46bf8eb3d34 (the request and what the proxy does with a
+reply) and commit 9e8553860060208b9ca9f315766b9952ecb3ee88 (the documentation page). The API is a beta there.
+
+LiteLLM calls twice if `mode` names both hooks: with input_type "request" before the model is asked, and with
+input_type "response" after it. Only the first call has the messages, so the service keeps the question by
+`litellm_call_id` until the second call, in memory. A response is checked in this order:
+
+    enough choices      `texts` has one text for each choice; at least `min_samples` of them are measured
+    a sampler           the question is asked again, and each text is compared with the samples
+    neither             nothing is known: action by `on_unknown`, with the reason
+
+The key `semantic_entropy` of the reply has the numbers. LiteLLM ignores keys that it does not know.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, message_text
+from semantic_entropy.decisions import Action, Decision
+from semantic_entropy.results import Result
+from semantic_entropy.serve.measuring_service import NO_SAMPLER, Asked, MeasuringService, ToCheck, finite
+
+GUARDRAIL_PATH = "/beta/litellm_basic_guardrail_api"
+_MOST_CALLS = 10_000  # questions that are kept; a question has some kilobytes
+_LONGEST_CALL = 900.0  # seconds between the two calls: a model can think for minutes
+
+
+class GuardrailBody(BaseModel):
+    """What LiteLLM sends. Fields that the service does not read are accepted: the API is a beta, and grows."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input_type: Literal["request", "response"]
+    texts: list[str] | None = None
+    structured_messages: list[dict[str, Any]] | None = None
+    tool_calls: list[Any] | None = None
+    litellm_call_id: str | None = None
+    additional_provider_specific_params: dict[str, Any] | None = None
+
+
+class MeasuredFields(BaseModel):
+    """What was measured."""
+
+    known: bool = Field(description="Whether anything was measured")
+    reason: str
+    decision: Action | None = None
+    entropy: float | None = Field(default=None, description="In nats")
+    p_wrong: float | None = None
+    verified_count: int | None = Field(default=None, description="Samples that mean the same as the response")
+    total_samples: int | None = None
+
+
+class GuardrailReply(BaseModel):
+    """What LiteLLM reads: `action`, `blocked_reason`, `texts`. And what was measured."""
+
+    action: Literal["BLOCKED", "NONE", "GUARDRAIL_INTERVENED"]
+    blocked_reason: str | None = None
+    texts: list[str] | None = None
+    semantic_entropy: MeasuredFields
+
+
+class OpenCalls:
+    """The questions of calls whose response has not arrived, by call id. Old ones are dropped."""
+
+    def __init__(self, most: int = _MOST_CALLS, seconds: float = _LONGEST_CALL) -> None:
+        self._most, self._seconds = most, seconds
+        self._calls: OrderedDict[str, tuple[float, str, str | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def put(self, call_id: str, question: str, unusable: str | None) -> None:
+        """Keep the question of a call, or why it cannot be asked again."""
+        with self._lock:
+            self._calls[call_id] = (time.monotonic(), question, unusable)
+            self._calls.move_to_end(call_id)
+            oldest = time.monotonic() - self._seconds
+            while self._calls and (len(self._calls) > self._most or next(iter(self._calls.values()))[0] < oldest):
+                self._calls.popitem(last=False)
+
+    def get(self, call_id: str) -> tuple[str, str | None] | None:
+        """Return the question, and why it cannot be asked; None: the call is not known.
+
+        It stays until it is old: a streamed response is checked several times.
+        """
+        with self._lock:
+            found = self._calls.get(call_id)
+            return found and found[1:]
+
+    def __len__(self) -> int:
+        return len(self._calls)
+
+
+async def guard(
+    body: GuardrailBody, service: MeasuringService, calls: OpenCalls
+) -> tuple[GuardrailReply, Result | None]:
+    """Answer a call, and return what was measured."""
+    if body.input_type == "request":
+        if body.litellm_call_id and (found := _question(body, service)):
+            calls.put(body.litellm_call_id, *found)
+        reason = "a request has no answer yet: the response is checked (mode: post_call)"
+        return GuardrailReply(action="NONE", semantic_entropy=MeasuredFields(known=False, reason=reason)), None
+    texts = tuple(text for text in body.texts or () if text.strip())
+    question = _question(body, service) or (body.litellm_call_id and calls.get(body.litellm_call_id)) or None
+    if unknown := _why_unmeasured(body, texts, service):
+        return _unknown(service, unknown), None
+    if len(texts) >= service.settings.min_samples:
+        result = await service.measure(Asked(question and question[0], texts))
+        return _decided(service, result, service.decide(result)), result
+    if question is None or (unknown := _why_not_sampled(service, question)):
+        missing = "its question is not known: set mode [pre_call, post_call]" if service.has_sampler else NO_SAMPLER
+        return _unknown(service, f"{_count(texts)}, and {unknown or missing}"), None
+    check = await service.check(ToCheck(question[0], texts))
+    if check.unknown or check.result is None or check.decision is None:
+        return _unknown(service, str(check.unknown)), None
+    counts = {"verified_count": check.verified, "total_samples": check.total}
+    return _decided(service, check.result, check.decision, check.same_as_main, counts), check.result
+
+
+def _why_unmeasured(body: GuardrailBody, texts: tuple[str, ...], service: MeasuringService) -> str | None:
+    if not texts:
+        return f"the response has {'tool calls and no text' if body.tool_calls else 'no text'}"
+    if not service.settings.decides:
+        return "the service has no rule: start it with --calibration or --fail-above"
+    return None
+
+
+def _why_not_sampled(service: MeasuringService, question: tuple[str, str | None]) -> str | None:
+    return question[1] if service.has_sampler else NO_SAMPLER
+
+
+def _count(texts: tuple[str, ...]) -> str:
+    return "one response alone arrived" if len(texts) == 1 else f"only {len(texts)} responses arrived"
+
+
+def _question(body: GuardrailBody, service: MeasuringService) -> tuple[str, str | None] | None:
+    """Return the question, and why it cannot be asked again (None: it can); None: it is not in the call."""
+    given = (body.additional_provider_specific_params or {}).get("question")
+    if isinstance(given, str) and given.strip():
+        return given, None
+    messages = body.structured_messages
+    if not is_messages(messages):
+        return None
+    question = last_user_turn(messages)
+    if not isinstance(question, str) or not question.strip():
+        return None
+    system = getattr(service.scorer.sampler, "system", None)
+    assert messages is not None
+    rest = [
+        message
+        for message in messages
+        if not (message["role"] == "system" and system is not None and message_text(message["content"]) == system)
+    ]
+    if len(rest) > 1 and not service.settings.ask_last_turn:
+        return question, (
+            f"the conversation has {len(messages)} messages, and the sampler gets the last question alone "
+            "(--ask-last-turn; for a system prompt: --sampler-option system=...)"
+        )
+    return question, None
+
+
+def _unknown(service: MeasuringService, reason: str) -> GuardrailReply:
+    measured = MeasuredFields(known=False, reason=reason)
+    if service.settings.on_unknown == "allow":
+        return GuardrailReply(action="NONE", semantic_entropy=measured)
+    return GuardrailReply(
+        action="BLOCKED", blocked_reason=f"the uncertainty is not known: {reason}", semantic_entropy=measured
+    )
+
+
+def _decided(
+    service: MeasuringService,
+    result: Result,
+    decision: Decision,
+    same_as_main: bool | None = None,
+    counts: Mapping[str, int | None] | None = None,
+) -> GuardrailReply:
+    reasons, is_blocked = "; ".join(decision.reasons), decision.is_at_least(service.settings.fail_on)
+    if same_as_main is False:
+        reasons = f"the response does not mean the same as the main answer of the samples; {reasons}"
+        is_blocked = True
+    measured = MeasuredFields(
+        known=True,
+        reason=reasons,
+        decision=decision.action,
+        entropy=finite(result.entropy),
+        p_wrong=decision.p_wrong,
+        **(counts or {}),
+    )
+    return GuardrailReply(
+        action="BLOCKED" if is_blocked else "NONE",
+        blocked_reason=f"the model is uncertain: {reasons}" if is_blocked else None,
+        semantic_entropy=measured,
+    )

@@ -1,0 +1,181 @@
+"""The ASGI layer in front of the routes: Host, token, size of the body, clients that hang up, unexpected errors.
+
+The body is read before the app runs, up to the limit, so that a route never sees a part of it. While the app runs, the
+layer waits for the client to hang up, and then cancels the work of the request.
+
+An unexpected error becomes a status 500. The log has its type and place, and no message: that could hold an answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import logging
+import time
+import traceback
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+from urllib.parse import urlsplit
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from semantic_entropy.serve.problems import ServiceProblem, error_problem
+from semantic_entropy.serve.service_metrics import ServiceMetrics
+from semantic_entropy.serve.service_settings import ServiceSettings, is_loopback
+
+OPEN_PATHS = frozenset({"/health", "/ready"})
+"""The paths that need no token."""
+_LOG = logging.getLogger("semantic_entropy.serve")
+
+
+class RequestChecks:
+    """Checks each HTTP request before the app gets it.
+
+    Args:
+        app: the app with the routes.
+        settings: the token and the limits.
+        metrics: counts the requests.
+    """
+
+    def __init__(self, app: ASGIApp, settings: ServiceSettings, metrics: ServiceMetrics) -> None:
+        self.app, self.settings, self.metrics = app, settings, metrics
+        self._token = None if settings.token is None else settings.token.encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.monotonic(), 499  # 499: the client hung up before a reply, as nginx counts it
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self._handle(scope, receive, counted)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self.metrics.requests.labels(route, str(status)).inc()
+            self.metrics.seconds.labels(route).observe(time.monotonic() - started)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def noted(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            self._check_host(scope)
+            self._check_token(scope)
+            body = await self._body(scope, receive)
+            if body is not None:
+                await self._run(scope, body, receive, noted)
+        except ServiceProblem as problem:
+            await problem.reply()(scope, receive, noted)
+        except Exception as error:  # noqa: BLE001  # no text of a request may reach the log
+            places = traceback.extract_tb(error.__traceback__)
+            place = f"{places[-1].filename}:{places[-1].lineno}" if places else "unknown place"
+            _LOG.error("status 500: %s at %s", type(error).__name__, place)
+            if not begun:
+                await error_problem(error).reply()(scope, receive, noted)
+
+    def _check_host(self, scope: Scope) -> None:
+        """Without a token, refuse a name of another machine: a web page can point such a name at this machine."""
+        if self._token is not None:
+            return
+        host = _header(scope, b"host").decode("latin-1")
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+        except ValueError:
+            name = ""
+        if not is_loopback(name):
+            raise ServiceProblem(403, "the Host header names another machine: use 127.0.0.1, or start with a token")
+
+    def _check_token(self, scope: Scope) -> None:
+        if self._token is None or scope["path"] in OPEN_PATHS:
+            return
+        kind, _, bearer = _header(scope, b"authorization").partition(b" ")
+        given = bearer.strip() if kind.lower() == b"bearer" else _header(scope, b"x-api-key")
+        if not hmac.compare_digest(given, self._token):
+            raise ServiceProblem(
+                401,
+                "the token is missing or wrong: send the header 'Authorization: Bearer TOKEN' or 'X-API-Key: TOKEN'",
+                headers={"WWW-Authenticate": "Bearer"},
+            )
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes | None:
+        """Read the body; None: the client hung up."""
+        limit = self.settings.max_body
+        length = _header(scope, b"content-length")
+        if length.isdigit() and int(length[:20]) > limit:
+            raise _too_large(limit)
+        try:
+            async with asyncio.timeout(self.settings.body_seconds):
+                return await _read(receive, limit)
+        except TimeoutError:
+            raise ServiceProblem(
+                408, f"the body did not arrive in {self.settings.body_seconds:g} seconds: send it again"
+            ) from None
+
+    async def _run(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        sent = False
+
+        async def replay() -> MutableMapping[str, Any]:
+            nonlocal sent
+            if not sent:
+                sent = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            await asyncio.Event().wait()  # the layer itself waits for the client to hang up
+            raise AssertionError
+
+        work = asyncio.ensure_future(_awaited(self.app(scope, replay, send)))
+        hang_up = asyncio.ensure_future(_hung_up(receive))
+        try:
+            await asyncio.wait({work, hang_up}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                work.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await work
+            else:
+                work.result()
+        finally:
+            for task in (work, hang_up):
+                task.cancel()
+
+
+async def _awaited(work: Awaitable[None]) -> None:
+    await work
+
+
+async def _hung_up(receive: Callable[[], Awaitable[Message]]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    parts, size = [], 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limit:
+            raise _too_large(limit)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _too_large(limit: int) -> ServiceProblem:
+    return ServiceProblem(
+        413, f"the body has more than {limit:,} bytes: send less, or raise --max-body", headers={"Connection": "close"}
+    )
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")

@@ -1,0 +1,115 @@
+import json
+import math
+
+import pytest
+
+pytest.importorskip("fastapi")
+
+from click.testing import CliRunner
+
+from empo_rl import EmpoProvider, RolloutGroup, preset
+from empo_rl.serve.cli import main
+from empo_rl.serve.scoring import create_scoring_app
+from semantic_entropy.serve import ServiceSettings
+from tests.semantic_entropy.serve.serving import ask, post
+
+GROUPS = [
+    {"completions": [r"\boxed{4}", r"\boxed{4}", r"\boxed{5}", "no idea"], "question": "2+2?"},
+    {"completions": [r"\boxed{1}"] * 4, "question": "1?"},
+    {"completions": [r"\boxed{2}", r"\boxed{3}"]},
+]
+MATH = {"equivalence": "math", "extract": "boxed"}
+
+
+def scored(arguments, groups=GROUPS, **settings):
+    return post(create_scoring_app(ServiceSettings(**settings), arguments), "/v1/score", {"groups": groups})
+
+
+@pytest.mark.parametrize("name", [None, "official-trl-math", "official-verl", "ttrl"])
+def test_the_reply_is_the_decision_of_the_provider(name):
+    reply = scored({**MATH, **({"preset": name} if name else {})})
+    assert reply.status_code == 200
+    with EmpoProvider(**{**(preset(name) if name else {}), **MATH}) as provider:
+        rollouts = [RolloutGroup(tuple(group["completions"]), group.get("question")) for group in GROUPS]
+        expected = provider.step(rollouts, training=False)
+    groups = json.loads(reply.text, parse_constant=pytest.fail)["groups"]
+    for index, fields in enumerate(groups):
+        rows = expected.rows(index)
+        assert fields["rewards"] == pytest.approx(expected.rewards[rows].tolist())
+        assert fields["advantages"] == pytest.approx(expected.advantages[rows].tolist())
+        assert fields["loss_mask"] == expected.loss_mask[rows].tolist()
+        assert fields["keep"] == bool(expected.keep[index])
+        assert fields["drop_reason"] == expected.drop_reasons[index]
+        assert fields["entropy"] == pytest.approx(float(expected.entropies[index]))
+        assert fields["clusters"] == list(expected.results[index].labels)
+
+
+def test_a_reward_that_does_not_exist_is_null():
+    reply = scored({**MATH, "invalid": "drop"}).json()["groups"][0]
+    assert reply["rewards"][3] is None
+    assert reply["loss_mask"][3] is False
+    assert reply["advantages"][3] == 0
+
+
+def test_measures_and_gold_answers_reach_the_reward():
+    groups = [{"completions": ["a", "b"], "measures": {"self_certainty": [0.3, 0.2]}}]
+    assert scored({"equivalence": "exact", "reward": "self_certainty"}, groups).json()["groups"][0]["rewards"] == [
+        0.3,
+        0.2,
+    ]
+    groups = [{"completions": [r"\boxed{4}", r"\boxed{5}"], "gold": "4"}]
+    assert scored({**MATH, "reward": "golden"}, groups).json()["groups"][0]["rewards"] == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("groups", "named"),
+    [
+        ([], "body.groups"),
+        ([{"completions": []}], "body.groups.0.completions"),
+        ([{"completions": ["a"], "measures": {"tokens": [1, 2]}}], "2 numbers for 1 completions"),
+        ([{"completions": ["a"] * 65}], "--max-responses"),
+        ([{"completions": ["a"], "answer": "b"}], "body.groups.0.answer"),
+    ],
+)
+def test_a_wrong_batch_is_an_error_that_names_what_is_wrong(groups, named):
+    reply = scored({"equivalence": "exact"}, groups)
+    assert reply.status_code == 422
+    assert named in reply.text
+
+
+def test_a_missing_measure_is_an_error_of_the_client():
+    reply = scored({"equivalence": "exact", "reward": "self_certainty"}, [{"completions": ["a", "b"]}])
+    assert reply.status_code == 422
+    assert "self_certainty" in reply.json()["detail"]
+
+
+def test_the_routes_of_the_service_are_there_too():
+    app = create_scoring_app(ServiceSettings(), {"equivalence": "exact"})
+    estimated, health = ask(app, ("POST", "/v1/estimate", {"json": {"responses": ["a", "b"]}}), ("GET", "/health", {}))
+    assert estimated.json()["result"]["entropy"] == pytest.approx(math.log(2))
+    assert health.status_code == 200
+    assert "/v1/score" in app.openapi()["paths"]
+
+
+def started(monkeypatch, *arguments):
+    seen = []
+    monkeypatch.setattr("semantic_entropy.serve.run_service", lambda *call: seen.append(call))
+    monkeypatch.delenv("EMPO_SERVE_PROVIDER", raising=False)
+    result = CliRunner().invoke(main, arguments)
+    return seen, result.output
+
+
+def test_the_command_starts_the_service(monkeypatch):
+    import os
+
+    options = "--preset official-verl --reward-equivalence exact --provider-option scale=batch --port 9000"
+    ((settings, factory),), _ = started(monkeypatch, *options.split())
+    assert settings.port == 9000
+    assert factory == "empo_rl.serve.scoring:app_from_environment"
+    assert json.loads(os.environ["EMPO_SERVE_PROVIDER"])["scale"] == "batch"
+
+
+def test_the_command_refuses_an_argument_that_the_provider_does_not_have(monkeypatch):
+    seen, output = started(monkeypatch, "--reward-equivalence", "exact", "--provider-option", "scael=batch")
+    assert not seen
+    assert "Did you mean 'scale'?" in output

@@ -1,0 +1,190 @@
+"""The command as a real process: several workers, kill -9 under load, SIGTERM, the token."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import httpx
+import pytest
+
+pytest.importorskip("fastapi")
+import psutil
+
+from semantic_entropy import estimate
+from tests.plugins.chat_server import ChatServer, says, slow
+
+TOKEN = "correct-horse-battery"
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@contextlib.contextmanager
+def running(*options, module="semantic_entropy", command=("serve",), env=None):
+    """Start the command, wait until it is ready, and yield the process and its address."""
+    port = free_port()
+    arguments = [sys.executable, "-m", module, *command, "--port", str(port), *options]
+    process = subprocess.Popen(
+        arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env={**os.environ, **(env or {})}
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        yield process, url
+    finally:
+        if process.poll() is None:
+            process.terminate()
+        try:
+            process.wait(60)
+        finally:
+            if process.poll() is None:
+                process.kill()
+            process.stderr.close()
+
+
+def wait_until_ready(url, process):
+    for _ in range(1200):
+        assert process.poll() is None, process.stderr.read()
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/ready").status_code == 200:
+                return
+        time.sleep(0.05)
+    pytest.fail("the service did not start")
+
+
+def workers(process):
+    """The worker processes: the children that uvicorn spawned, without the resource tracker."""
+    children = psutil.Process(process.pid).children()
+    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+
+def group(number):
+    """A group whose result tells which request it belongs to."""
+    return [f"city {number}"] * (1 + number % 4) + [f"town {number}"] * (1 + number % 3)
+
+
+class Load:
+    """Threads that send requests until they are stopped, and note each outcome."""
+
+    def __init__(self, url, threads=6):
+        self.url, self.right, self.wrong, self.failed = url, 0, [], 0
+        self._numbers, self._lock, self._stop = iter(range(10**9)), threading.Lock(), threading.Event()
+        self._threads = [threading.Thread(target=self._send) for _ in range(threads)]
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(60)
+
+    def wait_for_more(self, count):
+        start = self.right
+        for _ in range(1200):
+            if self.right >= start + count:
+                return
+            time.sleep(0.05)
+        pytest.fail(f"only {self.right - start} of {count} requests were served")
+
+    def _send(self):
+        while not self._stop.is_set():
+            with self._lock:
+                number = next(self._numbers)
+            responses = group(number)
+            try:
+                reply = httpx.post(f"{self.url}/v1/estimate", json={"responses": responses}, timeout=30)
+            except httpx.HTTPError:
+                with self._lock:
+                    self.failed += 1
+                continue
+            expected = estimate(responses)
+            with self._lock:
+                if reply.status_code != 200:
+                    self.failed += 1
+                elif (reply.json()["result"]["answers"], reply.json()["result"]["entropy"]) == (
+                    list(expected.answers),
+                    expected.entropy,
+                ):
+                    self.right += 1
+                else:
+                    self.wrong.append(reply.json())
+
+
+def test_a_worker_that_is_killed_under_load_loses_nothing_silently_and_is_started_again():
+    with running("--workers", "2") as (process, url):
+        before = {child.pid for child in workers(process)}
+        assert len(before) == 2
+        with Load(url) as load:
+            load.wait_for_more(30)
+            victim = before.pop()
+            os.kill(victim, signal.SIGKILL)
+            load.wait_for_more(30)
+            for _ in range(600):
+                now = {child.pid for child in workers(process)}
+                if len(now) == 2 and victim not in now:
+                    break
+                time.sleep(0.1)
+            assert len(now) == 2
+            load.wait_for_more(30)
+        assert load.wrong == []
+        metrics = httpx.get(f"{url}/metrics").text
+    served = re.search(r'requests_total\{route="/v1/estimate",status="200"\} ([\d.]+)', metrics)
+    # the counter of the killed worker stays; a request that it counted may have been lost before the client read it
+    assert load.right <= float(served[1]) <= load.right + load.failed
+
+
+def test_sigterm_ends_the_service_after_the_running_requests():
+    with ChatServer(slow(1.0, says("yes"))) as server:
+        judge = ["--option", "model=m", "--option", f"base_url={server.url}", "--option", "timeout=20"]
+        with running("--equivalence", "judge", *judge) as (process, url):
+            replies = []
+
+            def send():
+                body = {"question": "Who?", "responses": ["Marie Curie", "Pierre Curie"]}
+                replies.append(httpx.post(f"{url}/v1/estimate", json=body, timeout=60))
+
+            sender = threading.Thread(target=send)
+            sender.start()
+            while not server.requests:
+                time.sleep(0.01)
+            process.send_signal(signal.SIGTERM)
+            sender.join(60)
+            process.wait(60)
+            assert process.returncode in (0, -signal.SIGTERM)
+    assert [reply.status_code for reply in replies] == [200]
+    assert replies[0].json()["result"]["labels"] == [0, 0]
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+
+
+def test_a_token_from_the_environment_is_needed_and_nothing_of_a_request_is_logged():
+    with running(env={"SEMANTIC_ENTROPY_TOKEN": TOKEN}) as (process, url):
+        body = {"responses": ["my secret answer", "b"]}
+        assert httpx.post(f"{url}/v1/estimate", json=body).status_code == 401
+        headers = {"Authorization": f"Bearer {TOKEN}"}
+        assert httpx.post(f"{url}/v1/estimate", json=body, headers=headers).status_code == 200
+        assert httpx.post(f"{url}/v1/estimate", content="my secret", headers=headers).status_code == 422
+        process.terminate()
+        process.wait(60)
+        log = process.stderr.read()
+    assert "secret" not in log
+    assert TOKEN not in log
+
+
+def test_empo_serve_answers_with_several_workers():
+    options = ["--workers", "2", "--reward-equivalence", "exact", "--reward-extract", "whole"]
+    with running(*options, module="empo_rl.serve.cli", command=()) as (_, url):
+        reply = httpx.post(f"{url}/v1/score", json={"groups": [{"completions": ["a", "a", "b"]}]})
+    assert reply.json()["groups"][0]["rewards"] == pytest.approx([2 / 3, 2 / 3, 1 / 3])
