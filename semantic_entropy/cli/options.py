@@ -315,20 +315,14 @@ def parse_options(texts: Iterable[str]) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
-    """Open the scorer that the options describe. The end of the block closes the scorer and its loaded components.
-
-    Args:
-        choices: the options of the command line by parameter name, such as {"equivalence": "nli", "extract": "boxed"}.
-    """
-    from semantic_entropy import Scorer, load_estimator
+    """Open the scorer that the options (by parameter name) describe. The end of the block closes what it loaded."""
+    from semantic_entropy import Scorer
     from semantic_entropy.progress import show_waits
+    from semantic_entropy.registry import load_estimators
 
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
     arguments = scorer_arguments(choices)
-    if chosen := arguments.get("estimator"):
-        arguments["estimator"] = [
-            each if isinstance(each, str) else load_estimator(each[0], **each[1]) for each in chosen
-        ]
+    arguments["estimator"] = load_estimators(arguments["estimator"])
     with contextlib.ExitStack() as stack:
         if not sys.stderr.isatty():  # on a terminal, the progress bar already shows activity
             stack.enter_context(show_waits())
@@ -342,11 +336,7 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
 
 
 def scorer_arguments(choices: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of `Scorer` that JSON can hold. An estimator with options is a pair (name, options).
-
-    Args:
-        choices: the options of the command line by parameter name. Those that `Scorer` does not have are removed.
-    """
+    """Take options of the command line, and return arguments of `Scorer` as JSON holds them, see `load_estimators`."""
     options, equivalence = choices.pop("options"), choices.pop("equivalence")
     estimators = _estimators(choices.pop("estimators", ()), choices.pop("estimator_options", ()))
     of_sentences = given_options({name: choices.get(name) for name in _OF_SENTENCES})

@@ -7,7 +7,7 @@ component also accept the built component.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from semantic_entropy.clusters.clusterers import Clusterer
@@ -40,6 +40,11 @@ def load_clusterer(name: str, **options: Any) -> Clusterer:
 def load_estimator(name: str, **options: Any) -> EntropyEstimator:
     """Load an estimator and build it with these options. Raises the errors of `load_equivalence`."""
     return _load("estimator", name, EntropyEstimator, options)
+
+
+def load_estimators(chosen: Sequence[Any] | None) -> list[Any] | None:
+    """Return the same list, with a built estimator in place of each pair (name, options)."""
+    return [each if isinstance(each, str) else load_estimator(each[0], **each[1]) for each in chosen or ()] or None
 
 
 def load_sampler(name: str, **options: Any) -> Sampler:

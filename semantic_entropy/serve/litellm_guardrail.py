@@ -114,9 +114,9 @@ async def guard(
     if len(texts) >= service.settings.min_samples:
         result = await service.measure(Asked(question and question[0], texts))
         return _decided(service, result, service.decide(result)), result
-    if question is None or (unknown := _why_not_sampled(service, question)):
-        missing = "its question is not known: set mode [pre_call, post_call]" if service.has_sampler else NO_SAMPLER
-        return _unknown(service, f"{_count(texts)}, and {unknown or missing}"), None
+    if unknown := _why_not_sampled(service, question):
+        return _unknown(service, f"{_count(texts)}, and {unknown}"), None
+    assert question is not None
     check = await service.check(ToCheck(question[0], texts))
     if check.unknown or check.result is None or check.decision is None:
         return _unknown(service, str(check.unknown)), None
@@ -132,8 +132,10 @@ def _why_unmeasured(body: GuardrailBody, texts: tuple[str, ...], service: Measur
     return None
 
 
-def _why_not_sampled(service: MeasuringService, question: tuple[str, str | None]) -> str | None:
-    return question[1] if service.has_sampler else NO_SAMPLER
+def _why_not_sampled(service: MeasuringService, question: tuple[str, str | None] | None) -> str | None:
+    if not service.has_sampler:
+        return NO_SAMPLER
+    return "its question is not known: set mode [pre_call, post_call]" if question is None else question[1]
 
 
 def _count(texts: tuple[str, ...]) -> str:

@@ -19,9 +19,10 @@ from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
-from semantic_entropy import Result, Scorer, load_estimator
+from semantic_entropy import Result, Scorer
 from semantic_entropy.decisions import Calibration, Decision, decide, why_unusable
 from semantic_entropy.errors import SamplingError
+from semantic_entropy.registry import load_estimators
 from semantic_entropy.serve.problems import error_problem, wrong_field
 from semantic_entropy.serve.service_settings import ServiceSettings
 from semantic_entropy.serve.work_queue import WorkQueue
@@ -87,11 +88,7 @@ class MeasuringService:
     def __init__(self, settings: ServiceSettings) -> None:
         self.settings = settings
         self.calibration = None if settings.calibration is None else Calibration.load(settings.calibration)
-        choices = dict(settings.choices)
-        if chosen := choices.get("estimator"):
-            choices["estimator"] = [
-                each if isinstance(each, str) else load_estimator(each[0], **each[1]) for each in chosen
-            ]
+        choices = {**settings.choices, "estimator": load_estimators(settings.choices.get("estimator"))}
         self.scorer = Scorer(**choices)
         # the answer is clustered with the samples; estimators and sentences are not needed for that
         self._clustering = self.scorer.derive(estimator="discrete", long=False)
