@@ -10,6 +10,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py docs            build the documentation; a warning is a failure; `docs serve` shows it
     python3 noxfile.py deepspeed       the tests of launch.strategy=zero3 with DeepSpeed; a skipped test fails
     python3 noxfile.py verl            the tests of the verl adapter with the real verl, on the CPU
+    python3 noxfile.py ray             the tests of the engine ray with Ray Data; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
     python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
@@ -179,6 +180,11 @@ def deepspeed_project() -> Path:
     return environment("deepspeed", "-e", ".[dev]", "deepspeed")
 
 
+def ray_project() -> Path:
+    """The environment of the project with Ray Data, whose installation takes 270 MB."""
+    return environment("ray", "-e", ".[dev,ray]")
+
+
 def python_with_nox() -> str:
     """This Python if it has a recent nox, else the Python of the tools environment."""
     try:
@@ -259,6 +265,13 @@ def deepspeed(session: nox.Session) -> None:
     """The tests that need DeepSpeed. A test that is skipped here fails. `tests` skips them without DeepSpeed."""
     chosen = session.posargs or ["tests/empo_rl", "-k", "zero3"]
     run(session, ready(session, deepspeed_project), "pytest", *chosen, FORBID_SKIPS="1", DS_ACCELERATOR="cpu")
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """The tests that need Ray Data. A test that is skipped here fails. `tests` skips them without Ray."""
+    chosen = session.posargs or ["tests/semantic_entropy/bulk", "-k", "ray"]
+    run(session, ready(session, ray_project), "pytest", *chosen, FORBID_SKIPS="1")
 
 
 @nox.session

@@ -70,7 +70,7 @@ class Provenance:
         extract: the extractor of the answers.
         invalid: the policy for invalid answers: "separate", "together" or "drop".
         asked: the number of pairs of distinct answers that were sent to the judge.
-        cached: the number of pairs with a verdict in the cache, or from another group of the call.
+        cached: the number of pairs with a verdict in the cache, or from another group of the call; 0: a cheap judge.
         undecided: the number of pairs without a verdict.
         versions: the versions of this package, and of the libraries and models of the judge.
         decided_by: the number of pairs that each judge decided.

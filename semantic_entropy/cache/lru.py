@@ -44,6 +44,10 @@ class LRUCache(Generic[_K, _V]):
             with contextlib.suppress(KeyError):  # another thread has removed the last entry
                 self._entries.popitem(last=False)
 
+    def clear(self) -> None:
+        """Remove all entries."""
+        self._entries.clear()
+
     def discard(self, key: _K) -> None:
         """Remove the key if it is there."""
         self._entries.pop(key, None)

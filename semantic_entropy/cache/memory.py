@@ -50,6 +50,11 @@ class VerdictCache(LRUCache[Hashable, Verdict]):
                 kept.put(_without_settings(key), free)
         super().put_all(shared)
 
+    def clear(self) -> None:
+        """Remove all verdicts from memory."""
+        super().clear()
+        self._private.clear()
+
     def __len__(self) -> int:
         return super().__len__() + sum(map(len, list(self._private.values())))
 

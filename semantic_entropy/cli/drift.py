@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("drift")
 @click.argument("calibration", type=click.Path(dir_okay=False, exists=True))
-@click.argument("scored", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument("scored", type=click.Path(allow_dash=True))
 @click.option(
     "--level",
     default=0.05,

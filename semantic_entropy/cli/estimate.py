@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 from collections.abc import Collection
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -27,11 +29,26 @@ from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
     from semantic_entropy.decisions import Action, RowGate
+    from semantic_entropy.io import InputOptions, RunSummary
+    from semantic_entropy.tables import FieldNames
+
+
+class OutputPlace(OutputFile):
+    """The type of an option for an output file, or for a folder or a URL where files are written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dir_okay = True
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
 @click.command("estimate")
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option("-o", "--output", type=OutputFile(), help="The file to write; default: standard output.")
+@click.argument("file", type=click.Path(allow_dash=True))
+@click.option(
+    "-o", "--output", type=OutputPlace(), help="The file to write, or a folder or URL; default: standard output."
+)
 @measuring_options
 @calibration_options
 @field_options
@@ -80,6 +97,23 @@ if TYPE_CHECKING:
     metavar="FILE.jsonl",
     help="Also write one line for each sentence, or claim, of the long answers in the output.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    help="For an output that is a folder: processes of this machine, or Ray Data (RAY_ADDRESS: a cluster).",
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Processes of the engine local. Default: the usable cores; 1 if a judge has a model, which each would load.",
+)
+@click.option("--actors", type=click.IntRange(1), metavar="N", help="Actors of the engine ray. Default: the CPUs.")
+@click.option("--gpus-per-actor", default=0.0, type=FiniteNumber(0), metavar="X", help="GPUs for each actor of ray.")
+@click.option(
+    "--batch-size", type=click.IntRange(1), metavar="N", help="Groups that a judge of a folder's run gets at once."
+)
+@click.option("--shard-mb", type=FiniteNumber(0.001), metavar="MB", help="Megabytes of input in each file of a folder.")
 @quiet_option
 def estimate_command(
     *,
@@ -93,9 +127,15 @@ def estimate_command(
     fail_on: Action | None,
     fail_rate: float,
     sentences_path: str | None,
+    engine: str | None,
+    workers: int | None,
+    actors: int | None,
+    gpus_per_actor: float,
+    batch_size: int | None,
+    shard_mb: float | None,
     **choices: Any,
 ) -> None:
-    """Measure every row of a file.
+    """Measure every row of a file, or of many files.
 
     FILE is JSON lines, a JSON array, CSV, TSV, Parquet, chat completions, the output of a batch, or a log of lm-eval or
     inspect_ai. The output is Parquet if its suffix is .parquet or .pq, else JSON lines. - is standard input or output.
@@ -125,10 +165,45 @@ def estimate_command(
 
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
+
+    If the output is a folder (-o results/) or a URL (s3://bucket/results), FILE can also be a folder, a pattern
+    ("rows/*.jsonl") or a URL of JSON lines or Parquet. The input is cut into shards of 4 MB (--shard-mb), which worker
+    processes or Ray score. Each finished shard is a Parquet file, and a run that was killed continues with the next
+    shard. _manifest.json lists the shards, and _bad.jsonl the bad rows.
     """
     from semantic_entropy.io import FileRun, check_paths, write_sentences
 
     gate = _gate(fail_above, fail_on, fail_rate, max_undecided, choices)
+    of_folders = {
+        "--engine": engine,
+        "--workers": workers,
+        "--actors": actors,
+        "--gpus-per-actor": gpus_per_actor,
+        "--batch-size": batch_size,
+        "--shard-mb": shard_mb,
+    }
+    if _is_for_folder(file, output, engine, {name for name, value in of_folders.items() if value}):
+        if sentences_path or choices["samples"]:
+            raise click.UsageError("--sentences and --samples are for an output file, and the output is a folder")
+        make_gate = functools.partial(_gate, fail_above, fail_on, fail_rate, max_undecided, dict(choices))
+        summary = _measure_folder(
+            file,
+            str(output),
+            field_names(choices),
+            how_to_read(choices),
+            choices,
+            ray={"actors": actors, "gpus_per_actor": gpus_per_actor} if engine == "ray" else None,
+            progress=not quiet and sys.stderr.isatty(),
+            overwrite=overwrite,
+            strict=strict,
+            gate=make_gate if gate else None,
+            gate_key=f"{fail_above} {fail_on} {max_undecided} {choices['calibration']}" if gate else "",
+            workers=workers,
+            **({"batch_size": batch_size} if batch_size else {}),
+            shard_mb=shard_mb,
+        )
+        _end(summary, max_undecided)
+        return
     if (choices["sampler"] or choices["claims"]) and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
     names, options = field_names(choices), how_to_read(choices)
@@ -155,6 +230,58 @@ def estimate_command(
         click.echo(f"cache {scorer.cache}", err=True)
     if scorer.store:
         click.echo(f"samples {scorer.store}", err=True)
+    _end(summary, max_undecided, is_shown=True)
+
+
+def _is_for_folder(file: str, output: str | None, engine: str | None, given: Collection[str]) -> bool:
+    """Whether the output is a folder: it is one by its name, or the input or the engine needs one."""
+    from semantic_entropy.bulk import is_bulk_input, is_bulk_output
+
+    if is_bulk_output(output):
+        return True
+    needs = f"{file} is a folder, a pattern or a URL" if is_bulk_input(file) else ""
+    needs = needs or ("--engine ray is given" if engine == "ray" else "")
+    if needs and (output in (None, "-") or Path(str(output)).suffix):
+        raise click.UsageError(f"{needs}, so the output is a folder or a URL: -o results/")
+    if given and not needs:
+        raise click.UsageError(f"{', '.join(sorted(given))} is for an output that is a folder or a URL: -o results/")
+    return bool(needs)
+
+
+def _measure_folder(
+    file: str,
+    output: str,
+    names: FieldNames,
+    options: InputOptions,
+    choices: dict[str, Any],
+    *,
+    ray: dict[str, Any] | None,
+    progress: bool,
+    **run_options: Any,
+) -> RunSummary:
+    """Run with a folder as output. Ctrl-C ends the program."""
+    from semantic_entropy.bulk import BulkRun, RayOptions
+
+    run = BulkRun(
+        functools.partial(open_scorer, choices),
+        [file],
+        output,
+        names=names,
+        options=options,
+        ray=None if ray is None else RayOptions(**ray),
+        **run_options,
+    )
+    try:
+        return run.execute(progress=progress)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted after {run.measured} rows; run the same command again to continue", err=True)
+        sys.exit(130)
+
+
+def _end(summary: RunSummary, max_undecided: float, *, is_shown: bool = False) -> None:
+    """Print the summary, and end with the exit status that says what failed."""
+    if not is_shown:
+        click.echo(str(summary), err=True)
     if summary.gate and not summary.gate.passed:
         click.echo("exit status 3: the gate failed", err=True)
         sys.exit(3)

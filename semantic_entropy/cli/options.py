@@ -320,6 +320,7 @@ def open_scorer(choices: dict[str, Any]) -> Iterator[Any]:
     from semantic_entropy.progress import show_waits
     from semantic_entropy.registry import load_estimators
 
+    choices = dict(choices)  # a worker opens it again
     sampler, sampler_options = choices.pop("sampler"), choices.pop("sampler_options")
     arguments = scorer_arguments(choices)
     arguments["estimator"] = load_estimators(arguments["estimator"])
@@ -364,7 +365,7 @@ def _estimators(names: Sequence[str], texts: Iterable[str]) -> list[Any]:
     return [(name, options[name]) if name in options else name for name in names]
 
 
-_LABELLED = click.argument("file", metavar="LABELLED", type=click.Path(dir_okay=False, allow_dash=True))
+_LABELLED = click.argument("file", metavar="LABELLED", type=click.Path(allow_dash=True))
 
 
 def labelled_rows(command: _CommandT) -> _CommandT:

@@ -10,7 +10,7 @@ from semantic_entropy.cli.options import FORMATS, OutputFile, field_options
 
 
 @click.command("report")
-@click.argument("file", metavar="SCORED", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument("file", metavar="SCORED", type=click.Path(allow_dash=True))
 @click.option("-o", "--output", type=OutputFile(), required=True, metavar="FILE.html", help="The report to write.")
 @click.option(
     "--calibration",

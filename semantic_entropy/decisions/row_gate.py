@@ -141,6 +141,13 @@ class RowGate:
             reason = f"the result cannot be read: {str(error) or type(error).__name__}"
         self._count(number, reason)
 
+    def add_counts(self, rows: int, failed: int, first: Iterable[tuple[int, str]]) -> None:
+        """Add rows that other gates with the same rule have counted, and the first of them that failed."""
+        with self._lock:
+            self._rows += rows
+            self._failed += failed
+            self._first = [*self._first, *first][:_SHOWN]
+
     def _count(self, number: int, reason: str) -> None:
         with self._lock:
             self._rows += 1

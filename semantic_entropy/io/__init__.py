@@ -7,7 +7,7 @@ file of results by key), `sentence_lines` (the sentences of long answers), `samp
 responses), and `bad_rows` (rows without a result).
 """
 
-from semantic_entropy.io.formats import InputOptions, check_paths, find_row, open_reader
+from semantic_entropy.io.formats import InputOptions, check_paths, find_row, format_of, open_reader
 from semantic_entropy.io.rows import check_row
 from semantic_entropy.io.run import FileRun, RunSummary
 from semantic_entropy.io.sentence_lines import write_sentences
@@ -19,6 +19,7 @@ __all__ = [
     "check_paths",
     "check_row",
     "find_row",
+    "format_of",
     "open_reader",
     "write_sentences",
 ]

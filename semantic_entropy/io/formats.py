@@ -60,6 +60,11 @@ FOUND = InputOptions()
 """The format is found, and each row has all responses."""
 
 
+def format_of(name: str) -> str:
+    """Return the format of a file, one of `FORMATS`, from its suffix and its first line. Raises like `open_reader`."""
+    return find_format(InputFile(name))
+
+
 def open_reader(
     name: str,
     names: FieldNames,
@@ -72,7 +77,7 @@ def open_reader(
     """Return the reader for a file, or for standard input ("-").
 
     Args:
-        name: the path of the file.
+        name: the path of the file, or of a folder of Parquet files.
         names: the names of the fields that are measured.
         options: the format, and how rows are joined.
         on_wait: called before the reader waits for a pipe.
@@ -86,6 +91,8 @@ def open_reader(
     """
     if options.format not in (None, *FORMATS):
         raise InputError(f"the input format {options.format!r} is unknown: use one of {', '.join(FORMATS)}")
+    if Path(name).is_dir():
+        return _folder_reader(name, names, options, has_sampler=has_sampler)
     file = InputFile(name, on_wait)
     kind = options.format or find_format(file)
     if options.requests and kind != "openai":
@@ -99,6 +106,18 @@ def open_reader(
         sys.stderr.write(one_line(f"{name}: read as {description}") + "\n")
     if kind == "openai":
         reader.question_option = "--requests FILE (the input of the batch) or --question FIELD"
+    return GroupedReader(reader, options.group_by) if options.group_by else reader
+
+
+def _folder_reader(name: str, names: FieldNames, options: InputOptions, *, has_sampler: bool) -> RowReader:
+    from semantic_entropy.io.readers.parquet_folder import ParquetFolderReader
+
+    if options.format not in (None, "parquet") or options.requests:
+        raise InputError(
+            f"{name} is a folder, of which Parquet files are read: leave --input-format and --requests out"
+        )
+    check = check_single if options.group_by else None
+    reader = ParquetFolderReader(name, names, has_sampler=has_sampler, check=check)
     return GroupedReader(reader, options.group_by) if options.group_by else reader
 
 

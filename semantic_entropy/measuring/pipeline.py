@@ -222,8 +222,11 @@ class _Task:
             else:
                 left, right = (self._texts[item] for item in self.wanted[place])
                 self._undecided.append((Pair(self._question, left, right), verdict.reason))
-        self._asked += len(self._own)
-        self._cached += len(self._found) - len(self._own) - equal
+        # A cheap judge has no cache. Its pairs count as asked, whichever group of the call had them first: so the
+        # result of a row does not depend on the rows that were measured with it.
+        asked = len(self._own if self._is_cached else {each for each in self._found if isinstance(each, int)})
+        self._asked += asked
+        self._cached += len(self._found) - asked - equal
         if paid := [usage for index in self._own if (usage := verdicts[index].usage)]:
             self._usage = sum(paid, self._usage or Usage())
         self._send([bool(verdict.same) for verdict in judged])

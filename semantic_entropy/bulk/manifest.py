@@ -1,0 +1,237 @@
+"""The manifest of an output folder: what the run is, and which shards are finished.
+
+    OUT/_manifest.json          choices, inputs, size of a shard; at the end, the record of each shard
+    OUT/part-00000-000012.parquet   the results of shard 12 of input 0
+    OUT/_bad.jsonl              the bad rows of all shards, written at the end
+    OUT/_shards/                records of finished shards, until the manifest has them
+    OUT/_work/                  shards that are not finished (in a bucket: a folder of this machine)
+
+A run continues if its choices are equal (`io.fingerprints`), and no input has changed. Inputs can be added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from semantic_entropy.bulk.sections import BulkInput, Section, cut
+from semantic_entropy.bulk.shard_scoring import RECORDS, WORK, ShardRecord
+from semantic_entropy.bulk.storage import Storage
+from semantic_entropy.errors import InputError
+from semantic_entropy.io.fingerprints import RunChoices, check_choices
+
+MANIFEST = "_manifest.json"
+BAD_ROWS = "_bad.jsonl"
+_FORMAT = 1  # of the manifest
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """A shard of the plan: its name and its rows."""
+
+    name: str
+    section: Section
+
+
+class Manifest:
+    """The manifest of one output folder.
+
+    Attributes:
+        storage: the output folder.
+        runs: the choices of the run.
+        inputs: the files of the input. The place of a file is a part of the names of its shards.
+        shard_mb: megabytes of input in a shard.
+        records: the records of finished shards by name.
+    """
+
+    def __init__(
+        self, storage: Storage, runs: Sequence[RunChoices], inputs: Sequence[BulkInput], shard_mb: float
+    ) -> None:
+        self.storage, self.runs, self.shard_mb = storage, list(runs), shard_mb
+        self.inputs = list(inputs)
+        self.records: dict[str, ShardRecord] = {}
+
+    @classmethod
+    def open(
+        cls,
+        storage: Storage,
+        runs: Sequence[RunChoices],
+        inputs: Sequence[BulkInput],
+        shard_mb: float | None,
+        *,
+        default_mb: float,
+        overwrite: bool,
+    ) -> Manifest:
+        """Return the manifest of a new run, or that of an earlier run that this run continues.
+
+        Raises:
+            InputError: the folder holds something else, or results of other choices, of another input or of another
+                size of shards. The message names what differs.
+        """
+        content = storage.read(MANIFEST)
+        if content is None or overwrite:
+            others = [name for name in storage.names() if not name.endswith(".lock")]
+            if content is None and others:
+                raise InputError(
+                    f"{storage.root} is not the output of a run: it holds {others[0]} and no {MANIFEST}. Choose a new "
+                    "folder, or another name"
+                )
+            _clear(storage, others)
+            made = cls(storage, runs, inputs, shard_mb or default_mb)
+            made.save(finished=False)
+            return made
+        found = cls._read(storage, content)
+        for then in found.runs:
+            check_choices(storage.root, then, runs)
+        if shard_mb is not None and shard_mb != found.shard_mb:
+            raise InputError(
+                f"{storage.root} was made with --shard-mb {found.shard_mb:g}, and this run has {shard_mb:g}: leave the "
+                "option out, or use --overwrite, or another output"
+            )
+        found.runs = list(runs)
+        found.add_inputs(inputs)
+        found.load_records()
+        found.save(finished=False)
+        return found
+
+    @classmethod
+    def _read(cls, storage: Storage, content: bytes) -> Manifest:
+        try:
+            values = json.loads(content)
+            if values["semantic_entropy_bulk"] != _FORMAT:
+                raise InputError(
+                    f"{storage.root}/{MANIFEST} has the format {values['semantic_entropy_bulk']}, which this version "
+                    "cannot continue: choose another output, or use --overwrite"
+                )
+            inputs = [BulkInput(**each) for each in values["inputs"]]
+            made = cls(storage, values["runs"], inputs, values["shard_mb"])
+            made.records = {each["name"]: ShardRecord.from_json(_counts(each)) for each in values["shards"]}
+        except (ValueError, KeyError, TypeError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise InputError(
+                f"{storage.root}/{MANIFEST} cannot be read ({error}): choose another output, or use --overwrite"
+            ) from error
+        return made
+
+    def add_inputs(self, inputs: Sequence[BulkInput]) -> None:
+        """Add new files. Raise InputError if a file of the earlier run is missing, or has changed."""
+        now, fix = {each.name: each for each in inputs}, "use --overwrite, or another output"
+        for each in self.inputs:
+            if each.name not in now:
+                raise InputError(f"{self.storage.root} has results of {each.name}, which is not in the input: {fix}")
+            if each != now[each.name]:
+                raise InputError(f"{each.name} has changed since {self.storage.root} was made from it: {fix}")
+        self.inputs += [each for each in inputs if each not in self.inputs]
+
+    def load_records(self) -> None:
+        """Read the records that the manifest does not have: the earlier run was killed, or a shard was retried."""
+        for name in self.storage.names(RECORDS):
+            if name.endswith(".json"):
+                content = self.storage.read(f"{RECORDS}/{name}")
+                record = ShardRecord.from_json(json.loads(content or b"{}"))
+                self.records[record.name] = record
+
+    @functools.cached_property
+    def shards(self) -> tuple[Shard, ...]:
+        """All shards, in the order of the input: about 300 bytes of memory for each."""
+        return tuple(
+            Shard(f"part-{place:05d}-{number:06d}", section)
+            for place, source in enumerate(self.inputs)
+            for number, section in enumerate(cut(source, self.shard_mb))
+        )
+
+    def is_finished(self, shard: Shard, gate_key: str) -> bool:
+        """Whether nothing is left to do for a shard: no row to retry, and its rows are counted with this gate."""
+        record = self.records.get(shard.name)
+        return record is not None and not record.retryable and (not gate_key or record.gate_key == gate_key)
+
+    def save(self, *, finished: bool) -> None:
+        """Write the manifest with the records of the shards that are finished."""
+        shards = [self._described(shard) for shard in self.shards if shard.name in self.records]
+        values = {
+            "semantic_entropy_bulk": _FORMAT,
+            "finished": finished,
+            "runs": self.runs,
+            "shard_mb": self.shard_mb,
+            "rows": sum(each["rows"] for each in shards),
+            "bad_rows": sum(each["rejected"] for each in shards),
+            "undecided_pairs": sum(each["undecided"] for each in shards),
+            "gate_failed": sum(each["gate_failed"] for each in shards),
+            "inputs": [dataclasses.asdict(each) for each in self.inputs],
+            "shards": shards,
+        }
+        self.storage.write(MANIFEST, json.dumps(values, indent=1).encode())
+
+    def finish(self) -> bool:
+        """Write the manifest with all records and the report of bad rows. Return whether there are bad rows."""
+        bad = b"".join(self._bad_rows())
+        if bad:
+            self.storage.write(BAD_ROWS, bad)
+        else:
+            self.storage.remove(BAD_ROWS)
+        self.save(finished=True)
+        for name in self.records:  # the manifest has them now; the bad rows are needed if a shard is retried
+            self.storage.remove(f"{RECORDS}/{name}.json")
+        if not bad:
+            self.storage.remove(RECORDS)
+        self.storage.remove(WORK)
+        return bool(bad)
+
+    def _described(self, shard: Shard) -> dict[str, Any]:
+        section, record = shard.section, self.records[shard.name]
+        place = {"file": f"{shard.name}.parquet", "input": section.source.name}
+        return {**place, "start": section.start, "stop": section.stop, **record.to_json()}
+
+    def _bad_rows(self) -> Iterator[bytes]:
+        """Yield the bad rows of all shards, with the input and the line or row number in it."""
+        for shard, before in self._with_lines():
+            if not self.records[shard.name].rejected:
+                continue
+            content = self.storage.read(f"{RECORDS}/{shard.name}.bad.jsonl") or b""
+            for line in content.splitlines():
+                values = json.loads(line)
+                key = "row_number" if shard.section.is_parquet else "line"
+                mark = next(iter(values))
+                place = {mark: True, "input": shard.section.source.name, key: values[key] + before}
+                yield json.dumps({**values, **place}, ensure_ascii=False).encode() + b"\n"
+
+    def _with_lines(self) -> Iterator[tuple[Shard, int]]:
+        """Yield each finished shard, and the number of lines, or rows, of its input before it."""
+        source, before = None, 0
+        for shard in self.shards:
+            if shard.section.source is not source:
+                source, before = shard.section.source, 0
+            if shard.name in self.records:
+                yield shard, before
+                before += self.records[shard.name].lines
+
+    def gate_first(self, most: int) -> Iterable[tuple[str, int, str]]:
+        """Yield (input, line or row number, reason) of the first rows that failed the gate."""
+        found = 0
+        for shard, before in self._with_lines():
+            for number, reason in self.records[shard.name].gate_first:
+                if found == most:
+                    return
+                found += 1
+                yield shard.section.source.name, number + before, reason
+
+
+_PLACE = ("file", "input", "start", "stop")
+
+
+def _counts(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in _PLACE}
+
+
+def _clear(storage: Storage, names: Sequence[str]) -> None:
+    """Remove what an earlier run wrote, and nothing else."""
+    for name in names:
+        if name in (MANIFEST, BAD_ROWS) or (name.startswith("part-") and name.endswith(".parquet")):
+            storage.remove(name)
+    storage.remove(RECORDS)
+    storage.remove(WORK)

@@ -1,0 +1,206 @@
+"""Score one shard: a function of the scorer, the rows and the choices, which every engine calls.
+
+The rows of the shard go through `io.FileRun`, as those of a whole file, so a shard is measured, resumed and reported in
+the same way. What other shards hold changes nothing: the verdict cache in memory begins empty, and a pipeline run has a
+fixed number of rows. So the same rows give the same bytes on any number of workers, on any engine. With a cache file,
+only `provenance.asked` and `cached` depend on which shard asked first.
+
+A shard is published in this order: bad rows, results, record. The record makes it a finished shard. A kill before this
+costs the shard; on a local disk, a later run keeps the rows that were measured (`FileRun`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from semantic_entropy.bulk.sections import Section, options_of, section_file, write_section
+from semantic_entropy.bulk.storage import Storage, open_storage
+from semantic_entropy.decisions import RowGate
+from semantic_entropy.errors import InputError, SemanticEntropyError
+from semantic_entropy.files import remove
+from semantic_entropy.io import FileRun, InputOptions
+from semantic_entropy.scorer import Scorer
+from semantic_entropy.tables import FieldNames
+
+BATCH_SIZE = 128
+"""Groups in one pipeline run: some hundred pairs, which fill a batch of a model."""
+RECORDS = "_shards"
+WORK = "_work"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """One shard to score. It can be pickled, and holds no rows.
+
+    Attributes:
+        name: the name of the shard, such as "part-00000-000012".
+        section: the rows.
+        output: the path or URL of the output folder.
+        names: the names of the fields that are measured.
+        options: how the input is read.
+        batch_size: the number of groups in one pipeline run.
+        strict: True: a bad row is an error.
+        gate: makes the gate of the run; None: there is none.
+        gate_key: a text that changes with the rule of the gate.
+    """
+
+    name: str
+    section: Section
+    output: str
+    names: FieldNames
+    options: InputOptions
+    batch_size: int = BATCH_SIZE
+    strict: bool = False
+    gate: Callable[[], RowGate] | None = None
+    gate_key: str = ""
+
+    @property
+    def file(self) -> str:
+        """The name of the file with the results."""
+        return f"{self.name}.parquet"
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRecord:
+    """What a finished shard holds. The counts are those of `io.RunSummary`.
+
+    Attributes:
+        name: the name of the shard.
+        lines: the lines, or rows, of the section, with blank ones and bad rows.
+        rows: the rows with a result.
+        measured: those that the last run measured.
+        gate_key: the rule of the gate that counted `gate_rows` and `gate_failed`; empty: no gate did.
+        gate_first: the first failed rows: (number in the section, reason).
+        notes: lines for the user, such as the field that was taken as the question.
+    """
+
+    name: str
+    lines: int
+    rows: int
+    measured: int = 0
+    rejected: int = 0
+    retryable: int = 0
+    pairs: int = 0
+    undecided: int = 0
+    responses: int = 0
+    cut_off: int = 0
+    empty: int = 0
+    seconds: float = 0.0
+    gate_key: str = ""
+    gate_rows: int = 0
+    gate_failed: int = 0
+    gate_first: tuple[tuple[int, str], ...] = ()
+    notes: tuple[str, ...] = field(default=())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the record as JSON values, without what belongs to one run."""
+        values = dataclasses.asdict(self)
+        del values["notes"]
+        return values
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ShardRecord:
+        """Return the record of `to_json`."""
+        first = tuple((int(number), str(reason)) for number, reason in values.get("gate_first", ()))
+        return cls(**{**values, "gate_first": first})
+
+
+class _ShardRun(FileRun):
+    """A run over the rows of a shard. Its chunks do not depend on the speed of the machine."""
+
+    def __init__(self, scorer: Scorer, task: ShardTask, source: Path, output: Path) -> None:
+        options = options_of(task.section, task.options)
+        gate = task.gate() if task.gate else None
+        super().__init__(
+            scorer,
+            str(source),
+            str(output),
+            names=task.names,
+            overwrite=False,
+            strict=task.strict,
+            options=options,
+            gate=gate,
+        )
+        self._size = task.batch_size
+
+    def _end_chunk(self) -> None:
+        chunk, self._chunk = self._chunk, []
+        self._measure_chunk(chunk)
+
+
+def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
+    """Score a shard, publish it, and return its record.
+
+    Raises:
+        InputError: the rows cannot be read; with `strict`, a row is bad.
+        SemanticEntropyError: the errors of `Scorer.measure`; or the output cannot be written.
+    """
+    storage = open_storage(task.output)
+    folder = work_folder(storage)
+    folder.mkdir(parents=True, exist_ok=True)
+    source, output = section_file(task.section, folder, task.name), folder / task.file
+    notes = io.StringIO()
+    try:
+        lines = write_section(task.section, source)
+        storage.fetch(task.file, output)  # a shard that is retried, or counted with another gate, keeps its results
+        if getattr(scorer.cache, "path", None) is None:
+            scorer.cache.clear()
+        with contextlib.redirect_stderr(notes):
+            run = _ShardRun(scorer, task, source, output)
+            summary = run.execute(progress=False)
+    except InputError as error:
+        raise InputError(_with_place(str(error), source, task.section)) from error
+    except SemanticEntropyError as error:
+        raise type(error)(_with_place(f"{task.section}: {error}", source, task.section)) from error
+    said = [line for line in notes.getvalue().splitlines() if not line.startswith((str(source), "... and more bad"))]
+    said += [line for line in (*summary.warning.splitlines(), *summary.hint.splitlines()) if line]
+    gate = summary.gate
+    record = ShardRecord(
+        name=task.name,
+        lines=lines,
+        rows=summary.rows + summary.skipped,
+        measured=summary.rows,
+        rejected=summary.rejected,
+        retryable=summary.retryable,
+        pairs=summary.pairs,
+        undecided=summary.undecided,
+        responses=summary.responses,
+        cut_off=summary.cut_off,
+        empty=summary.empty,
+        seconds=round(summary.seconds, 3),
+        gate_key=task.gate_key,
+        gate_rows=gate.rows if gate else 0,
+        gate_failed=gate.failed if gate else 0,
+        gate_first=gate.first if gate else (),
+        notes=tuple(_with_place(line, source, task.section) for line in said),
+    )
+    bad = Path(f"{output}.bad.jsonl")
+    storage.remove(f"{RECORDS}/{task.name}.bad.jsonl")
+    if bad.exists():
+        storage.publish(bad, f"{RECORDS}/{task.name}.bad.jsonl")
+    storage.publish(output, task.file)
+    storage.write(f"{RECORDS}/{task.name}.json", json.dumps(record.to_json()).encode())
+    remove(source)
+    return record
+
+
+def work_folder(storage: Storage) -> Path:
+    """Return the local folder for shards that are not finished."""
+    if storage.local is not None:
+        return storage.local / WORK
+    digest = hashlib.sha256(storage.root.encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"semantic-entropy-{digest}"
+
+
+def _with_place(text: str, source: Path, section: Section) -> str:
+    """Replace the path of the temporary file by the section that it holds."""
+    return text.replace(f"{source}, ", f"{section}: ").replace(str(source), str(section))

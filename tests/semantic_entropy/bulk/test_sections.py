@@ -1,0 +1,72 @@
+"""Sections of files: each row is in one section, in its order, whatever the lines are."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from semantic_entropy.bulk.sections import BulkInput, cut, find_inputs, write_section
+from semantic_entropy.errors import InputError
+from semantic_entropy.io import InputOptions
+from tests.semantic_entropy.bulk.bulk_runs import rows, write
+
+pa = pytest.importorskip("pyarrow", reason="the extra bulk is not installed")
+pq = pytest.importorskip("pyarrow.parquet")
+
+# Lines of very different lengths, blank ones, and a last line without its end
+TEXTS = st.lists(st.sampled_from(["", "a", "bc", "é", "x" * 30, "y" * 100]), max_size=20)
+
+
+@given(lines=TEXTS, size=st.integers(1, 50), ends=st.booleans())
+def test_the_sections_of_a_file_are_the_file(lines, size, ends, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cut")
+    content = "\n".join(lines).encode() + b"\n" * ends
+    (folder / "in.jsonl").write_bytes(content)
+    source = BulkInput(str(folder / "in.jsonl"), len(content), "", "jsonl")
+    parts, numbers = [], []
+    for section in cut(source, size / 1e6):
+        numbers.append(write_section(section, folder / "part"))
+        parts.append((folder / "part").read_bytes())
+    assert b"".join(parts) == content
+    assert sum(numbers) == len(content.splitlines(keepends=True))
+    assert all(part.endswith(b"\n") for part in parts[:-1] if part) or not ends
+
+
+def test_a_parquet_file_is_cut_at_its_row_groups(tmp_path):
+    table = pa.Table.from_pylist(rows(100))
+    pq.write_table(table, tmp_path / "in.parquet", row_group_size=10)
+    (source,) = find_inputs([str(tmp_path / "in.parquet")], InputOptions())
+    sections = list(cut(source, 0.002))
+    assert len(sections) > 3
+    assert [section.start for section in sections[1:]] == [section.stop for section in sections[:-1]]
+    found = []
+    for section in sections:
+        assert section.before == len(found)
+        assert write_section(section, tmp_path / "part.parquet") == pq.read_metadata(tmp_path / "part.parquet").num_rows
+        found += pq.read_table(tmp_path / "part.parquet").to_pylist()
+    assert found == table.to_pylist()
+
+
+def test_a_folder_a_pattern_and_a_url_mean_their_files(tmp_path):
+    for name in ("b.jsonl", "a.ndjson", "deep/c.jsonl", "_old/d.jsonl", ".e.jsonl", "notes.txt"):
+        write(tmp_path / "rows" / name, rows(1))
+    found = [each.name for each in find_inputs([str(tmp_path / "rows")], InputOptions())]
+    assert found == [str(tmp_path / "rows" / name) for name in ("a.ndjson", "b.jsonl", "deep/c.jsonl")]
+    assert [each.name for each in find_inputs([f"{tmp_path}/rows/*.jsonl"], InputOptions())] == found[1:2]
+    assert [each.name for each in find_inputs([f"file://{tmp_path}/rows"], InputOptions())] == found
+    with pytest.raises(InputError, match="no such file, and no folder with files"):
+        find_inputs([f"{tmp_path}/rows/*.parquet"], InputOptions())
+
+
+def test_the_format_is_found_once_for_a_whole_file(tmp_path):
+    reply = {"custom_id": "1", "response": {"body": {"choices": [{"message": {"content": "Paris"}}]}}}
+    source = write(tmp_path / "batch.jsonl", [reply] * 3)
+    (found,) = find_inputs([str(source)], InputOptions())
+    assert found.format == "openai"
+    array = tmp_path / "array.jsonl"
+    array.write_text("[\n" + json.dumps(rows(1)[0]) + "\n]")
+    with pytest.raises(InputError, match=r"array.jsonl is json, which cannot be cut"):
+        find_inputs([str(array)], InputOptions())
