@@ -31,11 +31,16 @@ _SECONDS = 120  # a busy machine starts the browser slowly
 class Chromium:
     """One tab. `with Chromium() as tab:` starts and ends the browser.
 
+    Args:
+        width: of the window, in CSS pixels.
+        height: of the window, in CSS pixels.
+        profile: the folder of the profile, which a second browser continues; None: a new one, removed at the end.
+
     Attributes:
         events: the messages of the browser that answer no command, such as requests and console messages.
     """
 
-    def __init__(self, width: int = 1200, height: int = 800) -> None:
+    def __init__(self, width: int = 1200, height: int = 800, *, profile: Path | None = None) -> None:
         assert CHROMIUM
         self.events: list[dict[str, Any]] = []
         self._ids = itertools.count(1)
@@ -43,8 +48,9 @@ class Chromium:
         self._folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         read_commands, self._out = os.pipe()
         self._in, write_answers = os.pipe()
+        self._profile = profile or Path(self._folder.name)
         command = (
-            f'exec "{CHROMIUM}" {_OPTIONS} --user-data-dir="{self._folder.name}" 3<&{read_commands} 4>&{write_answers}'
+            f'exec "{CHROMIUM}" {_OPTIONS} --user-data-dir="{self._profile}" 3<&{read_commands} 4>&{write_answers}'
         )
         self._process = subprocess.Popen(
             ["bash", "-c", command],
@@ -87,6 +93,16 @@ class Chromium:
                 return answer["result"]  # type: ignore[no-any-return]
             self.events.append(answer)
 
+    @property
+    def problems(self) -> list[dict[str, Any]]:
+        """The exceptions of scripts, and what the browser logged, such as a violation of the policy."""
+        return [event for event in self.events if event["method"] in ("Runtime.exceptionThrown", "Log.entryAdded")]
+
+    @property
+    def requests(self) -> list[str]:
+        """The addresses that were requested."""
+        return [e["params"]["request"]["url"] for e in self.events if e["method"] == "Network.requestWillBeSent"]
+
     def open(self, path: Path) -> None:
         """Open a file, and wait until its script has ended."""
         self.send("Page.navigate", url=path.resolve().as_uri())
@@ -126,6 +142,18 @@ class Chromium:
     def type(self, text: str) -> None:
         """Insert a text where the focus is."""
         self.send("Input.insertText", text=text)
+
+    def text(self, element: str) -> str:
+        """Return the text of the element with this id."""
+        return str(self.evaluate(f"document.getElementById({json.dumps(element)}).textContent"))
+
+    def wait_for_storage(self, value: str) -> None:
+        """Wait until a value of the page's local storage is on disk: Chromium writes it seconds later."""
+        folder = self._profile / "Default" / "Local Storage" / "leveldb"
+        end = time.monotonic() + _SECONDS
+        while not any(value.encode() in log.read_bytes() for log in folder.glob("*.log")):
+            assert time.monotonic() < end, f"not stored: {value}"
+            time.sleep(0.05)
 
     def resize(self, width: int, height: int, *, phone: bool = False) -> None:
         """Set the size of the window in CSS pixels."""

@@ -2,7 +2,8 @@
 
 A row of a file can be edited, or damaged by a program between. What follows from the labels (G,) and the answers is
 computed again and compared, to 1e-6: the counts of valid answers, `normalized`, the probabilities of discrete entropy,
-and the scores that are functions of the labels alone (`discrete`, `num_sets`, `majority`, `margin`).
+the scores that are functions of the labels alone (`discrete`, `num_sets`, `majority`, `margin`), and the scores of a
+long answer, which are functions of its sentences.
 
 Left out: scores that need log-probabilities or similarities, which a row does not have, and a person who changes all
 fields with care.
@@ -17,6 +18,8 @@ from typing import Any
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.estimators import Discrete, EntropyEstimator, Majority, Margin, NumSets
+from semantic_entropy.long_answers import LongAnswer
+from semantic_entropy.plain_fields import from_plain
 from semantic_entropy.results import Result
 from semantic_entropy.types import Evidence
 
@@ -32,11 +35,37 @@ def contradictions(result: Result) -> list[str]:
         key=lambda cluster: cluster.share,
         default=None,
     )
+    if result.long_answer is not None:
+        found += _long_contradictions(result.long_answer, result.scores.get("unsupported"))
     if best is None and result.answer is not None:
         found.append(f"answer is {result.answer!r:.80}, and no cluster has a valid answer")
     elif best is not None and result.answer != best.representative:
         found.append(f"answer is {result.answer!r:.80}, and the largest cluster has {best.representative!r:.80}")
     return found
+
+
+def _long_contradictions(answer: LongAnswer, score: float | None) -> Iterator[str]:
+    """Yield what contradicts itself in a long answer: its scores, and the numbers and places of its sentences."""
+    known = [each.uncertainty for each in answer.sentences if not each.unknown]
+    half = bool(known) and 2 * len(known) >= len(answer.sentences)
+    mean = math.fsum(known) / len(known) if half else math.nan
+    highest = max(known) if known and len(known) == len(answer.sentences) else math.nan
+    yield from _compared("long_answer.uncertainty", answer.uncertainty, mean, "its sentences give")
+    yield from _compared("long_answer.highest", answer.highest, highest, "its sentences give")
+    if not _is_unknown(score) and _differ(score, mean) and _differ(score, highest):
+        yield f"the score unsupported is {_shown(score)}, and the sentences give {_shown(mean)}"
+    for i, each in enumerate(answer.sentences):
+        placed = each.start is not None and each.end is not None
+        if not (each.unknown or 0 <= each.uncertainty <= 1) or not 0 <= each.supported_by <= answer.samples:
+            yield (
+                f"sentences[{i}] has the uncertainty {_shown(each.uncertainty)}, and {each.supported_by} of "
+                f"{answer.samples} samples support it"
+            )
+        elif each.doubtful != (each.unknown or 2 * each.supported_by < answer.samples - each.undecided):
+            mark = "doubtful" if each.doubtful else "not doubtful"
+            yield f"sentences[{i}] is {mark}, and {each.supported_by} of {answer.samples} samples support it"
+        elif placed and (answer.answer or "")[each.start : each.end] != each.text:
+            yield f"sentences[{i}] is {each.text!r:.80}, and the answer has another text there"
 
 
 def check_stored(fields: Mapping[str, Any]) -> None:
@@ -55,6 +84,10 @@ def check_stored(fields: Mapping[str, Any]) -> None:
         raise InputError(f"the field labels is {labels!r:.80}; it must be a list of whole numbers from -1")
     try:
         found = list(_contradictions(fields.get, provenance.get("estimator")))
+        long, scores = fields.get("long_answer"), fields.get("scores")
+        if isinstance(long, Mapping) and "sentences" in long and isinstance(scores, Mapping):
+            answer = from_plain(LongAnswer, long, of="a long answer", missing="use a file that estimate wrote")
+            found += _long_contradictions(answer, scores.get("unsupported"))
     except (TypeError, ValueError, OverflowError, AttributeError) as error:
         raise InputError(f"the numbers of the result cannot be compared: {error}") from None
     if found:

@@ -321,8 +321,11 @@ def _value(verdict: Verdict) -> float:
 
 
 def _sentences(text: str) -> list[Statement]:
-    """Return the sentences of a text with their places. A text without a letter or digit is one sentence."""
-    spans = sentence_spans(text) or [(0, len(text))]
+    """Return the sentences of a text with their places, without headings.
+
+    A text of headings alone has these, and one without a letter or digit is one sentence.
+    """
+    spans = sentence_spans(text, headings=False) or sentence_spans(text) or [(0, len(text))]
     return [Statement(text[start:end], start, end) for start, end in spans]
 
 

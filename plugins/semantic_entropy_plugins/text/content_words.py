@@ -32,6 +32,20 @@ _WORD = re.compile(
 _MARKS = "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u064b-\u065f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f"
 _MARK_RUN = re.compile(f"([{_MARKS}]{{30}})[{_MARKS}]+")  # 30: the limit of Unicode's stream-safe format
 
+_NEVER_SEEN = re.compile(  # Default_Ignorable_Code_Point of Unicode, except spaces and joiners of no width
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
+    "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
+)
+_NO_WIDTH = re.compile("(?<=[\x00-\x7f])[\u200b-\u200d]+|[\u200b-\u200d]+(?=[\x00-\x7f])")
+
+
+def visible(text: str) -> str:
+    """The text without characters that nobody sees: `18\u200b15` is 1815.
+
+    Between letters of other scripts, a space or a joiner of no width stays: in Persian or Khmer it can part two words.
+    """
+    return text if text.isascii() else _NO_WIDTH.sub("", _NEVER_SEEN.sub("", text))
+
 
 class _Separators(dict[int, str]):
     """A table for `str.translate`: punctuation, symbols and control characters become spaces; marks (vowels) stay."""
@@ -66,7 +80,7 @@ def fold(text: str) -> str:
     """The text in NFKC and case-folded, without the accents of Latin, Greek and Cyrillic letters."""
     if text.isascii():
         return text.casefold()
-    text = unicodedata.normalize("NFKC", _MARK_RUN.sub(r"\1", text)).casefold()
+    text = unicodedata.normalize("NFKC", _MARK_RUN.sub(r"\1", visible(text))).casefold()
     kept, loses_marks = [], False
     for char in unicodedata.normalize("NFD", text):
         if not unicodedata.combining(char):

@@ -12,6 +12,7 @@ import unicodedata
 from semantic_entropy_plugins.quantities.number_words import with_digits, with_points
 from semantic_entropy_plugins.quantities.spoken_times import with_clocks
 from semantic_entropy_plugins.quantities.units import CURRENCY_SIGNS
+from semantic_entropy_plugins.text.content_words import visible
 from semantic_entropy_plugins.text.formulas import MATH_SYMBOLS
 from semantic_entropy_plugins.text.word_lists import DENIALS, HEDGE, NO, YES
 
@@ -117,7 +118,7 @@ _VULGAR = re.compile(r"(?<=\d)(?=[\u00bc-\u00be\u2150-\u215e])")
 def _plain_signs(text: str) -> str:
     """The text in NFKC, with the signs of ASCII where there is one: `3\u00bd` -> `3 1/2`, `cm\u00b2` -> `cm^2`."""
     if not text.isascii():
-        text = text.replace("\u266d", "flat").replace("\u266f", "#")
+        text = visible(text).replace("\u266d", "flat").replace("\u266f", "#")
         text = _RAISED.sub(_raised, _VULGAR.sub(" ", _THIN_SPACE.sub("", text)))
         text = (
             unicodedata.normalize("NFKC", text.replace("\u2026", " . ")).replace("\u2044", "/").translate(_PLAIN_SIGNS)

@@ -22,6 +22,10 @@ from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold, to
 from semantic_entropy_plugins.text.fact_comparison import ENOUGH_SHARE, ENOUGH_WORDS, compare, content
 from semantic_entropy_plugins.text.measured_numbers import Quantity
 
+_SOURCE = re.compile(
+    r"(?<=[.!?,;:\u3002\uff0c])(?:\[\d{1,3}(?:, ?\d{1,3})*\])+"
+)  # the number of a source: `She sang.[2]`
+
 
 class Exact(Equivalence):
     """Equal strings mean the same. White space at the ends is ignored."""
@@ -155,7 +159,7 @@ class Text(Equivalence):
 
     name = "text"
     cache_identity = "semantic_entropy_plugins.text:Text"
-    rules = 7
+    rules = 8
     uses_question = True
     cheap = True
 
@@ -179,6 +183,7 @@ class Text(Equivalence):
         is said if the sample denies it too. A kind that the sentence does not have is left out; in a sentence of
         function words only, these count, and in one of symbols only, the symbols. A sample says what its sentences say
         together. The smaller share counts, because one wrong number makes a sentence wrong, however many words agree.
+        The number of a source after a sentence, as in `She sang.[2]`, is no number of the sentence.
 
         The sample supports the sentence (`Verdict.same`) by the rule of this judge for equal meanings: it says all
         words and numbers; or all numbers, and 60% of at least three words.
@@ -190,7 +195,7 @@ class Text(Equivalence):
                 continue
             if pair.left not in said:
                 said[pair.left] = _Said(pair.left)
-            yield index, said[pair.left].verdict(pair.question, pair.right)
+            yield index, said[pair.left].verdict(pair.question, _SOURCE.sub("", pair.right))
 
 
 class _Said:
@@ -199,11 +204,15 @@ class _Said:
     def __init__(self, sample: str) -> None:
         self.words: set[tuple[str, bool]] = set()  # with whether it is said or denied
         self.raw: set[str] = set()
+        sample = _SOURCE.sub("", sample)
         self.text = fold(sample)
+        self.unread = 0  # sentences that are too long
         self._by_number: dict[tuple[Fraction, bool], set[Quantity]] = {}  # a number and its value in base units
         for sentence in split_sentences(sample):
             if len(sentence) <= LONGEST:
                 self._add(sentence)
+            else:
+                self.unread += 1
 
     def _add(self, sentence: str) -> None:
         facts = content(None, sentence).facts
@@ -221,6 +230,12 @@ class _Said:
                     self.words.update((word, is_said) for word in both)
 
     def verdict(self, question: str | None, sentence: str) -> Verdict:
+        found = self._verdict(question, sentence)
+        if self.unread and not found.same:  # what was not read can say the rest
+            return Verdict(None, reason=f"a sentence of the sample has more than {LONGEST} characters")
+        return found
+
+    def _verdict(self, question: str | None, sentence: str) -> Verdict:
         read = content(question, sentence)
         facts = read.facts
         elements = read.new or facts.elements

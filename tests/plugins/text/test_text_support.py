@@ -41,6 +41,15 @@ CASES = {  # sample, sentence, support
         "\u0627\u0644\u0642\u0627\u0647\u0631\u0629 \u0639\u0627\u0635\u0645\u0629 \u0645\u0635\u0631.",
         1.0,
     ),
+    "a number of a source": ("Ada sang in 1840.[3][12]", "Ada sang in 1840.[2]", 1.0),
+    "a number in brackets": ("Ada has the list [3].", "Ada has the list [2].", 0.0),
+    "characters that nobody sees": ("A\u200bda was\u2060 born in 18\u200b15.", "Ada was b\u00adorn in 1815.", 1.0),
+    "Persian words with a joiner": (
+        "\u0645\u06cc \u062e\u0648\u0627\u0647\u0645",
+        "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+        1.0,
+    ),
+    "the number of a list item": ("1. Ada sang.\n2. Ada ran.\n3. Ada rests.", "Ada had 3 songs and sang.", 0.0),
     "function words": ("It is so.", "It is so.", 1.0),
     "symbols": ("Well done \U0001f44d\U0001f44d!", "\U0001f44d\U0001f44d", 1.0),
     "other symbols": ("Well done \U0001f44d!", "\U0001f44e", 0.0),
@@ -118,3 +127,24 @@ def test_a_sentence_that_is_too_long_to_be_read_is_undecided():
 
 def test_the_support_keeps_the_contract_of_a_judge():
     check_equivalence(Text())
+
+
+def test_a_list_is_supported_by_prose_with_the_same_words_and_its_headings_count_as_nothing():
+    answer = "# Life\n\n1. Ada was born in London.\n2. She died in Paris.\n\n## Work\n- She wrote programs."
+    sample = "Ada was born in London. She died in Paris. She wrote programs."
+    found = estimate([answer, sample], long=True).long_answer
+    assert [each.text for each in found.sentences] == [
+        "Ada was born in London.",
+        "She died in Paris.",
+        "She wrote programs.",
+    ]
+    assert found.uncertainty == 0.0
+    assert [each.text for each in estimate(["# Life", "None at all."], long=True).long_answer.sentences] == ["Life"]
+
+
+def test_a_sample_with_a_sentence_that_is_too_long_to_read_is_undecided_unless_the_rest_supports():
+    long = "word " * 20_000
+    pairs = [Pair(None, long, "Ada sang."), Pair(None, f"Ada sang.\n- {long}", "Ada sang.")]
+    verdicts = dict(Text().support(pairs))
+    assert (verdicts[0].same, verdicts[1].same) == (None, True)
+    assert "more than 50000 characters" in verdicts[0].reason

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 
@@ -139,3 +140,52 @@ def test_a_field_with_any_value_is_an_input_error_or_equal(value):
         except InputError:
             continue
         assert value is None or name == "scores" or value == stored()[name]  # a field that is not there, or its value
+
+
+LONG = ["Ada sang. She ran in 1840. Yes.", "Ada sang. She ran in 1840.", "Ada sang in Rome.", "", "Ada ran."]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"uncertainty": 0.0}, "long_answer.uncertainty is 0, and its sentences give 0.708333"),
+        ({"highest": 0.5}, "long_answer.highest is 0.5, and its sentences give 1"),
+        ({"uncertainty": None}, "long_answer.uncertainty is unknown"),
+        ({"answer": "Another text."}, "and the answer has another text there"),
+        ({"samples": 1}, "and 2 of 1 samples support it"),
+    ],
+)
+def test_a_long_answer_that_contradicts_its_sentences_is_not_believed(change, message):
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    row = estimate(LONG, long=True, equivalence="exact").to_dict()
+    check_stored(row)
+    assert contradictions(Result.from_dict(row)) == []
+    row["long_answer"] |= change
+    with pytest.raises(InputError, match=re.escape(message)):
+        check_stored(row)
+    assert any(message in each for each in contradictions(Result.from_dict(row)))
+
+
+def test_a_sentence_that_lost_its_mark_or_another_score_is_not_believed():
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    row = estimate(LONG, long=True, equivalence="exact").to_dict()
+    row["long_answer"]["sentences"][2]["doubtful"] = False
+    row["scores"]["unsupported"] = 0.1
+    with pytest.raises(
+        InputError, match=r"unsupported is 0.1, and the sentences give .*sentences\[2\] is not doubtful"
+    ):
+        check_stored(row)
+
+
+@given(
+    st.lists(
+        st.sampled_from(["Ada sang. Bob ran.", "Ada sang.", "", "Eve ate. # x", "- a b\n- c d"]), min_size=1, max_size=6
+    ),
+    st.sampled_from(["text", lambda _sample, sentence: None if "a" in sentence else 0.3]),
+    st.sampled_from(["separate", "together", "drop"]),
+)
+def test_no_measured_long_answer_contradicts_itself(responses, support, invalid):
+    pytest.importorskip("sentencex", reason="the extra `sentences` is not installed")
+    result = estimate(responses, long=True, support=support, invalid=invalid, equivalence="exact")
+    assert contradictions(result) == []
+    check_stored(result.to_dict())

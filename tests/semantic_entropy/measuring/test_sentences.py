@@ -41,7 +41,7 @@ def test_a_text_is_split_into_its_sentences(kind):
 
 def test_items_of_a_list_and_paragraphs_are_sentences_and_rules_are_none():
     text = "Steps:\n1. Mix the flour.\n2. Bake it.\n\n---\n\nThen eat"
-    assert split_sentences(text) == ["Steps:", "1. Mix the flour.", "2. Bake it.", "Then eat"]
+    assert split_sentences(text) == ["Steps:", "Mix the flour.", "Bake it.", "Then eat"]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\n\n", "---", "..."])
@@ -81,3 +81,42 @@ def test_the_places_of_the_sentences_are_in_order_and_hold_every_word(text):
     assert all(start < end for start, end in spans)
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
     assert "".join(filter(str.isalnum, "".join(split_sentences(text)))) == "".join(filter(str.isalnum, text))
+
+
+@pytest.mark.parametrize(
+    ("text", "sentences"),
+    [
+        ("Do:\n- one\n- two. Three.\n", ["Do:", "one", "two.", "Three."]),
+        ("(a) Ada sang.\n(b) Bob ran.", ["Ada sang.", "Bob ran."]),
+        ("1. Ada sang.\n1. Bob ran.", ["Ada sang.", "Bob ran."]),
+        ("1. Ada:\n   * was born\n   * sang\n2. Bob ran.", ["Ada:", "was born", "sang", "Bob ran."]),
+        ("# Ada\n\nAda sang.\n## Life ##\nShe ran.", ["Ada", "Ada sang.", "Life ##", "She ran."]),
+        (
+            "See:\n| name | born |\n|---|---|\n| Ada | 1815. In May. |\nYes.",
+            ["See:", "| name | born |", "| Ada | 1815. In May. |", "Yes."],
+        ),
+        ("Run:\n```python\nx = 1.5\n- y\n```\nDone. Good.", ["Run:", "```python\nx = 1.5\n- y\n```", "Done.", "Good."]),
+        ("Run:\n```\nx\n1. y", ["Run:", "```\nx\n1. y"]),
+        ("I - that is me - sang.", ["I - that is me - sang."]),
+    ],
+)
+def test_parts_of_markdown_are_no_parts_of_the_sentences_around_them(text, sentences):
+    assert split_sentences(text) == sentences
+
+
+@given(st.text(alphabet="ab1.2 -*#|`\n\t(\u2028", max_size=60))
+def test_sentences_of_any_markdown_are_at_their_places_and_lose_no_word(text):
+    spans = sentence_spans(text)
+    assert all(start < end for start, end in spans)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+    assert list(filter(str.isalpha, "".join(text[start:end] for start, end in spans))) == list(
+        filter(str.isalpha, text)
+    )
+    assert set(sentence_spans(text, headings=False)) <= set(spans)
+
+
+@pytest.mark.parametrize(
+    "text", ["- a\n" * 50_000, "```\n" * 50_001 + "a", "#" * 200_000 + " a", "| a\n" * 50_000, " " * 200_000 + "a"]
+)
+def test_long_markdown_takes_no_long_time(text):
+    assert sentence_spans(text)

@@ -56,11 +56,7 @@ def opened(tab, page):
     tab.wait(READY)
     yield tab
     assert [event for event in tab.events if event["method"] in PROBLEMS] == []
-    assert {url.partition("?")[0] for url in requests(tab)} == {page.as_uri()}
-
-
-def requests(tab):
-    return [e["params"]["request"]["url"] for e in tab.events if e["method"] == "Network.requestWillBeSent"]
+    assert {url.partition("?")[0] for url in tab.requests} == {page.as_uri()}
 
 
 def texts(tab, selector):
@@ -287,7 +283,7 @@ def test_a_report_with_every_injection_stays_inert_while_it_is_used(tab, tmp_pat
     assert tab.evaluate("window.ran") is None
     assert tab.evaluate(elements) == before
     assert tab.evaluate("location.href") == page.as_uri()
-    assert requests(tab) == [page.as_uri()]
+    assert tab.requests == [page.as_uri()]
     assert [event for event in tab.events if event["method"] in PROBLEMS] == []
     shown = set(texts(tab, "td.c-question div"))
     assert {text for text in TEXTS if text.isprintable()} <= shown  # each is shown as it is
