@@ -11,6 +11,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py deepspeed       the tests of launch.strategy=zero3 with DeepSpeed; a skipped test fails
     python3 noxfile.py verl            the tests of the verl adapter with the real verl, on the CPU
     python3 noxfile.py ray             the tests of the engine ray with Ray Data; a skipped test fails
+    python3 noxfile.py evaluators      the tests with inspect_ai, lm-eval, MLflow and Langfuse; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
     python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
@@ -98,7 +99,7 @@ def executable(environment: Path, name: str) -> Path:
     return scripts(environment) / (f"{name}.exe" if os.name == "nt" else name)
 
 
-def fingerprint(path: Path, requirements: tuple[str, ...]) -> str:
+def fingerprint(path: Path, requirements: tuple[str, ...], constraints: str = "constraints.txt") -> str:
     """The path of the environment (it cannot be moved), and a hash of everything that decides its content.
 
     The tables of tools in pyproject.toml are not part of the hash, so a new lint rule installs nothing.
@@ -109,7 +110,7 @@ def fingerprint(path: Path, requirements: tuple[str, ...]) -> str:
         pyproject["build-system"],
         pyproject["project"],
         pyproject["tool"]["hatch"],
-        (ROOT / "constraints.txt").read_text(encoding="utf-8"),
+        (ROOT / constraints).read_text(encoding="utf-8"),
     ]
     return f"{path}\n{hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()}\n"
 
@@ -137,10 +138,10 @@ def installed(path: Path) -> str | None:
     return found if found.startswith(f"{path}\n") else None
 
 
-def environment(name: str, *requirements: str) -> Path:
-    """The environment `name` with `requirements` under constraints.txt; installs only if something changed."""
+def environment(name: str, *requirements: str, constraints: str = "constraints.txt") -> Path:
+    """The environment `name` with `requirements` under `constraints`; installs only if something changed."""
     path = ENVIRONMENTS / f"{name}-{PYTHON}"
-    wanted = fingerprint(path, requirements)
+    wanted = fingerprint(path, requirements, constraints)
     with locked(ENVIRONMENTS / f"{path.name}.lock"):
         found = installed(path)
         if found == wanted:
@@ -150,16 +151,16 @@ def environment(name: str, *requirements: str) -> Path:
             create_venv(path)
         stamp = path / "installed.txt"
         stamp.unlink(missing_ok=True)
-        install(path, *requirements)
+        install(path, *requirements, constraints=constraints)
         stamp.write_text(wanted, encoding="utf-8")
     return path
 
 
-def install(path: Path, *requirements: str) -> None:
-    """Install into `path` under constraints.txt. Without --quiet, because it hides the reason of a conflict."""
+def install(path: Path, *requirements: str, constraints: str = "constraints.txt") -> None:
+    """Install into `path` under `constraints`. Without --quiet, because it hides the reason of a conflict."""
     pip = [str(executable(path, "python")), "-m", "pip", "install", "--disable-pip-version-check"]
     bar = [] if sys.stdout.isatty() else ["--progress-bar", "off"]
-    done = subprocess.run([*pip, *bar, "-c", "constraints.txt", *requirements], cwd=ROOT, check=False)
+    done = subprocess.run([*pip, *bar, "-c", constraints, *requirements], cwd=ROOT, check=False)
     if done.returncode != 0:
         raise SetupError(f"pip could not install {' '.join(requirements)}; pip printed the reason above.")
 
@@ -183,6 +184,13 @@ def deepspeed_project() -> Path:
 def ray_project() -> Path:
     """The environment of the project with Ray Data, whose installation takes 270 MB."""
     return environment("ray", "-e", ".[dev,ray]")
+
+
+def evaluators_project() -> Path:
+    """The environment of the project with the evaluation tools, without torch. They exclude versions of the others."""
+    extras = "-e", ".[inspect,lm-eval,mlflow,langfuse]"
+    tested = "hypothesis", "pytest", "pytest-timeout"
+    return environment("evaluators", *extras, *tested, constraints="constraints-evaluators.txt")
 
 
 def python_with_nox() -> str:
@@ -272,6 +280,14 @@ def ray(session: nox.Session) -> None:
     """The tests that need Ray Data. A test that is skipped here fails. `tests` skips them without Ray."""
     chosen = session.posargs or ["tests/semantic_entropy/bulk", "-k", "ray"]
     run(session, ready(session, ray_project), "pytest", *chosen, FORBID_SKIPS="1")
+
+
+@nox.session
+def evaluators(session: nox.Session) -> None:
+    """The tests with real evaluation tools. A test that is skipped here fails. `tests` skips them without the tools."""
+    chosen = session.posargs or ["tests/semantic_entropy/integrations/evaluators"]
+    # The warnings of these tools are not about this project.
+    run(session, ready(session, evaluators_project), "pytest", "-W", "ignore", *chosen, FORBID_SKIPS="1")
 
 
 @nox.session

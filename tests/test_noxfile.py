@@ -39,7 +39,7 @@ def sandboxed(noxfile, steps, tmp_path, monkeypatch):
     monkeypatch.setattr(noxfile, "ROOT", tmp_path)
     monkeypatch.setattr(noxfile, "ENVIRONMENTS", tmp_path / ".nox")
     monkeypatch.setattr(noxfile, "create_venv", create)
-    monkeypatch.setattr(noxfile, "install", lambda path, *requirements: steps.append("install"))
+    monkeypatch.setattr(noxfile, "install", lambda path, *requirements, **_: steps.append("install"))
     (tmp_path / "constraints.txt").write_text("nox==1\n")
     write_pyproject(tmp_path, dependency="numpy", line_length=110)
     return noxfile
@@ -80,7 +80,7 @@ def test_a_changed_lint_rule_installs_nothing(sandboxed, steps, tmp_path):
 
 
 def test_an_interrupted_installation_is_repeated_from_an_empty_environment(sandboxed, steps, monkeypatch):
-    def interrupted(path, *requirements):
+    def interrupted(path, *requirements, **_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as once:
@@ -147,5 +147,5 @@ def test_an_old_python_can_parse_the_file_and_print_its_error():
 def test_without_arguments_the_help_lists_all_sessions():
     help_run = subprocess.run([sys.executable, str(NOXFILE)], capture_output=True, text=True, check=False)
     assert help_run.returncode == 2
-    for session in ("demo", "tests", "coverage", "deepspeed", "lint", "types", "docs", "build", "benchmarks"):
+    for session in "demo tests coverage deepspeed evaluators lint types docs build benchmarks".split():
         assert f"python3 noxfile.py {session}" in help_run.stdout
