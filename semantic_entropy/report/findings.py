@@ -116,9 +116,9 @@ def _sentence_reason(answer: LongAnswer, doubtful: int) -> str:
     worst = answer.least_supported[0]
     unit = answer.unit if len(answer.sentences) == 1 else f"{answer.unit}s"
     found = f"{doubtful} of {len(answer.sentences):,} {unit} {'is' if doubtful == 1 else 'are'} doubtful"
-    by = f"supported by {worst.supported_by} of {plural(answer.samples, 'sample')}"
-    by += " (too few are decided)" if worst.unknown and answer.samples > answer.invalid else ""
-    return f"{found}; \u201c{shorten(worst.text, _QUOTED)}\u201d is {by}"
+    by = f"{worst.supported_by} of {plural(answer.samples, 'sample')} support{'s' if worst.supported_by == 1 else ''}"
+    decided = " (too few are decided)" if worst.unknown and answer.samples > answer.invalid else ""
+    return f"{found}; {by} \u201c{shorten(worst.text, _QUOTED)}\u201d{decided}"
 
 
 def reasons(row: ReportRow, agreement: ResponseAgreement) -> list[str]:
