@@ -29,6 +29,7 @@ empo-train RUN_DIR --resume             the same, without the configuration
 empo-train CONFIG.yaml --overwrite      delete the earlier run, start again
 empo-train CONFIG.yaml --check          report problems, train nothing
 empo-train CONFIG.yaml --processes 8    train on eight GPUs
+empo-train --engine verl CONFIG.yaml    train with verl instead of TRL
 empo-train merge CHECKPOINT OUT         write the model of a checkpoint
 empo-train recipes                      list the recipes of the package
 empo-train probe RUN                    find the step budget in a short run
@@ -39,6 +40,10 @@ empo-train components                   list rewards, filters, guards, alarms
 
 class _ConfigOrCommand(click.Group):
     """A group of commands. If the first argument is no command, it is a configuration: `run` is the command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `--engine` before the configuration as an option of `run`."""
+        return super().parse_args(ctx, ["run", *args] if args[:1] and args[0].split("=")[0] == "--engine" else args)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -74,6 +79,13 @@ def main() -> None:
     help="Continue from the last checkpoint in output_dir, if there is one, with the run's own configuration.",
 )
 @click.option("--overwrite", is_flag=True, help="Delete the earlier run in output_dir and start again.")
+@click.option(
+    "--engine",
+    type=click.Choice(["trl", "verl"]),
+    default="trl",
+    show_default=True,
+    help="The trainer: docs/empo/verl.md.",
+)
 @click.option("--processes", type=click.IntRange(min=1), help="Sets launch.processes: one process per GPU.")
 @click.option(
     "--check", is_flag=True, help="Train nothing: report the problems of the configuration, and what the run needs."
@@ -88,6 +100,7 @@ def run(
     overrides: tuple[str, ...],
     resume: bool,
     overwrite: bool,
+    engine: str,
     processes: int | None,
     check: bool,
     allow_missing_data: bool,
@@ -105,7 +118,10 @@ def run(
     changes = [*overrides, *(["resume=true"] if resume else [])]
     changes += [f"launch.processes={processes}"] if processes else []
     if check:
-        _check(config, changes, allow_missing_data=allow_missing_data)
+        _check(config, changes, allow_missing_data=allow_missing_data, engine=engine)
+        return
+    if engine == "verl":
+        _train_with_verl(config, changes, overwrite=overwrite)
         return
     from empo_rl.run.stop_request import StopRequest
 
@@ -123,11 +139,26 @@ def run(
         click.echo(final)
 
 
-def _check(config: str, changes: list[str], *, allow_missing_data: bool) -> None:
+def _train_with_verl(config: str, changes: list[str], *, overwrite: bool) -> None:
+    """Write the prompts and the command of verl, and become this command."""
+    from semantic_entropy import SemanticEntropyError
+
+    try:
+        from empo_rl.run.verl_run import start_verl
+
+        start_verl(config, changes, overwrite=overwrite, say=lambda line: click.echo(line, err=True))
+    except SemanticEntropyError as error:
+        raise click.ClickException(printable(str(error))) from error
+    except KeyboardInterrupt:
+        click.echo("interrupted before verl has started.", err=True)
+        raise SystemExit(130) from None
+
+
+def _check(config: str, changes: list[str], *, allow_missing_data: bool, engine: str) -> None:
     """Print the report of the check. If the report contains a problem, exit with status 1."""
     from empo_rl.check import check_run, passed, report_lines
 
-    findings = check_run(config, changes, allow_missing_data=allow_missing_data)
+    findings = check_run(config, changes, allow_missing_data=allow_missing_data, engine=engine)
     for line in report_lines(findings):
         click.echo(line)
     if not passed(findings):

@@ -5,6 +5,7 @@
     disk_space    whether the checkpoints fit on the disk
     gpu_memory    an estimate of the memory on each GPU
     host_memory   an estimate of the host memory on each machine
+    verl_engine   with `--engine verl`, in place of TRL's settings and of the estimates: what verl accepts
 
 The check reports all problems, not only the first. A fact that cannot be known here (a dataset or a model that is not
 on this machine, a GPU of another machine) is reported as "not checked" with the reason, and is not a failure. The check
@@ -20,7 +21,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from empo_rl.check import availability, disk_space, gpu_memory, host_memory, settings
+from empo_rl.check import availability, disk_space, gpu_memory, host_memory, settings, verl_engine
 from empo_rl.check.findings import CheckFinding, passed, problem, report_lines, unchecked, warning
 from empo_rl.config import Config
 from empo_rl.config.batch_layout import started_processes, with_processes
@@ -30,13 +31,17 @@ from semantic_entropy import InputError, SemanticEntropyError
 __all__ = ["CheckFinding", "check_before_training", "check_run", "passed", "report_lines"]
 
 
-def check_run(source: str, overrides: Sequence[str] = (), *, allow_missing_data: bool = False) -> list[CheckFinding]:
+def check_run(
+    source: str, overrides: Sequence[str] = (), *, allow_missing_data: bool = False, engine: str = "trl"
+) -> list[CheckFinding]:
     """All findings about a configuration: the name of a file or a recipe, with `key=value` overrides.
 
     With `resume=true` among the overrides, these are the findings about the resumed run.
 
     allow_missing_data: a question file that a command makes (`data.made_with`) need not exist yet. The finding names
     the command.
+
+    engine: the trainer that will run the configuration, `trl` or `verl`.
     """
     try:
         config, notes = load_run(source, overrides)
@@ -44,6 +49,9 @@ def check_run(source: str, overrides: Sequence[str] = (), *, allow_missing_data:
         problems = [problem("configuration", line) for line in str(error).splitlines()]
         return [*problems, unchecked("everything else", "the configuration could not be read")]
     config = with_processes(config, started_processes(config))
+    if engine == "verl":
+        with _offline():
+            return [*verl_engine.findings(config, allow_missing_data=allow_missing_data)]
     with _offline():
         return [*(warning("resume", note) for note in notes), *_findings(config, allow_missing_data=allow_missing_data)]
 

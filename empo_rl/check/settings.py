@@ -55,7 +55,7 @@ def findings(config: Config) -> Iterator[CheckFinding]:
         for note in config.group_size_notes():
             yield warning("group size", note)
     if config.method != "sft":
-        yield from _reward_findings(config)
+        yield from reward_findings(config)
 
 
 def _process_findings(config: Config, processes: int) -> Iterator[CheckFinding]:
@@ -153,7 +153,8 @@ def _without_process_group() -> Iterator[None]:
             shared.update(before)
 
 
-def _reward_findings(config: Config) -> Iterator[CheckFinding]:
+def reward_findings(config: Config) -> Iterator[CheckFinding]:
+    """Findings about the reward, the guards and the judges, which do not depend on the trainer."""
     empo = config.empo
     try:
         no_judge: dict[str, Any] = {

@@ -2,8 +2,8 @@
 
     load_config(NAME, ["key=value"])  ->  Config  ->  trl_arguments.training_arguments(config, processes)
 
-`trl_arguments` also contains the settings of FSDP, DeepSpeed and the trackers. This package imports no torch and no
-TRL; `training_arguments` imports TRL when it is called.
+`trl_arguments` also contains the settings of FSDP, DeepSpeed and the trackers; `verl_command` renders the command of
+verl. This package imports no torch and no TRL; `training_arguments` imports TRL when it is called.
 """
 
 from empo_rl.config.load import load_config

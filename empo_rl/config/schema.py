@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from empo_rl.config.batch_layout import pass_problems
-from empo_rl.config.sections import Data, Evaluation, Positive, Samples, Section, expand_path
+from empo_rl.config.sections import Data, Evaluation, Positive, Samples, Section, Verl, expand_path
 from empo_rl.config.templates import Template
 from empo_rl.core.advantages import Scale
 from empo_rl.core.filters import EntropyUnits, EntropyWindow, Outside, ShareWindow
@@ -275,6 +275,7 @@ class Config(Section):
     training: Training = Training()
     monitor: Monitoring = Monitoring()
     samples: Samples = Samples()
+    verl: Verl = Verl()
     evaluation: Evaluation | None = None
     lora: Lora | None = None
     sft: Sft = Sft()
@@ -398,10 +399,8 @@ class Config(Section):
                 "training.keep_checkpoints=1 leaves no room for the best checkpoint of `evaluation` beside the last. "
                 "Set training.keep_checkpoints=2"
             )
-        if self.method == "sft" and self.rollout.engine != "transformers":
-            problems.append(
-                f"rollout.engine={self.rollout.engine}: method=sft generates no completions. Remove rollout.engine"
-            )
+        if self.method == "sft" and (engine := self.rollout.engine) != "transformers":
+            problems.append(f"rollout.engine={engine}: method=sft generates no completions. Remove rollout.engine")
         return problems
 
     def _launch_problems(self) -> list[str]:

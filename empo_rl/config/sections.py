@@ -87,6 +87,13 @@ class Samples(Section):
     prompts: Positive = 2
 
 
+class Verl(Section):
+    """Options of the engine verl (`empo-train --engine verl`); see docs/empo/verl.md."""
+
+    refill: bool = False  # true: verl samples new prompts in the place of dropped groups, until the batch is full
+    overrides: dict[str, Any] = Field(default_factory=dict)  # verl's own keys, with dots: {trainer.logger: [console]}
+
+
 class Evaluation(Section):
     """Options of the evaluation on held-out questions during training."""
 
