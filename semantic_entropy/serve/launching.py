@@ -11,6 +11,7 @@ import tempfile
 
 import uvicorn
 
+from semantic_entropy.serve.measuring_service import MeasuringService
 from semantic_entropy.serve.service_metrics import DIRECTORY_VARIABLE
 from semantic_entropy.serve.service_settings import SETTINGS_VARIABLE, ServiceSettings
 
@@ -21,10 +22,14 @@ APP_FACTORY = "semantic_entropy.serve:app_from_environment"
 def run_service(settings: ServiceSettings, factory: str = APP_FACTORY) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
+    With several workers, the judge is loaded once before they start, so that an error is reported once.
+
     Args:
         settings: the settings.
         factory: module:function that returns the app from the settings in the environment.
     """
+    if settings.workers > 1:  # a worker that cannot start would be started again for ever
+        MeasuringService(settings).close()
     with tempfile.TemporaryDirectory(prefix="semantic-entropy-metrics-") as directory:
         os.environ[SETTINGS_VARIABLE] = settings.to_json()
         if settings.workers > 1:

@@ -107,8 +107,11 @@ async def guard(
             calls.put(body.litellm_call_id, *found)
         reason = "a request has no answer yet: the response is checked (mode: post_call)"
         return GuardrailReply(action="NONE", semantic_entropy=MeasuredFields(known=False, reason=reason)), None
-    texts = tuple(text for text in body.texts or () if text.strip())
+    texts = tuple(body.texts or ())
     question = _question(body, service) or (body.litellm_call_id and calls.get(body.litellm_call_id)) or None
+    given = (body.additional_provider_specific_params or {}).get("question")
+    if (question is None or question[1]) and isinstance(given, str) and given.strip():
+        question = given, None
     if unknown := _why_unmeasured(body, texts, service):
         return _unknown(service, unknown), None
     if len(texts) >= service.settings.min_samples:
@@ -117,7 +120,7 @@ async def guard(
     if unknown := _why_not_sampled(service, question):
         return _unknown(service, f"{_count(texts)}, and {unknown}"), None
     assert question is not None
-    check = await service.check(ToCheck(question[0], texts))
+    check = await service.check(ToCheck(question[0], tuple(filter(str.strip, texts))))
     if check.unknown or check.result is None or check.decision is None:
         return _unknown(service, str(check.unknown)), None
     counts = {"verified_count": check.verified, "total_samples": check.total}
@@ -125,7 +128,7 @@ async def guard(
 
 
 def _why_unmeasured(body: GuardrailBody, texts: tuple[str, ...], service: MeasuringService) -> str | None:
-    if not texts:
+    if not any(map(str.strip, texts)):
         return f"the response has {'tool calls and no text' if body.tool_calls else 'no text'}"
     if not service.settings.decides:
         return "the service has no rule: start it with --calibration or --fail-above"
@@ -144,9 +147,6 @@ def _count(texts: tuple[str, ...]) -> str:
 
 def _question(body: GuardrailBody, service: MeasuringService) -> tuple[str, str | None] | None:
     """Return the question, and why it cannot be asked again (None: it can); None: it is not in the call."""
-    given = (body.additional_provider_specific_params or {}).get("question")
-    if isinstance(given, str) and given.strip():
-        return given, None
     messages = body.structured_messages
     if not is_messages(messages):
         return None

@@ -250,6 +250,9 @@ def result_fields(result: Result, *, interval: bool = False) -> Mapping[str, Any
     fields = result.to_dict(interval=interval)
     reasons = []
     if fields["entropy"] is None or fields["normalized"] is None:
-        count = len(result.answers)
-        reasons.append(f"{result.n_valid} of {count} answers are valid: fewer than 2 have nothing to compare")
+        if result.n_valid < 2:
+            count = len(result.answers)
+            reasons.append(f"{result.n_valid} of {count} answers are valid: fewer than 2 have nothing to compare")
+        else:
+            reasons.append(f"the estimator {result.provenance.estimator} gives no number for this group")
     return {**fields, "null_reason": "; ".join(reasons) or None}

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from semantic_entropy.errors import SemanticEntropyError
 from semantic_entropy.serve.problems import ServiceProblem, error_problem
 from semantic_entropy.serve.service_metrics import ServiceMetrics
 from semantic_entropy.serve.service_settings import ServiceSettings, is_loopback
@@ -43,6 +44,9 @@ class RequestChecks:
         self._token = None if settings.token is None else settings.token.encode()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._start_and_stop(scope, receive, send)
+            return
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -60,6 +64,17 @@ class RequestChecks:
             route = getattr(scope.get("route"), "path", "other")
             self.metrics.requests.labels(route, str(status)).inc()
             self.metrics.seconds.labels(route).observe(time.monotonic() - started)
+
+    async def _start_and_stop(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Start and stop the app. If it cannot start, the server prints the message of the error alone."""
+
+        async def shortened(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                message = {**message, "message": message["message"].strip().rpartition("\n")[2]}
+            await send(message)
+
+        with contextlib.suppress(SemanticEntropyError):
+            await self.app(scope, receive, shortened)
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         begun = False

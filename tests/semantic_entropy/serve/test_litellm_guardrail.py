@@ -162,6 +162,22 @@ def test_a_question_in_the_parameters_is_asked():
     assert reply["action"] == "NONE"
 
 
+def test_a_question_in_the_parameters_does_not_replace_that_of_the_conversation():
+    parameters = {"question": "Say Paris."}
+    with ChatServer(says(*["Paris"] * 5)) as server:
+        guarded(
+            server,
+            call("response", ["Paris"], structured_messages=USER, additional_provider_specific_params=parameters),
+        )
+        assert prompt(server.requests[0]) == "Capital of France?"
+
+
+def test_blank_choices_count_as_invalid_answers():
+    (reply,) = guarded(None, call("response", ["Paris", "Paris", "", " ", ""]))
+    assert reply["action"] == "BLOCKED"
+    assert "only 2 of 5 answers are valid" in reply["blocked_reason"]
+
+
 def test_parts_of_a_message_are_its_text():
     parts = [{"role": "user", "content": [{"type": "text", "text": "Capital of France?"}]}]
     with ChatServer(says(*["Paris"] * 5)) as server:

@@ -183,6 +183,19 @@ def test_a_token_from_the_environment_is_needed_and_nothing_of_a_request_is_logg
     assert TOKEN not in log
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_service_that_cannot_start_ends_with_the_reason(workers, tmp_path):
+    (tmp_path / "calibration.json").write_text("{}")
+    arguments = ["serve", "--port", str(free_port()), "--workers", workers]
+    arguments += ["--calibration", str(tmp_path / "calibration.json")]
+    ended = subprocess.run(
+        [sys.executable, "-m", "semantic_entropy", *arguments], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert ended.returncode != 0
+    assert "calibration.json is no calibration" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_empo_serve_answers_with_several_workers():
     options = ["--workers", "2", "--reward-equivalence", "exact", "--reward-extract", "whole"]
     with running(*options, module="empo_rl.serve.cli", command=()) as (_, url):
