@@ -41,13 +41,12 @@ def running(*options, module="semantic_entropy", command=("serve",), env=None):
         wait_until_ready(url, process)
         yield process, url
     finally:
-        if process.poll() is None:
-            process.terminate()
         try:
+            process.terminate()
             process.wait(60)
         finally:
-            if process.poll() is None:
-                process.kill()
+            process.kill()
+            process.wait()
             process.stderr.close()
 
 
@@ -63,8 +62,12 @@ def wait_until_ready(url, process):
 
 def workers(process):
     """The worker processes: the children that uvicorn spawned, without the resource tracker."""
-    children = psutil.Process(process.pid).children()
-    return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+    found = []
+    for child in psutil.Process(process.pid).children():
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):  # killed, and not yet noticed
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
 
 
 def group(number):
@@ -99,12 +102,17 @@ class Load:
         pytest.fail(f"only {self.right - start} of {count} requests were served")
 
     def _send(self):
+        new_connections = httpx.Limits(max_keepalive_connections=0)  # so that both workers get requests
+        with httpx.Client(base_url=self.url, limits=new_connections, timeout=30) as client:
+            self._send_with(client)
+
+    def _send_with(self, client):
         while not self._stop.is_set():
             with self._lock:
                 number = next(self._numbers)
             responses = group(number)
             try:
-                reply = httpx.post(f"{self.url}/v1/estimate", json={"responses": responses}, timeout=30)
+                reply = client.post("/v1/estimate", json={"responses": responses})
             except httpx.HTTPError:
                 with self._lock:
                     self.failed += 1
