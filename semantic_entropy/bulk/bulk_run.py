@@ -16,6 +16,7 @@ from pathlib import Path
 from semantic_entropy.bulk.local_engine import OpenScorer, default_workers, score_alone, score_in_processes
 from semantic_entropy.bulk.manifest import BAD_ROWS, MANIFEST, Manifest
 from semantic_entropy.bulk.ray_engine import RayOptions, score_with_ray
+from semantic_entropy.bulk.ray_generation import Generation, draw_shards
 from semantic_entropy.bulk.sections import SHARD_MB, Section, described, find_inputs
 from semantic_entropy.bulk.shard_scoring import BATCH_SIZE, ShardRecord, ShardTask
 from semantic_entropy.bulk.storage import is_url, open_storage
@@ -60,6 +61,7 @@ class BulkRun:
         batch_size: the number of groups in one pipeline run.
         shard_mb: megabytes of input in a shard; None: that of the earlier run, or `SHARD_MB`.
         ray: the options of the engine `ray`; None: the engine `local`.
+        generation: how the engine `ray` draws the responses of rows that have none; None: they have responses.
 
     Attributes:
         measured: the number of rows that were measured so far.
@@ -81,12 +83,14 @@ class BulkRun:
         batch_size: int = BATCH_SIZE,
         shard_mb: float | None = None,
         ray: RayOptions | None = None,
+        generation: Generation | None = None,
     ) -> None:
         self._open_scorer, self._sources = open_scorer, sources
         self._storage = open_storage(output)
         self._names, self._options, self._overwrite, self._strict = names, options, overwrite, strict
         self._gate, self._gate_key = gate, gate_key
         self._workers, self._batch_size, self._shard_mb, self._ray = workers, batch_size, shard_mb, ray
+        self._generation = generation
         self._saved = time.monotonic()
         self._said: set[str] = set()
         self.measured = 0
@@ -119,6 +123,8 @@ class BulkRun:
             done = len(manifest.shards) - len(tasks)
             if self._ray is not None:
                 opened.close()
+                if self._generation is not None:
+                    draw_shards(self._storage, waiting, self._names, self._options, self._generation)
                 who, records = "Ray", score_with_ray(self._open_scorer, tasks, self._ray)
             elif workers == 1 or len(tasks) < 2:
                 who, records = "this process", score_alone(scorer, tasks)
@@ -150,6 +156,7 @@ class BulkRun:
             self._strict,
             self._gate,
             self._gate_key,
+            self._generation is not None,
         )
 
     def _choices(self, scorer: Scorer) -> list[RunChoices]:
@@ -161,6 +168,8 @@ class BulkRun:
             "requests": self._options.requests,
         }
         given = {name: value for name, value in reading.items() if value}
+        if self._generation is not None:
+            given |= self._generation.choices
         return [{**choices, **given} for choices in run_choices(scorer, names)]
 
     def _collect(self, manifest: Manifest, records: Iterable[ShardRecord], advance: Callable[[int], object]) -> None:

@@ -4,6 +4,7 @@
     OUT/part-00000-000012.parquet   the results of shard 12 of input 0
     OUT/_bad.jsonl              the bad rows of all shards, written at the end
     OUT/_shards/                records of finished shards, until the manifest has them
+    OUT/_responses/             the rows with the responses that `ray_generation` drew
     OUT/_work/                  shards that are not finished (in a bucket: a folder of this machine)
 
 A run continues if its choices are equal (`io.fingerprints`), and no input has changed. Inputs can be added.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semantic_entropy.bulk.sections import BulkInput, Section, cut
-from semantic_entropy.bulk.shard_scoring import RECORDS, WORK, ShardRecord
+from semantic_entropy.bulk.shard_scoring import RECORDS, RESPONSES, WORK, ShardRecord
 from semantic_entropy.bulk.storage import Storage
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
@@ -235,3 +236,4 @@ def _clear(storage: Storage, names: Sequence[str]) -> None:
             storage.remove(name)
     storage.remove(RECORDS)
     storage.remove(WORK)
+    storage.remove(RESPONSES)

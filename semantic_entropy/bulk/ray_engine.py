@@ -107,7 +107,7 @@ def score_with_ray(
             yield outcome
     except ray.exceptions.RayError as error:
         raise SemanticEntropyError(
-            f"Ray ended the run: {_reason(error)}. Finished shards stay: run the same command again to continue"
+            f"Ray ended the run: {reason_of(error)}. Finished shards stay: run the same command again to continue"
         ) from error
 
 
@@ -141,6 +141,7 @@ def _most_actors(ray: Any, gpus: float) -> int:
     return most
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """Return the first line of an error of Ray, which can hold tracebacks of several processes."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

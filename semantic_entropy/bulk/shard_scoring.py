@@ -34,6 +34,7 @@ from semantic_entropy.tables import FieldNames
 BATCH_SIZE = 128
 """Groups in one pipeline run: some hundred pairs, which fill a batch of a model."""
 RECORDS = "_shards"
+RESPONSES = "_responses"
 WORK = "_work"
 
 
@@ -51,6 +52,7 @@ class ShardTask:
         strict: True: a bad row is an error.
         gate: makes the gate of the run; None: there is none.
         gate_key: a text that changes with the rule of the gate.
+        is_drawn: whether the rows, with drawn responses, are in `responses_file`.
     """
 
     name: str
@@ -62,6 +64,7 @@ class ShardTask:
     strict: bool = False
     gate: Callable[[], RowGate] | None = None
     gate_key: str = ""
+    is_drawn: bool = False
 
     @property
     def file(self) -> str:
@@ -118,7 +121,7 @@ class _ShardRun(FileRun):
     """A run over the rows of a shard. Its chunks do not depend on the speed of the machine."""
 
     def __init__(self, scorer: Scorer, task: ShardTask, source: Path, output: Path) -> None:
-        options = options_of(task.section, task.options)
+        options = InputOptions("jsonl") if task.is_drawn else options_of(task.section, task.options)
         gate = task.gate() if task.gate else None
         super().__init__(
             scorer,
@@ -148,9 +151,11 @@ def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
     folder = work_folder(storage)
     folder.mkdir(parents=True, exist_ok=True)
     source, output = section_file(task.section, folder, task.name), folder / task.file
+    if task.is_drawn:
+        source = source.with_suffix(".jsonl")
     notes = io.StringIO()
     try:
-        lines = write_section(task.section, source)
+        lines = _write_drawn(storage, task.name, source) if task.is_drawn else write_section(task.section, source)
         storage.fetch(task.file, output)  # a shard that is retried, or counted with another gate, keeps its results
         if getattr(scorer.cache, "path", None) is None:
             scorer.cache.clear()
@@ -191,6 +196,18 @@ def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
     storage.write(f"{RECORDS}/{task.name}.json", json.dumps(record.to_json()).encode())
     remove(source)
     return record
+
+
+def responses_file(name: str) -> str:
+    """Return the name of the file with the rows of a shard and their drawn responses."""
+    return f"{RESPONSES}/{name}.jsonl"
+
+
+def _write_drawn(storage: Storage, name: str, target: Path) -> int:
+    if not storage.fetch(responses_file(name), target):
+        raise InputError(f"{storage.root}/{responses_file(name)} is missing: run the same command again to draw it")
+    with target.open("rb") as file:
+        return sum(1 for _ in file)
 
 
 def work_folder(storage: Storage) -> Path:

@@ -36,6 +36,10 @@ class Storage(ABC):
         """Return the content of a file; None: there is no such file."""
 
     @abstractmethod
+    def exists(self, name: str) -> bool:
+        """Whether there is such a file."""
+
+    @abstractmethod
     def write(self, name: str, content: bytes) -> None:
         """Write a file. It is complete, or unchanged."""
 
@@ -65,6 +69,9 @@ class LocalStorage(Storage):
     def read(self, name: str) -> bytes | None:
         path = self._path(name)
         return path.read_bytes() if path.is_file() else None
+
+    def exists(self, name: str) -> bool:
+        return self._path(name).is_file()
 
     def write(self, name: str, content: bytes) -> None:
         with replacement(self._path(name)) as temporary:
@@ -112,6 +119,9 @@ class BucketStorage(Storage):
         except FileNotFoundError:
             return None
         return content
+
+    def exists(self, name: str) -> bool:
+        return bool(self._files.isfile(self._path(name)))
 
     def write(self, name: str, content: bytes) -> None:
         with _bucket_errors(f"{self.root}/{name}"):

@@ -22,6 +22,7 @@ from semantic_entropy.cli.options import (
     input_options,
     measuring_options,
     open_scorer,
+    parse_options,
     quiet_option,
     sampling_options,
 )
@@ -260,8 +261,16 @@ def _measure_folder(
     **run_options: Any,
 ) -> RunSummary:
     """Run with a folder as output. Ctrl-C ends the program."""
-    from semantic_entropy.bulk import BulkRun, RayOptions
+    from semantic_entropy.bulk import RAY_LLM, BulkRun, Generation, RayOptions
 
+    generation = None
+    if choices["sampler"] == RAY_LLM:
+        if ray is None:
+            raise click.UsageError(f"--sampler {RAY_LLM} draws with Ray: add --engine ray")
+        if choices["greedy"]:
+            raise click.UsageError(f"--sampler {RAY_LLM} draws no greedy answer: leave --greedy out")
+        generation = Generation.from_options(parse_options(choices["sampler_options"]), choices["n"])
+        choices = {**choices, "sampler": None, "sampler_options": (), "model": choices["model"] or generation.model}
     run = BulkRun(
         functools.partial(open_scorer, choices),
         [file],
@@ -269,6 +278,7 @@ def _measure_folder(
         names=names,
         options=options,
         ray=None if ray is None else RayOptions(**ray),
+        generation=generation,
         **run_options,
     )
     try:

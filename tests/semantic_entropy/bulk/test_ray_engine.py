@@ -28,6 +28,7 @@ from tests.shared_data import rows as shared_rows
 
 pytest.importorskip("ray", reason="the extra ray is not installed; `python3 noxfile.py ray` runs these tests")
 
+pytestmark = pytest.mark.timeout(900)  # each command starts a Ray, which takes minutes on a busy machine
 SMALL = ["--shard-mb", "0.02", "--quiet"]
 RAY = ["--engine", "ray", "--actors", 2]
 

@@ -1,0 +1,90 @@
+"""`--sampler ray-llm`: responses drawn by `ray.data.llm` from a real HTTP server; vLLM needs a GPU and is not run."""
+
+from __future__ import annotations
+
+import pytest
+
+from semantic_entropy.bulk import Generation
+from semantic_entropy.errors import InputError
+from tests.plugins.chat_server import ChatServer, status
+from tests.semantic_entropy.bulk.bulk_runs import estimate, manifest, scored, write
+
+pytestmark = pytest.mark.timeout(900)  # each command starts a Ray, which takes minutes on a busy machine
+ANSWERS = ("Paris", "It is Paris", "Rome")
+
+
+def answer(exchange, body):
+    """The seed decides the answer, so a question has three answers, in a fixed order."""
+    text = ANSWERS[body["seed"] % 3]
+    exchange.send({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+
+
+@pytest.fixture
+def with_ray():
+    pytest.importorskip("ray", reason="the extra ray is not installed; `python3 noxfile.py ray` runs these tests")
+    pytest.importorskip("aiohttp", reason="the extra ray is not installed")
+
+
+QUESTIONS = [{"id": i, "question": f"Capital number {i}?"} for i in range(5)]
+
+
+def test_questions_are_drawn_stored_and_scored_and_not_drawn_again(with_ray, tmp_path):
+    given = [*QUESTIONS, {"id": 5, "question": "q?", "responses": ["a", "a"]}, {"id": 6}]
+    source, out = write(tmp_path / "in.jsonl", given), tmp_path / "out"
+    with ChatServer(answer) as server:
+        options = ["--sampler-option=model=tiny", f"--sampler-option=url={server.url}", "--sampler", "ray-llm"]
+        command = [source, "-o", f"{out}/", "-e", "exact", "--engine", "ray", "--quiet", "-n", 3, *options]
+        done = estimate(*command)
+        assert done.returncode == 1, done.stderr  # the row without a question
+        assert sorted(body["messages"][0]["content"] for body in server.requests) == sorted(
+            row["question"] for row in QUESTIONS for _ in range(3)
+        )
+        assert {body["model"] for body in server.requests} == {"tiny"}
+        found = scored(out)
+        assert [row["id"] for row in found] == [0, 1, 2, 3, 4, 5]
+        assert [row["responses"] for row in found] == [list(ANSWERS)] * 5 + [["a", "a"]]
+        assert [len(row["clusters"]) for row in found] == [3] * 5 + [1]
+        assert {row["provenance"]["model"] for row in found} == {"tiny"}
+        assert manifest(out)["runs"][0]["drawn with url"] == server.url
+        before = len(server.requests)
+        assert "6 rows were done before" in estimate(*command).stderr
+        assert len(server.requests) == before
+        other = estimate(*command, "--sampler-option=temperature=0.2")
+        assert "drawn with temperature" in other.stderr
+        assert len(server.requests) == before
+
+
+def test_a_server_that_fails_ends_the_run_with_the_shard_and_a_rerun_continues(with_ray, tmp_path):
+    source, out = write(tmp_path / "in.jsonl", QUESTIONS), tmp_path / "out"
+    with ChatServer(status(400, {"error": {"message": "no such model"}})) as server:
+        options = ["--sampler-option=model=tiny", f"--sampler-option=url={server.url}", "--sampler", "ray-llm"]
+        command = [source, "-o", f"{out}/", "-e", "exact", "--engine", "ray", "--quiet", "-n", 2, *options]
+        done = estimate(*command)
+        assert done.returncode == 1
+        assert "part-00000-000000" in done.stderr
+        assert "tiny gave no responses" in done.stderr
+        assert "Traceback" not in done.stderr
+        server._script[:] = [answer]
+        again = estimate(*command)
+        assert again.returncode == 0, again.stderr
+        assert manifest(out)["rows"] == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "n", "message"),
+    [
+        ({}, 10, "needs a model"),
+        ({"model": "m", "temprature": 1}, 10, "Did you mean 'temperature'"),
+        ({"model": "m"}, "auto", "a fixed number"),
+    ],
+)
+def test_options_that_generation_does_not_have_are_errors(options, n, message):
+    with pytest.raises(InputError, match=message):
+        Generation.from_options(options, n)
+
+
+def test_it_needs_the_engine_ray(tmp_path):
+    source = write(tmp_path / "in.jsonl", QUESTIONS)
+    done = estimate(source, "-o", f"{tmp_path}/out/", "--sampler", "ray-llm", "--sampler-option", "model=m")
+    assert done.returncode == 2
+    assert "add --engine ray" in done.stderr
