@@ -16,10 +16,12 @@ Source: `inspect_ai.scorer`, "Reducing Epochs" and "Custom Reducers" in its docu
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from contextvars import ContextVar
 from os import PathLike, fspath
+from pathlib import Path
 from typing import Any
 
 from inspect_ai import score as inspect_score
@@ -32,6 +34,7 @@ from inspect_ai.scorer import (
     ScoreReducer,
     Target,
     mean,
+    mean_score,
     score_reducer,
     scorer,
     stderr,
@@ -41,6 +44,7 @@ from inspect_ai.solver import TaskState
 from semantic_entropy.errors import InputError
 from semantic_entropy.integrations.evaluators.logged_answers import (
     SCORE_NAME,
+    SOURCE,
     AnswerScore,
     LoggedAnswers,
     ScoringSummary,
@@ -56,12 +60,16 @@ _MEASURED: ContextVar[Mapping[str, AnswerScore] | None] = ContextVar("measured",
 def entropy(field: str = "answer", **choices: Any) -> ScoreReducer:
     """Reduce the scores of the epochs to the semantic entropy of their answers, in nats.
 
+    Scores that are entropies already, such as those of `score_log`, become their mean.
+
     Args:
         field: the answer of an epoch: "answer" or "explanation" of its score, or a name in the score's metadata.
         **choices: the arguments of `semantic_entropy.estimate`, such as `equivalence` and `extract`.
     """
 
     def reduce(scores: list[Score]) -> Score:
+        if all((score.metadata or {}).get("source") == SOURCE for score in scores):
+            return mean_score()(scores)
         (measured,) = score_answers([LoggedAnswers(None, tuple(_answer(score, field) for score in scores))], **choices)
         return _as_score(measured)
 
@@ -129,7 +137,7 @@ def score_log(
         read.eval.config.epochs_reducer = reducers
     place = output if output is not None or isinstance(log, EvalLog) else log
     if place is not None:
-        write_eval_log(read, fspath(place))
+        _write(read, fspath(place))
     scores = tuple(measured.values())
     written = sum(len(score.answers.entries) for score in scores if score.value is not None)
     return ScoringSummary(scores, written, unreadable)
@@ -190,6 +198,20 @@ def _question(sample: EvalSample) -> str | None:
     if isinstance(sample.input, str):
         return sample.input
     return next((message.text for message in reversed(sample.input) if message.role == "user"), None)
+
+
+def _write(log: EvalLog, place: str) -> None:
+    """Write a local log beside its place first: a run that is killed leaves the old log whole."""
+    if "://" in place:
+        write_eval_log(log, place)
+        return
+    final = Path(place)
+    beside = final.with_name(f".{os.getpid()}.{final.name}")
+    try:
+        write_eval_log(log, str(beside))
+        beside.replace(final)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def _remove_scores(log: EvalLog) -> None:

@@ -3,9 +3,9 @@
     from langfuse import get_client
     summary = score_generations(get_client(), from_start_time=datetime(2026, 11, 1, tzinfo=UTC))
 
-The generations of one model with equal inputs answer the same question; so do the n choices of one generation. Each
-generation of the group gets the numeric score `semantic_entropy`, in nats, with the meanings as comment and the details
-as metadata. A group with fewer than two valid answers gets no score; the summary has the reason.
+The generations with equal names, models and inputs answer the same question; so do the n choices of one generation.
+Each generation of the group gets the numeric score `semantic_entropy`, in nats, with the meanings as comment and the
+details as metadata. A group with fewer than two valid answers gets no score; the summary has the reason.
 
 The id of a score is a digest of its generation and name, so Langfuse replaces the score when a second run writes it.
 The scores are sent with `client.api.scores.create`, not `client.create_score`: the first answers how many scores were
@@ -14,6 +14,7 @@ accepted, the second only logs a failure. Source: the public API of Langfuse, ob
 
 from __future__ import annotations
 
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from langfuse import Langfuse
 
 _PAGE = 100  # observations of one request: each has its input and output
-_BATCH = 50  # scores of one request: its body may have 1 MiB
+_BATCH = 25  # scores of one request: its body may have 1 MiB, and a score has at most 30 KB
 _NAMESPACE = uuid.UUID("6f0c7c1e-7d0a-5c7e-9b1f-2f9f0a4b5c11")  # of the ids of scores; never changes
 _LONGEST_COMMENT = 2000  # characters: an answer may be long
 
@@ -50,7 +51,7 @@ def score_generations(
     observation_type: str | None = "GENERATION",
     score_name: str = SCORE_NAME,
     dry_run: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
     filters: dict[str, Any] | None = None,
     from_start_time: Any = None,
     to_start_time: Any = None,
@@ -64,11 +65,12 @@ def score_generations(
         question: the name of the question in an input that is an object; None: it is found.
         answer: the name of the answer in an output that is an object, or a path such as "result.text"; None: it is
             found.
-        group_by: a function of an observation; equal values answer the same question. None: model and input are equal.
+        group_by: a function of an observation; equal values answer the same question. None: name, model and
+            input are equal.
         observation_type: "GENERATION", "SPAN", ...; None: the root observations, that is whole traces.
         score_name: the name of the scores.
         dry_run: True: measure and write nothing.
-        progress: True: show a progress bar while scores are written.
+        progress: True: show a progress bar while scores are written. None: show it on a terminal.
         filters: other arguments of `client.api.observations.get_many`, such as {"environment": "production"}.
         from_start_time: the earliest start of an observation, a datetime; None: no limit.
         to_start_time: the latest start of an observation; None: no limit.
@@ -84,7 +86,7 @@ def score_generations(
     for each in _observations(client, {key: value for key, value in asked.items() if value is not None}):
         texts, key = (
             answer_texts(each.output, answer),
-            group_by(each) if group_by else input_key(each.model, each.input),
+            group_by(each) if group_by else input_key(each.name, each.model, each.input),
         )
         if isinstance(texts, str):
             unreadable[each.id] = texts if each.level != "ERROR" else f"ERROR {each.status_message or ''}: {texts}"
@@ -100,7 +102,7 @@ def score_generations(
         if score.value is not None
         for entry in dict.fromkeys(score.answers.entries)
     ]
-    rejected = {} if dry_run else _send(client, requests, progress)
+    rejected = {} if dry_run else _send(client, requests, sys.stderr.isatty() if progress is None else progress)
     written = 0 if dry_run else len(requests) - len(rejected)
     return ScoringSummary(scores, written, unreadable, rejected)
 

@@ -30,6 +30,8 @@ SOURCE = f"semantic-entropy {version('semantic-entropy')}"
 """The author of a score, for tools that store one."""
 _TEXT_FIELDS = ("output", "answer", "response", "text", "content", "completion", "generation", "result")
 _MEANINGS_SHOWN = 5  # in a comment: the largest meanings
+_MEANINGS_KEPT = 20  # in metadata: the largest meanings, shortened; servers limit the size of a request
+_ANSWER_KEPT = 200  # characters of an answer in metadata
 _GROUPS_SHOWN = 10  # in a printed summary: groups without a score
 
 
@@ -91,17 +93,22 @@ class AnswerScore:
         return f"{self.result.entropy:.3f} nats over {len(self.result.answers)} answers: {', '.join(shown)}{warnings}"
 
     def metadata(self) -> dict[str, Any]:
-        """Return plain values about the score, for the metadata of a tool."""
+        """Return plain values about the score, for the metadata of a tool. Long answers are shortened."""
         if self.result is None:
             return {"n": len(self.answers.responses), "source": SOURCE, "reason": self.reason}
         known = self.result.to_dict()
+        ranked = sorted(self.result.clusters, key=lambda cluster: -cluster.share)
         fields = {
             "n": len(self.result.answers),
             "n_valid": self.result.n_valid,
             "invalid": self.result.invalid,
             "normalized": known["normalized"],
-            "answer": self.result.answer,
-            "clusters": [{"size": c.size, "answer": c.representative} for c in self.result.clusters],
+            "answer": self.result.answer and shorten(self.result.answer, _ANSWER_KEPT),
+            "meanings": len(ranked),
+            "clusters": [
+                {"size": c.size, "answer": c.representative and shorten(c.representative, _ANSWER_KEPT)}
+                for c in ranked[:_MEANINGS_KEPT]
+            ],
             "undecided": self.result.provenance.undecided,
             "warnings": list(self.result.warnings),
             "judge": self.result.provenance.equivalence,

@@ -3,10 +3,10 @@
     summary = score_traces(experiment="my-app")                 # groups traces by their inputs, writes the scores
     mlflow.genai.evaluate(data=..., scorers=[entropy_scorer()]) # outputs: a list of answers, or a reply with n choices
 
-`score_traces` groups the traces whose inputs are equal, or a list of n choices in one trace. Each trace of a group gets
-the feedback `semantic_entropy`: the entropy in nats, the meanings as rationale, and the details as metadata. A group of
-at least two answers of which fewer than two are valid gets a feedback with an error in place of a value. A trace with
-one answer and no other trace with its question gets nothing; the summary counts it.
+`score_traces` groups the traces whose spans have equal names and inputs, or reads the n choices of one trace. Each trace
+of a group gets the feedback `semantic_entropy`: the entropy in nats, the meanings as rationale, and the details as
+metadata. A group of at least two answers of which fewer than two are valid gets a feedback with an error in place of a
+value. A trace with one answer and no other trace with its question gets nothing; the summary counts it.
 
 A second run writes nothing where the score is unchanged, and replaces the feedback of an earlier run where it changed;
 feedback of other authors stays. Source: "Assessments" and "Scorers" in the documentation of MLflow 3.
@@ -15,6 +15,7 @@ feedback of other authors stays. Source: "Assessments" and "Scorers" in the docu
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -53,7 +54,7 @@ def score_traces(
     answer: str | None = None,
     group_by: str | Callable[[Trace], str | None] | None = None,
     dry_run: bool = False,
-    progress: bool = False,
+    progress: bool | None = None,
     **choices: Any,
 ) -> ScoringSummary:
     """Score logged traces, and write the scores as feedback.
@@ -67,9 +68,9 @@ def score_traces(
         question: the name of the question in the inputs; None: it is found.
         answer: the name of the answer in the outputs, or a path such as "result.text"; None: it is found.
         group_by: traces with an equal value answer the same question: the name of a tag or of metadata of the trace, or
-            a function of the trace. None: the whole inputs are equal.
+            a function of the trace. None: the names of the spans and their whole inputs are equal.
         dry_run: True: measure and write nothing.
-        progress: True: show a progress bar while feedback is written.
+        progress: True: show a progress bar while feedback is written. None: show it on a terminal.
         **choices: the arguments of `semantic_entropy.estimate`, such as `equivalence` and `extract`.
 
     Raises:
@@ -89,7 +90,7 @@ def score_traces(
     scores = tuple(score_answers(group_by_question(entries), **choices))
     pending = [(trace_id, score) for score in scores for trace_id in dict.fromkeys(score.answers.entries)]
     written = 0
-    with progress_bar("traces", len(pending), progress) as advance:
+    with progress_bar("traces", len(pending), sys.stderr.isatty() if progress is None else progress) as advance:
         for trace_id, score in () if dry_run else pending:
             written += _write(found[trace_id], score)
             advance(1)
@@ -158,7 +159,7 @@ def _read(
         if isinstance(texts, str):
             problem = f"status {each.status.status_code}: {texts}" if "ERROR" in str(each.status.status_code) else texts
             continue
-        key = _group(trace, group_by) if group_by else input_key(each.inputs)
+        key = _group(trace, group_by) if group_by else input_key(each.name, each.inputs)
         if key is None:
             return (
                 f"the trace has no tag or metadata {group_by!r}" if isinstance(group_by, str) else "group_by gave None"

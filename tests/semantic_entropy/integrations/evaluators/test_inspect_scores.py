@@ -1,6 +1,7 @@
 """Real evaluations of inspect_ai with its model `mockllm`, and their logs in both formats."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -131,8 +132,11 @@ def test_a_finished_log_is_scored_and_a_second_run_replaces_the_score(tmp_path, 
             assert set(sample.scores) == {"includes", "semantic_entropy"}
             value = sample.scores["semantic_entropy"].value
             assert value == pytest.approx(EXPECTED) if sample.id == 1 else math.isnan(value)
+    read.eval.config.epochs_reducer = ["semantic_entropy/entropy"]
     recompute_metrics(read)  # what inspect_ai does after a person edits a score: it finds the scorer by its name
-    assert [score.name for score in read.results.scores].count("semantic_entropy") >= 1
+    (total,) = [score for score in read.results.scores if score.name == "semantic_entropy"]
+    assert total.metrics["mean"].value == pytest.approx(EXPECTED)  # and not the entropy of equal scores
+    assert [path.name for path in tmp_path.iterdir()] == [Path(place).name]
 
 
 def test_a_log_goes_to_another_file_and_a_header_is_an_error(tmp_path):

@@ -65,14 +65,15 @@ def test_n_choices_of_one_generation_are_a_group(server, client):
 def test_other_models_and_other_conversations_are_other_groups(server, client):
     server.add("Capital?", "Paris")
     server.add("Capital?", "Lyon", model="m2")
+    server.add("Capital?", "Lyon", name="critique")
     server.add(
         "Capital?",
         "Lima",
         input=json.dumps([{"role": "user", "content": "Peru"}, {"role": "user", "content": "Capital?"}]),
     )
-    assert [len(score.answers.entries) for score in score_generations(client).scores] == [1, 1, 1]
+    assert [len(score.answers.entries) for score in score_generations(client).scores] == [1, 1, 1, 1]
     together = score_generations(client, group_by=lambda observation: "one", score_name="all", equivalence="exact")
-    assert together.written == 3
+    assert together.written == 4
     assert {score["name"] for score in server.scores.values()} == {"all"}
 
 

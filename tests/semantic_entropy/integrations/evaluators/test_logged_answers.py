@@ -115,6 +115,13 @@ def test_a_score_is_the_entropy_of_estimate_and_a_group_without_two_valid_answer
     assert "2 x there is no output (first: t1)" in summary
 
 
+def test_metadata_is_small_whatever_the_answers_are():
+    long = [f"{n} " + "word " * 5000 for n in range(60)]
+    (score,) = score_answers([LoggedAnswers(None, tuple(long))], equivalence="exact", long=False)
+    assert len(json.dumps([score.metadata(), score.comment])) < 30_000
+    assert score.metadata()["meanings"] == 60
+
+
 def test_choices_are_those_of_estimate():
     (score,) = score_answers([LoggedAnswers(None, ("x = 4", "4", "5"))], equivalence="exact", extract="number")
     assert score.metadata()["judge"].startswith("exact")

@@ -78,12 +78,16 @@ def test_n_choices_of_one_span_are_a_group(experiment):
             span.set_inputs({"messages": [{"role": "user", "content": "Capital of France?"}]})
             span.set_outputs({"choices": [{"message": {"role": "assistant", "content": text}} for text in FRANCE]})
         chain.set_outputs("Paris")
+    with mlflow.start_span("other") as other:
+        other.set_inputs({"q": "Capital of France?"})
+        other.set_outputs("Lyon")
+    assert [len(score.answers.entries) for score in score_traces(experiment, dry_run=True).scores] == [1, 1]
     (score,) = score_traces(experiment, span="llm").scores
     assert score.value == pytest.approx(EXPECTED)
     assert score.answers.question == "Capital of France?"
     assert len(feedback(chain.trace_id)) == 1
     missing = score_traces(experiment, span="no such span")
-    assert list(missing.unreadable.values()) == ["the trace has no span 'no such span'; it has chain, llm"]
+    assert missing.unreadable[chain.trace_id] == "the trace has no span 'no such span'; it has chain, llm"
 
 
 def test_traces_are_grouped_by_a_tag_and_a_dry_run_writes_nothing(experiment):
