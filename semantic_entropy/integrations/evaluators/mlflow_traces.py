@@ -3,10 +3,10 @@
     summary = score_traces(experiment="my-app")                 # groups traces by their inputs, writes the scores
     mlflow.genai.evaluate(data=..., scorers=[entropy_scorer()]) # outputs: a list of answers, or a reply with n choices
 
-`score_traces` groups the traces whose spans have equal names and inputs, or reads the n choices of one trace. Each trace
-of a group gets the feedback `semantic_entropy`: the entropy in nats, the meanings as rationale, and the details as
-metadata. A group of at least two answers of which fewer than two are valid gets a feedback with an error in place of a
-value. A trace with one answer and no other trace with its question gets nothing; the summary counts it.
+`score_traces` groups the traces whose spans have equal names and inputs, or reads the n choices of one trace. Each
+trace of a group gets the feedback `semantic_entropy`: the entropy in nats, the meanings as rationale, and the details
+as metadata. A group of at least two answers of which fewer than two are valid gets a feedback with an error in place of
+a value. A trace with one answer and no other trace with its question gets nothing; the summary counts it.
 
 A second run writes nothing where the score is unchanged, and replaces the feedback of an earlier run where it changed;
 feedback of other authors stays. Source: "Assessments" and "Scorers" in the documentation of MLflow 3.
