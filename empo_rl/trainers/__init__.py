@@ -2,6 +2,7 @@
 
 trl/             EmpoGRPOTrainer, and the trainer, callbacks and cost measurement of a training run
 reward_function  the provider as a reward function for TRL's own trainers
+slime_hooks      the provider as the reward, filter and normalisation hooks of slime; imports no slime
 verl/            the trainer mode `empo` of verl; this package imports verl, because verl loads the package
 baselines/       SFT and online DPO, the baselines of the paper
 """

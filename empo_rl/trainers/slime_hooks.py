@@ -1,0 +1,113 @@
+"""EMPO in slime (0.3): three functions for its hooks. slime passes whole groups to each of them.
+
+    --group-rm --custom-rm-path empo_rl.trainers.slime_hooks.group_rewards
+    --dynamic-sampling-filter-path empo_rl.trainers.slime_hooks.keep_group          new prompts replace dropped groups
+    --custom-reward-post-process-path empo_rl.trainers.slime_hooks.advantages       required: advantages by group
+
+The environment variable `EMPO_PROVIDER` holds the arguments of `EmpoProvider` as JSON. slime's own normalisation uses
+the statistics of the whole batch if groups have different sizes (slime #1414, #1918); `advantages` groups by
+`group_index`. A row that is not in the loss gets `remove_sample`, which empties its loss mask.
+
+This module does not import slime: it reads the attributes of slime's `Sample`. It needs one training sample for each
+completion, so a custom generation that returns a list is refused. The rewards and the filter decide about one group at
+a time and change no state; `advantages` decides about the batch.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from empo_rl.core.decision import BatchDecision
+from empo_rl.core.groups import RolloutGroup
+from empo_rl.core.provider import EmpoProvider
+from semantic_entropy import InputError
+
+VARIABLE = "EMPO_PROVIDER"
+_LOCK = threading.Lock()  # slime's event loop runs the rewards of several groups in threads
+
+
+@cache
+def shared_provider(options: str) -> EmpoProvider:
+    """The provider of this process with these options, a JSON object.
+
+    Raises:
+        InputError: the text is no JSON object, or the provider needs measures that slime does not give.
+    """
+    try:
+        chosen = json.loads(options)
+    except ValueError:
+        chosen = None
+    if not isinstance(chosen, dict):
+        raise InputError(
+            f"the environment variable {VARIABLE} is {options!r:.200}: set the arguments of EmpoProvider as a JSON "
+            'object, {"equivalence": "math", "extract": "boxed"}.'
+        )
+    provider = EmpoProvider(**chosen)
+    if unmeasured := provider.needs - {"tokens", "truncated"}:
+        raise InputError(f"reward={provider.reward!r} needs the measures {sorted(unmeasured)}, which slime lacks.")
+    return provider
+
+
+async def group_rewards(args: Any, samples: Sequence[Any], **_: Any) -> list[float]:  # noqa: ARG001  # slime passes it
+    """The rewards of a group, for `--custom-rm-path` with `--group-rm`; 0 for a row without a reward."""
+    decision = await asyncio.to_thread(_decide, [list(samples)], training=False)
+    return [float(reward) for reward in np.nan_to_num(decision.rewards)]
+
+
+def keep_group(args: Any, samples: Sequence[Any], **_: Any) -> bool:  # noqa: ARG001  # slime passes it
+    """Whether the group is inside the bounds of the provider, for `--dynamic-sampling-filter-path`."""
+    return bool(_decide([list(samples)], training=False).keep[0])
+
+
+def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[float]]:  # noqa: ARG001  # slime passes it
+    """The rewards and the advantages of the batch, (N,) each, for `--custom-reward-post-process-path`.
+
+    Raises:
+        InputError: a sample has no `group_index`, or a group has only one completion.
+    """
+    groups: dict[int, list[int]] = {}
+    for row, sample in enumerate(samples):
+        if getattr(sample, "group_index", None) is None:
+            raise InputError(f"sample {row} has no group_index, so its group is unknown: set it in the data source.")
+        groups.setdefault(sample.group_index, []).append(row)
+    decision = _decide([[samples[row] for row in rows] for rows in groups.values()], training=True)
+    order = [row for rows in groups.values() for row in rows]
+    rewards, advantage = [0.0] * len(order), [0.0] * len(order)
+    for at, row in enumerate(order):
+        rewards[row] = float(np.nan_to_num(decision.rewards[at]))
+        advantage[row] = float(decision.advantages[at])
+        if not decision.loss_mask[at]:
+            samples[row].remove_sample = True
+    return rewards, advantage
+
+
+def _decide(groups: Sequence[Sequence[Any]], *, training: bool) -> BatchDecision:
+    rollouts = [_rollout(group) for group in groups]
+    with _LOCK:
+        return shared_provider(os.environ.get(VARIABLE, "")).step(rollouts, training=training)
+
+
+def _rollout(group: Sequence[Any]) -> RolloutGroup:
+    if any(isinstance(sample, list) for sample in group):
+        raise InputError("a completion has several samples (a list): EMPO needs one sample for each completion.")
+    prompt, metadata = group[0].prompt, group[0].metadata or {}
+    if not isinstance(prompt, str):
+        users = [message for message in prompt if message["role"] == "user"]
+        prompt = str((users or prompt)[-1]["content"])
+    return RolloutGroup(
+        completions=tuple(sample.response for sample in group),
+        question=metadata.get("question", prompt),
+        gold=None if group[0].label is None else str(group[0].label),
+        measures={
+            "tokens": [float(sample.response_length) for sample in group],
+            "truncated": [float(sample.status.value == "truncated") for sample in group],
+        },
+    )
