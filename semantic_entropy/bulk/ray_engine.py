@@ -15,6 +15,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import uuid
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ from semantic_entropy.bulk.local_engine import ATTEMPTS, OpenScorer
 from semantic_entropy.bulk.shard_scoring import RECORDS, ShardRecord, ShardTask, score_shard
 from semantic_entropy.bulk.storage import open_storage
 from semantic_entropy.errors import InputError, MissingDependencyError, SemanticEntropyError, install_command
+
+_NAMED = re.compile(r"[\w.]*(Error|Exception): ")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +127,7 @@ def connect() -> Any:
     if not ray.is_initialized():
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its logs stay in the files of its session
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # the command prints the error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # the command has its own
     return ray
@@ -142,6 +146,7 @@ def _most_actors(ray: Any, gpus: float) -> int:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the first line of an error of Ray, which can hold tracebacks of several processes."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    """Return what went wrong: the last line `SomeError: ...` in the tracebacks of several processes, else the first."""
+    lines = [line.strip() for line in _COLOURS.sub("", str(error)).splitlines() if line.strip()]
+    named = [line for line in lines if _NAMED.match(line) and not line.startswith("ray.exceptions.")]
+    return named[-1] if named else lines[0] if lines else type(error).__name__
