@@ -4,8 +4,7 @@ A run cuts its inputs into shards, which are ranges of rows. A shard is the unit
 scores it with `io.FileRun`, and publishes one complete Parquet file. The modules are: `storage` (a folder, or a bucket
 of fsspec), `sections` (the inputs, and how they are cut), `shard_scoring` (the pure function that scores one shard),
 `manifest` (what a run is, and which shards are finished), `local_engine` and `ray_engine` (who scores the shards),
-`ray_generation` (draws responses with
-`ray.data.llm`), and `bulk_run` (one run).
+`ray_generation` (draws responses with `ray.data.llm`), and `bulk_run` (one run).
 """
 
 from semantic_entropy.bulk.bulk_run import BulkRun, is_bulk_input, is_bulk_output
