@@ -178,7 +178,7 @@ def _routes(running: Sequence[ScoringService]) -> APIRouter:
 def _group(index: int, body: GroupBody) -> RolloutGroup:
     try:
         return RolloutGroup(tuple(body.completions), body.question, body.gold, body.measures)
-    except Exception as error:
+    except InputError as error:
         raise ServiceProblem(422, f"body.groups.{index}: {error}") from error
 
 

@@ -17,7 +17,7 @@ from semantic_entropy.bulk.local_engine import OpenScorer, default_workers, scor
 from semantic_entropy.bulk.manifest import BAD_ROWS, MANIFEST, Manifest
 from semantic_entropy.bulk.ray_engine import RayOptions, score_with_ray
 from semantic_entropy.bulk.ray_generation import Generation, draw_shards
-from semantic_entropy.bulk.sections import SHARD_MB, Section, described, find_inputs
+from semantic_entropy.bulk.sections import SHARD_MB, Section, check_apart, described, find_inputs
 from semantic_entropy.bulk.shard_scoring import BATCH_SIZE, ShardRecord, ShardTask
 from semantic_entropy.bulk.storage import is_url, open_storage
 from semantic_entropy.clusters import EVIDENCE_FIELDS
@@ -99,7 +99,8 @@ class BulkRun:
         """Score the shards that are not finished.
 
         Raises:
-            InputError: the input cannot be read or cut; the output belongs to another run; with `strict`, a row is bad.
+            InputError: the input cannot be read or cut; the output is in the input, or belongs to another run; with
+                `strict`, a row is bad.
             MissingDependencyError: pyarrow, fsspec or ray is not installed.
             SemanticEntropyError: the errors of `Scorer.measure`; or workers died; or the output cannot be written.
         """
@@ -107,6 +108,7 @@ class BulkRun:
 
         start = time.perf_counter()
         inputs = find_inputs(self._sources, self._options)
+        check_apart(self._sources, inputs, self._storage.root)
         with contextlib.ExitStack() as stack:
             if self._storage.local is not None:
                 self._storage.local.mkdir(parents=True, exist_ok=True)

@@ -93,7 +93,7 @@ class _Pool:
         self.workers: list[_Worker] = []
         self._open_scorer, self._tasks = open_scorer, iter(tasks)
         self._retries: deque[ShardTask] = deque()
-        self._deaths: dict[str, int] = {}  # by the name of the shard; "": before the first shard
+        self._deaths: dict[str, int] = {}  # by the name of the shard
 
     def start(self) -> None:
         """Start a worker, if a shard waits."""

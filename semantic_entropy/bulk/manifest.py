@@ -7,7 +7,8 @@
     OUT/_responses/             the rows with the responses that `ray_generation` drew
     OUT/_work/                  shards that are not finished (in a bucket: a folder of this machine)
 
-A run continues if its choices are equal (`io.fingerprints`), and no input has changed. Inputs can be added.
+A run continues if its choices are equal (`io.fingerprints`), and no input has changed. Inputs can be added. A shard
+whose file is gone is scored again.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from semantic_entropy.bulk.sections import BulkInput, Section, cut
-from semantic_entropy.bulk.shard_scoring import RECORDS, RESPONSES, WORK, ShardRecord
+from semantic_entropy.bulk.shard_scoring import RECORDS, RESPONSES, WORK, ShardRecord, work_folder
 from semantic_entropy.bulk.storage import Storage
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
@@ -28,6 +30,7 @@ from semantic_entropy.io.fingerprints import RunChoices, check_choices
 MANIFEST = "_manifest.json"
 BAD_ROWS = "_bad.jsonl"
 _FORMAT = 1  # of the manifest
+_REMOVING = b'{"semantic_entropy_bulk": 1, "removing": true}'  # the manifest while --overwrite removes an earlier run
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +77,15 @@ class Manifest:
                 size of shards. The message names what differs.
         """
         content = storage.read(MANIFEST)
-        if content is None or overwrite:
+        if content is None or overwrite or content == _REMOVING:
             others = [name for name in storage.names() if not name.endswith(".lock")]
             if content is None and others:
                 raise InputError(
                     f"{storage.root} is not the output of a run: it holds {others[0]} and no {MANIFEST}. Choose a new "
                     "folder, or another name"
                 )
+            if others:
+                storage.write(MANIFEST, _REMOVING)  # a run after a kill removes the rest
             _clear(storage, others)
             made = cls(storage, runs, inputs, shard_mb or default_mb)
             made.save(finished=False)
@@ -130,12 +135,17 @@ class Manifest:
         self.inputs += [each for each in inputs if each not in self.inputs]
 
     def load_records(self) -> None:
-        """Read the records that the manifest does not have: the earlier run was killed, or a shard was retried."""
+        """Read the records that the manifest does not have: the earlier run was killed, or a shard was retried.
+
+        The record of a shard whose file is gone is left out.
+        """
         for name in self.storage.names(RECORDS):
             if name.endswith(".json"):
                 content = self.storage.read(f"{RECORDS}/{name}")
                 record = ShardRecord.from_json(json.loads(content or b"{}"))
                 self.records[record.name] = record
+        there = set(self.storage.names())
+        self.records = {name: record for name, record in self.records.items() if f"{name}.parquet" in there}
 
     @functools.cached_property
     def shards(self) -> tuple[Shard, ...]:
@@ -181,6 +191,7 @@ class Manifest:
         if not bad:
             self.storage.remove(RECORDS)
         self.storage.remove(WORK)
+        shutil.rmtree(work_folder(self.storage), ignore_errors=True)  # of a bucket: a folder of this machine
         return bool(bad)
 
     def _described(self, shard: Shard) -> dict[str, Any]:
@@ -232,7 +243,7 @@ def _counts(values: dict[str, Any]) -> dict[str, Any]:
 def _clear(storage: Storage, names: Sequence[str]) -> None:
     """Remove what an earlier run wrote, and nothing else."""
     for name in names:
-        if name in (MANIFEST, BAD_ROWS) or (name.startswith("part-") and name.endswith(".parquet")):
+        if name == BAD_ROWS or (name.startswith("part-") and name.endswith(".parquet")):
             storage.remove(name)
     storage.remove(RECORDS)
     storage.remove(WORK)

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy.bulk.storage import find_files, open_binary
+from semantic_entropy.bulk.storage import find_files, local_path, open_binary
 from semantic_entropy.errors import InputError
+from semantic_entropy.files import link_target
 from semantic_entropy.io import InputOptions, format_of
 from semantic_entropy.plain_text import plural
 
@@ -94,6 +95,31 @@ def find_inputs(names: Sequence[str], options: InputOptions) -> list[BulkInput]:
                 "to one file (-o results.jsonl) instead of a folder"
             )
     return list(found.values())
+
+
+def check_apart(names: Sequence[str], inputs: Sequence[BulkInput], output: str) -> None:
+    """Raise InputError if the output is in a folder of the input: a later run would measure its own results.
+
+    Args:
+        names: what the user gave: files, folders, patterns and URLs.
+        inputs: the files that they mean.
+        output: the path or URL of the output.
+    """
+    place = _absolute(output)
+    for name in names:
+        folder = _absolute(name)
+        hidden = any(part.startswith(("_", ".")) for part in place[len(folder) :])  # no input is read from there
+        if place[: len(folder)] == folder and not hidden:
+            raise InputError(f"the output {output} is in the input {name}: choose an output beside it")
+    for each in inputs:
+        if _absolute(each.name)[: len(place)] == place:
+            raise InputError(f"the input {each.name} is in the output {output}: choose another output")
+
+
+def _absolute(name: str) -> tuple[str, ...]:
+    """Return the parts of an absolute path, or of a URL."""
+    path = local_path(name)
+    return tuple(name.rstrip("/").split("/")) if path is None else link_target(path).parts
 
 
 def cut(source: BulkInput, shard_mb: float) -> Iterator[Section]:

@@ -16,6 +16,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -149,8 +150,11 @@ def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
     """
     storage = open_storage(task.output)
     folder = work_folder(storage)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o777 if storage.local else 0o700, parents=True, exist_ok=True)
     source, output = section_file(task.section, folder, task.name), folder / task.file
+    if storage.local is None:  # what an earlier run left on this machine can have other choices, and be out of date
+        for path in (*folder.glob(f"{task.name}.*"), *folder.glob(f".{task.name}.*")):
+            remove(path)
     if task.is_drawn:
         source = source.with_suffix(".jsonl")
     notes = io.StringIO()
@@ -211,10 +215,10 @@ def _write_drawn(storage: Storage, name: str, target: Path) -> int:
 
 
 def work_folder(storage: Storage) -> Path:
-    """Return the local folder for shards that are not finished."""
+    """Return the local folder for shards that are not finished. For a bucket, each user has another one."""
     if storage.local is not None:
         return storage.local / WORK
-    digest = hashlib.sha256(storage.root.encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{getattr(os, 'getuid', int)()} {storage.root}".encode()).hexdigest()[:16]
     return Path(tempfile.gettempdir()) / f"semantic-entropy-{digest}"
 
 

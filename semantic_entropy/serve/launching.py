@@ -6,6 +6,7 @@ has no lines about requests, because answers may be private.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 
@@ -30,10 +31,11 @@ def run_service(settings: ServiceSettings, factory: str = APP_FACTORY) -> None:
     """
     if settings.workers > 1:  # a worker that cannot start would be started again for ever
         MeasuringService(settings).close()
-    with tempfile.TemporaryDirectory(prefix="semantic-entropy-metrics-") as directory:
-        os.environ[SETTINGS_VARIABLE] = settings.to_json()
-        if settings.workers > 1:
-            os.environ[DIRECTORY_VARIABLE] = directory
+    os.environ[SETTINGS_VARIABLE] = settings.to_json()
+    with contextlib.ExitStack() as stack:
+        if settings.workers > 1:  # one process needs no files; and uvicorn would end it before they are removed
+            folder = tempfile.TemporaryDirectory(prefix="semantic-entropy-metrics-")
+            os.environ[DIRECTORY_VARIABLE] = stack.enter_context(folder)
         uvicorn.run(
             factory,
             factory=True,

@@ -30,7 +30,8 @@ from semantic_entropy.results import Result
 from semantic_entropy.serve.measuring_service import NO_SAMPLER, Asked, MeasuringService, ToCheck, finite
 
 GUARDRAIL_PATH = "/beta/litellm_basic_guardrail_api"
-_MOST_CALLS = 10_000  # questions that are kept; a question has some kilobytes
+_MOST_CALLS = 10_000  # questions that are kept
+_MOST_CHARACTERS = 50_000_000  # of these questions together: one question can fill a body of --max-body
 _LONGEST_CALL = 900.0  # seconds between the two calls: a model can think for minutes
 
 
@@ -69,21 +70,31 @@ class GuardrailReply(BaseModel):
 
 
 class OpenCalls:
-    """The questions of calls whose response has not arrived, by call id. Old ones are dropped."""
+    """The questions of calls whose response has not arrived, by call id. Old ones are dropped, and those over a limit.
 
-    def __init__(self, most: int = _MOST_CALLS, seconds: float = _LONGEST_CALL) -> None:
-        self._most, self._seconds = most, seconds
+    Args:
+        most: the most questions.
+        seconds: the age at which a question is dropped.
+        characters: the most characters of all questions together.
+    """
+
+    def __init__(
+        self, most: int = _MOST_CALLS, seconds: float = _LONGEST_CALL, characters: int = _MOST_CHARACTERS
+    ) -> None:
+        self._most, self._seconds, self._most_characters = most, seconds, characters
         self._calls: OrderedDict[str, tuple[float, str, str | None]] = OrderedDict()
+        self._characters = 0
         self._lock = threading.Lock()
 
     def put(self, call_id: str, question: str, unusable: str | None) -> None:
         """Keep the question of a call, or why it cannot be asked again."""
         with self._lock:
+            if call_id in self._calls:
+                self._drop(call_id)
             self._calls[call_id] = (time.monotonic(), question, unusable)
-            self._calls.move_to_end(call_id)
-            oldest = time.monotonic() - self._seconds
-            while self._calls and (len(self._calls) > self._most or next(iter(self._calls.values()))[0] < oldest):
-                self._calls.popitem(last=False)
+            self._characters += len(question)
+            while self._calls and self._is_too_much():
+                self._drop(next(iter(self._calls)))
 
     def get(self, call_id: str) -> tuple[str, str | None] | None:
         """Return the question, and why it cannot be asked; None: the call is not known.
@@ -92,7 +103,17 @@ class OpenCalls:
         """
         with self._lock:
             found = self._calls.get(call_id)
-            return found and found[1:]
+            return None if found is None or self._is_old(found[0]) else found[1:]
+
+    def _is_too_much(self) -> bool:
+        is_full = len(self._calls) > self._most or self._characters > self._most_characters
+        return is_full or self._is_old(next(iter(self._calls.values()))[0])
+
+    def _is_old(self, since: float) -> bool:
+        return time.monotonic() - since > self._seconds
+
+    def _drop(self, call_id: str) -> None:
+        self._characters -= len(self._calls.pop(call_id)[1])
 
     def __len__(self) -> int:
         return len(self._calls)

@@ -98,6 +98,7 @@ class WorkQueue(Generic[ItemT, ValueT]):
             with self._changed:
                 if job in self._waiting:
                     self._waiting.remove(job)
+                    self.on_change(len(self._waiting))
             raise
 
     def close(self, seconds: float = 5.0) -> None:
@@ -106,6 +107,7 @@ class WorkQueue(Generic[ItemT, ValueT]):
             self._closed = True
             left = list(self._waiting)
             self._waiting.clear()
+            self.on_change(0)
             self._changed.notify_all()
         for job in left:
             if job.future.set_running_or_notify_cancel():

@@ -36,7 +36,9 @@ _NEVER_SEEN = re.compile(  # Default_Ignorable_Code_Point of Unicode, except spa
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200e\u200f\u202a-\u202e\u2060-\u206f\u3164"
     "\ufe00-\ufe0f\ufeff\uffa0\U000e0000-\U000e0fff]"
 )
-_NO_WIDTH = re.compile("(?<=[\x00-\x7f])[\u200b-\u200d]+|[\u200b-\u200d]+(?=[\x00-\x7f])")
+_NO_WIDTH = re.compile(  # a run is read from its first character only: else a long run takes quadratic time
+    "(?<=[\x00-\x7f])[\u200b-\u200d]+|(?<![\u200b-\u200d])[\u200b-\u200d]+(?=[\x00-\x7f])"
+)
 
 
 def visible(text: str) -> str:

@@ -86,7 +86,7 @@ def score_generations(
     for each in _observations(client, {key: value for key, value in asked.items() if value is not None}):
         texts, key = (
             answer_texts(each.output, answer),
-            group_by(each) if group_by else input_key(each.name, each.model, each.input),
+            group_by(each) if group_by else input_key(each.input, each.name, each.model, entry=each.id),
         )
         if isinstance(texts, str):
             unreadable[each.id] = texts if each.level != "ERROR" else f"ERROR {each.status_message or ''}: {texts}"

@@ -6,7 +6,8 @@ A group has a number only if at least two of its answers are valid. Otherwise `A
 `AnswerScore.reason` says why; each tool writes this in its own way, and never as 0.
 
 Two entries belong to one question if their whole inputs are equal: equal last messages after different conversations
-are different questions. Not supported: inputs that ask one question in different words.
+are different questions. An entry without an input is a question of its own, because nothing says which other entries
+ask the same. Not supported: inputs that ask one question in different words.
 """
 
 from __future__ import annotations
@@ -267,9 +268,17 @@ def question_text(value: Any, field: str | None = None) -> str | None:
     return turn if isinstance(turn, str) and turn.strip() else None
 
 
-def input_key(*parts: Any) -> str:
-    """Return a text that is equal for equal inputs, whatever the order of their fields."""
-    return json.dumps([decoded(part) for part in parts], sort_keys=True, ensure_ascii=False, default=str)
+def input_key(value: Any, *parts: Any, entry: str) -> str:
+    """Return a text that is equal for equal inputs, whatever the order of their fields.
+
+    Args:
+        value: the input. If it is empty, no other entry has the same key.
+        *parts: what must be equal too, such as the model.
+        entry: the identifier of the entry.
+    """
+    found = decoded(value)
+    known = [found, *map(decoded, parts)] if found not in (None, "", [], {}) else {"no input": entry}
+    return json.dumps(known, sort_keys=True, ensure_ascii=False, default=str)
 
 
 def decoded(value: Any) -> Any:

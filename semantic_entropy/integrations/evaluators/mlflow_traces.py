@@ -159,7 +159,8 @@ def _read(
         if isinstance(texts, str):
             problem = f"status {each.status.status_code}: {texts}" if "ERROR" in str(each.status.status_code) else texts
             continue
-        key = _group(trace, group_by) if group_by else input_key(each.name, each.inputs)
+        name = f"{trace.info.trace_id} {each.span_id}"
+        key = _group(trace, group_by) if group_by else input_key(each.inputs, each.name, entry=name)
         if key is None:
             return (
                 f"the trace has no tag or metadata {group_by!r}" if isinstance(group_by, str) else "group_by gave None"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy_plugins.text.content_words import fold, tokens
+from semantic_entropy_plugins.text.content_words import fold, tokens, visible
 
 CASES = [
     ("Wilhelm R\u00f6ntgen's", ("wilhelm", "rontgen")),
@@ -53,6 +55,22 @@ def test_words_are_folded_and_contain_no_separators(text):
         assert not any(char.isspace() for char in word)
     if text.isascii():
         assert tokens(text) == tokens(text.upper())
+
+
+@given(st.text("a\u00e9\u200b\u200d", max_size=30))
+def test_characters_of_no_width_go_only_beside_letters_of_ascii(text):
+    found = visible(text)
+    assert found == visible(found)
+    assert [char for char in found if char in "a\u00e9"] == [char for char in text if char in "a\u00e9"]
+    for run in re.finditer("[\u200b\u200d]+", text):
+        beside = {text[run.start() - 1 : run.start()], text[run.end() : run.end() + 1]}
+        assert (run[0] in found) or "a" in beside
+    assert not re.search("a[\u200b\u200d]|[\u200b\u200d]a", found)
+
+
+def test_a_long_run_of_characters_of_no_width_is_read_once():
+    text = "\u00e9" + "\u200b" * 1_000_000 + "\u00e9"  # with quadratic time, hours
+    assert visible(text) == text
 
 
 @given(st.integers(0, 999_999))

@@ -9,6 +9,7 @@ import pytest
 
 from semantic_entropy import Scorer
 from semantic_entropy.bulk import BulkRun
+from semantic_entropy.bulk.shard_scoring import work_folder
 from semantic_entropy.bulk.storage import LocalStorage, open_storage
 from semantic_entropy.errors import InputError
 from semantic_entropy.io import InputOptions
@@ -17,6 +18,9 @@ from tests.semantic_entropy.bulk.bulk_runs import manifest, rows, scored, shards
 
 fsspec = pytest.importorskip("fsspec", reason="the extra bulk is not installed")
 pytest.importorskip("pyarrow", reason="the extra bulk is not installed")
+
+
+TEXT = functools.partial(Scorer, "text")
 
 
 @pytest.fixture
@@ -29,11 +33,10 @@ def bucket():
     memory.store.clear()
 
 
-def run(source, output, **options):
-    opened = functools.partial(Scorer, "text")
+def run(source, output, *, open_scorer=TEXT, **options):
     names = FieldNames()
     made = BulkRun(
-        opened, [source], output, names=names, options=InputOptions(), workers=1, **{"shard_mb": 0.02, **options}
+        open_scorer, [source], output, names=names, options=InputOptions(), workers=1, **{"shard_mb": 0.02, **options}
     )
     return made.execute(progress=False)
 
@@ -89,3 +92,61 @@ def test_a_file_url_is_a_local_folder(tmp_path):
 def test_an_unknown_kind_of_url_is_an_error(tmp_path):
     with pytest.raises(InputError, match="nosuch://bucket/in"):
         run("nosuch://bucket/in", str(tmp_path / "out"))
+
+
+def test_an_output_in_a_folder_of_the_input_is_an_error_before_any_work(bucket, tmp_path):
+    write(tmp_path / "rows" / "in.jsonl", rows(30))
+    for out in ("rows", "rows/out"):
+        with pytest.raises(InputError, match="is in the input"):
+            run(str(tmp_path / "rows"), str(tmp_path / out))
+    assert run(str(tmp_path / "rows"), str(tmp_path / "rows-out")).rows == 30
+    for _ in range(2):  # names with _ are no input
+        run(str(tmp_path / "rows"), str(tmp_path / "rows" / "_out"))
+    with pytest.raises(InputError, match="is in the output"):
+        run(str(tmp_path / "rows-out" / "*.parquet"), str(tmp_path / "rows-out"))
+    bucket.pipe_file("/rows/in.jsonl", (tmp_path / "rows" / "in.jsonl").read_bytes())
+    with pytest.raises(InputError, match="is in the input"):
+        run("memory://rows", "memory://rows/out")
+    assert run("memory://rows", "memory://rows-out").rows == 30
+
+
+def test_a_shard_whose_file_is_gone_is_scored_again(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out"
+    run(str(source), str(out))
+    before = shards(out)
+    (out / list(before)[1]).unlink()
+    assert 0 < run(str(source), str(out)).rows < 300
+    assert shards(out) == before
+
+
+def test_overwriting_that_was_killed_is_finished_by_the_next_run(tmp_path, monkeypatch):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out"
+    run(str(source), str(out), shard_mb=0.01)
+    removed = []
+
+    def remove_two(storage, name):
+        removed.append(name)
+        if len(removed) > 2:
+            raise KeyboardInterrupt
+        return remove(storage, name)
+
+    remove = LocalStorage.remove
+    with monkeypatch.context() as patched:
+        patched.setattr(LocalStorage, "remove", remove_two)
+        with pytest.raises(KeyboardInterrupt):
+            run(str(source), str(out), overwrite=True)
+    assert run(str(source), str(out)).rows == 300
+    run(str(source), str(tmp_path / "whole"))
+    assert shards(out) == shards(tmp_path / "whole")
+
+
+def test_what_an_earlier_run_to_a_bucket_left_on_this_machine_is_not_read(bucket, tmp_path):
+    source = write(tmp_path / "in.jsonl", rows(300))
+    run(str(source), str(tmp_path / "other"), shard_mb=0.02)
+    folder = work_folder(open_storage("memory://out"))
+    folder.mkdir(exist_ok=True)
+    for name, content in shards(tmp_path / "other").items():  # of a run with another judge
+        (folder / name).write_bytes(content)
+    summary = run(str(source), "memory://out", open_scorer=functools.partial(Scorer, "exact"))
+    assert (summary.rows, summary.skipped) == (300, 0)
+    assert not folder.exists()

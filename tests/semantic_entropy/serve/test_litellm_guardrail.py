@@ -193,3 +193,17 @@ def test_open_calls_are_limited_in_number_and_age():
     old = OpenCalls(seconds=-1)
     old.put("call", "?", None)
     assert len(old) == 0
+
+
+def test_open_calls_are_limited_in_characters_and_an_old_one_is_not_known():
+    calls = OpenCalls(characters=10)
+    calls.put("first", "123456", None)
+    calls.put("first", "1234567", None)  # replaces it
+    assert calls.get("first") == ("1234567", None)
+    calls.put("second", "1234", None)
+    assert (calls.get("first"), calls.get("second")) == (None, ("1234", None))
+    calls.put("third", "12345678901", None)
+    assert (len(calls), calls.get("third")) == (0, None)
+    calls.put("fourth", "?", None)
+    calls._seconds = -1.0  # as if the time were over
+    assert calls.get("fourth") is None

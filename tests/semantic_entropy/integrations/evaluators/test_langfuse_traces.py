@@ -54,6 +54,13 @@ def test_generations_of_one_question_get_their_entropy_and_a_second_run_replaces
     assert len(reads) == 6  # three pages in each run
 
 
+def test_generations_without_an_input_are_no_answers_to_one_question(server, client):
+    for text in ("Paris", "Lima"):
+        server.add("", text, input=None)
+    summary = score_generations(client)
+    assert (len(summary.scores), summary.written) == (2, 0)
+
+
 def test_n_choices_of_one_generation_are_a_group(server, client):
     output = {"choices": [{"message": {"role": "assistant", "content": text}} for text in FRANCE]}
     server.add("Capital of France?", json.dumps(output))

@@ -82,8 +82,16 @@ def test_an_input_has_its_question(value, question):
 
 def test_equal_inputs_have_equal_keys_and_other_conversations_have_others():
     first = [{"role": "user", "content": "And Peru?"}]
-    assert input_key({"a": 1, "b": first}) == input_key(json.dumps({"b": first, "a": 1}))
-    assert input_key(first) != input_key([{"role": "user", "content": "Capital of France?"}, *first])
+    same = json.dumps({"b": first, "a": 1})
+    assert input_key({"a": 1, "b": first}, entry="1") == input_key(same, entry="2")
+    longer = [{"role": "user", "content": "Capital of France?"}, *first]
+    assert input_key(first, entry="1") != input_key(longer, entry="2")
+    assert input_key(first, "m1", entry="1") != input_key(first, "m2", entry="2")
+
+
+@pytest.mark.parametrize("empty", [None, "", {}, [], "{}", "[]", '""'])
+def test_entries_without_an_input_are_questions_of_their_own(empty):
+    assert input_key(empty, "m", entry="1") != input_key(empty, "m", entry="2")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.lists(st.sampled_from(["x", "y"]), min_size=1)), max_size=12))
