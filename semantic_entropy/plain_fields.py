@@ -20,14 +20,15 @@ from semantic_entropy.errors import InputError
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Words:
-    """Words of an error: what the field belongs to, and what to do if the field is missing."""
+class _Source:
+    """What the fields belong to, and what to do if one is missing, for errors; and whether None means absent."""
 
     of: str
     missing: str
+    sparse: bool
 
 
-def from_plain(kind: type, fields: Any, *, of: str, missing: str) -> Any:
+def from_plain(kind: type, fields: Any, *, of: str, missing: str, sparse: bool = False) -> Any:
     """Build an object of a dataclass from a dict.
 
     Args:
@@ -35,46 +36,54 @@ def from_plain(kind: type, fields: Any, *, of: str, missing: str) -> Any:
         fields: the dict.
         of: what the fields belong to, for errors: "a result".
         missing: what to do if a field is missing, for errors.
+        sparse: True: None in an optional field is its default, and a key with None in a dict of texts is absent. A row
+            of a Parquet file has the keys that any row of the file has, with None for those that it lacks.
 
     Raises:
         InputError: a field is missing, or has a wrong type.
     """
-    return _build(kind, fields, "", _Words(of, missing))
+    return _build(kind, fields, "", _Source(of, missing, sparse))
 
 
-def _convert(hint: Any, value: Any, where: str, words: _Words) -> Any:
+def _convert(hint: Any, value: Any, where: str, source: _Source) -> Any:
     """Convert a value to the type of an annotation. `where` names the value in errors."""
     if dataclasses.is_dataclass(hint):
-        return _build(typing.cast("type", hint), value, where, words)
+        return _build(typing.cast("type", hint), value, where, source)
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin is types.UnionType:  # X | None
-        return None if value is None else _convert(arguments[0], value, where, words)
+        return None if value is None else _convert(arguments[0], value, where, source)
     if origin is tuple and isinstance(value, list | tuple):
-        return tuple(_convert(arguments[0], item, f"{where}[{i}]", words) for i, item in enumerate(value))
+        return tuple(_convert(arguments[0], item, f"{where}[{i}]", source) for i, item in enumerate(value))
     if origin is Mapping and isinstance(value, Mapping):
-        return {key: _convert(arguments[1], item, f"{where}[{key!r}]", words) for key, item in value.items()}
+        return {
+            key: _convert(arguments[1], item, f"{where}[{key!r}]", source)
+            for key, item in value.items()
+            if not (source.sparse and arguments[1] is str and item is None)
+        }
     if hint is float and (value is None or (isinstance(value, int | float) and not isinstance(value, bool))):
         try:
             return math.nan if value is None else float(value)
         except OverflowError:
-            raise InputError(f"the field {where} of {words.of} is {value!r:.80}; it is too large for a float") from None
+            raise InputError(
+                f"the field {where} of {source.of} is {value!r:.80}; it is too large for a float"
+            ) from None
     if hint in (int, str, bool) and isinstance(value, hint) and (hint is bool or not isinstance(value, bool)):
         return value
     name = getattr(hint, "__name__", str(hint)) if origin is None else {tuple: "list", Mapping: "dict"}[origin]
-    raise InputError(f"the field {where} of {words.of} is {value!r:.80}; it must have the type {name}")
+    raise InputError(f"the field {where} of {source.of} is {value!r:.80}; it must have the type {name}")
 
 
-def _build(kind: type, fields: Any, where: str, words: _Words) -> Any:
+def _build(kind: type, fields: Any, where: str, source: _Source) -> Any:
     if not isinstance(fields, Mapping):
-        raise InputError(f"the field {where} of {words.of} is {fields!r:.80}; it must be a dict")
+        raise InputError(f"the field {where} of {source.of} is {fields!r:.80}; it must be a dict")
     values = {}
     optional = {field.name for field in dataclasses.fields(kind) if field.default is not dataclasses.MISSING}
     for name, hint in _hints(kind).items():
         path = f"{where}.{name}".lstrip(".")
-        if name in fields:
-            values[name] = _convert(hint, fields[name], path, words)
+        if name in fields and not (source.sparse and name in optional and fields[name] is None):
+            values[name] = _convert(hint, fields[name], path, source)
         elif name not in optional:
-            raise InputError(f"the field {path} of {words.of} is missing: {words.missing}")
+            raise InputError(f"the field {path} of {source.of} is missing: {source.missing}")
     return kind(**values)
 
 

@@ -259,7 +259,7 @@ class Result:
             fields = {name: value for name, value in fields.items() if name not in CALIBRATION_FIELDS}  # of the row
         if not (isinstance(long := fields.get("long_answer"), Mapping) and "sentences" in long):  # of the row
             fields = {name: value for name, value in fields.items() if name != "long_answer"}
-        result: Self = from_plain(cls, fields, of="a result", missing="pass the dict of Result.to_dict()")
+        result: Self = from_plain(cls, fields, of="a result", missing="pass the dict of Result.to_dict()", sparse=True)
         _check_clusters(result)
         return result
 

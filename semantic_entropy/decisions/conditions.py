@@ -93,7 +93,7 @@ class Origin(NamedTuple):
             model=model or fields.get("model"),
             prompts=prompts,
             replies_by=describe_model(fields.get("replies_by"))[0],
-            cut_off=fields.get("cut_off", 0),
+            cut_off=fields.get("cut_off") or 0,
         )
 
 
@@ -341,7 +341,7 @@ def _fields(provenance: Provenance | Mapping[str, Any]) -> Mapping[str, Any]:
     for name in texts:
         if not isinstance(fields.get(name), str):
             raise InputError(f"the field {name!r} of a provenance is {fields.get(name)!r:.80}; it must be a text")
-    cut_off = fields.get("cut_off", 0)  # older results lack it
+    cut_off = fields.get("cut_off") or 0  # older results lack it
     if isinstance(cut_off, bool) or not isinstance(cut_off, int) or cut_off < 0:
         raise InputError(f"the field 'cut_off' of a provenance is {cut_off!r:.80}; it must be a count")
     return fields

@@ -74,7 +74,7 @@ def cut_off(result):
     return dataclasses.replace(result, provenance=dataclasses.replace(result.provenance, cut_off=3))
 
 
-@pytest.mark.parametrize("count", [-1, "3", True, None, 1.5])
+@pytest.mark.parametrize("count", [-1, "3", True, 1.5])
 def test_a_count_of_cut_off_responses_that_is_no_count_is_an_error(count):
     with pytest.raises(InputError, match="cut_off"):
         Origin.of({**dataclasses.asdict(measured().provenance), "cut_off": count})

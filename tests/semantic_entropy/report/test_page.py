@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import semantic_entropy
+from semantic_entropy import estimate_file
 from semantic_entropy.decisions import Calibration, Conditions, Origin, decide, learn_then_test
 from semantic_entropy.decisions.calibration import CalibratedScore, LabelCounts, Mapped
 from semantic_entropy.errors import InputError
@@ -224,3 +225,14 @@ def test_the_scripts_are_valid_without_a_build_step(script):
         pytest.skip("node is not installed: the tests in Chromium run the scripts")
     done = subprocess.run([node, "--check", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_parquet_file_whose_rows_have_different_judges_loses_no_row(tmp_path):
+    """Its column of versions has the keys of all judges, with null in the rows of the other ones."""
+    pytest.importorskip("pyarrow")
+    rows = [("Capital?", ["Paris", "Lyon"]), ("Sum?", [r"\boxed{4}", r"\boxed{5}"])]
+    questions, measured = tmp_path / "questions.jsonl", tmp_path / "measured.parquet"
+    questions.write_text("".join(json.dumps({"question": q, "responses": r}) + "\n" for q, r in rows), encoding="utf-8")
+    estimate_file(questions, measured)
+    summary = write_report(str(measured), tmp_path / "report.html")
+    assert (summary.rows, summary.left_out) == (2, 0)
