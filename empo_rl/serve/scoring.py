@@ -32,6 +32,7 @@ from semantic_entropy.serve import (
     ServiceSettings,
     WorkQueue,
     create_app,
+    end_with_supervisor,
     error_problem,
 )
 
@@ -158,6 +159,7 @@ def complete_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 
 def app_from_environment() -> FastAPI:
     """Return the app of a worker process. uvicorn calls this function."""
+    end_with_supervisor()
     return create_scoring_app(ServiceSettings.from_environment(), json.loads(os.environ.get(PROVIDER_VARIABLE, "{}")))
 
 

@@ -24,6 +24,7 @@ import semantic_entropy
 from semantic_entropy.results import Result
 from semantic_entropy.serve.answer_verification import VERIFY_PATH, VerifyBody, VerifyReply, verify
 from semantic_entropy.serve.evaluation_events import UNKNOWN, EvaluationEvents
+from semantic_entropy.serve.launching import end_with_supervisor
 from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH, GuardrailBody, GuardrailReply, OpenCalls, guard
 from semantic_entropy.serve.measuring_service import Asked, MeasuringService, finite, result_fields
 from semantic_entropy.serve.problems import (
@@ -136,6 +137,7 @@ def create_app(
 
 def app_from_environment() -> FastAPI:
     """Return the app of a worker process. uvicorn calls this function."""
+    end_with_supervisor()
     return create_app(ServiceSettings.from_environment())
 
 

@@ -7,8 +7,12 @@ has no lines about requests, because answers may be private.
 from __future__ import annotations
 
 import contextlib
+import multiprocessing
+import multiprocessing.connection
 import os
+import signal
 import tempfile
+import threading
 
 import uvicorn
 
@@ -18,6 +22,22 @@ from semantic_entropy.serve.service_settings import SETTINGS_VARIABLE, ServiceSe
 
 _HEALTH_CHECK = 60  # seconds; a long regular expression holds the interpreter, and is no reason to kill the worker
 APP_FACTORY = "semantic_entropy.serve:app_from_environment"
+
+
+def end_with_supervisor() -> None:
+    """End this worker process, after its running requests, when the process that started it has ended.
+
+    Otherwise the workers of a killed service keep the port, and answer with its old settings and token.
+    """
+    supervisor = multiprocessing.parent_process()
+    if supervisor is None:
+        return
+
+    def watch() -> None:
+        multiprocessing.connection.wait([supervisor.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)  # uvicorn finishes the running requests
+
+    threading.Thread(target=watch, name="end with supervisor", daemon=True).start()
 
 
 def run_service(settings: ServiceSettings, factory: str = APP_FACTORY) -> None:

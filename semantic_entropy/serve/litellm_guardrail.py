@@ -30,6 +30,7 @@ from semantic_entropy.results import Result
 from semantic_entropy.serve.measuring_service import NO_SAMPLER, Asked, MeasuringService, ToCheck, finite
 
 GUARDRAIL_PATH = "/beta/litellm_basic_guardrail_api"
+_TEXT_PARTS = ("text", "input_text")
 _MOST_CALLS = 10_000  # questions that are kept
 _MOST_CHARACTERS = 50_000_000  # of these questions together: one question can fill a body of --max-body
 _LONGEST_CALL = 900.0  # seconds between the two calls: a model can think for minutes
@@ -43,6 +44,7 @@ class GuardrailBody(BaseModel):
     input_type: Literal["request", "response"]
     texts: list[str] | None = None
     structured_messages: list[dict[str, Any]] | None = None
+    images: list[Any] | None = None
     tool_calls: list[Any] | None = None
     litellm_call_id: str | None = None
     additional_provider_specific_params: dict[str, Any] | None = None
@@ -151,6 +153,8 @@ async def guard(
 def _why_unmeasured(body: GuardrailBody, texts: tuple[str, ...], service: MeasuringService) -> str | None:
     if not any(map(str.strip, texts)):
         return f"the response has {'tool calls and no text' if body.tool_calls else 'no text'}"
+    if body.tool_calls or body.images:
+        return f"the response has {'tool calls' if body.tool_calls else 'images'}, and text alone is measured"
     if not service.settings.decides:
         return "the service has no rule: start it with --calibration or --fail-above"
     return None
@@ -186,7 +190,18 @@ def _question(body: GuardrailBody, service: MeasuringService) -> tuple[str, str 
             f"the conversation has {len(messages)} messages, and the sampler gets the last question alone "
             "(--ask-last-turn; for a system prompt: --sampler-option system=...)"
         )
+    turns = [message["content"] for message in messages if message["role"] in ("user", "human")]
+    if (body.images and body.input_type == "request") or not _is_text(turns[-1]):
+        return question, "the question has images or other parts, and the sampler gets its text alone"
     return question, None
+
+
+def _is_text(content: Any) -> bool:
+    """Whether a message is text alone: parts such as an image or a file are not."""
+    return not isinstance(content, list) or all(
+        isinstance(part, str) or (isinstance(part, dict) and part.get("type", "text") in _TEXT_PARTS)
+        for part in content
+    )
 
 
 def _unknown(service: MeasuringService, reason: str) -> GuardrailReply:

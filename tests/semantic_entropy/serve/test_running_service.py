@@ -153,6 +153,18 @@ def test_a_worker_that_is_killed_under_load_loses_nothing_silently_and_is_starte
     assert load.right <= float(served[1]) <= load.right + load.failed
 
 
+def test_the_workers_of_a_killed_service_end_and_free_the_port():
+    with running("--workers", "2") as (process, url):
+        left = workers(process)
+        assert len(left) == 2
+        process.kill()
+        process.wait(60)
+        _, alive = psutil.wait_procs(left, timeout=60)
+        assert alive == []
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/health")
+
+
 def test_sigterm_ends_the_service_after_the_running_requests():
     with ChatServer(slow(1.0, says("yes"))) as server:
         judge = ["--option", "model=m", "--option", f"base_url={server.url}", "--option", "timeout=20"]
