@@ -17,6 +17,7 @@ import dataclasses
 import functools
 import json
 import shutil
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -142,7 +143,12 @@ class Manifest:
         for name in self.storage.names(RECORDS):
             if name.endswith(".json"):
                 content = self.storage.read(f"{RECORDS}/{name}")
-                record = ShardRecord.from_json(json.loads(content or b"{}"))
+                try:
+                    record = ShardRecord.from_json(json.loads(content or b"{}"))
+                except (ValueError, KeyError, TypeError) as error:
+                    path = f"{self.storage.root}/{RECORDS}/{name}"
+                    sys.stderr.write(f"{path} cannot be read ({error}): its shard is counted again\n")
+                    continue
                 self.records[record.name] = record
         there = set(self.storage.names())
         self.records = {name: record for name, record in self.records.items() if f"{name}.parquet" in there}

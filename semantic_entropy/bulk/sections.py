@@ -144,12 +144,26 @@ def write_section(section: Section, target: Path) -> int:
     """Write the rows of a section to a file of their own. Return the number of its lines, or of its rows.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: the file cannot be read, or has changed since the run began.
     """
+    _check_unchanged(section)
     try:
         return _write_groups(section, target) if section.is_parquet else _write_lines(section, target)
     except OSError as error:
         raise InputError(f"{section}: cannot be read: {error}") from error
+
+
+def _check_unchanged(section: Section) -> None:
+    """Raise InputError if a local file is another one than at the start: its shards would belong to two contents."""
+    source, path = section.source, local_path(section.source.name)
+    if path is None or not source.version:
+        return
+    for _, size, version in find_files(str(path), _SUFFIXES):
+        if (size, version) != (source.size, source.version):
+            raise InputError(
+                f"{section}: the file has changed since the run began: use --overwrite, or another output, when "
+                "nothing writes to it"
+            )
 
 
 def section_file(section: Section, folder: Path, name: str) -> Path:

@@ -188,6 +188,20 @@ def test_a_changed_or_missing_input_is_refused_and_a_new_one_is_added(tmp_path):
     assert "a.jsonl, which is not in the input" in estimate(*command).stderr
 
 
+def test_a_damaged_record_costs_a_count_and_no_results(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out"
+    assert estimate(source, "-o", f"{out}/", "-e", "text", *SMALL).returncode == 0
+    complete = shards(out)
+    (out / "_shards").mkdir()
+    for number, content in enumerate((b"", b'{"name": "part', b'{"name": "x", "unknown": 1}')):
+        (out / f"_shards/part-00000-{number:06d}.json").write_bytes(content)
+    done = estimate(source, "-o", f"{out}/", "-e", "text", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("its shard is counted again") == 3
+    assert shards(out) == complete
+    assert not (out / "_shards").exists()
+
+
 def test_a_folder_that_is_no_output_of_a_run_is_left_alone(tmp_path):
     source = write(tmp_path / "in.jsonl", rows(5))
     (tmp_path / "out").mkdir()

@@ -70,3 +70,13 @@ def test_the_format_is_found_once_for_a_whole_file(tmp_path):
     array.write_text("[\n" + json.dumps(rows(1)[0]) + "\n]")
     with pytest.raises(InputError, match=r"array.jsonl is json, which cannot be cut"):
         find_inputs([str(array)], InputOptions())
+
+
+def test_a_file_that_changes_during_a_run_is_an_error(tmp_path):
+    source = write(tmp_path / "in.jsonl", rows(20))
+    (found,) = find_inputs([str(source)], InputOptions())
+    first, second = cut(found, 0.001 * 1.5), tmp_path / "part"
+    write_section(next(first), second)
+    write(source, rows(21))
+    with pytest.raises(InputError, match="the file has changed since the run began"):
+        write_section(next(first), second)
