@@ -74,7 +74,7 @@ def find_inputs(names: Sequence[str], options: InputOptions) -> list[BulkInput]:
     """Return the files that paths, folders, patterns and URLs mean, without repetition.
 
     Raises:
-        InputError: there is no file, or a format cannot be cut.
+        InputError: no file is found, or a format cannot be cut.
     """
     if options.group_by:
         raise InputError(

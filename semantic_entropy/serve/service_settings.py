@@ -11,6 +11,7 @@ from typing import Any, Literal, Self, get_args
 
 from semantic_entropy.decisions import ACTIONS, Action
 from semantic_entropy.errors import InputError
+from semantic_entropy.results import MAX_UNDECIDED
 
 OnUnknown = Literal["block", "allow"]
 Telemetry = Literal["none", "console", "otlp"]
@@ -65,7 +66,7 @@ class ServiceSettings:
     fail_above: float | None = None
     fail_on: Action = "defer"
     block_above: float = 0.5
-    max_undecided: float = 0.1
+    max_undecided: float = MAX_UNDECIDED
     on_unknown: OnUnknown = "block"
     min_samples: int = 5
     ask_last_turn: bool = False

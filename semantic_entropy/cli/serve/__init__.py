@@ -17,6 +17,7 @@ from semantic_entropy.cli.options import (
     scorer_arguments,
 )
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
+from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
     from semantic_entropy.serve import ServiceSettings
@@ -61,7 +62,7 @@ _OPTIONS = (
     ),
     click.option(
         "--max-undecided",
-        default=0.1,
+        default=MAX_UNDECIDED,
         show_default=True,
         type=FiniteNumber(0, 1),
         metavar="SHARE",

@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from click.testing import CliRunner
 

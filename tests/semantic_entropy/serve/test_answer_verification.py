@@ -2,7 +2,7 @@
 
 import pytest
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy.serve import ServiceSettings, create_app
 from semantic_entropy.serve.answer_verification import VERIFY_PATH

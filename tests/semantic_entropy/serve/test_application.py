@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy import estimate
 from semantic_entropy.decisions import Calibration, decide

@@ -1,6 +1,6 @@
 import pytest
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy import MissingDependencyError
 from semantic_entropy.serve import ServiceSettings, create_app

@@ -5,8 +5,8 @@ The test runner of schemathesis does not work with this pytest, so hypothesis dr
 
 import pytest
 
-pytest.importorskip("fastapi")
-pytest.importorskip("schemathesis")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
+pytest.importorskip("schemathesis", reason="schemathesis is not installed (extra dev)")
 import schemathesis
 from hypothesis import HealthCheck, given, settings
 

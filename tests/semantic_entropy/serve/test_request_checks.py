@@ -5,7 +5,7 @@ import threading
 import httpx
 import pytest
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy.serve import MeasuringService, ServiceSettings, create_app
 from tests.semantic_entropy.serve.serving import BASE, ask, post, serving

@@ -13,7 +13,7 @@ import time
 import httpx
 import pytest
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 import psutil
 
 from semantic_entropy import estimate

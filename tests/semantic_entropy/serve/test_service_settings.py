@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 from click.testing import CliRunner
 
-pytest.importorskip("fastapi")
+pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy import InputError
 from semantic_entropy.cli import main
