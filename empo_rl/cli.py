@@ -12,7 +12,6 @@ The module is fast to import: a command imports torch only when it needs torch.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -416,4 +415,6 @@ def _complete_recipe(name: str, text: str) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    from empo_rl.run.launch import run_process  # a launched process is this module
+
+    run_process(main)

@@ -19,12 +19,13 @@ import json
 import logging
 import os
 import signal
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from empo_rl.files import write_atomically
 from semantic_entropy import InputError, SemanticEntropyError
@@ -123,6 +124,24 @@ def leave_process_group() -> None:
 
     if distributed.is_initialized():
         distributed.destroy_process_group()
+
+
+def run_process(command: Callable[[], object]) -> NoReturn:
+    """Run the command that is all the work of this process, and end the process.
+
+    All processes but the first end without the end of the interpreter if the command has succeeded: objects that live
+    as long as the interpreter can hold a thread of gloo, which can then abort the process (`leave_process_group`).
+    """
+    status: str | int | None = None
+    try:
+        command()
+    except SystemExit as ended:
+        status = ended.code
+    if not status and not is_first_process():
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+    sys.exit(status)
 
 
 @contextmanager

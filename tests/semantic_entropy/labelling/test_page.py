@@ -218,7 +218,7 @@ def test_the_page_works_with_keys_and_keeps_labels_until_they_are_exported(files
         browser.send("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(tmp_path))
         browser.evaluate("document.getElementById('export').click()")
         name = browser.text("state").split(" as ")[1]
-        while not (tmp_path / name).exists():
+        while not ((tmp_path / name).exists() and (tmp_path / name).stat().st_size):  # it is empty at first
             browser.evaluate("1")
         assert browser.problems == []
         assert [url for url in browser.requests if not url.startswith(("file:", "blob:", "about:"))] == []
