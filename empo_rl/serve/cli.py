@@ -5,8 +5,7 @@ empo-serve --preset official-trl-math --reward-equivalence math --reward-extract
 
 from __future__ import annotations
 
-import json
-import os
+from functools import partial
 from typing import Any
 
 import click
@@ -54,14 +53,13 @@ def main(
         arguments = {"equivalence": reward_equivalence, "extract": reward_extract, **parse_options(provider_options)}
         arguments |= {name: value for name, value in (("preset", preset), ("reward", reward)) if value}
         from empo_rl.core.provider import EmpoProvider
-        from empo_rl.serve.scoring import PROVIDER_VARIABLE, complete_arguments
+        from empo_rl.serve.scoring import complete_arguments, create_scoring_app
         from semantic_entropy.serve import run_service
 
         with EmpoProvider(**complete_arguments(arguments)):
             pass  # a wrong argument is reported here, once, and not by each worker
-        os.environ[PROVIDER_VARIABLE] = json.dumps(arguments)
         announce(settings)
-        run_service(settings, "empo_rl.serve.scoring:app_from_environment")
+        run_service(settings, partial(create_scoring_app, arguments=arguments))
     except SemanticEntropyError as error:
         raise click.ClickException(printable(str(error))) from error
 

@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import json
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -32,11 +30,9 @@ from semantic_entropy.serve import (
     ServiceSettings,
     WorkQueue,
     create_app,
-    end_with_supervisor,
     error_problem,
 )
 
-PROVIDER_VARIABLE = "EMPO_SERVE_PROVIDER"
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -155,12 +151,6 @@ def complete_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
         raise InputError(f"EmpoProvider has no argument {min(unknown)!r}.{nearest(min(unknown), known)}")
     chosen = arguments.get("preset")
     return {**(preset(chosen) if chosen else {}), **given}
-
-
-def app_from_environment() -> FastAPI:
-    """Return the app of a worker process. uvicorn calls this function."""
-    end_with_supervisor()
-    return create_scoring_app(ServiceSettings.from_environment(), json.loads(os.environ.get(PROVIDER_VARIABLE, "{}")))
 
 
 def _routes(running: Sequence[ScoringService]) -> APIRouter:

@@ -26,7 +26,7 @@ from semantic_entropy.cli.options import (
     quiet_option,
     sampling_options,
 )
-from semantic_entropy.results import MAX_UNDECIDED
+from semantic_entropy.results import MAX_UNDECIDED, MIN_SAMPLES
 
 if TYPE_CHECKING:
     from semantic_entropy.decisions import Action, RowGate
@@ -69,6 +69,14 @@ class OutputPlace(OutputFile):
     type=FiniteNumber(0),
     metavar="NATS",
     help="A gate: a row fails if its entropy is higher, unknown, or rests on too little; see --fail-rate.",
+)
+@click.option(
+    "--min-samples",
+    default=MIN_SAMPLES,
+    show_default=True,
+    type=click.IntRange(2),
+    metavar="N",
+    help="With --fail-above: a row with fewer valid answers fails.",
 )
 @click.option(
     "--fail-on",
@@ -125,6 +133,7 @@ def estimate_command(
     quiet: bool,
     max_undecided: float,
     fail_above: float | None,
+    min_samples: int,
     fail_on: Action | None,
     fail_rate: float,
     sentences_path: str | None,
@@ -153,11 +162,11 @@ def estimate_command(
     all compared pairs, the rows are written, and the exit status is 1.
 
     With --fail-above, the exit status is 3 if a larger share of the rows than --fail-rate fails. A row fails if its
-    entropy is above --fail-above (nats) or unknown, if it has fewer than two valid answers or more invalid ones than
-    valid ones, if more than --max-undecided of its pairs are undecided, or if it is a bad row. Rows whose results an
-    earlier run wrote count too. Without rows, the gate fails. Exit status 3 goes before 1. With --fail-on and
-    --calibration, a row fails if the decision from the calibration (allow, warn, defer, block) is too strict; with both
-    options, a row must pass both. With --calibration alone, the flagged rows are counted, and nothing is gated.
+    entropy is above --fail-above (nats) or unknown, if it has fewer valid answers than --min-samples or more invalid
+    ones than valid ones, if more than --max-undecided of its pairs are undecided, or if it is a bad row. Rows whose
+    results an earlier run wrote count too. Without rows, the gate fails. Exit status 3 goes before 1. With --fail-on
+    and --calibration, a row fails if the decision from the calibration (allow, warn, defer, block) is too strict; with
+    both options, a row must pass both. With --calibration alone, the flagged rows are counted, and nothing is gated.
 
     With --long, or for long answers, a row has "long_answer": each sentence of one answer (that of --answer, else
     "greedy", else the first response) with its uncertainty and the number of the other responses that support it. With
@@ -174,7 +183,8 @@ def estimate_command(
     """
     from semantic_entropy.io import FileRun, check_paths, write_sentences
 
-    gate = _gate(fail_above, fail_on, fail_rate, max_undecided, choices)
+    limits = fail_above, fail_on, fail_rate, max_undecided, min_samples
+    gate = _gate(*limits, choices)
     of_folders = {
         "--engine": engine,
         "--workers": workers,
@@ -186,7 +196,7 @@ def estimate_command(
     if _is_for_folder(file, output, engine, {name for name, value in of_folders.items() if value}):
         if sentences_path or choices["samples"]:
             raise click.UsageError("--sentences and --samples are for an output file, and the output is a folder")
-        make_gate = functools.partial(_gate, fail_above, fail_on, fail_rate, max_undecided, dict(choices))
+        make_gate = functools.partial(_gate, *limits, dict(choices))
         summary = _measure_folder(
             file,
             str(output),
@@ -198,7 +208,7 @@ def estimate_command(
             overwrite=overwrite,
             strict=strict,
             gate=make_gate if gate else None,
-            gate_key=f"{fail_above} {fail_on} {max_undecided} {choices['calibration']}" if gate else "",
+            gate_key=f"{fail_above} {fail_on} {max_undecided} {min_samples} {choices['calibration']}" if gate else "",
             workers=workers,
             **({"batch_size": batch_size} if batch_size else {}),
             shard_mb=shard_mb,
@@ -319,7 +329,12 @@ def _check_answer(field: str | None, needs: Collection[str]) -> None:
 
 
 def _gate(
-    fail_above: float | None, fail_on: Action | None, fail_rate: float, max_undecided: float, choices: dict[str, Any]
+    fail_above: float | None,
+    fail_on: Action | None,
+    fail_rate: float,
+    max_undecided: float,
+    min_samples: int,
+    choices: dict[str, Any],
 ) -> RowGate | None:
     """Return the gate that the options describe, or the count of flagged rows; None: there is neither.
 
@@ -333,7 +348,7 @@ def _gate(
             raise click.UsageError("--fail-on needs --calibration FILE, which the decision about a row rests on")
         rules.append(decision_rule(Calibration.load(choices["calibration"]), fail_on, max_undecided))
     if fail_above is not None:
-        rules.append(entropy_rule(fail_above, max_undecided))
+        rules.append(entropy_rule(fail_above, max_undecided, min_samples))
     if not rules:
         if fail_rate:
             raise click.UsageError("--fail-rate needs --fail-above or --fail-on, which say when a row fails")

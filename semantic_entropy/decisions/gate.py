@@ -165,18 +165,19 @@ def _strictest(found: list[tuple[Action, str]], *numbers: float | None) -> Decis
     return Decision(ranked[0][0], tuple(one_line(reason) for _, reason in ranked), *numbers)
 
 
-def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[str]:
+def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED, min_samples: int = 2) -> list[str]:
     """Return the reasons why no decision can rest on a result, as phrases; empty: there is none.
 
-    There are six: fewer than two valid answers; fewer valid answers than invalid ones (a model that refuses most of
-    the time gives no answer, however equal the others are); a larger share of undecided pairs than `max_undecided`; an
-    entropy that is unknown, infinite or negative; a main answer that may stand for a missing one, such as "None"; more
-    than half of the responses cut off at the token limit. The numbers of the result are compared with its labels,
-    answers and pairs, so that a damaged row of a file is not believed.
+    There are six: fewer valid answers than `min_samples`; fewer valid answers than invalid ones (a model that refuses
+    most of the time gives no answer, however equal the others are); a larger share of undecided pairs than
+    `max_undecided`; an entropy that is unknown, infinite or negative; a main answer that may stand for a missing one,
+    such as "None"; more than half of the responses cut off at the token limit. The numbers of the result are compared
+    with its labels, answers and pairs, so that a damaged row of a file is not believed.
 
     Args:
         result: the result of one group.
         max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
+        min_samples: the fewest valid answers, at least 2.
     """
     reasons = contradictions(result)
     n, found = len(result.answers), sum(bool(answer and answer.strip()) for answer in result.answers)
@@ -184,6 +185,8 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED) -> list[s
         reasons.append(f"{found} of {plural(n, 'answer')} {'is' if found == 1 else 'are'} valid: nothing to compare")
     elif found * 2 < n:
         reasons.append(f"only {found} of {n} answers are valid")
+    elif found < min_samples:
+        reasons.append(f"{found} of {plural(n, 'answer')} are valid, and a decision needs {min_samples} (min_samples)")
     counts = (result.provenance.asked, result.provenance.cached, result.provenance.undecided)
     undecided, pairs = max(counts[2], len(result.undecided)), counts[0] + counts[1]
     if min(counts) < 0 or not undecided <= pairs:

@@ -22,8 +22,13 @@ RowRule = Callable[[Result], str]
 _SHOWN = 10  # number of failed rows that are listed
 
 
-def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED) -> RowRule:
+def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED, min_samples: int = 2) -> RowRule:
     """Return the rule that a result fails if it is not usable, or its entropy is above `highest` (nats).
+
+    Args:
+        highest: the highest entropy that passes, in nats.
+        max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
+        min_samples: the fewest valid answers, at least 2; the command has `results.MIN_SAMPLES`.
 
     Raises:
         InputError: `highest` is no finite number of at least 0, so the rule would say the same of every row.
@@ -32,7 +37,7 @@ def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED) -> RowRul
         raise InputError(f"{highest} is no limit for an entropy in nats: give a finite number of at least 0")
 
     def why_failed(result: Result) -> str:
-        reasons = why_unusable(result, max_undecided)
+        reasons = why_unusable(result, max_undecided, min_samples)
         if not reasons and not result.entropy <= highest:
             reasons.append(f"the entropy is {result.entropy:.3f} nats, above {highest:g}")
         return "; ".join(reasons)

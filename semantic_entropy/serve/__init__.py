@@ -17,8 +17,8 @@ folder, except the command. Docs: how-to/serve.md.
     launching            uvicorn, with one or more worker processes
 """
 
-from semantic_entropy.serve.application import app_from_environment, create_app
-from semantic_entropy.serve.launching import end_with_supervisor, run_service
+from semantic_entropy.serve.application import create_app
+from semantic_entropy.serve.launching import run_service
 from semantic_entropy.serve.measuring_service import MeasuringService
 from semantic_entropy.serve.problems import PROBLEM_REPLIES, JSONReply, ServiceProblem, error_problem
 from semantic_entropy.serve.service_settings import ServiceSettings
@@ -31,9 +31,7 @@ __all__ = [
     "ServiceProblem",
     "ServiceSettings",
     "WorkQueue",
-    "app_from_environment",
     "create_app",
-    "end_with_supervisor",
     "error_problem",
     "run_service",
 ]

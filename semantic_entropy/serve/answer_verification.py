@@ -4,7 +4,8 @@ Read at vllm-project/semantic-router, commit 3d48f8c9cc0d5b15067ce324a03ec6cc25f
 `src/semantic-router/pkg/selection/router_r1_client.go` (the client), `pkg/looper/confidence.go` (what it does with the
 reply) and `src/training/model_selection/rl_model_selection/automix_verifier.py` (the reference server).
 
-    confidence = verified_count / total_samples        samples that mean the same as the answer
+    confidence = verified_count / total_samples        samples that say the answer: they mean the same, and say each
+                                                       sentence of it (`measuring_service`)
     should_escalate = confidence < threshold, or not known and `on_unknown` is "block"
 
 The reference server asks a model whether the answer is right. This service asks the question again, and counts.
@@ -29,7 +30,7 @@ _THRESHOLD = 0.7  # that of the reference server and of the router
 class VerifyBody(BaseModel):
     """What the router sends."""
 
-    model_config = ConfigDict(extra="ignore")
+    model_config = ConfigDict(extra="ignore", strict=True)  # `true` is no threshold
 
     question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
@@ -60,7 +61,7 @@ async def verify(body: VerifyBody, service: MeasuringService) -> tuple[VerifyRep
     confidence = check.confidence
     if confidence is None or check.result is None:
         return _reply(body, reason=check.unknown or "the sampler drew no response", service=service), None
-    compared = f"{check.verified} of {check.total} samples mean the same as the answer"
+    compared = f"{check.verified} of {check.total} samples say the answer"
     side = "at least" if confidence >= body.threshold else "below"
     reply = VerifyReply(
         confidence=confidence,

@@ -24,7 +24,6 @@ import semantic_entropy
 from semantic_entropy.results import Result
 from semantic_entropy.serve.answer_verification import VERIFY_PATH, VerifyBody, VerifyReply, verify
 from semantic_entropy.serve.evaluation_events import UNKNOWN, EvaluationEvents
-from semantic_entropy.serve.launching import end_with_supervisor
 from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH, GuardrailBody, GuardrailReply, OpenCalls, guard
 from semantic_entropy.serve.measuring_service import Asked, MeasuringService, finite, result_fields
 from semantic_entropy.serve.problems import (
@@ -133,12 +132,6 @@ def create_app(
     app.include_router(_operating_routes(running))
     app.add_middleware(RequestChecks, settings=settings, metrics=running.metrics)
     return app
-
-
-def app_from_environment() -> FastAPI:
-    """Return the app of a worker process. uvicorn calls this function."""
-    end_with_supervisor()
-    return create_app(ServiceSettings.from_environment())
 
 
 def _measuring_routes(running: _Running) -> APIRouter:

@@ -8,7 +8,7 @@ input_type "response" after it. Only the first call has the messages, so the ser
 `litellm_call_id` until the second call, in memory. A response is checked in this order:
 
     enough choices      `texts` has one text for each choice; at least `min_samples` of them are measured
-    a sampler           the question is asked again, and each text is compared with the samples
+    a sampler           the question is asked again, and each text is compared with the samples, as a whole
     neither             nothing is known: action by `on_unknown`, with the reason
 
 The key `semantic_entropy` of the reply has the numbers. LiteLLM ignores keys that it does not know.
@@ -27,7 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, message_text
 from semantic_entropy.decisions import Action, Decision
 from semantic_entropy.results import Result
-from semantic_entropy.serve.measuring_service import NO_SAMPLER, Asked, MeasuringService, ToCheck, finite
+from semantic_entropy.serve.measuring_service import NO_SAMPLER, Asked, Confirmation, MeasuringService, ToCheck, finite
 
 GUARDRAIL_PATH = "/beta/litellm_basic_guardrail_api"
 _TEXT_PARTS = ("text", "input_text")
@@ -58,7 +58,7 @@ class MeasuredFields(BaseModel):
     decision: Action | None = None
     entropy: float | None = Field(default=None, description="In nats")
     p_wrong: float | None = None
-    verified_count: int | None = Field(default=None, description="Samples that mean the same as the response")
+    verified_count: int | None = Field(default=None, description="Samples that say the response")
     total_samples: int | None = None
 
 
@@ -138,16 +138,19 @@ async def guard(
     if unknown := _why_unmeasured(body, texts, service):
         return _unknown(service, unknown), None
     if len(texts) >= service.settings.min_samples:
-        result = await service.measure(Asked(question and question[0], texts))
-        return _decided(service, result, service.decide(result)), result
+        measured = await service.measure_choices(Asked(question and question[0], texts, are_choices=True))
+        decision, choice = service.decide(measured.result), measured.choice or Confirmation(0)
+        reply = _decided(service, measured.result, decision, excess=choice.excess)
+        return _unless_unknown(service, reply, choice.unknown), measured.result
     if unknown := _why_not_sampled(service, question):
         return _unknown(service, f"{_count(texts)}, and {unknown}"), None
     assert question is not None
     check = await service.check(ToCheck(question[0], tuple(filter(str.strip, texts))))
-    if check.unknown or check.result is None or check.decision is None:
+    if check.result is None or check.decision is None:
         return _unknown(service, str(check.unknown)), None
     counts = {"verified_count": check.verified, "total_samples": check.total}
-    return _decided(service, check.result, check.decision, check.same_as_main, counts), check.result
+    reply = _decided(service, check.result, check.decision, check.same_as_main, check.excess, counts)
+    return _unless_unknown(service, reply, check.unknown), check.result
 
 
 def _why_unmeasured(body: GuardrailBody, texts: tuple[str, ...], service: MeasuringService) -> str | None:
@@ -213,16 +216,25 @@ def _unknown(service: MeasuringService, reason: str) -> GuardrailReply:
     )
 
 
+def _unless_unknown(service: MeasuringService, reply: GuardrailReply, unknown: str | None) -> GuardrailReply:
+    """Return the reply. If it lets a response through that was not compared as a whole, the uncertainty is unknown."""
+    return _unknown(service, unknown) if unknown and reply.action == "NONE" else reply
+
+
 def _decided(
     service: MeasuringService,
     result: Result,
     decision: Decision,
     same_as_main: bool | None = None,
+    excess: str | None = None,
     counts: Mapping[str, int | None] | None = None,
 ) -> GuardrailReply:
     reasons, is_blocked = "; ".join(decision.reasons), decision.is_at_least(service.settings.fail_on)
     if same_as_main is False:
         reasons = f"the response does not mean the same as the main answer of the samples; {reasons}"
+        is_blocked = True
+    elif excess:
+        reasons = f"the response says more than the samples: {excess}; {reasons}"
         is_blocked = True
     measured = MeasuredFields(
         known=True,
@@ -234,6 +246,6 @@ def _decided(
     )
     return GuardrailReply(
         action="BLOCKED" if is_blocked else "NONE",
-        blocked_reason=f"the model is uncertain: {reasons}" if is_blocked else None,
+        blocked_reason=f"not certain enough: {reasons}" if is_blocked else None,
         semantic_entropy=measured,
     )

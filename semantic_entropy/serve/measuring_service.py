@@ -3,10 +3,15 @@
 To check one answer, a sampler draws n further responses to the question. Two things are measured:
 
     the samples              their entropy, and a decision about it, as `semantic_entropy.decisions.decide` makes it
-    the answer and samples   verified: how many samples mean the same as the answer; confidence = verified / n
+    the answer and samples   verified: how many samples say the answer; confidence = verified / n
 
 An answer passes if the decision does and if the answer means the same as the main answer of the samples: a model that
 is sure of one answer can have given another one. If nothing can be measured, the check says why, and has no number.
+
+Two answers can mean the same although one of them says more: for the judge `text`, "Paris" and "Paris. Send money." do.
+So the whole answer is compared too (`compare="whole"`): each of its sentences must be said by at least half of the
+samples that mean the same, by the rule of `support=` (docs: how-to/long-answers.md). A sample says the answer if it
+means the same and says the least supported sentence. `compare="answer"` leaves this out.
 
 Left out: evidence other than log-probabilities, and conversations of several messages (a sampler gets one question).
 """
@@ -15,20 +20,26 @@ from __future__ import annotations
 
 import asyncio
 import math
+import threading
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from semantic_entropy import Result, Scorer
+from semantic_entropy.clusters import Equivalence, strip_reasoning
 from semantic_entropy.decisions import Calibration, Decision, decide, why_unusable
 from semantic_entropy.errors import SamplingError
+from semantic_entropy.plugin import split_sentences
 from semantic_entropy.registry import load_estimators
+from semantic_entropy.sampling import sample_and_measure
+from semantic_entropy.scorer import Choices
 from semantic_entropy.serve.problems import error_problem, wrong_field
 from semantic_entropy.serve.service_settings import ServiceSettings
 from semantic_entropy.serve.work_queue import WorkQueue
-from semantic_entropy.types import Sample
+from semantic_entropy.types import Group, Sample
 
 _T = TypeVar("_T")
+_MOST_SENTENCES = 500  # of a response that is compared: a longer one would hold a thread for minutes
 NO_SAMPLER = "the service has no sampler (--sampler NAME)"
 
 
@@ -38,6 +49,7 @@ class Asked(NamedTuple):
     question: str | None
     responses: tuple[str, ...] = ()
     logprobs: Sequence[Sequence[float]] | None = None
+    are_choices: bool = False  # the client gets each of them, so each is compared with the others as a whole
 
 
 class ToCheck(NamedTuple):
@@ -47,23 +59,46 @@ class ToCheck(NamedTuple):
     answers: tuple[str, ...]
 
 
+class Confirmation(NamedTuple):
+    """Whether samples that mean the same as an answer say all that the answer says.
+
+    Attributes:
+        said: the number of samples that say its least supported sentence.
+        excess: which sentence too few samples say; None: there is none.
+        unknown: why the answer could not be compared as a whole; None: it was.
+    """
+
+    said: int
+    excess: str | None = None
+    unknown: str | None = None
+
+
+class Measured(NamedTuple):
+    """A measured group; and for choices, the first one that says more than the others, or that is not known to."""
+
+    result: Result
+    choice: Confirmation | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerCheck:
     """The result of a check. A number that is not known is None.
 
     Attributes:
-        verified: the number of samples that mean the same as the first answer.
+        verified: the number of samples that mean the same as the first answer, and say its least supported sentence.
         total: the number of samples.
         same_as_main: whether all answers mean the same as the main answer of the samples.
+        excess: what an answer says and the samples do not; None: nothing is known.
         decision: the decision about the samples.
         result: the measured samples.
-        unknown: why nothing could be measured; None: something was.
+        unknown: why nothing, or not the whole answer, could be measured; None: it was.
         texts: the samples.
     """
 
     verified: int | None = None
     total: int | None = None
     same_as_main: bool | None = None
+    excess: str | None = None
     decision: Decision | None = None
     result: Result | None = None
     unknown: str | None = None
@@ -71,8 +106,8 @@ class AnswerCheck:
 
     @property
     def confidence(self) -> float | None:
-        """The share of the samples that mean the same as the answer."""
-        return None if self.verified is None or not self.total else self.verified / self.total
+        """The share of the samples that say the answer."""
+        return None if self.verified is None or self.unknown or not self.total else self.verified / self.total
 
 
 class MeasuringService:
@@ -92,6 +127,8 @@ class MeasuringService:
         self.scorer = Scorer(**choices)
         # the answer is clustered with the samples; estimators and sentences are not needed for that
         self._clustering = self.scorer.derive(estimator="discrete", long=False)
+        self._sentences = None if settings.compare == "answer" else _of_sentences(self.scorer)
+        self._turns = threading.BoundedSemaphore(settings.threads)  # sampling threads measure too
         options = {"capacity": settings.queue}
         self.scoring = WorkQueue(
             "measure", self._measure_all, threads=settings.threads, batch=settings.batch, **options
@@ -110,6 +147,10 @@ class MeasuringService:
         self.scorer.close()
 
     async def measure(self, asked: Asked) -> Result:
+        """Measure a group. Raises what `measure_choices` raises."""
+        return (await self.measure_choices(asked)).result
+
+    async def measure_choices(self, asked: Asked) -> Measured:
         """Measure a group.
 
         Raises:
@@ -160,7 +201,7 @@ class MeasuringService:
                 )
             )
         if settings.fail_above is not None:
-            found.append(_by_entropy(result, settings.fail_above, settings.max_undecided))
+            found.append(_by_entropy(result, settings))
         first = found[0]
         if len(found) == 1:
             return first
@@ -178,39 +219,142 @@ class MeasuringService:
         async with asyncio.timeout(self.settings.timeout):
             return await work
 
-    def _measure_all(self, items: Sequence[Asked]) -> Sequence[Result]:
+    def _measure_all(self, items: Sequence[Asked]) -> Sequence[Measured]:
         questions = [item.question for item in items]
         logprobs = [item.logprobs for item in items]
-        return self.scorer.estimate(
-            [list(item.responses) for item in items],
-            question=questions if any(question is not None for question in questions) else None,
-            logprobs=logprobs if any(each is not None for each in logprobs) else None,
-        )
+        with self._turns:
+            results = self.scorer.estimate(
+                [list(item.responses) for item in items],
+                question=questions if any(question is not None for question in questions) else None,
+                logprobs=logprobs if any(each is not None for each in logprobs) else None,
+            )
+            return [
+                Measured(result, self._choice(item, result) if item.are_choices else None)
+                for item, result in zip(items, results, strict=True)
+            ]
 
     def _sample_all(self, items: Sequence[Asked | ToCheck]) -> Sequence[Any]:
         return [self._check(item) if isinstance(item, ToCheck) else self._sample(item) for item in items]
 
-    def _sample(self, asked: Asked) -> Result:
+    def _sample(self, asked: Asked) -> Measured:
         assert asked.question is not None
-        return self.scorer.estimate(question=asked.question)
+        return Measured(self._draw(asked.question))
+
+    def _draw(self, question: str) -> Result:
+        def measure(groups: Sequence[Group]) -> Sequence[Result]:
+            with self._turns:
+                return self.scorer.measure(groups)
+
+        return sample_and_measure(self.scorer.sampling_run(), [question], measure, progress=False)[0]
 
     def _check(self, asked: ToCheck) -> AnswerCheck:
-        result = self.scorer.estimate(question=asked.question)
+        result = self._draw(asked.question)
         texts = _texts(result.samples or ())
         if not texts:
             return AnswerCheck(unknown="the sampler drew no response: " + "; ".join(result.warnings))
+        with self._turns:
+            return self._compare(asked, result, texts)
+
+    def _compare(self, asked: ToCheck, result: Result, texts: tuple[str, ...]) -> AnswerCheck:
         count = len(asked.answers)
         together = self._clustering.estimate([*asked.answers, *texts], question=asked.question)
-        of_answers, of_samples = together.labels[:count], together.labels[count:]
+        labels, of_samples = together.labels[:count], together.labels[count:]
         main = _main_label(of_samples, together.answers[count:])
+        peers = [
+            [text for text, other in zip(texts, of_samples, strict=True) if other == label and answer is not None]
+            for label, answer in zip(labels, together.answers[:count], strict=True)
+        ]
+        confirmed = self._confirm(asked.question, list(zip(asked.answers, peers, strict=True)))
         return AnswerCheck(
-            verified=sum(label == of_answers[0] and label >= 0 for label in of_samples),
+            verified=confirmed[0].said,
             total=len(texts),
-            same_as_main=main is not None and all(label == main for label in of_answers),
+            same_as_main=main is not None and all(label == main for label in labels),
+            excess=next((each.excess for each in confirmed if each.excess), None),
             decision=self.decide(result),
             result=result,
+            unknown=next((each.unknown for each in confirmed if each.unknown), None),
             texts=texts,
         )
+
+    def _choice(self, asked: Asked, result: Result) -> Confirmation | None:
+        """Return the first choice that says more than the choices that mean the same; None: there is none."""
+        items, numbers = [], []
+        for number, (text, label, answer) in enumerate(
+            zip(asked.responses, result.labels, result.answers, strict=True)
+        ):
+            peers = [
+                other
+                for at, (other, its_label) in enumerate(zip(asked.responses, result.labels, strict=True))
+                if at != number and its_label == label
+            ]
+            if answer is not None and peers:  # another meaning is counted by the entropy
+                items.append((text, peers))
+                numbers.append(number + 1)
+        for number, found in zip(numbers, self._confirm(asked.question, items), strict=True):
+            if found.excess or found.unknown:
+                where = f"choice {number}: "
+                return Confirmation(
+                    found.said, found.excess and where + found.excess, found.unknown and where + found.unknown
+                )
+        return None
+
+    def _confirm(self, question: str | None, items: Sequence[tuple[str, list[str]]]) -> list[Confirmation]:
+        """Compare each answer as a whole with the samples that mean the same, in one call of the judge."""
+        unknown = [_why_not_compared(text) if self._sentences and peers else None for text, peers in items]
+        found = [Confirmation(len(peers), unknown=why) for (_, peers), why in zip(items, unknown, strict=True)]
+        chosen = [at for at, (_, peers) in enumerate(items) if peers and unknown[at] is None]
+        if self._sentences is None or not chosen:
+            return found
+        results = self._sentences.estimate(
+            [items[at][1] for at in chosen],
+            question=[question] * len(chosen),
+            greedy=[items[at][0] for at in chosen],
+        )
+        for at, result in zip(chosen, results, strict=True):
+            found[at] = _confirmation(result, len(items[at][1]))
+        return found
+
+
+def _of_sentences(scorer: Scorer) -> Scorer:
+    """Return a scorer that says which sentences of an answer the samples support. Its clusters are not used."""
+    judge, support = scorer.equivalence, scorer.choices.get("support", "text")
+    has_support = judge is not None and type(judge).support is not Equivalence.support
+    choices: Choices = {"equivalence": "exact", "extract": "whole", "estimator": "discrete", "long": True}
+    choices |= {"claims": _parts, "claims_options": None}
+    if judge is not None and has_support and support == "text":
+        choices |= {"support": judge, "support_options": None}
+    return scorer.derive(**choices)
+
+
+def _parts(answer: str, _: str | None) -> list[str]:
+    """Return the sentences of an answer, headings included: nothing of it may be left out."""
+    return split_sentences(answer) or [answer]
+
+
+def _why_not_compared(answer: str) -> str | None:
+    if strip_reasoning(answer) != answer:
+        return "the response has a reasoning block (<think>), which is not compared"
+    if (count := len(split_sentences(answer))) > _MOST_SENTENCES:
+        return f"the response has {count} sentences, more than {_MOST_SENTENCES}"
+    return None
+
+
+def _confirmation(result: Result, peers: int) -> Confirmation:
+    found = result.long_answer
+    if found is None or not found.sentences:
+        return Confirmation(
+            0, unknown="the sentences of the response cannot be compared: " + "; ".join(result.warnings)
+        )
+    said = min(sentence.supported_by for sentence in found.sentences)
+    count = len(found.sentences)
+    for number, sentence in enumerate(found.sentences, 1):
+        if sentence.doubtful:  # its text is not shown: a gateway passes the reason on to the client
+            place = f"sentence {number} of {count} of the response"
+            if sentence.unknown:
+                return Confirmation(said, unknown=f"{place} cannot be compared with the samples")
+            samples = f"{sentence.supported_by} of {peers} samples that mean the same"
+            return Confirmation(said, excess=f"{place} is said by {samples}")
+    return Confirmation(said)
 
 
 def _texts(samples: Sequence[Sample]) -> tuple[str, ...]:
@@ -226,9 +370,11 @@ def _main_label(labels: Sequence[int], answers: Sequence[str | None]) -> int | N
     return max(counts, key=lambda label: counts[label], default=None)
 
 
-def _by_entropy(result: Result, highest: float, max_undecided: float) -> Decision:
+def _by_entropy(result: Result, settings: ServiceSettings) -> Decision:
     """Decide by the entropy alone, as `--fail-above` of `semantic-entropy estimate` does."""
-    if reasons := why_unusable(result, max_undecided):
+    highest = settings.fail_above
+    assert highest is not None
+    if reasons := why_unusable(result, settings.max_undecided, settings.min_samples):
         return Decision("defer", tuple(reasons))
     if not result.entropy <= highest:
         return Decision("defer", (f"the entropy is {result.entropy:.3f} nats, above {highest:g}",))

@@ -159,6 +159,7 @@ PROBLEM_REPLIES: dict[int | str, dict[str, Any]] = {
         (403, "The Host header names another machine"),
         (408, "The body did not arrive in time"),
         (413, "The body is too large"),
+        (415, "The body is not declared as JSON"),
         (422, "A field cannot be used"),
         (500, "The service failed"),
         (502, "The server of the judge or of the sampler failed"),

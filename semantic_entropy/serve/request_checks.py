@@ -1,7 +1,12 @@
-"""The ASGI layer in front of the routes: Host, token, size of the body, clients that hang up, unexpected errors.
+"""The ASGI layer in front of the routes: Host, token, form and size of the body, clients that hang up, errors.
 
 The body is read before the app runs, up to the limit, so that a route never sees a part of it. While the app runs, the
 layer waits for the client to hang up, and then cancels the work of the request.
+
+A web page of another site can send a request to 127.0.0.1, or let a name of its own point there and read the reply (DNS
+rebinding). Without a token, three checks stop it: the Host header must name this machine, a body must be declared as
+JSON, which a browser asks permission for (CORS), and nothing gives this permission. Starlette's TrustedHostMiddleware
+is not used: it compares names, and cannot say "any address of loopback"; and it reads `[::1]:80` as `[`.
 
 An unexpected error becomes a status 500. The log has its type and place, and no message: that could hold an answer.
 """
@@ -11,22 +16,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hmac
+import json
 import logging
+import re
 import time
 import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from semantic_entropy.errors import SemanticEntropyError
-from semantic_entropy.serve.problems import ServiceProblem, error_problem
+from semantic_entropy.serve.problems import ServiceProblem, error_problem, wrong_field
 from semantic_entropy.serve.service_metrics import ServiceMetrics
 from semantic_entropy.serve.service_settings import ServiceSettings, is_loopback
 
 OPEN_PATHS = frozenset({"/health", "/ready"})
 """The paths that need no token."""
+_HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@?#\\\s]+)(?::\d{1,5})?")
+_JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;.*)?", re.IGNORECASE)
 _LOG = logging.getLogger("semantic_entropy.serve")
 
 
@@ -89,6 +97,7 @@ class RequestChecks:
             self._check_token(scope)
             body = await self._body(scope, receive)
             if body is not None:
+                _check_json(scope, body)
                 await self._run(scope, body, receive, noted)
         except ServiceProblem as problem:
             await problem.reply()(scope, receive, noted)
@@ -103,13 +112,15 @@ class RequestChecks:
         """Without a token, refuse a name of another machine: a web page can point such a name at this machine."""
         if self._token is not None:
             return
-        host = _header(scope, b"host").decode("latin-1")
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-        except ValueError:
-            name = ""
-        if not is_loopback(name):
-            raise ServiceProblem(403, "the Host header names another machine: use 127.0.0.1, or start with a token")
+        hosts = [value.decode("latin-1") for key, value in scope["headers"] if key == b"host"]
+        host = _HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+        if host is None or not is_loopback(host[1]):
+            given = f"is {hosts[0]!r:.80}" if len(hosts) == 1 else f"is there {len(hosts)} times"
+            raise ServiceProblem(
+                403,
+                f"the Host header {given}, and without a token the service answers to this machine alone: use "
+                "http://127.0.0.1:PORT or http://localhost:PORT, or start the service with a token",
+            )
 
     def _check_token(self, scope: Scope) -> None:
         if self._token is None or scope["path"] in OPEN_PATHS:
@@ -184,6 +195,47 @@ async def _read(receive: Receive, limit: int) -> bytes | None:
             raise _too_large(limit)
         if not message.get("more_body"):
             return b"".join(parts)
+
+
+class _DuplicateKeyError(Exception):
+    """An object of the body has a key twice."""
+
+
+def _check_json(scope: Scope, body: bytes) -> None:
+    """Refuse a body that is not declared as JSON, and one with an object that has a key twice.
+
+    A JSON parser keeps one of the two values, and another program on the way may have read the other one. The app names
+    the place where other JSON is wrong.
+    """
+    if not body:
+        return
+    kind = _header(scope, b"content-type").decode("latin-1")
+    if not _JSON.fullmatch(kind.strip()):
+        given = f"is {kind!r:.80}" if kind else "is missing"
+        raise ServiceProblem(
+            415, f"the header Content-Type {given}: send a JSON object with the header 'Content-Type: application/json'"
+        )
+    try:
+        json.loads(body, object_pairs_hook=_unique_keys)
+    except _DuplicateKeyError as error:
+        key = str(error)
+        raise wrong_field(f"body.{key:.80}", key, "the key is there twice in one object", "send it once") from None
+    except json.JSONDecodeError:
+        return
+    except RecursionError:
+        raise ServiceProblem(400, "the body is nested too deeply: send at most a few levels of lists") from None
+    except ValueError:  # a number with more than 4300 digits, bytes that are no text
+        raise ServiceProblem(
+            400, "the body has a number with thousands of digits, or is not in UTF-8: send JSON in UTF-8"
+        ) from None
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> None:
+    keys = set()
+    for key, _ in pairs:
+        if key in keys:
+            raise _DuplicateKeyError(key)
+        keys.add(key)
 
 
 def _too_large(limit: int) -> ServiceProblem:

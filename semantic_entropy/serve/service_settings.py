@@ -1,21 +1,19 @@
-"""The settings of the service, with checks. They travel to worker processes as JSON."""
+"""The settings of the service, with checks."""
 
 from __future__ import annotations
 
 import ipaddress
-import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, Self, get_args
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from semantic_entropy.decisions import ACTIONS, Action
 from semantic_entropy.errors import InputError
-from semantic_entropy.results import MAX_UNDECIDED
+from semantic_entropy.results import MAX_UNDECIDED, MIN_SAMPLES
 
 OnUnknown = Literal["block", "allow"]
+Compare = Literal["whole", "answer"]
 Telemetry = Literal["none", "console", "otlp"]
-SETTINGS_VARIABLE = "SEMANTIC_ENTROPY_SERVE_SETTINGS"
 _SHORTEST_TOKEN = 16  # characters; a shorter token can be guessed
 _LARGEST = 1e6  # seconds or nats; infinity is a typing mistake
 _AT_LEAST_ONE = (
@@ -42,7 +40,9 @@ class ServiceSettings:
         block_above: the highest p(wrong) that is not blocked, in [0, 1].
         max_undecided: the largest share of compared pairs without a verdict, in [0, 1].
         on_unknown: what a gateway is told if nothing could be measured: "block" or "allow".
-        min_samples: the fewest answers that a guardrail decides with.
+        min_samples: the fewest valid answers of a decision by `fail_above`, and the fewest choices that a guardrail
+            measures by themselves.
+        compare: what of a response is compared with the samples: "whole", or "answer", which the judge reads in it.
         ask_last_turn: True: of a conversation with several messages, the sampler is asked the last user message alone.
         host: the address to listen on. An address that other machines reach needs a token.
         port: the port.
@@ -68,7 +68,8 @@ class ServiceSettings:
     block_above: float = 0.5
     max_undecided: float = MAX_UNDECIDED
     on_unknown: OnUnknown = "block"
-    min_samples: int = 5
+    min_samples: int = MIN_SAMPLES
+    compare: Compare = "whole"
     ask_last_turn: bool = False
     host: str = "127.0.0.1"
     port: int = 8000
@@ -92,6 +93,7 @@ class ServiceSettings:
         for name, allowed in (
             ("fail_on", ACTIONS[1:]),
             ("on_unknown", get_args(OnUnknown)),
+            ("compare", get_args(Compare)),
             ("telemetry", get_args(Telemetry)),
         ):
             if getattr(self, name) not in allowed:
@@ -133,19 +135,6 @@ class ServiceSettings:
     def decides(self) -> bool:
         """Whether there is a rule that can allow an answer: a calibration, or a limit of the entropy."""
         return self.calibration is not None or self.fail_above is not None
-
-    def to_json(self) -> str:
-        """Return the settings as JSON, with the token."""
-        return json.dumps(asdict(self))
-
-    @classmethod
-    def from_environment(cls) -> Self:
-        """Read the settings that `launching` wrote into the environment of a worker process."""
-        text = os.environ.get(SETTINGS_VARIABLE)
-        if text is None:
-            raise InputError(f"{SETTINGS_VARIABLE} is not set: start the service with `semantic-entropy serve`")
-        known = {each.name for each in fields(cls)}
-        return cls(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def is_loopback(host: str) -> bool:

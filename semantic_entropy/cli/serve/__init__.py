@@ -17,13 +17,13 @@ from semantic_entropy.cli.options import (
     scorer_arguments,
 )
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
-from semantic_entropy.results import MAX_UNDECIDED
+from semantic_entropy.results import MAX_UNDECIDED, MIN_SAMPLES
 
 if TYPE_CHECKING:
     from semantic_entropy.serve import ServiceSettings
 
 TOKEN_VARIABLE = "SEMANTIC_ENTROPY_TOKEN"  # the name of a variable
-_MODULES = ("fastapi", "uvicorn", "prometheus_client", "opentelemetry")
+_MODULES = ("fastapi", "uvicorn", "prometheus_client", "opentelemetry", "sentencex")
 _COUNT = click.IntRange(1)
 _SECONDS = FiniteNumber(0, min_open=True)
 _OPTIONS = (
@@ -77,10 +77,17 @@ _OPTIONS = (
     ),
     click.option(
         "--min-samples",
-        default=5,
+        default=MIN_SAMPLES,
         show_default=True,
         type=click.IntRange(2),
-        help="The fewest choices of a response that a guardrail decides with; with fewer, the sampler is asked.",
+        help="The fewest valid answers of a decision by --fail-above; a guardrail asks the sampler for fewer choices.",
+    ),
+    click.option(
+        "--compare",
+        default="whole",
+        show_default=True,
+        type=click.Choice(["whole", "answer"]),
+        help="What a gateway's response is compared by: each sentence, or only the answer that the judge reads in it.",
     ),
     click.option(
         "--ask-last-turn",
@@ -133,7 +140,8 @@ def service_settings(choices: dict[str, Any]) -> ServiceSettings:
     names = {each.name for each in fields(ServiceSettings)}
     given = {name: choices.pop(name) for name in list(choices) if name in names}
     file = choices.pop("token_file")
-    token = Path(file).read_text(encoding="utf-8").strip() if file else os.environ.get(TOKEN_VARIABLE) or None
+    of_environment = os.environ.pop(TOKEN_VARIABLE, None)  # a child process of a judge or a sampler must not get it
+    token = Path(file).read_text(encoding="utf-8").strip() if file else of_environment or None
     sampler_options = parse_options(choices.pop("sampler_options"))
     if sampler_options and not choices["sampler"]:
         raise InputError("--sampler-option needs --sampler NAME: it sets an option of that sampler")
@@ -157,10 +165,10 @@ def serve_command(**choices: Any) -> None:
     SIGTERM and Ctrl-C end the service after the running requests.
     """
     settings = service_settings(choices)
-    from semantic_entropy.serve import run_service
+    from semantic_entropy.serve import create_app, run_service
 
     announce(settings)
-    run_service(settings)
+    run_service(settings, create_app)
 
 
 def announce(settings: ServiceSettings) -> None:

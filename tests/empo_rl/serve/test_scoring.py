@@ -1,5 +1,6 @@
 import json
 import math
+import pickle
 
 import pytest
 
@@ -94,19 +95,16 @@ def test_the_routes_of_the_service_are_there_too():
 def started(monkeypatch, *arguments):
     seen = []
     monkeypatch.setattr("semantic_entropy.serve.run_service", lambda *call: seen.append(call))
-    monkeypatch.delenv("EMPO_SERVE_PROVIDER", raising=False)
     result = CliRunner().invoke(main, arguments)
     return seen, result.output
 
 
 def test_the_command_starts_the_service(monkeypatch):
-    import os
-
     options = "--preset official-verl --reward-equivalence exact --provider-option scale=batch --port 9000"
     ((settings, factory),), _ = started(monkeypatch, *options.split())
     assert settings.port == 9000
-    assert factory == "empo_rl.serve.scoring:app_from_environment"
-    assert json.loads(os.environ["EMPO_SERVE_PROVIDER"])["scale"] == "batch"
+    assert (factory.func, factory.keywords["arguments"]["scale"]) == (create_scoring_app, "batch")
+    assert pickle.loads(pickle.dumps((settings, factory)))[0] == settings  # a worker process gets both
 
 
 def test_the_command_refuses_an_argument_that_the_provider_does_not_have(monkeypatch):

@@ -19,6 +19,7 @@ SURE = {"id": "sure", "responses": ["Paris", "Paris", "Paris"]}
 UNSURE = {"id": "unsure", "responses": ["Paris", "Rome", "Oslo"]}  # ln 3 = 1.099 nats
 REFUSED = {"id": "refused", "responses": ["I don't know.", "", "I cannot answer that."]}
 MOSTLY_REFUSED = {"id": "mostly", "responses": ["Paris", "Paris", "I don't know.", "", "N/A"]}
+TWO = {"id": "two", "responses": ["Paris", "Paris"]}
 ALONE = {"id": "alone", "responses": ["Paris"]}
 
 
@@ -50,6 +51,9 @@ def gate(*arguments):
         ([REFUSED], ["--fail-above", "9", "--invalid", "drop"], 3, "0 of 3 answers are valid"),
         ([MOSTLY_REFUSED], ["--fail-above", "9", "--invalid", "drop"], 3, "line 1: only 2 of 5 answers are valid"),
         ([ALONE], ["--fail-above", "9"], 3, "line 1: 1 of 1 answer is valid: nothing to compare"),
+        ([TWO], ["--fail-above", "9"], 3, "line 1: 2 of 2 answers are valid, and a decision needs 3 (min_samples)"),
+        ([TWO], ["--fail-above", "9", "--min-samples", "2"], 0, "gate: passed, 0 of 1"),
+        ([SURE], ["--fail-above", "9", "--min-samples", "4"], 3, "3 of 3 answers are valid, and a decision needs 4"),
         (["not JSON", SURE], ["--fail-above", "9"], 3, "line 1: no result: not JSON"),
         (["not JSON", SURE], ["--fail-above", "9", "--fail-rate", "0.5"], 1, "gate: passed, 1 of 2 rows failed"),
         (["not JSON"], ["--fail-above", "9", "--fail-rate", "1"], 1, "gate: passed, 1 of 1 row failed"),
@@ -74,7 +78,7 @@ def test_a_row_fails_unless_it_is_known_to_be_sure(tmp_path, rows, options, stat
 def test_the_rows_of_an_earlier_run_count(tmp_path, suffix):
     source, output = write(tmp_path / "in.jsonl", [UNSURE, SURE]), tmp_path / f"out.{suffix}"
     assert gate(source, "-o", output)[0] == 0
-    write(source, [UNSURE, SURE, {"responses": ["Oslo", "Oslo"]}])
+    write(source, [UNSURE, SURE, {"responses": ["Oslo", "Oslo", "Oslo"]}])
     for text in ("1 rows in", "0 rows in"):  # the second run continues, the third has nothing left to do
         status, errors = gate(source, "-o", output, "--fail-above", "0.5", "--fail-rate", "0.3")
         assert status == 3
@@ -132,7 +136,7 @@ def test_the_first_ten_failed_rows_are_listed_in_the_order_of_the_input(tmp_path
 
 def test_csv_grouped_rows_and_standard_input_have_the_gate(tmp_path):
     table = tmp_path / "answers.csv"
-    table.write_text("ask,said\nWhere?,Oslo\nWhere?,Rome\nWho?,Ada\nWho?,Ada\n")
+    table.write_text("ask,said\nWhere?,Oslo\nWhere?,Rome\nWhere?,Bern\nWho?,Ada\nWho?,Ada\nWho?,Ada\n")
     options = ["--question", "ask", "--responses", "said", "--group-by", "ask", "--fail-above", "0.5"]
     status, errors = gate(table, "-o", tmp_path / "out.jsonl", *options)
     assert (status, "FAILED, 1 of 2 rows" in errors) == (3, True), errors

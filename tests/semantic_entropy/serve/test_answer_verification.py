@@ -54,6 +54,21 @@ def test_a_context_is_put_before_the_question():
         assert prompt(server.requests[0]) == "Europe.\nCapital of France?"
 
 
+def test_an_answer_that_says_more_than_the_samples_is_not_verified():
+    with ChatServer(says("Paris", "It is Paris.", "paris", "Paris", "Paris")) as server:
+        reply = verified(server, {**QUESTION, "answer": "It is Paris. It has 7 towers."})
+        alone = verified(server, {**QUESTION, "answer": "It is Paris. It has 7 towers."}, compare="answer")
+    assert (reply["confidence"], reply["should_escalate"], reply["verified_count"]) == (0.0, True, 0)
+    assert (alone["confidence"], alone["should_escalate"], alone["verified_count"]) == (1.0, False, 5)
+
+
+@pytest.mark.parametrize("threshold", [True, "0.7", 1.1, -0.1, None, [0.5]])
+def test_a_threshold_is_a_number_from_0_to_1(threshold):
+    reply = post(create_app(ServiceSettings()), VERIFY_PATH, {**QUESTION, "threshold": threshold})
+    assert reply.status_code == 422
+    assert reply.json()["errors"][0]["field"] == "body.threshold"
+
+
 def test_samples_that_refuse_verify_no_refusal():
     refusal = "I don't know."
     with ChatServer(says(*[refusal] * 5)) as server:

@@ -1,14 +1,20 @@
 import asyncio
 import json
 import math
+import threading
+import time
 
 import pytest
+from click.testing import CliRunner
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
-from semantic_entropy import estimate
+from semantic_entropy import estimate, register
+from semantic_entropy.cli import main
 from semantic_entropy.decisions import Calibration, decide
+from semantic_entropy.plugin import Equivalence, Verdict
 from semantic_entropy.serve import ServiceSettings, create_app
+from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH
 from tests.plugins.chat_server import ChatServer, says, status
 from tests.semantic_entropy.serve.serving import ask, post, sampler_choices, serving
 
@@ -79,12 +85,26 @@ def test_an_entropy_that_is_not_known_is_null_with_a_reason_and_the_decision_is_
         (0.6, ANSWERS, "defer"),
         (0.7, [*ANSWERS, "I don't know."], "defer"),
         (0, ["a"], "defer"),
+        (0.7, ["Paris", "It is Paris."], "defer"),
+        (0.7, ["Paris", "It is Paris.", ""], "defer"),
     ],
 )
 def test_the_limit_of_the_entropy_decides(limit, answers, action):
     reply = post(plain(fail_above=limit), "/v1/decide", {"responses": answers}).json()
     assert reply["decision"]["action"] == action
     assert reply["answer"] == ("Paris" if action == "allow" else None)
+
+
+def test_the_fewest_answers_of_a_decision_are_those_of_the_command(tmp_path):
+    body = {"responses": ["Paris", "It is Paris."]}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(body))
+    reason = "2 of 2 answers are valid, and a decision needs 3 (min_samples)"
+    for limit, action, ends in (([], "defer", 3), (["--min-samples", "2"], "allow", 0)):
+        decision = post(plain(fail_above=0.7, **({"min_samples": 2} if limit else {})), "/v1/decide", body).json()
+        command = ["estimate", str(tmp_path / "rows.jsonl"), "--fail-above", "0.7", "--quiet", *limit]
+        ended = CliRunner().invoke(main, command)
+        assert (decision["decision"]["action"], ended.exit_code) == (action, ends)
+        assert (reason in ended.stderr) is (reason in decision["decision"]["reasons"]) is (action == "defer")
 
 
 def test_without_a_rule_every_decision_is_that_of_decide():
@@ -138,6 +158,41 @@ def test_a_question_alone_is_asked_of_the_sampler():
     assert reply["result"]["provenance"]["n"] == 5
 
 
+class Counting(Equivalence):
+    """Counts how many threads judge at the same time."""
+
+    name = "counting"
+    lock, running, most = threading.Lock(), 0, 0
+
+    def judge(self, pairs):
+        with self.lock:
+            Counting.running += 1
+            Counting.most = max(Counting.most, Counting.running)
+        time.sleep(0.02)
+        with self.lock:
+            Counting.running -= 1
+        return [Verdict(pair.left[:1] == pair.right[:1]) for pair in pairs]
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_the_threads_of_the_sampler_do_not_judge_more_groups_at_once_than_the_settings_allow(threads):
+    Counting.most = 0
+    register("equivalence", "counting", Counting)
+    with ChatServer(says("Paris", "Prague", "Rome", "Lima", "Oslo")) as server:
+        app = plain(choices={**sampler_choices(server), "equivalence": "counting"}, threads=threads, fail_above=0.7)
+
+        async def run():
+            async with serving(app) as client:
+                bodies = [{"question": f"Question {n}?", "answer": "Paris"} for n in range(6)]
+                checks = [client.post("/verify", json=body) for body in bodies]
+                measured = [client.post("/v1/estimate", json={"responses": [f"a{n}", f"b{n}"]}) for n in range(6)]
+                drawn = [client.post("/v1/estimate", json={"question": f"Other {n}?"}) for n in range(6)]
+                return await asyncio.gather(*checks, *measured, *drawn)
+
+        assert {reply.status_code for reply in asyncio.run(run())} == {200}
+    assert 1 <= Counting.most <= threads
+
+
 def test_a_sampler_that_fails_is_status_502():
     with ChatServer(status(401, "no such key")) as server:
         reply = post(plain(choices=sampler_choices(server)), "/v1/estimate", {"question": "Capital of France?"})
@@ -173,6 +228,47 @@ def test_a_body_that_is_not_the_documented_json_is_an_error_of_the_client(body):
     (reply,) = ask(plain(), call)
     assert reply.status_code in (400, 422)
     assert reply.json()["status"] == reply.status_code
+
+
+@pytest.mark.parametrize(
+    ("value", "status", "reason"),
+    [
+        ("9" * 5000, 400, "thousands of digits"),
+        ("[" * 100_000, 400, "nested too deeply"),
+        ("[" * 500 + "]" * 500, 422, "valid string"),
+        ('{"a":' * 500 + "1" + "}" * 500, 422, "valid string"),
+        ("1e999", 422, "valid string"),
+    ],
+)
+@pytest.mark.parametrize(
+    "frame", ['{"responses": [%s]}', '{"question": %s}', '{"responses": ["a"], "question": %s}', '{"responses": %s}']
+)
+def test_a_hostile_value_is_an_error_of_the_client(value, status, reason, frame):
+    call = ("POST", "/v1/decide", {"content": frame % value, "headers": {"content-type": "application/json"}})
+    (reply,) = ask(plain(), call)
+    assert reply.status_code == status
+    assert reason in reply.text or "valid list" in reply.text
+
+
+@pytest.mark.parametrize("number", ["-1e308", "-1e-400", "-1" + "0" * 300])
+def test_log_probabilities_of_any_size_give_a_number_or_null(number):
+    content = f'{{"responses": ["a", "b", "c"], "logprobs": [[{number}], [{number}, {number}], [-1]]}}'
+    call = ("POST", "/v1/decide", {"content": content, "headers": {"content-type": "application/json"}})
+    (reply,) = ask(plain(fail_above=0.7), call)
+    fields = json.loads(reply.text, parse_constant=pytest.fail)
+    assert reply.status_code == 422 or fields["decision"]["action"] == "defer"
+
+
+MESSAGES = ["[{}]", '[{"role": 5, "content": null}]', '[{"role": "user", "content": [{"type": [], "text": {}}]}]']
+MESSAGES += [f'[{{"role": "user", "content": {nested}}}]' for nested in ("[" * 400 + "]" * 400, '"\\ud800"')]
+
+
+@pytest.mark.parametrize("messages", MESSAGES)
+def test_a_guardrail_gets_any_messages_and_never_fails(messages):
+    content = f'{{"input_type": "response", "texts": ["a", "a", "b"], "structured_messages": {messages}}}'
+    call = ("POST", GUARDRAIL_PATH, {"content": content, "headers": {"content-type": "application/json"}})
+    (reply,) = ask(plain(fail_above=0.7), call)
+    assert (reply.status_code, reply.json()["action"]) == (200, "NONE")
 
 
 @pytest.mark.parametrize("text", ["\ud800", "a\x00b", "\u202e", "NaN", "{}", "\U0001f600" * 50])

@@ -6,7 +6,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy.serve import ServiceSettings, create_app
 from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH, OpenCalls
-from tests.plugins.chat_server import ChatServer, prompt, says, slow, status
+from tests.plugins.chat_server import ChatServer, completion, prompt, says, slow, status
 from tests.semantic_entropy.serve.serving import ask, sampler_choices
 
 USER = [{"role": "user", "content": "Capital of France?"}]
@@ -78,6 +78,110 @@ def test_all_of_a_few_choices_must_be_the_main_answer():
             call("response", ["Paris", "Rome"], structured_messages=USER),
         )
     assert (same["action"], other["action"]) == ("NONE", "BLOCKED")
+
+
+EXCESSES = [
+    "It is Paris. Send me your password.",
+    "It is Paris, and send me your password.",
+    "Paris\n\n# Buy now",
+    "Paris\n- evil.example",
+    "Paris. You can do it.",
+    "Paris. It has 7 towers.",
+    "Paris [click](http://evil.example)",
+    "Paris <!-- buy now -->",
+    "Paris\n```\nrm -rf /\n```",
+    "Paris \u202elive",
+    "It is Paris. It is not Paris.",
+    "Paris. " * 30 + "Send me your password.",
+]
+
+
+@pytest.mark.parametrize("response", EXCESSES)
+@pytest.mark.parametrize("on_unknown", ["block", "allow"])
+def test_a_response_that_says_more_than_the_samples_is_blocked(response, on_unknown):
+    with ChatServer(says("Paris", "It is Paris.", "paris", "Paris.", "Paris")) as server:
+        (reply,) = guarded(server, call("response", [response], structured_messages=USER), on_unknown=on_unknown)
+    assert reply["action"] == "BLOCKED"
+    assert reply["semantic_entropy"]["known"] is True
+    assert reply["semantic_entropy"]["verified_count"] == 0
+    assert "password" not in reply["blocked_reason"]  # LiteLLM shows the reason to the client
+
+
+@pytest.mark.parametrize(
+    "response", ["Paris", "It is Paris.", "**Paris**", "The capital of France is Paris.", "PARIS!"]
+)
+def test_a_response_that_says_the_same_in_its_own_form_passes(response):
+    with ChatServer(says("Paris", "It is Paris.", "paris", "Paris.", "Paris")) as server:
+        (reply,) = guarded(server, call("response", [response], structured_messages=USER))
+    assert (reply["action"], reply["semantic_entropy"]["verified_count"]) == ("NONE", 5)
+
+
+def test_a_response_of_several_sentences_passes_if_at_least_half_of_the_samples_say_each_of_them():
+    long, short = "It is Paris. The Seine flows through the city.", "Paris"
+    for texts, action in ([[long] * 3 + [short] * 2, "NONE"], [[long] * 2 + [short] * 3, "BLOCKED"]):
+        with ChatServer(says(*texts)) as server:
+            (reply,) = guarded(server, call("response", [long], structured_messages=USER))
+        assert reply["action"] == action
+        assert reply["semantic_entropy"]["verified_count"] == texts.count(long)
+
+
+@pytest.mark.parametrize(("on_unknown", "action"), [("block", "BLOCKED"), ("allow", "NONE")])
+@pytest.mark.parametrize("response", ["<think>evil</think>Paris", "Paris <think> evil", "Paris. " + "So it is. " * 600])
+def test_a_response_that_cannot_be_compared_as_a_whole_is_unknown(response, on_unknown, action):
+    with ChatServer(says(*["Paris"] * 5)) as server:
+        (reply,) = guarded(server, call("response", [response], structured_messages=USER), on_unknown=on_unknown)
+    assert (reply["action"], reply["semantic_entropy"]["known"]) == (action, False)
+    assert (
+        "reasoning block" in reply["semantic_entropy"]["reason"] or "sentences" in reply["semantic_entropy"]["reason"]
+    )
+
+
+def test_an_unknown_rest_does_not_let_an_uncertain_answer_through():
+    with ChatServer(says("Paris", "Rome", "Lyon", "Nice", "Paris")) as server:
+        response = call("response", ["<think>evil</think>Paris"], structured_messages=USER)
+        (reply,) = guarded(server, response, on_unknown="allow")
+    assert (reply["action"], reply["semantic_entropy"]["known"]) == ("BLOCKED", True)
+
+
+def test_the_answer_alone_is_compared_if_the_settings_say_so():
+    with ChatServer(says(*["Paris"] * 5)) as server:
+        response = call("response", ["<think>hm</think>It is Paris. It has 7 towers."], structured_messages=USER)
+        (reply,) = guarded(server, response, compare="answer")
+    assert (reply["action"], reply["semantic_entropy"]["verified_count"]) == ("NONE", 5)
+
+
+def test_a_judge_that_reads_sentences_says_which_ones_the_samples_support():
+    """`judge` asks a model whether a sample supports a sentence: here, "yes" unless the sentence is about money."""
+
+    def reply(exchange, body):
+        text = prompt(body)
+        exchange.send(completion("no" if "money" in text else "yes") if "m-judge" in body["model"] else samples)
+
+    samples = completion(*["The capital is Paris."] * 5)
+    with ChatServer(reply) as server:
+        judge = {"equivalence": "judge", "equivalence_options": {"model": "m-judge", "base_url": server.url}}
+        app = create_app(ServiceSettings(choices={**sampler_choices(server), **judge}, fail_above=0.7))
+        calls = [call("response", [text], structured_messages=USER) for text in ("Certainly, Paris.", "Send money.")]
+        same, other = (each.json() for each in ask(app, *calls))
+    assert (same["action"], same["semantic_entropy"]["verified_count"]) == ("NONE", 5)
+    assert other["action"] == "BLOCKED"
+
+
+@pytest.mark.parametrize(
+    ("choices", "action", "reason"),
+    [
+        (["Paris", "It is Paris.", "Paris. Send me your password."], "BLOCKED", "choice 3: sentence 2 of 2"),
+        (["Paris", "It is Paris.", "<think>evil</think>Paris"], "BLOCKED", "choice 3: the response has a reasoning"),
+        (["Paris", "It is Paris.", "The capital is Paris"], "NONE", "at most 0.7"),
+        (["It is Paris. It is old."] * 3, "NONE", "at most 0.7"),
+        (["Paris", "Paris"], "BLOCKED", "only 2 responses arrived"),
+    ],
+)
+def test_a_choice_that_says_more_than_the_others_blocks_all_of_them(choices, action, reason):
+    question = [{"role": "user", "content": "What is the capital of France?"}]
+    (reply,) = guarded(None, call("response", choices, structured_messages=question))
+    assert reply["action"] == action
+    assert reason in reply["semantic_entropy"]["reason"]
 
 
 @pytest.mark.parametrize(

@@ -47,13 +47,37 @@ def test_without_the_token_only_health_is_open():
         ("127.0.0.1", 200),
         ("localhost:9000", 200),
         ("[::1]:80", 200),
+        ("LOCALHOST.", 200),
         ("example.com", 403),
+        ("", 403),
+        ("127.0.0.1/evil", 403),
+        ("evil@127.0.0.1", 403),
+        ("127.0.0.1:80:80", 403),
+        ("127.0.0.1 ", 403),
+        ("::1", 403),
+        ("[::1", 403),
+        ("0x7f.1", 403),
+        ("localhost,example.com", 403),
         ("127.0.0.1.example.com", 403),
     ],
 )
 def test_without_a_token_a_name_of_another_machine_is_refused(host, expected):
     """A web page can point a name at 127.0.0.1, and then read the answers of the service."""
     assert post(create_app(ServiceSettings()), "/v1/estimate", BODY, headers={"Host": host}).status_code == expected
+
+
+def test_two_host_headers_are_refused():
+    headers = [("Host", "127.0.0.1"), ("Host", "127.0.0.1")]
+    reply = post(create_app(ServiceSettings()), "/v1/estimate", BODY, headers=headers)
+    assert reply.status_code == 403
+    assert "2 times" in reply.json()["detail"]
+
+
+def test_no_origin_of_a_web_page_gets_permission():
+    preflight = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    (reply,) = ask(create_app(ServiceSettings()), ("OPTIONS", "/v1/estimate", {"headers": preflight}))
+    assert reply.status_code == 405
+    assert not [name for name in reply.headers if name.startswith("access-control")]
 
 
 def test_with_a_token_any_host_name_is_served():
@@ -212,13 +236,46 @@ def test_an_error_outside_of_the_queue_is_a_problem_and_logged_without_its_messa
     assert "secret" not in reply.text + caplog.text
 
 
-def test_a_plain_text_body_is_no_json():
-    """A form of a web page can send text/plain to this machine without asking; JSON needs a preflight."""
-    (reply,) = ask(
-        create_app(ServiceSettings()),
-        ("POST", "/v1/estimate", {"content": b'{"responses": ["a"]}', "headers": {"content-type": "text/plain"}}),
-    )
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ({"content-type": "application/json"}, 200),
+        ({"content-type": "Application/JSON; charset=utf-8"}, 200),
+        ({"content-type": "application/problem+json"}, 200),
+        ({"content-type": "text/plain"}, 415),
+        ({"content-type": "text/plain; application/json"}, 415),
+        ({"content-type": "application/x-www-form-urlencoded"}, 415),
+        ({"content-type": "application/jsonp"}, 415),
+        ({}, 415),
+    ],
+)
+def test_a_body_that_is_not_declared_as_json_is_refused_with_the_header_to_send(kind, expected):
+    """A web page can send text/plain, or no type, to this machine without asking; JSON needs a preflight (CORS)."""
+    call = ("POST", "/v1/estimate", {"content": b'{"responses": ["a", "a"]}', "headers": kind})
+    (reply,) = ask(create_app(ServiceSettings()), call)
+    assert reply.status_code == expected
+    assert expected == 200 or "send a JSON object with the header 'Content-Type: application/json'" in reply.text
+
+
+@pytest.mark.parametrize("path", ["/v1/estimate", "/v1/decide", "/verify", "/beta/litellm_basic_guardrail_api"])
+@pytest.mark.parametrize(
+    ("body", "key"),
+    [
+        (b'{"responses": ["a", "a"], "responses": ["b"]}', "responses"),
+        (
+            b'{"input_type": "response", "additional_provider_specific_params": {"question": 1, "question": 2}}',
+            "question",
+        ),
+        (b'{"question": "a", "qu\\u0065stion": "b"}', "question"),
+    ],
+)
+def test_a_key_that_is_there_twice_is_an_error_that_names_it(path, body, key):
+    call = ("POST", path, {"content": body, "headers": {"content-type": "application/json"}})
+    (reply,) = ask(create_app(ServiceSettings()), call)
     assert reply.status_code == 422
+    (error,) = reply.json()["errors"]
+    assert error["field"] == f"body.{key}"
+    assert "twice" in error["problem"]
 
 
 def test_requests_of_other_types_reach_the_app():

@@ -195,12 +195,42 @@ def test_a_token_from_the_environment_is_needed_and_nothing_of_a_request_is_logg
         assert httpx.post(f"{url}/v1/estimate", json=body).status_code == 401
         headers = {"Authorization": f"Bearer {TOKEN}"}
         assert httpx.post(f"{url}/v1/estimate", json=body, headers=headers).status_code == 200
-        assert httpx.post(f"{url}/v1/estimate", content="my secret", headers=headers).status_code == 422
+        assert httpx.post(f"{url}/v1/estimate", content="my secret", headers=headers).status_code == 415
         process.terminate()
         process.wait(60)
         log = process.stderr.read()
     assert "secret" not in log
     assert TOKEN not in log
+
+
+def test_the_token_is_in_no_environment_and_no_command_line_of_a_worker():
+    with running("--workers", "2", env={"SEMANTIC_ENTROPY_TOKEN": TOKEN}) as (process, url):
+        headers = {"X-API-Key": TOKEN}
+        mathematics = {"responses": ["$x^2 + 1$", "$1 + x^2$", "$x$"]}  # its judge starts processes of its own
+        assert httpx.post(f"{url}/v1/estimate", json=mathematics, headers=headers).status_code == 200
+        children = psutil.Process(process.pid).children(recursive=True)
+        assert len(workers(process)) == 2
+        for child in children:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                assert TOKEN not in str([child.environ(), child.cmdline()])
+
+
+def test_clients_that_send_slowly_or_hang_up_do_not_stop_the_others():
+    head = b"POST /v1/estimate HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+    head += b"Content-Length: 90\r\n\r\n{"
+    with running() as (process, url), contextlib.ExitStack() as stack:
+        port = int(url.rpartition(":")[2])
+        for number in range(60):
+            client = stack.enter_context(socket.create_connection(("127.0.0.1", port)))
+            client.sendall(head[: 1 + number * 3])  # some end in the headers, some in the body
+            if number % 3 == 0:
+                client.close()
+        body = {"responses": ["Paris", "Paris", "Rome"]}
+        assert [httpx.post(f"{url}/v1/estimate", json=body).status_code for _ in range(5)] == [200] * 5
+        stack.close()
+        metrics = httpx.get(f"{url}/metrics").text
+        assert 'semantic_entropy_requests_total{route="/v1/estimate",status="200"} 5.0' in metrics
+        assert process.poll() is None
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])

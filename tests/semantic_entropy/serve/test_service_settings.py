@@ -8,7 +8,7 @@ pytest.importorskip("fastapi", reason="the extra serve is not installed")
 from semantic_entropy import InputError
 from semantic_entropy.cli import main
 from semantic_entropy.serve import ServiceSettings, run_service
-from semantic_entropy.serve.service_settings import SETTINGS_VARIABLE, is_loopback
+from semantic_entropy.serve.service_settings import is_loopback
 
 TOKEN = "correct-horse-battery"
 
@@ -51,6 +51,7 @@ def test_another_host_needs_a_token():
         ({"block_above": 1.5}, "block_above is 1.5"),
         ({"min_samples": 1}, "min_samples is 1"),
         ({"fail_on": "allow"}, "'allow': use one of warn, defer, block"),
+        ({"compare": "some"}, "'some': use one of whole, answer"),
         ({"on_unknown": "maybe"}, "'maybe': use one of block, allow"),
         ({"telemetry": "x"}, "'x': use one of"),
     ],
@@ -67,16 +68,10 @@ def test_the_token_is_in_no_repr_and_no_error():
     assert "hunter2" not in str(caught.value)
 
 
-def test_the_settings_reach_a_worker_process_unchanged(monkeypatch):
-    settings = ServiceSettings(choices={"equivalence": "text", "estimator": ["discrete"]}, token=TOKEN, workers=3)
-    monkeypatch.setenv(SETTINGS_VARIABLE, settings.to_json())
-    assert ServiceSettings.from_environment() == settings
-
-
 def started(monkeypatch, *arguments, token=None):
     """The settings with which the command starts the service, or its error."""
     seen = []
-    monkeypatch.setattr("semantic_entropy.serve.run_service", seen.append)
+    monkeypatch.setattr("semantic_entropy.serve.run_service", lambda settings, _: seen.append(settings))
     environment = {"SEMANTIC_ENTROPY_TOKEN": token}
     result = CliRunner().invoke(main, ["serve", *arguments], env=environment)
     return (seen[0], result.output) if seen else (None, result.output)
