@@ -80,7 +80,7 @@ class _Running:
         route, entropy = request.scope["route"].path, None if result is None else finite(result.entropy)
         if entropy is not None:
             self.metrics.entropy.observe(entropy)
-        if result is None:
+        if result is None or label == UNKNOWN:
             self.metrics.unknown.labels(route).inc()
         elif label is not None:
             self.metrics.decisions.labels(route, label).inc()

@@ -88,7 +88,7 @@ class ServiceProblem(Exception):  # noqa: N818  # the word of RFC 9457
 def wrong_field(field: str, value: Any, problem: str, fix: str) -> ServiceProblem:
     """Return the problem of one field."""
     error = {"field": field, "value": show_value(value), "problem": problem, "fix": fix}
-    return ServiceProblem(422, f"{field}: {problem}. {fix}", errors=[error])
+    return ServiceProblem(422, f"{field}: {problem}: {fix}", errors=[error])
 
 
 def busy(detail: str, seconds: int) -> ServiceProblem:

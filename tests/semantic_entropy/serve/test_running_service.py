@@ -1,14 +1,17 @@
 """The command as a real process: several workers, kill -9 under load, SIGTERM, the token."""
 
 import contextlib
+import doctest
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -163,6 +166,21 @@ def test_the_workers_of_a_killed_service_end_and_free_the_port():
         assert alive == []
         with pytest.raises(httpx.ConnectError):
             httpx.get(f"{url}/health")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_first_commands_of_the_page_give_the_reply_that_it_shows():
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "serve.md").read_text(encoding="utf-8")
+    start = re.search(r"^semantic-entropy serve (.*)$", page, re.MULTILINE)[1]
+    command, shown = (
+        re.search(r"^(curl .*)$", page, re.MULTILINE)[1],
+        re.search(r"```json\n(.*?)```", page, re.DOTALL)[1],
+    )
+    with running(*start.split()) as (_, url):
+        ask = command.replace("http://127.0.0.1:8000", url)
+        done = subprocess.run(ask, shell=True, capture_output=True, text=True, check=True)
+    checker = doctest.OutputChecker()
+    assert checker.check_output(shown, done.stdout + "\n", doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE), done.stdout
 
 
 def test_sigterm_ends_the_service_after_the_running_requests():
