@@ -22,9 +22,6 @@ MAX_UNDECIDED = 0.1
 than about the model."""
 CALIBRATION_FIELDS = ("p_wrong", "flag", "threshold")
 """The fields of a result that only a calibration fills. A table or file without a calibration does not have them."""
-MIN_SAMPLES = 3
-"""The fewest valid answers of a decision by the entropy, in the command and in the service: two answers are often equal
-by chance, and have the entropy 0. A calibration has its own number."""
 _ROUNDING = 1e-6  # sums of float32 probabilities exceed 1 by less
 _MAX_CLUSTERS_SHOWN = 8  # most clusters in a repr, so that it fits on a screen
 

@@ -26,7 +26,8 @@ from semantic_entropy.cli.options import (
     quiet_option,
     sampling_options,
 )
-from semantic_entropy.results import MAX_UNDECIDED, MIN_SAMPLES
+from semantic_entropy.decisions import MIN_SAMPLES
+from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
     from semantic_entropy.decisions import Action, RowGate

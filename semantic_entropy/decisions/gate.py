@@ -31,6 +31,9 @@ from semantic_entropy.results import MAX_UNDECIDED, Result
 Action = Literal["allow", "warn", "defer", "block"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 """The actions, from the mildest to the strictest."""
+MIN_SAMPLES = 3
+"""The fewest valid answers of a decision by the entropy, in the command and in the service: two answers are often equal
+by chance, and have the entropy 0. A calibration has its own number."""
 _ROUNDING = 1e-9  # an entropy that is 0 but for rounding may be negative by less
 
 

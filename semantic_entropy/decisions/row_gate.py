@@ -28,7 +28,7 @@ def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED, min_sampl
     Args:
         highest: the highest entropy that passes, in nats.
         max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
-        min_samples: the fewest valid answers, at least 2; the command has `results.MIN_SAMPLES`.
+        min_samples: the fewest valid answers, at least 2; the command has `MIN_SAMPLES`.
 
     Raises:
         InputError: `highest` is no finite number of at least 0, so the rule would say the same of every row.

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from semantic_entropy.decisions import ACTIONS, Action
+from semantic_entropy.decisions import ACTIONS, MIN_SAMPLES, Action
 from semantic_entropy.errors import InputError
-from semantic_entropy.results import MAX_UNDECIDED, MIN_SAMPLES
+from semantic_entropy.results import MAX_UNDECIDED
 
 OnUnknown = Literal["block", "allow"]
 Compare = Literal["whole", "answer"]

@@ -16,8 +16,9 @@ from semantic_entropy.cli.options import (
     parse_options,
     scorer_arguments,
 )
+from semantic_entropy.decisions import MIN_SAMPLES
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
-from semantic_entropy.results import MAX_UNDECIDED, MIN_SAMPLES
+from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
     from semantic_entropy.serve import ServiceSettings
