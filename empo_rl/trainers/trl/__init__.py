@@ -7,6 +7,11 @@ Modules for a training step:
     grpo_trainer    EmpoGRPOTrainer: apply the provider's decision to TRL's loss
     token_measures  compute entropy and self-certainty of the token distributions
 
+Modules for TRL's asynchronous trainer, which is in `trl.experimental`:
+
+    async_rollouts      the worker process: decide about each group, refill the groups that are dropped
+    async_grpo_trainer  EmpoAsyncGRPOTrainer: train on the samples of the worker, log what it has judged
+
 Modules for a training run:
 
     run_trainer     RunTrainer: save states in checkpoints, restore the order of prompts when a run is resumed

@@ -46,6 +46,7 @@ from empo_rl.trainers.trl.rollouts import (
     Columns,
     completions_per_process,
     group_size,
+    length_measures,
     placeholder_reward,
     trl_columns,
 )
@@ -219,10 +220,7 @@ class EmpoGRPOTrainer(GRPOTrainer):
         measures that the provider needs.
         """
         end_tokens = {*self.eos_token_ids, self._tokenizer.pad_token_id}
-        measures: dict[str, list[float]] = {
-            "tokens": [float(len(ids)) for ids in completion_ids],
-            "truncated": [float(not ids or ids[-1] not in end_tokens) for ids in completion_ids],
-        }
+        measures = length_measures(completion_ids, end_tokens)
         if self.provider.needs.intersection(MEASURES):
             model: Any = self.model
             kwargs: Any = self.args.gradient_checkpointing_kwargs

@@ -8,7 +8,7 @@ made.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from semantic_entropy import InputError
@@ -56,6 +56,19 @@ def join_columns(parts: Sequence[Columns]) -> Columns:
     return {
         **joined,
         "measures": {name: [value for part in parts for value in part["measures"][name]] for name in names},
+    }
+
+
+def length_measures(completion_ids: Sequence[Sequence[int]], end_tokens: Collection[int]) -> dict[str, list[float]]:
+    """Return the measures that need no model, (n,) each: the number of tokens, and whether the length limit cut it off.
+
+    Args:
+        completion_ids: (n,) the token ids of each completion.
+        end_tokens: the tokens with which a complete completion ends.
+    """
+    return {
+        "tokens": [float(len(ids)) for ids in completion_ids],
+        "truncated": [float(not ids or ids[-1] not in end_tokens) for ids in completion_ids],
     }
 
 

@@ -5,7 +5,9 @@ last test reads the source of this package, so no name can be missing in the tab
 """
 
 import ast
+import dataclasses
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -64,6 +66,53 @@ ONLINE_DPO = {
     "log": ("logs start_time", "logs of a training step have the key loss, and other logs do not"),
     "create_model_card": ("model_name dataset_name tags", "TRL calls it with each checkpoint"),
 }
+# Class of trl.experimental.async_grpo -> method that is overridden -> (its parameters, what to check)
+ASYNC_OVERRIDDEN = {
+    "_AsyncRolloutLoop": {
+        "_score_group": (
+            "group",
+            "its samples are in the order of the completions; `_score_loop` puts them into the queue, also if none",
+        ),
+        "run": ("", "it is the whole life of the worker; it puts an exception into `_exception_info_queue`"),
+    },
+    "AsyncRolloutWorker": {
+        "stop": ("", "it sets `_stop_event_mp`, which waits for the stop watcher of the worker: see EmpoRolloutWorker")
+    },
+    "AsyncGRPOTrainer": {
+        "log": ("logs start_time", "it averages `_metrics`, by the rules of `_reduce_metric`, and clears them")
+    },
+}
+# Class -> attribute that is read or set -> what it is in TRL 1.16
+ASYNC_READ = {
+    "_AsyncRolloutLoop": {
+        "_provides_rollout_reward": "whether the rewards are in `group.rollout_rewards`, without a reward function",
+        "reward_func_names": "a list; its last name is that of `rollout_rewards`",
+        "eos_token_ids": "the ids that end a completion",
+        "tokenizer": "the tokenizer",
+        "num_generations": "G",
+        "rollout_buffer": "a multiprocessing queue of RolloutSample",
+        "_metrics_queue": "a multiprocessing queue of dicts",
+        "_stop_event": "an asyncio event that is set when the trainer stops the worker",
+    },
+    "AsyncRolloutWorker": {
+        "_loop_cls": "the class of the loop that the worker process runs",
+        "_loop_kwargs": "the arguments of the loop, and the only ones of the worker but child_ready_timeout",
+        "_process": "the worker process, or None",
+        "_failed_event": "a multiprocessing event that is set when the loop has failed",
+        "rollout_buffer": "the queue that get_train_dataloader reads with get(timeout=) and qsize()",
+    },
+    "AsyncGRPOTrainer": {
+        "_metrics": "train or eval -> name -> numbers",
+        "_trained_groups": "the ids of the groups that were trained, for rollout_state.json and num_train_epochs",
+        "_last_groups_trained": "the size of `_trained_groups` at the last step, for batch/groups_per_step",
+        "rollout_worker": "the worker, or None if this is not the main process",
+        "rollout_queue": "the queue that get_train_dataloader reads",
+    },
+}
+ASYNC_FIELDS = {
+    "RolloutGroup": "prompts completions completions_ids completions_sequences reward_kwargs group_id rollout_rewards",
+    "RolloutSample": "advantage",
+}
 SAMPLER = (
     "data_source",
     "mini_repeat_count",
@@ -74,6 +123,9 @@ SAMPLER = (
     "num_samples",
     "generator",
 )
+
+
+EXPERIMENTAL = pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
 
 
 def parameters(function):
@@ -88,13 +140,64 @@ def test_an_overridden_method_of_grpo_has_the_parameters_of_trl_1_16(name):
 
 
 @pytest.mark.parametrize("name", ONLINE_DPO)
-@pytest.mark.filterwarnings("ignore:You are importing from 'trl.experimental'")
+@EXPERIMENTAL
 def test_an_overridden_method_of_online_dpo_has_the_parameters_of_trl_1_16(name):
     from trl.experimental.online_dpo import OnlineDPOTrainer
 
     expected, check = ONLINE_DPO[name]
     found = parameters(getattr(OnlineDPOTrainer, name, lambda _: None))
     assert found == expected, f"TRL changed OnlineDPOTrainer.{name}. Check in its source: {check}."
+
+
+def async_class(name):
+    from trl.experimental.async_grpo import async_grpo_trainer, async_rollout_worker
+
+    return getattr(async_rollout_worker, name, None) or getattr(async_grpo_trainer, name)
+
+
+def attributes(cls):
+    """The names of a class of TRL, and those that its methods set on `self`."""
+    nodes = ast.walk(ast.parse(inspect.getsource(cls)))
+    stored = {node.attr for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)}
+    return stored | set(dir(cls))
+
+
+@pytest.mark.parametrize("name", ASYNC_OVERRIDDEN)
+@EXPERIMENTAL
+def test_the_overridden_methods_of_the_asynchronous_trainer_have_the_parameters_of_trl_1_16(name):
+    for method, (expected, check) in ASYNC_OVERRIDDEN[name].items():
+        found = parameters(getattr(async_class(name), method, lambda _: None))
+        assert found == expected, f"TRL changed {name}.{method}. Check in its source: {check}."
+
+
+@pytest.mark.parametrize("name", ASYNC_READ)
+@EXPERIMENTAL
+def test_the_attributes_of_the_asynchronous_trainer_that_are_read_exist_in_trl(name):
+    found = attributes(async_class(name))
+    for attribute, meaning in ASYNC_READ[name].items():
+        assert attribute in found, f"TRL's {name} has no {attribute!r}. In 1.16 it is: {meaning}."
+
+
+@pytest.mark.parametrize("name", ASYNC_FIELDS)
+@EXPERIMENTAL
+def test_the_groups_and_samples_of_the_asynchronous_trainer_have_the_fields_that_are_used(name):
+    fields = {field.name for field in dataclasses.fields(async_class(name))}
+    assert set(ASYNC_FIELDS[name].split()) <= fields, f"TRL's {name} has other fields: check EmpoRolloutLoop."
+
+
+@EXPERIMENTAL
+def test_the_tables_name_every_private_name_of_the_asynchronous_trainer_that_this_package_uses():
+    of_trl = {name for cls in ASYNC_READ for name in attributes(async_class(cls)) if re.match("_[^_]", name)}
+    used = set()
+    for file in Path(empo_rl.trainers.__file__).parent.glob("trl/async_*.py"):
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        used |= {node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        used |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+        used |= {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    assert len(used) > 20
+    assert used & of_trl <= {
+        name for table in (ASYNC_OVERRIDDEN, ASYNC_READ) for names in table.values() for name in names
+    }
 
 
 @pytest.fixture(scope="module")
