@@ -80,13 +80,12 @@ def score_traces(
     found = {
         trace.info.trace_id: trace for trace in (traces if traces is not None else _search(experiment, filter_string))
     }
-    entries, unreadable = [], {}
+    entries: list[LoggedText] = []
+    unreadable: dict[str, str] = {}
     for trace in found.values():
-        read = _read(trace, span, question, answer, group_by)
-        if isinstance(read, str):
-            unreadable[trace.info.trace_id] = read
-        else:
-            entries += read
+        read, problems = _read(trace, span, question, answer, group_by)
+        entries += read
+        unreadable |= problems
     scores = tuple(score_answers(group_by_question(entries), **choices))
     pending = [(trace_id, score) for score in scores for trace_id in dict.fromkeys(score.answers.entries)]
     written = 0
@@ -146,27 +145,31 @@ def _read(
     question: str | None,
     answer: str | None,
     group_by: str | Callable[[Trace], str | None] | None,
-) -> list[LoggedText] | str:
-    """Return the answers of a trace; a reason, as a text, if it has none."""
-    spans = trace.data.spans
+) -> tuple[list[LoggedText], dict[str, str]]:
+    """Return the answers of a trace; and why others cannot be read, by the trace, or the trace and its span."""
+    own, spans = trace.info.trace_id, trace.data.spans
     chosen = [each for each in spans if each.name == span] if span else [each for each in spans if not each.parent_id]
     if not chosen:
         names = ", ".join(dict.fromkeys(each.name for each in spans))
-        return f"the trace has no span {span!r}; it has {names or 'none'}" if span else "the trace has no root span"
-    entries, problem = [], ""
+        missing = f"no span {span!r}; it has {names or 'none'}" if span else "no root span"
+        return [], {own: f"the trace has {missing}"}
+    group = _group(trace, group_by) if group_by else None
+    if group_by and group is None:
+        missing = (
+            f"the trace has no tag or metadata {group_by!r}" if isinstance(group_by, str) else "group_by gave None"
+        )
+        return [], {own: missing}
+    entries, problems = [], {}
     for each in chosen:
-        texts = answer_texts(each.outputs, answer)
+        texts, name = answer_texts(each.outputs, answer), f"{own} {each.span_id}"
         if isinstance(texts, str):
-            problem = f"status {each.status.status_code}: {texts}" if "ERROR" in str(each.status.status_code) else texts
+            status = each.status.status_code
+            failed = f"status {status}: " if "ERROR" in str(status) else ""
+            problems[own if len(chosen) == 1 else name] = failed + texts
             continue
-        name = f"{trace.info.trace_id} {each.span_id}"
-        key = _group(trace, group_by) if group_by else input_key(each.inputs, each.name, entry=name)
-        if key is None:
-            return (
-                f"the trace has no tag or metadata {group_by!r}" if isinstance(group_by, str) else "group_by gave None"
-            )
-        entries.append(LoggedText(trace.info.trace_id, key, question_text(each.inputs, question), texts))
-    return entries or problem
+        key = group if group is not None else input_key(each.inputs, each.name, entry=name)
+        entries.append(LoggedText(own, key, question_text(each.inputs, question), texts))
+    return entries, problems
 
 
 def _group(trace: Trace, group_by: str | Callable[[Trace], str | None]) -> str | None:

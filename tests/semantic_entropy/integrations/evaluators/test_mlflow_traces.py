@@ -90,6 +90,22 @@ def test_n_choices_of_one_span_are_a_group(experiment):
     assert missing.unreadable[chain.trace_id] == "the trace has no span 'no such span'; it has chain, llm"
 
 
+def test_one_of_several_spans_that_cannot_be_read_is_named_and_the_others_are_scored(experiment):
+    with mlflow.start_span("chain") as chain:
+        for output in [*FRANCE, None, {"a": "x", "b": "y"}]:
+            with mlflow.start_span("llm") as span:
+                span.set_inputs({"question": "Capital of France?"})
+                span.set_outputs(output)
+    summary = score_traces(experiment, span="llm")
+    (score,) = summary.scores
+    assert score.value == pytest.approx(EXPECTED)
+    empty, unclear = sorted(summary.unreadable.items(), key=lambda item: item[1], reverse=True)
+    assert empty[1] == "there is no output"
+    assert unclear[1] == "the output is an object (a, b): name the field with the answer"
+    assert all(name.startswith(f"{chain.trace_id} ") for name, _ in (empty, unclear))
+    assert "2 entries not readable" in str(summary)
+
+
 def test_traces_are_grouped_by_a_tag_and_a_dry_run_writes_nothing(experiment):
     ids = [
         log_trace(f"Capital of France? ({n})", {"result": {"text": t}}, tags={"case": "7"})
