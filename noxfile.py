@@ -13,6 +13,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py ray             the tests of the engine ray with Ray Data; a skipped test fails
     python3 noxfile.py evaluators      the tests with inspect_ai, lm-eval, MLflow and Langfuse; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
+    python3 noxfile.py parity          the same groups in TRL, verl, slime, Ray and the service: a table, 1 if one differs
     python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
 
@@ -38,6 +39,7 @@ if sys.version_info < (3, 11):  # noqa: UP036
 
 import hashlib
 import importlib.metadata
+import itertools
 import json
 import os
 import shutil
@@ -390,6 +392,27 @@ def verl(session: nox.Session) -> None:
     place = overlay(session, "verl", VERL)
     chosen = session.posargs or ["tests/empo_rl/trainers/verl"]
     run(session, place, "python", "-m", "pytest", *chosen, PYTHONPATH=SOURCES, FORBID_SKIPS="1")
+
+
+def named_after(option: str, arguments: list[str]) -> set[str]:
+    """The words after an option, up to the next option."""
+    start = arguments.index(option) + 1 if option in arguments else len(arguments)
+    return set(itertools.takewhile(lambda word: not word.startswith("-"), arguments[start:]))
+
+
+@nox.session
+def parity(session: nox.Session) -> None:
+    """Rewards, masks and advantages of the same groups in every engine. The arguments are those of the benchmark."""
+    arguments = list(session.posargs)
+    place = ready(session, project)
+    apart = {"ray", "verl", *(["slime"] if "--slime" in arguments else [])}  # slime's own code imports Ray
+    apart -= named_after("--without", arguments)
+    if only := named_after("--only", arguments):
+        apart &= only
+    if apart:
+        python = executable(overlay(session, "verl", VERL), "python")
+        arguments += [word for name in sorted(apart) for word in ("--python", f"{name}={python}")]
+    run(session, place, "python", "benchmarks/parity.py", *arguments, PYTHONPATH=SOURCES)
 
 
 # What `import lm_polygraph` needs besides the packages of the project. Its other dependencies (bitsandbytes, fastchat,

@@ -78,15 +78,19 @@ class Tokenizer:
         return "".join(chr(token) for token in tokens if token)
 
 
-def put_group(completions, *, status="finished", question="What is it?", gold=None):
-    """Write a prompt and its completions as verl's agent loop does, and return the uid."""
+def put_group(completions, *, status="finished", question="What is it?", gold=None, truncated=None):
+    """Write a prompt and its completions as verl's agent loop does, and return the uid.
+
+    truncated: whether a completion has no end token, for each of them.
+    """
     import transfer_queue as tq
     from verl.utils.tensordict_utils import list_of_dict_to_tensordict
 
     uid = uuid.uuid4().hex
     keys, rows, tags = [], [], []
     for session, completion in enumerate(completions):
-        responses = torch.tensor(Tokenizer().encode(completion), dtype=torch.int64)
+        tokens = Tokenizer().encode(completion)
+        responses = torch.tensor(tokens[:-1] if truncated and truncated[session] else tokens, dtype=torch.int64)
         prompts = torch.tensor(Tokenizer().encode(question), dtype=torch.int64)
         ids = torch.cat([prompts, responses])
         mask = torch.ones_like(responses)

@@ -1,0 +1,165 @@
+"""The same groups in every engine: rewards, masks and advantages beside those of one process, as a markdown table.
+
+    python3 noxfile.py parity                       all engines, verl and Ray in verl's environment
+    python3 noxfile.py parity --without verl ray    without these two, whose installation takes minutes
+    python3 noxfile.py parity --slime FOLDER        slime's own code, from a checkout
+    python benchmarks/parity.py --only trl service  in this environment
+
+The groups are those of `parity_engines/cases.py`: hard ones, and groups of ../shared/data/samples.jsonl if the file
+exists. Each engine runs in a process of its own, `parity_engines/ENGINE.py`, and the table compares what the engine has
+at the end of its own path. It exits with 1 if a reward or an advantage differs by more than 1e-6, if a mask differs, or
+if an engine could not run and was not left out by name.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parity_engines.cases import TOLERANCE, Case, Comparison, Ran, compare, make_cases, read_ran, write_cases
+
+ROOT = Path(__file__).resolve().parents[1]
+SAMPLES = ROOT.parent / "shared" / "data" / "samples.jsonl"
+REFERENCE = "local"
+SECONDS = 900  # for one engine; the slowest takes a minute
+_ERROR = re.compile(r"[\w.]*(Error|Exception|Exit): ?")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An engine, and its runner: the arguments of Python that precede the two files."""
+
+    name: str
+    runner: tuple[str, ...]
+
+
+ENGINES = (
+    Engine(REFERENCE, ("-m", "parity_engines.local")),
+    Engine("ray", ("-m", "parity_engines.ray_actors")),
+    Engine("trl", ("-m", "parity_engines.trl_trainer")),
+    Engine(
+        "trl-2",
+        (
+            *("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"),
+            *("-m", "parity_engines.trl_trainer"),
+        ),
+    ),
+    Engine("verl", ("-m", "parity_engines.verl_trainer")),
+    Engine("slime", ("-m", "parity_engines.slime_rollout")),
+    Engine("service", ("-m", "parity_engines.service")),
+)
+
+
+def main(arguments: Sequence[str] | None = None, engines: Sequence[Engine] = ENGINES) -> int:
+    """Run the engines, and print the table. Returns the exit status."""
+    options = parse(arguments, [engine.name for engine in engines])
+    cases = make_cases(options.samples)
+    chosen = [engine for engine in engines if engine.name not in options.without]
+    if options.only:
+        chosen = [engine for engine in chosen if engine.name in {REFERENCE, *options.only}]
+    pythons = dict(pair.split("=", 1) for pair in options.python)
+    rows, equal, expected = [], True, None
+    with tempfile.TemporaryDirectory() as folder:
+        write_cases(Path(folder) / "cases.json", cases)
+        for engine in chosen:
+            began = time.monotonic()
+            print(f"{engine.name} ...", end=" ", file=sys.stderr, flush=True)
+            ran = run_engine(engine, pythons.get(engine.name, sys.executable), Path(folder), options.slime)
+            print(f"{time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+            if engine.name == REFERENCE:
+                if isinstance(ran, str):
+                    print(f"parity: the reference did not run: {ran}", file=sys.stderr)
+                    return 1
+                expected = ran
+            assert expected is not None, "the reference is the first engine"
+            found = None if isinstance(ran, str) else compare(cases, expected, ran)
+            equal = equal and found is not None and found.equal
+            rows.append(table_row(engine.name, ran, found))
+            for problem in (found.problems if found else [])[:10]:
+                print(f"  {problem}", file=sys.stderr)
+    print(table(cases, rows, options.samples))
+    print(f"\n{'All are equal' if equal else 'NOT equal'}, to {TOLERANCE:g}.")
+    return 0 if equal else 1
+
+
+def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Namespace:
+    """The options of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    others = [name for name in names if name != REFERENCE]
+    parser.add_argument("--without", nargs="+", default=[], choices=others, help="engines that do not run")
+    parser.add_argument("--only", nargs="+", default=[], choices=others, help="the engines that run")
+    parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PATH", help="the Python of an engine")
+    parser.add_argument("--slime", type=Path, metavar="FOLDER", help="a checkout of slime, whose code calls the hooks")
+    parser.add_argument("--samples", type=Path, default=SAMPLES, metavar="FILE", help="groups of real samples")
+    return parser.parse_args(arguments)
+
+
+def run_engine(engine: Engine, python: str, folder: Path, slime: Path | None) -> Ran | str:
+    """Run an engine in a process. Returns its rows, or why it has none."""
+    target = folder / f"{engine.name}.json"
+    paths = [ROOT / "benchmarks", ROOT, ROOT / "plugins", *([slime.resolve()] if slime else [])]
+    added = {"PYTHONPATH": os.pathsep.join([*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])}
+    added |= {"CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "0"}
+    if slime:
+        added["SLIME_VERSION"] = slime_version(slime)
+    command = [python, "-W", "ignore", *engine.runner, str(folder / "cases.json"), str(target)]
+    try:
+        done = subprocess.run(
+            command, env=os.environ | added, capture_output=True, text=True, check=False, timeout=SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return f"still running after {SECONDS} s"
+    if done.returncode != 0 or not target.is_file():
+        return reason(done.stderr) or f"exit status {done.returncode}"
+    return read_ran(target)
+
+
+def slime_version(folder: Path) -> str:
+    """The commit of a checkout of slime, or `its source`."""
+    command = ["git", "-C", str(folder), "log", "-1", "--format=%h"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return f"commit {done.stdout.strip()}" if done.returncode == 0 and (folder / ".git").exists() else "its source"
+
+
+def reason(stderr: str) -> str:
+    """The last line that names an error, else the last line."""
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    named = [line for line in lines if _ERROR.match(line)]
+    return (named or lines or [""])[-1][:200]
+
+
+def table_row(name: str, ran: Ran | str, found: Comparison | None) -> str:
+    """The row of an engine."""
+    if isinstance(ran, str) or found is None:
+        return f"| {name} | 0 | 0 | | | | not run: {ran} |"
+    if name == REFERENCE:
+        return f"| {name} | {found.groups} | {found.completions} | reference | reference | reference | {ran.where} |"
+    masks = "equal" if not found.masks_differ else f"{found.masks_differ} differ"
+    left = "".join(f"; without the case {case}: {why}" for case, why in ran.left_out.items())
+    problems = f"; {len(found.problems)} problems: {found.problems[0]}" if found.problems else ""
+    return (
+        f"| {name} | {found.groups} | {found.completions} | {found.reward_difference:.1e} ({found.rewards}) | {masks} "
+        f"| {found.advantage_difference:.1e} | {ran.where}{left}{problems} |"
+    )
+
+
+def table(cases: Sequence[Case], rows: Sequence[str], samples: Path) -> str:
+    """The table, with what was compared."""
+    groups = ", ".join(f"{case.name} {len(case.groups)}" for case in cases)
+    real = "with groups of samples.jsonl" if samples.is_file() else "without real samples"
+    head = (
+        "| engine | groups | completions | rewards: largest difference | masks | advantages: largest difference | ran |"
+    )
+    return "\n".join([f"Groups of each case, {real}: {groups}.", "", head, f"|{'---|' * 7}", *rows])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
