@@ -13,7 +13,7 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py ray             the tests of the engine ray with Ray Data; a skipped test fails
     python3 noxfile.py evaluators      the tests with inspect_ai, lm-eval, MLflow and Langfuse; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
-    python3 noxfile.py parity          the same groups in TRL, verl, slime, Ray and the service: a table, 1 if one differs
+    python3 noxfile.py parity          the same groups in TRL, verl, slime, Ray, the service; a difference fails
     python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
 

@@ -155,9 +155,7 @@ def table(cases: Sequence[Case], rows: Sequence[str], samples: Path) -> str:
     """The table, with what was compared."""
     groups = ", ".join(f"{case.name} {len(case.groups)}" for case in cases)
     real = "with groups of samples.jsonl" if samples.is_file() else "without real samples"
-    head = (
-        "| engine | groups | completions | rewards: largest difference | masks | advantages: largest difference | ran |"
-    )
+    head = "| engine | groups | completions | rewards differ by (compared) | masks | advantages differ by | ran |"
     return "\n".join([f"Groups of each case, {real}: {groups}.", "", head, f"|{'---|' * 7}", *rows])
 
 

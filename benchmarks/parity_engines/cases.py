@@ -231,7 +231,7 @@ def _text_groups() -> list[Group]:
 
 
 def _stored(path: Path, source: str, count: int) -> list[Group]:
-    """The first groups of this source with SIZE responses, of which at most half are cut, and not inside a character."""
+    """The first groups of this source with SIZE responses; at most half are cut, and not inside a character."""
     found = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row: Mapping[str, Any] = json.loads(line)

@@ -1,4 +1,4 @@
-"""Ray in `parity.py`: the groups travel through Ray Data to a pool of two actors, as in the bulk engine, four at a time.
+"""Ray in `parity.py`: the groups travel through Ray Data to two actors, as in the bulk engine, four at a time.
 
 Each actor has its own provider, and what is compared are the columns that come back to the driver.
 """
@@ -55,7 +55,7 @@ def decide(cases: Sequence[Case]) -> Ran:
     finally:
         ray.shutdown()
     assert os.getpid() not in processes
-    return Ran(f"Ray {ray.__version__}, {len(processes)} actors of {ACTORS} at a time", found)
+    return Ran(f"Ray {ray.__version__}, a pool of {ACTORS} actors for each case", found)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ def directly() -> Trainer:
 class _Empty(types.ModuleType):
     """A module in which every name exists and does nothing."""
 
-    __path__: list[str] = []
+    __path__ = ()
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -103,7 +103,7 @@ class _Empty(types.ModuleType):
 class _EmptyModules:
     """Finds `sglang` and its modules, as empty modules."""
 
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:  # noqa: ARG002  # of the protocol
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         chosen = name.partition(".")[0].startswith("sglang")
         return importlib.machinery.ModuleSpec(name, self, is_package=True) if chosen else None  # type: ignore[arg-type]
 
@@ -132,7 +132,7 @@ def by_slime() -> Trainer:
     keep = load_function(f"{HOOKS}.keep_group")
 
     def train(samples: list[Any]) -> tuple[list[bool], list[float]]:
-        data = itself._convert_samples_to_train_data(samples)  # noqa: SLF001  # slime's training calls it
+        data = itself._convert_samples_to_train_data(samples)  # slime's training calls it
         return [any(mask) for mask in data["loss_masks"]], data["rewards"]
 
     return Trainer(

@@ -1,8 +1,9 @@
-"""TRL in `parity.py`: the real `EmpoGRPOTrainer`, one optimizer step of a tiny model for each case, alone or by torchrun.
+"""TRL in `parity.py`: the real `EmpoGRPOTrainer`, one optimizer step of a tiny model for each case.
 
 The only method that is replaced is the one that samples: the completions of the cases, as token ids, stand in the place
 of the model's. What is compared is what TRL has after `_generate_and_score_completions`: the rewards of its table of
 completions, the mask and the advantages of the batch from which it computes the loss. TRL's groups have one size.
+torchrun starts this module in two processes.
 """
 
 import os
@@ -35,8 +36,8 @@ def byte_tokenizer() -> PreTrainedTokenizerFast:
     tokenizer.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        eos_token="<|end|>",
-        pad_token="<|pad|>",
+        eos_token="<|end|>",  # noqa: S106  # no password
+        pad_token="<|pad|>",  # noqa: S106
         padding_side="left",
         clean_up_tokenization_spaces=False,
     )

@@ -1,8 +1,9 @@
 """verl in `parity.py`: the real trainer of the mode `empo`, and a TransferQueue on Ray with the rows of each case.
 
-The steps are those of verl's training step from the sampling to the advantages. What is compared is read from the queue,
-where verl's update reads it: `rm_scores`, `response_mask` and `advantages` of each row. The rows of a dropped group have
-left the queue. No model is loaded, and nothing is updated: tests/empo_rl/trainers/verl says what stands in its place.
+The steps are those of verl's training step from the sampling to the advantages. What is compared is read from the
+queue, where verl's update reads it: `rm_scores`, `response_mask` and `advantages` of each row. The rows of a dropped
+group have left the queue. No model is loaded, and nothing is updated: tests/empo_rl/trainers/verl says what stands in
+its place.
 """
 
 from __future__ import annotations

@@ -8,6 +8,10 @@ The environment variable `EMPO_PROVIDER` holds the arguments of `EmpoProvider` a
 the statistics of the whole batch if groups have different sizes (slime #1414, #1918); `advantages` groups by
 `group_index`. A row that is not in the loss gets `remove_sample`, which empties its loss mask.
 
+slime divides the loss of an optimizer step by all of its rows, and with `--calculate-per-token-loss` it counts a
+removed row as one token. So `advantages` multiplies the advantages of each step, `global_batch_size` rows in turn, by
+rows / kept rows, or by (kept tokens + removed rows) / kept tokens. The loss then equals the loss of the kept rows.
+
 This module does not import slime: it reads the attributes of slime's `Sample`. It needs one training sample for each
 completion, so a custom generation that returns a list is refused. The rewards and the filter decide about one group at
 a time and change no state; `advantages` decides about the batch.
@@ -67,8 +71,13 @@ def keep_group(args: Any, samples: Sequence[Any], **_: Any) -> bool:  # noqa: AR
     return bool(_decide([list(samples)], training=False).keep[0])
 
 
-def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[float]]:  # noqa: ARG001  # slime passes it
+def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[float]]:
     """The rewards and the advantages of the batch, (N,) each, for `--custom-reward-post-process-path`.
+
+    Args:
+        args: the arguments of slime. Without `global_batch_size`, which slime always has, the advantages are those of
+            the provider, without the factor of each step.
+        samples: the samples of the batch, in the order in which slime divides them into steps.
 
     Raises:
         InputError: a sample has no `group_index`, or a group has only one completion.
@@ -86,7 +95,25 @@ def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[flo
         advantage[row] = float(decision.advantages[at])
         if not decision.loss_mask[at]:
             samples[row].remove_sample = True
+    if (size := getattr(args, "global_batch_size", None)) is not None:
+        per_token = bool(args.calculate_per_token_loss)
+        for start in range(0, len(samples), size):
+            factor = _step_factor(samples[start : start + size], per_token=per_token)
+            for row in range(start, min(start + size, len(samples))):
+                advantage[row] *= factor
     return rewards, advantage
+
+
+def _step_factor(samples: Sequence[Any], *, per_token: bool) -> float:
+    """What slime's denominator of a step is, divided by the kept rows or tokens; 1 if no row is kept."""
+    kept = [sample for sample in samples if not sample.remove_sample]
+    if not per_token:
+        return len(samples) / max(len(kept), 1)
+    masks = (getattr(sample, "loss_mask", None) for sample in kept)
+    tokens = sum(
+        sample.response_length if mask is None else sum(mask) for sample, mask in zip(kept, masks, strict=True)
+    )
+    return (tokens + len(samples) - len(kept)) / max(tokens, 1)
 
 
 def _decide(groups: Sequence[Sequence[Any]], *, training: bool) -> BatchDecision:

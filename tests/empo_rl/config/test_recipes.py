@@ -26,9 +26,11 @@ ROWS = {  # Tables 1 to 3, and section 4.1 for the 3B model
     "llama-1b": ("meta-llama/Llama-3.2-1B-Instruct", ["grpo", "empo"]),
     "llama-3b": ("meta-llama/Llama-3.2-3B-Instruct", ["grpo", "empo"]),
 }
+IN_VERL = ["math-1.5b-empo-verl"]  # the official verl run of a row whose other recipe is the TRL run
 CONTROLS = ["control-random", "control-self-certainty", "control-token-entropy", "control-ttrl"]
 REWARDS = {"empo": "empo", "grpo": "golden", "online-dpo": "golden"}
 TRL, VERL = "trl/recipes/Qwen2.5/rl/config", "verl-empo/recipe/empo/scripts/run_empo_qwen2.5_math_7b.sh"
+VERL_1_5B = VERL.replace("7b", "1.5b")
 OFFICIAL = [
     ("math-1.5b-empo", "training.epochs", 2, "trl/empo-1.5B-NM-COT-20K.sh:3"),
     ("math-1.5b-empo", "training.prompts_per_step", 7 * 16, "trl/empo-1.5B-NM-COT-20K.sh:1"),
@@ -52,6 +54,14 @@ OFFICIAL = [
     ("math-7b-empo", "rollout.temperature", 1.0, f"{VERL}:84"),
     ("math-7b-empo", "training.learning_rate", 5e-7, f"{VERL}:135"),
     ("math-7b-empo", "training.steps", 300 * 256 // 32, f"{VERL}:180"),
+    ("math-1.5b-empo-verl", "training.epsilon", 3e-4, f"{VERL_1_5B}:37"),
+    ("math-1.5b-empo-verl", "trl.epsilon_high", 4e-4, f"{VERL_1_5B}:38"),
+    ("math-1.5b-empo-verl", "training.ratio", "sequence", f"{VERL_1_5B}:49"),
+    ("math-1.5b-empo-verl", "training.prompts_per_step", 32, f"{VERL_1_5B}:59"),
+    ("math-1.5b-empo-verl", "rollout.num_generations", 16, f"{VERL_1_5B}:60"),
+    ("math-1.5b-empo-verl", "rollout.temperature", 1.0, f"{VERL_1_5B}:87"),
+    ("math-1.5b-empo-verl", "training.learning_rate", 5e-7, f"{VERL_1_5B}:138"),
+    ("math-1.5b-empo-verl", "training.steps", 192 * 256 // 32, f"{VERL_1_5B}:185"),
     ("math-1.5b-sft", "training.learning_rate", 2e-5, "trl/recipes/Qwen2.5/sft/config_demo.yaml:23"),
     ("math-1.5b-sft", "training.schedule", "cosine", "trl/recipes/Qwen2.5/sft/config_demo.yaml:27"),
     ("math-1.5b-sft", "sft.packing", True, "trl/recipes/Qwen2.5/sft/config_demo.yaml:28"),
@@ -72,7 +82,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "empo" / "recipes.md"
 def test_there_are_recipes_for_every_row_of_the_paper_four_controls_and_a_laptop():
     rows = [f"{row}-{method}" for row, (_, methods) in ROWS.items() for method in methods]
     assert len(rows) == 18
-    assert recipe_names() == sorted([*rows, *CONTROLS, "tiny"])
+    assert recipe_names() == sorted([*rows, *IN_VERL, *CONTROLS, "tiny"])
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -136,7 +146,7 @@ def code(cell):
 
 def test_the_page_lists_every_recipe_with_its_averages():
     rows = table("# Recipes")
-    named = {code(command).removeprefix("empo-train "): (paper, readme) for _, paper, readme, command, _, _ in rows}
+    named = {code(command).split()[-1]: (paper, readme) for _, paper, readme, command, _, _ in rows}
     assert sorted(named) == recipe_names()
     for recipe, (paper, readme) in named.items():
         numbers = set(re.findall(r"\d+\.\d+", f"{paper} {readme}"))
@@ -172,7 +182,6 @@ def test_the_page_names_every_official_file_that_a_header_names():
 @pytest.mark.parametrize(
     ("recipe", "changes"),
     [
-        ("math-7b-empo", "model=Qwen/Qwen2.5-Math-1.5B output_dir=runs/math-1.5b-verl training.steps=1536 check={}"),
         ("math-1.5b-empo", "model=Qwen/Qwen2.5-Math-7B output_dir=runs/math-7b-trl launch.strategy=fsdp2 check={}"),
     ],
 )
@@ -181,8 +190,9 @@ def test_the_other_result_of_a_row_is_one_command(recipe, changes):
     load_config(recipe, changes.split())
 
 
-def test_the_7b_run_samples_256_prompts_for_eight_steps_of_32_and_saves_between_samplings():
-    config = load_config("math-7b-empo")
+@pytest.mark.parametrize("recipe", ["math-7b-empo", "math-1.5b-empo-verl"])
+def test_a_verl_run_samples_256_prompts_for_eight_steps_of_32_and_saves_between_samplings(recipe):
+    config = load_config(recipe)
     rows = config.training.completions_per_pass * config.trl["steps_per_generation"] * config.launch.processes
     assert rows == 256 * config.rollout.num_generations
     assert config.training.save_every % (256 // config.training.prompts_per_step) == 0

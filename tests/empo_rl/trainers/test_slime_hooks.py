@@ -6,6 +6,7 @@ slime/rollout/sglang_rollout.py, slime/ray/rollout.py). slime is not in the pack
 
 import asyncio
 import json
+from argparse import Namespace
 from dataclasses import dataclass, field
 from enum import Enum
 from importlib.util import find_spec
@@ -83,6 +84,35 @@ def test_groups_of_different_sizes_in_any_order_are_normalised_each_for_itself()
             assert [rewards[row] for row in rows] == expected.rewards.tolist()
             assert [advantages[row] for row in rows] == pytest.approx(expected.advantages.tolist(), abs=1e-12)
             assert [mixed[row].remove_sample for row in rows] == (~expected.loss_mask).tolist()
+
+
+def loss_of(samples, advantages, *, per_token):
+    """slime's denominators: rows of a step, or tokens, with one token for a removed row (loss.py, `loss_function`)."""
+    rows = [(0 if sample.remove_sample else sample.response_length) for sample in samples]
+    if per_token:
+        weighted = sum(advantage * tokens for advantage, tokens in zip(advantages, rows, strict=True))
+        return weighted / sum(max(tokens, 1) for tokens in rows)
+    return sum(advantage for advantage, tokens in zip(advantages, rows, strict=True) if tokens) / len(rows)
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_the_loss_of_each_step_is_that_of_its_kept_rows(per_token, monkeypatch):
+    monkeypatch.setenv("EMPO_PROVIDER", json.dumps({**OPTIONS, "scale": "fixed"}))
+    samples = [*group(SPLIT, 0), *group(AGREED, 1), *group(SPLIT, 2), *group(AGREED, 3), *group(AGREED, 4)]
+    for number, sample in enumerate(samples):
+        sample.response_length = number + 1
+    args = Namespace(global_batch_size=8, calculate_per_token_loss=per_token)
+    plain = slime_hooks.advantages(None, samples)[1]
+    advantages = slime_hooks.advantages(args, samples)[1]
+    for start in (0, 8):  # the last four rows are no whole step, and slime drops them
+        step = slice(start, start + 8)
+        kept = [row for row in range(start, start + 8) if not samples[row].remove_sample]
+        assert len(kept) == 4
+        alone = loss_of([samples[row] for row in kept], [plain[row] for row in kept], per_token=per_token)
+        assert alone > 0
+        assert loss_of(samples[step], advantages[step], per_token=per_token) == pytest.approx(alone)
+        assert loss_of(samples[step], plain[step], per_token=per_token) < 0.99 * alone
+    assert advantages[16:] == [0.0] * 4  # nothing is kept
 
 
 def test_a_sample_without_group_a_fan_out_and_wrong_options_are_refused(monkeypatch):
