@@ -407,8 +407,8 @@ def parity(session: nox.Session) -> None:
     place = ready(session, project)
     apart = {"ray", "verl", *(["slime"] if "--slime" in arguments else [])}  # slime's own code imports Ray
     apart -= named_after("--without", arguments)
-    if only := named_after("--only", arguments):
-        apart &= only
+    only = named_after("--only", arguments)
+    apart = apart & only if only else apart
     if apart:
         python = executable(overlay(session, "verl", VERL), "python")
         arguments += [word for name in sorted(apart) for word in ("--python", f"{name}={python}")]
