@@ -46,6 +46,24 @@ class OutputPlace(OutputFile):
         return value if "://" in str(value) else super().convert(value, param, ctx)
 
 
+def entropy_gate_options(command: Any) -> Any:
+    """Add to a command the options of a decision by the entropy: `--fail-above` and `--min-samples`."""
+    command = click.option(
+        "--min-samples",
+        default=MIN_SAMPLES,
+        show_default=True,
+        type=click.IntRange(2),
+        metavar="N",
+        help="The fewest valid answers of a group that passes --fail-above.",
+    )(command)
+    return click.option(
+        "--fail-above",
+        type=FiniteNumber(0),
+        metavar="NATS",
+        help="A gate: a higher or unknown entropy fails, and a result that rests on too little.",
+    )(command)
+
+
 @click.command("estimate")
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.option(
@@ -65,20 +83,7 @@ class OutputPlace(OutputFile):
     metavar="SHARE",
     help="If the judge cannot decide a larger share of the compared pairs, the exit status is 1.",
 )
-@click.option(
-    "--fail-above",
-    type=FiniteNumber(0),
-    metavar="NATS",
-    help="A gate: a row fails if its entropy is higher, unknown, or rests on too little; see --fail-rate.",
-)
-@click.option(
-    "--min-samples",
-    default=MIN_SAMPLES,
-    show_default=True,
-    type=click.IntRange(2),
-    metavar="N",
-    help="With --fail-above: a row with fewer valid answers fails.",
-)
+@entropy_gate_options
 @click.option(
     "--fail-on",
     type=click.Choice(["warn", "defer", "block"]),

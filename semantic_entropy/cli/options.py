@@ -184,6 +184,7 @@ _SAMPLING_OPTIONS = (
     ),
     click.option("--samples", type=OutputFile(), help="The file that stores drawn responses, one JSON line each."),
 )
+SAMPLER_OPTIONS = _SAMPLING_OPTIONS[:2]  # --sampler and --sampler-option
 
 
 def sampling_options(command: _CommandT) -> _CommandT:

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from semantic_entropy.cli.estimate import entropy_gate_options
 from semantic_entropy.cli.options import (
+    SAMPLER_OPTIONS,
     FiniteNumber,
     cache_option,
     calibration_options,
@@ -16,7 +18,6 @@ from semantic_entropy.cli.options import (
     parse_options,
     scorer_arguments,
 )
-from semantic_entropy.decisions import MIN_SAMPLES
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
 from semantic_entropy.results import MAX_UNDECIDED
 
@@ -36,16 +37,9 @@ _OPTIONS = (
         type=click.Path(exists=True, dir_okay=False),
         help=f"The file with the bearer token of clients; default: the environment variable {TOKEN_VARIABLE}.",
     ),
-    click.option("--sampler", metavar="NAME", help="The sampler that draws further responses: openai, hf, vllm."),
-    click.option(
-        "--sampler-option",
-        "sampler_options",
-        multiple=True,
-        metavar="K=V",
-        help="An option of the sampler, as key=value; repeatable.",
-    ),
+    *SAMPLER_OPTIONS,
     click.option("-n", "n", default=10, show_default=True, type=_COUNT, help="Responses that the sampler draws."),
-    click.option("--fail-above", type=FiniteNumber(0), metavar="NATS", help="The highest entropy that is allowed."),
+    entropy_gate_options,
     click.option(
         "--fail-on",
         default="defer",
@@ -75,13 +69,6 @@ _OPTIONS = (
         show_default=True,
         type=click.Choice(["block", "allow"]),
         help="What a gateway is told if nothing could be measured.",
-    ),
-    click.option(
-        "--min-samples",
-        default=MIN_SAMPLES,
-        show_default=True,
-        type=click.IntRange(2),
-        help="The fewest valid answers of a decision by --fail-above; a guardrail asks the sampler for fewer choices.",
     ),
     click.option(
         "--compare",
