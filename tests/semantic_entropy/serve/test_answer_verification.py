@@ -27,7 +27,9 @@ def verified(server, body, **settings):
     return reply.json()
 
 
-@pytest.mark.parametrize(("threshold", "escalates"), [(0.7, False), (0.8, False), (0.81, True), (1.0, True), (1, True), (0, False)])
+@pytest.mark.parametrize(
+    ("threshold", "escalates"), [(0.7, False), (0.8, False), (0.81, True), (1.0, True), (1, True), (0, False)]
+)
 def test_the_confidence_is_the_share_of_samples_that_mean_the_same(threshold, escalates):
     with ChatServer(says("Paris", "It is Paris.", "paris", "Rome", "Paris")) as server:
         reply = verified(server, {**QUESTION, "threshold": threshold})
