@@ -24,22 +24,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shlex
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
-from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any
 
-import click
 import torch
 
-from empo_rl.cli import main as empo_train
-
-# Internal: the command `empo-eval` and the rows of a run have no public names.
-from empo_rl.evaluate.cli import main as empo_eval
+# Internal: the rows of a run have no public name.
 from empo_rl.files.metrics_file import read_metrics
 
 LEVELS = [(1, 20), (1, 100), (2, 20), (2, 50), (2, 100), (3, 100), (3, 1000)]
@@ -96,18 +93,25 @@ def write_rows(path: Path, rows: Sequence[dict[str, str]]) -> Path:
     return path
 
 
-def run(command: Any, *arguments: str, shown: bool = False) -> None:
-    """Run a command of the package in this process. What it prints goes to stderr, unless it is `shown`."""
-    name = {empo_train: "empo-train", empo_eval: "empo-eval"}[command]
-    print(f"$ {shlex.join([name, *arguments])}", file=sys.stderr, flush=True)
-    try:
-        with nullcontext() if shown else redirect_stdout(sys.stderr):
-            command.main(list(arguments), standalone_mode=False)
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # `empo-train` catches it, to end after a step
-        torch.set_num_threads(THREADS)
+def run(command: str, *arguments: str, shown: bool = False) -> None:
+    """Run a command of the package, in a process of its own, whose memory ends with it.
+
+    What it prints goes to stderr, unless it is `shown`. If it fails, this command ends with its exit status.
+    """
+    print(f"$ {shlex.join([command, *arguments])}", file=sys.stderr, flush=True)
+    program = f"import sys; from {COMMANDS[command]} import main; sys.argv[0] = {command!r}; main()"
+    environment = {**os.environ, **({} if torch.cuda.is_available() else {"OMP_NUM_THREADS": str(THREADS)})}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, *arguments], env=environment, stdout=None if shown else sys.stderr
+    )
+    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends after its step
+    status = process.wait()
+    signal.signal(signal.SIGINT, interrupted)
+    if status != 0:
+        sys.exit(status if status > 0 else 128 - status)
 
 
+COMMANDS = {"empo-train": "empo_rl.cli", "empo-eval": "empo_rl.evaluate.cli"}
 THREADS = 1
 PRECISION = "fp32"  # without a GPU
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}
@@ -117,7 +121,7 @@ def evaluate(model: str, data: Path, output: Path, label: str, samples: int = 0)
     """The numbers of `empo-eval` for these questions. A finished evaluation is not repeated."""
     if not (output / "results.json").exists():
         run(
-            empo_eval,
+            "empo-eval",
             *(model, "--data", str(data), "--output-dir", str(output)),
             *("--kind", "math", "--extract", "number", "--answer-column", "answer"),
             *("--system", SYSTEM, "--user", "{question}", "--max-tokens", str(TOKENS), "--label", label),
@@ -169,7 +173,7 @@ def train(model: str, arm: str, data: Path, directory: Path, steps: int, seed: i
     if not (output / "final" / "adapter_config.json").exists():
         file = directory / f"{arm}.yaml"
         file.write_text(json.dumps(config, indent=1), encoding="utf-8")  # JSON is YAML
-        run(empo_train, "run", str(file), "--resume")
+        run("empo-train", "run", str(file), "--resume")
     return output
 
 
@@ -211,7 +215,6 @@ def main() -> int:
     THREADS, PRECISION = options.threads, options.precision
     directory, steps, seed = options.directory.resolve(), options.steps, options.seed
     directory.mkdir(parents=True, exist_ok=True)
-    torch.set_num_threads(THREADS)
     level, shares = options.level, dict[int, float]()
     if level is None:
         level, shares = choose_level(options.model, directory / "difficulty", seed)
@@ -239,19 +242,15 @@ def main() -> int:
     if "random" in options.arms:
         pairs += [(f"random, step {steps}", f"{arm}, step {steps}") for arm in options.arms if arm != "random"]
     for before, after in pairs:
-        run(empo_eval, "--compare", str(evaluations[before]), str(evaluations[after]), shown=True)
+        run("empo-eval", "--compare", str(evaluations[before]), str(evaluations[after]), shown=True)
         print(flush=True)
     print(curve(directory, options.arms))
     for arm in options.arms:
         print(f"\nSamples of {arm}, step 1 and the last:\n", flush=True)
-        run(empo_train, "samples", str(directory / arm), "--step", "1", shown=True)
-        run(empo_train, "samples", str(directory / arm), shown=True)
+        run("empo-train", "samples", str(directory / arm), "--step", "1", shown=True)
+        run("empo-train", "samples", str(directory / arm), shown=True)
     return 0
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except click.ClickException as error:
-        error.show()
-        sys.exit(1)
+    sys.exit(main())

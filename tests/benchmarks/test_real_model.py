@@ -90,14 +90,14 @@ def test_a_killed_run_continues_from_its_checkpoint_and_reports_both_arms(model,
     command += ["--level", "0", "--steps", "4", "--held-out", "3"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""}
     choices = {"env": environment, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, **choices)
+    process = subprocess.Popen(command, **choices, start_new_session=True)
     checkpoint = tmp_path / "real" / "empo" / "checkpoint-2" / "trainer_state.json"
     try:
         while not checkpoint.exists():
             assert process.poll() is None, process.communicate()[1][-3000:]
             time.sleep(0.02)
     finally:
-        process.send_signal(signal.SIGKILL)
+        os.killpg(process.pid, signal.SIGKILL)  # the benchmark and the command that it runs
         process.communicate()
     before = (tmp_path / "real" / "eval-before" / "results.json").stat().st_mtime_ns
     done = subprocess.run(command, **choices, check=False)
