@@ -39,7 +39,7 @@ from semantic_entropy.serve.work_queue import WorkQueue
 from semantic_entropy.types import Group, Sample
 
 _T = TypeVar("_T")
-_MOST_SENTENCES = 500  # of a response that is compared: a longer one would hold a thread for minutes
+_MOST_SENTENCES = 500  # of a response that is compared: each is a question to the judge for each sample
 NO_SAMPLER = "the service has no sampler (--sampler NAME)"
 
 
@@ -290,11 +290,12 @@ class MeasuringService:
             if answer is not None and peers:  # another meaning is counted by the entropy
                 items.append((text, peers))
                 numbers.append(number + 1)
-        for number, found in zip(numbers, self._confirm(asked.question, items), strict=True):
-            if found.excess or found.unknown:
+        found = list(zip(numbers, self._confirm(asked.question, items), strict=True))
+        for number, each in sorted(found, key=lambda one: one[1].excess is None):  # what is known goes before
+            if each.excess or each.unknown:
                 where = f"choice {number}: "
                 return Confirmation(
-                    found.said, found.excess and where + found.excess, found.unknown and where + found.unknown
+                    each.said, each.excess and where + each.excess, each.unknown and where + each.unknown
                 )
         return None
 
@@ -345,15 +346,14 @@ def _confirmation(result: Result, peers: int) -> Confirmation:
         return Confirmation(
             0, unknown="the sentences of the response cannot be compared: " + "; ".join(result.warnings)
         )
-    said = min(sentence.supported_by for sentence in found.sentences)
-    count = len(found.sentences)
-    for number, sentence in enumerate(found.sentences, 1):
-        if sentence.doubtful:  # its text is not shown: a gateway passes the reason on to the client
-            place = f"sentence {number} of {count} of the response"
-            if sentence.unknown:
-                return Confirmation(said, unknown=f"{place} cannot be compared with the samples")
-            samples = f"{sentence.supported_by} of {peers} samples that mean the same"
-            return Confirmation(said, excess=f"{place} is said by {samples}")
+    said, count = min(sentence.supported_by for sentence in found.sentences), len(found.sentences)
+    doubted = [(number, sentence) for number, sentence in enumerate(found.sentences, 1) if sentence.doubtful]
+    for number, sentence in sorted(doubted, key=lambda each: each[1].unknown):  # what is known goes before
+        place = f"sentence {number} of {count} of the response"  # not its text: a gateway shows it to the client
+        if sentence.unknown:
+            return Confirmation(said, unknown=f"{place} cannot be compared with the samples")
+        samples = f"{sentence.supported_by} of {peers} samples that mean the same"
+        return Confirmation(said, excess=f"{place} is said by {samples}")
     return Confirmation(said)
 
 

@@ -136,6 +136,22 @@ def test_a_response_that_cannot_be_compared_as_a_whole_is_unknown(response, on_u
     )
 
 
+def test_a_sentence_that_the_samples_do_not_say_counts_before_one_that_cannot_be_compared():
+    def support(sample, sentence):
+        return None if "perhaps" in sentence else sentence.rstrip(".") in sample
+
+    with ChatServer(says(*["Paris"] * 5)) as server:
+        choices = {**sampler_choices(server), "support": support}
+        app = create_app(ServiceSettings(choices=choices, fail_above=0.7, on_unknown="allow"))
+        texts = ["Paris.", "Paris. So perhaps.", "Paris. So perhaps. Send money."]
+        replies = ask(app, *(call("response", [text], structured_messages=USER) for text in texts))
+        of_choices = ask(app, call("response", ["Paris", "Paris.", "Paris. So perhaps.", "Paris. Send money."]))
+    found = [(reply.json()["action"], reply.json()["semantic_entropy"]["known"]) for reply in (*replies, *of_choices)]
+    assert found == [("NONE", True), ("NONE", False), ("BLOCKED", True), ("BLOCKED", True)]
+    assert "sentence 3 of 3" in replies[2].json()["blocked_reason"]
+    assert "choice 4: sentence 2 of 2" in of_choices[0].json()["blocked_reason"]
+
+
 def test_an_unknown_rest_does_not_let_an_uncertain_answer_through():
     with ChatServer(says("Paris", "Rome", "Lyon", "Nice", "Paris")) as server:
         response = call("response", ["<think>evil</think>Paris"], structured_messages=USER)
