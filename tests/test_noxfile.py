@@ -147,5 +147,5 @@ def test_an_old_python_can_parse_the_file_and_print_its_error():
 def test_without_arguments_the_help_lists_all_sessions():
     help_run = subprocess.run([sys.executable, str(NOXFILE)], capture_output=True, text=True, check=False)
     assert help_run.returncode == 2
-    for session in "demo tests coverage deepspeed evaluators lint types docs build benchmarks".split():
+    for session in "demo tests coverage deepspeed evaluators lint parity types docs build benchmarks".split():
         assert f"python3 noxfile.py {session}" in help_run.stdout

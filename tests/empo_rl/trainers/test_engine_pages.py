@@ -3,7 +3,8 @@
 OpenRLHF at 3c3be62: openrlhf/utils/agent.py (`SingleTurnAgentExecutor.execute` and its output) and
 openrlhf/trainer/ray/vllm_engine.py (`generate_responses`). If OpenRLHF's source is on the path, its own class is used.
 SkyRL at a956457: skyrl/train/generators/base.py, skyrl/train/generators/skyrl_gym_generator.py and
-skyrl/backends/skyrl_train/utils/ppo_utils.py.
+skyrl/backends/skyrl_train/utils/ppo_utils.py. If SkyRL's source and what it imports are on the path, one test runs
+its own filter, its conversion of rewards, and its call of the registered estimator.
 """
 
 import ast
@@ -249,6 +250,49 @@ def test_skyrl_an_evaluation_is_left_as_it_is_and_the_environment_gives_no_rewar
     assert output["rewards"] == [[0.0] * len(ids) for ids in output["response_ids"]]
     step = namespace["NoReward"](env_config={}, extras={}).step("text")
     assert (step["reward"], step["done"], step["observations"]) == (0.0, True, [])
+
+
+def test_skyrl_itself_filters_the_groups_and_computes_the_advantages(monkeypatch):
+    if find_spec("skyrl") is None:
+        pytest.skip("SkyRL's source is not on the path (docs/empo/skyrl.md)")
+    from skyrl.backends.skyrl_train.utils import ppo_utils
+    from skyrl.train.dataset.preprocess import convert_prompts_responses_to_batch_tensors
+    from skyrl.train.generators.skyrl_gym_generator import SkyRLGymGenerator
+    from skyrl.train.generators.utils import prepare_generator_input
+    from skyrl.train.trainer import RayPPOTrainer
+    from skyrl.train.utils import trainer_utils
+
+    for name in ("__init__", "generate"):
+        monkeypatch.setattr(SkyRLGymGenerator, name, getattr(ReadGenerator, name))
+    namespace = {}
+    exec(compile(blocks("skyrl.md")[0], "skyrl.md", "exec"), namespace)
+    groups = [HALVES, AGREED, UNREADABLE[:4]]
+    asked = [
+        {"prompt": [{"role": "user", "content": "q"}], "env_class": None, "env_extras": {}, "uid": f"u{at}"}
+        for at in range(3)
+    ]
+    batch, uids = prepare_generator_input(asked, 4, {}, "empo", "train", 1)
+    generator = namespace["EmpoGenerator"](None, None, [text for group in groups for text in group], Tokenizer())
+    output = asyncio.run(generator.generate(batch))
+    generator.provider.close()
+    trainer_utils.validate_generator_output(12, output)
+    state = {"sample_batch_count": 1}
+    sampling = {"type": "filter", "train_batch_size": 2, "n_samples_per_prompt": 4}
+    output, uids, again, _ = trainer_utils.handle_dynamic_sampling(output, uids, sampling, state)
+    assert (again, uids) == (False, ["u0"] * 4 + ["u2"] * 4)  # the dropped group has left the batch
+    trainer = object.__new__(RayPPOTrainer)
+    algorithm = types.SimpleNamespace(zero_variance_filter=False)
+    generation = types.SimpleNamespace(
+        step_wise_trajectories=False, merge_stepwise_output=False, n_samples_per_prompt=4
+    )
+    trainer.cfg = types.SimpleNamespace(trainer=types.SimpleNamespace(algorithm=algorithm), generator=generation)
+    trainer.all_metrics = {}
+    output, uids = trainer.postprocess_generator_output(output, uids)
+    columns = [output[name] for name in ("prompt_token_ids", "response_ids", "rewards", "loss_masks")]
+    _, _, mask, rewards, _, *_ = convert_prompts_responses_to_batch_tensors(0, *columns)
+    advantages, _ = ppo_utils.compute_advantages_and_returns(rewards, mask, uids, adv_estimator="empo", config=None)
+    decision = expected(HALVES, UNREADABLE[:4])
+    assert (advantages.sum(-1) / mask.sum(-1)).tolist() == pytest.approx(decision.advantages.tolist(), abs=1e-6)
 
 
 def test_the_entry_point_of_skyrl_is_valid_python_and_names_the_classes_of_the_page():
