@@ -86,7 +86,7 @@ def main(arguments: Sequence[str] | None = None, engines: Sequence[Engine] = ENG
             for problem in (found.problems if found else [])[:10]:
                 print(f"  {problem}", file=sys.stderr)
     print(table(cases, rows, options.samples))
-    print(f"\n{'All are equal' if equal else 'NOT equal'}, to {TOLERANCE:g}.")
+    print(f"\n{f'All are equal, to {TOLERANCE:g}.' if equal else 'NOT equal, or not run.'}")
     return 0 if equal else 1
 
 
