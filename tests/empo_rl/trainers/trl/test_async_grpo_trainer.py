@@ -99,7 +99,9 @@ def test_what_the_worker_cannot_do_is_refused_before_it_starts(provider, kwargs,
         make_trainer(provider, **kwargs)
 
 
-def test_a_run_trains_on_full_steps_of_kept_groups(make_trainer, directory, tmp_path):
+def test_a_run_trains_on_full_steps_of_kept_groups_and_resumes_after_the_dropped_ones(
+    make_trainer, directory, tmp_path
+):
     with FakeVllm(make_chat_tokenizer(), MIXED) as server:
         options = {"num_train_epochs": 1, "save_strategy": "steps", "save_steps": 1}
         trainer = make_trainer(url=server.url, options=options)
@@ -131,6 +133,14 @@ def test_a_run_trains_on_full_steps_of_kept_groups(make_trainer, directory, tmp_
     assert len(steps) <= 2
     state = json.loads((tmp_path / f"run/checkpoint-{len(steps)}/rollout_state.json").read_text(encoding="utf-8"))
     assert state["prompt_index"] == next(number for number in range(100) if number not in done) > 1
+    # A resumed run starts at this prompt, and counts the prompts before it: an epoch more is at most 8 prompts more.
+    with FakeVllm(make_chat_tokenizer(), MIXED) as server:
+        resumed = make_trainer(url=server.url, options={"num_train_epochs": 2})
+        resumed.train(resume_from_checkpoint=str(tmp_path / f"run/checkpoint-{len(steps)}"))
+    assert server.asked[0] == ASKED[state["prompt_index"] % len(ASKED)]
+    assert resumed._groups_before_resume == state["prompt_index"]
+    assert resumed.state.global_step > len(steps)
+    assert len(resumed._trained_groups) + state["prompt_index"] >= 2 * len(ASKED)
     # the metrics
     assert steps[0]["empo/keep_fraction"] == pytest.approx(0.5, abs=0.2)
     assert steps[0]["empo/groups_judged"] >= 2
