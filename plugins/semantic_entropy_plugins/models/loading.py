@@ -122,6 +122,8 @@ def load_model(
     )
     tokenizer = load_tokenizer(checkpoint.folder, subject, as_saved=tokenizer_as_saved)
     model = _on_device(model, target, subject)
+    if target.type == "cpu" and precision != torch.float32:
+        _head_reads_whole_rows(model)
     longest, generation_config = context_window(tokenizer, model), getattr(model, "generation_config", None)
     if compile:
         model = torch.compile(model, dynamic=True)
@@ -256,6 +258,22 @@ def _on_device(model: Any, device: torch.device, subject: str) -> Any:
         raise errors.OptionError(
             f"{subject} cannot be moved to device={str(device)!r}. torch reports: {error}"
         ) from error
+
+
+def _head_reads_whole_rows(model: Any) -> None:
+    """Give the layer that computes the logits a contiguous input.
+
+    A model cuts the last positions out of its hidden states. For such a view, torch's CPU product in half precision
+    copies the weights of the layer for each row: for 26 rows and a vocabulary of 152,000 it took 7 GB and 41 s instead
+    of 0.07 s.
+    """
+    head = model.get_output_embeddings()
+    if head is not None:
+        head.register_forward_pre_hook(_contiguous_input)
+
+
+def _contiguous_input(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return (inputs[0].contiguous(), *inputs[1:])
 
 
 def _out_of_memory(subject: str, action: str) -> errors.EquivalenceError:

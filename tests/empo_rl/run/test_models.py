@@ -73,6 +73,16 @@ def test_the_revision_of_the_model_and_of_its_tokenizer_is_loaded_from_the_hub(t
     assert done.stdout.split() == ["48", "v2"], done.stderr[-2000:]
 
 
+def test_the_head_reads_whole_rows_in_bf16_on_a_cpu(tmp_path):
+    folder = [f"model={tiny_causal_lm(tmp_path / 'model')}", "device=cpu", "training.precision=bf16"]
+    model = models.load_model(load_config("tiny", folder))
+    seen = []
+    model.get_output_embeddings().register_forward_hook(lambda _, inputs, __: seen.append(inputs[0]))
+    model(input_ids=torch.ones(3, 5, dtype=torch.long), logits_to_keep=2).logits.sum().backward()
+    assert [tuple(states.shape[:2]) for states in seen] == [(3, 2)]
+    assert seen[0].is_contiguous()
+
+
 def test_attn_implementation_is_that_of_the_loaded_model(tmp_path):
     folder = f"model={tiny_causal_lm(tmp_path / 'model')}"
     assert models.load_model(load_config("tiny", [folder])).config._attn_implementation == "sdpa"
