@@ -40,20 +40,28 @@ def usable_cores() -> int:
 
 
 def default_workers(scorer: Scorer) -> int:
-    """Return the usable cores; 1 if a judge or the sampler of this scorer may load a model in each worker."""
+    """Return the usable cores; 1 if each worker would load a model."""
+    return 1 if loads_model(scorer) else usable_cores()
+
+
+def loads_model(scorer: Scorer) -> bool:
+    """Whether a judge of this scorer may load a model, or ask one, or a sampler does."""
     judges = [*scorer.components["equivalence"]]
     if scorer.similarity and scorer.similarity.judge:
         judges.append(scorer.similarity.judge)
     if scorer.long_answers and scorer.long_answers.chosen:
         judges.append(scorer.long_answers.chosen)
-    loads = any(not getattr(each, "cheap", False) and each.name not in _NO_MODEL for each in judges)
-    return 1 if loads or scorer.sampler or getattr(scorer.long_answers, "claims", None) else usable_cores()
+    if scorer.sampler or getattr(scorer.long_answers, "claims", None):
+        return True
+    return any(not getattr(each, "cheap", False) and each.name not in _NO_MODEL for each in judges)
 
 
-def score_alone(scorer: Scorer, tasks: Iterable[ShardTask]) -> Generator[ShardRecord, None, None]:
-    """Yield the records of shards that this process scores."""
+def score_alone(
+    scorer: Scorer, tasks: Iterable[ShardTask], on_rows: Callable[[int], object]
+) -> Generator[ShardRecord, None, None]:
+    """Yield the records of shards that this process scores. `on_rows` is called with newly finished rows."""
     for task in tasks:
-        yield score_shard(scorer, task)
+        yield score_shard(scorer, task, on_rows)
 
 
 def score_in_processes(

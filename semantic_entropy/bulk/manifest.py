@@ -1,14 +1,14 @@
 """The manifest of an output folder: what the run is, and which shards are finished.
 
     OUT/_manifest.json          choices, inputs, size of a shard; at the end, the record of each shard
-    OUT/part-00000-000012.parquet   the results of shard 12 of input 0
+    OUT/part-00000-000012.parquet   the results of shard 12 of input 0 (.jsonl: `one_file`)
     OUT/_bad.jsonl              the bad rows of all shards, written at the end
     OUT/_shards/                records of finished shards, until the manifest has them
     OUT/_responses/             the rows with the responses that `ray_generation` drew
     OUT/_work/                  shards that are not finished (in a bucket: a folder of this machine)
 
 A run continues if its choices are equal (`io.fingerprints`), and no input has changed. Inputs can be added. A shard
-whose file is gone is scored again.
+whose file is gone, or has another size than its record says, is scored again.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from semantic_entropy.bulk.shard_scoring import RECORDS, RESPONSES, WORK, ShardR
 from semantic_entropy.bulk.storage import Storage
 from semantic_entropy.errors import InputError
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
+from semantic_entropy.io.readers.parquet_folder import MANIFEST
+from semantic_entropy.plain_text import to_json_line
 
-MANIFEST = "_manifest.json"
 BAD_ROWS = "_bad.jsonl"
 _FORMAT = 1  # of the manifest
 _REMOVING = b'{"semantic_entropy_bulk": 1, "removing": true}'  # the manifest while --overwrite removes an earlier run
@@ -50,14 +51,20 @@ class Manifest:
         runs: the choices of the run.
         inputs: the files of the input. The place of a file is a part of the names of its shards.
         shard_mb: megabytes of input in a shard.
+        suffix: the suffix of the files with results.
         records: the records of finished shards by name.
     """
 
     def __init__(
-        self, storage: Storage, runs: Sequence[RunChoices], inputs: Sequence[BulkInput], shard_mb: float
+        self,
+        storage: Storage,
+        runs: Sequence[RunChoices],
+        inputs: Sequence[BulkInput],
+        shard_mb: float,
+        suffix: str = ".parquet",
     ) -> None:
         self.storage, self.runs, self.shard_mb = storage, list(runs), shard_mb
-        self.inputs = list(inputs)
+        self.inputs, self.suffix = list(inputs), suffix
         self.records: dict[str, ShardRecord] = {}
 
     @classmethod
@@ -70,6 +77,7 @@ class Manifest:
         *,
         default_mb: float,
         overwrite: bool,
+        suffix: str = ".parquet",
     ) -> Manifest:
         """Return the manifest of a new run, or that of an earlier run that this run continues.
 
@@ -79,7 +87,7 @@ class Manifest:
         """
         content = storage.read(MANIFEST)
         if content is None or overwrite or content == _REMOVING:
-            others = [name for name in storage.names() if not name.endswith(".lock")]
+            others = [name for name in storage.sizes() if not name.endswith(".lock")]
             if content is None and others:
                 raise InputError(
                     f"{storage.root} is not the output of a run: it holds {others[0]} and no {MANIFEST}. Choose a new "
@@ -88,10 +96,11 @@ class Manifest:
             if others:
                 storage.write(MANIFEST, _REMOVING)  # a run after a kill removes the rest
             _clear(storage, others)
-            made = cls(storage, runs, inputs, shard_mb or default_mb)
+            made = cls(storage, runs, inputs, shard_mb or default_mb, suffix)
             made.save(finished=False)
             return made
         found = cls._read(storage, content)
+        found.suffix = suffix
         for then in found.runs:
             check_choices(storage.root, then, runs)
         if shard_mb is not None and shard_mb != found.shard_mb:
@@ -138,9 +147,9 @@ class Manifest:
     def load_records(self) -> None:
         """Read the records that the manifest does not have: the earlier run was killed, or a shard was retried.
 
-        The record of a shard whose file is gone is left out.
+        The record of a shard whose file is gone is left out. A file with another size than its record says is removed.
         """
-        for name in self.storage.names(RECORDS):
+        for name in self.storage.sizes(RECORDS):
             if name.endswith(".json"):
                 content = self.storage.read(f"{RECORDS}/{name}")
                 try:
@@ -150,8 +159,18 @@ class Manifest:
                     sys.stderr.write(f"{path} cannot be read ({error}): its shard is counted again\n")
                     continue
                 self.records[record.name] = record
-        there = set(self.storage.names())
-        self.records = {name: record for name, record in self.records.items() if f"{name}.parquet" in there}
+        sizes = self.storage.sizes()
+        for name, record in list(self.records.items()):
+            file = f"{name}{self.suffix}"
+            if file not in sizes:
+                del self.records[name]
+            elif record.size and sizes[file] != record.size:
+                sys.stderr.write(
+                    f"{self.storage.root}/{file} is damaged: it has {sizes[file]:,} bytes, and its record says "
+                    f"{record.size:,}. It is removed, and its rows are measured again\n"
+                )
+                self.storage.remove(file)
+                del self.records[name]
 
     @functools.cached_property
     def shards(self) -> tuple[Shard, ...]:
@@ -173,6 +192,7 @@ class Manifest:
         values = {
             "semantic_entropy_bulk": _FORMAT,
             "finished": finished,
+            "planned_shards": len(self.shards),
             "runs": self.runs,
             "shard_mb": self.shard_mb,
             "rows": sum(each["rows"] for each in shards),
@@ -184,9 +204,9 @@ class Manifest:
         }
         self.storage.write(MANIFEST, json.dumps(values, indent=1).encode())
 
-    def finish(self) -> bool:
-        """Write the manifest with all records and the report of bad rows. Return whether there are bad rows."""
-        bad = b"".join(self._bad_rows())
+    def finish(self) -> None:
+        """Write the manifest with all records, and the report of bad rows."""
+        bad = b"".join(f"{line}\n".encode() for line in self.bad_rows())
         if bad:
             self.storage.write(BAD_ROWS, bad)
         else:
@@ -198,25 +218,22 @@ class Manifest:
             self.storage.remove(RECORDS)
         self.storage.remove(WORK)
         shutil.rmtree(work_folder(self.storage), ignore_errors=True)  # of a bucket: a folder of this machine
-        return bool(bad)
 
     def _described(self, shard: Shard) -> dict[str, Any]:
         section, record = shard.section, self.records[shard.name]
-        place = {"file": f"{shard.name}.parquet", "input": section.source.name}
+        place = {"file": f"{shard.name}{self.suffix}", "input": section.source.name}
         return {**place, "start": section.start, "stop": section.stop, **record.to_json()}
 
-    def _bad_rows(self) -> Iterator[bytes]:
-        """Yield the bad rows of all shards, with the input and the line or row number in it."""
+    def bad_rows(self, *, with_input: bool = True) -> Iterator[str]:
+        """Yield the bad rows of all shards as JSON, with the input (if wanted) and the line or row number in it."""
         for shard, before in self._with_lines():
             if not self.records[shard.name].rejected:
                 continue
             content = self.storage.read(f"{RECORDS}/{shard.name}.bad.jsonl") or b""
             for line in content.splitlines():
                 values = json.loads(line)
-                key = "row_number" if shard.section.is_parquet else "line"
-                mark = next(iter(values))
-                place = {mark: True, "input": shard.section.source.name, key: values[key] + before}
-                yield json.dumps({**values, **place}, ensure_ascii=False).encode() + b"\n"
+                values["row_number" if shard.section.is_parquet else "line"] += before
+                yield to_json_line({**values, "input": shard.section.source.name} if with_input else values)
 
     def _with_lines(self) -> Iterator[tuple[Shard, int]]:
         """Yield each finished shard, and the number of lines, or rows, of its input before it."""
@@ -249,7 +266,7 @@ def _counts(values: dict[str, Any]) -> dict[str, Any]:
 def _clear(storage: Storage, names: Sequence[str]) -> None:
     """Remove what an earlier run wrote, and nothing else."""
     for name in names:
-        if name == BAD_ROWS or (name.startswith("part-") and name.endswith(".parquet")):
+        if name == BAD_ROWS or (name.startswith("part-") and name.endswith((".parquet", ".jsonl"))):
             storage.remove(name)
     storage.remove(RECORDS)
     storage.remove(WORK)

@@ -51,6 +51,11 @@ class ShardScorer:
         self._opened = open_scorer()
         self._scorer = self._opened.__enter__()
 
+    def __del__(self) -> None:
+        """Close the judges and the cache. Ray Data drops this object when the actor ends."""
+        if hasattr(self, "_scorer"):
+            self._opened.__exit__(None, None, None)
+
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the pickled record, or the pickled error, of each shard in the batch."""
         outcomes = []

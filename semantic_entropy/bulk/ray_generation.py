@@ -1,11 +1,13 @@
 """Draw responses to questions with `ray.data.llm`, before the shards are scored.
 
-    questions of a shard, n times each -> processor of ray.data.llm -> OUT/_responses/NAME.jsonl -> scored like any rows
+    questions of all shards, n times each -> processor of ray.data.llm -> OUT/_responses/NAME.jsonl -> scored
 
-The processor is a pool of vLLM engines on GPUs, or, with a URL, of clients of an OpenAI-compatible endpoint. A shard is
-drawn at once and stored before the next one: a run that was killed draws at most one shard again. The engines start for
-each shard, so a shard should hold work for many minutes (`--shard-mb`). All responses of a shard are in the memory of
-the command. Rows that have responses are not drawn.
+The processor is a pool of vLLM engines on GPUs, or, with a URL, of clients of an OpenAI-compatible endpoint. It starts
+once for all shards. The responses of a shard are stored when all of them are there: a run that was killed draws the
+shards in flight again. Their responses are in the memory of the command. Rows that have responses are not drawn.
+
+A drawn row gets the responses, and in the field `finish_reasons` why each of them ended ("length": it was cut off). An
+endpoint says it; vLLM's stage does not, so a response with `max_tokens` tokens counts as cut off.
 
 Not supported: log-probabilities, conversations, `n="auto"`, and retrying a row whose request failed: the shard fails.
 """
@@ -16,25 +18,29 @@ import contextlib
 import dataclasses
 import io
 import os
+import pickle
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from semantic_entropy.bulk.manifest import Shard
 from semantic_entropy.bulk.ray_engine import connect, reason_of
 from semantic_entropy.bulk.sections import options_of, section_file, write_section
-from semantic_entropy.bulk.shard_scoring import responses_file, work_folder
-from semantic_entropy.bulk.storage import Storage
+from semantic_entropy.bulk.shard_scoring import FINISH_REASONS, responses_file, work_folder
+from semantic_entropy.bulk.storage import Storage, open_storage
 from semantic_entropy.errors import InputError, MissingDependencyError, SemanticEntropyError, install_command, nearest
 from semantic_entropy.files import remove
 from semantic_entropy.io import InputOptions, open_reader
 from semantic_entropy.io.rows import InputRow, json_fields
-from semantic_entropy.plain_text import to_json_line
-from semantic_entropy.tables import FieldNames
+from semantic_entropy.plain_text import plural, to_json_line
+from semantic_entropy.progress import progress_bar
+from semantic_entropy.tables import FieldNames, free_name
 
 NAME = "ray-llm"
 """The name that `--sampler` gives this way of drawing."""
+Drawn = dict[tuple[int, int], tuple[str, str]]
+"""The (text, finish reason) of the responses of a shard, by the place of the row and the number of the response."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,7 @@ class Generation:
         engines: the vLLM engines, or the clients of the endpoint.
         batch: prompts in a batch.
         tensor_parallel: GPUs of a vLLM engine.
+        api_key: the key of the endpoint; None: the environment variable OPENAI_API_KEY; empty: none is sent.
     """
 
     model: str
@@ -62,6 +69,7 @@ class Generation:
     engines: int = 1
     batch: int = 64
     tensor_parallel: int = 1
+    api_key: str | None = field(default=None, repr=False)
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any], n: int | str) -> Generation:
@@ -70,7 +78,7 @@ class Generation:
         Raises:
             InputError: an option is unknown, or the model is missing.
         """
-        known = [field.name for field in dataclasses.fields(cls) if field.name != "n"]
+        known = [each.name for each in dataclasses.fields(cls) if each.name != "n"]
         if unknown := [name for name in options if name not in known]:
             hint = nearest(unknown[0], known)
             raise InputError(f"{NAME} has no option {unknown[0]!r}.{hint} It has {', '.join(known)}")
@@ -82,13 +90,33 @@ class Generation:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What can change a response, for the fingerprint of the run."""
-        speed = ("engines", "batch", "tensor_parallel")
-        return {f"drawn with {name}": value for name, value in dataclasses.asdict(self).items() if name not in speed}
+        """What can change a response, for the fingerprint of the run. The address of a server is no such choice."""
+        names = ("model", "n", "temperature", "max_tokens", "seed")
+        return {f"drawn with {name}": getattr(self, name) for name in names}
+
+    @property
+    def headers(self) -> dict[str, str] | None:
+        """The header with the key, for requests to the endpoint; None: there is no key."""
+        key = self._key
+        return {"Authorization": f"Bearer {key}"} if key else None
+
+    def redacted(self, text: str) -> str:
+        """Return the text without the key."""
+        return text.replace(self._key, "***") if self._key else text
+
+    @property
+    def _key(self) -> str:
+        return os.environ.get("OPENAI_API_KEY", "") if self.api_key is None else self.api_key
 
 
 def draw_shards(
-    storage: Storage, shards: Iterable[Shard], names: FieldNames, options: InputOptions, generation: Generation
+    storage: Storage,
+    shards: Iterable[Shard],
+    names: FieldNames,
+    options: InputOptions,
+    generation: Generation,
+    *,
+    progress: bool = False,
 ) -> None:
     """Draw and store the responses of the shards that have none.
 
@@ -96,31 +124,65 @@ def draw_shards(
         MissingDependencyError: Ray, or what `ray.data.llm` needs, is not installed.
         SemanticEntropyError: the engine or the endpoint failed. The shards that were drawn before stay.
     """
+    waiting = {shard.name: shard for shard in shards if not storage.exists(responses_file(shard.name))}
+    if not waiting:
+        return
     ray = connect()
-    processor: Any = None
-    for shard in shards:
-        if storage.exists(responses_file(shard.name)):
-            continue
-        processor = processor or _processor(generation)
-        rows = list(_rows(storage, shard, names, options))
+    questions = ray.data.from_items(
+        [{"task": pickle.dumps(shard)} for shard in waiting.values()], override_num_blocks=min(len(waiting), 10_000)
+    ).flat_map(_Questions(storage.root, names, options, generation.n))
+    found: dict[str, Drawn] = {}
+    try:
+        with progress_bar("responses", None, progress) as advance:
+            for reply in _processor(generation)(questions).iter_rows():
+                drawn = found.setdefault(reply["shard"], {})
+                drawn[reply["row"], reply["sample"]] = reply["text"], reply["finish_reason"]
+                advance(1)
+                if len(drawn) == reply["of_shard"]:
+                    shard = waiting.pop(reply["shard"])
+                    _store(storage, shard, found.pop(shard.name), names, options, generation.n)
+    except (ray.exceptions.RayError, OSError) as error:
+        first = next(iter(waiting.values()))
+        raise SemanticEntropyError(
+            f"shard {first.name} ({first.section}): {generation.model} gave no responses: "
+            f"{generation.redacted(reason_of(error))}. {plural(len(waiting), 'shard')} without responses; those of the "
+            "others stay: run the same command again to continue"
+        ) from error
+    for shard in waiting.values():  # no row of theirs needs responses
+        assert shard.name not in found
+        _store(storage, shard, {}, names, options, generation.n)
+
+
+@dataclass(frozen=True)
+class _Questions:
+    """Reads the questions of a shard, each as often as it is asked. It runs in a task of Ray."""
+
+    output: str
+    names: FieldNames
+    options: InputOptions
+    n: int
+
+    def __call__(self, row: dict[str, Any]) -> list[dict[str, Any]]:
+        shard: Shard = pickle.loads(row["task"])  # noqa: S301  # `draw_shards` wrote it
+        rows = _rows(open_storage(self.output), shard, self.names, self.options)
         prompts = [
-            {"row": place, "sample": sample, "question": names.question_in(row.fields or {})[1]}
-            for place, row in enumerate(rows)
-            if row.needs_responses(names)
-            for sample in range(generation.n)
+            {
+                "shard": shard.name,
+                "row": place,
+                "sample": sample,
+                "question": self.names.question_in(each.fields or {})[1],
+            }
+            for place, each in enumerate(rows)
+            if each.needs_responses(self.names)
+            for sample in range(self.n)
         ]
-        found: dict[tuple[int, int], str] = {}
-        try:
-            replies = processor(ray.data.from_items(prompts)).iter_rows() if prompts else ()
-            for reply in replies:
-                found[reply["row"], reply["sample"]] = reply["text"]
-        except (ray.exceptions.RayError, OSError) as error:
-            raise SemanticEntropyError(
-                f"shard {shard.name} ({shard.section}): {generation.model} gave no responses: {reason_of(error)}. The "
-                "shards that were drawn before stay: run the same command again to continue"
-            ) from error
-        lines = (_line(row, place, found, names, generation.n) for place, row in enumerate(rows))
-        storage.write(responses_file(shard.name), "".join(f"{line}\n" for line in lines).encode())
+        return [{**prompt, "of_shard": len(prompts)} for prompt in prompts]
+
+
+def _store(storage: Storage, shard: Shard, drawn: Drawn, names: FieldNames, options: InputOptions, n: int) -> None:
+    rows = _rows(storage, shard, names, options)
+    lines = (_line(row, place, drawn, names, n) for place, row in enumerate(rows))
+    storage.write(responses_file(shard.name), "".join(f"{line}\n" for line in lines).encode())
 
 
 def _rows(storage: Storage, shard: Shard, names: FieldNames, options: InputOptions) -> Iterator[InputRow]:
@@ -133,11 +195,14 @@ def _rows(storage: Storage, shard: Shard, names: FieldNames, options: InputOptio
     remove(source)
 
 
-def _line(row: InputRow, place: int, found: Mapping[tuple[int, int], str], names: FieldNames, n: int) -> str:
+def _line(row: InputRow, place: int, found: Drawn, names: FieldNames, n: int) -> str:
     """Return the row with its responses. A row that is no JSON object stays as it is: it is a bad row."""
     if row.fields is None:
         return row.text
-    drawn = {names.responses: [found[place, sample] for sample in range(n)]} if (place, 0) in found else {}
+    if (place, 0) not in found:
+        return to_json_line(json_fields(row.fields))
+    texts, reasons = zip(*(found[place, sample] for sample in range(n)), strict=True)
+    drawn = {names.responses: list(texts), free_name(FINISH_REASONS, row.fields): list(reasons)}
     return to_json_line(json_fields({**row.fields, **drawn}))
 
 
@@ -149,10 +214,9 @@ def _processor(generation: Generation) -> Any:
         command = install_command(missing) if generation.url else f"pip install {missing}"
         raise MissingDependencyError(f"{NAME} needs {missing} ({error}): {command}") from error
     if generation.url:
-        key = os.environ.get("OPENAI_API_KEY")
         config = HttpRequestProcessorConfig(
             url=f"{generation.url.rstrip('/')}/chat/completions",
-            headers={"Authorization": f"Bearer {key}"} if key else None,
+            headers=generation.headers,
             max_retries=5,
             concurrency=generation.engines,
             batch_size=generation.batch,
@@ -164,7 +228,7 @@ def _processor(generation: Generation) -> Any:
         concurrency=generation.engines,
         batch_size=generation.batch,
     )
-    return build_processor(config, preprocess=_Prompt(generation), postprocess=_reply_of_engine)
+    return build_processor(config, preprocess=_Prompt(generation), postprocess=_ReplyOfEngine(generation.max_tokens))
 
 
 @dataclass(frozen=True)
@@ -197,12 +261,20 @@ def _reply_of_endpoint(row: dict[str, Any]) -> dict[str, Any]:
     choices = row["http_response"].get("choices")
     if not choices:
         raise ValueError(f"the endpoint sent no choices: {str(row['http_response'])[:200]}")
-    return _reply(row, choices[0]["message"]["content"])
+    return _reply(row, choices[0]["message"]["content"], choices[0].get("finish_reason"))
 
 
-def _reply_of_engine(row: dict[str, Any]) -> dict[str, Any]:
-    return _reply(row, row["generated_text"])
+@dataclass(frozen=True)
+class _ReplyOfEngine:
+    """Reads the output of a vLLM engine."""
+
+    max_tokens: int
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        is_cut_off = row["num_generated_tokens"] >= self.max_tokens
+        return _reply(row, row["generated_text"], "length" if is_cut_off else "stop")
 
 
-def _reply(row: dict[str, Any], text: str | None) -> dict[str, Any]:
-    return {"row": row["row"], "sample": row["sample"], "text": text or ""}
+def _reply(row: dict[str, Any], text: str | None, finish_reason: str | None) -> dict[str, Any]:
+    kept = {name: row[name] for name in ("shard", "of_shard", "row", "sample")}
+    return {**kept, "text": text or "", "finish_reason": finish_reason or ""}

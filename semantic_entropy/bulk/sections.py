@@ -10,12 +10,13 @@ Not supported: formats that cannot be cut (CSV, JSON arrays, logs of inspect_ai)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy.bulk.storage import find_files, local_path, open_binary
+from semantic_entropy.bulk.storage import find_files, is_url, local_path, open_binary, other_suffixes
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import link_target
 from semantic_entropy.io import InputOptions, format_of
@@ -24,6 +25,7 @@ from semantic_entropy.plain_text import plural
 SHARD_MB = 4.0
 """Megabytes of input in a shard: 30,000 groups of five short answers, which one core measures in about ten seconds."""
 _SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".pq")
+_NAMES = ", ".join(_SUFFIXES)
 _LINE_FORMATS = ("jsonl", "openai", "lm-eval")
 
 
@@ -70,6 +72,11 @@ class Section:
         return f"{self.source.name}, {unit} {self.start:,} to {self.stop:,}"
 
 
+def is_bulk_input(name: str) -> bool:
+    """Whether an input is a folder, a pattern or a URL: it can mean many files."""
+    return is_url(name) or Path(name).is_dir() or (not Path(name).exists() and any(mark in name for mark in "*?["))
+
+
 def find_inputs(names: Sequence[str], options: InputOptions) -> list[BulkInput]:
     """Return the files that paths, folders, patterns and URLs mean, without repetition.
 
@@ -85,7 +92,7 @@ def find_inputs(names: Sequence[str], options: InputOptions) -> list[BulkInput]:
     for name in names:
         files = list(find_files(name, _SUFFIXES))
         if not files:
-            raise InputError(f"{name}: no such file, and no folder with files {', '.join(_SUFFIXES)} in it")
+            raise InputError(f"{name}: no such file, and no folder with files {_NAMES} in it")
         for path, size, version in files:
             found.setdefault(path, BulkInput(path, size, version, options.format or _format_of(path, size)))
     for each in found.values():
@@ -95,6 +102,15 @@ def find_inputs(names: Sequence[str], options: InputOptions) -> list[BulkInput]:
                 "to one file (-o results.jsonl) instead of a folder"
             )
     return list(found.values())
+
+
+def unread_files(names: Sequence[str]) -> str:
+    """Return which files of the input folders are not read, because of their suffix; empty: all are read."""
+    found = sum((other_suffixes(name, _SUFFIXES) for name in names), Counter[str]())
+    if not found:
+        return ""
+    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.most_common())
+    return f"{plural(found.total(), 'file')} in the input not read ({kinds}): of a folder, {_NAMES} are read"
 
 
 def check_apart(names: Sequence[str], inputs: Sequence[BulkInput], output: str) -> None:
@@ -230,6 +246,8 @@ def _format_of(name: str, size: int) -> str:
     """Return the format of a file, from its suffix and its first line."""
     if name.lower().endswith((".parquet", ".pq")):
         return "parquet"
+    if local_path(name) is not None:
+        return format_of(str(local_path(name)))
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:  # the first line, with the name that the messages need

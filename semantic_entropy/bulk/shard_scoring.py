@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import io
 import json
 import os
+import sys
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +30,21 @@ from semantic_entropy.bulk.storage import Storage, open_storage
 from semantic_entropy.decisions import RowGate
 from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.files import remove
-from semantic_entropy.io import FileRun, InputOptions
+from semantic_entropy.io import FileRun, InputOptions, check_row
+from semantic_entropy.io.jsonl import JsonlReader
+from semantic_entropy.io.readers.input_file import InputFile
+from semantic_entropy.io.rows import RowReader
 from semantic_entropy.scorer import Scorer
-from semantic_entropy.tables import FieldNames
+from semantic_entropy.tables import FieldNames, free_name
+from semantic_entropy.types import Group
 
 BATCH_SIZE = 128
 """Groups in one pipeline run: some hundred pairs, which fill a batch of a model."""
 RECORDS = "_shards"
 RESPONSES = "_responses"
 WORK = "_work"
+FINISH_REASONS = "finish_reasons"
+"""The field of a drawn row that says why each of its responses ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class ShardTask:
         gate: makes the gate of the run; None: there is none.
         gate_key: a text that changes with the rule of the gate.
         is_drawn: whether the rows, with drawn responses, are in `responses_file`.
+        suffix: the suffix of the file with the results: ".parquet", or ".jsonl" for shards that become one file.
+        counted: the responses, cut-off and empty ones that earlier runs counted in this shard.
     """
 
     name: str
@@ -66,11 +76,13 @@ class ShardTask:
     gate: Callable[[], RowGate] | None = None
     gate_key: str = ""
     is_drawn: bool = False
+    suffix: str = ".parquet"
+    counted: tuple[int, int, int] = (0, 0, 0)
 
     @property
     def file(self) -> str:
         """The name of the file with the results."""
-        return f"{self.name}.parquet"
+        return f"{self.name}{self.suffix}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +94,7 @@ class ShardRecord:
         lines: the lines, or rows, of the section, with blank ones and bad rows.
         rows: the rows with a result.
         measured: those that the last run measured.
+        size: bytes of the file with the results; 0: not known.
         gate_key: the rule of the gate that counted `gate_rows` and `gate_failed`; empty: no gate did.
         gate_first: the first failed rows: (number in the section, reason).
         notes: lines for the user, such as the field that was taken as the question.
@@ -91,6 +104,7 @@ class ShardRecord:
     lines: int
     rows: int
     measured: int = 0
+    size: int = 0
     rejected: int = 0
     retryable: int = 0
     pairs: int = 0
@@ -118,31 +132,13 @@ class ShardRecord:
         return cls(**{**values, "gate_first": first})
 
 
-class _ShardRun(FileRun):
-    """A run over the rows of a shard. Its chunks do not depend on the speed of the machine."""
-
-    def __init__(self, scorer: Scorer, task: ShardTask, source: Path, output: Path) -> None:
-        options = InputOptions("jsonl") if task.is_drawn else options_of(task.section, task.options)
-        gate = task.gate() if task.gate else None
-        super().__init__(
-            scorer,
-            str(source),
-            str(output),
-            names=task.names,
-            overwrite=False,
-            strict=task.strict,
-            options=options,
-            gate=gate,
-        )
-        self._size = task.batch_size
-
-    def _end_chunk(self) -> None:
-        chunk, self._chunk = self._chunk, []
-        self._measure_chunk(chunk)
-
-
-def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
+def score_shard(scorer: Scorer, task: ShardTask, on_rows: Callable[[int], object] | None = None) -> ShardRecord:
     """Score a shard, publish it, and return its record.
+
+    Args:
+        scorer: the scorer.
+        task: the shard.
+        on_rows: called with the number of newly finished rows.
 
     Raises:
         InputError: the rows cannot be read; with `strict`, a row is bad.
@@ -160,12 +156,24 @@ def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
     notes = io.StringIO()
     try:
         lines = _write_drawn(storage, task.name, source) if task.is_drawn else write_section(task.section, source)
-        storage.fetch(task.file, output)  # a shard that is retried, or counted with another gate, keeps its results
+        is_kept = storage.fetch(task.file, output)  # a shard that is retried, or counted with another gate
         if getattr(scorer.cache, "path", None) is None:
             scorer.cache.clear()
         with contextlib.redirect_stderr(notes):
-            run = _ShardRun(scorer, task, source, output)
-            summary = run.execute(progress=False)
+            if is_kept:
+                _remove_damaged(storage, task, output)
+            run = FileRun(
+                scorer,
+                functools.partial(_drawn_reader, source) if task.is_drawn else str(source),
+                str(output),
+                names=task.names,
+                overwrite=False,
+                strict=task.strict,
+                options=options_of(task.section, task.options),
+                gate=task.gate() if task.gate else None,
+                chunk_rows=task.batch_size,
+            )
+            summary = run.execute(progress=False, on_rows=on_rows)
     except InputError as error:
         raise InputError(_with_place(str(error), source, task.section)) from error
     except SemanticEntropyError as error:
@@ -173,18 +181,20 @@ def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
     said = [line for line in notes.getvalue().splitlines() if not line.startswith((str(source), "... and more bad"))]
     said += [line for line in (*summary.warning.splitlines(), *summary.hint.splitlines()) if line]
     gate = summary.gate
+    responses, cut_off, empty = task.counted
     record = ShardRecord(
         name=task.name,
         lines=lines,
         rows=summary.rows + summary.skipped,
         measured=summary.rows,
+        size=output.stat().st_size,
         rejected=summary.rejected,
         retryable=summary.retryable,
         pairs=summary.pairs,
         undecided=summary.undecided,
-        responses=summary.responses,
-        cut_off=summary.cut_off,
-        empty=summary.empty,
+        responses=summary.responses + responses,
+        cut_off=summary.cut_off + cut_off,
+        empty=summary.empty + empty,
         seconds=round(summary.seconds, 3),
         gate_key=task.gate_key,
         gate_rows=gate.rows if gate else 0,
@@ -202,6 +212,19 @@ def score_shard(scorer: Scorer, task: ShardTask) -> ShardRecord:
     return record
 
 
+def _remove_damaged(storage: Storage, task: ShardTask, output: Path) -> None:
+    """Remove the copy of an earlier result that cannot be read, so that its rows are measured again."""
+    if task.suffix != ".parquet":
+        return
+    from semantic_entropy.tables.arrow import pa, pq
+
+    try:
+        pq.read_metadata(output)
+    except (pa.ArrowException, OSError) as error:
+        sys.stderr.write(f"{storage.root}/{task.file} is damaged ({error}): its rows are measured again\n")
+        remove(output)
+
+
 def responses_file(name: str) -> str:
     """Return the name of the file with the rows of a shard and their drawn responses."""
     return f"{RESPONSES}/{name}.jsonl"
@@ -212,6 +235,19 @@ def _write_drawn(storage: Storage, name: str, target: Path) -> int:
         raise InputError(f"{storage.root}/{responses_file(name)} is missing: run the same command again to draw it")
     with target.open("rb") as file:
         return sum(1 for _ in file)
+
+
+def _drawn_reader(source: Path, names: FieldNames, _: bool) -> RowReader:
+    return JsonlReader(InputFile(str(source)), names, _check_drawn)
+
+
+def _check_drawn(fields: Mapping[str, Any], names: FieldNames) -> tuple[Group | None, str | None]:
+    """Read the group of a row as usual, with the number of its responses that reached the token limit."""
+    group, problem = check_row(fields, names)
+    reasons = fields.get(free_name(FINISH_REASONS, (FINISH_REASONS,)), fields.get(FINISH_REASONS))
+    if group is None or not isinstance(reasons, list):
+        return group, problem
+    return replace(group, cut_off=reasons.count("length")), problem
 
 
 def work_folder(storage: Storage) -> Path:

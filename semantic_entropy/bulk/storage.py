@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import shutil
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
@@ -52,8 +53,8 @@ class Storage(ABC):
         """Copy a file of this folder to a local file. Return False if there is no such file."""
 
     @abstractmethod
-    def names(self, folder: str = "") -> list[str]:
-        """Return the names of the files directly in this folder, or in a folder inside it, sorted."""
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Return the bytes of the files directly in this folder, or in a folder inside it, by name, sorted."""
 
     @abstractmethod
     def remove(self, name: str) -> None:
@@ -89,9 +90,10 @@ class LocalStorage(Storage):
             shutil.copyfile(path, file)
         return path.is_file()
 
-    def names(self, folder: str = "") -> list[str]:
+    def sizes(self, folder: str = "") -> dict[str, int]:
         path = self._path(folder)
-        return sorted(each.name for each in path.iterdir() if each.is_file()) if path.is_dir() else []
+        found = sorted(path.iterdir()) if path.is_dir() else []
+        return {each.name: each.stat().st_size for each in found if each.is_file()}
 
     def remove(self, name: str) -> None:
         path = self._path(name)
@@ -140,14 +142,14 @@ class BucketStorage(Storage):
         self._files.get_file(self._path(name), str(file))
         return True
 
-    def names(self, folder: str = "") -> list[str]:
+    def sizes(self, folder: str = "") -> dict[str, int]:
         try:
             found = self._files.ls(self._path(folder), detail=True, refresh=True)
         except FileNotFoundError:
-            return []
+            return {}
         except TypeError:  # a file system without a listing cache
             found = self._files.ls(self._path(folder), detail=True)
-        return sorted(each["name"].rpartition("/")[2] for each in found if each["type"] == "file")
+        return dict(sorted((each["name"].rpartition("/")[2], each["size"]) for each in found if each["type"] == "file"))
 
     def remove(self, name: str) -> None:
         if self._files.exists(self._path(name)):
@@ -254,6 +256,22 @@ def find_files(name: str, suffixes: tuple[str, ...]) -> Iterator[tuple[str, int,
             "",
         )
         yield f"{protocol}://{each.lstrip('/') if protocol == 'memory' else each}", information["size"], str(version)
+
+
+def other_suffixes(name: str, suffixes: tuple[str, ...]) -> Counter[str]:
+    """Return the suffixes of the files in a folder that `find_files` leaves out because of their suffix, counted.
+
+    Files whose names begin with `_` or `.`, and files in such folders, are not counted.
+    """
+    path = local_path(name)
+    if path is not None:
+        inside = [each.relative_to(path).as_posix() for each in path.rglob("*") if each.is_file()]
+    else:
+        files, folder = file_system(name)
+        is_folder = not _is_pattern(folder) and files.isdir(folder)
+        inside = [each[len(folder) :] for each in files.find(folder)] if is_folder else []
+    others = [each for each in inside if _is_data(each, ("",)) and not each.lower().endswith(suffixes)]
+    return Counter(PurePosixPath(each).suffix.lower() or "no suffix" for each in others)
 
 
 def _local_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -117,14 +117,14 @@ def calibrate_command(
     threshold, at most RISK are wrong, with confidence 1 - P. One fifth of the questions is used to fit p(wrong), the
     others to certify the threshold. It takes 45, 22 or 11 answered rows without an error for a RISK of 0.05, 0.1 or
     0.2. If nothing can be certified, the file is written without a threshold, the report says what is needed, and the
-    exit status is 3.
+    exit status is 3. It is 1 if rows could not be used, or if LABELLED is the folder of a run that is not finished.
 
     `estimate --calibration FILE.json` uses the file.
     """
     from semantic_entropy.evaluation.calibrating import calibration_of, check_arguments, with_estimators
     from semantic_entropy.evaluation.evaluation import new_columns
     from semantic_entropy.evaluation.picture import check_picture
-    from semantic_entropy.io import check_paths
+    from semantic_entropy.io import check_paths, unfinished_shards
 
     names, options = field_names(choices), how_to_read(choices)
     scores = check_arguments(scores, method, alpha, delta, fit_share, fitted_elsewhere)
@@ -150,6 +150,6 @@ def calibrate_command(
     if not report.is_certified:
         click.echo("exit status 3: no threshold is certified", err=True)
         sys.exit(3)
-    if report.bad:
-        click.echo("exit status 1: some rows could not be used", err=True)
+    if (missing := unfinished_shards(file)) or report.bad:
+        click.echo(f"exit status 1: {missing or 'some rows could not be used'}", err=True)
         sys.exit(1)

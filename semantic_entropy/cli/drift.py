@@ -40,7 +40,7 @@ def drift_command(
     without a score counts as the most uncertain one.
 
     Exit status: 0 no drift found, 3 drift, 2 a wrong command, 1 an error, such as a file without scores, or with the
-    rows that the calibration was learned from.
+    rows that the calibration was learned from, or the folder of a run that is not finished.
 
     No drift found does not certify anything: answers can become wrong at the same scores, and only labels show it.
     """
@@ -51,6 +51,7 @@ def drift_command(
     from semantic_entropy.decisions.score_drift import compare_scores, reference_samples
     from semantic_entropy.evaluation.picture import check_picture
     from semantic_entropy.files import check_distinct
+    from semantic_entropy.io import unfinished_shards
 
     if picture:
         check_picture(picture)
@@ -65,8 +66,8 @@ def drift_command(
     click.echo(_json(found) if as_json else str(found))
     if found.is_seen:
         sys.exit(3)
-    if found.is_void:
-        click.echo("exit status 1: nothing was compared", err=True)
+    if (missing := unfinished_shards(scored)) or found.is_void:
+        click.echo(f"exit status 1: {missing or 'nothing was compared'}", err=True)
         sys.exit(1)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import sys
-from collections.abc import Collection
-from pathlib import Path
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,6 +30,7 @@ from semantic_entropy.decisions import MIN_SAMPLES
 from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
+    from semantic_entropy.bulk import OneFile
     from semantic_entropy.decisions import Action, RowGate
     from semantic_entropy.io import InputOptions, RunSummary
     from semantic_entropy.tables import FieldNames
@@ -115,20 +116,18 @@ def entropy_gate_options(command: Any) -> Any:
 @click.option(
     "--engine",
     type=click.Choice(["local", "ray"]),
-    help="For an output that is a folder: processes of this machine, or Ray Data (RAY_ADDRESS: a cluster).",
+    help="What measures shards of the input: processes of this machine, or Ray Data (RAY_ADDRESS: a cluster).",
 )
 @click.option(
     "--workers",
     type=click.IntRange(1),
     metavar="N",
-    help="Processes of the engine local. Default: the usable cores; 1 if a judge has a model, which each would load.",
+    help="Processes of the engine local. Default: the usable cores; 1 for a small file, or if each loads a model.",
 )
 @click.option("--actors", type=click.IntRange(1), metavar="N", help="Actors of the engine ray. Default: the CPUs.")
 @click.option("--gpus-per-actor", default=0.0, type=FiniteNumber(0), metavar="X", help="GPUs for each actor of ray.")
-@click.option(
-    "--batch-size", type=click.IntRange(1), metavar="N", help="Groups that a judge of a folder's run gets at once."
-)
-@click.option("--shard-mb", type=FiniteNumber(0.001), metavar="MB", help="Megabytes of input in each file of a folder.")
+@click.option("--batch-size", type=click.IntRange(1), metavar="N", help="Groups of a shard that a judge gets at once.")
+@click.option("--shard-mb", type=FiniteNumber(0.001), metavar="MB", help="Megabytes of input in a shard.")
 @quiet_option
 def estimate_command(
     *,
@@ -160,9 +159,9 @@ def estimate_command(
     response, in nats). Estimators that need other evidence read it from the fields top_logprobs, token_entropies,
     token_similarity, similarity, embeddings, hidden_state and greedy. Without "question", a field with a common name
     (prompt, query, messages, ...) is the question.
-    The output has the same rows with the fields of the result added. Rows are written as soon as they are measured:
-    after an interruption, run the same command again and it continues. Bad rows are written to OUTPUT.bad.jsonl. A
-    Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
+    The output has the same rows with the fields of the result added. In one process, rows are written as soon as they
+    are measured. After an interruption, run the same command again and it continues. Bad rows are written to
+    OUTPUT.bad.jsonl. A Parquet output is written at the end; until then, results are in OUTPUT.partial.jsonl.
 
     Where the judge cannot decide a pair, its answers count as different. If this concerns more than --max-undecided of
     all compared pairs, the rows are written, and the exit status is 1.
@@ -182,16 +181,19 @@ def estimate_command(
     With --sampler, a row may have a question and no responses. The drawn responses are stored in --samples (default:
     OUTPUT.samples.jsonl) and not drawn again.
 
-    If the output is a folder (-o results/) or a URL (s3://bucket/results), FILE can also be a folder, a pattern
-    ("rows/*.jsonl") or a URL of JSON lines or Parquet. The input is cut into shards of 4 MB (--shard-mb), which worker
-    processes or Ray score. Each finished shard is a Parquet file, and a run that was killed continues with the next
-    shard. _manifest.json lists the shards, and _bad.jsonl the bad rows.
+    FILE can also be a folder, a pattern ("rows/*.jsonl") or a URL (s3://bucket/rows) of JSON lines or Parquet. Such an
+    input, and a file of more than 4 MB, is cut into shards of 4 MB (--shard-mb), which worker processes or Ray score. A
+    run that was killed continues with the next shard. If the output is a folder (-o results/) or a URL, each shard is a
+    Parquet file, _manifest.json lists the shards, and _bad.jsonl the bad rows. If it is a file, it appears at the end;
+    until then, the shards are in the folder .OUTPUT.shards beside it. The rows do not depend on the number of workers.
     """
+    from semantic_entropy.bulk import OneFile, is_cut_by_default, open_input, shards_of_output
     from semantic_entropy.io import FileRun, check_paths, write_sentences
 
     limits = fail_above, fail_on, fail_rate, max_undecided, min_samples
     gate = _gate(*limits, choices)
-    of_folders = {
+    make_gate = functools.partial(_gate, *limits, dict(choices))
+    of_shards = {
         "--engine": engine,
         "--workers": workers,
         "--actors": actors,
@@ -199,15 +201,19 @@ def estimate_command(
         "--batch-size": batch_size,
         "--shard-mb": shard_mb,
     }
-    if _is_for_folder(file, output, engine, {name for name, value in of_folders.items() if value}):
-        if sentences_path or choices["samples"]:
-            raise click.UsageError("--sentences and --samples are for an output file, and the output is a folder")
-        make_gate = functools.partial(_gate, *limits, dict(choices))
-        summary = _measure_folder(
+    given = sorted(name for name, value in of_shards.items() if value)
+    names, options = field_names(choices), how_to_read(choices)
+    place = shards_of_output(file, output, engine, given, options, {**choices, "sentences": sentences_path}, overwrite)
+    opened = functools.partial(_open_checked, choices, names.answer)
+    if place is None and is_cut_by_default(file, output, options, choices, opened, overwrite=overwrite):
+        place = OneFile(str(output))
+    if place is not None:
+        check_paths(file, output if isinstance(place, OneFile) else None, None, choices["cache"], options.requests)
+        summary = _measure_shards(
             file,
-            str(output),
-            field_names(choices),
-            how_to_read(choices),
+            place,
+            names,
+            options,
             choices,
             ray={"actors": actors, "gpus_per_actor": gpus_per_actor} if engine == "ray" else None,
             progress=not quiet and sys.stderr.isatty(),
@@ -223,13 +229,14 @@ def estimate_command(
         return
     if (choices["sampler"] or choices["claims"]) and output not in (None, "-"):
         choices["samples"] = choices["samples"] or f"{output}.samples.jsonl"
-    names, options = field_names(choices), how_to_read(choices)
     written = _written(sentences_path, output, choices["long"])
     # before a file is opened or removed
     check_paths(file, output, choices["samples"], choices["cache"], options.requests, written)
-    with open_scorer(choices) as scorer:
-        _check_answer(names.answer, scorer.needs)
-        run = FileRun(scorer, file, output, names=names, overwrite=overwrite, strict=strict, options=options, gate=gate)
+    source = open_input(file, output, options)
+    with _open_checked(choices, names.answer) as scorer:
+        run = FileRun(
+            scorer, source, output, names=names, overwrite=overwrite, strict=strict, options=options, gate=gate
+        )
         try:
             summary = run.execute(progress=not quiet and sys.stderr.isatty())
         except KeyboardInterrupt:
@@ -250,24 +257,9 @@ def estimate_command(
     _end(summary, max_undecided, is_shown=True)
 
 
-def _is_for_folder(file: str, output: str | None, engine: str | None, given: Collection[str]) -> bool:
-    """Whether the output is a folder: it is one by its name, or the input or the engine needs one."""
-    from semantic_entropy.bulk import is_bulk_input, is_bulk_output
-
-    if is_bulk_output(output):
-        return True
-    needs = f"{file} is a folder, a pattern or a URL" if is_bulk_input(file) else ""
-    needs = needs or ("--engine ray is given" if engine == "ray" else "")
-    if needs and (output in (None, "-") or Path(str(output)).suffix):
-        raise click.UsageError(f"{needs}, so the output is a folder or a URL: -o results/")
-    if given and not needs:
-        raise click.UsageError(f"{', '.join(sorted(given))} is for an output that is a folder or a URL: -o results/")
-    return bool(needs)
-
-
-def _measure_folder(
+def _measure_shards(
     file: str,
-    output: str,
+    output: str | OneFile,
     names: FieldNames,
     options: InputOptions,
     choices: dict[str, Any],
@@ -276,7 +268,7 @@ def _measure_folder(
     progress: bool,
     **run_options: Any,
 ) -> RunSummary:
-    """Run with a folder as output. Ctrl-C ends the program."""
+    """Run with shards. Ctrl-C ends the program."""
     from semantic_entropy.bulk import RAY_LLM, BulkRun, Generation, RayOptions
 
     generation = None
@@ -288,7 +280,7 @@ def _measure_folder(
         generation = Generation.from_options(parse_options(choices["sampler_options"]), choices["n"])
         choices = {**choices, "sampler": None, "sampler_options": (), "model": choices["model"] or generation.model}
     run = BulkRun(
-        functools.partial(open_scorer, choices),
+        functools.partial(_open_checked, choices, names.answer),
         [file],
         output,
         names=names,
@@ -326,12 +318,16 @@ def _written(sentences: str | None, output: str | None, long: bool | None) -> di
     return {"file of --sentences": sentences} if sentences else {}
 
 
-def _check_answer(field: str | None, needs: Collection[str]) -> None:
-    if field and "greedy" not in needs:
-        raise click.UsageError(
-            f"--answer {field} names the answer to score, and nothing scores one: add --long, or --estimator NAME "
-            "with a score of one answer"
-        )
+@contextlib.contextmanager
+def _open_checked(choices: dict[str, Any], answer: str | None) -> Iterator[Any]:
+    """Open the scorer, and check that it scores the answer of `--answer`. A worker opens it again."""
+    with open_scorer(choices) as scorer:
+        if answer and "greedy" not in scorer.needs:
+            raise click.UsageError(
+                f"--answer {answer} names the answer to score, and nothing scores one: add --long, or --estimator NAME "
+                "with a score of one answer"
+            )
+        yield scorer
 
 
 def _gate(

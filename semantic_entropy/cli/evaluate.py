@@ -86,10 +86,13 @@ def evaluate_command(
     (AURAC), the prediction-rejection ratio (PRR), the accuracy of the most certain rows, Brier score and calibration
     error, and the difference in AUROC from the first score with a p-value. A row with an unknown score counts as the
     most uncertain one.
+
+    The exit status is 1 if rows could not be used, or if LABELLED is the folder of a run that is not finished. The
+    table is printed all the same.
     """
     from semantic_entropy.evaluation.evaluation import evaluation_of, new_columns
     from semantic_entropy.evaluation.picture import check_picture
-    from semantic_entropy.io import check_paths
+    from semantic_entropy.io import check_paths, unfinished_shards
 
     names, options = field_names(choices), how_to_read(choices)
     written = {f"file of --fit {name}": path for name, path in fits}
@@ -107,6 +110,6 @@ def evaluate_command(
     if picture:
         evaluation.save_picture(picture)
     click.echo(evaluation.to_json() if as_json else evaluation.to_markdown())
-    if evaluation.bad:
-        click.echo("exit status 1: some rows could not be used", err=True)
+    if (missing := unfinished_shards(file)) or evaluation.bad:
+        click.echo(f"exit status 1: {missing or 'some rows could not be used'}", err=True)
         sys.exit(1)

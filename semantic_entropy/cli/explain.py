@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @click.command("explain")
 @click.argument("responses", nargs=-1, metavar="[RESPONSE]...")
-@click.option("--file", type=click.Path(exists=True, dir_okay=False), help="Use a row of this file.")
+@click.option("--file", type=click.Path(exists=True), help="Use a row of this file, or of a folder of Parquet files.")
 @click.option(
     "--id",
     "row_id",

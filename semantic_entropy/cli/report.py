@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import click
@@ -46,8 +47,16 @@ def report_command(*, file: str, output: str, **choices: Any) -> None:
     first and why, and a table of all rows that you can sort, filter and search; each row opens to its meanings. If rows
     have labels ("answer_correct", "greedy", "correct": see `evaluate`), it also shows how well the scores find the
     wrong answers.
+
+    The exit status is 1 if rows were left out, or if SCORED is the folder of a run that is not finished. The report is
+    written all the same.
     """
+    from semantic_entropy.io import unfinished_shards
     from semantic_entropy.report import write_report
 
     names = {"responses": choices.pop("responses_field"), "question": choices.pop("question_field")}
-    click.echo(str(write_report(file, output, **names, **choices)))
+    summary, missing = write_report(file, output, **names, **choices), unfinished_shards(file)
+    click.echo("\n".join(filter(None, (str(summary), missing))))
+    if missing or summary.left_out:
+        click.echo(f"exit status 1: {missing or 'rows were left out'}", err=True)
+        sys.exit(1)

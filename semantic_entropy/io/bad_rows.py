@@ -55,11 +55,8 @@ class BadRows:
 
     def check(self) -> None:
         """Raise InputError if the path of the report is another file, which must not be removed."""
-        if self.path and self.path.exists() and not _is_report(self.path):
-            raise InputError(
-                f"{self.path} is not a report of this command, which writes the bad rows to this path: rename it, or "
-                "choose another output"
-            )
+        if self.path:
+            check_report(self.path)
 
     def __enter__(self) -> Self:
         if self.path:
@@ -138,6 +135,15 @@ class BadRows:
         retry = {"retry": True} if row.retry else {}
         fields = {_MARK: True, self.reader.number_key: row.number, "problem": problem, **retry, "row": row.text}
         return to_json_line(fields)
+
+
+def check_report(path: Path) -> None:
+    """Raise InputError if the file exists and is no report of bad rows: it must not be removed."""
+    if path.exists() and not _is_report(path):
+        raise InputError(
+            f"{path} is not a report of this command, which writes the bad rows to this path: rename it, or choose "
+            "another output"
+        )
 
 
 def _is_report(path: Path) -> bool:

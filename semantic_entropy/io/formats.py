@@ -171,19 +171,17 @@ def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices
                 "for JSON lines, .parquet or .pq for Parquet"
             )
         return JsonlWriter(path, output, reader.names, runs)
-    from semantic_entropy.io.parquet import ParquetReader, ParquetWriter
-    from semantic_entropy.io.parquet_columns import CopiedColumns, JsonColumns
+    from semantic_entropy.io.parquet import ParquetWriter
+    from semantic_entropy.io.parquet_columns import JsonColumns
 
-    if isinstance(reader, ParquetReader) and not reader.all_columns:
-        return ParquetWriter(path, output, runs, CopiedColumns(reader))
-    return ParquetWriter(path, output, runs, JsonColumns(reader.names, path.parent))
+    return ParquetWriter(path, output, runs, reader.copied or JsonColumns(reader.names, path.parent))
 
 
 _ID_FIELDS = ("custom_id", "doc_id")  # of a batch, of lm-eval: they identify a row without the field `id`
 
 
 def check_paths(
-    source: str,
+    source: str | None,
     output: str | None,
     samples: str | Path | None,
     cache: str | Path | None,
@@ -196,7 +194,7 @@ def check_paths(
     appends would not end.
 
     Args:
-        source: the input; "-": standard input.
+        source: the input; "-": standard input; None: it is checked elsewhere.
         output: the output; None or "-": standard output.
         samples: the sample store; None: there is none.
         cache: the verdict cache; None: there is none.
@@ -204,7 +202,7 @@ def check_paths(
         written: other files that the run writes, by their role.
     """
     paths: dict[str, str | Path | IO[Any] | None]
-    paths = {"standard input": sys.stdin} if source == "-" else {"input": source}
+    paths = {"standard input": sys.stdin} if source == "-" else {"input": source}  # None is left out
     paths |= {"samples file": samples, "requests": requests, **written}
     if cache is not None:
         paths |= {"cache": cache, **{f"cache log ({end})": f"{cache}{end}" for end in ("-wal", "-shm", "-journal")}}

@@ -16,6 +16,7 @@ of its results and a digest of the input, so the next run keeps its results, and
 
 from __future__ import annotations
 
+import hashlib
 import json
 from array import array
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -27,7 +28,7 @@ from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.files import remove, replacement
 from semantic_entropy.io.fingerprints import RunChoices, check_choices
 from semantic_entropy.io.jsonl import pairs_of, split_line, to_line
-from semantic_entropy.io.parquet_columns import InputColumns
+from semantic_entropy.io.parquet_columns import CopiedColumns, InputColumns
 from semantic_entropy.io.result_lines import KeyIndex, ResultLines, work_file
 from semantic_entropy.io.rows import InputRow, MeasuredRow, ResultWriter, RowCheck, RowReader, check_row
 from semantic_entropy.plain_text import to_json_line
@@ -95,6 +96,7 @@ class ParquetReader(RowReader):
             raise InputError(f"{name}: several columns are named {repeated[0]!r}: rename them")
         measured = (*names.measured, *in_place, *questions)
         self._measured = tuple(dict.fromkeys(column for column in measured if column in columns))
+        self.copied = None if all_columns else CopiedColumns(self.schema, self.batches, self._digest)
 
     def rows(self) -> Generator[InputRow, None, None]:
         columns, number = self.schema.names if self.all_columns else list(self._measured), 0
@@ -133,6 +135,10 @@ class ParquetReader(RowReader):
 
     def total(self) -> int:
         return self._total
+
+    def _digest(self) -> str:
+        with Path(self.name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 class ParquetWriter(ResultWriter):

@@ -22,7 +22,7 @@ from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.files import write_lines
@@ -31,9 +31,6 @@ from semantic_entropy.io.rows import GREEDY, InputRow, UnwritableFieldError, has
 from semantic_entropy.plain_text import has_surrogate, to_json_line
 from semantic_entropy.tables import FieldNames
 from semantic_entropy.tables.arrow import CONVERSION_ERRORS, escape_surrogates, pa, to_array
-
-if TYPE_CHECKING:
-    from semantic_entropy.io.parquet import ParquetReader
 
 _DEEPEST = 24  # levels of lists and structs in a column: pyarrow reads up to 49, other programs fewer
 _WIDEST = 1000  # fields of all structs in a column: with other keys in each row, rows and fields grow together
@@ -78,13 +75,19 @@ class InputColumns(ABC):
 
 
 class CopiedColumns(InputColumns):
-    """The columns of a Parquet input, copied with their types."""
+    """The columns of a Parquet input, copied with their types.
 
-    def __init__(self, reader: ParquetReader) -> None:
-        self._reader, self.schema = reader, reader.schema
+    Args:
+        schema: the types.
+        batches: yields the record batches of the input, with all columns.
+        digest: returns a digest of the input.
+    """
+
+    def __init__(self, schema: Any, batches: Callable[[], Iterator[Any]], digest: Callable[[], str]) -> None:
+        self.schema, self._batches, self._digest = schema, batches, digest
 
     def tables(self, parts: Iterable[Places]) -> Iterator[Any]:
-        batches, first, batch = self._reader.batches(), 0, None  # first: the number of rows before the batch
+        batches, first, batch = self._batches(), 0, None  # first: the number of rows before the batch
         for part in parts:
             taken = []
             wanted = [number - 1 for number, _ in part]
@@ -98,8 +101,7 @@ class CopiedColumns(InputColumns):
             yield pa.Table.from_batches(taken, schema=self.schema)
 
     def digest(self) -> str:
-        with Path(self._reader.name).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return self._digest()
 
 
 class JsonColumns(InputColumns):

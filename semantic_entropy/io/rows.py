@@ -23,6 +23,7 @@ from semantic_entropy.tables import FieldNames
 from semantic_entropy.types import Group
 
 if TYPE_CHECKING:
+    from semantic_entropy.io.parquet_columns import InputColumns
     from semantic_entropy.io.result_lines import KeyIndex
 
 GREEDY = "greedy"
@@ -93,9 +94,11 @@ class RowReader(ABC):
         names: the names of the fields that are measured.
         question_option: the option that gives the rows their question, for a warning.
         group_by: the field that the rows of a group share; None: rows are not joined.
+        copied: the columns that a Parquet output copies with their types; None: it makes columns from the fields.
     """
 
     group_by: str | None = None
+    copied: InputColumns | None = None
 
     question_option = "--question FIELD"
     unit: ClassVar[str]

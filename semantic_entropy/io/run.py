@@ -11,17 +11,18 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from semantic_entropy.clusters import EVIDENCE_FIELDS
-from semantic_entropy.decisions import GateSummary, RowGate
+from semantic_entropy.decisions import RowGate
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.files import locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
 from semantic_entropy.io.fingerprints import row_key, run_choices
 from semantic_entropy.io.formats import FOUND, InputOptions, check_paths, is_parquet, open_reader, open_writer
-from semantic_entropy.io.rows import InputRow, MeasuredRow
+from semantic_entropy.io.rows import InputRow, MeasuredRow, RowReader
+from semantic_entropy.io.run_summary import RunSummary
 from semantic_entropy.io.sampled_rows import RowSampler
 from semantic_entropy.plain_text import plural
 from semantic_entropy.progress import progress_bar
@@ -34,74 +35,8 @@ _CHUNK_PAIRS = 500_000  # most pairs of responses in a chunk, unless one row has
 _CHUNK_SECONDS = 2.0  # longest time for a chunk: a kill loses one chunk, and the progress bar moves after each chunk
 
 
-@dataclass(frozen=True, slots=True)
-class RunSummary:
-    """The summary of a run over a file. `str()` of the summary is a line for the user.
-
-    Attributes:
-        rows: the number of rows that this run measured.
-        skipped: the number of rows whose results of earlier runs were kept.
-        rejected: the number of bad rows: rows without a result.
-        rejected_file: the path of the report of bad rows; empty if there is none.
-        seconds: the duration of the run.
-        retryable: the number of bad rows for which the same command may give a result.
-        pairs: the number of pairs that were compared for the results in the output.
-        undecided: the number of these pairs without a verdict. They count as different.
-        responses: the number of responses that a sampler drew for the rows of this run, or that their replies have.
-        cut_off: the number of these that reached the token limit, with or without a text.
-        empty: the number of the other ones that a sampler drew and that have no text.
-        removed: the number of earlier results that were removed, because their rows are not in the input.
-        empty_input: the name of the input if the input has no rows, else empty.
-        hint: advice for the user about bad rows; empty if there is none.
-        warning: what may make the results of this run wrong, such as rows without a question; empty if there is none.
-        gate: the rows that fail the gate of the run; None: the run has no gate.
-    """
-
-    rows: int
-    skipped: int
-    rejected: int
-    rejected_file: str
-    seconds: float
-    retryable: int = 0
-    pairs: int = 0
-    undecided: int = 0
-    responses: int = 0
-    cut_off: int = 0
-    empty: int = 0
-    removed: int = 0
-    empty_input: str = ""
-    hint: str = ""
-    warning: str = ""
-    gate: GateSummary | None = None
-
-    @property
-    def undecided_share(self) -> float:
-        """The share of the compared pairs that have no verdict; 0 if no pair was compared."""
-        return self.undecided / self.pairs if self.pairs else 0.0
-
-    def __str__(self) -> str:
-        gate = str(self.gate) if self.gate else ""
-        if self.empty_input:
-            return "\n".join(filter(None, (f"{self.empty_input} has no rows", gate)))
-        rate = "" if self.retryable else " (nothing left to do)"
-        if self.seconds > 0 and self.rows:
-            rate = f" ({float(f'{self.rows / self.seconds:.2g}'):,g} rows/s)"  # two digits
-        parts = [f"{self.rows} rows in {self.seconds:.1f} s{rate}"]
-        if self.skipped:
-            parts.append(f"{self.skipped} rows were done before (--overwrite measures them again)")
-        if self.removed:
-            parts.append(f"{plural(self.removed, 'result')} removed: their rows are not in the input any more")
-        if self.rejected:
-            parts.append(f"{self.rejected} bad rows" + (f": see {self.rejected_file}" if self.rejected_file else ""))
-        if self.retryable:
-            parts.append(f"{self.retryable} of the bad rows got no response: run the same command again to retry them")
-        if 0 < self.undecided_share <= MAX_UNDECIDED:
-            parts.append(f"{self.undecided:,} of {self.pairs:,} pairs undecided ({self.undecided_share:.1%})")
-        for n, what in ((self.cut_off, "were cut off at the token limit: raise max_tokens"), (self.empty, "are empty")):
-            if n:
-                parts.append(f"{n:,} of {self.responses:,} responses ({n / self.responses:.1%}) {what}")
-        warning = f"warning: {self.warning}" if self.warning else ""
-        return "\n".join(filter(None, ("; ".join(parts), warning, self.hint, gate)))
+OpenReader = Callable[[FieldNames, bool], RowReader]
+"""Opens a reader, given the names of the fields, and whether rows may have a question and no responses."""
 
 
 class FileRun:
@@ -109,13 +44,15 @@ class FileRun:
 
     Args:
         scorer: the scorer that measures the rows. If it has a sampler, the sampler draws missing responses.
-        source: the input file; "-": standard input.
+        source: the input file; "-": standard input; or what opens the reader of another input.
         output: the output file; None or "-": standard output. A symbolic link stays: its target is written.
         names: the names of the fields that are measured.
         overwrite: True: remove an existing output and measure all rows; False: continue it.
         strict: True: stop at the first bad row; False: write bad rows to OUTPUT.bad.jsonl.
         options: how the input is read.
         gate: counts the rows that fail a rule, with those that have their result from an earlier run.
+        chunk_rows: the number of rows in a pipeline run; None: it follows the speed of the judge, so that a kill loses
+            little work.
 
     Raises:
         InputError: the input does not exist, two paths are the same file, or a suffix is unknown.
@@ -125,7 +62,7 @@ class FileRun:
     def __init__(
         self,
         scorer: Scorer,
-        source: str,
+        source: str | OpenReader,
         output: str | None,
         *,
         names: FieldNames,
@@ -133,6 +70,7 @@ class FileRun:
         strict: bool,
         options: InputOptions = FOUND,
         gate: RowGate | None = None,
+        chunk_rows: int | None = None,
     ) -> None:
         self.gate = gate
         names = replace(names, evidence=scorer.needs & set(EVIDENCE_FIELDS))
@@ -140,19 +78,22 @@ class FileRun:
         self.rows = 0  # number of rows measured and written so far
         self.skipped = 0  # number of rows whose results were kept so far
         self._chunk: list[InputRow] = []  # rows that have arrived and are not measured yet
-        self._size = _CHUNK // 8  # number of rows that fill the chunk
+        self._is_adaptive = chunk_rows is None
+        self._size = chunk_rows or _CHUNK // 8  # number of rows that fill the chunk
         self._lacking: list[BadRow] = []  # rows before the first result that lack evidence
         self._noted_responses = False
         self._shown = 0  # number of rows that the progress bar has counted
         self._advance: Callable[[int], object] = int  # moves the progress bar
         samples, cache = (getattr(store, "path", None) for store in (scorer.store, scorer.cache))
-        check_paths(source, output, samples, cache, options.requests)
+        check_paths(source if isinstance(source, str) else None, output, samples, cache, options.requests)
         self.row_sampler = RowSampler(scorer.sampling_run(), names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
         copies_cells = is_parquet(output) and not has_sampler
         on_wait = None if has_sampler else self._input_waits  # a sampler may read rows in another thread
-        self.reader = open_reader(
-            source, names, options, on_wait=on_wait, copies_cells=copies_cells, has_sampler=has_sampler
+        self.reader = (
+            open_reader(source, names, options, on_wait=on_wait, copies_cells=copies_cells, has_sampler=has_sampler)
+            if isinstance(source, str)
+            else source(names, has_sampler)
         )
         self.writer = open_writer(output, self.reader, run_choices(scorer, names))
         report = None if self.writer.path is None else Path(f"{output}.bad.jsonl")
@@ -161,8 +102,12 @@ class FileRun:
         self._most_responses = self._usable = 0  # of a row that was measured; rows with two valid answers
         self._given = self._given_cut_off = 0  # responses of the input that were measured; those that were cut off
 
-    def execute(self, progress: bool) -> RunSummary:
+    def execute(self, progress: bool, on_rows: Callable[[int], object] | None = None) -> RunSummary:
         """Measure the rows that have no result yet.
+
+        Args:
+            progress: True: show a progress bar.
+            on_rows: called with the number of newly finished rows, in place of the progress bar.
 
         Raises:
             InputError: there is a bad row and `strict` is true; or the existing output belongs to another input or was
@@ -182,7 +127,7 @@ class FileRun:
             stack.enter_context(self.bad)
             rows = stack.enter_context(contextlib.closing(self.reader.rows()))
             total = self.reader.total() if progress else None
-            self._advance = stack.enter_context(progress_bar("rows", total, progress, self._activity))
+            self._advance = on_rows or stack.enter_context(progress_bar("rows", total, progress, self._activity))
             self._measure_all(self._without_results(rows))
             self._check_evidence()
             removed = self._check_removed()
@@ -277,6 +222,7 @@ class FileRun:
         """Measure rows in chunks. A chunk ends when it is full, has lasted long enough, or the input pauses."""
         with contextlib.closing(self.row_sampler.fill(rows) if self.row_sampler else rows) as filled:
             began, pairs = 0.0, 0
+            may_be_early = self._is_adaptive or self.row_sampler is not None  # a sampler delivers rows slowly
             try:
                 for row in filled:
                     if not self._chunk:
@@ -284,7 +230,7 @@ class FileRun:
                     self._chunk.append(row)
                     pairs += len(row.group.responses) ** 2 if row.group else 0
                     is_full = len(self._chunk) >= self._size or pairs >= _CHUNK_PAIRS
-                    if is_full or time.perf_counter() - began > _CHUNK_SECONDS:
+                    if is_full or (may_be_early and time.perf_counter() - began > _CHUNK_SECONDS):
                         self._end_chunk()
             except SamplingError:  # the rows before have their responses
                 self._end_chunk()
@@ -300,7 +246,8 @@ class FileRun:
         chunk, self._chunk = self._chunk, []
         began = time.perf_counter()
         self._measure_chunk(chunk)
-        self._size = _next_size(self._size, time.perf_counter() - began)
+        if self._is_adaptive:
+            self._size = _next_size(self._size, time.perf_counter() - began)
         self._move_bar()
 
     def _move_bar(self) -> None:

@@ -7,6 +7,7 @@ Nothing is printed unless `show_waits` or the caller's own logging configuration
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -36,7 +37,8 @@ def progress_bar(
             return Text(note())
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), Note())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+    console = Console(file=sys.stderr)  # this one: a part of the program may redirect `sys.stderr` meanwhile
+    with Progress(*columns, console=console, transient=True) as bars:
         task = bars.add_task(unit, total=total)
         yield lambda more: bars.advance(task, more)
 

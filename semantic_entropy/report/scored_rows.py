@@ -209,8 +209,8 @@ def read_scored(source: str, names: FieldNames, options: InputOptions) -> Iterat
 
 
 def unmeasured_rows(source: str) -> int:
-    """Return the number of rows in the report of bad rows that `estimate` wrote beside its output."""
-    report = Path(f"{source}.bad.jsonl")
+    """Return the number of rows in the report of bad rows that `estimate` wrote beside its output, or in its folder."""
+    report = Path(source) / "_bad.jsonl" if Path(source).is_dir() else Path(f"{source}.bad.jsonl")
     if not report.is_file():
         return 0
     with report.open("rb") as lines:

@@ -68,7 +68,7 @@ def test_the_manifest_lists_the_inputs_the_shards_and_their_counts(tmp_path):
     done = estimate(source, "-o", f"{tmp_path}/out/", "-e", "text", "--workers", 2, *SMALL)
     assert done.returncode == 1  # a bad row, as for one file
     assert "400 rows in" in done.stderr
-    assert "1 bad rows: see" in done.stderr
+    assert "1 bad row: see" in done.stderr
     found = manifest(tmp_path / "out")
     assert found["finished"]
     assert found["rows"] == 400 == sum(each["rows"] for each in found["shards"])
@@ -202,6 +202,44 @@ def test_a_damaged_record_costs_a_count_and_no_results(tmp_path):
     assert not (out / "_shards").exists()
 
 
+@pytest.mark.parametrize("damage", ["cut off", "longer", "not Parquet"])
+def test_a_damaged_shard_is_found_and_scored_again(damage, tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out"
+    assert estimate(source, "-o", f"{out}/", "-e", "text", *SMALL).returncode == 0
+    complete = shards(out)
+    path = sorted(out.glob("part-*"))[1]
+    content = path.read_bytes()
+    path.write_bytes({"cut off": content[:-100], "longer": content + b"x", "not Parquet": b""}[damage])
+    done = estimate(source, "-o", f"{out}/", "-e", "text", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert f"{path} is damaged: it has " in done.stderr
+    assert "1 of them finished" in done.stderr
+    assert shards(out) == complete
+
+
+def test_a_damaged_shard_without_a_record_is_scored_again(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out"
+    assert estimate(source, "-o", f"{out}/", "-e", "text", *SMALL).returncode == 0
+    complete, values = shards(out), manifest(out)
+    values["shards"].pop()
+    (out / "_manifest.json").write_text(json.dumps(values))
+    path = max(out.glob("part-*"))
+    path.write_bytes(path.read_bytes()[:-100])
+    done = estimate(source, "-o", f"{out}/", "-e", "text", "--quiet")
+    assert done.returncode == 0, done.stderr
+    assert f"{path} is damaged (" in done.stderr
+    assert shards(out) == complete
+
+
+def test_notes_beyond_the_tenth_are_counted(capsys, tmp_path):
+    run = BulkRun(functools.partial(Scorer, "text"), [], str(tmp_path), names=FieldNames(), options=InputOptions())
+    for name in "abcdefghijklm":
+        run._say(f"note {name} of shard 1")
+        run._say(f"note {name} of shard 2")
+    run._say_rest()
+    assert capsys.readouterr().err.splitlines()[9:] == ["note j of shard 1", "... and 3 other notes"]
+
+
 def test_a_folder_that_is_no_output_of_a_run_is_left_alone(tmp_path):
     source = write(tmp_path / "in.jsonl", rows(5))
     (tmp_path / "out").mkdir()
@@ -239,8 +277,7 @@ def test_a_strict_run_stops_at_a_bad_row_and_names_its_place(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["rows/", "-o", "out.jsonl"], "is a folder, a pattern or a URL, so the output is a folder"),
-        (["in.jsonl", "-o", "out.jsonl", "--shard-mb", "1"], "--shard-mb is for an output that is a folder"),
+        (["rows/", "-o", "-", "--workers", "2"], "shards need an input and an output on a disk"),
         (["in.jsonl", "-o", "out/", "--group-by", "id"], "--group-by joins rows that can be in two shards"),
         (["in.csv", "-o", "out/"], "cannot be cut into shards"),
         (["nothing.jsonl", "-o", "out/"], "nothing.jsonl: no such file"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from semantic_entropy.bulk.ray_engine import ShardScorer
 from tests.semantic_entropy.bulk.bulk_runs import (
     DEADLY,
     SECONDS,
@@ -56,6 +58,29 @@ def test_ray_writes_the_bytes_of_the_local_engine(judge, tmp_path):
     assert len(shards(tmp_path / "local")) > 2
     assert shards(tmp_path / "local") == shards(tmp_path / "ray")
     assert (tmp_path / "local" / "_bad.jsonl").read_bytes() == (tmp_path / "ray" / "_bad.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_ray_writes_one_file_with_the_bytes_of_one_process(suffix, tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / f"out.{suffix}"
+    done = estimate(source, "-o", out, "-e", "text", *RAY, *SMALL)
+    assert done.returncode == 0, done.stderr
+    assert "; Ray" in done.stderr
+    assert estimate(source, "-o", tmp_path / f"one.{suffix}", "-e", "text", "--quiet").returncode == 0
+    assert out.read_bytes() == (tmp_path / f"one.{suffix}").read_bytes()
+
+
+def test_an_actor_closes_its_scorer_when_ray_drops_it(tmp_path):
+    closed = []
+
+    @contextlib.contextmanager
+    def opened():
+        yield object()
+        closed.append(True)
+
+    actor = ShardScorer(opened, "run")
+    del actor
+    assert closed == [True]
 
 
 def test_the_shard_of_a_killed_actor_is_retried(tmp_path):

@@ -16,7 +16,8 @@ ANSWERS = ("Paris", "It is Paris", "Rome")
 def answer(exchange, body):
     """The seed decides the answer, so a question has three answers, in a fixed order."""
     text = ANSWERS[body["seed"] % 3]
-    exchange.send({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": "stop"}]})
+    reason = "length" if text == "Rome" else "stop"
+    exchange.send({"choices": [{"message": {"role": "assistant", "content": text}, "finish_reason": reason}]})
 
 
 @pytest.fixture
@@ -30,12 +31,17 @@ QUESTIONS = [{"id": i, "question": f"Capital number {i}?"} for i in range(5)]
 
 def test_questions_are_drawn_stored_and_scored_and_not_drawn_again(with_ray, tmp_path):
     given = [*QUESTIONS, {"id": 5, "question": "q?", "responses": ["a", "a"]}, {"id": 6}]
+    given = [{**row, "note": "x" * 400} for row in given]
     source, out = write(tmp_path / "in.jsonl", given), tmp_path / "out"
     with ChatServer(answer) as server:
-        options = ["--sampler-option=model=tiny", f"--sampler-option=url={server.url}", "--sampler", "ray-llm"]
-        command = [source, "-o", f"{out}/", "-e", "exact", "--engine", "ray", "--quiet", "-n", 3, *options]
-        done = estimate(*command)
+        options = ["--sampler-option=model=tiny", "--sampler-option=api_key=sk-secret", "--sampler", "ray-llm"]
+        fixed = [source, "-o", f"{out}/", "-e", "exact", "--engine", "ray", "--quiet", "-n", 3, *options]
+        command = [*fixed, f"--sampler-option=url={server.url}"]
+        done = estimate(*command, "--shard-mb", "0.001")
         assert done.returncode == 1, done.stderr  # the row without a question
+        assert len(manifest(out)["shards"]) > 2
+        assert "5 of 15 responses (33.3%) were cut off at the token limit" in done.stderr
+        assert {headers["Authorization"] for headers in server.headers} == {"Bearer sk-secret"}
         assert sorted(body["messages"][0]["content"] for body in server.requests) == sorted(
             row["question"] for row in QUESTIONS for _ in range(3)
         )
@@ -45,9 +51,15 @@ def test_questions_are_drawn_stored_and_scored_and_not_drawn_again(with_ray, tmp
         assert [row["responses"] for row in found] == [list(ANSWERS)] * 5 + [["a", "a"]]
         assert [len(row["clusters"]) for row in found] == [3] * 5 + [1]
         assert {row["provenance"]["model"] for row in found} == {"tiny"}
-        assert manifest(out)["runs"][0]["drawn with url"] == server.url
+        assert [row.get("finish_reasons") for row in found] == [["stop", "stop", "length"]] * 5 + [None]
+        assert all("1 of 3 responses were cut off" in " ".join(row["warnings"]) for row in found[:5])
+        written = (out / "_manifest.json").read_text()
+        assert "sk-secret" not in written
+        assert server.url not in written
         before = len(server.requests)
-        assert "6 rows were done before" in estimate(*command).stderr
+        again = estimate(*fixed, "--sampler-option=url=http://127.0.0.1:9/v1")  # another server: nothing is left to ask
+        assert "6 rows were done before" in again.stderr
+        assert "5 of 15 responses (33.3%) were cut off at the token limit" in again.stderr
         assert len(server.requests) == before
         other = estimate(*command, "--sampler-option=temperature=0.2")
         assert "drawn with temperature" in other.stderr

@@ -80,7 +80,7 @@ def test_each_run_reports_all_bad_rows_anew_and_removes_the_report_if_there_is_n
     path, report = write(tmp_path / "in.jsonl", [ROWS[0], "not json"]), tmp_path / "out.jsonl.bad.jsonl"
     first, again = (call("estimate", path, "-o", tmp_path / "out.jsonl") for _ in range(2))
     assert (first.returncode, again.returncode) == (1, 1)
-    assert f"1 bad rows: see {report}" in again.stderr
+    assert f"1 bad row: see {report}" in again.stderr
     report.write_text(report.read_text() + "{broken")  # no run reads a report
     write(path, ROWS[:2])
     assert call("estimate", path, "-o", tmp_path / "out.jsonl").returncode == 0
