@@ -203,9 +203,10 @@ def estimate_command(
     }
     given = sorted(name for name, value in of_shards.items() if value)
     names, options = field_names(choices), how_to_read(choices)
-    place = shards_of_output(file, output, engine, given, options, {**choices, "sentences": sentences_path}, overwrite)
+    all_choices = {**choices, "sentences": sentences_path}
+    place = shards_of_output(file, output, engine, given, options, all_choices, overwrite)
     opened = functools.partial(_open_checked, choices, names.answer)
-    if place is None and is_cut_by_default(file, output, options, choices, opened, overwrite=overwrite):
+    if place is None and is_cut_by_default(file, output, options, all_choices, opened, overwrite=overwrite):
         place = OneFile(str(output))
     if place is not None:
         check_paths(file, output if isinstance(place, OneFile) else None, None, choices["cache"], options.requests)
