@@ -120,7 +120,7 @@ def test_ctrl_c_leaves_the_finished_shards(tmp_path):
     assert process.returncode == 130
     assert "run the same command again to continue" in said
     assert "Traceback" not in said
-    assert manifest(out)["shards"]
+    assert list(out.glob("part-*"))
     assert estimate(*command).returncode == 0
     assert manifest(out)["rows"] == 800
 
@@ -240,6 +240,26 @@ def test_notes_beyond_the_tenth_are_counted(capsys, tmp_path):
     assert capsys.readouterr().err.splitlines()[9:] == ["note j of shard 1", "... and 3 other notes"]
 
 
+def test_the_rows_of_a_shard_are_shown_while_it_is_scored(monkeypatch, tmp_path):
+    source = write(tmp_path / "in.jsonl", rows(300))
+    opened = functools.partial(Scorer, "text")
+    run = BulkRun(
+        opened,
+        [str(source)],
+        str(tmp_path / "out"),
+        names=FieldNames(),
+        options=InputOptions(),
+        workers=1,
+        batch_size=90,
+    )
+    shown = []
+    note_rows = run._note_rows
+    monkeypatch.setattr(run, "_note_rows", lambda rows: (note_rows(rows), shown.append(run._activity())))
+    run.execute(progress=False)
+    assert shown == ["90 rows", "180 rows", "270 rows", "300 rows"]
+    assert run._activity() == "300 rows"
+
+
 def test_a_folder_that_is_no_output_of_a_run_is_left_alone(tmp_path):
     source = write(tmp_path / "in.jsonl", rows(5))
     (tmp_path / "out").mkdir()
@@ -307,7 +327,7 @@ def test_a_row_whose_server_failed_is_asked_again_by_the_next_run(tmp_path):
         opened = functools.partial(scorer_that_draws, fails=fails)
         run = BulkRun(opened, [str(source)], str(out), names=FieldNames(), options=InputOptions(), workers=1)
         summary = run.execute(progress=False)
-        found.append((summary.rows, summary.skipped, summary.rejected, summary.retryable))
-    assert found == [(1, 0, 1, 1), (1, 1, 0, 0), (0, 2, 0, 0)]
+        found.append((summary.rows, summary.skipped, summary.rejected, summary.retryable, summary.responses))
+    assert found == [(1, 0, 1, 1, 3), (1, 1, 0, 0, 6), (0, 2, 0, 0, 6)]  # the responses of all runs
     assert [row["question"] for row in scored(out)] == ["one?", "two?"]
     assert not (out / "_bad.jsonl").exists()
