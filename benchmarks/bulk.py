@@ -1,10 +1,12 @@
-"""Folders as output: groups a second and peak memory of the engines `local` and `ray`, as a markdown table on stdout.
+"""Bulk runs: groups a second and peak memory of the engines `local` and `ray`, as a markdown table on stdout.
 
-    python benchmarks/bulk.py [GROUPS ...] [--runs local:1 local:2 ray:2] [--judge NAME]      default: 10000 100000
+    python benchmarks/bulk.py [GROUPS ...] [--runs local:1 local:2 ray:2 file:1 file:2] [--judge NAME]
+                                                                                       default: 10000 100000
 
 A group has five short answers to one of 40 questions; the input is one file of JSON lines. Each run is the command
 `semantic-entropy estimate in.jsonl -o out/` in a new process. `local:2` is the engine `local` with two workers, `ray:2`
-the engine `ray` with two actors, on a Ray that starts for this run. 10^6 groups take minutes.
+the engine `ray` with two actors, on a Ray that starts for this run. `file:2` writes one file, `-o out.jsonl`, with two
+workers. 10^6 groups take minutes.
 
 Memory is the peak of the sum of resident sets, sampled every 0.2 s: of the command with its workers, and for `ray` of
 the command and its actors, without Ray's own servers. Pages that processes share are counted in each of them. CPU
@@ -34,7 +36,7 @@ def main() -> int:
     """Print one line for each run."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("groups", nargs="*", type=int, default=[10_000, 100_000])
-    parser.add_argument("--runs", nargs="+", default=["local:1", "local:2", "ray:2"])
+    parser.add_argument("--runs", nargs="+", default=["local:1", "local:2", "ray:2", "file:1", "file:2"])
     parser.add_argument("--judge", default="text")
     options = parser.parse_args()
     print("| groups | engine | seconds | groups a second | CPU seconds | groups a CPU second | peak MB | output MB |")
@@ -52,13 +54,24 @@ def main() -> int:
 def measure(source: Path, size: int, run: str, judge: str) -> None:
     """Run the command once, and print its numbers."""
     engine, _, count = run.partition(":")
-    out = source.parent / f"out-{engine}-{count}"
+    is_file = engine == "file"
+    out = source.parent / f"out-{engine}-{count}{'.jsonl' if is_file else '/'}"
     workers = ["--actors" if engine == "ray" else "--workers", count]
-    command = [sys.executable, "-m", "semantic_entropy", "estimate", str(source), "-o", f"{out}/", "-e", judge]
+    command = [
+        sys.executable,
+        "-m",
+        "semantic_entropy",
+        "estimate",
+        str(source),
+        "-o",
+        str(out) + "/" * (not is_file),
+        "-e",
+        judge,
+    ]
     mark = uuid.uuid4().hex
     start = time.perf_counter()
     process = subprocess.Popen(
-        [*command, "--engine", engine, *workers, "--quiet"],
+        [*command, "--engine", "local" if is_file else engine, *workers, "--quiet"],
         env={**os.environ, MARK: mark},
         stderr=subprocess.PIPE,
         text=True,
@@ -70,9 +83,13 @@ def measure(source: Path, size: int, run: str, judge: str) -> None:
     seconds = time.perf_counter() - start
     said = process.stderr.read() if process.stderr else ""
     assert process.returncode == 0, said
-    found = json.loads((out / "_manifest.json").read_text())
-    assert found["rows"] == size, found["rows"]
-    written = sum(path.stat().st_size for path in out.glob("*.parquet")) / 1e6
+    if is_file:
+        with out.open("rb") as lines:
+            rows = sum(1 for _ in lines)
+    else:
+        rows = json.loads((out / "_manifest.json").read_text())["rows"]
+    assert rows == size, rows
+    written = sum(path.stat().st_size for path in ([out] if is_file else out.glob("*.parquet"))) / 1e6
     used = sum(cpu.values())
     print(
         f"| {size:,} | {engine}, {count} | {seconds:.1f} | {size / seconds:,.0f} | {used:.1f} | {size / used:,.0f} "

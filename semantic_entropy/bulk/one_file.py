@@ -19,6 +19,7 @@ import hashlib
 import io
 import itertools
 import shutil
+import sys
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import replace
@@ -36,6 +37,7 @@ from semantic_entropy.bulk.sections import (
     is_bulk_input,
     options_of,
     section_file,
+    unread_files,
     write_section,
 )
 from semantic_entropy.bulk.storage import local_path, open_binary
@@ -179,6 +181,8 @@ def open_input(source: str, output: str | None, options: InputOptions) -> str | 
     inputs = find_inputs([source], options)
     if output not in (None, "-"):
         check_apart([source], inputs, str(output))
+    if unread := unread_files([source]):
+        sys.stderr.write(f"{unread}\n")
     return functools.partial(_reader, inputs, options)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from semantic_entropy.bulk.local_engine import loads_model
@@ -18,6 +18,7 @@ from semantic_entropy.io import InputOptions
 from semantic_entropy.io.formats import is_stream
 from semantic_entropy.scorer import Scorer
 
+_FILE_SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".pq")
 _OF_ONE_PROCESS = ("sentences", "samples", "sampler", "claims", "group_by")  # options, if the output is a file
 
 
@@ -54,6 +55,8 @@ def shards_of_output(
     alone = _option_of_one_process(options, choices)
     is_many = is_bulk_input(file)
     needs_folder = (is_many or engine == "ray") and output not in (None, "-") and not Path(str(output)).suffix
+    if output and is_url(output) and PurePosixPath(output).suffix in _FILE_SUFFIXES:
+        raise InputError(f"{output}: a URL is a folder of shards. Choose a name without a suffix, or a local file")
     if is_bulk_output(output) or needs_folder:
         if alone in ("--sentences", "--samples"):
             raise InputError(f"{alone} is for an output file, and the output is a folder")

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 
 import pytest
 
-from semantic_entropy.bulk import one_file
+from semantic_entropy import Scorer
+from semantic_entropy.bulk import BulkRun, one_file
+from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.bulk.bulk_runs import SLOW, estimate, kill, rows, sitecustomize, start, wait_for, write
 from tests.shared_data import rows as shared_rows
 
@@ -61,6 +64,61 @@ def test_a_run_that_was_killed_continues_with_its_shards(suffix, tmp_path):
     assert estimate(source, "-o", tmp_path / f"whole.{suffix}", "-e", "text", "--quiet").returncode == 0
     assert out.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
     assert not hidden(tmp_path)
+
+
+@pytest.mark.parametrize(("suffix", "at"), [("jsonl", "replacement"), ("parquet", "open_writer")])
+def test_a_run_that_was_killed_while_the_shards_became_the_file_continues(suffix, at, monkeypatch, tmp_path):
+    source, out, whole = (
+        write(tmp_path / "in.jsonl", rows(300)),
+        tmp_path / f"out.{suffix}",
+        tmp_path / f"whole.{suffix}",
+    )
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(one_file, at, killed)
+        run = BulkRun(
+            functools.partial(Scorer, "text"),
+            [str(source)],
+            one_file.OneFile(str(out)),
+            names=FieldNames(),
+            options=one_file.InputOptions(),
+            shard_mb=0.02,
+            workers=1,
+        )
+        with pytest.raises(KeyboardInterrupt):
+            run.execute(progress=False)
+    assert not out.exists()
+    done = estimate(source, "-o", out, "-e", "text", "--quiet")
+    assert "0 rows in" in done.stderr, done.stderr
+    assert estimate(source, "-o", whole, "-e", "text", "--quiet").returncode == 0
+    assert out.read_bytes() == whole.read_bytes()
+    assert not hidden(tmp_path)
+
+
+def test_a_pattern_is_read_by_one_process_if_an_option_needs_it(tmp_path):
+    given = [{**row, "greedy": "It is Paris. It is not Rome."} for row in rows(60)]
+    write(tmp_path / "rows" / "a.jsonl", given[:30])
+    write(tmp_path / "rows" / "b.jsonl", given[30:])
+    out, sentences = tmp_path / "out.jsonl", tmp_path / "sentences.jsonl"
+    done = estimate(
+        f"{tmp_path}/rows/*",
+        "-o",
+        out,
+        "-e",
+        "text",
+        "--long",
+        "--answer",
+        "greedy",
+        "--sentences",
+        sentences,
+        "--quiet",
+    )
+    assert done.returncode == 0, done.stderr
+    assert [row["id"] for row in read(out)] == list(range(60))
+    assert len(sentences.read_text().splitlines()) == 120
 
 
 def test_shards_that_were_left_after_the_file_was_written_are_removed(tmp_path):
@@ -180,6 +238,7 @@ def test_a_gate_and_a_strict_run_end_as_in_one_process(tmp_path):
         (["{}/in.jsonl", "--workers", "2"], "shards need an input and an output on a disk"),
         (["{}/in.jsonl", "-o", "{}/o.jsonl", "--workers", "2", "--group-by", "id"], "--group-by is for one process"),
         (["{}/in.jsonl", "-o", "{}/o.jsonl", "--engine", "ray", "--sampler", "ray-llm"], "ray-llm writes a folder"),
+        (["{}/in.jsonl", "-o", "memory://bucket/out.jsonl"], "a URL is a folder of shards"),
         (["{}/in.csv", "-o", "{}/o.jsonl", "--workers", "2"], "is csv, which cannot be cut into shards"),
     ],
 )
