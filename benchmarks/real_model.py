@@ -104,9 +104,15 @@ def run(command: str, *arguments: str, shown: bool = False) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", program, *arguments], env=environment, stdout=None if shown else sys.stderr
     )
-    interrupted = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the command, which ends after its step
+    # Ctrl-C reaches both processes: this one waits for the other. SIGTERM is passed on, and `empo-train` ends after its
+    # step.
+    before = [
+        signal.signal(signal.SIGINT, signal.SIG_IGN),
+        signal.signal(signal.SIGTERM, lambda *_: process.terminate()),
+    ]
     status = process.wait()
-    signal.signal(signal.SIGINT, interrupted)
+    for kind, handler in zip((signal.SIGINT, signal.SIGTERM), before, strict=True):
+        signal.signal(kind, handler)
     if status != 0:
         sys.exit(status if status > 0 else 128 - status)
 

@@ -150,15 +150,16 @@ def load_model(config: Config) -> Any:
         model = load(config.model, trust_remote_code=False, **arguments)
     except Exception as error:  # a broken file can raise anything
         raise _loading_error(config, "", error) from error
-    if config.device == "cpu" and config.training.precision == "bf16":
+    head = model.get_output_embeddings()
+    if config.device == "cpu" and config.training.precision == "bf16" and head is not None:
         # The logits of the last positions come from a view of the hidden states. For it, torch's CPU product in half
         # precision copies the weights of the head for each row.
-        model.get_output_embeddings().register_forward_pre_hook(_contiguous_input)
+        head.register_forward_pre_hook(_contiguous_input)
     return model
 
 
 def _contiguous_input(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return (inputs[0].contiguous(), *inputs[1:])
+    return tuple(states.contiguous() for states in inputs)
 
 
 def loading_arguments(config: Config) -> dict[str, Any]:

@@ -71,6 +71,33 @@ def test_the_search_for_a_level_goes_towards_the_target_and_takes_the_nearest(be
     assert found([1, 1, 0.65, 0.2, 0, 0, 0])[0] == 2
 
 
+def test_a_command_ends_with_the_benchmark_that_sigterm_ends(tmp_path):
+    (tmp_path / "sleeper.py").write_text(
+        "import os, pathlib, time\n"
+        "def main():\n"
+        "    pathlib.Path('pid.new').write_text(str(os.getpid()))\n"
+        "    os.replace('pid.new', 'pid')\n"
+        "    time.sleep(300)\n"
+    )
+    program = (
+        f"import importlib.util, sys; spec = importlib.util.spec_from_file_location('real_model', {str(BENCHMARK)!r})\n"
+        "module = importlib.util.module_from_spec(spec); spec.loader.exec_module(module)\n"
+        "module.COMMANDS['empo-train'] = 'sleeper'; module.run('empo-train')"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=tmp_path, env=environment)
+    try:
+        while not (tmp_path / "pid").exists():
+            assert process.poll() is None
+            time.sleep(0.02)
+        process.terminate()
+        assert process.wait() == 128 + signal.SIGTERM
+        with pytest.raises(ProcessLookupError):
+            os.kill(int((tmp_path / "pid").read_text()), 0)
+    finally:
+        process.kill()
+
+
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
     """A tiny model that writes digits, whose window holds the questions."""

@@ -273,7 +273,7 @@ def _head_reads_whole_rows(model: Any) -> None:
 
 
 def _contiguous_input(_: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
-    return (inputs[0].contiguous(), *inputs[1:])
+    return tuple(states.contiguous() for states in inputs)
 
 
 def _out_of_memory(subject: str, action: str) -> errors.EquivalenceError:
