@@ -13,6 +13,7 @@ A file with results is never cut into shards: `io.FileRun` continues it, with `o
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import functools
 import hashlib
@@ -50,7 +51,7 @@ from semantic_entropy.io.formats import is_parquet, open_writer
 from semantic_entropy.io.jsonl import to_line
 from semantic_entropy.io.readers.parquet_folder import MANIFEST
 from semantic_entropy.io.result_lines import work_file
-from semantic_entropy.io.rows import InputRow, RowReader
+from semantic_entropy.io.rows import InputRow, RowPlace, RowReader
 from semantic_entropy.io.run import OpenReader
 from semantic_entropy.tables import FieldNames
 
@@ -152,7 +153,7 @@ class OneFile:
                     drawn, result, key = found.read(index)
                     out.write(to_line(InputRow(0, "", None, key=key), drawn, result, runs) + "\n")
         with contextlib.redirect_stderr(io.StringIO()):  # the shards have said how they are read
-            reader = _reader(manifest.inputs, options, names, has_sampler=False)
+            reader = _reader(manifest.inputs, options, names, has_sampler=False, copies_cells=True)
         kept = 0
         with open_writer(self.name, reader, runs) as writer, contextlib.closing(reader.rows()) as rows:
             for row in rows:
@@ -186,37 +187,55 @@ def open_input(source: str, output: str | None, options: InputOptions) -> str | 
     return functools.partial(_reader, inputs, options)
 
 
-def _reader(inputs: Sequence[BulkInput], options: InputOptions, names: FieldNames, has_sampler: bool) -> RowReader:
+def _reader(
+    inputs: Sequence[BulkInput], options: InputOptions, names: FieldNames, has_sampler: bool, copies_cells: bool
+) -> RowReader:
     """Return a reader of all rows of these files."""
     if len(inputs) == 1 and (path := local_path(inputs[0].name)) is not None:
         of_file = replace(options, format=inputs[0].format)
-        return open_reader(str(path), names, of_file, copies_cells=not has_sampler, has_sampler=has_sampler)
-    return ManyFilesReader(inputs, options, names, has_sampler=has_sampler)
+        return open_reader(str(path), names, of_file, copies_cells=copies_cells, has_sampler=has_sampler)
+    return ManyFilesReader(inputs, options, names, has_sampler=has_sampler, copies_cells=copies_cells)
 
 
 class ManyFilesReader(RowReader):
-    """Reads all rows of several files, also of a bucket. Row numbers go on from file to file.
+    """Reads all rows of several files, also of a bucket. Row numbers go on from file to file; blank lines count.
 
     The files are read section by section: one section is on the disk of this machine.
+
+    Args:
+        inputs: the files.
+        options: how they are read.
+        names: the names of the fields that are measured.
+        has_sampler: True if rows may have a question and no responses.
+        copies_cells: True if the writer copies the cells of Parquet files. It does so if they have the same columns.
     """
 
     unit = "row"
     number_key = "row_number"
 
     def __init__(
-        self, inputs: Sequence[BulkInput], options: InputOptions, names: FieldNames, *, has_sampler: bool
+        self,
+        inputs: Sequence[BulkInput],
+        options: InputOptions,
+        names: FieldNames,
+        *,
+        has_sampler: bool,
+        copies_cells: bool,
     ) -> None:
         super().__init__(inputs[0].name if len(inputs) == 1 else f"{inputs[0].name} ... {inputs[-1].name}", names)
         self._inputs, self._options, self._has_sampler = inputs, options, has_sampler
-        schema = None if has_sampler else _common_schema(inputs)
+        self._starts: list[tuple[int, BulkInput]] = []  # the rows before each file that was begun, and the file
+        schema = _common_schema(inputs) if copies_cells else None
         if schema is not None:
             from semantic_entropy.io.parquet_columns import CopiedColumns  # needs pyarrow
 
             self.copied = CopiedColumns(schema, self._batches, self._digest)
 
     def rows(self) -> Generator[InputRow, None, None]:
-        before = 0
+        before, self._starts = 0, []
         for section, file, rows in self._sections():
+            if not self._starts or self._starts[-1][1] is not section.source:
+                self._starts.append((before, section.source))
             with contextlib.redirect_stderr(io.StringIO()):  # it says once for each file how it is read
                 reader = open_reader(
                     str(file),
@@ -228,6 +247,11 @@ class ManyFilesReader(RowReader):
             for row in reader.rows():
                 yield replace(row, number=before + row.number)
             before += rows
+
+    def place(self, number: int) -> RowPlace:
+        before, source = self._starts[bisect.bisect_left(self._starts, number, key=lambda start: start[0]) - 1]
+        unit, key = ("row", "row_number") if source.format == "parquet" else ("line", "line")
+        return RowPlace(source.name, unit, key, number - before)
 
     def _sections(self) -> Iterator[tuple[Section, Path, int]]:
         """Yield each section, a file with its rows, and their number."""

@@ -237,7 +237,7 @@ def _write_drawn(storage: Storage, name: str, target: Path) -> int:
         return sum(1 for _ in file)
 
 
-def _drawn_reader(source: Path, names: FieldNames, _: bool) -> RowReader:
+def _drawn_reader(source: Path, names: FieldNames, *_: bool) -> RowReader:
     return JsonlReader(InputFile(str(source)), names, _check_drawn)
 
 

@@ -90,7 +90,7 @@ class BadRows:
 
     def located(self, row: InputRow, problem: str) -> str:
         """Return the problem with the place of the row, on one line."""
-        return one_line(f"{self.reader.name}, {self.reader.unit} {row.number}: {problem}")
+        return one_line(f"{self.reader.place(row.number)}: {problem}")
 
     def hint(self) -> str:
         """Return advice for the user; empty if there is none."""
@@ -132,8 +132,10 @@ class BadRows:
                 self._missing.setdefault(option, (field, nearest(field, row.fields or ())))
 
     def _line(self, row: InputRow, problem: str) -> str:
+        place = self.reader.place(row.number)
         retry = {"retry": True} if row.retry else {}
-        fields = {_MARK: True, self.reader.number_key: row.number, "problem": problem, **retry, "row": row.text}
+        source = {"input": place.name} if place.name != self.reader.name else {}  # one of several files
+        fields = {_MARK: True, place.number_key: place.number, "problem": problem, **retry, "row": row.text, **source}
         return to_json_line(fields)
 
 

@@ -41,6 +41,7 @@ class JsonlReader(RowReader):
 
     unit = "line"
     number_key = "line"
+    file: InputFile
 
     def __init__(self, file: InputFile, names: FieldNames, check: RowCheck = check_row) -> None:
         super().__init__(file.name, names)

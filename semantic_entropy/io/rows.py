@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self, TypeAlias
 
 from semantic_entropy.clusters.groups import one_group
 from semantic_entropy.errors import InputError
@@ -24,6 +24,7 @@ from semantic_entropy.types import Group
 
 if TYPE_CHECKING:
     from semantic_entropy.io.parquet_columns import InputColumns
+    from semantic_entropy.io.readers.input_file import InputFile
     from semantic_entropy.io.result_lines import KeyIndex
 
 GREEDY = "greedy"
@@ -84,6 +85,18 @@ RowCheck: TypeAlias = Callable[[Mapping[str, Any], FieldNames], tuple[Group | No
 """Reads the group of a row from its fields. Returns (group, None) if the row can be measured, else (None, problem)."""
 
 
+class RowPlace(NamedTuple):
+    """Where a row is: the file, the unit of the number ("line" or "row"), its key in a report, and the number."""
+
+    name: str
+    unit: str
+    number_key: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.name}, {self.unit} {self.number}"
+
+
 class RowReader(ABC):
     """Reads the rows of a file.
 
@@ -95,9 +108,11 @@ class RowReader(ABC):
         question_option: the option that gives the rows their question, for a warning.
         group_by: the field that the rows of a group share; None: rows are not joined.
         copied: the columns that a Parquet output copies with their types; None: it makes columns from the fields.
+        file: the file, if it is read as bytes; None: another library reads it.
     """
 
     group_by: str | None = None
+    file: InputFile | None = None
     copied: InputColumns | None = None
 
     question_option = "--question FIELD"
@@ -106,6 +121,15 @@ class RowReader(ABC):
 
     def __init__(self, name: str, names: FieldNames) -> None:
         self.name, self.names = name, names
+
+    @property
+    def can_reread(self) -> bool:
+        """Whether `rows` can be called several times. Standard input and a pipe can be read once."""
+        return self.file is None or self.file.is_repeatable
+
+    def place(self, number: int) -> RowPlace:
+        """Return where the row with this number is, after `rows` has yielded it."""
+        return RowPlace(self.name, self.unit, self.number_key, number)
 
     @abstractmethod
     def rows(self) -> Generator[InputRow, None, None]:

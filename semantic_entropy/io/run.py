@@ -15,12 +15,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from semantic_entropy.clusters import EVIDENCE_FIELDS
-from semantic_entropy.decisions import RowGate
+from semantic_entropy.decisions import GateSummary, RowGate
 from semantic_entropy.errors import EvidenceError, InputError, SamplingError
 from semantic_entropy.files import locked_output
 from semantic_entropy.io.bad_rows import BadRow, BadRows
 from semantic_entropy.io.fingerprints import row_key, run_choices
-from semantic_entropy.io.formats import FOUND, InputOptions, check_paths, is_parquet, open_reader, open_writer
+from semantic_entropy.io.formats import (
+    FOUND,
+    InputOptions,
+    check_paths,
+    is_parquet,
+    is_stream,
+    open_reader,
+    open_writer,
+)
 from semantic_entropy.io.rows import InputRow, MeasuredRow, RowReader
 from semantic_entropy.io.run_summary import RunSummary
 from semantic_entropy.io.sampled_rows import RowSampler
@@ -35,8 +43,8 @@ _CHUNK_PAIRS = 500_000  # most pairs of responses in a chunk, unless one row has
 _CHUNK_SECONDS = 2.0  # longest time for a chunk: a kill loses one chunk, and the progress bar moves after each chunk
 
 
-OpenReader = Callable[[FieldNames, bool], RowReader]
-"""Opens a reader, given the names of the fields, and whether rows may have a question and no responses."""
+OpenReader = Callable[[FieldNames, bool, bool], RowReader]
+"""Opens a reader, given the names of the fields, `has_sampler` and `copies_cells`, as `open_reader` has them."""
 
 
 class FileRun:
@@ -88,12 +96,12 @@ class FileRun:
         check_paths(source if isinstance(source, str) else None, output, samples, cache, options.requests)
         self.row_sampler = RowSampler(scorer.sampling_run(), names) if scorer.sampler else None
         has_sampler = self.row_sampler is not None
-        copies_cells = is_parquet(output) and not has_sampler
+        copies_cells = is_parquet(output) and not is_stream(output) and not has_sampler
         on_wait = None if has_sampler else self._input_waits  # a sampler may read rows in another thread
         self.reader = (
             open_reader(source, names, options, on_wait=on_wait, copies_cells=copies_cells, has_sampler=has_sampler)
             if isinstance(source, str)
-            else source(names, has_sampler)
+            else source(names, has_sampler, copies_cells)
         )
         self.writer = open_writer(output, self.reader, run_choices(scorer, names))
         report = None if self.writer.path is None else Path(f"{output}.bad.jsonl")
@@ -149,7 +157,7 @@ class FileRun:
             responses=self._given + (drawn.responses if drawn else 0),
             cut_off=self._given_cut_off + (drawn.cut_off if drawn else 0),
             empty=drawn.empty if drawn else 0,
-            gate=self.gate.summary(self.reader.unit) if self.gate else None,
+            gate=self._gate_summary(self.gate) if self.gate else None,
         )
 
     # Keeping
@@ -178,10 +186,10 @@ class FileRun:
     def _check_same_input(self) -> None:
         """Raise InputError if more than half of the existing results belong to no row of the input file.
 
-        So a wrong input costs nothing. Standard input can be read once, and is checked at the end of the run.
+        So a wrong input costs nothing. An input that can be read once is checked at the end of the run.
         """
         index = self.writer.index
-        if index and Path(self.reader.name).is_file():
+        if index and self.reader.can_reread:
             with contextlib.closing(self.reader.rows()) as rows:
                 keys = (row_key(row, self.names) for row in rows if self._can_be_measured(row))
                 self._check_unused(index.unused_by(keys), len(index))
@@ -347,6 +355,14 @@ class FileRun:
     def _nulls_hint(self) -> str:
         many = plural(self.writer.nulls, "row")
         return f"{many} with a nan in a field: null was written, which JSON has" if self.writer.nulls else ""
+
+    def _gate_summary(self, gate: RowGate) -> GateSummary:
+        """Return the summary of the gate. Of several files, a failed row has the number in its file."""
+        made, found = gate.summary(self.reader.unit), []
+        for number, reason in made.first:
+            place = self.reader.place(number)
+            found.append((place.number, reason if place.name == self.reader.name else f"({place.name}) {reason}"))
+        return replace(made, first=tuple(found))
 
     def _activity(self) -> str:
         """Return the note of the progress bar. The note changes even while no row is complete."""

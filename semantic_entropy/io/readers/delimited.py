@@ -41,6 +41,7 @@ class DelimitedReader(RowReader):
 
     unit = "line"
     number_key = "line"
+    file: InputFile
 
     def __init__(
         self, file: InputFile, names: FieldNames, check: RowCheck = check_row, delimiter: str | None = None

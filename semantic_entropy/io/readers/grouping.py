@@ -46,6 +46,10 @@ class GroupedReader(RowReader):
         self._lists: set[str] | None = None  # the fields that differ inside a group; None: not known yet
         self._adjacent = True
 
+    @property
+    def can_reread(self) -> bool:
+        return self._reader.can_reread
+
     def rows(self) -> Generator[InputRow, None, None]:
         if self._lists is None:
             self._lists = self._survey()

@@ -48,6 +48,7 @@ class InspectReader(RowReader):
 
     unit = "sample"
     number_key = "sample"
+    file: InputFile
 
     def __init__(self, file: InputFile, names: FieldNames) -> None:
         super().__init__(file.name, names)

@@ -32,6 +32,7 @@ class JsonArrayReader(RowReader):
 
     unit = "row"
     number_key = "row_number"
+    file: InputFile
 
     def __init__(self, file: InputFile, names: FieldNames, check: RowCheck = check_row) -> None:
         super().__init__(file.name, names)

@@ -8,8 +8,9 @@ import json
 
 import pytest
 
-from semantic_entropy import Scorer
+from semantic_entropy import Equivalence, InputError, Scorer, Verdict
 from semantic_entropy.bulk import BulkRun, one_file
+from semantic_entropy.io import FileRun
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.bulk.bulk_runs import SLOW, estimate, kill, rows, sitecustomize, start, wait_for, write
 from tests.shared_data import rows as shared_rows
@@ -248,3 +249,74 @@ def test_what_shards_cannot_do_is_an_error(arguments, message, tmp_path):
     done = estimate(*(each.format(tmp_path) for each in arguments), "--quiet")
     assert done.returncode in (1, 2)
     assert message in done.stderr
+
+
+@pytest.mark.parametrize("names", [["a"], ["a", "b"]])
+def test_all_columns_of_parquet_files_are_in_json_lines(names, tmp_path):
+    given = [{**row, "gold": f"gold {row['id']}", "greedy": "It is Paris."} for row in rows(40)]
+
+    def add(name, part):
+        (tmp_path / "rows").mkdir(exist_ok=True)
+        pq.write_table(pa.Table.from_pylist(part), tmp_path / "rows" / f"{name}.parquet")
+
+    for place, name in enumerate(names):
+        add(name, given[place * 10 : (place + 1) * 10])
+    some, out = given[: 10 * len(names)], tmp_path / "out.jsonl"
+    command = [tmp_path / "rows", "-e", "text", "--quiet"]
+    for _ in range(2):  # in shards, then in one process
+        assert estimate(*command, "-o", out).returncode == 0
+        assert [{name: row[name] for name in given[0]} for row in read(out)] == some
+    add("c", given[30:])
+    assert "10 rows in" in estimate(*command, "-o", out).stderr
+    assert [row["gold"] for row in read(out)] == [row["gold"] for row in [*some, *given[30:]]]
+    streamed = map(json.loads, estimate(*command).stdout.splitlines())
+    assert [row["gold"] for row in streamed] == [row["gold"] for row in [*some, *given[30:]]]
+    long = tmp_path / "long.jsonl"
+    written = estimate(*command, "-o", long, "--long", "--answer", "greedy", "--sentences", tmp_path / "s.jsonl")
+    assert written.returncode == 0, written.stderr
+    assert [row["gold"] for row in read(long)] == [row["gold"] for row in [*some, *given[30:]]]
+
+
+def test_a_bad_row_of_a_folder_has_the_file_and_its_line_in_one_process(tmp_path):
+    write(tmp_path / "rows" / "a.jsonl", [*rows(3), "no JSON"])
+    write(tmp_path / "rows" / "b.jsonl", ["", *rows(2), "no JSON"])
+    pq.write_table(pa.Table.from_pylist([*rows(2), {"id": 2, "responses": []}]), tmp_path / "rows" / "c.parquet")
+    places = [("a.jsonl", "line", 4), ("b.jsonl", "line", 4), ("c.parquet", "row_number", 3)]
+    done = estimate(tmp_path / "rows", "-e", "text", "--quiet", "--fail-above", "9", "--min-samples", "2")
+    for name, key, number in places:
+        assert f"{tmp_path}/rows/{name}, {key.removesuffix('_number')} {number}: " in done.stderr, done.stderr
+    assert f"row 4: ({tmp_path}/rows/b.jsonl) " in done.stderr
+    out = tmp_path / "out.jsonl"
+    estimate(tmp_path / "rows", "-e", "text", "--quiet", "-o", out, "--sentences", tmp_path / "s.jsonl")
+    found = list(read(tmp_path / "out.jsonl.bad.jsonl"))
+    assert [bad["input"] for bad in found] == [f"{tmp_path}/rows/{name}" for name, _, _ in places]
+    assert [bad[key] for bad, (_, key, _) in zip(found, places, strict=True)] == [4, 4, 3]
+
+
+def test_a_wrong_folder_is_refused_before_a_pair_is_judged(tmp_path):
+    judged = []
+
+    class Counting(Equivalence):
+        name = "counting"
+
+        def judge(self, pairs):
+            judged.extend(pairs)
+            return [Verdict(pair.left == pair.right) for pair in pairs]
+
+    out = str(tmp_path / "out.jsonl")
+    for tag in ("one", "two"):
+        for name in ("a", "b"):
+            given = [{"question": f"{tag} {name} {i}", "responses": [f"{tag} {i}", "x"]} for i in range(20)]
+            write(tmp_path / tag / f"{name}.jsonl", given)
+
+    def measure(tag):
+        with Scorer(Counting()) as scorer:
+            source = one_file.open_input(str(tmp_path / tag), out, one_file.InputOptions())
+            run = FileRun(scorer, source, out, names=FieldNames(), overwrite=False, strict=False)
+            return run.execute(progress=False)
+
+    assert measure("one").rows == 40
+    judged.clear()
+    with pytest.raises(InputError, match="results of another input"):
+        measure("two")
+    assert not judged
