@@ -19,7 +19,7 @@ import dataclasses
 import io
 import os
 import pickle
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,16 +131,10 @@ def draw_shards(
     questions = ray.data.from_items(
         [{"task": pickle.dumps(shard)} for shard in waiting.values()], override_num_blocks=min(len(waiting), 10_000)
     ).flat_map(_Questions(storage.root, names, options, generation.n))
-    found: dict[str, Drawn] = {}
     try:
         with progress_bar("responses", None, progress) as advance:
-            for reply in _processor(generation)(questions).iter_rows():
-                drawn = found.setdefault(reply["shard"], {})
-                drawn[reply["row"], reply["sample"]] = reply["text"], reply["finish_reason"]
-                advance(1)
-                if len(drawn) == reply["of_shard"]:
-                    shard = waiting.pop(reply["shard"])
-                    _store(storage, shard, found.pop(shard.name), names, options, generation.n)
+            for name, drawn in by_shard(_processor(generation)(questions).iter_rows(), advance):
+                _store(storage, waiting.pop(name), drawn, names, options, generation.n)
     except (ray.exceptions.RayError, OSError) as error:
         first = next(iter(waiting.values()))
         raise SemanticEntropyError(
@@ -149,8 +143,42 @@ def draw_shards(
             "others stay: run the same command again to continue"
         ) from error
     for shard in waiting.values():  # no row of theirs needs responses
-        assert shard.name not in found
         _store(storage, shard, {}, names, options, generation.n)
+
+
+def by_shard(
+    replies: Iterable[Mapping[str, Any]], advance: Callable[[int], object]
+) -> Generator[tuple[str, Drawn], None, None]:
+    """Yield the name and the responses of each shard, when all of its responses have arrived.
+
+    A reply that arrives again is ignored: Ray runs a task again if the machine that had its result is lost.
+
+    Args:
+        replies: the responses, in any order.
+        advance: called with 1 for each response that arrives.
+
+    Raises:
+        SemanticEntropyError: at the end, responses of a shard are missing.
+    """
+    found: dict[str, Drawn] = {}
+    wanted: dict[str, int] = {}
+    complete = set()
+    for reply in replies:
+        name = reply["shard"]
+        if name in complete:
+            continue
+        drawn = found.setdefault(name, {})
+        drawn[reply["row"], reply["sample"]] = reply["text"], reply["finish_reason"]
+        advance(1)
+        wanted[name] = reply["of_shard"]
+        if len(drawn) == wanted[name]:
+            complete.add(name)
+            yield name, found.pop(name)
+    for name, drawn in found.items():
+        raise SemanticEntropyError(
+            f"shard {name}: Ray returned {len(drawn):,} of {wanted[name]:,} responses, and no error. The responses of "
+            f"{plural(len(complete), 'complete shard')} stay: run the same command again to continue"
+        )
 
 
 @dataclass(frozen=True)

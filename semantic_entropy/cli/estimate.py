@@ -352,6 +352,8 @@ def _gate(
         rules.append(decision_rule(Calibration.load(choices["calibration"]), fail_on, max_undecided))
     if fail_above is not None:
         rules.append(entropy_rule(fail_above, max_undecided, min_samples))
+    if min_samples != MIN_SAMPLES and fail_above is None:
+        raise click.UsageError("--min-samples needs --fail-above, whose gate it is a part of")
     if not rules:
         if fail_rate:
             raise click.UsageError("--fail-rate needs --fail-above or --fail-on, which say when a row fails")

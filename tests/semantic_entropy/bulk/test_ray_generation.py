@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from semantic_entropy.bulk import Generation
-from semantic_entropy.errors import InputError
+from semantic_entropy.bulk.ray_generation import by_shard
+from semantic_entropy.errors import InputError, SemanticEntropyError
 from tests.plugins.chat_server import ChatServer, status
 from tests.semantic_entropy.bulk.bulk_runs import estimate, manifest, scored, write
 
@@ -80,6 +81,27 @@ def test_a_server_that_fails_ends_the_run_with_the_shard_and_a_rerun_continues(w
         again = estimate(*command)
         assert again.returncode == 0, again.stderr
         assert manifest(out)["rows"] == 5
+
+
+def reply(shard, row, of_shard):
+    return {"shard": shard, "row": row, "sample": 0, "of_shard": of_shard, "text": f"{row}", "finish_reason": "stop"}
+
+
+def test_replies_that_arrive_again_are_ignored():
+    replies = [reply("a", 0, 2), reply("b", 0, 1), reply("a", 0, 2), reply("b", 0, 1), reply("a", 1, 2)]
+    replies += [reply("a", 0, 2), reply("b", 0, 1)]
+    found = list(by_shard(replies, int))
+    assert [name for name, _ in found] == ["b", "a"]
+    assert found[1][1] == {(0, 0): ("0", "stop"), (1, 0): ("1", "stop")}
+
+
+def test_replies_that_are_missing_are_an_error_that_names_the_shard():
+    found = by_shard([reply("a", 0, 1), reply("b", 0, 3), reply("b", 2, 3)], int)
+    assert next(found)[0] == "a"
+    with pytest.raises(
+        SemanticEntropyError, match=r"shard b: Ray returned 2 of 3 responses, and no error.* 1 complete shard"
+    ):
+        next(found)
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def gate(*arguments):
         ([SURE], ["--fail-above", "0.5", "--fail-rate", "1.01"], 2, "1.01 is not in the range"),
         ([SURE], ["--fail-above", "0.5", "--max-undecided", "nan"], 2, "nan is not a finite number"),
         ([SURE], ["--fail-rate", "0.5"], 2, "--fail-rate needs --fail-above or --fail-on"),
+        ([SURE], ["--min-samples", "9"], 2, "--min-samples needs --fail-above"),
     ],
 )
 def test_a_row_fails_unless_it_is_known_to_be_sure(tmp_path, rows, options, status, shown):
