@@ -37,9 +37,15 @@ def findings(config: Config, *, allow_missing_data: bool) -> Iterator[CheckFindi
 def _layout(config: Config) -> str:
     updates = int(updates_per_sampling(config))
     prompts, size, launch = config.training.prompts_per_step, config.rollout.num_generations, config.launch
-    return (
+    layout = (
         f"{prompts * updates} prompts x {size} completions a sampling, {updates} updates of {prompts} prompts, "
         f"{launch.machines} x {launch.processes // launch.machines} GPUs"
+    )
+    if (passes := config.trl.get("steps_per_generation")) is None:
+        return layout
+    return (
+        f"{layout}. trl.steps_per_generation={passes} counts the passes of one GPU: with twice the GPUs, half of this "
+        "number keeps the prompts of a sampling"
     )
 
 

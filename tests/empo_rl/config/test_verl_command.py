@@ -136,4 +136,5 @@ def test_the_check_of_a_good_configuration_passes():
     found = check_run("math-7b-empo", engine="verl")
     assert passed(found), found
     (layout,) = [finding.text for finding in found if finding.about == "layout"]
-    assert layout == "256 prompts x 16 completions a sampling, 8 updates of 32 prompts, 1 x 8 GPUs"
+    assert layout.startswith("256 prompts x 16 completions a sampling, 8 updates of 32 prompts, 1 x 8 GPUs. ")
+    assert "trl.steps_per_generation=256 counts the passes of one GPU" in layout
