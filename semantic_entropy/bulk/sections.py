@@ -10,22 +10,25 @@ Not supported: formats that cannot be cut (CSV, JSON arrays, logs of inspect_ai)
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from semantic_entropy.bulk.storage import find_files, is_url, local_path, open_binary, other_suffixes
-from semantic_entropy.errors import InputError
+from semantic_entropy.bulk.storage import find_files, is_url, local_path, open_binary, other_suffixes, unread_links
+from semantic_entropy.errors import InputError, SemanticEntropyError
 from semantic_entropy.files import link_target
-from semantic_entropy.io import InputOptions, format_of
-from semantic_entropy.plain_text import plural
+from semantic_entropy.io import InputOptions, format_of, unfinished_shards
+from semantic_entropy.io.readers.input_file import NO_NAME
+from semantic_entropy.plain_text import one_line, plural
 
 SHARD_MB = 4.0
 """Megabytes of input in a shard: 30,000 groups of five short answers, which one core measures in about ten seconds."""
 _SUFFIXES = (".jsonl", ".ndjson", ".parquet", ".pq")
 _NAMES = ", ".join(_SUFFIXES)
+_SHOWN = 5  # links in a note
 _LINE_FORMATS = ("jsonl", "openai", "lm-eval")
 
 
@@ -80,37 +83,75 @@ def is_bulk_input(name: str) -> bool:
 def find_inputs(names: Sequence[str], options: InputOptions) -> list[BulkInput]:
     """Return the files that paths, folders, patterns and URLs mean, without repetition.
 
+    A local file with several names, such as a link and its target, is one file.
+
     Raises:
-        InputError: no file is found, or a format cannot be cut.
+        InputError: no file is found, a format cannot be cut, or the folder of a run has other files than the run wrote.
     """
     if options.group_by:
         raise InputError(
             "--group-by joins rows that can be in two shards: write the groups to a file first, with an output file "
             "(-o grouped.jsonl) instead of a folder"
         )
-    found: dict[str, BulkInput] = {}
-    for name in names:
-        files = list(find_files(name, _SUFFIXES))
-        if not files:
-            raise InputError(f"{name}: no such file, and no folder with files {_NAMES} in it")
-        for path, size, version in files:
-            found.setdefault(path, BulkInput(path, size, version, options.format or _format_of(path, size)))
-    for each in found.values():
+    files = _distinct_files(names)[0]
+    _unfinished(names)
+    found = [BulkInput(path, size, version, options.format or _format_of(path, size)) for path, size, version in files]
+    for each in found:
         if each.format not in (*_LINE_FORMATS, "parquet"):
             raise InputError(
                 f"{each.name} is {each.format}, which cannot be cut into shards: give JSON lines or Parquet, or write "
                 "to one file (-o results.jsonl) instead of a folder"
             )
-    return list(found.values())
+    return found
+
+
+def _distinct_files(names: Sequence[str]) -> tuple[list[tuple[str, int, str]], list[str]]:
+    """Return (path, bytes, version) of the files, and the other names of local files among them, as notes.
+
+    Of several names, the first one that is not a link stays.
+    """
+    found: dict[str, tuple[str, int, str]] = {}
+    for name in names:
+        if not name:
+            raise InputError(NO_NAME)
+        files = list(find_files(name, _SUFFIXES))
+        if not files:
+            raise InputError(f"{name}: no such file, and no folder with files {_NAMES} in it")
+        for each in files:
+            found.setdefault(each[0], each)
+    kept: dict[Any, str] = {}  # by the device and the number of the file; a URL is its own key
+    local = {name: path for name in found if (path := local_path(name)) is not None}
+    for name in sorted(found, key=lambda name: name in local and local[name].is_symlink()):  # stable: links come last
+        status = local[name].stat() if name in local else None
+        kept.setdefault((status.st_dev, status.st_ino) if status else name, name)
+    notes = []
+    for name in set(found) - set(kept.values()):
+        status = local[name].stat()
+        notes.append(f"{name} (the same file as {kept[status.st_dev, status.st_ino]})")
+    return [each for name, each in found.items() if name in set(kept.values())], sorted(notes)
 
 
 def unread_files(names: Sequence[str]) -> str:
-    """Return which files of the input folders are not read, because of their suffix; empty: all are read."""
-    found = sum((other_suffixes(name, _SUFFIXES) for name in names), Counter[str]())
-    if not found:
-        return ""
-    kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.most_common())
-    return f"{plural(found.total(), 'file')} in the input not read ({kinds}): of a folder, {_NAMES} are read"
+    """Return in lines what of the inputs is not read: files, links, missing shards; empty: all is read."""
+    lines = []
+    if found := sum((other_suffixes(name, _SUFFIXES) for name in names), Counter[str]()):
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in found.most_common())
+        lines.append(f"{plural(found.total(), 'file')} in the input not read ({kinds}): of a folder, {_NAMES} are read")
+    if links := [link for name in names for link in unread_links(name)]:
+        lines.append(f"{plural(len(links), 'link')} in the input not read: {_listed(links)}")
+    if others := _distinct_files(names)[1]:
+        lines.append(f"{plural(len(others), 'other name')} of files in the input not read: {_listed(others)}")
+    return "\n".join([*lines, *_unfinished(names)])
+
+
+def _unfinished(names: Sequence[str]) -> list[str]:
+    """Return which inputs are folders of runs that are not finished. Raises like `unfinished_shards`."""
+    return [line for name in names if (path := local_path(name)) and (line := unfinished_shards(str(path)))]
+
+
+def _listed(texts: Sequence[str]) -> str:
+    more = f", and {len(texts) - _SHOWN:,} more" if len(texts) > _SHOWN else ""
+    return one_line(f"{', '.join(texts[:_SHOWN])}{more}")
 
 
 def check_apart(names: Sequence[str], inputs: Sequence[BulkInput], output: str) -> None:
@@ -161,12 +202,30 @@ def write_section(section: Section, target: Path) -> int:
 
     Raises:
         InputError: the file cannot be read, or has changed since the run began.
+        SemanticEntropyError: the rows cannot be written, for example because the disk is full.
     """
     _check_unchanged(section)
+    return _write_groups(section, target) if section.is_parquet else _write_lines(section, target)
+
+
+@contextlib.contextmanager
+def _reading(section: Section, errors: tuple[type[Exception], ...] = (OSError,)) -> Iterator[None]:
     try:
-        return _write_groups(section, target) if section.is_parquet else _write_lines(section, target)
-    except OSError as error:
+        yield
+    except errors as error:
         raise InputError(f"{section}: cannot be read: {error}") from error
+
+
+@contextlib.contextmanager
+def _writing(target: Path) -> Iterator[None]:
+    """Name the folder if its disk is full: the file is a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise SemanticEntropyError(
+            f"the rows of a shard cannot be written to {target.parent}: {error.strerror or error}. Finished shards "
+            "stay: run again to continue"
+        ) from error
 
 
 def _check_unchanged(section: Section) -> None:
@@ -199,35 +258,43 @@ def options_of(section: Section, options: InputOptions) -> InputOptions:
 
 
 def _write_lines(section: Section, target: Path) -> int:
-    with open_binary(section.source.name) as file, target.open("wb") as out:
+    with _reading(section):
+        content = _lines(section)
+    with _writing(target):
+        target.write_bytes(content)
+    return content.count(b"\n") + (content[-1:] not in (b"", b"\n"))
+
+
+def _lines(section: Section) -> bytes:
+    with open_binary(section.source.name) as file:
         start = section.start
         if start:  # a line that begins before the section belongs to the section before
             file.seek(start - 1)
             start += len(file.readline()) - 1
         if start >= section.stop:  # one long line
-            return 0
+            return b""
         file.seek(start)
         content = file.read(section.stop - start)
-        if not content.endswith(b"\n"):
-            content += file.readline()
-        out.write(content)
-    return content.count(b"\n") + (not content.endswith(b"\n"))
+        return content if content.endswith(b"\n") else content + file.readline()
 
 
 def _write_groups(section: Section, target: Path) -> int:
-    from semantic_entropy.tables.arrow import pa, pq  # the extra `parquet`
+    from semantic_entropy.tables.arrow import pa, parquet_file, pq  # the extra `parquet`
 
     rows = 0
-    try:
-        with open_binary(section.source.name) as file, pq.ParquetFile(file) as source:
-            groups = list(range(section.start, section.stop))
-            with pq.ParquetWriter(target, source.schema_arrow) as out:
-                for batch in source.iter_batches(batch_size=1024, row_groups=groups):
-                    out.write_batch(batch)
-                    rows += batch.num_rows
-    except pa.ArrowException as error:
-        raise InputError(f"{section}: cannot be read: {error}") from error
-    return rows
+    with contextlib.ExitStack() as stack:
+        with _reading(section, (pa.ArrowException, OSError)):
+            file = stack.enter_context(open_binary(section.source.name))
+            source = stack.enter_context(parquet_file(file))
+            batches = source.iter_batches(batch_size=1024, row_groups=list(range(section.start, section.stop)))
+        with _writing(target), pq.ParquetWriter(target, source.schema_arrow) as out:
+            while True:
+                with _reading(section, (pa.ArrowException, OSError)):
+                    batch = next(batches, None)
+                if batch is None:
+                    return rows
+                out.write_batch(batch)
+                rows += batch.num_rows
 
 
 def _row_groups(name: str) -> list[tuple[int, int]]:

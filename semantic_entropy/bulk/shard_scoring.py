@@ -216,10 +216,10 @@ def _remove_damaged(storage: Storage, task: ShardTask, output: Path) -> None:
     """Remove the copy of an earlier result that cannot be read, so that its rows are measured again."""
     if task.suffix != ".parquet":
         return
-    from semantic_entropy.tables.arrow import pa, pq
+    from semantic_entropy.tables.arrow import pa, read_whole
 
     try:
-        pq.read_metadata(output)
+        read_whole(output)
     except (pa.ArrowException, OSError) as error:
         sys.stderr.write(f"{storage.root}/{task.file} is damaged ({error}): its rows are measured again\n")
         remove(output)

@@ -86,9 +86,15 @@ class LocalStorage(Storage):
 
     def fetch(self, name: str, file: Path) -> bool:
         path = self._path(name)
-        if path.is_file():
+        if not path.is_file():
+            return False
+        try:
             shutil.copyfile(path, file)
-        return path.is_file()
+        except OSError as error:
+            raise SemanticEntropyError(
+                f"{path} cannot be copied to {file.parent}: {error.strerror or error}"
+            ) from error
+        return True
 
     def sizes(self, folder: str = "") -> dict[str, int]:
         path = self._path(folder)
@@ -272,6 +278,14 @@ def other_suffixes(name: str, suffixes: tuple[str, ...]) -> Counter[str]:
         inside = [each[len(folder) :] for each in files.find(folder)] if is_folder else []
     others = [each for each in inside if _is_data(each, ("",)) and not each.lower().endswith(suffixes)]
     return Counter(PurePosixPath(each).suffix.lower() or "no suffix" for each in others)
+
+
+def unread_links(name: str) -> list[str]:
+    """Return the symbolic links in a local folder that `find_files` does not read: to a folder, or to nothing."""
+    path = local_path(name)
+    links = [each for each in path.rglob("*") if each.is_symlink() and not each.is_file()] if path is not None else []
+    shown = sorted(each for each in links if _is_data(each.relative_to(path or "").as_posix(), ("",)))
+    return [f"{each} ({'a link to a folder' if each.is_dir() else 'a broken link'})" for each in shown]
 
 
 def _local_files(path: Path, suffixes: tuple[str, ...]) -> list[Path]:

@@ -31,8 +31,9 @@ class OutputFile(click.Path):
         super().__init__(dir_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        folder = Path(value).parent
-        if not folder.is_dir():
+        if not str(value):
+            self.fail("the name is empty: is a variable of the shell unset?", param, ctx)
+        if not (folder := Path(value).parent).is_dir():
             self.fail(f"{value}: there is no folder {folder}: create it first, or correct the path", param, ctx)
         return super().convert(value, param, ctx)
 
@@ -366,13 +367,11 @@ def _estimators(names: Sequence[str], texts: Iterable[str]) -> list[Any]:
     return [(name, options[name]) if name in options else name for name in names]
 
 
-_LABELLED = click.argument("file", metavar="LABELLED", type=click.Path(allow_dash=True))
-
-
 def labelled_rows(command: _CommandT) -> _CommandT:
     """Add to a command a file of labelled rows, and how it is read and measured. `read_labelled` reads it."""
+    labelled = click.argument("file", metavar="LABELLED", type=click.Path(allow_dash=True))
     read = (*_SCORE_OPTIONS, *_MEASURING_OPTIONS, *_FIELD_OPTIONS, *_INPUT_OPTIONS)
-    return _with_options(command, (_LABELLED, *read, cache_option, json_option, quiet_option))
+    return _with_options(command, (labelled, *read, cache_option, json_option, quiet_option))
 
 
 def read_labelled(

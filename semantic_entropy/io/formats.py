@@ -16,7 +16,7 @@ from semantic_entropy.io.jsonl import JsonlReader, JsonlWriter, StreamWriter
 from semantic_entropy.io.readers.delimited import DelimitedReader
 from semantic_entropy.io.readers.detection import FORMATS, find_format, is_document
 from semantic_entropy.io.readers.grouping import GroupedReader, check_single
-from semantic_entropy.io.readers.input_file import InputFile
+from semantic_entropy.io.readers.input_file import NO_NAME, InputFile
 from semantic_entropy.io.readers.inspect_logs import InspectJsonReader, InspectZipReader, is_inspect_zip
 from semantic_entropy.io.readers.json_array import JsonArrayReader
 from semantic_entropy.io.readers.lm_eval_logs import check_sample
@@ -91,6 +91,8 @@ def open_reader(
     """
     if options.format not in (None, *FORMATS):
         raise InputError(f"the input format {options.format!r} is unknown: use one of {', '.join(FORMATS)}")
+    if not name:
+        raise InputError(NO_NAME)  # the path of an empty name is the current folder
     if Path(name).is_dir():
         return _folder_reader(name, names, options, has_sampler=has_sampler)
     file = InputFile(name, on_wait)

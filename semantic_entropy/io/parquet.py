@@ -11,7 +11,8 @@ writes the Parquet file at the end:
 
 The Parquet file is written under another name, read back and renamed: after a kill, it is complete, or the old file, or
 does not exist. Its rows have the keys of `fingerprints` in the column `row_key`. Its footer has a note with the choices
-of its results and a digest of the input, so the next run keeps its results, and leaves an unchanged file alone.
+of its results and a digest of the input, so the next run keeps its results, and leaves an unchanged file alone. Its
+pages have checksums, which the reader verifies.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ from semantic_entropy.tables import (
     result_shape,
     stored_fields,
 )
-from semantic_entropy.tables.arrow import CONVERSION_ERRORS, arrow_type, pa, pq, to_array
+from semantic_entropy.tables.arrow import CONVERSION_ERRORS, arrow_type, pa, parquet_file, pq, read_whole, to_array
 
 _NOTE_KEY = b"semantic_entropy"
 _BATCH = 256  # rows read at once
@@ -76,7 +77,7 @@ class ParquetReader(RowReader):
         super().__init__(name, names)
         self.all_columns, self._check = all_columns, check or check_row
         try:
-            with pq.ParquetFile(name) as file:
+            with parquet_file(name) as file:
                 self.schema: Any = file.schema_arrow
                 self._total: int = file.metadata.num_rows
         except (pa.ArrowException, OSError) as error:
@@ -101,7 +102,7 @@ class ParquetReader(RowReader):
     def rows(self) -> Generator[InputRow, None, None]:
         columns, number = self.schema.names if self.all_columns else list(self._measured), 0
         try:
-            with pq.ParquetFile(self.name) as file:
+            with parquet_file(self.name) as file:
                 for batch in file.iter_batches(batch_size=_BATCH):
                     for index, fields in enumerate(self._values(batch.select(columns))):
                         number += 1
@@ -130,7 +131,7 @@ class ParquetReader(RowReader):
 
     def batches(self) -> Generator[Any, None, None]:
         """Yield the record batches of the file, with all columns."""
-        with pq.ParquetFile(self.name) as file:
+        with parquet_file(self.name) as file:
             yield from file.iter_batches(batch_size=_BATCH)
 
     def total(self) -> int:
@@ -211,7 +212,7 @@ class ParquetWriter(ResultWriter):
             with replacement(self.path) as temporary:
                 try:
                     self._write_table(temporary, digest)
-                    _read_back(temporary)
+                    read_whole(temporary)
                 except CONVERSION_ERRORS as error:
                     temporary.unlink(missing_ok=True)
                     raise SemanticEntropyError(
@@ -261,7 +262,7 @@ class ParquetWriter(ResultWriter):
         names = {name: free_name(name, own.names) for name in types}
         metadata = {**(own.metadata or {}), _NOTE_KEY: to_json_line({"runs": runs, "input": digest}).encode()}
         schema = pa.schema([*own, *((names[name], kind) for name, kind in types.items())], metadata)
-        with pq.ParquetWriter(target, schema) as writer:
+        with pq.ParquetWriter(target, schema, write_page_checksum=True) as writer:
             collected: list[Any] = []
             for part, table in zip(self._parts(), self._columns.tables(self._places()), strict=True):
                 columns = _result_columns(part, stored) | {"row_key": [each.key for each in part]}
@@ -340,7 +341,8 @@ class FinishedResults:
     def __init__(self, path: Path, name: str, drawn: Sequence[str], runs: Sequence[RunChoices]) -> None:
         self._path = path
         try:
-            with pq.ParquetFile(path) as file:
+            read_whole(path)
+            with parquet_file(path) as file:
                 columns: list[str] = file.schema_arrow.names
                 note = json.loads((file.schema_arrow.metadata or {})[_NOTE_KEY])
                 for run in note["runs"]:
@@ -405,15 +407,8 @@ class FinishedResults:
             first += self._groups[group]
             group += 1
         if group != self._group:
-            with pq.ParquetFile(self._path) as file:
+            with parquet_file(self._path) as file:
                 self._table = file.read_row_group(group, [*self._drawn, *self._results])
             self._group = group
         start = (index - first) // _BATCH * _BATCH
         self._rows, self._first = self._table.slice(start, _BATCH).to_pylist(), first + start
-
-
-def _read_back(path: Path) -> None:
-    """Raise an error of pyarrow if the file cannot be read."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            file.read_row_group(group)

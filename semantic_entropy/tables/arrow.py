@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
@@ -15,10 +16,25 @@ except ImportError as error:
     command = install_command("semantic-entropy[parquet]")
     raise MissingDependencyError(f"Parquet files need pyarrow: {command}") from error
 
-__all__ = ["CONVERSION_ERRORS", "arrow_type", "escape_surrogates", "pa", "pq", "to_array"]
+__all__ = ["CONVERSION_ERRORS", "arrow_type", "escape_surrogates", "pa", "parquet_file", "pq", "read_whole", "to_array"]
 
 CONVERSION_ERRORS = (pa.ArrowException, OverflowError, TypeError, ValueError)
 """The errors that pyarrow raises if a type cannot hold a value."""
+
+
+def parquet_file(source: Any) -> Any:
+    """Open a Parquet file. A page whose checksum differs is an OSError: a changed byte must not become a number.
+
+    A page without a checksum is not verified: pyarrow writes none by default.
+    """
+    return pq.ParquetFile(source, page_checksum_verification=True)
+
+
+def read_whole(path: Path) -> None:
+    """Raise an error of pyarrow if a part of a Parquet file cannot be read, or is not what was written."""
+    with parquet_file(path) as file:
+        for group in range(file.num_row_groups):
+            file.read_row_group(group)
 
 
 def arrow_type(shape: Shape) -> Any:

@@ -21,6 +21,9 @@ _PATIENCE = 0.05  # seconds without anything to read after which a pipe waits: w
 _LONGEST_LINE = 16 * 2**20  # bytes of a first line that are looked at
 
 
+NO_NAME = "the name of the input is empty: is a variable of the shell unset?"
+
+
 class InputFile:
     """An input of bytes.
 

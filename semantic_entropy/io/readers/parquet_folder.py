@@ -1,12 +1,14 @@
 """The reader of a folder of Parquet files, such as the output of a run with a folder (`bulk`): one file after another.
 
 The rows have numbers that go on from file to file. Files whose names begin with `_` or `.` are not read. A line on
-standard error says if the run that writes the folder is not finished.
+standard error says if the run that writes the folder is not finished. If it is finished, the files must be those that
+its manifest lists, with their sizes: a copy, a lost file or another file would change every number.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Generator
 from dataclasses import replace
@@ -19,27 +21,60 @@ from semantic_entropy.tables import FieldNames
 
 MANIFEST = "_manifest.json"
 """The file in the folder of a run that says which of its shards are finished."""
+SHARD_FILE = re.compile(r"part-\d+-\d+\.parquet")
+_REPAIR = "Remove {}, and run the same `estimate` command again: it measures these rows again"
+_SHOWN = 3  # problems in a message
 
 
 def unfinished_shards(name: str) -> str:
     """Return why a folder does not have all rows of its run; empty: it has them, or is no folder of a run.
 
     Raises:
-        InputError: the manifest of the run cannot be read.
+        InputError: the manifest of the run cannot be read, or the files are not those of the run.
     """
     path = Path(name) / MANIFEST
     if not path.is_file():
         return ""
     try:
         values = json.loads(path.read_bytes())
-        if values.get("finished", True):
-            return ""
+        is_finished = bool(values.get("finished", not values.get("removing")))
         planned = values.get("planned_shards")
-    except (ValueError, AttributeError) as error:
+        listed = {each["file"]: each.get("size", 0) for each in values.get("shards", ())}
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path} cannot be read ({error}): run `estimate` again with the same options") from error
+    if "semantic_entropy_bulk" in values:
+        _check_files(name, listed, is_finished=is_finished)
+    if is_finished:
+        return ""
     there = len(_files(name))
     of_all = f"{there:,} of {plural(planned, 'shard')}" if isinstance(planned, int) else plural(there, "shard")
     return f"{name} has {of_all}, because its run is not finished: run the same `estimate` command again to finish it"
+
+
+def _check_files(name: str, listed: dict[str, int], *, is_finished: bool) -> None:
+    """Raise InputError if a folder has other files than its manifest lists, as {name: bytes; 0: not known}.
+
+    The manifest of a run that is not finished does not list all files: then their names must be those of shards.
+    """
+    sizes = {each.name: each.stat().st_size for each in _files(name)}
+    problems = [
+        f"{file} is not a file of this run: move it to another folder"
+        for file in sizes
+        if file not in listed and (is_finished or not SHARD_FILE.fullmatch(file))
+    ]
+    if is_finished:
+        problems += [f"{file} is missing" for file in listed if file not in sizes]
+        problems += [
+            f"{file} has {sizes[file]:,} bytes, and the run wrote {size:,}"
+            for file, size in listed.items()
+            if size and sizes.get(file, size) != size
+        ]
+    if problems:
+        more = f" (and {plural(len(problems) - _SHOWN, 'other problem')})" if len(problems) > _SHOWN else ""
+        raise InputError(
+            f"{name} is not as its run left it: {'; '.join(problems[:_SHOWN])}{more}. Then run the same `estimate` "
+            "command again: it measures the rows of missing and changed files again"
+        )
 
 
 def _files(name: str) -> list[Path]:
@@ -72,8 +107,13 @@ class ParquetFolderReader(RowReader):
     def rows(self) -> Generator[InputRow, None, None]:
         before = 0
         for reader in self.readers:
-            for row in reader.rows():
-                yield replace(row, number=before + row.number)
+            try:
+                for row in reader.rows():
+                    yield replace(row, number=before + row.number)
+            except InputError as error:
+                if not (Path(self.name) / MANIFEST).is_file():
+                    raise
+                raise InputError(f"{error}. {_REPAIR.format(reader.name)}") from error
             before += reader.total()
 
     def total(self) -> int:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import pickle
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from semantic_entropy.bulk.sections import BulkInput, cut, find_inputs, write_section
+from semantic_entropy.bulk.sections import BulkInput, cut, find_inputs, unread_files, write_section
 from semantic_entropy.errors import InputError
 from semantic_entropy.io import InputOptions
-from tests.semantic_entropy.bulk.bulk_runs import rows, write
+from tests.semantic_entropy.bulk.bulk_runs import estimate, rows, write
 
 pa = pytest.importorskip("pyarrow", reason="the extra bulk is not installed")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -80,3 +83,92 @@ def test_a_file_that_changes_during_a_run_is_an_error(tmp_path):
     write(source, rows(21))
     with pytest.raises(InputError, match="the file has changed since the run began"):
         write_section(next(first), second)
+
+
+def test_a_file_with_several_names_is_one_file(tmp_path):
+    source = write(tmp_path / "rows" / "b.jsonl", rows(20))
+    (tmp_path / "rows" / "a.jsonl").symlink_to("b.jsonl")  # sorted before its target
+    (tmp_path / "rows" / "c.jsonl").hardlink_to(source)
+    given = [str(tmp_path / "rows")]
+    assert [each.name for each in find_inputs(given, InputOptions())] == [str(source)]
+    assert [each.name for each in find_inputs([*given, str(source)], InputOptions())] == [str(source)]
+    folder = tmp_path / "rows"
+    assert unread_files(given) == (
+        f"2 other names of files in the input not read: {folder}/a.jsonl (the same file as {source}), "
+        f"{folder}/c.jsonl (the same file as {source})"
+    )
+    assert [each.name for each in find_inputs([f"{folder}/a.jsonl"], InputOptions())] == [f"{folder}/a.jsonl"]
+
+
+def test_links_that_are_not_read_are_named(tmp_path):
+    write(tmp_path / "other" / "b.jsonl", rows(20))
+    write(tmp_path / "rows" / "a.jsonl", rows(20))
+    (tmp_path / "rows" / "more").symlink_to("../other")
+    (tmp_path / "rows" / "lost.jsonl").symlink_to("nowhere")
+    (tmp_path / "rows" / "_old").symlink_to("../other")
+    assert unread_files([str(tmp_path / "rows")]) == (
+        f"2 links in the input not read: {tmp_path}/rows/lost.jsonl (a broken link), "
+        f"{tmp_path}/rows/more (a link to a folder)"
+    )
+    done = estimate(tmp_path / "rows", "-o", f"{tmp_path}/out/", "-e", "text", "--quiet")
+    assert done.returncode == 0
+    assert "rows/more (a link to a folder)" in done.stderr
+    written = estimate(tmp_path / "rows", "-e", "text", "--quiet")  # one process
+    assert "rows/more (a link to a folder)" in written.stderr
+
+
+@pytest.mark.parametrize("output", ["out/", "out.jsonl", None])
+def test_an_empty_name_does_not_mean_the_current_folder(output, tmp_path):
+    write(tmp_path / "a.jsonl", rows(3))
+    pq.write_table(pa.Table.from_pylist(rows(3)), tmp_path / "b.parquet")
+    done = estimate("", *(["-o", output] if output else []), "-e", "text", "--quiet", cwd=tmp_path)
+    assert done.returncode != 0
+    assert "the name of the input is empty" in done.stderr
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["a.jsonl", "b.parquet"]
+    done = estimate("a.jsonl", "-o", "", "-e", "text", "--quiet", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "the name is empty" in done.stderr
+
+
+LIMITED = """
+import resource, signal
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))
+"""
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_full_disk_does_not_blame_the_input(suffix, tmp_path):
+    source = tmp_path / f"in.{suffix}"
+    if suffix == "jsonl":
+        write(source, rows(300))
+    else:
+        pq.write_table(pa.Table.from_pylist([{**row, "text": f"{row} " * 9} for row in rows(300)]), source)
+    (found,) = find_inputs([str(source)], InputOptions())
+    section, target = next(cut(found, 4)), tmp_path / "work" / "part"
+    target.parent.mkdir()
+    code = LIMITED + (
+        "import pickle, sys\n"
+        "from pathlib import Path\n"
+        "from semantic_entropy.bulk.sections import write_section\n"
+        "section, target = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "try:\n    write_section(section, target)\n"
+        "except Exception as error:\n    print(type(error).__name__, error)\n"
+    )
+    argument = pickle.dumps((section, target)).hex()
+    done = subprocess.run([sys.executable, "-c", code, argument], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(f"SemanticEntropyError the rows of a shard cannot be written to {target.parent}: "), (
+        done
+    )
+    assert str(source) not in done.stdout
+
+
+def test_a_damaged_input_is_named(tmp_path):
+    source = tmp_path / "in.parquet"
+    pq.write_table(pa.Table.from_pylist(rows(300)), source, write_page_checksum=True)
+    content = bytearray(source.read_bytes())
+    content[200] ^= 1
+    source.write_bytes(content)
+    (found,) = find_inputs([str(source)], InputOptions())
+    with pytest.raises(InputError, match=r"in.parquet, row groups 0 to 1: cannot be read: .*verif"):
+        write_section(next(cut(found, 4)), tmp_path / "part.parquet")

@@ -167,7 +167,7 @@ def test_if_the_table_cannot_be_written_the_results_stay_and_the_next_run_uses_t
     def fail(path):
         raise pa.ArrowInvalid("unreadable")
 
-    monkeypatch.setattr("semantic_entropy.io.parquet._read_back", fail)
+    monkeypatch.setattr("semantic_entropy.io.parquet.read_whole", fail)
     with pytest.raises(SemanticEntropyError, match=r"The results stay in .*out\.parquet\.partial\.jsonl"):
         measure(source, out)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.jsonl", "out.parquet.partial.jsonl"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pytest
 
@@ -123,3 +124,100 @@ def test_a_folder_without_a_manifest_is_whole_and_a_damaged_manifest_is_an_error
     (tmp_path / "_manifest.json").write_text('{"shards')
     with pytest.raises(InputError, match=r"_manifest.json cannot be read"):
         unfinished_shards(str(tmp_path))
+
+
+@pytest.fixture
+def finished(tmp_path):
+    """The folder of a finished run of 3 shards."""
+    source, out = write(tmp_path / "in.jsonl", LABELLED), tmp_path / "out"
+    assert call("estimate", source, "-o", f"{out}/", "-e", "exact", "--shard-mb", "0.003", "--quiet").returncode == 0
+    return out
+
+
+def lose(out):
+    max(out.glob("part-*")).unlink()
+    return "part-00000-000002.parquet is missing"
+
+
+def copy_over(out):
+    first, second, _ = sorted(out.glob("part-*"))
+    sizes = [each.stat().st_size for each in (first, second)]
+    assert sizes[0] != sizes[1]
+    shutil.copy(first, second)
+    return f"{second.name} has {sizes[0]:,} bytes, and the run wrote {sizes[1]:,}"
+
+
+def add(out):
+    shutil.copy(min(out.glob("part-*")), out / "zz.parquet")
+    return "zz.parquet is not a file of this run: move it to another folder"
+
+
+def add_shard(out):
+    shutil.copy(min(out.glob("part-*")), out / "part-00000-000003.parquet")
+    return "part-00000-000003.parquet is not a file of this run"
+
+
+def flip_a_bit(out):
+    path = min(out.glob("part-*"))
+    content = bytearray(path.read_bytes())
+    content[len(content) // 8] ^= 1
+    path.write_bytes(content)
+    return f"Remove {path}, and run the same `estimate` command again"
+
+
+@pytest.mark.parametrize("change", [copy_over, add, add_shard])
+def test_a_finished_folder_that_was_changed_is_an_error(change, finished):
+    words = change(finished)
+    done = call("evaluate", finished, "--resamples", 0)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+@pytest.mark.parametrize("change", [lose, flip_a_bit])
+def test_a_finished_folder_that_was_changed_is_an_error_in_every_command(change, finished, tmp_path):
+    learned = tmp_path / "c.json"
+    made = call("calibrate", finished, "-o", learned, "--alpha", "0.9", "--delta", "0.5")
+    assert made.returncode == 0, made.stderr
+    words = change(finished)
+    for command in (
+        ("report", finished, "-o", tmp_path / "page.html"),
+        ("evaluate", finished, "--resamples", 0),
+        ("calibrate", finished, "-o", tmp_path / "c2.json", "--alpha", "0.9", "--delta", "0.5"),
+        ("drift", learned, finished),
+        ("explain", "--file", finished, "--id", 7),
+        ("estimate", finished, "-o", f"{tmp_path}/out2/", "-e", "exact"),
+    ):
+        done = call(*command)
+        if change is flip_a_bit and command[0] == "estimate":
+            words = "cannot be read"
+        assert done.returncode == 1, (command, done.stdout, done.stderr)
+        assert words in done.stderr, (command, done.stderr)
+    assert not (tmp_path / "page.html").exists()
+    assert not (tmp_path / "c2.json").exists()
+
+
+def test_a_strange_file_in_an_unfinished_folder_is_an_error(unfinished):
+    words = add(unfinished)
+    done = call("evaluate", unfinished, "--resamples", 0)
+    assert done.returncode == 1
+    assert words in done.stderr
+
+
+def test_what_overwrite_has_not_yet_removed_is_not_whole(finished):
+    (finished / "_manifest.json").write_text('{"semantic_entropy_bulk": 1, "removing": true}')
+    done = call("evaluate", finished, "--resamples", 0)
+    assert done.returncode == 1
+    assert "because its run is not finished" in done.stderr
+
+
+def test_a_changed_byte_of_a_parquet_output_is_an_error_when_a_run_continues_it(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(200)), tmp_path / "out.parquet"
+    assert call("estimate", source, "-o", out, "-e", "text", "--quiet").returncode == 0
+    content = bytearray(out.read_bytes())
+    content[len(content) // 8] ^= 1
+    out.write_bytes(content)
+    write(source, rows(210))
+    done = call("estimate", source, "-o", out, "-e", "text", "--quiet")
+    assert done.returncode == 1
+    assert "remove it, or use --overwrite" in done.stderr
+    assert out.read_bytes() == content
