@@ -13,7 +13,8 @@ Run it as a script; it needs only Python >= 3.11 and pip:
     python3 noxfile.py ray             the tests of the engine ray with Ray Data; a skipped test fails
     python3 noxfile.py evaluators      the tests with inspect_ai, lm-eval, MLflow and Langfuse; a skipped test fails
     python3 noxfile.py build           sdist and wheel, and a check of the installed wheel
-    python3 noxfile.py parity          the same groups in TRL, verl, slime, Ray, the service; a difference fails
+    python3 noxfile.py parity          the same groups in TRL, verl, slime, Ray, the service; a difference fails. It
+                                       needs `--slime FOLDER`, a checkout of slime, or `--without slime`
     python3 noxfile.py benchmarks      list the benchmarks; `benchmarks NAME [...]` runs one, with arguments
     python3 noxfile.py estimators_speed  the time of each estimator beside lm-polygraph's, which it installs
 
@@ -402,10 +403,14 @@ def named_after(option: str, arguments: list[str]) -> set[str]:
 
 @nox.session
 def parity(session: nox.Session) -> None:
-    """Rewards, masks and advantages of the same groups in every engine. The arguments are those of the benchmark."""
+    """Rewards, masks and advantages of the same groups in every engine. The arguments are those of the benchmark.
+
+    slime needs `--slime FOLDER`, a checkout. Without one, leave it out with `--without slime`, or the session fails.
+    """
     arguments = list(session.posargs)
     place = ready(session, project)
-    apart = {"ray", "verl", *(["slime"] if "--slime" in arguments else [])}  # slime's own code imports Ray
+    checkout = any(word.partition("=")[0] == "--slime" for word in arguments)
+    apart = {"ray", "verl", *(["slime"] if checkout else [])}  # slime's own code imports Ray
     apart -= named_after("--without", arguments)
     only = named_after("--only", arguments)
     apart = apart & only if only else apart

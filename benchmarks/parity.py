@@ -1,9 +1,12 @@
 """The same groups in every engine: rewards, masks and advantages beside those of one process, as a markdown table.
 
-    python3 noxfile.py parity                       all engines, verl and Ray in verl's environment
-    python3 noxfile.py parity --without verl ray    without these two, whose installation takes minutes
-    python3 noxfile.py parity --slime FOLDER        slime's own code, from a checkout
-    python benchmarks/parity.py --only trl service  in this environment
+    python3 noxfile.py parity --slime FOLDER            all engines; FOLDER is a checkout of slime
+    python3 noxfile.py parity --without slime           without a checkout, for example
+    python3 noxfile.py parity --without slime verl ray  without verl and Ray, whose installation takes minutes
+    python benchmarks/parity.py --only trl service      in this environment
+
+Ray, verl and slime run in verl's environment. slime is not in the package index, so without --slime its row says `not
+run`.
 
 The groups are those of `parity_engines/cases.py`: hard ones, and groups of ../shared/data/samples.jsonl if the file
 exists. Each engine runs in a process of its own, `parity_engines/ENGINE.py`, and the table compares what the engine has
@@ -16,6 +19,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,36 +28,54 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from parity_engines.cases import TOLERANCE, Case, Comparison, Ran, compare, make_cases, read_ran, write_cases
+from parity_engines.cases import (
+    AS_PROVIDER,
+    TOLERANCE,
+    Case,
+    Comparison,
+    EngineRewards,
+    Ran,
+    compare,
+    make_cases,
+    read_ran,
+    write_cases,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 SAMPLES = ROOT.parent / "shared" / "data" / "samples.jsonl"
 REFERENCE = "local"
+SLIME = "slime"
 SECONDS = 900  # for one engine; the slowest takes a minute
 _ERROR = re.compile(r"[\w.]*(Error|Exception|Exit): ?")
 
 
 @dataclass(frozen=True)
 class Engine:
-    """An engine, and its runner: the arguments of Python that precede the two files."""
+    """An engine, its runner (the arguments of Python that precede the two files), and which rewards it has."""
 
     name: str
     runner: tuple[str, ...]
+    rewards: EngineRewards = AS_PROVIDER
+
+
+ZERO = EngineRewards(of_no_reward=0.0)  # no value may be missing, or nan, in the tensors of a trainer
 
 
 ENGINES = (
     Engine(REFERENCE, ("-m", "parity_engines.local")),
     Engine("ray", ("-m", "parity_engines.ray_actors")),
-    Engine("trl", ("-m", "parity_engines.trl_trainer")),
+    Engine("trl", ("-m", "parity_engines.trl_trainer"), ZERO),
     Engine(
         "trl-2",
         (
             *("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"),
             *("-m", "parity_engines.trl_trainer"),
         ),
+        ZERO,
     ),
-    Engine("verl", ("-m", "parity_engines.verl_trainer")),
-    Engine("slime", ("-m", "parity_engines.slime_rollout")),
+    Engine("trl-async", ("-m", "parity_engines.trl_async"), EngineRewards(dropped_leave=True)),
+    Engine("verl", ("-m", "parity_engines.verl_trainer"), EngineRewards(of_no_reward=0.0, dropped_leave=True)),
+    Engine(SLIME, ("-m", "parity_engines.slime_rollout"), ZERO),
     Engine("service", ("-m", "parity_engines.service")),
 )
 
@@ -62,10 +84,8 @@ def main(arguments: Sequence[str] | None = None, engines: Sequence[Engine] = ENG
     """Run the engines, and print the table. Returns the exit status."""
     options = parse(arguments, [engine.name for engine in engines])
     cases = make_cases(options.samples)
-    chosen = [engine for engine in engines if engine.name not in options.without]
-    if options.only:
-        chosen = [engine for engine in chosen if engine.name in {REFERENCE, *options.only}]
-    pythons = dict(pair.split("=", 1) for pair in options.python)
+    chosen = [engine for engine in engines if engine.name in {REFERENCE, *options.chosen}]
+    pythons = dict(options.python)
     rows, equal, expected = [], True, None
     with tempfile.TemporaryDirectory() as folder:
         write_cases(Path(folder) / "cases.json", cases)
@@ -80,7 +100,7 @@ def main(arguments: Sequence[str] | None = None, engines: Sequence[Engine] = ENG
                     return 1
                 expected = ran
             assert expected is not None, "the reference is the first engine"
-            found = None if isinstance(ran, str) else compare(cases, expected, ran)
+            found = None if isinstance(ran, str) else compare(cases, expected, ran, engine.rewards)
             equal = equal and found is not None and found.equal
             rows.append(table_row(engine.name, ran, found))
             for problem in (found.problems if found else [])[:10]:
@@ -99,11 +119,32 @@ def parse(arguments: Sequence[str] | None, names: Sequence[str]) -> argparse.Nam
     parser.add_argument("--python", action="append", default=[], metavar="ENGINE=PATH", help="the Python of an engine")
     parser.add_argument("--slime", type=Path, metavar="FOLDER", help="a checkout of slime, whose code calls the hooks")
     parser.add_argument("--samples", type=Path, default=SAMPLES, metavar="FILE", help="groups of real samples")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    options.chosen = [name for name in options.only or others if name not in options.without]
+    if not options.chosen:
+        parser.error("--only and --without leave no engine to compare with the reference.")
+    options.python = [_python_of(pair, names, parser) for pair in options.python]
+    if options.slime and not (options.slime / "slime" / "__init__.py").is_file():
+        parser.error(f"--slime {options.slime}: this folder has no slime/__init__.py. Name a checkout of slime.")
+    if options.slime and SLIME not in options.chosen:
+        parser.error("--slime names a checkout, but the engine slime does not run: remove --slime, or choose slime.")
+    return options
+
+
+def _python_of(pair: str, names: Sequence[str], parser: argparse.ArgumentParser) -> tuple[str, str]:
+    """The engine and the path of an argument of --python."""
+    name, equals, path = pair.partition("=")
+    if not equals or name not in names:
+        parser.error(f"--python {pair}: write ENGINE=PATH, where ENGINE is one of {', '.join(names)}.")
+    if shutil.which(path) is None:
+        parser.error(f"--python {pair}: {path!r} is not a program.")
+    return name, path
 
 
 def run_engine(engine: Engine, python: str, folder: Path, slime: Path | None) -> Ran | str:
     """Run an engine in a process. Returns its rows, or why it has none."""
+    if engine.name == SLIME and slime is None:
+        return "needs --slime FOLDER, a checkout of slime; `--without slime` leaves it out"
     target = folder / f"{engine.name}.json"
     paths = [ROOT / "benchmarks", ROOT, ROOT / "plugins", *([slime.resolve()] if slime else [])]
     added = {"PYTHONPATH": os.pathsep.join([*map(str, paths), *filter(None, [os.environ.get("PYTHONPATH")])])}

@@ -5,7 +5,7 @@ A case is the arguments of `EmpoProvider` and B groups. A runner is a process:
     python -m parity_engines.ENGINE CASES.json ROWS.json
 
 It passes the completions through its engine, and writes for each group what the engine then has: rewards, loss mask and
-advantages, (G,) each. A reward is null if the engine no longer has the row, which only a row out of the loss may be.
+advantages, (G,) each. A reward is null where the engine has none, and `EngineRewards` says for which rows that may be.
 
 A token is one byte. A completion of at least LIMIT bytes is cut off there, as a sampler cuts it: `truncated`.
 """
@@ -67,9 +67,34 @@ class Ran:
     left_out: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class EngineRewards:
+    """Which rewards an engine has at the end of its path.
+
+    Attributes:
+        of_no_reward: what the engine has where the provider gives no reward; None for no reward.
+        dropped_leave: the rows of dropped groups have left the engine, so they have no reward.
+    """
+
+    of_no_reward: float | None = None
+    dropped_leave: bool = False
+
+    def expected(self, reference: Rows) -> list[float | None]:
+        """The rewards that the engine must have, (G,). A group without a row in the loss is a dropped one."""
+        if self.dropped_leave and not any(reference.loss_mask):
+            return [None] * len(reference.rewards)
+        return [self.of_no_reward if reward is None else reward for reward in reference.rewards]
+
+
+AS_PROVIDER = EngineRewards()
+
+
 @dataclass
 class Comparison:
-    """Sums over the groups of an engine. A difference of masks or of anything above TOLERANCE is a failure."""
+    """Sums over the groups of an engine. A difference of masks or of anything above TOLERANCE is a failure.
+
+    `rewards` counts the compared rewards that the provider gives.
+    """
 
     groups: int = 0
     completions: int = 0
@@ -86,7 +111,9 @@ class Comparison:
         return not self.problems and not self.masks_differ and found <= TOLERANCE and self.groups > 0
 
 
-def compare(cases: Sequence[Case], expected: Ran, found: Ran) -> Comparison:
+def compare(
+    cases: Sequence[Case], expected: Ran, found: Ran, engine_rewards: EngineRewards = AS_PROVIDER
+) -> Comparison:
     """Compare the rows of an engine with those of the reference."""
     total = Comparison()
     for case in cases:
@@ -97,11 +124,12 @@ def compare(cases: Sequence[Case], expected: Ran, found: Ran) -> Comparison:
             total.problems.append(f"case {case.name}: {len(rows)} of {len(case.groups)} groups")
             continue
         for index, (left, right) in enumerate(zip(expected.cases[case.name], rows, strict=True)):
-            _compare_group(total, f"case {case.name}, group {index}", left, right)
+            wanted = engine_rewards.expected(left)
+            _compare_group(total, f"case {case.name}, group {index}", left, wanted, right)
     return total
 
 
-def _compare_group(total: Comparison, name: str, expected: Rows, found: Rows) -> None:
+def _compare_group(total: Comparison, name: str, expected: Rows, wanted: Sequence[float | None], found: Rows) -> None:
     size = len(expected.loss_mask)
     if {len(found.rewards), len(found.loss_mask), len(found.advantages)} != {size}:
         total.problems.append(f"{name}: not {size} rewards, masks and advantages")
@@ -110,11 +138,13 @@ def _compare_group(total: Comparison, name: str, expected: Rows, found: Rows) ->
     total.completions += size
     total.masks_differ += sum(left != right for left, right in zip(expected.loss_mask, found.loss_mask, strict=True))
     for row in range(size):
-        left, right = expected.rewards[row], found.rewards[row]
-        if right is None and found.loss_mask[row]:
-            total.problems.append(f"{name}, completion {row}: in the loss without a reward")
+        left, right = wanted[row], found.rewards[row]
+        if left is None and right is not None:
+            total.problems.append(f"{name}, completion {row}: the reward {right:g}, but none is expected")
+        elif left is not None and right is None:
+            total.problems.append(f"{name}, completion {row}: no reward, but {left:g} is expected")
         elif left is not None and right is not None:
-            total.rewards += 1
+            total.rewards += expected.rewards[row] is not None
             total.reward_difference = _larger(total.reward_difference, left - right)
         total.advantage_difference = _larger(
             total.advantage_difference, expected.advantages[row] - found.advantages[row]

@@ -1,13 +1,18 @@
-"""slime in `parity.py`: the three hooks, called by slime's own code if its source is on the path.
+"""slime in `parity.py`: slime's own code calls the three hooks.
 
 slime is not in the package index: `parity.py --slime FOLDER` puts a checkout on the path. slime's own functions then
 call the hooks: `batched_async_rm` (the rewards), `call_dynamic_filter` (the filter), and
-`RolloutManager._convert_samples_to_train_data`, which makes the data of a training step from the groups that the filter
-kept. The module of this class imports SGLang, which needs a GPU: it is replaced by empty modules. Without slime's
-source, a class with the attributes of slime's `Sample` is passed to the hooks. The output says which.
+`RolloutManager._convert_samples_to_train_data`, which makes the data of a training step. The module of this class
+imports SGLang, which needs a GPU: it is replaced by empty modules.
+
+The filter is optional in slime. In the cases FILTERED it drops groups before the training data is made; in the other
+cases the rows of dropped groups stay in the batch, and the hook `advantages` removes them. Every second case has the
+loss per token.
 
 What is compared: the reward of each sample, whether any token is in its loss mask, and its advantage, which slime calls
-`rewards`. The samples of a group that the filter drops have a reward only.
+`rewards`. `advantages` multiplies the advantages of an optimizer step by slime's denominator divided by the kept rows
+or tokens. This module computes that factor from the loss masks of slime's training data, and divides by it. The samples
+of a group that the filter drops have a reward only.
 """
 
 from __future__ import annotations
@@ -19,9 +24,7 @@ import os
 import sys
 import types
 from argparse import Namespace
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from enum import Enum
+from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 from unittest.mock import MagicMock
@@ -31,62 +34,8 @@ from parity_engines.cases import Case, Group, Ran, Rows, run
 from empo_rl.trainers import slime_hooks
 
 HOOKS = "empo_rl.trainers.slime_hooks"
-ARGS = Namespace(
-    custom_rm_path=f"{HOOKS}.group_rewards",
-    advantage_estimator="grpo",
-    rewards_normalization=True,
-    rollout_top_p=1.0,
-)
-
-
-class Status(Enum):
-    """The states of a sample that the hooks read."""
-
-    COMPLETED = "completed"
-    TRUNCATED = "truncated"
-
-
-@dataclass
-class StandIn:
-    """The attributes of slime's `Sample` that the hooks read."""
-
-    group_index: int
-    prompt: str
-    response: str
-    response_length: int
-    status: Status
-    label: str | None = None
-    remove_sample: bool = False
-    metadata: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Trainer:
-    """How the hooks are called: on the class itself, or by the functions of slime."""
-
-    where: str
-    sample: Any
-    states: Any
-    rewards: Callable[[list[Any]], list[float]]
-    keep: Callable[[list[Any]], bool]
-    train: Callable[[list[Any]], tuple[list[bool], list[float]]]
-
-
-def directly() -> Trainer:
-    """Call the hooks themselves, on the class with the attributes."""
-
-    def train(samples: list[Any]) -> tuple[list[bool], list[float]]:
-        advantages = slime_hooks.advantages(ARGS, samples)[1]
-        return [not sample.remove_sample for sample in samples], advantages
-
-    return Trainer(
-        "the hooks alone, on a class with the attributes of slime's `Sample`",
-        StandIn,
-        Status,
-        lambda samples: asyncio.run(slime_hooks.group_rewards(ARGS, samples)),
-        lambda samples: slime_hooks.keep_group(ARGS, samples),
-        train,
-    )
+FILTERED = {"window", "sizes"}
+STEP = 16  # rows of an optimizer step: two groups of 8 completions
 
 
 class _Empty(types.ModuleType):
@@ -114,75 +63,128 @@ class _EmptyModules:
         """Nothing is in the module."""
 
 
-def by_slime() -> Trainer:
-    """Let slime's functions call the hooks."""
-    if find_spec("sglang") is None:
-        sys.meta_path.append(_EmptyModules())  # type: ignore[arg-type]
-    from slime.ray.rollout import RolloutManager
-    from slime.rollout.filter_hub.base_types import call_dynamic_filter
-    from slime.rollout.rm_hub import batched_async_rm
-    from slime.utils.misc import load_function
-    from slime.utils.types import Sample
+class Slime:
+    """The functions of slime that call the hooks."""
 
-    manager = RolloutManager.__ray_metadata__.modified_class
-    itself = object.__new__(manager)
-    itself.args = ARGS
-    itself.custom_reward_post_process_func = load_function(f"{HOOKS}.advantages")
-    itself.custom_convert_samples_to_train_data_func = None
-    keep = load_function(f"{HOOKS}.keep_group")
+    def __init__(self) -> None:
+        if find_spec("sglang") is None:
+            sys.meta_path.append(_EmptyModules())  # type: ignore[arg-type]
+        from slime.ray.rollout import RolloutManager
+        from slime.rollout.filter_hub.base_types import call_dynamic_filter
+        from slime.rollout.rm_hub import batched_async_rm
+        from slime.utils.misc import load_function
+        from slime.utils.types import Sample
 
-    def train(samples: list[Any]) -> tuple[list[bool], list[float]]:
-        data = itself._convert_samples_to_train_data(samples)  # slime's training calls it
-        return [any(mask) for mask in data["loss_masks"]], data["rewards"]
+        self.sample = Sample
+        self._rewards, self._filter = batched_async_rm, call_dynamic_filter
+        self._keep = load_function(f"{HOOKS}.keep_group")
+        self._manager = object.__new__(RolloutManager.__ray_metadata__.modified_class)
+        self._manager.custom_reward_post_process_func = load_function(f"{HOOKS}.advantages")
+        self._manager.custom_convert_samples_to_train_data_func = None
 
-    return Trainer(
-        f"slime's `Sample`, rewards, filter and training data ({os.environ.get('SLIME_VERSION', 'its source')}), "
-        "without SGLang",
-        Sample,
-        Sample.Status,
-        lambda samples: asyncio.run(batched_async_rm(ARGS, samples)),
-        lambda samples: call_dynamic_filter(keep, ARGS, samples).keep,
-        train,
+    def rewards(self, args: Namespace, samples: list[Any]) -> list[float]:
+        """The rewards of a group."""
+        return list(asyncio.run(self._rewards(args, samples)))
+
+    def keep(self, args: Namespace, samples: list[Any]) -> bool:
+        """Whether the filter keeps the group."""
+        return bool(self._filter(self._keep, args, samples).keep)
+
+    def train_data(self, args: Namespace, samples: list[Any]) -> dict[str, Any]:
+        """The training data of a batch."""
+        self._manager.args = args
+        return dict(self._manager._convert_samples_to_train_data(samples))  # noqa: SLF001  # slime's training calls it
+
+
+def arguments(*, per_token: bool) -> Namespace:
+    """The arguments of slime that these functions and the hooks read."""
+    return Namespace(
+        custom_rm_path=f"{HOOKS}.group_rewards",
+        advantage_estimator="grpo",
+        rewards_normalization=True,
+        rollout_top_p=1.0,
+        global_batch_size=STEP,
+        calculate_per_token_loss=per_token,
+        entropy_coef=0.0,
+        use_kl_loss=False,
+        kl_loss_coef=0.0,
+        use_opd=False,
+        normalize_advantages=False,
     )
 
 
-def make_samples(trainer: Trainer, number: int, group: Group) -> list[Any]:
+def step_factors(masks: Sequence[Sequence[int]], *, per_token: bool) -> list[float]:
+    """For each row, (N,): slime's denominator of the step of the row, divided by the kept rows or tokens of the step.
+
+    The denominators are those of `loss_function` in slime/backends/megatron_utils/loss.py at commit 624b824: the number
+    of rows, or the sum of the tokens in the loss with at least one for each row.
+    """
+    found: list[float] = []
+    for start in range(0, len(masks), STEP):
+        tokens = [sum(mask) for mask in masks[start : start + STEP]]
+        if per_token:
+            all_of_step, kept = sum(max(count, 1) for count in tokens), sum(tokens)
+        else:
+            all_of_step, kept = len(tokens), sum(count > 0 for count in tokens)
+        found += [all_of_step / kept if kept else 1.0] * len(tokens)
+    return found
+
+
+def make_samples(slime: Slime, number: int, group: Group) -> list[Any]:
     """The samples of a group. Their tokens are not read."""
+    states = slime.sample.Status
     return [
-        trainer.sample(
+        slime.sample(
             group_index=number,
             prompt=group.question,
             response=text,
             response_length=int(length),
-            status=trainer.states.TRUNCATED if cut else trainer.states.COMPLETED,
+            status=states.TRUNCATED if cut else states.COMPLETED,
         )
         for text, cut, length in zip(group.completions, group.truncated, group.measures()["tokens"], strict=True)
     ]
 
 
-def step(trainer: Trainer, case: Case) -> list[Rows]:
-    """What slime does with the groups of a step: rewards, the filter, then the training data of the kept groups."""
+def step(slime: Slime, case: Case, *, per_token: bool) -> tuple[list[Rows], list[float]]:
+    """What slime does with the groups of a step: rewards, the filter, then the training data.
+
+    Returns the rows, and the factor of each row in the training data.
+    """
     os.environ[slime_hooks.VARIABLE] = json.dumps(case.provider)
-    groups = [make_samples(trainer, number, group) for number, group in enumerate(case.groups)]
-    rewards = [trainer.rewards(samples) for samples in groups]
-    kept = [samples for samples in groups if trainer.keep(samples)]
-    flat = [sample for samples in kept for sample in samples]
-    masks, advantages = trainer.train(flat)
-    found = {id(sample): row for sample, *row in zip(flat, masks, advantages, strict=True)}
-    return [
-        Rows(
-            list(reward),
-            [bool(found[id(sample)][0]) if id(sample) in found else False for sample in samples],
-            [float(found[id(sample)][1]) if id(sample) in found else 0.0 for sample in samples],
-        )
-        for reward, samples in zip(rewards, groups, strict=True)
-    ]
+    args = arguments(per_token=per_token)
+    groups = [make_samples(slime, number, group) for number, group in enumerate(case.groups)]
+    rewards = [slime.rewards(args, samples) for samples in groups]
+    kept = [slime.keep(args, samples) for samples in groups]
+    in_batch = [case.name not in FILTERED or keep for keep in kept]
+    flat = [sample for samples, stays in zip(groups, in_batch, strict=True) if stays for sample in samples]
+    data = slime.train_data(args, flat)
+    factors = step_factors(data["loss_masks"], per_token=per_token)
+    columns = zip(flat, data["loss_masks"], data["rewards"], factors, strict=True)
+    found = {id(sample): (any(mask), float(scaled) / factor) for sample, mask, scaled, factor in columns}
+    rows = []
+    for reward, samples in zip(rewards, groups, strict=True):
+        masks, advantages = zip(*(found.get(id(sample), (False, 0.0)) for sample in samples), strict=True)
+        rows.append(Rows(reward, list(masks), list(advantages)))
+    if kept != [any(row.loss_mask) for row in rows]:
+        raise SystemExit(f"case {case.name}: the filter and the training data do not keep the same groups")
+    return rows, factors
 
 
 def decide(cases: Sequence[Case]) -> Ran:
     """Run the hooks on each case."""
-    trainer = directly() if find_spec("slime") is None else by_slime()
-    return Ran(trainer.where, {case.name: step(trainer, case) for case in cases})
+    slime, found = Slime(), {}
+    scaled = {False: 0, True: 0}  # steps with removed rows: mean over completions, per token
+    for number, case in enumerate(cases):
+        per_token = bool(number % 2)
+        found[case.name], factors = step(slime, case, per_token=per_token)
+        scaled[per_token] += sum(factor > 1 for factor in factors[::STEP])
+    if not all(scaled.values()):
+        raise SystemExit("in no optimizer step of one of the two reductions is a row removed: the factor is not tested")
+    return Ran(
+        f"slime's `Sample`, rewards, filter and training data ({os.environ.get('SLIME_VERSION', 'its source')}), "
+        f"without SGLang; {scaled[False]} + {scaled[True]} steps with a factor (per completion + per token)",
+        found,
+    )
 
 
 if __name__ == "__main__":

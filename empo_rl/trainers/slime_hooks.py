@@ -10,7 +10,10 @@ the statistics of the whole batch if groups have different sizes (slime #1414, #
 
 slime divides the loss of an optimizer step by all of its rows, and with `--calculate-per-token-loss` it counts a
 removed row as one token. So `advantages` multiplies the advantages of each step, `global_batch_size` rows in turn, by
-rows / kept rows, or by (kept tokens + removed rows) / kept tokens. The loss then equals the loss of the kept rows.
+rows / kept rows, or by (kept tokens + removed rows) / kept tokens. The policy loss then equals that of the kept rows.
+The factor does not reach the other terms of slime's loss, which have the same denominators. So `advantages` refuses
+`--use-kl-loss` with a coefficient, `--entropy-coef` and `--use-opd`; and `--normalize-advantages`, which undoes the
+factor. A reducer of `--custom-pg-loss-reducer-function-path` has its own denominator, which this module does not know.
 
 This module does not import slime: it reads the attributes of slime's `Sample`. It needs one training sample for each
 completion, so a custom generation that returns a list is refused. The rewards and the filter decide about one group at
@@ -35,6 +38,11 @@ from empo_rl.core.provider import EmpoProvider
 from semantic_entropy import InputError
 
 VARIABLE = "EMPO_PROVIDER"
+_OTHER_TERMS = (  # of slime's loss: the coefficient, the switch, the option, the name
+    ("entropy_coef", None, "--entropy-coef", "the entropy term"),
+    ("kl_loss_coef", "use_kl_loss", "--use-kl-loss", "the KL term"),
+    ("opd_kl_coef", "use_opd", "--use-opd", "the distillation term"),
+)
 _LOCK = threading.Lock()  # slime's event loop runs the rewards of several groups in threads
 
 
@@ -80,8 +88,10 @@ def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[flo
         samples: the samples of the batch, in the order in which slime divides them into steps.
 
     Raises:
-        InputError: a sample has no `group_index`, or a group has only one completion.
+        InputError: a sample has no `group_index`, a group has only one completion, or the loss has a term that the
+            factor does not reach.
     """
+    _check_loss(args)
     groups: dict[int, list[int]] = {}
     for row, sample in enumerate(samples):
         if getattr(sample, "group_index", None) is None:
@@ -102,6 +112,23 @@ def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[flo
             for row in range(start, min(start + size, len(samples))):
                 advantage[row] *= factor
     return rewards, advantage
+
+
+def _check_loss(args: Any) -> None:
+    """Raise InputError if slime's loss has a term that the factor does not reach, or normalises the advantages."""
+    for coefficient, switch, option, term in _OTHER_TERMS:
+        value = getattr(args, coefficient, 0.0)
+        if value and (switch is None or getattr(args, switch, False)):
+            raise InputError(
+                f"{coefficient}={value}: slime divides {term} by all rows of a step, with the removed ones. EMPO can "
+                "correct the policy loss only, so the weight of this term would depend on the number of removed rows. "
+                f"Remove {option} from slime's arguments."
+            )
+    if getattr(args, "normalize_advantages", False):
+        raise InputError(
+            "normalize_advantages=True: slime would normalise the advantages a second time, over the whole batch. "
+            "Remove --normalize-advantages; the argument `scale` of EmpoProvider divides by the deviation of a group."
+        )
 
 
 def _step_factor(samples: Sequence[Any], *, per_token: bool) -> float:

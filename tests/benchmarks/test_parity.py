@@ -4,11 +4,16 @@ import dataclasses
 import importlib.util
 import json
 import math
+import re
 import sys
+from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from empo_rl import EmpoProvider
+from empo_rl.trainers.slime_hooks import advantages
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 NO_SAMPLES = ["--samples", "missing.jsonl"]
@@ -82,6 +87,73 @@ def test_a_flipped_reward_mask_or_advantage_a_missing_reward_and_nan_are_found(d
     assert compare(cases, ran, changed(ran, "sizes", 1, rewards=[first + 1e-7, *others])).equal
 
 
+def test_a_reward_that_the_reference_lacks_is_found_and_a_row_may_be_without_reward_where_its_engine_says_so(
+    decided, cases_module
+):
+    cases, ran = decided
+    compare, rule = cases_module.compare, cases_module.EngineRewards
+    groups = ran.cases["drop"]
+    number = next(at for at, rows in enumerate(groups) if None in rows.rewards and any(rows.loss_mask))
+    rewards = groups[number].rewards
+    lacking = rewards.index(None)
+    invented = changed(ran, "drop", number, rewards=[*rewards[:lacking], 0.3, *rewards[lacking + 1 :]])
+    assert not compare(cases, ran, invented).equal
+    assert "none is expected" in compare(cases, ran, invented).problems[0]
+
+    zeros = {name: [without(rows, 0.0) for rows in groups] for name, groups in ran.cases.items()}
+    zeros = dataclasses.replace(ran, cases=zeros)
+    as_zero = rule(of_no_reward=0.0)
+    assert compare(cases, ran, zeros, as_zero).equal
+    assert compare(cases, ran, zeros, as_zero).rewards == compare(cases, ran, ran).rewards > 0
+    assert not compare(cases, ran, zeros).equal
+    assert not compare(cases, ran, ran, as_zero).equal  # rewards that are missing
+    assert compare(cases, ran, invented, as_zero).reward_difference >= 0.3
+
+
+def without(rows, number):
+    """The rows of an engine that has this number where the provider gives no reward."""
+    return dataclasses.replace(rows, rewards=[number if reward is None else reward for reward in rows.rewards])
+
+
+def test_only_an_engine_that_dropped_groups_leave_may_lack_their_rewards_and_it_must_lack_them(decided, cases_module):
+    cases, ran = decided
+    stay, leave = cases_module.EngineRewards(), cases_module.EngineRewards(dropped_leave=True)
+
+    def with_rewards_of(rule):
+        found = {
+            name: [dataclasses.replace(rows, rewards=rule.expected(rows)) for rows in groups]
+            for name, groups in ran.cases.items()
+        }
+        return dataclasses.replace(ran, cases=found)
+
+    as_expected = [cases_module.compare(cases, ran, with_rewards_of(rule), rule) for rule in (stay, leave)]
+    assert all(comparison.equal for comparison in as_expected)
+    assert as_expected[0].rewards > as_expected[1].rewards > 0
+    lost = cases_module.compare(cases, ran, with_rewards_of(leave), stay)
+    assert not lost.equal
+    assert "no reward, but" in lost.problems[0]
+    left_behind = cases_module.compare(cases, ran, with_rewards_of(stay), leave)
+    assert not left_behind.equal
+    assert "none is expected" in left_behind.problems[0]
+
+
+def test_which_rewards_an_engine_must_have(cases_module):
+    rule, rows = cases_module.EngineRewards, cases_module.Rows
+    kept = rows([0.5, None, 0.25], [True, False, False], [0.0] * 3)
+    dropped = rows([1.0, 1.0, None], [False] * 3, [0.0] * 3)
+    assert [rule().expected(group) for group in (kept, dropped)] == [[0.5, None, 0.25], [1.0, 1.0, None]]
+    leaves = rule(of_no_reward=0.0, dropped_leave=True)
+    assert [leaves.expected(group) for group in (kept, dropped)] == [[0.5, 0.0, 0.25], [None] * 3]
+
+
+def test_the_rules_of_rewards_know_a_dropped_group_by_its_loss_mask(decided, cases_module):
+    cases, ran = decided
+    for case in cases:
+        with EmpoProvider(**case.provider) as provider:
+            keep = provider.step(cases_module.rollouts(case.groups)).keep.tolist()
+        assert keep == [any(rows.loss_mask) for rows in ran.cases[case.name]]
+
+
 def test_a_case_that_is_missing_or_a_comparison_of_nothing_is_no_equality(decided, cases_module):
     cases, ran = decided
     fewer = dataclasses.replace(ran, cases={name: rows for name, rows in ran.cases.items() if name != "text"})
@@ -91,14 +163,95 @@ def test_a_case_that_is_missing_or_a_comparison_of_nothing_is_no_equality(decide
     assert not cases_module.compare(cases, ran, nothing).equal
 
 
-def test_slime_and_the_service_agree_with_one_process(parity, capsys):
-    engines = ["slime", *(["service"] if find_spec("fastapi") else [])]
-    status = parity.main(["--only", *engines, *NO_SAMPLES])
+def table_rows(printed):
+    """The cells of each engine's row, by the name of the engine."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    return {row[0]: row for row in rows[2:]}
+
+
+def test_the_service_agrees_with_one_process(parity, capsys):
+    pytest.importorskip("fastapi", reason="the extra serve is not installed")
+    status = parity.main(["--only", "service", *NO_SAMPLES])
     printed = capsys.readouterr()
     assert status == 0, printed
-    rows = [line.split("|") for line in printed.out.splitlines() if line.startswith("|")]
-    assert [row[1].strip() for row in rows[2:]] == ["local", *engines]
-    assert all(int(row[2]) > 30 for row in rows[2:])
+    rows = table_rows(printed.out)
+    assert list(rows) == ["local", "service"]
+    assert all(int(row[1]) > 30 for row in rows.values())
+
+
+def test_slimes_own_code_agrees_with_one_process_in_steps_with_a_factor(parity, capsys):
+    pytest.importorskip("slime", reason="slime is not in the package index: put a checkout on the path")
+    pytest.importorskip("ray", reason="slime's own code imports Ray")
+    folder = Path(find_spec("slime").origin).parents[1]
+    assert parity.main(["--only", "slime", "--slime", str(folder), *NO_SAMPLES]) == 0, capsys.readouterr()
+    assert re.search(r"[1-9]\d* \+ [1-9]\d* steps with a factor", table_rows(capsys.readouterr().out)["slime"][-1])
+
+
+def test_slime_without_a_checkout_is_not_run_and_not_replaced(parity, capsys):
+    engines = [
+        *(engine for engine in parity.ENGINES if engine.name in {"local", "slime"}),
+        other_engine(parity, "pass"),
+    ]
+    assert parity.main(NO_SAMPLES, engines) == 1
+    printed = capsys.readouterr().out
+    assert table_rows(printed)["slime"][-1].startswith("not run: needs --slime FOLDER, a checkout of slime")
+    assert "NOT equal" in printed
+    assert parity.main(["--without", "slime", *NO_SAMPLES], engines) == 0
+    assert list(table_rows(capsys.readouterr().out)) == ["local", "service"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "slime", "--slime", "/nonexistent"], "--slime /nonexistent: this folder has no slime/__init__.py"),
+        (["--only", "slime", "--slime", ""], "this folder has no slime/__init__.py"),
+        (["--only", "slime", "--without", "slime"], "leave no engine to compare"),
+        (["--python", "slimee=/nope"], "--python slimee=/nope: write ENGINE=PATH, where ENGINE is one of local, ray"),
+        (["--python", "trl"], "--python trl: write ENGINE=PATH"),
+        (["--python", "trl=/nope"], "'/nope' is not a program"),
+    ],
+)
+def test_names_that_choose_nothing_are_refused(arguments, said, parity, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parity.main(arguments)
+    assert ended.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_a_checkout_of_slime_for_a_run_without_slime_is_refused(parity, tmp_path, capsys):
+    (tmp_path / "slime").mkdir()
+    (tmp_path / "slime" / "__init__.py").touch()
+    with pytest.raises(SystemExit):
+        parity.main(["--without", "slime", "--slime", str(tmp_path)])
+    assert "the engine slime does not run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("per_token", [False, True])
+def test_the_factor_that_the_slime_row_divides_out_is_that_of_the_hook(per_token, parity, monkeypatch):
+    slime_rollout = importlib.import_module("parity_engines.slime_rollout")
+    monkeypatch.setenv("EMPO_PROVIDER", json.dumps({"equivalence": "exact", "extract": "boxed"}))
+    answers = [["1", "1", "2", "3"], ["5"] * 4, ["7", "8", "7"], ["4"] * 6, ["4", "4", "6"]]
+    samples = [
+        Namespace(
+            group_index=number,
+            prompt="q",
+            response=rf"\boxed{{{text}}}",
+            response_length=3 + number + place,
+            status=Namespace(value="completed"),
+            label=None,
+            metadata=None,
+            remove_sample=False,
+        )
+        for number, texts in enumerate(answers)
+        for place, text in enumerate(texts)
+    ]
+    plain = advantages(None, samples)[1]
+    scaled = advantages(slime_rollout.arguments(per_token=per_token), samples)[1]
+    masks = [[int(not sample.remove_sample)] * sample.response_length for sample in samples]
+    factors = slime_rollout.step_factors(masks, per_token=per_token)
+    assert len(samples) > slime_rollout.STEP
+    assert min(factors) > 1  # in both steps
+    assert [row / factor for row, factor in zip(scaled, factors, strict=True)] == pytest.approx(plain, abs=1e-12)
 
 
 @pytest.mark.timeout(280)
@@ -108,9 +261,15 @@ def test_trl_agrees_with_one_process(engine, parity, capsys):
     assert parity.main(["--only", engine, *NO_SAMPLES]) == 0, capsys.readouterr()
 
 
+def test_the_loop_of_trls_asynchronous_trainer_agrees_with_one_process(parity, capsys):
+    pytest.importorskip("trl", reason="the extra rl is not installed")
+    pytest.importorskip("aiohttp", reason="TRL's rollout worker needs aiohttp, which vLLM installs")
+    assert parity.main(["--only", "trl-async", *NO_SAMPLES]) == 0, capsys.readouterr()
+
+
 def other_engine(parity, code):
-    """slime's runner in a process that runs this code first."""
-    return parity.Engine("slime", ("-c", f"{code}; from parity_engines import slime_rollout as s; s.run(s.decide)"))
+    """The reference in a process that runs this code first."""
+    return parity.Engine("service", ("-c", f"{code}; from parity_engines import local; local.run(local.decide)"))
 
 
 @pytest.mark.parametrize(
@@ -131,7 +290,7 @@ def test_another_constant_and_an_engine_that_ends_are_failures(code, found, pari
 
 def test_an_engine_whose_package_is_missing_fails_unless_it_is_left_out(parity, capsys):
     missing = parity.Engine("verl", ("-c", "import no_such_package"))
-    engines = [parity.ENGINES[0], missing]
+    engines = [parity.ENGINES[0], missing, other_engine(parity, "pass")]
     assert parity.main(NO_SAMPLES, engines) == 1
     assert "not run: ModuleNotFoundError: No module named 'no_such_package'" in capsys.readouterr().out
     assert parity.main(["--without", "verl", *NO_SAMPLES], engines) == 0

@@ -40,6 +40,16 @@ else:
 
 
 OPTIONS = {"equivalence": "exact", "extract": "boxed"}
+SLIME_DEFAULTS = {  # slime/utils/arguments.py
+    "global_batch_size": 4,
+    "calculate_per_token_loss": False,
+    "entropy_coef": 0.0,
+    "use_kl_loss": False,
+    "kl_loss_coef": 0.0,
+    "use_opd": False,
+    "opd_kl_coef": 1.0,
+    "normalize_advantages": False,
+}
 SPLIT, AGREED, SMALL = ["1", "1", "2", "3"], ["5", "5", "5", "5"], ["7", "8", "7"]
 
 
@@ -113,6 +123,31 @@ def test_the_loss_of_each_step_is_that_of_its_kept_rows(per_token, monkeypatch):
         assert loss_of(samples[step], advantages[step], per_token=per_token) == pytest.approx(alone)
         assert loss_of(samples[step], plain[step], per_token=per_token) < 0.99 * alone
     assert advantages[16:] == [0.0] * 4  # nothing is kept
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (
+            {"entropy_coef": 0.01},
+            "entropy_coef=0.01: slime divides the entropy term by all rows.*Remove --entropy-coef",
+        ),
+        ({"entropy_coef": -0.01}, "Remove --entropy-coef"),
+        ({"use_kl_loss": True, "kl_loss_coef": 0.1}, "kl_loss_coef=0.1: .*the KL term.*Remove --use-kl-loss"),
+        ({"use_opd": True, "opd_kl_coef": 1.0}, "opd_kl_coef=1.0: .*the distillation term.*Remove --use-opd"),
+        ({"normalize_advantages": True}, "a second time, over the whole batch. Remove --normalize-advantages"),
+    ],
+)
+def test_terms_of_the_loss_that_the_factor_does_not_reach_are_refused(options, said):
+    args = Namespace(**{**SLIME_DEFAULTS, **options})
+    with pytest.raises(InputError, match=said):
+        slime_hooks.advantages(args, group(SPLIT))
+
+
+@pytest.mark.parametrize("options", [{}, {"use_kl_loss": True}, {"kl_loss_coef": 0.1}])
+def test_terms_that_slime_multiplies_by_zero_or_does_not_add_are_accepted(options):
+    args = Namespace(**{**SLIME_DEFAULTS, **options})
+    assert slime_hooks.advantages(args, group(SPLIT))[1] == slime_hooks.advantages(None, group(SPLIT))[1]
 
 
 def test_a_sample_without_group_a_fan_out_and_wrong_options_are_refused(monkeypatch):
