@@ -125,6 +125,7 @@ class BulkRun:
                 default_mb=SHARD_MB,
                 overwrite=self._overwrite,
                 suffix=suffix,
+                replaces=self._file.identity if self._file else "",
             )
             waiting = [shard for shard in manifest.shards if not manifest.is_finished(shard, self._gate_key)]
             tasks = [self._task(shard, manifest) for shard in waiting]

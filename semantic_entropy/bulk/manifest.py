@@ -53,7 +53,10 @@ class Manifest:
         shard_mb: megabytes of input in a shard.
         suffix: the suffix of the files with results.
         records: the records of finished shards by name.
+        replaces: the identity of the file that the shards replace when they become one file (`OneFile.identity`).
     """
+
+    replaces = ""
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class Manifest:
         default_mb: float,
         overwrite: bool,
         suffix: str = ".parquet",
+        replaces: str = "",
     ) -> Manifest:
         """Return the manifest of a new run, or that of an earlier run that this run continues.
 
@@ -97,6 +101,7 @@ class Manifest:
                 storage.write(MANIFEST, _REMOVING)  # a run after a kill removes the rest
             _clear(storage, others)
             made = cls(storage, runs, inputs, shard_mb or default_mb, suffix)
+            made.replaces = replaces
             made.save(finished=False)
             return made
         found = cls._read(storage, content)
@@ -125,6 +130,7 @@ class Manifest:
                 )
             inputs = [BulkInput(**each) for each in values["inputs"]]
             made = cls(storage, values["runs"], inputs, values["shard_mb"])
+            made.replaces = str(values.get("replaces", ""))
             made.records = {each["name"]: ShardRecord.from_json(_counts(each)) for each in values["shards"]}
         except (ValueError, KeyError, TypeError) as error:
             if isinstance(error, InputError):
@@ -192,6 +198,7 @@ class Manifest:
         values = {
             "semantic_entropy_bulk": _FORMAT,
             "finished": finished,
+            **({"replaces": self.replaces} if self.replaces else {}),
             "planned_shards": len(self.shards),
             "runs": self.runs,
             "shard_mb": self.shard_mb,

@@ -1,7 +1,7 @@
 """One file as output of a bulk run: the shards are in a hidden folder beside it, and become the file at the end.
 
     OUT/.measured.jsonl.shards/      the folder of the run, see `manifest`; removed when the file is complete
-    OUT/measured.jsonl               appears at the end, complete
+    OUT/measured.jsonl               appears at the end, complete; with --overwrite, the old file stays until then
 
 For JSON lines, the shards are JSON lines, and the file is one after another. For Parquet, the types of the columns
 depend on all rows. So the results of the shards become the results of an unfinished run (`io.parquet`), and the end of
@@ -19,6 +19,7 @@ import functools
 import hashlib
 import io
 import itertools
+import json
 import shutil
 import sys
 import tempfile
@@ -86,34 +87,72 @@ class OneFile:
 
     @property
     def has_shards(self) -> bool:
-        """Whether an earlier run with shards was not finished."""
-        return (self.folder / MANIFEST).is_file() and not _is_filled(self.path)
+        """Whether an earlier run with shards was not finished: its file does not exist, or is the one it replaces."""
+        if not (self.folder / MANIFEST).is_file():
+            return False
+        return not _is_filled(self.path) or self._replaced() == self.identity
+
+    @property
+    def identity(self) -> str:
+        """A text that differs for each file that is written under this name; empty: there is none with results."""
+        if not _is_filled(self.path):
+            return ""
+        status = self.path.stat()
+        return f"{status.st_ino} {status.st_size} {status.st_mtime_ns}"
+
+    def _replaced(self) -> str:
+        """Return the identity of the file that the shards replace."""
+        try:
+            return str(json.loads((self.folder / MANIFEST).read_bytes()).get("replaces", ""))
+        except (ValueError, AttributeError):  # a damaged manifest
+            return ""
 
     @property
     def has_results(self) -> bool:
         """Whether there are results to continue, which are not in shards."""
-        return _is_filled(self.path) or (not self.has_shards and _is_filled(work_file(self.path)))
+        return not self.has_shards and (_is_filled(self.path) or _is_filled(work_file(self.path)))
 
     def remove_shards(self) -> None:
-        """Remove the shards that a run left when it was killed after it had written the file."""
-        if (self.folder / MANIFEST).is_file() and _is_filled(self.path):
-            shutil.rmtree(self.folder)
+        """Remove the shards that a run left when it was killed after it had written the file.
+
+        Raises:
+            InputError: another run writes the file.
+        """
+        if self._has_leftover():
+            with locked_output(self.path):
+                self._remove_leftover()
+
+    def _has_leftover(self) -> bool:
+        """Whether the folder has shards that no run continues, and nothing else."""
+        if not self.folder.is_dir() or self.has_shards:
+            return False
+        return all(each.name.startswith(("part-", "_", ".")) for each in self.folder.iterdir())
+
+    def _remove_leftover(self) -> None:
+        if self._has_leftover():
+            self._remove_folder()
+
+    def _remove_folder(self) -> None:
+        """Remove the folder. The manifest goes last: after a kill, the rest still belongs to a run."""
+        for each in self.folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                shutil.rmtree(each)
+            elif each.name != MANIFEST:
+                each.unlink(missing_ok=True)
+        shutil.rmtree(self.folder)
 
     @contextlib.contextmanager
     def begun(self, *, overwrite: bool) -> Iterator[None]:
-        """Lock the file while a run scores its shards.
+        """Lock the file while a run scores its shards. An existing file stays until `join` replaces it.
 
         Raises:
             InputError: another run writes the file, or has just written it; or its report of bad rows is another file.
         """
         with locked_output(self.path):
             check_report(self.report)
-            if overwrite:
-                remove(self.path)
-                remove(work_file(self.path))
-            elif _is_filled(self.path):
+            self._remove_leftover()
+            if not overwrite and _is_filled(self.path) and not self.has_shards:
                 raise InputError(f"another run has just written {self.name}: run the command again to continue it")
-            remove(self.report)
             yield
 
     def join(self, manifest: Manifest, names: FieldNames, runs: Sequence[RunChoices], options: InputOptions) -> None:
@@ -122,6 +161,13 @@ class OneFile:
         Raises:
             SemanticEntropyError: the file cannot be written. The shards stay.
         """
+        # The report comes first: when the file is there, a later run removes the shards
+        bad = "".join(f"{line}\n" for line in manifest.bad_rows(with_input=len(manifest.inputs) > 1))
+        if bad:
+            with replacement(self.report) as temporary:
+                temporary.write_text(bad, encoding="utf-8")
+        else:
+            remove(self.report)  # of the file that is replaced
         shards = [self.folder / f"{shard.name}{self.suffix}" for shard in manifest.shards]
         if self.suffix == ".jsonl":
             with replacement(self.path) as temporary, temporary.open("wb") as out:
@@ -130,11 +176,7 @@ class OneFile:
                         shutil.copyfileobj(lines, out)
         else:
             self._join_tables(manifest, shards, names, runs, options)
-        bad = "".join(f"{line}\n" for line in manifest.bad_rows(with_input=len(manifest.inputs) > 1))
-        if bad:
-            with replacement(self.report) as temporary:
-                temporary.write_text(bad, encoding="utf-8")
-        shutil.rmtree(self.folder)
+        self._remove_folder()
 
     def _join_tables(
         self,
@@ -146,7 +188,9 @@ class OneFile:
     ) -> None:
         from semantic_entropy.io.parquet import FinishedResults
 
-        with replacement(work_file(self.path)) as temporary, temporary.open("w", encoding="utf-8") as out:
+        joined = self.folder / "_joined.parquet"  # an old file stays under its name until this one is complete
+        remove(joined)
+        with replacement(work_file(joined)) as temporary, temporary.open("w", encoding="utf-8") as out:
             for shard in shards:
                 found = FinishedResults(shard, str(shard), (), runs)
                 for index in range(len(found.index)):
@@ -155,7 +199,7 @@ class OneFile:
         with contextlib.redirect_stderr(io.StringIO()):  # the shards have said how they are read
             reader = _reader(manifest.inputs, options, names, has_sampler=False, copies_cells=True)
         kept = 0
-        with open_writer(self.name, reader, runs) as writer, contextlib.closing(reader.rows()) as rows:
+        with open_writer(str(joined), reader, runs) as writer, contextlib.closing(reader.rows()) as rows:
             for row in rows:
                 if not writer.prepare(row) and not row.problem:
                     kept += writer.keep(replace(row, key=row_key(row, names)))
@@ -165,6 +209,9 @@ class OneFile:
                     "has changed since the run began. Use --overwrite, or another output"
                 )
             writer.finish()
+        remove(work_file(self.path))  # of a run in one process that --overwrite replaces
+        with replacement(self.path) as temporary:
+            joined.replace(temporary)
 
 
 def _is_filled(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import json
+from pathlib import Path
 
 import pytest
 
@@ -226,10 +227,11 @@ def test_a_gate_and_a_strict_run_end_as_in_one_process(tmp_path):
     assert done.returncode == 3
     assert "gate: FAILED, 6 of 600 rows failed" in done.stderr
     write(source, [*given, "no JSON"])
+    before = out.read_bytes()
     strict = estimate(source, "-o", out, "-e", "exact", "--workers", 2, *SMALL, "--strict", "--overwrite")
     assert strict.returncode == 1
     assert "not JSON" in strict.stderr
-    assert not out.exists()
+    assert out.read_bytes() == before
 
 
 @pytest.mark.parametrize(
@@ -320,3 +322,97 @@ def test_a_wrong_folder_is_refused_before_a_pair_is_judged(tmp_path):
     with pytest.raises(InputError, match="results of another input"):
         measure("two")
     assert not judged
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        ["-e", "nli", "--option", "model=/nonexistent"],
+        ["-e", "text", "--calibration", "bad.json"],
+        ["-e", "judge", "--option", "base_url=http://127.0.0.1:1/v1", "--option", "model=x", "--option", "retries=0"],
+    ],
+)
+def test_overwriting_that_cannot_begin_keeps_the_file_and_its_report(broken, tmp_path):
+    write(tmp_path / "in.jsonl", [*rows(20), "no JSON"])
+    (tmp_path / "bad.json").write_text("{}")
+    options = {"cwd": tmp_path}
+    assert estimate("in.jsonl", "-o", "out.jsonl", "-e", "text", "--quiet", **options).returncode == 1  # a bad row
+    kept = {name: (tmp_path / name).read_bytes() for name in ("out.jsonl", "out.jsonl.bad.jsonl")}
+    command = ["in.jsonl", "-o", "out.jsonl", *broken, "--overwrite", "--workers", 2, "--shard-mb", 0.001, "--quiet"]
+    done = estimate(*command, **options)
+    assert done.returncode in (1, 2), done.stderr
+    assert {name: (tmp_path / name).read_bytes() for name in kept} == kept
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_overwriting_that_was_killed_keeps_the_file_until_the_shards_replace_it(suffix, tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(800)), tmp_path / f"out.{suffix}"
+    folder = tmp_path / f".out.{suffix}.shards"
+    assert estimate(source, "-o", out, "-e", "exact", "--quiet").returncode == 0
+    before = out.read_bytes()
+    command = [source, "-o", out, "-e", "text"]
+    slow = sitecustomize(tmp_path / "slow", SLOW)
+    process = start(*command, "--overwrite", "--workers", 2, *SMALL, env=slow)
+    wait_for(lambda: len(list(folder.glob("_shards/*.json"))) >= 2, process)
+    kill(process)
+    assert out.read_bytes() == before
+    finished = {path.stem for path in folder.glob("_shards/*.json")}
+    done = estimate(*command, "--quiet")  # without --overwrite: it continues
+    assert done.returncode == 0, done.stderr
+    assert f"{len(finished)} of them finished" in done.stderr
+    assert estimate(source, "-o", tmp_path / f"whole.{suffix}", "-e", "text", "--quiet").returncode == 0
+    assert out.read_bytes() == (tmp_path / f"whole.{suffix}").read_bytes()
+    assert not hidden(tmp_path)
+
+
+@pytest.mark.parametrize("overwrite", [[], ["--overwrite"]])
+@pytest.mark.parametrize("count", range(4))
+def test_a_kill_while_the_shards_are_removed_costs_nothing(count, overwrite, monkeypatch, tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out.jsonl"
+    unlink, removed = Path.unlink, []
+
+    def killed(path, **options):
+        if path.parent.name == ".out.jsonl.shards" and path.name.startswith("part-"):
+            removed.append(path)
+            if len(removed) > count:
+                raise KeyboardInterrupt
+        unlink(path, **options)
+
+    run = BulkRun(
+        functools.partial(Scorer, "text"),
+        [str(source)],
+        one_file.OneFile(str(out)),
+        names=FieldNames(),
+        options=one_file.InputOptions(),
+        shard_mb=0.01,
+        workers=1,
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "unlink", killed)
+        with pytest.raises(KeyboardInterrupt):
+            run.execute(progress=False)
+    before = out.read_bytes()
+    command = [source, "-o", out, "-e", "text", "--workers", 1, *SMALL, *overwrite]
+    for _ in range(2):
+        done = estimate(*command)
+        assert done.returncode == 0, done.stderr
+        assert out.read_bytes() == before
+        assert not hidden(tmp_path)
+
+
+def test_shards_without_a_manifest_are_removed_and_other_files_are_not(tmp_path):
+    source, out = write(tmp_path / "in.jsonl", rows(300)), tmp_path / "out.jsonl"
+    command = [source, "-o", out, "-e", "text", "--workers", 1, *SMALL]
+    left = tmp_path / ".out.jsonl.shards"
+    write(left / "part-00000-000001.jsonl", [{}])
+    write(left / ".part-00000-000002.jsonl.tmp", [{}])
+    done = estimate(*command)
+    assert done.returncode == 0, done.stderr
+    assert not left.exists()
+    before = out.read_bytes()
+    write(left / "mine.jsonl", [{}])
+    done = estimate(*command, "--overwrite")
+    assert done.returncode == 1
+    assert "it holds mine.jsonl" in done.stderr
+    assert out.read_bytes() == before
+    assert (left / "mine.jsonl").exists()
