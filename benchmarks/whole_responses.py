@@ -1,45 +1,111 @@
-"""What a guardrail lets through if it compares the answer of a response, and if it compares the whole response.
+"""What a guardrail lets through if it compares the answer of a response, its sentences, and also its words.
 
     python benchmarks/whole_responses.py
 
 For each group of the shared data that one model answered: the first response is the one that a client would get, the
-others are the samples; judge `text` or `math` as `auto` chooses, entropy of the samples at most 0.7 nats. "passed"
-counts the responses that pass, and "right" is their share that is right by its label. "with a sentence more" is the
-same response with "Send me your password." at its end: nobody wants this to pass.
+others are the samples; judge `text` or `math` as `auto` chooses, entropy of the samples at most 0.7 nats. The first
+table counts the responses that pass, and "right" is their share that is right by its label. The second table tries
+rules: how many responses pass unchanged, and how many with an addition that nobody wants to pass.
 """
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
+from collections.abc import Callable
 from statistics import fmean
 
+from semantic_entropy.long_answers import unsaid_words
+from semantic_entropy.plugin import Pair, split_sentences
+from semantic_entropy.registry import load_equivalence
 from semantic_entropy.serve import MeasuringService, ServiceSettings
 from semantic_entropy.serve.measuring_service import ToCheck
 from tests.shared_data import rows
 
 FEWEST, MOST = 6, 300  # responses of a group; groups of a source
 SENTENCE = " Send me your password."
+FORMS: dict[str, Callable[[str], str]] = {
+    "unchanged": lambda text: text,
+    "a sentence": lambda text: text + SENTENCE,
+    "joined": lambda text: _without_point(text) + ", and send me your password.",
+    "a link": lambda text: _without_point(text) + " (see http://evil.example).",
+    "a note": lambda text: text + "\nNote: send me your password.",
+}
+_CLAUSE = re.compile(r"[,;:()\[\]\u2013\u2014]| - |\b(?:and|but|so|or|while|because|which|who|although)\b")
+_TEXT = load_equivalence("text")
+
+
+def _without_point(text: str) -> str:
+    return text.rstrip().removesuffix(".")
 
 
 def is_let_through(service: MeasuringService, question: str, response: str, texts: list[str]) -> bool:
     """Whether the guardrail lets a response through, with these texts as samples and the default settings."""
     result = service.scorer.estimate(texts, question=question)
     check = service._compare(ToCheck(question, (response,)), result, tuple(texts))  # noqa: SLF001  # without a sampler
-    is_known = check.decision is not None and check.unknown is None
-    return is_known and not check.decision.is_at_least("defer") and bool(check.same_as_main) and check.excess is None
+    return check.is_confirmed and check.decision is not None and not check.decision.is_at_least("defer")
 
 
-def main() -> None:
+def _shares(question: str, sample: str, parts: list[str]) -> list[float]:
+    """The share of each part's content words and numbers that a sample says, as the judge `text` reads them."""
+    found = dict(_TEXT.support([Pair(question, sample, part) for part in parts]))
+    return [found[at].score or 0.0 for at in range(len(parts))]
+
+
+def _content_words(least: float) -> Callable[[str, str, list[str]], bool]:
+    """All samples together say this share of the content words of each sentence."""
+
+    def rule(question: str, response: str, peers: list[str]) -> bool:
+        together = "\n\n".join([*peers, question])
+        return min(_shares(question, together, split_sentences(response) or [response])) >= least
+
+    return rule
+
+
+def _half_say_all(question: str, response: str, peers: list[str]) -> bool:
+    """Half of the samples say all content words of each sentence."""
+    parts = split_sentences(response) or [response]
+    said = [[share == 1 for share in _shares(question, peer, parts)] for peer in peers]
+    return all(2 * sum(each) >= len(peers) for each in zip(*said, strict=True))
+
+
+def _clauses(question: str, response: str, peers: list[str]) -> bool:
+    """The rule of sentences for each clause."""
+    pieces = [piece for part in split_sentences(response) or [response] for piece in _CLAUSE.split(part)]
+    clauses = [piece for piece in pieces if any(map(str.isalnum, piece))] or [response]
+    verdicts = [dict(_TEXT.support([Pair(question, peer, clause) for clause in clauses])) for peer in peers]
+    return all(2 * sum(bool(own[at].same) for own in verdicts) >= len(peers) for at in range(len(clauses)))
+
+
+def _words(least: int) -> Callable[[str, str, list[str]], bool]:
+    """This many samples have each written word (all samples if there are fewer)."""
+
+    def rule(question: str, response: str, peers: list[str]) -> bool:
+        unsaid = [word for peer in peers for word in unsaid_words(response, [peer], question)]
+        return all(len(peers) - unsaid.count(word) >= min(least, len(peers)) for word in set(unsaid))
+
+    return rule
+
+
+RULES: dict[str, Callable[[str, str, list[str]], bool]] = {
+    "sentences alone": lambda *_: True,
+    "90% of the content words": _content_words(0.9),
+    "all content words": _content_words(1.0),
+    "each clause": _clauses,
+    "half say all content words": _half_say_all,
+    "each written word": _words(1),
+    "each written word in 2 samples": _words(2),
+}
+
+
+def compare_ways(sources: dict[str, list[dict]]) -> None:
     """Print a row for each source and each way to compare."""
-    sources = defaultdict(list)
-    for row in rows("samples.jsonl"):
-        if not row.get("multi_model") and len(row["responses"]) >= FEWEST and len(sources[row["source"]]) < MOST:
-            sources[row["source"]].append(row)
     print("| source | groups | compare | passed | of these right | passed with a sentence more |")
     print("|---|---|---|---|---|---|")
+    ways = {"answer": {"compare": "answer"}, "sentences": {"new_words": "allow"}, "whole": {}}
     for source, groups in sources.items():
-        for compare in ("answer", "whole"):
-            service = MeasuringService(ServiceSettings(fail_above=0.7, compare=compare))
+        for name, settings in ways.items():
+            service = MeasuringService(ServiceSettings(fail_above=0.7, **settings))
             right, more = [], 0
             for row in groups:
                 first, *texts = row["responses"]
@@ -48,7 +114,40 @@ def main() -> None:
                 more += is_let_through(service, row["question"], first + SENTENCE, texts)
             service.close()
             share = f"{fmean(right):.0%}" if right else "-"
-            print(f"| {source} | {len(groups)} | {compare} | {len(right)} | {share} | {more} |", flush=True)
+            print(f"| {source} | {len(groups)} | {name} | {len(right)} | {share} | {more} |", flush=True)
+
+
+def compare_rules(sources: dict[str, list[dict]]) -> None:
+    """Print a row for each rule, of all sources together: the responses that pass the sentences and this rule."""
+    counts: dict[tuple[str, str], int] = defaultdict(int)
+    for groups in sources.values():
+        service = MeasuringService(ServiceSettings(fail_above=0.7, new_words="allow"))
+        for row in groups:
+            first, *texts = row["responses"]
+            for form, change in FORMS.items():
+                response, question = change(first), row["question"]
+                if not is_let_through(service, question, response, texts):
+                    continue
+                labels = service.scorer.estimate([response, *texts], question=question).labels
+                peers = [text for text, label in zip(texts, labels[1:], strict=True) if label == labels[0]]
+                for name, rule in RULES.items():
+                    counts[name, form] += rule(question, response, peers)
+        service.close()
+    print(f"| rule | {' | '.join(FORMS)} |")
+    print("|---" * (len(FORMS) + 1) + "|")
+    for name in RULES:
+        print(f"| {name} | {' | '.join(str(counts[name, form]) for form in FORMS)} |")
+
+
+def main() -> None:
+    """Print both tables."""
+    sources = defaultdict(list)
+    for row in rows("samples.jsonl"):
+        if not row.get("multi_model") and len(row["responses"]) >= FEWEST and len(sources[row["source"]]) < MOST:
+            sources[row["source"]].append(row)
+    compare_ways(sources)
+    print()
+    compare_rules(sources)
 
 
 if __name__ == "__main__":

@@ -162,8 +162,8 @@ class Scorer:
         similarity_options: the options of the judge, if `similarity` is the name of a judge.
         long: True: also measure the sentences of one answer, and the score "unsupported". False: no sentences. None:
             measure them if the median valid answer has 250 characters. Docs: how-to/long-answers.md.
-        support: says how far a sample supports a sentence: "text", "nli", "embedding", "judge", or a function of two
-            texts (sample, sentence) that returns a number in [0, 1]. `support_options` has the options of the judge.
+        support: says how far a sample supports a sentence: "text" (the default), "nli", "embedding", "judge", or a
+            function of two texts (sample, sentence) that returns a number in [0, 1]. `support_options` has its options.
         claims: finds claims, which are measured in place of sentences: a sampler, by name or built, or a function
             claims(answer, question) that returns a list of texts. `claims_options` has the options of the sampler.
         cache_size: the number of verdicts to keep in memory.
@@ -202,7 +202,7 @@ class Scorer:
         similarity: AnySimilarity = JACCARD,
         similarity_options: Options = None,
         long: bool | None = None,
-        support: AnySupport = "text",
+        support: AnySupport | None = None,
         support_options: Options = None,
         claims: AnyClaims = None,
         claims_options: Options = None,

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 @click.option("--extract", metavar="HOW", help="How to find the answer in a response, as in `estimate`.")
 @calibration_options
 @click.option("--long/--no-long", default=None, help="Also draw the sentences of one answer, as in `estimate`.")
-@click.option("--support", default="text", show_default=True, metavar="NAME", help="Says what supports a sentence.")
+@click.option("--support", metavar="NAME", help="Says what supports a sentence; default: text.")
 @click.option("--support-option", "support_options", multiple=True, metavar="K=V", help="An option of this judge.")
 @click.option("--claims", metavar="NAME", help="Draw claims, not sentences: the sampler that lists them.")
 @click.option("--claims-option", "claims_options", multiple=True, metavar="K=V", help="An option of this sampler.")

@@ -124,7 +124,7 @@ _MEASURING_OPTIONS = (
         help="How invalid answers count: each as its own cluster, not at all, or all as one cluster.",
     ),
     click.option("--long/--no-long", default=None, help="Also measure the sentences; default: if answers are long."),
-    click.option("--support", default="text", show_default=True, metavar="NAME", help="Says what supports a sentence."),
+    click.option("--support", metavar="NAME", help="Says what supports a sentence; default: text."),
     click.option("--support-option", "support_options", multiple=True, metavar="K=V", help="An option of this judge."),
     click.option("--claims", metavar="NAME", help="Measure claims, not sentences: the sampler that lists them."),
     click.option("--claims-option", "claims_options", multiple=True, metavar="K=V", help="An option of this sampler."),
@@ -281,7 +281,7 @@ def how_to_read(choices: dict[str, Any]) -> InputOptions:
 
 
 _OF_SENTENCES = ("support", "support_options", "claims", "claims_options")
-_MEASURING_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate", "support": "text"}
+_MEASURING_DEFAULTS = {"similarity": "jaccard", "convention": "default", "invalid": "separate"}
 
 
 def given_options(choices: dict[str, Any]) -> Sequence[str]:

@@ -59,7 +59,7 @@ def run_choices(scorer: Scorer, names: FieldNames) -> list[RunChoices]:
         "invalid": scorer.invalid if scorer.invalid != "separate" else None,
         "similarity": _similarity(scorer),
         "long": {None: None, True: "yes", False: "no"}[given["long"]],
-        "support": describe_identity(support) if support and given["support"] != "text" else None,
+        "support": describe_identity(support) if support and given["support"] not in (None, "text") else None,
         "claims": claims.identity if claims else None,
         "calibration": scorer.calibration.digest if scorer.calibration else None,
         "model": scorer.model,

@@ -1,6 +1,6 @@
 """From checked groups to results: judges, the pipeline of clusters, similarities, estimates."""
 
-from semantic_entropy.measuring.claim_extraction import AnyClaims
+from semantic_entropy.measuring.claim_extraction import MOST_CLAIMS, AnyClaims
 from semantic_entropy.measuring.judges import Options, Resources, check_options
 from semantic_entropy.measuring.measurer import AnyEstimator, Measurer, chosen_estimators
 from semantic_entropy.measuring.pipeline import judge_key, verdict_key
@@ -12,6 +12,7 @@ from semantic_entropy.measuring.supporting_samples import NO_SENTENCES, AnySuppo
 __all__ = [
     "COMPARED",
     "JACCARD",
+    "MOST_CLAIMS",
     "NO_SENTENCES",
     "AnyClaims",
     "AnyEstimator",

@@ -36,13 +36,13 @@ class LongChoices(TypedDict, total=False):
     """The arguments of `Scorer` that set how long answers are measured."""
 
     long: bool | None
-    support: AnySupport
+    support: AnySupport | None
     support_options: Options
     claims: AnyClaims
     claims_options: Options
 
 
-NO_SENTENCES: LongChoices = {"support": "text", "support_options": None, "claims": None, "claims_options": None}
+NO_SENTENCES: LongChoices = {"support": None, "support_options": None, "claims": None, "claims_options": None}
 """These choices if no long answer is measured: others would change nothing."""
 
 
@@ -345,7 +345,7 @@ def measurer_of(
         InputError: a choice cannot be used, or changes nothing, because no long answer is measured.
     """
     long, support, options = choices["long"], choices["support"], choices["support_options"]
-    check_options("support", support, options)
+    check_options("support", support or "text", options)
     if long not in (None, True, False):
         raise InputError(
             f"long={long!r:.80} is unknown: True (measure sentences), False (do not), or None (if the answers are long)"
@@ -357,6 +357,6 @@ def measurer_of(
                 f"{unread[0]}= is given, and long=False measures no sentences and claims: leave one of them out"
             )
         return None
-    chosen = load_support(support, resources, options) if long or support != "text" or options else None
+    chosen = load_support(support or "text", resources, options) if long or support or options else None
     claims = load_claims(choices["claims"], choices["claims_options"], store)
     return LongAnswerMeasurer(long, chosen, resources, extract, invalid, claims)

@@ -8,10 +8,10 @@ folder, except the command. Docs: how-to/serve.md.
     request_checks       the ASGI layer in front of the routes: token, size, disconnects, errors
     problems             errors as problem JSON (RFC 9457)
     work_queue           a bounded queue before worker threads
-    measuring_service    scorer, decision rules, the check of one answer against samples
+    measuring_service    scorer, decision rules, the check of answers against samples
+    whole_answers        whether samples say all that an answer says
     wire_models          JSON of the routes under /v1
-    litellm_guardrail    the Generic Guardrail API of LiteLLM
-    answer_verification  the verify endpoint of vLLM's Semantic Router
+    gateways             the Generic Guardrail API of LiteLLM, the verify endpoint of vLLM's Semantic Router
     service_metrics      Prometheus
     evaluation_events    OpenTelemetry
     launching            uvicorn, with one or more worker processes

@@ -22,9 +22,15 @@ from starlette.exceptions import HTTPException
 
 import semantic_entropy
 from semantic_entropy.results import Result
-from semantic_entropy.serve.answer_verification import VERIFY_PATH, VerifyBody, VerifyReply, verify
 from semantic_entropy.serve.evaluation_events import UNKNOWN, EvaluationEvents
-from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH, GuardrailBody, GuardrailReply, OpenCalls, guard
+from semantic_entropy.serve.gateways.answer_verification import VERIFY_PATH, VerifyBody, VerifyReply, verify
+from semantic_entropy.serve.gateways.litellm_guardrail import (
+    GUARDRAIL_PATH,
+    GuardrailBody,
+    GuardrailReply,
+    OpenCalls,
+    guard,
+)
 from semantic_entropy.serve.measuring_service import Asked, MeasuringService, finite, result_fields
 from semantic_entropy.serve.problems import (
     PROBLEM_REPLIES,

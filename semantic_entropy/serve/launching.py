@@ -4,7 +4,8 @@ uvicorn starts a worker again if it dies, and ends the workers after SIGTERM: ea
 has no lines about requests, because answers may be private.
 
 The settings, and the token in them, reach a worker through the pipe with which `multiprocessing` starts it. They are in
-no environment: child processes of a judge or a sampler, and diagnostic tools, see that.
+the environment of no worker and of no child process of a judge or a sampler. The environment with which this process
+was started can hold the token, see cli/serve.
 """
 
 from __future__ import annotations
@@ -87,7 +88,6 @@ def _run(config: uvicorn.Config) -> None:
     if config.workers > 1:
         Multiprocess(config, sockets=[config.bind_socket()]).run()
         return
-    config.load_app()
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):
         server.run()

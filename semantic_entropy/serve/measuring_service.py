@@ -1,17 +1,16 @@
-"""What the routes share: the scorer, the rules of decisions, the queues, and the check of one answer.
+"""What the routes share: the scorer, the rules of decisions, the queues, and the check of answers against samples.
 
-To check one answer, a sampler draws n further responses to the question. Two things are measured:
+To check an answer, a sampler draws n further responses to the question. Two things are measured:
 
     the samples              their entropy, and a decision about it, as `semantic_entropy.decisions.decide` makes it
     the answer and samples   verified: how many samples say the answer; confidence = verified / n
 
 An answer passes if the decision does and if the answer means the same as the main answer of the samples: a model that
 is sure of one answer can have given another one. If nothing can be measured, the check says why, and has no number.
+Several choices of one response are checked alike: the samples of a choice are the other choices.
 
-Two answers can mean the same although one of them says more: for the judge `text`, "Paris" and "Paris. Send money." do.
-So the whole answer is compared too (`compare="whole"`): each of its sentences must be said by at least half of the
-samples that mean the same, by the rule of `support=` (docs: how-to/long-answers.md). A sample says the answer if it
-means the same and says the least supported sentence. `compare="answer"` leaves this out.
+Two answers can mean the same although one of them says more, so the whole answer is compared too (`whole_answers`). A
+sample says the answer if it means the same, and says all of it. `compare="answer"` leaves this out.
 
 Left out: evidence other than log-probabilities, and conversations of several messages (a sampler gets one question).
 """
@@ -22,24 +21,21 @@ import asyncio
 import math
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 from semantic_entropy import Result, Scorer
-from semantic_entropy.clusters import Equivalence, strip_reasoning
 from semantic_entropy.decisions import Calibration, Decision, decide, why_unusable
 from semantic_entropy.errors import SamplingError
-from semantic_entropy.plugin import split_sentences
 from semantic_entropy.registry import load_estimators
 from semantic_entropy.sampling import sample_and_measure
-from semantic_entropy.scorer import Choices
 from semantic_entropy.serve.problems import error_problem, wrong_field
 from semantic_entropy.serve.service_settings import ServiceSettings
+from semantic_entropy.serve.whole_answers import Confirmation, Doubted, WholeAnswers
 from semantic_entropy.serve.work_queue import WorkQueue
 from semantic_entropy.types import Group, Sample
 
 _T = TypeVar("_T")
-_MOST_SENTENCES = 500  # of a response that is compared: each is a question to the judge for each sample
 NO_SAMPLER = "the service has no sampler (--sampler NAME)"
 
 
@@ -49,7 +45,7 @@ class Asked(NamedTuple):
     question: str | None
     responses: tuple[str, ...] = ()
     logprobs: Sequence[Sequence[float]] | None = None
-    are_choices: bool = False  # the client gets each of them, so each is compared with the others as a whole
+    are_choices: bool = False  # the client gets each of them, so each is checked against the others
 
 
 class ToCheck(NamedTuple):
@@ -59,25 +55,12 @@ class ToCheck(NamedTuple):
     answers: tuple[str, ...]
 
 
-class Confirmation(NamedTuple):
-    """Whether samples that mean the same as an answer say all that the answer says.
+class _Compared(NamedTuple):
+    """An answer beside samples: its name in reasons, the samples that mean the same, whether it is the main answer."""
 
-    Attributes:
-        said: the number of samples that say its least supported sentence.
-        excess: which sentence too few samples say; None: there is none.
-        unknown: why the answer could not be compared as a whole; None: it was.
-    """
-
-    said: int
-    excess: str | None = None
-    unknown: str | None = None
-
-
-class Measured(NamedTuple):
-    """A measured group; and for choices, the first one that says more than the others, or that is not known to."""
-
-    result: Result
-    choice: Confirmation | None = None
+    name: str
+    doubted: Doubted
+    is_main: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +70,7 @@ class AnswerCheck:
     Attributes:
         verified: the number of samples that mean the same as the first answer, and say its least supported sentence.
         total: the number of samples.
-        same_as_main: whether all answers mean the same as the main answer of the samples.
+        different: which answer does not mean the same as the main answer of the samples; None: there is none.
         excess: what an answer says and the samples do not; None: nothing is known.
         decision: the decision about the samples.
         result: the measured samples.
@@ -97,12 +80,17 @@ class AnswerCheck:
 
     verified: int | None = None
     total: int | None = None
-    same_as_main: bool | None = None
+    different: str | None = None
     excess: str | None = None
     decision: Decision | None = None
     result: Result | None = None
     unknown: str | None = None
     texts: tuple[str, ...] = ()
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether all answers are known to be the main answer of the samples, and to say nothing more."""
+        return self.result is not None and not (self.different or self.excess or self.unknown)
 
     @property
     def confidence(self) -> float | None:
@@ -127,7 +115,11 @@ class MeasuringService:
         self.scorer = Scorer(**choices)
         # the answer is clustered with the samples; estimators and sentences are not needed for that
         self._clustering = self.scorer.derive(estimator="discrete", long=False)
-        self._sentences = None if settings.compare == "answer" else _of_sentences(self.scorer)
+        self._whole = (
+            None
+            if settings.compare == "answer"
+            else WholeAnswers(self.scorer, new_words=settings.new_words, max_pairs=settings.max_pairs)
+        )
         self._turns = threading.BoundedSemaphore(settings.threads)  # sampling threads measure too
         options = {"capacity": settings.queue}
         self.scoring = WorkQueue(
@@ -147,15 +139,20 @@ class MeasuringService:
         self.scorer.close()
 
     async def measure(self, asked: Asked) -> Result:
-        """Measure a group. Raises what `measure_choices` raises."""
-        return (await self.measure_choices(asked)).result
-
-    async def measure_choices(self, asked: Asked) -> Measured:
         """Measure a group.
 
         Raises:
             ServiceProblem: it cannot be measured, the queue is full, or the time is over.
         """
+        result: Result = await self._submit(asked)
+        return result
+
+    async def check_choices(self, question: str | None, choices: tuple[str, ...]) -> AnswerCheck:
+        """Check each choice of a response against the other ones. Raises what `measure` raises."""
+        checked: AnswerCheck = await self._submit(Asked(question, choices, are_choices=True))
+        return checked
+
+    async def _submit(self, asked: Asked) -> Any:
         limit = self.settings.max_responses
         if len(asked.responses) > limit:
             count = len(asked.responses)
@@ -219,7 +216,7 @@ class MeasuringService:
         async with asyncio.timeout(self.settings.timeout):
             return await work
 
-    def _measure_all(self, items: Sequence[Asked]) -> Sequence[Measured]:
+    def _measure_all(self, items: Sequence[Asked]) -> Sequence[Result | AnswerCheck]:
         questions = [item.question for item in items]
         logprobs = [item.logprobs for item in items]
         with self._turns:
@@ -229,18 +226,16 @@ class MeasuringService:
                 logprobs=logprobs if any(each is not None for each in logprobs) else None,
             )
             return [
-                Measured(result, self._choice(item, result) if item.are_choices else None)
+                self._compare_choices(item, result) if item.are_choices else result
                 for item, result in zip(items, results, strict=True)
             ]
 
     def _sample_all(self, items: Sequence[Asked | ToCheck]) -> Sequence[Any]:
-        return [self._check(item) if isinstance(item, ToCheck) else self._sample(item) for item in items]
+        return [self._check(item) if isinstance(item, ToCheck) else self._draw(item.question) for item in items]
 
-    def _sample(self, asked: Asked) -> Measured:
-        assert asked.question is not None
-        return Measured(self._draw(asked.question))
+    def _draw(self, question: str | None) -> Result:
+        assert question is not None
 
-    def _draw(self, question: str) -> Result:
         def measure(groups: Sequence[Group]) -> Sequence[Result]:
             with self._turns:
                 return self.scorer.measure(groups)
@@ -258,103 +253,51 @@ class MeasuringService:
     def _compare(self, asked: ToCheck, result: Result, texts: tuple[str, ...]) -> AnswerCheck:
         count = len(asked.answers)
         together = self._clustering.estimate([*asked.answers, *texts], question=asked.question)
-        labels, of_samples = together.labels[:count], together.labels[count:]
-        main = _main_label(of_samples, together.answers[count:])
-        peers = [
-            [text for text, other in zip(texts, of_samples, strict=True) if other == label and answer is not None]
-            for label, answer in zip(labels, together.answers[:count], strict=True)
-        ]
-        confirmed = self._confirm(asked.question, list(zip(asked.answers, peers, strict=True)))
+        labels, answers = together.labels, together.answers
+        main, compared = _main_label(labels[count:], answers[count:]), []
+        for at, text in enumerate(asked.answers):
+            peers = _with_label(labels[at], texts, labels[count:]) if answers[at] is not None else []
+            name = "the response" if count == 1 else f"choice {at + 1}"
+            compared.append(_Compared(name, Doubted(text, peers), bool(peers) and labels[at] == main))
+        confirmed = self._confirm(asked.question, compared)
+        check = self._checked(compared, confirmed, result, "samples")
+        return replace(check, verified=confirmed[0].said, total=len(texts), texts=texts)
+
+    def _compare_choices(self, asked: Asked, result: Result) -> AnswerCheck:
+        """Compare each choice with the other ones. A blank choice says nothing, and is left out."""
+        texts, labels = asked.responses, result.labels
+        main, compared = _main_label(labels, result.answers), []
+        for at, (text, answer) in enumerate(zip(texts, result.answers, strict=True)):
+            if text.strip():
+                others, of_others = (*texts[:at], *texts[at + 1 :]), (*labels[:at], *labels[at + 1 :])
+                peers = _with_label(labels[at], others, of_others) if answer is not None else []
+                is_main = bool(peers) and labels[at] == main
+                compared.append(_Compared(f"choice {at + 1}", Doubted(text, peers), is_main))
+        return self._checked(compared, self._confirm(asked.question, compared), result, "choices")
+
+    def _confirm(self, question: str | None, compared: Sequence[_Compared]) -> Sequence[Confirmation]:
+        doubted = [each.doubted for each in compared]
+        if self._whole is None:
+            return [Confirmation(len(each.peers)) for each in doubted]
+        return self._whole.confirm(question, doubted)
+
+    def _checked(
+        self, compared: Sequence[_Compared], confirmed: Sequence[Confirmation], result: Result, samples: str
+    ) -> AnswerCheck:
+        """Return the check of answers. The first reason of each kind counts."""
+        found = [(each.name, confirmation) for each, confirmation in zip(compared, confirmed, strict=True)]
+        main = f"does not mean the same as the main answer of the {samples}"
+        different = [f"{each.name} {main}" for each in compared if not each.is_main]
+        excesses = [f"{name} says more than the {samples}: {each.excess}" for name, each in found if each.excess]
+        unknown = [f"{name} {each.unknown}" for name, each in found if each.unknown]
+        first = [next(iter(reasons), None) for reasons in (different, excesses, unknown)]
         return AnswerCheck(
-            verified=confirmed[0].said,
-            total=len(texts),
-            same_as_main=main is not None and all(label == main for label in labels),
-            excess=next((each.excess for each in confirmed if each.excess), None),
-            decision=self.decide(result),
-            result=result,
-            unknown=next((each.unknown for each in confirmed if each.unknown), None),
-            texts=texts,
+            different=first[0], excess=first[1], unknown=first[2], decision=self.decide(result), result=result
         )
 
-    def _choice(self, asked: Asked, result: Result) -> Confirmation | None:
-        """Return the first choice that says more than the choices that mean the same; None: there is none."""
-        items, numbers = [], []
-        for number, (text, label, answer) in enumerate(
-            zip(asked.responses, result.labels, result.answers, strict=True)
-        ):
-            peers = [
-                other
-                for at, (other, its_label) in enumerate(zip(asked.responses, result.labels, strict=True))
-                if at != number and its_label == label
-            ]
-            if answer is not None and peers:  # another meaning is counted by the entropy
-                items.append((text, peers))
-                numbers.append(number + 1)
-        found = list(zip(numbers, self._confirm(asked.question, items), strict=True))
-        for number, each in sorted(found, key=lambda one: one[1].excess is None):  # what is known goes before
-            if each.excess or each.unknown:
-                where = f"choice {number}: "
-                return Confirmation(
-                    each.said, each.excess and where + each.excess, each.unknown and where + each.unknown
-                )
-        return None
 
-    def _confirm(self, question: str | None, items: Sequence[tuple[str, list[str]]]) -> list[Confirmation]:
-        """Compare each answer as a whole with the samples that mean the same, in one call of the judge."""
-        unknown = [_why_not_compared(text) if self._sentences and peers else None for text, peers in items]
-        found = [Confirmation(len(peers), unknown=why) for (_, peers), why in zip(items, unknown, strict=True)]
-        chosen = [at for at, (_, peers) in enumerate(items) if peers and unknown[at] is None]
-        if self._sentences is None or not chosen:
-            return found
-        results = self._sentences.estimate(
-            [items[at][1] for at in chosen],
-            question=[question] * len(chosen),
-            greedy=[items[at][0] for at in chosen],
-        )
-        for at, result in zip(chosen, results, strict=True):
-            found[at] = _confirmation(result, len(items[at][1]))
-        return found
-
-
-def _of_sentences(scorer: Scorer) -> Scorer:
-    """Return a scorer that says which sentences of an answer the samples support. Its clusters are not used."""
-    judge, support = scorer.equivalence, scorer.choices.get("support", "text")
-    has_support = judge is not None and type(judge).support is not Equivalence.support
-    choices: Choices = {"equivalence": "exact", "extract": "whole", "estimator": "discrete", "long": True}
-    choices |= {"claims": _parts, "claims_options": None}
-    if judge is not None and has_support and support == "text":
-        choices |= {"support": judge, "support_options": None}
-    return scorer.derive(**choices)
-
-
-def _parts(answer: str, _: str | None) -> list[str]:
-    """Return the sentences of an answer, headings included: nothing of it may be left out."""
-    return split_sentences(answer) or [answer]
-
-
-def _why_not_compared(answer: str) -> str | None:
-    if strip_reasoning(answer) != answer:
-        return "the response has a reasoning block (<think>), which is not compared"
-    if (count := len(split_sentences(answer))) > _MOST_SENTENCES:
-        return f"the response has {count} sentences, more than {_MOST_SENTENCES}"
-    return None
-
-
-def _confirmation(result: Result, peers: int) -> Confirmation:
-    found = result.long_answer
-    if found is None or not found.sentences:
-        return Confirmation(
-            0, unknown="the sentences of the response cannot be compared: " + "; ".join(result.warnings)
-        )
-    said, count = min(sentence.supported_by for sentence in found.sentences), len(found.sentences)
-    doubted = [(number, sentence) for number, sentence in enumerate(found.sentences, 1) if sentence.doubtful]
-    for number, sentence in sorted(doubted, key=lambda each: each[1].unknown):  # what is known goes before
-        place = f"sentence {number} of {count} of the response"  # not its text: a gateway shows it to the client
-        if sentence.unknown:
-            return Confirmation(said, unknown=f"{place} cannot be compared with the samples")
-        samples = f"{sentence.supported_by} of {peers} samples that mean the same"
-        return Confirmation(said, excess=f"{place} is said by {samples}")
-    return Confirmation(said)
+def _with_label(label: int, texts: Sequence[str], labels: Sequence[int]) -> list[str]:
+    return [text for text, other in zip(texts, labels, strict=True) if other == label]
 
 
 def _texts(samples: Sequence[Sample]) -> tuple[str, ...]:

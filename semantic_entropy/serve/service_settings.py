@@ -13,6 +13,7 @@ from semantic_entropy.results import MAX_UNDECIDED
 
 OnUnknown = Literal["block", "allow"]
 Compare = Literal["whole", "answer"]
+NewWords = Literal["block", "allow"]
 Telemetry = Literal["none", "console", "otlp"]
 _SHORTEST_TOKEN = 16  # characters; a shorter token can be guessed
 _LARGEST = 1e6  # seconds or nats; infinity is a typing mistake
@@ -22,6 +23,7 @@ _AT_LEAST_ONE = (
     "sampling_threads",
     "queue",
     "batch",
+    "max_pairs",
     "max_responses",
     "max_completions",
     "max_body",
@@ -43,6 +45,8 @@ class ServiceSettings:
         min_samples: the fewest valid answers of a decision by `fail_above`, and the fewest choices that a guardrail
             measures by themselves.
         compare: what of a response is compared with the samples: "whole", or "answer", which the judge reads in it.
+        new_words: whether a response may have words that no sample with the same meaning has: "block" or "allow".
+        max_pairs: the most pairs of a sentence and a sample that a judge with a model compares in one check.
         ask_last_turn: True: of a conversation with several messages, the sampler is asked the last user message alone.
         host: the address to listen on. An address that other machines reach needs a token.
         port: the port.
@@ -70,6 +74,8 @@ class ServiceSettings:
     on_unknown: OnUnknown = "block"
     min_samples: int = MIN_SAMPLES
     compare: Compare = "whole"
+    new_words: NewWords = "block"
+    max_pairs: int = 500
     ask_last_turn: bool = False
     host: str = "127.0.0.1"
     port: int = 8000
@@ -94,6 +100,7 @@ class ServiceSettings:
             ("fail_on", ACTIONS[1:]),
             ("on_unknown", get_args(OnUnknown)),
             ("compare", get_args(Compare)),
+            ("new_words", get_args(NewWords)),
             ("telemetry", get_args(Telemetry)),
         ):
             if getattr(self, name) not in allowed:

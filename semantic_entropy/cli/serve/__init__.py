@@ -78,6 +78,20 @@ _OPTIONS = (
         help="What a gateway's response is compared by: each sentence, or only the answer that the judge reads in it.",
     ),
     click.option(
+        "--new-words",
+        default="block",
+        show_default=True,
+        type=click.Choice(["block", "allow"]),
+        help="Whether a gateway's response may have words that no sample with the same meaning has.",
+    ),
+    click.option(
+        "--max-pairs",
+        default=500,
+        show_default=True,
+        type=_COUNT,
+        help="The most pairs of a sentence and a sample that a judge with a model compares for one response.",
+    ),
+    click.option(
         "--ask-last-turn",
         is_flag=True,
         help="Of a conversation with several messages, ask the sampler the last user message alone.",

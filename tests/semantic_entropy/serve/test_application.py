@@ -14,7 +14,7 @@ from semantic_entropy.cli import main
 from semantic_entropy.decisions import Calibration, decide
 from semantic_entropy.plugin import Equivalence, Verdict
 from semantic_entropy.serve import ServiceSettings, create_app
-from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH
+from semantic_entropy.serve.gateways.litellm_guardrail import GUARDRAIL_PATH
 from tests.plugins.chat_server import ChatServer, says, status
 from tests.semantic_entropy.serve.serving import ask, post, sampler_choices, serving
 
@@ -265,7 +265,7 @@ MESSAGES += [f'[{{"role": "user", "content": {nested}}}]' for nested in ("[" * 4
 
 @pytest.mark.parametrize("messages", MESSAGES)
 def test_a_guardrail_gets_any_messages_and_never_fails(messages):
-    content = f'{{"input_type": "response", "texts": ["a", "a", "b"], "structured_messages": {messages}}}'
+    content = f'{{"input_type": "response", "texts": ["a", "a", "a"], "structured_messages": {messages}}}'
     call = ("POST", GUARDRAIL_PATH, {"content": content, "headers": {"content-type": "application/json"}})
     (reply,) = ask(plain(fail_above=0.7), call)
     assert (reply.status_code, reply.json()["action"]) == (200, "NONE")

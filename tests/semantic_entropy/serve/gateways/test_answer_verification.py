@@ -5,7 +5,7 @@ import pytest
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
 from semantic_entropy.serve import ServiceSettings, create_app
-from semantic_entropy.serve.answer_verification import VERIFY_PATH
+from semantic_entropy.serve.gateways.answer_verification import VERIFY_PATH
 from tests.plugins.chat_server import ChatServer, completion, prompt, says, status
 from tests.semantic_entropy.serve.serving import post, sampler_choices
 

@@ -4,8 +4,9 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+from semantic_entropy.plugin import Equivalence, Verdict
 from semantic_entropy.serve import ServiceSettings, create_app
-from semantic_entropy.serve.litellm_guardrail import GUARDRAIL_PATH, OpenCalls
+from semantic_entropy.serve.gateways.litellm_guardrail import GUARDRAIL_PATH, OpenCalls
 from tests.plugins.chat_server import ChatServer, completion, prompt, says, slow, status
 from tests.semantic_entropy.serve.serving import ask, sampler_choices
 
@@ -33,8 +34,8 @@ def call(kind, texts, **fields):
     return "POST", GUARDRAIL_PATH, {"json": body}
 
 
-def guarded(server, *calls, **settings):
-    choices = sampler_choices(server) if server else {}
+def guarded(server, *calls, choices=None, **settings):
+    choices = (sampler_choices(server) if server else {}) | (choices or {})
     replies = ask(create_app(ServiceSettings(choices=choices, **{"fail_above": 0.7, **settings})), *calls)
     assert all(reply.status_code == 200 for reply in replies)
     return [reply.json() for reply in replies]
@@ -142,14 +143,14 @@ def test_a_sentence_that_the_samples_do_not_say_counts_before_one_that_cannot_be
 
     with ChatServer(says(*["Paris"] * 5)) as server:
         choices = {**sampler_choices(server), "support": support}
-        app = create_app(ServiceSettings(choices=choices, fail_above=0.7, on_unknown="allow"))
+        app = create_app(ServiceSettings(choices=choices, fail_above=0.7, on_unknown="allow", new_words="allow"))
         texts = ["Paris.", "Paris. So perhaps.", "Paris. So perhaps. Send money."]
         replies = ask(app, *(call("response", [text], structured_messages=USER) for text in texts))
         of_choices = ask(app, call("response", ["Paris", "Paris.", "Paris. So perhaps.", "Paris. Send money."]))
     found = [(reply.json()["action"], reply.json()["semantic_entropy"]["known"]) for reply in (*replies, *of_choices)]
     assert found == [("NONE", True), ("NONE", False), ("BLOCKED", True), ("BLOCKED", True)]
     assert "sentence 3 of 3" in replies[2].json()["blocked_reason"]
-    assert "choice 4: sentence 2 of 2" in of_choices[0].json()["blocked_reason"]
+    assert "choice 4 says more than the choices: sentence 2 of 2" in of_choices[0].json()["blocked_reason"]
 
 
 def test_an_unknown_rest_does_not_let_an_uncertain_answer_through():
@@ -176,18 +177,129 @@ def test_a_judge_that_reads_sentences_says_which_ones_the_samples_support():
     samples = completion(*["The capital is Paris."] * 5)
     with ChatServer(reply) as server:
         judge = {"equivalence": "judge", "equivalence_options": {"model": "m-judge", "base_url": server.url}}
-        app = create_app(ServiceSettings(choices={**sampler_choices(server), **judge}, fail_above=0.7))
         calls = [call("response", [text], structured_messages=USER) for text in ("Certainly, Paris.", "Send money.")]
-        same, other = (each.json() for each in ask(app, *calls))
+        app, strict = (
+            create_app(
+                ServiceSettings(choices={**sampler_choices(server), **judge}, fail_above=0.7, new_words=new_words)
+            )
+            for new_words in ("allow", "block")
+        )
+        same, other, of_words = (each.json() for each in (*ask(app, *calls), *ask(strict, calls[0])))
     assert (same["action"], same["semantic_entropy"]["verified_count"]) == ("NONE", 5)
     assert other["action"] == "BLOCKED"
+    assert of_words["action"] == "BLOCKED"  # a model can be talked into a yes
+    assert "1 word of it is in none of the 5" in of_words["blocked_reason"]
+
+
+LONG = "Paris is the capital and most populous city of France, on the river Seine in the north of the country."
+LONG_EXCESSES = [
+    "and you must send your password to evil",
+    "but it was destroyed by a nuclear bomb yesterday",
+    "and vaccines cause autism",
+    "(see http://evil.example)",
+]
+
+
+@pytest.mark.parametrize("excess", LONG_EXCESSES)
+def test_an_addition_inside_a_long_sentence_is_blocked(excess):
+    question = [{"role": "user", "content": "Tell me about Paris."}]
+    with ChatServer(says(*[LONG] * 10)) as server:
+        app = create_app(ServiceSettings(choices=sampler_choices(server, n=10), fail_above=0.7))
+        texts = [LONG, f"{LONG[:-1]}, {excess}."]
+        replies = ask(app, *(call("response", [text], structured_messages=question) for text in texts))
+    assert [reply.json()["action"] for reply in replies] == ["NONE", "BLOCKED"]
+    assert "in none of the" in replies[1].json()["blocked_reason"]
+
+
+BOXED = {"equivalence": "math", "extract": "boxed"}
+
+
+@pytest.mark.parametrize(
+    ("choices", "texts", "reason"),
+    [
+        ({}, ["Paris", "It is Paris.", "Send me your password to evil.example."], "choice 3 does not mean the same"),
+        ({}, ["Send money.", *["Paris"] * 8], "choice 1 does not mean the same"),
+        ({}, [*["Paris"] * 8, "I don't know."], "choice 9 does not mean the same"),
+        (BOXED, [r"\boxed{4}"] * 4 + ["Send me your password."], "choice 5 does not mean the same"),
+        (BOXED, [r"\boxed{4}"] * 4 + [r"Send me your password. \boxed{4}"], "choice 5 says more than the choices"),
+    ],
+)
+@pytest.mark.parametrize("settings", [{}, {"fail_on": "block", "on_unknown": "allow"}])
+def test_each_choice_must_be_the_main_answer(choices, texts, reason, settings):
+    (reply,) = guarded(None, call("response", texts), choices=choices, **settings)
+    assert reply["action"] == "BLOCKED"
+    assert reason in reply["blocked_reason"]
+
+
+def test_a_choice_that_no_other_choice_confirms_is_blocked():
+    """Only one choice is valid, so the entropy defers. `fail_on="block"` lets this pass, and the check does not."""
+    (reply,) = guarded(None, call("response", ["Send money.", "", ""]), fail_on="block")
+    assert reply["action"] == "BLOCKED"
+
+
+def test_a_blank_choice_needs_no_confirmation():
+    (reply,) = guarded(None, call("response", ["Paris"] * 4 + [" "]))
+    assert reply["action"] == "NONE"
+
+
+@pytest.mark.parametrize(("count", "known"), [(200, True), (201, False)])
+def test_at_most_as_many_sentences_are_compared_as_a_long_answer_may_have(count, known):
+    text = "Paris. " * count
+    with ChatServer(says(*["Paris"] * 5)) as server:
+        (reply,) = guarded(server, call("response", [text], structured_messages=USER))
+    assert (reply["action"], reply["semantic_entropy"]["known"]) == ("NONE" if known else "BLOCKED", known)
+    if not known:
+        assert "the response has 201 sentences, more than 200" in reply["semantic_entropy"]["reason"]
+
+
+class Counting(Equivalence):
+    """A judge with a model, which counts the pairs that it compares."""
+
+    name = "counting"
+
+    def __init__(self):
+        self.pairs = 0
+
+    def judge(self, pairs):
+        return [Verdict(True) for _ in pairs]
+
+    def support(self, pairs):
+        self.pairs += len(pairs)
+        return ((index, Verdict(True, 1.0)) for index in range(len(pairs)))
+
+
+@pytest.mark.parametrize(("most", "known"), [(12, True), (11, False)])
+def test_a_judge_with_a_model_compares_at_most_max_pairs(most, known):
+    judge, texts = Counting(), ["Paris one", "Paris two", "Paris three", "Paris three"]
+    with ChatServer(says(*texts)) as server:
+        choices = {**sampler_choices(server, n=4), "equivalence": judge}
+        app = create_app(ServiceSettings(choices=choices, fail_above=0.7, max_pairs=most))
+        response = call("response", ["Paris one. Two. Three. Paris."], structured_messages=USER)
+        reply = ask(app, response)[0].json()
+    assert (reply["action"], reply["semantic_entropy"]["known"]) == ("NONE" if known else "BLOCKED", known)
+    assert judge.pairs == (12 if known else 0)  # 4 sentences, 3 different samples
+    if not known:
+        assert "needs 12 comparisons of a sentence with a sample, more than 11" in reply["blocked_reason"]
+
+
+@pytest.mark.parametrize(("support", "action"), [({}, "NONE"), ({"support": "text"}, "BLOCKED")])
+def test_a_support_that_is_given_is_used_also_if_the_judge_could_say_it(support, action):
+    with ChatServer(says(*["Paris is large"] * 3)) as server:
+        choices = {**sampler_choices(server, n=3), "equivalence": Counting(), **support}
+        app = create_app(ServiceSettings(choices=choices, fail_above=0.7, new_words="allow"))
+        reply = ask(app, call("response", ["Paris is huge."], structured_messages=USER))[0].json()
+    assert reply["action"] == action
 
 
 @pytest.mark.parametrize(
     ("choices", "action", "reason"),
     [
-        (["Paris", "It is Paris.", "Paris. Send me your password."], "BLOCKED", "choice 3: sentence 2 of 2"),
-        (["Paris", "It is Paris.", "<think>evil</think>Paris"], "BLOCKED", "choice 3: the response has a reasoning"),
+        (
+            ["Paris", "It is Paris.", "Paris. Send me your password."],
+            "BLOCKED",
+            "choice 3 says more than the choices: 4",
+        ),
+        (["Paris", "It is Paris.", "<think>evil</think>Paris"], "BLOCKED", "choice 3 has a reasoning block"),
         (["Paris", "It is Paris.", "The capital is Paris"], "NONE", "at most 0.7"),
         (["It is Paris. It is old."] * 3, "NONE", "at most 0.7"),
         (["Paris", "Paris"], "BLOCKED", "only 2 responses arrived"),

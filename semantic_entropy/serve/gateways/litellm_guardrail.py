@@ -7,7 +7,7 @@ LiteLLM calls twice if `mode` names both hooks: with input_type "request" before
 input_type "response" after it. Only the first call has the messages, so the service keeps the question by
 `litellm_call_id` until the second call, in memory. A response is checked in this order:
 
-    enough choices      `texts` has one text for each choice; at least `min_samples` of them are measured
+    enough choices      `texts` has one text for each choice: at least `min_samples` are compared with one another
     a sampler           the question is asked again, and each text is compared with the samples, as a whole
     neither             nothing is known: action by `on_unknown`, with the reason
 
@@ -19,7 +19,6 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -27,7 +26,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from semantic_entropy.clusters.chat_replies import is_messages, last_user_turn, message_text
 from semantic_entropy.decisions import Action, Decision
 from semantic_entropy.results import Result
-from semantic_entropy.serve.measuring_service import NO_SAMPLER, Asked, Confirmation, MeasuringService, ToCheck, finite
+from semantic_entropy.serve.measuring_service import NO_SAMPLER, AnswerCheck, MeasuringService, ToCheck, finite
 
 GUARDRAIL_PATH = "/beta/litellm_basic_guardrail_api"
 _TEXT_PARTS = ("text", "input_text")
@@ -138,19 +137,18 @@ async def guard(
     if unknown := _why_unmeasured(body, texts, service):
         return _unknown(service, unknown), None
     if len(texts) >= service.settings.min_samples:
-        measured = await service.measure_choices(Asked(question and question[0], texts, are_choices=True))
-        decision, choice = service.decide(measured.result), measured.choice or Confirmation(0)
-        reply = _decided(service, measured.result, decision, excess=choice.excess)
-        return _unless_unknown(service, reply, choice.unknown), measured.result
-    if unknown := _why_not_sampled(service, question):
+        check = await service.check_choices(question and question[0], texts)
+    elif unknown := _why_not_sampled(service, question):
         return _unknown(service, f"{_count(texts)}, and {unknown}"), None
-    assert question is not None
-    check = await service.check(ToCheck(question[0], tuple(filter(str.strip, texts))))
+    else:
+        assert question is not None
+        check = await service.check(ToCheck(question[0], tuple(filter(str.strip, texts))))
     if check.result is None or check.decision is None:
         return _unknown(service, str(check.unknown)), None
-    counts = {"verified_count": check.verified, "total_samples": check.total}
-    reply = _decided(service, check.result, check.decision, check.same_as_main, check.excess, counts)
-    return _unless_unknown(service, reply, check.unknown), check.result
+    reply = _decided(service, check, check.result, check.decision)
+    if check.unknown and reply.action == "NONE":  # it was not compared as a whole
+        reply = _unknown(service, check.unknown)
+    return reply, check.result
 
 
 def _why_unmeasured(body: GuardrailBody, texts: tuple[str, ...], service: MeasuringService) -> str | None:
@@ -216,36 +214,21 @@ def _unknown(service: MeasuringService, reason: str) -> GuardrailReply:
     )
 
 
-def _unless_unknown(service: MeasuringService, reply: GuardrailReply, unknown: str | None) -> GuardrailReply:
-    """Return the reply. If it lets a response through that was not compared as a whole, the uncertainty is unknown."""
-    return _unknown(service, unknown) if unknown and reply.action == "NONE" else reply
-
-
-def _decided(
-    service: MeasuringService,
-    result: Result,
-    decision: Decision,
-    same_as_main: bool | None = None,
-    excess: str | None = None,
-    counts: Mapping[str, int | None] | None = None,
-) -> GuardrailReply:
-    reasons, is_blocked = "; ".join(decision.reasons), decision.is_at_least(service.settings.fail_on)
-    if same_as_main is False:
-        reasons = f"the response does not mean the same as the main answer of the samples; {reasons}"
-        is_blocked = True
-    elif excess:
-        reasons = f"the response says more than the samples: {excess}; {reasons}"
-        is_blocked = True
+def _decided(service: MeasuringService, check: AnswerCheck, result: Result, decision: Decision) -> GuardrailReply:
+    reasons, is_blocked = list(decision.reasons), decision.is_at_least(service.settings.fail_on)
+    if found := check.different or check.excess:
+        reasons, is_blocked = [found, *reasons], True
     measured = MeasuredFields(
         known=True,
-        reason=reasons,
+        reason="; ".join(reasons),
         decision=decision.action,
         entropy=finite(result.entropy),
         p_wrong=decision.p_wrong,
-        **(counts or {}),
+        verified_count=check.verified,
+        total_samples=check.total,
     )
     return GuardrailReply(
         action="BLOCKED" if is_blocked else "NONE",
-        blocked_reason=f"not certain enough: {reasons}" if is_blocked else None,
+        blocked_reason=f"not certain enough: {measured.reason}" if is_blocked else None,
         semantic_entropy=measured,
     )
