@@ -14,6 +14,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable
 from statistics import fmean
+from typing import Any
 
 from semantic_entropy.long_answers import unsaid_words
 from semantic_entropy.plugin import Pair, split_sentences
@@ -98,11 +99,15 @@ RULES: dict[str, Callable[[str, str, list[str]], bool]] = {
 }
 
 
-def compare_ways(sources: dict[str, list[dict]]) -> None:
+def compare_ways(sources: dict[str, list[dict[str, Any]]]) -> None:
     """Print a row for each source and each way to compare."""
     print("| source | groups | compare | passed | of these right | passed with a sentence more |")
     print("|---|---|---|---|---|---|")
-    ways = {"answer": {"compare": "answer"}, "sentences": {"new_words": "allow"}, "whole": {}}
+    ways: dict[str, dict[str, Any]] = {
+        "answer": {"compare": "answer"},
+        "sentences": {"new_words": "allow"},
+        "whole": {},
+    }
     for source, groups in sources.items():
         for name, settings in ways.items():
             service = MeasuringService(ServiceSettings(fail_above=0.7, **settings))
@@ -117,7 +122,7 @@ def compare_ways(sources: dict[str, list[dict]]) -> None:
             print(f"| {source} | {len(groups)} | {name} | {len(right)} | {share} | {more} |", flush=True)
 
 
-def compare_rules(sources: dict[str, list[dict]]) -> None:
+def compare_rules(sources: dict[str, list[dict[str, Any]]]) -> None:
     """Print a row for each rule, of all sources together: the responses that pass the sentences and this rule."""
     counts: dict[tuple[str, str], int] = defaultdict(int)
     for groups in sources.values():
@@ -141,7 +146,7 @@ def compare_rules(sources: dict[str, list[dict]]) -> None:
 
 def main() -> None:
     """Print both tables."""
-    sources = defaultdict(list)
+    sources: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for row in rows("samples.jsonl"):
         if not row.get("multi_model") and len(row["responses"]) >= FEWEST and len(sources[row["source"]]) < MOST:
             sources[row["source"]].append(row)
