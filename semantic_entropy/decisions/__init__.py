@@ -6,7 +6,7 @@ threshold. This folder is also the place of drift and gates on the entropy of a 
 
 from semantic_entropy.decisions.calibration import METHODS, Calibration, CalibrationMethod
 from semantic_entropy.decisions.conditions import Conditions, Origin
-from semantic_entropy.decisions.gate import ACTIONS, MIN_SAMPLES, Action, Decision, decide, why_unusable
+from semantic_entropy.decisions.gate import ACTIONS, MIN_COMPARED, MIN_SAMPLES, Action, Decision, decide, why_unusable
 from semantic_entropy.decisions.guarantee import DELTA, Guarantee, labels_needed, learn_then_test
 from semantic_entropy.decisions.judge_tuning import (
     DEFAULT_FIELDS,
@@ -26,6 +26,7 @@ __all__ = [
     "DELTA",
     "LABEL_RULES",
     "METHODS",
+    "MIN_COMPARED",
     "MIN_SAMPLES",
     "Action",
     "Calibration",

@@ -32,8 +32,10 @@ Action = Literal["allow", "warn", "defer", "block"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 """The actions, from the mildest to the strictest."""
 MIN_SAMPLES = 3
-"""The fewest valid answers of a decision by the entropy, in the command and in the service: two answers are often equal
-by chance, and have the entropy 0. A calibration has its own number."""
+"""The fewest valid answers of a decision by the entropy: two answers are often equal by chance, and have the entropy 0.
+A calibration has its own number of answers."""
+MIN_COMPARED = 2
+"""The fewest valid answers that say anything: one answer has nothing to be compared with."""
 _ROUNDING = 1e-9  # an entropy that is 0 but for rounding may be negative by less
 
 
@@ -116,7 +118,9 @@ def decide(
 
 
 def _decide(result: Result, calibration: Calibration | None, block_above: float, max_undecided: float) -> Decision:
-    found: list[tuple[Action, str]] = [("defer", reason) for reason in why_unusable(result, max_undecided)]
+    found: list[tuple[Action, str]] = [
+        ("defer", reason) for reason in why_unusable(result, max_undecided, MIN_COMPARED)
+    ]
     if calibration is None:
         return _strictest([*found, ("defer", "there is no calibration")])
     try:
@@ -168,7 +172,7 @@ def _strictest(found: list[tuple[Action, str]], *numbers: float | None) -> Decis
     return Decision(ranked[0][0], tuple(one_line(reason) for _, reason in ranked), *numbers)
 
 
-def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED, min_samples: int = 2) -> list[str]:
+def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED, min_samples: int = MIN_SAMPLES) -> list[str]:
     """Return the reasons why no decision can rest on a result, as phrases; empty: there is none.
 
     There are six: fewer valid answers than `min_samples`; fewer valid answers than invalid ones (a model that refuses
@@ -180,11 +184,11 @@ def why_unusable(result: Result, max_undecided: float = MAX_UNDECIDED, min_sampl
     Args:
         result: the result of one group.
         max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
-        min_samples: the fewest valid answers, at least 2.
+        min_samples: the fewest valid answers, at least `MIN_COMPARED`.
     """
     reasons = contradictions(result)
     n, found = len(result.answers), sum(bool(answer and answer.strip()) for answer in result.answers)
-    if found < 2:
+    if found < MIN_COMPARED:
         reasons.append(f"{found} of {plural(n, 'answer')} {'is' if found == 1 else 'are'} valid: nothing to compare")
     elif found * 2 < n:
         reasons.append(f"only {found} of {n} answers are valid")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from semantic_entropy.decisions.calibration import Calibration
-from semantic_entropy.decisions.gate import ACTIONS, Action, decide, why_unusable
+from semantic_entropy.decisions.gate import ACTIONS, MIN_COMPARED, MIN_SAMPLES, Action, decide, why_unusable
 from semantic_entropy.errors import InputError
 from semantic_entropy.plain_text import one_line, plural
 from semantic_entropy.results import MAX_UNDECIDED, Result
@@ -22,13 +22,13 @@ RowRule = Callable[[Result], str]
 _SHOWN = 10  # number of failed rows that are listed
 
 
-def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED, min_samples: int = 2) -> RowRule:
+def entropy_rule(highest: float, max_undecided: float = MAX_UNDECIDED, min_samples: int = MIN_SAMPLES) -> RowRule:
     """Return the rule that a result fails if it is not usable, or its entropy is above `highest` (nats).
 
     Args:
         highest: the highest entropy that passes, in nats.
         max_undecided: the largest share of the compared pairs that may have no verdict, in [0, 1].
-        min_samples: the fewest valid answers, at least 2; the command has `MIN_SAMPLES`.
+        min_samples: the fewest valid answers, at least 2.
 
     Raises:
         InputError: `highest` is no finite number of at least 0, so the rule would say the same of every row.
@@ -59,7 +59,7 @@ def decision_rule(calibration: Calibration, strictest: Action, max_undecided: fl
 
     def why_failed(result: Result) -> str:
         decision = decide(result, calibration, max_undecided=max_undecided)
-        is_known = decision.p_wrong is not None and not why_unusable(result, max_undecided)
+        is_known = decision.p_wrong is not None and not why_unusable(result, max_undecided, MIN_COMPARED)
         return "" if is_known and not decision.is_at_least(strictest) else str(decision)
 
     return why_failed

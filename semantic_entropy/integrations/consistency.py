@@ -7,7 +7,7 @@
 
 The answers are consistent if their entropy is at most a threshold, in nats; with a calibration, if
 `semantic_entropy.decisions.decide` returns allow or warn. A result that says too little (refusals,
-one valid answer, undecided pairs: `semantic_entropy.decisions.why_unusable`) is not consistent.
+fewer than three valid answers, undecided pairs: `semantic_entropy.decisions.why_unusable`) is not consistent.
 
 The fixture `assert_consistent` of the pytest plugin is this function, with defaults from the configuration and from the
 marker `semantic_entropy`, and with a table at the end of the run.
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
-from semantic_entropy.decisions import Calibration, decide, entropy_rule
+from semantic_entropy.decisions import MIN_SAMPLES, Calibration, decide, entropy_rule
 from semantic_entropy.errors import InputError
 from semantic_entropy.one_call import estimate
 from semantic_entropy.plain_text import one_line, printable, shorten
@@ -87,11 +87,12 @@ def check_consistency(
     threshold: float | None = None,
     calibration: Calibration | str | PathLike[str] | None = None,
     max_undecided: float = MAX_UNDECIDED,
+    min_samples: int = MIN_SAMPLES,
     **choices: Any,
 ) -> ConsistencyCheck:
     """Measure the answers to one question, and decide whether they are consistent. See `assert_consistent`."""
     limit = THRESHOLD if threshold is None else threshold
-    rule = entropy_rule(limit, max_undecided)
+    rule = entropy_rule(limit, max_undecided, min_samples)
     is_auto = choices.get("n") == "auto"
     if is_auto:
         choices["threshold"] = limit
@@ -116,6 +117,7 @@ def assert_consistent(
     threshold: float | None = None,
     calibration: Calibration | str | PathLike[str] | None = None,
     max_undecided: float = MAX_UNDECIDED,
+    min_samples: int = MIN_SAMPLES,
     **choices: Any,
 ) -> Result:
     """Raise AssertionError unless the answers to one question mean the same. Return the result.
@@ -129,6 +131,7 @@ def assert_consistent(
         calibration: a `Calibration`, or the file of one, in place of a threshold: the answer must be allowed. Name the
             estimators of its scores with `estimator`.
         max_undecided: the largest share of the compared pairs that may have no verdict.
+        min_samples: the fewest valid answers, at least 2; a calibration has its own number.
         **choices: the arguments of `semantic_entropy.estimate`, such as `equivalence`, `sampler`, `sampler_options`
             and `n`.
 
@@ -144,6 +147,7 @@ def assert_consistent(
         threshold=threshold,
         calibration=calibration,
         max_undecided=max_undecided,
+        min_samples=min_samples,
         **choices,
     )
     if not check.passed:
@@ -190,7 +194,7 @@ def _merged(settings: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-_OF_CHECKS = frozenset(("name", "threshold", "calibration", "max_undecided"))
+_OF_CHECKS = frozenset(("name", "threshold", "calibration", "max_undecided", "min_samples"))
 _OF_SAMPLERS = frozenset(("sampler", "sampler_options", "n", "min_n", "max_n", "samples"))
 
 

@@ -29,7 +29,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from semantic_entropy.decisions import why_unusable
+from semantic_entropy.decisions import MIN_COMPARED, why_unusable
 from semantic_entropy.html_views.word_notice import Compared, word_notice
 from semantic_entropy.long_answers import LongAnswer
 from semantic_entropy.plain_text import plural, shorten
@@ -125,7 +125,7 @@ def reasons(row: ReportRow, agreement: ResponseAgreement) -> list[str]:
     """Return why a row is as uncertain as it is, as phrases, the most important one first."""
     result = row.result
     found = [str(agreement)]
-    found += [reason for reason in why_unusable(result) if "to compare" not in reason]
+    found += [reason for reason in why_unusable(result, min_samples=MIN_COMPARED) if "to compare" not in reason]
     found += [warning for warning in result.warnings if not _repeats(warning, found)]
     return found
 

@@ -24,8 +24,8 @@ TESTS = """
         assert_consistent(["Lima", "Cuzco", "Arequipa"], name="Peru")
 
     def test_two_checks(assert_consistent):
-        assert_consistent(["4", "4.0"], name="sum")
-        assert_consistent(["9", "9"], name="product")
+        assert_consistent(["4", "4.0", "4"], name="sum")
+        assert_consistent(["9", "9"], name="product", min_samples=2)
 
     def test_without_a_check():
         pass
@@ -64,7 +64,7 @@ def test_the_fixture_asserts_and_the_run_ends_with_a_table(run, options):
             "*= semantic entropy =*",
             "test * check * n  entropy  p(wrong)  decision",
             "*::test_sure * Capital of France? * 3    0.000            pass",
-            "*::test_two_checks * sum * 2    0.000            pass",
+            "*::test_two_checks * sum * 3    0.000            pass",
             "*::test_two_checks * product * 2    0.000            pass",
             "*::test_unsure * Peru * 3    1.099            fail",
             "    the entropy is 1.099 nats, above 0.5",
@@ -86,7 +86,7 @@ def test_the_nearest_marker_wins_over_the_configuration_and_an_argument_over_bot
         TWO = ["Paris", "Paris", "Rome"]  # 0.637 nats
 
         def test_configuration(assert_consistent):
-            assert assert_consistent(["Paris", "Paris"]).provenance.equivalence == "exact"
+            assert assert_consistent(["Paris"] * 3).provenance.equivalence == "exact"
             assert_consistent(TWO)
 
         @pytest.mark.semantic_entropy(threshold=0.7, equivalence="text")
@@ -124,7 +124,7 @@ def test_a_sampler_of_the_marker_asks_the_model(run):
         @pytest.mark.semantic_entropy(sampler=Fixed("Lima"), n=4)
         def test_sure(assert_consistent):
             assert assert_consistent(question="Capital of Peru?").n_valid == 4
-            assert assert_consistent(["Lima", "Lima"]).n_valid == 2  # the answers are there: nobody is asked
+            assert assert_consistent(["Lima"] * 3).n_valid == 3  # the answers are there: nobody is asked
 
         @pytest.mark.semantic_entropy(sampler=Fixed("Lima", "Cuzco"), n=4)
         def test_unsure(assert_consistent):
@@ -209,7 +209,7 @@ CAUGHT = """
             assert_consistent(["a", "b"], name="known")
 
     def test_not_caught(assert_consistent):
-        assert_consistent(["4", "4"], name="sum")
+        assert_consistent(["4"] * 3, name="sum")
 """
 
 

@@ -16,6 +16,7 @@ from semantic_entropy.decisions import (
     Decision,
     Origin,
     decide,
+    entropy_rule,
     learn_then_test,
     why_unusable,
 )
@@ -251,7 +252,16 @@ def test_a_stored_result_that_lacks_a_field_is_an_error_before_it_is_decided(dro
 
 
 def test_the_limit_of_undecided_pairs_can_be_raised():
-    silent = measured(["a", "b"], equivalence=lambda left, right: None)
-    assert why_unusable(silent) == ["1 of 1 pair undecided (100%)"]
+    silent = measured(["a", "b", "c"], equivalence=lambda left, right: None)
+    assert why_unusable(silent) == ["3 of 3 pairs undecided (100%)"]
     assert why_unusable(silent, 1.0) == []
-    assert why_unusable(silent, math.nan) == ["1 of 1 pair undecided (100%)"]
+    assert why_unusable(silent, math.nan) == ["3 of 3 pairs undecided (100%)"]
+
+
+def test_two_valid_answers_are_too_few_for_a_decision_by_the_entropy():
+    two = measured(["a", "a"])
+    reason = "2 of 2 answers are valid, and a decision needs 3 (min_samples)"
+    assert why_unusable(two) == [reason] == [entropy_rule(9)(two)]
+    assert why_unusable(two, min_samples=2) == []
+    assert entropy_rule(9, min_samples=2)(two) == ""
+    assert reason not in decide(two).reasons  # a calibration has its own number

@@ -42,7 +42,12 @@ def test_answers_that_say_too_little_are_not_consistent(responses, reason, inval
 def test_undecided_pairs_are_not_consistent():
     check = check_consistency(["a", "b", "c"], threshold=9, equivalence=lambda left, right: None)
     assert "3 of 3 pairs undecided (100%)" in check.reasons[0]
-    assert check_consistency(["a", "b"], threshold=9, max_undecided=1, equivalence=lambda left, right: None).passed
+    assert check_consistency(["a", "b", "c"], threshold=9, max_undecided=1, equivalence=lambda left, right: None).passed
+
+
+def test_two_answers_are_too_few():
+    assert "a decision needs 3" in check_consistency(["a", "a"]).reasons[0]
+    assert check_consistency(["a", "a"], min_samples=2).passed
 
 
 def test_a_measured_result_is_checked_as_it_is():
