@@ -1,4 +1,4 @@
-r"""Which words of an answer no sample says: a check of each written word, beside the support of sentences.
+r"""Which words, signs and code of an answer no sample says, beside the support of sentences.
 
 A sentence can be supported although it has a few words more than the samples, because scorers of sentences accept other
 words for the same. This check accepts none: a word is said if it is written in a sample or in the question. A few
@@ -9,28 +9,46 @@ English words that state nothing (`the`, `of`, `is`) are always said; `not`, `no
     number    digits with points and commas: `1,000` and `1000` are equal, `1000.0` is another one
     link      a piece of text without a space that has `://`, `www.`, `](`, an `@` or the form of a domain: it is one
               word, so that no link is composed of words that the samples say
+    sign      a symbol (`+`, `<`, `$`, `~`, an emoji), a character that is not seen (zero-width, a mark of direction, a
+              tag) and a mark that strikes through: each is said if a sample or the question has it
+    code      each line of a fenced block and each span in backquotes is said if a sample or the question has the same
+              characters in a row, without regard to the amount of white space
 
 It reads characters, and knows no language, no markup and no inflection, so that nothing which is sent to a person is
-passed over. Left out: the order of words, and signs such as `<`, `%` and emoji.
+passed over. Left out: the order of words, and punctuation outside code.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 _ALONE = "\u0e00-\u0eff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"  # Thai, Lao, kana, Chinese characters
 _WORD = re.compile(rf"\d+(?:[.,]\d+)*|[{_ALONE}]|[^\W\d_{_ALONE}]+")
 _LINK = re.compile(r"://|www\.|\]\(|@\w|[^\W_]\.[^\W\d_]{2}")
 _STATE_NOTHING = frozenset("a an and are as at by for from in is it its of on that the this to with".split())
+_SIGNS = frozenset({"Sm", "Sc", "So", "Cf", "Co", "Cn", "Cs", "Me"})  # Unicode categories
+_MARKS = re.compile("[\u0334-\u0338\ufe00-\ufe0f\U000e0100-\U000e01ef]")  # strike-through, variation selectors
+_FENCES = ("```", "~~~")
 _AROUND = ".,;:!?\"'()[]<>*_`"  # signs at the ends of a link
 
 
-def unsaid_words(answer: str, samples: Iterable[str], question: str | None = None) -> tuple[str, ...]:
-    """Return the words of an answer that are written neither in a sample nor in the question, each once, in order."""
-    said = _STATE_NOTHING.union(_words(question or ""), *map(_words, samples))
-    return tuple(dict.fromkeys(word for word in _words(answer) if word not in said))
+def unsaid_words(answer: str, samples: Sequence[str], question: str | None = None) -> tuple[str, ...]:
+    """Return what of an answer is written neither in a sample nor in the question, each once.
+
+    Words come first, in order, then signs, then code.
+    """
+    known = [question or "", *samples]
+    words = _STATE_NOTHING.union(*map(_words, known))
+    signs = frozenset[str]().union(*map(_signs, known))
+    texts = [" ".join(text.split()) for text in known]
+    found = [
+        *(word for word in _words(answer) if word not in words),
+        *(sign for sign in _signs(answer) if sign not in signs),
+        *(line for line in _code_lines(answer) if not any(line in text for text in texts)),
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _words(text: str) -> Iterator[str]:
@@ -39,3 +57,17 @@ def _words(text: str) -> Iterator[str]:
             yield piece.strip(_AROUND)
         else:
             yield from (word.replace(",", "") for word in _WORD.findall(piece))
+
+
+def _signs(text: str) -> Iterator[str]:
+    return (char for char in text if unicodedata.category(char) in _SIGNS or _MARKS.match(char))
+
+
+def _code_lines(text: str) -> Iterator[str]:
+    is_code = False
+    for line in text.splitlines():
+        if line.lstrip().startswith(_FENCES):
+            is_code = not is_code
+        for code in [line] if is_code else line.split("`")[1::2]:
+            if code.strip():
+                yield " ".join(code.split())

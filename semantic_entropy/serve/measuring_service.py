@@ -18,6 +18,7 @@ Left out: evidence other than log-probabilities, and conversations of several me
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import threading
 from collections.abc import Awaitable, Mapping, Sequence
@@ -35,6 +36,7 @@ from semantic_entropy.serve.whole_answers import Confirmation, Doubted, WholeAns
 from semantic_entropy.serve.work_queue import WorkQueue
 from semantic_entropy.types import Group, Sample
 
+_LOG = logging.getLogger("semantic_entropy.serve")
 _T = TypeVar("_T")
 NO_SAMPLER = "the service has no sampler (--sampler NAME)"
 
@@ -180,6 +182,7 @@ class MeasuringService:
         try:
             checked: AnswerCheck = await self._raw(self.sampling.submit(asked))
         except SamplingError as error:
+            _LOG.warning("the sampler failed: %s", error)
             return AnswerCheck(unknown=f"the sampler failed: {error}")
         except Exception as error:
             raise error_problem(error) from error
@@ -246,7 +249,9 @@ class MeasuringService:
         result = self._draw(asked.question)
         texts = _texts(result.samples or ())
         if not texts:
-            return AnswerCheck(unknown="the sampler drew no response: " + "; ".join(result.warnings))
+            reason = "the sampler drew no response: " + "; ".join(result.warnings)
+            _LOG.warning("%s", reason)
+            return AnswerCheck(unknown=reason)
         with self._turns:
             return self._compare(asked, result, texts)
 

@@ -144,7 +144,7 @@ async def guard(
         assert question is not None
         check = await service.check(ToCheck(question[0], tuple(filter(str.strip, texts))))
     if check.result is None or check.decision is None:
-        return _unknown(service, str(check.unknown)), None
+        return _unknown(service, str(check.unknown), shown="the sampler failed"), None
     reply = _decided(service, check, check.result, check.decision)
     if check.unknown and reply.action == "NONE":  # it was not compared as a whole
         reply = _unknown(service, check.unknown)
@@ -205,12 +205,13 @@ def _is_text(content: Any) -> bool:
     )
 
 
-def _unknown(service: MeasuringService, reason: str) -> GuardrailReply:
+def _unknown(service: MeasuringService, reason: str, shown: str | None = None) -> GuardrailReply:
+    """Return the reply. `shown` takes the place of a reason that is not for the client: it has addresses of servers."""
     measured = MeasuredFields(known=False, reason=reason)
     if service.settings.on_unknown == "allow":
         return GuardrailReply(action="NONE", semantic_entropy=measured)
     return GuardrailReply(
-        action="BLOCKED", blocked_reason=f"the uncertainty is not known: {reason}", semantic_entropy=measured
+        action="BLOCKED", blocked_reason=f"the uncertainty is not known: {shown or reason}", semantic_entropy=measured
     )
 
 

@@ -358,11 +358,14 @@ def test_without_a_rule_nothing_is_decided():
     assert "--calibration or --fail-above" in reply["blocked_reason"]
 
 
-def test_a_sampler_that_fails_is_unknown():
+def test_a_sampler_that_fails_is_unknown_and_the_client_does_not_see_why(caplog):
     with ChatServer(status(401, "no such key")) as server:
         (reply,) = guarded(server, call("response", ["Paris"], structured_messages=USER))
     assert reply["action"] == "BLOCKED"
-    assert "the sampler failed" in reply["blocked_reason"]
+    assert reply["blocked_reason"] == "the uncertainty is not known: the sampler failed"
+    assert "no such key" in reply["semantic_entropy"]["reason"]
+    assert "the sampler failed: " in caplog.text
+    assert "no such key" in caplog.text
 
 
 def test_a_sampler_that_is_too_slow_is_an_http_error_so_that_the_fallback_of_litellm_applies():
