@@ -25,7 +25,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from parity_engines.cases import (
@@ -59,21 +59,21 @@ class Engine:
 
 
 ZERO = EngineRewards(of_no_reward=0.0)  # no value may be missing, or nan, in the tensors of a trainer
-
+ONE_SIZE = frozenset({"sizes"})  # TRL's groups have one size
 
 ENGINES = (
     Engine(REFERENCE, ("-m", "parity_engines.local")),
     Engine("ray", ("-m", "parity_engines.ray_actors")),
-    Engine("trl", ("-m", "parity_engines.trl_trainer"), ZERO),
+    Engine("trl", ("-m", "parity_engines.trl_trainer"), replace(ZERO, leaves_out=ONE_SIZE)),
     Engine(
         "trl-2",
         (
             *("-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone"),
             *("-m", "parity_engines.trl_trainer"),
         ),
-        ZERO,
+        replace(ZERO, leaves_out=ONE_SIZE),
     ),
-    Engine("trl-async", ("-m", "parity_engines.trl_async"), EngineRewards(dropped_leave=True)),
+    Engine("trl-async", ("-m", "parity_engines.trl_async"), EngineRewards(dropped_leave=True, leaves_out=ONE_SIZE)),
     Engine("verl", ("-m", "parity_engines.verl_trainer"), EngineRewards(of_no_reward=0.0, dropped_leave=True)),
     Engine(SLIME, ("-m", "parity_engines.slime_rollout"), ZERO),
     Engine("service", ("-m", "parity_engines.service")),

@@ -74,10 +74,12 @@ class EngineRewards:
     Attributes:
         of_no_reward: what the engine has where the provider gives no reward; None for no reward.
         dropped_leave: the rows of dropped groups have left the engine, so they have no reward.
+        leaves_out: the cases that the engine may leave out.
     """
 
     of_no_reward: float | None = None
     dropped_leave: bool = False
+    leaves_out: frozenset[str] = frozenset()
 
     def expected(self, reference: Rows) -> list[float | None]:
         """The rewards that the engine must have, (G,). A group without a row in the loss is a dropped one."""
@@ -117,7 +119,9 @@ def compare(
     """Compare the rows of an engine with those of the reference."""
     total = Comparison()
     for case in cases:
-        if case.name in found.left_out:
+        if why := found.left_out.get(case.name):
+            if case.name not in engine_rewards.leaves_out:
+                total.problems.append(f"case {case.name}: left out: {why}")
             continue
         rows = found.cases.get(case.name, [])
         if len(rows) != len(case.groups):
