@@ -153,6 +153,11 @@ def _rollout(group: Sequence[Any]) -> RolloutGroup:
     if any(isinstance(sample, list) for sample in group):
         raise InputError("a completion has several samples (a list): EMPO needs one sample for each completion.")
     prompt, metadata = group[0].prompt, group[0].metadata or {}
+    for name in ("prompt", "label"):
+        if any(getattr(sample, name) != getattr(group[0], name) for sample in group):
+            raise InputError(
+                f"the samples of one group have different values of {name}: give each prompt a group_index of its own."
+            )
     if not isinstance(prompt, str):
         users = [message for message in prompt if message["role"] == "user"]
         prompt = str((users or prompt)[-1]["content"])

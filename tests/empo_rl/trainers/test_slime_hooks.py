@@ -161,3 +161,11 @@ def test_a_sample_without_group_a_fan_out_and_wrong_options_are_refused(monkeypa
     monkeypatch.delenv("EMPO_PROVIDER")
     with pytest.raises(InputError, match="EMPO_PROVIDER"):
         slime_hooks.keep_group(None, group(SPLIT))
+
+
+@pytest.mark.parametrize(("name", "other"), [("label", "9"), ("prompt", "Another question?")])
+def test_samples_of_different_questions_are_no_group(name, other):
+    mixed = group(SPLIT)
+    setattr(mixed[2], name, other)
+    with pytest.raises(InputError, match=f"different values of {name}"):
+        asyncio.run(slime_hooks.group_rewards(None, mixed))
