@@ -414,6 +414,7 @@ def parity(session: nox.Session) -> None:
     apart -= named_after("--without", arguments)
     only = named_after("--only", arguments)
     apart = apart & only if only else apart
+    apart = set() if {"-h", "--help"}.intersection(arguments) else apart
     if apart:
         python = executable(overlay(session, "verl", VERL), "python")
         arguments += [word for name in sorted(apart) for word in ("--python", f"{name}={python}")]

@@ -17,7 +17,7 @@ from dataclasses import replace
 from semantic_entropy.bulk.local_engine import OpenScorer, default_workers, score_alone, score_in_processes
 from semantic_entropy.bulk.manifest import BAD_ROWS, Manifest, Shard
 from semantic_entropy.bulk.one_file import OneFile
-from semantic_entropy.bulk.ray_engine import RayOptions, score_with_ray
+from semantic_entropy.bulk.ray_engine import RayOptions, check_ray, score_with_ray
 from semantic_entropy.bulk.ray_generation import Generation, draw_shards
 from semantic_entropy.bulk.sections import SHARD_MB, check_apart, described, find_inputs, unread_files
 from semantic_entropy.bulk.shard_scoring import BATCH_SIZE, ShardRecord, ShardTask
@@ -99,6 +99,8 @@ class BulkRun:
             MissingDependencyError: pyarrow, fsspec or ray is not installed.
             SemanticEntropyError: the errors of `Scorer.measure`; or workers died; or the output cannot be written.
         """
+        if self._ray is not None:
+            check_ray()  # before any file is written
         suffix = self._file.suffix if self._file else ".parquet"
         if suffix == ".parquet":
             import semantic_entropy.tables.arrow  # noqa: F401  # a missing pyarrow is an error before any work

@@ -120,15 +120,22 @@ def score_with_ray(
         ) from error
 
 
-def connect() -> Any:
-    """Return the module `ray`, connected to the cluster of RAY_ADDRESS, or started on this machine."""
+def check_ray() -> None:
+    """Raise a MissingDependencyError if Ray Data is not installed."""
     try:
-        import ray
-        import ray.data
-        import ray.exceptions
+        import ray.data  # noqa: F401
     except ImportError as error:
         command = install_command("semantic-entropy[ray]")
         raise MissingDependencyError(f"--engine ray needs Ray Data: {command}") from error
+
+
+def connect() -> Any:
+    """Return the module `ray`, connected to the cluster of RAY_ADDRESS, or started on this machine."""
+    check_ray()
+    import ray
+    import ray.data
+    import ray.exceptions
+
     if not ray.is_initialized():
         os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its logs stay in the files of its session
         ray.init(include_dashboard=False, log_to_driver=False, logging_level="ERROR")

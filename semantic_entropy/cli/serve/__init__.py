@@ -19,6 +19,7 @@ from semantic_entropy.cli.options import (
     scorer_arguments,
 )
 from semantic_entropy.errors import InputError, MissingDependencyError, install_command
+from semantic_entropy.plain_text import plural
 from semantic_entropy.results import MAX_UNDECIDED
 
 if TYPE_CHECKING:
@@ -176,7 +177,9 @@ def serve_command(**choices: Any) -> None:
 def announce(settings: ServiceSettings) -> None:
     """Print where the service listens, and what it cannot do with these settings."""
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
-    click.echo(f"http://{host}:{settings.port} ({settings.workers} workers); Ctrl-C ends the service", err=True)
+    click.echo(
+        f"http://{host}:{settings.port} ({plural(settings.workers, 'worker')}); Ctrl-C ends the service", err=True
+    )
     if not settings.decides:
         click.echo("no --calibration and no --fail-above: nothing is allowed by /v1/decide or a guardrail", err=True)
     if not settings.choices.get("sampler"):

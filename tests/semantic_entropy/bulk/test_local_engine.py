@@ -7,12 +7,15 @@ import functools
 import json
 import os
 import signal
+import sys
 import time
 
 import pytest
+from click.testing import CliRunner
 
 from semantic_entropy import Scorer
 from semantic_entropy.bulk import BulkRun
+from semantic_entropy.cli import main
 from semantic_entropy.io import InputOptions
 from semantic_entropy.tables import FieldNames
 from tests.semantic_entropy.bulk.bulk_runs import (
@@ -331,3 +334,14 @@ def test_a_row_whose_server_failed_is_asked_again_by_the_next_run(tmp_path):
     assert found == [(1, 0, 1, 1, 3), (1, 1, 0, 0, 6), (0, 2, 0, 0, 6)]  # the responses of all runs
     assert [row["question"] for row in scored(out)] == ["one?", "two?"]
     assert not (out / "_bad.jsonl").exists()
+
+
+def test_without_ray_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (tmp_path / "in.jsonl").write_text('{"question": "q", "responses": ["a", "b"]}\n')
+    done = CliRunner().invoke(
+        main, ["estimate", str(tmp_path / "in.jsonl"), "-o", str(tmp_path / "out"), "--engine", "ray"]
+    )
+    assert "--engine ray needs Ray Data" in done.output
+    assert done.exit_code != 0
+    assert [path.name for path in tmp_path.iterdir()] == ["in.jsonl"]
