@@ -15,6 +15,7 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -86,7 +87,11 @@ def run_service(settings: ServiceSettings, factory: AppFactory) -> None:
 def _run(config: uvicorn.Config) -> None:
     """Run the server as `uvicorn.run` does, which takes no function for several workers."""
     if config.workers > 1:
-        Multiprocess(config, sockets=[config.bind_socket()]).run()
+        listening = config.bind_socket()
+        # asyncio sets this option only for sockets that it has made itself. Without it, a reply can wait for 40 ms until
+        # the client acknowledges the headers. Accepted connections inherit the option.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        Multiprocess(config, sockets=[listening]).run()
         return
     server = uvicorn.Server(config)
     with contextlib.suppress(KeyboardInterrupt):
