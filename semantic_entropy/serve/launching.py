@@ -88,8 +88,8 @@ def _run(config: uvicorn.Config) -> None:
     """Run the server as `uvicorn.run` does, which takes no function for several workers."""
     if config.workers > 1:
         listening = config.bind_socket()
-        # asyncio sets this option only for sockets that it has made itself. Without it, a reply can wait for 40 ms until
-        # the client acknowledges the headers. Accepted connections inherit the option.
+        # asyncio sets this option only for sockets that it has made itself. Without it, a reply can wait for 40 ms,
+        # until the client acknowledges the headers. Accepted connections inherit the option.
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         Multiprocess(config, sockets=[listening]).run()
         return
