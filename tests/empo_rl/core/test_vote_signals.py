@@ -171,7 +171,7 @@ def test_vote_certainty_by_hand():
 
 @given(ANSWERS, st.data())
 def test_vote_certainty_is_the_sum_of_two_scores_of_scipy(answers, data):
-    stats = pytest.importorskip("scipy.stats")
+    stats = pytest.importorskip("scipy.stats", reason="the extra stats is not installed")
     certainties = data.draw(st.permutations([n / 2 for n in range(len(answers))]))
     valid = [answer for answer in answers if answer != "."]
     votes = [valid.count(answer) / len(valid) if answer != "." else 0.0 for answer in answers]
