@@ -58,20 +58,28 @@ class RequestChecks:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.monotonic(), 499  # 499: the client hung up before a reply, as nginx counts it
+        started, status, is_counted = time.monotonic(), 499, False  # 499: the client hung up, as nginx counts it
+
+        def count() -> None:
+            nonlocal is_counted
+            if not is_counted:
+                is_counted = True
+                route = getattr(scope.get("route"), "path", "other")
+                self.metrics.requests.labels(route, str(status)).inc()
+                self.metrics.seconds.labels(route).observe(time.monotonic() - started)
 
         async def counted(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+            elif not message.get("more_body"):
+                count()  # before the end is sent: a reply that a client has is in the metrics, even if a kill comes now
             await send(message)
 
         try:
             await self._handle(scope, receive, counted)
         finally:
-            route = getattr(scope.get("route"), "path", "other")
-            self.metrics.requests.labels(route, str(status)).inc()
-            self.metrics.seconds.labels(route).observe(time.monotonic() - started)
+            count()
 
     async def _start_and_stop(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Start and stop the app. If it cannot start, the server prints the message of the error alone."""

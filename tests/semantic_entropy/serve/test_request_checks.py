@@ -7,7 +7,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra serve is not installed")
 
+from starlette.responses import JSONResponse
+
 from semantic_entropy.serve import MeasuringService, ServiceSettings, create_app
+from semantic_entropy.serve.request_checks import RequestChecks
+from semantic_entropy.serve.service_metrics import ServiceMetrics
 from tests.semantic_entropy.serve.serving import BASE, ask, post, serving
 
 TOKEN = "correct-horse-battery"
@@ -288,3 +292,25 @@ def test_requests_of_other_types_reach_the_app():
             return await client.options("/v1/estimate")
 
     assert asyncio.run(run()).status_code == 405
+
+
+def test_a_reply_is_counted_before_its_end_is_sent():
+    """So a worker that is killed when the client has its reply has counted it."""
+    metrics, at_the_end = ServiceMetrics(), []
+    body = [{"type": "http.request", "body": b"", "more_body": False}]
+
+    async def receive():
+        if not body:
+            await asyncio.Event().wait()
+        return body.pop()
+
+    async def send(message):
+        if message["type"] == "http.response.body":
+            at_the_end.append(metrics.text().decode())
+
+    app = RequestChecks(JSONResponse({}), ServiceSettings(), metrics)
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"localhost")]}
+    asyncio.run(app(scope, receive, send))
+    count = 'requests_total{route="other",status="200"} 1.0'
+    assert [count in text for text in at_the_end] == [True]
+    assert count in metrics.text().decode()
