@@ -40,6 +40,7 @@ from inspect_ai.scorer import (
     stderr,
 )
 from inspect_ai.solver import TaskState
+from inspect_ai.util import collect
 
 from semantic_entropy.errors import InputError
 from semantic_entropy.integrations.evaluators.logged_answers import (
@@ -97,8 +98,8 @@ def sampled_entropy(n: int = 10, temperature: float = 1.0, **choices: Any) -> Sc
             messages.pop()
         model = get_model()
         config = GenerateConfig(temperature=temperature, cache=False)
-        texts = [(await model.generate(messages, config=config)).completion for _ in range(n)]
-        answers = LoggedAnswers(state.input_text, tuple(texts))
+        outputs = await collect(*(model.generate(messages, config=config) for _ in range(n)))
+        answers = LoggedAnswers(state.input_text, tuple(output.completion for output in outputs))
         (measured,) = await run_cancellable(lambda: score_answers([answers], **choices))
         return _as_score(measured)
 

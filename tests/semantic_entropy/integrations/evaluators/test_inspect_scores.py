@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 inspect_ai = pytest.importorskip("inspect_ai", reason="the extra `inspect`: python3 noxfile.py evaluators")
+import anyio  # noqa: E402
 from inspect_ai import Epochs, Task  # noqa: E402
 from inspect_ai import eval as run_eval  # noqa: E402
 from inspect_ai.dataset import Sample  # noqa: E402
@@ -110,6 +111,31 @@ def test_the_scorer_asks_the_model_again_within_one_epoch(tmp_path):
     assert log.results.scores[0].metrics["mean"].value == pytest.approx(EXPECTED)
     with pytest.raises(InputError, match="n=1"):
         sampled_entropy(n=1)
+
+
+def test_the_scorer_sends_its_requests_side_by_side(tmp_path):
+    """The limit of connections is that of the evaluation: 10 answers need not take ten times as long as one."""
+    started, all_started = [], anyio.Event()
+
+    async def reply(*_):
+        started.append(None)
+        if len(started) == 5:  # the first is the answer of the task
+            all_started.set()
+        if len(started) > 1:
+            with anyio.fail_after(60):
+                await all_started.wait()
+        output = ModelOutput.from_content("mockllm", "Paris")
+        output.usage = ModelUsage(input_tokens=1, output_tokens=1)
+        return output
+
+    (log,) = run_eval(
+        Task(dataset=[Sample(input="Capital of France?", target="Paris")], scorer=sampled_entropy(n=4)),
+        model=get_model("mockllm/model", custom_outputs=reply),
+        log_dir=str(tmp_path),
+        display="none",
+    )
+    assert log.status == "success", log.error
+    assert log.results.scores[0].metrics["mean"].value == 0.0
 
 
 @pytest.mark.parametrize("log_format", ["eval", "json"])
