@@ -213,13 +213,16 @@ class EmpoProvider:
                 groups of one completion.
 
         Raises:
-            InputError: there is no group, or an empty group; in training also if `check(G)` fails for a size G.
+            InputError: there is no group, or an empty group; in training also if a group has one completion, or if
+                `check(G)` fails for the size G of the largest group. A smaller group, of which completions failed, may
+                have no entropy inside the window: it is dropped.
         """
         rollouts = [as_group(index, group) for index, group in enumerate(groups)]
         sizes = check_sizes(rollouts)
         if training:
-            for size in sorted(set(sizes.tolist())):
-                self.check(size)
+            if sizes.min() < 2:
+                self.check(int(sizes.min()))
+            self.check(int(sizes.max()))
             decision = self._decide(rollouts, sizes)
             for listener in self.listeners:
                 listener(rollouts, decision)

@@ -15,6 +15,11 @@ The factor does not reach the other terms of slime's loss, which have the same d
 `--use-kl-loss` with a coefficient, `--entropy-coef` and `--use-opd`; and `--normalize-advantages`, which undoes the
 factor. A reducer of `--custom-pg-loss-reducer-function-path` has its own denominator, which this module does not know.
 
+A sample with the status ABORTED or FAILED has no whole answer. slime itself does not look at these statuses: with
+`--group-rm` it asks for the reward of such a sample, its filter can keep it, and its loss trains on it. Here the sample
+is in no cluster of its group, has the reward 0, and gets `remove_sample`; a group with fewer than two other samples is
+dropped. PENDING is the status of a sample that a custom generation returned without a status: an error.
+
 This module does not import slime: it reads the attributes of slime's `Sample`. It needs one training sample for each
 completion, so a custom generation that returns a list is refused. The rewards and the filter decide about one group at
 a time and change no state; `advantages` decides about the batch.
@@ -24,15 +29,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from empo_rl.core.decision import BatchDecision
 from empo_rl.core.groups import RolloutGroup
 from empo_rl.core.provider import EmpoProvider
 from semantic_entropy import InputError
@@ -44,6 +51,19 @@ _OTHER_TERMS = (  # of slime's loss: the coefficient, the switch, the option, th
     ("opd_kl_coef", "use_opd", "--use-opd", "the distillation term"),
 )
 _LOCK = threading.Lock()  # slime's event loop runs the rewards of several groups in threads
+_ANSWERED = frozenset({"completed", "truncated"})  # the statuses that slime's `generate_and_rm` does not generate again
+_WITHOUT_ANSWER = frozenset({"aborted", "failed"})
+_LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleDecision:
+    """The decision about all samples of B groups, in their order: (N,) each, and (B,) whether a group is kept."""
+
+    rewards: NDArray[np.float64]
+    advantages: NDArray[np.float64]
+    loss_mask: NDArray[np.bool_]
+    keep: NDArray[np.bool_]
 
 
 @cache
@@ -71,7 +91,7 @@ def shared_provider(options: str) -> EmpoProvider:
 async def group_rewards(args: Any, samples: Sequence[Any], **_: Any) -> list[float]:  # noqa: ARG001  # slime passes it
     """The rewards of a group, for `--custom-rm-path` with `--group-rm`; 0 for a row without a reward."""
     decision = await asyncio.to_thread(_decide, [list(samples)], training=False)
-    return [float(reward) for reward in np.nan_to_num(decision.rewards)]
+    return [float(reward) for reward in decision.rewards]
 
 
 def keep_group(args: Any, samples: Sequence[Any], **_: Any) -> bool:  # noqa: ARG001  # slime passes it
@@ -88,8 +108,8 @@ def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[flo
         samples: the samples of the batch, in the order in which slime divides them into steps.
 
     Raises:
-        InputError: a sample has no `group_index`, a group has only one completion, or the loss has a term that the
-            factor does not reach.
+        InputError: a sample has no `group_index` or no status, a group has only one sample, or the loss has a term that
+            the factor does not reach.
     """
     _check_loss(args)
     groups: dict[int, list[int]] = {}
@@ -98,10 +118,12 @@ def advantages(args: Any, samples: Sequence[Any]) -> tuple[list[float], list[flo
             raise InputError(f"sample {row} has no group_index, so its group is unknown: set it in the data source.")
         groups.setdefault(sample.group_index, []).append(row)
     decision = _decide([[samples[row] for row in rows] for rows in groups.values()], training=True)
+    if failed := sum(not _has_answer(sample) for sample in samples):
+        _LOG.warning("%d of %d samples are aborted or failed: they are not in the loss", failed, len(samples))
     order = [row for rows in groups.values() for row in rows]
     rewards, advantage = [0.0] * len(order), [0.0] * len(order)
     for at, row in enumerate(order):
-        rewards[row] = float(np.nan_to_num(decision.rewards[at]))
+        rewards[row] = float(decision.rewards[at])
         advantage[row] = float(decision.advantages[at])
         if not decision.loss_mask[at]:
             samples[row].remove_sample = True
@@ -143,15 +165,41 @@ def _step_factor(samples: Sequence[Any], *, per_token: bool) -> float:
     return (tokens + len(samples) - len(kept)) / max(tokens, 1)
 
 
-def _decide(groups: Sequence[Sequence[Any]], *, training: bool) -> BatchDecision:
-    rollouts = [_rollout(group) for group in groups]
-    with _LOCK:
-        return shared_provider(os.environ.get(VARIABLE, "")).step(rollouts, training=training)
+def _decide(groups: Sequence[Sequence[Any]], *, training: bool) -> SampleDecision:
+    """Decide about the samples that have an answer. A group whose other samples failed but one is dropped."""
+    answered = [[_has_answer(sample) for sample in group] for group in groups]
+    # The provider refuses a group of one sample: --n-samples-per-prompt is 1, so no group can be trained.
+    judged = [sum(found) > 1 or (len(found) == 1 and found[0]) for found in answered]
+    rollouts = [
+        _rollout([sample for sample, has_answer in zip(group, found, strict=True) if has_answer])
+        for group, found, decides in zip(groups, answered, judged, strict=True)
+        if decides
+    ]
+    rows = np.array([decides and has for found, decides in zip(answered, judged, strict=True) for has in found])
+    rewards, advantage, loss_mask = np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows), dtype=np.bool_)
+    keep = np.zeros(len(groups), dtype=np.bool_)
+    if rollouts:
+        with _LOCK:
+            decision = shared_provider(os.environ.get(VARIABLE, "")).step(rollouts, training=training)
+        rewards[rows], advantage[rows] = np.nan_to_num(decision.rewards), decision.advantages
+        loss_mask[rows], keep[np.array(judged)] = decision.loss_mask, decision.keep
+    return SampleDecision(rewards, advantage, loss_mask, keep)
+
+
+def _has_answer(sample: Any) -> bool:
+    """Whether the sample is a completion: slime has ended it, or cut it off at the length limit."""
+    if isinstance(sample, list):
+        raise InputError("a completion has several samples (a list): EMPO needs one sample for each completion.")
+    status = sample.status.value
+    if status not in _ANSWERED | _WITHOUT_ANSWER:
+        raise InputError(
+            f"a sample has the status {status!r}, so its completion is not known to be whole: let the function of "
+            "--custom-generate-function-path set sample.status to COMPLETED, TRUNCATED, ABORTED or FAILED."
+        )
+    return status in _ANSWERED
 
 
 def _rollout(group: Sequence[Any]) -> RolloutGroup:
-    if any(isinstance(sample, list) for sample in group):
-        raise InputError("a completion has several samples (a list): EMPO needs one sample for each completion.")
     prompt, metadata = group[0].prompt, group[0].metadata or {}
     for name in ("prompt", "label"):
         if any(getattr(sample, name) != getattr(group[0], name) for sample in group):

@@ -1,5 +1,7 @@
 """benchmarks/parity.py: it finds each kind of difference, and its engines that need no further package agree."""
 
+import asyncio
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -188,6 +190,44 @@ def test_slimes_own_code_agrees_with_one_process_in_steps_with_a_factor(parity, 
     folder = Path(find_spec("slime").origin).parents[1]
     assert parity.main(["--only", "slime", "--slime", str(folder), *NO_SAMPLES]) == 0, capsys.readouterr()
     assert re.search(r"[1-9]\d* \+ [1-9]\d* steps with a factor", table_rows(capsys.readouterr().out)["slime"][-1])
+
+
+def test_slimes_own_generation_filter_and_training_data_leave_out_aborted_samples(parity, monkeypatch):
+    """The rewards come from slime's `generate_and_rm_group`, which asks for those of aborted samples too."""
+    pytest.importorskip("slime", reason="slime is not in the package index: put a checkout on the path")
+    pytest.importorskip("ray", reason="slime's own code imports Ray")
+    slime_rollout = importlib.import_module("parity_engines.slime_rollout")
+    slime = slime_rollout.Slime()
+    sglang_rollout = importlib.import_module("slime.rollout.sglang_rollout")
+    states = slime.sample.Status
+    told = {0: states.ABORTED, 1: states.FAILED}  # by the place in the group; each generated text is the same answer
+
+    async def generate(args, sample, sampling_params):  # slime passes them
+        sample.response, sample.response_length = rf"\boxed{{{sample.metadata['answer']}}}", 9
+        sample.status = told.get(sample.index % 5, states.COMPLETED)
+        return sample
+
+    monkeypatch.setitem(sys.modules, "aborting", Namespace(generate=generate))
+    engine = Namespace(aborted=False, semaphore=contextlib.nullcontext(), dp_rank_context=contextlib.nullcontext)
+    monkeypatch.setattr(sglang_rollout, "GenerateState", lambda _: engine)
+    monkeypatch.setenv("EMPO_PROVIDER", json.dumps({"equivalence": "exact", "extract": "boxed", "scale": "none"}))
+    args = slime_rollout.arguments(per_token=False)
+    args.__dict__.update(group_rm=True, partial_rollout=False, custom_generate_function_path="aborting.generate")
+    answers = [["1", "1", "1", "2", "2"], ["1", "2", "5", "5", "5"]]  # without their first two, one group agrees
+    groups = []
+    for number, texts in enumerate(answers):
+        asked = [
+            slime.sample(group_index=number, index=5 * number + place, prompt="q", metadata={"answer": text})
+            for place, text in enumerate(texts)
+        ]
+        groups.append(asyncio.run(sglang_rollout.generate_and_rm_group(args, asked, {})))
+    assert [sample.reward for sample in groups[0]] == pytest.approx([0, 0, 1 / 3, 2 / 3, 2 / 3])
+    assert [slime.keep(args, group) for group in groups] == [True, False]
+    data = slime.train_data(args, [sample for group in groups for sample in group])
+    assert [any(mask) for mask in data["loss_masks"]] == [False, False, True, True, True] + [False] * 5
+    factor = 10 / 3  # rows of the step / kept rows
+    advantages = [0, 0, -2 / 9, 1 / 9, 1 / 9, *[0] * 5]
+    assert data["rewards"] == pytest.approx([factor * value for value in advantages])
 
 
 def test_slime_without_a_checkout_is_not_run_and_not_replaced(parity, capsys):

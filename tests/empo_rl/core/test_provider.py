@@ -433,6 +433,15 @@ def test_a_window_that_keeps_no_group_at_this_size_is_refused():
     assert step([[box(1), box(2)]], delta_low=3, reward="random").keep.all()  # which has no window
 
 
+def test_a_smaller_group_that_cannot_be_inside_the_window_is_dropped_if_the_largest_group_can_be():
+    """An engine loses completions. Two completions have at most ln 2 = 0.69 nats."""
+    decision = step([[box(1), box(2)], [box(1), box(2), box(3), box(3)]], delta_low=0.8)
+    assert decision.keep.tolist() == [False, True]
+    assert decision.drop_reasons[0] == DROPPED_LOW
+    with pytest.raises(InputError, match="G=1"):
+        step([[box(1)], [box(1), box(2), box(3), box(3)]])
+
+
 def test_evaluation_accepts_groups_that_training_refuses():
     with provider(delta_low=3) as chosen:
         assert chosen.step([[box(1)]], training=False).entropies.tolist() == [0]

@@ -6,6 +6,7 @@ slime/rollout/sglang_rollout.py, slime/ray/rollout.py). slime is not in the pack
 
 import asyncio
 import json
+import logging
 from argparse import Namespace
 from dataclasses import dataclass, field
 from enum import Enum
@@ -33,8 +34,11 @@ else:
         metadata: dict = field(default_factory=dict)
 
         class Status(Enum):
+            PENDING = "pending"
             COMPLETED = "completed"
             TRUNCATED = "truncated"
+            ABORTED = "aborted"
+            FAILED = "failed"
 
         status: Status = Status.COMPLETED
 
@@ -169,3 +173,67 @@ def test_samples_of_different_questions_are_no_group(name, other):
     setattr(mixed[2], name, other)
     with pytest.raises(InputError, match=f"different values of {name}"):
         asyncio.run(slime_hooks.group_rewards(None, mixed))
+
+
+def with_status(samples, **statuses):
+    """The samples, of which those at these places (`at_1="aborted"`) have another status."""
+    for place, status in statuses.items():
+        samples[int(place.removeprefix("at_"))].status = Sample.Status(status)
+    return samples
+
+
+def test_an_aborted_or_failed_sample_is_in_no_cluster_has_no_reward_and_is_not_in_the_loss(caplog):
+    """All three hooks decide as if the group had only its other samples, which here are [1, 2, 3]."""
+    make = lambda: with_status(group(["1", "1", "1", "2", "3"]), at_0="aborted", at_1="failed")  # noqa: E731
+    with EmpoProvider(**OPTIONS) as provider:
+        expected = provider.step([texts(["1", "2", "3"])])
+    assert expected.keep.tolist() == [True]
+    assert asyncio.run(slime_hooks.group_rewards(None, make())) == [0.0, 0.0, *expected.rewards]
+    assert slime_hooks.keep_group(None, make())
+    samples = [*group(SPLIT, 7), *make()]
+    with caplog.at_level(logging.WARNING):
+        rewards, advantages = slime_hooks.advantages(None, samples)
+    assert "2 of 9 samples are aborted or failed" in caplog.text
+    assert rewards[4:] == [0.0, 0.0, *expected.rewards]
+    assert advantages[4:] == pytest.approx([0.0, 0.0, *expected.advantages])
+    assert [sample.remove_sample for sample in samples] == [False] * 4 + [True, True, False, False, False]
+
+
+def test_the_factor_of_a_step_counts_failed_samples_as_removed():
+    samples = [*with_status(group(SPLIT), at_3="aborted"), *group(SPLIT, 1)]
+    args = Namespace(global_batch_size=8, calculate_per_token_loss=False)
+    plain = slime_hooks.advantages(None, samples)[1]
+    assert slime_hooks.advantages(args, samples)[1] == pytest.approx([value * 8 / 7 for value in plain])
+
+
+@pytest.mark.parametrize("failed", [{"at_0": "aborted", "at_1": "failed", "at_2": "aborted"}, {}])
+def test_a_group_with_fewer_than_two_answers_is_dropped(failed):
+    statuses = failed or {f"at_{place}": "aborted" for place in range(4)}
+    alone = with_status(group(SPLIT), **statuses)
+    assert asyncio.run(slime_hooks.group_rewards(None, alone)) == [0.0] * 4
+    assert slime_hooks.keep_group(None, alone) is False
+    samples = [*alone, *group(SPLIT, 1)]
+    rewards, advantages = slime_hooks.advantages(None, samples)
+    assert (rewards[:4], advantages[:4]) == ([0.0] * 4, [0.0] * 4)
+    assert [sample.remove_sample for sample in samples] == [True] * 4 + [False] * 4
+    assert slime_hooks.advantages(None, alone) == ([0.0] * 4, [0.0] * 4)  # a batch without any group
+
+
+def test_a_group_that_failures_made_too_small_for_the_window_is_dropped_and_is_no_error(monkeypatch):
+    """Two completions have at most ln 2 nats. The batch has whole groups, so the window itself can be met."""
+    monkeypatch.setenv("EMPO_PROVIDER", json.dumps({**OPTIONS, "delta_low": 0.8}))
+    samples = [*with_status(group(SPLIT), at_0="aborted", at_1="aborted"), *group(SPLIT, 1)]
+    slime_hooks.advantages(None, samples)
+    assert [sample.remove_sample for sample in samples] == [True] * 4 + [False] * 4
+
+
+def test_a_truncated_sample_is_an_answer_and_a_pending_one_is_an_error():
+    cut = with_status(group(SPLIT), at_0="truncated")
+    assert asyncio.run(slime_hooks.group_rewards(None, cut)) == [0.5, 0.5, 0.25, 0.25]
+    with pytest.raises(InputError, match="status 'pending'.*--custom-generate-function-path"):
+        asyncio.run(slime_hooks.group_rewards(None, with_status(group(SPLIT), at_2="pending")))
+
+
+def test_one_sample_for_each_prompt_is_refused():
+    with pytest.raises(InputError, match="G=1"):
+        slime_hooks.advantages(None, group(["1"]))
