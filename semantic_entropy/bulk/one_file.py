@@ -48,7 +48,7 @@ from semantic_entropy.files import link_target, locked_output, remove, replaceme
 from semantic_entropy.io import InputOptions, open_reader
 from semantic_entropy.io.bad_rows import check_report
 from semantic_entropy.io.fingerprints import RunChoices, row_key
-from semantic_entropy.io.formats import is_parquet, open_writer
+from semantic_entropy.io.formats import is_parquet_output, open_writer
 from semantic_entropy.io.jsonl import to_line
 from semantic_entropy.io.readers.parquet_folder import MANIFEST
 from semantic_entropy.io.result_lines import work_file
@@ -77,12 +77,15 @@ class OneFile:
         folder: the folder of the shards.
         suffix: the suffix of the shards.
         report: the report of bad rows.
+
+    Raises:
+        InputError: the suffix of the file is that of another format.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.path = name, link_target(Path(name))
         self.folder = self.path.with_name(f".{self.path.name}.shards")
-        self.suffix = ".parquet" if is_parquet(name) else ".jsonl"
+        self.suffix = ".parquet" if is_parquet_output(name) else ".jsonl"
         self.report = Path(f"{name}.bad.jsonl")
 
     @property

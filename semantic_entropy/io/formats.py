@@ -151,6 +151,22 @@ def is_stream(output: str | None) -> bool:
     return output is None or output == "-" or (Path(output).exists() and not Path(output).is_file())
 
 
+def is_parquet_output(output: str) -> bool:
+    """Whether results are written as Parquet, and not as JSON lines.
+
+    Raises:
+        InputError: the suffix of the file is that of another format.
+    """
+    if is_parquet(output):
+        return True
+    if (suffix := Path(output).suffix.lower()) not in _LINE_SUFFIXES:
+        raise InputError(
+            f"{output}: results cannot be written as {suffix}. The suffix decides the format: .jsonl or .ndjson "
+            "for JSON lines, .parquet or .pq for Parquet"
+        )
+    return False
+
+
 def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices]) -> ResultWriter:
     """Return the writer for a file, or for standard output (None or "-").
 
@@ -166,12 +182,7 @@ def open_writer(output: str | None, reader: RowReader, runs: Sequence[RunChoices
     if output is None or is_stream(output):
         return StreamWriter(None if output in (None, "-") else Path(str(output)), runs)
     path = link_target(Path(output))
-    if not is_parquet(output):
-        if (suffix := Path(output).suffix.lower()) not in _LINE_SUFFIXES:
-            raise InputError(
-                f"{output}: results cannot be written as {suffix}. The suffix decides the format: .jsonl or .ndjson "
-                "for JSON lines, .parquet or .pq for Parquet"
-            )
+    if not is_parquet_output(output):
         return JsonlWriter(path, output, reader.names, runs)
     from semantic_entropy.io.parquet import ParquetWriter
     from semantic_entropy.io.parquet_columns import JsonColumns

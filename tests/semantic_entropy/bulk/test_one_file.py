@@ -242,6 +242,8 @@ def test_a_gate_and_a_strict_run_end_as_in_one_process(tmp_path):
         (["{}/in.jsonl", "-o", "{}/o.jsonl", "--workers", "2", "--group-by", "id"], "--group-by is for one process"),
         (["{}/in.jsonl", "-o", "{}/o.jsonl", "--engine", "ray", "--sampler", "ray-llm"], "ray-llm writes a folder"),
         (["{}/in.jsonl", "-o", "memory://bucket/out.jsonl"], "a URL is a folder of shards"),
+        (["{}/*.jsonl", "-o", "{}/out.csv"], "results cannot be written as .csv"),
+        (["{}/in.jsonl", "-o", "{}/out.CSV", "--workers", "2"], "results cannot be written as .csv"),
         (["{}/in.csv", "-o", "{}/o.jsonl", "--workers", "2"], "is csv, which cannot be cut into shards"),
     ],
 )
