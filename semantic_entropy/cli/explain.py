@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -70,12 +71,17 @@ def explain_command(
     """
     from semantic_entropy.decisions import Calibration, decide
     from semantic_entropy.io import find_row
+    from semantic_entropy.io.readers.parquet_folder import MANIFEST
     from semantic_entropy.report.scored_rows import stored_result
     from semantic_entropy.report.terminal import draw_question
     from semantic_entropy.tables import FieldNames
 
     if sum(map(bool, (responses, file, choices["sampler"]))) != 1:
         raise click.UsageError("give one of these: responses, --file FILE, or --sampler NAME with -q QUESTION")
+    if responses and any(map(os.path.isfile, (responses[0], os.path.join(responses[0], MANIFEST)))):  # noqa: PTH118
+        raise click.UsageError(
+            f"the first response is the name of a file or of results: write --file {responses[0]} --id VALUE"
+        )
     if choices["sampler"] and not question:
         raise click.UsageError("--sampler needs a question: add -q QUESTION")
     of_file = {name: choices[name] for name in ("input_format", "group_by", "requests")}

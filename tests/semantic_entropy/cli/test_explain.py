@@ -20,6 +20,18 @@ def test_explain_draws_the_clusters():
     assert "(no answer)" in done.stdout
 
 
+def test_a_file_in_place_of_a_response_is_an_error_and_not_an_answer(tmp_path):
+    file, folder = write(tmp_path / "scored.jsonl", ROWS), tmp_path / "results"
+    folder.mkdir()
+    assert call("explain", folder, "q1").returncode == 0  # an answer that is also the name of a folder
+    (folder / "_manifest.json").write_text("{}")
+    for name in (file, folder):
+        done = call("explain", name, "q1")
+        assert done.returncode == 2
+        assert f"write --file {name} --id VALUE" in done.stderr
+    assert call("explain", "Paris " * 1000, "Lyon").returncode == 0
+
+
 def test_explain_takes_a_row_of_a_file(tmp_path):
     done = call("explain", "--file", write(tmp_path / "in.jsonl", ROWS), "--id", "b")
     assert "1 meaning in 2 responses" in done.stdout
