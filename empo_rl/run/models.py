@@ -153,7 +153,9 @@ def load_model(config: Config) -> Any:
     head = model.get_output_embeddings()
     if config.device == "cpu" and config.training.precision == "bf16" and head is not None:
         # The logits of the last positions come from a view of the hidden states. For it, torch's CPU product in half
-        # precision copies the weights of the head for each row.
+        # precision copies the weights of the head for each row. `semantic_entropy_plugins.models.loading` has the same
+        # hook: this package imports no plugin, plugins import `semantic_entropy.plugin` alone, and the core, which both
+        # could import, has no code for models.
         head.register_forward_pre_hook(_contiguous_input)
     return model
 

@@ -211,7 +211,7 @@ def _rollout(group: Sequence[Any]) -> RolloutGroup:
         prompt = str((users or prompt)[-1]["content"])
     return RolloutGroup(
         completions=tuple(sample.response for sample in group),
-        question=metadata.get("question", prompt),
+        question=metadata.get("question") or prompt,
         gold=None if group[0].label is None else str(group[0].label),
         measures={
             "tokens": [float(sample.response_length) for sample in group],

@@ -10,9 +10,10 @@ provider, which decides about one group at a time:
 A row that `invalid="drop"` or a guard takes out of a kept group does not enter the queue either: a sample without a
 trained token would take a place in a micro-batch, and TRL's `compute_loss` fails on a micro-batch of such samples only.
 
-The first sample of a kept group carries the ids of the groups that were dropped before it, and the numbers of all
-groups that were judged, to the trainer (`async_grpo_trainer`). If too many groups in a row are dropped, the loop raises
-an error, and TRL ends the run with it.
+The first sample of a kept group carries the ids of the groups that were dropped before it, the numbers of all groups
+that were judged, and the state of the provider to the trainer (`async_grpo_trainer`). A group whose rows in the loss
+have no token to train on is a dropped group, in the numbers too. If too many groups in a row are dropped, the loop
+raises an error, and TRL ends the run with it.
 
 The worker ends if the process of the trainer is killed. In TRL 1.16, a run whose worker has failed or was killed waits
 without end instead of ending with the error: `multiprocessing.Event.set` waits for a thread of the ended process.
@@ -28,8 +29,8 @@ import os
 import signal
 import threading
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -63,10 +64,12 @@ class JudgedSample(RolloutSample):
     Attributes:
         dropped: the ids of the groups that were dropped since then.
         numbers: the numbers of these groups and of the group of this sample.
+        provider_state: the state of the provider after the group of this sample; None if the provider keeps none.
     """
 
     dropped: tuple[int, ...] = ()
     numbers: BatchNumbers | None = None
+    provider_state: Mapping[str, Any] | None = None
 
 
 class EmpoRolloutLoop(_AsyncRolloutLoop):
@@ -75,14 +78,24 @@ class EmpoRolloutLoop(_AsyncRolloutLoop):
     Args:
         provider: makes the provider, in the process of the worker. The loop closes the provider.
         max_dropped_in_a_row: the number of groups in a row without a kept group at which the run ends with an error.
+        provider_state: the state with which the provider continues; None for a new run.
         kwargs: the arguments of TRL's loop.
     """
 
     _provides_rollout_reward = True  # TRL's declaration of a loop that needs no reward functions
 
-    def __init__(self, *, provider: Callable[[], EmpoProvider], max_dropped_in_a_row: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        provider: Callable[[], EmpoProvider],
+        max_dropped_in_a_row: int,
+        provider_state: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.provider = provider()
+        if provider_state is not None:
+            self.provider.load_state_dict(provider_state)
         self.reward_func_names.append(self.provider.reward)  # rewards/empo
         self._most_in_a_row = max_dropped_in_a_row
         self._in_a_row: list[tuple[str, float]] = []  # reason and entropy of the groups since the last kept group
@@ -104,15 +117,16 @@ class EmpoRolloutLoop(_AsyncRolloutLoop):
 
     async def _score_group(self, group: TrlGroup) -> list[RolloutSample]:
         decision = await asyncio.to_thread(self._decide, group)
-        self._judged.append(decision.numbers)
         samples = await self._kept_samples(group, decision)
         if not samples:
             self._count_dropped(group.group_id, decision)
             return []
+        self._judged.append(decision.numbers)
         samples[0] = JudgedSample(
             **{field.name: getattr(samples[0], field.name) for field in fields(RolloutSample)},
             dropped=tuple(self._unreported),
             numbers=BatchNumbers.join(self._judged),
+            provider_state=self.provider.state_dict() if self.provider.decides_as_one else None,
         )
         self._in_a_row, self._unreported, self._judged = [], [], []
         return samples
@@ -135,8 +149,10 @@ class EmpoRolloutLoop(_AsyncRolloutLoop):
         return [sample for row, sample in zip(rows, samples, strict=True) if decision.loss_mask[row]]
 
     def _count_dropped(self, group_id: int, decision: BatchDecision) -> None:
+        reason = decision.drop_reasons[0] or NO_TOKENS
+        self._judged.append(replace(decision.numbers, keep=np.array([False]), reasons=(reason,)))
         self._unreported.append(group_id)
-        self._in_a_row.append((decision.drop_reasons[0] or NO_TOKENS, float(decision.entropies[0])))
+        self._in_a_row.append((reason, float(decision.entropies[0])))
         if len(self._in_a_row) >= self._most_in_a_row:
             raise SemanticEntropyError(_endless(self._in_a_row, self.provider))
 

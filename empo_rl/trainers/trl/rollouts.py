@@ -28,17 +28,21 @@ def trl_columns(
     Args:
         prompts: (n,) strings or conversations.
         completions: (n,) strings or conversations.
-        columns: the columns of the dataset. The function reads the columns `question` and `gold`. Without a `question`
-            column, the question is the last user message of the prompt.
+        columns: the columns of the dataset. The function reads the columns `question` and `gold`. The question of a row
+            without a text there, or without this column, is the last user message of the prompt.
         measures: numbers about each completion by name, (n,) each.
 
     Raises:
         InputError: a completion has no message of the assistant, or a question has no text.
     """
-    questions = columns.get("question") or [_question_text(prompt) for prompt in prompts]
-    for question in questions:
+    given = columns.get("question") or [None] * len(prompts)
+    for question in given:
         if question is not None and not isinstance(question, str):
             raise InputError(f"the column `question` contains {question!r:.200}: it must contain text.")
+    questions = [
+        question if question and question.strip() else _question_text(prompt)
+        for question, prompt in zip(given, prompts, strict=True)
+    ]
     return {
         "completions": [_completion_text(completion) for completion in completions],
         "questions": questions,

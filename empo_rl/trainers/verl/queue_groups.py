@@ -78,7 +78,7 @@ def read_groups(keys: Sequence[str], partition: str, tokenizer: Any, response_li
         completions=[tokenizer.decode(tokens, skip_special_tokens=True) for tokens in responses],
         columns={"gold": [_gold(row) for row in rewards]},
     )
-    questions = [row.get("question", asked) for row, asked in zip(extra, columns["questions"], strict=True)]
+    questions = [row.get("question") or asked for row, asked in zip(extra, columns["questions"], strict=True)]
     ends = {tokenizer.eos_token_id, tokenizer.pad_token_id}
     groups, start = [], 0
     for uid, members in chosen.items():

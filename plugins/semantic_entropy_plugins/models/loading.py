@@ -265,7 +265,7 @@ def _head_reads_whole_rows(model: Any) -> None:
 
     A model cuts the last positions out of its hidden states. For such a view, torch's CPU product in half precision
     copies the weights of the layer for each row: for 26 rows and a vocabulary of 152,000 it took 7 GB and 41 s instead
-    of 0.07 s.
+    of 0.07 s. `empo_rl.run.models` has the same hook, because no package with code for models is below both.
     """
     head = model.get_output_embeddings()
     if head is not None:

@@ -14,6 +14,7 @@ import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from datasets import Dataset
@@ -148,6 +149,52 @@ def test_a_run_trains_on_full_steps_of_kept_groups_and_resumes_after_the_dropped
     assert expected <= set(steps[0])
     assert {name for name in steps[0] if name.startswith("empo/")} - expected == {"empo/groups_judged"}
     assert steps[0]["loss"] == pytest.approx(token_mean_loss(directory, pulled[:6]), abs=1e-5)
+
+
+def test_a_resumed_run_draws_the_random_numbers_after_those_of_the_last_trained_group(make_trainer, tmp_path):
+    make = partial(MAKE, invalid="singleton_zero", reward="random", scale="none", seed=5)
+    options = {"per_device_train_batch_size": G, "max_steps": 3, "save_strategy": "steps", "save_steps": 1}
+
+    def trained(checkpoint=None, steps=3):
+        """The rewards of each group, in the order in which the trainer read them; the trainer."""
+        groups = {}
+        with FakeVllm(make_chat_tokenizer(), MIXED) as server:
+            trainer = make_trainer(make, url=server.url, options={**options, "max_steps": steps})
+            get = trainer.rollout_queue.get
+
+            def read(timeout):
+                sample = get(timeout=timeout)
+                groups.setdefault(sample.group_id, []).append(sample.metrics["reward"])
+                return sample
+
+            trainer.rollout_queue.get = read
+            trainer.train(resume_from_checkpoint=checkpoint)
+        return [rewards for rewards in groups.values() if len(rewards) == G], trainer
+
+    coin, draws, states = np.random.default_rng(5), [], []
+    for _ in range(40):
+        states.append(coin.bit_generator.state)
+        draws.append(coin.integers(0, 2, size=G).tolist())
+    first, _ = trained()
+    assert first == draws[: len(first)]
+    checkpoint = tmp_path / "run/checkpoint-2"
+    state = json.loads((checkpoint / "empo_state.json").read_text(encoding="utf-8"))
+    place = states.index(state["signal"]["coin"])
+    # The state is that of a trained group: two steps of a group each, and the batches that the trainer reads ahead.
+    assert 2 <= place <= len(first)
+    resumed, trainer = trained(str(checkpoint), steps=4)
+    assert trainer.state.global_step == 4
+    assert resumed == draws[place : place + len(resumed)]
+    assert len(resumed) > 1
+    assert resumed != draws[: len(resumed)]
+
+
+def test_a_checkpoint_of_an_earlier_version_starts_the_random_numbers_anew_and_says_so(make_trainer, tmp_path, caplog):
+    assert make_trainer(partial(MAKE, reward="random"))._stored_state(str(tmp_path)) is None
+    assert "empo_state.json does not exist" in caplog.text
+    caplog.clear()
+    assert make_trainer()._stored_state(str(tmp_path)) is None  # this provider keeps no state
+    assert "empo_state" not in caplog.text
 
 
 def token_mean_loss(directory, samples):

@@ -27,7 +27,7 @@ def questions(count):
     return [f"What is {number}+1?" for number in range(1, count + 1)]
 
 
-def make_loop(server, provider, *, most=8, **columns):
+def make_loop(server, provider, *, most=8, provider_state=None, **columns):
     """A loop with the queues of a worker, in this process, which records the groups that TRL scores."""
     from empo_rl.trainers.trl.async_rollouts import EmpoRolloutLoop
 
@@ -45,6 +45,7 @@ def make_loop(server, provider, *, most=8, **columns):
     loop = Recording(
         provider=provider,
         max_dropped_in_a_row=most,
+        provider_state=provider_state,
         model_name="tiny",
         dataset=Dataset.from_dict(rows),
         reward_funcs=[],
@@ -140,7 +141,7 @@ def test_a_dropped_group_is_refilled_and_reported_with_the_next_kept_group():
     assert {name: metrics[name] for name in timeless} == pytest.approx({name: expected[name] for name in timeless})
 
 
-def score(loop, groups):
+def score(loop, groups, **columns):
     """Score groups without a server: (texts of the completions, samples of each completion)."""
     from trl.experimental.async_grpo.async_rollout_worker import RolloutGroup as TrlGroup
     from trl.experimental.async_grpo.async_rollout_worker import TrainingSequence
@@ -150,7 +151,7 @@ def score(loop, groups):
             await loop._score_group(
                 TrlGroup(
                     prompts=[[{"role": "user", "content": "q"}]] * G,
-                    reward_kwargs={"gold": ["5"] * G},
+                    reward_kwargs={"gold": ["5"] * G, **columns},
                     completions=[[{"role": "assistant", "content": text}] for text in texts],
                     completions_ids=[[2, 3]] * G,
                     completions_sequences=[
@@ -214,8 +215,34 @@ def test_each_sample_of_a_conversation_that_trl_could_not_join_has_the_advantage
         advantages = provider.step([SPLIT]).advantages
     assert nothing == []  # no token was sampled
     assert samples[0].dropped == (0,)
+    metrics = samples[0].numbers.metrics()  # of both groups
+    assert (metrics["keep_fraction"], metrics["outside_fraction"]) == (0.5, 0.5)
+    assert samples[0].numbers.reasons == ("no completion has a token to train on", None)
     expected = [advantages[row] for row in (0, 0, 1, 3, 3, 3)]
     assert [sample.advantage for sample in samples] == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_judge_receives_the_prompt_of_a_row_whose_question_column_is_empty(monkeypatch):
+    asked = []
+    step = EmpoProvider.step
+    monkeypatch.setattr(
+        EmpoProvider, "step", lambda provider, groups: asked.append(groups[0].question) or step(provider, groups)
+    )
+    score(make_loop(None, MATH), [(SPLIT, ONE_EACH)], question=[None] * G)
+    score(make_loop(None, MATH), [(SPLIT, ONE_EACH)], question=["From the dataset?"] * G)
+    assert asked == ["q", "From the dataset?"]
+
+
+def test_a_sample_carries_the_state_of_a_provider_that_draws_and_a_loop_continues_with_it():
+    make = partial(MATH, reward="random", seed=3)
+
+    def drawn(provider_state=None):
+        return score(make_loop(None, make, provider_state=provider_state), [(SPLIT, ONE_EACH)] * 4)
+
+    rewards = lambda groups: [[sample.metrics["reward"] for sample in group] for group in groups]  # noqa: E731
+    whole = drawn()
+    assert rewards(drawn(whole[1][0].provider_state))[:2] == rewards(whole)[2:] != rewards(whole)[:2]
+    assert all(sample.provider_state is None for sample in score(make_loop(None, MATH), [(SPLIT, ONE_EACH)])[0][:1])
 
 
 def test_an_error_of_the_provider_is_not_caught(tmp_path):

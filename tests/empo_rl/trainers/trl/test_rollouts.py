@@ -56,6 +56,15 @@ def test_the_question_is_the_text_of_the_last_message_of_the_user(prompt, expect
     assert trl_columns([prompt], ["5"], {"question": ["in the dataset"]})["questions"] == ["in the dataset"]
 
 
+@pytest.mark.parametrize("missing", [None, "", "  "])
+def test_a_row_without_a_question_in_its_column_has_the_question_of_its_prompt(missing):
+    """A column that only some files of a dataset have is None in the other rows."""
+    columns = {"question": ["in the dataset", missing]}
+    found = trl_columns([user("2+3?"), user("4+5?")], ["5", "9"], columns)
+    assert found["questions"] == ["in the dataset", "4+5?"]
+    assert trl_columns([user([IMAGE])], ["5"], {"question": ["a picture"]})["questions"] == ["a picture"]
+
+
 def test_a_question_without_text_is_refused_with_the_fix():
     with pytest.raises(InputError, match=r"the last user message of a prompt has no text.*Add a column `question`"):
         trl_columns([user([IMAGE])], ["5"], {})
