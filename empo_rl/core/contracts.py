@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.advantages import Scale
-from empo_rl.core.groups import pad_rows
+from empo_rl.core.groups import LARGEST, pad_rows
 from semantic_entropy import InputError, PluginError
 from semantic_entropy.plugin import call_component
 
@@ -25,8 +25,6 @@ if TYPE_CHECKING:  # these modules import signals, which import this module
     from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext
     from empo_rl.monitor.base import Action, Alarm, Firing
     from empo_rl.monitor.observation import Observation
-
-_LARGEST = 1e15  # of a reward: the square of a larger one is infinite in float32, the type of most trainers
 
 
 def bind_signal(signal: RewardSignal, context: SignalContext, scale: Scale) -> None:
@@ -51,7 +49,7 @@ def compute_rewards(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> NDAr
     """
     name = f"reward {signal.name!r}"
     rewards = _array(name, call_component(name, signal.rewards, scored), scored, "numbers")
-    unusable = np.abs(rewards) > _LARGEST
+    unusable = np.abs(rewards) > LARGEST
     if not signal.abstains:
         drops = signal.context.invalid == "drop"
         rewarded = pad_rows([not drops or answer is not None for answer in item.result.answers] for item in scored)
@@ -61,7 +59,7 @@ def compute_rewards(signal: RewardSignal, scored: Sequence[ScoredGroup]) -> NDAr
         raise PluginError(
             f"{name} returned {rewards[group, row]} for {int(unusable.sum())} of {rewards.size} completions, first for "
             f"{scored[group].group.completions[row][:60]!r} (group {group}): return a finite number, at most "
-            f"{_LARGEST:g}.{advice}"
+            f"{LARGEST:g}.{advice}"
         )
     return rewards
 

@@ -24,8 +24,8 @@ class BatchDecision:
         advantages: (N,) the advantage of each row; 0 if the row is not in the loss.
         loss_mask: (N,) whether the row is in the loss. A trainer multiplies its loss by this mask. It is False for
             each row of a dropped group, and for the rows that `invalid="drop"` or a guard takes out of a kept group.
-        entropies: (B,) the semantic entropy of each group, in nats; nan without a valid answer, or if the groups were
-            not clustered (see `measure_entropy` of `EmpoProvider`).
+        entropies: (B,) the semantic entropy of each group, in nats; nan if `invalid="drop"` left no answer, or if the
+            groups were not clustered (see `measure_entropy` of `EmpoProvider`).
         drop_reasons: (B,) the reason why the group is outside the bounds or has no reward; None for other groups.
         metrics: the numbers of the batch for a log, by name; with several processes, of the global batch.
         group_sizes: (B,) the number of completions of each group.

@@ -16,6 +16,10 @@ from numpy.typing import NDArray
 
 from semantic_entropy import InputError
 
+LARGEST = 1e15
+"""The largest size of a measure and of a reward: the square of a larger one is infinite in float32, the type of most
+trainers."""
+
 
 @dataclass(frozen=True, slots=True)
 class RolloutGroup:
@@ -58,7 +62,8 @@ class RolloutGroup:
             needed_by: the signal or guard that needs the measures, for the error message.
 
         Raises:
-            InputError: the group has no measures of this name, or a measure is not a finite number.
+            InputError: the group has no measures of this name, or a measure is not finite, or larger than
+                `LARGEST`.
         """
         if name not in self.measures:
             raise InputError(
@@ -74,6 +79,11 @@ class RolloutGroup:
                     f"{needed_by} needs finite numbers, but measures[{name!r}] is {value} for the completion "
                     f"{completion[:60]!r} (question: {self.question!r}). nan from EmpoGRPOTrainer means that the "
                     "logits of the model are not finite: check the checkpoint and the precision."
+                )
+            if abs(value) > LARGEST:
+                raise InputError(
+                    f"{needed_by} needs numbers of at most {LARGEST:g}, but measures[{name!r}] is {value:g} for the "
+                    f"completion {completion[:60]!r} (question: {self.question!r}): check how it is computed."
                 )
         return values
 

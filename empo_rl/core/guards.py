@@ -20,6 +20,7 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from empo_rl.core.groups import LARGEST
 from empo_rl.core.rewards import ScoredGroup
 from empo_rl.core.rewards.agreement import count_votes
 from empo_rl.plugin import check_unique_names, create
@@ -265,11 +266,11 @@ def load_guards(guards: Mapping[str, Any] | Sequence[Guard]) -> tuple[Guard, ...
     check_unique_names("guard", guards)
     for guard in guards:
         pays: Any = guard.pays
-        is_number = isinstance(pays, int | float) and not isinstance(pays, bool) and math.isfinite(pays)
+        is_number = isinstance(pays, int | float) and not isinstance(pays, bool) and abs(pays) <= LARGEST
         if pays is not None and not is_number:
             raise InputError(
-                f"guard {guard.name!r}: pays={pays!r} must be a finite number, or None to take flagged completions out "
-                "of the loss."
+                f"guard {guard.name!r}: pays={pays!r} must be a number of at most {LARGEST:g}, or None to take flagged "
+                "completions out of the loss."
             )
     return tuple(guards)
 

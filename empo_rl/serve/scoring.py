@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.responses import Response
 
 from empo_rl.core.decision import BatchDecision
-from empo_rl.core.groups import RolloutGroup
+from empo_rl.core.groups import LARGEST, RolloutGroup
 from empo_rl.core.presets import preset
 from empo_rl.core.provider import EmpoProvider
 from semantic_entropy import InputError, nearest
@@ -33,7 +34,7 @@ from semantic_entropy.serve import (
     error_problem,
 )
 
-Number = Annotated[float, Field(allow_inf_nan=False)]
+Measure = Annotated[float, Field(allow_inf_nan=False, ge=-LARGEST, le=LARGEST)]
 
 
 class _Body(BaseModel):
@@ -44,9 +45,11 @@ class GroupBody(_Body):
     """The completions of one prompt."""
 
     completions: list[str] = Field(min_length=1, description="(G,) completions")
-    question: str | None = None
-    gold: str | None = Field(default=None, description="The gold answer, for signals that read one")
-    measures: dict[str, list[Number]] = Field(default={}, description="(G,) numbers by name, such as token_entropy")
+    question: str | None = Field(default=None, description="The question that the judge reads with the answers")
+    gold: str | None = Field(default=None, description="The gold answer, for signals that read one; blank: none")
+    measures: dict[str, list[Measure]] = Field(
+        default={}, description=f"(G,) numbers by name, such as token_entropy; at most {LARGEST:g} in size"
+    )
 
 
 class ScoreBody(_Body):
@@ -58,21 +61,28 @@ class ScoreBody(_Body):
 class ScoredFields(BaseModel):
     """What the provider decided about a group. Lists have G entries, in the order of the completions."""
 
-    entropy: float | None = Field(description="In nats; null: no answer is valid, or the reward compares none")
-    clusters: list[int] = Field(description="The cluster of each completion; -1: its answer does not count")
-    answers: list[str | None]
-    rewards: list[float | None] = Field(description="null: the completion is not in the loss")
+    entropy: float | None = Field(description="In nats; null: see null_reason")
+    null_reason: str | None = Field(description="Why entropy is null")
+    clusters: list[int] = Field(
+        description="The cluster of each completion; -1: its answer does not count (invalid='drop'). If the reward "
+        "compares no answers, only answers that the judge reads alike share a cluster"
+    )
+    answers: list[str | None] = Field(description="null: the completion has no valid answer")
+    rewards: list[float | None] = Field(description="null: no reward, so the completion is not in the loss")
     keep: bool = Field(description="Whether the group is in the loss")
-    drop_reason: str | None
+    drop_reason: str | None = Field(
+        description="Why the group is outside the bounds, or has no reward. With outside='zero', a group outside the "
+        "bounds has this reason too, and stays in the loss with rewards 0"
+    )
     advantages: list[float] = Field(description="0 for a completion that is not in the loss")
-    loss_mask: list[bool]
+    loss_mask: list[bool] = Field(description="Whether the completion is in the loss")
 
 
 class ScoreReply(BaseModel):
     """The reply of /v1/score."""
 
     groups: list[ScoredFields]
-    metrics: dict[str, float | None]
+    metrics: dict[str, float | None] = Field(description="Numbers of the batch for a log; null: not known")
 
 
 class ScoringService:
@@ -104,6 +114,11 @@ class ScoringService:
                 return await self._queue.submit(groups)
         except Exception as error:
             raise error_problem(error) from error
+
+    @property
+    def clusters(self) -> bool:
+        """Whether the provider compares the answers of a group: otherwise no entropy is known."""
+        return self._provider.clusters
 
     def close(self) -> None:
         """End the thread and the judges."""
@@ -162,7 +177,8 @@ def _routes(running: Sequence[ScoringService]) -> APIRouter:
         if not running:
             raise ServiceProblem(503, "the service starts or stops: try again", headers={"Retry-After": "1"})
         groups = tuple(_group(index, group) for index, group in enumerate(body.groups))
-        return JSONReply(decision_fields(await running[-1].score(groups)))
+        service = running[-1]
+        return JSONReply(decision_fields(await service.score(groups), clustered=service.clusters))
 
     return router
 
@@ -174,14 +190,20 @@ def _group(index: int, body: GroupBody) -> RolloutGroup:
         raise ServiceProblem(422, f"body.groups.{index}: {error}") from error
 
 
-def decision_fields(decision: BatchDecision) -> dict[str, Any]:
-    """Return the JSON of a decision. nan is null."""
+def decision_fields(decision: BatchDecision, *, clustered: bool) -> dict[str, Any]:
+    """Return the JSON of a decision. nan is null. `clustered`: whether the provider compared the answers."""
+    reason = (
+        "no answer is valid, and invalid='drop' leaves such answers out"
+        if clustered
+        else "the reward compares no answers (the argument measure_entropy=true measures them)"
+    )
     groups = []
     for index, result in enumerate(decision.results):
         rows = decision.rows(index)
         groups.append(
             {
                 "entropy": float(decision.entropies[index]),
+                "null_reason": reason if math.isnan(decision.entropies[index]) else None,
                 "clusters": list(result.labels),
                 "answers": list(result.answers),
                 "rewards": decision.rewards[rows].tolist(),

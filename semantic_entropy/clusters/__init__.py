@@ -7,6 +7,7 @@ from semantic_entropy.clusters.conventions import Convention, load_convention
 from semantic_entropy.clusters.equivalence import Equivalence, FunctionEquivalence
 from semantic_entropy.clusters.given_evidence import (
     EVIDENCE_FIELDS,
+    LOWEST_LOGPROB,
     evidence_of_samples,
     greedy_answer,
     without_dropped,
@@ -16,6 +17,7 @@ from semantic_entropy.clusters.missing_answers import is_error_message
 
 __all__ = [
     "EVIDENCE_FIELDS",
+    "LOWEST_LOGPROB",
     "OF_REPLIES",
     "WHOLE_TEXT",
     "Clusterer",

@@ -19,7 +19,7 @@ from semantic_entropy.types import GivenEvidence, Sample
 EVIDENCE_FIELDS = tuple(field.name for field in fields(GivenEvidence))
 """The names of all evidence besides log-probabilities, which are also arguments of `estimate` and fields of a row."""
 _NO_LIST = (str, bytes, Mapping, AbstractSet)  # float("1") is a number, and the values of a set have no order
-_LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
+LOWEST_LOGPROB = -1e300  # sums of lower numbers could overflow
 _LARGEST_SUM = 1.1  # of the probabilities of a token's alternatives: above 1 by rounding of low-precision logits
 _ROUNDING = 1e-3  # low-precision logits round to values slightly above 0; a higher value is a mistake
 
@@ -42,14 +42,19 @@ _LOGPROB = _Numbers(
     "log-probabilities",
     "log-probability",
     "token, in nats",
-    _LOWEST_LOGPROB,
+    LOWEST_LOGPROB,
     _ROUNDING,
-    "a log-probability is finite and at most 0 (nats)",
+    f"a log-probability is between {LOWEST_LOGPROB:g} and 0 (nats)",
 )
 _VECTOR = _Numbers("numbers", "number", "dimension", -1e150, 1e150, "it has finite numbers, at most 1e150 in size")
 _KINDS = {
     "logprobs": _LOGPROB,
-    "top_logprobs": _LOGPROB._replace(each="alternative of a token, in nats", lowest=-math.inf, may_be_infinite=True),
+    "top_logprobs": _LOGPROB._replace(
+        each="alternative of a token, in nats",
+        lowest=-math.inf,
+        rule="a log-probability is at most 0 (nats)",
+        may_be_infinite=True,
+    ),
     "token_entropies": _Numbers(
         "entropies", "entropy", "token, in nats", -_ROUNDING, 1e300, "an entropy is finite and at least 0 (nats)"
     ),

@@ -3,12 +3,15 @@
     {"type": "about:blank", "title": "Unprocessable Content", "status": 422, "detail": "1 field cannot be used",
      "errors": [{"field": "body.responses", "value": "'Paris'", "problem": "...", "fix": "..."}]}
 
-A value is shown with at most 80 characters. Errors of the program itself have no text of the request.
+A value is shown with at most 80 characters. An error of the program itself is a status 500 without any text of the
+request: the reply has its type, and the log its type and place. Its message could hold an answer.
 """
 
 from __future__ import annotations
 
 import http
+import logging
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +23,8 @@ from starlette.responses import JSONResponse, Response
 
 from semantic_entropy.errors import EquivalenceError, InputError, MissingDependencyError, SamplingError
 from semantic_entropy.plain_text import one_line, show_value, to_json_line, to_json_value
+
+_LOG = logging.getLogger("semantic_entropy.serve")
 
 
 class JSONReply(JSONResponse):
@@ -38,18 +43,18 @@ class FieldProblem(BaseModel):
 
     field: str = Field(description="The path of the field, such as body.responses.0")
     value: str = Field(description="The value, with at most 80 characters")
-    problem: str
-    fix: str
+    problem: str = Field(description="Why it cannot be used")
+    fix: str = Field(description="What to send instead")
 
 
 class ProblemBody(BaseModel):
     """The body of each error, RFC 9457."""
 
-    type: str
-    title: str
+    type: str = Field(description="Always about:blank: the status says what kind of error it is")
+    title: str = Field(description="The name of the status")
     status: int
-    detail: str
-    errors: list[FieldProblem] = []
+    detail: str = Field(description="What happened, and what to do")
+    errors: list[FieldProblem] = Field(default=[], description="The fields that cannot be used, at most 20")
 
 
 class ServiceProblem(Exception):  # noqa: N818  # the word of RFC 9457
@@ -97,7 +102,7 @@ def busy(detail: str, seconds: int) -> ServiceProblem:
 
 
 def error_problem(error: Exception) -> ServiceProblem:
-    """Return the problem for an error of a measurement. An unexpected error shows its type alone."""
+    """Return the problem for an error. An unexpected error is logged, and shows its type alone."""
     if isinstance(error, ServiceProblem):
         return error
     if isinstance(error, TimeoutError):
@@ -106,7 +111,16 @@ def error_problem(error: Exception) -> ServiceProblem:
         return ServiceProblem(502, one_line(str(error)))
     if isinstance(error, InputError):
         return ServiceProblem(422, one_line(str(error)))
+    _LOG.error("status 500: %s", _described_without_text(error))
     return ServiceProblem(500, f"the service failed: {type(error).__name__}")
+
+
+def _described_without_text(error: BaseException) -> str:
+    """Return the type and place of an error, and of its cause: a component that failed is the cause of the error."""
+    places = traceback.extract_tb(error.__traceback__)
+    place = f"{places[-1].filename}:{places[-1].lineno}" if places else "unknown place"
+    cause = "" if error.__cause__ is None else f", because of {_described_without_text(error.__cause__)}"
+    return f"{type(error).__name__} at {place}{cause}"
 
 
 async def validation_problem(_: Request, error: Exception) -> Response:

@@ -7,8 +7,6 @@ A web page of another site can send a request to 127.0.0.1, or let a name of its
 rebinding). Without a token, three checks stop it: the Host header must name this machine, a body must be declared as
 JSON, which a browser asks permission for (CORS), and nothing gives this permission. Starlette's TrustedHostMiddleware
 is not used: it compares names, and cannot say "any address of loopback"; and it reads `[::1]:80` as `[`.
-
-An unexpected error becomes a status 500. The log has its type and place, and no message: that could hold an answer.
 """
 
 from __future__ import annotations
@@ -17,10 +15,8 @@ import asyncio
 import contextlib
 import hmac
 import json
-import logging
 import re
 import time
-import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -35,7 +31,6 @@ OPEN_PATHS = frozenset({"/health", "/ready"})
 """The paths that need no token."""
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\[\]:/@?#\\\s]+)(?::\d{1,5})?")
 _JSON = re.compile(r"application/([\w.-]+\+)?json\s*(;.*)?", re.IGNORECASE)
-_LOG = logging.getLogger("semantic_entropy.serve")
 
 
 class RequestChecks:
@@ -110,11 +105,9 @@ class RequestChecks:
         except ServiceProblem as problem:
             await problem.reply()(scope, receive, noted)
         except Exception as error:  # noqa: BLE001  # no text of a request may reach the log
-            places = traceback.extract_tb(error.__traceback__)
-            place = f"{places[-1].filename}:{places[-1].lineno}" if places else "unknown place"
-            _LOG.error("status 500: %s at %s", type(error).__name__, place)
+            reply = error_problem(error).reply()
             if not begun:
-                await error_problem(error).reply()(scope, receive, noted)
+                await reply(scope, receive, noted)
 
     def _check_host(self, scope: Scope) -> None:
         """Without a token, refuse a name of another machine: a web page can point such a name at this machine."""

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from empo_rl.core.contracts import compute_rewards
+from empo_rl.core.groups import LARGEST
 from empo_rl.core.rewards.base import RewardSignal, ScoredGroup, SignalContext, by_group, load_reward
 from semantic_entropy import InputError
 
@@ -123,12 +124,25 @@ class CompositeReward(CombinedReward):
                 f"composite: options names {sorted(unknown)}, but weights has only {list(weights)}: add a weight."
             )
         self.weights = {name: float(weight) for name, weight in weights.items()}
+        for name, weight in self.weights.items():
+            if not abs(weight) <= LARGEST:  # also nan
+                raise InputError(f"composite: the weight of {name} is {weight:g}: set a number of at most {LARGEST:g}.")
         super().__init__({name: load_reward(name, options.get(name)) for name in weights})
 
     def rewards(self, scored: Sequence[ScoredGroup]) -> NDArray[np.float64]:
-        paid = [self.weights[name] * compute_rewards(part, scored) for name, part in self._parts.items()]
+        paid = [self._weighted(name, compute_rewards(part, scored)) for name, part in self._parts.items()]
         total: NDArray[np.float64] = np.sum(paid, axis=0, dtype=np.float64)
         return total
+
+    def _weighted(self, name: str, rewards: NDArray[np.float64]) -> NDArray[np.float64]:
+        weight = self.weights[name]
+        paid: NDArray[np.float64] = weight * rewards
+        for at in np.argwhere(np.abs(paid) * len(self._parts) > LARGEST)[:1]:
+            raise InputError(
+                f"composite: the weight {weight:g} of {name} times its reward {rewards[tuple(at)]:g} is too large: the "
+                f"sum of the parts is at most {LARGEST:g}. Set a smaller weight, or check the measure."
+            )
+        return paid
 
     def filtered(self, item: ScoredGroup) -> bool:
         return any(part.filtered(item) for part in self._parts.values())

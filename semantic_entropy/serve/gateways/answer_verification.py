@@ -34,7 +34,7 @@ class VerifyBody(BaseModel):
 
     question: str = Field(min_length=1)
     answer: str = Field(min_length=1)
-    context: str | None = Field(default=None, description="Text before the question")
+    context: str | None = Field(default=None, description="Text that the sampler reads before the question")
     threshold: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = _THRESHOLD
     response_id: str | None = Field(
         default=None, max_length=200, description="The id of the judged response, for the OpenTelemetry event"
@@ -44,13 +44,13 @@ class VerifyBody(BaseModel):
 class VerifyReply(BaseModel):
     """What the router reads; and `entropy` and `reason`, which it ignores."""
 
-    confidence: float | None = Field(description="null: nothing could be measured, see reason")
-    should_escalate: bool
-    verified_count: int | None
-    total_samples: int | None
-    samples: list[str] = Field(description="The texts of the samples")
-    threshold: float
-    entropy: float | None = Field(description="Semantic entropy of the samples, in nats")
+    confidence: float | None = Field(description="verified_count / total_samples; null: not known, see reason")
+    should_escalate: bool = Field(description="confidence < threshold; if confidence is null, by --on-unknown")
+    verified_count: int | None = Field(description="Samples that say the answer; null: not known")
+    total_samples: int | None = Field(description="null: not known")
+    samples: list[str] = Field(description="The texts of the samples; none if confidence is null")
+    threshold: float = Field(description="The threshold of the request")
+    entropy: float | None = Field(description="Semantic entropy of the samples, in nats; null: not known")
     reason: str
 
 

@@ -52,13 +52,15 @@ class GuardrailBody(BaseModel):
 class MeasuredFields(BaseModel):
     """What was measured."""
 
-    known: bool = Field(description="Whether anything was measured")
+    known: bool = Field(description="Whether the action rests on a measurement; false: see reason")
     reason: str
-    decision: Action | None = None
-    entropy: float | None = Field(default=None, description="In nats")
-    p_wrong: float | None = None
-    verified_count: int | None = Field(default=None, description="Samples that say the response")
-    total_samples: int | None = None
+    decision: Action | None = Field(default=None, description="The decision about the samples; null: known is false")
+    entropy: float | None = Field(default=None, description="Of the samples, in nats; null: not known")
+    p_wrong: float | None = Field(default=None, description="Of the calibration; null: not known")
+    verified_count: int | None = Field(
+        default=None, description="Samples that say the response; null: known is false, or choices were compared"
+    )
+    total_samples: int | None = Field(default=None, description="null: as verified_count")
 
 
 class GuardrailReply(BaseModel):

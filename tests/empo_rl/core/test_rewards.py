@@ -170,6 +170,14 @@ def test_a_composite_is_the_weighted_sum_and_is_filtered_like_its_parts():
     assert step([group("aa")], reward="composite", reward_options={"weights": {"format": 1}}).keep.all()
 
 
+@pytest.mark.parametrize("weight", [math.nan, math.inf, -1e308])
+def test_a_composite_refuses_a_weight_that_no_reward_can_have(weight):
+    with pytest.raises(InputError, match=r"composite: the weight of empo is (nan|inf|-1e\+308): set a number"):
+        pay("ab", "composite", reward_options={"weights": {"empo": weight}})
+    with pytest.raises(InputError, match=r"the weight 1e\+15 of empo times its reward 0.5 is too large"):
+        pay("ab", "composite", reward_options={"weights": {"empo": 1e15, "format": 1.0, "majority": 1.0}})
+
+
 @pytest.mark.parametrize("reward", ["random", "majority", "semi_supervised", "composite"])
 def test_a_random_signal_continues_from_its_saved_state(reward):
     options = {

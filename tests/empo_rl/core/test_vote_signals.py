@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections import Counter
 
 import numpy as np
@@ -132,6 +133,15 @@ def test_a_signal_without_its_measure_is_an_error_that_says_what_to_set(reward, 
 @pytest.mark.parametrize("reward", ["scrl", "vote_certainty", "token_entropy", "self_certainty"])
 def test_a_measure_that_is_not_finite_is_an_error_and_never_a_reward(reward, value):
     with pytest.raises(InputError, match=rf"{reward} needs finite numbers, .* is {value} for the completion 'b'"):
+        pay("ab", reward, [1.0, value], [1.0, value])
+
+
+@pytest.mark.parametrize("value", [1e308, -1e16])
+@pytest.mark.parametrize("reward", ["scrl", "vote_certainty", "token_entropy", "self_certainty"])
+def test_a_measure_that_is_too_large_to_be_paid_is_an_error_with_its_value(reward, value):
+    shown = re.escape(f"{value:g}")
+    message = rf"{reward} needs numbers of at most 1e\+15, but .* is {shown} for the completion 'b'"
+    with pytest.raises(InputError, match=message):
         pay("ab", reward, [1.0, value], [1.0, value])
 
 

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from empo_rl import EmpoProvider, RolloutGroup, preset
 from empo_rl.serve.cli import main
 from empo_rl.serve.scoring import create_scoring_app
+from semantic_entropy import estimate
 from semantic_entropy.serve import ServiceSettings
 from tests.semantic_entropy.serve.serving import ask, post
 
@@ -76,6 +77,67 @@ def test_a_wrong_batch_is_an_error_that_names_what_is_wrong(groups, named):
     reply = scored({"equivalence": "exact"}, groups)
     assert reply.status_code == 422
     assert named in reply.text
+
+
+@pytest.mark.parametrize("value", ["1e308", "-1e308", "1e400", "1.1e15"])
+@pytest.mark.parametrize("reward", ["token_entropy", "empo"])
+def test_a_measure_that_no_reward_can_have_is_an_error_that_names_the_value(value, reward):
+    body = f'{{"groups": [{{"completions": ["a", "b"], "measures": {{"token_entropy": [1, {value}]}}}}]}}'
+    call = ("POST", "/v1/score", {"content": body, "headers": {"content-type": "application/json"}})
+    (reply,) = ask(create_scoring_app(ServiceSettings(), {"equivalence": "exact", "reward": reward}), call)
+    (error,) = reply.json()["errors"]
+    assert reply.status_code == 422
+    assert (error["field"], error["value"]) == ("body.groups.0.measures.token_entropy.1", str(float(value)))
+
+
+def test_the_largest_measures_give_finite_advantages():
+    groups = [{"completions": ["a", "b", "c"], "measures": {"token_entropy": [1e15, -1e15, 0]}}]
+    (reply,) = scored({"equivalence": "exact", "reward": "token_entropy"}, groups).json()["groups"]
+    assert reply["rewards"] == [-1e15, 1e15, 0]
+    assert reply["advantages"] == pytest.approx([-1, 1, 0])
+
+
+def test_a_weight_and_a_measure_whose_product_is_too_large_are_an_error_that_names_both():
+    groups = [{"completions": ["a", "b"], "measures": {"token_entropy": [1e10, 1]}}]
+    composite = {"reward": "composite", "reward_options": {"weights": {"token_entropy": 1e10, "empo": 1.0}}}
+    reply = scored({"equivalence": "exact", **composite}, groups)
+    assert reply.status_code == 422
+    assert "the weight 1e+10 of token_entropy times its reward -1e+10" in reply.json()["detail"]
+
+
+def test_an_unknown_entropy_has_its_reason_and_invalid_answers_count_as_in_estimate():
+    """Two answers that are not valid are two clusters, for a reward and for `estimate`, unless invalid='drop'."""
+    groups = [{"completions": ["", ""]}]
+    cases = [({}, math.log(2), None), ({"invalid": "penalty"}, math.log(2), None)]
+    cases += [({"invalid": "drop"}, None, "no answer is valid, and invalid='drop' leaves such answers out")]
+    for arguments, entropy, reason in cases:
+        (reply,) = scored({"equivalence": "exact", "extract": "whole", **arguments}, groups).json()["groups"]
+        invalid = "drop" if arguments.get("invalid") == "drop" else "separate"
+        estimated = estimate(["", ""], equivalence="exact", invalid=invalid).to_dict()
+        assert reply["entropy"] == estimated["entropy"] == (entropy and pytest.approx(entropy))
+        assert reply["clusters"] == estimated["labels"]
+        assert reply["null_reason"] == reason
+    measured = {"equivalence": "exact", "reward": "format"}
+    (reply,) = scored(measured, [{"completions": ["a", "b"]}]).json()["groups"]
+    assert reply["entropy"] is None
+    assert "measure_entropy=true" in reply["null_reason"]
+    (reply,) = scored({**measured, "measure_entropy": True}, [{"completions": ["a", "b"]}]).json()["groups"]
+    assert (reply["entropy"], reply["null_reason"]) == (pytest.approx(math.log(2)), None)
+
+
+@pytest.mark.parametrize("outside", ["drop", "zero"])
+def test_a_group_outside_the_bounds_has_the_reason_whether_it_is_dropped_or_paid_zero(outside):
+    arguments = {"equivalence": "exact", "extract": "whole", "outside": outside, "invalid": "drop"}
+    certain, open_one, empty = scored(
+        arguments, [{"completions": ["a", "a"]}, {"completions": ["a", "b"]}, {"completions": ["", ""]}]
+    ).json()["groups"]
+    is_zero = outside == "zero"
+    assert certain["drop_reason"] == "entropy not above delta_low"
+    assert (certain["keep"], certain["loss_mask"]) == (is_zero, [is_zero, is_zero])
+    assert certain["rewards"] == ([0, 0] if is_zero else [1, 1])
+    assert (open_one["drop_reason"], open_one["keep"], open_one["rewards"]) == (None, True, [0.5, 0.5])
+    assert empty["drop_reason"] == ("no completion has a reward" if is_zero else "no valid answer")
+    assert (empty["keep"], empty["rewards"], empty["loss_mask"]) == (False, [None, None], [False, False])
 
 
 def test_a_missing_measure_is_an_error_of_the_client():

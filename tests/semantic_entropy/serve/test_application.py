@@ -250,13 +250,45 @@ def test_a_hostile_value_is_an_error_of_the_client(value, status, reason, frame)
     assert reason in reply.text or "valid list" in reply.text
 
 
-@pytest.mark.parametrize("number", ["-1e308", "-1e-400", "-1" + "0" * 300])
-def test_log_probabilities_of_any_size_give_a_number_or_null(number):
+NUMBERS = ["-1e-400", "-5e-324", "-0.0", "-1e-300", "-746", "-1e15", "-1e154", "-1" + "0" * 300, "-1e300"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_log_probabilities_of_any_size_give_finite_scores(number):
     content = f'{{"responses": ["a", "b", "c"], "logprobs": [[{number}], [{number}, {number}], [-1]]}}'
     call = ("POST", "/v1/decide", {"content": content, "headers": {"content-type": "application/json"}})
     (reply,) = ask(plain(fail_above=0.7), call)
-    fields = json.loads(reply.text, parse_constant=pytest.fail)
-    assert reply.status_code == 422 or fields["decision"]["action"] == "defer"
+    result = json.loads(reply.text, parse_constant=pytest.fail)["result"]
+    expected = estimate(["a", "b", "c"], logprobs=[[float(number)], [float(number)] * 2, [-1]])
+    assert result["scores"] == expected.to_dict()["scores"]
+    assert all(map(math.isfinite, expected.scores.values()))
+
+
+@pytest.mark.parametrize("number", ["-1e308", "-1.1e300", "1e308", "0.1", "-1e400", "1e400"])
+def test_an_impossible_log_probability_is_an_error_that_names_the_value(number):
+    content = f'{{"responses": ["a", "b"], "logprobs": [[-1], [-1, {number}]]}}'
+    call = ("POST", "/v1/estimate", {"content": content, "headers": {"content-type": "application/json"}})
+    (reply,) = ask(plain(), call)
+    (error,) = reply.json()["errors"]
+    assert (reply.status_code, error["field"], error["value"]) == (422, "body.logprobs.1.1", str(float(number)))
+
+
+def test_the_fields_of_a_result_are_what_their_descriptions_say():
+    """`normalized` is limited to 1, `entropy` counts invalid answers, and `null_reason` names what is null."""
+    responses = ["a", "b", "", "", ""]
+    result = post(plain(), "/v1/estimate", {"responses": responses, "interval": True}).json()["result"]
+    assert result["normalized"] == 1 < result["entropy"] / math.log(result["n_valid"])
+    assert [result["answers"][at] for at in (0, 2)] == ["a", None]
+    assert [cluster["representative"] for cluster in result["clusters"]] == ["a", "b", None, None, None]
+    assert len(result["interval"]["entropy"]) == 2
+    none = post(plain(), "/v1/estimate", {"responses": ["", ""]}).json()["result"]
+    assert (none["entropy"], none["normalized"], none["answer"]) == (math.log(2), None, None)
+    assert none["null_reason"] == "0 of 2 answers are valid: fewer than 2 have nothing to compare"
+    dropped = post(plain(choices={"invalid": "drop"}), "/v1/estimate", {"responses": ["", ""]}).json()["result"]
+    assert (dropped["entropy"], dropped["labels"]) == (None, [-1, -1])
+    fields = plain().openapi()["components"]["schemas"]["ResultFields"]["properties"]
+    assert fields["normalized"]["description"].startswith("min(1, entropy / ln(n_valid))")
+    assert "--invalid drop" in fields["labels"]["description"]
 
 
 MESSAGES = ["[{}]", '[{"role": 5, "content": null}]', '[{"role": "user", "content": [{"type": [], "text": {}}]}]']

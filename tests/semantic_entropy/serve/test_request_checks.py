@@ -226,6 +226,7 @@ def test_an_unexpected_error_shows_and_logs_no_text_of_the_request(monkeypatch, 
         reply = post(create_app(ServiceSettings()), "/v1/estimate", {"responses": ["my secret", "b"]})
     assert reply.status_code == 500
     assert "ValueError" in reply.json()["detail"]
+    assert f"status 500: ValueError at {__file__}" in caplog.text
     assert "secret" not in reply.text + caplog.text
 
 
