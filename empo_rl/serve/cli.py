@@ -58,8 +58,9 @@ def main(
 
         with EmpoProvider(**complete_arguments(arguments)):
             pass  # a wrong argument is reported here, once, and not by each worker
-        announce(settings)
-        run_service(settings, partial(create_scoring_app, arguments=arguments))
+        decides = settings.decides or bool(settings.choices.get("sampler"))  # else it serves rewards alone
+        on_ready = partial(announce, settings, limits=decides)
+        run_service(settings, partial(create_scoring_app, arguments=arguments), on_ready)
     except SemanticEntropyError as error:
         raise click.ClickException(printable(str(error))) from error
 

@@ -11,6 +11,8 @@ was started can hold the token, see cli/serve.
 from __future__ import annotations
 
 import contextlib
+import errno
+import logging
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -27,10 +29,12 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from semantic_entropy.errors import InputError
 from semantic_entropy.serve.measuring_service import MeasuringService
 from semantic_entropy.serve.service_metrics import DIRECTORY_VARIABLE
 from semantic_entropy.serve.service_settings import ServiceSettings
 
+_LOG = logging.getLogger("semantic_entropy.serve")
 _HEALTH_CHECK = 60  # seconds; a long regular expression holds the interpreter, and is no reason to kill the worker
 _MOST_CONNECTIONS = 1000  # of a worker; each can hold a body of --max-body bytes. Further ones get status 503
 AppFactory = Callable[[ServiceSettings], Any]
@@ -53,7 +57,7 @@ def _end_with_supervisor() -> None:
     threading.Thread(target=watch, name="end with supervisor", daemon=True).start()
 
 
-def run_service(settings: ServiceSettings, factory: AppFactory) -> None:
+def run_service(settings: ServiceSettings, factory: AppFactory, on_ready: Callable[[], object] = lambda: None) -> None:
     """Serve until SIGTERM or Ctrl-C.
 
     With several workers, the judge is loaded once before they start, so that an error is reported once.
@@ -61,10 +65,18 @@ def run_service(settings: ServiceSettings, factory: AppFactory) -> None:
     Args:
         settings: the settings.
         factory: returns the app from the settings, in each worker process.
+        on_ready: called once, in this process, when the service answers: it listens, and a judge is loaded.
+
+    Raises:
+        InputError: the service cannot listen on the address, such as a port that is in use.
+        SystemExit: the app, or a worker process, cannot start. The reason is in the log.
     """
+    sockets = _bound_sockets(settings.host, settings.port)  # before the judge is loaded, which can take minutes
     if settings.workers > 1:  # a worker that cannot start would be started again for ever
         MeasuringService(settings).close()
     with contextlib.ExitStack() as stack:
+        for each in sockets:
+            stack.callback(each.close)
         if settings.workers > 1:  # one process needs no files; and uvicorn would end it before they are removed
             folder = tempfile.TemporaryDirectory(prefix="semantic-entropy-metrics-")
             os.environ[DIRECTORY_VARIABLE] = stack.enter_context(folder)
@@ -81,23 +93,94 @@ def run_service(settings: ServiceSettings, factory: AppFactory) -> None:
             timeout_graceful_shutdown=int(settings.drain_seconds) or 1,
             timeout_worker_healthcheck=_HEALTH_CHECK,
         )
-        _run(config)
+        if settings.workers > 1:
+            _Workers(config, sockets, on_ready).run()
+        else:
+            with contextlib.suppress(KeyboardInterrupt):
+                _OneProcess(config, on_ready).run(sockets)
 
 
-def _run(config: uvicorn.Config) -> None:
-    """Run the server as `uvicorn.run` does, which takes no function for several workers."""
-    if config.workers > 1:
-        listening = config.bind_socket()
-        # asyncio sets this option only for sockets that it has made itself. Without it, a reply can wait for 40 ms,
-        # until the client acknowledges the headers. Accepted connections inherit the option.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        Multiprocess(config, sockets=[listening]).run()
-        return
-    server = uvicorn.Server(config)
-    with contextlib.suppress(KeyboardInterrupt):
-        server.run()
-    if not server.started:
-        sys.exit(STARTUP_FAILURE)
+class _OneProcess(uvicorn.Server):
+    """Serves in this process."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Load the app, listen, and say so."""
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # another program has begun to listen while the judge was loaded
+            await self.lifespan.shutdown()
+            raise _cannot_listen(self.config.host, self.config.port, error) from error
+        if self.started:
+            self._on_ready()
+
+
+class _Workers(Multiprocess):
+    """Serves in several worker processes. Until one of them answers, a worker that ends is a failed start."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], on_ready: Callable[[], object]) -> None:
+        super().__init__(config, sockets)
+        self._on_ready, self._is_ready = on_ready, False
+
+    def run(self) -> None:
+        """Serve. Raise SystemExit if a worker cannot start."""
+        super().run()
+        if any(process.exitcode == STARTUP_FAILURE for process in self.processes):
+            sys.exit(STARTUP_FAILURE)
+
+    def keep_subprocess_alive(self) -> None:
+        """Start dead workers again. uvicorn calls this method twice a second."""
+        if self._is_ready:
+            super().keep_subprocess_alive()
+        elif any(process.exitcode is not None for process in self.processes):
+            _LOG.error("a worker process ended before it served: the service ends")
+            self.terminate_all()
+            sys.exit(STARTUP_FAILURE)
+        elif any(process.is_ready(timeout=1) for process in self.processes):
+            self._is_ready = True
+            self._on_ready()
+
+
+def _bound_sockets(host: str, port: int) -> list[socket.socket]:
+    """Return a socket for each address of a host. None listens yet: clients are refused until a judge is loaded."""
+    bound: list[socket.socket] = []
+    failed: OSError | None = None
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise InputError(f"--host {host} is no address: use 127.0.0.1, or an address of this machine") from error
+    for family, kind, protocol, _, address in dict.fromkeys(found):
+        try:
+            each = socket.socket(family, kind, protocol)
+            bound.append(each)
+            if os.name == "posix":  # a port can be used again at once after the service has ended
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                each.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # the IPv4 address has its own socket
+            # asyncio sets this option only for sockets that it has made itself. Without it, a reply can wait for 40 ms,
+            # until the client acknowledges the headers. Accepted connections inherit the option.
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            each.bind(address)
+        except OSError as error:
+            failed = error
+            if bound:
+                bound.pop().close()
+            if error.errno != errno.EADDRNOTAVAIL:  # `localhost` can have an IPv6 address that the machine lacks
+                break
+    if failed is not None and (failed.errno != errno.EADDRNOTAVAIL or not bound):
+        for each in bound:
+            each.close()
+        raise _cannot_listen(host, port, failed) from failed
+    return bound
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> InputError:
+    if error.errno == errno.EADDRINUSE:
+        return InputError(f"port {port} of {host} is in use: choose another --port, or end the program that uses it")
+    return InputError(f"cannot listen on port {port} of {host}: {error.strerror}: choose another --host or --port")
 
 
 def _app_of_worker(factory: AppFactory, settings: ServiceSettings) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -170,16 +171,25 @@ def serve_command(**choices: Any) -> None:
     settings = service_settings(choices)
     from semantic_entropy.serve import create_app, run_service
 
-    announce(settings)
-    run_service(settings, create_app)
+    run_service(settings, create_app, partial(announce, settings))
 
 
-def announce(settings: ServiceSettings) -> None:
-    """Print where the service listens, and what it cannot do with these settings."""
+def announce(settings: ServiceSettings, *, limits: bool = True) -> None:
+    """Print where the service answers.
+
+    Args:
+        settings: the settings.
+        limits: whether to print also what /v1/decide and the gateways cannot do with these settings.
+    """
+    if limits:
+        _print_limits(settings)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     click.echo(
         f"http://{host}:{settings.port} ({plural(settings.workers, 'worker')}); Ctrl-C ends the service", err=True
     )
+
+
+def _print_limits(settings: ServiceSettings) -> None:
     if not settings.decides:
         click.echo("no --calibration and no --fail-above: nothing is allowed by /v1/decide or a guardrail", err=True)
     if not settings.choices.get("sampler"):

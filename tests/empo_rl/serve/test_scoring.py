@@ -156,17 +156,25 @@ def test_the_routes_of_the_service_are_there_too():
 
 def started(monkeypatch, *arguments):
     seen = []
-    monkeypatch.setattr("semantic_entropy.serve.run_service", lambda *call: seen.append(call))
+    monkeypatch.setattr("semantic_entropy.serve.run_service", lambda *call: (seen.append(call), call[2]()))
     result = CliRunner().invoke(main, arguments)
     return seen, result.output
 
 
 def test_the_command_starts_the_service(monkeypatch):
     options = "--preset official-verl --reward-equivalence exact --provider-option scale=batch --port 9000"
-    ((settings, factory),), _ = started(monkeypatch, *options.split())
+    ((settings, factory, _),), _ = started(monkeypatch, *options.split())
     assert settings.port == 9000
     assert (factory.func, factory.keywords["arguments"]["scale"]) == (create_scoring_app, "batch")
     assert pickle.loads(pickle.dumps((settings, factory)))[0] == settings  # a worker process gets both
+
+
+def test_the_command_says_what_its_user_needs_and_nothing_about_decisions_that_nobody_asked_for(monkeypatch):
+    address = "http://127.0.0.1:8000 (1 worker); Ctrl-C ends the service"
+    _, output = started(monkeypatch, "--reward-equivalence", "exact")
+    assert output.splitlines() == [address]
+    _, output = started(monkeypatch, "--reward-equivalence", "exact", "--fail-above", "0.7")
+    assert output.splitlines() == ["no --sampler: /verify and single responses of a guardrail are unknown", address]
 
 
 def test_the_command_refuses_an_argument_that_the_provider_does_not_have(monkeypatch):

@@ -264,6 +264,105 @@ def test_a_service_that_cannot_start_ends_with_the_reason(workers, tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+COMMANDS = [("semantic_entropy", "serve"), ("empo_rl.serve.cli", "--reward-equivalence", "exact")]
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["semantic-entropy serve", "empo-serve"])
+def test_a_port_in_use_is_one_line_and_no_address(command, workers):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        arguments = [sys.executable, "-m", *command, "--port", str(port), "--workers", workers]
+        ended = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert ended.stdout + ended.stderr == (
+        f"Error: port {port} of 127.0.0.1 is in use: choose another --port, or end the program that uses it\n"
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("command", COMMANDS, ids=["semantic-entropy serve", "empo-serve"])
+def test_the_address_is_printed_when_the_service_answers_at_it(command, workers):
+    arguments = [sys.executable, "-m", *command, "--port", str(free_port()), "--workers", workers, "--fail-above", "1"]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stderr:
+                if found := re.match(r"(http://\S+) ", line):
+                    break
+            # at once, without another try
+            assert httpx.get(f"{found[1]}/ready").status_code == 200
+        finally:
+            process.terminate()
+            process.stderr.read()
+
+
+def test_an_address_of_another_machine_is_one_line(tmp_path):
+    (tmp_path / "token").write_text(TOKEN)
+    for host, reason in (("192.0.2.1", "cannot listen on port"), ("no.such.name.invalid", "is no address")):
+        arguments = ["serve", "--host", host, "--token-file", str(tmp_path / "token"), "--port", str(free_port())]
+        ended = subprocess.run(
+            [sys.executable, "-m", "semantic_entropy", *arguments],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert ended.returncode == 1
+        assert ended.stderr.startswith("Error: ")
+        assert reason in ended.stderr
+        assert ended.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_while_the_judge_is_loaded_is_one_line():
+    port = free_port()
+    program = f"""
+import socket
+from semantic_entropy.serve import ServiceSettings, create_app, run_service
+
+def taken(settings):
+    global other
+    other = socket.socket()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    other.bind(("127.0.0.1", {port}))
+    other.listen()
+    return create_app(settings)
+
+try:
+    run_service(ServiceSettings(port={port}), taken, lambda: print("ready"))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert ended.stdout.startswith(f"InputError port {port} of 127.0.0.1 is in use")
+
+
+DYING = "import os, signal\n\ndef app(settings):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+FAILING = "def app(settings):\n    raise ValueError\n"
+
+
+@pytest.mark.parametrize("app", [DYING, FAILING], ids=["killed", "failed"])
+def test_workers_that_never_serve_end_the_service_and_are_not_started_for_ever(app, tmp_path):
+    (tmp_path / "worker_app.py").write_text(app)
+    program = f"""
+from semantic_entropy.serve import ServiceSettings, run_service
+from worker_app import app
+
+if __name__ == "__main__":
+    run_service(ServiceSettings(port={free_port()}, workers=2), app, lambda: print("ready"))
+"""
+    path = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    assert (ended.returncode, ended.stdout) == (3, "")
+    assert "a worker process ended before it served: the service ends" in ended.stderr
+
+
 def test_empo_serve_answers_with_several_workers():
     options = ["--workers", "2", "--reward-equivalence", "exact", "--reward-extract", "whole"]
     with running(*options, module="empo_rl.serve.cli", command=()) as (_, url):

@@ -71,7 +71,9 @@ def test_the_token_is_in_no_repr_and_no_error():
 def started(monkeypatch, *arguments, token=None):
     """The settings with which the command starts the service, or its error."""
     seen = []
-    monkeypatch.setattr("semantic_entropy.serve.run_service", lambda settings, _: seen.append(settings))
+    monkeypatch.setattr(
+        "semantic_entropy.serve.run_service", lambda settings, _, on_ready: (seen.append(settings), on_ready())
+    )
     environment = {"SEMANTIC_ENTROPY_TOKEN": token}
     result = CliRunner().invoke(main, ["serve", *arguments], env=environment)
     return (seen[0], result.output) if seen else (None, result.output)
@@ -103,8 +105,9 @@ def test_the_command_refuses_another_host_without_a_token(monkeypatch, tmp_path)
     assert started(monkeypatch, "--token-file", str(tmp_path / "token"))[0].token == TOKEN
 
 
-def test_the_command_says_what_it_cannot_do(monkeypatch):
+def test_the_command_says_what_it_cannot_do_and_then_the_address(monkeypatch):
     _, output = started(monkeypatch)
+    assert output.splitlines()[-1] == "http://127.0.0.1:8000 (1 worker); Ctrl-C ends the service"
     assert "no --calibration and no --fail-above" in output
     assert "no --sampler" in output
     options = ["--sampler", "openai", "--sampler-option", "model=x", "--workers", "2", "--fail-above", "1"]
