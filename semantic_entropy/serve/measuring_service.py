@@ -38,6 +38,7 @@ from semantic_entropy.types import Group, Sample
 
 _LOG = logging.getLogger("semantic_entropy.serve")
 _T = TypeVar("_T")
+_LARGEST_BATCH = 20_000  # characters that are measured in one run: the judge text reads them in less than a second
 NO_SAMPLER = "the service has no sampler (--sampler NAME)"
 
 
@@ -123,11 +124,18 @@ class MeasuringService:
             else WholeAnswers(self.scorer, new_words=settings.new_words, max_pairs=settings.max_pairs)
         )
         self._turns = threading.BoundedSemaphore(settings.threads)  # sampling threads measure too
-        options = {"capacity": settings.queue}
         self.scoring = WorkQueue(
-            "measure", self._measure_all, threads=settings.threads, batch=settings.batch, **options
+            "measure",
+            self._measure_all,
+            threads=settings.threads,
+            batch=settings.batch,
+            capacity=settings.queue,
+            weigh=lambda asked: sum(map(len, asked.responses)),
+            most=_LARGEST_BATCH,
         )
-        self.sampling = WorkQueue("sample", self._sample_all, threads=settings.sampling_threads, **options)
+        self.sampling = WorkQueue(
+            "sample", self._sample_all, threads=settings.sampling_threads, capacity=settings.queue
+        )
 
     @property
     def has_sampler(self) -> bool:

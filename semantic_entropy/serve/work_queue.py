@@ -1,7 +1,8 @@
 """A bounded queue before worker threads, for an event loop.
 
 A thread takes the waiting jobs, up to `batch`, and runs them in one call, because the pipeline is built for many
-groups at once. If a call for several jobs fails, each job runs alone: an error reaches only the request that caused it.
+groups at once. A large job runs alone: others would wait for its end. If a call for several jobs fails, each job runs
+alone: an error reaches only the request that caused it.
 
 If the queue is full, `submit` fails at once. If the awaiting task is cancelled (a client that hung up, a time limit),
 a waiting job is removed; a running job alone in its call sees `is_cancelled()`. Python cannot end a running thread.
@@ -44,6 +45,8 @@ class WorkQueue(Generic[ItemT, ValueT]):
         threads: the number of threads.
         capacity: the most jobs that wait.
         batch: the most jobs in a call of `run`.
+        weigh: returns the size of an item.
+        most: the largest size of the jobs in a call of `run`, unless it is one job.
     """
 
     def __init__(
@@ -54,8 +57,11 @@ class WorkQueue(Generic[ItemT, ValueT]):
         threads: int,
         capacity: int,
         batch: int = 1,
+        weigh: Callable[[ItemT], int] = lambda _: 0,
+        most: int = 0,
     ) -> None:
         self.name, self._run, self._capacity, self._batch = name, run, capacity, batch
+        self._weigh, self._most = weigh, most
         self._waiting: deque[_Job[ItemT, ValueT]] = deque()
         self._changed = threading.Condition()
         self._closed = False
@@ -135,7 +141,13 @@ class WorkQueue(Generic[ItemT, ValueT]):
                     self._changed.wait()
                 if not self._waiting:
                     return []
-                taken = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
+                taken = [self._waiting.popleft()]
+                size = self._weigh(taken[0].item)
+                while self._waiting and len(taken) < self._batch:
+                    size += self._weigh(self._waiting[0].item)
+                    if size > self._most:
+                        break
+                    taken.append(self._waiting.popleft())
                 self.on_change(len(self._waiting))
                 if jobs := [job for job in taken if job.future.set_running_or_notify_cancel()]:
                     return jobs

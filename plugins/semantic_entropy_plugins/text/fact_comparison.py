@@ -21,20 +21,22 @@ give the same quantity.
 from __future__ import annotations
 
 import re
+import threading
+from collections import OrderedDict
 from collections.abc import Hashable
 from fractions import Fraction
 from functools import lru_cache
 from itertools import dropwhile, pairwise, takewhile
 from typing import Any, NamedTuple
 
-from semantic_entropy.plugin import Verdict
+from semantic_entropy.plugin import Verdict, errors, is_cancelled
 from semantic_entropy_plugins.quantities.remarks import without_remarks
 from semantic_entropy_plugins.text.answer_facts import Element, Facts, read_facts
 from semantic_entropy_plugins.text.content_words import LONGEST_CACHED, fold
 from semantic_entropy_plugins.text.formulas import same_formula
 from semantic_entropy_plugins.text.given_values import is_date, leaves_open, swaps_numbers, words_of
 from semantic_entropy_plugins.text.json_answers import json_key
-from semantic_entropy_plugins.text.measured_numbers import Quantity
+from semantic_entropy_plugins.text.measured_numbers import Quantity, without_equal
 from semantic_entropy_plugins.text.word_lists import (
     CONTRASTS,
     DEMONSTRATIVES,
@@ -81,8 +83,44 @@ class Content(NamedTuple):
 
 
 def content(question: str | None, answer: str) -> Content:
-    """Read an answer to a question."""
-    return _cached_content(question, answer) if len(answer) <= LONGEST_CACHED else _read(question, answer)
+    """Read an answer to a question.
+
+    Raises:
+        SemanticEntropyError: the task is cancelled. Many long answers take minutes.
+    """
+    if len(answer) <= LONGEST_CACHED:
+        return _cached_content(question, answer)
+    if is_cancelled():
+        raise errors.SemanticEntropyError("cancelled while the judge text read long answers")
+    return _long_contents.get(question, answer)
+
+
+class _LongContents:
+    """A cache of long answers with a limit of their characters: each answer is compared with many others."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._characters = most, 0
+        self._known: OrderedDict[tuple[str | None, str], Content] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, question: str | None, answer: str) -> Content:
+        key = question, answer
+        with self._lock:
+            if known := self._known.get(key):
+                self._known.move_to_end(key)
+                return known
+        found = _read(question, answer)
+        with self._lock:
+            if key not in self._known:
+                self._known[key] = found
+                self._characters += len(answer)
+            while self._characters > self._most:
+                (_, oldest), _ = self._known.popitem(last=False)
+                self._characters -= len(oldest)
+        return found
+
+
+_long_contents = _LongContents(1_000_000)  # characters; what is read of them needs up to 300 bytes for each
 
 
 def _read(question: str | None, answer: str) -> Content:
@@ -180,7 +218,8 @@ def _missing(one: frozenset[Element], other: frozenset[Element], left: Facts, ri
         return missing
     spare = [element for element in other - one if isinstance(element, Quantity)]
     if spare:
-        missing = {e for e in missing if not (isinstance(e, Quantity) and any(map(e.agrees, spare)))}
+        numbers = [element for element in missing if isinstance(element, Quantity)]
+        missing = {element for element in missing if isinstance(element, str)} | set(without_equal(numbers, spare))
     if left.spellings or right.spellings:
         respelled = dict((*left.spellings, *right.spellings))
         words = {respelled.get(e, e) for e in other if isinstance(e, str)}
@@ -317,7 +356,7 @@ def _different_numbers(left: Content, right: Content) -> bool:
 
 def _has_other_number(one: frozenset[Any], other: frozenset[Any]) -> bool:
     """Whether a quantity of the first set agrees with none of the second."""
-    return any(not any(map(quantity.agrees, other)) for quantity in one)
+    return any(True for _ in without_equal(one, other))
 
 
 def _numbers(elements: frozenset[Element]) -> frozenset[Element]:

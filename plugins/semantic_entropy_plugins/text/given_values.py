@@ -74,7 +74,9 @@ def _decides_less(one: Facts, other: Facts, new: frozenset[Element]) -> bool:
 
     Not `6 km or 3.7 miles`, and no range of years, which is often a remark: `the Third Crusade, from 1189 to 1192`.
     """
-    raw, words = one.raw, other.raw
+    if _JOINING.isdisjoint(one.raw):
+        return False
+    raw, words = one.raw, frozenset(other.raw)
     for at, sign in enumerate(raw):
         if sign not in _JOINING or not 0 < at < len(raw) - 1:
             continue

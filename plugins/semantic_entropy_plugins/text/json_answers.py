@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import re
 import warnings
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
+from decimal import Decimal
 from typing import Any
 
 from semantic_entropy_plugins.text.content_words import fold, tokens
@@ -22,6 +24,9 @@ _LANGUAGE = re.compile(r"[A-Za-z]*")
 def json_key(text: str) -> Hashable | None:
     """A key of a JSON object or list. The order of names, the number format, case and spacing do not change the key.
 
+    An object that has a name twice is another one than the object with one of the two values: programs differ in which
+    value they read. The order of its names then counts too.
+
     Returns None if the text is not a JSON object or list.
     """
     text = without_fence(text, "json")
@@ -31,7 +36,7 @@ def json_key(text: str) -> Hashable | None:
     if text[:1] not in ("{", "[", "(") or text[-1:] not in ("}", "]", ")"):
         return _pairs(text)
     try:
-        return _key(json.loads(text))
+        return _key(json.loads(text, object_pairs_hook=_Pairs, parse_float=_exact))
     except (ValueError, RecursionError):  # not JSON, or nested too deeply
         return _python_key(text)
 
@@ -42,10 +47,34 @@ def _python_key(text: str) -> Hashable | None:
         return None
     try:
         with warnings.catch_warnings(action="ignore"):
-            value = ast.literal_eval(text)
-        return _key(value) if isinstance(value, dict | list | tuple) else None
+            tree = ast.parse(text, mode="eval")
+            value = ast.literal_eval(tree)
+        if not isinstance(value, dict | list | tuple):
+            return None
+        twice = any(_repeats_a_name(node) for node in ast.walk(tree))
+        return ("a name twice", " ".join(fold(text).split())) if twice else _key(value)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
+
+
+def _exact(number: str) -> Hashable:
+    """The value of a number with a point or an exponent: as a float, 1e400 and 1e500 would be equal."""
+    try:
+        return Decimal(number)
+    except ArithmeticError:  # more than 10^18 digits
+        return "number", number
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """The names and values of an object, in order."""
+
+
+def _repeats_a_name(node: ast.AST) -> bool:
+    """Whether a node is a dict of a literal in which a name stands twice."""
+    if not isinstance(node, ast.Dict):
+        return False
+    names = [ast.dump(name) for name in node.keys if name is not None]
+    return len(set(names)) < len(names)
 
 
 def _pairs(text: str) -> Hashable | None:
@@ -60,13 +89,24 @@ def _pairs(text: str) -> Hashable | None:
 
 
 def _key(value: Any) -> Hashable:
-    if isinstance(value, dict):
-        return "object", frozenset((fold(name), _key(item)) for name, item in value.items())
+    if isinstance(value, _Pairs | dict):
+        return _object_key(list(value.items() if isinstance(value, dict) else value))
     if isinstance(value, list | tuple):
         return "list", tuple(map(_key, value))
     if isinstance(value, str):
         return " ".join(tokens(value)) or fold(value)
+    if isinstance(value, float) and math.isfinite(value):  # of a literal
+        value = _exact(repr(value))
     return type(value) is bool, value  # true differs from 1; 1 equals 1.0
+
+
+def _object_key(pairs: Sequence[tuple[Any, Any]]) -> Hashable:
+    """The key of an object. Case does not distinguish names, unless two names of the object differ in it alone."""
+    names = [fold(name) if isinstance(name, str) else name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        names = [name for name, _ in pairs]
+    found = tuple((name, _key(item)) for name, (_, item) in zip(names, pairs, strict=True))
+    return ("object", frozenset(found)) if len(set(names)) == len(names) else ("a name twice", found)
 
 
 def without_fence(text: str, *languages: str) -> str:

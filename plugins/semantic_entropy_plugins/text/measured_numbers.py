@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -12,6 +12,8 @@ from semantic_entropy_plugins.quantities.measures import is_qualifier
 from semantic_entropy_plugins.quantities.units import comparable, named_unit
 from semantic_entropy_plugins.text.plain_writing import KEPT_SYMBOLS
 from semantic_entropy_plugins.text.word_lists import STOP_WORDS
+
+_NO_VALUE = Fraction(0)  # its hash is 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +30,24 @@ class Quantity:
 
     number: Fraction
     unit: Hashable = None
-    value: Fraction = Fraction(0)
+    value: Fraction = _NO_VALUE
     counted: str = field(default="", compare=False)
     _hash: int = field(init=False, repr=False, compare=False)  # hashes of fractions are slow, and asked for each pair
     _number_hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_hash", hash((self.number, self.unit, self.value)))
-        object.__setattr__(self, "_number_hash", hash(self.number))
+        number = hash(self.number)
+        value = 0 if self.value is _NO_VALUE else hash(self.value)
+        object.__setattr__(self, "_hash", hash((number, self.unit, value)))
+        object.__setattr__(self, "_number_hash", number)
 
     def __hash__(self) -> int:
         return self._hash
+
+    @property
+    def numbers(self) -> set[Fraction]:
+        """The number as written, and in base units if it has a unit: two quantities that agree share one of them."""
+        return {self.number} if self.unit is None else {self.number, self.value}
 
     def agrees(self, other: Quantity) -> bool:
         """Whether both can be the same. A unit on one side only is ignored."""
@@ -58,6 +67,26 @@ class Quantity:
         return (other.unit, other.value) in [
             (unit, self.number * factor) for unit, factor in _NOUNS_OF_UNITS.get(self.counted, ())
         ]
+
+
+_FEW = 8  # quantities that are compared one by one
+
+
+def without_equal(quantities: Iterable[Quantity], others: Collection[Quantity]) -> Iterator[Quantity]:
+    """Yield the quantities that agree with none of the others.
+
+    With more than a few others, only those with the same number are compared: for two long answers with
+    thousands of numbers, all pairs would take minutes.
+    """
+    by_number: dict[Fraction, list[Quantity]] = {}
+    if len(others) > _FEW:
+        for other in others:
+            for number in other.numbers:
+                by_number.setdefault(number, []).append(other)
+    for quantity in quantities:
+        near = [others] if not by_number else [by_number.get(number, ()) for number in quantity.numbers]
+        if not any(quantity.agrees(other) for group in near for other in group):
+            yield quantity
 
 
 _POUND, _TON = Fraction(45359237, 100000), Fraction(10**6)
@@ -117,7 +146,9 @@ def read_zone(written: str) -> str:
 def read_number(found: re.Match[str], text: str) -> tuple[Quantity, int]:
     """The quantity of a match of the rule `number` in a text, and the position after its unit."""
     at, digits = found.end("number"), found["digits"]
-    number = Fraction(re.sub(r"[,\s]", "", digits.replace(".", "") if digits.count(".") > 1 else digits))
+    if not digits.isdecimal():
+        digits = re.sub(r"[,\s]", "", digits.replace(".", "") if digits.count(".") > 1 else digits)
+    number = Fraction(int(digits)) if digits.isdecimal() else Fraction(digits)
     if found["below"] and int(found["below"]):
         number /= int(found["below"])
     elif number.denominator == 1 and (mixed := _MIXED_PART.match(text, at)):
@@ -137,7 +168,9 @@ def read_number(found: re.Match[str], text: str) -> tuple[Quantity, int]:
 
 def _with_parts(whole: Quantity, at: int, text: str) -> tuple[Quantity, int]:
     """A measure with its smaller parts: `1 hour 30 minutes` is 1.5 hours, `5 ft 10 in`, `5 dollars and 50 cents`."""
-    factor = whole.value / whole.number if whole.number and isinstance(whole.unit, tuple) else Fraction(0)
+    if not (whole.number and isinstance(whole.unit, tuple)):
+        return whole, at
+    factor = whole.value / whole.number
     while factor > 0 and (found := _PART.match(text, at)):
         part, end = _with_unit(Fraction(found[1]), text, found.end())
         if part.unit != whole.unit or not 0 < part.value < factor:

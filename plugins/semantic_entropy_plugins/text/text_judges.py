@@ -159,7 +159,7 @@ class Text(Equivalence):
 
     name = "text"
     cache_identity = "semantic_entropy_plugins.text:Text"
-    rules = 8
+    rules = 9
     uses_question = True
     cheap = True
 
@@ -220,7 +220,7 @@ class _Said:
         for is_said, elements in ((True, facts.said), (False, facts.denied)):
             for element in elements:
                 if isinstance(element, Quantity):
-                    for number in _numbers(element):
+                    for number in element.numbers:
                         self._by_number.setdefault((number, is_said), set()).add(element)
                 else:
                     self.words.add((element, is_said))
@@ -257,13 +257,8 @@ class _Said:
     def _holds(self, element: Element, is_said: bool) -> bool:  # a mark of the element
         if not isinstance(element, Quantity):
             return (element, is_said) in self.words
-        candidates = (self._by_number.get((number, is_said), ()) for number in _numbers(element))
+        candidates = (self._by_number.get((number, is_said), ()) for number in element.numbers)
         return any(element.agrees(other) for group in candidates for other in group)
-
-
-def _numbers(quantity: Quantity) -> set[Fraction]:
-    """The number as written, and in base units if it has a unit: two quantities that agree share one of them."""
-    return {quantity.number} if quantity.unit is None else {quantity.number, quantity.value}
 
 
 def _share(held: Sequence[bool]) -> float:
